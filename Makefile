@@ -1,0 +1,69 @@
+# `make demo` and `make test` work as the first command on a fresh clone: all that they need goes into .venv.
+# A changed pyproject.toml installs again. pip reads its usual settings, so a machine without a GPU can fetch the small
+# build of torch:  PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+
+PYTHON  ?= python3
+VENV    ?= .venv
+WORKERS ?= 2
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format docs bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------------------------------------------- environment
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("skfusion needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing skfusion into $(VENV) (once, some minutes)"
+	@$(PIP) --editable '.[plots]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing skfusion and the developers' tools into $(VENV) (once, some minutes)"
+	@$(PIP) --editable '.[plots,test,docs,bench]'
+	@touch $@ $(VENV)/.demo
+
+# -------------------------------------------------------------------------------------------------------- targets
+
+# Small networks are fastest on one thread; processes use the other cores.
+demo test lint: export OMP_NUM_THREADS = 1
+
+demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-learn
+	$(BIN)/skfusion compare --data digits --cv 3 --out demo/digits
+	$(BIN)/skfusion compare --data diabetes --cv 3 --out demo/diabetes
+	@printf '\nThe reports are in\n  %s\n  %s\n' '$(CURDIR)/demo/digits' '$(CURDIR)/demo/diabetes'
+
+test: $(VENV)/.dev  ## run the tests and every example in a docstring
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/.dev  ## style, types, layers, docstrings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q tests/test_docstrings.py
+
+format: $(VENV)/.dev  ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev  ## build the documentation; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "The documentation is in $(CURDIR)/docs/_build/html/index.html"
+
+bench: $(VENV)/.dev  ## run every benchmark
+	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
+		printf '\n%s\n' "$$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+clean:  ## remove what the other targets made, .venv too
+	rm -rf $(VENV) demo docs/_build docs/_generated docs/api dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

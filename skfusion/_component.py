@@ -1,0 +1,83 @@
+"""The parameter protocol that every method object shares, without scikit-learn."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+
+class Component:
+    """A small callable whose ``__init__`` arguments are its tunable parameters.
+
+    It duck-types the part of scikit-learn's estimator protocol that ``clone``, ``GridSearchCV`` and nested
+    ``set_params`` need, so that methods import torch and nothing else.
+    """
+
+    needs_objective: ClassVar[bool] = False
+    """Whether the method asks for data (a held-out score, a loss, or inputs)."""
+    needs_labels: ClassVar[bool] = False
+    """Whether that data must be labelled and not seen by the members in training."""
+
+    @classmethod
+    def _param_names(cls) -> list[str]:
+        return [] if cls.__init__ is object.__init__ else [*inspect.signature(cls).parameters]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Also return the parameters of parameters, as ``name__inner``.
+
+        Returns
+        -------
+        dict
+            Parameter names mapped to their values.
+        """
+        params: dict[str, Any] = {}
+        for name in self._param_names():
+            value = params[name] = getattr(self, name)
+            if deep and hasattr(value, "get_params") and not isinstance(value, type):
+                params.update({f"{name}__{key}": inner for key, inner in value.get_params().items()})
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ``name__inner`` reaches into a parameter.
+
+        Parameters
+        ----------
+        **params : dict
+            New values.
+
+        Returns
+        -------
+        Component
+            This object.
+        """
+        names = self._param_names()
+        for name, value in params.items():
+            head, _, tail = name.partition("__")
+            if head not in names:
+                raise ValueError(f"{type(self).__name__} has no parameter {head!r}; it has {names}.")
+            if tail:
+                getattr(self, head).set_params(**{tail: value})
+            else:
+                setattr(self, head, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        changed = (n for n in self._param_names() if repr(getattr(self, n)) != repr(defaults[n]))
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in changed)})"
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        """Yield the keyword sets with which the common checks build this component."""
+        yield {}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        """Map the name of a common check to the reason why this component cannot meet it."""
+        return {}

@@ -1,0 +1,59 @@
+"""Averaged predictions (Hansen and Salamon, 1990; Lakshminarayanan et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from skfusion.combine._base import Combiner
+
+
+class Average(Combiner):
+    r"""Average the members' probabilities or values.
+
+    .. math:: p(x) = \sum_k \lambda_k p_k(x), \qquad \sum_k \lambda_k = 1
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        Non-negative importance of each member, shape (n_members,); divided by their sum. A larger value pulls the
+        prediction towards that member. All alike when omitted.
+
+    Notes
+    -----
+    Costs O(K n) for K members and n predictions. The log-loss, the Brier score and the squared error of the
+    average are never worse than the members' mean (Jensen's inequality).
+
+    References
+    ----------
+    Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using deep
+    ensembles", NeurIPS 2017, arXiv:1612.01474.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.combine import Average
+    >>> P = np.array([[[0.9, 0.1]], [[0.5, 0.5]]])
+    >>> Average()(P).round(2).tolist()
+    [[0.7, 0.3]]
+    """
+
+    def __init__(self, weights: Sequence[float] | None = None):
+        self.weights = weights
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        """Return the (weighted) mean over members; see :meth:`Combiner.__call__`."""
+        if self.weights is None:
+            return P.mean(axis=0)
+        weights = np.asarray(self.weights, np.float64)
+        if weights.shape != (len(P),):
+            raise ValueError(f"Average got {weights.size} weights for {len(P)} members; give one weight a member.")
+        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
+            raise ValueError(f"Weights must be finite, non-negative and not all zero; got {weights.tolist()}.")
+        return np.tensordot(weights / weights.sum(), P, axes=1).astype(P.dtype)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}

@@ -1,0 +1,113 @@
+"""Stacked generalisation (Wolpert, 1992; Breiman, 1996)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
+
+from skfusion.combine._base import Combiner
+from skfusion.rows import Task
+
+
+class Stack(Combiner):
+    r"""Learn how to combine from predictions for rows that the members were not trained on.
+
+    .. math:: f(x) = g\big(p_1(x), \dots, p_K(x)\big)
+
+    where the meta-learner :math:`g` is fitted on out-of-fold (or held-out) predictions.
+
+    Parameters
+    ----------
+    final_estimator : sklearn estimator, optional
+        The meta-learner. Logistic regression on class probabilities by default, one a label for multi-label
+        targets, and least squares with non-negative coefficients for regression (Breiman, 1996).
+
+    Attributes
+    ----------
+    final_estimator_ : sklearn estimator
+        The fitted meta-learner; its inputs are the members' outputs side by side, n_members * n_outputs columns
+        (the first class of a binary problem is left out, as it is one minus the second).
+
+    Notes
+    -----
+    With out-of-fold predictions every member is trained once a fold and once on all rows.
+
+    References
+    ----------
+    Wolpert, "Stacked generalization", Neural Networks 5, 1992, doi:10.1016/S0893-6080(05)80023-1. Breiman,
+    "Stacked regressions", Machine Learning 24, 1996, doi:10.1007/BF00117832.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.combine import Stack
+    >>> y = np.arange(6.0)
+    >>> P = np.stack([y[:, None], np.ones((6, 1))])  # one perfect member, one that says 1
+    >>> Stack().fit(P, y[:, None], "regression")(P).ravel().round(6).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+
+    needs_objective: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+    out_of_fold: ClassVar[bool] = True
+
+    def __init__(self, final_estimator: Any = None):
+        self.final_estimator = final_estimator
+
+    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Stack:
+        """Fit the meta-learner; see :meth:`Combiner.fit`."""
+        self.task_: Task = task
+        self.n_outputs_ = P.shape[2]
+        meta = _default(task) if self.final_estimator is None else clone(self.final_estimator)
+        if task == "classification" and not hasattr(meta, "predict_proba"):
+            raise ValueError(
+                f"The meta-learner {type(meta).__name__} has no predict_proba, and a classifier's probabilities are "
+                "asked for; use one that has, or wrap it in CalibratedClassifierCV."
+            )
+        y = y[:, 0] if task == "regression" and y.shape[1] == 1 else y
+        if task == "classification" and len(np.unique(y)) == 1:
+            self.final_estimator_ = None  # nothing to tell apart
+            self.only_class_ = int(y[0])
+            return self
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        self.final_estimator_ = meta.fit(self._columns(P), y, **weights)
+        return self
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        """Return the meta-learner's prediction; see :meth:`Combiner.__call__`."""
+        if not hasattr(self, "task_"):
+            raise ValueError("Stack must be fitted on out-of-fold predictions before it can combine.")
+        n = P.shape[1]
+        if self.task_ == "regression":
+            return np.asarray(self.final_estimator_.predict(self._columns(P))).reshape(n, -1)
+        out = np.zeros((n, self.n_outputs_))
+        if self.task_ == "multilabel":
+            found = self.final_estimator_.predict_proba(self._columns(P))
+            for label, p in enumerate(found):
+                out[:, label] = p[:, 1] if p.shape[1] == 2 else float(self.final_estimator_.classes_[label][0])
+        elif self.final_estimator_ is None:
+            out[:, self.only_class_] = 1.0
+        else:
+            out[:, self.final_estimator_.classes_] = self.final_estimator_.predict_proba(self._columns(P))
+        return out
+
+    def _columns(self, P: np.ndarray) -> np.ndarray:
+        if self.task_ == "classification" and P.shape[2] == 2:
+            P = P[:, :, 1:]
+        return np.concatenate([*P.astype(np.float64)], axis=1)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+
+
+def _default(task: Task) -> Any:
+    if task == "regression":
+        return LinearRegression(positive=True)
+    logistic = LogisticRegression(max_iter=1000)
+    return MultiOutputClassifier(logistic) if task == "multilabel" else logistic

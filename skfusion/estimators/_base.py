@@ -1,0 +1,357 @@
+"""The driver that all fusion estimators share: validate, collect, fuse, predict."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, check_memory
+
+from skfusion import nets
+from skfusion._component import Component
+from skfusion.collect import Collector
+from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.estimators._folds import folds, hold_out, joined
+from skfusion.estimators._progress import CallbackProgress
+from skfusion.estimators._scoring import score_function
+from skfusion.nets import Runner
+from skfusion.objective import Objective
+from skfusion.pool import ModelPool
+from skfusion.rows import Rows, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What collecting hands to fusing.
+
+    Parameters
+    ----------
+    pool : ModelPool
+        The members.
+    net : skorch net
+        Sized to the data; the architecture of members that carry none.
+    fit_rows : Rows
+        Rows to estimate statistics on.
+    held_out : Rows
+        Rows to judge on.
+    out_of_fold : tuple of (ndarray, Rows), optional
+        Predictions of shape (n_members, n_samples, n_outputs) for rows that the members were not trained on.
+    """
+
+    pool: ModelPool
+    net: Any
+    fit_rows: Rows
+    held_out: Rows
+    out_of_fold: tuple[np.ndarray, Rows] | None = None
+
+
+class BaseFusion(CallbackSupportMixin, BaseEstimator):
+    """Collect members, then fuse them. Subclasses say how to fuse and how to predict."""
+
+    _defaults: ClassVar[dict[str, type[Component]]] = {}
+
+    # ---- what a subclass fills ---------------------------------------------------------------
+    @abstractmethod
+    def _fuse(self, collected: Collected) -> None:
+        """Set the fitted attributes."""
+
+    @abstractmethod
+    def _predict(self, X: Any) -> np.ndarray:
+        """Return probabilities or values of validated inputs, shape (n_samples, n_outputs)."""
+
+    @abstractmethod
+    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
+        """Return the attributes that make a copy of this estimator predict with one state."""
+
+    # ---- fitting -----------------------------------------------------------------------------
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> BaseFusion:
+        """Collect members and fuse them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs. A dict names the arguments of the module's ``forward``; its integer arrays stay integers.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights. Whole numbers are repetitions of the row.
+        groups : array-like of shape (n_samples,), optional
+            Rows of one group are trained on or held out together.
+
+        Returns
+        -------
+        BaseFusion
+            The fitted estimator.
+        """
+        rows = self._rows(X, y, sample_weight, groups)
+        if isinstance(self._part("collect"), ModelPool):
+            return self._fuse_pool(self._part("collect"), rows, None)
+        own = getattr(self, "_skl_callbacks", [])
+        if self.verbose and not any(isinstance(c, ProgressBar) for c in own) and not hasattr(self, "_parent_callback_ctx"):
+            self.set_callbacks(*own, ProgressBar())
+        try:
+            context = self._init_callback_context(max_subtasks=2).call_on_fit_task_begin(estimator=self, X=X, y=y)
+        finally:
+            self.set_callbacks(*own)
+        collected = self._collect(rows, (context, X, y))
+        fusing = context.subcontext(task_name="fuse").call_on_fit_task_begin(estimator=self)
+        self._fuse(collected)
+        fusing.call_on_fit_task_end(estimator=self)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        return self
+
+    def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None) -> BaseFusion:
+        """Fuse an existing pool; nothing is trained.
+
+        Parameters
+        ----------
+        pool : ModelPool
+            The members.
+        X, y : array-like
+            Data that no member was trained on, to judge members and to estimate statistics.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights.
+        held_out : array-like of int, optional
+            Rows to judge on, where others are given too, for statistics only: with the data of ``fit`` and
+            ``held_out=held_out_`` this repeats the fit.
+
+        Returns
+        -------
+        BaseFusion
+            The fitted estimator.
+        """
+        rows = self._rows(X, y, sample_weight, None, pool=pool)
+        return self._fuse_pool(pool, rows, None if held_out is None else np.asarray(held_out))
+
+    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: np.ndarray | None) -> BaseFusion:
+        net = self._net(rows, pool)
+        judged = rows if held_out is None else rows.take(held_out)
+        fit_rows = rows if held_out is None else rows.take(np.setdiff1d(np.arange(len(rows)), held_out))
+        if any(part.needs_labels for part in self._parts()):
+            pool.warn_of_leakage(judged, "to choose or weigh members")
+        self.held_out_ = held_out
+        self._fuse(Collected(pool, net, fit_rows.expanded(), judged.expanded()))
+        return self
+
+    def _collect(self, rows: Rows, watched: Any = None, force_hold_out: bool = False, shared: Any = None) -> Collected:
+        """Split, size the net, and collect members; ``shared`` is a dict that keeps pools between fusions."""
+        rng = check_random_state(self.random_state)
+        split_seed, seed = (int(s) for s in rng.randint(np.iinfo(np.int32).max, size=2))
+        parts = self._parts()
+        self.held_out_ = None
+        fit_part = rows
+        if force_hold_out or any(part.needs_labels and not _out_of_fold(part) for part in parts):
+            fit_index, self.held_out_ = hold_out(rows, self.validation_fraction, split_seed, self._task)
+            fit_part = rows.take(fit_index)
+        held = fit_part if self.held_out_ is None else rows.take(self.held_out_)
+        out_of_fold = None
+        if any(_out_of_fold(part) for part in parts):
+            out_of_fold = self._predict_out_of_fold(fit_part, seed, shared)
+        fit_rows = fit_part.expanded()
+        net = self._net(fit_rows)
+        pool = self._pool(net, fit_rows, seed, watched, shared)
+        return Collected(pool.replace(classes=self._labels()), net, fit_rows, held.expanded(), out_of_fold)
+
+    def _pool(self, net: Any, rows: Rows, seed: int, watched: Any = None, shared: Any = None) -> ModelPool:
+        collect = self._part("collect")
+        if not isinstance(collect, Collector):
+            raise TypeError(f"collect must be a Collector or a ModelPool; got {type(collect).__name__}.")
+        progress = None
+        if watched is not None:
+            context, X, y = watched
+            progress = CallbackProgress(context, self, lambda state: self._fitted_as(state, net), X, y)
+        kept = shared is not None or self.memory is not None
+        key = fingerprint(collect, net, rows, seed, self._task) if kept else None
+        if shared is not None:
+            if key not in shared:
+                shared[key] = _run_collector(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
+            return shared[key]
+        run = check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY) if key else _run_collector
+        return run(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
+
+    def _predict_out_of_fold(self, rows: Rows, seed: int, shared: Any) -> tuple[np.ndarray, Rows]:
+        found, tested = [], []
+        for train, test in folds(rows, self.cv, self._task):
+            fit_rows, part = rows.take(train).expanded(), rows.take(test).expanded()
+            net = self._net(fit_rows)
+            pool = self._pool(net, fit_rows, seed, shared=shared)
+            runner = Runner(net, self._task, part)
+            found.append(np.stack([runner.predict(m.state, part.X) for m in pool]))
+            tested.append(part)
+        return np.concatenate(found, axis=1), joined(tested)
+
+    # ---- parts -------------------------------------------------------------------------------
+    def _part(self, name: str) -> Any:
+        part = getattr(self, name)
+        return self._defaults[name]() if part is None and name in self._defaults else part
+
+    def _parts(self) -> list[Any]:
+        names = [n for n in ("select", "align", "merge", "repair", "combine") if hasattr(self, n)]
+        parts = [self._part(n) for n in names]
+        for name, part in zip(names, parts, strict=True):
+            if part is not None and not isinstance(part, Component):
+                raise TypeError(f"{name} must be a component, such as {_EXAMPLES[name]}; got {part!r}.")
+        return [p for p in parts if p is not None]
+
+    def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
+        net = self.estimator
+        if net is None and pool is not None:
+            net = pool[0].net
+        net = nets.default_net(self._task) if net is None else net
+        n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
+        return nets.sized(net, rows, self._task, n_outputs)
+
+    def _objective(self, runner: Runner, collected: Collected) -> Objective:
+        return nets.objective(runner, collected.fit_rows, collected.held_out, score_function(self.scoring, self._task))
+
+    # ---- predicting --------------------------------------------------------------------------
+    def _inputs(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return check_inputs(self, X, reset=False)[0]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k != "_runner"}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = False
+        return tags
+
+
+class Classifies(ClassifierMixin):
+    """Labels in, probabilities and labels out."""
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        X, y = check_inputs(self, X, y, reset=True)
+        weight = check_weight(sample_weight, len(y))
+        pool = pool if pool is not None else self.collect if isinstance(self.collect, ModelPool) else None
+        named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
+        codes, self.classes_, self._task = encode_classes(y, weight, named)
+        return _positive(Rows(X, codes, weight, _groups(groups, len(codes))))
+
+    def _labels(self) -> np.ndarray:
+        return self.classes_
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``; of each label by itself in multi-label problems.
+        """
+        return self._predict(self._inputs(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class, or an indicator of the labels of probability above 0.5.
+        """
+        proba = self.predict_proba(X)
+        return (proba > 0.5).astype(np.int64) if self._task == "multilabel" else self.classes_[proba.argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regresses(RegressorMixin):
+    """Values in, values out."""
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        X, y = check_inputs(self, X, y, reset=True)
+        weight = check_weight(sample_weight, len(y))
+        self._task: Task = "regression"
+        self._flat = y.ndim == 1
+        return _positive(Rows(X, encode_values(y), weight, _groups(groups, len(y))))
+
+    def _labels(self) -> None:
+        return None
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Values, in the shape of the y that was fitted on.
+        """
+        found = self._predict(self._inputs(X))
+        return found[:, 0] if self._flat else found.astype(np.float64)  # scikit-learn asks for float64 here
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+_EXAMPLES = {
+    "select": "TopK(3)",
+    "align": "WeightMatching()",
+    "merge": "Greedy()",
+    "repair": "Recalibrate()",
+    "combine": "Average()",
+}
+_NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]
+
+
+def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # cached by key
+    return collect(
+        net,
+        rows.X,
+        rows.y,
+        np.random.RandomState(seed),
+        sample_weight=rows.weight,
+        task=task,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+
+
+def _out_of_fold(part: Any) -> bool:
+    return bool(getattr(part, "out_of_fold", False))
+
+
+def _positive(rows: Rows) -> Rows:
+    """Return the rows of positive weight; the others are as good as absent."""
+    return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
+
+
+def _groups(groups: Any, n: int) -> np.ndarray | None:
+    if groups is None:
+        return None
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    if len(codes) != n:
+        raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
+    return codes

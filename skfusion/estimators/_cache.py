@@ -1,0 +1,44 @@
+"""Keys for pools that are kept between fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import joblib
+import numpy as np
+from torch import Tensor, nn
+
+from skfusion.rows import Rows
+
+
+def fingerprint(*things: Any) -> str:
+    """Return a hash that depends on values only: of arrays, of parameters, and of the weights of modules.
+
+    ``joblib.hash`` alone gives two equal modules two hashes, as tensors pickle with their storage.
+    """
+    return joblib.hash(_plain(things))
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, nn.Module):
+        return _name(thing), repr(thing), _plain(dict(thing.state_dict()))
+    if isinstance(thing, Tensor):
+        return str(thing.dtype), thing.detach().cpu().float().numpy()
+    if isinstance(thing, Rows):
+        return _plain([thing.X, thing.y, thing.weight])
+    if isinstance(thing, dict):
+        return [(k, _plain(v)) for k, v in sorted(thing.items(), key=lambda item: str(item[0]))]
+    if isinstance(thing, (list, tuple)):
+        return [_plain(v) for v in thing]
+    if isinstance(thing, type) or (callable(thing) and hasattr(thing, "__qualname__")):
+        return thing.__module__, thing.__qualname__
+    if hasattr(thing, "get_params"):
+        params = thing.get_params(deep=False)
+        return _name(thing), _plain({k: v for k, v in params.items() if not k.startswith("_") and k != "n_jobs"})
+    if isinstance(thing, (str, bytes, int, float, bool, type(None), np.ndarray, np.generic)):
+        return thing
+    return _name(thing), _plain(vars(thing)) if hasattr(thing, "__dict__") else repr(thing)
+
+
+def _name(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

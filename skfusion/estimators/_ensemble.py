@@ -1,0 +1,269 @@
+"""Many networks whose predictions are combined."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from skfusion import nets
+from skfusion._component import Component
+from skfusion.collect import Seeds
+from skfusion.combine import Average
+from skfusion.estimators._base import BaseFusion, Classifies, Collected, Regresses
+from skfusion.nets import Runner
+from skfusion.pool import Member
+from skfusion.rows import unlabelled
+
+
+class _Ensemble(BaseFusion):
+    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        collect: Any = None,
+        select: Any = None,
+        combine: Any = None,
+        validation_fraction: float = 0.2,
+        cv: Any = 5,
+        scoring: Any = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.collect = collect
+        self.select = select
+        self.combine = combine
+        self.validation_fraction = validation_fraction
+        self.cv = cv
+        self.scoring = scoring
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fuse(self, collected: Collected) -> None:
+        pool, select, combine = collected.pool, self._part("select"), clone(self._part("combine"))
+        combine.check(self._task)
+        pool.check_finite()
+        members = self._sized_members(collected)
+        chosen = list(range(len(pool)))
+        if select is not None:
+            runners = self._runners(members, collected.fit_rows)
+            scores = [self._objective(r, collected).score(m.state) for r, m in zip(runners, members, strict=True)]
+            scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
+            chosen = [pool.names.index(name) for name in select(scored).names]
+        members = [members[i] for i in chosen]
+        if collected.out_of_fold is not None:
+            P, rows = collected.out_of_fold
+            combine.fit(P[chosen], rows.y, self._task, rows.weight)
+        else:
+            rows = collected.held_out
+            needs = combine.needs_labels
+            P = self._stacked(members, self._runners(members, rows), rows.X) if needs else np.empty((0, 0, 0))
+            combine.fit(P, rows.y, self._task, rows.weight)
+        self.pool_ = collected.pool
+        self.combine_ = combine
+        self.members_ = members
+        self.net_, self._runner = collected.net, self._runners(members, collected.fit_rows)
+
+    def _sized_members(self, collected: Collected) -> list[Any]:
+        """Return the members, each with the net that it runs in."""
+        pool = collected.pool
+        same = self.estimator is not None or all(m.net is None for m in pool)
+        return [m.replace(net=collected.net if same or m.net is None else self._resized(m.net, collected)) for m in pool]
+
+    def _resized(self, net: Any, collected: Collected) -> Any:
+        rows = collected.fit_rows
+        n_outputs = rows.y.shape[1] if self._task == "regression" else len(self._labels())
+        return nets.sized(net, rows, self._task, n_outputs)
+
+    def _runners(self, members: list[Any], rows: Any) -> list[Runner]:
+        done: dict[int, Runner] = {}
+        for m in members:
+            if id(m.net) not in done:
+                done[id(m.net)] = Runner(m.net, self._task, rows)
+            done[id(m.net)].place(m.state)
+        return [done[id(m.net)] for m in members]
+
+    def _stacked(self, members: list[Any], runners: list[Runner], X: Any) -> np.ndarray:
+        return nets.predictions(runners, [m.state for m in members], X)  # shape: (n_members, n_samples, n_outputs)
+
+    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
+        member = Member("running", state, net=net)
+        combine = Average()
+        return {"members_": [member], "combine_": combine, "net_": net, "_runner": None}
+
+    def _member_predictions(self, X: Any) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:
+            self._runner = self._runners(self.members_, unlabelled(X))
+        return self._stacked(self.members_, self._runner, X)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        P = self._member_predictions(X)
+        return self.combine_(P).astype(P.dtype, copy=False)
+
+    def predict_members(self, X: Any) -> np.ndarray:
+        """Predict with each member by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_outputs)
+            Probabilities or values.
+        """
+        return self._member_predictions(self._inputs(X))
+
+    @property
+    def estimators_(self) -> list[Any]:
+        """The members as fitted copies of the net."""
+        check_is_fitted(self)
+        return [nets.restored(m.net, m.state, self._labels()) for m in self.members_]
+
+
+class EnsembleClassifier(Classifies, _Ensemble):
+    """Classify by the combined predictions of many networks.
+
+    ``fit`` collects members (which trains them), selects some and learns how to combine their predictions. Prediction
+    costs one network a member.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
+        given the sizes of the data.
+    collect : Collector or ModelPool, optional
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
+        judges its members, which may then be of unlike architectures.
+    select : Selector, optional
+        Which members; all when omitted.
+    combine : Combiner, optional
+        How to combine predictions; ``Average()`` when omitted.
+    validation_fraction : float, default=0.2
+        Share of the rows that is held out, where a component scores; the others train on all rows.
+    cv : int, splitter or iterable, default=5
+        Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
+    scoring : str or callable, optional
+        The held-out score: accuracy when omitted.
+    memory : str or joblib.Memory, optional
+        Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
+    n_jobs : int, optional
+        Members trained at a time; they do not depend on it.
+    random_state : int or RandomState, optional
+        Seed of the split and of the members.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    pool_ : ModelPool
+        The members.
+    estimators_ : list of skorch nets
+        Fitted copies of the net, one a selected member.
+    members_ : list of Member
+        The selected members.
+    combine_ : Combiner
+        The fitted combiner.
+    held_out_ : ndarray of int or None
+        Positions of the held-out rows among the rows of positive weight.
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    n_features_in_ : int
+        Features in ``fit``.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had some.
+
+    References
+    ----------
+    Hansen and Salamon, "Neural network ensembles", IEEE TPAMI 12, 1990, doi:10.1109/34.58871. Lakshminarayanan, Pritzel
+    and Blundell, "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017,
+    arXiv:1612.01474.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import EnsembleClassifier
+    >>> from skfusion.collect import Snapshots
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ensemble = EnsembleClassifier(collect=Snapshots(3), random_state=0).fit(X, y)
+    >>> ensemble.score(X, y) > 0.9
+    True
+    """
+
+
+class EnsembleRegressor(Regresses, _Ensemble):
+    """Predict values by the combined predictions of many networks.
+
+    ``fit`` collects members (which trains them), selects some and learns how to combine their predictions. Prediction
+    costs one network a member.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
+        given the sizes of the data.
+    collect : Collector or ModelPool, optional
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
+        judges its members, which may then be of unlike architectures.
+    select : Selector, optional
+        Which members; all when omitted.
+    combine : Combiner, optional
+        How to combine predictions; ``Average()`` when omitted.
+    validation_fraction : float, default=0.2
+        Share of the rows that is held out, where a component scores; the others train on all rows.
+    cv : int, splitter or iterable, default=5
+        Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
+    scoring : str or callable, optional
+        The held-out score: R2 when omitted.
+    memory : str or joblib.Memory, optional
+        Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
+    n_jobs : int, optional
+        Members trained at a time; they do not depend on it.
+    random_state : int or RandomState, optional
+        Seed of the split and of the members.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    pool_ : ModelPool
+        The members.
+    estimators_ : list of skorch nets
+        Fitted copies of the net, one a selected member.
+    members_ : list of Member
+        The selected members.
+    combine_ : Combiner
+        The fitted combiner.
+    held_out_ : ndarray of int or None
+        Positions of the held-out rows among the rows of positive weight.
+    n_features_in_ : int
+        Features in ``fit``.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had some.
+
+    References
+    ----------
+    Hansen and Salamon, "Neural network ensembles", IEEE TPAMI 12, 1990, doi:10.1109/34.58871. Lakshminarayanan, Pritzel
+    and Blundell, "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017,
+    arXiv:1612.01474.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skfusion import EnsembleRegressor
+    >>> from skfusion.collect import Bootstrap
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> ensemble = EnsembleRegressor(collect=Bootstrap(3), random_state=0).fit(X, y)
+    >>> ensemble.score(X, y) > 0.5
+    True
+    """

@@ -1,0 +1,113 @@
+"""Parts of the data: held-out rows and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, check_cv, train_test_split
+
+from skfusion.rows import Rows, Task
+
+
+def hold_out(rows: Rows, fraction: float, seed: int, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions to train on and those to hold out.
+
+    Equal rows stay on one side, so that the held-out score is honest. The split is stratified by class, or keeps groups
+    together where the rows have groups.
+
+    Parameters
+    ----------
+    rows : Rows
+        All rows.
+    fraction : float
+        Share to hold out, between 0 and 1.
+    seed : int
+        Of the split; the order of the rows has no influence.
+    task : {"classification", "multilabel", "regression"}
+        What to stratify by.
+
+    Returns
+    -------
+    fit, held : ndarray of int
+        Positions, each sorted.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_fraction must be between 0 and 1; got {fraction}.")
+    if rows.groups is not None:
+        return _hold_out_groups(rows, fraction, seed, task)
+    _, first, unit = np.unique(rows.keys, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise ValueError(
+            f"Holding out rows needs at least 2 different ones: got n_samples={len(rows)}. Give more rows, or a merger "
+            "that needs no held-out score, such as Uniform()."
+        )
+    movable, stratify = np.arange(len(first)), None
+    if task == "classification":
+        codes = rows.y[first]
+        counts = np.bincount(codes)
+        movable = np.flatnonzero(counts[codes] >= 2)  # a class of one row must be trained on
+        n_held = int(np.ceil(fraction * len(movable)))
+        n_classes = len(np.unique(codes[movable]))
+        if min(n_held, len(movable) - n_held) >= n_classes:
+            stratify = codes[movable]
+        if len(movable) < 2:
+            movable = np.arange(len(first))
+    _, held = train_test_split(movable, test_size=fraction, random_state=seed, stratify=stratify)
+    is_held = np.isin(unit, held)
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    n_groups = len(np.unique(rows.groups))
+    if n_groups < 2:
+        raise ValueError(f"Holding out whole groups needs at least 2 groups; got {n_groups}.")
+    if task == "classification":
+        n_splits = min(max(2, round(1 / fraction)), n_groups)
+        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+        smallest = np.bincount(rows.y).min() if len(rows.y) else 0
+        if smallest >= n_splits:
+            return next(splitter.split(rows.y, rows.y, rows.groups))
+    return next(GroupShuffleSplit(1, test_size=fraction, random_state=seed).split(rows.y, groups=rows.groups))
+
+
+def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Iterate over the training and test positions of each fold.
+
+    Parameters
+    ----------
+    rows : Rows
+        All rows.
+    cv : int, splitter or iterable
+        As in scikit-learn. A number of folds that is larger than the smallest class is reduced to it.
+    task : {"classification", "multilabel", "regression"}
+        Classes are stratified.
+
+    Yields
+    ------
+    train, test : ndarray of int
+        Positions.
+    """
+    if len(rows) < 2:
+        raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
+    y, most = rows.y, len(rows)
+    if task == "classification":
+        counts = np.bincount(y)
+        most = int(counts[counts > 0].min())
+    stratified = task == "classification" and most >= 2
+    if isinstance(cv, int):
+        cv = max(2, min(cv, most if stratified else len(rows)))
+    splitter = check_cv(cv, y if task == "classification" else None, classifier=stratified)
+    return splitter.split(np.zeros(len(rows)), y if y.ndim == 1 else None, rows.groups)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, one after the other."""
+    X = [part.X for part in parts]
+    first = X[0]
+    together = {k: np.concatenate([x[k] for x in X]) for k in first} if isinstance(first, dict) else np.concatenate(X)
+    weights = None
+    if any(part.weight is not None for part in parts):
+        weights = np.concatenate([np.ones(len(part)) if part.weight is None else part.weight for part in parts])
+    return Rows(together, np.concatenate([part.y for part in parts]), weights)

@@ -1,0 +1,66 @@
+"""Tell scikit-learn's callbacks of the members and epochs that a fit goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from skfusion import nets
+from skfusion.pool import Member
+
+
+class CallbackProgress:
+    """Map runs and epochs to the task tree of ``sklearn.callback``: fit > collect > member > epoch.
+
+    Runs in other processes show when they end, without their epochs.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+        Of the whole fit.
+    estimator : estimator
+        That is being fitted.
+    as_fitted : callable
+        ``as_fitted(state)`` gives the attributes that make a copy of the estimator predict with that state.
+    X, y : array-like
+        The data of the fit, for callbacks that score.
+    """
+
+    def __init__(self, context: Any, estimator: Any, as_fitted: Callable[[Any], dict[str, Any]], X: Any, y: Any):
+        self.context, self.estimator, self.as_fitted = context, estimator, as_fitted
+        self.data = {"X": X, "y": y}
+        self.open: dict[str, Any] = {}
+
+    def start(self, n_runs: int) -> None:
+        """Open the task of collecting ``n_runs`` runs."""
+        self.collecting = self.context.subcontext(task_name="collect", max_subtasks=n_runs)
+        self.collecting.call_on_fit_task_begin(estimator=self.estimator)
+
+    def begin(self, name: str, n_epochs: int) -> Callable[[int, Any], bool]:
+        """Open the task of a run; the result is called after each epoch."""
+        task = self.collecting.subcontext(task_name=name, max_subtasks=n_epochs)
+        self.open[name] = task.call_on_fit_task_begin(estimator=self.estimator)
+
+        def on_epoch(epoch: int, net: Any) -> bool:
+            leaf = task.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self.estimator)
+            return leaf.call_on_fit_task_end(
+                estimator=self.estimator, **self.data, reconstruction_attributes=lambda: self.as_fitted(nets.state_of(net))
+            )
+
+        return on_epoch
+
+    def end(self, name: str, members: Sequence[Member]) -> bool:
+        """Close the task of a run."""
+        task = self.open.pop(name, None)
+        if task is None:
+            task = self.collecting.subcontext(task_name=name).call_on_fit_task_begin(estimator=self.estimator)
+        last = members[-1].state if members else None
+        return task.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self.data,
+            reconstruction_attributes=None if last is None else lambda: self.as_fitted(last),
+        )
+
+    def finish(self) -> None:
+        """Close the task of collecting."""
+        self.collecting.call_on_fit_task_end(estimator=self.estimator)

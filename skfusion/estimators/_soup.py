@@ -1,0 +1,219 @@
+"""One network fused from many."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skfusion import nets
+from skfusion._component import Component
+from skfusion.collect import Seeds
+from skfusion.estimators._base import BaseFusion, Classifies, Collected, Regresses
+from skfusion.merge import Greedy, LinearMerger
+from skfusion.nets import Runner
+from skfusion.repair import Recalibrate
+from skfusion.rows import unlabelled
+from skfusion.state import weighted_sum
+
+class _Soup(BaseFusion):
+    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        collect: Any = None,
+        select: Any = None,
+        merge: Any = None,
+        repair: Any = None,
+        validation_fraction: float = 0.2,
+        scoring: Any = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.collect = collect
+        self.select = select
+        self.merge = merge
+        self.repair = repair
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fuse(self, collected: Collected) -> None:
+        pool = collected.pool
+        pool.check_compatible()
+        runner = Runner(collected.net, self._task, collected.fit_rows)
+        pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
+        objective = self._objective(runner, collected)
+        select, merge, repair = (self._part(n) for n in ("select", "merge", "repair"))
+        chosen = pool if select is None else select(pool, objective)
+        self.member_weights_ = None
+        if isinstance(merge, LinearMerger):
+            found = merge.coefficients(chosen.states, chosen.base, objective)
+            self.member_weights_ = dict(zip(chosen.names, found, strict=True))
+            state = weighted_sum(chosen.states, found)
+        else:
+            state = merge(chosen.states, chosen.base, objective)
+        state = repair(state, chosen.states, objective)
+        self.pool_ = collected.pool
+        vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
+        self._runner = runner
+
+    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
+        return {"state_": state, "net_": net, "_runner": None}
+
+    def _predict(self, X: Any) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:
+            self._runner = Runner(self.net_, self._task, unlabelled(X))
+        return self._runner.predict(self.state_, X)
+
+    @property
+    def estimator_(self) -> Any:
+        """A fitted copy of the net with the fused weights."""
+        check_is_fitted(self)
+        return nets.restored(self.net_, self.state_, self._labels())
+
+
+class SoupClassifier(Classifies, _Soup):
+    """Classify with one network fused from many.
+
+    ``fit`` collects members (which trains them), then fuses them: select, align, merge, repair. Prediction costs one
+    network.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
+        given the sizes of the data.
+    collect : Collector or ModelPool, optional
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
+        judges its members.
+    select : Selector, optional
+        Which members; all when omitted.
+    merge : Merger, optional
+        How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
+    repair : Repairer, optional
+        How to mend the statistics of the merged network; ``Recalibrate()`` when omitted.
+    validation_fraction : float, default=0.2
+        Share of the rows that is held out, where a component scores; the others train on all rows.
+    scoring : str or callable, optional
+        The held-out score: accuracy when omitted.
+    memory : str or joblib.Memory, optional
+        Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
+    n_jobs : int, optional
+        Members trained at a time; they do not depend on it.
+    random_state : int or RandomState, optional
+        Seed of the split and of the members.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    pool_ : ModelPool
+        The members.
+    estimator_ : skorch net
+        A fitted copy of the net with the fused weights.
+    state_ : dict of Tensor
+        The fused weights.
+    member_weights_ : dict or None
+        Share of each member in the sum, by name, where the merger is a sum.
+    held_out_ : ndarray of int or None
+        Positions of the held-out rows among the rows of positive weight.
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    n_features_in_ : int
+        Features in ``fit``.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had some.
+
+    References
+    ----------
+    Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
+    increasing inference time", ICML 2022, arXiv:2203.05482.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import SoupClassifier
+    >>> from skfusion.collect import Seeds
+    >>> X, y = load_iris(return_X_y=True)
+    >>> soup = SoupClassifier(collect=Seeds(2), random_state=0).fit(X, y)
+    >>> soup.score(X, y) > 0.9
+    True
+    """
+
+
+class SoupRegressor(Regresses, _Soup):
+    """Predict values with one network fused from many.
+
+    ``fit`` collects members (which trains them), then fuses them: select, align, merge, repair. Prediction costs one
+    network.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
+        given the sizes of the data.
+    collect : Collector or ModelPool, optional
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
+        judges its members.
+    select : Selector, optional
+        Which members; all when omitted.
+    merge : Merger, optional
+        How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
+    repair : Repairer, optional
+        How to mend the statistics of the merged network; ``Recalibrate()`` when omitted.
+    validation_fraction : float, default=0.2
+        Share of the rows that is held out, where a component scores; the others train on all rows.
+    scoring : str or callable, optional
+        The held-out score: R2 when omitted.
+    memory : str or joblib.Memory, optional
+        Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
+    n_jobs : int, optional
+        Members trained at a time; they do not depend on it.
+    random_state : int or RandomState, optional
+        Seed of the split and of the members.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    pool_ : ModelPool
+        The members.
+    estimator_ : skorch net
+        A fitted copy of the net with the fused weights.
+    state_ : dict of Tensor
+        The fused weights.
+    member_weights_ : dict or None
+        Share of each member in the sum, by name, where the merger is a sum.
+    held_out_ : ndarray of int or None
+        Positions of the held-out rows among the rows of positive weight.
+    n_features_in_ : int
+        Features in ``fit``.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had some.
+
+    References
+    ----------
+    Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
+    increasing inference time", ICML 2022, arXiv:2203.05482.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skfusion import SoupRegressor
+    >>> from skfusion.collect import Tail
+    >>> from skfusion.merge import Uniform
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> soup = SoupRegressor(collect=Tail(), merge=Uniform(), random_state=0).fit(X, y)
+    >>> soup.score(X, y) > 0.5
+    True
+    """

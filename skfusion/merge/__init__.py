@@ -1,0 +1,7 @@
+"""Mergers: many states to one state."""
+
+from skfusion.merge._base import LinearMerger, Merger
+from skfusion.merge._greedy import Greedy
+from skfusion.merge._uniform import Uniform
+
+__all__ = ["Greedy", "LinearMerger", "Merger", "Uniform"]

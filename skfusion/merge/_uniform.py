@@ -1,0 +1,67 @@
+"""Uniform and weighted soup (Utans, 1996; McMahan et al., 2017; Wortsman et al., 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from skfusion.merge._base import LinearMerger
+from skfusion.objective import Objective
+from skfusion.state import State
+
+
+class Uniform(LinearMerger):
+    r"""Average the members' weights.
+
+    .. math:: \theta = \sum_k \lambda_k \theta_k, \qquad \sum_k \lambda_k = 1
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        Non-negative importance of each member, shape (K,); divided by their sum. A larger value pulls the soup
+        towards that member. All alike when omitted.
+
+    Notes
+    -----
+    Costs O(K d) for d parameters and memory for one extra state. Members must share a basin of the loss: one
+    initialisation, one trajectory, or an alignment before. The mean of independently initialised networks is
+    usually no better than chance.
+
+    References
+    ----------
+    Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
+    increasing inference time", ICML 2022, arXiv:2203.05482.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.merge import Uniform
+    >>> states = [{"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([4.0, 2.0])}]
+    >>> Uniform()(states)["w"].tolist()
+    [2.0, 2.0]
+    >>> Uniform(weights=[1, 3])(states)["w"].tolist()
+    [3.0, 2.0]
+    """
+
+    def __init__(self, weights: Sequence[float] | None = None):
+        self.weights = weights
+
+    def coefficients(
+        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
+    ) -> list[float]:
+        """Return the normalised weights, shape (K,)."""
+        n = len(states)
+        if self.weights is None:
+            return [1 / n] * n
+        given = [float(w) for w in self.weights]
+        total = math.fsum(given)
+        if len(given) != n:
+            raise ValueError(f"Uniform got {len(given)} weights for {n} members; give one weight a member.")
+        if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
+            raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
+        return [w / total for w in given]
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}

@@ -1,0 +1,25 @@
+"""The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
+
+from skfusion.nets._evaluate import Runner, default_score, objective, predictions, restored
+from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
+from skfusion.nets._size import is_net, seeded, sized
+from skfusion.nets._train import DivergedError, fit, history_of, state_of
+
+__all__ = [
+    "MLP",
+    "DivergedError",
+    "Runner",
+    "default_net",
+    "default_score",
+    "fit",
+    "history_of",
+    "is_net",
+    "mlp_classifier",
+    "mlp_regressor",
+    "objective",
+    "predictions",
+    "restored",
+    "seeded",
+    "sized",
+    "state_of",
+]

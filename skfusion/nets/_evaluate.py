@@ -1,0 +1,199 @@
+"""Run states through their architecture: predictions, and objectives for the methods that ask for data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score, r2_score
+from torch import Tensor, nn
+
+from skfusion.nets._size import criterion_type, dtype_of, initialised, seeded, targets, tensors
+from skfusion.objective import Batch, Objective, call
+from skfusion.rows import Inputs, Rows, Task
+from skfusion.state import State
+
+Score = Callable[[np.ndarray, Rows], float]
+"""``score(prediction, rows)``, higher is better; prediction of shape (n_samples, n_outputs)."""
+
+
+class Runner:
+    """An architecture that predicts with any state of it.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    task : {"classification", "multilabel", "regression"}
+        What the outputs are.
+    example : Rows or None
+        Rows to materialise lazy layers with; needed only where there are some.
+    """
+
+    def __init__(self, net: Any, task: Task, example: Rows | None = None):
+        self.task = task
+        self.net = clone(net).set_params(verbose=0)
+        with seeded(0, net.device):
+            nothing = Rows(np.zeros((0, 1), np.float32), np.zeros(0))
+            self.module: nn.Module = initialised(self.net, example or nothing, keep_net=True).eval()
+        self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
+        self.link = _link(self.net, task)
+
+    def place(self, state: State) -> State:
+        """Return the state on the device of the net, checked against the architecture."""
+        own = self.module.state_dict()
+        for key in [*own, *(k for k in state if k not in own)]:
+            found = tuple(state[key].shape) if key in state else "missing"
+            asked = "unknown" if key not in own else found if nn.parameter.is_lazy(own[key]) else tuple(own[key].shape)
+            if found != asked:
+                raise ValueError(
+                    f"Tensor {key!r} is {found} in the state and {asked} in the net given as estimator: the member was "
+                    "trained with another architecture. Give the net that it was trained with."
+                )
+        return {k: v.to(self.device) for k, v in state.items()}
+
+    def chunks(self, X: Inputs) -> Iterator[Any]:
+        """Iterate over inputs as tensors, some thousand rows at a time, fewer of images."""
+        first = next(iter(X.values())) if isinstance(X, dict) else X
+        size = 8192 if first.ndim == 2 else 512
+        for i in range(0, len(first), size):
+            part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
+            yield tensors(part, self.dtype, self.device)
+
+    def raw(self, state: State, X: Inputs) -> Tensor:
+        """Return the module's output for all rows, shape (n_samples, ...)."""
+        state = {k: v.to(self.device) for k, v in state.items()}
+        with torch.inference_mode():
+            return torch.cat([call(self.module, state, x) for x in self.chunks(X)])
+
+    def predict(self, state: State, X: Inputs) -> np.ndarray:
+        """Return probabilities or values, shape (n_samples, n_outputs), float32 (float64 for a float64 net)."""
+        return self.link(self.raw(state, X)).cpu().numpy()
+
+
+def predictions(runners: Sequence[Runner], states: Sequence[State], X: Inputs) -> np.ndarray:
+    """Return the predictions of each state by its runner, shape (n_members, n_samples, n_outputs)."""
+    return np.stack([runner.predict(state, X) for runner, state in zip(runners, states, strict=True)])
+
+
+def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | None = None) -> Objective:
+    """Return what data-dependent methods may ask of a net and its data.
+
+    Parameters
+    ----------
+    runner : Runner
+        The architecture.
+    fit_rows : Rows
+        Rows to estimate statistics on; labels are not needed.
+    held_out : Rows
+        Rows that no member was trained on.
+    score : callable, optional
+        ``score(prediction, rows)``; accuracy, or R2 in regression, when omitted.
+
+    Returns
+    -------
+    Objective
+        In torch terms.
+    """
+    judge = score or default_score(runner.task)
+    y = torch.from_numpy(targets(runner.net, held_out.y, runner.task)).to(runner.device)
+    weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
+    if weight is not None and hasattr(runner.net.criterion_, "reduction"):
+        runner.net.criterion_.reduction = "none"
+
+    def batches() -> Iterator[Batch]:
+        start = 0
+        target = torch.from_numpy(targets(runner.net, fit_rows.y, runner.task)).to(runner.device)
+        for x in runner.chunks(fit_rows.X):
+            n = len(next(iter(x.values())) if isinstance(x, dict) else x)
+            here = slice(start, start + n)
+            w = None if fit_rows.weight is None else torch.from_numpy(fit_rows.weight[here]).to(runner.device)
+            yield Batch(x, target[here], w)
+            start += n
+
+    def loss(state: State) -> float:
+        out = runner.raw(state, held_out.X)
+        with torch.no_grad():
+            found = runner.net.get_loss(out, y.to(out.dtype) if y.is_floating_point() else y, training=False)
+        if weight is None or found.ndim == 0:
+            return float(found)
+        rows = found.reshape(len(found), -1).mean(1)
+        return float((rows * weight).sum() / weight.sum())
+
+    def score_of(state: State) -> float:
+        return judge(runner.predict(state, held_out.X), held_out)
+
+    return Objective(runner.module, batches, loss, score_of)
+
+
+def default_score(task: Task) -> Score:
+    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does."""
+
+    def accuracy(p: np.ndarray, rows: Rows) -> float:
+        labels = p > 0.5 if task == "multilabel" else p.argmax(axis=1)
+        return float(accuracy_score(rows.y, labels, sample_weight=rows.weight))
+
+    def r2(p: np.ndarray, rows: Rows) -> float:
+        if not np.isfinite(p).all():
+            return -np.inf
+        if len(rows) < 2:  # undefined for a single row
+            return -float(np.mean((p - rows.y) ** 2))
+        return float(r2_score(rows.y, p, sample_weight=rows.weight))
+
+    return r2 if task == "regression" else accuracy
+
+
+def _link(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
+    """Return the map from the module's output to probabilities, as skorch's ``predict_nonlinearity`` asks."""
+
+    def narrow(p: Tensor) -> Tensor:
+        return p.reshape(len(p), -1)
+
+    if task == "regression":
+        return narrow
+    asked = net.predict_nonlinearity
+    kind = criterion_type(net)
+    logits = issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)) if asked == "auto" else False
+    one = issubclass(kind, (nn.BCEWithLogitsLoss, nn.BCELoss)) and task == "classification"
+
+    def link(z: Tensor) -> Tensor:
+        wide = z.double()
+        if one:
+            p = (wide.sigmoid() if logits else wide).reshape(len(z), 1)
+            p = torch.cat([1 - p, p], 1)
+        elif callable(asked):
+            p = asked(wide)
+        elif logits:
+            p = wide.softmax(1) if task == "classification" else wide.sigmoid()
+        else:
+            p = wide
+        return narrow(p).to(z.dtype)
+
+    return link
+
+
+def restored(net: Any, state: State, classes: Any = None) -> Any:
+    """Return a fitted skorch net with the weights of ``state``.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    state : State
+        The weights.
+    classes : array-like, optional
+        What the net's outputs stand for.
+
+    Returns
+    -------
+    skorch net
+        Initialised; its module holds copies of the weights.
+    """
+    runner = Runner(net, "regression")
+    runner.module.load_state_dict(runner.place(state))
+    if classes is not None:
+        runner.net.classes_inferred_ = np.asarray(classes)
+    return runner.net

@@ -1,0 +1,79 @@
+"""Mini-batches cut from tensors: what ``DataLoader`` gives, in the same order, without its row-by-row collate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, Dataset, RandomSampler, SequentialSampler, Subset
+
+HONOURED = {"batch_size", "shuffle", "drop_last", "generator", "num_workers", "pin_memory"}
+"""Parameters of ``DataLoader`` that mean the same here; any other one keeps the user's loader."""
+
+
+class TensorLoader:
+    """Iterate over a dataset that holds tensors; draws from the random stream exactly as ``DataLoader`` does.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With tensors (or dicts of tensors) as ``X`` and ``y``, or a ``Subset`` of one.
+    batch_size : int, default=1
+        Rows a batch.
+    shuffle, drop_last, generator, num_workers, pin_memory
+        As in ``DataLoader``; the last two have nothing to do here.
+    weight : Tensor of shape (n_samples,), optional
+        Row weights; those of the present batch stand in ``current_weight[0]``.
+    current_weight : list, optional
+        Where to put them.
+    join_single : bool, default=False
+        Let a last batch of one row join its neighbour, as BatchNorm cannot train on one row.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        generator: torch.Generator | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        weight: Tensor | None = None,
+        current_weight: list[Tensor | None] | None = None,
+        join_single: bool = False,
+    ):
+        index: Tensor | None = None
+        while isinstance(dataset, Subset):
+            outer = torch.as_tensor(dataset.indices)
+            index = outer if index is None else outer[index]
+            dataset = dataset.dataset
+        self.dataset, self.index, self.generator = dataset, index, generator
+        n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
+        sampler = RandomSampler(range(n), generator=generator) if shuffle else SequentialSampler(range(n))
+        self.sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.weight, self.current_weight = weight, current_weight
+        self.join_single = join_single and not drop_last and n > batch_size and n % batch_size == 1
+
+    def __len__(self) -> int:
+        return len(self.sampler) - self.join_single
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
+        batches = [*self.sampler] if self.join_single else iter(self.sampler)
+        if isinstance(batches, list):
+            batches[-2] = batches[-2] + batches.pop()
+        for batch in batches:
+            rows = torch.tensor(batch)
+            rows = rows if self.index is None else self.index[rows]
+            if self.weight is not None and self.current_weight is not None:
+                self.current_weight[0] = self.weight[rows.to(self.weight.device)]
+            yield _rows(self.dataset.X, rows), _rows(self.dataset.y, rows)  # type: ignore[attr-defined]
+
+
+def _rows(data: Any, index: Tensor) -> Any:
+    if isinstance(data, dict):
+        return {k: v[index.to(v.device)] for k, v in data.items()}
+    return data[index.to(data.device)]

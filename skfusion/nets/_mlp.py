@@ -1,0 +1,120 @@
+"""Default networks: perceptrons sized to the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNetClassifier, NeuralNetRegressor
+from torch import Tensor, nn
+
+from skfusion.rows import Task
+
+
+class MLP(nn.Module):
+    """A perceptron that standardises its inputs, and its outputs where these are values.
+
+    Parameters
+    ----------
+    n_in : int
+        Numbers a sample; arrays of more axes are flattened.
+    n_out : int
+        Outputs: classes, labels or targets.
+    hidden : sequence of int, default=(64, 64)
+        Units of each hidden layer. More fit more and cost more.
+    norm : {None, "batch", "layer"}, default=None
+        Normalisation after each hidden linear layer.
+    dropout : float, default=0.0
+        Probability of zeroing a hidden unit in training.
+    scaling : dict of ndarray, optional
+        ``x_mean``, ``x_std`` of shape (n_in,), and ``y_mean``, ``y_std`` of shape (n_out,) in regression. They are
+        kept as buffers, the same for all members of a pool, so that members can be averaged.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        hidden: Sequence[int] = (64, 64),
+        norm: str | None = None,
+        dropout: float = 0.0,
+        scaling: dict[str, np.ndarray] | None = None,
+    ):
+        super().__init__()
+        scaling = scaling or {}
+        for name, size, default in (("x_mean", n_in, 0), ("x_std", n_in, 1), ("y_mean", n_out, 0), ("y_std", n_out, 1)):
+            value = scaling.get(name, np.full(size, default))
+            self.register_buffer(name, torch.as_tensor(np.asarray(value, np.float32)))
+        norms = {None: None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+        if norm not in norms:
+            raise ValueError(f"norm must be one of {list(norms)}; got {norm!r}.")
+        layers: list[nn.Module] = []
+        sizes = [n_in, *hidden]
+        for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+            layers.append(nn.Linear(n, m))
+            if (kind := norms[norm]) is not None:
+                layers.append(kind(m))
+            layers.append(nn.ReLU())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
+
+    def forward(self, X: Tensor) -> Tensor:  # X shape: (n_samples, ...)
+        """Return logits or values, shape (n_samples, n_out)."""
+        z = (X.reshape(len(X), -1) - self.x_mean) / self.x_std
+        return self.layers(z) * self.y_std + self.y_mean
+
+
+_DEFAULTS: dict[str, Any] = {
+    "optimizer": torch.optim.Adam,
+    "optimizer__fused": True,
+    "lr": 0.01,
+    "max_epochs": 30,
+    "batch_size": 128,
+    "iterator_train__shuffle": True,
+    "train_split": None,
+    "callbacks": "disable",
+    "verbose": 0,
+}
+
+
+def mlp_classifier(multilabel: bool = False, **params: Any) -> NeuralNetClassifier:
+    """Return a skorch net with an :class:`MLP`, for classification.
+
+    Parameters
+    ----------
+    multilabel : bool, default=False
+        Labels do not exclude each other.
+    **params : dict
+        Passed on to ``skorch.NeuralNetClassifier``: ``lr``, ``max_epochs``, ``batch_size``, ``module__hidden``, ...
+
+    Returns
+    -------
+    skorch.NeuralNetClassifier
+        An unfitted net; an estimator of this library sizes it to the data.
+    """
+    criterion = nn.BCEWithLogitsLoss if multilabel else nn.CrossEntropyLoss
+    return NeuralNetClassifier(MLP, **{**_DEFAULTS, "criterion": criterion, **params})
+
+
+def mlp_regressor(**params: Any) -> NeuralNetRegressor:
+    """Return a skorch net with an :class:`MLP`, for regression.
+
+    Parameters
+    ----------
+    **params : dict
+        Passed on to ``skorch.NeuralNetRegressor``: ``lr``, ``max_epochs``, ``batch_size``, ``module__hidden``, ...
+
+    Returns
+    -------
+    skorch.NeuralNetRegressor
+        An unfitted net; an estimator of this library sizes it to the data.
+    """
+    return NeuralNetRegressor(MLP, **{**_DEFAULTS, "criterion": nn.MSELoss, **params})
+
+
+def default_net(task: Task) -> NeuralNetClassifier | NeuralNetRegressor:
+    """Return the net that an estimator uses when it is given none."""
+    return mlp_regressor() if task == "regression" else mlp_classifier(multilabel=task == "multilabel")

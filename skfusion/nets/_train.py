@@ -1,0 +1,239 @@
+"""Train a skorch net: sized to the data, seeded, at the speed of a bare loop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from skorch import NeuralNet
+from skorch.callbacks import Callback, LRScheduler
+from skorch.dataset import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from skfusion import state as states
+from skfusion.nets._loader import HONOURED, TensorLoader
+from skfusion.nets._size import dtype_of, few_threads, initialised, seeded, targets, tensors
+from skfusion.rows import Rows, Task
+from skfusion.state import State
+
+Schedule = Callable[[int, int], float]
+"""``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
+
+
+class DivergedError(ValueError):
+    """The loss of a network became NaN or infinite in training.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch in which it happened, from 1.
+    pool : ModelPool or None
+        The members that did not diverge.
+    """
+
+    def __init__(self, message: str, epoch: int = 0, pool: Any = None):
+        super().__init__(message)
+        self.epoch, self.pool = epoch, pool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.epoch, self.pool)
+
+
+def fit(
+    net: Any,
+    rows: Rows,
+    task: Task,
+    seed: int,
+    *,
+    state: State | None = None,
+    schedule: Schedule | None = None,
+    on_epoch: Callable[[int, Any], bool | None] | None = None,
+    verbose: bool = False,
+) -> Any:
+    """Train a clone of ``net`` and return it.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    rows : Rows
+        Training data.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    seed : int
+        Seed of the initialisation, the shuffling and dropout; the global generators are left as they were.
+    state : State, optional
+        Where to start; a fresh initialisation when omitted.
+    schedule : callable, optional
+        ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
+    verbose : bool, default=False
+        Let the net print its table of epochs, where its own ``verbose`` asks for it.
+
+    Returns
+    -------
+    skorch net
+        Fitted, its module in evaluation mode.
+
+    Raises
+    ------
+    DivergedError
+        If the training loss becomes NaN or infinite; it names the epoch.
+    """
+    net = clone(net)
+    if not verbose:
+        net.set_params(verbose=0)
+    with seeded(seed, net.device):
+        module = initialised(net, rows, keep_net=True)
+        if state is not None:
+            module.load_state_dict(state)
+        batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+        if batch_norm and len(rows) == 1:
+            raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
+        X, y = _feed(net, rows, task, batch_norm)
+        if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
+            warnings.warn(
+                "The net has an LRScheduler, but its collector sets the learning rate at every step; the collector wins.",
+                stacklevel=2,
+            )
+        net.callbacks_.append(("skfusion", _Watch(schedule, on_epoch)))
+        with few_threads(module):
+            _loop(net, X, y, batch_norm)
+    net.module_.eval()
+    return net
+
+
+def state_of(net: Any) -> State:
+    """Return a copy of a net's state on the CPU, without the name prefix that ``torch.compile`` adds."""
+    state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
+    return states.map_tensors(lambda t: t.detach().cpu().clone(), state)
+
+
+def history_of(net: Any) -> list[dict[str, float]]:
+    """Return the numbers that a net recorded for each epoch."""
+    skipped = ("batches", "_best")
+    return [
+        {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not k.endswith(skipped)}
+        for row in net.history
+    ]
+
+
+class _Watch(Callback):
+    """Sets learning rates, watches the loss, and hands the net out after each epoch."""
+
+    def __init__(self, schedule: Schedule | None, on_epoch: Callable[[int, Any], bool | None] | None):
+        self.schedule, self.on_epoch = schedule, on_epoch
+        self.step = self.epoch = self.steps_per_epoch = 0
+        self.rates: list[list[Any]] = []
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
+        if self.schedule is not None and not self.rates:
+            self.steps_per_epoch = len(net.get_iterator(dataset_train, training=True))
+            self.rates = [[group["lr"] for group in o.param_groups] for o in _optimizers(net)]
+
+    def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
+        if self.schedule is None or not training:
+            return
+        factor = self.schedule(self.step, self.steps_per_epoch)
+        for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        self.step += 1
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        self.epoch += 1
+        row = net.history[-1]
+        if "train_loss" not in row:  # with callbacks="disable" nothing else averages the batches
+            sizes = np.array([b["train_batch_size"] for b in row["batches"]])
+            losses = np.array([b["train_loss"] for b in row["batches"]])
+            net.history.record("train_loss", float((sizes * losses).sum() / sizes.sum()))
+        loss = net.history[-1, "train_loss"]
+        if not np.isfinite(loss):
+            raise DivergedError(
+                f"the training loss became {loss} in epoch {self.epoch}. Use a smaller learning rate (it is {net.lr:g}), "
+                "scale the inputs, or clip gradients.",
+                self.epoch,
+            )
+        if self.on_epoch is not None and self.on_epoch(self.epoch, net):
+            raise KeyboardInterrupt  # how skorch ends a training early
+
+
+def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
+    return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]
+
+
+def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:
+    """Run skorch's loop; unlike ``partial_fit`` it lets the user's own interrupt through."""
+    net.notify("on_train_begin", X=X, y=y)
+    try:
+        net.fit_loop(X, y)
+    except KeyboardInterrupt as stop:
+        trace = stop.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is None or not trace.tb_frame.f_code.co_name.startswith("on_"):
+            raise
+    except ValueError as error:
+        if batch_norm and "more than 1 value per channel" in str(error):
+            raise ValueError(
+                "BatchNorm met a batch of one row: use another batch size or iterator_train__drop_last=True."
+            ) from error
+        raise
+    net.notify("on_train_end", X=X, y=y)
+
+
+def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]:
+    """Return the data for skorch, and give the net the fast loader where the user left the loader alone."""
+    y = targets(net, rows.y, task)
+    own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
+    plain = not own and net.dataset is Dataset and not net.get_params_for("dataset")
+    if not (plain and _is_plain(net, "iterator_train")):
+        if rows.weight is not None:
+            raise ValueError(
+                "sample_weight with fractions needs skorch's default dataset and iterator_train. Remove your own, or give "
+                "whole-number weights, which are taken as repetitions."
+            )
+        return rows.X, y
+    device, like = net.device, dtype_of(net.module_)
+    extra: dict[str, Any] = {"join_single": batch_norm}
+    if rows.weight is not None:
+        box: list[Tensor | None] = [None]
+        extra |= {"weight": torch.as_tensor(rows.weight, dtype=like, device=device or "cpu"), "current_weight": box}
+        _weigh(net, box)
+    net.iterator_train = partial(TensorLoader, **extra)
+    if _is_plain(net, "iterator_valid"):
+        net.iterator_valid = TensorLoader
+    target = torch.from_numpy(np.require(y, requirements=["C", "W"])).to(device or "cpu", like if y.dtype.kind == "f" else None)
+    return tensors(rows.X, like, device), target
+
+
+def _is_plain(net: Any, name: str) -> bool:
+    given = net.get_params_for(name)
+    return getattr(net, name) is DataLoader and given.keys() <= HONOURED and not given.get("num_workers")
+
+
+def _weigh(net: Any, box: list[Tensor | None]) -> None:
+    """Make the net's loss the mean over rows of weight times loss; weights have mean 1 over the data."""
+    if not hasattr(net.criterion_, "reduction"):
+        raise ValueError(
+            f"The criterion {type(net.criterion_).__name__} has no reduction='none', so rows cannot be weighted. Give "
+            "whole-number weights, which are taken as repetitions, or a criterion with a reduction."
+        )
+    net.criterion_.reduction = "none"
+    get_loss = net.get_loss
+
+    def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
+        loss = get_loss(y_pred, y_true, *args, training=training, **kwargs)
+        loss = loss.reshape(len(loss), -1).mean(1)
+        return (loss * box[0]).mean() if training and box[0] is not None else loss.mean()
+
+    net.get_loss = weighted
+
+

@@ -1,0 +1,58 @@
+"""What a data-dependent method may ask of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from skfusion.state import State
+
+Input = Tensor | dict[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """Some rows: inputs, targets, and weights where the rows do not count alike."""
+
+    x: Input
+    y: Tensor
+    weight: Tensor | None = None  # shape: (n_rows,)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An architecture with the data to run and to judge states on.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The architecture; its own weights are never read.
+    batches : callable
+        ``batches()`` iterates over :class:`Batch` of the data that statistics are estimated on.
+    loss : callable
+        ``loss(state)`` is the mean held-out loss.
+    score : callable
+        ``score(state)`` is the held-out score, higher is better.
+    """
+
+    module: nn.Module
+    batches: Callable[[], Iterable[Batch]]
+    loss: Callable[[State], float]
+    score: Callable[[State], float]
+
+    def forward(self, state: State, x: Input) -> Tensor:
+        """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written."""
+        return call(self.module, state, x)
+
+
+def call(module: nn.Module, state: State, x: Input) -> Tensor:
+    """Return ``module(x)`` with the tensors of ``state``; buffers are cloned where training would write to them."""
+    if any(m.training for m in module.modules()):
+        buffers = {name for name, _ in module.named_buffers(remove_duplicate=False)}
+        state = {k: v.clone() if k in buffers else v for k, v in state.items()}
+    args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
+    out = functional_call(module, state, args, kwargs)
+    return out[0] if isinstance(out, tuple) else out

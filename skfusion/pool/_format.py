@@ -1,0 +1,242 @@
+"""The files of a pool: states as safetensors, everything else as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+from skfusion.pool._pool import Member, as_json
+from skfusion.state import State
+
+FORMAT = 1
+"""The number of the format that is written, and the highest that is read."""
+KIND = "skfusion.ModelPool"
+DATA_FILE = re.compile(r"(?:state|rows)-[0-9a-f]{64}\.safetensors")
+HEADER = "skfusion"
+
+# fmt: off
+_DTYPES = (
+    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16",
+    "float32", "float64", "complex64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
+)
+# fmt: on
+
+
+class PoolFormatError(ValueError):
+    """A directory is not a pool, is damaged, or was written by a newer version."""
+
+
+def library_version() -> str:
+    """Return the version of the library that is running."""
+    # Looked up and not imported: the pool lies below what the top module imports.
+    return str(getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"))
+
+
+def state_to_bytes(state: State, owner: str) -> bytes:
+    """Return a state as a safetensors file; equal states give equal bytes.
+
+    Parameters
+    ----------
+    state : State
+        Tensors of any device and stride; tied ones are written once.
+    owner : str
+        Whose state it is, in the words of a message.
+
+    Returns
+    -------
+    bytes
+        The file. Its header tells the order of the names and which are ties.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a tensor.
+    ValueError
+        If safetensors has no way to write a tensor.
+    """
+    places: dict[tuple[object, ...], str] = {}
+    storages: set[int] = set()
+    tensors: State = {}
+    ties: dict[str, str] = {}
+    for key, t in state.items():
+        if not isinstance(t, torch.Tensor):
+            raise TypeError(f"Entry {key!r} of {owner} is a {type(t).__name__}; a state holds tensors only.")
+        if t.layout != torch.strided or str(t.dtype).removeprefix("torch.") not in _DTYPES or t.is_meta:
+            raise ValueError(
+                f"Tensor {key!r} of {owner} has dtype {t.dtype}, layout {t.layout} and device {t.device}; safetensors "
+                f"cannot hold that. Convert it to a dense tensor of one of {', '.join(_DTYPES)}."
+            )
+        place = (t.data_ptr(), t.shape, t.stride(), t.dtype, t.device)
+        if t.numel() and place in places:
+            ties[key] = places[place]
+            continue
+        places[place] = key
+        flat = t.detach().resolve_conj().resolve_neg().cpu().contiguous()
+        # Safetensors refuses overlapping views of one storage, which need not be ties.
+        tensors[key] = flat.clone() if flat.untyped_storage().data_ptr() in storages else flat
+        storages.add(flat.untyped_storage().data_ptr())
+    # One metadata key only: safetensors writes several in random order, and the name of a file is its content's hash.
+    return safetensors.torch.save(tensors, {HEADER: json.dumps({"order": list(state), "ties": ties})})
+
+
+def read_state(path: Path) -> State:
+    """Return the state in a file of :func:`state_to_bytes`, mapped into memory."""
+    check_digest(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()[HEADER])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    return {key: tensors[header["ties"].get(key, key)] for key in header["order"]}
+
+
+def rows_to_bytes(rows: np.ndarray) -> bytes:
+    """Return row hashes as a safetensors file."""
+    return safetensors.numpy.save({"rows": np.ascontiguousarray(rows)})
+
+
+def read_rows(path: Path) -> np.ndarray:
+    """Return the row hashes in a file of :func:`rows_to_bytes`."""
+    check_digest(path)
+    return safetensors.numpy.load_file(path)["rows"]
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_digest(path: Path) -> None:
+    """Raise ``ValueError`` if a file's content is not the one that its name tells."""
+    if digest_of(path) not in path.name:
+        raise ValueError("its content has changed since it was written")
+
+
+def member_to_json(member: Member, state_file: str, rows_file: str | None) -> dict[str, Any]:
+    """Return the entry of a member in the index."""
+    score = float(member.score)
+    try:
+        meta = json.loads(as_json(member.meta))
+    except ValueError as error:
+        raise ValueError(f"Member {member.name!r} cannot be stored. {error}") from error
+    return {
+        "name": member.name,
+        "state": state_file,
+        "score": score if math.isfinite(score) else None if math.isnan(score) else str(score),
+        "meta": _to_json(meta),
+        "rows": rows_file,
+    }
+
+
+def member_from_json(entry: dict[str, Any], state: State, rows: np.ndarray | None) -> Member:
+    """Return the member of an entry in the index."""
+    score = math.nan if entry["score"] is None else float(entry["score"])
+    return Member(entry["name"], state, score, _from_json(entry["meta"]), rows)
+
+
+def classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
+    """Return class labels as what JSON can hold; their dtype is kept."""
+    if classes is None:
+        return None
+    plain = classes.dtype.kind in "biufU" and classes.dtype != np.longdouble
+    if not plain and not (
+        classes.dtype.kind == "O" and all(isinstance(c, (str, bool, int, float, type(None))) for c in classes.flat)
+    ):
+        raise ValueError(
+            f"Class labels of dtype {classes.dtype} cannot be stored; a file holds numbers, strings and booleans. "
+            "Encode the labels first, e.g. with LabelEncoder."
+        )
+    return {"dtype": classes.dtype.str, "values": _to_json(classes.tolist())}
+
+
+def classes_from_json(stored: dict[str, Any] | None) -> np.ndarray | None:
+    """Return class labels from an index."""
+    return None if stored is None else np.array(_from_json(stored["values"]), dtype=np.dtype(stored["dtype"]))
+
+
+def index_to_bytes(index: dict[str, Any]) -> bytes:
+    """Return an index as JSON, with the format number and the version of the library."""
+    head = {"kind": KIND, "format": FORMAT, "version": library_version()}
+    return (json.dumps({**index, **head}, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
+    """Return the index in a file, checked.
+
+    Parameters
+    ----------
+    text : bytes
+        The content of the file.
+    path : Path
+        Where it was read, for messages.
+
+    Returns
+    -------
+    dict
+        With ``members``, ``classes`` and ``base``.
+
+    Raises
+    ------
+    PoolFormatError
+        If it is not an index, is damaged, or has a newer format.
+    """
+    try:
+        index = json.loads(text)
+    except ValueError as error:
+        raise PoolFormatError(
+            f"{path} is damaged: {error}. Restore it from a backup, or save the pool into another directory; the "
+            "state-*.safetensors files beside it can still be read one by one with safetensors.torch.load_file."
+        ) from error
+    if not isinstance(index, dict) or index.get("kind") != KIND or not isinstance(index.get("format"), int):
+        raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
+    if index["format"] > FORMAT:
+        raise PoolFormatError(
+            f"{path} has format {index['format']}, written by skfusion {index.get('version')}; this is skfusion "
+            f"{library_version()}, which knows formats up to {FORMAT}. Upgrade it: pip install --upgrade skfusion."
+        )
+    try:
+        classes_from_json(index["classes"])
+        for entry in index["members"]:
+            member_from_json(entry, {}, None)
+            if not isinstance(entry["name"], str):
+                raise ValueError(f"name {entry['name']!r} is not a string")
+        for file in files_of(index):
+            if not DATA_FILE.fullmatch(file):
+                raise ValueError(f"{file!r} is not the name of a file of a pool")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PoolFormatError(
+            f"{path} is damaged: {error!r}. Restore it from a backup, or save the pool into another directory."
+        ) from error
+    return index
+
+
+def files_of(index: dict[str, Any]) -> set[str]:
+    """Return the names of the files that an index refers to."""
+    named = [index["base"], *(entry[part] for entry in index["members"] for part in ("state", "rows"))]
+    return {file for file in named if file is not None}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(float(value))}
+    if isinstance(value, dict):
+        return {key: _to_json(inner) for key, inner in value.items()}
+    return [_to_json(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"$float"} and value["$float"] in ("nan", "inf", "-inf"):
+            return float(value["$float"])
+        return {key: _from_json(inner) for key, inner in value.items()}
+    return [_from_json(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,289 @@
+"""Members and pools: what collecting hands to fusing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+
+from skfusion import state as states_of
+from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.state import State
+
+
+class LeakageWarning(UserWarning):
+    """Members are chosen or scored on rows that they were trained on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One trained network: its state and what is known of it.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its pool.
+    state : State
+        Parameters and buffers by name.
+    score : float, default=nan
+        Held-out score, higher is better; NaN when unknown.
+    meta : dict, optional
+        What else is known: seed, epoch, history. Must be writable as JSON.
+    rows : ndarray of shape (n_rows,), optional
+        64-bit hashes of the training rows; None when unknown.
+    net : object, optional
+        The unfitted net that the state belongs to; kept in memory only, never in a file.
+    """
+
+    name: str
+    state: State
+    score: float = math.nan
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    rows: np.ndarray | None = None
+    net: Any = None
+
+    def __repr__(self) -> str:
+        known = "" if math.isnan(self.score) else f", score={self.score:.4g}"
+        return f"Member({self.name!r}, {states_of.n_parameters(self.state)} numbers{known})"
+
+    def replace(self, **changes: Any) -> Member:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "state": to_numpy(self.state)}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        self.__dict__.update({**stored, "state": to_torch(stored["state"])})
+
+
+class ModelPool(Sequence[Member]):
+    """An immutable sequence of members, kept between training them and fusing them.
+
+    A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A
+    slice of a pool is a pool, and so is ``pool[["a", "b"]]``; ``pool["a"]`` and ``pool[0]`` are members.
+
+    Parameters
+    ----------
+    members : iterable of Member
+        At least one, with unique names.
+    base : State, optional
+        The common starting point of the members.
+    classes : array-like, optional
+        The class labels in the order of the outputs.
+
+    Attributes
+    ----------
+    members : tuple of Member
+        The members.
+    base : State or None
+        The common starting point.
+    classes : ndarray of shape (n_classes,) or None
+        The class labels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion import ModelPool
+    >>> from skfusion.pool import Member
+    >>> pool = ModelPool([Member("a", {"w": torch.zeros(2)}), Member("b", {"w": torch.ones(2)})])
+    >>> pool.names, pool["b"].state["w"].tolist()
+    (['a', 'b'], [1.0, 1.0])
+    """
+
+    members: tuple[Member, ...]
+    base: State | None
+    classes: np.ndarray | None
+
+    def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
+        members = tuple(members)
+        if not members:
+            raise ValueError("A pool needs at least one member; got none.")
+        names = [m.name for m in members]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"Member names must be unique in a pool; these occur more than once: {twice}.")
+        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "base", base)
+        if classes is not None:
+            classes = np.array(classes)
+            classes.flags.writeable = False
+        object.__setattr__(self, "classes", classes)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"A ModelPool is immutable: make a new one instead of setting {name!r}.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"A ModelPool is immutable: make a new one instead of deleting {name!r}.")
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Member: ...
+    @overload
+    def __getitem__(self, key: slice | list[Any]) -> ModelPool: ...
+    def __getitem__(self, key: int | str | slice | list[Any]) -> Member | ModelPool:
+        if isinstance(key, slice):
+            return self.replace(self.members[key])
+        if isinstance(key, str):
+            if key not in self.names:
+                raise KeyError(f"No member {key!r} in the pool; there are {self.names}.")
+            return self.members[self.names.index(key)]
+        if isinstance(key, (list, tuple, np.ndarray)):
+            if len(key) and all(isinstance(k, (bool, np.bool_)) for k in key):
+                if len(key) != len(self):
+                    raise IndexError(f"A mask of {len(key)} entries does not fit a pool of {len(self)} members.")
+                key = np.flatnonzero(key).tolist()
+            return self.replace([self[k if isinstance(k, str) else int(k)] for k in key])
+        return self.members[key]
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members)
+
+    def __repr__(self) -> str:
+        shown = self.names if len(self) <= 6 else [*self.names[:3], "...", self.names[-1]]
+        return f"ModelPool({len(self)} members: {', '.join(shown)})"
+
+    def __sklearn_clone__(self) -> ModelPool:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., ModelPool], tuple[Any, ...]]:
+        base = None if self.base is None else to_numpy(self.base)
+        return _rebuild, (self.members, base, self.classes)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the members."""
+        return [m.name for m in self.members]
+
+    @property
+    def states(self) -> list[State]:
+        """States of the members."""
+        return [m.state for m in self.members]
+
+    def replace(self, members: Iterable[Member] | None = None, **changes: Any) -> ModelPool:
+        """Return a pool with other members, base or classes.
+
+        Parameters
+        ----------
+        members : iterable of Member, optional
+            The new members; the present ones when omitted.
+        **changes : dict
+            ``base`` and ``classes``.
+
+        Returns
+        -------
+        ModelPool
+            The new pool.
+        """
+        kept = {"base": self.base, "classes": self.classes, **changes}
+        return ModelPool(self.members if members is None else members, **kept)
+
+    def check_finite(self) -> None:
+        """Raise ``ValueError`` that names the first member and tensor with NaN or infinity in it."""
+        for member in self.members:
+            states_of.check_finite(member.state, repr(member.name))
+
+    def check_compatible(self) -> None:
+        """Raise ``ValueError`` that names the first tensor by which members cannot be averaged."""
+        states_of.check_compatible(self.states, [repr(n) for n in self.names])
+
+    def warn_of_leakage(self, rows: Any, purpose: str) -> int:
+        """Warn if some of ``rows`` were used to train a member.
+
+        Parameters
+        ----------
+        rows : Rows
+            The rows that members are to be judged on.
+        purpose : str
+            What they are used for, in the words of the message.
+
+        Returns
+        -------
+        int
+            How many of the rows were seen in training.
+        """
+        seen = {id(m.rows): m.rows for m in self.members if m.rows is not None}
+        if not seen:
+            return 0
+        count = rows.overlap(np.unique(np.concatenate([*seen.values()])))
+        if count:
+            warnings.warn(
+                f"{count} of the {len(rows)} rows used {purpose} are rows that members of the pool were trained on, so "
+                "their scores are too good. Give rows that no member has seen, or give a collector instead of a pool, "
+                "which keeps validation_fraction of the rows apart.",
+                LeakageWarning,
+                stacklevel=4,
+            )
+        return count
+
+    def save(self, path: Any) -> None:
+        """Write the pool into a directory; see :class:`~skfusion.pool.DirectoryStore`.
+
+        Parameters
+        ----------
+        path : path-like
+            The directory. A pool that is there already is replaced at once when all is written, or kept whole.
+        """
+        from skfusion.pool._store import save_pool
+
+        save_pool(self, path)
+
+    @classmethod
+    def load(cls, path: Any, net: Any = None) -> ModelPool:
+        """Read a pool from a directory.
+
+        Parameters
+        ----------
+        path : path-like
+            A directory written by :meth:`save`.
+        net : object, optional
+            The unfitted net that the states belong to; files hold no code, so it is not stored.
+
+        Returns
+        -------
+        ModelPool
+            The pool.
+        """
+        from skfusion.pool._store import load_pool
+
+        pool = load_pool(path)
+        return pool if net is None else pool.replace([m.replace(net=net) for m in pool])
+
+    @classmethod
+    def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> ModelPool:
+        """Make a pool of fitted skorch nets.
+
+        Parameters
+        ----------
+        estimators : iterable of fitted skorch nets, or of (name, net) pairs
+            They may be of unlike architectures; then only ensembles can use the pool.
+        X, y : array-like, optional
+            The data that the nets were trained on, so that its use as held-out data can be warned of.
+
+        Returns
+        -------
+        ModelPool
+            Copies of the nets' states; the nets are not changed.
+        """
+        from skfusion.pool._importers import members_from_estimators
+
+        return members_from_estimators(cls, estimators, X, y)
+
+
+def as_json(meta: Mapping[str, Any]) -> str:
+    """Return the metadata of a member as JSON."""
+    try:
+        return json.dumps(dict(meta), sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The meta of a member must be writable as JSON: {error}.") from error
+
+
+def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:
+    return ModelPool(members, None if base is None else to_torch(base), classes)

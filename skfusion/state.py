@@ -1,0 +1,146 @@
+"""Arithmetic on states: plain ``dict[str, Tensor]``, as ``nn.Module.state_dict()`` gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+"""Parameters and buffers by name."""
+
+
+def check_compatible(states: Sequence[State], names: Sequence[str] | None = None) -> None:
+    """Raise ``ValueError`` where states cannot be added tensor by tensor.
+
+    Parameters
+    ----------
+    states : sequence of State
+        States of one architecture, all finite.
+    names : sequence of str, optional
+        What to call the states in a message; their positions when omitted.
+    """
+    if not states:
+        raise ValueError("No states to merge: the pool is empty. Give at least one member.")
+    names = names or [str(i) for i in range(len(states))]
+    first = states[0]
+    advice = (
+        "Weight-space methods need members of one architecture. Members of unlike architectures can be "
+        "combined by their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion."
+    )
+    for name, other in zip(names, states, strict=True):
+        for key in [*first, *(k for k in other if k not in first)]:
+            if key not in other or key not in first:
+                holder, lacker = (names[0], name) if key in first else (name, names[0])
+                raise ValueError(f"Tensor {key!r} of member {holder} is missing in member {lacker}. {advice}")
+            if other[key].shape != first[key].shape:
+                shapes = f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
+                raise ValueError(f"Tensor {key!r} has shape {shapes}. {advice}")
+        check_finite(other, name)
+
+
+def check_finite(state: State, name: str) -> None:
+    """Raise ``ValueError`` that names the first tensor of a state with NaN or infinity in it."""
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
+                "from the pool, or train it with a smaller learning rate."
+            )
+
+
+def map_tensors(function: Callable[..., Tensor], *states: State) -> State:
+    """Apply ``function(*tensors)`` under every name; tensors tied in all states stay tied in the result."""
+    done: dict[tuple[object, ...], Tensor] = {}
+    out: State = {}
+    for key, first in states[0].items():
+        tensors = [s[key] for s in states]
+        place = tuple((t.data_ptr(), t.shape, t.stride(), t.dtype) for t in tensors)
+        if first.numel() == 0 or place not in done:
+            done[place] = function(*tensors)
+        out[key] = done[place]
+    return out
+
+
+def copy(state: State) -> State:
+    """Return a detached copy; tied tensors stay tied."""
+    return map_tensors(lambda t: t.detach().clone(), state)
+
+
+def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> State:
+    r"""Return :math:`\sum_k w_k \theta_k`, tensor by tensor.
+
+    Floating-point tensors are accumulated in float64 and returned in their own dtype. Integer tensors, such as
+    BatchNorm's batch counter, cannot be averaged: the elementwise maximum over the states of non-zero weight is
+    taken, which keeps equal ones and does not depend on the order.
+
+    Parameters
+    ----------
+    states : sequence of State
+        K states of one architecture.
+    weights : sequence of float, shape (K,)
+        One coefficient a state; not normalised.
+
+    Returns
+    -------
+    State
+        New tensors with the names, shapes, dtypes and devices of ``states[0]``.
+    """
+    check_compatible(states)
+    coefficients = [float(w) for w in weights]
+    if len(coefficients) != len(states):
+        raise ValueError(f"Got {len(coefficients)} weights for {len(states)} states; give one weight a state.")
+    kept = [k for k, c in enumerate(coefficients) if c != 0] or [0]
+
+    def add(*tensors: Tensor) -> Tensor:
+        first = tensors[0]
+        if not (first.is_floating_point() or first.is_complex()):
+            return torch.stack([tensors[k].detach() for k in kept]).amax(dim=0)
+        wide = torch.complex128 if first.is_complex() else torch.float64
+        total = torch.zeros(first.shape, dtype=wide, device=first.device)
+        for k in kept:
+            total.add_(tensors[k].detach().to(first.device, wide), alpha=coefficients[k])
+        return total.to(first.dtype)
+
+    return map_tensors(add, *states)
+
+
+def difference(a: State, b: State) -> State:
+    """Return ``a - b`` on floating-point tensors (a task vector) and zeros on integer ones."""
+    check_compatible([a, b])
+    return map_tensors(lambda x, y: (x - y) if x.is_floating_point() else torch.zeros_like(x), a, b)
+
+
+def stack(states: Sequence[State]) -> State:
+    """Return one state whose tensors carry the K states along a new first axis."""
+    check_compatible(states)
+    return map_tensors(lambda *tensors: torch.stack([t.detach() for t in tensors]), *states)
+
+
+def flatten(state: State) -> Tensor:
+    """Return the floating-point tensors as one float64 vector, shape (d,); tied tensors count once."""
+    unique = {(t.data_ptr(), t.shape, t.stride()): t for t in state.values() if t.is_floating_point()}
+    if not unique:
+        return torch.zeros(0, dtype=torch.float64)
+    return torch.cat([t.detach().reshape(-1).to("cpu", torch.float64) for t in unique.values()])
+
+
+def distance(a: State, b: State) -> float:
+    """Return the Euclidean distance between two states over their floating-point tensors."""
+    check_compatible([a, b])
+    return float(torch.linalg.vector_norm(flatten(a) - flatten(b)))
+
+
+def n_parameters(state: State) -> int:
+    """Return the number of numbers that a state holds; tied tensors count once."""
+    return sum(t.numel() for t in _unique(state))
+
+
+def n_bytes(state: State) -> int:
+    """Return the bytes that a state holds; tied tensors count once."""
+    return sum(t.numel() * t.element_size() for t in _unique(state))
+
+
+def _unique(state: State) -> list[Tensor]:
+    return list({(t.data_ptr(), t.shape, t.stride()): t for t in state.values()}.values())

@@ -1,0 +1,35 @@
+"""Settings that must hold before anything is imported, and fixtures that all tests share."""
+
+import os
+
+os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
+os.environ["OMP_NUM_THREADS"] = "1"  # worker processes inherit these
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)  # small networks are many times slower on the threads of a busy machine
+
+
+@pytest.fixture
+def untouched_rng():
+    """Fail the test if it moves one of the global random number generators of torch, NumPy or Python."""
+    before = _global_rng()
+    yield
+    after = _global_rng()
+    moved = [name for name in before if before[name] != after[name]]
+    assert not moved, f"the global random state of {' and '.join(moved)} has changed"
+
+
+def _global_rng():
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": np.random.get_state()[1].tobytes() + bytes(str(np.random.get_state()[2:]), "ascii"),  # noqa: NPY002
+        "random": random.getstate(),
+    }
