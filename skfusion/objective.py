@@ -54,5 +54,5 @@ def call(module: nn.Module, state: State, x: Input) -> Tensor:
         buffers = {name for name, _ in module.named_buffers(remove_duplicate=False)}
         state = {k: v.clone() if k in buffers else v for k, v in state.items()}
     args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
-    out = functional_call(module, state, args, kwargs)
+    out: Tensor | tuple[Tensor, ...] = functional_call(module, state, args, kwargs)
     return out[0] if isinstance(out, tuple) else out

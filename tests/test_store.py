@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import skfusion
-from skfusion.pool import DirectoryStore, Member, MemoryStore, ModelPool, PoolFormatError, Store
+from skfusion.pool import DirectoryStore, Member, MemoryStore, ModelPool, PoolFormatError, Store, _format
 
 LOCK = ".pool.lock"
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -595,6 +595,7 @@ class TestDamage:
             {"name": None},
             {"score": "high"},
             {"score": []},
+            {"meta": []},
         ],
     )
     def test_entry_of_the_index(self, path, change):
@@ -684,7 +685,7 @@ class TestTogether:
             """
             import sys, torch
             from skfusion.pool import Member, ModelPool
-            for k in range(60):
+            for k in range(30):
                 ModelPool([Member(f"m{j}", {"w": torch.full((3,), float(k))}) for j in range(2)]).save(sys.argv[1])
             """,
             tmp_path,
@@ -697,6 +698,23 @@ class TestTogether:
             assert DirectoryStore(tmp_path).get("m1").name == "m1"
         assert finish(process) == 0
         assert len(seen) > 1
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_writer_between_two_looks_of_a_reader(self, tmp_path, monkeypatch, late):
+        pool(1, 2).save(tmp_path)
+        check, writers = _format.check_digest, [pool(3, 4), pool(5, 6)]
+
+        def interfere(path):
+            if late:
+                check(path)
+            if writers:
+                writers.pop().save(tmp_path)
+            if not late:
+                check(path)
+
+        monkeypatch.setattr(_format, "check_digest", interfere)
+        assert_same_pool(ModelPool.load(tmp_path), pool(3, 4))
+        assert writers == []
 
     def test_threads_put(self, tmp_path):
         def put(name):

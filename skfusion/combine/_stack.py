@@ -74,6 +74,13 @@ class Stack(Combiner):
             self.final_estimator_ = None  # nothing to tell apart
             self.only_class_ = int(y[0])
             return self
+        if task == "multilabel":
+            self.constant_ = y[0].astype(np.float64)
+            self.varied_ = np.flatnonzero((y != y[0]).any(axis=0))  # a label that is always the same teaches nothing
+            y = y[:, self.varied_]
+            if not len(self.varied_):
+                self.final_estimator_ = None
+                return self
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.final_estimator_ = meta.fit(self._columns(P), y, **weights)
         return self
@@ -87,9 +94,10 @@ class Stack(Combiner):
             return np.asarray(self.final_estimator_.predict(self._columns(P))).reshape(n, -1)
         out = np.zeros((n, self.n_outputs_))
         if self.task_ == "multilabel":
-            found = self.final_estimator_.predict_proba(self._columns(P))
-            for label, p in enumerate(found):
-                out[:, label] = p[:, 1] if p.shape[1] == 2 else float(self.final_estimator_.classes_[label][0])
+            out[:] = self.constant_
+            found = [] if self.final_estimator_ is None else self.final_estimator_.predict_proba(self._columns(P))
+            for label, p in zip(self.varied_, [found] if isinstance(found, np.ndarray) else found, strict=True):
+                out[:, label] = p[:, 1]
         elif self.final_estimator_ is None:
             out[:, self.only_class_] = 1.0
         else:

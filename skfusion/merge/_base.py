@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from skfusion._component import Component
 from skfusion.objective import Objective
-from skfusion.state import State, weighted_sum
+from skfusion.state import State, check_compatible, weighted_sum
 
 
 class Merger(Component, ABC):
@@ -70,4 +70,5 @@ class LinearMerger(Merger):
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> State:
         """Return the sum of the states with their coefficients; see :meth:`Merger.__call__`."""
+        check_compatible(states)
         return weighted_sum(states, self.coefficients(states, base, objective))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -42,7 +43,12 @@ class Greedy(LinearMerger):
     >>> from skfusion.merge import Greedy
     >>> from skfusion.objective import Objective
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 3.0, 9.0)]
-    >>> aim = Objective(nn.Identity(), lambda: [], lambda s: (s["w"].item() - 2) ** 2, lambda s: -((s["w"].item() - 2) ** 2))
+    >>> aim = Objective(
+    ...     nn.Identity(),
+    ...     lambda: [],
+    ...     lambda s: (s["w"].item() - 2) ** 2,
+    ...     lambda s: -((s["w"].item() - 2) ** 2),
+    ... )
     >>> Greedy()(states, objective=aim)["w"].tolist()
     [1.5]
     """
@@ -66,6 +72,8 @@ class Greedy(LinearMerger):
 def greedy_soup(states: Sequence[State], score: Callable[[State], float], strict: bool = False) -> list[int]:
     """Return the positions of the members of the greedy soup, in the order in which they joined."""
     own = [score(state) for state in states]
+    if unknown := [k for k, value in enumerate(own) if math.isnan(value)]:
+        raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
     first, *others = sorted(range(len(states)), key=lambda k: -own[k])
     chosen, soup, best = [first], states[first], own[first]
     for k in others:

@@ -116,6 +116,8 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
 
     def loss(state: State) -> float:
         out = runner.raw(state, held_out.X)
+        if runner.task == "classification" and y.is_floating_point():
+            out = out.reshape(y.shape)  # two classes told apart by one output, of shape (n_samples, 1) or (n_samples,)
         with torch.no_grad():
             found = runner.net.get_loss(out, y.to(out.dtype) if y.is_floating_point() else y, training=False)
         if weight is None or found.ndim == 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, Dataset, RandomSampler, SequentialSampler, Subset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler, Subset
 
 HONOURED = {"batch_size", "shuffle", "drop_last", "generator", "num_workers", "pin_memory"}
 """Parameters of ``DataLoader`` that mean the same here; any other one keeps the user's loader."""
@@ -64,13 +64,24 @@ class TensorLoader:
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
         batches = [*self.sampler] if self.join_single else iter(self.sampler)
         if isinstance(batches, list):
-            batches[-2] = batches[-2] + batches.pop()
+            single = batches.pop()
+            batches[-1] = batches[-1] + single
         for batch in batches:
             rows = torch.tensor(batch)
             rows = rows if self.index is None else self.index[rows]
             if self.weight is not None and self.current_weight is not None:
                 self.current_weight[0] = self.weight[rows.to(self.weight.device)]
             yield _rows(self.dataset.X, rows), _rows(self.dataset.y, rows)  # type: ignore[attr-defined]
+
+
+def predict_loader(dataset: Any, **params: Any) -> Any:
+    """Return a :class:`TensorLoader` for a dataset of tensors, and ``DataLoader`` for what a callback may predict."""
+    inner = dataset
+    while isinstance(inner, Subset):
+        inner = inner.dataset
+    X, y = getattr(inner, "X", None), getattr(inner, "y", None)
+    held = [*X.values(), y] if isinstance(X, dict) else [X, y]
+    return (TensorLoader if all(isinstance(t, Tensor) for t in held) else DataLoader)(dataset, **params)
 
 
 def _rows(data: Any, index: Tensor) -> Any:

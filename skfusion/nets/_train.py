@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skfusion import state as states
-from skfusion.nets._loader import HONOURED, TensorLoader
+from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
 from skfusion.nets._size import dtype_of, few_threads, initialised, seeded, targets, tensors
 from skfusion.rows import Rows, Task
 from skfusion.state import State
@@ -97,6 +97,7 @@ def fit(
         batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
         if batch_norm and len(rows) == 1:
             raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
+        loaders = net.iterator_train, net.iterator_valid
         X, y = _feed(net, rows, task, batch_norm)
         if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
             warnings.warn(
@@ -106,6 +107,7 @@ def fit(
         net.callbacks_.append(("skfusion", _Watch(schedule, on_epoch)))
         with few_threads(module):
             _loop(net, X, y, batch_norm)
+    net.iterator_train, net.iterator_valid = loaders
     net.module_.eval()
     return net
 
@@ -151,8 +153,8 @@ class _Watch(Callback):
         self.epoch += 1
         row = net.history[-1]
         if "train_loss" not in row:  # with callbacks="disable" nothing else averages the batches
-            sizes = np.array([b["train_batch_size"] for b in row["batches"]])
-            losses = np.array([b["train_loss"] for b in row["batches"]])
+            batches = [b for b in row["batches"] if "train_loss" in b]  # the others are batches of validation
+            sizes, losses = (np.array([b[key] for b in batches]) for key in ("train_batch_size", "train_loss"))
             net.history.record("train_loss", float((sizes * losses).sum() / sizes.sum()))
         loss = net.history[-1, "train_loss"]
         if not np.isfinite(loss):
@@ -209,7 +211,7 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
         _weigh(net, box)
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
-        net.iterator_valid = TensorLoader
+        net.iterator_valid = predict_loader
     target = torch.from_numpy(np.require(y, requirements=["C", "W"])).to(device or "cpu", like if y.dtype.kind == "f" else None)
     return tensors(rows.X, like, device), target
 

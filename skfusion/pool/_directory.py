@@ -151,8 +151,9 @@ def read_file(reader: Callable[[Path], T], path: Path, owner: str) -> T:
         return reader(path)
     except FileNotFoundError as error:
         fault, cause = "is missing", error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        fault, cause = f"is damaged: {error}", error
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        # Torch reports a file that a writer removed after the first look as a RuntimeError.
+        fault, cause = (f"is damaged: {error}" if path.exists() else "is missing"), error
     raise PoolFormatError(
         f"{path}, which holds {owner}, {fault}. Restore the file from a backup, or save the pool again; the other "
         f"members can still be read by DirectoryStore({str(path.parent)!r}).get(name)."

@@ -67,7 +67,7 @@ class Recalibrate(Repairer):
         """Return the state with fresh BatchNorm statistics; see :meth:`Repairer.__call__`."""
         if self.max_passes is not None and self.max_passes < 1:
             raise ValueError(f"max_passes must be at least 1 or None; got {self.max_passes}.")
-        layers = {
+        layers: dict[str, nn.Module] = {
             name: module
             for name, module in objective.module.named_modules()
             if isinstance(module, _BatchNorm) and module.running_mean is not None

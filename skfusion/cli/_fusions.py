@@ -1,0 +1,120 @@
+"""The fusions that the command line knows by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
+from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
+from skfusion.combine import Stack, Vote
+from skfusion.merge import Greedy, Uniform
+from skfusion.nets import mlp_classifier, mlp_regressor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A fusion by name.
+
+    Parameters
+    ----------
+    says : str
+        What it is, in one sentence.
+    parts : callable
+        ``parts(n_members)`` are the parameters.
+    soup : bool
+        Whether the result is one network.
+    regression : bool, default=True
+        Whether it can predict values.
+    """
+
+    says: str
+    parts: Callable[[int], dict[str, Any]]
+    soup: bool
+    regression: bool = True
+
+    def build(self, task: str, n_members: int, n_epochs: int) -> Any:
+        """Return the unfitted estimator."""
+        classify = task == "classification"
+        kinds = (SoupClassifier, SoupRegressor) if self.soup else (EnsembleClassifier, EnsembleRegressor)
+        net = (mlp_classifier if classify else mlp_regressor)(max_epochs=n_epochs)
+        return kinds[not classify](net, **self.parts(n_members))
+
+
+FUSIONS = {
+    "single": Choice(
+        "One network: what all others must beat.",
+        lambda n: {"collect": Seeds(1)},
+        soup=False,
+    ),
+    "uniform-soup": Choice(
+        "One network with the mean weights of independent networks; expected to fail, as these lie in different "
+        "valleys of the loss and their mean lies between.",
+        lambda n: {"collect": Seeds(n), "merge": Uniform()},
+        soup=True,
+    ),
+    "greedy-soup": Choice(
+        "One network: the best member, averaged with each other one that does not lower the held-out score.",
+        lambda n: {"collect": Seeds(n), "merge": Greedy()},
+        soup=True,
+    ),
+    "swa": Choice(
+        "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
+        lambda n: {"collect": Tail(), "merge": Uniform()},
+        soup=True,
+    ),
+    "snapshot": Choice(
+        "Many networks from a single training whose learning rate falls and starts again; their predictions are "
+        "averaged.",
+        lambda n: {"collect": Snapshots(n)},
+        soup=False,
+    ),
+    "ensemble": Choice(
+        "Many independent networks, whose predictions are averaged (deep ensemble).",
+        lambda n: {"collect": Seeds(n)},
+        soup=False,
+    ),
+    "vote": Choice(
+        "Many independent networks, each with one vote for a class.",
+        lambda n: {"collect": Seeds(n), "combine": Vote()},
+        soup=False,
+        regression=False,
+    ),
+    "bagging": Choice(
+        "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
+        lambda n: {"collect": Bootstrap(n)},
+        soup=False,
+    ),
+    "stack": Choice(
+        "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
+        lambda n: {"collect": Seeds(n), "combine": Stack()},
+        soup=False,
+    ),
+}
+
+
+def chosen(names: list[str], task: str, n_members: int, n_epochs: int) -> dict[str, Any]:
+    """Return the fusions of these names, or all that suit the task where there are none.
+
+    Parameters
+    ----------
+    names : list of str
+        Of :data:`FUSIONS`.
+    task : {"classification", "regression"}
+        What is to be predicted.
+    n_members : int
+        Networks of a fusion.
+    n_epochs : int
+        Epochs of a training.
+
+    Returns
+    -------
+    dict
+        Unfitted estimators by name.
+    """
+    suited = [name for name, choice in FUSIONS.items() if choice.regression or task == "classification"]
+    if wrong := [name for name in names if name not in suited]:
+        why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
+        raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
+    return {name: FUSIONS[name].build(task, n_members, n_epochs) for name in dict.fromkeys(names or suited)}

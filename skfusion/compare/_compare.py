@@ -1,0 +1,211 @@
+"""Cross-validate fusions on members that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_consistent_length
+
+from skfusion.compare._fold import Fold, holds_out, n_rows
+from skfusion.compare._table import summary
+
+
+def compare_fusions(
+    fusions: Mapping[str, Any] | Iterable[tuple[str, Any]],
+    X: Any,
+    y: Any,
+    *,
+    cv: Any = 5,
+    scoring: Any = None,
+    groups: Any = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    callback: Callable[[str, int], Any] | None = None,
+) -> pd.DataFrame:
+    r"""Cross-validate fusions, training each fold's members once.
+
+    Fusions whose collector, net and seed are equal share the members of each fold: F fusions of K networks over k folds
+    train k K networks, not F k K. If one of them judges members on held-out rows, all of them hold out the same rows,
+    so that all members are trained on the same rows; ``validation_fraction`` should be the same in all.
+
+    Parameters
+    ----------
+    fusions : dict of estimators, or iterable of (name, estimator) pairs
+        Estimators of this library, or pipelines that end in one, which are fitted and transform fold by fold. Any other
+        scikit-learn estimator is a baseline, fitted as a whole.
+    X : array-like of shape (n_samples, ...), DataFrame, or dict of array-like
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+    cv : int, splitter or iterable, default=5
+        A number asks for that many shuffled folds, stratified for classifiers, that keep groups together where they are
+        given. More cost more and test on smaller parts.
+    scoring : str, callable, list, tuple or dict, optional
+        As in ``cross_validate``: one scorer or several; accuracy or R2 when omitted. Higher is better.
+    groups : array-like of shape (n_samples,), optional
+        Rows of a group are tested, held out or trained on together.
+    n_jobs : int, optional
+        Folds at a time, by joblib. All but the timings is the same for any number.
+    random_state : int or RandomState, optional
+        Of the folds, and of every fusion whose own ``random_state`` is None: all get the same integer.
+    callback : callable, optional
+        Called as ``callback(name, fold)`` when a fusion is done with a fold.
+
+    Returns
+    -------
+    DataFrame
+        One row a fusion, in the given order. For each score s there are ``s_mean``, ``s_std`` (with k - 1 in the
+        denominator) and ``s_low``, ``s_high``, the 95 % interval described in the Notes. The other columns are means
+        over the folds (of times medians, so that what is set up in the first fold does not count):
+
+        - ``gain_over_best``, ``gain_over_mean``: the first score, less that of the best and of the mean single member
+          *on the same test rows*. The best one is known only in hindsight, so it is a harder rival than any network
+          that can be chosen beforehand. NaN for baselines.
+        - ``log_loss``, with probabilities below 1.2e-7 raised to that, and ``ece``, see
+          :func:`expected_calibration_error`. NaN without probabilities.
+        - ``collect_seconds``, ``fuse_seconds``: of fitting; fusions that share members each count their whole training.
+          A baseline's fit counts as collecting.
+        - ``predict_us_per_row``: microseconds a row, predicting the whole test part at once; the median of some calls.
+        - ``n_parameters``, ``n_bytes``, ``n_members``: numbers, bytes and networks that a prediction needs.
+        - ``n_collected``: networks in the pool.
+
+        ``attrs`` has ``folds``, a DataFrame with a row for each fusion and fold, and ``scores``, ``random_state`` (the
+        integer), ``n_rows``, ``n_folds`` and ``cv``.
+
+    Raises
+    ------
+    RuntimeError
+        If a fusion fails, with its name and the fold; the cause is chained.
+
+    Notes
+    -----
+    The interval is Student's with k - 1 degrees of freedom and Nadeau and Bengio's variance
+    :math:`(1 / k + n_\mathrm{test} / n_\mathrm{train})\, s^2`, as the training sets of the folds overlap. It is meant
+    for one fusion, may reach beyond the range of the score, and those of one table are not independent of each other.
+
+    References
+    ----------
+    Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003,
+    doi:10.1023/A:1024068626366.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import EnsembleClassifier, SoupClassifier
+    >>> from skfusion.collect import Seeds
+    >>> from skfusion.compare import compare_fusions
+    >>> X, y = load_iris(return_X_y=True)
+    >>> fusions = {
+    ...     "soup": SoupClassifier(collect=Seeds(2)),
+    ...     "ensemble": EnsembleClassifier(collect=Seeds(2)),
+    ... }
+    >>> table = compare_fusions(fusions, X, y, cv=3, random_state=0)
+    >>> table["n_members"].to_dict()
+    {'soup': 1, 'ensemble': 2}
+    """
+    fusions = _named(fusions)
+    classify = _is_classification(fusions)
+    check_consistent_length(y, groups)
+    if n_rows(X) != n_rows(y):
+        raise ValueError(f"X has {n_rows(X)} rows and y has {n_rows(y)}; give a target a row.")
+    rng = check_random_state(random_state)
+    seed = random_state if isinstance(random_state, int | np.integer) else rng.randint(np.iinfo(np.int32).max)
+    splitter = _splitter(cv, y, groups, classify, int(seed))
+    splits = list(splitter.split(np.zeros(n_rows(y)), np.asarray(y), groups))
+    scorers = _scorers(scoring, classify)
+    ready = {name: _seeded(estimator, int(seed)) for name, estimator in fusions.items()}
+    hold_out = any(holds_out(estimator) for estimator in ready.values())
+    jobs = [(i, X, y, groups, train, test, scorers, hold_out) for i, (train, test) in enumerate(splits)]
+    folds = pd.DataFrame(_rows(jobs, ready, n_jobs, callback))
+    folds = folds.sort_values("fold", kind="stable").reset_index(drop=True)
+    table = summary(folds, list(fusions), list(scorers))
+    table.attrs = {
+        "folds": folds,
+        "scores": list(scorers),
+        "random_state": int(seed),
+        "n_rows": n_rows(y),
+        "n_folds": len(splits),
+        "cv": repr(splitter),
+    }
+    return table
+
+
+def _rows(jobs: Sequence[Any], fusions: dict[str, Any], n_jobs: int | None, callback: Any) -> list[dict[str, Any]]:
+    if Parallel(n_jobs=n_jobs).n_jobs == 1:
+        return [row for job in jobs for row in Fold(*job).run(fusions, callback)]
+    found = []
+    for rows in Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_run)(job, fusions) for job in jobs):
+        found += rows
+        for row in rows if callback is not None else ():
+            callback(row["fusion"], row["fold"])
+    return found
+
+
+def _run(job: Any, fusions: dict[str, Any]) -> list[dict[str, Any]]:
+    return Fold(*job).run(fusions, None)
+
+
+def _named(fusions: Any) -> dict[str, Any]:
+    pairs = list(fusions.items()) if isinstance(fusions, Mapping) else list(fusions)
+    if not pairs:
+        raise ValueError("There is nothing to compare: give at least one fusion.")
+    if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+        raise TypeError("fusions must be a dict from names to estimators, or (name, estimator) pairs.")
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"Each fusion needs a name of its own; these occur more than once: {twice}.")
+    for name, estimator in pairs:
+        if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+            raise TypeError(f"Fusion {name!r} must be a scikit-learn estimator (not a class); got {estimator!r}.")
+    return dict(pairs)
+
+
+def _is_classification(fusions: dict[str, Any]) -> bool:
+    kinds = {
+        name: "classifier" if is_classifier(e) else "regressor" if is_regressor(e) else "neither"
+        for name, e in fusions.items()
+    }
+    if len(set(kinds.values())) > 1 or "neither" in kinds.values():
+        raise ValueError(f"Compare either classifiers or regressors; got {kinds}.")
+    return "classifier" in kinds.values()
+
+
+def _seeded(estimator: Any, seed: int) -> Any:
+    """Return a clone in which every ``random_state`` that is None is the seed."""
+    estimator = clone(estimator)
+    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
+    return estimator.set_params(**dict.fromkeys(free, seed))
+
+
+def _splitter(cv: Any, y: Any, groups: Any, classify: bool, seed: int) -> Any:
+    if not isinstance(cv, int | np.integer):
+        return check_cv(cv)
+    if cv < 2:
+        raise ValueError(f"cv must be at least 2 folds; got {cv}.")
+    stratified = classify and type_of_target(y) in ("binary", "multiclass")
+    kinds = {(False, False): KFold, (True, False): StratifiedKFold, (False, True): GroupKFold}
+    kind = kinds.get((stratified, groups is not None), StratifiedGroupKFold)
+    return kind(int(cv), shuffle=True, random_state=seed)
+
+
+def _scorers(scoring: Any, classify: bool) -> dict[str, Any]:
+    if scoring is None:
+        scoring = "accuracy" if classify else "r2"
+    if isinstance(scoring, str):
+        scoring = [scoring]
+    elif callable(scoring):
+        scoring = {"score": scoring}
+    if not isinstance(scoring, Mapping):
+        scoring = {name: name for name in scoring}
+    if not scoring:
+        raise ValueError("scoring is empty: give a scorer, or None for accuracy or R2.")
+    return {name: get_scorer(s) if isinstance(s, str) else s for name, s in scoring.items()}

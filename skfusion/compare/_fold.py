@@ -1,0 +1,243 @@
+"""One fold of a comparison: train what is shared once, then fuse, score and time every fusion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from copy import copy
+from statistics import median
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import check_scoring, log_loss
+from sklearn.pipeline import Pipeline
+
+from skfusion.compare._calibration import expected_calibration_error
+from skfusion.estimators._base import BaseFusion
+from skfusion.pool import ModelPool
+from skfusion.state import n_bytes, n_parameters
+
+REPEATS = 5
+"""Timed predictions, of which the median counts."""
+
+
+class SharedPools(dict[str, ModelPool]):
+    """The pools of a fold by the fingerprint of what made them; each user is charged for the whole of its pools."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cost: dict[str, float] = {}
+        self.spent = self.charged = 0.0
+
+    def __contains__(self, key: object) -> bool:
+        self._asked = time.perf_counter()
+        return super().__contains__(key)
+
+    def __setitem__(self, key: str, pool: ModelPool) -> None:
+        self.cost[key] = time.perf_counter() - self._asked
+        self.spent += self.cost[key]
+        super().__setitem__(key, pool)
+
+    def __getitem__(self, key: str) -> ModelPool:
+        self.charged += self.cost[key]
+        return super().__getitem__(key)
+
+
+class Fold:
+    """The rows of one fold, and what its fusions share.
+
+    Parameters
+    ----------
+    number : int
+        From 0.
+    X, y : array-like
+        All rows.
+    groups : array-like or None
+        Groups of all rows.
+    train, test : ndarray of int
+        Positions.
+    scorers : dict
+        ``scorer(estimator, X, y)`` by name; the gains are those of the first.
+    hold_out : bool
+        Whether all fusions hold out rows.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        X: Any,
+        y: Any,
+        groups: Any,
+        train: np.ndarray,
+        test: np.ndarray,
+        scorers: Mapping[str, Callable[..., float]],
+        hold_out: bool,
+    ):
+        self.number, self.scorers, self.hold_out = number, scorers, hold_out
+        self.X_train, self.X_test = take(X, train), take(X, test)
+        self.y_train, self.y_test = take(y, train), take(y, test)
+        self.groups = None if groups is None else take(groups, train)
+        self.sizes = {"n_train": len(train), "n_test": len(test)}
+        self.pools = SharedPools()
+        self.singles: dict[Any, list[float]] = {}
+
+    def run(self, fusions: Mapping[str, Any], done: Callable[[str, int], Any] | None) -> list[dict[str, Any]]:
+        """Return one row of results a fusion."""
+        rows = []
+        for name, estimator in fusions.items():
+            try:
+                rows.append({"fusion": name, "fold": self.number, **self.sizes, **self.results(estimator)})
+            except Exception as error:
+                raise RuntimeError(
+                    f"Fusion {name!r} failed in fold {self.number}: {type(error).__name__}: {error}"
+                ) from error
+            if done is not None:
+                done(name, self.number)
+        return rows
+
+    def results(self, estimator: Any) -> dict[str, Any]:
+        """Fit one fusion and return what is known of it."""
+        estimator = clone(estimator)
+        head, last = split_pipeline(estimator)
+        start, X_test = time.perf_counter(), self.X_test
+        if isinstance(last, BaseFusion):
+            X_train = self.X_train if head is None else head.fit_transform(self.X_train, self.y_train)
+            X_test = X_test if head is None else head.transform(X_test)
+            spent = self.fit(last, X_train, X_test, start)
+            if head is not None:
+                estimator.steps = [*head.steps, estimator.steps[-1]]
+        else:
+            estimator.fit(self.X_train, self.y_train)
+            spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
+        scores = check_scoring(estimator, scoring=dict(self.scorers))(estimator, self.X_test, self.y_test)
+        return {
+            **{name: float(score) for name, score in scores.items()},
+            **self.gains(last, X_test, float(scores[next(iter(self.scorers))])),
+            **calibration(estimator, self.X_test, self.y_test),
+            **spent,
+            "predict_us_per_row": microseconds_a_row(estimator, self.X_test, self.sizes["n_test"]),
+            **size(last),
+        }
+
+    def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:
+        """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
+        given = estimator._part("collect")
+        if isinstance(given, ModelPool):
+            given.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
+        rows = estimator._rows(X, self.y_train, None, self.groups)
+        self.pools.spent = self.pools.charged = 0.0
+        if isinstance(given, ModelPool):
+            ready = time.perf_counter()
+            estimator._fuse_pool(given, rows, None)
+        else:
+            collected = estimator._collect(rows, force_hold_out=self.hold_out, shared=self.pools)
+            ready = time.perf_counter()
+            estimator._fuse(collected)
+        collecting = ready - start - self.pools.spent + self.pools.charged
+        return {"collect_seconds": collecting, "fuse_seconds": time.perf_counter() - ready}
+
+    def gains(self, estimator: Any, X_test: Any, score: float) -> dict[str, float]:
+        """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""
+        pool = getattr(estimator, "pool_", None)
+        if not isinstance(pool, ModelPool):
+            return dict.fromkeys(["best_single", "mean_single", "gain_over_best", "gain_over_mean"], float("nan"))
+        key = joblib.hash((tuple(id(m.state) for m in pool), X_test))
+        if key not in self.singles:
+            scorer = next(iter(self.scorers.values()))
+            found = []
+            for member in pool:
+                single = copy(estimator)
+                net = estimator.net_ if estimator.estimator is not None or member.net is None else member.net
+                vars(single).update(single._fitted_as(member.state, net))
+                found.append(float(scorer(single, X_test, self.y_test)))
+            self.singles[key] = found
+        best, mean = max(self.singles[key]), float(np.mean(self.singles[key]))
+        return {
+            "best_single": best,
+            "mean_single": mean,
+            "gain_over_best": score - best,
+            "gain_over_mean": score - mean,
+        }
+
+
+def split_pipeline(estimator: Any) -> tuple[Any, Any]:
+    """Return the steps before the last one as a pipeline (None where there are none), and the last one."""
+    if not isinstance(estimator, Pipeline):
+        return None, estimator
+    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator.steps[-1][1]
+
+
+def take(data: Any, index: np.ndarray) -> Any:
+    """Return rows of arrays, frames, lists, or dicts of them."""
+    if isinstance(data, Mapping):
+        return {k: take(v, index) for k, v in data.items()}
+    if hasattr(data, "iloc"):
+        return data.iloc[index]
+    return (data if hasattr(data, "shape") else np.asarray(data))[index]
+
+
+def n_rows(data: Any) -> int:
+    """Return the number of rows."""
+    first = next(iter(data.values()), ()) if isinstance(data, Mapping) else data
+    return first.shape[0] if hasattr(first, "shape") else len(first)
+
+
+def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
+    """Return log-loss and expected calibration error; NaN where there are no probabilities.
+
+    Labels that do not exclude each other count as that many binary problems.
+    """
+    unknown = {"log_loss": float("nan"), "ece": float("nan")}
+    if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
+        return unknown
+    proba, y = estimator.predict_proba(X), np.asarray(y)
+    if not isinstance(proba, np.ndarray):
+        return unknown
+    if y.ndim == 2 and y.shape[1] > 1:
+        positive = proba.astype(np.float64).ravel()
+        proba, codes, n_classes = np.stack([1 - positive, positive], axis=1), y.ravel().astype(int), 2
+    else:
+        classes = list(estimator.classes_)
+        classes += [label for label in np.unique(y) if label not in classes]  # that the training rows lack
+        place = {label: i for i, label in enumerate(classes)}
+        codes, n_classes = np.array([place[label] for label in y.ravel()]), len(classes)
+        proba = np.pad(proba.astype(np.float64), ((0, 0), (0, n_classes - proba.shape[1])))
+    tiny = np.finfo(np.float32).eps
+    clipped = np.clip(proba, tiny, 1.0)
+    loss = log_loss(codes, clipped / clipped.sum(axis=1, keepdims=True), labels=np.arange(n_classes))
+    return {"log_loss": float(loss), "ece": expected_calibration_error(codes, proba)}
+
+
+def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
+    """Return the time of a prediction, the median of some; the first calls, which set things up, came before."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        estimator.predict(X)
+        times.append(time.perf_counter() - start)
+        if sum(times) > 2:
+            break
+    return 1e6 * median(times) / n
+
+
+def size(estimator: Any) -> dict[str, float]:
+    """Return what a prediction needs: numbers, bytes, networks; and the networks that were collected."""
+    if not isinstance(estimator, BaseFusion):
+        return {"n_parameters": float("nan"), "n_bytes": float("nan"), "n_members": 1, "n_collected": 1}
+    states = [m.state for m in estimator.members_] if hasattr(estimator, "members_") else [estimator.state_]
+    return {
+        "n_parameters": sum(n_parameters(s) for s in states),
+        "n_bytes": sum(n_bytes(s) for s in states),
+        "n_members": len(states),
+        "n_collected": len(estimator.pool_),
+    }
+
+
+def holds_out(estimator: Any) -> bool:
+    """Return whether a fusion judges the members that it collects on held-out rows."""
+    last = split_pipeline(estimator)[1]
+    if not isinstance(last, BaseFusion) or isinstance(last._part("collect"), ModelPool):
+        return False
+    return any(p.needs_labels and not getattr(p, "out_of_fold", False) for p in last._parts())

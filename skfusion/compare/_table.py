@@ -1,0 +1,82 @@
+"""From the results of each fold to one row a fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+MEANS = ["gain_over_best", "gain_over_mean", "log_loss", "ece"]
+TIMES = ["collect_seconds", "fuse_seconds", "predict_us_per_row"]
+SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected"]
+
+
+def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
+    """Return one row a fusion, in the order of ``names``.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        One row a fusion and fold.
+    names : sequence of str
+        The fusions.
+    scores : sequence of str
+        Columns that hold scores.
+
+    Returns
+    -------
+    DataFrame
+        Scores with mean, standard deviation and interval, means of all else, medians of times.
+    """
+    by_fusion = folds.groupby("fusion", sort=False)
+    out = pd.DataFrame(index=pd.Index(names, name="fusion"))
+    for score in scores:
+        spread = by_fusion[score].agg(["mean", "std"])
+        half = interval_half_widths(folds, score)
+        out[f"{score}_mean"], out[f"{score}_std"] = spread["mean"], spread["std"]
+        out[f"{score}_low"], out[f"{score}_high"] = spread["mean"] - half, spread["mean"] + half
+    out = out.join(by_fusion[MEANS].mean()).join(by_fusion[TIMES].median())
+    for column, values in by_fusion[SIZES].mean().items():
+        out[column] = values.astype("int64") if (values % 1 == 0).all() else values
+    return out
+
+
+def interval_half_widths(folds: pd.DataFrame, score: str) -> pd.Series:
+    """Return half the width of each fusion's 95 % interval; NaN for a single fold."""
+    return folds.groupby("fusion", sort=False)[[score, "n_train", "n_test"]].apply(
+        lambda part: half_width(part[score].to_numpy(), part["n_train"].mean(), part["n_test"].mean())
+    )
+
+
+def half_width(scores: np.ndarray, n_train: float, n_test: float, level: float = 0.95) -> float:
+    r"""Return half the width of a t interval for a mean over k overlapping training sets.
+
+    Training sets that share rows make scores alike, so that :math:`s^2 / k` is too small a variance. The correction is
+
+    .. math:: \left(\frac{1}{k} + \frac{n_\mathrm{test}}{n_\mathrm{train}}\right) s^2
+
+    Parameters
+    ----------
+    scores : ndarray of shape (k,)
+        Score of each fold; :math:`s^2` is their variance, with k - 1 in the denominator.
+    n_train, n_test : float
+        Rows that a fold trains and tests on.
+    level : float, default=0.95
+        Coverage.
+
+    Returns
+    -------
+    float
+        The half width; NaN for k = 1.
+
+    References
+    ----------
+    Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003,
+    doi:10.1023/A:1024068626366.
+    """
+    k = len(scores)
+    if k < 2:
+        return float("nan")
+    return float(student.ppf(0.5 + level / 2, k - 1) * np.sqrt((1 / k + n_test / n_train) * np.var(scores, ddof=1)))

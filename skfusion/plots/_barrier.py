@@ -1,0 +1,192 @@
+"""Loss and score between two networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+
+from skfusion import nets
+from skfusion.estimators import SoupClassifier, SoupRegressor
+from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._scoring import score_function
+from skfusion.landscape import Profile, barrier, loss_along, segment
+from skfusion.nets import Runner
+from skfusion.plots._style import BLUE, GREEN, GREY, VERMILION, new_axes, tidy, widen
+from skfusion.pool import ModelPool
+
+
+class BarrierDisplay:
+    """Show loss and score along the straight line between the weights of two networks.
+
+    It is best made by :meth:`from_pool`. Where the loss rises between the networks, their average is bad.
+
+    Parameters
+    ----------
+    t : array-like of shape (n_points,)
+        Positions: 0 is the first network, 1 is the second.
+    loss : array-like of shape (n_points,)
+        Loss at each position.
+    score : array-like of shape (n_points,), optional
+        Score at each position, higher is better.
+    names : pair of str, default=("first", "second")
+        The networks.
+    loss_name, score_name : str, default="loss", "score"
+        Labels of the axes.
+
+    Attributes
+    ----------
+    barrier : float
+        The largest excess of the loss over the straight line between its ends.
+    ax_ : matplotlib Axes
+        Where the loss is drawn.
+    score_ax_ : matplotlib Axes or None
+        Where the score is drawn.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from skfusion.plots import BarrierDisplay
+    >>> BarrierDisplay([0.0, 0.5, 1.0], [1.0, 3.0, 2.0]).barrier
+    1.5
+    """
+
+    def __init__(
+        self,
+        t: Any,
+        loss: Any,
+        score: Any = None,
+        names: tuple[str, str] = ("first", "second"),
+        loss_name: str = "loss",
+        score_name: str = "score",
+    ):
+        self.t = np.asarray(t, np.float64)
+        self.loss = np.asarray(loss, np.float64)
+        self.score = None if score is None else np.asarray(score, np.float64)
+        self.names = names
+        self.loss_name = loss_name
+        self.score_name = score_name
+        self.barrier = barrier(self.t, self.loss)
+
+    @classmethod
+    def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
+        """Take the arrays of a profile that ``skfusion.landscape.loss_along`` computed.
+
+        Parameters
+        ----------
+        profile : Profile
+            Loss and score along a path.
+        **labels : dict
+            ``names``, ``loss_name`` and ``score_name``, as in the class.
+
+        Returns
+        -------
+        BarrierDisplay
+            Not drawn yet.
+        """
+        return cls(profile.t, profile.loss, profile.score, **labels)
+
+    @classmethod
+    def from_pool(
+        cls,
+        pool: ModelPool,
+        X: Any,
+        y: Any,
+        estimator: Any = None,
+        *,
+        members: tuple[Any, Any] = (0, 1),
+        n_points: int = 25,
+        scoring: Any = None,
+    ) -> BarrierDisplay:
+        """Evaluate the line between two members of a pool.
+
+        Parameters
+        ----------
+        pool : ModelPool
+            Has both members.
+        X, y : array-like
+            Rows that no member was trained on.
+        estimator : estimator of this library or skorch net, optional
+            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        members : pair of int or str, default=(0, 1)
+            Positions or names of the members.
+        n_points : int, default=25
+            Positions to evaluate, both ends included. More find narrower barriers and cost more.
+        scoring : str or callable, optional
+            The score: accuracy or R2 when omitted.
+
+        Returns
+        -------
+        BarrierDisplay
+            Not drawn yet. BatchNorm statistics are recalibrated at each inner point.
+        """
+        first, second = (pool[m] for m in members)
+        pool.replace([first] if first is second else [first, second]).check_compatible()
+        if not isinstance(estimator, BaseFusion):
+            net = first.net if estimator is None else estimator
+            if net is None:
+                raise ValueError(
+                    "The pool has no net, as it comes from a file: give estimator=, the net it was trained with."
+                )
+            estimator = SoupClassifier(net) if is_classifier(net) else SoupRegressor(net)
+        estimator = clone(estimator)
+        rows = estimator._rows(X, y, None, None, pool=pool)
+        pool.warn_of_leakage(rows, "to evaluate the networks between two members")
+        net = estimator._net(rows, pool)
+        runner = Runner(net, estimator._task, rows)
+        objective = nets.objective(runner, rows, rows, score_function(scoring, estimator._task))
+        profile = loss_along(segment(runner.place(first.state), runner.place(second.state)), objective, n_points)
+        criterion = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
+        default = "R2" if estimator._task == "regression" else "accuracy"
+        return cls.from_profile(
+            profile,
+            names=(first.name, second.name),
+            loss_name={"CrossEntropyLoss": "cross-entropy (nats)", "MSELoss": "squared error"}.get(
+                criterion.__name__, criterion.__name__
+            ),
+            score_name=default if scoring is None else scoring if isinstance(scoring, str) else "score",
+        )
+
+    def plot(self, ax: Any = None) -> BarrierDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or two of them, optional
+            Where to draw the loss, and the score where there is a second one; on a new figure when omitted.
+
+        Returns
+        -------
+        BarrierDisplay
+            This object, with ``ax_``, ``score_ax_`` and ``figure_``.
+        """
+        if ax is None:
+            ax = new_axes(1 if self.score is None else 2, 6.4, 2.6 if self.score is None else 4.4)
+        axes = list(np.atleast_1d(ax))
+        panels = [(self.loss, self.loss_name, BLUE), (self.score, self.score_name, GREEN)][: len(axes)]
+        for panel, (values, label, colour) in zip(axes, panels, strict=True):
+            panel.plot(self.t, values, color=colour, linewidth=2, marker="o", markersize=3.5)
+            panel.plot([0, 1], [values[0], values[-1]], color=GREY, linestyle=":", linewidth=1.2)
+            panel.set_ylabel(label)
+            widen(panel, 0.1 * float(np.abs(values).max()))
+            tidy(panel, "y")
+        self._annotate(axes[0])
+        axes[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], [self.names[0], "0.25", "0.5", "0.75", self.names[1]])
+        axes[-1].set_xlabel("position on the line between the weights of the two networks")
+        self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None
+        self.figure_ = self.ax_.figure
+        return self
+
+    def _annotate(self, ax: Any) -> None:
+        line = (1 - self.t) * self.loss[0] + self.t * self.loss[-1]
+        ax.set_title(f"barrier {self.barrier:.3g}", fontsize="medium", color=VERMILION, loc="left")
+        if self.barrier > 0:
+            i = int(np.argmax(self.loss - line))
+            ax.annotate(
+                "",
+                (self.t[i], self.loss[i]),
+                xytext=(self.t[i], line[i]),
+                arrowprops={"arrowstyle": "<->", "color": VERMILION, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.5},
+            )

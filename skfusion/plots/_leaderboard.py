@@ -1,0 +1,145 @@
+"""Fusions by score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skfusion.plots._style import BLUE, GREY, ORANGE, new_axes, tidy
+
+
+class LeaderboardDisplay:
+    """Show the score of each fusion with its interval, the best one on top.
+
+    It is best made by :meth:`from_frame`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The fusions.
+    mean : array-like of shape (n_fusions,)
+        Mean score of each.
+    low, high : array-like of shape (n_fusions,)
+        Ends of the intervals; NaN where unknown.
+    score_name : str, default="score"
+        Label of the axis.
+    reference : float, optional
+        Where to draw a line: the score of the best single network.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        What was drawn on.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    Examples
+    --------
+    >>> from skfusion.plots import LeaderboardDisplay
+    >>> display = LeaderboardDisplay(["soup", "ensemble"], [0.95, 0.97], [0.93, 0.96], [0.97, 0.98])
+    >>> display.names  # from the best to the worst
+    ['ensemble', 'soup']
+    """
+
+    def __init__(
+        self, names: Any, mean: Any, low: Any, high: Any, score_name: str = "score", reference: float | None = None
+    ):
+        mean = np.asarray(mean, np.float64)
+        order = np.argsort(-mean, kind="stable")
+        self.names = [str(names[i]) for i in order]
+        self.mean = mean[order]
+        self.low = np.asarray(low, np.float64)[order]
+        self.high = np.asarray(high, np.float64)[order]
+        self.score_name = score_name
+        self.reference = reference
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, score: str | None = None) -> LeaderboardDisplay:
+        """Take the scores from the result of ``compare_fusions``.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            What ``compare_fusions`` returned, or a frame with its columns.
+        score : str, optional
+            Which score; the first when omitted.
+
+        Returns
+        -------
+        LeaderboardDisplay
+            Not drawn yet. For the first score, the reference is the mean over the folds of the best single member on
+            the test rows, of that fusion whose members are best.
+        """
+        means = (column.removesuffix("_mean") for column in frame.columns if column.endswith("_mean"))
+        scores = [score for score in means if f"{score}_low" in frame.columns]
+        if not scores:
+            raise ValueError(
+                "frame has no columns such as accuracy_mean and accuracy_low: give compare_fusions' result."
+            )
+        score = scores[0] if score is None else score
+        if score not in scores:
+            raise ValueError(f"There is no score {score!r} in the frame; it has {scores}.")
+        mean, low, high = (frame[f"{score}_{what}"] for what in ("mean", "low", "high"))
+        reference = None
+        if score == scores[0] and "gain_over_best" in frame.columns:
+            best = (mean - frame["gain_over_best"]).max()
+            reference = None if np.isnan(best) else float(best)
+        return cls(list(frame.index), mean, low, high, score, reference)
+
+    def plot(self, ax: Any = None) -> LeaderboardDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; on a new figure when omitted.
+
+        Returns
+        -------
+        LeaderboardDisplay
+            This object, with ``ax_`` and ``figure_``.
+        """
+        n = len(self.names)
+        ax = new_axes(1, 6.4, 1.3 + 0.36 * n)[0] if ax is None else ax
+        left, right = self._limits()
+        rows = np.arange(n)
+        inside = self.mean >= left
+        ax.hlines(rows[inside], self.low[inside].clip(left), self.high[inside], color=BLUE, linewidth=2, alpha=0.55)
+        ax.plot(self.mean[inside], rows[inside], "o", color=BLUE, markersize=7, label="mean, 95 % interval")
+        for row in rows[~inside]:
+            ax.annotate(
+                f"{self.mean[row]:.3g}",
+                (left, row),
+                xytext=(26, 0),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "->", "color": BLUE},
+                color=BLUE,
+                va="center",
+            )
+        if self.reference is not None:
+            ax.axvline(
+                self.reference, color=ORANGE, linestyle="--", linewidth=1.5, label="best single network, in hindsight"
+            )
+        ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{self.score_name}, higher is better")
+        ax.set_yticks(rows, self.names)
+        ax.tick_params(axis="y", length=0)
+        tidy(ax, "x")
+        ax.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small", labelcolor=GREY
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _limits(self) -> tuple[float, float]:
+        """Return an axis that the scores near the best fill; a far worse one is marked at the edge."""
+        half = np.nan_to_num(self.high - self.mean)
+        span = 6 * max(float(np.median(self.mean.max() - self.mean)), float(np.median(half)), 1e-3)
+        near = self.mean >= self.mean.max() - span
+        low = float((self.mean - half)[near].min())
+        low = max(low, self.mean.max() - 2 * span)
+        right = float((self.mean + half)[near].max())
+        ends = [low, right] if self.reference is None else [min(low, self.reference), max(right, self.reference)]
+        margin = 0.04 * max(ends[1] - ends[0], 1e-6)
+        return ends[0] - margin, ends[1] + margin

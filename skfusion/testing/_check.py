@@ -1,0 +1,197 @@
+"""Run the laws on components, stores and estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils import estimator_checks
+
+from skfusion._component import Component
+from skfusion.collect import Collector
+from skfusion.combine import Combiner
+from skfusion.merge import Merger
+from skfusion.pool import Store
+from skfusion.repair import Repairer
+from skfusion.select import Selector
+from skfusion.testing import (
+    _laws_all,
+    _laws_collect,
+    _laws_combine,
+    _laws_estimator,
+    _laws_merge,
+    _laws_repair,
+    _laws_select,
+    _laws_store,
+)
+from skfusion.testing._discover import discover
+
+Law = Callable[[Any], None]
+
+_BY_FAMILY: dict[type, list[Law]] = {
+    Component: _laws_all.LAWS,
+    Merger: _laws_merge.LAWS,
+    Repairer: _laws_repair.LAWS,
+    Selector: _laws_select.LAWS,
+    Collector: _laws_collect.LAWS,
+    Combiner: _laws_combine.LAWS,
+    Store: _laws_store.LAWS,
+    BaseEstimator: _laws_estimator.LAWS,
+}
+
+
+def instances(base: type[Component] | None = None) -> list[Component]:
+    """Return the components of the package as they want to be checked.
+
+    Parameters
+    ----------
+    base : type, optional
+        Only of this family; all components when omitted.
+
+    Returns
+    -------
+    list of Component
+        One instance for each keyword set of each class's ``_test_params``.
+    """
+    return [cls(**params) for cls in discover(base) for params in cls._test_params()]
+
+
+def laws(base: type | None = None) -> list[Law]:
+    """Return the laws.
+
+    Parameters
+    ----------
+    base : type, optional
+        Only those that hold for objects of this type, such as ``Merger``, ``Store`` or ``BaseEstimator``; all when
+        omitted.
+
+    Returns
+    -------
+    list of callable
+        Functions of one object, which raise ``AssertionError`` where it breaks the law.
+    """
+    kept = [found for kind, found in _BY_FAMILY.items() if base is None or kind is base or issubclass(base, kind)]
+    return [law for found in kept for law in found]
+
+
+def checks_for(component: Any) -> Iterator[tuple[str, Law]]:
+    """Iterate over the laws that an object must keep, for tests that are parametrised over them.
+
+    Parameters
+    ----------
+    component : Component, Store or estimator
+        An instance. Laws from which its ``_test_skips`` exempts it are left out.
+
+    Yields
+    ------
+    name : str
+        Name of the law.
+    law : callable
+        ``law(component)`` raises ``AssertionError`` where it is broken; of a store it wants an empty one.
+
+    Examples
+    --------
+    >>> from skfusion.merge import Uniform
+    >>> from skfusion.testing import checks_for
+    >>> checks = dict(checks_for(Uniform()))
+    >>> checks["check_merge_of_copies_is_the_copy"](Uniform())
+    """
+    skips = _skips(component)
+    own = laws(type(component))
+    if unknown := sorted(skips.keys() - {law.__name__ for law in own}):
+        raise ValueError(f"{type(component).__name__} is exempt from {unknown}, which are no laws for it.")
+    yield from ((law.__name__, law) for law in own if law.__name__ not in skips)
+
+
+def check_component(component: Any) -> None:
+    """Raise where a component breaks a law.
+
+    Parameters
+    ----------
+    component : Component or type
+        An instance, or a class that is checked for each keyword set of its ``_test_params``. Its ``_test_skips``
+        maps the names of laws that it cannot keep to reasons; an exemption without need is an error too.
+
+    Raises
+    ------
+    AssertionError
+        If a law is broken, or kept in spite of an exemption; the message names it.
+
+    Examples
+    --------
+    >>> from skfusion.merge import Uniform
+    >>> from skfusion.testing import check_component
+    >>> check_component(Uniform(weights=None))
+    """
+    if isinstance(component, type):
+        for params in component._test_params():
+            check_component(component(**params))
+        return
+    if not isinstance(component, Component):
+        raise TypeError(f"This checks a Component; got {type(component).__name__}. Estimators have check_estimator.")
+    for name, law in checks_for(component):
+        _run(name, law, component)
+    exempt = [law for law in laws(type(component)) if law.__name__ in _skips(component)]
+    for law in exempt:
+        try:
+            law(component)
+        except Exception:  # it may break in any way
+            continue
+        raise AssertionError(f"{component!r} keeps {law.__name__}: remove the exemption from _test_skips.")
+
+
+def check_store(make: Callable[[], Store]) -> None:
+    """Raise where a store breaks a law.
+
+    Parameters
+    ----------
+    make : callable
+        ``make()`` returns a new empty store.
+
+    Raises
+    ------
+    AssertionError
+        If a law is broken; the message names it.
+
+    Examples
+    --------
+    >>> from skfusion.pool import MemoryStore
+    >>> from skfusion.testing import check_store
+    >>> check_store(MemoryStore)
+    """
+    for law in laws(Store):
+        _run(law.__name__, law, make())
+
+
+def check_estimator(estimator: Any) -> None:
+    """Raise where an estimator breaks scikit-learn's rules or a law.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An unfitted instance, with ``fit``, ``fuse`` and ``predict``.
+
+    Raises
+    ------
+    Exception
+        Whatever scikit-learn's ``check_estimator`` raises.
+    AssertionError
+        If a law is broken; the message names it.
+    """
+    for name, law in checks_for(estimator):
+        _run(name, law, estimator)
+    estimator_checks.check_estimator(estimator, on_fail="raise")
+
+
+def _skips(thing: Any) -> dict[str, str]:
+    if isinstance(thing, BaseEstimator):
+        return _laws_estimator.exemptions(thing)
+    return dict(thing._test_skips()) if isinstance(thing, Component) else {}
+
+
+def _run(name: str, law: Law, thing: Any) -> None:
+    try:
+        law(thing)
+    except AssertionError as error:
+        raise AssertionError(f"{thing!r} breaks {name}: {error}") from error

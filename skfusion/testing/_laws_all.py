@@ -1,0 +1,201 @@
+"""Laws of all components."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+
+from skfusion._component import Component
+from skfusion.collect import Collector
+from skfusion.combine import Combiner
+from skfusion.merge import Merger
+from skfusion.repair import Repairer
+from skfusion.select import Selector
+from skfusion.testing import _problems as problems
+
+FAMILIES = (Collector, Combiner, Merger, Repairer, Selector)
+TASKS = ("classification", "multilabel", "regression")
+
+
+class _Holder(BaseEstimator):
+    def __init__(self, part: Any = None):
+        self.part = part
+
+
+def problem_of(component: Component) -> tuple[list[Any], Callable[[], Any]]:
+    """Return the inputs of a component's family, and a function that calls the component on them."""
+    component = clone(component)
+    if isinstance(component, Merger):
+        states, base, data = problems.states(), problems.base(), problems.objective()
+        return [states, base, data], lambda: component(states, base, data)
+    if isinstance(component, Repairer):
+        state, members, data = problems.base(), problems.states(), problems.objective()
+        return [state, members, data], lambda: component(state, members, data)
+    if isinstance(component, Selector):
+        pool, data = problems.pool(), problems.objective()
+        return [pool, data], lambda: component(pool, data)
+    if isinstance(component, Collector):
+        net, rows = problems.net(), problems.rows()
+        return [net, rows], lambda: component(net, rows.X, rows.y, np.random.RandomState(0))
+    if isinstance(component, Combiner):
+        given = [(*problems.predictions(task), task) for task in tasks_of(component)]
+        return given, lambda: [clone(component).fit(P, y, task)(P) for P, y, task in given]
+    names = ", ".join(family.__name__ for family in FAMILIES)
+    raise TypeError(f"{type(component).__name__} belongs to no family: derive it from one of {names}.")
+
+
+def tasks_of(combiner: Combiner) -> list[str]:
+    """Return the tasks that a combiner does not refuse."""
+    found = []
+    for task in TASKS:
+        try:
+            combiner.check(task)
+        except ValueError:
+            continue
+        found.append(task)
+    return found
+
+
+def global_random_state() -> dict[str, Any]:
+    """Return the states of the global random generators of torch, numpy and Python."""
+    return {
+        "torch": problems.snapshot(torch.get_rng_state()),
+        "numpy": problems.snapshot(np.random.get_state()),  # noqa: NPY002
+        "random": random.getstate(),
+    }
+
+
+def check_random_state_is_untouched_by(call: Callable[[], Any]) -> None:
+    """Raise where a call moves a global random generator."""
+    before = global_random_state()
+    call()
+    after = global_random_state()
+    moved = [name for name in before if before[name] != after[name]]
+    assert not moved, f"The global random state of {' and '.join(moved)} has moved: use the rng that is given."
+
+
+def params_of(thing: Any) -> str:
+    """Return the parameters as text."""
+    return repr(sorted(thing.get_params(deep=False).items()))
+
+
+def check_init_only_stores(component: Component) -> None:
+    """Every parameter is kept under its own name as it was given, and nothing else is set."""
+    given = component.get_params(deep=False)
+    fresh = type(component)(**given)
+    for name, value in given.items():
+        assert getattr(fresh, name) is value, f"__init__ changes its parameter {name!r}; validate it in the call."
+    extra = vars(fresh).keys() - given.keys()
+    assert not extra, f"__init__ sets {sorted(extra)}, which are no parameters."
+
+
+def check_clone_keeps_the_parameters(component: Component) -> None:
+    """sklearn's ``clone`` gives another object of the same type and parameters."""
+    copy = clone(component)
+    assert copy is not component, "clone returns the object itself."
+    assert type(copy) is type(component), f"The clone is a {type(copy).__name__}."
+    assert params_of(copy) == params_of(component), "The clone has other parameters."
+
+
+def check_set_params_takes_what_get_params_gives(component: Component) -> None:
+    """``set_params(**get_params())`` changes nothing and returns the object; another estimator can reach in."""
+    copy = clone(component)
+    given = copy.get_params()
+    assert copy.set_params(**given) is copy, "set_params does not return the object."
+    assert params_of(copy) == params_of(component), "set_params with the present parameters changes them."
+    holder = _Holder(copy)
+    for name, value in component.get_params(deep=False).items():
+        assert f"part__{name}" in holder.get_params(), f"Parameter {name!r} is hidden inside another estimator."
+        marker = object()
+        holder.set_params(**{f"part__{name}": marker})
+        assert copy.get_params(deep=False)[name] is marker, f"set_params(part__{name}=...) does not arrive."
+        holder.set_params(**{f"part__{name}": value})
+
+
+def check_unknown_parameters_are_refused(component: Component) -> None:
+    """``set_params`` of an unknown name raises ``ValueError``."""
+    try:
+        clone(component).set_params(no_such_parameter=1)
+    except ValueError:
+        return
+    raise AssertionError("set_params(no_such_parameter=1) is taken without a word.")
+
+
+def check_repr_names_what_differs_from_the_defaults(component: Component) -> None:
+    """The representation is the call that makes the component, without its defaults."""
+    shown = repr(component)
+    assert shown.startswith(f"{type(component).__name__}("), f"repr starts with {shown[:20]!r}."
+    for name, parameter in inspect.signature(type(component)).parameters.items():
+        changed = repr(getattr(component, name)) != repr(parameter.default)
+        assert (f"{name}=" in shown) == changed, f"repr must show {name!r} where it differs from its default: {shown}."
+
+
+def check_pickle_keeps_the_parameters(component: Component) -> None:
+    """A pickled component comes back with its parameters."""
+    copy = pickle.loads(pickle.dumps(component))
+    assert params_of(copy) == params_of(component), "Pickling changes the parameters."
+
+
+def check_defaults_are_immutable(component: Component) -> None:
+    """No default value is an object that one call could change for the next."""
+    for name, parameter in inspect.signature(type(component)).parameters.items():
+        mutable = isinstance(parameter.default, (list, dict, set, bytearray, np.ndarray, torch.Tensor))
+        assert not mutable, f"The default of {name!r} is mutable: use None or a tuple."
+
+
+def check_docstring_names_a_source_and_runs_an_example(component: Component) -> None:
+    """The class's own docstring has References and a doctest."""
+    text = type(component).__dict__.get("__doc__") or ""
+    assert "References\n" in text, "The docstring has no References."
+    assert ">>> " in text, "The docstring has no doctest."
+
+
+def check_inputs_are_not_written(component: Component) -> None:
+    """A call leaves states, data, nets and modes as they were."""
+    inputs, call = problem_of(component)
+    before = problems.snapshot(inputs)
+    call()
+    assert problems.snapshot(inputs) == before, "The call writes to its inputs."
+
+
+def check_parameters_are_not_changed_by_a_call(component: Component) -> None:
+    """A call leaves the parameters as they were."""
+    before = params_of(component)
+    problem = problem_of(component)[1]
+    held = next(cell.cell_contents for cell in problem.__closure__ if isinstance(cell.cell_contents, Component))
+    problem()
+    assert params_of(held) == before, "The call changes a parameter."
+
+
+def check_same_inputs_give_the_same_result(component: Component) -> None:
+    """Two calls with equal inputs and equal rng give the same result, bit for bit."""
+    first, second = (problems.snapshot(problem_of(component)[1]()) for _ in range(2))
+    assert first == second, "Two calls with the same inputs give unlike results."
+
+
+def check_global_random_state_is_untouched(component: Component) -> None:
+    """The global generators of torch, numpy and Python are as they were after a call."""
+    check_random_state_is_untouched_by(problem_of(component)[1])
+
+
+LAWS = [
+    check_init_only_stores,
+    check_clone_keeps_the_parameters,
+    check_set_params_takes_what_get_params_gives,
+    check_unknown_parameters_are_refused,
+    check_repr_names_what_differs_from_the_defaults,
+    check_pickle_keeps_the_parameters,
+    check_defaults_are_immutable,
+    check_docstring_names_a_source_and_runs_an_example,
+    check_inputs_are_not_written,
+    check_parameters_are_not_changed_by_a_call,
+    check_same_inputs_give_the_same_result,
+    check_global_random_state_is_untouched,
+]

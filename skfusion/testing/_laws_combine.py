@@ -1,0 +1,115 @@
+"""Laws of combiners."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import clone
+
+from skfusion.combine import Combiner
+from skfusion.testing import _problems as problems
+from skfusion.testing._laws_all import TASKS, tasks_of
+
+
+def combined(component: Combiner, P: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    """Return the combination of predictions by a combiner that is fitted on them."""
+    return clone(component).fit(P, y, task)(P)
+
+
+def answers(prediction: np.ndarray, task: str) -> np.ndarray:
+    """Return what a prediction says: classes, labels, or values."""
+    if task == "regression":
+        return prediction
+    return prediction > 0.5 if task == "multilabel" else prediction.argmax(axis=1)
+
+
+def assert_says(found: np.ndarray, expected: np.ndarray, task: str, what: str) -> None:
+    """Raise where two predictions do not say the same."""
+    same = np.allclose(answers(found, task), answers(expected, task), rtol=0, atol=1e-6)
+    assert same, f"{what} ({task}): {found[:2].tolist()} instead of {expected[:2].tolist()}."
+
+
+def check_one_member_gives_its_prediction(component: Combiner) -> None:
+    """A single member that is right is followed: its classes, labels or values come out."""
+    for task in tasks_of(component):
+        P, y = problems.sure(task, 1)
+        assert_says(combined(component, P, y, task), P[0], task, "A single member is not followed")
+
+
+def check_unanimous_members_are_obeyed(component: Combiner) -> None:
+    """What all members say, and rightly, is what comes out."""
+    for task in tasks_of(component):
+        P, y = problems.sure(task, 3)
+        assert_says(combined(component, P, y, task), P[0], task, "Members that agree are not obeyed")
+
+
+def check_probabilities_sum_to_one(component: Combiner) -> None:
+    """Class probabilities are not negative and sum to one; label probabilities lie between 0 and 1."""
+    for task in tasks_of(component):
+        if task == "regression":
+            continue
+        found = combined(component, *problems.predictions(task), task)
+        assert ((found >= 0) & (found <= 1 + 1e-9)).all(), f"Probabilities leave [0, 1] ({task})."
+        if task == "classification":
+            gap = np.abs(found.sum(axis=1) - 1).max()
+            assert gap < 1e-6, f"Class probabilities miss a sum of one by {gap:.3g}."
+
+
+def check_output_has_a_row_a_sample_and_a_column_an_output(component: Combiner) -> None:
+    """The shape is (n_samples, n_outputs), for new rows and for classes that were missing in y too."""
+    for task in tasks_of(component):
+        P, y = problems.predictions(task)
+        fitted = clone(component).fit(P, y, task)
+        for n in (1, 7):
+            found = np.shape(fitted(P[:, :n]))
+            assert found == (n, P.shape[2]), f"{n} rows give the shape {found} ({task})."
+        if task == "classification":
+            kept = y != 1
+            found = np.shape(clone(component).fit(P[:, kept], y[kept], task)(P))
+            assert found == P.shape[1:], f"With a class missing in y the shape is {found}."
+
+
+def check_rows_are_combined_one_by_one(component: Combiner) -> None:
+    """The prediction for a row does not depend on the rows beside it."""
+    for task in tasks_of(component):
+        P, y = problems.predictions(task)
+        fitted = clone(component).fit(P, y, task)
+        apart = np.concatenate([fitted(P[:, i : i + 1]) for i in range(P.shape[1])])
+        gap = np.abs(fitted(P) - apart).max()
+        assert gap < 1e-9, f"A row by itself is combined otherwise, by {gap:.3g} ({task})."
+
+
+def check_weights_count_as_repetitions(component: Combiner) -> None:
+    """A weight of 2 in ``fit`` does what the same row twice does."""
+    for task in tasks_of(component):
+        P, y = problems.predictions(task)
+        weight = np.arange(P.shape[1]) % 3
+        index = np.repeat(np.arange(P.shape[1]), weight)
+        weighted = clone(component).fit(P, y, task, weight.astype(np.float64))(P)
+        repeated = clone(component).fit(P[:, index], y[index], task)(P)
+        gap = np.abs(weighted - repeated).max()
+        assert gap < 1e-3, f"Weights and repetitions differ by {gap:.3g} ({task})."  # solvers stop at about 1e-4
+
+
+def check_refused_tasks_are_refused_in_fit(component: Combiner) -> None:
+    """``fit`` raises ``ValueError`` for what ``check`` refuses, and there is a task that is not refused."""
+    welcome = tasks_of(component)
+    assert welcome, "No task is welcome."
+    for task in TASKS:
+        if task in welcome:
+            continue
+        try:
+            clone(component).fit(*problems.predictions(task), task)
+        except ValueError:
+            continue
+        raise AssertionError(f"check refuses {task}, but fit takes it.")
+
+
+LAWS = [
+    check_one_member_gives_its_prediction,
+    check_unanimous_members_are_obeyed,
+    check_probabilities_sum_to_one,
+    check_output_has_a_row_a_sample_and_a_column_an_output,
+    check_rows_are_combined_one_by_one,
+    check_weights_count_as_repetitions,
+    check_refused_tasks_are_refused_in_fit,
+]

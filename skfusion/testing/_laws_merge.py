@@ -1,0 +1,158 @@
+"""Laws of mergers."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from skfusion.merge import LinearMerger, Merger
+from skfusion.state import State
+from skfusion.testing import _problems as problems
+
+
+def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.float32) -> State:
+    """Return the merge of states of :func:`skfusion.testing._problems.module`."""
+    return clone(component)(states, problems.base(dtype), problems.objective(dtype))
+
+
+def assert_close(found: State, expected: State, what: str) -> None:
+    """Raise where floating-point tensors differ by more than 1e-6, or others at all."""
+    for key, value in expected.items():
+        if value.is_floating_point():
+            gap = float((found[key].double() - value.double()).abs().max())
+            assert gap <= 1e-6 * (1 + float(value.abs().max())), f"{what}: tensor {key!r} is off by {gap:.3g}."
+        else:
+            assert torch.equal(found[key], value), f"{what}: tensor {key!r} is {found[key]}, not {value}."
+
+
+def refusal_of(component: Merger, states: list[State]) -> str:
+    """Return the message with which a merger refuses states."""
+    try:
+        merged(component, states)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("The states are merged without a word.")
+
+
+def check_merge_keeps_names_shapes_dtypes_and_devices(component: Merger) -> None:
+    """The result looks like the members, in single, double and half precision."""
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        states = problems.states(dtype=dtype)
+        found = merged(component, states, dtype)
+        assert [*found] == [*states[0]], f"The result has the tensors {[*found]}."
+        for key, value in states[0].items():
+            for what in ("shape", "dtype", "device"):
+                now, then = getattr(found[key], what), getattr(value, what)
+                assert now == then, f"The {what} of tensor {key!r} was {then} and is {now}."
+
+
+def check_merge_of_copies_is_the_copy(component: Merger) -> None:
+    """Members that are all equal merge to that state."""
+    state = problems.states(1)[0]
+    copies = [{k: v.clone() for k, v in state.items()} for _ in range(3)]
+    assert_close(merged(component, copies), state, "Three copies of a state do not merge to it")
+
+
+def check_one_member_gives_that_member(component: Merger) -> None:
+    """A single member merges to itself."""
+    state = problems.states(1)[0]
+    assert_close(merged(component, [state]), state, "One member does not merge to itself")
+
+
+def check_order_of_members_does_not_matter(component: Merger) -> None:
+    """Another order of the members gives the same result, unless the merger keeps order by design."""
+    if component.keeps_order:
+        return
+    states = problems.states()
+    expected = merged(component, states)
+    assert_close(merged(component, states[::-1]), expected, "Members in reversed order merge to something else")
+    assert_close(
+        merged(component, [*states[1:], states[0]]), expected, "Members in turned order merge to something else"
+    )
+
+
+def check_merge_commutes_with_a_permutation_of_units(component: Merger) -> None:
+    """Hidden units that change places in all members change places in the result, and nothing else happens."""
+    order = [3, 0, 4, 2, 1]
+    states, base, data = problems.states(), problems.base(), problems.objective()
+    expected = problems.permuted(clone(component)(states, base, data), order)
+    moved = [problems.permuted(state, order) for state in states]
+    found = clone(component)(moved, problems.permuted(base, order), data)
+    assert_close(found, expected, "Merging does not commute with a permutation of the hidden units")
+
+
+def check_integer_buffers_are_kept(component: Merger) -> None:
+    """An integer buffer becomes the elementwise maximum over the members that have a share in the result."""
+    states = problems.states()
+    found = merged(component, states)
+    key = "1.num_batches_tracked"
+    if isinstance(component, LinearMerger):
+        shares = clone(component).coefficients(states, problems.base(), problems.objective())
+        expected = max(int(s[key]) for s, share in zip(states, shares, strict=True) if share != 0)
+        assert int(found[key]) == expected, f"Tensor {key!r} is {int(found[key])} and should be {expected}."
+    known = [int(s[key]) for s in states]
+    assert int(found[key]) in known, f"Tensor {key!r} is {int(found[key])}, which is none of the members' {known}."
+
+
+def check_tied_tensors_stay_tied(component: Merger) -> None:
+    """Two names of one tensor in all members are two names of one tensor in the result."""
+    states = []
+    for state in problems.states():
+        state["1.bias"] = state["0.bias"]
+        states.append(state)
+    found = merged(component, states)
+    assert found["1.bias"].data_ptr() == found["0.bias"].data_ptr(), "Tied tensors are apart in the result."
+
+
+def check_result_shares_no_memory_with_the_members(component: Merger) -> None:
+    """Writing to the result does not reach a member, the base or the module."""
+    states, base, data = problems.states(), problems.base(), problems.objective()
+    before = problems.snapshot([states, base, data])
+    for value in clone(component)(states, base, data).values():
+        value.detach().zero_()
+    assert problems.snapshot([states, base, data]) == before, "The result is a view of an input."
+
+
+def check_diverged_members_are_refused(component: Merger) -> None:
+    """A member with NaN or infinity is refused by a message that names its tensor."""
+    for value in (float("nan"), float("inf")):
+        states = problems.states()
+        states[1]["3.bias"] = torch.tensor([0.0, value])
+        message = refusal_of(component, states)
+        assert "3.bias" in message, f"The message does not name the tensor: {message}"
+        assert "member 1" in message, f"The message does not name the member: {message}"
+
+
+def check_unlike_architectures_are_refused(component: Merger) -> None:
+    """Members of other shapes or other tensors are refused by a message that names tensor and shapes."""
+    wide: Tensor = torch.zeros(7, 3)
+    states = problems.states()
+    states[1]["0.weight"] = wide
+    message = refusal_of(component, states)
+    for part in ("0.weight", "(5, 3)", "(7, 3)"):
+        assert part in message, f"The message does not name {part}: {message}"
+    states = problems.states()
+    del states[2]["3.bias"]
+    assert "3.bias" in refusal_of(component, states), "The message does not name the missing tensor."
+
+
+def check_an_empty_pool_is_refused(component: Merger) -> None:
+    """No members at all are refused with ``ValueError``."""
+    message = refusal_of(component, [])
+    assert "empty" in message, f"The message does not say that the pool is empty: {message}"
+
+
+LAWS = [
+    check_merge_keeps_names_shapes_dtypes_and_devices,
+    check_merge_of_copies_is_the_copy,
+    check_one_member_gives_that_member,
+    check_order_of_members_does_not_matter,
+    check_merge_commutes_with_a_permutation_of_units,
+    check_integer_buffers_are_kept,
+    check_tied_tensors_stay_tied,
+    check_result_shares_no_memory_with_the_members,
+    check_diverged_members_are_refused,
+    check_unlike_architectures_are_refused,
+    check_an_empty_pool_is_refused,
+]

@@ -1,0 +1,55 @@
+"""Laws of selectors."""
+
+from __future__ import annotations
+
+from sklearn.base import clone
+
+from skfusion.pool import ModelPool
+from skfusion.select import Selector
+from skfusion.testing import _problems as problems
+
+
+def selected(component: Selector, pool: ModelPool) -> ModelPool:
+    """Return the chosen members."""
+    return clone(component)(pool, problems.objective())
+
+
+def check_selection_is_a_part_of_the_pool_in_its_order(component: Selector) -> None:
+    """The chosen members are members of the pool, in the pool's order, with their states; base and classes stay."""
+    pool = problems.pool().replace(classes=["no", "yes"])
+    for given in (pool, pool[::-1]):
+        found = selected(component, given)
+        assert isinstance(found, ModelPool), f"The result is a {type(found).__name__}."
+        assert set(found.names) <= set(given.names), f"{found.names} are not all members of {given.names}."
+        kept = [name for name in given.names if name in found.names]
+        assert found.names == kept, f"The members {found.names} are not in the pool's order {kept}."
+        for member in found:
+            assert member.state is given[member.name].state, f"The state of member {member.name!r} is another one."
+        assert found.base is given.base, "The pool's base is lost."
+        assert list(found.classes) == ["no", "yes"], "The pool's classes are lost."
+
+
+def check_selection_is_never_empty(component: Selector) -> None:
+    """Of a pool of one member, that member is chosen."""
+    pool = problems.pool()[:1]
+    try:
+        found = selected(component, pool).names
+    except ValueError as error:
+        raise AssertionError(f"A pool of one member is refused: {error}") from error
+    assert found == pool.names, "The only member is not chosen."
+
+
+def check_reported_score_is_the_score_used(component: Selector) -> None:
+    """Members carry their score on the objective, whatever score they came with."""
+    pool, data = problems.pool(), problems.objective()
+    pool = pool.replace([m.replace(score=99.0 - i) for i, m in enumerate(pool)])
+    for member in selected(component, pool):
+        expected = data.score(member.state)
+        assert member.score == expected, f"Member {member.name!r} reports {member.score} and scores {expected}."
+
+
+LAWS = [
+    check_selection_is_a_part_of_the_pool_in_its_order,
+    check_selection_is_never_empty,
+    check_reported_score_is_the_score_used,
+]

@@ -1,0 +1,98 @@
+"""Laws of stores. Each takes an empty store."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from skfusion.pool import Member, Store
+from skfusion.testing import _problems as problems
+
+
+def member(name: str = "a", k: int = 0) -> Member:
+    """Return a member with states of many dtypes, a score, metadata and row hashes."""
+    state = problems.states(k + 1)[k] | {
+        "half": torch.tensor([1.5, -0.0], dtype=torch.bfloat16),
+        "wide": torch.tensor([[1e-300]], dtype=torch.float64),
+        "mask": torch.tensor([True, False]),
+        "none": torch.zeros(0, 3),
+    }
+    keys = np.array([1, 2**63, 3 + k], np.uint64)
+    return Member(name, state, score=0.1 + 0.2 * k, meta={"epoch": k, "lr": 0.1}, rows=keys)
+
+
+def unknown_is_key_error(call: object, name: str) -> None:
+    """Raise where a call with an unknown name does not raise ``KeyError``."""
+    try:
+        call(name)
+    except KeyError:
+        return
+    raise AssertionError(f"The unknown name {name!r} raises no KeyError.")
+
+
+def check_get_returns_what_was_put(store: Store) -> None:
+    """States, scores, metadata and row hashes come back bit for bit."""
+    given = [member("a", 0), member("b", 1)]
+    for one in given:
+        store.put(one)
+    for one in given:
+        found = store.get(one.name)
+        for what in ("name", "state", "score", "meta", "rows"):
+            now, then = (dict(v) if what == "meta" else v for v in (getattr(found, what), getattr(one, what)))
+            assert problems.snapshot(now) == problems.snapshot(then), f"The {what} of a member comes back otherwise."
+
+
+def check_put_replaces_a_member_of_the_same_name(store: Store) -> None:
+    """The second put wins, in the place of the first."""
+    for one in (member("a", 0), member("b", 0), member("a", 1)):
+        store.put(one)
+    assert store.names() == ["a", "b"], f"The names are {store.names()}."
+    assert problems.snapshot(store.get("a").state) == problems.snapshot(member("a", 1).state), "The old member is kept."
+
+
+def check_put_keeps_a_copy(store: Store) -> None:
+    """Later changes of the member's tensors do not reach the store, and the member is not written."""
+    one = member()
+    before = problems.snapshot(one)
+    store.put(one)
+    assert problems.snapshot(one) == before, "put writes to the member."
+    for value in one.state.values():
+        value.zero_()
+    assert problems.snapshot(store.get("a").state) == before[1][1], "The store holds the caller's own tensors."
+
+
+def check_names_are_in_the_order_of_puts(store: Store) -> None:
+    """Names come in the order in which they were first put; an empty store has none."""
+    assert store.names() == [], "An empty store has names."
+    for name in ("b", "c", "a"):
+        store.put(member(name))
+    assert store.names() == ["b", "c", "a"], f"The names are {store.names()}."
+
+
+def check_delete_forgets_one_member(store: Store) -> None:
+    """A deleted member is gone, and the others stay."""
+    for name in ("a", "b", "c"):
+        store.put(member(name))
+    store.delete("b")
+    assert store.names() == ["a", "c"], f"The names are {store.names()}."
+    unknown_is_key_error(store.get, "b")
+    assert problems.snapshot(store.get("c").state) == problems.snapshot(member("c").state), "Another member is changed."
+
+
+def check_unknown_names_are_key_errors(store: Store) -> None:
+    """``get`` and ``delete`` of an unknown name raise ``KeyError``, in an empty store too."""
+    for _ in range(2):
+        unknown_is_key_error(store.get, "missing")
+        unknown_is_key_error(store.delete, "missing")
+        store.put(member())
+    assert store.names() == ["a"], "A failed call changes the store."
+
+
+LAWS = [
+    check_get_returns_what_was_put,
+    check_put_replaces_a_member_of_the_same_name,
+    check_put_keeps_a_copy,
+    check_names_are_in_the_order_of_puts,
+    check_delete_forgets_one_member,
+    check_unknown_names_are_key_errors,
+]

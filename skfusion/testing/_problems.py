@@ -1,0 +1,151 @@
+"""Small fixed problems on which the laws are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skfusion import nets
+from skfusion._component import Component
+from skfusion.objective import Batch, Objective
+from skfusion.pool import Member, ModelPool
+from skfusion.rows import Rows
+from skfusion.state import State
+
+N_HIDDEN = 5
+HIDDEN_AXES = {"0.weight": 0, "0.bias": 0, "3.weight": 1} | {
+    f"1.{name}": 0 for name in ("weight", "bias", "running_mean", "running_var")
+}
+"""The axis of each tensor of :func:`module` that counts the hidden units."""
+
+
+def module(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return a perceptron of 3 inputs, 5 hidden units with BatchNorm, and 2 classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = nn.Sequential(nn.Linear(3, N_HIDDEN), nn.BatchNorm1d(N_HIDDEN), nn.ReLU(), nn.Linear(N_HIDDEN, 2))
+    return layers.to(dtype)
+
+
+def base(dtype: torch.dtype = torch.float32) -> State:
+    """Return the common starting point of :func:`states`."""
+    return {k: v.detach().clone() for k, v in module(dtype).state_dict().items()}
+
+
+def states(n: int = 3, dtype: torch.dtype = torch.float32) -> list[State]:
+    """Return n unlike states near :func:`base`; their batch counters differ."""
+    generator = torch.Generator().manual_seed(1)
+    found = []
+    for k in range(n):
+        state = {}
+        for key, start in base(torch.float64).items():
+            noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
+            state[key] = (start + 0.1 * noise).to(dtype) if start.is_floating_point() else start + 10 * (k + 1)
+        found.append(state)
+    return found
+
+
+def permuted(state: State, order: Sequence[int]) -> State:
+    """Return the state with its hidden units in another order."""
+    index = torch.tensor(order)
+    return {k: v.index_select(HIDDEN_AXES[k], index) if k in HIDDEN_AXES else v for k, v in state.items()}
+
+
+def inputs(n: int = 40, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return inputs of shape (n, 3) whose mean and scale are not 0 and 1."""
+    generator = torch.Generator().manual_seed(2)
+    return (1 + 2 * torch.randn(n, 3, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+def objective(dtype: torch.dtype = torch.float32) -> Objective:
+    """Return an objective on labelled data in unequal batches; its score is the negative mean loss."""
+    x, held_out = inputs(40, dtype), inputs(80, dtype)[40:]
+    y, held_y = ((t[:, 0] > t[:, 1]).long() for t in (x, held_out))
+    batches = [Batch(x[i:j], y[i:j]) for i, j in ((0, 25), (25, 36), (36, 40))]
+    net = module(dtype).eval()
+
+    def loss(state: State) -> float:
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(data.forward(state, held_out).double(), held_y))
+
+    data = Objective(net, lambda: batches, loss, lambda state: -loss(state))
+    return data
+
+
+def pool() -> ModelPool:
+    """Return a pool of four members that have no scores yet."""
+    members = [Member(name, state) for name, state in zip("abcd", states(4), strict=True)]
+    return ModelPool(members, base())
+
+
+def predictions(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return predictions of shape (n_members, 30, n_outputs) of members that know a little, and the targets."""
+    rng = np.random.RandomState(3)
+    if task == "regression":
+        y = rng.normal(size=(30, 2))
+        return y + rng.normal(size=(n_members, 30, 2)), y
+    if task == "multilabel":
+        y = rng.randint(2, size=(30, 3))
+        logits = 2.0 * y - 1 + rng.normal(size=(n_members, 30, 3))
+        return 1 / (1 + np.exp(-logits)), y
+    y = rng.randint(3, size=30)
+    logits = 2.0 * np.eye(3)[y] + rng.normal(size=(n_members, 30, 3))
+    return np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True), y
+
+
+def sure(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return predictions of members that are all alike and all right, and the targets."""
+    y = predictions(task, 1)[1]
+    if task == "classification":
+        one = 0.8 * np.eye(3)[y] + 0.2 / 3
+    else:
+        one = y.astype(np.float64) if task == "regression" else np.where(y == 1, 0.9, 0.1)
+    return np.repeat(one[None], n_members, axis=0), y
+
+
+def rows(task: str = "classification") -> Rows:
+    """Return 24 rows of training data, all unlike."""
+    rng = np.random.RandomState(4)
+    X = rng.normal(size=(24, 3)).astype(np.float32)
+    if task == "regression":
+        return Rows(X, (X[:, :1] - X[:, 1:2]).astype(np.float32))
+    return Rows(X, (X[:, 0] > X[:, 1]).astype(np.int64) + (X[:, 2] > 1))
+
+
+def net(**params: Any) -> Any:
+    """Return a small skorch net with dropout and BatchNorm that trains for four epochs."""
+    params = {"max_epochs": 4, "batch_size": 8, "module__hidden": (4,), "module__norm": "batch", **params}
+    return nets.mlp_classifier(module__dropout=0.1, **params)
+
+
+def snapshot(thing: Any) -> Any:
+    """Return a value that is equal for two things with the same content, bit for bit."""
+    if isinstance(thing, Tensor):
+        data = thing.detach().cpu().contiguous()
+        return "tensor", str(thing.dtype), tuple(thing.shape), data.reshape(-1).view(torch.uint8).numpy().tobytes()
+    if isinstance(thing, np.ndarray):
+        return "array", str(thing.dtype), thing.shape, thing.tobytes()
+    if isinstance(thing, nn.Module):
+        modes = tuple(m.training for m in thing.modules())
+        return "module", modes, snapshot(thing.state_dict())
+    if isinstance(thing, Objective):
+        return snapshot([thing.module, list(thing.batches())])
+    if isinstance(thing, Rows):
+        return snapshot([thing.X, thing.y, thing.weight])
+    if isinstance(thing, Member):
+        return snapshot([thing.name, thing.state, thing.score, dict(thing.meta), thing.rows])
+    if isinstance(thing, ModelPool):
+        return snapshot([*thing.members, thing.base, thing.classes])
+    if isinstance(thing, Mapping):
+        return "mapping", tuple((repr(k), snapshot(v)) for k, v in thing.items())
+    if isinstance(thing, (list, tuple)):
+        return "sequence", tuple(snapshot(v) for v in thing)
+    if nets.is_net(thing):
+        return "net", getattr(thing, "initialized_", False), snapshot(thing.get_params(deep=False))
+    if isinstance(thing, Component) or thing is None or isinstance(thing, (str, bytes, bool, int, float, np.generic)):
+        return repr(thing)
+    return type(thing).__qualname__

@@ -1,0 +1,1 @@
+"""Slow literal restatements of the methods, as oracles."""

@@ -1,0 +1,302 @@
+"""Exact BatchNorm statistics."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from skfusion.objective import Batch, Objective
+from skfusion.repair import Recalibrate
+
+
+def seeded(make):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make()
+
+
+def perceptron():
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Linear(4, 6),
+            nn.BatchNorm1d(6),
+            nn.Tanh(),
+            nn.Linear(6, 5),
+            nn.BatchNorm1d(5),
+            nn.Tanh(),
+            nn.Linear(5, 2),
+        )
+    )
+
+
+def convolutions():
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten()
+        )
+    )
+
+
+NETS = {"perceptron": (perceptron, (4,)), "convolutions": (convolutions, (2, 6, 5))}
+CUTS = [(0, 29), (29, 31), (31, 37), (37, 40)]
+
+
+def inputs(shape, n=40):
+    return seeded(lambda: 3 + 2 * torch.randn(n, *shape))
+
+
+def objective(module, batches):
+    return Objective(module, lambda: list(batches), lambda s: 0.0, lambda s: 0.0)
+
+
+def cut(x, weight=None, cuts=CUTS):
+    return [Batch(x[i:j], torch.zeros(j - i), None if weight is None else weight[i:j]) for i, j in cuts]
+
+
+def layer_by_layer(module, x):
+    """The statistics of each BatchNorm layer of a chain under the final statistics of those before it, in float64."""
+    module = copy.deepcopy(module).double().eval()
+    z = x.double()
+    with torch.no_grad():
+        for layer in module:
+            if hasattr(layer, "running_mean"):
+                rows = z.transpose(0, 1).flatten(1)
+                layer.running_mean.copy_(rows.mean(1))
+                layer.running_var.copy_(rows.var(1, correction=1))
+            z = layer(z)
+    return {k: v for k, v in module.state_dict().items() if "running" in k}
+
+
+def assert_statistics(found, expected, tolerance=1e-6):
+    for key, value in expected.items():
+        if "running" in key:
+            torch.testing.assert_close(found[key].double(), value.double(), rtol=tolerance, atol=tolerance)
+
+
+def test_unequal_batches_are_pooled():
+    batches = [Batch(x, x) for x in (torch.zeros(96, 1), torch.ones(4, 1))]
+    module = nn.BatchNorm1d(1)
+    found = Recalibrate()(module.state_dict(), [], objective(module, batches))
+    assert found["running_mean"].item() == pytest.approx(0.04, abs=1e-8)
+    assert found["running_var"].item() == pytest.approx(0.04 * 0.96 * 100 / 99, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_several_layers_match_the_statistics_taken_layer_by_layer(name):
+    make, shape = NETS[name]
+    module, x = make(), inputs(shape)
+    found = Recalibrate()(module.state_dict(), [], objective(module, cut(x)))
+    assert_statistics(found, layer_by_layer(module, x))
+
+
+@pytest.mark.parametrize("max_passes", [None, 2, 5])
+@pytest.mark.parametrize("name", NETS)
+def test_unequal_batches_give_what_one_batch_gives(name, max_passes):
+    make, shape = NETS[name]
+    module, x = make(), inputs(shape)
+    whole, parts = (
+        Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x, cuts=cuts)))
+        for cuts in ([(0, 40)], CUTS)
+    )
+    assert_statistics(parts, whole)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_one_pass_over_one_batch_is_a_training_pass(name):
+    make, shape = NETS[name]
+    module, x = make(), inputs(shape)
+    expected = copy.deepcopy(module).train()
+    for layer in expected:
+        if hasattr(layer, "momentum"):
+            layer.reset_running_stats()
+            layer.momentum = None
+    expected(x)
+    found = Recalibrate(max_passes=1)(module.state_dict(), [], objective(module, cut(x, cuts=[(0, 40)])))
+    assert_statistics(found, expected.state_dict())
+
+
+def test_one_pass_pools_the_first_layer_exactly():
+    module, x = perceptron(), inputs((4,))
+    found = Recalibrate(max_passes=1)(module.state_dict(), [], objective(module, cut(x)))
+    exact = layer_by_layer(module, x)
+    assert_statistics(found, {k: v for k, v in exact.items() if k.startswith("1.")})
+    assert not torch.allclose(found["4.running_var"].double(), exact["4.running_var"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("max_passes", [None, 1])
+@pytest.mark.parametrize("name", NETS)
+def test_sample_weights_are_repetitions(name, max_passes):
+    make, shape = NETS[name]
+    module, x = make(), inputs(shape)
+    weight = torch.arange(40) % 4
+    if max_passes == 1:  # inside a pass, later layers see the batch's own statistics, which know no weights
+        keys = ["1.running_mean", "1.running_var"]
+    else:
+        keys = [k for k in module.state_dict() if "running" in k]
+    weighted = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x, weight.double())))
+    repeated = x.repeat_interleave(weight, dim=0)
+    plain = Recalibrate(max_passes)(
+        module.state_dict(), [], objective(module, cut(repeated, cuts=[(0, 17), (17, len(repeated))]))
+    )
+    assert_statistics(weighted, {k: plain[k] for k in keys})
+
+
+def test_a_batch_of_weight_zero_does_not_count():
+    module, x = perceptron(), inputs((4,))
+    weight = torch.ones(40, dtype=torch.float64)
+    weight[29:31] = 0
+    found = Recalibrate()(module.state_dict(), [], objective(module, cut(x, weight)))
+    assert_statistics(found, layer_by_layer(module, torch.cat([x[:29], x[31:]])))
+
+
+def test_dropout_is_off():
+    plain = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    noisy = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.BatchNorm1d(3))
+    state = noisy.state_dict()
+    x = inputs((4,))
+    noisy.train()
+    for max_passes in (None, 1):
+        first, second = (Recalibrate(max_passes)(state, [], objective(noisy, cut(x))) for _ in range(2))
+        assert all(torch.equal(first[k], second[k]) for k in first)
+    expected = Recalibrate()({k: state[k] for k in plain.state_dict()}, [], objective(plain, cut(x)))
+    assert_statistics(first, expected)
+
+
+class Fails(nn.Module):
+    """Raises from its third call on."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dropout, self.calls = nn.BatchNorm1d(4), nn.Dropout(), 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 2:
+            raise RuntimeError("out of memory")
+        return self.dropout(self.norm(self.norm(x)))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_and_hooks_are_restored_even_when_the_module_raises(training):
+    module = Fails().train(training)
+    module.dropout.train(not training)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Recalibrate()(module.state_dict(), [], objective(module, cut(inputs((4,)))))
+    assert module.training is training
+    assert module.norm.training is training
+    assert module.dropout.training is not training
+    assert not module.norm._forward_pre_hooks
+    assert module.norm.momentum == 0.1
+
+
+@pytest.mark.parametrize("max_passes", [None, 1])
+def test_state_module_and_data_are_not_written(max_passes):
+    module, x = perceptron().train(), inputs((4,))
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    before = {k: v.clone() for k, v in state.items()}
+    given = x.clone()
+    found = Recalibrate(max_passes)(state, [], objective(module, cut(x)))
+    assert all(torch.equal(state[k], before[k]) for k in before)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert torch.equal(x, given)
+    assert torch.equal(found["1.num_batches_tracked"], before["1.num_batches_tracked"])
+    assert all(torch.equal(found[k], before[k]) for k in before if "running" not in k)
+
+
+def test_a_network_without_batch_norm_is_free():
+    module = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.BatchNorm1d(2, track_running_stats=False))
+    state = module.state_dict()
+
+    def no_data():
+        raise AssertionError("the data is read")
+
+    assert Recalibrate()(state, [], Objective(module, no_data, lambda s: 0.0, lambda s: 0.0)) is state
+
+
+def test_a_member_is_returned_as_it_is():
+    module = perceptron()
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    other = {k: v + 1 for k, v in state.items()}
+    data = objective(module, cut(inputs((4,))))
+    assert Recalibrate()(state, [other, module.state_dict()], data) is state
+    assert Recalibrate()(state, [other], data) is not state
+
+
+def test_a_layer_that_runs_twice_pools_both_calls():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.norm(x) + self.norm(2 * x + 1)
+
+    module, x = Twice(), inputs((3,))
+    for max_passes in (None, 1):
+        found = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x)))
+        both = torch.cat([x, 2 * x + 1]).double()
+        assert_statistics(found, {"norm.running_mean": both.mean(0), "norm.running_var": both.var(0)})
+
+
+def test_a_layer_that_does_not_run_keeps_its_statistics():
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    module, x = Unused(), inputs((3,))
+    found = Recalibrate()(module.state_dict(), [], objective(module, cut(x)))
+    assert_statistics(found, {"used.running_mean": x.double().mean(0), "unused.running_mean": torch.zeros(3)})
+
+
+def test_it_is_idempotent():
+    module = perceptron()
+    data = objective(module, cut(inputs((4,))))
+    once = Recalibrate()(module.state_dict(), [], data)
+    twice = Recalibrate()(once, [], data)
+    assert all(torch.equal(once[k], twice[k]) for k in once)
+
+
+def test_passes_over_the_data():
+    def batches():
+        passes.append(1)
+        return cut(inputs((4,)))
+
+    module = perceptron()
+    for max_passes, expected in ((None, 3), (1, 2), (2, 3), (9, 3)):  # one more, of one batch, to see the order
+        passes = []
+        Recalibrate(max_passes)(module.state_dict(), [], Objective(module, batches, lambda s: 0.0, lambda s: 0.0))
+        assert len(passes) == expected
+    with pytest.raises(ValueError, match="max_passes"):
+        Recalibrate(0)(module.state_dict(), [], objective(module, []))
+
+
+def test_dict_inputs_and_double_precision():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+
+        def forward(self, a, b):
+            return self.norm(torch.stack([a, b], 1))
+
+    module = Named().double()
+    x = {"a": inputs((), 9).double(), "b": torch.arange(9.0, dtype=torch.float64)}
+    found = Recalibrate()(module.state_dict(), [], objective(module, [Batch(x, torch.zeros(9))]))
+    assert found["norm.running_mean"].dtype == torch.float64
+    expected = torch.stack([x["a"].mean(), x["b"].mean()])
+    torch.testing.assert_close(found["norm.running_mean"], expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [([], "at least one batch"), ([Batch(torch.ones(1, 4), torch.ones(1))], "at least 2 values")],
+)
+def test_too_little_data_is_refused(batches, message):
+    module = perceptron()
+    with pytest.raises(ValueError, match=message):
+        Recalibrate()(module.state_dict(), [], objective(module, batches))

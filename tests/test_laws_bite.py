@@ -1,0 +1,462 @@
+"""Every law fails on a component that breaks it."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from skfusion import EnsembleClassifier
+from skfusion.collect import Collector, Seeds
+from skfusion.combine import Combiner
+from skfusion.merge import Merger, Uniform
+from skfusion.nets import mlp_classifier
+from skfusion.pool import MemoryStore
+from skfusion.repair import Recalibrate, Repairer
+from skfusion.select import Selector, TopK
+from skfusion.state import map_tensors
+from skfusion.testing import laws
+
+SMALL_NET = mlp_classifier(max_epochs=2, module__hidden=(4,))
+
+
+def merger(call, **attributes):
+    """A merger of a given call ``(self, states)``."""
+
+    def __call__(self, states, base=None, objective=None):
+        return call(self, states)
+
+    return type("Broken", (Merger,), {"__call__": __call__, **attributes})()
+
+
+def repairer(call):
+    """A repairer of a given call ``(state, members, objective)``."""
+    return type("Broken", (Repairer,), {"__call__": lambda self, *args: call(*args)})()
+
+
+def selector(call):
+    """A selector of a given call ``(pool, objective)``."""
+    return type("Broken", (Selector,), {"__call__": lambda self, pool, objective=None: call(pool, objective)})()
+
+
+def collector(call):
+    """A collector of a given call ``(net, X, y, rng, n_jobs)``."""
+
+    def __call__(self, net, X, y, rng, *, n_jobs=None, **_):
+        return call(net, X, y, rng, n_jobs)
+
+    return type("Broken", (Collector,), {"__call__": __call__})()
+
+
+def combiner(call, **attributes):
+    """A combiner of a given call ``(self, P)``."""
+    return type("Broken", (Combiner,), {"__call__": call, **attributes})()
+
+
+def store(**methods):
+    """A store with some methods replaced."""
+    return type("Broken", (MemoryStore,), methods)()
+
+
+def estimator(**methods):
+    """An ensemble with some methods replaced."""
+    return type("Broken", (EnsembleClassifier,), methods)(clone(SMALL_NET), collect=Seeds(2))
+
+
+def mean(states):
+    return Uniform()(states)
+
+
+def seeds(net, X, y, rng, n_jobs=None):
+    return Seeds(2)(net, X, y, rng)
+
+
+# ---- all components ----------------------------------------------------------------------------------------------
+
+
+def with_parameter(**attributes):
+    """A merger with a parameter ``k``."""
+
+    def __init__(self, k=1):
+        self.k = k
+
+    return merger(lambda self, states: mean(states), **{"__init__": __init__, **attributes})
+
+
+def converts(self, k=1):
+    self.k = [k]
+
+
+def sets_more(self, k=1):
+    self.k, self.more = k, 1
+
+
+def mutable_default(self, k=[]):  # noqa: B006
+    self.k = k
+
+
+def takes_anything(self, **params):
+    vars(self).update(params)
+    return self
+
+
+def counts_up(self, states):
+    self.k += 1
+    return mean(states)
+
+
+def writes(self, states):
+    states[0]["0.bias"].add_(1)
+    return mean(states)
+
+
+def draws(self, states):
+    torch.rand(1)
+    return mean(states)
+
+
+def draws_from_numpy(self, states):
+    np.random.rand()  # noqa: NPY002
+    return mean(states)
+
+
+def true_noise(self, states):
+    return mean(states) | {"3.bias": torch.from_numpy(np.frombuffer(os.urandom(8), np.int32) / 1e9).float()}
+
+
+# ---- mergers -----------------------------------------------------------------------------------------------------
+
+
+def scaled(factor):
+    def call(self, states):
+        return {k: v * factor if v.is_floating_point() else v for k, v in mean(states).items()}
+
+    return call
+
+
+def shrinks_single(self, states):
+    return mean([*states, scaled(0.5)(self, states)]) if len(states) == 1 else mean(states)
+
+
+def sorts_units(self, states):
+    found = mean(states)
+    return found | {"0.bias": found["0.bias"].sort().values}
+
+
+def sums_counters(self, states):
+    key = "1.num_batches_tracked"
+    return mean(states) | {key: sum(s[key] for s in states)}
+
+
+def of_the_last(self, states):
+    key = "1.num_batches_tracked"
+    return mean(states) | {key: states[0][key].clone()}
+
+
+def unties(self, states):
+    return {k: v.clone() for k, v in mean(states).items()}
+
+
+def without_nan(self, states):
+    return map_tensors(lambda *t: torch.stack(t).nan_to_num(0, 0, 0).double().mean(0).to(t[0].dtype), *states)
+
+
+def what_fits(self, states):
+    first = states[0]
+    return {k: mean([{k: s[k]} for s in states if k in s and s[k].shape == v.shape])[k] for k, v in first.items()}
+
+
+# ---- repairers ---------------------------------------------------------------------------------------------------
+
+
+def recalibrate(state, members, objective):
+    return Recalibrate()(state, members, objective)
+
+
+def always_writes(state, members, objective):
+    found = recalibrate(state, [], objective)
+    return {**found, "1.running_mean": found["1.running_mean"] + 1}
+
+
+def drops_the_counter(state, members, objective):
+    return {k: v for k, v in recalibrate(state, members, objective).items() if "tracked" not in k}
+
+
+def reads_labels(state, members, objective):
+    shift = sum(float(batch.y.sum()) for batch in objective.batches())
+    return {**state, "3.bias": state["3.bias"] + shift}
+
+
+def leaves_eval(state, members, objective):
+    found = recalibrate(state, members, objective)
+    objective.module.eval()
+    return found
+
+
+def leaves_hooks(state, members, objective):
+    next(objective.module.children()).register_forward_pre_hook(lambda module, args: None)
+    return recalibrate(state, members, objective)
+
+
+def leaves_train_after_an_error(state, members, objective):
+    modes = [(m, m.training) for m in objective.module.modules()]
+    objective.module.train()
+    for batch in objective.batches():
+        objective.forward(state, batch.x)
+    for module, mode in modes:
+        module.training = mode
+    return state
+
+
+# ---- combiners ---------------------------------------------------------------------------------------------------
+
+
+def constant(self, P):
+    return np.full(P.shape[1:], 1 / P.shape[2])
+
+
+def total(self, P):
+    return P.sum(axis=0)
+
+
+def first_column(self, P):
+    return P.mean(axis=0)[:, :1]
+
+
+def centred(self, P):
+    return P.mean(axis=0) - P.mean(axis=(0, 1))
+
+
+def shifted(self, P):
+    return P.mean(axis=0) + self.shift
+
+
+def fit_without_weights(self, P, y, task, sample_weight=None):
+    self.shift = P.mean()
+    return self
+
+
+def no_regression(self, task):
+    if task == "regression":
+        raise ValueError("no values")
+
+
+def fit_all(self, P, y, task, sample_weight=None):
+    return self
+
+
+def refuse_all(self, task):
+    raise ValueError("nothing is good enough")
+
+
+# ---- stores ------------------------------------------------------------------------------------------------------
+
+
+def put_single_precision(self, member):
+    MemoryStore.put(self, member.replace(score=float(np.float32(member.score))))
+
+
+def put_once(self, member):
+    if member.name not in self.names():
+        MemoryStore.put(self, member)
+
+
+def put_last(self, member):
+    self._members.pop(member.name, None)
+    MemoryStore.put(self, member)
+
+
+def put_itself(self, member):
+    self._members[member.name] = member
+
+
+# ---- estimators --------------------------------------------------------------------------------------------------
+
+
+def turned(self, X):
+    return EnsembleClassifier._predict(self, X)[:, [1, 2, 0]]
+
+
+def fuse_less(self, pool, X, y, sample_weight=None, held_out=None):
+    return EnsembleClassifier.fuse(self, pool[:1], X, y)
+
+
+class Forgetful(EnsembleClassifier):
+    """Loses members in a pickle."""
+
+    def __setstate__(self, state):
+        vars(self).update({**state, "members_": state["members_"][:1]})
+
+
+def fit_first(change):
+    """A fit that does something else first."""
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        change(self, X)
+        return EnsembleClassifier.fit(self, X, y, sample_weight, groups)
+
+    return fit
+
+
+def noisy(self, X):
+    return EnsembleClassifier._predict(self, X) + np.frombuffer(os.urandom(2), np.uint16)[0]
+
+
+def raise_cv(self, X):
+    self.cv = 99
+
+
+def write(self, X):
+    X[0, 0] += 1
+
+
+BROKEN = {
+    # all
+    "check_init_only_stores": [with_parameter(__init__=converts), with_parameter(__init__=sets_more)],
+    "check_clone_keeps_the_parameters": [with_parameter(__sklearn_clone__=lambda self: self)],
+    "check_set_params_takes_what_get_params_gives": [
+        with_parameter(set_params=lambda self, **params: None),
+        with_parameter(set_params=lambda self, **params: self),
+    ],
+    "check_unknown_parameters_are_refused": [with_parameter(set_params=takes_anything)],
+    "check_repr_names_what_differs_from_the_defaults": [
+        with_parameter(__repr__=lambda self: "Merger"),
+        with_parameter(__repr__=lambda self: f"Broken(k={self.k})"),
+    ],
+    "check_pickle_keeps_the_parameters": [with_parameter(__reduce__=lambda self: (Uniform, ([1, 2],)))],
+    "check_defaults_are_immutable": [with_parameter(__init__=mutable_default)],
+    "check_docstring_names_a_source_and_runs_an_example": [
+        with_parameter(),
+        with_parameter(__doc__="References\n---\n"),
+        with_parameter(__doc__=">>> 1\n1"),
+    ],
+    "check_inputs_are_not_written": [merger(writes)],
+    "check_parameters_are_not_changed_by_a_call": [
+        with_parameter(__call__=lambda self, states, *_: counts_up(self, states))
+    ],
+    "check_same_inputs_give_the_same_result": [merger(true_noise)],
+    "check_global_random_state_is_untouched": [merger(draws), merger(draws_from_numpy)],
+    # mergers
+    "check_merge_keeps_names_shapes_dtypes_and_devices": [
+        merger(lambda self, states: {k: v.float() for k, v in mean(states).items()}),
+        merger(lambda self, states: {k: v[None] for k, v in mean(states).items()}),
+        merger(lambda self, states: {k: v for k, v in mean(states).items() if "tracked" not in k}),
+    ],
+    "check_merge_of_copies_is_the_copy": [merger(scaled(3))],
+    "check_one_member_gives_that_member": [merger(shrinks_single)],
+    "check_order_of_members_does_not_matter": [merger(lambda self, states: mean(states[:1])), merger(of_the_last)],
+    "check_merge_commutes_with_a_permutation_of_units": [merger(sorts_units)],
+    "check_integer_buffers_are_kept": [merger(sums_counters)],
+    "check_tied_tensors_stay_tied": [merger(unties)],
+    "check_result_shares_no_memory_with_the_members": [merger(lambda self, states: dict(states[0]))],
+    "check_diverged_members_are_refused": [merger(without_nan)],
+    "check_unlike_architectures_are_refused": [merger(what_fits)],
+    "check_an_empty_pool_is_refused": [merger(lambda self, states: {}), merger(lambda self, states: int("none"))],
+    # repairers
+    "check_equal_members_need_no_repair": [repairer(always_writes)],
+    "check_statistics_match_the_data": [repairer(lambda state, members, objective: state)],
+    "check_repair_keeps_names_shapes_and_dtypes": [repairer(drops_the_counter)],
+    "check_network_without_statistics_is_returned_as_it_is": [
+        repairer(lambda state, members, objective: dict(state)),
+        repairer(lambda state, members, objective: objective.batches() and state),
+    ],
+    "check_labels_are_not_read": [repairer(reads_labels)],
+    "check_modes_are_restored_after_an_error": [
+        repairer(leaves_eval),
+        repairer(leaves_hooks),
+        repairer(leaves_train_after_an_error),
+    ],
+    # selectors
+    "check_selection_is_a_part_of_the_pool_in_its_order": [
+        selector(lambda pool, objective: pool[::-1]),
+        selector(lambda pool, objective: [*pool]),
+        selector(lambda pool, objective: pool.replace(base=None)),
+        selector(lambda pool, objective: pool.replace([m.replace(state=dict(m.state)) for m in pool])),
+    ],
+    "check_selection_is_never_empty": [selector(lambda pool, objective: pool[1:])],
+    "check_reported_score_is_the_score_used": [
+        selector(lambda pool, objective: TopK()(pool)),
+        selector(lambda pool, objective: pool.replace([m.replace(score=0.0) for m in TopK()(pool, objective)])),
+    ],
+    # collectors
+    "check_collection_is_not_empty": [collector(lambda *args: [])],
+    "check_member_names_are_unique": [
+        collector(lambda *a: (p := seeds(*a)).replace([m.replace(name=f"{m.meta['seed']}") for m in p]))
+    ],
+    "check_other_seeds_give_other_members": [
+        collector(lambda net, X, y, rng, n_jobs: seeds(net, X, y, np.random.RandomState(0)))
+    ],
+    "check_members_fit_the_net": [
+        collector(lambda *a: (p := seeds(*a)).replace([m.replace(state={}) for m in p])),
+        collector(
+            lambda *a: (p := seeds(*a)).replace([m.replace(state={k: v / 0 for k, v in m.state.items()}) for m in p])
+        ),
+    ],
+    "check_net_is_not_fitted_in_place": [
+        collector(lambda net, *a: seeds(net.set_params(module__n_in=3, module__n_out=3).initialize(), *a)),
+        collector(lambda net, *a: seeds(net.set_params(lr=0.1), *a)),
+    ],
+    "check_members_do_not_depend_on_n_jobs": [
+        collector(lambda net, X, y, rng, n_jobs: seeds(net, X, y, np.random.RandomState(n_jobs)))
+    ],
+    "check_training_rows_are_recorded": [
+        collector(lambda *a, rows=rows: (p := seeds(*a)).replace([m.replace(rows=rows) for m in p]))
+        for rows in (None, np.array([7], np.uint64))
+    ],
+    # combiners
+    "check_one_member_gives_its_prediction": [combiner(constant)],
+    "check_unanimous_members_are_obeyed": [combiner(total), combiner(constant)],
+    "check_probabilities_sum_to_one": [combiner(total), combiner(lambda self, P: P.mean(0) / 2)],
+    "check_output_has_a_row_a_sample_and_a_column_an_output": [combiner(first_column)],
+    "check_rows_are_combined_one_by_one": [combiner(centred)],
+    "check_weights_count_as_repetitions": [combiner(shifted, fit=fit_without_weights)],
+    "check_refused_tasks_are_refused_in_fit": [
+        combiner(total, check=no_regression, fit=fit_all),
+        combiner(total, check=refuse_all),
+    ],
+    # stores
+    "check_get_returns_what_was_put": [store(put=put_single_precision)],
+    "check_put_replaces_a_member_of_the_same_name": [store(put=put_once), store(put=put_last)],
+    "check_put_keeps_a_copy": [store(put=put_itself)],
+    "check_names_are_in_the_order_of_puts": [store(names=lambda self: sorted(self._members))],
+    "check_delete_forgets_one_member": [
+        store(delete=lambda self, name: None),
+        store(delete=lambda self, name: self._members.clear()),
+    ],
+    "check_unknown_names_are_key_errors": [
+        store(get=lambda self, name: self._members.get(name)),
+        store(delete=lambda self, name: self._members.pop(name, None)),
+    ],
+    # estimators
+    "check_one_member_is_its_own_fusion": [estimator(_predict=turned)],
+    "check_fuse_repeats_fit": [estimator(fuse=fuse_less)],
+    "check_pickle_predicts_the_same": [Forgetful(SMALL_NET, collect=Seeds(2))],
+    "check_wrapped_net_stays_unfitted": [
+        estimator(fit=fit_first(lambda self, X: self.estimator.set_params(lr=0.5))),
+        estimator(fit=fit_first(lambda self, X: setattr(self, "estimator", mlp_classifier(max_epochs=1)))),
+        estimator(
+            fit=fit_first(lambda self, X: self.estimator.set_params(module__n_in=4, module__n_out=3).initialize())
+        ),
+    ],
+    "check_fit_keeps_the_parameters": [estimator(fit=fit_first(raise_cv))],
+    "check_fit_leaves_the_global_random_state": [estimator(fit=fit_first(lambda self, X: torch.rand(1)))],
+    "check_same_random_state_gives_the_same_predictions": [estimator(_predict=noisy)],
+    "check_fit_does_not_write_its_data": [estimator(fit=fit_first(write))],
+}
+
+LAWS = {law.__name__: law for law in laws()}
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [pytest.param(name, thing, id=f"{name}-{i}") for name, things in BROKEN.items() for i, thing in enumerate(things)],
+)
+def test_law_fails_on_what_breaks_it(name, broken):
+    with pytest.raises(AssertionError):
+        LAWS[name](broken)
+
+
+def test_every_law_is_tried():
+    assert LAWS.keys() == BROKEN.keys()
+    assert all(BROKEN.values())

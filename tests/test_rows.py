@@ -1,0 +1,160 @@
+"""Rows, their hashes, and weights as repetitions."""
+
+import numpy as np
+import pytest
+
+from skfusion.rows import MAX_REPEATS, Rows, row_keys, unlabelled
+
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(12, 3)).astype(np.float32)
+Y = RNG.randint(3, size=12)
+
+
+def same(a, b):
+    """Whether two rows are equal, bit for bit and in order."""
+    xs = [(a.X[k], b.X[k]) for k in a.X] if isinstance(a.X, dict) else [(a.X, b.X)]
+    return all(p.tobytes() == q.tobytes() and p.shape == q.shape for p, q in [*xs, (a.y, b.y)])
+
+
+def test_equal_rows_have_equal_hashes_and_others_do_not():
+    keys = row_keys(np.concatenate([X, X]), np.concatenate([Y, Y]))
+    assert keys.dtype == np.uint64
+    assert np.array_equal(keys[:12], keys[12:])
+    assert len(np.unique(keys)) == 12
+    assert not np.isin(row_keys(X, Y + 1), keys).any()
+    assert not np.isin(row_keys(X + 1, Y), keys).any()
+
+
+def test_hashes_do_not_depend_on_the_rows_beside_nor_on_memory_order():
+    keys = row_keys(X, Y)
+    assert np.array_equal(row_keys(X[3:5], Y[3:5]), keys[3:5])
+    assert np.array_equal(row_keys(np.asfortranarray(X), Y), keys)
+    assert np.array_equal(row_keys(np.repeat(X, 2, axis=0)[::2], Y), keys)
+
+
+def test_hashes_are_stable_between_sessions():
+    found = row_keys(np.array([[1.0, 2.0]], np.float32), np.array([3], np.int64))
+    assert found.tolist() == [12684777989656999637]
+
+
+def test_minus_zero_is_zero():
+    zero, minus = (np.array([[v, 1.0]], np.float32) for v in (0.0, -0.0))
+    y = np.array([0])
+    assert row_keys(zero, y) == row_keys(minus, y)
+    target = np.array([[0.0]], np.float32)
+    assert row_keys(zero, target) == row_keys(zero, -target)
+
+
+def test_dicts_are_hashed_by_name():
+    data = {"b": X, "a": Y[:, None]}
+    assert np.array_equal(row_keys(data, Y), row_keys({"a": Y[:, None], "b": X}, Y))
+    swapped = {"a": X, "b": X + 1}
+    assert not np.array_equal(row_keys(swapped, Y), row_keys({"a": X + 1, "b": X}, Y))
+
+
+def test_images_and_targets_of_several_columns():
+    images = RNG.normal(size=(4, 2, 3, 3)).astype(np.float32)
+    y = RNG.normal(size=(4, 2)).astype(np.float32)
+    assert len(np.unique(row_keys(images, y))) == 4
+    assert not np.isin(row_keys(images, y[:, ::-1].copy()), row_keys(images, y)).any()
+
+
+def test_take_keeps_all_columns_together():
+    rows = Rows({"a": X, "b": Y}, Y, np.arange(12.0), np.arange(12) // 3)
+    found = rows.take(np.array([5, 1]))
+    assert np.array_equal(found.X["a"], X[[5, 1]])
+    assert np.array_equal(found.X["b"], Y[[5, 1]])
+    assert found.weight.tolist() == [5.0, 1.0]
+    assert found.groups.tolist() == [1, 0]
+    assert len(found) == 2
+
+
+def test_ordinary_rows_come_back_as_they_are():
+    rows = Rows(X, Y)
+    assert rows.expanded() is rows
+    found = Rows(X, Y, np.ones(12)).expanded()
+    assert found.weight is None
+    assert same(found, rows)
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_whole_weights_are_repetitions_bit_for_bit(as_dict):
+    data = {"x": X, "code": Y[:, None]} if as_dict else X
+    weight = np.array([3, 1, 1, 2, 0, 1, 1, 4, 1, 0, 1, 2.0])
+    rows = Rows(data, Y, weight)
+    index = np.repeat(np.arange(12), weight.astype(int))
+    repeated = Rows(data, Y).take(index)
+    found = rows.expanded()
+    assert found.weight is None
+    assert len(found) == weight.sum()
+    assert same(found, repeated.expanded())
+    for seed in range(3):
+        order = np.random.RandomState(seed).permutation(len(index))
+        assert same(found, repeated.take(order).expanded())
+        assert same(found, rows.take(np.random.RandomState(seed).permutation(12)).expanded())
+    assert sorted(found.keys.tolist()) == sorted(repeated.keys.tolist())
+
+
+def test_rows_of_weight_zero_are_as_good_as_absent():
+    weight = np.ones(12)
+    weight[[2, 7]] = 0
+    kept = np.flatnonzero(weight)
+    assert same(Rows(X, Y, weight).expanded(), Rows(X, Y).take(kept).expanded())
+    fractional = Rows(X, Y, weight * 0.3).expanded()
+    assert same(fractional, Rows(X, Y).take(kept))
+    assert np.allclose(fractional.weight, 1, rtol=1e-15)
+
+
+def test_repeated_rows_are_put_in_one_order():
+    rows = Rows(np.concatenate([X, X[:1]]), np.append(Y, Y[0]))
+    found = rows.expanded()
+    assert found is not rows
+    assert (np.diff(found.keys.astype(object)) >= 0).all()
+    assert same(found, rows.take(np.arange(13)[::-1]).expanded())
+
+
+def test_fractional_weights_have_mean_one():
+    weight = RNG.uniform(0.1, 5, size=12)
+    found = Rows(X, Y, weight).expanded()
+    assert same(found, Rows(X, Y))
+    assert abs(found.weight.mean() - 1) < 1e-15
+    assert np.allclose(found.weight / found.weight[0], weight / weight[0], rtol=1e-14)
+    scaled = Rows(X, Y, weight * 1000).expanded()
+    assert np.allclose(scaled.weight, found.weight, rtol=1e-14)
+
+
+def test_many_repetitions_stay_weights():
+    weight = np.ones(12)
+    weight[0] = MAX_REPEATS * 12 - 11
+    assert len(Rows(X, Y, weight).expanded()) == MAX_REPEATS * 12
+    weight[0] += 1
+    found = Rows(X, Y, weight).expanded()
+    assert len(found) == 12
+    assert abs(found.weight.mean() - 1) < 1e-12
+    assert found.weight[0] / found.weight[1] == pytest.approx(weight[0], rel=1e-12)
+
+
+def test_groups_travel_with_the_repetitions():
+    rows = Rows(X, Y, np.full(12, 2.0), np.arange(12))
+    found = rows.expanded()
+    assert np.array_equal(found.X, X[found.groups])
+    assert np.bincount(found.groups).tolist() == [2] * 12
+
+
+def test_expanding_does_not_write():
+    weight = np.array([2, 0, 1.5] * 4)
+    before = X.tobytes(), Y.tobytes(), weight.tobytes()
+    Rows(X, Y, weight).expanded()
+    assert before == (X.tobytes(), Y.tobytes(), weight.tobytes())
+
+
+def test_overlap_counts_rows_seen():
+    rows = Rows(X, Y)
+    assert rows.overlap(rows.keys[:5]) == 5
+    assert Rows(X, Y + 1).overlap(rows.keys) == 0
+
+
+def test_unlabelled_rows():
+    assert len(unlabelled(X)) == 12
+    assert len(unlabelled({"x": X})) == 12
+    assert not unlabelled(X).y.any()

@@ -1,0 +1,189 @@
+"""Arithmetic on states."""
+
+import pytest
+import torch
+from reference.weighted_mean import weighted_sum as reference_sum
+from torch import nn
+
+from skfusion import state as states_of
+from skfusion.state import (
+    check_compatible,
+    check_finite,
+    copy,
+    difference,
+    distance,
+    flatten,
+    map_tensors,
+    n_bytes,
+    n_parameters,
+    stack,
+    weighted_sum,
+)
+
+
+def some_states(n=3, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "weight": torch.randn(4, 3, generator=generator, dtype=torch.float64).to(dtype),
+            "bias": torch.randn(4, generator=generator, dtype=torch.float64).to(dtype),
+            "count": torch.tensor(k * 7 % 5),
+            "scalar": torch.randn((), generator=generator, dtype=torch.float64).to(dtype),
+        }
+        for k in range(n)
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("weights", [[0.2, 0.5, 0.3], [1, -2.5, 0], [0, 0, 1]])
+def test_weighted_sum_matches_loops(dtype, weights):
+    states = some_states(dtype=dtype)
+    found, expected = weighted_sum(states, weights), reference_sum(states, weights)
+    assert [*found] == [*states[0]]
+    for key, value in expected.items():
+        assert found[key].dtype == states[0][key].dtype
+        torch.testing.assert_close(found[key], value, rtol=1e-15 if dtype == torch.float64 else 0, atol=1e-15)
+
+
+def test_weighted_sum_takes_a_tensor_of_weights():
+    states = some_states(2)
+    found = weighted_sum(states, torch.tensor([0.25, 0.75], dtype=torch.float64))
+    assert torch.equal(found["weight"], weighted_sum(states, [0.25, 0.75])["weight"])
+
+
+def test_weighted_sum_accumulates_in_double_precision():
+    states = [{"w": torch.tensor([v])} for v in (1e8, 1.0, -1e8)]
+    assert weighted_sum(states, [1, 1, 1])["w"].item() == 1.0
+    halves = [{"w": torch.tensor([1.0], dtype=torch.bfloat16)} for _ in range(1000)]
+    assert weighted_sum(halves, [1 / 1000] * 1000)["w"].item() == 1.0  # a bfloat16 sum would stop at 256
+
+
+def test_one_hot_weights_copy_a_state_bit_for_bit():
+    states = some_states()
+    for k, state in enumerate(states):
+        found = weighted_sum(states, [float(i == k) for i in range(3)])
+        assert all(torch.equal(found[key], state[key]) for key in state)
+
+
+def test_integer_tensors_become_the_maximum_over_states_with_a_weight():
+    states = [{"n": torch.tensor([1, 9])}, {"n": torch.tensor([5, 2])}, {"n": torch.tensor([8, 8])}]
+    assert weighted_sum(states, [0.5, 0.5, 0])["n"].tolist() == [5, 9]
+    assert weighted_sum(states[::-1], [0, 0.5, 0.5])["n"].tolist() == [5, 9]
+    assert weighted_sum(states, [0, 0, 0])["n"].tolist() == [1, 9]
+    assert weighted_sum(states, [1, 1, 1])["n"].dtype == torch.int64
+
+
+def test_boolean_and_complex_tensors():
+    states = [
+        {"mask": torch.tensor([True, False]), "z": torch.tensor([1 + 2j])},
+        {"mask": torch.tensor([False, False]), "z": torch.tensor([3 - 2j])},
+    ]
+    found = weighted_sum(states, [0.5, 0.5])
+    assert found["mask"].tolist() == [True, False]
+    assert found["z"].tolist() == [2 + 0j]
+    assert found["z"].dtype == states[0]["z"].dtype
+
+
+def test_tied_tensors_stay_tied_and_others_do_not_become_so():
+    tied = [{"a": (t := torch.full((2,), float(k))), "b": t} for k in range(2)]
+    found = weighted_sum(tied, [0.5, 0.5])
+    assert found["a"] is found["b"]
+    half = [tied[0], {"a": torch.ones(2), "b": torch.zeros(2)}]
+    found = weighted_sum(half, [0.5, 0.5])
+    assert found["a"].tolist() == [0.5, 0.5]
+    assert found["b"].tolist() == [0.0, 0.0]
+    whole = torch.arange(4.0)
+    parts = {"head": whole[:2], "whole": whole, "turned": whole.view(2, 2)}
+    found = copy(parts)
+    assert len({t.data_ptr() for t in found.values()}) == 3
+    empty = {"a": torch.zeros(0), "b": torch.zeros(0)}
+    assert copy(empty)["a"] is not copy(empty)["b"]
+
+
+def test_results_are_detached_and_new():
+    w = torch.ones(2, requires_grad=True)
+    for found in (weighted_sum([{"w": w}], [1])["w"], copy({"w": w})["w"], stack([{"w": w}])["w"]):
+        assert not found.requires_grad
+        assert found.data_ptr() != w.data_ptr()
+
+
+def test_tensors_are_matched_by_name():
+    a, b = {"x": torch.zeros(2), "y": torch.ones(2)}, {"y": torch.ones(2), "x": torch.zeros(2)}
+    found = weighted_sum([a, b], [0.5, 0.5])
+    assert found["x"].tolist() == [0.0, 0.0]
+    assert [*found] == ["x", "y"]
+
+
+def test_weights_and_states_must_be_as_many():
+    with pytest.raises(ValueError, match="2 weights for 3 states"):
+        weighted_sum(some_states(), [0.5, 0.5])
+
+
+def test_incompatible_states_are_named():
+    a, b = {"w": torch.zeros(2, 3), "b": torch.zeros(2)}, {"w": torch.zeros(2, 4), "b": torch.zeros(2)}
+    with pytest.raises(ValueError, match=r"'w' has shape \(2, 3\) in member left and \(2, 4\) in member right"):
+        check_compatible([a, b], ["left", "right"])
+    with pytest.raises(ValueError, match="'b' of member 0 is missing in member 1"):
+        check_compatible([a, {"w": a["w"]}])
+    with pytest.raises(ValueError, match="'b' of member 1 is missing in member 0"):
+        check_compatible([{"w": a["w"]}, a])
+    with pytest.raises(ValueError, match="empty"):
+        check_compatible([])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_states_that_are_not_finite_are_named(value):
+    bad = {"fine": torch.ones(2), "bad": torch.tensor([0.0, value])}
+    with pytest.raises(ValueError, match="'bad' of member one holds NaN or infinity"):
+        check_finite(bad, "one")
+    with pytest.raises(ValueError, match="'bad' of member 1"):
+        weighted_sum([{**bad, "bad": torch.zeros(2)}, bad], [1.0, 0.0])
+
+
+def test_difference_is_a_task_vector():
+    a, b = some_states(2)
+    found = difference(a, b)
+    assert torch.equal(found["weight"], a["weight"] - b["weight"])
+    assert found["count"].item() == 0
+    back = weighted_sum([b, found], [1, 1])
+    torch.testing.assert_close(back["weight"], a["weight"], rtol=1e-6, atol=1e-6)
+
+
+def test_stack_has_a_first_axis_of_states():
+    states = some_states()
+    found = stack(states)
+    assert found["weight"].shape == (3, 4, 3)
+    assert found["count"].tolist() == [0, 2, 4]
+    assert all(torch.equal(found["bias"][k], state["bias"]) for k, state in enumerate(states))
+
+
+def test_flatten_counts_tied_tensors_once_and_leaves_integers_out():
+    t = torch.arange(3.0)
+    state = {"a": t, "b": t, "n": torch.tensor([9]), "c": torch.tensor([[5.0]])}
+    assert flatten(state).tolist() == [0, 1, 2, 5]
+    assert flatten(state).dtype == torch.float64
+    assert n_parameters(state) == 5
+    assert n_bytes(state) == 4 * 4 + 8
+    assert flatten({"n": torch.tensor(1)}).shape == (0,)
+
+
+def test_distance_is_euclidean():
+    a, b = {"x": torch.tensor([0.0, 3.0])}, {"x": torch.tensor([4.0, 3.0])}
+    assert distance(a, b) == 4.0
+    assert distance(a, a) == 0.0
+    module = nn.Linear(2, 2)
+    assert distance(module.state_dict(), module.state_dict()) == 0.0
+
+
+def test_map_tensors_calls_once_for_tied_tensors():
+    calls = []
+    t = torch.ones(2)
+    map_tensors(lambda x: calls.append(x) or x.clone(), {"a": t, "b": t, "c": torch.ones(2)})
+    assert len(calls) == 2
+
+
+def test_copy_of_an_expanded_tensor():
+    state = {"w": torch.ones(1).expand(3)}
+    found = states_of.copy(state)
+    found["w"][0] = 5
+    assert state["w"].tolist() == [1, 1, 1]
