@@ -66,24 +66,48 @@ class Rows:
         Weights that are not whole numbers, or add up to more than ``MAX_REPEATS`` times the rows, stay weights, scaled
         to mean 1.
         """
-        rows, weight = self, self.weight
-        if weight is not None:
-            rows = self.take(np.flatnonzero(weight > 0))
-            weight = rows.weight
-        whole = weight is None or bool(np.all(weight == np.rint(weight)) and weight.sum() <= MAX_REPEATS * len(weight))
-        counts = weight.astype(np.int64) if whole and weight is not None else np.ones(len(rows), np.int64)
-        if weight is not None and not whole:
-            rows = Rows(rows.X, rows.y, weight / weight.mean(), rows.groups)
-        elif rows.weight is not None:
-            rows = Rows(rows.X, rows.y, None, rows.groups)
-        if (counts == 1).all() and len(np.unique(rows.keys)) == len(rows):
-            return rows
-        index = np.repeat(np.arange(len(rows)), counts)
-        return rows.take(index[np.argsort(rows.keys[index], kind="stable")])
+        index, weight = expansion(self.keys, self.weight)
+        if index is None:
+            return self
+        rows = self.take(index)
+        return Rows(rows.X, rows.y, weight, rows.groups)
 
     def overlap(self, seen: np.ndarray) -> int:
         """Return how many of these rows have their hash in ``seen``."""
         return int(np.isin(self.keys, seen).sum())
+
+
+def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the positions and weights that stand for weighted rows; see :meth:`Rows.expanded`.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_samples,)
+        Hashes of the rows.
+    weight : ndarray of shape (n_samples,), optional
+        Non-negative weights.
+
+    Returns
+    -------
+    index : ndarray of int or None
+        Positions, with repetitions; None when the rows can stay as they are.
+    weight : ndarray or None
+        Weights of mean 1 at these positions; None when all count alike.
+    """
+    index = np.arange(len(keys)) if weight is None else np.flatnonzero(weight > 0)
+    rest = None
+    if weight is not None:
+        kept = weight[index]
+        if np.all(kept == np.rint(kept)) and kept.sum() <= MAX_REPEATS * len(kept):
+            index = np.repeat(index, kept.astype(np.int64))
+        else:
+            rest = kept / kept.mean()
+    if len(np.unique(keys[index])) < len(index):
+        order = np.argsort(keys[index], kind="stable")
+        index, rest = index[order], None if rest is None else rest[order]
+    elif weight is None:
+        return None, None
+    return index, rest
 
 
 def unlabelled(X: Inputs) -> Rows:

@@ -354,6 +354,22 @@ def test_batch_norm_and_single_rows():
         trained(clone(net).set_params(iterator_train=own_loader))
 
 
+@pytest.mark.parametrize("params", [{"callbacks": "disable"}, {"callbacks": None}])
+def test_an_epoch_without_a_batch_is_no_divergence(params):
+    net = mlp_classifier(max_epochs=1, iterator_train__drop_last=True, batch_size=64, **params)
+    with pytest.raises(ValueError, match="batch_size must be at most") as caught:
+        trained(net)
+    assert not isinstance(caught.value, DivergedError)
+
+
+@pytest.mark.parametrize("n", [9, 10])
+def test_a_single_last_row_joins_the_training(n):
+    log = NeuralNetClassifier(MLP, criterion=nn.CrossEntropyLoss, module__norm="batch", max_epochs=1, batch_size=4,
+                              train_split=None, verbose=0, callbacks=[("log", Log())])  # fmt: skip
+    trained(log, CLASSES.take(np.arange(n)))
+    assert Log.batches == {9: [4, 5], 10: [4, 4, 2]}[n]
+
+
 def test_threads_are_restored():
     before = torch.get_num_threads()
     trained(mlp_classifier(max_epochs=1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
@@ -16,14 +16,14 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Collector
 from skfusion.estimators._cache import fingerprint
-from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import folds, hold_out, joined
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
 from skfusion.nets import Runner
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task
+from skfusion.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,17 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
     """Collect members, then fuse them. Subclasses say how to fuse and how to predict."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
+    _fusing: ClassVar[tuple[str, ...]] = ()
+    collect: Any = None
+    select: Any = None
+    merge: Any = None
+    repair: Any = None
+    combine: Any = None
+    validation_fraction: float = 0.2
+    scoring: Any = None
+    cv: Any = 5
+    memory: Any = None
+    n_jobs: int | None = None
 
     # ---- what a subclass fills ---------------------------------------------------------------
     @abstractmethod
@@ -91,10 +102,11 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             The fitted estimator.
         """
         rows = self._rows(X, y, sample_weight, groups)
-        if isinstance(self._part("collect"), ModelPool):
-            return self._fuse_pool(self._part("collect"), rows, None)
+        if (given := self._given_pool()) is not None:
+            return self._fuse_pool(given, rows, None)
         own = getattr(self, "_skl_callbacks", [])
-        if self.verbose and not any(isinstance(c, ProgressBar) for c in own) and not hasattr(self, "_parent_callback_ctx"):
+        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in own)
+        if self.verbose and not shown:
             self.set_callbacks(*own, ProgressBar())
         try:
             context = self._init_callback_context(max_subtasks=2).call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -193,12 +205,15 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         return self._defaults[name]() if part is None and name in self._defaults else part
 
     def _parts(self) -> list[Any]:
-        names = [n for n in ("select", "align", "merge", "repair", "combine") if hasattr(self, n)]
-        parts = [self._part(n) for n in names]
-        for name, part in zip(names, parts, strict=True):
+        parts = [self._part(n) for n in self._fusing]
+        for name, part in zip(self._fusing, parts, strict=True):
             if part is not None and not isinstance(part, Component):
                 raise TypeError(f"{name} must be a component, such as {_EXAMPLES[name]}; got {part!r}.")
         return [p for p in parts if p is not None]
+
+    def _given_pool(self) -> ModelPool | None:
+        part = self._part("collect")
+        return part if isinstance(part, ModelPool) else None
 
     def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
         net = self.estimator
@@ -230,92 +245,6 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-class Classifies(ClassifierMixin):
-    """Labels in, probabilities and labels out."""
-
-    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
-        X, y = check_inputs(self, X, y, reset=True)
-        weight = check_weight(sample_weight, len(y))
-        pool = pool if pool is not None else self.collect if isinstance(self.collect, ModelPool) else None
-        named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
-        codes, self.classes_, self._task = encode_classes(y, weight, named)
-        return _positive(Rows(X, codes, weight, _groups(groups, len(codes))))
-
-    def _labels(self) -> np.ndarray:
-        return self.classes_
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``; of each label by itself in multi-label problems.
-        """
-        return self._predict(self._inputs(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable class, or an indicator of the labels of probability above 0.5.
-        """
-        proba = self.predict_proba(X)
-        return (proba > 0.5).astype(np.int64) if self._task == "multilabel" else self.classes_[proba.argmax(axis=1)]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-
-class Regresses(RegressorMixin):
-    """Values in, values out."""
-
-    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
-        X, y = check_inputs(self, X, y, reset=True)
-        weight = check_weight(sample_weight, len(y))
-        self._task: Task = "regression"
-        self._flat = y.ndim == 1
-        return _positive(Rows(X, encode_values(y), weight, _groups(groups, len(y))))
-
-    def _labels(self) -> None:
-        return None
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict values.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Values, in the shape of the y that was fitted on.
-        """
-        found = self._predict(self._inputs(X))
-        return found[:, 0] if self._flat else found.astype(np.float64)  # scikit-learn asks for float64 here
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-
 _EXAMPLES = {
     "select": "TopK(3)",
     "align": "WeightMatching()",
@@ -341,17 +270,3 @@ def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # ca
 
 def _out_of_fold(part: Any) -> bool:
     return bool(getattr(part, "out_of_fold", False))
-
-
-def _positive(rows: Rows) -> Rows:
-    """Return the rows of positive weight; the others are as good as absent."""
-    return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
-
-
-def _groups(groups: Any, n: int) -> np.ndarray | None:
-    if groups is None:
-        return None
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
-    if len(codes) != n:
-        raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
-    return codes

@@ -12,41 +12,18 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Seeds
 from skfusion.combine import Average
-from skfusion.estimators._base import BaseFusion, Classifies, Collected, Regresses
+from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.nets import Runner
 from skfusion.pool import Member
 from skfusion.rows import unlabelled
 
 
-class _Ensemble(BaseFusion):
-    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
+class EnsembleDriver(BaseFusion):
+    """Fuse a pool and predict; its subclasses name the parameters."""
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        collect: Any = None,
-        select: Any = None,
-        combine: Any = None,
-        validation_fraction: float = 0.2,
-        cv: Any = 5,
-        scoring: Any = None,
-        memory: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.collect = collect
-        self.select = select
-        self.combine = combine
-        self.validation_fraction = validation_fraction
-        self.cv = cv
-        self.scoring = scoring
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
+    _fusing: ClassVar[tuple[str, ...]] = ("select", "combine")
 
     def _fuse(self, collected: Collected) -> None:
         pool, select, combine = collected.pool, self._part("select"), clone(self._part("combine"))
@@ -77,7 +54,8 @@ class _Ensemble(BaseFusion):
         """Return the members, each with the net that it runs in."""
         pool = collected.pool
         same = self.estimator is not None or all(m.net is None for m in pool)
-        return [m.replace(net=collected.net if same or m.net is None else self._resized(m.net, collected)) for m in pool]
+        nets_of = [collected.net if same or m.net is None else self._resized(m.net, collected) for m in pool]
+        return [m.replace(net=net) for m, net in zip(pool, nets_of, strict=True)]
 
     def _resized(self, net: Any, collected: Collected) -> Any:
         rows = collected.fit_rows
@@ -131,6 +109,35 @@ class _Ensemble(BaseFusion):
         return [nets.restored(m.net, m.state, self._labels()) for m in self.members_]
 
 
+class _Ensemble(EnsembleDriver):
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        collect: Any = None,
+        select: Any = None,
+        combine: Any = None,
+        validation_fraction: float = 0.2,
+        cv: Any = 5,
+        scoring: Any = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.collect = collect
+        self.select = select
+        self.combine = combine
+        self.validation_fraction = validation_fraction
+        self.cv = cv
+        self.scoring = scoring
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
 class EnsembleClassifier(Classifies, _Ensemble):
     """Classify by the combined predictions of many networks.
 
@@ -143,8 +150,8 @@ class EnsembleClassifier(Classifies, _Ensemble):
         The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
         given the sizes of the data.
     collect : Collector or ModelPool, optional
-        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
-        judges its members, which may then be of unlike architectures.
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to
+        ``fit`` judges its members, which may then be of unlike architectures.
     select : Selector, optional
         Which members; all when omitted.
     combine : Combiner, optional
@@ -213,8 +220,8 @@ class EnsembleRegressor(Regresses, _Ensemble):
         The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
         given the sizes of the data.
     collect : Collector or ModelPool, optional
-        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
-        judges its members, which may then be of unlike architectures.
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to
+        ``fit`` judges its members, which may then be of unlike architectures.
     select : Selector, optional
         Which members; all when omitted.
     combine : Combiner, optional

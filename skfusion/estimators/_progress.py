@@ -44,7 +44,9 @@ class CallbackProgress:
         def on_epoch(epoch: int, net: Any) -> bool:
             leaf = task.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self.estimator)
             return leaf.call_on_fit_task_end(
-                estimator=self.estimator, **self.data, reconstruction_attributes=lambda: self.as_fitted(nets.state_of(net))
+                estimator=self.estimator,
+                **self.data,
+                reconstruction_attributes=lambda: self.as_fitted(nets.state_of(net)),
             )
 
         return on_epoch

@@ -10,42 +10,20 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Seeds
-from skfusion.estimators._base import BaseFusion, Classifies, Collected, Regresses
+from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
 from skfusion.repair import Recalibrate
 from skfusion.rows import unlabelled
 from skfusion.state import weighted_sum
 
-class _Soup(BaseFusion):
-    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        collect: Any = None,
-        select: Any = None,
-        merge: Any = None,
-        repair: Any = None,
-        validation_fraction: float = 0.2,
-        scoring: Any = None,
-        memory: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.collect = collect
-        self.select = select
-        self.merge = merge
-        self.repair = repair
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+class SoupDriver(BaseFusion):
+    """Fuse a pool and predict; its subclasses name the parameters."""
+
+    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
+    _fusing: ClassVar[tuple[str, ...]] = ("select", "merge", "repair")
 
     def _fuse(self, collected: Collected) -> None:
         pool = collected.pool
@@ -82,6 +60,35 @@ class _Soup(BaseFusion):
         return nets.restored(self.net_, self.state_, self._labels())
 
 
+class _Soup(SoupDriver):
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        collect: Any = None,
+        select: Any = None,
+        merge: Any = None,
+        repair: Any = None,
+        validation_fraction: float = 0.2,
+        scoring: Any = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.collect = collect
+        self.select = select
+        self.merge = merge
+        self.repair = repair
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
 class SoupClassifier(Classifies, _Soup):
     """Classify with one network fused from many.
 
@@ -94,8 +101,8 @@ class SoupClassifier(Classifies, _Soup):
         The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
         given the sizes of the data.
     collect : Collector or ModelPool, optional
-        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
-        judges its members.
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to
+        ``fit`` judges its members.
     select : Selector, optional
         Which members; all when omitted.
     merge : Merger, optional
@@ -163,8 +170,8 @@ class SoupRegressor(Regresses, _Soup):
         The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
         given the sizes of the data.
     collect : Collector or ModelPool, optional
-        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
-        judges its members.
+        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to
+        ``fit`` judges its members.
     select : Selector, optional
         Which members; all when omitted.
     merge : Merger, optional

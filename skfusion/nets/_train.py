@@ -154,6 +154,11 @@ class _Watch(Callback):
         row = net.history[-1]
         if "train_loss" not in row:  # with callbacks="disable" nothing else averages the batches
             batches = [b for b in row["batches"] if "train_loss" in b]  # the others are batches of validation
+            if not batches:
+                raise ValueError(
+                    "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number of "
+                    "training rows."
+                )
             sizes, losses = (np.array([b[key] for b in batches]) for key in ("train_batch_size", "train_loss"))
             net.history.record("train_loss", float((sizes * losses).sum() / sizes.sum()))
         loss = net.history[-1, "train_loss"]

@@ -1,0 +1,112 @@
+"""What classifiers and regressors differ in: targets in, and predictions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+
+from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.pool import ModelPool
+from skfusion.rows import Rows, Task
+
+
+class Classifies(ClassifierMixin):
+    """Labels in, probabilities and labels out."""
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        X, y = check_inputs(self, X, y, reset=True)
+        weight = check_weight(sample_weight, len(y))
+        pool = pool if pool is not None else self._given_pool()
+        named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
+        codes, self.classes_, self._task = encode_classes(y, weight, named)
+        return _positive(Rows(X, codes, weight, _groups(groups, len(codes))))
+
+    def _labels(self) -> np.ndarray:
+        return self.classes_
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``; of each label by itself in multi-label problems.
+        """
+        return self._predict(self._inputs(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class, or an indicator of the labels of probability above 0.5.
+        """
+        proba = self.predict_proba(X)
+        return (proba > 0.5).astype(np.int64) if self._task == "multilabel" else self.classes_[proba.argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regresses(RegressorMixin):
+    """Values in, values out."""
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        X, y = check_inputs(self, X, y, reset=True)
+        weight = check_weight(sample_weight, len(y))
+        self._task: Task = "regression"
+        self._flat = y.ndim == 1
+        return _positive(Rows(X, encode_values(y), weight, _groups(groups, len(y))))
+
+    def _labels(self) -> None:
+        return None
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Values, in the shape of the y that was fitted on.
+        """
+        found = self._predict(self._inputs(X))
+        return found[:, 0] if self._flat else found.astype(np.float64)  # scikit-learn asks for float64 here
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _positive(rows: Rows) -> Rows:
+    """Return the rows of positive weight; the others are as good as absent."""
+    return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
+
+
+def _groups(groups: Any, n: int) -> np.ndarray | None:
+    if groups is None:
+        return None
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    if len(codes) != n:
+        raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
+    return codes
