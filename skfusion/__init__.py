@@ -1,8 +1,31 @@
 """Deep model fusion with scikit-learn's interface: one better predictor out of several trained torch networks."""
 
-from skfusion.estimators import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
+from skfusion.compare import compare_fusions
+from skfusion.estimators import (
+    EnsembleClassifier,
+    EnsembleRegressor,
+    SnapshotEnsembleClassifier,
+    SnapshotEnsembleRegressor,
+    SoupClassifier,
+    SoupRegressor,
+    StackingFusion,
+    WeightAveragingClassifier,
+    WeightAveragingRegressor,
+)
 from skfusion.pool import ModelPool
 
 __version__ = "0.1.0"
 
-__all__ = ["EnsembleClassifier", "EnsembleRegressor", "ModelPool", "SoupClassifier", "SoupRegressor"]
+__all__ = [
+    "EnsembleClassifier",
+    "EnsembleRegressor",
+    "ModelPool",
+    "SnapshotEnsembleClassifier",
+    "SnapshotEnsembleRegressor",
+    "SoupClassifier",
+    "SoupRegressor",
+    "StackingFusion",
+    "WeightAveragingClassifier",
+    "WeightAveragingRegressor",
+    "compare_fusions",
+]

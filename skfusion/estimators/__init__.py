@@ -1,6 +1,23 @@
 """Estimators: one for each way to predict, and recipes that name a well-known fusion."""
 
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators._recipes import (
+    SnapshotEnsembleClassifier,
+    SnapshotEnsembleRegressor,
+    WeightAveragingClassifier,
+    WeightAveragingRegressor,
+)
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
+from skfusion.estimators._stacking import StackingFusion
 
-__all__ = ["EnsembleClassifier", "EnsembleRegressor", "SoupClassifier", "SoupRegressor"]
+__all__ = [
+    "EnsembleClassifier",
+    "EnsembleRegressor",
+    "SnapshotEnsembleClassifier",
+    "SnapshotEnsembleRegressor",
+    "SoupClassifier",
+    "SoupRegressor",
+    "StackingFusion",
+    "WeightAveragingClassifier",
+    "WeightAveragingRegressor",
+]

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
-from sklearn.utils import check_random_state
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.combine import Stack
+from skfusion.estimators._crossfit import Table, fit_and_predict, joined, outputs_of
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
-from skfusion.estimators._table import Table
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task
 
@@ -117,19 +118,19 @@ class StackingFusion(BaseEstimator):
             The fitted estimator.
         """
         members = self._members()
-        table, y = self._table(X, y, sample_weight)
-        rows = Rows(np.empty((len(y), 0)), y, table.weight, None if groups is None else np.asarray(groups))
-        splits = [(table.take(train), table.take(test)) for train, test in folds(rows, self.cv, self._task)]
-        jobs = [(member, train, test) for train, test in splits for _, member in members]
-        jobs += [(member, table, None) for _, member in members]
-        results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_predict)(member, train, test, self._task, self._n_outputs) for member, train, test in jobs
+        table = self._table(X, y, sample_weight)
+        rows = Rows(np.empty((len(table), 0)), table.y, table.weight, None if groups is None else np.asarray(groups))
+        parts = [[table.take(i).expanded() for i in split] for split in folds(rows, self.cv, self._task)]
+        parts.append([table.expanded(), None])
+        found = Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_and_predict)(member, name, train, test, self._task, self._n_outputs)
+            for train, test in parts
+            for name, member in members
         )
         n = len(members)
-        parts = [np.stack([P for _, P in results[i : i + n]]) for i in range(0, len(results) - n, n)]
-        tested = [test for _, test in splits]
-        self._learn(np.concatenate(parts, axis=1), Table.joined(tested))
-        self._keep([name for name, _ in members], [fitted for fitted, _ in results[-n:]])
+        P = [np.stack([p for _, p in found[i : i + n]]) for i in range(0, len(found) - n, n)]
+        self._learn(np.concatenate(P, axis=1), *joined([test for _, test in parts[:-1]]))
+        self._keep([name for name, _ in members], [fitted for fitted, _ in found[-n:]])
         return self
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
@@ -149,23 +150,19 @@ class StackingFusion(BaseEstimator):
         StackingFusion
             The fitted estimator.
         """
-        table, _ = self._table(X, y, sample_weight)
+        table = self._table(X, y, sample_weight, pool.classes)
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-        net = self.estimator
-        fitted = [kind(net).fuse(pool[[i]], X, y, sample_weight) for i in range(len(pool))]
-        pool.warn_of_leakage(fitted[0]._rows(X, y, sample_weight, None, pool=pool), "to learn how to combine members")
-        if self._task == "classification" and pool.classes is not None:
-            self.classes_, self._n_outputs = pool.classes, len(pool.classes)
-            table = table.with_targets(encode_classes(np.asarray(y), table.weight, pool.classes)[0])
+        coded = pool if pool.classes is None else pool.replace(classes=np.arange(len(pool.classes)))
+        fitted = [kind(self.estimator).fuse(coded[[i]], table.X, table.y, table.weight) for i in range(len(pool))]
+        pool.warn_of_leakage(fitted[0]._rows(table.X, table.y, None, None, coded), "to learn how to combine members")
         table = table.expanded()
-        P = np.stack([_predict(member, table.X, self._task, self._n_outputs) for member in fitted])
-        self._learn(P, table)
+        P = np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted])
+        self._learn(P, table.y, table.weight)
         self._keep(pool.names, fitted)
-        self.pool_ = pool
         return self
 
-    def _learn(self, P: np.ndarray, table: Table) -> None:
-        self.combine_ = Stack(self.final_estimator).fit(P, table.y, self._task, table.weight)
+    def _learn(self, P: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> None:
+        self.combine_ = Stack(self.final_estimator).fit(P, y, self._task, weight)
 
     def _keep(self, names: list[str], fitted: list[Any]) -> None:
         self.estimators_, self.named_estimators_ = fitted, dict(zip(names, fitted, strict=True))
@@ -175,23 +172,20 @@ class StackingFusion(BaseEstimator):
             members = [pool[0].replace(name=name) for name, pool in zip(names, pools, strict=True)]
             self.pool_ = ModelPool(members, classes=getattr(self, "classes_", None))
 
-    def _table(self, X: Any, y: Any, sample_weight: Any) -> tuple[Table, np.ndarray]:
+    def _table(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Table:
         table = Table.checked(self, X, y, numeric=not self._is_classifier())
-        weight = check_weight(sample_weight, len(table.y))
+        weight = check_weight(sample_weight, len(table))
         if self._is_classifier():
-            y, self.classes_, self._task = encode_classes(table.y, weight, None)
+            y, self.classes_, self._task = encode_classes(table.y, weight, classes)
             self._n_outputs = len(self.classes_)
         else:
-            self._flat, self._task = table.y.ndim == 1, "regression"
+            self._task: Task = "regression"
+            self._flat = table.y.ndim == 1
             y = encode_values(table.y)
             self._n_outputs = y.shape[1]
         table = Table(table.X, y, weight)
-        if weight is not None:
-            table = table.take(np.flatnonzero(weight > 0)) if self._simple_cv() else table
-        return table, table.y
-
-    def _simple_cv(self) -> bool:
-        return isinstance(self.cv, int) or self.cv is None  # positions of a given split must stay what they are
+        given_folds = not (self.cv is None or isinstance(self.cv, int))  # their positions count all rows
+        return table if weight is None or given_folds else table.take(np.flatnonzero(weight > 0))
 
     def _members(self) -> list[tuple[str, Any]]:
         given = self.estimators
@@ -236,7 +230,7 @@ class StackingFusion(BaseEstimator):
     def _predict(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "combine_")
         X = Table.inputs(self, X)
-        return self.combine_(np.stack([_predict(m, X, self._task, self._n_outputs) for m in self.estimators_]))
+        return self.combine_(np.stack([outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels or values.
@@ -293,3 +287,14 @@ class StackingFusion(BaseEstimator):
         """
         metric = accuracy_score if self._is_classifier() else r2_score
         return float(metric(y, self.predict(X), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = False
+        if self._is_classifier():
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(multi_label=True)
+        else:
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags

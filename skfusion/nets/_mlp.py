@@ -68,9 +68,10 @@ class MLP(nn.Module):
 
 
 _DEFAULTS: dict[str, Any] = {
-    "optimizer": torch.optim.Adam,
+    "optimizer": torch.optim.AdamW,
     "optimizer__fused": True,
-    "lr": 0.01,
+    "optimizer__weight_decay": 0.5,
+    "lr": 0.005,
     "max_epochs": 30,
     "batch_size": 128,
     "iterator_train__shuffle": True,

@@ -1,0 +1,149 @@
+"""Rows of any container, and members of any kind that are fitted and asked on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_array, check_consistent_length, has_fit_parameter, validate_data
+
+from skfusion.rows import Task, expansion, row_keys
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Inputs as the user gave them, with encoded targets and weights.
+
+    Parameters
+    ----------
+    X : ndarray, DataFrame, sparse array or dict of arrays
+        Inputs, whose meaning is the members' business.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+    weight : ndarray of shape (n_samples,), optional
+        Non-negative weights.
+    """
+
+    X: Any
+    y: np.ndarray
+    weight: np.ndarray | None = None
+
+    @classmethod
+    def checked(cls, estimator: BaseEstimator, X: Any, y: Any, numeric: bool) -> Table:
+        """Return validated data; ``estimator`` remembers the features."""
+        if y is None:
+            raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+        X = cls.inputs(estimator, X, reset=True)
+        y = check_array(y, ensure_2d=False, dtype=np.float64 if numeric else None, input_name="y", estimator=estimator)
+        check_consistent_length(_first(X), y)
+        return cls(X, y)
+
+    @staticmethod
+    def inputs(estimator: BaseEstimator, X: Any, reset: bool = False) -> Any:
+        """Return inputs as something that rows can be taken from."""
+        if issparse(X):
+            X = X.tocsr()
+        elif isinstance(X, Mapping):
+            X = {k: np.asarray(v) for k, v in X.items()}
+            if reset:
+                estimator.n_features_in_ = len(X)
+            return X
+        elif not hasattr(X, "iloc"):
+            X = check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """A 64-bit hash of each row, shape (n_samples,)."""
+        X = self.X.toarray() if issparse(self.X) else self.X
+        if isinstance(X, Mapping) or (isinstance(X, np.ndarray) and X.dtype.kind in "biuf"):
+            return row_keys(X, self.y)
+        frame = X if hasattr(X, "iloc") else pd.DataFrame(X.reshape(len(X), -1))
+        try:
+            return row_keys(pd.util.hash_pandas_object(frame, index=False).to_numpy(), self.y)
+        except TypeError:  # cells that cannot be hashed can be no numbers either: let numpy say which
+            return row_keys(np.asarray(X, np.float64), self.y)
+
+    def take(self, index: np.ndarray) -> Table:
+        """Return the rows at ``index``."""
+        if isinstance(self.X, Mapping):
+            X: Any = {k: v[index] for k, v in self.X.items()}
+        else:
+            X = self.X.iloc[index] if hasattr(self.X, "iloc") else self.X[index]
+        return Table(X, self.y[index], None if self.weight is None else self.weight[index])
+
+    def expanded(self) -> Table:
+        """Return the rows with whole-number weights as repetitions; see :meth:`skfusion.rows.Rows.expanded`."""
+        index, weight = expansion(self.keys, self.weight)
+        if index is None:
+            return self
+        rows = self.take(index)
+        return Table(rows.X, rows.y, weight)
+
+
+def fit_and_predict(
+    member: Any, name: str, train: Table, test: Table | None, task: Task, n_outputs: int
+) -> tuple[Any, np.ndarray | None]:
+    """Return a member fitted on ``train``, and its prediction of ``test``."""
+    weights = {}
+    if train.weight is not None:
+        if not has_fit_parameter(member, "sample_weight"):
+            raise ValueError(
+                f"Member {name!r} takes no sample_weight, and the weights are no whole numbers, which could be taken as "
+                "repetitions. Leave it out or give no weights."
+            )
+        weights = {"sample_weight": train.weight}
+    y = train.y[:, 0] if task == "regression" and train.y.shape[1] == 1 else train.y
+    fitted = clone(member).fit(train.X, y, **weights)
+    return fitted, None if test is None else outputs_of(fitted, test.X, task, n_outputs)
+
+
+def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int) -> np.ndarray:
+    """Return a member's prediction, shape (n_samples, n_outputs).
+
+    Classifiers give probabilities, or scores where they have none; a class that a fold lacked gets zero.
+    """
+    if task == "regression":
+        return np.asarray(fitted.predict(X), np.float64).reshape(-1, n_outputs)
+    if task == "multilabel":
+        if not hasattr(fitted, "predict_proba"):
+            return np.asarray(fitted.predict(X), np.float64)
+        found = fitted.predict_proba(X)
+        return np.stack([_positive(p) for p in found], axis=1) if isinstance(found, list) else np.asarray(found)
+    codes = np.asarray(fitted.classes_, np.int64)
+    if hasattr(fitted, "predict_proba"):
+        found = fitted.predict_proba(X)
+    elif hasattr(fitted, "decision_function"):
+        found = np.asarray(fitted.decision_function(X))
+        found = np.stack([-found, found], axis=1) if found.ndim == 1 else found
+    else:
+        found = (np.asarray(fitted.predict(X))[:, None] == codes).astype(np.float64)
+    out = np.zeros((len(found), n_outputs), np.asarray(found).dtype)
+    out[:, codes] = found
+    return out
+
+
+def joined(tables: Sequence[Table]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the targets and weights of all tables, one after the other."""
+    weight = None
+    if any(t.weight is not None for t in tables):
+        weight = np.concatenate([np.ones(len(t)) if t.weight is None else t.weight for t in tables])
+    return np.concatenate([t.y for t in tables]), weight
+
+
+def _positive(p: np.ndarray) -> np.ndarray:
+    return p[:, 1] if p.shape[1] > 1 else np.zeros(len(p))
+
+
+def _first(X: Any) -> Any:
+    return next(iter(X.values())) if isinstance(X, Mapping) else X
