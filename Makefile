@@ -37,8 +37,8 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 demo test lint: export OMP_NUM_THREADS = 1
 
 demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-learn
-	$(BIN)/skfusion compare --data digits --cv 3 --out demo/digits
-	$(BIN)/skfusion compare --data diabetes --cv 3 --out demo/diabetes
+	$(BIN)/skfusion compare --data digits --out demo/digits
+	$(BIN)/skfusion compare --data diabetes --out demo/diabetes
 	@printf '\nThe reports are in\n  %s\n  %s\n' '$(CURDIR)/demo/digits' '$(CURDIR)/demo/diabetes'
 
 test: $(VENV)/.dev  ## run the tests and every example in a docstring

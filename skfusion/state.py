@@ -35,7 +35,9 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
                 holder, lacker = (names[0], name) if key in first else (name, names[0])
                 raise ValueError(f"Tensor {key!r} of member {holder} is missing in member {lacker}. {advice}")
             if other[key].shape != first[key].shape:
-                shapes = f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
+                shapes = (
+                    f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
+                )
                 raise ValueError(f"Tensor {key!r} has shape {shapes}. {advice}")
         check_finite(other, name)
 

@@ -6,8 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
-from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
+from skfusion import (
+    EnsembleClassifier,
+    EnsembleRegressor,
+    SnapshotEnsembleClassifier,
+    SnapshotEnsembleRegressor,
+    SoupClassifier,
+    SoupRegressor,
+    WeightAveragingClassifier,
+    WeightAveragingRegressor,
+)
+from skfusion.collect import Bootstrap, Seeds
 from skfusion.combine import Stack, Vote
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
@@ -23,73 +32,75 @@ class Choice:
         What it is, in one sentence.
     parts : callable
         ``parts(n_members)`` are the parameters.
-    soup : bool
-        Whether the result is one network.
+    kinds : tuple of two classes
+        The classifier and the regressor.
     regression : bool, default=True
         Whether it can predict values.
     """
 
     says: str
     parts: Callable[[int], dict[str, Any]]
-    soup: bool
+    kinds: tuple[type, type]
     regression: bool = True
 
     def build(self, task: str, n_members: int, n_epochs: int) -> Any:
         """Return the unfitted estimator."""
         classify = task == "classification"
-        kinds = (SoupClassifier, SoupRegressor) if self.soup else (EnsembleClassifier, EnsembleRegressor)
         net = (mlp_classifier if classify else mlp_regressor)(max_epochs=n_epochs)
-        return kinds[not classify](net, **self.parts(n_members))
+        return self.kinds[not classify](net, **self.parts(n_members))
 
+
+SOUP = (SoupClassifier, SoupRegressor)
+ENSEMBLE = (EnsembleClassifier, EnsembleRegressor)
 
 FUSIONS = {
     "single": Choice(
         "One network: what all others must beat.",
         lambda n: {"collect": Seeds(1)},
-        soup=False,
+        kinds=ENSEMBLE,
     ),
     "uniform-soup": Choice(
         "One network with the mean weights of independent networks; expected to fail, as these lie in different "
         "valleys of the loss and their mean lies between.",
         lambda n: {"collect": Seeds(n), "merge": Uniform()},
-        soup=True,
+        kinds=SOUP,
     ),
     "greedy-soup": Choice(
         "One network: the best member, averaged with each other one that does not lower the held-out score.",
         lambda n: {"collect": Seeds(n), "merge": Greedy()},
-        soup=True,
+        kinds=SOUP,
     ),
     "swa": Choice(
         "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
-        lambda n: {"collect": Tail(), "merge": Uniform()},
-        soup=True,
+        lambda n: {},
+        kinds=(WeightAveragingClassifier, WeightAveragingRegressor),
     ),
     "snapshot": Choice(
         "Many networks from a single training whose learning rate falls and starts again; their predictions are "
         "averaged.",
-        lambda n: {"collect": Snapshots(n)},
-        soup=False,
+        lambda n: {"n_cycles": n},
+        kinds=(SnapshotEnsembleClassifier, SnapshotEnsembleRegressor),
     ),
     "ensemble": Choice(
         "Many independent networks, whose predictions are averaged (deep ensemble).",
         lambda n: {"collect": Seeds(n)},
-        soup=False,
+        kinds=ENSEMBLE,
     ),
     "vote": Choice(
         "Many independent networks, each with one vote for a class.",
         lambda n: {"collect": Seeds(n), "combine": Vote()},
-        soup=False,
+        kinds=ENSEMBLE,
         regression=False,
     ),
     "bagging": Choice(
         "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
         lambda n: {"collect": Bootstrap(n)},
-        soup=False,
+        kinds=ENSEMBLE,
     ),
     "stack": Choice(
         "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
         lambda n: {"collect": Seeds(n), "combine": Stack()},
-        soup=False,
+        kinds=ENSEMBLE,
     ),
 }
 

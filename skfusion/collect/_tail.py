@@ -16,12 +16,13 @@ from skfusion.rows import Inputs, Task
 class Tail(Collector):
     r"""Keep checkpoints of one run after a burn-in; their uniform mean is stochastic weight averaging.
 
-    After the burn-in the learning rate is constant, or falls from :math:`\alpha_1` to :math:`\alpha_2` in every cycle of
-    c steps between two checkpoints: at step i, counted from 1,
+    After the burn-in the learning rate is constant, or falls from :math:`\alpha_1` to :math:`\alpha_2` in every cycle
+    of c steps between two checkpoints: at step i, counted from 1,
 
     .. math:: \alpha(i) = (1 - t)\,\alpha_1 + t\,\alpha_2, \qquad t = \frac{\operatorname{mod}(i - 1, c) + 1}{c}
 
-    Before, it is the net's own for the first half of the burn-in and goes linearly to :math:`\alpha_1` until 90 % of it.
+    Before, it is the net's own for the first half of the burn-in and goes linearly to :math:`\alpha_1` until 90 % of
+    it.
 
     Parameters
     ----------
@@ -101,7 +102,9 @@ class Tail(Collector):
         net, rows, task = prepared(net, X, y, sample_weight, task)
         high = 1.0 if self.lr is None else self.lr / net.lr
         low = high if self.lr_end is None else self.lr_end / net.lr
-        run = Run("tail", seed, schedule=TailRate(burn_in, self.every, high, low), keep=keep[-(self.last or len(keep)) :])
+        run = Run(
+            "tail", seed, schedule=TailRate(burn_in, self.every, high, low), keep=keep[-(self.last or len(keep)) :]
+        )
         return train(net, rows, task, [run], n_jobs, progress)
 
     @classmethod

@@ -39,7 +39,7 @@ class Combiner(Component, ABC):
         self.check(task)
         return self
 
-    def check(self, task: Task) -> None:  # noqa: B027  every task is welcome by default
+    def check(self, task: Task) -> None:
         """Raise ``ValueError`` where the combiner cannot do the task.
 
         Parameters

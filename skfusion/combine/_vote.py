@@ -34,7 +34,7 @@ class Vote(Combiner):
     """
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression: values are averaged, not voted on."""
+        """Raise ``ValueError`` for regression; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("Vote needs classes; for regression use combine=Average().")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils.validation import check_array, check_consistent_length, has_fit_parameter, validate_data
 
 from skfusion.rows import Task, expansion, row_keys
@@ -91,6 +91,15 @@ class Table:
         return Table(rows.X, rows.y, weight)
 
 
+def check_one_task(members: Sequence[tuple[str, Any]]) -> None:
+    """Raise ``ValueError`` that names the first member of another task than the first one's."""
+    first = is_classifier(members[0][1])
+    for name, member in members:
+        if is_classifier(member) != first:
+            own, other = ("a classifier", "a regressor")[:: 1 if not first else -1]
+            raise ValueError(f"Member {name!r} is {own}, but the first one is {other}; stack members of one task.")
+
+
 def fit_and_predict(
     member: Any, name: str, train: Table, test: Table | None, task: Task, n_outputs: int
 ) -> tuple[Any, np.ndarray | None]:
@@ -99,8 +108,8 @@ def fit_and_predict(
     if train.weight is not None:
         if not has_fit_parameter(member, "sample_weight"):
             raise ValueError(
-                f"Member {name!r} takes no sample_weight, and the weights are no whole numbers, which could be taken as "
-                "repetitions. Leave it out or give no weights."
+                f"Member {name!r} takes no sample_weight, and the weights are no whole numbers, which could be taken "
+                "as repetitions. Leave it out or give no weights."
             )
         weights = {"sample_weight": train.weight}
     y = train.y[:, 0] if task == "regression" and train.y.shape[1] == 1 else train.y
@@ -114,7 +123,8 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int) -> np.ndarray:
     Classifiers give probabilities, or scores where they have none; a class that a fold lacked gets zero.
     """
     if task == "regression":
-        return np.asarray(fitted.predict(X), np.float64).reshape(-1, n_outputs)
+        found = np.asarray(fitted.predict(X))
+        return found.astype(np.result_type(found, np.float32), copy=False).reshape(-1, n_outputs)
     if task == "multilabel":
         if not hasattr(fitted, "predict_proba"):
             return np.asarray(fitted.predict(X), np.float64)

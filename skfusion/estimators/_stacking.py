@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.combine import Stack
-from skfusion.estimators._crossfit import Table, fit_and_predict, joined, outputs_of
+from skfusion.estimators._crossfit import Table, check_one_task, fit_and_predict, joined, outputs_of
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
@@ -74,7 +74,9 @@ class StackingFusion(BaseEstimator):
     >>> from skfusion import StackingFusion
     >>> from skfusion.nets import mlp_regressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> stack = StackingFusion(estimators=[("net", mlp_regressor()), ("ridge", Ridge())], cv=3, random_state=0)
+    >>> stack = StackingFusion(
+    ...     estimators=[("net", mlp_regressor()), ("ridge", Ridge())], cv=3, random_state=0
+    ... )
     >>> stack.fit(X, y).score(X, y) > 0.4
     True
     """
@@ -199,7 +201,7 @@ class StackingFusion(BaseEstimator):
         names = [name for name, _ in given]
         if len(set(names)) < len(names):
             raise ValueError(f"Names of members must be unique; got {names}.")
-        self._check_task(given)
+        check_one_task(given)
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=len(given))
         return [(name, self._seeded(member, int(seed))) for (name, member), seed in zip(given, seeds, strict=True)]
 
@@ -213,16 +215,6 @@ class StackingFusion(BaseEstimator):
         unset = [k for k, v in params.items() if (k == "random_state" or k.endswith("__random_state")) and v is None]
         return member.set_params(**dict.fromkeys(unset, seed)) if unset else member
 
-    def _check_task(self, members: Sequence[tuple[str, Any]]) -> None:
-        for name, member in members:
-            if is_classifier(member) != self._is_classifier():
-                kinds = ("a classifier", "a regressor")
-                own = kinds[not is_classifier(member)]
-                raise ValueError(
-                    f"Member {name!r} is {own}, but the first one is {kinds[not self._is_classifier()]}; stack members "
-                    "of one task."
-                )
-
     def _is_classifier(self) -> bool:
         first = self.estimators[0][1] if self.estimators else self.estimator
         return first is None or is_classifier(first) or not is_regressor(first)
@@ -230,7 +222,9 @@ class StackingFusion(BaseEstimator):
     def _predict(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "combine_")
         X = Table.inputs(self, X)
-        return self.combine_(np.stack([outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]))
+        found = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
+        coarsest = min((p.dtype for p in found), key=lambda dtype: dtype.itemsize)
+        return self.combine_(np.stack(found)).astype(coarsest, copy=False)  # claim no more digits than the members
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels or values.
@@ -250,7 +244,7 @@ class StackingFusion(BaseEstimator):
             return (found > 0.5).astype(np.int64)
         if self._task == "classification":
             return self.classes_[found.argmax(axis=1)]
-        return found[:, 0] if self._flat else found
+        return found[:, 0] if self._flat else found.astype(np.float64)
 
     @available_if(_classifies)
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -20,9 +20,7 @@ class Merger(Component, ABC):
     """Whether the common starting point of the members is needed."""
 
     @abstractmethod
-    def __call__(
-        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
-    ) -> State:
+    def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return a new state with the names, shapes, dtypes and devices of ``states[0]``.
 
         Parameters
@@ -66,9 +64,7 @@ class LinearMerger(Merger):
         """
 
     @final
-    def __call__(
-        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
-    ) -> State:
+    def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the sum of the states with their coefficients; see :meth:`Merger.__call__`."""
         check_compatible(states)
         return weighted_sum(states, self.coefficients(states, base, objective))

@@ -50,7 +50,7 @@ class Uniform(LinearMerger):
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
-        """Return the normalised weights, shape (K,)."""
+        """Return the normalised weights; see :meth:`LinearMerger.coefficients`."""
         n = len(states)
         if self.weights is None:
             return [1 / n] * n

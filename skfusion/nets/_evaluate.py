@@ -43,7 +43,23 @@ class Runner:
         self.link = _link(self.net, task)
 
     def place(self, state: State) -> State:
-        """Return the state on the device of the net, checked against the architecture."""
+        """Return the state on the device of the net, checked against the architecture.
+
+        Parameters
+        ----------
+        state : State
+            Of any architecture.
+
+        Returns
+        -------
+        State
+            The same values.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
+        """
         own = self.module.state_dict()
         for key in [*own, *(k for k in state if k not in own)]:
             found = tuple(state[key].shape) if key in state else "missing"
@@ -56,7 +72,18 @@ class Runner:
         return {k: v.to(self.device) for k, v in state.items()}
 
     def chunks(self, X: Inputs) -> Iterator[Any]:
-        """Iterate over inputs as tensors, some thousand rows at a time, fewer of images."""
+        """Iterate over inputs as tensors, some thousand rows at a time, fewer of images.
+
+        Parameters
+        ----------
+        X : ndarray or dict of ndarray
+            Inputs.
+
+        Yields
+        ------
+        Tensor or dict of Tensor
+            Some rows, on the device of the net.
+        """
         first = next(iter(X.values())) if isinstance(X, dict) else X
         size = 8192 if first.ndim == 2 else 512
         for i in range(0, len(first), size):
@@ -64,18 +91,59 @@ class Runner:
             yield tensors(part, self.dtype, self.device)
 
     def raw(self, state: State, X: Inputs) -> Tensor:
-        """Return the module's output for all rows, shape (n_samples, ...)."""
+        """Return the module's output for all rows.
+
+        Parameters
+        ----------
+        state : State
+            The weights.
+        X : ndarray or dict of ndarray
+            Inputs.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, ...)
+            Logits or values.
+        """
         state = {k: v.to(self.device) for k, v in state.items()}
         with torch.inference_mode():
             return torch.cat([call(self.module, state, x) for x in self.chunks(X)])
 
     def predict(self, state: State, X: Inputs) -> np.ndarray:
-        """Return probabilities or values, shape (n_samples, n_outputs), float32 (float64 for a float64 net)."""
+        """Return probabilities or values.
+
+        Parameters
+        ----------
+        state : State
+            The weights.
+        X : ndarray or dict of ndarray
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            In the dtype of the net, usually float32.
+        """
         return self.link(self.raw(state, X)).cpu().numpy()
 
 
 def predictions(runners: Sequence[Runner], states: Sequence[State], X: Inputs) -> np.ndarray:
-    """Return the predictions of each state by its runner, shape (n_members, n_samples, n_outputs)."""
+    """Return the predictions of many states.
+
+    Parameters
+    ----------
+    runners : sequence of Runner
+        The architecture of each state.
+    states : sequence of State
+        The weights.
+    X : ndarray or dict of ndarray
+        Inputs.
+
+    Returns
+    -------
+    ndarray of shape (n_members, n_samples, n_outputs)
+        Probabilities or values.
+    """
     return np.stack([runner.predict(state, X) for runner, state in zip(runners, states, strict=True)])
 
 
@@ -132,7 +200,18 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
 
 
 def default_score(task: Task) -> Score:
-    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does."""
+    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does.
+
+    Parameters
+    ----------
+    task : {"classification", "multilabel", "regression"}
+        What the predictions are.
+
+    Returns
+    -------
+    callable
+        ``score(prediction, rows)``, higher is better.
+    """
 
     def accuracy(p: np.ndarray, rows: Rows) -> float:
         labels = p > 0.5 if task == "multilabel" else p.argmax(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class MLP(nn.Module):
             raise ValueError(f"norm must be one of {list(norms)}; got {norm!r}.")
         layers: list[nn.Module] = []
         sizes = [n_in, *hidden]
-        for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+        for n, m in pairwise(sizes):
             layers.append(nn.Linear(n, m))
             if (kind := norms[norm]) is not None:
                 layers.append(kind(m))
@@ -62,7 +63,18 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
 
     def forward(self, X: Tensor) -> Tensor:  # X shape: (n_samples, ...)
-        """Return logits or values, shape (n_samples, n_out)."""
+        """Return logits or values.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, ...)
+            Inputs.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_out)
+            Logits, or values in the units of the targets.
+        """
         z = (X.reshape(len(X), -1) - self.x_mean) / self.x_std
         return self.layers(z) * self.y_std + self.y_mean
 
@@ -117,5 +129,16 @@ def mlp_regressor(**params: Any) -> NeuralNetRegressor:
 
 
 def default_net(task: Task) -> NeuralNetClassifier | NeuralNetRegressor:
-    """Return the net that an estimator uses when it is given none."""
+    """Return the net that an estimator uses when it is given none.
+
+    Parameters
+    ----------
+    task : {"classification", "multilabel", "regression"}
+        What the outputs are.
+
+    Returns
+    -------
+    skorch net
+        Unfitted, not sized yet.
+    """
     return mlp_regressor() if task == "regression" else mlp_classifier(multilabel=task == "multilabel")

@@ -28,6 +28,18 @@ def seeded(seed: int, device: Any = "cpu") -> Iterator[None]:
     """Seed the global generators of torch and numpy, and restore them on leaving.
 
     Initialisation, dropout and loaders draw from them. A lock keeps threads out of each other's stream.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative.
+    device : str, default="cpu"
+        Where the net computes; the generators of GPUs are seeded for one of them only.
+
+    Yields
+    ------
+    None
+        Nothing.
     """
     with _LOCK:
         kept = np.random.get_state()  # noqa: NPY002  users' augmentations draw from it
@@ -54,7 +66,18 @@ def few_threads(module: nn.Module) -> Iterator[None]:
 
 
 def is_net(estimator: Any) -> bool:
-    """Return whether ``estimator`` is a skorch net."""
+    """Return whether an estimator is a skorch net.
+
+    Parameters
+    ----------
+    estimator : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for instances of ``skorch.NeuralNet``.
+    """
     return isinstance(estimator, NeuralNet)
 
 

@@ -29,11 +29,13 @@ Schedule = Callable[[int, int], float]
 class DivergedError(ValueError):
     """The loss of a network became NaN or infinite in training.
 
-    Attributes
+    Parameters
     ----------
-    epoch : int
+    message : str
+        What happened, and what helps.
+    epoch : int, default=0
         The epoch in which it happened, from 1.
-    pool : ModelPool or None
+    pool : ModelPool, optional
         The members that did not diverge.
     """
 
@@ -101,7 +103,7 @@ def fit(
         X, y = _feed(net, rows, task, batch_norm)
         if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
             warnings.warn(
-                "The net has an LRScheduler, but its collector sets the learning rate at every step; the collector wins.",
+                "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
                 stacklevel=2,
             )
         net.callbacks_.append(("skfusion", _Watch(schedule, on_epoch)))
@@ -113,13 +115,35 @@ def fit(
 
 
 def state_of(net: Any) -> State:
-    """Return a copy of a net's state on the CPU, without the name prefix that ``torch.compile`` adds."""
+    """Return a copy of a net's state on the CPU, without the name prefix that ``torch.compile`` adds.
+
+    Parameters
+    ----------
+    net : skorch net
+        Initialised.
+
+    Returns
+    -------
+    State
+        Parameters and buffers; tied tensors stay tied.
+    """
     state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
     return states.map_tensors(lambda t: t.detach().cpu().clone(), state)
 
 
 def history_of(net: Any) -> list[dict[str, float]]:
-    """Return the numbers that a net recorded for each epoch."""
+    """Return the numbers that a net recorded for each epoch.
+
+    Parameters
+    ----------
+    net : skorch net
+        Fitted.
+
+    Returns
+    -------
+    list of dict
+        Losses and other numbers by name, one dict an epoch.
+    """
     skipped = ("batches", "_best")
     return [
         {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not k.endswith(skipped)}
@@ -156,16 +180,16 @@ class _Watch(Callback):
             batches = [b for b in row["batches"] if "train_loss" in b]  # the others are batches of validation
             if not batches:
                 raise ValueError(
-                    "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number of "
-                    "training rows."
+                    "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number "
+                    "of training rows."
                 )
             sizes, losses = (np.array([b[key] for b in batches]) for key in ("train_batch_size", "train_loss"))
             net.history.record("train_loss", float((sizes * losses).sum() / sizes.sum()))
         loss = net.history[-1, "train_loss"]
         if not np.isfinite(loss):
             raise DivergedError(
-                f"the training loss became {loss} in epoch {self.epoch}. Use a smaller learning rate (it is {net.lr:g}), "
-                "scale the inputs, or clip gradients.",
+                f"the training loss became {loss} in epoch {self.epoch}. Use a smaller learning rate (it is "
+                f"{net.lr:g}), scale the inputs, or clip gradients.",
                 self.epoch,
             )
         if self.on_epoch is not None and self.on_epoch(self.epoch, net):
@@ -204,8 +228,8 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
     if not (plain and _is_plain(net, "iterator_train")):
         if rows.weight is not None:
             raise ValueError(
-                "sample_weight with fractions needs skorch's default dataset and iterator_train. Remove your own, or give "
-                "whole-number weights, which are taken as repetitions."
+                "sample_weight with fractions needs skorch's default dataset and iterator_train. Remove your own, or "
+                "give whole-number weights, which are taken as repetitions."
             )
         return rows.X, y
     device, like = net.device, dtype_of(net.module_)
@@ -217,8 +241,7 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
         net.iterator_valid = predict_loader
-    target = torch.from_numpy(np.require(y, requirements=["C", "W"])).to(device or "cpu", like if y.dtype.kind == "f" else None)
-    return tensors(rows.X, like, device), target
+    return tensors(rows.X, like, device), tensors(y, like, device)
 
 
 def _is_plain(net: Any, name: str) -> bool:
@@ -242,5 +265,3 @@ def _weigh(net: Any, box: list[Tensor | None]) -> None:
         return (loss * box[0]).mean() if training and box[0] is not None else loss.mean()
 
     net.get_loss = weighted
-
-

@@ -2,7 +2,8 @@
 
 from skfusion.pool._format import PoolFormatError
 from skfusion.pool._pool import LeakageWarning, Member, ModelPool
-from skfusion.pool._store import DirectoryStore, MemoryStore, Store
+from skfusion.pool._protocol import MemoryStore, Store
+from skfusion.pool._store import DirectoryStore
 
 __all__ = [
     "DirectoryStore",

@@ -53,7 +53,18 @@ class Member:
         return f"Member({self.name!r}, {states_of.n_parameters(self.state)} numbers{known})"
 
     def replace(self, **changes: Any) -> Member:
-        """Return a copy with some fields changed."""
+        """Return a copy with some fields changed.
+
+        Parameters
+        ----------
+        **changes : dict
+            New values by field.
+
+        Returns
+        -------
+        Member
+            The copy.
+        """
         return dataclasses.replace(self, **changes)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,121 +1,17 @@
-"""Where members are kept: in memory, or in a directory that other processes and later sessions read."""
+"""Members in a directory that other processes and later sessions read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from skfusion import state as states_of
 from skfusion.pool import _format
 from skfusion.pool._directory import consistently, read_file, read_index, read_member, writing
 from skfusion.pool._pool import Member, ModelPool
-
-
-@runtime_checkable
-class Store(Protocol):
-    """A place that keeps members by name.
-
-    What is put comes back bit for bit, without its ``net``, which a store need not keep.
-
-    Examples
-    --------
-    >>> from skfusion.pool import MemoryStore, Store
-    >>> isinstance(MemoryStore(), Store)
-    True
-    """
-
-    def put(self, member: Member) -> None:
-        """Keep a member; one of the same name is replaced in its place."""
-
-    def get(self, name: str) -> Member:
-        """Return the member of a name, or raise ``KeyError`` that lists the names."""
-
-    def names(self) -> list[str]:
-        """Return the names in the order in which they were first put."""
-
-    def delete(self, name: str) -> None:
-        """Forget the member of a name, or raise ``KeyError`` that lists the names."""
-
-
-class MemoryStore:
-    """A store in memory, for tests and short sessions.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skfusion.pool import Member, MemoryStore
-    >>> store = MemoryStore()
-    >>> store.put(Member("a", {"w": torch.ones(2)}))
-    >>> store.names(), store.get("a").state["w"].tolist()
-    (['a'], [1.0, 1.0])
-    """
-
-    def __init__(self) -> None:
-        self._members: dict[str, Member] = {}
-
-    def put(self, member: Member) -> None:
-        """Keep a copy of a member; one of the same name is replaced in its place.
-
-        Parameters
-        ----------
-        member : Member
-            The member; later changes of its tensors do not reach the store.
-        """
-        self._members[member.name] = member.replace(state=states_of.copy(member.state))
-
-    def get(self, name: str) -> Member:
-        """Return the member of a name.
-
-        Parameters
-        ----------
-        name : str
-            One of ``names()``.
-
-        Returns
-        -------
-        Member
-            The member.
-
-        Raises
-        ------
-        KeyError
-            If there is none of this name.
-        """
-        _check_known(name, [*self._members], self)
-        return self._members[name]
-
-    def names(self) -> list[str]:
-        """Return the names in the order in which they were first put.
-
-        Returns
-        -------
-        list of str
-            The names.
-        """
-        return [*self._members]
-
-    def delete(self, name: str) -> None:
-        """Forget a member.
-
-        Parameters
-        ----------
-        name : str
-            One of ``names()``.
-
-        Raises
-        ------
-        KeyError
-            If there is none of this name.
-        """
-        _check_known(name, [*self._members], self)
-        del self._members[name]
-
-    def __repr__(self) -> str:
-        return f"MemoryStore({len(self._members)} members)"
+from skfusion.pool._protocol import check_known
 
 
 class DirectoryStore:
@@ -188,7 +84,7 @@ class DirectoryStore:
 
         def read(index: dict[str, Any]) -> Member:
             entries = {m["name"]: m for m in index["members"]}
-            _check_known(name, [*entries], self)
+            check_known(name, [*entries], self)
             return read_member(self.path, entries[name], {})
 
         return consistently(self.path, read)
@@ -216,10 +112,10 @@ class DirectoryStore:
         KeyError
             If there is none of this name.
         """
-        _check_known(name, self.names(), self)
+        check_known(name, self.names(), self)
         with writing(self.path) as writer:
             members = writer.index["members"]
-            _check_known(name, [m["name"] for m in members], self)
+            check_known(name, [m["name"] for m in members], self)
             writer.commit({**writer.index, "members": [m for m in members if m["name"] != name]})
 
     def __repr__(self) -> str:
@@ -281,8 +177,3 @@ def load_pool(path: str | os.PathLike[str]) -> ModelPool:
         return ModelPool(members, base, _format.classes_from_json(index["classes"]))
 
     return consistently(directory, read)
-
-
-def _check_known(name: str, names: Sequence[str], store: object) -> None:
-    if name not in names:
-        raise KeyError(f"No member {name!r} in {store!r}; there are {[*names]}.")

@@ -51,7 +51,9 @@ class TopK(Selector):
         if objective is not None:
             pool = pool.replace([m.replace(score=objective.score(m.state)) for m in pool])
         if unknown := [m.name for m in pool if math.isnan(m.score)]:
-            raise ValueError(f"TopK needs scores, and members {unknown} have none; give an objective with held-out rows.")
+            raise ValueError(
+                f"TopK needs scores, and members {unknown} have none; give an objective with held-out rows."
+            )
         best = sorted(range(len(pool)), key=lambda i: -pool[i].score)[: self.k]
         return pool[sorted(best)]
 
