@@ -100,8 +100,9 @@ class Tail(Collector):
             raise ValueError(f"last must be at least 1; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
         net, rows, task = prepared(net, X, y, sample_weight, task)
-        high = 1.0 if self.lr is None else self.lr / net.lr
-        low = high if self.lr_end is None else self.lr_end / net.lr
+        own = net.get_params(deep=False).get("optimizer__lr", net.lr)
+        high = 1.0 if self.lr is None else self.lr / own
+        low = high if self.lr_end is None else self.lr_end / own
         run = Run(
             "tail", seed, schedule=TailRate(burn_in, self.every, high, low), keep=keep[-(self.last or len(keep)) :]
         )

@@ -1,7 +1,8 @@
 """Pools of trained members, and stores that keep them."""
 
 from skfusion.pool._format import PoolFormatError
-from skfusion.pool._pool import LeakageWarning, Member, ModelPool
+from skfusion.pool._member import Member
+from skfusion.pool._pool import LeakageWarning, ModelPool
 from skfusion.pool._protocol import MemoryStore, Store
 from skfusion.pool._store import DirectoryStore
 

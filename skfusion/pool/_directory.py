@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from skfusion.pool import _format
 from skfusion.pool._format import PoolFormatError
-from skfusion.pool._pool import Member
+from skfusion.pool._member import Member
 from skfusion.state import State
 
 T = TypeVar("T")

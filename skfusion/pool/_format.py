@@ -16,7 +16,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from skfusion.pool._pool import Member, as_json
+from skfusion.pool._member import Member, as_json
 from skfusion.state import State
 
 FORMAT = 1

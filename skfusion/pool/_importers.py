@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from skfusion import state as states_of
-from skfusion.pool._pool import Member, ModelPool
+from skfusion.pool._member import Member
+from skfusion.pool._pool import ModelPool
 from skfusion.rows import Inputs, row_keys
 from skfusion.state import State
 

@@ -1,77 +1,21 @@
-"""Members and pools: what collecting hands to fusing."""
+"""Pools of members: what collecting hands to fusing."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from skfusion import state as states_of
 from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.pool._member import Member
 from skfusion.state import State
 
 
 class LeakageWarning(UserWarning):
     """Members are chosen or scored on rows that they were trained on."""
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One trained network: its state and what is known of it.
-
-    Parameters
-    ----------
-    name : str
-        Unique in its pool.
-    state : State
-        Parameters and buffers by name.
-    score : float, default=nan
-        Held-out score, higher is better; NaN when unknown.
-    meta : dict, optional
-        What else is known: seed, epoch, history. Must be writable as JSON.
-    rows : ndarray of shape (n_rows,), optional
-        64-bit hashes of the training rows; None when unknown.
-    net : object, optional
-        The unfitted net that the state belongs to; kept in memory only, never in a file.
-    """
-
-    name: str
-    state: State
-    score: float = math.nan
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    rows: np.ndarray | None = None
-    net: Any = None
-
-    def __repr__(self) -> str:
-        known = "" if math.isnan(self.score) else f", score={self.score:.4g}"
-        return f"Member({self.name!r}, {states_of.n_parameters(self.state)} numbers{known})"
-
-    def replace(self, **changes: Any) -> Member:
-        """Return a copy with some fields changed.
-
-        Parameters
-        ----------
-        **changes : dict
-            New values by field.
-
-        Returns
-        -------
-        Member
-            The copy.
-        """
-        return dataclasses.replace(self, **changes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "state": to_numpy(self.state)}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        self.__dict__.update({**stored, "state": to_torch(stored["state"])})
 
 
 class ModelPool(Sequence[Member]):
@@ -286,14 +230,6 @@ class ModelPool(Sequence[Member]):
         from skfusion.pool._importers import members_from_estimators
 
         return members_from_estimators(cls, estimators, X, y)
-
-
-def as_json(meta: Mapping[str, Any]) -> str:
-    """Return the metadata of a member as JSON."""
-    try:
-        return json.dumps(dict(meta), sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The meta of a member must be writable as JSON: {error}.") from error
 
 
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:

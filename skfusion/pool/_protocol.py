@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from skfusion import state as states_of
-from skfusion.pool._pool import Member
+from skfusion.pool._member import Member
 
 
 @runtime_checkable

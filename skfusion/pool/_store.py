@@ -10,7 +10,8 @@ import numpy as np
 
 from skfusion.pool import _format
 from skfusion.pool._directory import consistently, read_file, read_index, read_member, writing
-from skfusion.pool._pool import Member, ModelPool
+from skfusion.pool._member import Member
+from skfusion.pool._pool import ModelPool
 from skfusion.pool._protocol import check_known
 
 
