@@ -33,12 +33,15 @@ class Rows:
         Positive sample weights; None means that all rows count alike.
     groups : ndarray of shape (n_samples,), optional
         Rows of a group stay together when the data is split.
+    position : ndarray of int, shape (n_samples,), optional
+        Where the rows stood in the data that they were taken from; None when they are all of it, in order.
     """
 
     X: Inputs
     y: np.ndarray
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
+    position: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -50,6 +53,7 @@ class Rows:
             self.y[index],
             None if self.weight is None else self.weight[index],
             None if self.groups is None else self.groups[index],
+            np.asarray(index) if self.position is None else self.position[index],
         )
 
     @cached_property
@@ -70,7 +74,7 @@ class Rows:
         if index is None:
             return self
         rows = self.take(index)
-        return Rows(rows.X, rows.y, weight, rows.groups)
+        return Rows(rows.X, rows.y, weight, rows.groups, rows.position)
 
     def overlap(self, seen: np.ndarray) -> int:
         """Return how many of these rows have their hash in ``seen``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,13 +17,14 @@ from skfusion._component import Component
 from skfusion.collect import Collector
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
-from skfusion.estimators._folds import folds, hold_out, joined
+from skfusion.estimators._folds import folds, hold_out
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
 from skfusion.nets import Runner
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows
+from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.rows import Rows, expansion
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,13 +192,15 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
     def _predict_out_of_fold(self, rows: Rows, seed: int, shared: Any) -> tuple[np.ndarray, Rows]:
         found, tested = [], []
         for train, test in folds(rows, self.cv, self._task):
-            fit_rows, part = rows.take(train).expanded(), rows.take(test).expanded()
+            fit_rows, part = rows.take(train).expanded(), rows.take(test)
             net = self._net(fit_rows)
             pool = self._pool(net, fit_rows, seed, shared=shared)
             runner = Runner(net, self._task, part)
             found.append(np.stack([runner.predict(m.state, part.X) for m in pool]))
-            tested.append(part)
-        return np.concatenate(found, axis=1), joined(tested)
+            tested.append(test)
+        P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))
+        index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale
+        return (P, asked) if index is None else (P[:, index], replace(asked.take(index), weight=weight))
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:
@@ -236,7 +239,10 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {k: v for k, v in state.items() if k != "_runner"}
+        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

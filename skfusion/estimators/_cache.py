@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import joblib
@@ -30,14 +32,32 @@ def _plain(thing: Any) -> Any:
         return [(k, _plain(v)) for k, v in sorted(thing.items(), key=lambda item: str(item[0]))]
     if isinstance(thing, (list, tuple)):
         return [_plain(v) for v in thing]
-    if isinstance(thing, type) or (callable(thing) and hasattr(thing, "__qualname__")):
-        return thing.__module__, thing.__qualname__
+    if isinstance(thing, type):
+        own = [f for cls in thing.__mro__ for f in vars(cls).values() if isinstance(f, FunctionType)]
+        return thing.__module__, thing.__qualname__, [_code(f.__code__) for f in own]
+    if isinstance(thing, FunctionType):
+        values = [cell.cell_contents for cell in thing.__closure__ or ()]
+        return thing.__module__, thing.__qualname__, _code(thing.__code__), _plain([values, thing.__defaults__])
+    if isinstance(thing, MethodType):
+        return _plain([thing.__self__, thing.__func__])
+    if isinstance(thing, partial):
+        return _plain([thing.func, thing.args, thing.keywords])
+    if isinstance(thing, (set, frozenset)):
+        return sorted(repr(_plain(v)) for v in thing)
+    if isinstance(thing, BuiltinFunctionType):
+        return str(thing.__module__), thing.__qualname__
     if hasattr(thing, "get_params"):
         params = thing.get_params(deep=False)
         return _name(thing), _plain({k: v for k, v in params.items() if not k.startswith("_") and k != "n_jobs"})
     if isinstance(thing, (str, bytes, int, float, bool, type(None), np.ndarray, np.generic)):
         return thing
     return _name(thing), _plain(vars(thing)) if hasattr(thing, "__dict__") else repr(thing)
+
+
+def _code(code: CodeType) -> Any:
+    """Return what a function does, so that an edited one is another one."""
+    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return code.co_code, code.co_names, constants
 
 
 def _name(thing: Any) -> str:

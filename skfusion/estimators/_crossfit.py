@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_array, check_consistent_length, has_fit_parameter, validate_data
 
+from skfusion import nets
+from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.rows import Task, expansion, row_keys
 
 
@@ -28,11 +33,14 @@ class Table:
         Targets.
     weight : ndarray of shape (n_samples,), optional
         Non-negative weights.
+    position : ndarray of int, shape (n_samples,), optional
+        Where the rows stood in the data of ``fit``; None when they are all of it.
     """
 
     X: Any
     y: np.ndarray
     weight: np.ndarray | None = None
+    position: np.ndarray | None = None
 
     @classmethod
     def checked(cls, estimator: BaseEstimator, X: Any, y: Any, numeric: bool) -> Table:
@@ -65,7 +73,9 @@ class Table:
     @cached_property
     def keys(self) -> np.ndarray:
         """A 64-bit hash of each row, shape (n_samples,)."""
-        X = self.X.toarray() if issparse(self.X) else self.X
+        X = self.X
+        if issparse(X):
+            return row_keys(_sparse_keys(X), self.y)
         if isinstance(X, Mapping) or (isinstance(X, np.ndarray) and X.dtype.kind in "biuf"):
             return row_keys(X, self.y)
         frame = X if hasattr(X, "iloc") else pd.DataFrame(X.reshape(len(X), -1))
@@ -80,7 +90,8 @@ class Table:
             X: Any = {k: v[index] for k, v in self.X.items()}
         else:
             X = self.X.iloc[index] if hasattr(self.X, "iloc") else self.X[index]
-        return Table(X, self.y[index], None if self.weight is None else self.weight[index])
+        position = index if self.position is None else self.position[index]
+        return Table(X, self.y[index], None if self.weight is None else self.weight[index], position)
 
     def expanded(self) -> Table:
         """Return the rows with whole-number weights as repetitions; see :meth:`skfusion.rows.Rows.expanded`."""
@@ -143,12 +154,10 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int) -> np.ndarray:
     return out
 
 
-def joined(tables: Sequence[Table]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the targets and weights of all tables, one after the other."""
-    weight = None
-    if any(t.weight is not None for t in tables):
-        weight = np.concatenate([np.ones(len(t)) if t.weight is None else t.weight for t in tables])
-    return np.concatenate([t.y for t in tables]), weight
+def member_tags(estimators: Any, net: Any) -> list[Tags]:
+    """Return scikit-learn's tags of the members."""
+    members = [member for _, member in estimators] if estimators else [net]
+    return [get_tags(EnsembleClassifier(m) if m is None or nets.is_net(m) else m) for m in members]
 
 
 def _positive(p: np.ndarray) -> np.ndarray:
@@ -157,3 +166,14 @@ def _positive(p: np.ndarray) -> np.ndarray:
 
 def _first(X: Any) -> Any:
     return next(iter(X.values())) if isinstance(X, Mapping) else X
+
+
+def _sparse_keys(X: Any) -> np.ndarray:
+    """Return a number for each row of a sparse array; equal rows have equal ones."""
+    X = X.tocsr(copy=True)
+    X.sum_duplicates()  # which sorts the indices too
+    X.eliminate_zeros()
+    indices, data = X.indices.astype(np.int64), X.data.astype(np.float64)
+    parts = [slice(a, b) for a, b in pairwise(X.indptr)]
+    hashes = [blake2b(indices[part].tobytes() + data[part].tobytes(), digest_size=8).digest() for part in parts]
+    return np.array([int.from_bytes(h, "little") for h in hashes], np.uint64)

@@ -35,6 +35,9 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     y : ndarray or None
         Targets.
     """
+    if reset and y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    y = y.toarray() if issparse(y) else y  # multi-label indicators
     if isinstance(X, Mapping) and not issparse(X):  # scipy's dok arrays are dicts too
         return _check_dict(estimator, X, reset), None if y is None else _check_targets(estimator, X, y)
     kept = {"dtype": np.float32, "order": "C", "allow_nd": True}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, check_cv, train_test_split
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit, StratifiedGroupKFold, check_cv, train_test_split
 
 from skfusion.rows import Rows, Task
 
@@ -80,7 +80,8 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     rows : Rows
         All rows.
     cv : int, splitter or iterable
-        As in scikit-learn. A number of folds that is larger than the smallest class is reduced to it.
+        As in scikit-learn, and a number of folds keeps groups together where there are some. A number that is larger
+        than the smallest class is reduced to it. Positions in an iterable count the rows that ``fit`` was given.
     task : {"classification", "multilabel", "regression"}
         Classes are stratified.
 
@@ -91,23 +92,28 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     """
     if len(rows) < 2:
         raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
+    if isinstance(cv, Iterable):  # some of the rows may have been dropped or held out since
+        yield from ((_among(rows, train), _among(rows, test)) for train, test in cv)
+        return
     y, most = rows.y, len(rows)
     if task == "classification":
         counts = np.bincount(y)
         most = int(counts[counts > 0].min())
     stratified = task == "classification" and most >= 2
-    if isinstance(cv, int):
-        cv = max(2, min(cv, most if stratified else len(rows)))
+    if cv is None or isinstance(cv, int):
+        n_splits = max(2, min(5 if cv is None else cv, most if stratified else len(rows)))
+        if rows.groups is None:
+            cv = n_splits
+        elif (n_groups := len(np.unique(rows.groups))) < 2:
+            raise ValueError(f"Folds of whole groups need at least 2 groups; got {n_groups}.")
+        else:
+            cv = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, n_groups))
     splitter = check_cv(cv, y if task == "classification" else None, classifier=stratified)
-    return splitter.split(np.zeros(len(rows)), y if y.ndim == 1 else None, rows.groups)
+    yield from splitter.split(np.zeros(len(rows)), y if y.ndim == 1 else None, rows.groups)
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of all parts, one after the other."""
-    X = [part.X for part in parts]
-    first = X[0]
-    together = {k: np.concatenate([x[k] for x in X]) for k in first} if isinstance(first, dict) else np.concatenate(X)
-    weights = None
-    if any(part.weight is not None for part in parts):
-        weights = np.concatenate([np.ones(len(part)) if part.weight is None else part.weight for part in parts])
-    return Rows(together, np.concatenate([part.y for part in parts]), weights)
+def _among(rows: Rows, given: Any) -> np.ndarray:
+    """Return which of the rows stood at the given positions, or mask, of the data of ``fit``."""
+    given = np.asarray(given)
+    given = np.flatnonzero(given) if given.dtype == bool else given
+    return given if rows.position is None else np.flatnonzero(np.isin(rows.position, given))

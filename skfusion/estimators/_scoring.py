@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,22 @@ def score_function(scoring: Any, task: Task) -> Any:
 
     def score(prediction: np.ndarray, rows: Rows) -> float:
         weights = {} if rows.weight is None else {"sample_weight": rows.weight}
-        return float(scorer(kind(prediction, task), rows.X, rows.y, **weights))
+        if weights and not _takes_weights(scorer):
+            raise ValueError(
+                f"scoring={scoring!r} takes no sample_weight, but the rows are weighted: give it that parameter, or "
+                "make it with sklearn.metrics.make_scorer."
+            )
+        try:
+            return float(scorer(kind(prediction, task), rows.X, rows.y, **weights))
+        except ValueError as error:
+            raise ValueError(
+                f"scoring={scoring!r} cannot judge the {len(rows)} held-out rows: {error} Where they lack a class, use "
+                "a larger validation_fraction, more rows, or another score."
+            ) from error
 
     return score
+
+
+def _takes_weights(scorer: Any) -> bool:
+    parameters = signature(scorer).parameters
+    return "sample_weight" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

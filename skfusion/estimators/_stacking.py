@@ -16,12 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.combine import Stack
-from skfusion.estimators._crossfit import Table, check_one_task, fit_and_predict, joined, outputs_of
+from skfusion.estimators._crossfit import Table, check_one_task, fit_and_predict, member_tags, outputs_of
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
+from skfusion.estimators._targets import groups_of
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task
+from skfusion.rows import Rows, Task, expansion
 
 
 def _classifies(self: StackingFusion) -> bool:
@@ -112,7 +113,7 @@ class StackingFusion(BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights. Whole numbers are repetitions of the row, for members of any kind.
         groups : array-like of shape (n_samples,), optional
-            Rows of one group stay in one fold, where ``cv`` is a grouped splitter.
+            Rows of one group stay in one fold.
 
         Returns
         -------
@@ -121,9 +122,13 @@ class StackingFusion(BaseEstimator):
         """
         members = self._members()
         table = self._table(X, y, sample_weight)
-        rows = Rows(np.empty((len(table), 0)), table.y, table.weight, None if groups is None else np.asarray(groups))
-        parts = [[table.take(i).expanded() for i in split] for split in folds(rows, self.cv, self._task)]
-        parts.append([table.expanded(), None])
+        used = slice(None) if table.position is None else table.position
+        rows = Rows(
+            np.empty((len(table), 0)), table.y, None, groups_of(groups, len(np.asarray(y)), used), table.position
+        )
+        splits = [*folds(rows, self.cv, self._task)]
+        parts = [(table.take(train).expanded(), table.take(test)) for train, test in splits]
+        parts.append((table.expanded(), None))
         found = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_and_predict)(member, name, train, test, self._task, self._n_outputs)
             for train, test in parts
@@ -131,7 +136,7 @@ class StackingFusion(BaseEstimator):
         )
         n = len(members)
         P = [np.stack([p for _, p in found[i : i + n]]) for i in range(0, len(found) - n, n)]
-        self._learn(np.concatenate(P, axis=1), *joined([test for _, test in parts[:-1]]))
+        self._learn(np.concatenate(P, axis=1), table.take(np.concatenate([test for _, test in splits])))
         self._keep([name for name, _ in members], [fitted for fitted, _ in found[-n:]])
         return self
 
@@ -157,13 +162,13 @@ class StackingFusion(BaseEstimator):
         coded = pool if pool.classes is None else pool.replace(classes=np.arange(len(pool.classes)))
         fitted = [kind(self.estimator).fuse(coded[[i]], table.X, table.y, table.weight) for i in range(len(pool))]
         pool.warn_of_leakage(fitted[0]._rows(table.X, table.y, None, None, coded), "to learn how to combine members")
-        table = table.expanded()
-        P = np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted])
-        self._learn(P, table.y, table.weight)
+        self._learn(np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted]), table)
         self._keep(pool.names, fitted)
         return self
 
-    def _learn(self, P: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> None:
+    def _learn(self, P: np.ndarray, table: Table) -> None:
+        index, weight = expansion(table.keys, table.weight)  # of all folds at once: their weights have one scale
+        P, y = (P, table.y) if index is None else (P[:, index], table.y[index])
         self.combine_ = Stack(self.final_estimator).fit(P, y, self._task, weight)
 
     def _keep(self, names: list[str], fitted: list[Any]) -> None:
@@ -186,8 +191,7 @@ class StackingFusion(BaseEstimator):
             y = encode_values(table.y)
             self._n_outputs = y.shape[1]
         table = Table(table.X, y, weight)
-        given_folds = not (self.cv is None or isinstance(self.cv, int))  # their positions count all rows
-        return table if weight is None or given_folds else table.take(np.flatnonzero(weight > 0))
+        return table if weight is None or (weight > 0).all() else table.take(np.flatnonzero(weight > 0))
 
     def _members(self) -> list[tuple[str, Any]]:
         given = self.estimators
@@ -285,9 +289,12 @@ class StackingFusion(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags.sparse = False
+        members = member_tags(self.estimators, self.estimator)
+        tags.input_tags.sparse = all(t.input_tags.sparse for t in members)
         if self._is_classifier():
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(multi_label=True)
+            kinds = [t.classifier_tags for t in members if t.classifier_tags]
+            both = {k: all(getattr(kind, k) for kind in kinds) for k in ("multi_class", "multi_label")}
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(**both)
         else:
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
             tags.target_tags.multi_output = True

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 
+from skfusion import nets
 from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task
@@ -21,7 +22,7 @@ class Classifies(ClassifierMixin):
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
         codes, self.classes_, self._task = encode_classes(y, weight, named)
-        return _positive(Rows(X, codes, weight, _groups(groups, len(codes))))
+        return _positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
 
     def _labels(self) -> np.ndarray:
         return self.classes_
@@ -59,7 +60,9 @@ class Classifies(ClassifierMixin):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        net = self.estimator
+        tags.classifier_tags.multi_label = not (nets.is_net(net) and nets.exclusive(net))
+        tags.classifier_tags.multi_class = not (nets.is_net(net) and nets.two_classes(net))
         return tags
 
 
@@ -71,7 +74,7 @@ class Regresses(RegressorMixin):
         weight = check_weight(sample_weight, len(y))
         self._task: Task = "regression"
         self._flat = y.ndim == 1
-        return _positive(Rows(X, encode_values(y), weight, _groups(groups, len(y))))
+        return _positive(Rows(X, encode_values(y), weight, groups_of(groups, len(y))))
 
     def _labels(self) -> None:
         return None
@@ -103,10 +106,11 @@ def _positive(rows: Rows) -> Rows:
     return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
 
 
-def _groups(groups: Any, n: int) -> np.ndarray | None:
+def groups_of(groups: Any, n: int, used: Any = slice(None)) -> np.ndarray | None:
+    """Return the groups of the rows at ``used`` as codes; ``n`` rows were given."""
     if groups is None:
         return None
     codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
     if len(codes) != n:
         raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
-    return codes
+    return codes[used]

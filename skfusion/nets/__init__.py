@@ -2,7 +2,7 @@
 
 from skfusion.nets._evaluate import Runner, default_score, objective, predictions, restored
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
-from skfusion.nets._size import is_net, seeded, sized
+from skfusion.nets._size import exclusive, is_net, seeded, sized, two_classes
 from skfusion.nets._train import DivergedError, fit, history_of, state_of
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Runner",
     "default_net",
     "default_score",
+    "exclusive",
     "fit",
     "history_of",
     "is_net",
@@ -22,4 +23,5 @@ __all__ = [
     "seeded",
     "sized",
     "state_of",
+    "two_classes",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class Runner:
             self.module: nn.Module = initialised(self.net, example or nothing, keep_net=True).eval()
         self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
         self.link = _link(self.net, task)
+        self.lock = threading.Lock()
 
     def place(self, state: State) -> State:
         """Return the state on the device of the net, checked against the architecture.
@@ -106,7 +108,7 @@ class Runner:
             Logits or values.
         """
         state = {k: v.to(self.device) for k, v in state.items()}
-        with torch.inference_mode():
+        with self.lock, torch.inference_mode():  # functional_call puts the state into the module while it runs
             return torch.cat([call(self.module, state, x) for x in self.chunks(X)])
 
     def predict(self, state: State, X: Inputs) -> np.ndarray:

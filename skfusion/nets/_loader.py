@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 HONOURED = {"batch_size", "shuffle", "drop_last", "generator", "num_workers", "pin_memory"}
 """Parameters of ``DataLoader`` that mean the same here; any other one keeps the user's loader."""
@@ -50,28 +50,40 @@ class TensorLoader:
             outer = torch.as_tensor(dataset.indices)
             index = outer if index is None else outer[index]
             dataset = dataset.dataset
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}.")
         self.dataset, self.index, self.generator = dataset, index, generator
-        n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
-        sampler = RandomSampler(range(n), generator=generator) if shuffle else SequentialSampler(range(n))
-        self.sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
+        self.batch_size, self.shuffle = batch_size, shuffle
         self.weight, self.current_weight = weight, current_weight
-        self.join_single = join_single and not drop_last and n > batch_size and n % batch_size == 1
+        left = self.n % batch_size
+        self.join_single = join_single and not drop_last and self.n > batch_size and left == 1
+        self.n_batches = self.n // batch_size + (left > 0 and not drop_last) - self.join_single
 
     def __len__(self) -> int:
-        return len(self.sampler) - self.join_single
+        return self.n_batches
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
-        batches = [*self.sampler] if self.join_single else iter(self.sampler)
-        if isinstance(batches, list):
-            single = batches.pop()
-            batches[-1] = batches[-1] + single
-        for batch in batches:
-            rows = torch.tensor(batch)
+        order = self._order()
+        for i in range(self.n_batches):
+            start, last = i * self.batch_size, i == self.n_batches - 1
+            rows = order[start : start + self.batch_size + (self.join_single and last)]
             rows = rows if self.index is None else self.index[rows]
             if self.weight is not None and self.current_weight is not None:
                 self.current_weight[0] = self.weight[rows.to(self.weight.device)]
             yield _rows(self.dataset.X, rows), _rows(self.dataset.y, rows)  # type: ignore[attr-defined]
+
+    def _order(self) -> Tensor:
+        """Return all positions in the order in which RandomSampler or SequentialSampler gives them."""
+        if not self.shuffle:
+            return torch.arange(self.n)
+        generator = self.generator
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+        order = torch.randperm(self.n, generator=generator)
+        torch.randperm(self.n, generator=generator)  # RandomSampler draws another one, of which it uses nothing
+        return order
 
 
 def predict_loader(dataset: Any, **params: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier, is_regressor
 from skorch import NeuralNet
 from torch import Tensor, nn
 
@@ -86,10 +86,20 @@ def criterion_type(net: Any) -> type:
     return net.criterion if isinstance(net.criterion, type) else type(net.criterion)
 
 
+def exclusive(net: Any) -> bool:
+    """Return whether the net is for classes that exclude each other, and not for multi-label problems."""
+    return issubclass(criterion_type(net), (nn.CrossEntropyLoss, nn.NLLLoss))
+
+
+def two_classes(net: Any) -> bool:
+    """Return whether the net can tell two classes apart but no more."""
+    return issubclass(criterion_type(net), _BINARY)
+
+
 def targets(net: Any, y: np.ndarray, task: Task) -> np.ndarray:
     """Return encoded targets as the net's criterion takes them."""
     if task == "classification":
-        return y.astype(np.float32 if issubclass(criterion_type(net), _BINARY) else np.int64)
+        return y.astype(np.float32 if two_classes(net) else np.int64)
     return y.astype(np.float32)
 
 
@@ -131,11 +141,13 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
     """
     if not is_net(net):
         raise TypeError(
-            f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {type(net).__name__}. "
+            "estimator must be a skorch net, such as NeuralNetClassifier(Module); got "
+            f"{f'the class {net.__name__}' if isinstance(net, type) else type(net).__name__}. "
             "Estimators of other kinds can be stacked: StackingFusion(estimators=[(name, estimator), ...])."
         )
+    _check_task(net, task, n_outputs)
     net = clone(net)
-    binary = task == "classification" and issubclass(criterion_type(net), _BINARY)
+    binary = task == "classification" and two_classes(net)
     if not isinstance(net.module, nn.Module):
         accepted = inspect.signature(net.module).parameters
         given = net.get_params(deep=False)
@@ -174,16 +186,45 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
+def _check_task(net: Any, task: Task, n_outputs: int) -> None:
+    name = type(net).__name__
+    if is_classifier(net) and task == "regression":
+        raise ValueError(
+            f"{name} is a classifier and cannot predict values; use a regressor, such as NeuralNetRegressor."
+        )
+    if is_regressor(net) and task != "regression":
+        raise ValueError(f"{name} is a regressor and cannot classify; use a classifier, such as NeuralNetClassifier.")
+    if task == "multilabel" and exclusive(net):
+        raise ValueError(
+            f"{criterion_type(net).__name__} is for classes that exclude each other, but a row of y can have several "
+            "labels: give the net criterion=BCEWithLogitsLoss."
+        )
+    if task == "classification" and two_classes(net) and n_outputs > 2:
+        raise ValueError(
+            f"Only binary classification is supported. The type of the target is multiclass: {n_outputs} classes, but "
+            f"{criterion_type(net).__name__} tells 2 apart. Give the net criterion=CrossEntropyLoss."
+        )
+
+
 def _scaling(rows: Rows, task: Task) -> dict[str, np.ndarray] | None:
     if isinstance(rows.X, dict):
         return None
     columns = {"x": rows.X.reshape(len(rows), -1)} | ({"y": rows.y} if task == "regression" else {})
     out = {}
     for name, values in columns.items():
-        mean = np.average(values, axis=0, weights=rows.weight).astype(np.float64)
-        std = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=rows.weight))
+        mean = _mean(values, rows.weight, lambda part: part)
+        std = np.sqrt(_mean(values, rows.weight, lambda part, m=mean: (part - m) ** 2))
         out |= {f"{name}_mean": mean, f"{name}_std": np.where(std > 1e-6 * np.abs(mean), std, 1.0)}
     return out
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the mean of a function of the rows: in float64, and some thousand rows at a time to spare memory."""
+    total = np.zeros(values.shape[1])
+    for i in range(0, len(values), 4096):
+        part = function(values[i : i + 4096].astype(np.float64))
+        total += part.sum(axis=0) if weight is None else weight[i : i + 4096] @ part
+    return total / (len(values) if weight is None else weight.sum())
 
 
 def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool) -> None:
@@ -194,7 +235,7 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     shape, n = tuple(out.shape), len(head)
     allowed = [(n, n_outputs)]
     if binary:
-        allowed = [(n,), (n, 1)] if n_outputs <= 2 else []
+        allowed = [(n,), (n, 1)]
     if shape in allowed:
         return
     noun = {"classification": "classes", "multilabel": "labels", "regression": "targets"}[task]
@@ -202,8 +243,8 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     if task == "classification":
         hint += ", or name all classes with the net's parameter classes=[...] where some are missing in y"
     if binary:
-        hint = f"{criterion_type(net).__name__} tells 2 classes apart; use CrossEntropyLoss for more"
+        hint = f"with {criterion_type(net).__name__} the module returns one number a row; CrossEntropyLoss takes more"
     raise ValueError(
         f"The net returns an output of shape {shape} for {n} rows, but y has {n_outputs} {noun}, which asks for shape "
-        f"{(n, n_outputs)}: {hint}."
+        f"{allowed[-1]}: {hint}."
     )

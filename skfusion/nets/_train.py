@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.dataset import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skfusion import state as states
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
-from skfusion.nets._size import dtype_of, few_threads, initialised, seeded, targets, tensors
+from skfusion.nets._size import dtype_of, few_threads, initialised, seeded, targets, tensors, two_classes
 from skfusion.rows import Rows, Task
 from skfusion.state import State
 
@@ -106,6 +106,7 @@ def fit(
                 "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
                 stacklevel=2,
             )
+        net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
         net.callbacks_.append(("skfusion", _Watch(schedule, on_epoch)))
         with few_threads(module):
             _loop(net, X, y, batch_norm)
@@ -196,12 +197,20 @@ class _Watch(Callback):
             raise KeyboardInterrupt  # how skorch ends a training early
 
 
+def _only_prints(callback: Any) -> bool:
+    """Return whether the callback is skorch's table of epochs, which is laid out even where it is not shown."""
+    return type(callback) is PrintLog and callback.sink is print
+
+
 def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
     return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]
 
 
 def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:
     """Run skorch's loop; unlike ``partial_fit`` it lets the user's own interrupt through."""
+    own_switch = getattr(type(net), "_set_training", None)
+    if own_switch is not None and own_switch is getattr(NeuralNet, "_set_training", None):
+        net._set_training = partial(_switch_modes, net)
     net.notify("on_train_begin", X=X, y=y)
     try:
         net.fit_loop(X, y)
@@ -217,12 +226,26 @@ def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:
                 "BatchNorm met a batch of one row: use another batch size or iterator_train__drop_last=True."
             ) from error
         raise
+    finally:
+        vars(net).pop("_set_training", None)
     net.notify("on_train_end", X=X, y=y)
+
+
+def _switch_modes(net: Any, training: bool = True) -> None:
+    """Switch between training and evaluation where a module is in the other mode.
+
+    skorch does it for every module and batch, which is a tenth of the training of a small network.
+    """
+    parts = [getattr(net, f"{name}_") for name in (*net._modules, *net._criteria)]
+    if any(m.training != training for part in parts if isinstance(part, nn.Module) for m in part.modules()):
+        type(net)._set_training(net, training)
 
 
 def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]:
     """Return the data for skorch, and give the net the fast loader where the user left the loader alone."""
     y = targets(net, rows.y, task)
+    if task == "classification" and two_classes(net):
+        _match_shapes(net)
     own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
     plain = not own and net.dataset is Dataset and not net.get_params_for("dataset")
     if not (plain and _is_plain(net, "iterator_train")):
@@ -247,6 +270,17 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
 def _is_plain(net: Any, name: str) -> bool:
     given = net.get_params_for(name)
     return getattr(net, name) is DataLoader and given.keys() <= HONOURED and not given.get("num_workers")
+
+
+def _match_shapes(net: Any) -> None:
+    """Give targets of shape (n_samples,) the shape of the output where that is (n_samples, 1)."""
+    get_loss = net.get_loss
+
+    def matched(y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Tensor:
+        out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+        return get_loss(y_pred, y_true.reshape(out.shape), *args, **kwargs)
+
+    net.get_loss = matched
 
 
 def _weigh(net: Any, box: list[Tensor | None]) -> None:
