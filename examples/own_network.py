@@ -1,8 +1,8 @@
 """Average the weights of a convolutional network of your own, with and without new BatchNorm statistics.
 
-Averaged weights meet activations that no member has seen. The statistics that BatchNorm kept in training do not fit
-them, so they are estimated again from the training data, exactly. This is the default; here it is switched off to
-show what it is good for.
+Averaged weights meet activations that no member has seen, so the statistics that BatchNorm kept in training need not
+fit them. By default they are estimated again from the training data, exactly. Here that is also switched off, to show
+when it matters: little while the members are close to each other, a lot when a large learning rate drives them apart.
 
     python examples/own_network.py [--quick]
 """
@@ -11,6 +11,7 @@ import argparse
 
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from skorch import NeuralNetClassifier
 from torch import nn, optim
@@ -43,15 +44,22 @@ class ConvNet(nn.Module):
         return self.layers(X / 16)
 
 
-class KeepStatistics(Repairer):
+class MeanStatistics(Repairer):
     """Repair nothing: the averaged network keeps the average of the members' statistics."""
 
     def __call__(self, state, members, objective):
         return state
 
 
+class LastStatistics(Repairer):
+    """Take the statistics of the last member, as averaging the parameters alone does."""
+
+    def __call__(self, state, members, objective):
+        return {key: members[-1][key] if "running" in key else value for key, value in state.items()}
+
+
 def main():
-    """Train once; fuse twice."""
+    """Train once for each learning rate; fuse in four ways."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few epochs")
     args = parser.parse_args()
@@ -59,28 +67,33 @@ def main():
     X, y = load_digits(return_X_y=True)
     X = X.reshape(-1, 1, 8, 8)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-
     net = NeuralNetClassifier(
         ConvNet,
         criterion=nn.CrossEntropyLoss,
         optimizer=optim.SGD,
         optimizer__momentum=0.9,
-        lr=0.05,
+        lr=0.2,
         max_epochs=4 if args.quick else 16,
-        batch_size=64,
+        batch_size=32,
         iterator_train__shuffle=True,
         train_split=None,
     )
-    # A high constant learning rate at the end makes the checkpoints differ.
-    collect = Tail(start=0.5, lr=0.2)
-    soup = SoupClassifier(net, collect=collect, merge=Uniform(), random_state=0).fit(X_train, y_train)
-
-    last = clone(soup).fuse(soup.pool_[-1:], X_train, y_train)  # a pool of one: that member as it is
-    plain = clone(soup).set_params(repair=KeepStatistics()).fuse(soup.pool_, X_train, y_train)
-    print(f"{len(soup.pool_)} checkpoints of one training: {', '.join(soup.pool_.names)}")
-    print(f"last checkpoint                          {last.score(X_test, y_test):.4f}")
-    print(f"mean weights, mean statistics            {plain.score(X_test, y_test):.4f}")
-    print(f"mean weights, statistics estimated again {soup.score(X_test, y_test):.4f}")
+    for lr in (0.5, 1.0):
+        collect = Tail(start=0.5, lr=lr)  # checkpoints of the second half of one training
+        soup = SoupClassifier(net, collect=collect, merge=Uniform(), random_state=0).fit(X_train, y_train)
+        pool = soup.pool_
+        fused = {  # none of these trains again
+            "last checkpoint": clone(soup).fuse(pool[-1:], X_train, y_train),
+            "mean weights, statistics of the last": clone(soup).set_params(repair=LastStatistics()),
+            "mean weights, mean statistics": clone(soup).set_params(repair=MeanStatistics()),
+            "mean weights, statistics estimated again": soup,
+        }
+        print(f"{len(pool)} checkpoints, learning rate {lr:3}               accuracy  log-loss")
+        for name, estimator in fused.items():
+            if not hasattr(estimator, "pool_"):
+                estimator.fuse(pool, X_train, y_train)
+            loss = log_loss(y_test, estimator.predict_proba(X_test))
+            print(f"  {name:42} {estimator.score(X_test, y_test):.4f}    {loss:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fuse skorch nets that are fitted already, without training a network: soups, an ensemble, a stack and a search.
 
-    python examples/reuse_networks.py [--quick]
+python examples/reuse_networks.py [--quick]
 """
 
 import argparse
@@ -36,6 +36,7 @@ def fitted(module, lr, n_epochs):
         criterion=nn.CrossEntropyLoss,
         lr=lr,
         max_epochs=n_epochs,
+        batch_size=32,
         iterator_train__shuffle=True,
         train_split=None,
         verbose=0,
@@ -45,8 +46,8 @@ def fitted(module, lr, n_epochs):
 
 torch.manual_seed(0)
 start = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-trained = fitted(start, 0.1, 3 if args.quick else 15).module_
-tuned = [(f"lr {lr}", fitted(trained, lr, 2 if args.quick else 15)) for lr in (0.02, 0.05, 0.1, 0.2, 0.5)]
+trained = fitted(start, 0.1, 3 if args.quick else 20).module_
+tuned = [(f"lr {lr}", fitted(trained, lr, 2 if args.quick else 15)) for lr in (0.01, 0.03, 0.1, 0.2, 0.3)]
 
 # ---- from here on nothing is trained ------------------------------------------------------------------------------
 
@@ -66,7 +67,8 @@ fusions = {
 for name, fusion in fusions.items():
     fusion.fit(X_val, y_val)  # rows that no member has seen: they judge the members
     print(f"{name:20} {fusion.score(X_test, y_test):.4f}")
-print(f"greedy soup's shares {({k: round(v, 2) for k, v in fusions['greedy soup'].member_weights_.items()})}")
+shares = fusions["greedy soup"].member_weights_
+print("shares in the greedy soup:", ", ".join(f"{name}: {share:.2f}" for name, share in shares.items()))
 
 stack = StackingFusion(tuned[0][1]).fuse(pool, X_val, y_val)
 print(f"{'stack':20} {stack.score(X_test, y_test):.4f}")

@@ -290,7 +290,7 @@ def test_users_schedulers_work_unless_the_collector_sets_rates():
     )  # fmt: skip
     trained(net)
     assert Log.rates == pytest.approx([0.8, 0.4, 0.2])
-    with pytest.warns(UserWarning, match="the collector wins"):
+    with pytest.warns(UserWarning, match="the learning rate at every step and wins"):
         trained(net, schedule=lambda step, per_epoch: 0.1)
     assert Log.rates == pytest.approx([0.08] * 3)
 
@@ -428,10 +428,15 @@ class Fixed(nn.Sequential):
 def test_modules_of_fixed_size():
     net = NeuralNetClassifier(Fixed, criterion=nn.CrossEntropyLoss, max_epochs=1, **QUIET)
     assert len(trained(net).history) == 1
-    for rows, task, n, noun in ((CLASSES, "classification", 4, "classes"), (LABELS, "multilabel", 2, "labels"),
-                                (VALUES, "regression", 2, "targets")):  # fmt: skip
+    labels = NeuralNetClassifier(Fixed, criterion=nn.BCEWithLogitsLoss, **QUIET)
+    values = NeuralNetRegressor(Fixed, **QUIET)
+    for given, rows, task, n, noun in (
+        (net, CLASSES, "classification", 4, "classes"),
+        (labels, LABELS, "multilabel", 2, "labels"),
+        (values, VALUES, "regression", 2, "targets"),
+    ):
         with pytest.raises(ValueError, match=f"y has {n} {noun}.*n_out parameter"):
-            nets.sized(net, rows, task, n)
+            nets.sized(given, rows, task, n)
 
 
 def test_module_instances_are_copied():
@@ -467,7 +472,7 @@ def test_other_estimators_are_refused():
 
 def test_too_many_classes_for_a_binary_criterion():
     net = NeuralNetBinaryClassifier(Small, **QUIET)
-    with pytest.raises(ValueError, match="BCEWithLogitsLoss tells 2 classes apart"):
+    with pytest.raises(ValueError, match="3 classes, but BCEWithLogitsLoss tells 2 apart"):
         nets.sized(net, CLASSES, "classification", 3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -112,8 +113,8 @@ class Run:
 
 def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
     """Return n seeds; ``what`` names the parameter that gave n."""
-    if n < 1:
-        raise ValueError(f"{what} must be at least 1: a pool needs a member; got {n}.")
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"{what} must be at least 1: a pool needs a member, and a whole number of them; got {n!r}.")
     return [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=n)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.utils import Tags, get_tags
+from sklearn.utils import ClassifierTags, get_tags
 from sklearn.utils.validation import check_array, check_consistent_length, has_fit_parameter, validate_data
 
 from skfusion import nets
@@ -104,6 +104,11 @@ class Table:
 
 def check_one_task(members: Sequence[tuple[str, Any]]) -> None:
     """Raise ``ValueError`` that names the first member of another task than the first one's."""
+    for name, member in members:
+        if not hasattr(member, "fit") or isinstance(member, type):
+            raise TypeError(
+                f"Member {name!r} must be an estimator; got {member!r}. To drop it, leave it out of the list."
+            )
     first = is_classifier(members[0][1])
     for name, member in members:
         if is_classifier(member) != first:
@@ -154,10 +159,13 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int) -> np.ndarray:
     return out
 
 
-def member_tags(estimators: Any, net: Any) -> list[Tags]:
-    """Return scikit-learn's tags of the members."""
+def member_tags(estimators: Any, net: Any) -> tuple[bool, ClassifierTags]:
+    """Return whether all members take sparse inputs, and what kinds of classes all of them take."""
     members = [member for _, member in estimators] if estimators else [net]
-    return [get_tags(EnsembleClassifier(m) if m is None or nets.is_net(m) else m) for m in members]
+    tags = [get_tags(EnsembleClassifier(m) if m is None or nets.is_net(m) else m) for m in members]
+    kinds = [t.classifier_tags for t in tags if t.classifier_tags]
+    every = {kind: all(getattr(k, kind) for k in kinds) for kind in ("multi_class", "multi_label")}
+    return all(t.input_tags.sparse for t in tags), ClassifierTags(**every)
 
 
 def _positive(p: np.ndarray) -> np.ndarray:

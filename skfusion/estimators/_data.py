@@ -131,7 +131,8 @@ def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tu
 def encode_values(y: np.ndarray) -> np.ndarray:
     """Return targets as float32, shape (n_samples, n_outputs)."""
     y = np.asarray(y, np.float64)
-    out = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
+    with np.errstate(over="ignore"):
+        out = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
     if not np.isfinite(out).all():
         raise ValueError("y has values that are too large for float32; scale it (TransformedTargetRegressor).")
     return out

@@ -15,7 +15,7 @@ def hold_out(rows: Rows, fraction: float, seed: int, task: Task) -> tuple[np.nda
     """Return the positions to train on and those to hold out.
 
     Equal rows stay on one side, so that the held-out score is honest. The split is stratified by class, or keeps groups
-    together where the rows have groups.
+    together where the rows have groups; then equal rows of different groups may be parted.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> tupl
     n_groups = len(np.unique(rows.groups))
     if n_groups < 2:
         raise ValueError(f"Holding out whole groups needs at least 2 groups; got {n_groups}.")
-    if task == "classification":
-        n_splits = min(max(2, round(1 / fraction)), n_groups)
+    if task == "classification" and fraction <= 0.5:
+        n_splits = min(round(1 / fraction), n_groups)
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
         smallest = np.bincount(rows.y).min() if len(rows.y) else 0
         if smallest >= n_splits:
@@ -92,7 +92,7 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     """
     if len(rows) < 2:
         raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
-    if isinstance(cv, Iterable):  # some of the rows may have been dropped or held out since
+    if isinstance(cv, Iterable) and not isinstance(cv, str):  # some of the rows may have been dropped or held out since
         yield from ((_among(rows, train), _among(rows, test)) for train, test in cv)
         return
     y, most = rows.y, len(rows)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
+from sklearn.utils import RegressorTags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +20,7 @@ from skfusion.estimators._crossfit import Table, check_one_task, fit_and_predict
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
+from skfusion.estimators._named import NamedMembers
 from skfusion.estimators._targets import groups_of
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task, expansion
@@ -29,7 +30,7 @@ def _classifies(self: StackingFusion) -> bool:
     return self._is_classifier()
 
 
-class StackingFusion(BaseEstimator):
+class StackingFusion(NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
 
     Whether it classifies or predicts values is told by its members, as in ``GridSearchCV``.
@@ -289,12 +290,9 @@ class StackingFusion(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        members = member_tags(self.estimators, self.estimator)
-        tags.input_tags.sparse = all(t.input_tags.sparse for t in members)
+        tags.input_tags.sparse, classes = member_tags(self.estimators, self.estimator)
         if self._is_classifier():
-            kinds = [t.classifier_tags for t in members if t.classifier_tags]
-            both = {k: all(getattr(kind, k) for kind in kinds) for k in ("multi_class", "multi_label")}
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(**both)
+            tags.estimator_type, tags.classifier_tags = "classifier", classes
         else:
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
             tags.target_tags.multi_output = True

@@ -62,7 +62,7 @@ class Greedy(LinearMerger):
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
-        """Return 1 / |S| for the members of the soup S, 0 for others; see :meth:`LinearMerger.coefficients`."""
+        """Return 1 / m for the m members of the soup, 0 for others; see :meth:`LinearMerger.coefficients`."""
         if objective is None:
             raise ValueError("Greedy ranks members by their held-out score; give it an objective with held-out rows.")
         chosen = greedy_soup(states, objective.score, self.strict)

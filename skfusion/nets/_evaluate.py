@@ -253,6 +253,11 @@ def _link(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
             p = wide.softmax(1) if task == "classification" else wide.sigmoid()
         else:
             p = wide
+            if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
+                raise ValueError(
+                    f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads "
+                    "them: give the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
+                )
         return narrow(p).to(z.dtype)
 
     return link

@@ -47,6 +47,11 @@ class MLP(nn.Module):
         scaling = scaling or {}
         for name, size, default in (("x_mean", n_in, 0), ("x_std", n_in, 1), ("y_mean", n_out, 0), ("y_std", n_out, 1)):
             value = scaling.get(name, np.full(size, default))
+            if np.shape(value) != (size,):
+                raise ValueError(
+                    f"The data has {np.size(value)} numbers a sample in {name[0]}, but the net was given "
+                    f"{'n_in' if name[0] == 'x' else 'n_out'}={size}; leave it out, and it is set to fit the data."
+                )
             self.register_buffer(name, torch.as_tensor(np.asarray(value, np.float32)))
         norms = {None: None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
         if norm not in norms:

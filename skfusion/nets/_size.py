@@ -87,12 +87,34 @@ def criterion_type(net: Any) -> type:
 
 
 def exclusive(net: Any) -> bool:
-    """Return whether the net is for classes that exclude each other, and not for multi-label problems."""
+    """Return whether the net is for classes that exclude each other, and not for multi-label problems.
+
+    Parameters
+    ----------
+    net : skorch net
+        Its criterion tells.
+
+    Returns
+    -------
+    bool
+        Whether its criterion is a cross-entropy over classes.
+    """
     return issubclass(criterion_type(net), (nn.CrossEntropyLoss, nn.NLLLoss))
 
 
 def two_classes(net: Any) -> bool:
-    """Return whether the net can tell two classes apart but no more."""
+    """Return whether the net can tell two classes apart but no more.
+
+    Parameters
+    ----------
+    net : skorch net
+        Its criterion tells.
+
+    Returns
+    -------
+    bool
+        Whether its criterion is a binary cross-entropy.
+    """
     return issubclass(criterion_type(net), _BINARY)
 
 
@@ -101,6 +123,17 @@ def targets(net: Any, y: np.ndarray, task: Task) -> np.ndarray:
     if task == "classification":
         return y.astype(np.float32 if two_classes(net) else np.int64)
     return y.astype(np.float32)
+
+
+def match_shapes(net: Any) -> None:
+    """Give targets of shape (n_samples,) the shape of the output where that is (n_samples, 1)."""
+    get_loss = net.get_loss
+
+    def matched(y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Tensor:
+        out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+        return get_loss(y_pred, y_true.reshape(out.shape), *args, **kwargs)
+
+    net.get_loss = matched
 
 
 def tensors(X: Inputs, like: torch.dtype, device: Any = "cpu") -> Any:
@@ -231,7 +264,15 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     head = rows.take(np.arange(min(2, len(rows))))
     with seeded(0, net.device), torch.no_grad():
         module = initialised(net, rows).eval()
-        out = run(module, tensors(head.X, dtype_of(module), net.device))
+        try:
+            out = run(module, tensors(head.X, dtype_of(module), net.device))
+        except (RuntimeError, TypeError) as error:
+            X, hint = rows.X, " An array is given as floats; arrays of integers stay as they are in a dict, {'X': X}."
+            shapes = {k: v.shape[1:] for k, v in X.items()} if isinstance(X, dict) else X.shape[1:]
+            raise ValueError(
+                f"The net cannot run on inputs whose samples have shape {shapes}: {error}."
+                f"{'' if isinstance(X, dict) else hint}"
+            ) from error
     shape, n = tuple(out.shape), len(head)
     allowed = [(n, n_outputs)]
     if binary:

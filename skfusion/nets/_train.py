@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from skfusion import state as states
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
-from skfusion.nets._size import dtype_of, few_threads, initialised, seeded, targets, tensors, two_classes
+from skfusion.nets._size import dtype_of, few_threads, initialised, match_shapes, seeded, targets, tensors, two_classes
 from skfusion.rows import Rows, Task
 from skfusion.state import State
 
@@ -245,7 +245,7 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
     """Return the data for skorch, and give the net the fast loader where the user left the loader alone."""
     y = targets(net, rows.y, task)
     if task == "classification" and two_classes(net):
-        _match_shapes(net)
+        match_shapes(net)
     own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
     plain = not own and net.dataset is Dataset and not net.get_params_for("dataset")
     if not (plain and _is_plain(net, "iterator_train")):
@@ -270,17 +270,6 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
 def _is_plain(net: Any, name: str) -> bool:
     given = net.get_params_for(name)
     return getattr(net, name) is DataLoader and given.keys() <= HONOURED and not given.get("num_workers")
-
-
-def _match_shapes(net: Any) -> None:
-    """Give targets of shape (n_samples,) the shape of the output where that is (n_samples, 1)."""
-    get_loss = net.get_loss
-
-    def matched(y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Tensor:
-        out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-        return get_loss(y_pred, y_true.reshape(out.shape), *args, **kwargs)
-
-    net.get_loss = matched
 
 
 def _weigh(net: Any, box: list[Tensor | None]) -> None:

@@ -1,13 +1,18 @@
 """Inputs, targets, nets and weights of every kind that users bring."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 import torch
 from sklearn.datasets import load_digits, load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils import shuffle
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping, EpochScoring
+from skorch.helper import SliceDict
 from torch import nn
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
@@ -20,6 +25,7 @@ from skfusion.rows import Rows
 from skfusion.select import TopK
 
 X, y = load_iris(return_X_y=True)
+MIXED = shuffle(X, y, random_state=0)
 QUIET = {"verbose": 0, "train_split": None, "iterator_train__shuffle": True}
 
 
@@ -191,11 +197,14 @@ def test_softmax_net_with_skorchs_default_loss():
 
 
 def test_multilabel():
+    X, y = MIXED
     labels = np.stack([y == 0, y == 1, X[:, 0] > 5.8], axis=1).astype(int)
     for estimator in (
         SoupClassifier(collect=Seeds(2), random_state=0),
         EnsembleClassifier(net(multilabel=True, max_epochs=20), collect=Seeds(2), random_state=0),
-        EnsembleClassifier(net(multilabel=True), collect=Seeds(2), combine=Stack(), cv=2, random_state=0),
+        EnsembleClassifier(
+            net(multilabel=True, max_epochs=20), collect=Seeds(2), combine=Stack(), cv=2, random_state=0
+        ),
     ):
         fitted = estimator.fit(X, labels)
         assert fitted.predict(X).shape == labels.shape
@@ -356,7 +365,9 @@ def test_nets_with_a_validation_split_of_their_own():
 # ---- weights, groups, missing classes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("estimator", [soup(), EnsembleClassifier(net(), collect=Seeds(2), random_state=0)], ids=str)
+@pytest.mark.parametrize(
+    "estimator", [soup(), EnsembleClassifier(net(), collect=Seeds(2), random_state=0)], ids=lambda e: type(e).__name__
+)
 def test_whole_weights_are_repetitions(estimator):
     weight = np.random.RandomState(0).randint(0, 4, 150)
     weighted = estimator.fit(X, y, sample_weight=weight).predict_proba(X)
@@ -372,7 +383,7 @@ def test_fractional_weights_count():
     fitted = EnsembleClassifier(net(max_epochs=30), collect=Seeds(1), random_state=0).fit(X, labels, sample_weight=half)
     assert fitted.predict_proba(X)[:, 0].mean() > 0.7
     double = EnsembleClassifier(net(max_epochs=30), collect=Seeds(1), random_state=0)
-    double.fit(X, labels, sample_weight=10 * half)
+    double.fit(X, labels, sample_weight=7.3 * half)
     np.testing.assert_allclose(double.predict_proba(X), fitted.predict_proba(X), rtol=1e-3)
 
 
@@ -498,3 +509,58 @@ def test_snapshots_of_one_row_a_class():
         X[[0, 60, 120]], [0, 1, 2]
     )
     assert fitted.predict(X).shape == (150,)
+
+
+def test_integers_in_an_array_or_in_a_dict():
+    class Tokens(nn.Module):
+        def __init__(self, n_out=2):
+            super().__init__()
+            self.layers = nn.Sequential(nn.EmbeddingBag(20, 4), nn.Linear(4, n_out))
+
+        def forward(self, X):
+            return self.layers(X)
+
+    tokens = np.random.RandomState(0).randint(20, size=(150, 5))
+    text = NeuralNetClassifier(Tokens, criterion=nn.CrossEntropyLoss, max_epochs=2, **QUIET)
+    assert soup(text).fit({"X": tokens}, y).predict({"X": tokens}).shape == (150,)
+    with pytest.raises(ValueError, match="arrays of integers stay as they are in a dict"):
+        soup(text).fit(tokens, y)
+
+
+def test_sliced_dicts_in_a_search():
+    inputs = SliceDict(numbers=X.astype(np.float32), word=y + 1)
+    two = NeuralNetClassifier(Two, criterion=nn.CrossEntropyLoss, max_epochs=3, **QUIET)
+    search = GridSearchCV(soup(two), {"merge": [Uniform(), None]}, cv=2).fit(inputs, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_copies_predict():
+    fitted = soup().fit(X, y)
+    np.testing.assert_array_equal(copy.deepcopy(fitted).predict_proba(X), fitted.predict_proba(X))
+    assert isinstance(fitted.state_["layers.0.weight"], torch.Tensor)
+    assert isinstance(copy.deepcopy(fitted).state_["layers.0.weight"], torch.Tensor)
+
+
+class Focal(nn.Module):
+    """A loss of the user's own, of logits."""
+
+    def forward(self, logits, target):
+        loss = nn.functional.cross_entropy(logits, target, reduction="none")
+        return ((1 - torch.exp(-loss)) ** 2 * loss).mean()
+
+
+def test_losses_of_ones_own_need_a_nonlinearity():
+    with pytest.raises(ValueError, match="no probabilities.*Focal.*give the net predict_nonlinearity"):
+        soup(net(criterion=Focal)).fit(X, y)
+    fitted = soup(net(criterion=Focal, predict_nonlinearity=nn.Softmax(dim=-1), max_epochs=20)).fit(X, y)
+    np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1, rtol=1e-6)
+    assert fitted.score(X, y) > 0.8
+
+
+def test_statistics_of_batch_norm_honour_weights():
+    weight = np.where(np.arange(150) % 2, 1.7, 0.2)
+    one = SoupClassifier(net(module__norm="batch"), collect=Tail(0), merge=Uniform(), random_state=0)
+    fitted = one.fit(X, y, sample_weight=weight)
+    plain = SoupClassifier(net(module__norm="batch"), collect=fitted.pool_, merge=Uniform()).fit(X, y)
+    key = next(k for k in fitted.state_ if k.endswith("running_mean"))
+    assert not torch.allclose(plain.state_[key], fitted.state_[key])
