@@ -189,12 +189,12 @@ def train(
     base = copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
     if failures:
         kept = ModelPool(members, base) if members else None
-        raise DivergedError(
-            f"{'; '.join(str(f) for f in failures)} The {len(members)} other members are in this error's attribute "
-            "pool, and can be fused: fuse(error.pool, X, y).",
-            failures[0].epoch,
-            kept,
+        rest = (
+            f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
+            "fuse(error.pool, X, y)."
         )
+        message = " ".join(str(failure) for failure in failures) + (rest if members else "")
+        raise DivergedError(message, failures[0].epoch, kept)
     return ModelPool(members, base)
 
 
