@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import skops.io
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -394,13 +395,9 @@ def test_combiners_in_a_search():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-skops = pytest.importorskip("skops.io") if __import__("importlib.util").util.find_spec("skops") else None
-
-
-@pytest.mark.skipif(skops is None, reason="skops is not installed")
 def test_skops_round_trip():
     fitted = soup().fit(X, y)
-    data = skops.dumps(fitted)
-    other = skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+    data = skops.io.dumps(fitted)
+    other = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
     np.testing.assert_array_equal(other.predict_proba(X), fitted.predict_proba(X))
     assert io.BytesIO(data).read(2) == b"PK"
