@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor, nets
+from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor, StackingFusion, nets
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.compare import compare_fusions, expected_calibration_error
@@ -359,3 +359,11 @@ def test_the_interval_covers_the_truth():
     scores = common + rng.normal(size=(4000, k)) * np.sqrt(1 - rho)
     held = [abs(s.mean()) <= half_width(s, 4, 1) for s in scores]
     assert np.mean(held) == pytest.approx(0.95, abs=0.015)  # 4 standard errors of 4000 draws
+
+
+def test_a_stack_of_networks_is_a_fusion_too():
+    stack = StackingFusion(mlp_classifier(max_epochs=2, module__hidden=(4,)), n_members=2, cv=2)
+    table = compare_fusions({"stack": stack}, *load_iris(return_X_y=True), cv=2, random_state=0)
+    assert table.loc["stack", ["n_members", "n_collected"]].tolist() == [2, 2]
+    assert table.loc["stack", "n_parameters"] > 0
+    assert np.isnan(table.loc["stack", "gain_over_best"])  # its members are fitted on codes of the classes

@@ -15,6 +15,7 @@ from sklearn.metrics import check_scoring, log_loss
 from sklearn.pipeline import Pipeline
 
 from skfusion.compare._calibration import expected_calibration_error
+from skfusion.estimators import StackingFusion
 from skfusion.estimators._base import BaseFusion
 from skfusion.pool import ModelPool
 from skfusion.state import n_bytes, n_parameters
@@ -141,7 +142,7 @@ class Fold:
     def gains(self, estimator: Any, X_test: Any, score: float) -> dict[str, float]:
         """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""
         pool = getattr(estimator, "pool_", None)
-        if not isinstance(pool, ModelPool):
+        if not isinstance(estimator, BaseFusion) or not isinstance(pool, ModelPool):
             return dict.fromkeys(["best_single", "mean_single", "gain_over_best", "gain_over_mean"], float("nan"))
         key = joblib.hash((tuple(id(m.state) for m in pool), X_test))
         if key not in self.singles:
@@ -224,6 +225,11 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
 
 def size(estimator: Any) -> dict[str, float]:
     """Return what a prediction needs: numbers, bytes, networks; and the networks that were collected."""
+    if isinstance(estimator, StackingFusion):
+        n, states = len(estimator.estimators_), [] if estimator.pool_ is None else estimator.pool_.states
+        numbers = {"n_parameters": sum(map(n_parameters, states)), "n_bytes": sum(map(n_bytes, states))}
+        unknown = dict.fromkeys(numbers, float("nan"))
+        return {**(numbers if states else unknown), "n_members": n, "n_collected": n}
     if not isinstance(estimator, BaseFusion):
         return {"n_parameters": float("nan"), "n_bytes": float("nan"), "n_members": 1, "n_collected": 1}
     states = [m.state for m in estimator.members_] if hasattr(estimator, "members_") else [estimator.state_]

@@ -175,7 +175,10 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
     def _pool(self, net: Any, rows: Rows, seed: int, watched: Any = None, shared: Any = None) -> ModelPool:
         collect = self._part("collect")
         if not isinstance(collect, Collector):
-            raise TypeError(f"collect must be a Collector or a ModelPool; got {type(collect).__name__}.")
+            raise TypeError(
+                f"collect must be a Collector, such as Seeds(5), or a ModelPool; got {collect!r}. Fitted nets become a "
+                "pool by ModelPool.from_estimators(nets)."
+            )
         progress = None
         if watched is not None:
             context, X, y = watched
@@ -211,7 +214,8 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         parts = [self._part(n) for n in self._fusing]
         for name, part in zip(self._fusing, parts, strict=True):
             if part is not None and not isinstance(part, Component):
-                raise TypeError(f"{name} must be a component, such as {_EXAMPLES[name]}; got {part!r}.")
+                hint = f" Write {part.__name__}()." if isinstance(part, type) else ""
+                raise TypeError(f"{name} must be a component, such as {_EXAMPLES[name]}; got {part!r}.{hint}")
         return [p for p in parts if p is not None]
 
     def _given_pool(self) -> ModelPool | None:

@@ -102,8 +102,16 @@ class Table:
         return Table(rows.X, rows.y, weight)
 
 
-def check_one_task(members: Sequence[tuple[str, Any]]) -> None:
-    """Raise ``ValueError`` that names the first member of another task than the first one's."""
+def check_members(members: Sequence[tuple[str, Any]]) -> None:
+    """Raise an error that names what is wrong with a list of members."""
+    pairs = isinstance(members, Sequence) and not isinstance(members, str)
+    if not pairs or not all(isinstance(m, tuple) and len(m) == 2 and isinstance(m[0], str) for m in members):
+        raise TypeError(f"estimators must be a list of (name, estimator) pairs, [('net', net), ...]; got {members!r}.")
+    if not members:
+        raise ValueError("estimators is empty: give at least one (name, estimator).")
+    names = [name for name, _ in members]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Names of members must be unique; got {names}.")
     for name, member in members:
         if not hasattr(member, "fit") or isinstance(member, type):
             raise TypeError(
@@ -112,7 +120,7 @@ def check_one_task(members: Sequence[tuple[str, Any]]) -> None:
     first = is_classifier(members[0][1])
     for name, member in members:
         if is_classifier(member) != first:
-            own, other = ("a classifier", "a regressor")[:: 1 if not first else -1]
+            own, other = ("a regressor", "a classifier") if first else ("a classifier", "a regressor")
             raise ValueError(f"Member {name!r} is {own}, but the first one is {other}; stack members of one task.")
 
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.combine import Stack
-from skfusion.estimators._crossfit import Table, check_one_task, fit_and_predict, member_tags, outputs_of
+from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
@@ -199,22 +199,17 @@ class StackingFusion(NamedMembers):
         if given is None:
             if not isinstance(self.n_members, int) or self.n_members < 1:
                 raise ValueError(f"n_members must be at least 1; got {self.n_members}.")
-            net = nets.mlp_classifier() if self.estimator is None else self.estimator
-            given = [(f"seed-{i}", net) for i in range(self.n_members)]
-        if not given:
-            raise ValueError("estimators is empty: give at least one (name, estimator).")
-        names = [name for name, _ in given]
-        if len(set(names)) < len(names):
-            raise ValueError(f"Names of members must be unique; got {names}.")
-        check_one_task(given)
+            given = [(f"seed-{i}", self.estimator) for i in range(self.n_members)]
+        else:
+            check_members(given)
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=len(given))
         return [(name, self._seeded(member, int(seed))) for (name, member), seed in zip(given, seeds, strict=True)]
 
     def _seeded(self, member: Any, seed: int) -> Any:
-        """Return a clone whose unset seeds are set; networks become estimators of one member."""
-        if nets.is_net(member):
+        """Return a clone whose unset seeds are set; networks become estimators of one member, None of the default."""
+        if member is None or nets.is_net(member):
             kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-            return kind(clone(member), collect=Seeds(1), random_state=seed)
+            return kind(None if member is None else clone(member), collect=Seeds(1), random_state=seed)
         member = clone(member)
         params = member.get_params(deep=True)
         unset = [k for k, v in params.items() if (k == "random_state" or k.endswith("__random_state")) and v is None]

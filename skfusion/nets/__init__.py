@@ -3,7 +3,8 @@
 from skfusion.nets._evaluate import Runner, default_score, objective, predictions, restored
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._size import exclusive, is_net, seeded, sized, two_classes
-from skfusion.nets._train import DivergedError, fit, history_of, state_of
+from skfusion.nets._train import fit, history_of, state_of
+from skfusion.nets._watch import DivergedError
 
 __all__ = [
     "MLP",

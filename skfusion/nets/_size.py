@@ -271,7 +271,7 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
             shapes = {k: v.shape[1:] for k, v in X.items()} if isinstance(X, dict) else X.shape[1:]
             raise ValueError(
                 f"The net cannot run on inputs whose samples have shape {shapes}: {error}."
-                f"{'' if isinstance(X, dict) else hint}"
+                f"{hint if not isinstance(X, dict) and 'Long' in str(error) else ''}"
             ) from error
     shape, n = tuple(out.shape), len(head)
     allowed = [(n, n_outputs)]
@@ -283,6 +283,8 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     hint = "give the module class an n_out parameter, which is then set to the right number"
     if task == "classification":
         hint += ", or name all classes with the net's parameter classes=[...] where some are missing in y"
+    if task == "regression" and shape == (n,):
+        hint = "return a column, of shape (n, 1), and do not squeeze it"
     if binary:
         hint = f"with {criterion_type(net).__name__} the module returns one number a row; CrossEntropyLoss takes more"
     raise ValueError(

@@ -7,44 +7,29 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.base import clone
 from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler, PrintLog
+from skorch.callbacks import LRScheduler, PrintLog
 from skorch.dataset import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skfusion import state as states
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
-from skfusion.nets._size import dtype_of, few_threads, initialised, match_shapes, seeded, targets, tensors, two_classes
+from skfusion.nets._size import (
+    dtype_of,
+    few_threads,
+    initialised,
+    match_shapes,
+    seeded,
+    targets,
+    tensors,
+    two_classes,
+)
+from skfusion.nets._watch import Schedule, Watch
 from skfusion.rows import Rows, Task
 from skfusion.state import State
-
-Schedule = Callable[[int, int], float]
-"""``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
-
-
-class DivergedError(ValueError):
-    """The loss of a network became NaN or infinite in training.
-
-    Parameters
-    ----------
-    message : str
-        What happened, and what helps.
-    epoch : int, default=0
-        The epoch in which it happened, from 1.
-    pool : ModelPool, optional
-        The members that did not diverge.
-    """
-
-    def __init__(self, message: str, epoch: int = 0, pool: Any = None):
-        super().__init__(message)
-        self.epoch, self.pool = epoch, pool
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.epoch, self.pool)
 
 
 def fit(
@@ -107,7 +92,7 @@ def fit(
                 stacklevel=2,
             )
         net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
-        net.callbacks_.append(("skfusion", _Watch(schedule, on_epoch)))
+        net.callbacks_.append(("skfusion", Watch(schedule, on_epoch)))
         with few_threads(module):
             _loop(net, X, y, batch_norm)
     net.iterator_train, net.iterator_valid = loaders
@@ -152,58 +137,9 @@ def history_of(net: Any) -> list[dict[str, float]]:
     ]
 
 
-class _Watch(Callback):
-    """Sets learning rates, watches the loss, and hands the net out after each epoch."""
-
-    def __init__(self, schedule: Schedule | None, on_epoch: Callable[[int, Any], bool | None] | None):
-        self.schedule, self.on_epoch = schedule, on_epoch
-        self.step = self.epoch = self.steps_per_epoch = 0
-        self.rates: list[list[Any]] = []
-
-    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
-        if self.schedule is not None and not self.rates:
-            self.steps_per_epoch = len(net.get_iterator(dataset_train, training=True))
-            self.rates = [[group["lr"] for group in o.param_groups] for o in _optimizers(net)]
-
-    def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
-        if self.schedule is None or not training:
-            return
-        factor = self.schedule(self.step, self.steps_per_epoch)
-        for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-        self.step += 1
-
-    def on_epoch_end(self, net: Any, **_: Any) -> None:
-        self.epoch += 1
-        row = net.history[-1]
-        if "train_loss" not in row:  # with callbacks="disable" nothing else averages the batches
-            batches = [b for b in row["batches"] if "train_loss" in b]  # the others are batches of validation
-            if not batches:
-                raise ValueError(
-                    "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number "
-                    "of training rows."
-                )
-            sizes, losses = (np.array([b[key] for b in batches]) for key in ("train_batch_size", "train_loss"))
-            net.history.record("train_loss", float((sizes * losses).sum() / sizes.sum()))
-        loss = net.history[-1, "train_loss"]
-        if not np.isfinite(loss):
-            raise DivergedError(
-                f"the training loss became {loss} in epoch {self.epoch}. Use a smaller learning rate (it is "
-                f"{net.lr:g}), scale the inputs, or clip gradients.",
-                self.epoch,
-            )
-        if self.on_epoch is not None and self.on_epoch(self.epoch, net):
-            raise KeyboardInterrupt  # how skorch ends a training early
-
-
 def _only_prints(callback: Any) -> bool:
     """Return whether the callback is skorch's table of epochs, which is laid out even where it is not shown."""
     return type(callback) is PrintLog and callback.sink is print
-
-
-def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
-    return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]
 
 
 def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:

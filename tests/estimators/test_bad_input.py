@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 import skfusion
@@ -98,8 +98,8 @@ def test_bad_parameters(estimator, message):
     [
         (SoupClassifier(nn.Linear(4, 3)), "must be a skorch net.*got Linear.*StackingFusion"),
         (SoupClassifier(NeuralNetClassifier), "must be a skorch net.*got the class NeuralNetClassifier"),
-        (SoupClassifier(net(), collect=5), "collect must be a Collector or a ModelPool; got int"),
-        (SoupClassifier(net(), collect=Seeds), "collect must be a Collector or a ModelPool"),
+        (SoupClassifier(net(), collect=5), "collect must be a Collector, such as .*, or a ModelPool; got 5"),
+        (SoupClassifier(net(), collect=Seeds), "collect must be a Collector, such as .*, or a ModelPool; got <class"),
         (SoupClassifier(net(), merge="greedy"), r"merge must be a component, such as Greedy\(\)"),
         (EnsembleClassifier(net(), combine="vote"), r"combine must be a component, such as Average\(\)"),
     ],
@@ -321,3 +321,31 @@ def test_a_failed_fit_leaves_nothing_half_done():
         estimator.fit(X, y)
     with pytest.raises(NotFittedError):
         estimator.predict(X)
+
+
+def test_a_squeezed_output_is_explained():
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, X):
+            return self.layer(X).squeeze(1)
+
+    with pytest.raises(ValueError, match=r"return a column, of shape \(n, 1\), and do not squeeze it"):
+        SoupRegressor(NeuralNetRegressor(Squeezed, verbose=0)).fit(X, y.astype(float))
+
+
+def test_logits_under_nll_loss_are_explained():
+    module = nn.Linear(4, 3)
+    with pytest.raises(DivergedError, match="for logits give criterion=CrossEntropyLoss"):
+        SoupClassifier(NeuralNetClassifier(module, verbose=0, max_epochs=2), collect=Seeds(1)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"collect": [1]}, r"ModelPool\.from_estimators"), ({"merge": Uniform}, r"Write Uniform\(\)")],
+)
+def test_what_is_no_component_is_explained(parameters, message):
+    with pytest.raises(TypeError, match=message):
+        SoupClassifier(**parameters).fit(X, y)

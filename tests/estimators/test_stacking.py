@@ -264,3 +264,14 @@ def test_parameters_are_judged_in_fit_only(estimators):
     assert stack.get_params()["estimators"] is estimators
     with pytest.raises((TypeError, ValueError)):
         stack.fit(X, y)
+
+
+def test_the_default_network_follows_the_target():
+    labels = np.stack([y == 0, y > 0], axis=1).astype(int)
+    stack = StackingFusion(n_members=1, cv=2, random_state=0).fit(X, labels)
+    assert stack.predict(X[:3]).shape == (3, 2)
+
+
+def test_members_without_names_are_refused():
+    with pytest.raises(TypeError, match=r"list of \(name, estimator\) pairs"):
+        StackingFusion(estimators=[LogisticRegression()]).fit(X, y)
