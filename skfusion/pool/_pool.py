@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
@@ -174,7 +175,7 @@ class ModelPool(Sequence[Member]):
                 "their scores are too good. Give rows that no member has seen, or give a collector instead of a pool, "
                 "which keeps validation_fraction of the rows apart.",
                 LeakageWarning,
-                stacklevel=4,
+                stacklevel=_callers_level(),
             )
         return count
 
@@ -234,3 +235,11 @@ class ModelPool(Sequence[Member]):
 
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:
     return ModelPool(members, None if base is None else to_torch(base), classes)
+
+
+def _callers_level() -> int:
+    """Return the ``stacklevel`` at which a warning points at the line outside of the libraries that led to it."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skfusion", "sklearn"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -249,8 +249,9 @@ def test_leakage_is_counted():
     pool = SoupClassifier(net(), collect=Seeds(2), merge=Uniform(), random_state=0).fit(A[:100], b[:100]).pool_
     with pytest.warns(LeakageWarning, match="30 of the 80 rows used to choose or weigh members.*Give rows that no"):
         SoupClassifier(collect=pool).fit(A[70:], b[70:])
-    with pytest.warns(LeakageWarning, match="80 of the 80 rows"):
+    with pytest.warns(LeakageWarning, match="80 of the 80 rows") as caught:
         EnsembleClassifier(collect=pool, select=TopK(1)).fit(A[:80], b[:80])
+    assert caught[0].filename == __file__  # the user's line, not one of a library
     SoupClassifier(collect=pool).fit(A[100:], b[100:])
     SoupClassifier(collect=pool, merge=Uniform()).fit(A, b)  # judges nothing
     EnsembleClassifier(collect=pool).fit(A, b)
