@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -116,18 +117,24 @@ def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray |
 
 def unlabelled(X: Inputs) -> Rows:
     """Return rows of inputs alone; their targets are zeros."""
-    n = len(next(iter(X.values())) if isinstance(X, dict) else X)
-    return Rows(X, np.zeros(n))
+    return Rows(X, np.zeros(len(one_of(X))))
+
+
+def one_of(X: Any) -> Any:
+    """Return the array of inputs, or one of those in a dict."""
+    return next(iter(X.values())) if isinstance(X, Mapping) else X
 
 
 def row_keys(X: Inputs, y: np.ndarray) -> np.ndarray:
     """Return a 64-bit hash of each row, shape (n_samples,), uint64; equal rows have equal hashes."""
     parts = [*(X[k] for k in sorted(X))] if isinstance(X, dict) else [X]
     blocks = [np.ascontiguousarray(np.asarray(p) + 0).reshape(len(p), -1) for p in [*parts, y]]  # -0.0 + 0 is 0.0
-    keys = np.empty(len(y), np.uint64)
-    for i in range(len(y)):
-        digest = blake2b(digest_size=8)
-        for block in blocks:
-            digest.update(block[i].data)
-        keys[i] = int.from_bytes(digest.digest(), "little")
-    return keys
+    return np.array([key_of(*(block[i].data for block in blocks)) for i in range(len(y))], np.uint64)
+
+
+def key_of(*parts: bytes | memoryview) -> int:
+    """Return a 64-bit hash of some bytes, the same in every process."""
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part)
+    return int.from_bytes(digest.digest(), "little")

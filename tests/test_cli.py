@@ -141,6 +141,7 @@ def test_a_table_for_regression(messy, tmp_path):
 def test_rows_that_occur_more_than_once(tmp_path):
     pd.DataFrame({"x": [1, 2, 3, 4] * 10, "y": ["a", "a", "b", "b"] * 10}).to_csv(tmp_path / "t.csv", index=False)
     run("compare", "--data", tmp_path / "t.csv", "--target", "y", *QUICK, *ONE, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "index.html").exists()
 
 
 def test_preparation_encodes_what_it_says(messy):

@@ -226,7 +226,9 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         net = self.estimator
         if net is None and pool is not None:
             net = pool[0].net
-        net = nets.default_net(self._task) if net is None else net
+        return self._sized(nets.default_net(self._task) if net is None else net, rows)
+
+    def _sized(self, net: Any, rows: Rows) -> Any:
         n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
         return nets.sized(net, rows, self._task, n_outputs)
 
@@ -257,7 +259,6 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
 
 _EXAMPLES = {
     "select": "TopK(3)",
-    "align": "WeightMatching()",
     "merge": "Greedy()",
     "repair": "Recalibrate()",
     "combine": "Average()",

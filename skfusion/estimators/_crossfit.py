@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +17,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, has_f
 
 from skfusion import nets
 from skfusion.estimators._ensemble import EnsembleClassifier
-from skfusion.rows import Task, expansion, row_keys
+from skfusion.rows import Task, expansion, key_of, one_of, row_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Table:
             raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
         X = cls.inputs(estimator, X, reset=True)
         y = check_array(y, ensure_2d=False, dtype=np.float64 if numeric else None, input_name="y", estimator=estimator)
-        check_consistent_length(_first(X), y)
+        check_consistent_length(one_of(X), y)
         return cls(X, y)
 
     @staticmethod
@@ -180,10 +179,6 @@ def _positive(p: np.ndarray) -> np.ndarray:
     return p[:, 1] if p.shape[1] > 1 else np.zeros(len(p))
 
 
-def _first(X: Any) -> Any:
-    return next(iter(X.values())) if isinstance(X, Mapping) else X
-
-
 def _sparse_keys(X: Any) -> np.ndarray:
     """Return a number for each row of a sparse array; equal rows have equal ones."""
     X = X.tocsr(copy=True)
@@ -191,5 +186,4 @@ def _sparse_keys(X: Any) -> np.ndarray:
     X.eliminate_zeros()
     indices, data = X.indices.astype(np.int64), X.data.astype(np.float64)
     parts = [slice(a, b) for a, b in pairwise(X.indptr)]
-    hashes = [blake2b(indices[part].tobytes() + data[part].tobytes(), digest_size=8).digest() for part in parts]
-    return np.array([int.from_bytes(h, "little") for h in hashes], np.uint64)
+    return np.array([key_of(indices[part].tobytes(), data[part].tobytes()) for part in parts], np.uint64)

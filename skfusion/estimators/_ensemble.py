@@ -30,37 +30,32 @@ class EnsembleDriver(BaseFusion):
         combine.check(self._task)
         pool.check_finite()
         members = self._sized_members(collected)
+        runners = self._runners(members, collected.fit_rows)
         chosen = list(range(len(pool)))
         if select is not None:
-            runners = self._runners(members, collected.fit_rows)
             scores = [self._objective(r, collected).score(m.state) for r, m in zip(runners, members, strict=True)]
             scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
             chosen = [pool.names.index(name) for name in select(scored).names]
-        members = [members[i] for i in chosen]
+        members, runners = [members[i] for i in chosen], [runners[i] for i in chosen]
         if collected.out_of_fold is not None:
             P, rows = collected.out_of_fold
             combine.fit(P[chosen], rows.y, self._task, rows.weight)
         else:
             rows = collected.held_out
-            needs = combine.needs_labels
-            P = self._stacked(members, self._runners(members, rows), rows.X) if needs else np.empty((0, 0, 0))
+            P = self._stacked(members, runners, rows.X) if combine.needs_labels else np.empty((0, 0, 0))
             combine.fit(P, rows.y, self._task, rows.weight)
         self.pool_ = collected.pool
         self.combine_ = combine
         self.members_ = members
-        self.net_, self._runner = collected.net, self._runners(members, collected.fit_rows)
+        self.net_, self._runner = collected.net, runners
 
     def _sized_members(self, collected: Collected) -> list[Any]:
         """Return the members, each with the net that it runs in."""
         pool = collected.pool
         same = self.estimator is not None or all(m.net is None for m in pool)
-        nets_of = [collected.net if same or m.net is None else self._resized(m.net, collected) for m in pool]
-        return [m.replace(net=net) for m, net in zip(pool, nets_of, strict=True)]
-
-    def _resized(self, net: Any, collected: Collected) -> Any:
         rows = collected.fit_rows
-        n_outputs = rows.y.shape[1] if self._task == "regression" else len(self._labels())
-        return nets.sized(net, rows, self._task, n_outputs)
+        nets_of = [collected.net if same or m.net is None else self._sized(m.net, rows) for m in pool]
+        return [m.replace(net=net) for m, net in zip(pool, nets_of, strict=True)]
 
     def _runners(self, members: list[Any], rows: Any) -> list[Runner]:
         done: dict[int, Runner] = {}

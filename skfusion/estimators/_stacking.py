@@ -21,7 +21,7 @@ from skfusion.estimators._data import check_weight, encode_classes, encode_value
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
 from skfusion.estimators._named import NamedMembers
-from skfusion.estimators._targets import groups_of
+from skfusion.estimators._targets import groups_of, positive
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task, expansion
 
@@ -191,8 +191,7 @@ class StackingFusion(NamedMembers):
             self._flat = table.y.ndim == 1
             y = encode_values(table.y)
             self._n_outputs = y.shape[1]
-        table = Table(table.X, y, weight)
-        return table if weight is None or (weight > 0).all() else table.take(np.flatnonzero(weight > 0))
+        return positive(Table(table.X, y, weight))
 
     def _members(self) -> list[tuple[str, Any]]:
         given = self.estimators

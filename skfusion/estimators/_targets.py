@@ -22,7 +22,7 @@ class Classifies(ClassifierMixin):
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
         codes, self.classes_, self._task = encode_classes(y, weight, named)
-        return _positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
+        return positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
 
     def _labels(self) -> np.ndarray:
         return self.classes_
@@ -74,7 +74,7 @@ class Regresses(RegressorMixin):
         weight = check_weight(sample_weight, len(y))
         self._task: Task = "regression"
         self._flat = y.ndim == 1
-        return _positive(Rows(X, encode_values(y), weight, groups_of(groups, len(y))))
+        return positive(Rows(X, encode_values(y), weight, groups_of(groups, len(y))))
 
     def _labels(self) -> None:
         return None
@@ -101,8 +101,8 @@ class Regresses(RegressorMixin):
         return tags
 
 
-def _positive(rows: Rows) -> Rows:
-    """Return the rows of positive weight; the others are as good as absent."""
+def positive(rows: Any) -> Any:
+    """Return the rows (``Rows`` or ``Table``) of positive weight; the others are as good as absent."""
     return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
 
 

@@ -12,9 +12,18 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
 from torch import Tensor, nn
 
-from skfusion.nets._size import criterion_type, dtype_of, initialised, seeded, targets, tensors
+from skfusion.nets._size import (
+    criterion_type,
+    dtype_of,
+    initialised,
+    match_shapes,
+    seeded,
+    targets,
+    tensors,
+    two_classes,
+)
 from skfusion.objective import Batch, Objective, call
-from skfusion.rows import Inputs, Rows, Task
+from skfusion.rows import Inputs, Rows, Task, one_of
 from skfusion.state import State
 
 Score = Callable[[np.ndarray, Rows], float]
@@ -40,6 +49,8 @@ class Runner:
         with seeded(0, net.device):
             nothing = Rows(np.zeros((0, 1), np.float32), np.zeros(0))
             self.module: nn.Module = initialised(self.net, example or nothing, keep_net=True).eval()
+        if task == "classification" and two_classes(net):
+            match_shapes(self.net)
         self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
         self.link = _link(self.net, task)
         self.lock = threading.Lock()
@@ -86,7 +97,7 @@ class Runner:
         Tensor or dict of Tensor
             Some rows, on the device of the net.
         """
-        first = next(iter(X.values())) if isinstance(X, dict) else X
+        first = one_of(X)
         size = 8192 if first.ndim == 2 else 512
         for i in range(0, len(first), size):
             part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
@@ -169,27 +180,24 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
         In torch terms.
     """
     judge = score or default_score(runner.task)
-    y = torch.from_numpy(targets(runner.net, held_out.y, runner.task)).to(runner.device)
+    y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
     weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
     if weight is not None and hasattr(runner.net.criterion_, "reduction"):
         runner.net.criterion_.reduction = "none"
 
     def batches() -> Iterator[Batch]:
         start = 0
-        target = torch.from_numpy(targets(runner.net, fit_rows.y, runner.task)).to(runner.device)
+        target = tensors(targets(runner.net, fit_rows.y, runner.task), runner.dtype, runner.device)
         for x in runner.chunks(fit_rows.X):
-            n = len(next(iter(x.values())) if isinstance(x, dict) else x)
-            here = slice(start, start + n)
+            here = slice(start, start + len(one_of(x)))
             w = None if fit_rows.weight is None else torch.from_numpy(fit_rows.weight[here]).to(runner.device)
             yield Batch(x, target[here], w)
-            start += n
+            start = here.stop
 
     def loss(state: State) -> float:
         out = runner.raw(state, held_out.X)
-        if runner.task == "classification" and y.is_floating_point():
-            out = out.reshape(y.shape)  # two classes told apart by one output, of shape (n_samples, 1) or (n_samples,)
         with torch.no_grad():
-            found = runner.net.get_loss(out, y.to(out.dtype) if y.is_floating_point() else y, training=False)
+            found = runner.net.get_loss(out, y, training=False)
         if weight is None or found.ndim == 0:
             return float(found)
         rows = found.reshape(len(found), -1).mean(1)

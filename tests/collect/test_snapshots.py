@@ -6,37 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from recording import ROWS, Recorder, collect
 
-from skfusion import nets
 from skfusion.collect import Snapshots
 from skfusion.collect._snapshots import CosineCycles
 from skfusion.testing import _problems as problems
-
-ROWS = problems.rows()
-
-
-class Recorder(Callback):
-    """Writes down learning rates of steps and states of epochs."""
-
-    rates: list = []  # noqa: RUF012
-    states: dict = {}  # noqa: RUF012
-
-    def on_train_begin(self, net, **_):
-        self.rates.clear()
-        self.states.clear()
-
-    def on_batch_end(self, net, training=False, **_):
-        if training:
-            self.rates.append(net.optimizer_.param_groups[0]["lr"])
-
-    def on_epoch_end(self, net, **_):
-        self.states[len(net.history)] = nets.state_of(net)
-
-
-def collect(collector, **params):
-    net = problems.net(callbacks=[("record", Recorder())], **params)
-    return collector(net, ROWS.X, ROWS.y, np.random.RandomState(0))
 
 
 def formula(t, a0, total, cycles):
