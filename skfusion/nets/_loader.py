@@ -57,32 +57,39 @@ class TensorLoader:
         self.batch_size, self.shuffle = batch_size, shuffle
         self.weight, self.current_weight = weight, current_weight
         left = self.n % batch_size
-        self.join_single = join_single and not drop_last and self.n > batch_size and left == 1
-        self.n_batches = self.n // batch_size + (left > 0 and not drop_last) - self.join_single
+        join_single = join_single and not drop_last and self.n > batch_size and left == 1
+        n_batches = self.n // batch_size + (left > 0 and not drop_last) - join_single
+        ends = [min((i + 1) * batch_size, self.n) for i in range(n_batches)]
+        if join_single:
+            ends[-1] = self.n
+        self.cuts = list(zip([0, *ends], ends, strict=False))  # of the order, batch by batch
 
     def __len__(self) -> int:
-        return self.n_batches
+        return len(self.cuts)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
-        order = self._order()
-        for i in range(self.n_batches):
-            start, last = i * self.batch_size, i == self.n_batches - 1
-            rows = order[start : start + self.batch_size + (self.join_single and last)]
-            rows = rows if self.index is None else self.index[rows]
+        order = self.draw()
+        for start, stop in self.cuts:
+            rows = order[start:stop]
             if self.weight is not None and self.current_weight is not None:
                 self.current_weight[0] = self.weight[rows.to(self.weight.device)]
             yield _rows(self.dataset.X, rows), _rows(self.dataset.y, rows)  # type: ignore[attr-defined]
+
+    def draw(self) -> Tensor:
+        """Return the rows of the dataset in the order of an epoch, shape (n_samples,)."""
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
+        order = self._order()
+        return order if self.index is None else self.index[order]
 
     def _order(self) -> Tensor:
         """Return all positions in the order in which RandomSampler or SequentialSampler gives them."""
         if not self.shuffle:
             return torch.arange(self.n)
-        generator = self.generator
-        if generator is None:
-            generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
-        order = torch.randperm(self.n, generator=generator)
-        torch.randperm(self.n, generator=generator)  # RandomSampler draws another one, of which it uses nothing
+        if self.generator is None:
+            seed = int(torch.empty((), dtype=torch.int64).random_())
+            return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(self.n, generator=self.generator)
+        torch.randperm(self.n, generator=self.generator)  # RandomSampler draws another one, of which it uses nothing
         return order
 
 

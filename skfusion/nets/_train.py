@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -74,30 +75,64 @@ def fit(
     DivergedError
         If the training loss becomes NaN or infinite; it names the epoch.
     """
+    with seeded(seed, net.device):
+        ready = prepared(net, rows, task, state=state, schedule=schedule, on_epoch=on_epoch, verbose=verbose)
+        with few_threads(ready.net.module_):
+            _loop(ready)
+    return ready.finished()
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A net that is initialised and has its data, to be trained by skorch's loop or in a stack."""
+
+    net: Any
+    X: Any
+    y: Any
+    batch_norm: bool
+    loaders: tuple[Any, Any]
+
+    def finished(self) -> Any:
+        """Return the net as its user wrote it, but fitted."""
+        self.net.iterator_train, self.net.iterator_valid = self.loaders
+        self.net.module_.eval()
+        return self.net
+
+
+def prepared(
+    net: Any,
+    rows: Rows,
+    task: Task,
+    *,
+    state: State | None = None,
+    schedule: Schedule | None = None,
+    on_epoch: Callable[[int, Any], bool | None] | None = None,
+    verbose: bool = False,
+    made: dict[Any, Any] | None = None,
+) -> Ready:
+    """Return a clone of a net, initialised from the global generators; see :func:`fit` for the parameters.
+
+    ``made`` keeps the tensors of rows, so that many nets share them.
+    """
     net = clone(net)
     if not verbose:
         net.set_params(verbose=0)
-    with seeded(seed, net.device):
-        module = initialised(net, rows, keep_net=True)
-        if state is not None:
-            module.load_state_dict(state)
-        batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
-        if batch_norm and len(rows) == 1:
-            raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
-        loaders = net.iterator_train, net.iterator_valid
-        X, y = _feed(net, rows, task, batch_norm)
-        if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
-            warnings.warn(
-                "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
-                stacklevel=2,
-            )
-        net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
-        net.callbacks_.append(("skfusion", Watch(schedule, on_epoch)))
-        with few_threads(module):
-            _loop(net, X, y, batch_norm)
-    net.iterator_train, net.iterator_valid = loaders
-    net.module_.eval()
-    return net
+    module = initialised(net, rows, keep_net=True)
+    if state is not None:
+        module.load_state_dict(state)
+    batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+    if batch_norm and len(rows) == 1:
+        raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
+    loaders = net.iterator_train, net.iterator_valid
+    X, y = _feed(net, rows, task, batch_norm, {} if made is None else made)
+    if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
+        warnings.warn(
+            "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
+            stacklevel=2,
+        )
+    net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
+    net.callbacks_.append(("skfusion", Watch(schedule, on_epoch)))
+    return Ready(net, X, y, batch_norm, loaders)
 
 
 def state_of(net: Any) -> State:
@@ -142,8 +177,9 @@ def _only_prints(callback: Any) -> bool:
     return type(callback) is PrintLog and callback.sink is print
 
 
-def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:
+def _loop(ready: Ready) -> None:
     """Run skorch's loop; unlike ``partial_fit`` it lets the user's own interrupt through."""
+    net, X, y = ready.net, ready.X, ready.y
     own_switch = getattr(type(net), "_set_training", None)
     if own_switch is not None and own_switch is getattr(NeuralNet, "_set_training", None):
         net._set_training = partial(_switch_modes, net)
@@ -151,13 +187,10 @@ def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:
     try:
         net.fit_loop(X, y)
     except KeyboardInterrupt as stop:
-        trace = stop.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        if trace is None or not trace.tb_frame.f_code.co_name.startswith("on_"):
+        if not from_callback(stop):
             raise
     except ValueError as error:
-        if batch_norm and "more than 1 value per channel" in str(error):
+        if ready.batch_norm and "more than 1 value per channel" in str(error):
             raise ValueError(
                 "BatchNorm met a batch of one row: use another batch size or iterator_train__drop_last=True."
             ) from error
@@ -165,6 +198,14 @@ def _loop(net: Any, X: Any, y: Any, batch_norm: bool) -> None:
     finally:
         vars(net).pop("_set_training", None)
     net.notify("on_train_end", X=X, y=y)
+
+
+def from_callback(stop: KeyboardInterrupt) -> bool:
+    """Return whether a callback ended the training, which skorch lets it do by this exception, and not the user."""
+    trace = stop.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_name.startswith("on_")
 
 
 def _switch_modes(net: Any, training: bool = True) -> None:
@@ -177,9 +218,8 @@ def _switch_modes(net: Any, training: bool = True) -> None:
         type(net)._set_training(net, training)
 
 
-def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]:
+def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool, made: dict[Any, Any]) -> tuple[Any, Any]:
     """Return the data for skorch, and give the net the fast loader where the user left the loader alone."""
-    y = targets(net, rows.y, task)
     if task == "classification" and two_classes(net):
         match_shapes(net)
     own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
@@ -190,7 +230,7 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
                 "sample_weight with fractions needs skorch's default dataset and iterator_train. Remove your own, or "
                 "give whole-number weights, which are taken as repetitions."
             )
-        return rows.X, y
+        return rows.X, targets(net, rows.y, task)
     device, like = net.device, dtype_of(net.module_)
     extra: dict[str, Any] = {"join_single": batch_norm}
     if rows.weight is not None:
@@ -200,7 +240,12 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool) -> tuple[Any, Any]
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
         net.iterator_valid = predict_loader
-    return tensors(rows.X, like, device), tensors(y, like, device)
+    key = id(rows)
+    if key not in made:
+        y = targets(net, rows.y, task)
+        made[key] = tensors(rows.X, like, device), tensors(y, like, device), rows
+    X, y, _ = made[key]
+    return X, y
 
 
 def _is_plain(net: Any, name: str) -> bool:

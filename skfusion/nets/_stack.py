@@ -1,0 +1,386 @@
+"""Train many nets as one stack: skorch's loop for all of them, epoch by epoch, with their batches computed together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from skorch.callbacks import EpochScoring, GradientNormClipping, LRScheduler
+from torch import Tensor, nn
+
+from skfusion.nets._loader import TensorLoader
+from skfusion.nets._size import few_threads, seeded
+from skfusion.nets._stackable import check_callbacks, check_net
+from skfusion.nets._train import Ready, from_callback, prepared
+from skfusion.nets._watch import DivergedError, Schedule, Watch
+from skfusion.rows import Rows, Task
+from skfusion.stacked import Members, NotStackableError, Stack, clip_, lent, settings, stepper
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One training of many, as :func:`skfusion.nets.fit` takes it; ``params`` are set on the net first."""
+
+    rows: Rows
+    seed: int
+    params: dict[str, Any] = field(default_factory=dict)
+    schedule: Schedule | None = None
+    on_epoch: Callable[[int, Any], bool | None] | None = None
+
+
+class Seat:
+    """A member of the stack: its net, its data, and a random stream that is drawn from as if it were alone."""
+
+    offset = 0
+    """Where its rows start among those of all members."""
+
+    def __init__(self, net: Any, task: Task, job: Job, made: dict[Any, Any]):
+        with seeded(job.seed, net.device):
+            net = clone(net).set_params(**job.params)
+            self.ready: Ready = prepared(net, job.rows, task, schedule=job.schedule, on_epoch=job.on_epoch, made=made)
+            self.net = net = self.ready.net
+            check_net(net)
+            net.notify("on_train_begin", X=self.ready.X, y=self.ready.y)
+            check_callbacks(net)
+            net.check_data(self.ready.X, self.ready.y)
+            net.check_training_readiness()
+            train, valid = net.get_split_datasets(self.ready.X, self.ready.y)
+            self.sets = {"dataset_train": train, "dataset_valid": valid}
+            self.loader = self._loader(train, training=True)
+            self.valid = None if valid is None else self._loader(valid, training=False)
+            self.stream = torch.Generator()
+            self.stream.set_state(torch.get_rng_state())
+        net.optimizer_.step()  # moves nothing, for there are no gradients; schedulers ask for a first step
+        self.device = torch.device(net.device or "cpu")
+        self.masks = self.stream
+        if self.device.type != "cpu":
+            self.masks = torch.Generator(self.device).manual_seed(job.seed)
+
+    def _loader(self, dataset: Any, training: bool) -> TensorLoader:
+        loader = self.net.get_iterator(dataset, training=training)
+        if not isinstance(loader, TensorLoader):
+            raise NotStackableError("it has a dataset or a DataLoader of its own")
+        if not loader.cuts:
+            raise NotStackableError("an epoch has no batch")
+        return loader
+
+    def callbacks(self, kind: type) -> list[Any]:
+        """Return the callbacks of a class."""
+        return [c for _, c in self.net.callbacks_ if isinstance(c, kind)]
+
+    @contextmanager
+    def drawing(self, keep: bool = True) -> Iterator[None]:
+        """Let the global generator be this member's; draws are undone unless ``keep``."""
+        torch.set_rng_state(self.stream.get_state())
+        yield
+        if keep:
+            self.stream.set_state(torch.get_rng_state())
+
+    def weigh(self, weight: Any) -> None:
+        """Let the net's loss weigh the rows of the present batch."""
+        if self.loader.current_weight is not None:
+            self.loader.current_weight[0] = weight
+
+    def form(self) -> tuple[Any, ...]:
+        """Return what members of one stack have in common."""
+        clips = [(c.gradient_clip_value, float(c.gradient_clip_norm_type)) for c in self.callbacks(GradientNormClipping)]
+        valid = None if self.valid is None else self.valid.cuts
+        return self.loader.cuts, valid, self.net.max_epochs, clips, type(self.net.criterion_), type(self.net.optimizer_)
+
+    def notify(self, event: str) -> bool:
+        """Tell the callbacks of an epoch; return whether one ends the training."""
+        try:
+            with self.drawing():
+                self.net.notify(event, **self.sets)
+        except KeyboardInterrupt as stop:
+            if not from_callback(stop):
+                raise
+            return True
+        return False
+
+
+def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
+    """Train clones of a net as one stack.
+
+    Members are those that :func:`skfusion.nets.fit` trains, to float tolerance. A member that is stopped by a callback,
+    or diverges, leaves the stack after that epoch. The first batch is computed for the first member by itself, too:
+    where loss, gradients and buffers are not the same, the net is not stacked.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    jobs : sequence of Job
+        What to train.
+
+    Returns
+    -------
+    list of skorch net or DivergedError
+        A fitted net for each job, or why there is none.
+
+    Raises
+    ------
+    NotStackableError
+        If the net cannot be stacked; nothing has been trained then.
+    """
+    with seeded(0, net.device):
+        made: dict[Any, Any] = {}
+        seats = [Seat(net, task, job, made) for job in jobs]
+        forms = [seat.form() for seat in seats]
+        if any(form != forms[0] for form in forms):
+            raise NotStackableError("its members differ in rows, epochs, loss, optimiser or clipping")
+        with few_threads(seats[0].net.module_):
+            return _Training(seats).run()
+
+
+class _Training:
+    """The epochs of a stack; ``seats`` are those that still train."""
+
+    def __init__(self, seats: list[Seat]):
+        self.all = self.seats = seats
+        self.failed: dict[int, DivergedError] = {}
+        optimizers = [s.net.optimizer_ for s in seats]
+        kind = stepper(optimizers)
+        self.stack = Stack([s.net.module_ for s in seats])
+        self.optimizer = kind(self.stack.theta)
+        self.data = _Data(seats)
+        self.grad = torch.empty_like(self.stack.theta)
+        self.clips = seats[0].callbacks(GradientNormClipping)
+        self.proved = False
+
+    def run(self) -> list[Any]:
+        """Train to the end and return what became of each seat."""
+        for _ in range(self.seats[0].net.max_epochs):
+            if not self.seats:
+                break
+            self._epoch()
+        del self.optimizer, self.grad
+        self.stack.release(range(len(self.seats)))
+        for seat in self.seats:
+            self._leave(seat)
+        return [self.failed.get(id(seat), seat.net) for seat in self.all]
+
+    def _leave(self, seat: Seat) -> None:
+        if id(seat) not in self.failed:
+            with seat.drawing():
+                seat.net.notify("on_train_end", X=seat.ready.X, y=seat.ready.y)
+        seat.ready.finished()
+
+    def _epoch(self) -> None:
+        stopped = {id(seat) for seat in self.seats if seat.notify("on_epoch_begin")}
+        self._train()
+        if self.seats[0].valid is not None:
+            self._validate()
+        for seat in self.seats:
+            try:
+                if seat.notify("on_epoch_end"):
+                    stopped.add(id(seat))
+            except DivergedError as error:
+                self.failed[id(seat)] = error
+                stopped.add(id(seat))
+        if not self.stack.intact():
+            raise NotStackableError("one of its callbacks replaced or froze parameters")
+        if stopped:
+            left = [seat for seat in self.seats if id(seat) in stopped]
+            kept = [k for k, seat in enumerate(self.seats) if id(seat) not in stopped]
+            if kept:
+                self.stack.keep(kept)
+                self.optimizer.keep(self.stack.theta, kept)
+                self.grad = torch.empty_like(self.stack.theta)
+            else:
+                self.stack.release(range(len(self.seats)))
+            self.seats = [self.seats[k] for k in kept]
+            for seat in left:
+                self._leave(seat)
+
+    def _train(self) -> None:
+        orders = self._orders([seat.loader for seat in self.seats])
+        optimizers = [seat.net.optimizer_ for seat in self.seats]
+        stepping = [(s, c) for s in self.seats for c in s.callbacks(Watch) if c.schedule is not None]
+        stepped = [(s, c) for s in self.seats for c in s.callbacks(LRScheduler) if c.step_every == "batch"]
+        given = settings(optimizers, self.stack.theta)
+        total = torch.zeros(len(self.seats), dtype=torch.float64, device=self.stack.theta.device)
+        cuts = self.seats[0].loader.cuts
+        with self.stack.running(True, [seat.masks for seat in self.seats]):
+            for start, stop in cuts:
+                for seat, callback in stepping:
+                    callback.on_batch_begin(seat.net, training=True)
+                if stepping or stepped:
+                    given = settings(optimizers, self.stack.theta)
+                batch = self.data.batch(orders[:, start:stop])
+                if self.proved:
+                    loss, _ = self._loss(batch, training=True)
+                    grad = self.stack.gradient(loss, out=self.grad)
+                else:
+                    loss, grad = self._first(batch)
+                for clip in self.clips:
+                    if clip.gradient_clip_value is not None:
+                        clip_(grad, clip.gradient_clip_value, float(clip.gradient_clip_norm_type))
+                self.optimizer.step(grad, **given)
+                total.add_(loss.detach(), alpha=stop - start)
+                for seat, callback in stepped:
+                    callback.on_batch_end(seat.net, training=True)
+        self._record("train", total, cuts)
+
+    def _first(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Tensor]:
+        """Return the losses and gradients of the first batch, compared with those of the first member by itself."""
+        seat, stack = self.seats[0], self.stack
+        own = {name: t[0].clone() for name, t in (*stack.leaves.items(), *stack.held.items())}
+        leaves = {name: own[name].requires_grad_() for name in stack.leaves}
+        with lent(seat.net.module_, own), seat.drawing(keep=False):
+            seat.weigh(_member(batch[2], 0))
+            x, y = _member(batch[0], 0), _member(batch[1], 0)
+            alone = seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
+            asked = torch.autograd.grad(alone, list(leaves.values()), allow_unused=True)
+        before = _global_streams()
+        try:
+            loss, _ = self._loss(batch, training=True)
+            grad = stack.gradient(loss, out=self.grad)
+        except NotStackableError:
+            raise
+        except Exception as error:
+            raise NotStackableError(f"{_culprit(error)} cannot be computed for many members: {_line(error)}") from error
+        if _global_streams() != before:
+            raise NotStackableError(f"{type(seat.net.module_).__name__} draws random numbers in its forward pass")
+        found = stack.by_name(grad[0])
+        scale = max((float(g.abs().max()) for g in asked if g is not None), default=0.0) + 1e-6
+        pairs = [(alone, loss[0], 1 + float(alone.detach().abs()))]
+        pairs += [(g, found[name], scale) for name, g in zip(leaves, asked, strict=True) if g is not None]
+        pairs += [(own[name], stack.held[name][0], 1.0) for name in stack.held]
+        tolerance = 1e-2 if stack.theta.dtype in (torch.float32, torch.float64) else 0.2
+        for a, b, size in pairs:
+            if not torch.allclose(a.detach().double() / size, b.detach().double() / size, 0, tolerance, equal_nan=True):
+                raise NotStackableError(f"{type(seat.net.module_).__name__} gives other gradients in a stack than alone")
+        self.proved = True
+        return loss, grad
+
+    def _validate(self) -> None:
+        loaders = [seat.valid for seat in self.seats if seat.valid is not None]
+        orders = self._orders(loaders)
+        total = torch.zeros(len(self.seats), dtype=torch.float64, device=self.stack.theta.device)
+        cuts, predicted, targets = loaders[0].cuts, [], []
+        with torch.no_grad(), self.stack.running(False):
+            for start, stop in cuts:
+                batch = self.data.batch(orders[:, start:stop])
+                loss, out = self._loss(batch, training=False)
+                total.add_(loss, alpha=stop - start)
+                predicted.append(out)
+                targets.append(batch[1])
+        self._record("valid", total, cuts)
+        if any(seat.callbacks(EpochScoring) for seat in self.seats):
+            for k, seat in enumerate(self.seats):
+                for callback in seat.callbacks(EpochScoring):
+                    for out, y in zip(predicted, targets, strict=True):
+                        callback.on_batch_end(seat.net, (None, _member(y, k)), training=False, y_pred=_member(out, k))
+
+    def _orders(self, loaders: Sequence[TensorLoader]) -> Tensor:
+        """Return the order of an epoch of each member, shape (n_members, n_samples)."""
+        orders = []
+        for seat, loader in zip(self.seats, loaders, strict=True):
+            with seat.drawing():
+                orders.append(loader.draw() + seat.offset)
+        return torch.stack(orders).to(self.stack.theta.device)
+
+    def _loss(self, batch: tuple[Any, Any, Any], training: bool) -> tuple[Tensor, Any]:
+        """Return the loss of each member on a batch, shape (n_members,), and the output."""
+        net, (x, y, weight) = self.seats[0].net, batch
+        if weight is not None:
+            self.seats[0].loader.current_weight[0] = weight  # type: ignore[index]
+        out = net.infer(x)
+        loss = net.get_loss(out, y, X=x, training=training)
+        if not isinstance(loss, Members) or loss.dim():
+            raise NotStackableError("its loss is not one number for each member")
+        return loss.value, out
+
+    def _record(self, prefix: str, total: Tensor, cuts: Sequence[tuple[int, int]]) -> None:
+        """Write the mean loss of the epoch into each history, as one batch of all rows."""
+        n = cuts[-1][1]
+        for seat, loss in zip(self.seats, (total / n).tolist(), strict=True):
+            history = seat.net.history
+            history.new_batch()
+            history.record_batch(f"{prefix}_loss", loss)
+            history.record_batch(f"{prefix}_batch_size", n)
+            history.record(f"{prefix}_batch_count", len(cuts))
+
+
+class _Data:
+    """The rows of all members on one device, those of members that share them only once."""
+
+    def __init__(self, seats: Sequence[Seat]):
+        sources: dict[int, list[Seat]] = {}
+        for seat in seats:
+            sources.setdefault(id(seat.loader.dataset.X), []).append(seat)  # type: ignore[attr-defined]
+        firsts = [group[0].loader for group in sources.values()]
+        sets = [loader.dataset for loader in firsts]
+        self.x, self.y = _joined([d.X for d in sets]), _joined([d.y for d in sets])  # type: ignore[attr-defined]
+        weights = [loader.weight for loader in firsts]
+        self.weight = None if weights[0] is None else _joined(weights)
+        start = 0
+        for group, loader in zip(sources.values(), firsts, strict=True):
+            n = len(loader.dataset)  # type: ignore[arg-type]
+            for seat in group:
+                seat.offset = start
+                if len(sets) > 1:  # its rows are in memory once
+                    seat.loader.dataset.X = _cut(self.x, start, n)  # type: ignore[attr-defined]
+                    seat.loader.dataset.y = _cut(self.y, start, n)  # type: ignore[attr-defined]
+            start += n
+
+    def batch(self, index: Tensor) -> tuple[Any, Any, Any]:
+        """Return inputs, targets and weights of the rows in ``index``, shape (n_members, n_rows)."""
+        flat = index.reshape(-1)
+
+        def take(data: Any) -> Any:
+            if isinstance(data, dict):
+                return {k: take(v) for k, v in data.items()}
+            return Members(data.index_select(0, flat).view(*index.shape, *data.shape[1:]))
+
+        return take(self.x), take(self.y), None if self.weight is None else take(self.weight)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], dict):
+        return {k: _joined([p[k] for p in parts]) for k in parts[0]}
+    return torch.cat(list(parts))
+
+
+def _cut(data: Any, start: int, n: int) -> Any:
+    return {k: v[start : start + n] for k, v in data.items()} if isinstance(data, dict) else data[start : start + n]
+
+
+def _member(x: Any, k: int) -> Any:
+    """Return what belongs to one member."""
+    if isinstance(x, Members):
+        return x.value[k]
+    if isinstance(x, dict):
+        return {name: _member(v, k) for name, v in x.items()}
+    return type(x)(_member(v, k) for v in x) if isinstance(x, (tuple, list)) else x
+
+
+def _global_streams() -> tuple[Any, ...]:
+    """Return the states of the random generators that a forward pass might draw from."""
+    cuda = [torch.cuda.get_rng_state(i).tolist() for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state()[1].tobytes(), cuda  # noqa: NPY002
+
+
+def _culprit(error: BaseException) -> str:
+    """Return the class of the innermost module that an error came from."""
+    name, trace = "its forward pass", error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        name = type(owner).__name__ if isinstance(owner, nn.Module) else name
+        trace = trace.tb_next
+    return name
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,213 @@
+"""Optimisers that step many members at once, each with settings of its own.
+
+The formulas are those of ``torch.optim``; a setting is a number where members share it, and a column of shape
+(n_members, 1) where they do not.
+
+References
+----------
+Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, arXiv:1412.6980. Loshchilov and Hutter,
+"Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101. Sutskever et al., "On the importance of
+initialization and momentum in deep learning", ICML 2013.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from skfusion.stacked._stack import NotStackableError
+
+Setting = float | Tensor
+
+
+class MemberOptimizer(ABC):
+    """Step the rows of a matrix.
+
+    Parameters
+    ----------
+    theta : Tensor of shape (n_members, n_parameters)
+        Written in place.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """What members may differ in."""
+    n_buffers: ClassVar[int]
+    """Matrices of the shape of ``theta`` that it keeps, at most."""
+
+    def __init__(self, theta: Tensor):
+        self.theta, self.steps = theta, 0
+        self.buffers = [torch.zeros_like(theta) for _ in range(self.n_buffers)]
+
+    @abstractmethod
+    def step(self, grad: Tensor, **settings: Any) -> None:
+        """Step once; ``grad`` of shape (n_members, n_parameters) may be written to."""
+
+    def keep(self, theta: Tensor, members: Sequence[int]) -> None:
+        """Go on with the members whose parameters ``theta`` holds."""
+        index = torch.tensor(members, device=theta.device)
+        self.theta, self.buffers = theta, [b[index] for b in self.buffers]
+
+
+class MemberSGD(MemberOptimizer):
+    r"""Stochastic gradient descent with momentum: :math:`b \leftarrow \mu b + (1 - \tau) g`, :math:`\theta \leftarrow
+    \theta - \eta b`, with Nesterov's :math:`\theta \leftarrow \theta - \eta (g + \mu b)`.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ("lr", "momentum", "dampening", "weight_decay")
+    n_buffers: ClassVar[int] = 1
+
+    def step(
+        self,
+        grad: Tensor,
+        lr: Setting = 0.0,
+        momentum: Setting = 0.0,
+        dampening: Setting = 0.0,
+        weight_decay: Setting = 0.0,
+        nesterov: bool = False,
+        **_: Any,
+    ) -> None:
+        """Step once; see :meth:`MemberOptimizer.step`."""
+        self.steps += 1
+        if isinstance(weight_decay, Tensor) or weight_decay:
+            grad = grad.add_(self.theta * weight_decay)
+        if isinstance(momentum, Tensor) or momentum:
+            (buffer,) = self.buffers
+            if self.steps == 1:
+                buffer.copy_(grad)
+            else:
+                share = 1 - dampening * (momentum != 0)  # without momentum torch knows no dampening
+                buffer.mul_(momentum).add_(grad * share)
+            grad = grad.add_(buffer * momentum) if nesterov else buffer
+        self.theta.sub_(grad * lr)
+
+
+class MemberAdam(MemberOptimizer):
+    r"""Adam, and AdamW where ``decoupled``: :math:`\theta \leftarrow \theta - \eta \hat m / (\sqrt{\hat v} + \epsilon)`
+    with the corrected moments :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    n_buffers: ClassVar[int] = 2
+
+    def step(
+        self,
+        grad: Tensor,
+        lr: Setting = 0.0,
+        beta1: Setting = 0.9,
+        beta2: Setting = 0.999,
+        eps: Setting = 1e-8,
+        weight_decay: Setting = 0.0,
+        decoupled: bool = False,
+        **_: Any,
+    ) -> None:
+        """Step once; see :meth:`MemberOptimizer.step`."""
+        self.steps += 1
+        first, second = self.buffers
+        if isinstance(weight_decay, Tensor) or weight_decay:
+            if decoupled:
+                self.theta.mul_(1 - lr * weight_decay)
+            else:
+                grad = grad.add_(self.theta * weight_decay)
+        first.lerp_(grad, 1 - beta1)
+        second.mul_(beta2)
+        if isinstance(beta2, Tensor):
+            second.add_(grad.square_().mul_(1 - beta2))
+        else:
+            second.addcmul_(grad, grad, value=1 - beta2)
+        size = torch.sqrt(second, out=grad).div_((1 - beta2**self.steps) ** 0.5).add_(eps)
+        rate = lr / (1 - beta1**self.steps)
+        if isinstance(rate, Tensor):
+            self.theta.sub_((first / size).mul_(rate))
+        else:
+            self.theta.addcdiv_(first, size, value=-rate)
+
+
+def clip_(grad: Tensor, max_norm: float, norm_type: float = 2.0) -> None:
+    """Scale each member's gradient down to a norm, in place; torch's ``clip_grad_norm_`` for every row.
+
+    Parameters
+    ----------
+    grad : Tensor of shape (n_members, n_parameters)
+        Gradients.
+    max_norm : float
+        Largest norm.
+    norm_type : float, default=2.0
+        Order of the norm.
+    """
+    norm = torch.linalg.vector_norm(grad, norm_type, dim=1, keepdim=True)
+    grad.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+
+
+_REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")
+
+
+def stepper(optimizers: Sequence[torch.optim.Optimizer]) -> type[MemberOptimizer]:
+    """Return the optimiser for many members that does what some optimisers of torch do, one a member.
+
+    Parameters
+    ----------
+    optimizers : sequence of torch.optim.Optimizer
+        Of one class.
+
+    Returns
+    -------
+    type
+        Subclass of :class:`MemberOptimizer`.
+
+    Raises
+    ------
+    NotStackableError
+        If the class, an option, or several groups of parameters have no counterpart; it names them.
+    """
+    kinds = {torch.optim.SGD: MemberSGD, torch.optim.Adam: MemberAdam, torch.optim.AdamW: MemberAdam}
+    kind = type(optimizers[0])
+    if kind not in kinds or any(type(o) is not kind for o in optimizers):
+        raise NotStackableError(f"the optimiser {kind.__name__} has no stacked form (SGD, Adam and AdamW have)")
+    for optimizer in optimizers:
+        if len(optimizer.param_groups) != 1:
+            raise NotStackableError("its optimiser has several groups of parameters")
+        group = optimizer.param_groups[0]
+        if asked := [name for name in _REFUSED if group.get(name)]:
+            raise NotStackableError(f"the option {asked[0]} of {kind.__name__} has no stacked form")
+        if any(isinstance(group[name], Tensor) for name in ("lr", *(("betas",) if "betas" in group else ()))):
+            raise NotStackableError("its learning rate is a tensor")
+        if group.get("nesterov") != optimizers[0].param_groups[0].get("nesterov"):
+            raise NotStackableError("only some members have Nesterov's momentum")
+    return kinds[kind]
+
+
+def settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[str, Any]:
+    """Return the present settings of the optimisers: numbers, or columns where members differ.
+
+    Parameters
+    ----------
+    optimizers : sequence of torch.optim.Optimizer
+        One a member, of a class that :func:`stepper` takes.
+    like : Tensor
+        Dtype and device of the columns.
+
+    Returns
+    -------
+    dict
+        Keyword arguments of :meth:`MemberOptimizer.step`.
+    """
+    groups = [o.param_groups[0] for o in optimizers]
+    first = groups[0]
+    columns: dict[str, list[float]] = {
+        name: [float(g[name]) for g in groups]
+        for name in ("lr", "momentum", "dampening", "eps", "weight_decay")
+        if name in first
+    }
+    if "betas" in first:
+        columns |= {f"beta{i + 1}": [float(g["betas"][i]) for g in groups] for i in range(2)}
+    out: dict[str, Any] = {
+        name: values[0] if len({*values}) == 1 else torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+        for name, values in columns.items()
+    }
+    out["nesterov"] = bool(first.get("nesterov"))
+    out["decoupled"] = type(optimizers[0]) is torch.optim.AdamW or bool(first.get("decoupled_weight_decay"))
+    return out

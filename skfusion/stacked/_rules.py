@@ -1,0 +1,185 @@
+"""Kernels for many members: what is faster than ``vmap``, or draws random numbers.
+
+Each rule computes what ``vmap`` of its function computes. A physical tensor carries the member axis first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skfusion.stacked._members import Members, rule
+
+_STREAMS: ContextVar[Sequence[torch.Generator]] = ContextVar("streams", default=())
+
+
+@contextmanager
+def drawing(streams: Sequence[torch.Generator]) -> Iterator[None]:
+    """Let each member draw its dropout masks from a random stream of its own."""
+    token = _STREAMS.set(streams)
+    try:
+        yield
+    finally:
+        _STREAMS.reset(token)
+
+
+@rule(F.linear)
+def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    """One batched matrix product, with the bias added by the same kernel."""
+    if not isinstance(weight, Members) or x.dim() < 2 or not (bias is None or isinstance(bias, Members)):
+        return NotImplemented
+    matrices = weight.value.transpose(1, 2)
+    rows = x.value if isinstance(x, Members) else x.expand(len(matrices), *x.shape)
+    lead = rows.shape[1:-1]
+    if len(lead) > 1:
+        rows = rows.flatten(1, -2)
+    if len(matrices) == 1:  # another kernel, with other rounding, would run: a member must not depend on its neighbours
+        rows, matrices = rows.expand(2, -1, -1), matrices.expand(2, -1, -1)
+    out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias.value.unsqueeze(1), rows, matrices)
+    return out[: len(weight.value)] if len(lead) == 1 else out[: len(weight.value)].unflatten(1, lead)
+
+
+@rule(
+    *(F.relu, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.tanh, F.sigmoid, F.hardtanh, F.relu6),
+    *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
+    *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
+    *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous),
+)
+def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Functions of single numbers do not see the member axis."""
+    if not isinstance(x, Members) or any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
+        return NotImplemented
+    return func(x.value, *args, **kwargs)
+
+
+@rule(
+    *(torch.add, torch.sub, torch.mul, torch.div),
+    *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
+    *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, Tensor.__mul__, Tensor.__rmul__),
+    *(Tensor.__truediv__, Tensor.__rtruediv__),
+)
+def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
+    """Shapes broadcast from the right, so the member axis needs as many axes behind it as the result has."""
+    n_axes = max(t.dim() if isinstance(t, Tensor) else 0 for t in (a, b))
+    return func(_widened(a, n_axes), _widened(b, n_axes), **kwargs)
+
+
+def _widened(x: Any, n_axes: int) -> Any:
+    if not isinstance(x, Members):
+        return x
+    missing = n_axes - x.dim()
+    return x.value if missing == 0 else x.value.reshape(len(x.value), *[1] * missing, *x.shape)
+
+
+@rule(torch.flatten, Tensor.flatten)
+def _flatten(func: Any, x: Members, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Axes count from the one behind the member axis."""
+    if x.dim() == 0:
+        return NotImplemented
+    return x.value.flatten(start_dim + 1 if start_dim >= 0 else start_dim, end_dim + 1 if end_dim >= 0 else end_dim)
+
+
+@rule(torch.reshape, Tensor.reshape, Tensor.view)
+def _reshape(func: Any, x: Members, *shape: Any) -> Any:
+    """The member axis stays in front."""
+    asked = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    if not all(isinstance(n, int) for n in asked):  # a view as another dtype
+        return NotImplemented
+    return x.value.reshape(len(x.value), *asked)
+
+
+@rule(F.mse_loss)
+def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", **kwargs: Any) -> Any:
+    """The mean over the numbers of each member."""
+    if reduction != "mean" or any(v is not None for v in (*_, *kwargs.values())) or input.shape != target.shape:
+        return NotImplemented
+    a, b = (t.value if isinstance(t, Members) else t for t in (input, target))
+    return (a - b).square().flatten(1).mean(1)
+
+
+@rule(F.cross_entropy)
+def _cross_entropy(func: Any, input: Tensor, target: Tensor, weight: Tensor | None = None, *_: Any, **kwargs: Any) -> Any:
+    """Rows of all members together, then the mean over those of each one."""
+    defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
+    asked = {k: v for k, v in kwargs.items() if v is not None and v != defaults.get(k)}
+    smoothing = asked.pop("label_smoothing", 0.0)
+    codes = isinstance(input, Members) and isinstance(target, Members) and input.dim() == 2 and target.dim() == 1
+    if not codes or _ or asked or weight is not None:
+        return NotImplemented
+    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), reduction="none", label_smoothing=smoothing)
+    return flat.view(target.value.shape).mean(1)
+
+
+@rule(F.batch_norm)
+def _batch_norm(
+    func: Any, input: Members, mean: Tensor | None, var: Tensor | None, weight: Any = None, bias: Any = None, *args: Any, **kw: Any
+) -> Any:
+    """K times C channels are normalised like C; running statistics are written in place."""
+    stacked = [t for t in (mean, var, weight, bias) if t is not None]
+    if not all(isinstance(t, Members) for t in stacked) or input.dim() < 2:
+        return NotImplemented
+    n, size = len(input.value), input.shape
+    wide = input.value.transpose(0, 1).reshape(size[0], n * size[1], *size[2:])
+    flat = (None if t is None else t.value.flatten() for t in (mean, var, weight, bias))
+    return func(wide, *flat, *args, **kw).view(size[0], n, *size[1:]).transpose(0, 1)
+
+
+@rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+def _dropout(func: Any, input: Members, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Every member's mask comes from its own stream, in the order in which it would draw by itself."""
+    if not training or p == 0:
+        return input.value
+    shape = input.value.shape if func is F.dropout else (*input.value.shape[:3], *[1] * (input.dim() - 2))
+    streams = _STREAMS.get()
+    if len(streams) != shape[0] or (func is not F.dropout and input.dim() != int(func.__name__[7]) + 2):
+        raise NotImplementedError(f"{func.__name__} has no random streams, or an input without a batch axis.")
+    mask = input.value.new_empty(shape)
+    for part, stream in zip(mask, streams, strict=True):
+        part.bernoulli_(1 - p, generator=stream)
+    return input.value * mask.div_(1 - p)
+
+
+@rule(F.scaled_dot_product_attention)
+def _attention(
+    func: Any, query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, **kw: Any
+) -> Any:
+    """Members join the batch axis; with dropout the formula is written out."""
+    parts = query, key, value
+    if not all(isinstance(t, Members) and t.dim() == 4 for t in parts) or kw.get("enable_gqa"):
+        return NotImplemented
+    if dropout_p == 0 and attn_mask is None:
+        flat = func(*(t.value.flatten(0, 1) for t in parts), is_causal=is_causal, scale=kw.get("scale"))
+        return flat.unflatten(0, query.value.shape[:2])
+    if dropout_p == 0:
+        return NotImplemented
+    root = math.sqrt(kw.get("scale") or 1 / math.sqrt(query.shape[-1]))
+    score = (query * root) @ (key * root).transpose(-2, -1)
+    if is_causal:
+        attn_mask = torch.ones(score.shape[-2:], dtype=torch.bool, device=score.device).tril()
+    if attn_mask is not None:
+        bias = attn_mask
+        if attn_mask.dtype == torch.bool:
+            bias = torch.zeros_like(attn_mask, dtype=score.dtype).masked_fill(attn_mask.logical_not(), -math.inf)
+        score = score + bias
+    return (F.dropout(score.softmax(-1), dropout_p) @ value).value
+
+
+_OPENED = FunctionType(
+    F.multi_head_attention_forward.__code__,
+    {**vars(F), "has_torch_function": lambda _: False},
+    argdefs=F.multi_head_attention_forward.__defaults__,
+)
+
+
+@rule(F.multi_head_attention_forward)
+def _multi_head(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run torch's own function step by step; the steps have rules, the whole has none."""
+    return _OPENED(*args, **kwargs)
