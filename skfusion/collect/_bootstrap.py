@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, Progress, Run, draw_seeds, prepared, train
+from skfusion.nets import StackChoice
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
 
@@ -24,6 +25,12 @@ class Bootstrap(Collector):
         Networks to train.
     max_samples : float, default=1.0
         Rows drawn for a member, as a share of all rows. Less makes members more diverse and each one worse.
+    stack : {"auto", True, False}, default="auto"
+        Train members together, as one network with a member axis: the same members, many times sooner where networks
+        are small. True also where it is not sooner; False one after another.
+    max_stack_bytes : int, optional
+        Memory for members that are trained together, which are split where they need more; half of the free memory
+        when omitted.
 
     Notes
     -----
@@ -44,9 +51,17 @@ class Bootstrap(Collector):
     [23, 21]
     """
 
-    def __init__(self, n_members: int = 5, max_samples: float = 1.0):
+    def __init__(
+        self,
+        n_members: int = 5,
+        max_samples: float = 1.0,
+        stack: StackChoice = "auto",
+        max_stack_bytes: int | None = None,
+    ):
         self.n_members = n_members
         self.max_samples = max_samples
+        self.stack = stack
+        self.max_stack_bytes = max_stack_bytes
 
     def __call__(
         self,
@@ -67,8 +82,9 @@ class Bootstrap(Collector):
         net, rows, task = prepared(net, X, y, sample_weight, task)
         size = max(1, math.ceil(self.max_samples * len(rows)))
         runs = [Run(f"bag-{i}", seed, index=rng.randint(len(rows), size=size)) for i, seed in enumerate(seeds)]
-        return train(net, rows, task, runs, n_jobs, progress)
+        return train(net, rows, task, runs, n_jobs, progress, self.stack, self.max_stack_bytes)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 2}
+        yield {"n_members": 3, "stack": False}

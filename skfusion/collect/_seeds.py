@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, Progress, Run, draw_seeds, prepared, train
+from skfusion.nets import StackChoice
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
 
@@ -22,6 +23,12 @@ class Seeds(Collector):
     ----------
     n_members : int, default=5
         Networks to train. More give a better ensemble at a proportional cost.
+    stack : {"auto", True, False}, default="auto"
+        Train members together, as one network with a member axis: the same members, many times sooner where networks
+        are small. True also where it is not sooner; False one after another.
+    max_stack_bytes : int, optional
+        Memory for members that are trained together, which are split where they need more; half of the free memory
+        when omitted.
 
     Notes
     -----
@@ -43,8 +50,10 @@ class Seeds(Collector):
     ['seed-0', 'seed-1']
     """
 
-    def __init__(self, n_members: int = 5):
+    def __init__(self, n_members: int = 5, stack: StackChoice = "auto", max_stack_bytes: int | None = None):
         self.n_members = n_members
+        self.stack = stack
+        self.max_stack_bytes = max_stack_bytes
 
     def __call__(
         self,
@@ -62,8 +71,9 @@ class Seeds(Collector):
         seeds = draw_seeds(rng, self.n_members, "n_members")
         net, rows, task = prepared(net, X, y, sample_weight, task)
         runs = [Run(f"seed-{i}", seed) for i, seed in enumerate(seeds)]
-        return train(net, rows, task, runs, n_jobs, progress)
+        return train(net, rows, task, runs, n_jobs, progress, self.stack, self.max_stack_bytes)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 2}
+        yield {"n_members": 3, "stack": False}

@@ -2,23 +2,31 @@
 
 from skfusion.nets._evaluate import Runner, default_score, objective, predictions, restored
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
+from skfusion.nets._plan import Plan, StackChoice, plan
+from skfusion.nets._seat import Job
 from skfusion.nets._size import exclusive, is_net, seeded, sized, two_classes
+from skfusion.nets._stack import fit_many
 from skfusion.nets._train import fit, history_of, state_of
 from skfusion.nets._watch import DivergedError
 
 __all__ = [
     "MLP",
     "DivergedError",
+    "Job",
+    "Plan",
     "Runner",
+    "StackChoice",
     "default_net",
     "default_score",
     "exclusive",
     "fit",
+    "fit_many",
     "history_of",
     "is_net",
     "mlp_classifier",
     "mlp_regressor",
     "objective",
+    "plan",
     "predictions",
     "restored",
     "seeded",

@@ -3,106 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from skorch import NeuralNet
 from skorch.callbacks import EpochScoring, GradientNormClipping, LRScheduler
 from torch import Tensor, nn
 
 from skfusion.nets._loader import TensorLoader
+from skfusion.nets._seat import Data, Job, Seat, member_of
 from skfusion.nets._size import few_threads, seeded
-from skfusion.nets._stackable import check_callbacks, check_net
-from skfusion.nets._train import Ready, from_callback, prepared
-from skfusion.nets._watch import DivergedError, Schedule, Watch
-from skfusion.rows import Rows, Task
-from skfusion.stacked import Members, NotStackableError, Stack, clip_, lent, settings, stepper
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One training of many, as :func:`skfusion.nets.fit` takes it; ``params`` are set on the net first."""
-
-    rows: Rows
-    seed: int
-    params: dict[str, Any] = field(default_factory=dict)
-    schedule: Schedule | None = None
-    on_epoch: Callable[[int, Any], bool | None] | None = None
-
-
-class Seat:
-    """A member of the stack: its net, its data, and a random stream that is drawn from as if it were alone."""
-
-    offset = 0
-    """Where its rows start among those of all members."""
-
-    def __init__(self, net: Any, task: Task, job: Job, made: dict[Any, Any]):
-        with seeded(job.seed, net.device):
-            net = clone(net).set_params(**job.params)
-            self.ready: Ready = prepared(net, job.rows, task, schedule=job.schedule, on_epoch=job.on_epoch, made=made)
-            self.net = net = self.ready.net
-            check_net(net)
-            net.notify("on_train_begin", X=self.ready.X, y=self.ready.y)
-            check_callbacks(net)
-            net.check_data(self.ready.X, self.ready.y)
-            net.check_training_readiness()
-            train, valid = net.get_split_datasets(self.ready.X, self.ready.y)
-            self.sets = {"dataset_train": train, "dataset_valid": valid}
-            self.loader = self._loader(train, training=True)
-            self.valid = None if valid is None else self._loader(valid, training=False)
-            self.stream = torch.Generator()
-            self.stream.set_state(torch.get_rng_state())
-        net.optimizer_.step()  # moves nothing, for there are no gradients; schedulers ask for a first step
-        self.device = torch.device(net.device or "cpu")
-        self.masks = self.stream
-        if self.device.type != "cpu":
-            self.masks = torch.Generator(self.device).manual_seed(job.seed)
-
-    def _loader(self, dataset: Any, training: bool) -> TensorLoader:
-        loader = self.net.get_iterator(dataset, training=training)
-        if not isinstance(loader, TensorLoader):
-            raise NotStackableError("it has a dataset or a DataLoader of its own")
-        if not loader.cuts:
-            raise NotStackableError("an epoch has no batch")
-        return loader
-
-    def callbacks(self, kind: type) -> list[Any]:
-        """Return the callbacks of a class."""
-        return [c for _, c in self.net.callbacks_ if isinstance(c, kind)]
-
-    @contextmanager
-    def drawing(self, keep: bool = True) -> Iterator[None]:
-        """Let the global generator be this member's; draws are undone unless ``keep``."""
-        torch.set_rng_state(self.stream.get_state())
-        yield
-        if keep:
-            self.stream.set_state(torch.get_rng_state())
-
-    def weigh(self, weight: Any) -> None:
-        """Let the net's loss weigh the rows of the present batch."""
-        if self.loader.current_weight is not None:
-            self.loader.current_weight[0] = weight
-
-    def form(self) -> tuple[Any, ...]:
-        """Return what members of one stack have in common."""
-        clips = [(c.gradient_clip_value, float(c.gradient_clip_norm_type)) for c in self.callbacks(GradientNormClipping)]
-        valid = None if self.valid is None else self.valid.cuts
-        return self.loader.cuts, valid, self.net.max_epochs, clips, type(self.net.criterion_), type(self.net.optimizer_)
-
-    def notify(self, event: str) -> bool:
-        """Tell the callbacks of an epoch; return whether one ends the training."""
-        try:
-            with self.drawing():
-                self.net.notify(event, **self.sets)
-        except KeyboardInterrupt as stop:
-            if not from_callback(stop):
-                raise
-            return True
-        return False
+from skfusion.nets._watch import DivergedError, Watch
+from skfusion.rows import Task
+from skfusion.stacked import Members, NotStackableError, Stack, clip_, keep_freed_memory, lent, settings, stepper
 
 
 def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
@@ -137,6 +52,7 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
         forms = [seat.form() for seat in seats]
         if any(form != forms[0] for form in forms):
             raise NotStackableError("its members differ in rows, epochs, loss, optimiser or clipping")
+        keep_freed_memory()
         with few_threads(seats[0].net.module_):
             return _Training(seats).run()
 
@@ -151,7 +67,7 @@ class _Training:
         kind = stepper(optimizers)
         self.stack = Stack([s.net.module_ for s in seats])
         self.optimizer = kind(self.stack.theta)
-        self.data = _Data(seats)
+        self.data = Data(seats)
         self.grad = torch.empty_like(self.stack.theta)
         self.clips = seats[0].callbacks(GradientNormClipping)
         self.proved = False
@@ -186,7 +102,7 @@ class _Training:
             except DivergedError as error:
                 self.failed[id(seat)] = error
                 stopped.add(id(seat))
-        if not self.stack.intact():
+        if any(seat.foreign for seat in self.seats) and not self.stack.intact():
             raise NotStackableError("one of its callbacks replaced or froze parameters")
         if stopped:
             left = [seat for seat in self.seats if id(seat) in stopped]
@@ -202,6 +118,8 @@ class _Training:
                 self._leave(seat)
 
     def _train(self) -> None:
+        for seat in self.seats:
+            seat.net.history.new_batch()  # that stands for all of the epoch
         orders = self._orders([seat.loader for seat in self.seats])
         optimizers = [seat.net.optimizer_ for seat in self.seats]
         stepping = [(s, c) for s in self.seats for c in s.callbacks(Watch) if c.schedule is not None]
@@ -236,8 +154,8 @@ class _Training:
         own = {name: t[0].clone() for name, t in (*stack.leaves.items(), *stack.held.items())}
         leaves = {name: own[name].requires_grad_() for name in stack.leaves}
         with lent(seat.net.module_, own), seat.drawing(keep=False):
-            seat.weigh(_member(batch[2], 0))
-            x, y = _member(batch[0], 0), _member(batch[1], 0)
+            seat.weigh(member_of(batch[2], 0))
+            x, y = member_of(batch[0], 0), member_of(batch[1], 0)
             alone = seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
             asked = torch.autograd.grad(alone, list(leaves.values()), allow_unused=True)
         before = _global_streams()
@@ -263,6 +181,8 @@ class _Training:
         return loss, grad
 
     def _validate(self) -> None:
+        for seat in self.seats:
+            seat.net.history.new_batch()
         loaders = [seat.valid for seat in self.seats if seat.valid is not None]
         orders = self._orders(loaders)
         total = torch.zeros(len(self.seats), dtype=torch.float64, device=self.stack.theta.device)
@@ -279,7 +199,7 @@ class _Training:
             for k, seat in enumerate(self.seats):
                 for callback in seat.callbacks(EpochScoring):
                     for out, y in zip(predicted, targets, strict=True):
-                        callback.on_batch_end(seat.net, (None, _member(y, k)), training=False, y_pred=_member(out, k))
+                        callback.on_batch_end(seat.net, (None, member_of(y, k)), training=False, y_pred=member_of(out, k))
 
     def _orders(self, loaders: Sequence[TensorLoader]) -> Tensor:
         """Return the order of an epoch of each member, shape (n_members, n_samples)."""
@@ -294,76 +214,23 @@ class _Training:
         net, (x, y, weight) = self.seats[0].net, batch
         if weight is not None:
             self.seats[0].loader.current_weight[0] = weight  # type: ignore[index]
-        out = net.infer(x)
+        if type(net).infer is not NeuralNet.infer:
+            out = net.infer(x)
+        else:  # what infer does with tensors that are in their place
+            out = net.module_(**x) if isinstance(x, dict) else net.module_(x)
         loss = net.get_loss(out, y, X=x, training=training)
         if not isinstance(loss, Members) or loss.dim():
             raise NotStackableError("its loss is not one number for each member")
         return loss.value, out
 
     def _record(self, prefix: str, total: Tensor, cuts: Sequence[tuple[int, int]]) -> None:
-        """Write the mean loss of the epoch into each history, as one batch of all rows."""
+        """Write the mean loss of the epoch into each history."""
         n = cuts[-1][1]
         for seat, loss in zip(self.seats, (total / n).tolist(), strict=True):
             history = seat.net.history
-            history.new_batch()
             history.record_batch(f"{prefix}_loss", loss)
             history.record_batch(f"{prefix}_batch_size", n)
             history.record(f"{prefix}_batch_count", len(cuts))
-
-
-class _Data:
-    """The rows of all members on one device, those of members that share them only once."""
-
-    def __init__(self, seats: Sequence[Seat]):
-        sources: dict[int, list[Seat]] = {}
-        for seat in seats:
-            sources.setdefault(id(seat.loader.dataset.X), []).append(seat)  # type: ignore[attr-defined]
-        firsts = [group[0].loader for group in sources.values()]
-        sets = [loader.dataset for loader in firsts]
-        self.x, self.y = _joined([d.X for d in sets]), _joined([d.y for d in sets])  # type: ignore[attr-defined]
-        weights = [loader.weight for loader in firsts]
-        self.weight = None if weights[0] is None else _joined(weights)
-        start = 0
-        for group, loader in zip(sources.values(), firsts, strict=True):
-            n = len(loader.dataset)  # type: ignore[arg-type]
-            for seat in group:
-                seat.offset = start
-                if len(sets) > 1:  # its rows are in memory once
-                    seat.loader.dataset.X = _cut(self.x, start, n)  # type: ignore[attr-defined]
-                    seat.loader.dataset.y = _cut(self.y, start, n)  # type: ignore[attr-defined]
-            start += n
-
-    def batch(self, index: Tensor) -> tuple[Any, Any, Any]:
-        """Return inputs, targets and weights of the rows in ``index``, shape (n_members, n_rows)."""
-        flat = index.reshape(-1)
-
-        def take(data: Any) -> Any:
-            if isinstance(data, dict):
-                return {k: take(v) for k, v in data.items()}
-            return Members(data.index_select(0, flat).view(*index.shape, *data.shape[1:]))
-
-        return take(self.x), take(self.y), None if self.weight is None else take(self.weight)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], dict):
-        return {k: _joined([p[k] for p in parts]) for k in parts[0]}
-    return torch.cat(list(parts))
-
-
-def _cut(data: Any, start: int, n: int) -> Any:
-    return {k: v[start : start + n] for k, v in data.items()} if isinstance(data, dict) else data[start : start + n]
-
-
-def _member(x: Any, k: int) -> Any:
-    """Return what belongs to one member."""
-    if isinstance(x, Members):
-        return x.value[k]
-    if isinstance(x, dict):
-        return {name: _member(v, k) for name, v in x.items()}
-    return type(x)(_member(v, k) for v in x) if isinstance(x, (tuple, list)) else x
 
 
 def _global_streams() -> tuple[Any, ...]:

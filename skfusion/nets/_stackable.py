@@ -88,3 +88,8 @@ def check_callbacks(net: Any) -> None:
         for hook in _OF_A_BATCH:
             if getattr(kind, hook) is not getattr(Callback, hook):
                 raise NotStackableError(f"the callback {kind.__name__} acts in {hook}")
+
+
+def has_foreign_callback(net: Any) -> bool:
+    """Return whether a callback is not one of skorch's, so that it might do anything between epochs."""
+    return any(type(callback) not in _KNOWN for _, callback in net.callbacks_)

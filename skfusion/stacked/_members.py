@@ -53,10 +53,8 @@ class Members(Tensor):
         made: Members = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, value.shape[1:], dtype=value.dtype, device=value.device
         )
+        made.value = value
         return made
-
-    def __init__(self, value: Tensor):
-        self.value = value
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"Members({self.value!r})"
@@ -65,14 +63,14 @@ class Members(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Apply a function of torch to every member."""
         kwargs = kwargs or {}
-        if func in _OF_ONE_MEMBER:
-            with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **kwargs)
         rule = RULES.get(func)
         if rule is not None:
             found = rule(func, *args, **kwargs)
             if found is not NotImplemented:
                 return Members(found) if isinstance(found, Tensor) else found
+        elif func in _OF_ONE_MEMBER:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
         return mapped(func, args, kwargs)
 
     @classmethod

@@ -118,8 +118,9 @@ class MemberAdam(MemberOptimizer):
             second.add_(grad.square_().mul_(1 - beta2))
         else:
             second.addcmul_(grad, grad, value=1 - beta2)
-        size = torch.sqrt(second, out=grad).div_((1 - beta2**self.steps) ** 0.5).add_(eps)
-        rate = lr / (1 - beta1**self.steps)
+        root = (1 - beta2**self.steps) ** 0.5  # taken out of the fraction, which spares a pass over the matrix
+        size = torch.sqrt(second, out=grad).add_(eps * root)
+        rate = lr * root / (1 - beta1**self.steps)
         if isinstance(rate, Tensor):
             self.theta.sub_((first / size).mul_(rate))
         else:

@@ -34,24 +34,26 @@ def drawing(streams: Sequence[torch.Generator]) -> Iterator[None]:
 @rule(F.linear)
 def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """One batched matrix product, with the bias added by the same kernel."""
-    if not isinstance(weight, Members) or x.dim() < 2 or not (bias is None or isinstance(bias, Members)):
+    if type(weight) is not Members or not (bias is None or type(bias) is Members):
         return NotImplemented
-    matrices = weight.value.transpose(1, 2)
-    rows = x.value if isinstance(x, Members) else x.expand(len(matrices), *x.shape)
+    matrices = weight.value.mT
+    n = matrices.shape[0]
+    rows = x.value if type(x) is Members else x.expand(n, *x.shape)
     lead = rows.shape[1:-1]
-    if len(lead) > 1:
-        rows = rows.flatten(1, -2)
-    if len(matrices) == 1:  # another kernel, with other rounding, would run: a member must not depend on its neighbours
+    if len(lead) != 1:
+        rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
+    if n == 1:  # another kernel, with other rounding, would run: a member must not depend on its neighbours
         rows, matrices = rows.expand(2, -1, -1), matrices.expand(2, -1, -1)
     out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias.value.unsqueeze(1), rows, matrices)
-    return out[: len(weight.value)] if len(lead) == 1 else out[: len(weight.value)].unflatten(1, lead)
+    out = out[:1] if n == 1 else out
+    return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
 
 
 @rule(
     *(F.relu, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.tanh, F.sigmoid, F.hardtanh, F.relu6),
     *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
     *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
-    *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous),
+    *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous, Tensor.to),
 )
 def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Functions of single numbers do not see the member axis."""
@@ -101,8 +103,10 @@ def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str 
     """The mean over the numbers of each member."""
     if reduction != "mean" or any(v is not None for v in (*_, *kwargs.values())) or input.shape != target.shape:
         return NotImplemented
-    a, b = (t.value if isinstance(t, Members) else t for t in (input, target))
-    return (a - b).square().flatten(1).mean(1)
+    if not (isinstance(input, Members) and isinstance(target, Members)):
+        return NotImplemented
+    a, b = input.value, target.value
+    return F.mse_loss(a, b, reduction="none").flatten(1).mean(1)
 
 
 @rule(F.cross_entropy)

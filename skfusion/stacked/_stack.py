@@ -119,7 +119,7 @@ class Stack:
         Tensor of shape (n_members, n_parameters)
             Gradients in the order of ``theta``.
         """
-        found = torch.autograd.grad(loss.sum(), list(self.leaves.values()), allow_unused=True)
+        found = torch.autograd.grad(loss, list(self.leaves.values()), torch.ones_like(loss), allow_unused=True)
         parts = []
         for name, part in zip(self.leaves, found, strict=True):
             if part is None:

@@ -1,0 +1,138 @@
+"""Decide how the members of a pool are trained: in stacks of which sizes, or one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skfusion.nets._seat import Data, Job, Seat, member_of
+from skfusion.nets._size import few_threads, seeded
+from skfusion.rows import Rows, Task, one_of
+from skfusion.stacked import Cost, NotStackableError, chunk_sizes, free_bytes, pays, stepper
+
+StackChoice = Literal["auto"] | bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Members that each task takes, in order.
+    stacked : bool
+        Whether a task is a stack; one member otherwise.
+    reason : str, optional
+        Why the net cannot be stacked, in words that follow "for".
+    """
+
+    sizes: list[int]
+    stacked: bool
+    reason: str | None = None
+
+
+def plan(
+    net: Any, task: Task, jobs: Sequence[Job], stack: StackChoice = "auto", max_bytes: int | None = None, n_jobs: int = 1
+) -> Plan:
+    """Return how to train jobs.
+
+    One batch of the first job is computed, to see whether it can be and how much memory it takes.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    jobs : sequence of Job
+        What to train.
+    stack : {"auto", True, False}, default="auto"
+        True stacks what can be stacked, "auto" only where :func:`skfusion.stacked.pays` says that it is faster.
+    max_bytes : int, optional
+        Memory for the stacks; half of the free memory of the device when omitted.
+    n_jobs : int, default=1
+        Processes.
+
+    Returns
+    -------
+    Plan
+        Sizes and reasons.
+    """
+    alone = [1] * len(jobs)
+    if stack not in ("auto", True, False):
+        raise ValueError(f"stack must be 'auto', True or False; got {stack!r}.")
+    if max_bytes is not None and max_bytes < 1:
+        raise ValueError(f"max_stack_bytes is a number of bytes, at least 1; got {max_bytes!r}.")
+    if stack is False or len(jobs) == 1:
+        return Plan(alone, False)
+    try:
+        found = cost(net, task, jobs[0])
+    except NotStackableError as error:
+        return Plan(alone, False, str(error))
+    if stack == "auto" and not pays(found):
+        return Plan(alone, False)
+    room = free_bytes(net.device or "cpu") if max_bytes is None else max_bytes
+    sizes = chunk_sizes(found, len(jobs), room, n_jobs)
+    if not sizes:
+        return Plan(alone, False, f"a member needs {found.bytes:,} bytes, and max_stack_bytes is {room:,}")
+    return Plan(sizes, True)
+
+
+def cost(net: Any, task: Task, job: Job) -> Cost:
+    """Return what a member costs in training.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    job : Job
+        What to train; nothing of it is.
+
+    Returns
+    -------
+    Cost
+        Bytes and kind.
+
+    Raises
+    ------
+    NotStackableError
+        If the net cannot be stacked.
+    """
+    with seeded(job.seed, net.device):
+        return _cost(Seat(net, task, job, {}), job)
+
+
+def _cost(seat: Seat, job: Job) -> Cost:
+    data = Data([seat])
+    module = seat.net.module_.train()
+    start, stop = seat.loader.cuts[0]
+    own = {t.data_ptr() for t in (*module.parameters(), *module.buffers())}
+    saved: dict[int, int] = {}
+
+    def count(t: Tensor) -> Tensor:
+        if t.data_ptr() not in own:
+            saved[t.data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with few_threads(module), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+        x, y, weight = (member_of(part, 0) for part in data.batch(torch.arange(start, stop, device=seat.device)[None]))
+        seat.weigh(weight)
+        seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    n_bytes = sum(p.numel() * p.element_size() for p in trained) * (2 + stepper([seat.net.optimizer_]).n_buffers)
+    n_bytes += sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()) if not t.requires_grad)
+    n_bytes += sum(saved.values()) + (0 if job.shares_rows else _bytes_of(job.rows))
+    convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
+    return Cost(sum(p.numel() for p in trained), n_bytes, convolves, seat.device.type == "cuda")
+
+
+def _bytes_of(rows: Rows) -> int:
+    arrays = [*rows.X.values(), rows.y] if isinstance(rows.X, dict) else [one_of(rows.X), rows.y]
+    return int(sum(a.nbytes for a in arrays))

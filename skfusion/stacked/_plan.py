@@ -1,0 +1,82 @@
+"""Whether to stack, and how many members at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+LARGE = 1_000_000
+"""Parameters of a network that gains nothing from a stack on a CPU: its steps are arithmetic, not overhead."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a member costs in training.
+
+    Parameters
+    ----------
+    n_parameters : int
+        Numbers that are trained.
+    bytes : int
+        Parameters, gradient, optimiser state, buffers, data of its own, and activations of one batch.
+    convolves : bool
+        Whether it has convolutions.
+    on_gpu : bool
+        Where it computes.
+    """
+
+    n_parameters: int
+    bytes: int
+    convolves: bool
+    on_gpu: bool
+
+
+def pays(cost: Cost) -> bool:
+    """Return whether a stack is faster than one member after another.
+
+    On a GPU it is. On a CPU a stack saves the overhead of each step, and nothing of its arithmetic. Measured on one thread
+    by ``benchmarks/bench_pool_training.py``: perceptrons gain 35x at 16 units, 4x at 64, 1.3x at 256 and nothing at 1024, a
+    million parameters; convolutions lose, as torch computes those of many members as one grouped convolution, which its
+    CPU kernels are slow at.
+
+    Parameters
+    ----------
+    cost : Cost
+        Of a member.
+
+    Returns
+    -------
+    bool
+        True where it pays.
+    """
+    return cost.on_gpu or not (cost.convolves or cost.n_parameters >= LARGE)
+
+
+def chunk_sizes(cost: Cost, n_members: int, max_bytes: int, n_jobs: int = 1) -> list[int]:
+    """Return how many members each stack takes.
+
+    As many stacks as there are processes, so that each has work; more where a stack would not fit. A member's result does
+    not depend on the size of its stack.
+
+    Parameters
+    ----------
+    cost : Cost
+        Of a member.
+    n_members : int
+        K.
+    max_bytes : int
+        Of all stacks that train at a time.
+    n_jobs : int, default=1
+        Processes.
+
+    Returns
+    -------
+    list of int
+        Sizes that differ by one at most and sum to K; empty where not even one member fits.
+    """
+    room = max_bytes // max(1, cost.bytes)
+    if room < 1:
+        return []
+    n_jobs = min(n_jobs, n_members, room)
+    n_chunks = max(n_jobs, math.ceil(n_members / (room // n_jobs)))
+    return [n_members // n_chunks + (i < n_members % n_chunks) for i in range(n_chunks)]
