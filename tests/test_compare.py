@@ -41,13 +41,18 @@ def soup(n=2, **params):
 @pytest.fixture
 def trainings(monkeypatch):
     """Count the networks that are trained."""
-    rows, fit = [], nets.fit
+    rows, fit, fit_many = [], nets.fit, nets.fit_many
 
     def counted(net, data, *args, **kwargs):
         rows.append(len(data))
         return fit(net, data, *args, **kwargs)
 
+    def counted_many(net, task, jobs):
+        rows.extend(len(job.rows) for job in jobs)
+        return fit_many(net, task, jobs)
+
     monkeypatch.setattr(nets, "fit", counted)
+    monkeypatch.setattr(nets, "fit_many", counted_many)
     return rows
 
 

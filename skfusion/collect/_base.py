@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
-from sklearn.base import clone, is_regressor
-from torch import nn
+from sklearn.base import is_regressor
 
 from skfusion import nets
 from skfusion._component import Component
-from skfusion.nets import DivergedError, Job
-from skfusion.pool import Member, ModelPool
+from skfusion.collect._train import Progress
+from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Rows, Task
-from skfusion.stacked import NotStackableError
-from skfusion.state import copy
-
-EpochHook = Callable[[int, Any], bool | None]
-
-
-class Progress(Protocol):
-    """What a collector tells of its work, run by run."""
-
-    def start(self, n_runs: int) -> None:
-        """The work starts; it has that many runs."""
-
-    def finish(self) -> None:
-        """The work is done."""
-
-    def begin(self, name: str, n_epochs: int) -> EpochHook | None:
-        """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
-
-    def end(self, name: str, members: Sequence[Member]) -> bool:
-        """A run is done; a true result asks for no further runs."""
 
 
 class Collector(Component, ABC):
@@ -85,37 +60,6 @@ class Collector(Component, ABC):
         """
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training run, of which one or more states are kept.
-
-    Parameters
-    ----------
-    name : str
-        Of the run; its members' names start with it.
-    seed : int
-        Of initialisation, shuffling and dropout.
-    index : ndarray of int, optional
-        Rows to train on; all when omitted.
-    schedule : callable, optional
-        Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
-    keep : tuple of int, optional
-        Epochs (from 1) after which the state is kept; the last one when empty.
-    meta : dict, optional
-        Kept with each member.
-    params : dict, optional
-        Parameters of the net, such as ``lr``, that are this run's own.
-    """
-
-    name: str
-    seed: int
-    index: np.ndarray | None = None
-    schedule: Callable[[int, int], float] | None = None
-    keep: tuple[int, ...] = ()
-    meta: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
-
-
 def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
     """Return n seeds; ``what`` names the parameter that gave n."""
     if not isinstance(n, Integral) or n < 1:
@@ -141,178 +85,3 @@ def prepared(
         n_outputs = max(n_outputs, int(given))
     rows = Rows(X, y, sample_weight)
     return nets.sized(net, rows, task, n_outputs), rows, task
-
-
-def train(
-    net: Any,
-    rows: Rows,
-    task: Task,
-    runs: Sequence[Run],
-    n_jobs: int | None = None,
-    progress: Progress | None = None,
-    stack: nets.StackChoice = False,
-    max_stack_bytes: int | None = None,
-) -> ModelPool:
-    """Train the runs, stacked or one by one, in processes where ``n_jobs`` asks for some; return their members in order.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data.
-    rows : Rows
-        Training data.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
-    runs : sequence of Run
-        What to train.
-    n_jobs : int, optional
-        Processes.
-    progress : Progress, optional
-        Told of each run.
-    stack : {"auto", True, False}, default=False
-        Whether runs are trained as one stack.
-    max_stack_bytes : int, optional
-        Memory for the stacks; half of what is free when omitted.
-
-    Returns
-    -------
-    ModelPool
-        The members.
-
-    Raises
-    ------
-    DivergedError
-        If a run diverged. All others are trained to their end and stand in the error's ``pool``.
-    """
-    members: list[Member] = []
-    failures: list[DivergedError] = []
-    if progress is not None:
-        progress.start(len(runs))
-    results = _results(net, rows, task, runs, n_jobs, progress, stack, max_stack_bytes)
-    for run, (found, failure) in zip(runs, results, strict=False):
-        seen = rows.keys if run.index is None else np.unique(rows.keys[run.index])
-        found = [m.replace(rows=seen, net=net) for m in found]
-        members += found
-        failures += [failure] if failure else []
-        if progress is not None and progress.end(run.name, found):
-            break
-    if progress is not None:
-        progress.finish()
-    base = copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
-    if failures:
-        kept = ModelPool(members, base) if members else None
-        rest = (
-            f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
-            "fuse(error.pool, X, y)."
-        )
-        message = " ".join(str(failure) for failure in failures) + (rest if members else "")
-        raise DivergedError(message, failures[0].epoch, kept)
-    return ModelPool(members, base)
-
-
-Result = tuple[list[Member], DivergedError | None]
-
-
-def _results(
-    net: Any,
-    rows: Rows,
-    task: Task,
-    runs: Sequence[Run],
-    n_jobs: int | None,
-    progress: Progress | None,
-    stack: nets.StackChoice,
-    max_stack_bytes: int | None,
-) -> Iterator[Result]:
-    n_processes = Parallel(n_jobs=n_jobs).n_jobs
-    plan = nets.plan(net, task, [_job(rows, run) for run in runs[:1]] * len(runs), stack, max_stack_bytes, n_processes)
-    if plan.reason:
-        _warn(plan.reason)
-    ends = np.cumsum([0, *plan.sizes]).tolist()
-    chunks = [runs[a:b] for a, b in zip(ends, ends[1:], strict=False)]
-    if n_processes == 1 or len(chunks) == 1:
-        for chunk in chunks:
-            hooks = [None if progress is None else progress.begin(run.name, net.max_epochs) for run in chunk]
-            found, reason = _train_chunk(net, rows, task, chunk, plan.stacked, hooks)
-            if reason:
-                _warn(reason)
-            yield from found
-        return
-    jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
-    reasons = set()
-    for found, reason in _parallel(n_jobs, jobs):
-        if reason and reason not in reasons:
-            _warn(reason)
-        reasons.add(reason)
-        yield from found
-
-
-def _parallel(n_jobs: int | None, jobs: list[Any]) -> Iterator[Any]:
-    try:
-        yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    except (ValueError, NotImplementedError) as error:
-        if "return_as" not in str(error) and "generator" not in str(error):
-            raise
-        yield from Parallel(n_jobs=n_jobs)(jobs)  # a backend without generators
-
-
-def _warn(reason: str) -> None:
-    warnings.warn(
-        f"The members are trained one after another and not as one stack, for {reason}. Results are the same; "
-        "stack=False says that this is meant.",
-        stacklevel=2,
-    )
-
-
-def _train_chunk(
-    net: Any, rows: Rows, task: Task, runs: Sequence[Run], stacked: bool, hooks: Sequence[EpochHook | None] = ()
-) -> tuple[list[Result], str | None]:
-    """Train some runs in this process; the result of each, and why they were not stacked although they should be."""
-    hooks = hooks or [None] * len(runs)
-    reason = None
-    if stacked:
-        keepers = [_Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
-        jobs = [_job(rows, run, keeper) for run, keeper in zip(runs, keepers, strict=True)]
-        try:
-            found = nets.fit_many(net, task, jobs)
-            return [keeper.result(fitted) for keeper, fitted in zip(keepers, found, strict=True)], None
-        except NotStackableError as error:
-            reason = str(error)
-    results = []
-    for run, hook in zip(runs, hooks, strict=True):
-        keeper = _Keeper(run, hook)
-        job = _job(rows, run, keeper)
-        own = clone(net).set_params(**run.params) if run.params else net
-        try:
-            fitted = nets.fit(own, job.rows, task, run.seed, schedule=run.schedule, on_epoch=keeper)
-        except DivergedError as error:
-            fitted = error
-        results.append(keeper.result(fitted))
-    return results, reason
-
-
-def _job(rows: Rows, run: Run, on_epoch: EpochHook | None = None) -> Job:
-    here = rows if run.index is None else rows.take(run.index)
-    return Job(here, run.seed, run.params, run.schedule, on_epoch, shares_rows=run.index is None)
-
-
-class _Keeper:
-    """Keeps states of a run while it trains, and makes members of them."""
-
-    def __init__(self, run: Run, hook: EpochHook | None):
-        self.run, self.hook = run, hook
-        self.kept: list[Member] = []
-
-    def __call__(self, epoch: int, net: Any) -> bool:
-        if epoch in self.run.keep:
-            meta = {**self.run.meta, "epoch": epoch}
-            self.kept.append(Member(f"{self.run.name}-epoch-{epoch}", nets.state_of(net), meta=meta))
-        return bool(self.hook is not None and self.hook(epoch, net))
-
-    def result(self, fitted: Any) -> Result:
-        """Return the members of the run, or why there are none."""
-        if isinstance(fitted, DivergedError):
-            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        meta = {**self.run.meta, "seed": self.run.seed}
-        history = nets.history_of(fitted)
-        kept = self.kept or [Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})]
-        return [m.replace(meta={**meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept], None

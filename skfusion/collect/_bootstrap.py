@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.collect._base import Collector, Progress, Run, draw_seeds, prepared, train
+from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._train import Progress, Run, train
 from skfusion.nets import StackChoice
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task

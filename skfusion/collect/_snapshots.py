@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.collect._base import Collector, Progress, Run, draw_seeds, prepared, train
+from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._train import Progress, Run, train
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
 

@@ -28,7 +28,7 @@ class Plan:
     stacked : bool
         Whether a task is a stack; one member otherwise.
     reason : str, optional
-        Why the net cannot be stacked, in words that follow "for".
+        Why the net cannot be stacked, as half a sentence.
     """
 
     sizes: list[int]
@@ -37,7 +37,12 @@ class Plan:
 
 
 def plan(
-    net: Any, task: Task, jobs: Sequence[Job], stack: StackChoice = "auto", max_bytes: int | None = None, n_jobs: int = 1
+    net: Any,
+    task: Task,
+    jobs: Sequence[Job],
+    stack: StackChoice = "auto",
+    max_bytes: int | None = None,
+    n_jobs: int = 1,
 ) -> Plan:
     """Return how to train jobs.
 
@@ -127,7 +132,9 @@ def _cost(seat: Seat, job: Job) -> Cost:
         seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
     trained = [p for p in module.parameters() if p.requires_grad]
     n_bytes = sum(p.numel() * p.element_size() for p in trained) * (2 + stepper([seat.net.optimizer_]).n_buffers)
-    n_bytes += sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()) if not t.requires_grad)
+    n_bytes += sum(
+        t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()) if not t.requires_grad
+    )
     n_bytes += sum(saved.values()) + (0 if job.shares_rows else _bytes_of(job.rows))
     convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
     return Cost(sum(p.numel() for p in trained), n_bytes, convolves, seat.device.type == "cuda")

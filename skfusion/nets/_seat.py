@@ -96,7 +96,9 @@ class Seat:
 
     def form(self) -> tuple[Any, ...]:
         """Return what members of one stack have in common."""
-        clips = [(c.gradient_clip_value, float(c.gradient_clip_norm_type)) for c in self.callbacks(GradientNormClipping)]
+        clips = [
+            (c.gradient_clip_value, float(c.gradient_clip_norm_type)) for c in self.callbacks(GradientNormClipping)
+        ]
         valid = None if self.valid is None else self.valid.cuts
         return self.loader.cuts, valid, self.net.max_epochs, clips, type(self.net.criterion_), type(self.net.optimizer_)
 

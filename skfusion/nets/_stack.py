@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,18 @@ from skfusion.nets._seat import Data, Job, Seat, member_of
 from skfusion.nets._size import few_threads, seeded
 from skfusion.nets._watch import DivergedError, Watch
 from skfusion.rows import Task
-from skfusion.stacked import Members, NotStackableError, Stack, clip_, keep_freed_memory, lent, settings, stepper
+from skfusion.stacked import (
+    Members,
+    NotStackableError,
+    Stack,
+    attributes,
+    clip_,
+    difference,
+    keep_freed_memory,
+    lent,
+    settings,
+    stepper,
+)
 
 
 def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
@@ -121,13 +133,15 @@ class _Training:
         for seat in self.seats:
             seat.net.history.new_batch()  # that stands for all of the epoch
         orders = self._orders([seat.loader for seat in self.seats])
-        optimizers = [seat.net.optimizer_ for seat in self.seats]
+        optimizers = self._with_spare([seat.net.optimizer_ for seat in self.seats])
         stepping = [(s, c) for s in self.seats for c in s.callbacks(Watch) if c.schedule is not None]
         stepped = [(s, c) for s in self.seats for c in s.callbacks(LRScheduler) if c.step_every == "batch"]
         given = settings(optimizers, self.stack.theta)
-        total = torch.zeros(len(self.seats), dtype=torch.float64, device=self.stack.theta.device)
+        total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
         cuts = self.seats[0].loader.cuts
-        with self.stack.running(True, [seat.masks for seat in self.seats]):
+        streams = [seat.masks for seat in self.seats]
+        streams += [torch.Generator(s.device) for s in streams][: len(self.stack.theta) - len(streams)]
+        with self.stack.running(True, streams):
             for start, stop in cuts:
                 for seat, callback in stepping:
                     callback.on_batch_begin(seat.net, training=True)
@@ -151,41 +165,51 @@ class _Training:
     def _first(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Tensor]:
         """Return the losses and gradients of the first batch, compared with those of the first member by itself."""
         seat, stack = self.seats[0], self.stack
-        own = {name: t[0].clone() for name, t in (*stack.leaves.items(), *stack.held.items())}
-        leaves = {name: own[name].requires_grad_() for name in stack.leaves}
-        with lent(seat.net.module_, own), seat.drawing(keep=False):
-            seat.weigh(member_of(batch[2], 0))
-            x, y = member_of(batch[0], 0), member_of(batch[1], 0)
+        module, name = seat.net.module_, type(seat.net.module_).__name__
+        own = {key: t[0].clone() for key, t in (*stack.leaves.items(), *stack.held.items())}
+        leaves = {key: own[key].requires_grad_() for key in stack.leaves}
+        kept = attributes(module)
+        with lent(module, own), seat.drawing(keep=False):
+            x, y, weight = (member_of(part, 0) for part in batch)
+            seat.weigh(weight)
             alone = seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
             asked = torch.autograd.grad(alone, list(leaves.values()), allow_unused=True)
+        if (changed := difference(kept, attributes(module))) is not None:
+            raise NotStackableError(f"{name} changes its attribute {changed!r} in its forward pass")
         before = _global_streams()
+        loss, grad = self._computed(batch)
+        if _global_streams() != before:
+            raise NotStackableError(f"{name} draws random numbers in its forward pass")
+        found = stack.by_name(grad[0])
+        scale = max((float(g.abs().max()) for g in asked if g is not None), default=0.0) + 1e-6
+        pairs = [(alone, loss[0], 1 + float(alone.detach().abs()))]
+        pairs += [(g, found[key], scale) for key, g in zip(leaves, asked, strict=True) if g is not None]
+        pairs += [(own[key], stack.held[key][0], 1.0) for key in stack.held]
+        tolerance = 1e-2 if stack.theta.dtype in (torch.float32, torch.float64) else 0.2
+        for a, b, size in pairs:
+            if not torch.allclose(a.detach().double() / size, b.detach().double() / size, 0, tolerance, equal_nan=True):
+                raise NotStackableError(f"{name} gives other gradients in a stack than alone")
+        self.proved = True
+        return loss, grad
+
+    def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Tensor]:
+        """Return losses and gradients; what fails or is slow in a stack is named."""
         try:
-            loss, _ = self._loss(batch, training=True)
-            grad = stack.gradient(loss, out=self.grad)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "There is a performance drop")  # vmap has no kernel for it
+                loss, _ = self._loss(batch, training=True)
+                return loss, self.stack.gradient(loss, out=self.grad)
         except NotStackableError:
             raise
         except Exception as error:
             raise NotStackableError(f"{_culprit(error)} cannot be computed for many members: {_line(error)}") from error
-        if _global_streams() != before:
-            raise NotStackableError(f"{type(seat.net.module_).__name__} draws random numbers in its forward pass")
-        found = stack.by_name(grad[0])
-        scale = max((float(g.abs().max()) for g in asked if g is not None), default=0.0) + 1e-6
-        pairs = [(alone, loss[0], 1 + float(alone.detach().abs()))]
-        pairs += [(g, found[name], scale) for name, g in zip(leaves, asked, strict=True) if g is not None]
-        pairs += [(own[name], stack.held[name][0], 1.0) for name in stack.held]
-        tolerance = 1e-2 if stack.theta.dtype in (torch.float32, torch.float64) else 0.2
-        for a, b, size in pairs:
-            if not torch.allclose(a.detach().double() / size, b.detach().double() / size, 0, tolerance, equal_nan=True):
-                raise NotStackableError(f"{type(seat.net.module_).__name__} gives other gradients in a stack than alone")
-        self.proved = True
-        return loss, grad
 
     def _validate(self) -> None:
         for seat in self.seats:
             seat.net.history.new_batch()
         loaders = [seat.valid for seat in self.seats if seat.valid is not None]
         orders = self._orders(loaders)
-        total = torch.zeros(len(self.seats), dtype=torch.float64, device=self.stack.theta.device)
+        total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
         cuts, predicted, targets = loaders[0].cuts, [], []
         with torch.no_grad(), self.stack.running(False):
             for start, stop in cuts:
@@ -199,7 +223,9 @@ class _Training:
             for k, seat in enumerate(self.seats):
                 for callback in seat.callbacks(EpochScoring):
                     for out, y in zip(predicted, targets, strict=True):
-                        callback.on_batch_end(seat.net, (None, member_of(y, k)), training=False, y_pred=member_of(out, k))
+                        callback.on_batch_end(
+                            seat.net, (None, member_of(y, k)), training=False, y_pred=member_of(out, k)
+                        )
 
     def _orders(self, loaders: Sequence[TensorLoader]) -> Tensor:
         """Return the order of an epoch of each member, shape (n_members, n_samples)."""
@@ -207,7 +233,11 @@ class _Training:
         for seat, loader in zip(self.seats, loaders, strict=True):
             with seat.drawing():
                 orders.append(loader.draw() + seat.offset)
-        return torch.stack(orders).to(self.stack.theta.device)
+        return torch.stack(self._with_spare(orders)).to(self.stack.theta.device)
+
+    def _with_spare(self, items: list[Any]) -> list[Any]:
+        """Return one item for each row of the stack, where a single member has two."""
+        return items * (len(self.stack.theta) // len(items))
 
     def _loss(self, batch: tuple[Any, Any, Any], training: bool) -> tuple[Tensor, Any]:
         """Return the loss of each member on a batch, shape (n_members,), and the output."""
@@ -226,7 +256,7 @@ class _Training:
     def _record(self, prefix: str, total: Tensor, cuts: Sequence[tuple[int, int]]) -> None:
         """Write the mean loss of the epoch into each history."""
         n = cuts[-1][1]
-        for seat, loss in zip(self.seats, (total / n).tolist(), strict=True):
+        for seat, loss in zip(self.seats, (total / n).tolist(), strict=False):
             history = seat.net.history
             history.record_batch(f"{prefix}_loss", loss)
             history.record_batch(f"{prefix}_batch_size", n)
@@ -235,7 +265,11 @@ class _Training:
 
 def _global_streams() -> tuple[Any, ...]:
     """Return the states of the random generators that a forward pass might draw from."""
-    cuda = [torch.cuda.get_rng_state(i).tolist() for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    cuda = (
+        [torch.cuda.get_rng_state(i).tolist() for i in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
     return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state()[1].tobytes(), cuda  # noqa: NPY002
 
 
@@ -250,4 +284,5 @@ def _culprit(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first.partition(". Please file")[0]

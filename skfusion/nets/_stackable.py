@@ -58,7 +58,11 @@ def check_net(net: Any) -> None:
             raise NotStackableError(f"torch has no kernel for many {type(module).__name__} layers")
         if isinstance(module, torch.jit.ScriptModule):
             raise NotStackableError("its module is a TorchScript one")
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats and module.momentum is None:
+        if (
+            isinstance(module, nn.modules.batchnorm._BatchNorm)
+            and module.track_running_stats
+            and module.momentum is None
+        ):
             raise NotStackableError(f"{type(module).__name__}(momentum=None) reads its counter as a number")
     stepper([net.optimizer_])
 

@@ -7,7 +7,7 @@ known, and by ``torch.func.vmap`` of that one function otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,7 +50,7 @@ class Members(Tensor):
     @staticmethod
     def __new__(cls, value: Tensor) -> Members:
         """Return a tensor without data of its own."""
-        made: Members = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Members = torch.Tensor._make_wrapper_subclass(
             cls, value.shape[1:], dtype=value.dtype, device=value.device
         )
         made.value = value
@@ -74,7 +74,7 @@ class Members(Tensor):
         return mapped(func, args, kwargs)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Refuse what reaches a kernel without having passed a function of torch."""
         raise NotImplementedError(f"{func} cannot run on many members at once.")
 
@@ -109,7 +109,7 @@ def rule(*funcs: Any) -> Callable[[Rule], Rule]:
 
 
 @contextmanager
-def lent(module: nn.Module, tensors: dict[str, Tensor]) -> Iterator[nn.Module]:
+def lent(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Module]:
     """Let a module compute with other tensors under its names; like ``functional_call``, for many calls.
 
     Parameters

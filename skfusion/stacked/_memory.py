@@ -13,9 +13,9 @@ def keep_freed_memory() -> None:
     """Let the allocator keep memory that a step frees, for the next step.
 
     The activations of many members are large blocks. By default glibc gives such blocks back to the system when they
-    are freed, and a step then spends a third of its time on page faults. Both of its thresholds follow the largest
-    block that was ever freed (up to 32 MiB; see ``mallopt(3)``), so freeing one that was never touched moves them. Other
-    allocators are not affected.
+    are freed, and a step then spends a third of its time on page faults. Its thresholds follow the largest block that
+    was ever freed (up to 32 MiB; see ``mallopt(3)``), so freeing one that was never touched moves them. Nothing
+    happens with other allocators.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 

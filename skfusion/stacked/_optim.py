@@ -48,7 +48,7 @@ class MemberOptimizer(ABC):
 
     def keep(self, theta: Tensor, members: Sequence[int]) -> None:
         """Go on with the members whose parameters ``theta`` holds."""
-        index = torch.tensor(members, device=theta.device)
+        index = torch.tensor(list(members) * (len(theta) // len(members)), device=theta.device)  # with a spare row
         self.theta, self.buffers = theta, [b[index] for b in self.buffers]
 
 
@@ -206,8 +206,7 @@ def settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[
     if "betas" in first:
         columns |= {f"beta{i + 1}": [float(g["betas"][i]) for g in groups] for i in range(2)}
     out: dict[str, Any] = {
-        name: values[0] if len({*values}) == 1 else torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
-        for name, values in columns.items()
+        name: values[0] if len({*values}) == 1 else like.new_tensor(values)[:, None] for name, values in columns.items()
     }
     out["nesterov"] = bool(first.get("nesterov"))
     out["decoupled"] = type(optimizers[0]) is torch.optim.AdamW or bool(first.get("decoupled_weight_decay"))

@@ -34,10 +34,9 @@ class Cost:
 def pays(cost: Cost) -> bool:
     """Return whether a stack is faster than one member after another.
 
-    On a GPU it is. On a CPU a stack saves the overhead of each step, and nothing of its arithmetic. Measured on one thread
-    by ``benchmarks/bench_pool_training.py``: perceptrons gain 35x at 16 units, 4x at 64, 1.3x at 256 and nothing at 1024, a
-    million parameters; convolutions lose, as torch computes those of many members as one grouped convolution, which its
-    CPU kernels are slow at.
+    On a GPU it is. On a CPU a stack saves the overhead of each step, and nothing of its arithmetic: networks of a
+    million parameters gain nothing, and convolutions lose, as torch computes those of many members as one grouped
+    convolution, which its CPU kernels are slow at. ``benchmarks/bench_pool_training.py`` measures the crossover.
 
     Parameters
     ----------
@@ -55,8 +54,8 @@ def pays(cost: Cost) -> bool:
 def chunk_sizes(cost: Cost, n_members: int, max_bytes: int, n_jobs: int = 1) -> list[int]:
     """Return how many members each stack takes.
 
-    As many stacks as there are processes, so that each has work; more where a stack would not fit. A member's result does
-    not depend on the size of its stack.
+    As many stacks as there are processes, so that each has work; more where a stack would not fit. A member's result
+    does not depend on the size of its stack.
 
     Parameters
     ----------

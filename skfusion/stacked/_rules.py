@@ -42,10 +42,7 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     lead = rows.shape[1:-1]
     if len(lead) != 1:
         rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
-    if n == 1:  # another kernel, with other rounding, would run: a member must not depend on its neighbours
-        rows, matrices = rows.expand(2, -1, -1), matrices.expand(2, -1, -1)
     out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias.value.unsqueeze(1), rows, matrices)
-    out = out[:1] if n == 1 else out
     return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
 
 
@@ -110,25 +107,32 @@ def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str 
 
 
 @rule(F.cross_entropy)
-def _cross_entropy(func: Any, input: Tensor, target: Tensor, weight: Tensor | None = None, *_: Any, **kwargs: Any) -> Any:
+def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: Any, **kwargs: Any) -> Any:
     """Rows of all members together, then the mean over those of each one."""
-    defaults = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
-    asked = {k: v for k, v in kwargs.items() if v is not None and v != defaults.get(k)}
-    smoothing = asked.pop("label_smoothing", 0.0)
+    asked = {k: v for k, v in kwargs.items() if v is not None and (k, v) != ("reduction", "mean")}
+    options = {k: asked.pop(k) for k in ("ignore_index", "label_smoothing") if k in asked}
     codes = isinstance(input, Members) and isinstance(target, Members) and input.dim() == 2 and target.dim() == 1
     if not codes or _ or asked or weight is not None:
         return NotImplemented
-    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), reduction="none", label_smoothing=smoothing)
-    return flat.view(target.value.shape).mean(1)
+    counted = target.value.ne(options.get("ignore_index", -100)).sum(1)
+    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), reduction="none", **options)
+    return flat.view(target.value.shape).sum(1) / counted
 
 
 @rule(F.batch_norm)
 def _batch_norm(
-    func: Any, input: Members, mean: Tensor | None, var: Tensor | None, weight: Any = None, bias: Any = None, *args: Any, **kw: Any
+    func: Any,
+    input: Members,
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    *args: Any,
+    **kw: Any,
 ) -> Any:
     """K times C channels are normalised like C; running statistics are written in place."""
     stacked = [t for t in (mean, var, weight, bias) if t is not None]
-    if not all(isinstance(t, Members) for t in stacked) or input.dim() < 2:
+    if not all(isinstance(t, Members) for t in (input, *stacked)) or input.dim() < 2:
         return NotImplemented
     n, size = len(input.value), input.shape
     wide = input.value.transpose(0, 1).reshape(size[0], n * size[1], *size[2:])
@@ -153,7 +157,14 @@ def _dropout(func: Any, input: Members, p: float = 0.5, training: bool = True, i
 
 @rule(F.scaled_dot_product_attention)
 def _attention(
-    func: Any, query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, **kw: Any
+    func: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **kw: Any,
 ) -> Any:
     """Members join the batch axis; with dropout the formula is written out."""
     parts = query, key, value
@@ -187,3 +198,21 @@ _OPENED = FunctionType(
 def _multi_head(func: Any, *args: Any, **kwargs: Any) -> Any:
     """Run torch's own function step by step; the steps have rules, the whole has none."""
     return _OPENED(*args, **kwargs)
+
+
+@rule(F.embedding, F.embedding_bag)
+def _embedding(func: Any, input: Tensor, weight: Tensor, **options: Any) -> Any:
+    """The tables of all members as one long table."""
+    plain = {"norm_type", "mode"}
+    if type(weight) is not Members or any(v not in (None, False) for k, v in options.items() if k not in plain):
+        return NotImplemented
+    tables, n = weight.value, len(weight.value)
+    index = input.value if isinstance(input, Members) else input.expand(n, *input.shape)
+    if index.dim() < 2 or (func is F.embedding_bag and index.dim() != 3):
+        return NotImplemented
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < tables.shape[1]:
+        raise IndexError(f"index out of range: the table has {tables.shape[1]} rows")  # and not its neighbour's row
+    start = torch.arange(n, device=index.device).mul_(tables.shape[1]).view(n, *[1] * (index.dim() - 1))
+    rows = (index + start).flatten(0, 1)
+    kept = {"mode": options["mode"]} if func is F.embedding_bag else {}
+    return func(rows, tables.flatten(0, 1), **kept).unflatten(0, index.shape[:2])

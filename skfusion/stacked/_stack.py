@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skfusion.stacked._alike import attributes, difference
 from skfusion.stacked._members import Members, lent
 from skfusion.stacked._rules import drawing
 
 
 class NotStackableError(ValueError):
-    """A network cannot be computed for many members at once; the message says why, in words that follow "for"."""
+    """A network cannot be computed for many members at once; the message says why, as half a sentence."""
 
 
 class Stack:
@@ -32,7 +33,8 @@ class Stack:
     Attributes
     ----------
     theta : Tensor of shape (n_members, n_parameters)
-        The trainable parameters.
+        The trainable parameters. A single member has two rows, of which the second is spare: kernels for one matrix
+        round in another way, and a member must not depend on its neighbours.
     leaves : dict of Tensor
         Views of ``theta`` by name, each of shape (n_members, ...), that gradients are taken of.
 
@@ -52,25 +54,28 @@ class Stack:
         ends = torch.tensor([0, *(s.numel() for s in shapes)]).cumsum(0).tolist()
         self._places = dict(zip(self.trained, zip(ends[:-1], ends[1:], shapes, strict=True), strict=True))
         like = own[0][self.trained[0]]
-        self.theta = torch.empty(len(own), ends[-1], dtype=like.dtype, device=like.device)
+        self.theta = torch.empty(max(2, len(own)), ends[-1], dtype=like.dtype, device=like.device)
         for name, (start, stop, _) in self._places.items():
-            for row, parameters in zip(self.theta, own, strict=True):
+            for row, parameters in zip(self.theta, own, strict=False):
                 row[start:stop] = parameters[name].detach().reshape(-1)
                 parameters[name].data = row[start:stop].view(parameters[name].shape)  # frees the tensor it had
+        self.theta[len(own) :] = self.theta[0]
         self.held: dict[str, Tensor] = {}
         for name in _held(first):
             tensors = [_held(m)[name] for m in self.modules]
-            self.held[name] = torch.stack([t.detach() for t in tensors])
+            self.held[name] = torch.stack(_with_spare([t.detach() for t in tensors]))
             for k, t in enumerate(tensors):
                 t.data = self.held[name][k]
         self._cut()
 
     def _check(self) -> None:
         first = self.modules[0]
-        form = _form(first)
-        for k, module in enumerate(self.modules):
+        form, own = _form(first), attributes(first)
+        for k, module in enumerate(self.modules[1:], start=1):
             if _form(module) != form:
                 raise NotStackableError(f"members 0 and {k} differ in their tensors or in which of them are trained")
+            if (name := difference(own, attributes(module))) is not None:
+                raise NotStackableError(f"members 0 and {k} differ in the attribute {name!r} of {type(first).__name__}")
         trained = [p for p in first.parameters() if p.requires_grad]
         if any(nn.parameter.is_lazy(t) for t in (*first.parameters(), *first.buffers())):
             raise NotStackableError("it has lazy layers that have seen no data")
@@ -135,7 +140,7 @@ class Stack:
         """Go on with some members; the others get tensors of their own."""
         self.release(set(range(len(self.modules))) - set(members))
         self.modules = [self.modules[k] for k in members]
-        index = torch.tensor(members, device=self.theta.device)
+        index = torch.tensor(_with_spare(list(members)), device=self.theta.device)
         self.theta = self.theta[index]
         self.held = {name: t[index] for name, t in self.held.items()}
         for k, module in enumerate(self.modules):
@@ -154,12 +159,17 @@ class Stack:
 
     def intact(self) -> bool:
         """Return whether the modules' parameters are still views of the matrix, and trained as at the start."""
-        parts = [(dict(m.named_parameters()), row) for m, row in zip(self.modules, self.theta, strict=True)]
+        parts = [(dict(m.named_parameters()), row) for m, row in zip(self.modules, self.theta, strict=False)]
         return all(
             name in own and own[name].data_ptr() == part.data_ptr() and own[name].requires_grad
             for own, row in parts
             for name, part in self.by_name(row).items()
         )
+
+
+def _with_spare(items: list[Any]) -> list[Any]:
+    """Return at least two items."""
+    return items * 2 if len(items) == 1 else items
 
 
 def _held(module: nn.Module) -> dict[str, Tensor]:
@@ -172,4 +182,4 @@ def _form(module: nn.Module) -> list[Any]:
     tensors: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
     names = {id(t): name for name, t in tensors}
     tied = [(name, names[id(t)]) for name, t in module.named_parameters(remove_duplicate=False)]
-    return [[(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in tensors], tied, str(type(module))]
+    return [[(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in tensors], tied]

@@ -22,7 +22,7 @@ def test_a_share_of_1_over_e_is_left_out():
 
 def test_a_member_is_a_run_on_its_sample():
     rows = problems.rows()
-    pool = Bootstrap(3)(problems.net(), rows.X, rows.y, np.random.RandomState(7))
+    pool = Bootstrap(3, stack=False)(problems.net(), rows.X, rows.y, np.random.RandomState(7))
     rng = np.random.RandomState(7)
     seeds = rng.randint(np.iinfo(np.int32).max, size=3)
     for member, seed in zip(pool, seeds, strict=True):

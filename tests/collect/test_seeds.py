@@ -27,7 +27,7 @@ def equal(a, b):
 
 
 def test_each_member_is_a_run_with_its_own_seed():
-    pool = collect(Seeds(3))
+    pool = collect(Seeds(3, stack=False))
     assert pool.names == ["seed-0", "seed-1", "seed-2"]
     seeds = [int(s) for s in np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=3)]
     assert [m.meta["seed"] for m in pool] == seeds
@@ -110,10 +110,10 @@ def test_a_member_that_diverges_is_named_and_the_others_are_kept():
     DivergesOnce.runs = 0
     net = problems.net(callbacks=[("diverge", DivergesOnce())])
     with pytest.raises(DivergedError, match=r"Member 'seed-1' diverged.*epoch 2.*2 other members") as caught:
-        collect(Seeds(3), net)
+        collect(Seeds(3, stack=False), net)
     assert caught.value.pool.names == ["seed-0", "seed-2"]
     assert caught.value.epoch == 2
-    assert equal(caught.value.pool["seed-2"].state, collect(Seeds(3))["seed-2"].state)
+    assert equal(caught.value.pool["seed-2"].state, collect(Seeds(3, stack=False))["seed-2"].state)
 
 
 def test_all_members_may_diverge():

@@ -165,7 +165,7 @@ def test_loss_that_is_not_finite(estimator):
     with pytest.raises(
         DivergedError, match=r"Member 'seed-\d' diverged: the training loss became nan in epoch 2"
     ) as error:
-        estimator(some, collect=Seeds(6), random_state=0).fit(X, y)
+        estimator(some, collect=Seeds(6, stack=False), random_state=0).fit(X, y)
     kept = error.value.pool
     assert 0 < len(kept) < 6
     assert error.value.epoch == 2
