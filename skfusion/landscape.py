@@ -122,5 +122,5 @@ def loss_along(
     t = np.linspace(0.0, 1.0, n_points)
     ends = [path(0.0), path(1.0)]
     states = (ends[0] if s == 0 else ends[1] if s == 1 else repair(path(float(s)), ends, objective) for s in t)
-    rows = np.array([(objective.loss(state), objective.score(state)) for state in states])
+    rows = np.array(objective.evaluate(states))
     return Profile(t, rows[:, 0], rows[:, 1])

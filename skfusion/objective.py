@@ -36,12 +36,26 @@ class Objective:
         ``loss(state)`` is the mean held-out loss.
     score : callable
         ``score(state)`` is the held-out score, higher is better.
+    many_scores : callable, optional
+        ``many_scores(states)`` gives the scores of many states, at less cost than one by one.
+    many_both : callable, optional
+        ``many_both(states)`` gives a pair (loss, score) for each of many states.
     """
 
     module: nn.Module
     batches: Callable[[], Iterable[Batch]]
     loss: Callable[[State], float]
     score: Callable[[State], float]
+    many_scores: Callable[[Iterable[State]], list[float]] | None = None
+    many_both: Callable[[Iterable[State]], list[tuple[float, float]]] | None = None
+
+    def scores(self, states: Iterable[State]) -> list[float]:
+        """Return the held-out score of each state; states may be made while they are asked for."""
+        return self.many_scores(states) if self.many_scores else [self.score(state) for state in states]
+
+    def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
+        """Return loss and score of each state; states may be made while they are asked for."""
+        return self.many_both(states) if self.many_both else [(self.loss(s), self.score(s)) for s in states]
 
     def forward(self, state: State, x: Input) -> Tensor:
         """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written."""

@@ -108,6 +108,60 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     return map_tensors(add, *states)
 
 
+class RunningSum:
+    """A sum of states of one architecture in float64, to which states are added one by one.
+
+    Parameters
+    ----------
+    state : State
+        The first one.
+    """
+
+    def __init__(self, state: State):
+        self._like, self._n = state, 1
+        self._sum = {k: t.detach().to(_wide(t)) for k, t in state.items()}
+
+    def plus(self, state: State) -> RunningSum:
+        """Return the sum with one more state; this one stays as it is.
+
+        Parameters
+        ----------
+        state : State
+            Of the same architecture, which is not checked.
+
+        Returns
+        -------
+        RunningSum
+            The new sum.
+        """
+        out = object.__new__(RunningSum)
+        out._like, out._n = self._like, self._n + 1
+        out._sum = {
+            k: total + state[k] if _is_mean(total) else torch.maximum(total, state[k]) for k, total in self._sum.items()
+        }
+        return out
+
+    def mean(self) -> State:
+        """Return the mean in the dtypes of the first state; of integer tensors the maximum, as in :func:`weighted_sum`.
+
+        Returns
+        -------
+        State
+            New tensors.
+        """
+        return {
+            k: (total / self._n).to(self._like[k].dtype) if _is_mean(total) else total for k, total in self._sum.items()
+        }
+
+
+def _is_mean(t: Tensor) -> bool:
+    return t.is_floating_point() or t.is_complex()
+
+
+def _wide(t: Tensor) -> torch.dtype:
+    return torch.complex128 if t.is_complex() else torch.float64 if t.is_floating_point() else t.dtype
+
+
 def difference(a: State, b: State) -> State:
     """Return ``a - b`` on floating-point tensors (a task vector) and zeros on integer ones."""
     check_compatible([a, b])

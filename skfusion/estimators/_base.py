@@ -20,7 +20,7 @@ from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import folds, hold_out
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
-from skfusion.nets import Runner
+from skfusion.nets import Lineup, Runner
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
@@ -199,7 +199,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             net = self._net(fit_rows)
             pool = self._pool(net, fit_rows, seed, shared=shared)
             runner = Runner(net, self._task, part)
-            found.append(np.stack([runner.predict(m.state, part.X) for m in pool]))
+            found.append(Lineup(runner, [runner.on_device(m.state) for m in pool]).predict(part.X))
             tested.append(test)
         P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))
         index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale

@@ -14,7 +14,7 @@ from skfusion.collect import Seeds
 from skfusion.combine import Average
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.nets import Runner
+from skfusion.nets import Lineups, Runner
 from skfusion.pool import Member
 from skfusion.rows import unlabelled
 
@@ -33,7 +33,7 @@ class EnsembleDriver(BaseFusion):
         runners = self._runners(members, collected.fit_rows)
         chosen = list(range(len(pool)))
         if select is not None:
-            scores = [self._objective(r, collected).score(m.state) for r, m in zip(runners, members, strict=True)]
+            scores = self._scores(members, runners, collected)
             scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
             chosen = [pool.names.index(name) for name in select(scored).names]
         members, runners = [members[i] for i in chosen], [runners[i] for i in chosen]
@@ -42,12 +42,12 @@ class EnsembleDriver(BaseFusion):
             combine.fit(P[chosen], rows.y, self._task, rows.weight)
         else:
             rows = collected.held_out
-            P = self._stacked(members, runners, rows.X) if combine.needs_labels else np.empty((0, 0, 0))
+            P = self._lineups(members, runners).predict(rows.X) if combine.needs_labels else np.empty((0, 0, 0))
             combine.fit(P, rows.y, self._task, rows.weight)
         self.pool_ = collected.pool
         self.combine_ = combine
         self.members_ = members
-        self.net_, self._runner = collected.net, runners
+        self.net_, self._runner = collected.net, self._lineups(members, runners)
 
     def _sized_members(self, collected: Collected) -> list[Any]:
         """Return the members, each with the net that it runs in."""
@@ -65,8 +65,14 @@ class EnsembleDriver(BaseFusion):
             done[id(m.net)].place(m.state)
         return [done[id(m.net)] for m in members]
 
-    def _stacked(self, members: list[Any], runners: list[Runner], X: Any) -> np.ndarray:
-        return nets.predictions(runners, [m.state for m in members], X)  # shape: (n_members, n_samples, n_outputs)
+    def _lineups(self, members: list[Any], runners: list[Runner]) -> Lineups:
+        return Lineups(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
+
+    def _scores(self, members: list[Any], runners: list[Runner], collected: Collected) -> list[float]:
+        judges = {id(r): self._objective(r, collected) for r in runners}
+        if len(judges) == 1:
+            return judges.popitem()[1].scores(m.state for m in members)
+        return [judges[id(r)].score(m.state) for r, m in zip(runners, members, strict=True)]
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         member = Member("running", state, net=net)
@@ -75,8 +81,8 @@ class EnsembleDriver(BaseFusion):
 
     def _member_predictions(self, X: Any) -> np.ndarray:
         if getattr(self, "_runner", None) is None:
-            self._runner = self._runners(self.members_, unlabelled(X))
-        return self._stacked(self.members_, self._runner, X)
+            self._runner = self._lineups(self.members_, self._runners(self.members_, unlabelled(X)))
+        return self._runner.predict(X)
 
     def _predict(self, X: Any) -> np.ndarray:
         P = self._member_predictions(X)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from skfusion.merge._base import LinearMerger
 from skfusion.objective import Objective
-from skfusion.state import State, weighted_sum
+from skfusion.state import RunningSum, State
 
 
 class Greedy(LinearMerger):
@@ -65,21 +65,23 @@ class Greedy(LinearMerger):
         """Return 1 / m for the m members of the soup, 0 for others; see :meth:`LinearMerger.coefficients`."""
         if objective is None:
             raise ValueError("Greedy ranks members by their held-out score; give it an objective with held-out rows.")
-        chosen = greedy_soup(states, objective.score, self.strict)
+        chosen = greedy_soup(states, objective.scores, self.strict)
         return [1 / len(chosen) if k in chosen else 0.0 for k in range(len(states))]
 
 
-def greedy_soup(states: Sequence[State], score: Callable[[State], float], strict: bool = False) -> list[int]:
+def greedy_soup(
+    states: Sequence[State], scores: Callable[[Iterable[State]], list[float]], strict: bool = False
+) -> list[int]:
     """Return the positions of the members of the greedy soup, in the order in which they joined."""
-    own = [score(state) for state in states]
+    own = scores(states)
     if unknown := [k for k, value in enumerate(own) if math.isnan(value)]:
         raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
     first, *others = sorted(range(len(states)), key=lambda k: -own[k])
-    chosen, soup, best = [first], states[first], own[first]
+    chosen, best = [first], own[first]
+    total = RunningSum(states[first])
     for k in others:
-        n = len(chosen)
-        trial = weighted_sum([soup, states[k]], [n / (n + 1), 1 / (n + 1)])
-        found = score(trial)
+        trial = total.plus(states[k])
+        (found,) = scores([trial.mean()])
         if found > best or (found == best and not strict):
-            chosen, soup, best = [*chosen, k], trial, found
+            chosen, total, best = [*chosen, k], trial, found
     return chosen

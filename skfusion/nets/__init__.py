@@ -1,8 +1,10 @@
 """The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
 
-from skfusion.nets._evaluate import Runner, default_score, objective, predictions, restored
+from skfusion.nets._evaluate import default_score, objective
+from skfusion.nets._lineup import Lineup, Lineups
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._plan import Plan, StackChoice, plan
+from skfusion.nets._runner import Runner, restored
 from skfusion.nets._seat import Job
 from skfusion.nets._size import exclusive, is_net, seeded, sized, two_classes
 from skfusion.nets._stack import fit_many
@@ -13,6 +15,8 @@ __all__ = [
     "MLP",
     "DivergedError",
     "Job",
+    "Lineup",
+    "Lineups",
     "Plan",
     "Runner",
     "StackChoice",
@@ -27,7 +31,6 @@ __all__ = [
     "mlp_regressor",
     "objective",
     "plan",
-    "predictions",
     "restored",
     "seeded",
     "sized",

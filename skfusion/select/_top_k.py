@@ -49,7 +49,8 @@ class TopK(Selector):
         if self.k < 1:
             raise ValueError(f"TopK keeps at least one member; got k={self.k}.")
         if objective is not None:
-            pool = pool.replace([m.replace(score=objective.score(m.state)) for m in pool])
+            scores = objective.scores(pool.states)
+            pool = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
         if unknown := [m.name for m in pool if math.isnan(m.score)]:
             raise ValueError(
                 f"TopK needs scores, and members {unknown} have none; give an objective with held-out rows."

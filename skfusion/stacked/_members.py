@@ -21,7 +21,10 @@ Rule = Callable[..., Any]
 
 RULES: dict[Any, Rule] = {}
 
-_OF_ONE_MEMBER = {
+Slots = dict[str, list[tuple[dict[str, Any], str]]]
+"""The places of each tensor of a module: dictionaries and the keys under which they hold it."""
+
+OF_ONE_MEMBER = {
     Tensor.size,
     Tensor.dim,
     Tensor.numel,
@@ -68,7 +71,7 @@ class Members(Tensor):
             found = rule(func, *args, **kwargs)
             if found is not NotImplemented:
                 return Members(found) if isinstance(found, Tensor) else found
-        elif func in _OF_ONE_MEMBER:
+        elif func in OF_ONE_MEMBER:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         return mapped(func, args, kwargs)
@@ -109,7 +112,7 @@ def rule(*funcs: Any) -> Callable[[Rule], Rule]:
 
 
 @contextmanager
-def lent(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Module]:
+def lent(module: nn.Module, tensors: Mapping[str, Tensor], slots: Slots | None = None) -> Iterator[nn.Module]:
     """Let a module compute with other tensors under its names; like ``functional_call``, for many calls.
 
     Parameters
@@ -118,13 +121,15 @@ def lent(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Module
         Its own tensors come back at the end.
     tensors : dict of Tensor
         Parameters and buffers by name; a tensor that is tied under several names needs only one of them.
+    slots : dict, optional
+        The module's :func:`slots_of`, which a caller may keep.
 
     Yields
     ------
     nn.Module
         The module.
     """
-    slots = slots_of(module)
+    slots = slots_of(module) if slots is None else slots
     kept = [(holder, key, holder[key]) for holders in slots.values() for holder, key in holders]
     try:
         for name, tensor in tensors.items():
@@ -136,7 +141,7 @@ def lent(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Module
             holder[key] = own
 
 
-def slots_of(module: nn.Module) -> dict[str, list[tuple[dict[str, Any], str]]]:
+def slots_of(module: nn.Module) -> Slots:
     """Return the places of each tensor of a module; names of one tied tensor share their places."""
     of_tensor: dict[int, list[tuple[dict[str, Any], str]]] = {}
     names: dict[str, int] = {}

@@ -43,7 +43,7 @@ def objective(score):
 def test_it_matches_the_soup_that_is_recomputed_every_time(score, seed, strict):
     states = some_states(8, seed)
     expected = reference_soup(states, score, strict)
-    assert greedy_soup(states, score, strict) == expected
+    assert greedy_soup(states, objective(score).scores, strict) == expected
     found = Greedy(strict)(states, objective=objective(score))
     torch.testing.assert_close(found["w"].double(), plain_mean([states[k] for k in expected])["w"], rtol=0, atol=1e-6)
 
@@ -77,7 +77,7 @@ def test_strict_differs_on_ties_only():
     assert Greedy().coefficients(states, objective=level) == [0.5, 0.5]
     assert Greedy(strict=True).coefficients(states, objective=level) == [1.0, 0.0]
     distinct = some_states(6, 4)
-    assert greedy_soup(distinct, bowl, True) == greedy_soup(distinct, bowl, False)
+    assert greedy_soup(distinct, objective(bowl).scores, True) == greedy_soup(distinct, objective(bowl).scores, False)
 
 
 def test_order_has_no_influence_where_scores_are_distinct():
@@ -90,25 +90,26 @@ def test_order_has_no_influence_where_scores_are_distinct():
 
 def test_members_of_equal_score_keep_their_order():
     states = [{"w": torch.tensor([v])} for v in (3.0, -3.0)]
-    assert greedy_soup(states, lambda s: abs(float(s["w"]))) == [0]
-    assert greedy_soup(states[::-1], lambda s: abs(float(s["w"]))) == [0]
+    assert greedy_soup(states, objective(lambda s: abs(float(s["w"]))).scores) == [0]
+    assert greedy_soup(states[::-1], objective(lambda s: abs(float(s["w"]))).scores) == [0]
 
 
 def test_it_costs_2k_minus_1_evaluations():
     calls = []
-    greedy_soup(some_states(7, 6), lambda s: calls.append(1) or bowl(s))
+    greedy_soup(some_states(7, 6), objective(lambda s: calls.append(1) or bowl(s)).scores)
     assert len(calls) == 13
 
 
 def test_a_trial_that_is_not_a_number_does_not_join():
     states = [{"w": torch.tensor([v])} for v in (1.0, 3.0)]
-    assert greedy_soup(states, lambda s: math.nan if float(s["w"]) == 2.0 else float(s["w"])) == [1]
+    score = objective(lambda s: math.nan if float(s["w"]) == 2.0 else float(s["w"]))
+    assert greedy_soup(states, score.scores) == [1]
 
 
 def test_a_member_whose_score_is_not_a_number_is_refused():
     states = [{"w": torch.tensor([v])} for v in (1.0, 2.0, 3.0)]
     with pytest.raises(ValueError, match="score of member 1 is NaN"):
-        greedy_soup(states, lambda s: math.nan if float(s["w"]) == 2.0 else 0.0)
+        greedy_soup(states, objective(lambda s: math.nan if float(s["w"]) == 2.0 else 0.0).scores)
 
 
 def test_it_needs_an_objective():

@@ -1,0 +1,51 @@
+"""From a module's output to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skfusion.nets._size import criterion_type
+from skfusion.rows import Task
+
+
+def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
+    """Return the map from the module's output to probabilities, as skorch's ``predict_nonlinearity`` asks."""
+
+    def narrow(p: Tensor) -> Tensor:
+        return p.reshape(len(p), -1)
+
+    if task == "regression":
+        return narrow
+    asked = net.predict_nonlinearity
+    kind = criterion_type(net)
+    logits = issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)) if asked == "auto" else False
+    one = issubclass(kind, (nn.BCEWithLogitsLoss, nn.BCELoss)) and task == "classification"
+
+    def link(z: Tensor) -> Tensor:
+        wide = z.double()
+        if one:
+            p = (wide.sigmoid() if logits else wide).reshape(len(z), 1)
+            p = torch.cat([1 - p, p], 1)
+        elif callable(asked):
+            p = asked(wide)
+        elif logits:
+            p = _softmax(wide) if task == "classification" else wide.sigmoid()
+        else:
+            p = wide
+            if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
+                raise ValueError(
+                    f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads "
+                    "them: give the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
+                )
+        return narrow(p).to(z.dtype)
+
+    return link
+
+
+def _softmax(z: Tensor) -> Tensor:
+    """Return the softmax over axis 1, of many rows across them: torch's kernel for a short last axis is slow."""
+    return z.t().contiguous().softmax(0).t().contiguous() if z.shape[1] < 32 and len(z) > 500 else z.softmax(1)

@@ -1,0 +1,169 @@
+"""Run states through their architecture."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from skfusion.nets._link import link_of
+from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
+from skfusion.rows import Inputs, Rows, Task, one_of
+from skfusion.stacked import keep_freed_memory, lent, slots_of
+from skfusion.state import State
+
+
+class Runner:
+    """An architecture that predicts with any state of it.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    task : {"classification", "multilabel", "regression"}
+        What the outputs are.
+    example : Rows or None
+        Rows to materialise lazy layers with; needed only where there are some.
+    """
+
+    def __init__(self, net: Any, task: Task, example: Rows | None = None):
+        self.task = task
+        self.net = clone(net).set_params(verbose=0)
+        with seeded(0, net.device):
+            nothing = Rows(np.zeros((0, 1), np.float32), np.zeros(0))
+            self.module: nn.Module = initialised(self.net, example or nothing, keep_net=True).eval()
+        if task == "classification" and two_classes(net):
+            match_shapes(self.net)
+        self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
+        self.link = link_of(self.net, task)
+        self.slots = slots_of(self.module)
+        self.lock = threading.Lock()
+        keep_freed_memory()
+
+    def place(self, state: State) -> State:
+        """Return the state on the device of the net, checked against the architecture.
+
+        Parameters
+        ----------
+        state : State
+            Of any architecture.
+
+        Returns
+        -------
+        State
+            The same values.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
+        """
+        own = self.module.state_dict()
+        for key in [*own, *(k for k in state if k not in own)]:
+            found = tuple(state[key].shape) if key in state else "missing"
+            asked = "unknown" if key not in own else found if nn.parameter.is_lazy(own[key]) else tuple(own[key].shape)
+            if found != asked:
+                raise ValueError(
+                    f"Tensor {key!r} is {found} in the state and {asked} in the net given as estimator: the member was "
+                    "trained with another architecture. Give the net that it was trained with."
+                )
+        return self.on_device(state)
+
+    def on_device(self, state: State) -> State:
+        """Return the state on the device of the net."""
+        return {k: v.to(self.device) for k, v in state.items()}
+
+    def chunks(self, X: Inputs) -> Iterator[Any]:
+        """Iterate over inputs as tensors: as many rows as keep activations in a CPU's cache, fewer of images.
+
+        Parameters
+        ----------
+        X : ndarray or dict of ndarray
+            Inputs.
+
+        Yields
+        ------
+        Tensor or dict of Tensor
+            Some rows, on the device of the net.
+        """
+        first = one_of(X)
+        on_cpu = torch.device(self.device).type == "cpu"
+        size = (2048 if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
+        for i in range(0, len(first), size):
+            part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
+            yield tensors(part, self.dtype, self.device)
+
+    def raw(self, state: State, X: Inputs) -> Tensor:
+        """Return the module's output for all rows.
+
+        Parameters
+        ----------
+        state : State
+            The weights.
+        X : ndarray or dict of ndarray
+            Inputs.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, ...)
+            Logits or values.
+        """
+        return self.raw_of(self.on_device(state), self.chunks(X))
+
+    def raw_of(self, state: State, chunks: Iterable[Any]) -> Tensor:
+        """Return the module's output for rows that :meth:`chunks` made."""
+        with self.computing(state) as module:
+            return torch.cat([run(module, x) for x in chunks])
+
+    @contextmanager
+    def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
+        """Lend the tensors of a state to the module, in evaluation mode and without gradients."""
+        with self.lock, torch.inference_mode(), lent(self.module, state, self.slots):
+            yield self.module
+
+    def predict(self, state: State, X: Inputs) -> np.ndarray:
+        """Return probabilities or values.
+
+        Parameters
+        ----------
+        state : State
+            The weights.
+        X : ndarray or dict of ndarray
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            In the dtype of the net, usually float32.
+        """
+        return self.link(self.raw(state, X)).cpu().numpy()
+
+
+def restored(net: Any, state: State, classes: Any = None) -> Any:
+    """Return a fitted skorch net with the weights of ``state``.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    state : State
+        The weights.
+    classes : array-like, optional
+        What the net's outputs stand for.
+
+    Returns
+    -------
+    skorch net
+        Initialised; its module holds copies of the weights.
+    """
+    runner = Runner(net, "regression")
+    runner.module.load_state_dict(runner.place(state))
+    if classes is not None:
+        runner.net.classes_inferred_ = np.asarray(classes)
+    return runner.net
