@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,11 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if callable(a) and hasattr(a, "__code__"):
-        return a.__code__ is b.__code__ and _same(a.__closure__, b.__closure__)
+        return a.__code__ is b.__code__ and all(
+            _same(getattr(a, part), getattr(b, part)) for part in ("__closure__", "__defaults__", "__kwdefaults__")
+        )
+    if isinstance(a, functools.partial):
+        return _same((a.func, a.args, a.keywords), (b.func, b.args, b.keywords))
     if hasattr(a, "cell_contents"):
         return _same(a.cell_contents, b.cell_contents)
     if "__eq__" not in dir(type(a)) or type(a).__eq__ is vars(object)["__eq__"]:

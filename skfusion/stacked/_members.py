@@ -142,7 +142,18 @@ def lent(module: nn.Module, tensors: Mapping[str, Tensor], slots: Slots | None =
 
 
 def slots_of(module: nn.Module) -> Slots:
-    """Return the places of each tensor of a module; names of one tied tensor share their places."""
+    """Return the places of each tensor of a module.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any.
+
+    Returns
+    -------
+    dict
+        Lists of dictionaries and keys by the name of the tensor; names of one tied tensor share their places.
+    """
     of_tensor: dict[int, list[tuple[dict[str, Any], str]]] = {}
     names: dict[str, int] = {}
     for prefix, part in module.named_modules(remove_duplicate=False):

@@ -44,17 +44,40 @@ class MemberOptimizer(ABC):
 
     @abstractmethod
     def step(self, grad: Tensor, **settings: Any) -> None:
-        """Step once; ``grad`` of shape (n_members, n_parameters) may be written to."""
+        """Step once.
+
+        Parameters
+        ----------
+        grad : Tensor of shape (n_members, n_parameters)
+            Gradients; they may be written to.
+        **settings : float or Tensor of shape (n_members, 1)
+            See :func:`settings`.
+        """
 
     def keep(self, theta: Tensor, members: Sequence[int]) -> None:
-        """Go on with the members whose parameters ``theta`` holds."""
+        """Go on with some members.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (n_members, n_parameters)
+            Their parameters, with a spare row where one member is left.
+        members : sequence of int
+            Their rows in the present matrix.
+        """
         index = torch.tensor(list(members) * (len(theta) // len(members)), device=theta.device)  # with a spare row
         self.theta, self.buffers = theta, [b[index] for b in self.buffers]
 
 
 class MemberSGD(MemberOptimizer):
-    r"""Stochastic gradient descent with momentum: :math:`b \leftarrow \mu b + (1 - \tau) g`, :math:`\theta \leftarrow
-    \theta - \eta b`, with Nesterov's :math:`\theta \leftarrow \theta - \eta (g + \mu b)`.
+    r"""Stochastic gradient descent, with momentum.
+
+    It computes :math:`b \leftarrow \mu b + (1 - \tau) g` and :math:`\theta \leftarrow \theta - \eta b`, or Nesterov's
+    :math:`\theta \leftarrow \theta - \eta (g + \mu b)`.
+
+    Parameters
+    ----------
+    theta : Tensor of shape (n_members, n_parameters)
+        Written in place.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("lr", "momentum", "dampening", "weight_decay")
@@ -79,15 +102,23 @@ class MemberSGD(MemberOptimizer):
             if self.steps == 1:
                 buffer.copy_(grad)
             else:
-                share = 1 - dampening * (momentum != 0)  # without momentum torch knows no dampening
+                moves = (momentum != 0).to(grad.dtype) if isinstance(momentum, Tensor) else 1.0
+                share = 1 - dampening * moves  # without momentum torch knows no dampening
                 buffer.mul_(momentum).add_(grad * share)
             grad = grad.add_(buffer * momentum) if nesterov else buffer
         self.theta.sub_(grad * lr)
 
 
 class MemberAdam(MemberOptimizer):
-    r"""Adam, and AdamW where ``decoupled``: :math:`\theta \leftarrow \theta - \eta \hat m / (\sqrt{\hat v} + \epsilon)`
-    with the corrected moments :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
+    r"""Adam, and AdamW where ``decoupled``.
+
+    It computes :math:`\theta \leftarrow \theta - \eta \hat m / (\sqrt{\hat v} + \epsilon)` with the corrected moments
+    :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
+
+    Parameters
+    ----------
+    theta : Tensor of shape (n_members, n_parameters)
+        Written in place.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
@@ -176,8 +207,9 @@ def stepper(optimizers: Sequence[torch.optim.Optimizer]) -> type[MemberOptimizer
             raise NotStackableError(f"the option {asked[0]} of {kind.__name__} has no stacked form")
         if any(isinstance(group[name], Tensor) for name in ("lr", *(("betas",) if "betas" in group else ()))):
             raise NotStackableError("its learning rate is a tensor")
-        if group.get("nesterov") != optimizers[0].param_groups[0].get("nesterov"):
-            raise NotStackableError("only some members have Nesterov's momentum")
+        for name in ("nesterov", "decoupled_weight_decay"):
+            if group.get(name) != optimizers[0].param_groups[0].get(name):
+                raise NotStackableError(f"only some members have the option {name} of {kind.__name__}")
     return kinds[kind]
 
 

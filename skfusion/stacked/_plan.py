@@ -55,7 +55,8 @@ def chunk_sizes(cost: Cost, n_members: int, max_bytes: int, n_jobs: int = 1) -> 
     """Return how many members each stack takes.
 
     As many stacks as there are processes, so that each has work; more where a stack would not fit. A member's result
-    does not depend on the size of its stack.
+    does not depend on the size of its stack, but for the rounding of functions such as the sigmoid where the numbers of
+    a member are no multiple of a CPU's vectors.
 
     Parameters
     ----------

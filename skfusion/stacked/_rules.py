@@ -103,7 +103,7 @@ def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str 
     if not (isinstance(input, Members) and isinstance(target, Members)):
         return NotImplemented
     a, b = input.value, target.value
-    return F.mse_loss(a, b, reduction="none").flatten(1).mean(1)
+    return F.mse_loss(a, b, reduction="none").reshape(len(a), -1).mean(1)
 
 
 @rule(F.cross_entropy)
@@ -112,11 +112,12 @@ def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: A
     asked = {k: v for k, v in kwargs.items() if v is not None and (k, v) != ("reduction", "mean")}
     options = {k: asked.pop(k) for k in ("ignore_index", "label_smoothing") if k in asked}
     codes = isinstance(input, Members) and isinstance(target, Members) and input.dim() == 2 and target.dim() == 1
-    if not codes or _ or asked or weight is not None:
+    if not codes or _ or asked or isinstance(weight, Members):
         return NotImplemented
-    counted = target.value.ne(options.get("ignore_index", -100)).sum(1)
-    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), reduction="none", **options)
-    return flat.view(target.value.shape).sum(1) / counted
+    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), weight, reduction="none", **options)
+    counted = target.value.ne(options.get("ignore_index", -100))
+    share = counted if weight is None else weight[target.value * counted] * counted
+    return flat.view(target.value.shape).sum(1) / share.sum(1)
 
 
 @rule(F.batch_norm)
@@ -130,14 +131,17 @@ def _batch_norm(
     *args: Any,
     **kw: Any,
 ) -> Any:
-    """K times C channels are normalised like C; running statistics are written in place."""
+    """K times C channels are normalised like C; running statistics are written in place.
+
+    The rows of a channel are one line in memory: sums over rows of all channels would round by the number of members.
+    """
     stacked = [t for t in (mean, var, weight, bias) if t is not None]
     if not all(isinstance(t, Members) for t in (input, *stacked)) or input.dim() < 2:
         return NotImplemented
-    n, size = len(input.value), input.shape
-    wide = input.value.transpose(0, 1).reshape(size[0], n * size[1], *size[2:])
+    lines = input.value.transpose(1, 2)
+    wide = lines.flatten(0, 1).flatten(1).unsqueeze(0)
     flat = (None if t is None else t.value.flatten() for t in (mean, var, weight, bias))
-    return func(wide, *flat, *args, **kw).view(size[0], n, *size[1:]).transpose(0, 1)
+    return func(wide, *flat, *args, **kw).view(lines.shape).transpose(1, 2)
 
 
 @rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
@@ -145,14 +149,20 @@ def _dropout(func: Any, input: Members, p: float = 0.5, training: bool = True, i
     """Every member's mask comes from its own stream, in the order in which it would draw by itself."""
     if not training or p == 0:
         return input.value
-    shape = input.value.shape if func is F.dropout else (*input.value.shape[:3], *[1] * (input.dim() - 2))
     streams = _STREAMS.get()
-    if len(streams) != shape[0] or (func is not F.dropout and input.dim() != int(func.__name__[7]) + 2):
+    if len(streams) != len(input.value) or (func is not F.dropout and input.dim() != int(func.__name__[7]) + 2):
         raise NotImplementedError(f"{func.__name__} has no random streams, or an input without a batch axis.")
-    mask = input.value.new_empty(shape)
-    for part, stream in zip(mask, streams, strict=True):
-        part.bernoulli_(1 - p, generator=stream)
-    return input.value * mask.div_(1 - p)
+    if p == 1:
+        mask = input.value.new_zeros(())  # torch draws nothing
+    else:
+        masks = [
+            torch.empty_like(x) if func is F.dropout else x.new_empty((*x.shape[:2], *[1] * (x.dim() - 2)))
+            for x in input.value.detach()  # laid out as by torch, for a mask is drawn in the order of its memory
+        ]
+        for part, stream in zip(masks, streams, strict=True):
+            part.bernoulli_(1 - p, generator=stream)
+        mask = torch.stack(masks).div_(1 - p)
+    return input.value.mul_(mask) if inplace else input.value * mask
 
 
 @rule(F.scaled_dot_product_attention)
@@ -166,15 +176,13 @@ def _attention(
     is_causal: bool = False,
     **kw: Any,
 ) -> Any:
-    """Members join the batch axis; with dropout the formula is written out."""
+    """Members join the batch axis; with dropout or a mask the formula is written out."""
     parts = query, key, value
     if not all(isinstance(t, Members) and t.dim() == 4 for t in parts) or kw.get("enable_gqa"):
         return NotImplemented
     if dropout_p == 0 and attn_mask is None:
         flat = func(*(t.value.flatten(0, 1) for t in parts), is_causal=is_causal, scale=kw.get("scale"))
         return flat.unflatten(0, query.value.shape[:2])
-    if dropout_p == 0:
-        return NotImplemented
     root = math.sqrt(kw.get("scale") or 1 / math.sqrt(query.shape[-1]))
     score = (query * root) @ (key * root).transpose(-2, -1)
     if is_causal:
@@ -184,7 +192,9 @@ def _attention(
         if attn_mask.dtype == torch.bool:
             bias = torch.zeros_like(attn_mask, dtype=score.dtype).masked_fill(attn_mask.logical_not(), -math.inf)
         score = score + bias
-    return (F.dropout(score.softmax(-1), dropout_p) @ value).value
+    blind = score.value.isneginf().all(-1, keepdim=True)  # a query without a key attends to nothing, as in torch
+    share = score.value.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0)
+    return (F.dropout(Members(share), dropout_p) @ value).value
 
 
 _OPENED = FunctionType(
@@ -203,16 +213,22 @@ def _multi_head(func: Any, *args: Any, **kwargs: Any) -> Any:
 @rule(F.embedding, F.embedding_bag)
 def _embedding(func: Any, input: Tensor, weight: Tensor, **options: Any) -> Any:
     """The tables of all members as one long table."""
-    plain = {"norm_type", "mode"}
-    if type(weight) is not Members or any(v not in (None, False) for k, v in options.items() if k not in plain):
+    if type(weight) is not Members:
         return NotImplemented
     tables, n = weight.value, len(weight.value)
+    n_rows, width = weight.shape
     index = input.value if isinstance(input, Members) else input.expand(n, *input.shape)
-    if index.dim() < 2 or (func is F.embedding_bag and index.dim() != 3):
-        return NotImplemented
-    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < tables.shape[1]:
-        raise IndexError(f"index out of range: the table has {tables.shape[1]} rows")  # and not its neighbour's row
-    start = torch.arange(n, device=index.device).mul_(tables.shape[1]).view(n, *[1] * (index.dim() - 1))
-    rows = (index + start).flatten(0, 1)
-    kept = {"mode": options["mode"]} if func is F.embedding_bag else {}
-    return func(rows, tables.flatten(0, 1), **kept).unflatten(0, index.shape[:2])
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < n_rows:
+        raise IndexError(f"index out of range: the table has {n_rows} rows")  # and not its neighbour's row
+    asked = {k: v for k, v in options.items() if v is not None and v is not False and k not in ("norm_type", "mode")}
+    padding = asked.pop("padding_idx", None) if func is F.embedding else None
+    if asked or (func is F.embedding_bag and index.dim() != 3):  # vmap would mix the members' rows
+        raise NotImplementedError(f"{func.__name__} with {', '.join(asked) or 'rows in one line'} has no stacked form")
+    start = torch.arange(n, device=index.device).mul_(n_rows).view(n, *[1] * (index.dim() - 1))
+    long, rows = tables.flatten(0, 1), index + start
+    if func is F.embedding_bag:
+        return func(rows.flatten(0, 1), long, mode=options["mode"]).view(n, -1, width)
+    out = func(rows.reshape(-1), long).view(*index.shape, width)
+    if padding is None:
+        return out
+    return torch.where((index == padding % n_rows).unsqueeze(-1), out.detach(), out)

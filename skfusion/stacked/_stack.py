@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,6 +70,8 @@ class Stack:
 
     def _check(self) -> None:
         first = self.modules[0]
+        if any(nn.parameter.is_lazy(t) for m in self.modules for t in (*m.parameters(), *m.buffers())):
+            raise NotStackableError("it has lazy layers that have seen no data")
         form, own = _form(first), attributes(first)
         for k, module in enumerate(self.modules[1:], start=1):
             if _form(module) != form:
@@ -77,8 +79,6 @@ class Stack:
             if (name := difference(own, attributes(module))) is not None:
                 raise NotStackableError(f"members 0 and {k} differ in the attribute {name!r} of {type(first).__name__}")
         trained = [p for p in first.parameters() if p.requires_grad]
-        if any(nn.parameter.is_lazy(t) for t in (*first.parameters(), *first.buffers())):
-            raise NotStackableError("it has lazy layers that have seen no data")
         if len({(p.dtype, p.device) for p in trained}) != 1:
             raise NotStackableError("its trained parameters have several dtypes or devices, or there are none")
 
@@ -108,6 +108,17 @@ class Stack:
         module = self.modules[0].train(training)
         with lent(module, self._tensors), drawing(streams):
             yield module
+            self._take_back(module)
+
+    def _take_back(self, module: nn.Module) -> None:
+        """Write into its place what the module has assigned to a buffer."""
+        for name, tensor in module.named_buffers():
+            place = self.held.get(name)
+            found = tensor.value if isinstance(tensor, Members) else tensor
+            if place is not None and found is not place:
+                if found.shape[found.dim() - tensor.dim() :] != place.shape[1:] or found.dtype != place.dtype:
+                    raise NotStackableError(f"it changes the shape or the dtype of its buffer {name!r}")
+                place.copy_(found.detach())
 
     def gradient(self, loss: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the gradient of each member's loss.
@@ -133,11 +144,28 @@ class Stack:
         return torch.cat(parts, 1, out=out)
 
     def by_name(self, row: Tensor) -> dict[str, Tensor]:
-        """Return the parts of one row of ``theta``, or of its gradient, by the names of the parameters."""
+        """Return the parts of one row of ``theta``, or of its gradient.
+
+        Parameters
+        ----------
+        row : Tensor of shape (n_parameters,)
+            The row.
+
+        Returns
+        -------
+        dict of Tensor
+            Views by the names of the parameters.
+        """
         return {name: row[a:b].view(s) for name, (a, b, s) in self._places.items()}
 
     def keep(self, members: Sequence[int]) -> None:
-        """Go on with some members; the others get tensors of their own."""
+        """Go on with some members; the others get tensors of their own.
+
+        Parameters
+        ----------
+        members : sequence of int
+            Their places among ``modules``, at least one.
+        """
         self.release(set(range(len(self.modules))) - set(members))
         self.modules = [self.modules[k] for k in members]
         index = torch.tensor(_with_spare(list(members)), device=self.theta.device)
@@ -151,20 +179,35 @@ class Stack:
                 tensor.data = self.held[name][k]
         self._cut()
 
-    def release(self, members: Iterator[int] | set[int] | range) -> None:
-        """Give members tensors of their own, so that they no longer hold the whole stack."""
+    def release(self, members: Iterable[int]) -> None:
+        """Give members tensors of their own, so that they no longer hold the whole stack.
+
+        Parameters
+        ----------
+        members : iterable of int
+            Their places among ``modules``.
+        """
         for k in members:
             for tensor in (*self.modules[k].parameters(), *self.modules[k].buffers()):
                 tensor.data = tensor.data.clone()
 
     def intact(self) -> bool:
-        """Return whether the modules' parameters are still views of the matrix, and trained as at the start."""
-        parts = [(dict(m.named_parameters()), row) for m, row in zip(self.modules, self.theta, strict=False)]
-        return all(
-            name in own and own[name].data_ptr() == part.data_ptr() and own[name].requires_grad
-            for own, row in parts
-            for name, part in self.by_name(row).items()
-        )
+        """Return whether the modules' tensors are still views of the stack's, and trained or frozen as at the start.
+
+        Returns
+        -------
+        bool
+            False after a callback has replaced, frozen or unfrozen one.
+        """
+        for k, module in enumerate(self.modules):
+            named = dict(module.named_parameters())
+            if [name for name, p in named.items() if p.requires_grad] != self.trained:
+                return False
+            own, parts = {**named, **_held(module)}, self.by_name(self.theta[k])
+            parts |= {name: t[k] for name, t in self.held.items()}
+            if any(name not in own or own[name].data_ptr() != part.data_ptr() for name, part in parts.items()):
+                return False
+        return True
 
 
 def _with_spare(items: list[Any]) -> list[Any]:

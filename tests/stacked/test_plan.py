@@ -1,0 +1,82 @@
+"""Whether to stack, and how many members at a time."""
+
+import pytest
+import torch
+
+from skfusion.stacked import Cost, chunk_sizes, free_bytes, keep_freed_memory, pays
+from skfusion.stacked._plan import LARGE
+
+
+def cost(n_parameters=1000, bytes=10, convolves=False, on_gpu=False):
+    return Cost(n_parameters=n_parameters, bytes=bytes, convolves=convolves, on_gpu=on_gpu)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 3, 8])
+@pytest.mark.parametrize("n_members", [1, 2, 7, 13])
+def test_chunks_are_even_and_fit(n_members, n_jobs):
+    for room in range(1, 16):
+        sizes = chunk_sizes(cost(), n_members, 10 * room + 9, n_jobs)
+        assert sum(sizes) == n_members
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 1
+        at_a_time = min(n_jobs, room)
+        assert sum(sorted(sizes)[-at_a_time:]) <= room
+
+
+@pytest.mark.parametrize(
+    ("n_members", "max_bytes", "n_jobs", "sizes"),
+    [
+        (13, 1000, 1, [13]),
+        (13, 1000, 2, [7, 6]),
+        (13, 50, 1, [5, 4, 4]),
+        (13, 40, 2, [2, 2, 2, 2, 2, 2, 1]),
+        (2, 1000, 8, [1, 1]),
+        (4, 25, 4, [1, 1, 1, 1]),
+        (3, 10, 1, [1, 1, 1]),
+    ],
+)
+def test_there_are_no_more_chunks_than_asked(n_members, max_bytes, n_jobs, sizes):
+    assert chunk_sizes(cost(), n_members, max_bytes, n_jobs) == sizes
+
+
+def test_nothing_is_planned_where_no_member_fits():
+    assert chunk_sizes(cost(), 5, 9) == []
+
+
+def test_a_member_may_cost_nothing():
+    assert chunk_sizes(cost(bytes=0), 5, 100) == [5]
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("convolves", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+def test_a_stack_pays_on_a_gpu_and_for_small_nets_without_convolutions(on_gpu, convolves, large):
+    asked = cost(LARGE if large else LARGE - 1, convolves=convolves, on_gpu=on_gpu)
+    assert pays(asked) == (on_gpu or not (convolves or large))
+
+
+def test_some_memory_is_free():
+    found = free_bytes()
+    assert isinstance(found, int)
+    assert 2**20 < found < 2**50
+    assert free_bytes(torch.device("cpu")) > 2**20
+
+
+@pytest.mark.parametrize("text", [None, "", "MemFree: 5 kB", "MemAvailable:   much kB"])
+def test_a_system_that_does_not_tell_has_a_gibibyte(text, monkeypatch):
+    def read(self):
+        if text is None:
+            raise OSError
+        return text
+
+    monkeypatch.setattr("skfusion.stacked._memory.Path.read_text", read)
+    assert free_bytes() == 2**30
+
+
+def test_half_of_what_is_available_is_free(monkeypatch):
+    monkeypatch.setattr("skfusion.stacked._memory.Path.read_text", lambda self: "MemTotal: 9 kB\nMemAvailable: 6 kB")
+    assert free_bytes() == 3 * 1024
+
+
+def test_keeping_freed_memory_gives_nothing(untouched_rng):
+    assert keep_freed_memory() is None
