@@ -64,7 +64,7 @@ class Lineup:
             if found is not None:
                 return found
             self._may_stack = False
-        return torch.stack([self.runner.raw_of(state, chunks) for state in self.states])
+        return torch.stack(self.runner.raw_of_all(self.states, chunks))
 
     def predict(self, X: Inputs) -> np.ndarray:
         """Return the predictions of all states.
@@ -79,8 +79,17 @@ class Lineup:
         ndarray of shape (n_members, n_samples, n_outputs)
             Probabilities or values.
         """
-        out = self.raw(list(self.runner.chunks(X)))
-        return self.runner.link(out.flatten(0, 1)).unflatten(0, out.shape[:2]).cpu().numpy()
+        chunks = list(self.runner.chunks(X))
+        if len(one_of(X)) <= FEW:
+            out = self.raw(chunks)
+            return self.runner.link(out.flatten(0, 1)).unflatten(0, out.shape[:2]).cpu().numpy()
+        found: np.ndarray | None = None
+        for k, state in enumerate(self.states):
+            p = self.runner.link(self.runner.raw_of(state, chunks)).cpu().numpy()
+            found = np.empty((len(self.states), *p.shape), p.dtype) if found is None else found
+            found[k] = p
+        assert found is not None
+        return found
 
     def _together(self, x: Any) -> Tensor | None:
         """Return the outputs of all states at once; none where that cannot be done, or gives other outputs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,8 +118,17 @@ class Runner:
 
     def raw_of(self, state: State, chunks: Iterable[Any]) -> Tensor:
         """Return the module's output for rows that :meth:`chunks` made."""
-        with self.computing(state) as module:
-            return torch.cat([run(module, x) for x in chunks])
+        return self.raw_of_all([state], list(chunks))[0]
+
+    def raw_of_all(self, states: Iterable[State], chunks: Sequence[Any]) -> list[Tensor]:
+        """Return the module's outputs with each state, for rows that :meth:`chunks` made."""
+        found = []
+        with self.lock, torch.inference_mode():
+            for state in states:
+                with lent(self.module, state, self.slots):
+                    parts = [run(self.module, x) for x in chunks]
+                found.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+        return found
 
     @contextmanager
     def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
