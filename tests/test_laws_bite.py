@@ -49,6 +49,23 @@ def collector(call):
     return type("Broken", (Collector,), {"__call__": __call__})()
 
 
+def stacking_collector(change):
+    """A collector with a parameter ``stack`` that changes the members ``change(member)`` where it is true."""
+
+    def __init__(self, stack=False):
+        self.stack = stack
+
+    def __call__(self, net, X, y, rng, *, n_jobs=None, **_):
+        pool = seeds(net, X, y, rng)
+        return pool.replace([change(member) for member in pool]) if self.stack else pool
+
+    return type("Broken", (Collector,), {"__init__": __init__, "__call__": __call__})()
+
+
+def lossless(row):
+    return {**row, "train_loss": 0.0}
+
+
 def combiner(call, **attributes):
     """A combiner of a given call ``(self, P)``."""
     return type("Broken", (Combiner,), {"__call__": call, **attributes})()
@@ -403,6 +420,15 @@ BROKEN = {
     "check_training_rows_are_recorded": [
         collector(lambda *a, rows=rows: (p := seeds(*a)).replace([m.replace(rows=rows) for m in p]))
         for rows in (None, np.array([7], np.uint64))
+    ],
+    "check_stacked_members_are_looped_members": [
+        stacking_collector(lambda m: m.replace(name=f"stacked-{m.name}")),
+        stacking_collector(lambda m: m.replace(meta={**m.meta, "seed": m.meta["seed"] + 1})),
+        stacking_collector(lambda m: m.replace(meta={**m.meta, "history": m.meta["history"][1:]})),
+        stacking_collector(lambda m: m.replace(meta={**m.meta, "history": [{**r, "x": 1} for r in m.meta["history"]]})),
+        stacking_collector(lambda m: m.replace(meta={**m.meta, "history": [lossless(r) for r in m.meta["history"]]})),
+        stacking_collector(lambda m: m.replace(state={k: v + 1e-4 for k, v in m.state.items()})),
+        stacking_collector(lambda m: m.replace(state={k: v for k, v in m.state.items() if "x_" not in k})),
     ],
     # combiners
     "check_one_member_gives_its_prediction": [combiner(constant)],

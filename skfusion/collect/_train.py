@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 from torch import nn
 
@@ -148,8 +148,9 @@ def _results(
     stack: nets.StackChoice,
     max_stack_bytes: int | None,
 ) -> Iterator[Result]:
-    n_processes = Parallel(n_jobs=n_jobs).n_jobs
+    n_processes = effective_n_jobs(n_jobs)
     plan = nets.plan(net, task, [_job(rows, run) for run in runs[:1]] * len(runs), stack, max_stack_bytes, n_processes)
+    reasons = {None, plan.reason}  # each is told once
     if plan.reason:
         _warn(plan.reason)
     ends = np.cumsum([0, *plan.sizes]).tolist()
@@ -158,14 +159,14 @@ def _results(
         for chunk in chunks:
             hooks = [None if progress is None else progress.begin(run.name, net.max_epochs) for run in chunk]
             found, reason = _train_chunk(net, rows, task, chunk, plan.stacked, hooks)
-            if reason:
+            if reason not in reasons:
                 _warn(reason)
+            reasons.add(reason)
             yield from found
         return
     jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
-    reasons = set()
     for found, reason in _parallel(n_jobs, jobs):
-        if reason and reason not in reasons:
+        if reason not in reasons:
             _warn(reason)
         reasons.add(reason)
         yield from found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -71,17 +73,19 @@ def plan(
     alone = [1] * len(jobs)
     if stack not in ("auto", True, False):
         raise ValueError(f"stack must be 'auto', True or False; got {stack!r}.")
-    if max_bytes is not None and max_bytes < 1:
+    if max_bytes is not None and not (isinstance(max_bytes, Real) and 1 <= max_bytes < math.inf):
         raise ValueError(f"max_stack_bytes is a number of bytes, at least 1; got {max_bytes!r}.")
-    if stack is False or len(jobs) == 1:
+    if not stack or len(jobs) == 1:
         return Plan(alone, False)
     try:
         found = cost(net, task, jobs[0])
     except NotStackableError as error:
         return Plan(alone, False, str(error))
+    except Exception:  # the loop meets it too, and says what is wrong
+        return Plan(alone, False)
     if stack == "auto" and not pays(found):
         return Plan(alone, False)
-    room = free_bytes(net.device or "cpu") if max_bytes is None else max_bytes
+    room = free_bytes(net.device or "cpu") if max_bytes is None else int(max_bytes)
     sizes = chunk_sizes(found, len(jobs), room, n_jobs)
     if not sizes:
         return Plan(alone, False, f"a member needs {found.bytes:,} bytes, and max_stack_bytes is {room:,}")

@@ -23,9 +23,22 @@ from skfusion.stacked import Members, NotStackableError
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One training of many, as :func:`skfusion.nets.fit` takes it; ``params`` are set on the net first.
+    """One training of many, as :func:`skfusion.nets.fit` takes it.
 
-    ``shares_rows`` says that other jobs have the same rows, which are then in memory only once.
+    Parameters
+    ----------
+    rows : Rows
+        Training data.
+    seed : int
+        Seed of the initialisation, the shuffling and dropout.
+    params : dict, optional
+        Parameters of the net, such as ``lr``, that are this job's own.
+    schedule : callable, optional
+        ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
+    shares_rows : bool, default=True
+        Whether other jobs have the same rows, which are then in memory only once.
     """
 
     rows: Rows
@@ -37,7 +50,7 @@ class Job:
 
 
 class Seat:
-    """A member of the stack: its net, its data, and a random stream that is drawn from as if it were alone.
+    """A member of the stack: its net, its data, and random streams that are drawn from as if it were alone.
 
     It is made within :func:`seeded`, for it seeds the global generators.
     """
@@ -52,8 +65,8 @@ class Seat:
         self.ready: Ready = prepared(net, job.rows, task, schedule=job.schedule, on_epoch=job.on_epoch, made=made)
         self.net = net = self.ready.net
         check_net(net)
-        net.notify("on_train_begin", X=self.ready.X, y=self.ready.y)
         check_callbacks(net)
+        net.notify("on_train_begin", X=self.ready.X, y=self.ready.y)
         net.check_data(self.ready.X, self.ready.y)
         net.check_training_readiness()
         train, valid = net.get_split_datasets(self.ready.X, self.ready.y)
@@ -62,6 +75,7 @@ class Seat:
         self.valid = None if valid is None else self._loader(valid, training=False)
         self.stream = torch.Generator()
         self.stream.set_state(torch.get_rng_state())
+        self.numpy = np.random.get_state()  # noqa: NPY002
         net.optimizer_.step()  # moves nothing, for there are no gradients; schedulers ask for a first step
         self.foreign = has_foreign_callback(net)
         self.device = torch.device(net.device or "cpu")
@@ -83,11 +97,13 @@ class Seat:
 
     @contextmanager
     def drawing(self, keep: bool = True) -> Iterator[None]:
-        """Let the global generator be this member's; draws are undone unless ``keep``."""
+        """Let the global generators be this member's; draws are undone unless ``keep``."""
         torch.set_rng_state(self.stream.get_state())
+        np.random.set_state(self.numpy)  # noqa: NPY002
         yield
         if keep:
             self.stream.set_state(torch.get_rng_state())
+            self.numpy = np.random.get_state()  # noqa: NPY002
 
     def weigh(self, weight: Any) -> None:
         """Let the net's loss weigh the rows of the present batch."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from skfusion.nets._loader import TensorLoader
 from skfusion.nets._seat import Data, Job, Seat, member_of
 from skfusion.nets._size import few_threads, seeded
+from skfusion.nets._stackable import check_params
 from skfusion.nets._watch import DivergedError, Watch
 from skfusion.rows import Task
 from skfusion.stacked import (
@@ -58,6 +59,7 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     NotStackableError
         If the net cannot be stacked; nothing has been trained then.
     """
+    check_params(jobs)
     with seeded(0, net.device):
         made: dict[Any, Any] = {}
         seats = [Seat(net, task, job, made) for job in jobs]
@@ -103,7 +105,10 @@ class _Training:
         seat.ready.finished()
 
     def _epoch(self) -> None:
-        stopped = {id(seat) for seat in self.seats if seat.notify("on_epoch_begin")}
+        self._part({id(seat) for seat in self.seats if seat.notify("on_epoch_begin")})
+        if not self.seats:
+            return
+        stopped = set()
         self._train()
         if self.seats[0].valid is not None:
             self._validate()
@@ -116,18 +121,23 @@ class _Training:
                 stopped.add(id(seat))
         if any(seat.foreign for seat in self.seats) and not self.stack.intact():
             raise NotStackableError("one of its callbacks replaced or froze parameters")
-        if stopped:
-            left = [seat for seat in self.seats if id(seat) in stopped]
-            kept = [k for k, seat in enumerate(self.seats) if id(seat) not in stopped]
-            if kept:
-                self.stack.keep(kept)
-                self.optimizer.keep(self.stack.theta, kept)
-                self.grad = torch.empty_like(self.stack.theta)
-            else:
-                self.stack.release(range(len(self.seats)))
-            self.seats = [self.seats[k] for k in kept]
-            for seat in left:
-                self._leave(seat)
+        self._part(stopped)
+
+    def _part(self, stopped: set[int]) -> None:
+        """Go on without the members that have stopped."""
+        if not stopped:
+            return
+        left = [seat for seat in self.seats if id(seat) in stopped]
+        kept = [k for k, seat in enumerate(self.seats) if id(seat) not in stopped]
+        if kept:
+            self.stack.keep(kept)
+            self.optimizer.keep(self.stack.theta, kept)
+            self.grad = torch.empty_like(self.stack.theta)
+        else:
+            self.stack.release(range(len(self.seats)))
+        self.seats = [self.seats[k] for k in kept]
+        for seat in left:
+            self._leave(seat)
 
     def _train(self) -> None:
         for seat in self.seats:
@@ -270,7 +280,8 @@ def _global_streams() -> tuple[Any, ...]:
         if torch.cuda.is_available()
         else []
     )
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state()[1].tobytes(), cuda  # noqa: NPY002
+    _, key, *place = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), key.tobytes(), place, cuda
 
 
 def _culprit(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skfusion.nets._watch import Watch
-from skfusion.stacked import NotStackableError, stepper
+from skfusion.stacked import NotStackableError, difference, stepper
 
 _OF_THE_LOOP = (
     *("fit_loop", "run_single_epoch", "train_step", "train_step_single", "validation_step", "notify"),
@@ -24,6 +25,29 @@ _KNOWN = (
     *(Watch, known.EpochTimer, known.PrintLog, known.PassthroughScoring, known.EpochScoring, known.EarlyStopping),
     *(known.LRScheduler, known.GradientNormClipping),
 )
+
+
+_OWN = {"lr", "optimizer", "module", "callbacks", "iterator_train", "iterator_valid", "train_split"}
+"""Parameters of a net that are looked at for each member; of the others, the stack uses those of the first one."""
+
+
+def check_params(jobs: Sequence[Any]) -> None:
+    """Raise where jobs differ in a parameter of the net that a stack has only once.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        What to train.
+
+    Raises
+    ------
+    NotStackableError
+        It names the parameter.
+    """
+    shared = [{k: v for k, v in job.params.items() if k.partition("__")[0] not in _OWN} for job in jobs]
+    for other in shared[1:]:
+        if (name := difference(shared[0], other)) is not None:
+            raise NotStackableError(f"its members differ in the parameter {name!r}")
 
 
 def check_net(net: Any) -> None:
@@ -65,6 +89,9 @@ def check_net(net: Any) -> None:
         ):
             raise NotStackableError(f"{type(module).__name__}(momentum=None) reads its counter as a number")
     stepper([net.optimizer_])
+    stepped = {id(p) for group in net.optimizer_.param_groups for p in group["params"]}
+    if any(p.requires_grad and id(p) not in stepped for p in net.module_.parameters()):
+        raise NotStackableError("its optimiser steps only some of the trained parameters")
 
 
 def check_callbacks(net: Any) -> None:

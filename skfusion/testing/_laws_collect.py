@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 
 from skfusion import nets
@@ -13,10 +15,10 @@ from skfusion.pool import ModelPool
 from skfusion.testing import _problems as problems
 
 
-def collected(component: Collector, seed: int = 0, n_jobs: int | None = None) -> ModelPool:
-    """Return the members of a small net on 24 rows."""
+def collected(component: Collector, seed: int = 0, n_jobs: int | None = None, **params: Any) -> ModelPool:
+    """Return the members of a small net of some parameters on 24 rows."""
     rows = problems.rows()
-    return clone(component)(problems.net(), rows.X, rows.y, np.random.RandomState(seed), n_jobs=n_jobs)
+    return clone(component)(problems.net(**params), rows.X, rows.y, np.random.RandomState(seed), n_jobs=n_jobs)
 
 
 def check_collection_is_not_empty(component: Collector) -> None:
@@ -78,6 +80,34 @@ def check_training_rows_are_recorded(component: Collector) -> None:
         assert len(np.unique(member.rows)) == len(member.rows), f"Member {member.name!r} records rows twice."
 
 
+def check_stacked_members_are_looped_members(component: Collector) -> None:
+    """Members that are trained as one stack are, to float tolerance, those that are trained one after another.
+
+    The net has no BatchNorm: a bias ahead of it has no gradient but rounding errors, which Adam scales up.
+    """
+    if "stack" not in component.get_params(deep=False):
+        return
+    pools = [collected(clone(component).set_params(stack=stack), module__norm=None) for stack in (False, True)]
+    assert pools[0].names == pools[1].names, "Stacked members have other names."
+    for one, other in zip(*pools, strict=True):
+        kept, found = (_numbers(dict(member.meta)) for member in (one, other))
+        assert kept.keys() == found.keys(), f"The meta of member {one.name!r} has other entries in a stack."
+        for key, value in kept.items():
+            other_value = found[key]
+            alike = abs(value - other_value) <= 1e-5 if isinstance(value, float) else value == other_value
+            assert alike, f"{key} of member {one.name!r} is {value} alone, and {other_value} in a stack."
+        assert one.state.keys() == other.state.keys(), f"Member {one.name!r} has other tensors in a stack."
+        for key, value in one.state.items():
+            alike = torch.allclose(value.double(), other.state[key].double(), rtol=0, atol=1e-5)
+            assert alike, f"Tensor {key!r} of member {one.name!r} differs in a stack."
+
+
+def _numbers(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return what a member records, without times, as one flat dict."""
+    rows = enumerate(meta.pop("history", []))
+    return meta | {f"{name} of row {i}": value for i, row in rows for name, value in row.items() if name != "dur"}
+
+
 LAWS = [
     check_collection_is_not_empty,
     check_member_names_are_unique,
@@ -86,4 +116,5 @@ LAWS = [
     check_net_is_not_fitted_in_place,
     check_members_do_not_depend_on_n_jobs,
     check_training_rows_are_recorded,
+    check_stacked_members_are_looped_members,
 ]

@@ -1,0 +1,138 @@
+"""Members of a stack beside those that are trained one after another."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from skfusion import nets
+from skfusion.collect import Seeds
+from skfusion.nets import DivergedError, Job
+from skfusion.rows import Rows
+
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(53, 6)).astype(np.float32)  # three batches of 16, and one of 5
+CLASSES = Rows(X, (X[:, 0] > X[:, 1]).astype(np.int64) + (X[:, 2] > 0.5))
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+class Net(nn.Module):
+    """A perceptron with layers between its two linear ones, in single or double precision."""
+
+    def __init__(self, *layers, n_out=3, dtype=torch.float32, end=None):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), *(layer() for layer in layers), nn.Linear(8, n_out))
+        self.end = end
+        self.to(dtype)
+
+    def forward(self, X):
+        z = self.body(X)
+        return z if self.end is None else self.end(z)
+
+
+def made_of(*layers, **settings):
+    """A class of modules with these layers: each member draws its own weights."""
+
+    class Made(Net):
+        def __init__(self, dtype=torch.float32):
+            super().__init__(*layers, dtype=dtype, **settings)
+
+    return Made
+
+
+def classifier(*layers, module=None, **params):
+    given = {"criterion": nn.CrossEntropyLoss, "max_epochs": 3, "batch_size": 16, "lr": 0.05, "verbose": 0}
+    given |= {"iterator_train__shuffle": True, "train_split": None, **params}
+    return NeuralNetClassifier(made_of(*layers) if module is None else module, **given)
+
+
+def jobs_of(rows=CLASSES, n=3, **settings):
+    return [Job(rows, seed, **settings) for seed in range(3, 3 + n)]
+
+
+def looped(net, jobs, task="classification"):
+    """The fitted net of each job, or why there is none; trained one after another."""
+    found = []
+    for job in jobs:
+        own = clone(net).set_params(**job.params)
+        try:
+            found.append(nets.fit(own, job.rows, task, job.seed, schedule=job.schedule, on_epoch=job.on_epoch))
+        except DivergedError as error:
+            found.append(error)
+    return found
+
+
+def stacked(net, jobs, task="classification"):
+    return nets.fit_many(net, task, jobs)
+
+
+def states(fitted):
+    return [net.module_.state_dict() for net in fitted]
+
+
+def same_bits(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def check_same(net, jobs, task="classification", dtype=torch.float32):
+    """Raise where a stack gives other members, or other histories, than the loop; return the members of the stack."""
+    one, many = looped(net, jobs, task), stacked(net, jobs, task)
+    tolerance = TOLERANCE[dtype]
+    for a, b in zip(one, many, strict=True):
+        check_same_state(a.module_.state_dict(), b.module_.state_dict(), tolerance)
+        check_same_history(nets.history_of(a), nets.history_of(b), tolerance)
+        assert not b.module_.training
+    first = states(one)
+    assert all(not same_bits(first[0], other) for other in first[1:]), "The members are all alike: they show nothing."
+    return many
+
+
+def check_same_state(a, b, tolerance):
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        assert value.shape == b[key].shape
+        assert value.dtype == b[key].dtype
+        torch.testing.assert_close(b[key], value, rtol=0, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def check_same_history(a, b, tolerance):
+    assert len(a) == len(b)
+    for i, (row, other) in enumerate(zip(a, b, strict=True)):
+        assert row.keys() == other.keys()
+        for name in row.keys() - {"dur"}:
+            assert abs(row[name] - other[name]) <= tolerance, f"{name} of epoch {i + 1}: {row[name]} and {other[name]}"
+
+
+def collect(collector, net, rows=CLASSES, seed=0, **kwargs):
+    return collector(net, rows.X, rows.y, np.random.RandomState(seed), **kwargs)
+
+
+def same_pools(a, b):
+    histories = [[{k: v for k, v in row.items() if k != "dur"} for m in p for row in m.meta["history"]] for p in (a, b)]
+    alike = all(same_bits(m.state, o.state) for m, o in zip(a, b, strict=True))
+    return a.names == b.names and alike and histories[0] == histories[1]
+
+
+def check_falls_back(net, name, collector=Seeds, **params):
+    with pytest.warns(UserWarning, match="one after another") as caught:
+        found = collect(collector(3, stack=True, **params), net)
+    texts = [str(w.message) for w in caught]
+    assert len(texts) == 1, texts
+    assert texts[0].startswith("The members are trained one after another and not as one stack: ")
+    assert name in texts[0]
+    assert "stack=False" in texts[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = collect(collector(3, stack=False), net)
+    assert same_pools(found, expected)
+    assert not same_bits(found[0].state, found[1].state)
+    return found
+
+
+def module_that(forward, **attributes):
+    """A class of modules that do something else with their output."""
+    return type("Odd", (Net,), {"forward": lambda self, X: forward(self, Net.forward(self, X)), **attributes})
