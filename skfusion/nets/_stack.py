@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,28 +61,32 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     """
     check_params(jobs)
     with seeded(0, net.device):
-        made: dict[Any, Any] = {}
-        seats = [Seat(net, task, job, made) for job in jobs]
-        forms = [seat.form() for seat in seats]
-        if any(form != forms[0] for form in forms):
-            raise NotStackableError("its members differ in rows, epochs, loss, optimiser or clipping")
+        seats: list[Seat] = []
+        stack = Stack(_modules(net, task, jobs, seats), len(jobs))
         keep_freed_memory()
         with few_threads(seats[0].net.module_):
-            return _Training(seats).run()
+            return _Training(seats, stack).run()
+
+
+def _modules(net: Any, task: Task, jobs: Sequence[Job], seats: list[Seat]) -> Iterator[nn.Module]:
+    """Make the members one by one."""
+    made: dict[Any, Any] = {}
+    for job in jobs:
+        seats.append(Seat(net, task, job, made))
+        if seats[-1].form() != seats[0].form():
+            raise NotStackableError("its members differ in rows, epochs, loss, optimiser or clipping")
+        yield seats[-1].net.module_
 
 
 class _Training:
     """The epochs of a stack; ``seats`` are those that still train."""
 
-    def __init__(self, seats: list[Seat]):
+    def __init__(self, seats: list[Seat], stack: Stack):
         self.all = self.seats = seats
         self.failed: dict[int, DivergedError] = {}
-        optimizers = [s.net.optimizer_ for s in seats]
-        kind = stepper(optimizers)
-        self.stack = Stack([s.net.module_ for s in seats])
-        self.optimizer = kind(self.stack.theta)
-        self.data = Data(seats)
-        self.grad = torch.empty_like(self.stack.theta)
+        self.stack, self.data = stack, Data(seats)
+        self.optimizer = stepper([s.net.optimizer_ for s in seats])(stack.theta)
+        self.grad = torch.empty_like(stack.theta)
         self.clips = seats[0].callbacks(GradientNormClipping)
         self.proved = False
 

@@ -96,17 +96,17 @@ class MemberSGD(MemberOptimizer):
         """Step once; see :meth:`MemberOptimizer.step`."""
         self.steps += 1
         if isinstance(weight_decay, Tensor) or weight_decay:
-            grad = grad.add_(self.theta * weight_decay)
+            _add(grad, self.theta, weight_decay)
         if isinstance(momentum, Tensor) or momentum:
             (buffer,) = self.buffers
             if self.steps == 1:
                 buffer.copy_(grad)
             else:
-                moves = (momentum != 0).to(grad.dtype) if isinstance(momentum, Tensor) else 1.0
+                moves = (momentum != 0).double() if isinstance(momentum, Tensor) else 1.0
                 share = 1 - dampening * moves  # without momentum torch knows no dampening
-                buffer.mul_(momentum).add_(grad * share)
-            grad = grad.add_(buffer * momentum) if nesterov else buffer
-        self.theta.sub_(grad * lr)
+                _add(buffer.mul_(_in(buffer, momentum)), grad, share)
+            grad = _add(grad, buffer, momentum) if nesterov else buffer
+        _add(self.theta, grad, -lr)
 
 
 class MemberAdam(MemberOptimizer):
@@ -140,22 +140,32 @@ class MemberAdam(MemberOptimizer):
         first, second = self.buffers
         if isinstance(weight_decay, Tensor) or weight_decay:
             if decoupled:
-                self.theta.mul_(1 - lr * weight_decay)
+                self.theta.mul_(_in(grad, 1 - lr * weight_decay))
             else:
-                grad = grad.add_(self.theta * weight_decay)
-        first.lerp_(grad, 1 - beta1)
-        second.mul_(beta2)
+                _add(grad, self.theta, weight_decay)
+        first.lerp_(grad, _in(grad, 1 - beta1))
+        second.mul_(_in(grad, beta2))
         if isinstance(beta2, Tensor):
-            second.add_(grad.square_().mul_(1 - beta2))
+            second.addcmul_(grad * _in(grad, 1 - beta2), grad)
         else:
             second.addcmul_(grad, grad, value=1 - beta2)
         root = (1 - beta2**self.steps) ** 0.5  # taken out of the fraction, which spares a pass over the matrix
-        size = torch.sqrt(second, out=grad).add_(eps * root)
+        size = torch.sqrt(second, out=grad).add_(_in(grad, eps * root))
         rate = lr * root / (1 - beta1**self.steps)
         if isinstance(rate, Tensor):
-            self.theta.sub_((first / size).mul_(rate))
+            self.theta.addcdiv_(first * _in(grad, -rate), size)
         else:
             self.theta.addcdiv_(first, size, value=-rate)
+
+
+def _in(like: Tensor, setting: Setting) -> Setting:
+    """Return a column in the dtype of the parameters; until it is used it is computed in float64, as numbers are."""
+    return setting.to(like.dtype) if isinstance(setting, Tensor) else setting
+
+
+def _add(a: Tensor, b: Tensor, factor: Setting) -> Tensor:
+    """Add ``factor * b`` to ``a``, by one kernel for numbers and columns, which round alike."""
+    return a.addcmul_(b, torch.as_tensor(factor, dtype=a.dtype, device=a.device))
 
 
 def clip_(grad: Tensor, max_norm: float, norm_type: float = 2.0) -> None:
@@ -221,7 +231,7 @@ def settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[
     optimizers : sequence of torch.optim.Optimizer
         One a member, of a class that :func:`stepper` takes.
     like : Tensor
-        Dtype and device of the columns.
+        Device of the columns, which are float64.
 
     Returns
     -------
@@ -238,7 +248,10 @@ def settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[
     if "betas" in first:
         columns |= {f"beta{i + 1}": [float(g["betas"][i]) for g in groups] for i in range(2)}
     out: dict[str, Any] = {
-        name: values[0] if len({*values}) == 1 else like.new_tensor(values)[:, None] for name, values in columns.items()
+        name: values[0]
+        if len({*values}) == 1
+        else torch.tensor(values, dtype=torch.float64, device=like.device)[:, None]
+        for name, values in columns.items()
     }
     out["nesterov"] = bool(first.get("nesterov"))
     out["decoupled"] = type(optimizers[0]) is torch.optim.AdamW or bool(first.get("decoupled_weight_decay"))

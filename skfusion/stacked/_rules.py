@@ -141,7 +141,7 @@ def _batch_norm(
     lines = input.value.transpose(1, 2)
     wide = lines.flatten(0, 1).flatten(1).unsqueeze(0)
     flat = (None if t is None else t.value.flatten() for t in (mean, var, weight, bias))
-    return func(wide, *flat, *args, **kw).view(lines.shape).transpose(1, 2)
+    return func(wide, *flat, *args, **kw).view(lines.shape).transpose(1, 2).contiguous()
 
 
 @rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)

@@ -27,8 +27,10 @@ class Stack:
 
     Parameters
     ----------
-    modules : sequence of nn.Module
+    modules : iterable of nn.Module
         K modules of one architecture. They are changed: their tensors become views.
+    n_members : int, optional
+        K, where modules are made while they are asked for: each then gives up its own memory before the next is made.
 
     Attributes
     ----------
@@ -44,43 +46,56 @@ class Stack:
         If the modules are not alike, or have parameters of several dtypes or devices.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]):
-        self.modules = list(modules)
-        first = self.modules[0]
-        self._check()
-        self.trained = [name for name, p in first.named_parameters() if p.requires_grad]
-        own = [dict(m.named_parameters()) for m in self.modules]
-        shapes = [own[0][name].shape for name in self.trained]
-        ends = torch.tensor([0, *(s.numel() for s in shapes)]).cumsum(0).tolist()
-        self._places = dict(zip(self.trained, zip(ends[:-1], ends[1:], shapes, strict=True), strict=True))
-        like = own[0][self.trained[0]]
-        self.theta = torch.empty(max(2, len(own)), ends[-1], dtype=like.dtype, device=like.device)
-        for name, (start, stop, _) in self._places.items():
-            for row, parameters in zip(self.theta, own, strict=False):
-                row[start:stop] = parameters[name].detach().reshape(-1)
-                parameters[name].data = row[start:stop].view(parameters[name].shape)  # frees the tensor it had
-        self.theta[len(own) :] = self.theta[0]
-        self.held: dict[str, Tensor] = {}
-        for name in _held(first):
-            tensors = [_held(m)[name] for m in self.modules]
-            self.held[name] = torch.stack(_with_spare([t.detach() for t in tensors]))
-            for k, t in enumerate(tensors):
-                t.data = self.held[name][k]
+    def __init__(self, modules: Iterable[nn.Module], n_members: int | None = None):
+        self.modules: list[nn.Module] = []
+        if n_members is None:  # they are there, so that a refusal can leave them as they are
+            modules = list(modules)
+            n_members = len(modules)
+            self._like = _form(modules[0]), attributes(modules[0])
+            for k, module in enumerate(modules):
+                self._check(module, k)
+        for k, module in enumerate(modules):
+            if k == 0:
+                self._like = _form(module), attributes(module)
+                self._make_room(module, max(2, n_members))
+            self._check(module, k)
+            self._adopt(module)
+        if len(self.modules) == 1:
+            for matrix in (self.theta, *self.held.values()):
+                matrix[1:] = matrix[0]
         self._cut()
 
-    def _check(self) -> None:
-        first = self.modules[0]
-        if any(nn.parameter.is_lazy(t) for m in self.modules for t in (*m.parameters(), *m.buffers())):
-            raise NotStackableError("it has lazy layers that have seen no data")
-        form, own = _form(first), attributes(first)
-        for k, module in enumerate(self.modules[1:], start=1):
-            if _form(module) != form:
-                raise NotStackableError(f"members 0 and {k} differ in their tensors or in which of them are trained")
-            if (name := difference(own, attributes(module))) is not None:
-                raise NotStackableError(f"members 0 and {k} differ in the attribute {name!r} of {type(first).__name__}")
-        trained = [p for p in first.parameters() if p.requires_grad]
-        if len({(p.dtype, p.device) for p in trained}) != 1:
+    def _make_room(self, first: nn.Module, n_rows: int) -> None:
+        trained = {name: p for name, p in first.named_parameters() if p.requires_grad}
+        if len({(p.dtype, p.device) for p in trained.values()}) != 1:
             raise NotStackableError("its trained parameters have several dtypes or devices, or there are none")
+        self.trained = list(trained)
+        ends = torch.tensor([0, *(p.numel() for p in trained.values())]).cumsum(0).tolist()
+        shapes = [p.shape for p in trained.values()]
+        self._places = dict(zip(trained, zip(ends[:-1], ends[1:], shapes, strict=True), strict=True))
+        self.theta = next(iter(trained.values())).new_empty(n_rows, ends[-1]).detach()
+        self.held = {name: t.new_empty(n_rows, *t.shape).detach() for name, t in _held(first).items()}
+
+    def _check(self, module: nn.Module, k: int) -> None:
+        form, own = self._like
+        if _form(module) != form:
+            raise NotStackableError(f"members 0 and {k} differ in their tensors or in which of them are trained")
+        if (attribute := difference(own, attributes(module))) is not None:
+            raise NotStackableError(
+                f"members 0 and {k} differ in the attribute {attribute!r} of {type(module).__name__}"
+            )
+
+    def _adopt(self, module: nn.Module) -> None:
+        """Copy the tensors of a module into the next row, of which they become views; it frees those that it had."""
+        k, own = len(self.modules), dict(module.named_parameters())
+        rows: dict[str, tuple[Tensor, Tensor]] = {
+            name: (own[name], row) for name, row in self.by_name(self.theta[k]).items()
+        }
+        rows |= {name: (t, self.held[name][k]) for name, t in _held(module).items()}
+        for tensor, row in rows.values():
+            row.copy_(tensor.detach())
+            tensor.data = row
+        self.modules.append(module)
 
     def _cut(self) -> None:
         """Make the views that gradients are taken of."""
@@ -135,13 +150,16 @@ class Stack:
         Tensor of shape (n_members, n_parameters)
             Gradients in the order of ``theta``.
         """
-        found = torch.autograd.grad(loss, list(self.leaves.values()), torch.ones_like(loss), allow_unused=True)
-        parts = []
-        for name, part in zip(self.leaves, found, strict=True):
+        out = torch.empty_like(self.theta) if out is None else out
+        found: list[Tensor | None] = list(
+            torch.autograd.grad(loss, list(self.leaves.values()), torch.ones_like(loss), allow_unused=True)
+        )
+        for i, (name, (start, stop, shape)) in enumerate(self._places.items()):
+            part, found[i] = found[i], None  # which frees it: peak memory is that of one matrix more
             if part is None:
                 raise NotStackableError(f"its parameter {name!r} takes no part in the loss")
-            parts.append(part.reshape(len(part), -1))
-        return torch.cat(parts, 1, out=out)
+            out[:, start:stop].view(len(out), *shape).copy_(part)
+        return out
 
     def by_name(self, row: Tensor) -> dict[str, Tensor]:
         """Return the parts of one row of ``theta``, or of its gradient.
@@ -167,16 +185,13 @@ class Stack:
             Their places among ``modules``, at least one.
         """
         self.release(set(range(len(self.modules))) - set(members))
-        self.modules = [self.modules[k] for k in members]
+        left = [self.modules[k] for k in members]
         index = torch.tensor(_with_spare(list(members)), device=self.theta.device)
         self.theta = self.theta[index]
         self.held = {name: t[index] for name, t in self.held.items()}
-        for k, module in enumerate(self.modules):
-            own = dict(module.named_parameters())
-            for name, part in self.by_name(self.theta[k]).items():
-                own[name].data = part
-            for name, tensor in _held(module).items():
-                tensor.data = self.held[name][k]
+        self.modules = []
+        for module in left:
+            self._adopt(module)
         self._cut()
 
     def release(self, members: Iterable[int]) -> None:
@@ -223,6 +238,8 @@ def _held(module: nn.Module) -> dict[str, Tensor]:
 
 def _form(module: nn.Module) -> list[Any]:
     tensors: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
+    if any(nn.parameter.is_lazy(t) for _, t in tensors):
+        raise NotStackableError("it has lazy layers that have seen no data")
     names = {id(t): name for name, t in tensors}
     tied = [(name, names[id(t)]) for name, t in module.named_parameters(remove_duplicate=False)]
     return [[(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in tensors], tied]

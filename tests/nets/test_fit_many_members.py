@@ -227,7 +227,6 @@ def test_a_member_does_not_depend_on_its_neighbours(params):
     check_independence(classifier(*NOISY, **params))
 
 
-@pytest.mark.xfail(strict=False, reason="BatchNorm ahead of dropout is laid out as it would not be alone")
 @pytest.mark.parametrize("params", [MOMENTUM, ADAM], ids=["sgd", "adamw"])
 def test_a_member_with_batch_norm_does_not_depend_on_its_neighbours(params):
     check_independence(classifier(*NORMED, **params))
@@ -255,9 +254,6 @@ def test_members_that_stop_do_not_change_those_that_go_on():
     assert [same_bits(a, b) for a, b in zip(expected, found, strict=True)] == [False, True, False, False]
 
 
-@pytest.mark.xfail(
-    strict=False, reason="settings that differ are columns, whose steps round in another way than those of numbers"
-)
 def test_parameters_of_a_neighbour_do_not_matter():
     net = classifier(*NOISY, **ADAM)
     found = [
