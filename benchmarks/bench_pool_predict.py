@@ -120,9 +120,7 @@ def asked(bounds, n):
 def predicting(module, n_members, rows, repeats, image=False):
     """Print the times of predicting with all members."""
     pool = Pool(module, n_members)
-    print(
-        "| rows | bare loop, ms | skorch, ms | skfusion, ms | to the loop | asked | to skorch | asked | difference |"
-    )
+    print("| rows | bare loop, ms | skorch, ms | skfusion, ms | to the loop | asked | to skorch | asked | difference |")
     print("|---|---|---|---|---|---|---|---|---|")
     for n in rows:
         X = inputs(n, image)

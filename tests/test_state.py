@@ -7,6 +7,7 @@ from torch import nn
 
 from skfusion import state as states_of
 from skfusion.state import (
+    RunningSum,
     check_compatible,
     check_finite,
     copy,
@@ -187,3 +188,19 @@ def test_copy_of_an_expanded_tensor():
     found = states_of.copy(state)
     found["w"][0] = 5
     assert state["w"].tolist() == [1, 1, 1]
+
+
+def test_a_running_sum_is_the_mean_of_what_was_added():
+    generator = torch.Generator().manual_seed(0)
+    members = [
+        {"w": torch.randn(3, generator=generator), "n": torch.tensor(k), "c": torch.randn(2, generator=generator) * 1j}
+        for k in (3, 7, 5)
+    ]
+    first = RunningSum(members[0])
+    whole = first.plus(members[1]).plus(members[2])
+    expected = weighted_sum(members, [1 / 3] * 3)
+    for key, tensor in whole.mean().items():
+        assert tensor.dtype == expected[key].dtype
+        torch.testing.assert_close(tensor, expected[key], rtol=1e-6, atol=0)
+    assert torch.equal(first.mean()["w"], members[0]["w"])  # as it was
+    assert int(whole.mean()["n"]) == 7

@@ -165,7 +165,7 @@ def _results(
             yield from found
         return
     jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
-    for found, reason in _parallel(n_jobs, jobs):
+    for found, reason in _parallel(plan.n_jobs or n_jobs, jobs):
         if reason not in reasons:
             _warn(reason)
         reasons.add(reason)

@@ -64,7 +64,7 @@ class Lineup:
             if found is not None:
                 return found
             self._may_stack = False
-        return torch.stack(self.runner.raw_of_all(self.states, chunks))
+        return torch.stack(self.runner.outputs(self.states, chunks))
 
     def predict(self, X: Inputs) -> np.ndarray:
         """Return the predictions of all states.
@@ -85,7 +85,7 @@ class Lineup:
             return self.runner.link(out.flatten(0, 1)).unflatten(0, out.shape[:2]).cpu().numpy()
         found: np.ndarray | None = None
         for k, state in enumerate(self.states):
-            p = self.runner.link(self.runner.raw_of(state, chunks)).cpu().numpy()
+            p = self.runner.link(self.runner.outputs([state], chunks)[0]).cpu().numpy()
             found = np.empty((len(self.states), *p.shape), p.dtype) if found is None else found
             found[k] = p
         assert found is not None
@@ -102,7 +102,7 @@ class Lineup:
             except Exception:  # whatever a module may do that cannot be done for many
                 return None
             ends = [(self.states[k], found[k]) for k in (0, -1)]
-            if not all(_close(self.runner.raw_of(state, [x]), out) for state, out in ends):
+            if not all(_close(self.runner.outputs([state], [x])[0], out) for state, out in ends):
                 return None
         if not isinstance(x, Tensor) or len(x) > RECORDED:
             return self._computed(x)

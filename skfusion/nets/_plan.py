@@ -31,11 +31,14 @@ class Plan:
         Whether a task is a stack; one member otherwise.
     reason : str, optional
         Why the net cannot be stacked, as half a sentence.
+    n_jobs : int, optional
+        Processes, where memory has room for fewer stacks at a time than were asked for.
     """
 
     sizes: list[int]
     stacked: bool
     reason: str | None = None
+    n_jobs: int | None = None
 
 
 def plan(
@@ -89,7 +92,8 @@ def plan(
     sizes = chunk_sizes(found, len(jobs), room, n_jobs)
     if not sizes:
         return Plan(alone, False, f"a member needs {found.bytes:,} bytes, and max_stack_bytes is {room:,}")
-    return Plan(sizes, True)
+    at_a_time = room // (found.bytes * max(sizes))
+    return Plan(sizes, True, None, at_a_time if at_a_time < n_jobs else None)
 
 
 def cost(net: Any, task: Task, job: Job) -> Cost:
@@ -135,13 +139,13 @@ def _cost(seat: Seat, job: Job) -> Cost:
         seat.weigh(weight)
         seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
     trained = [p for p in module.parameters() if p.requires_grad]
-    n_bytes = sum(p.numel() * p.element_size() for p in trained) * (2 + stepper([seat.net.optimizer_]).n_buffers)
+    n_bytes = sum(p.numel() * p.element_size() for p in trained) * (3 + stepper([seat.net.optimizer_]).n_buffers)
     n_bytes += sum(
         t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()) if not t.requires_grad
     )
     n_bytes += sum(saved.values()) + (0 if job.shares_rows else _bytes_of(job.rows))
     convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
-    return Cost(sum(p.numel() for p in trained), n_bytes, convolves, seat.device.type == "cuda")
+    return Cost(sum(p.numel() for p in trained), n_bytes, sum(saved.values()), convolves, seat.device.type == "cuda")
 
 
 def _bytes_of(rows: Rows) -> int:

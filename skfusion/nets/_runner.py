@@ -76,7 +76,18 @@ class Runner:
         return self.on_device(state)
 
     def on_device(self, state: State) -> State:
-        """Return the state on the device of the net."""
+        """Return the state on the device of the net.
+
+        Parameters
+        ----------
+        state : State
+            The weights.
+
+        Returns
+        -------
+        State
+            The same tensors where they are there already.
+        """
         return {k: v.to(self.device) for k, v in state.items()}
 
     def chunks(self, X: Inputs) -> Iterator[Any]:
@@ -114,14 +125,23 @@ class Runner:
         Tensor of shape (n_samples, ...)
             Logits or values.
         """
-        return self.raw_of(self.on_device(state), self.chunks(X))
+        return self.outputs([self.on_device(state)], list(self.chunks(X)))[0]
 
-    def raw_of(self, state: State, chunks: Iterable[Any]) -> Tensor:
-        """Return the module's output for rows that :meth:`chunks` made."""
-        return self.raw_of_all([state], list(chunks))[0]
+    def outputs(self, states: Iterable[State], chunks: Sequence[Any]) -> list[Tensor]:
+        """Return the module's outputs with each state.
 
-    def raw_of_all(self, states: Iterable[State], chunks: Sequence[Any]) -> list[Tensor]:
-        """Return the module's outputs with each state, for rows that :meth:`chunks` made."""
+        Parameters
+        ----------
+        states : iterable of State
+            The weights, on the device of the net.
+        chunks : sequence of Tensor or dict of Tensor
+            Rows that :meth:`chunks` made.
+
+        Returns
+        -------
+        list of Tensor
+            Logits or values of all rows, shape (n_samples, ...), for each state.
+        """
         found = []
         with self.lock, torch.inference_mode():
             for state in states:
@@ -132,7 +152,18 @@ class Runner:
 
     @contextmanager
     def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-        """Lend the tensors of a state to the module, in evaluation mode and without gradients."""
+        """Lend the tensors of a state to the module, in evaluation mode and without gradients.
+
+        Parameters
+        ----------
+        state : State
+            The weights.
+
+        Yields
+        ------
+        nn.Module
+            The module; no other thread uses it meanwhile.
+        """
         with self.lock, torch.inference_mode(), lent(self.module, state, self.slots):
             yield self.module
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochScoring, GradientNormClipping, LRScheduler
 from torch import Tensor, nn
 
 from skfusion.nets._loader import TensorLoader
+from skfusion.nets._proof import culprit, global_streams, line
 from skfusion.nets._seat import Data, Job, Seat, member_of
 from skfusion.nets._size import few_threads, seeded
 from skfusion.nets._stackable import check_params
@@ -190,9 +189,9 @@ class _Training:
             asked = torch.autograd.grad(alone, list(leaves.values()), allow_unused=True)
         if (changed := difference(kept, attributes(module))) is not None:
             raise NotStackableError(f"{name} changes its attribute {changed!r} in its forward pass")
-        before = _global_streams()
+        before = global_streams()
         loss, grad = self._computed(batch)
-        if _global_streams() != before:
+        if global_streams() != before:
             raise NotStackableError(f"{name} draws random numbers in its forward pass")
         found = stack.by_name(grad[0])
         scale = max((float(g.abs().max()) for g in asked if g is not None), default=0.0) + 1e-6
@@ -216,7 +215,7 @@ class _Training:
         except NotStackableError:
             raise
         except Exception as error:
-            raise NotStackableError(f"{_culprit(error)} cannot be computed for many members: {_line(error)}") from error
+            raise NotStackableError(f"{culprit(error)} cannot be computed for many members: {line(error)}") from error
 
     def _validate(self) -> None:
         for seat in self.seats:
@@ -275,29 +274,3 @@ class _Training:
             history.record_batch(f"{prefix}_loss", loss)
             history.record_batch(f"{prefix}_batch_size", n)
             history.record(f"{prefix}_batch_count", len(cuts))
-
-
-def _global_streams() -> tuple[Any, ...]:
-    """Return the states of the random generators that a forward pass might draw from."""
-    cuda = (
-        [torch.cuda.get_rng_state(i).tolist() for i in range(torch.cuda.device_count())]
-        if torch.cuda.is_available()
-        else []
-    )
-    _, key, *place = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), key.tobytes(), place, cuda
-
-
-def _culprit(error: BaseException) -> str:
-    """Return the class of the innermost module that an error came from."""
-    name, trace = "its forward pass", error.__traceback__
-    while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        name = type(owner).__name__ if isinstance(owner, nn.Module) else name
-        trace = trace.tb_next
-    return name
-
-
-def _line(error: BaseException) -> str:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return first.partition(". Please file")[0]

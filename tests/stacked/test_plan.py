@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from skfusion.stacked import Cost, chunk_sizes, free_bytes, keep_freed_memory, pays
-from skfusion.stacked._plan import LARGE
+from skfusion.stacked._plan import LARGE_ACTIVATIONS, MANY_PARAMETERS
 
 
-def cost(n_parameters=1000, bytes=10, convolves=False, on_gpu=False):
-    return Cost(n_parameters=n_parameters, bytes=bytes, convolves=convolves, on_gpu=on_gpu)
+def cost(n_parameters=1000, bytes=10, activation_bytes=5, convolves=False, on_gpu=False):
+    return Cost(n_parameters, bytes, activation_bytes, convolves, on_gpu)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, 8])
@@ -50,9 +50,11 @@ def test_a_member_may_cost_nothing():
 @pytest.mark.parametrize("on_gpu", [False, True])
 @pytest.mark.parametrize("convolves", [False, True])
 @pytest.mark.parametrize("large", [False, True])
-def test_a_stack_pays_on_a_gpu_and_for_small_nets_without_convolutions(on_gpu, convolves, large):
-    asked = cost(LARGE if large else LARGE - 1, convolves=convolves, on_gpu=on_gpu)
-    assert pays(asked) == (on_gpu or not (convolves or large))
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_stack_pays_on_a_gpu_and_for_small_nets_without_convolutions(on_gpu, convolves, large, wide):
+    numbers, kept = MANY_PARAMETERS - (not large), LARGE_ACTIVATIONS - (not wide)
+    asked = cost(numbers, activation_bytes=kept, convolves=convolves, on_gpu=on_gpu)
+    assert pays(asked) == (on_gpu or not (convolves or large or wide))
 
 
 def test_some_memory_is_free():
