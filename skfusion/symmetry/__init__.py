@@ -1,0 +1,6 @@
+"""The permutation symmetries of a network, as data."""
+
+from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
+from skfusion.symmetry._symmetry import Symmetry
+
+__all__ = ["Axes", "Block", "Group", "Permutations", "Site", "Symmetry"]

@@ -1,0 +1,141 @@
+"""How permutations act on a tensor: ``new[i, j, ...] = old[source_0(i), source_1(j), ...]``.
+
+The source of a position on one axis may depend on the position on another: the channels of a head, where the heads are
+an axis of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfusion.symmetry._group import Axes, Block, Group, Permutations
+
+
+def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permutations) -> Tensor:
+    """Return a tensor with its units moved; axes that others depend on first, for contexts are new places."""
+    for axis in in_order(axes, groups):
+        source, others = sources(tensor.shape, axes, axis, groups, perms)
+        if (source == np.arange(source.shape[-1])).all():
+            continue
+        index = torch.from_numpy(np.ascontiguousarray(source)).to(tensor.device)
+        if not others:
+            tensor = tensor.index_select(axis, index)
+        else:
+            shape = [tensor.shape[e] if e in (*others, axis) else 1 for e in range(tensor.dim())]
+            order = [*others, axis]
+            index = index.permute(*(order.index(e) for e in sorted(order))).reshape(shape)
+            tensor = torch.take_along_dim(tensor, index, axis)
+    return tensor
+
+
+def in_order(axes: Axes, groups: Mapping[str, Group]) -> list[int]:
+    """Return the axes that move, each after those that it depends on."""
+    waiting = {axis: set(_others(axes, axis, groups)) for axis, blocks in enumerate(axes) if blocks}
+    order: list[int] = []
+    while waiting:
+        ready = [axis for axis, others in waiting.items() if not others & waiting.keys()]
+        if not ready:
+            raise ValueError(f"The axes {sorted(waiting)} of a tensor depend on one another.")
+        order += ready
+        for axis in ready:
+            del waiting[axis]
+    return order
+
+
+def sources(
+    shape: tuple[int, ...], axes: Axes, axis: int, groups: Mapping[str, Group], perms: Permutations
+) -> tuple[np.ndarray, list[int]]:
+    """Return the old position of every new one on an axis, and the other axes that it depends on.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the tensor.
+    axes : tuple of tuple of Block
+        Of the tensor.
+    axis : int
+        Which axis.
+    groups : dict of Group
+        By name.
+    perms : dict of ndarray
+        Permutations of the groups.
+
+    Returns
+    -------
+    source : ndarray of int of shape (*sizes of the other axes, size of the axis)
+        Old positions.
+    others : list of int
+        The other axes, in ascending order.
+    """
+    others = _others(axes, axis, groups)
+    lead = tuple(shape[e] for e in others)
+    out = np.broadcast_to(np.arange(shape[axis]), (*lead, shape[axis])).copy()
+    for block in axes[axis]:
+        holds = np.ones(lead, bool)
+        new: dict[str, np.ndarray] = {}
+        grids = np.ogrid[tuple(slice(n) for n in (*lead, *block.positions.shape))]
+        for k, e in enumerate(others):
+            side = tuple(-1 if i == k else 1 for i in range(len(lead)))
+            if e in block.within:
+                holds &= np.isin(np.arange(shape[e]), block.within[e]).reshape(side)
+            for name in outside(block, groups):
+                if home(axes, axis, name) == e:
+                    value = indices(axes[e], name, shape[e])
+                    holds &= (value >= 0).reshape(side)
+                    new[name] = np.maximum(value, 0).reshape(*side, *[1] * block.positions.ndim)
+        new |= dict(zip(block.groups, grids[len(lead) + 1 :], strict=True))
+        old = tuple(perms[g][(*(new[c] for c in groups[g].context), new[g])] for g in block.groups)
+        found = np.broadcast_to(block.positions[(grids[len(lead)], *old)], (*lead, *block.positions.shape))
+        flat = block.positions.reshape(-1)
+        out[..., flat] = np.where(holds[..., None], found.reshape(*lead, -1), out[..., flat])
+    return out, others
+
+
+def outside(block: Block, groups: Mapping[str, Group]) -> list[str]:
+    """Return the groups that a block depends on and that do not stand in it."""
+    found = {c for g in block.groups for c in groups[g].context}
+    return sorted(found - {*block.groups})
+
+
+def home(axes: Axes, axis: int, name: str) -> int:
+    """Return the other axis of a tensor on which a group stands."""
+    for e, blocks in enumerate(axes):
+        if e != axis and any(name in b.groups and not b.within for b in blocks):
+            return e
+    raise ValueError(f"Axis {axis} of a tensor depends on the group {name!r}, which none of its other axes has.")
+
+
+def indices(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
+    """Return which unit of a group stands at each position of an axis; -1 where none does."""
+    out = np.full(size, -1)
+    for block in blocks:
+        if name in block.groups and not block.within:
+            k = block.groups.index(name) + 1
+            side = tuple(-1 if i == k else 1 for i in range(block.positions.ndim))
+            out[block.positions] = np.arange(block.positions.shape[k]).reshape(side)
+    return out
+
+
+def _others(axes: Axes, axis: int, groups: Mapping[str, Group]) -> list[int]:
+    found = {e for block in axes[axis] for e in block.within}
+    found |= {home(axes, axis, name) for block in axes[axis] for name in outside(block, groups)}
+    return sorted(found)
+
+
+def check(name: str, axes: Axes, shape: tuple[int, ...], groups: Mapping[str, Group]) -> None:
+    """Raise where the blocks of a tensor do not fit its shape, or their groups."""
+    if len(axes) != len(shape):
+        raise ValueError(f"Tensor {name!r} of shape {shape} is given groups for {len(axes)} axes.")
+    for axis, blocks in enumerate(axes):
+        for block in blocks:
+            for g, size in zip(block.groups, block.positions.shape[1:], strict=True):
+                if g not in groups or groups[g].size != size:
+                    known = f"has {groups[g].size}" if g in groups else "is unknown"
+                    raise ValueError(f"Axis {axis} of tensor {name!r} has {size} units of group {g!r}, which {known}.")
+            if not 0 <= block.positions.min() <= block.positions.max() < shape[axis]:
+                raise ValueError(f"A block on axis {axis} of tensor {name!r} lies outside its shape {shape}.")
+    in_order(axes, groups)

@@ -1,0 +1,39 @@
+"""Symmetries that are declared by hand: a name for each axis of each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from skfusion.state import State
+from skfusion.symmetry._group import Axes, Block, Group
+
+
+def declared(axes: Mapping[str, Sequence[str | None]], state: State) -> tuple[list[Group], dict[str, Axes]]:
+    """Return the groups that names of axes stand for, and the blocks of each tensor."""
+    first: dict[str, tuple[int, str, int]] = {}
+    parts: dict[str, Axes] = {}
+    for tensor, labels in axes.items():
+        if tensor not in state:
+            raise ValueError(f"axes names the tensor {tensor!r}, which the state does not have; it has {[*state]}.")
+        shape = tuple(state[tensor].shape)
+        if isinstance(labels, str) or len(labels) != len(shape):
+            raise ValueError(
+                f"axes gives {labels!r} for tensor {tensor!r} of shape {shape}: give a name for each of its "
+                f"{len(shape)} axes, and None for an axis that does not move."
+            )
+        blocks: list[tuple[Block, ...]] = []
+        for axis, (label, n) in enumerate(zip(labels, shape, strict=True)):
+            if label is None:
+                blocks.append(())
+                continue
+            size, where, there = first.setdefault(label, (n, tensor, axis))
+            if n != size:
+                raise ValueError(
+                    f"Group {label!r} has {size} units on axis {there} of {where!r} and {n} on axis {axis} of "
+                    f"{tensor!r}, of shape {shape}."
+                )
+            blocks.append((Block((label,), np.arange(n)[None]),))
+        parts[tensor] = tuple(blocks)
+    return [Group(label, size) for label, (size, _, _) in first.items()], parts

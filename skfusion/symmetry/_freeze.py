@@ -1,0 +1,35 @@
+"""Symmetries of which some groups are at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from skfusion.symmetry._group import Axes, Group
+
+
+def spread(groups: Mapping[str, Group], reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return the reasons why groups rest, with those of the groups that are indexed by resting ones."""
+    why = dict(reasons)
+    while more := {
+        group.name: f"it is indexed by {c!r}, which does not: {why[c]}"
+        for group in groups.values()
+        for c in group.context
+        if c in why and group.name not in why
+    }:
+        why |= more
+    return why
+
+
+def at_rest(axes: Mapping[str, Axes], reasons: Mapping[str, str]) -> tuple[dict[str, Axes], dict[tuple[str, int], str]]:
+    """Return the blocks that still move, and why axes no longer do; names of one tied tensor share their blocks."""
+    gone = {*reasons}
+    done: dict[int, Axes] = {}
+    pinned: dict[tuple[str, int], str] = {}
+    for name, parts in axes.items():
+        if id(parts) not in done:
+            left = ((b.without(gone) for b in blocks) for blocks in parts)
+            done[id(parts)] = tuple(tuple(b for b in blocks if b is not None) for blocks in left)
+        for axis, (before, after) in enumerate(zip(parts, done[id(parts)], strict=True)):
+            if before and not after:
+                pinned[name, axis] = next(reasons[g] for b in before for g in b.groups if g in reasons)
+    return {name: done[id(parts)] for name, parts in axes.items()}, pinned

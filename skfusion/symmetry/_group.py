@@ -1,0 +1,93 @@
+"""What moves, and where it stands: groups of units, and the positions of a tensor's axis that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Permutations = dict[str, np.ndarray]
+"""By name of the group, of shape (*context sizes, size): unit i comes from place ``perms[name][..., i]``."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units that may change places with one another, such as the neurons of a hidden layer.
+
+    Parameters
+    ----------
+    name : str
+        Where it was met first, such as ``"layers.0.weight:0"``.
+    size : int
+        Number of units.
+    context : tuple of str, optional
+        Groups that its permutation is indexed by: the channels within attention heads have a permutation for each head,
+        and change places with them.
+    """
+
+    name: str
+    size: int
+    context: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Positions on an axis of a tensor that are moved together.
+
+    Parameters
+    ----------
+    groups : tuple of str
+        The groups that move them, outermost first: heads, then channels within a head.
+    positions : ndarray of int of shape (n_copies, size_1, ..., size_k)
+        Where the unit with these indices stands. Copies move alike: the pixels of a channel that was flattened.
+    within : dict of ndarray, optional
+        Positions on other axes of the tensor, by axis, where the block holds; everywhere when empty.
+    """
+
+    groups: tuple[str, ...]
+    positions: np.ndarray
+    within: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def without(self, frozen: set[str]) -> Block | None:
+        """Return the block with some of its groups at rest; none where nothing is left to move."""
+        kept = [k for k, g in enumerate(self.groups) if g not in frozen]
+        if not kept:
+            return None
+        if len(kept) == len(self.groups):
+            return self
+        front = np.moveaxis(self.positions, [k + 1 for k in kept], range(-len(kept), 0))
+        sizes = front.shape[-len(kept) :]
+        return Block(tuple(self.groups[k] for k in kept), front.reshape(-1, *sizes), self.within)
+
+
+Axes = tuple[tuple[Block, ...], ...]
+"""The blocks of each axis of a tensor; an axis without blocks is pinned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """An activation in a forward pass whose units belong to groups.
+
+    Parameters
+    ----------
+    index : int
+        Number of the contraction (matrix product, convolution, attention) in the order of execution, from 0.
+    argument : int or None
+        Which of its arguments; its output when None.
+    name : str
+        Of the operation.
+    where : str
+        Dotted name of the module that runs it.
+    shape : tuple of int
+        Of the activation on the example.
+    axes : tuple of tuple of Block
+        The groups on each of its axes.
+    """
+
+    index: int
+    argument: int | None
+    name: str
+    where: str
+    shape: tuple[int, ...]
+    axes: Axes
