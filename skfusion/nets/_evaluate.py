@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from torch import Tensor
 
 from skfusion.nets._lineup import FEW, Lineup
+from skfusion.nets._link import keeps_order
 from skfusion.nets._runner import Runner
 from skfusion.nets._size import targets, tensors
 from skfusion.objective import Batch, Objective
@@ -65,8 +66,10 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
         rows = found.reshape(len(found), -1).mean(1)
         return float((rows * weight).sum() / weight.sum())
 
+    by_rank = getattr(judge, "by_rank", False) and keeps_order(runner.net, runner.task)
+
     def score_of(out: Tensor) -> float:
-        return judge(runner.link(out).cpu().numpy(), held_out)
+        return judge((out if by_rank else runner.link(out)).cpu().numpy(), held_out)
 
     def outputs(states: Iterable[State]) -> Iterator[Tensor]:
         at_a_time = 1 if len(held_out) > FEW else 32
@@ -110,6 +113,8 @@ def default_score(task: Task) -> Score:
     def accuracy(p: np.ndarray, rows: Rows) -> float:
         right = ((p > 0.5) == rows.y).all(axis=1) if task == "multilabel" else p.argmax(axis=1) == rows.y
         return float(np.average(right, weights=rows.weight))
+
+    accuracy.by_rank = task == "classification"  # which output is largest is all that it reads
 
     def r2(p: np.ndarray, rows: Rows) -> float:
         if not np.isfinite(p).all():

@@ -40,9 +40,8 @@ class Lineup:
 
     def __init__(self, runner: Runner, states: Sequence[State]):
         self.runner, self.states = runner, list(states)
-        convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in runner.module.modules())
         small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_STACK
-        self._may_stack = len(self.states) > 1 and small and not convolves
+        self._may_stack = len(self.states) > 1 and small and not runner.convolves
         self._stack: dict[str, Tensor] | None = None
         self._programs: dict[Any, Program | None] = {}
 

@@ -46,6 +46,12 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
     return link
 
 
+def keeps_order(net: Any, task: Task) -> bool:
+    """Return whether the largest output of a row has the largest probability, one output a class."""
+    softmax = net.predict_nonlinearity == "auto" and issubclass(criterion_type(net), nn.CrossEntropyLoss)
+    return task == "classification" and softmax
+
+
 def _softmax(z: Tensor) -> Tensor:
     """Return the softmax over axis 1, of many rows across them: torch's kernel for a short last axis is slow."""
     return z.t().contiguous().softmax(0).t().contiguous() if z.shape[1] < 32 and len(z) > 500 else z.softmax(1)

@@ -43,6 +43,7 @@ class Runner:
         self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
         self.link = link_of(self.net, task)
         self.slots = slots_of(self.module)
+        self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.module.modules())
         self.lock = threading.Lock()
         keep_freed_memory()
 

@@ -31,6 +31,9 @@ from skfusion.stacked import (
     stepper,
 )
 
+_LARGE = 2**23
+"""Bytes of all members' parameters from which gradients are not gathered in a matrix."""
+
 
 def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     """Train clones of a net as one stack.
@@ -85,7 +88,7 @@ class _Training:
         self.failed: dict[int, DivergedError] = {}
         self.stack, self.data = stack, Data(seats)
         self.optimizer = stepper([s.net.optimizer_ for s in seats])(stack.theta)
-        self.grad = torch.empty_like(stack.theta)
+        self.grad = self._room()
         self.clips = seats[0].callbacks(GradientNormClipping)
         self.proved = False
 
@@ -135,7 +138,7 @@ class _Training:
         if kept:
             self.stack.keep(kept)
             self.optimizer.keep(self.stack.theta, kept)
-            self.grad = torch.empty_like(self.stack.theta)
+            self.grad = self._room()
         else:
             self.stack.release(range(len(self.seats)))
         self.seats = [self.seats[k] for k in kept]
@@ -163,7 +166,7 @@ class _Training:
                 batch = self.data.batch(orders[:, start:stop])
                 if self.proved:
                     loss, _ = self._loss(batch, training=True)
-                    grad = self.stack.gradient(loss, out=self.grad)
+                    grad = self._gradient(loss)
                 else:
                     loss, grad = self._first(batch)
                 for clip in self.clips:
@@ -175,7 +178,7 @@ class _Training:
                     callback.on_batch_end(seat.net, training=True)
         self._record("train", total, cuts)
 
-    def _first(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Tensor]:
+    def _first(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
         """Return the losses and gradients of the first batch, compared with those of the first member by itself."""
         seat, stack = self.seats[0], self.stack
         module, name = seat.net.module_, type(seat.net.module_).__name__
@@ -193,7 +196,8 @@ class _Training:
         loss, grad = self._computed(batch)
         if global_streams() != before:
             raise NotStackableError(f"{name} draws random numbers in its forward pass")
-        found = stack.by_name(grad[0])
+        firsts = stack.by_name(grad[0]).values() if isinstance(grad, Tensor) else [part[0] for _, part in grad]
+        found = dict(zip(leaves, firsts, strict=True))
         scale = max((float(g.abs().max()) for g in asked if g is not None), default=0.0) + 1e-6
         pairs = [(alone, loss[0], 1 + float(alone.detach().abs()))]
         pairs += [(g, found[key], scale) for key, g in zip(leaves, asked, strict=True) if g is not None]
@@ -205,17 +209,29 @@ class _Training:
         self.proved = True
         return loss, grad
 
-    def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Tensor]:
+    def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
         """Return losses and gradients; what fails or is slow in a stack is named."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "There is a performance drop")  # vmap has no kernel for it
                 loss, _ = self._loss(batch, training=True)
-                return loss, self.stack.gradient(loss, out=self.grad)
+                return loss, self._gradient(loss)
         except NotStackableError:
             raise
         except Exception as error:
             raise NotStackableError(f"{culprit(error)} cannot be computed for many members: {line(error)}") from error
+
+    def _room(self) -> Tensor | None:
+        """Return a matrix for gradients, with which a step takes fewer calls; none where it would be large."""
+        theta = self.stack.theta
+        return torch.empty_like(theta) if theta.numel() * theta.element_size() <= _LARGE else None
+
+    def _gradient(self, loss: Tensor) -> Any:
+        """Return the gradients, in parts where they are large: a copy of them all is spared then."""
+        if self.grad is not None:
+            return self.stack.gradient(loss, out=self.grad)
+        parts = self.stack.gradients(loss)
+        return parts if self.proved and not self.clips else [*parts]
 
     def _validate(self) -> None:
         for seat in self.seats:

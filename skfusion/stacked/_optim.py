@@ -13,7 +13,7 @@ initialization and momentum in deep learning", ICML 2013.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +22,11 @@ from torch import Tensor
 from skfusion.stacked._stack import NotStackableError
 
 Setting = float | Tensor
+Part = tuple[slice, Tensor]
+"""Columns, and the gradients of these, shape (n_members, ...)."""
+
+_PIECE = 2**22
+"""Numbers that are stepped at a time, which bounds the memory of a copy."""
 
 
 class MemberOptimizer(ABC):
@@ -42,17 +47,28 @@ class MemberOptimizer(ABC):
         self.theta, self.steps = theta, 0
         self.buffers = [torch.zeros_like(theta) for _ in range(self.n_buffers)]
 
-    @abstractmethod
-    def step(self, grad: Tensor, **settings: Any) -> None:
+    def step(self, grad: Tensor | Iterable[Part], **settings: Any) -> None:
         """Step once.
 
         Parameters
         ----------
-        grad : Tensor of shape (n_members, n_parameters)
-            Gradients; they may be written to.
+        grad : Tensor of shape (n_members, n_parameters), or iterable of (slice, Tensor)
+            Gradients, which may be written to; or pairs of columns and their gradients, of shape (n_members, ...).
         **settings : float or Tensor of shape (n_members, 1)
             See :func:`settings`.
         """
+        self.steps += 1
+        for columns, part in [(slice(None), grad)] if isinstance(grad, Tensor) else grad:
+            n_rows = max(1, _PIECE // part[0].numel())
+            for start in range(0, len(part), n_rows):
+                rows = slice(start, start + n_rows)
+                own = {k: v[rows] if isinstance(v, Tensor) else v for k, v in settings.items()}
+                buffers = [b[rows, columns] for b in self.buffers]
+                self._step(self.theta[rows, columns], buffers, part[rows].flatten(1), **own)
+
+    @abstractmethod
+    def _step(self, theta: Tensor, buffers: Sequence[Tensor], grad: Tensor, **settings: Any) -> None:
+        """Step some rows and columns; ``grad`` is a matrix and may be written to."""
 
     def keep(self, theta: Tensor, members: Sequence[int]) -> None:
         """Go on with some members.
@@ -83,8 +99,10 @@ class MemberSGD(MemberOptimizer):
     settings: ClassVar[tuple[str, ...]] = ("lr", "momentum", "dampening", "weight_decay")
     n_buffers: ClassVar[int] = 1
 
-    def step(
+    def _step(
         self,
+        theta: Tensor,
+        buffers: Sequence[Tensor],
         grad: Tensor,
         lr: Setting = 0.0,
         momentum: Setting = 0.0,
@@ -93,12 +111,10 @@ class MemberSGD(MemberOptimizer):
         nesterov: bool = False,
         **_: Any,
     ) -> None:
-        """Step once; see :meth:`MemberOptimizer.step`."""
-        self.steps += 1
         if isinstance(weight_decay, Tensor) or weight_decay:
-            _add(grad, self.theta, weight_decay)
+            _add(grad, theta, weight_decay)
         if isinstance(momentum, Tensor) or momentum:
-            (buffer,) = self.buffers
+            (buffer,) = buffers
             if self.steps == 1:
                 buffer.copy_(grad)
             else:
@@ -106,7 +122,7 @@ class MemberSGD(MemberOptimizer):
                 share = 1 - dampening * moves  # without momentum torch knows no dampening
                 _add(buffer.mul_(_in(buffer, momentum)), grad, share)
             grad = _add(grad, buffer, momentum) if nesterov else buffer
-        _add(self.theta, grad, -lr)
+        _add(theta, grad, -lr)
 
 
 class MemberAdam(MemberOptimizer):
@@ -124,8 +140,10 @@ class MemberAdam(MemberOptimizer):
     settings: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
     n_buffers: ClassVar[int] = 2
 
-    def step(
+    def _step(
         self,
+        theta: Tensor,
+        buffers: Sequence[Tensor],
         grad: Tensor,
         lr: Setting = 0.0,
         beta1: Setting = 0.9,
@@ -135,14 +153,12 @@ class MemberAdam(MemberOptimizer):
         decoupled: bool = False,
         **_: Any,
     ) -> None:
-        """Step once; see :meth:`MemberOptimizer.step`."""
-        self.steps += 1
-        first, second = self.buffers
+        first, second = buffers
         if isinstance(weight_decay, Tensor) or weight_decay:
             if decoupled:
-                self.theta.mul_(_in(grad, 1 - lr * weight_decay))
+                theta.mul_(_in(grad, 1 - lr * weight_decay))
             else:
-                _add(grad, self.theta, weight_decay)
+                _add(grad, theta, weight_decay)
         first.lerp_(grad, _in(grad, 1 - beta1))
         second.mul_(_in(grad, beta2))
         if isinstance(beta2, Tensor):
@@ -153,9 +169,9 @@ class MemberAdam(MemberOptimizer):
         size = torch.sqrt(second, out=grad).add_(_in(grad, eps * root))
         rate = lr * root / (1 - beta1**self.steps)
         if isinstance(rate, Tensor):
-            self.theta.addcdiv_(first * _in(grad, -rate), size)
+            theta.addcdiv_(first * _in(grad, -rate), size)
         else:
-            self.theta.addcdiv_(first, size, value=-rate)
+            theta.addcdiv_(first, size, value=-rate)
 
 
 def _in(like: Tensor, setting: Setting) -> Setting:
@@ -168,20 +184,24 @@ def _add(a: Tensor, b: Tensor, factor: Setting) -> Tensor:
     return a.addcmul_(b, torch.as_tensor(factor, dtype=a.dtype, device=a.device))
 
 
-def clip_(grad: Tensor, max_norm: float, norm_type: float = 2.0) -> None:
+def clip_(grad: Tensor | Sequence[Part], max_norm: float, norm_type: float = 2.0) -> None:
     """Scale each member's gradient down to a norm, in place; torch's ``clip_grad_norm_`` for every row.
 
     Parameters
     ----------
-    grad : Tensor of shape (n_members, n_parameters)
-        Gradients.
+    grad : Tensor of shape (n_members, n_parameters), or sequence of (slice, Tensor)
+        Gradients, whole or in parts.
     max_norm : float
         Largest norm.
     norm_type : float, default=2.0
         Order of the norm.
     """
-    norm = torch.linalg.vector_norm(grad, norm_type, dim=1, keepdim=True)
-    grad.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+    parts = [grad] if isinstance(grad, Tensor) else [part for _, part in grad]
+    norms = [torch.linalg.vector_norm(part, norm_type, dim=[*range(1, part.dim())]) for part in parts]
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), norm_type, dim=0)
+    share = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for part in parts:
+        part.mul_(share.view(-1, *[1] * (part.dim() - 1)))
 
 
 _REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")

@@ -151,15 +151,33 @@ class Stack:
             Gradients in the order of ``theta``.
         """
         out = torch.empty_like(self.theta) if out is None else out
+        for columns, part in self.gradients(loss):
+            out[:, columns].view(part.shape).copy_(part)
+        return out
+
+    def gradients(self, loss: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Iterate over the gradient of each member's loss, parameter by parameter, without a copy.
+
+        Parameters
+        ----------
+        loss : Tensor of shape (n_members,)
+            Losses.
+
+        Yields
+        ------
+        slice
+            Columns of ``theta``.
+        Tensor of shape (n_members, ...)
+            Their gradients, in the shape of the parameter.
+        """
         found: list[Tensor | None] = list(
             torch.autograd.grad(loss, list(self.leaves.values()), torch.ones_like(loss), allow_unused=True)
         )
-        for i, (name, (start, stop, shape)) in enumerate(self._places.items()):
-            part, found[i] = found[i], None  # which frees it: peak memory is that of one matrix more
+        for i, (name, (start, stop, _)) in enumerate(self._places.items()):
+            part, found[i] = found[i], None  # which frees it
             if part is None:
                 raise NotStackableError(f"its parameter {name!r} takes no part in the loss")
-            out[:, start:stop].view(len(out), *shape).copy_(part)
-        return out
+            yield slice(start, stop), part
 
     def by_name(self, row: Tensor) -> dict[str, Tensor]:
         """Return the parts of one row of ``theta``, or of its gradient.

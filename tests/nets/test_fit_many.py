@@ -7,6 +7,7 @@ import pytest
 import torch
 from looped import CLASSES, X, check_same, classifier, jobs_of, looped, made_of, same_bits, stacked, states
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import GradientNormClipping
 from skorch.dataset import ValidSplit
 from torch import nn
 
@@ -40,6 +41,14 @@ OPTIMISERS = {
 @pytest.mark.parametrize("params", OPTIMISERS.values(), ids=OPTIMISERS)
 def test_optimisers(params, dtype):
     check_same(classifier(R, module__dtype=dtype, **params), jobs_of(), dtype=dtype)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("name", ["nesterov", "adam", "adamw"])
+def test_gradients_that_are_too_large_for_a_matrix(name, clip, monkeypatch):
+    monkeypatch.setattr("skfusion.nets._stack._LARGE", 0)
+    callbacks = [GradientNormClipping(0.1)] if clip else []
+    check_same(classifier(R, callbacks=callbacks, **OPTIMISERS[name]), jobs_of())
 
 
 # ---- layers ------------------------------------------------------------------------------------------------------

@@ -89,6 +89,21 @@ def test_settings_of_each_member(kind, options, dtype):
         assert_rows(theta, rows)
 
 
+@pytest.mark.parametrize("piece", [1, 4, 10**6])
+@pytest.mark.parametrize(("kind", "options"), [*SHARED.values(), *PER_MEMBER.values()], ids=[*SHARED, *PER_MEMBER])
+def test_gradients_in_parts_are_stepped_like_a_matrix(kind, options, piece, monkeypatch):
+    monkeypatch.setattr("skfusion.stacked._optim._PIECE", piece)
+    rows, alone = optimizers(kind, options)
+    theta = torch.stack([row.detach().clone() for row in rows])
+    optimizer, given = stepper(alone)(theta), settings(alone, theta)
+    for _ in range(3):
+        grads = torch.randn(K, D, dtype=torch.float64)
+        step_alone(rows, alone, grads)
+        parts = [(slice(0, 4), grads[:, :4].reshape(K, 2, 2).mT.clone().mT), (slice(4, D), grads[:, 4:].clone())]
+        optimizer.step(iter(parts), **given)
+        assert_rows(theta, rows)
+
+
 @pytest.mark.parametrize(("kind", "options"), [SHARED["all of sgd"], SHARED["adamw"], PER_MEMBER["betas"]])
 def test_settings_may_change_from_step_to_step(kind, options):
     rows, alone = optimizers(kind, options)
@@ -187,7 +202,11 @@ def test_clipping_is_that_of_torch(max_norm, norm_type, dtype):
         nn.utils.clip_grad_norm_(parts, max_norm, norm_type)
         rows.append(torch.cat([p.grad for p in parts]))
     before = grads.clone()
+    parts = [(slice(0, 3), grads[:, :3].reshape(K, 3, 1).clone()), (slice(3, D), grads[:, 3:].clone())]
     clip_(grads, max_norm, norm_type)
-    torch.testing.assert_close(grads, torch.stack(rows), rtol=10 * TOLERANCE[dtype], atol=0)
+    clip_(parts, max_norm, norm_type)
+    whole = torch.cat([part.flatten(1) for _, part in parts], 1)
+    for found in (grads, whole):
+        torch.testing.assert_close(found, torch.stack(rows), rtol=10 * TOLERANCE[dtype], atol=0)
     assert torch.equal(grads[0], before[0])
     assert not torch.equal(grads[2], before[2])
