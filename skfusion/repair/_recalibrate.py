@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from skfusion.objective import Batch, Objective, call
 from skfusion.repair._base import Repairer
+from skfusion.repair._moments import Enough, Moments, calls_of, equal
 from skfusion.state import State
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -72,12 +72,12 @@ class Recalibrate(Repairer):
             for name, module in objective.module.named_modules()
             if isinstance(module, _BatchNorm) and module.running_mean is not None
         }
-        if not layers or any(_equal(state, member) for member in members):
+        if not layers or any(equal(state, member) for member in members):
             return state
         modes = {module: module.training for module in objective.module.modules()}
         try:
             objective.module.eval()
-            calls = _calls(layers, state, objective)
+            calls = calls_of(layers, state, objective)
             order = [*calls]
             n_passes = min(self.max_passes or len(order), len(order))
             for i in range(n_passes):
@@ -95,67 +95,17 @@ class Recalibrate(Repairer):
         yield {"max_passes": 1}
 
 
-def _equal(a: State, b: State) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-class _Enough(Exception):
-    """Ends a forward pass early: the layers below have seen what they need."""
-
-
-class _Moments:
-    """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979)."""
-
-    def __init__(self) -> None:
-        self.weight: float = 0.0
-        self.mean: Tensor | None = None
-        self.square: Tensor | None = None
-
-    def add(self, x: Tensor, weight: Tensor | None) -> None:  # x shape: (n_rows, n_channels, *positions)
-        rows = x.detach().to(torch.float64).reshape(*x.shape[:2], -1)  # shape: (n_rows, n_channels, n_positions)
-        w = torch.ones(len(rows), dtype=torch.float64, device=x.device) if weight is None else weight.double()
-        n = float(w.sum()) * rows.shape[2]
-        if n == 0:
-            return
-        mean = torch.einsum("r,rcp->c", w, rows) / n
-        square = torch.einsum("r,rcp->c", w, (rows - mean[:, None]).square())
-        if self.mean is None or self.square is None:
-            self.weight, self.mean, self.square = n, mean, square
-            return
-        total = self.weight + n
-        gap = mean - self.mean
-        self.mean = self.mean + gap * (n / total)
-        self.square = self.square + square + gap.square() * (self.weight * n / total)
-        self.weight = total
-
-
-def _calls(layers: dict[str, nn.Module], state: State, objective: Objective) -> Counter[str]:
-    """Return how often each layer runs in a forward pass, in the order in which they first run."""
-    seen: Counter[str] = Counter()
-    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.update([name])) for name, m in layers.items()]
-    try:
-        with torch.no_grad():
-            batch = next(iter(objective.batches()), None)
-            if batch is None:
-                raise ValueError("Recalibrate needs at least one batch of inputs; the objective has none.")
-            objective.forward(state, batch.x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
-
-
 def _calibrated(
     state: State, group: list[str], layers: dict[str, nn.Module], objective: Objective, stop_early: bool
 ) -> State:
-    moments = {name: _Moments() for name in group}
+    moments = {name: Moments() for name in group}
     current: list[Batch] = []
 
     def watch(name: str) -> Any:
         def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
             moments[name].add(args[0], current[-1].weight)
             if stop_early:
-                raise _Enough
+                raise Enough
 
         return hook
 
@@ -168,7 +118,7 @@ def _calibrated(
                 current.append(batch)
                 try:
                     call(objective.module, state, batch.x)
-                except _Enough:
+                except Enough:
                     continue
     finally:
         for hook in hooks:

@@ -82,9 +82,9 @@ def sources(
             side = tuple(-1 if i == k else 1 for i in range(len(lead)))
             if e in block.within:
                 holds &= np.isin(np.arange(shape[e]), block.within[e]).reshape(side)
-            for name in outside(block, groups):
-                if home(axes, axis, name) == e:
-                    value = indices(axes[e], name, shape[e])
+            for name in outside_of(block, groups):
+                if home_of(axes, axis, name) == e:
+                    value = indices_of(axes[e], name, shape[e])
                     holds &= (value >= 0).reshape(side)
                     new[name] = np.maximum(value, 0).reshape(*side, *[1] * block.positions.ndim)
         new |= dict(zip(block.groups, grids[len(lead) + 1 :], strict=True))
@@ -95,13 +95,13 @@ def sources(
     return out, others
 
 
-def outside(block: Block, groups: Mapping[str, Group]) -> list[str]:
+def outside_of(block: Block, groups: Mapping[str, Group]) -> list[str]:
     """Return the groups that a block depends on and that do not stand in it."""
     found = {c for g in block.groups for c in groups[g].context}
     return sorted(found - {*block.groups})
 
 
-def home(axes: Axes, axis: int, name: str) -> int:
+def home_of(axes: Axes, axis: int, name: str) -> int:
     """Return the other axis of a tensor on which a group stands."""
     for e, blocks in enumerate(axes):
         if e != axis and any(name in b.groups and not b.within for b in blocks):
@@ -109,7 +109,7 @@ def home(axes: Axes, axis: int, name: str) -> int:
     raise ValueError(f"Axis {axis} of a tensor depends on the group {name!r}, which none of its other axes has.")
 
 
-def indices(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
+def indices_of(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
     """Return which unit of a group stands at each position of an axis; -1 where none does."""
     out = np.full(size, -1)
     for block in blocks:
@@ -122,7 +122,7 @@ def indices(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
 
 def _others(axes: Axes, axis: int, groups: Mapping[str, Group]) -> list[int]:
     found = {e for block in axes[axis] for e in block.within}
-    found |= {home(axes, axis, name) for block in axes[axis] for name in outside(block, groups)}
+    found |= {home_of(axes, axis, name) for block in axes[axis] for name in outside_of(block, groups)}
     return sorted(found)
 
 

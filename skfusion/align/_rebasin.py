@@ -1,0 +1,71 @@
+"""Re-basin for people without scikit-learn: one call from two states to one in the frame of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from skfusion.align._base import Aligner
+from skfusion.align._weight_matching import WeightMatching
+from skfusion.objective import Batch, Objective
+from skfusion.state import State
+from skfusion.tracing import symmetry_of
+
+
+def rebasin(
+    state_a: State,
+    state_b: State,
+    module: nn.Module,
+    example_inputs: Any,
+    align: Aligner | None = None,
+    data: Iterable[Any] | None = None,
+    axes: Mapping[str, Sequence[str | None]] | None = None,
+) -> State:
+    """Return the second state with its units in the order of the first one's, so that their weights can be averaged.
+
+    Parameters
+    ----------
+    state_a : State
+        The frame.
+    state_b : State
+        What is moved; of the same architecture.
+    module : nn.Module
+        The architecture; it is not changed.
+    example_inputs : Tensor, tuple or dict
+        Some rows to run it on.
+    align : Aligner, optional
+        How to match units; ``WeightMatching()`` when omitted.
+    data : iterable of (Tensor or dict), optional
+        Batches of inputs, for aligners that compare activations; the example when omitted.
+    axes : dict, optional
+        A symmetry that is declared by hand; see :func:`skfusion.tracing.symmetry_of`.
+
+    Returns
+    -------
+    State
+        It computes what ``state_b`` computes.
+
+    References
+    ----------
+    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skfusion import rebasin
+    >>> a, b = (nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).eval() for _ in range(2))
+    >>> x = torch.randn(5, 3)
+    >>> moved = rebasin(a.state_dict(), b.state_dict(), a, x)
+    >>> expected = b(x)
+    >>> _ = b.load_state_dict(moved)
+    >>> torch.allclose(b(x), expected, atol=1e-6)
+    True
+    """
+    align = WeightMatching() if align is None else align
+    symmetry = symmetry_of(module, example_inputs)
+    batches = [Batch(x, x) for x in ([example_inputs] if data is None else data)]
+    objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

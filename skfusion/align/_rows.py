@@ -1,0 +1,78 @@
+"""Units as rows: a tensor is cut so that each row is what one unit of a group has in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfusion.symmetry import Axes, Block, home_of, indices_of
+
+_PIECE = 2**22
+"""Numbers that are cut at a time, which bounds the memory of a copy."""
+
+
+def rows(tensor: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str]) -> Tensor:
+    """Return what each unit has in a tensor.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any.
+    axes : tuple of tuple of Block
+        Its groups.
+    axis : int
+        Where the block stands.
+    block : Block
+        Positions of some of the groups.
+    names : sequence of str
+        Groups; those that do not stand in the block stand on other axes.
+
+    Returns
+    -------
+    Tensor of shape (size_1, ..., size_k, n)
+        A row for each combination of units.
+    """
+    here = [name for name in names if name in block.groups]
+    inner = np.moveaxis(block.positions, [block.groups.index(g) + 1 for g in here], range(len(here)))
+    part = _taken(tensor, axis, inner.reshape(-1)).movedim(axis, 0)
+    part = torch.unflatten(part, 0, (*inner.shape[: len(here)], -1))  # shape: (*sizes, n_copies, *other axes)
+    front = [names.index(name) for name in here]
+    for k, name in enumerate(names):
+        if name not in here:
+            e = home_of(axes, axis, name)
+            value = indices_of(axes[e], name, tensor.shape[e])
+            by_value = np.argsort(value, kind="stable")[int((value < 0).sum()) :]
+            side = len(front) + 1 + (e if e < axis else e - 1)
+            part = torch.unflatten(_taken(part, side, by_value), side, (int(value.max()) + 1, -1)).movedim(side, 0)
+            front.insert(0, k)
+    part = part.permute(*np.argsort(front).tolist(), *range(len(front), part.dim()))
+    return part.reshape(*part.shape[: len(names)], -1)
+
+
+def pieces(
+    a: Tensor, b: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over the parts of two tensors in which a block holds, in pieces that are cheap to copy."""
+    for e, positions in block.within.items():
+        a, b = _taken(a, e, positions), _taken(b, e, positions)
+    in_use = {axis, *block.within, *(home_of(axes, axis, name) for name in names if name not in block.groups)}
+    free = [e for e in range(a.dim()) if e not in in_use]
+    if a.numel() <= _PIECE or not free or (a.dim() == 2 and _in_order(block.positions.reshape(-1), a.shape[axis])):
+        yield a, b
+        return
+    longest = max(free, key=lambda e: a.shape[e])
+    size = max(1, _PIECE * a.shape[longest] // a.numel())
+    yield from zip(torch.split(a, size, longest), torch.split(b, size, longest), strict=True)
+
+
+def _taken(tensor: Tensor, axis: int, positions: np.ndarray) -> Tensor:
+    if _in_order(positions, tensor.shape[axis]):
+        return tensor
+    return tensor.index_select(axis, torch.from_numpy(np.ascontiguousarray(positions)).to(tensor.device))
+
+
+def _in_order(positions: np.ndarray, n: int) -> bool:
+    return len(positions) == n and bool((positions == np.arange(n)).all())

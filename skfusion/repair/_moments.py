@@ -1,0 +1,62 @@
+"""What layers see: their order in a forward pass, and the moments of activations by channel."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from skfusion.objective import Objective
+from skfusion.state import State
+
+
+def equal(a: State, b: State) -> bool:
+    """Return whether two states hold the same numbers."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Enough(Exception):
+    """Ends a forward pass early: the layers below have seen what they need."""
+
+
+class Moments:
+    """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979)."""
+
+    def __init__(self) -> None:
+        self.weight: float = 0.0
+        self.mean: Tensor | None = None
+        self.square: Tensor | None = None
+
+    def add(self, x: Tensor, weight: Tensor | None) -> None:  # x shape: (n_rows, n_channels, *positions)
+        rows = x.detach().to(torch.float64).reshape(*x.shape[:2], -1)  # shape: (n_rows, n_channels, n_positions)
+        w = torch.ones(len(rows), dtype=torch.float64, device=x.device) if weight is None else weight.double()
+        n = float(w.sum()) * rows.shape[2]
+        if n == 0:
+            return
+        mean = torch.einsum("r,rcp->c", w, rows) / n
+        square = torch.einsum("r,rcp->c", w, (rows - mean[:, None]).square())
+        if self.mean is None or self.square is None:
+            self.weight, self.mean, self.square = n, mean, square
+            return
+        total = self.weight + n
+        gap = mean - self.mean
+        self.mean = self.mean + gap * (n / total)
+        self.square = self.square + square + gap.square() * (self.weight * n / total)
+        self.weight = total
+
+
+def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> Counter[str]:
+    """Return how often each layer runs in a forward pass, in the order in which they first run."""
+    seen: Counter[str] = Counter()
+    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.update([name])) for name, m in layers.items()]
+    try:
+        with torch.no_grad():
+            batch = next(iter(objective.batches()), None)
+            if batch is None:
+                raise ValueError("Repairing statistics needs at least one batch of inputs; the objective has none.")
+            objective.forward(state, batch.x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen

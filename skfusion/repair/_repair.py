@@ -1,0 +1,172 @@
+r"""REPAIR: give the activations of a merged network the spread that those of its members have.
+
+Where units of the members are not fully alike, their mean varies less than they do, and from layer to layer less. For
+each channel, with the mean and spread :math:`\mu, \sigma` that it has in the merged network and the goals
+:math:`\mu^* = \sum_k w_k \mu_k` and :math:`\sigma^* = \sum_k w_k \sigma_k`,
+
+.. math:: W \leftarrow \frac{\sigma^*}{\sigma} W, \qquad b \leftarrow \frac{\sigma^*}{\sigma} (b - \mu) + \mu^*
+
+References
+----------
+Jordan et al., "REPAIR: REnormalizing permuted activations for interpolation repair", ICLR 2023, arXiv:2211.08403.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skfusion.objective import Batch, Objective
+from skfusion.repair._base import Repairer
+from skfusion.repair._moments import Enough, Moments, calls_of, equal
+from skfusion.repair._recalibrate import Recalibrate
+from skfusion.state import State, difference, flatten
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMS = nn.modules.batchnorm._BatchNorm
+_LEAST = 1e-6
+
+
+class Repair(Repairer):
+    r"""Rescale and shift each layer so that its outputs have the mean and spread that they have in the members.
+
+    Linear and convolutional layers are mended one after another, in the order in which they run, each behind those that
+    are mended already; the last one, whose outputs are the network's, is left as it is. A layer without bias is only
+    rescaled. Networks with BatchNorm have these statistics in their buffers: for them it is :class:`Recalibrate`.
+
+    Members count by their share in the state, which is found by least squares, and alike where it is no sum of them.
+
+    Notes
+    -----
+    One pass over the data for each of the K members, and one for each of the L layers up to there: K + L / 2 passes.
+    Dropout is off, sample weights count, and modes are restored even after an error. A channel without spread is left
+    as it is, and so is a state that is one of the members.
+
+    References
+    ----------
+    Jordan et al., "REPAIR: REnormalizing permuted activations for interpolation repair", ICLR 2023,
+    arXiv:2211.08403.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.repair import Repair
+    >>> from skfusion.state import weighted_sum
+    >>> _ = torch.manual_seed(0)
+    >>> net, other = (nn.Sequential(nn.Linear(20, 50), nn.ReLU(), nn.Linear(50, 1)) for _ in range(2))
+    >>> x = torch.randn(1000, 20)
+    >>> data = Objective(net, lambda: [Batch(x, x)], lambda s: 0.0, lambda s: 0.0)
+    >>> members = [net.state_dict(), other.state_dict()]
+    >>> merged = weighted_sum(members, [0.5, 0.5])
+    >>> states = {"members": members[0], "merged": merged, "repaired": Repair()(merged, members, data)}
+    >>> for name, state in states.items():
+    ...     print(name, round((x @ state["0.weight"].T).std(0).mean().item(), 2))
+    members 0.58
+    merged 0.41
+    repaired 0.58
+    """
+
+    needs_objective: ClassVar[bool] = True
+
+    def __call__(self, state: State, members: Sequence[State], objective: Objective) -> State:
+        """Return the state with mended layers; see :meth:`Repairer.__call__`."""
+        module = objective.module
+        if any(isinstance(m, _NORMS) and m.running_mean is not None for m in module.modules()):
+            return Recalibrate()(state, members, objective)
+        layers: dict[str, nn.Module] = {n: m for n, m in module.named_modules() if isinstance(m, _LAYERS)}
+        if not layers or not members or any(equal(state, member) for member in members):
+            return state
+        modes = {m: m.training for m in module.modules()}
+        try:
+            module.eval()
+            order = [*calls_of(layers, state, objective)][:-1]
+            known = [_moments(objective, member, {n: layers[n] for n in order}) for member in members]
+            shares = _shares(state, members)
+            for name in order:
+                goals = [(_mean(k[name]), _spread(k[name])) for k in known]
+                mean, spread = (sum(w * g[i] for w, g in zip(shares, goals, strict=True)) for i in range(2))
+                found = _moments(objective, state, {name: layers[name]}, stop_early=True)[name]
+                state = _mended(state, name, found, mean, spread)
+        finally:
+            for m, mode in modes.items():
+                m.training = mode
+        return state
+
+
+def _shares(state: State, members: Sequence[State]) -> np.ndarray:
+    r"""Return the weights of :math:`\sum_k w_k \theta_k = \theta` that sum to one, or equal ones if there are none."""
+    equal_ones = np.full(len(members), 1 / len(members))
+    centre = [flatten(difference(m, members[0])) for m in members[1:]]
+    if not centre:
+        return equal_ones
+    matrix, target = torch.stack(centre, 1), flatten(difference(state, members[0]))
+    found = np.linalg.lstsq((matrix.T @ matrix).numpy(), (matrix.T @ target).numpy(), rcond=1e-10)[0]
+    rest = float(torch.linalg.vector_norm(target - matrix @ torch.from_numpy(found)))
+    if rest > 1e-3 * float(torch.linalg.vector_norm(target)):
+        return equal_ones
+    return np.array([1 - found.sum(), *found])
+
+
+def _moments(
+    objective: Objective, state: State, layers: dict[str, nn.Module], stop_early: bool = False
+) -> dict[str, Moments]:
+    """Return the moments of what layers give, over all data."""
+    moments = {name: Moments() for name in layers}
+    current: list[Batch] = []
+
+    def watch(name: str, module: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
+        axis = -1 if isinstance(module, nn.Linear) else -len(module.kernel_size) - 1  # type: ignore[arg-type]
+
+        def hook(_module: nn.Module, _args: Any, out: Tensor) -> None:
+            rows = out.movedim(axis, 1) if out.dim() > 1 else out.unsqueeze(0)
+            moments[name].add(rows, current[-1].weight)
+            if stop_early:
+                raise Enough
+
+        return hook
+
+    hooks = [m.register_forward_hook(watch(name, m)) for name, m in layers.items()]
+    try:
+        with torch.no_grad():
+            for batch in objective.batches():
+                current.append(batch)
+                try:
+                    objective.forward(state, batch.x)
+                except Enough:
+                    continue
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return moments
+
+
+def _mended(state: State, name: str, found: Moments, mean: Tensor, spread: Tensor) -> State:
+    """Return the state with one layer rescaled and shifted to its goals."""
+    weight, own = state[f"{name}.weight"], _spread(found)
+    flat = own <= _LEAST * spread  # a channel that does not vary cannot be made to
+    scale = torch.where(flat, 1.0, spread / own)
+    new = dict(state)
+    new[f"{name}.weight"] = (weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))).to(weight.dtype)
+    bias = state.get(f"{name}.bias")
+    if bias is not None:
+        moved = scale * (bias.double() - _mean(found)) + mean
+        new[f"{name}.bias"] = torch.where(flat, bias.double(), moved).to(bias.dtype)
+    return new
+
+
+def _mean(moments: Moments) -> Tensor:
+    if moments.mean is None:
+        raise ValueError("Repairing statistics needs rows of positive weight; the objective has none.")
+    return moments.mean
+
+
+def _spread(moments: Moments) -> Tensor:
+    _mean(moments)
+    assert moments.square is not None
+    return (moments.square / moments.weight).sqrt()

@@ -1,0 +1,236 @@
+"""Weight matching: planted elements, brute force, and an objective that never falls."""
+
+from itertools import pairwise, permutations, product
+
+import numpy as np
+import pytest
+import torch
+
+from skfusion.align import MergeMany, WeightMatching
+from skfusion.state import distance, weighted_sum
+from skfusion.symmetry import Block, Group, Symmetry
+
+ATTENTION = {"heads": 3, "inner": 4, "read": 2}
+
+
+def perceptron(*widths, seed=0, dtype=torch.float64):
+    """Return a random state of a perceptron and its symmetry."""
+    generator = torch.Generator().manual_seed(seed)
+    state, axes = {}, {}
+    for k, (n, m) in enumerate(pairwise(widths)):
+        state[f"{k}.weight"] = torch.randn(m, n, generator=generator, dtype=dtype)
+        state[f"{k}.bias"] = torch.randn(m, generator=generator, dtype=dtype)
+        before = f"h{k}" if k else None
+        after = f"h{k + 1}" if k < len(widths) - 2 else None
+        axes |= {f"{k}.weight": (after, before), f"{k}.bias": (after,)}
+    return state, Symmetry.of_axes(axes, state)
+
+
+def attention(layout, seed=0):
+    """Return a random state of attention, behind and ahead of a residual stream, and its symmetry."""
+    h, d, r, n = ATTENTION["heads"], ATTENTION["inner"], ATTENTION["read"], 6
+    generator = torch.Generator().manual_seed(seed)
+    stream = (Block(("stream",), np.arange(n)[None]),)
+
+    def on(*groups):
+        sizes = [ATTENTION[g] for g in groups]
+        return (Block(groups, np.arange(np.prod(sizes)).reshape(1, *sizes)),)
+
+    if layout == "rows":
+        axes = {k: (on("heads", "inner"), stream) for k in ("q", "k")}
+        axes |= {"v": (on("heads", "read"), stream), "o": (stream, on("heads", "read"))}
+        shapes = {"q": (h * d, n), "k": (h * d, n), "v": (h * r, n), "o": (n, h * r)}
+    else:
+        axes = {k: (on("heads"), stream, on("inner")) for k in ("q", "k")}
+        axes |= {"v": (on("heads"), stream, on("read")), "o": (on("read"), stream, on("heads"))}
+        shapes = {"q": (h, n, d), "k": (h, n, d), "v": (h, n, r), "o": (r, n, h)}
+    axes |= {"first": (stream, ()), "last": ((), stream)}
+    shapes |= {"first": (n, 3), "last": (2, n)}
+    state = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+    groups = [Group("heads", h), Group("inner", d, ("heads",)), Group("read", r, ("heads",)), Group("stream", n)]
+    return state, Symmetry(groups, axes, shapes)
+
+
+PROBLEMS = {
+    "one layer": lambda seed=0: perceptron(3, 20, 2, seed=seed),
+    "three layers": lambda seed=0: perceptron(3, 30, 20, 30, 2, seed=seed),
+    "rows": lambda seed=0: attention("rows", seed),
+    "axes": lambda seed=0: attention("axes", seed),
+}
+
+
+def noisy(state, size, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return {k: v + size * torch.randn(v.shape, generator=generator, dtype=v.dtype) for k, v in state.items()}
+
+
+def objective(symmetry, a, b):
+    return sum(float((a[k] * b[k]).sum()) for k in symmetry.parameters)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_planted_element_is_recovered(name, noise):
+    for seed in range(10):
+        state, symmetry = PROBLEMS[name](seed)
+        planted = symmetry.sample(seed)
+        found = WeightMatching()(symmetry.permute(planted, noisy(state, noise)), state, symmetry)
+        for group, p in symmetry.invert(planted).items():
+            np.testing.assert_array_equal(found[group], p)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_objective_never_falls_and_is_that_of_the_permutations(name):
+    (a, symmetry), (b, _) = PROBLEMS[name](0), PROBLEMS[name](1)
+    found = WeightMatching()(b, a, symmetry)
+    assert found.history[0] == pytest.approx(objective(symmetry, a, b))
+    assert found.history[-1] == pytest.approx(objective(symmetry, a, symmetry.permute(found, b)))
+    assert all(y >= x for x, y in zip(found.history[1:], found.history[2:], strict=False))
+    assert distance(a, symmetry.permute(found, b)) < distance(a, b)
+
+
+def test_one_layer_is_the_best_of_all_permutations():
+    for seed in range(10):
+        (a, symmetry), (b, _) = perceptron(3, 5, 2, seed=seed), perceptron(3, 5, 2, seed=100 + seed)
+        best = max(objective(symmetry, a, symmetry.permute({"h1": np.array(p)}, b)) for p in permutations(range(5)))
+        assert WeightMatching()(b, a, symmetry).history[-1] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("name", ["perceptron", "rows", "axes"])
+def test_no_group_can_be_moved_for_the_better(name):
+    make = PROBLEMS.get(name, lambda seed: perceptron(3, 4, 5, 2, seed=seed))
+    for seed in range(5):
+        (a, symmetry), (b, _) = make(seed), make(100 + seed)
+        best = WeightMatching()(b, a, symmetry)
+        moved, reached = symmetry.permute(best, b), best.history[-1]
+        for group in symmetry.groups.values():
+            if group.context:
+                each = [np.stack(p) for p in product([*permutations(range(group.size))], repeat=ATTENTION["heads"])]
+                each = [each[i] for i in np.random.default_rng(0).permutation(len(each))[:200]]
+            else:
+                each = [np.array(p) for p in permutations(range(group.size))]
+            for p in each:
+                assert objective(symmetry, a, symmetry.permute({group.name: p}, moved)) <= reached + 1e-9
+
+
+def test_brute_force_of_two_layers_by_restarts():
+    for seed in range(3):
+        (a, symmetry), (b, _) = perceptron(2, 3, 4, 1, seed=seed), perceptron(2, 3, 4, 1, seed=50 + seed)
+        every = product(permutations(range(3)), permutations(range(4)))
+        best = max(objective(symmetry, a, symmetry.permute({"h1": np.array(p), "h2": np.array(q)}, b)) for p, q in every)
+        found = WeightMatching(n_restarts=20)(b, a, symmetry)
+        assert found.history[-1] == pytest.approx(best)
+        assert found.history[-1] >= WeightMatching()(b, a, symmetry).history[-1] - 1e-12
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_state_is_in_its_own_frame(name):
+    state, symmetry = PROBLEMS[name]()
+    found = WeightMatching()(state, state, symmetry)
+    assert all((p == symmetry.identity()[g]).all() for g, p in found.items())
+
+
+def test_dead_units_and_twins_stay_where_they_are():
+    state, symmetry = perceptron(3, 12, 2)
+    for i, j in ((4, 1), (5, 1)):
+        state["0.weight"][i], state["0.bias"][i], state["1.weight"][:, i] = (
+            state["0.weight"][j],
+            state["0.bias"][j],
+            state["1.weight"][:, j],
+        )
+    for i in (7, 8, 9):
+        state["0.weight"][i], state["0.bias"][i], state["1.weight"][:, i] = 0, 0, 0
+    found = WeightMatching()(state, state, symmetry)
+    assert (found["h1"] == np.arange(12)).all()
+    planted = symmetry.permute(symmetry.sample(0), state)
+    one, two = (WeightMatching()(planted, state, symmetry) for _ in range(2))
+    assert (one["h1"] == two["h1"]).all()
+    assert distance(symmetry.permute(one, planted), state) == 0
+
+
+def test_scaled_counts_tensors_by_their_directions():
+    (a, symmetry), (b, _) = perceptron(3, 6, 2, seed=0), perceptron(3, 6, 2, seed=1)
+    loud = {**a, "0.weight": 1e3 * a["0.weight"]}
+    plain, scaled = WeightMatching()(b, loud, symmetry), WeightMatching(scaled=True)(b, loud, symmetry)
+    expected = WeightMatching(scaled=True)(b, a, symmetry)
+    assert (scaled["h1"] == expected["h1"]).all()
+    assert (plain["h1"] != scaled["h1"]).any()
+    assert scaled.history[-1] <= 3  # a cosine a tensor that moves
+
+
+def test_single_precision_and_float32_against_float64():
+    state, symmetry = perceptron(3, 30, 20, 2, dtype=torch.float32)
+    planted = symmetry.sample(0)
+    moved = {k: v.double() for k, v in symmetry.permute(planted, state).items()}
+    found = WeightMatching()(moved, state, symmetry)
+    assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
+
+
+def test_pieces_give_the_same(monkeypatch):
+    for name in PROBLEMS:
+        (a, symmetry), (b, _) = PROBLEMS[name](0), PROBLEMS[name](1)
+        whole = WeightMatching()(b, a, symmetry)
+        monkeypatch.setattr("skfusion.align._rows._PIECE", 7)
+        cut = WeightMatching()(b, a, symmetry)
+        monkeypatch.undo()
+        assert all((whole[g] == cut[g]).all() for g in whole)
+        assert whole.history[-1] == pytest.approx(cut.history[-1])
+
+
+def test_bad_input():
+    state, symmetry = perceptron(3, 4, 2)
+    with pytest.raises(ValueError, match=r"Tensor '0.bias' of member 0 is missing in member 1"):
+        WeightMatching()({k: v for k, v in state.items() if k != "0.bias"}, state, symmetry)
+    with pytest.raises(ValueError, match="'0.weight' of member 1 holds NaN"):
+        WeightMatching()({**state, "0.weight": state["0.weight"] * torch.nan}, state, symmetry)
+
+
+# ---- many ----------------------------------------------------------------------------------------------------------
+
+
+def spread(states):
+    mean = weighted_sum(states, [1 / len(states)] * len(states))
+    return sum(distance(s, mean) ** 2 for s in states)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_many_copies_become_one(name):
+    state, symmetry = PROBLEMS[name]()
+    copies = [symmetry.permute(symmetry.sample(seed), state) for seed in range(5)]
+    perms = MergeMany().frame(copies, symmetry)
+    moved = [symmetry.permute(p, s) for p, s in zip(perms, copies, strict=True)]
+    assert all(torch.equal(m[k], moved[0][k]) for m in moved for k in m)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_many_are_nearer_to_their_mean_than_in_the_frame_of_the_first(name):
+    symmetry = PROBLEMS[name]()[1]
+    states = [PROBLEMS[name](seed)[0] for seed in range(4)]
+
+    def spread_of(align):
+        perms = align.frame(states, symmetry)
+        return spread([symmetry.permute(p, s) for p, s in zip(perms, states, strict=True)])
+
+    first, many = spread_of(WeightMatching()), spread_of(MergeMany())
+    assert many <= first * (1 + 1e-12)
+    history = MergeMany().frame(states, symmetry)[0].history
+    assert all(y >= x - 1e-9 for x, y in pairwise(history))
+    moving = [{k: s[k] for k in symmetry.parameters} for s in states]
+    still = spread(states) - spread(moving)
+    squares = sum(objective(symmetry, s, s) for s in states)
+    assert many == pytest.approx(squares - history[-1] + still)
+
+
+def test_two_are_matched_like_a_pair():
+    (a, symmetry), (b, _) = perceptron(3, 9, 7, 2, seed=0), perceptron(3, 9, 7, 2, seed=1)
+    first, second = MergeMany().frame([a, b], symmetry)
+    pair = WeightMatching()(b, a, symmetry)
+    assert all((first[g] == p).all() for g, p in symmetry.identity().items())
+    assert all((second[g] == pair[g]).all() for g in pair)
+    assert all((MergeMany()(b, a, symmetry)[g] == pair[g]).all() for g in pair)
+
+
+def test_many_with_a_member_of_another_architecture():
+    (a, symmetry), (b, _) = perceptron(3, 4, 2), perceptron(3, 5, 2)
+    with pytest.raises(ValueError, match="'0.weight' has shape"):
+        MergeMany().frame([a, a, b], symmetry)
