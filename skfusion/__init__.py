@@ -1,9 +1,11 @@
 """Deep model fusion with scikit-learn's interface: one better predictor out of several trained torch networks."""
 
+from skfusion.align import rebasin
 from skfusion.compare import compare_fusions
 from skfusion.estimators import (
     EnsembleClassifier,
     EnsembleRegressor,
+    ReBasinMerger,
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
     SoupClassifier,
@@ -20,6 +22,7 @@ __all__ = [
     "EnsembleClassifier",
     "EnsembleRegressor",
     "ModelPool",
+    "ReBasinMerger",
     "SnapshotEnsembleClassifier",
     "SnapshotEnsembleRegressor",
     "SoupClassifier",
@@ -28,4 +31,5 @@ __all__ = [
     "WeightAveragingClassifier",
     "WeightAveragingRegressor",
     "compare_fusions",
+    "rebasin",
 ]

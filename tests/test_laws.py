@@ -7,13 +7,15 @@ from types import ModuleType
 
 import pytest
 
-from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
+from skfusion import EnsembleClassifier, EnsembleRegressor, ReBasinMerger, SoupClassifier, SoupRegressor
 from skfusion._component import Component
+from skfusion.align import MergeMany
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Average, Combiner, Stack, Vote
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import DirectoryStore, MemoryStore, Store
+from skfusion.repair import Repair
 from skfusion.select import TopK
 from skfusion.testing import (
     check_component,
@@ -30,6 +32,9 @@ ESTIMATORS = [
     SoupClassifier(mlp_classifier(**SMALL, module__norm="batch"), collect=Seeds(2)),
     SoupClassifier(mlp_classifier(**SMALL), collect=Tail(0.3), select=TopK(1), merge=Uniform()),
     SoupRegressor(mlp_regressor(**SMALL, module__norm="layer"), collect=Seeds(2)),
+    SoupClassifier(mlp_classifier(**SMALL), collect=Seeds(2), align=MergeMany(), merge=Uniform(), repair=Repair()),
+    ReBasinMerger(mlp_classifier(**SMALL), n_points=3),
+    ReBasinMerger(mlp_regressor(**SMALL), align="activations", n_points=0),
     EnsembleClassifier(mlp_classifier(**SMALL), collect=Seeds(2)),
     EnsembleClassifier(mlp_classifier(**SMALL), collect=Seeds(2), combine=Vote(), select=TopK(2)),
     EnsembleClassifier(mlp_classifier(**SMALL), collect=Seeds(2), combine=Stack(), cv=2),

@@ -8,6 +8,7 @@ import torch
 from sklearn.base import clone
 
 from skfusion import EnsembleClassifier
+from skfusion.align import Aligner, WeightMatching
 from skfusion.collect import Collector, Seeds
 from skfusion.combine import Combiner
 from skfusion.merge import Merger, Uniform
@@ -16,6 +17,7 @@ from skfusion.pool import MemoryStore
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.select import Selector, TopK
 from skfusion.state import map_tensors
+from skfusion.symmetry import Symmetry
 from skfusion.testing import laws
 
 SMALL_NET = mlp_classifier(max_epochs=2, module__hidden=(4,))
@@ -33,6 +35,50 @@ def merger(call, **attributes):
 def repairer(call):
     """A repairer of a given call ``(state, members, objective)``."""
     return type("Broken", (Repairer,), {"__call__": lambda self, *args: call(*args)})()
+
+
+def aligner(call, frame=None):
+    """An aligner of a given call ``(state, reference, symmetry, objective)``."""
+
+    def __call__(self, state, reference, symmetry, objective=None):
+        return call(state, reference, symmetry, objective)
+
+    own = {} if frame is None else {"frame": lambda self, states, symmetry, objective=None: frame(states, symmetry)}
+    return type("Broken", (Aligner,), {"__call__": __call__, **own})()
+
+
+def matched(state, reference, symmetry, objective):
+    return WeightMatching()(state, reference, symmetry)
+
+
+def resting(state, reference, symmetry, objective):
+    return symmetry.identity()
+
+
+def shuffling(state, reference, symmetry, objective):
+    return symmetry.sample(0)
+
+
+def doubling(state, reference, symmetry, objective):
+    """Units 0 and 1 both take the place of unit 0."""
+    return {g: np.where(p == 1, 0, p) for g, p in matched(state, reference, symmetry, objective).items()}
+
+
+class Careless(Symmetry):
+    """Does not look at permutations."""
+
+    def complete(self, perms):
+        return {**self.identity(), **perms}
+
+
+def unchecked(state, reference, symmetry, objective):
+    symmetry.__class__ = Careless
+    return doubling(state, reference, symmetry, objective)
+
+
+def first_of(*args):
+    """Leave out all groups but the first."""
+    return dict([*matched(*args).items()][:1])
 
 
 def selector(call):
@@ -383,6 +429,16 @@ BROKEN = {
         repairer(leaves_eval),
         repairer(leaves_hooks),
         repairer(leaves_train_after_an_error),
+    ],
+    # aligners
+    "check_alignment_is_a_permutation_of_every_group": [aligner(doubling), aligner(first_of)],
+    "check_alignment_keeps_the_function": [aligner(unchecked)],
+    "check_alignment_with_itself_is_the_identity": [aligner(shuffling)],
+    "check_planted_permutation_is_recovered": [aligner(resting), aligner(shuffling)],
+    "check_distance_never_grows": [aligner(shuffling)],
+    "check_frame_is_common": [
+        aligner(resting),
+        aligner(matched, frame=lambda states, symmetry: [symmetry.identity() for _ in states]),
     ],
     # selectors
     "check_selection_is_a_part_of_the_pool_in_its_order": [

@@ -16,7 +16,7 @@ Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
@@ -99,19 +99,22 @@ class ActivationMatching(Aligner):
         if objective is None:
             raise ValueError("ActivationMatching compares activations on data: give an objective.")
         check_compatible([reference, state])
-        views = _views(symmetry, self.where)
+        views = _views(symmetry)
         if symmetry.groups and not views:
             raise ValueError(
                 "The symmetry knows no activations: find it by symmetry_of(module, example_inputs), or use "
                 "WeightMatching."
             )
-        seen = [MEASURES[self.measure]() for _ in views]
-        sites = [*dict.fromkeys(view.site for view in views)]
+        seen: list[Evidence] = []
         with _evaluating(objective.module):
             for k, batch in enumerate(objective.batches()):
                 if k == self.n_batches:
                     break
+                sites = [*dict.fromkeys(view.site for view in views)]
                 a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
+                if not seen:
+                    views = _chosen(views, a, self.where)
+                    seen = [MEASURES[self.measure]() for _ in views]
                 for view, evidence in zip(views, seen, strict=True):
                     if view.site in a and view.site in b:
                         evidence.add(view.cut(a[view.site]), view.cut(b[view.site]))
@@ -146,25 +149,36 @@ class View(NamedTuple):
         return found.flatten(0, -2).unsqueeze(0) if self.joint else found.reshape(-1, *found.shape[-2:])
 
 
-def _views(symmetry: Symmetry, where: str) -> list[View]:
-    """Return the views of each group on the asked side of the layers, or on the other one if it is seen only there."""
+def _views(symmetry: Symmetry) -> list[View]:
+    """Return all views of each group."""
     groups = symmetry.groups
     nested = {g.name: len(g.context) == 1 and not groups[g.context[0]].context for g in groups.values()}
     inner = {c: {g.name for g in groups.values() if g.context == (c,)} for c in groups if not groups[c].context}
-    found: dict[str, tuple[list[View], list[View]]] = {g: ([], []) for g in groups}
+    found = []
     for site in symmetry.sites:
         here = {g for blocks in site.axes for block in blocks for g in block.groups}
         for axis, blocks in enumerate(site.axes):
             for block in blocks:
                 for g in block.groups:
                     if not inner.get(g, set()) & here and not block.within:  # else its inner units tell more
-                        side = 0 if (site.argument is None) == (where == "pre") else 1
-                        found[g][side].append(View(groups[g], nested[g], site, axis, block))
+                        found.append(View(groups[g], nested[g], site, axis, block))
+    return found
+
+
+def _chosen(views: Sequence[View], there: Container[Site], where: str) -> list[View]:
+    """Return the views on the asked side of the layers, or on the other one for groups that are seen only there."""
+    found: dict[str, tuple[list[View], list[View]]] = {}
+    for view in views:
+        if view.site in there:
+            side = 0 if (view.site.argument is None) == (where == "pre") else 1
+            found.setdefault(view.group.name, ([], []))[side].append(view)
     return [view for asked, other in found.values() for view in (asked or other)]
 
 
 def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:
     found: dict[Site, Tensor] = {}
+    own = dict(objective.module.named_parameters(remove_duplicate=False))  # torch chooses kernels by requires_grad, too
+    state = {k: t.detach().requires_grad_(k in own and own[k].requires_grad) for k, t in state.items()}
     with reading(sites, found.__setitem__):
         objective.forward(state, x)
     return found
@@ -208,4 +222,8 @@ def _matched(symmetry: Symmetry, perms: Permutations, worth: dict[str, np.ndarra
             found[name] = float(pairs[i, k, outer[:, None], p].mean())
         else:
             found[name] = float(np.take_along_axis(values, p.reshape(*values.shape[:2], 1), 2).mean())
+    for name in symmetry.groups.keys() - found.keys():  # heads are as alike as their channels
+        inner = [found[g.name] for g in symmetry.groups.values() if g.context == (name,) and g.name in found]
+        if inner:
+            found[name] = float(np.mean(inner))
     return found

@@ -65,7 +65,7 @@ def rebasin(
     True
     """
     align = WeightMatching() if align is None else align
-    symmetry = symmetry_of(module, example_inputs)
+    symmetry = symmetry_of(module, example_inputs, axes=axes)
     batches = [Batch(x, x) for x in ([example_inputs] if data is None else data)]
     objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
     return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skfusion.symmetry import Axes, Block, home_of, indices_of
 
-_PIECE = 2**22
+_PIECE = 2**20
 """Numbers that are cut at a time, which bounds the memory of a copy."""
 
 

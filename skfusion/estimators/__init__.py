@@ -1,6 +1,7 @@
 """Estimators: one for each way to predict, and recipes that name a well-known fusion."""
 
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators._rebasin import ReBasinMerger
 from skfusion.estimators._recipes import (
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
@@ -13,6 +14,7 @@ from skfusion.estimators._stacking import StackingFusion
 __all__ = [
     "EnsembleClassifier",
     "EnsembleRegressor",
+    "ReBasinMerger",
     "SnapshotEnsembleClassifier",
     "SnapshotEnsembleRegressor",
     "SoupClassifier",

@@ -59,6 +59,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
     _fusing: ClassVar[tuple[str, ...]] = ()
     collect: Any = None
     select: Any = None
+    align: Any = None
     merge: Any = None
     repair: Any = None
     combine: Any = None
@@ -259,6 +260,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
 
 _EXAMPLES = {
     "select": "TopK(3)",
+    "align": "WeightMatching()",
     "merge": "Greedy()",
     "repair": "Recalibrate()",
     "combine": "Average()",

@@ -9,21 +9,28 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
+from skfusion.align import Aligner
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
+from skfusion.objective import Objective
+from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
 from skfusion.rows import unlabelled
 from skfusion.state import weighted_sum
+from skfusion.tracing import symmetry_of
+
+_EXAMPLE = 4
+"""Rows that an architecture is traced on."""
 
 
 class SoupDriver(BaseFusion):
     """Fuse a pool and predict; its subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
-    _fusing: ClassVar[tuple[str, ...]] = ("select", "merge", "repair")
+    _fusing: ClassVar[tuple[str, ...]] = ("select", "align", "merge", "repair")
 
     def _fuse(self, collected: Collected) -> None:
         pool = collected.pool
@@ -31,8 +38,11 @@ class SoupDriver(BaseFusion):
         runner = Runner(collected.net, self._task, collected.fit_rows)
         pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
         objective = self._objective(runner, collected)
-        select, merge, repair = (self._part(n) for n in ("select", "merge", "repair"))
+        select, align, merge, repair = (self._part(n) for n in ("select", "align", "merge", "repair"))
         chosen = pool if select is None else select(pool, objective)
+        self.symmetry_, self.permutations_ = None, None
+        if align is not None:
+            chosen = self._aligned(align, chosen, collected, runner, objective)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
             found = merge.coefficients(chosen.states, chosen.base, objective)
@@ -44,6 +54,19 @@ class SoupDriver(BaseFusion):
         self.pool_ = collected.pool
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
         self._runner = runner
+
+    def _aligned(
+        self, align: Aligner, pool: ModelPool, collected: Collected, runner: Runner, objective: Objective
+    ) -> ModelPool:
+        """Return the pool with its members in one frame."""
+        check_one_code(pool)
+        example = next(runner.chunks(collected.fit_rows.take(np.arange(min(_EXAMPLE, len(collected.fit_rows)))).X))
+        self.symmetry_ = symmetry_of(runner.module, example)
+        perms = align.frame(pool.states, self.symmetry_, objective)
+        self.permutations_ = dict(zip(pool.names, perms, strict=True))
+        return pool.replace(
+            [m.replace(state=self.symmetry_.permute(p, m.state)) for m, p in zip(pool, perms, strict=True)]
+        )
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
@@ -60,6 +83,23 @@ class SoupDriver(BaseFusion):
         return nets.restored(self.net_, self.state_, self._labels())
 
 
+def check_one_code(pool: ModelPool) -> None:
+    """Raise where members that have tensors of the same names compute with them in other ways."""
+    first, *others = [(m.name, _kinds(m.net.module)) for m in pool if m.net is not None] or [("", {})]
+    for name, kinds in others:
+        if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
+            a, b = (getattr(found.get(differing[0]), "__name__", "nothing") for found in (first[1], kinds))
+            raise ValueError(
+                f"Members {first[0]!r} and {name!r} have tensors of the same names and unlike code: {a} and {b} at "
+                f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "
+                "EnsembleClassifier, EnsembleRegressor, StackingFusion."
+            )
+
+
+def _kinds(module: Any) -> dict[str, type]:
+    return {"": module} if isinstance(module, type) else {name: type(m) for name, m in module.named_modules()}
+
+
 class _Soup(SoupDriver):
     def __init__(
         self,
@@ -67,6 +107,7 @@ class _Soup(SoupDriver):
         *,
         collect: Any = None,
         select: Any = None,
+        align: Any = None,
         merge: Any = None,
         repair: Any = None,
         validation_fraction: float = 0.2,
@@ -79,6 +120,7 @@ class _Soup(SoupDriver):
         self.estimator = estimator
         self.collect = collect
         self.select = select
+        self.align = align
         self.merge = merge
         self.repair = repair
         self.validation_fraction = validation_fraction
@@ -105,6 +147,8 @@ class SoupClassifier(Classifies, _Soup):
         ``fit`` judges its members.
     select : Selector, optional
         Which members; all when omitted.
+    align : Aligner, optional
+        How to bring members into one frame; they stay in their own when omitted. See the guide for when it pays.
     merge : Merger, optional
         How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
     repair : Repairer, optional
@@ -132,6 +176,10 @@ class SoupClassifier(Classifies, _Soup):
         The fused weights.
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum.
+    symmetry_ : Symmetry or None
+        The units that may change places, where members were aligned.
+    permutations_ : dict or None
+        By member: where its units went, by group, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -174,6 +222,8 @@ class SoupRegressor(Regresses, _Soup):
         ``fit`` judges its members.
     select : Selector, optional
         Which members; all when omitted.
+    align : Aligner, optional
+        How to bring members into one frame; they stay in their own when omitted. See the guide for when it pays.
     merge : Merger, optional
         How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
     repair : Repairer, optional
@@ -201,6 +251,10 @@ class SoupRegressor(Regresses, _Soup):
         The fused weights.
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum.
+    symmetry_ : Symmetry or None
+        The units that may change places, where members were aligned.
+    permutations_ : dict or None
+        By member: where its units went, by group, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

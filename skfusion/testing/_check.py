@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_checks
 
 from skfusion._component import Component
+from skfusion.align import Aligner
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
 from skfusion.merge import Merger
@@ -16,6 +17,7 @@ from skfusion.pool import Store
 from skfusion.repair import Repairer
 from skfusion.select import Selector
 from skfusion.testing import (
+    _laws_align,
     _laws_all,
     _laws_collect,
     _laws_combine,
@@ -31,6 +33,7 @@ Law = Callable[[Any], None]
 
 _BY_FAMILY: dict[type, list[Law]] = {
     Component: _laws_all.LAWS,
+    Aligner: _laws_align.LAWS,
     Merger: _laws_merge.LAWS,
     Repairer: _laws_repair.LAWS,
     Selector: _laws_select.LAWS,

@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from skfusion._component import Component
+from skfusion.align import Aligner
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
 from skfusion.merge import Merger
@@ -20,7 +21,7 @@ from skfusion.repair import Repairer
 from skfusion.select import Selector
 from skfusion.testing import _problems as problems
 
-FAMILIES = (Collector, Combiner, Merger, Repairer, Selector)
+FAMILIES = (Aligner, Collector, Combiner, Merger, Repairer, Selector)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -35,6 +36,12 @@ def problem_of(component: Component) -> tuple[list[Any], Callable[[], Any]]:
     if isinstance(component, Merger):
         states, base, data = problems.states(), problems.base(), problems.objective()
         return [states, base, data], lambda: component(states, base, data)
+    if isinstance(component, Aligner):
+        (a, b, c), symmetry, data = problems.networks(3)
+        return [a, b, c, symmetry, data], lambda: [
+            component(b, a, symmetry, data),
+            component.frame([a, b, c], symmetry, data),
+        ]
     if isinstance(component, Repairer):
         state, members, data = problems.base(), problems.states(), problems.objective()
         return [state, members, data], lambda: component(state, members, data)

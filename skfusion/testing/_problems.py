@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from skfusion.objective import Batch, Objective
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows
 from skfusion.state import State
+from skfusion.symmetry import Symmetry
+from skfusion.tracing import symmetry_of
 
 N_HIDDEN = 5
 HIDDEN_AXES = {"0.weight": 0, "0.bias": 0, "3.weight": 1} | {
@@ -76,6 +79,20 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
     return data
 
 
+def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
+    """Return three unlike states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
+    widths = [3, *[N_HIDDEN + 2] * depth, 2]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        parts = [[nn.Linear(i, o), nn.Tanh()] for i, o in pairwise(widths)]
+        net = nn.Sequential(*[m for part in parts for m in part][:-1]).double().eval()
+        found = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
+    x = inputs(60, torch.float64)
+    batches = [Batch(x[:25], torch.zeros(25)), Batch(x[25:], torch.zeros(35))]
+    data = Objective(net, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    return found, symmetry_of(net, x), data
+
+
 def pool() -> ModelPool:
     """Return a pool of four members that have no scores yet."""
     members = [Member(name, state) for name, state in zip("abcd", states(4), strict=True)]
@@ -134,6 +151,8 @@ def snapshot(thing: Any) -> Any:
         return "module", modes, snapshot(thing.state_dict())
     if isinstance(thing, Objective):
         return snapshot([thing.module, list(thing.batches())])
+    if isinstance(thing, Symmetry):
+        return snapshot([thing.groups, thing.shapes, [*thing.axes]])
     if isinstance(thing, Rows):
         return snapshot([thing.X, thing.y, thing.weight])
     if isinstance(thing, Member):

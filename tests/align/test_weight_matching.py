@@ -117,7 +117,9 @@ def test_brute_force_of_two_layers_by_restarts():
     for seed in range(3):
         (a, symmetry), (b, _) = perceptron(2, 3, 4, 1, seed=seed), perceptron(2, 3, 4, 1, seed=50 + seed)
         every = product(permutations(range(3)), permutations(range(4)))
-        best = max(objective(symmetry, a, symmetry.permute({"h1": np.array(p), "h2": np.array(q)}, b)) for p, q in every)
+        best = max(
+            objective(symmetry, a, symmetry.permute({"h1": np.array(p), "h2": np.array(q)}, b)) for p, q in every
+        )
         found = WeightMatching(n_restarts=20)(b, a, symmetry)
         assert found.history[-1] == pytest.approx(best)
         assert found.history[-1] >= WeightMatching()(b, a, symmetry).history[-1] - 1e-12

@@ -9,6 +9,7 @@ import skfusion
 from skfusion import (
     EnsembleClassifier,
     EnsembleRegressor,
+    ReBasinMerger,
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
     SoupClassifier,
@@ -57,6 +58,8 @@ ESTIMATORS = {
     "ensemble-stack": EnsembleClassifier(classifier(), collect=Seeds(2), combine=Stack(), cv=2),
     "ensemble-top": EnsembleClassifier(classifier(), collect=Seeds(3), select=TopK(2), scoring="accuracy"),
     "bagging-dropout": EnsembleRegressor(regressor(module__dropout=0.1), collect=Bootstrap(2)),
+    "rebasin-classifier": ReBasinMerger(classifier(), n_points=3),
+    "rebasin-regressor": ReBasinMerger(regressor(module__norm="batch"), align="activations", n_points=0),
     "ensemble-regressor-stack": EnsembleRegressor(regressor(), collect=Seeds(2), combine=Stack(), cv=2),
 }
 

@@ -1,0 +1,194 @@
+"""Soups with aligned members, ReBasinMerger, and rebasin."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GridSearchCV
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from skfusion import EnsembleClassifier, ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor, rebasin
+from skfusion.align import ActivationMatching, MergeMany, WeightMatching
+from skfusion.collect import Seeds
+from skfusion.merge import Greedy, Uniform
+from skfusion.nets import mlp_classifier, mlp_regressor
+from skfusion.repair import Repair
+from skfusion.state import distance
+
+X, Y = load_iris(return_X_y=True)
+VALUES = load_diabetes(return_X_y=True)
+SMALL = {"max_epochs": 30, "module__hidden": (16,)}
+NET = mlp_classifier(**SMALL)
+
+
+def permuted_pool(k=3):
+    """Return a pool of copies of one network with their units in unlike orders, and the network's estimator."""
+    whole = SoupClassifier(NET, collect=Seeds(1), merge=Uniform(), align=WeightMatching(), random_state=0).fit(X, Y)
+    member = whole.pool_[0]
+    states = [whole.symmetry_.permute(whole.symmetry_.sample(seed), member.state) for seed in range(k)]
+    return ModelPool(
+        [member.replace(name=f"copy-{i}", state=s) for i, s in enumerate(states)], classes=[0, 1, 2]
+    ), whole
+
+
+@pytest.mark.filterwarnings("ignore::skfusion.pool.LeakageWarning")
+@pytest.mark.parametrize("align", [WeightMatching(), MergeMany(), ActivationMatching()])
+def test_soup_of_permuted_copies_is_the_network(align):
+    pool, whole = permuted_pool()
+    soup = SoupClassifier(collect=pool, align=align, merge=Uniform()).fit(X, Y)
+    np.testing.assert_allclose(soup.predict_proba(X), whole.predict_proba(X), atol=1e-5)
+    assert soup.permutations_.keys() == set(pool.names)
+    assert [*soup.symmetry_.groups]
+    plain = SoupClassifier(collect=pool, merge=Uniform()).fit(X, Y)
+    assert np.abs(plain.predict_proba(X) - whole.predict_proba(X)).max() > 1e-2
+    assert plain.permutations_ is None
+    assert plain.symmetry_ is None
+
+
+def test_alignment_is_a_parameter_of_a_search():
+    pool, _ = permuted_pool()
+    grid = {"align": [None, WeightMatching()], "merge": [Uniform(), Greedy()]}
+    search = GridSearchCV(SoupClassifier(NET, collect=Seeds(2), random_state=0), grid, cv=2).fit(X, Y)
+    scores = dict(zip(map(str, search.cv_results_["params"]), search.cv_results_["mean_test_score"], strict=True))
+    assert len(scores) == 4
+    assert len(pool) == 3
+
+
+def test_the_pool_keeps_the_members_as_they_were_trained():
+    soup = SoupClassifier(NET, collect=Seeds(2), align=WeightMatching(), merge=Uniform(), random_state=0).fit(X, Y)
+    plain = SoupClassifier(NET, collect=Seeds(2), merge=Uniform(), random_state=0).fit(X, Y)
+    for a, b in zip(soup.pool_, plain.pool_, strict=True):
+        assert distance(a.state, b.state) == 0
+    assert not (soup.permutations_["seed-1"]["layers.0.weight:0"] == np.arange(16)).all()
+
+
+def test_regression_and_three_members():
+    soup = SoupRegressor(
+        mlp_regressor(), collect=Seeds(3), align=MergeMany(), merge=Uniform(), repair=Repair(), random_state=0
+    )
+    assert soup.fit(*VALUES).score(*VALUES) > 0.5
+
+
+@pytest.mark.parametrize("align", ["weights", "activations", MergeMany()])
+def test_merger_lowers_the_barrier(align):
+    merger = ReBasinMerger(mlp_classifier(), align=align, random_state=0).fit(X, Y)
+    assert merger.barrier_.keys() == {"before", "after"}
+    assert 0 <= merger.barrier_["after"] < merger.barrier_["before"]
+    assert merger.score(X, Y) > 0.9
+    assert len(merger.pool_) == 2
+    assert merger.estimator_.predict(X[:3].astype(np.float32)).shape == (3,)
+
+
+def test_merger_follows_the_net():
+    assert is_classifier(ReBasinMerger())
+    assert is_classifier(ReBasinMerger(NET))
+    regressor = ReBasinMerger(mlp_regressor(), n_members=3, random_state=0)
+    assert is_regressor(regressor)
+    assert not hasattr(regressor, "predict_proba")
+    regressor.fit(*VALUES)
+    assert regressor.score(*VALUES) > 0.4
+    assert regressor.predict(VALUES[0][:5]).shape == (5,)
+
+
+def test_merger_takes_fitted_nets_and_pools():
+    nets = [
+        NeuralNetClassifier(
+            nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 3)), criterion=nn.CrossEntropyLoss, verbose=0,
+            optimizer=torch.optim.Adam, lr=0.02, max_epochs=60, train_split=None, iterator_train__shuffle=True,
+        ).fit(X[::2].astype(np.float32), Y[::2])
+        for _ in range(2)
+    ]  # fmt: skip
+    merger = ReBasinMerger(members=nets).fit(X[1::2], Y[1::2])
+    assert merger.pool_.names == ["net-0", "net-1"]
+    assert merger.score(X, Y) > 0.8
+    pool = ModelPool.from_estimators(nets)
+    again = ReBasinMerger(members=pool).fit(X[1::2], Y[1::2])
+    np.testing.assert_array_equal(again.predict_proba(X), merger.predict_proba(X))
+    third = ReBasinMerger(nets[0]).fuse(pool, X[1::2], Y[1::2])
+    np.testing.assert_array_equal(third.predict_proba(X), merger.predict_proba(X))
+    assert clone(merger).members is not None
+
+
+def test_merger_without_barrier_and_repair():
+    merger = ReBasinMerger(NET, n_points=0, repair=False, random_state=0).fit(X, Y)
+    assert merger.barrier_ is None
+    one = ReBasinMerger(NET, n_members=1, random_state=0).fit(X, Y)
+    assert one.barrier_ is None
+    np.testing.assert_array_equal(
+        one.predict_proba(X), EnsembleClassifier(NET, collect=Seeds(1), random_state=0).fit(X, Y).predict_proba(X)
+    )
+
+
+def test_merger_pickles():
+    merger = ReBasinMerger(NET, random_state=0).fit(X, Y)
+    again = pickle.loads(pickle.dumps(merger))
+    np.testing.assert_array_equal(again.predict_proba(X), merger.predict_proba(X))
+    assert again.barrier_ == merger.barrier_
+    assert again.symmetry_.groups == merger.symmetry_.groups
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"align": "nothing"}, r"align must be one of \['weights', 'activations'\], or an Aligner; got 'nothing'"),
+        ({"align": 3}, r"align must be a component, such as WeightMatching\(\)"),
+        ({"align": WeightMatching}, r"Write WeightMatching\(\)"),
+        ({"n_members": 0}, "n_members must be at least 1"),
+        ({"n_points": 1}, "n_points must be 0, or at least the 2 ends"),
+        ({"repair": "yes"}, "repair must be a component"),
+    ],
+)
+def test_bad_parameters(params, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ReBasinMerger(NET, **params).fit(X, Y)
+
+
+def test_unlike_code_with_like_tensors_is_refused():
+    def net(between):
+        module = nn.Sequential(nn.Linear(4, 12), between, nn.Linear(12, 3))
+        return NeuralNetClassifier(
+            module, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0
+        ).fit(X.astype(np.float32), Y)
+
+    with pytest.raises(
+        ValueError, match="'net-0' and 'net-1' have tensors of the same names and unlike code: ReLU and Tanh at '1'"
+    ):
+        ReBasinMerger(members=[net(nn.ReLU()), net(nn.Tanh())]).fit(X, Y)
+
+
+def test_unlike_architectures_are_refused():
+    pools = [
+        EnsembleClassifier(mlp_classifier(**{**SMALL, "module__hidden": (n,)}), collect=Seeds(1)).fit(X, Y).pool_
+        for n in (8, 9)
+    ]
+    both = ModelPool([p[0].replace(name=f"m{i}") for i, p in enumerate(pools)], classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="has shape"):
+        ReBasinMerger(members=both).fit(X, Y)
+
+
+# ---- without scikit-learn ------------------------------------------------------------------------------------------
+
+
+def test_rebasin_of_states():
+    a, b = (nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).double().eval() for _ in range(2))
+    x = torch.randn(9, 3, dtype=torch.float64)
+    for align in (None, WeightMatching(), ActivationMatching()):
+        moved = rebasin(a.state_dict(), b.state_dict(), a, x, align=align)
+        torch.testing.assert_close(torch.func.functional_call(b, moved, (x,)), b(x), rtol=0, atol=1e-12)
+        if not isinstance(align, ActivationMatching):
+            assert distance(moved, a.state_dict()) <= distance(b.state_dict(), a.state_dict())
+    moved = rebasin(a.state_dict(), b.state_dict(), a, x, align=ActivationMatching(), data=[x[:4], x[4:]])
+    assert moved.keys() == a.state_dict().keys()
+
+
+def test_rebasin_with_a_declared_symmetry():
+    a, b = (nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).double().eval() for _ in range(2))
+    x = torch.randn(9, 3, dtype=torch.float64)
+    axes = {"0.weight": ("h", None), "0.bias": ("h",), "2.weight": (None, "h")}
+    found = rebasin(a.state_dict(), b.state_dict(), a, x, axes=axes)
+    expected = rebasin(a.state_dict(), b.state_dict(), a, x)
+    assert all(torch.equal(found[k], expected[k]) for k in expected)

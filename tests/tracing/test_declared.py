@@ -1,0 +1,38 @@
+"""Symmetries that are declared by hand are verified like those that are found."""
+
+import pytest
+import torch
+from torch import nn
+
+from skfusion.tracing import symmetry_of
+
+AXES = {"0.weight": ("h", None), "0.bias": ("h",), "2.weight": (None, "h")}
+
+
+def net():
+    return nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
+def test_a_right_declaration_is_kept():
+    module, x = net(), torch.randn(4, 3)
+    symmetry = symmetry_of(module, x, axes=AXES)
+    assert {name: g.size for name, g in symmetry.groups.items()} == {"h": 6}
+    found = symmetry_of(module, x)
+    (group,) = found.groups
+    perms = symmetry.sample(0)
+    declared = symmetry.permute(perms, module.state_dict())
+    traced = found.permute({group: perms["h"]}, module.state_dict())
+    assert all(torch.equal(declared[k], traced[k]) for k in traced)
+
+
+def test_a_wrong_declaration_is_frozen():
+    wrong = {key: value for key, value in AXES.items() if key != "0.bias"}
+    with pytest.warns(UserWarning, match="the output of Sequential changed|The output of Sequential changed"):
+        symmetry = symmetry_of(net(), torch.randn(4, 3), axes=wrong)
+    assert not symmetry.groups
+    assert [*symmetry_of(net(), torch.randn(4, 3), axes=wrong, verify=False).groups] == ["h"]
+
+
+def test_a_declaration_of_unknown_tensors():
+    with pytest.raises(ValueError, match="axes names the tensor '5.weight'"):
+        symmetry_of(net(), torch.randn(4, 3), axes={"5.weight": ("h", None)})
