@@ -16,7 +16,24 @@ from skfusion.symmetry._group import Axes, Block, Group, Permutations
 
 
 def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permutations) -> Tensor:
-    """Return a tensor with its units moved; axes that others depend on first, for contexts are new places."""
+    """Return a tensor with its units moved; axes that others depend on first, for contexts are new places.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Not written.
+    axes : tuple of tuple of Block
+        Its groups.
+    groups : dict of Group
+        By name.
+    perms : dict of ndarray
+        Permutations of them.
+
+    Returns
+    -------
+    Tensor
+        The tensor itself where nothing moves.
+    """
     for axis in in_order(axes, groups):
         source, others = sources(tensor.shape, axes, axis, groups, perms)
         if (source == np.arange(source.shape[-1])).all():
@@ -96,13 +113,41 @@ def sources(
 
 
 def outside_of(block: Block, groups: Mapping[str, Group]) -> list[str]:
-    """Return the groups that a block depends on and that do not stand in it."""
+    """Return the groups that a block depends on and that do not stand in it.
+
+    Parameters
+    ----------
+    block : Block
+        On some axis.
+    groups : dict of Group
+        By name.
+
+    Returns
+    -------
+    list of str
+        Names.
+    """
     found = {c for g in block.groups for c in groups[g].context}
     return sorted(found - {*block.groups})
 
 
 def home_of(axes: Axes, axis: int, name: str) -> int:
-    """Return the other axis of a tensor on which a group stands."""
+    """Return the other axis of a tensor on which a group stands.
+
+    Parameters
+    ----------
+    axes : tuple of tuple of Block
+        Of the tensor.
+    axis : int
+        The axis that asks.
+    name : str
+        Of the group.
+
+    Returns
+    -------
+    int
+        The axis.
+    """
     for e, blocks in enumerate(axes):
         if e != axis and any(name in b.groups and not b.within for b in blocks):
             return e
@@ -110,7 +155,22 @@ def home_of(axes: Axes, axis: int, name: str) -> int:
 
 
 def indices_of(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
-    """Return which unit of a group stands at each position of an axis; -1 where none does."""
+    """Return which unit of a group stands at each position of an axis.
+
+    Parameters
+    ----------
+    blocks : tuple of Block
+        Of the axis.
+    name : str
+        Of the group.
+    size : int
+        Of the axis.
+
+    Returns
+    -------
+    ndarray of int of shape (size,)
+        Indices of units; -1 where none stands.
+    """
     out = np.full(size, -1)
     for block in blocks:
         if name in block.groups and not block.within:

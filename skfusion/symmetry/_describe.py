@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from skfusion.symmetry._group import Axes, Group
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 def table(
@@ -16,7 +13,7 @@ def table(
     axes: Mapping[str, Axes],
     pinned: Mapping[tuple[str, int], str],
     notes: Sequence[str],
-) -> DataFrame:
+) -> Any:
     """Return a row for each group, and for each reason why axes do not move."""
     import pandas as pd
 

@@ -50,7 +50,18 @@ class Block:
     within: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def without(self, frozen: set[str]) -> Block | None:
-        """Return the block with some of its groups at rest; none where nothing is left to move."""
+        """Return the block with some of its groups at rest.
+
+        Parameters
+        ----------
+        frozen : set of str
+            Groups.
+
+        Returns
+        -------
+        Block or None
+            None where nothing is left to move.
+        """
         kept = [k for k, g in enumerate(self.groups) if g not in frozen]
         if not kept:
             return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from math import lgamma, log
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,6 @@ from skfusion.symmetry._describe import table
 from skfusion.symmetry._freeze import at_rest, spread
 from skfusion.symmetry._group import Axes, Group, Permutations, Site
 from skfusion.symmetry._law import completed, composed, identity, inverted
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 Seed = int | np.random.Generator | torch.Generator | None
 
@@ -192,7 +190,7 @@ class Symmetry:
         perms = self.complete(perms)
         still = {n for n, p in perms.items() if (p == np.arange(p.shape[-1])).all()}
         done: dict[tuple[int, int], Tensor] = {}
-        out = dict(state)
+        out = copy(state)  # with the versions that torch keeps beside its tensors
         for name, parts in self.axes.items():
             if not any(g not in still for blocks in parts for b in blocks for g in b.groups):
                 continue
@@ -287,7 +285,7 @@ class Symmetry:
             [*self.notes, *(f"group {g!r} does not move: {reason}" for g, reason in rests.items())],
         )
 
-    def describe(self) -> DataFrame:
+    def describe(self) -> Any:
         """Return a table of the groups, and of the axes that do not move.
 
         Returns

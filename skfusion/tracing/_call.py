@@ -1,0 +1,200 @@
+"""A call of an ATen operation, and the table of rules for such calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from skfusion.tracing._engine import Label
+from skfusion.tracing._labels import Labels
+
+Labelled = Label | Sequence[Label | None] | None
+Function = Callable[["Call"], Labelled]
+F = TypeVar("F", bound=Function)
+
+
+class Call:
+    """What a rule sees of an operation that has just run; ``call["dim"]`` is an argument by its name in the schema.
+
+    Parameters
+    ----------
+    labels : Labels
+        What is known of tensors.
+    func : callable
+        The operation.
+    args, kwargs : tuple, dict
+        What it is called with.
+
+    Attributes
+    ----------
+    name : str
+        The name of the operation; of operations outside ATen with its namespace, such as ``"torchvision::nms"``.
+    out : Tensor or tuple
+        What it returned.
+    labels : Labels
+        What is known of tensors.
+    engine : Engine
+        What labels are made with.
+    tensors : list of Tensor
+        Arguments that are tensors, those in lists included, in order.
+    strides : tuple of int
+        Of the first of them, before the operation.
+    """
+
+    out: Any
+
+    def __init__(self, labels: Labels, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]):
+        self.labels, self.engine, self.name = labels, labels.engine, name_of(func)
+        self.tensors = tensors_among((args, kwargs))
+        self.strides = self.tensors[0].stride() if self.tensors else ()
+        self._func, self._args, self._kwargs = func, args, kwargs
+
+    def __getitem__(self, argument: str) -> Any:
+        """Return an argument by its name in the schema of the operation, or its default."""
+        for i, a in enumerate(self._func._schema.arguments):
+            if a.name == argument:
+                return self._args[i] if i < len(self._args) else self._kwargs.get(argument, a.default_value)
+        return None
+
+    def label(self, tensor: Tensor) -> Label:
+        """Return the label of a tensor.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            An argument.
+
+        Returns
+        -------
+        list of Axis
+            One for each axis.
+        """
+        return self.labels.of(tensor)
+
+    def label_of(self, argument: str) -> Label:
+        """Return the label of an argument that is a tensor.
+
+        Parameters
+        ----------
+        argument : str
+            Its name in the schema of the operation.
+
+        Returns
+        -------
+        list of Axis
+            One for each axis.
+        """
+        return self.labels.of(self[argument])
+
+    @property
+    def written(self) -> list[Tensor]:
+        """The tensors that the operation has written to."""
+        found = [
+            self[a.name] for a in self._func._schema.arguments if a.alias_info is not None and a.alias_info.is_write
+        ]
+        return [t for t in found if isinstance(t, Tensor)]
+
+    @property
+    def outs(self) -> list[Any]:
+        """What the operation returned, as a list."""
+        return list(self.out) if isinstance(self.out, (tuple, list)) else [self.out]
+
+    @property
+    def first(self) -> Any:
+        """The first output."""
+        return self.outs[0]
+
+    def give(self, label: Label) -> Labelled:
+        """Return one label for all outputs.
+
+        Parameters
+        ----------
+        label : list of Axis
+            The label of each output.
+
+        Returns
+        -------
+        list
+            What a rule returns.
+        """
+        return [label] * len(self.out) if isinstance(self.out, (tuple, list)) else label
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operation labels its outputs."""
+
+    function: Function
+    view: bool = False
+    """Axes whose context is not known yet may stay so: the operation only rearranges."""
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str, view: bool = False) -> Callable[[F], F]:
+    """Register the rule of ATen operations.
+
+    A rule is called as ``function(call)`` after the operation has run. It says which units of the arguments must move
+    alike, by ``call.engine``, and returns a label of each output: a list of one axis label for each axis, or a list of
+    such lists where the operation returns several tensors. It pins whatever it is not sure about, or returns None:
+    then all axes of the arguments are pinned, as for an operation without a rule.
+
+    Parameters
+    ----------
+    *names : str
+        Names of operations: ``"mm"``; outside ATen with the namespace, ``"mylibrary::mm"``. The rule of ``"relu"``
+        holds for ``"relu_"`` too.
+    view : bool, default=False
+        Whether the operation only rearranges the positions of a tensor.
+
+    Returns
+    -------
+    callable
+        A decorator that returns the rule itself.
+
+    Examples
+    --------
+    >>> from skfusion.tracing import rule
+    >>> @rule("mylibrary::scaled")
+    ... def scaled(call):
+    ...     return call.label_of("x")
+    """
+
+    def register(function: F) -> F:
+        for name in names:
+            RULES[name] = Rule(function, view)
+        return function
+
+    return register
+
+
+def tensors_among(arguments: Any) -> list[Tensor]:
+    """Return the tensors among arguments, those in lists included, in order."""
+    return [t for t in tree_flatten(arguments)[0] if isinstance(t, Tensor)]
+
+
+def name_of(func: Any) -> str:
+    """Return the name of an operation, as :func:`rule` takes it."""
+    name: str = func._schema.name
+    return name.removeprefix("aten::")
+
+
+def find_rule(func: Any) -> Rule | None:
+    """Return the rule of an operation, of its variant that does not work in place, or that of pointwise ones."""
+    name = name_of(func)
+    plain = name.removesuffix("_")
+    known = RULES.get(name) or RULES.get(plain)
+    return known or (RULES["pointwise"] if _is_pointwise(func, plain) else None)
+
+
+def _is_pointwise(func: Any, plain: str) -> bool:
+    if torch.Tag.pointwise in func.tags:
+        return True
+    packet = getattr(torch.ops.aten, plain, None) if "::" not in plain else None
+    return packet is not None and any(torch.Tag.pointwise in getattr(packet, o).tags for o in packet.overloads())

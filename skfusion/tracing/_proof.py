@@ -1,0 +1,253 @@
+"""Prove a symmetry: permuted networks compute what the network computes, or the guilty groups are frozen."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from skfusion.state import State
+from skfusion.symmetry import Permutations, Symmetry
+from skfusion.tracing._perturb import perturbed, tensors_of
+from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
+
+EXACT, ROUNDED = 1e-9, 1e-4
+"""Largest relative difference of outputs in float64, and where numbers are rounded to a narrower type on the way."""
+DTYPES = (torch.float64, torch.float32, None)
+N_ELEMENTS = 2
+GUILTY = "the output changed when it was permuted"
+
+
+@dataclass(eq=False)
+class Probe:
+    """One way to run a network: its outputs are compared before and after a permutation.
+
+    Attributes
+    ----------
+    module : nn.Module
+        The network; copies of it are run.
+    state : State
+        What it is run with.
+    inputs : tuple
+        Positional arguments, and those by name.
+    train : bool
+        In train mode, where dropout is off.
+    outputs : list of Tensor
+        What it returns.
+    tolerance : float
+        How far others may be from that.
+    """
+
+    module: nn.Module
+    state: State
+    inputs: Inputs
+    train: bool
+    outputs: list[Tensor]
+    tolerance: float
+
+    def error(self, state: State) -> float:
+        """Return the largest difference of outputs with another state, relative to the largest number of each."""
+        return difference(self.outputs, outputs_of(self.module, state, self.inputs, self.train))
+
+
+def prove(
+    symmetry: Symmetry, module: nn.Module, inputs: Inputs, trained: bool, tolerance: float | None, seed: int
+) -> Symmetry:
+    """Return a symmetry of which random elements leave the outputs as they are.
+
+    Parameters
+    ----------
+    symmetry : Symmetry
+        What to prove.
+    module : nn.Module
+        It is not changed: copies are run.
+    inputs : tuple
+        Positional arguments, and those by name.
+    trained : bool
+        Whether it must hold in train mode too.
+    tolerance : float, optional
+        Largest relative difference; by the precision of the run when omitted.
+    seed : int
+        Of the elements.
+
+    Returns
+    -------
+    Symmetry
+        Without the groups that change an output.
+    """
+    probe, notes = _probe(module, inputs, tolerance, seed)
+    probes = [probe]
+    if trained:
+        try:
+            outputs = outputs_of(module, probe.state, probe.inputs, True)
+            probes.append(Probe(module, probe.state, probe.inputs, True, outputs, probe.tolerance))
+        except Exception as error:
+            notes.append(f"not verified in train mode, in which the module could not run: {error}")
+    guilty: dict[str, str] = {}
+    while bad := _guilty(symmetry, probes, seed):
+        guilty.update(dict.fromkeys(bad, GUILTY))
+        symmetry = symmetry.frozen(dict.fromkeys(bad, GUILTY))
+    if guilty:
+        warnings.warn(
+            f"The output of {type(module).__name__} changed when some groups of units were permuted; these are now "
+            f"frozen: {', '.join(guilty)}.",
+            stacklevel=3,
+        )
+    return _with_notes(symmetry, notes) if notes else symmetry
+
+
+def _with_notes(symmetry: Symmetry, notes: list[str]) -> Symmetry:
+    s = symmetry
+    return Symmetry(s.groups.values(), s.axes, s.shapes, s.buffers, s.pinned, s.sites, [*s.notes, *notes])
+
+
+# ---------------------------------------------------------------------------------------------------------------- runs
+
+
+def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int) -> tuple[Probe, list[str]]:
+    """Return the run in eval mode in the widest type that it works in."""
+    notes: list[str] = []
+    for dtype in DTYPES:
+        state, cast = tensors_of(module, dtype), copied(inputs, dtype)
+        watch = Narrowing()
+        try:
+            moved, outputs = _finite(module, state, cast, seed, watch)
+        except NotFiniteError as error:
+            raise ValueError(
+                f"The output of {type(module).__name__} on example_inputs ({shapes_of(inputs)}) holds NaN or infinity, "
+                "so its symmetries cannot be verified. Give finite inputs and weights, or verify=False."
+            ) from error
+        except Exception as error:
+            if dtype is None:
+                raise
+            notes.append(f"could not be verified in {dtype}: {str(error).splitlines()[0]}")
+            continue
+        exact = dtype is torch.float64 and not watch.narrowed
+        return Probe(module, moved, cast, False, outputs, tolerance or (EXACT if exact else ROUNDED)), notes
+    raise AssertionError("the last type raises")
+
+
+class NotFiniteError(ValueError):
+    """Outputs hold NaN or infinity."""
+
+
+def _finite(module: nn.Module, state: State, inputs: Inputs, seed: int, watch: Narrowing) -> tuple[State, list[Tensor]]:
+    """Return a perturbed state and its outputs; where they are not finite, those of the state itself."""
+    for candidate in (perturbed(module, state, seed), state):
+        outputs = outputs_of(module, candidate, inputs, False, watch)
+        if all(bool(torch.isfinite(t).all()) for t in outputs):
+            return candidate, outputs
+    raise NotFiniteError
+
+
+def outputs_of(
+    module: nn.Module, state: State, inputs: Inputs, train: bool, watch: Narrowing | None = None
+) -> list[Tensor]:
+    """Return the outputs of a copy of a module with other tensors.
+
+    The copy is new each time, for modules may keep what they have computed from their weights.
+    """
+    twin = rebuilt(module, state)
+    with torch.random.fork_rng(devices=sorted({t.device.index for t in state.values() if t.is_cuda})):
+        out = run(twin, copied(inputs), train, [watch] if watch else [])
+    return [t.detach() for t in tensors_in(out)]
+
+
+def rebuilt(module: nn.Module, state: State) -> nn.Module:
+    """Return a deep copy of a module with other parameters and buffers; other tensors take their dtype.
+
+    Buffers are copies, for a run may write to them.
+    """
+    memo: dict[int, Any] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        memo[id(parameter)] = nn.Parameter(state[name], requires_grad=False)
+    for name, buffer in module.named_buffers(remove_duplicate=False):
+        memo[id(buffer)] = state[name].clone()
+    wide = next((t.dtype for t in state.values() if t.is_floating_point()), None)
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in memo:
+                memo[id(value)] = value.detach().to(wide, copy=True)
+    return copy.deepcopy(module, memo)
+
+
+class Narrowing(TorchDispatchMode):
+    """A mode that sees where float64 numbers are rounded to a narrower type."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.narrowed = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation."""
+        out = func(*args, **(kwargs or {}))
+        if not self.narrowed:
+            given = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+            first = out[0] if isinstance(out, (tuple, list)) and out else out
+            self.narrowed = (
+                isinstance(first, Tensor)
+                and first.is_floating_point()
+                and first.dtype is not torch.float64
+                and any(t.dtype is torch.float64 for t in given)
+            )
+        return out
+
+
+# ---------------------------------------------------------------------------------------------------------- comparisons
+
+
+def difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """Return the largest difference of two lists of outputs, each relative to its largest number."""
+    if [t.shape for t in before] != [t.shape for t in after]:
+        return float("inf")
+    return max((_difference(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    if not a.numel():
+        return 0.0
+    if not (a.is_floating_point() or a.is_complex()):
+        return 0.0 if bool((a == b).all()) else float("inf")
+    largest, apart = float(a.abs().max()), float((a - b).abs().max())
+    if apart == 0:
+        return 0.0
+    return apart / largest if largest > 0 and apart == apart else float("inf")
+
+
+def _guilty(symmetry: Symmetry, probes: Sequence[Probe], seed: int) -> list[str]:
+    """Return groups whose permutation changes an output; none if no element that is tried does so."""
+    for i in range(N_ELEMENTS if symmetry.groups else 0):
+        element = symmetry.sample(seed + i)
+        for probe in probes:
+            if not _holds(symmetry, probe, element, [*symmetry.groups]):
+                return _bisect(symmetry, probe, element)
+    return []
+
+
+def _holds(symmetry: Symmetry, probe: Probe, element: Permutations, groups: Sequence[str]) -> bool:
+    state = symmetry.permute({name: element[name] for name in groups}, probe.state)
+    return probe.error(state) <= probe.tolerance
+
+
+def _bisect(symmetry: Symmetry, probe: Probe, element: Permutations) -> list[str]:
+    """Return the groups without which an element leaves the output as it is."""
+    guilty: list[str] = []
+
+    def add(kept: list[str], more: list[str]) -> list[str]:
+        if not more or _holds(symmetry, probe, element, kept + more):
+            return kept + more
+        if len(more) == 1:
+            guilty.extend(more)
+            return kept
+        half = len(more) // 2
+        return add(add(kept, more[:half]), more[half:])
+
+    add([], [*symmetry.groups])
+    return guilty

@@ -1,0 +1,176 @@
+"""Run a module without leaving a trace on it, its inputs or the random numbers of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import is_dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+QUIET = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RNNBase)
+"""Modules that stay in eval mode when the others train: what they do then hides the order of units in noise."""
+
+FUSED: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
+)
+"""How to ask for and to switch kernels that do the work of many operations."""
+
+
+def arguments_of(example_inputs: Any) -> Inputs:
+    """Return positional arguments and those by name."""
+    if isinstance(example_inputs, dict):
+        return (), dict(example_inputs)
+    if not isinstance(example_inputs, (tuple, list)):
+        return (example_inputs,), {}
+    if example_inputs and isinstance(example_inputs[-1], dict):
+        return tuple(example_inputs[:-1]), dict(example_inputs[-1])
+    return tuple(example_inputs), {}
+
+
+def copied(inputs: Inputs, dtype: torch.dtype | None = None) -> Inputs:
+    """Return inputs whose tensors are copies, those of real numbers in another dtype."""
+
+    def copy(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.detach().clone().to(dtype if value.is_floating_point() else None)
+
+    out: Inputs = tree_map(copy, inputs)
+    return out
+
+
+def shapes_of(inputs: Inputs) -> str:
+    """Return the shapes of all tensors among inputs, for a message."""
+    found = [f"{tuple(t.shape)} of {t.dtype}" for t in tree_flatten(inputs)[0] if isinstance(t, Tensor)]
+    return ", ".join(found) or "no tensor"
+
+
+def tensors_in(value: Any, depth: int = 4) -> list[Tensor]:
+    """Return all tensors in a nested result, those in attributes of objects included."""
+    out: list[Tensor] = []
+    for leaf in tree_flatten(value)[0]:
+        if isinstance(leaf, Tensor):
+            out.append(leaf)
+        elif depth and (is_dataclass(leaf) or hasattr(leaf, "__dict__")) and not isinstance(leaf, (type, nn.Module)):
+            out += [t for inner in vars(leaf).values() for t in tensors_in(inner, depth - 1)]
+    return out
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Switch off kernels that do the work of many operations at once.
+
+    The fused path of multi-head attention and the recurrent layers of oneDNN and cuDNN hide what happens between their
+    inputs and outputs. Runs in this context show the same operations as the trace that a symmetry was found by.
+
+    Yields
+    ------
+    None
+        Nothing; the settings of before are restored.
+    """
+    before = [get() for get, _ in FUSED]
+    try:
+        for _, switch in FUSED:
+            switch(False)
+        yield
+    finally:
+        for (_, switch), value in zip(FUSED, before, strict=True):
+            switch(value)
+
+
+@contextmanager
+def restored(module: nn.Module) -> Iterator[None]:
+    """Give a module its attributes and buffers back, and the caller the state of its random numbers."""
+    attributes = [(part, dict(vars(part))) for part in module.modules()]
+    buffers = [(part, dict(part._buffers)) for part in module.modules()]
+    values = [(b, _version(b), b.detach().clone()) for _, given in buffers for b in given.values() if b is not None]
+    try:
+        with torch.random.fork_rng(devices=_gpus(module)):
+            yield
+    finally:
+        for part, known in attributes:
+            for name in vars(part).keys() - known.keys():
+                del vars(part)[name]
+            vars(part).update(known)
+        for part, given in buffers:
+            part._buffers.update(given)
+        with torch.no_grad():
+            for buffer, version, value in values:
+                if _version(buffer) != version:
+                    buffer.copy_(value)
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _gpus(module: nn.Module) -> list[int]:
+    return sorted({t.device.index for t in module.parameters() if t.device.type == "cuda"})
+
+
+def run(
+    module: nn.Module, inputs: Inputs, train: bool = False, within: Sequence[AbstractContextManager[Any]] = ()
+) -> Any:
+    """Return what a module returns on a copy of inputs.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its modes are set.
+    inputs : tuple
+        Positional arguments, and those by name.
+    train : bool
+        Whether to run as in training, but without dropout and with the statistics of batch norms.
+    within : sequence of context managers
+        Entered one after the other before the module runs.
+
+    Returns
+    -------
+    object
+        The output.
+    """
+    module.train()  # modules that keep what they computed from their weights drop it here
+    module.train(train)
+    for part in module.modules() if train else ():
+        part.training = part.training and not isinstance(part, QUIET)
+    args, kwargs = inputs
+    torch.default_generator.manual_seed(0)
+    for gpu in _gpus(module):
+        torch.cuda.default_generators[gpu].manual_seed(0)
+    with ExitStack() as stack:
+        contexts: list[AbstractContextManager[Any]] = [torch.no_grad(), plain_kernels(), NoDropout(), *within]
+        for context in contexts:
+            stack.enter_context(context)
+        return module(*args, **kwargs)
+
+
+# By function: the argument that switches its dropout, where it stands, and what switches it off.
+DROPOUTS: dict[Any, tuple[str, int, Any]] = {
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), ("training", 2, False)),
+    **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), ("training", 2, False)),
+    F.multi_head_attention_forward: ("training", 13, False),
+    F.scaled_dot_product_attention: ("dropout_p", 4, 0.0),
+    torch.dropout: ("train", 2, False),
+}
+
+
+class NoDropout(TorchFunctionMode):
+    """A mode in which functions drop nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function."""
+        kwargs = dict(kwargs or {})
+        if func in DROPOUTS:
+            name, place, off = DROPOUTS[func]
+            args = (*args[:place], off, *args[place + 1 :]) if len(args) > place else args
+            kwargs |= {name: off} if len(args) <= place else {}
+        return func(*args, **kwargs)

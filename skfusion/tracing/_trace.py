@@ -1,0 +1,165 @@
+"""Trace a module: run it on an example, in eval mode and where it is needed in train mode too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_flatten
+
+from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._engine import Engine, Label
+from skfusion.tracing._labels import Labels, Origin, memory
+from skfusion.tracing._run import Inputs, copied, restored, run, shapes_of, tensors_in
+from skfusion.tracing._tracer import RawSite, Readings, Tracer, named_modules
+
+
+@dataclass(eq=False)
+class Weight:
+    """A parameter or buffer, with all names that it goes by."""
+
+    tensors: list[Tensor]
+    names: list[str]
+    label: Label
+    atoms: list[int | None]
+    is_parameter: bool
+    is_statistic: bool
+
+
+@dataclass(eq=False)
+class Trace:
+    """What was seen while a module ran.
+
+    Attributes
+    ----------
+    engine : Engine
+        The atoms of all labels.
+    weights : list of Weight
+        Parameters, then buffers.
+    sites : list of RawSite
+        Activations in eval mode.
+    notes : list of str
+        What a report should tell.
+    branches : list of str
+        Places in code that depends on data.
+    trained : bool
+        Whether the module ran in train mode as well.
+    """
+
+    engine: Engine
+    weights: list[Weight]
+    sites: list[RawSite] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    branches: list[str] = field(default_factory=list)
+    trained: bool = False
+
+
+def trace(module: nn.Module, inputs: Inputs) -> Trace:
+    """Return the labels of all weights of a module, after a run on an example.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any; it is left as it was.
+    inputs : tuple
+        Positional arguments, and those by name.
+
+    Returns
+    -------
+    Trace
+        What was seen.
+    """
+    check_initialised(module)
+    engine = Engine()
+    labels = Labels(engine)
+    out = Trace(engine, weights_of(module, labels))
+    used: set[int] = set()
+    with restored(module):
+        try:
+            tracer = _watch(module, inputs, labels, train=False)
+        except Exception as error:
+            raise ValueError(
+                f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): {error} Give a batch "
+                "as the module takes it: a tensor, a tuple of positional arguments, or a dict of named ones."
+            ) from error
+        out.sites, used = tracer.sites, used | tracer.used
+        out.branches = [*tracer.branches]
+        if _unused(out, used):
+            try:
+                tracer = _watch(module, inputs, labels, train=True)
+                out.trained, used = True, used | tracer.used
+                out.branches = [*dict.fromkeys([*out.branches, *tracer.branches])]
+            except Exception as error:
+                out.notes.append(f"the module could not run in train mode on the example: {error}")
+    _pin_unused(out, used)
+    branches = [f"the path depends on data at {place}; only the one of the example was read" for place in out.branches]
+    out.notes = [*engine.notes, *branches, *out.notes]
+    return out
+
+
+def check_initialised(module: nn.Module) -> None:
+    """Raise where a lazy module does not know its shapes yet."""
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if is_lazy(tensor):
+            raise ValueError(
+                f"Tensor {name!r} of a lazy module has no shape yet: run one batch through the module first."
+            )
+
+
+def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
+    """Label parameters and statistics of batch norms with fresh atoms, and pin all other buffers."""
+    found: dict[object, Weight] = {}
+    statistics = {
+        id(b)
+        for part in module.modules()
+        if isinstance(part, nn.modules.batchnorm._NormBase)
+        for b in part.buffers(recurse=False)
+    }
+    named: list[tuple[str, Tensor, bool]] = [(n, t, True) for n, t in module.named_parameters(remove_duplicate=False)]
+    named += [(n, t, False) for n, t in module.named_buffers(remove_duplicate=False)]
+    for name, tensor, is_parameter in named:
+        key = memory(tensor) if tensor.numel() else id(tensor)
+        if key not in found:
+            moves = is_parameter or id(tensor) in statistics
+            label = [labels.engine.fresh(n) if moves else fixed_axis(n) for n in tensor.shape]
+            atoms = [axis.atoms[0] if axis.atoms else None for axis in label]
+            found[key] = Weight([], [], label, atoms, is_parameter, id(tensor) in statistics)
+            labels.give(tensor, label, Origin.WEIGHTS if moves else Origin.CONSTANT)
+        elif not any(tensor is t for t in found[key].tensors):
+            labels.put(tensor, found[key].label, Origin.WEIGHTS)
+        found[key].tensors.append(tensor)
+        found[key].names.append(name)
+    return list(found.values())
+
+
+def _watch(module: nn.Module, inputs: Inputs, labels: Labels, train: bool) -> Tracer:
+    """Run a module once, and pin its inputs and outputs."""
+    tracer, inputs = Tracer(labels), copied(inputs)
+    for tensor in (t for t in tree_flatten(inputs)[0] if isinstance(t, Tensor)):
+        labels.put(tensor, [fixed_axis(n) for n in tensor.shape], Origin.INPUTS)
+    out = run(module, inputs, train, [named_modules(module, tracer.where), Readings(tracer), tracer])
+    labels.engine.operation = labels.engine.where = ""
+    results = tensors_in(out)
+    if not results:
+        raise ValueError(f"its output, of type {type(out).__name__}, holds no tensor.")
+    for tensor in results:
+        labels.use(tensor)
+        for axis in labels.of(tensor):
+            labels.engine.pin_axis(axis, "output of the module")
+    return tracer
+
+
+def _unused(trace: Trace, used: set[int]) -> list[Weight]:
+    return [w for w in trace.weights if w.is_parameter and not any(id(t) in used for t in w.tensors)]
+
+
+def _pin_unused(trace: Trace, used: set[int]) -> None:
+    for weight in trace.weights:
+        if not any(id(t) in used for t in weight.tensors):
+            for axis in weight.label:
+                trace.engine.pin_axis(axis, "not used in the run on the example")
+    names = [w.names[0] for w in _unused(trace, used)]
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        trace.notes.append(f"not used in the run on the example, so pinned: {shown}")

@@ -1,0 +1,38 @@
+"""Operations that make tensors from nothing."""
+
+from __future__ import annotations
+
+from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._call import Call, Labelled, rule
+
+UNIFORM = ("zeros", "ones", "full", "empty", "empty_strided", "scalar_tensor")
+RANDOM = ("normal", "uniform", "bernoulli", "random", "exponential", "cauchy", "log_normal", "geometric")
+
+
+@rule(*UNIFORM, *(f"new_{n}" for n in UNIFORM), *(f"{n}_like" for n in UNIFORM))
+def uniform(call: Call) -> Labelled:
+    """Equal numbers stay as they are under anything: each axis may move in another way for each index before it."""
+    label, seen = [], frozenset[int]()
+    for n in call.out.shape:
+        axis = call.engine.fresh(n, context=seen)
+        seen |= set(axis.atoms)
+        label.append(axis)
+    return label
+
+
+@rule(
+    *("arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "_efficientzerotensor"),
+    *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like"),
+)
+def numbered(call: Call) -> Labelled:
+    """Every position has a number of its own."""
+    return [fixed_axis(n) for n in call.out.shape]
+
+
+@rule(*RANDOM)
+def random(call: Call) -> Labelled:
+    """Noise is drawn in the order of positions."""
+    for tensor in call.tensors:
+        for axis in call.label(tensor):
+            call.engine.pin_axis(axis, "random numbers")
+    return [fixed_axis(n) for n in call.out.shape]

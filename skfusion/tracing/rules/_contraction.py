@@ -1,0 +1,93 @@
+"""Sums of products."""
+
+from __future__ import annotations
+
+from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._call import Call, Labelled, rule
+from skfusion.tracing._engine import Engine, Label
+
+
+def matrix_product(engine: Engine, a: Label, b: Label) -> Label:
+    """Return the label of the product of two matrices, or of a matrix and a vector."""
+    engine.contract(a[1], b[0])
+    for axis in (a[0], *b[1:]):
+        engine.depend_only([axis])
+    return engine.tidy([a[0], *b[1:]])
+
+
+def batched_product(engine: Engine, a: Label, b: Label) -> Label:
+    """Return the label of the products of a batch of matrices."""
+    engine.unify(a[0], b[0])
+    batch = engine.richer(a[0], b[0])
+    engine.depend_only([batch])
+    engine.contract(a[2], b[1], batch=[batch])
+    engine.depend_only([a[1]], [batch])
+    engine.depend_only([b[2]], [batch])
+    return engine.tidy([batch, a[1], b[2]])
+
+
+PRODUCTS = {
+    "mm": (matrix_product, "self", "mat2"),
+    "mv": (matrix_product, "self", "vec"),
+    "bmm": (batched_product, "self", "mat2"),
+    "addmm": (matrix_product, "mat1", "mat2"),
+    "_addmm_activation": (matrix_product, "mat1", "mat2"),
+    "addmv": (matrix_product, "mat", "vec"),
+    "baddbmm": (batched_product, "batch1", "batch2"),
+}
+LINEAR = (*PRODUCTS, "linear")
+ADDING = {"addmm", "_addmm_activation", "addmv", "baddbmm"}
+
+
+@rule(*PRODUCTS)
+def product(call: Call) -> Labelled:
+    """A product of matrices, to which something may be added."""
+    name = call.name.removesuffix("_") if call.name not in PRODUCTS else call.name
+    function, a, b = PRODUCTS[name]
+    out = function(call.engine, call.label_of(a), call.label_of(b))
+    return call.engine.elementwise([out, call.label_of("self")], call.out.shape) if name in ADDING else out
+
+
+@rule("dot", "vdot")
+def dot(call: Call) -> Labelled:
+    """A sum over both vectors."""
+    a, b = call.tensors
+    call.engine.contract(call.label(a)[0], call.label(b)[0])
+    return []
+
+
+@rule("linear")
+def linear(call: Call) -> Labelled:
+    """A linear layer, as backends without its decomposition run it."""
+    engine, x, weight = call.engine, call.label_of("input"), call.label_of("weight")
+    engine.contract(x[-1], weight[1])
+    engine.depend_only(x[:-1])
+    engine.depend_only([weight[0]])
+    out = engine.tidy([*x[:-1], weight[0]])
+    return out if call["bias"] is None else engine.elementwise([out, call.label_of("bias")], call.out.shape)
+
+
+@rule("_trilinear")
+def trilinear(call: Call) -> Labelled:
+    """Products of three tensors, broadcast along the axes that each lacks, summed over some."""
+    labels = []
+    for i in (1, 2, 3):
+        label = list(call.label_of(f"i{i}"))
+        for dim in sorted(call[f"expand{i}"]):
+            label.insert(dim, fixed_axis(1))
+        labels.append(label)
+    shape = [max(axes, key=lambda axis: axis.n).n for axes in zip(*labels, strict=True)]
+    out = call.engine.elementwise(labels, shape)
+    return call.engine.tidy([axis for i, axis in enumerate(out) if i not in call["sumdim"]])
+
+
+@rule("_grouped_mm")
+def grouped_mm(call: Call) -> Labelled:
+    """Rows sorted by expert, each with the matrix of its own: the order of experts and rows is pinned."""
+    a, b = call.label_of("self"), call.label_of("mat2")
+    if len(a) != 2 or len(b) != 3:
+        return None
+    call.engine.contract(a[1], b[1])
+    call.engine.pin_axis(b[0], "the order of experts")
+    call.engine.pin_axis(a[0], "rows in the order of experts")
+    return call.engine.tidy([a[0], b[2]])
