@@ -35,8 +35,8 @@ def assigned(worth: np.ndarray, slack: float = 1e-6) -> np.ndarray:
     stay, best = np.arange(n), worth.argmax(axis=1)
     if np.bincount(best, minlength=n).max() > 1:  # else no row gets more than its own maximum
         best = linear_sum_assignment(worth, maximize=True)[1]
-    gain = worth[stay, best].sum() - worth[stay, stay].sum()
-    return best if gain > slack * max(np.abs(worth[stay, best]).sum(), np.abs(worth[stay, stay]).sum()) else stay
+    new, old = (worth[stay, places].astype(np.float64) for places in (best, stay))
+    return best if new.sum() - old.sum() > slack * max(np.abs(new).sum(), np.abs(old).sum()) else stay
 
 
 def assigned_nested(
@@ -64,13 +64,13 @@ def assigned_nested(
         Permutations of the outer group, shape (n,), and of the inner ones, shape (n, m).
     """
     n = next(iter(pairs.values())).shape[0] if alone is None else len(alone)
-    worth = np.zeros((n, n)) if alone is None else alone.copy()
+    worth = np.zeros((n, n)) if alone is None else alone.astype(np.float64)
     best: dict[str, np.ndarray] = {}
     for inner, worths in pairs.items():
         m = worths.shape[1]
         best[inner] = np.empty((n, n, m), np.int64)
         for i, j in np.ndindex(n, n):
             q = best[inner][i, j] = assigned(worths[i, :, j], slack)
-            worth[i, j] += worths[i, np.arange(m), j, q].sum()
+            worth[i, j] += worths[i, np.arange(m), j, q].sum(dtype=np.float64)
     place = assigned(worth, slack)
     return {name: place, **{inner: found[np.arange(n), place] for inner, found in best.items()}}

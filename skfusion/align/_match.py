@@ -47,7 +47,7 @@ class Match:
 
     def __init__(self, state: State, reference: State, symmetry: Symmetry, scaled: bool = False):
         self.symmetry, self.groups = symmetry, symmetry.groups
-        self.a = {n: reference[n].detach() for n in symmetry.parameters}
+        self.a = {n: _precise(reference[n].detach()) for n in symmetry.parameters}
         self.b = {n: state[n].detach().to(self.a[n]) for n in symmetry.parameters}
         self.scale = dict.fromkeys(self.a, 1.0)
         if scaled:
@@ -69,6 +69,10 @@ class Match:
     def objective(self, tensors: Iterable[str] | None = None) -> float:
         """Return the sum of inner products, over some tensors."""
         return sum(self.scale[n] * _dot(self.a[n], self.b[n]) for n in (self.a if tensors is None else tensors))
+
+    def is_exact(self) -> bool:
+        """Return whether the state is the reference, which no permutation can better."""
+        return all(torch.equal(self.a[n], self.b[n]) for n in self.a)
 
     def tensors_of(self, names: Iterable[str]) -> list[str]:
         """Return the tensors on which groups stand, those that are indexed by them included."""
@@ -115,7 +119,7 @@ class Match:
                 total.baddbmm_(left, right.mT, alpha=self.scale[t.tensor])
         if total is None:
             return None
-        found = total.double().cpu().numpy()
+        found: np.ndarray = total.cpu().numpy()
         return found.reshape(n_outer, n, n_outer, n) if joint else found
 
     # --------------------------------------------------------------------------------------------------- steps
@@ -163,6 +167,11 @@ class Match:
             self.perms = perms
             return False
         return True
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    """Return half-precision numbers in single precision, in which their products can be summed."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

@@ -101,6 +101,9 @@ class WeightMatching(Aligner):
 
 def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator) -> Iterator[float]:
     """Move groups until none moves; yield the objective after each sweep."""
+    if match.is_exact():
+        yield match.objective()
+        return
     tensors = {g: {*match.tensors_of([g, *match.inner[g]])} for g in match.groups}
     near = {g: [h for h in match.groups if h != g and tensors[g] & tensors[h]] for g in match.groups}
     names, waiting = [*match.groups], {*match.groups}

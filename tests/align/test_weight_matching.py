@@ -168,6 +168,17 @@ def test_single_precision_and_float32_against_float64():
     assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    state, symmetry = perceptron(3, 30, 20, 2)
+    state = {k: v.to(dtype) for k, v in state.items()}
+    planted = symmetry.sample(0)
+    moved = symmetry.permute(planted, state)
+    found = WeightMatching()(moved, state, symmetry)
+    assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
+    assert symmetry.permute(found, moved)["0.weight"].dtype == dtype
+
+
 def test_pieces_give_the_same(monkeypatch):
     for name in PROBLEMS:
         (a, symmetry), (b, _) = PROBLEMS[name](0), PROBLEMS[name](1)
