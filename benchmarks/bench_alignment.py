@@ -8,6 +8,7 @@ one thread. A time is that of one whole call; ways of matching take turns.
 rebasin takes part where ``--rebasin`` names a Python that has it and torchvision, in an environment of its own. It is
 given up after ``--limit`` seconds; its networks have neutral BatchNorm statistics, as it does not move them.
 
+    python benchmarks/bench_alignment.py --planted 20
     python benchmarks/bench_alignment.py [--repeats 3] [--rebasin /path/to/python] [--limit 330] [--quick]
 """
 
@@ -104,6 +105,19 @@ def peak_of(name):
     return (status("VmHWM") - before) / size + 2  # the two states were there
 
 
+def recovered(name, n):
+    """Return how many of n random elements are recovered to a relative distance of 1e-5."""
+    module = network(name)
+    symmetry = symmetry_of(module, torch.randn(1, 3, 224, 224), verify=False)
+    a = module.state_dict()
+    size = distance(a, {k: torch.zeros_like(v) for k, v in a.items()})
+    count = 0
+    for seed in range(n):
+        b = symmetry.permute(symmetry.sample(seed), a)
+        count += distance(symmetry.permute(WeightMatching(random_state=seed)(b, a, symmetry), b), a) <= 1e-5 * size
+    return count
+
+
 def rebasin_of(python, name, a, b, limit):
     """Return what rebasin takes and finds, or why there is nothing."""
     path = Path("/tmp") / f"rebasin-{name}.pt"
@@ -138,12 +152,17 @@ def main():
     parser.add_argument("--rebasin", help="a Python that has rebasin")
     parser.add_argument("--limit", type=int, default=330)
     parser.add_argument("--names", nargs="+", default=NAMES)
+    parser.add_argument("--planted", type=int, help="only count how many of so many random elements are recovered")
     parser.add_argument("--quick", action="store_true", help="two networks, once: whether it runs")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.peak_of:
         print(peak_of(args.peak_of))
+        return
+    if args.planted:
+        for name in args.names:
+            print(f"{name}: {recovered(name, args.planted)} of {args.planted} recovered", flush=True)
         return
     if args.quick:
         args.names, args.repeats = QUICK, 1
