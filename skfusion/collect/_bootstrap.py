@@ -87,5 +87,5 @@ class Bootstrap(Collector):
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_members": 2}
+        yield {"n_members": 4}
         yield {"n_members": 3, "stack": False}

@@ -76,5 +76,5 @@ class Seeds(Collector):
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_members": 2}
+        yield {"n_members": 4}
         yield {"n_members": 3, "stack": False}

@@ -149,7 +149,7 @@ def _results(
     max_stack_bytes: int | None,
 ) -> Iterator[Result]:
     n_processes = effective_n_jobs(n_jobs)
-    plan = nets.plan(net, task, [_job(rows, run) for run in runs[:1]] * len(runs), stack, max_stack_bytes, n_processes)
+    plan = nets.plan(net, task, [_job(rows, run) for run in runs], stack, max_stack_bytes, n_processes)
     reasons = {None, plan.reason}  # each is told once
     if plan.reason:
         _warn(plan.reason)
@@ -193,9 +193,9 @@ def _train_chunk(
     net: Any, rows: Rows, task: Task, runs: Sequence[Run], stacked: bool, hooks: Sequence[EpochHook | None] = ()
 ) -> tuple[list[Result], str | None]:
     """Train some runs in this process; the result of each, and why they were not stacked although they should be."""
-    hooks = hooks or [None] * len(runs)
+    hooks = [hook and _once(hook) for hook in hooks or [None] * len(runs)]
     reason = None
-    if stacked:
+    if stacked and len(runs) > 1:
         keepers = [_Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
         jobs = [_job(rows, run, keeper) for run, keeper in zip(runs, keepers, strict=True)]
         try:
@@ -203,13 +203,14 @@ def _train_chunk(
             return [keeper.result(fitted) for keeper, fitted in zip(keepers, found, strict=True)], None
         except NotStackableError as error:
             reason = str(error)
+        del keepers, jobs  # and what they kept of a stack that has failed
     results = []
     for run, hook in zip(runs, hooks, strict=True):
         keeper = _Keeper(run, hook)
-        job = _job(rows, run, keeper)
+        here = rows if run.index is None else rows.take(run.index)
         own = clone(net).set_params(**run.params) if run.params else net
         try:
-            fitted = nets.fit(own, job.rows, task, run.seed, schedule=run.schedule, on_epoch=keeper)
+            fitted = nets.fit(own, here, task, run.seed, schedule=run.schedule, on_epoch=keeper)
         except DivergedError as error:
             fitted = error
         results.append(keeper.result(fitted))
@@ -217,8 +218,19 @@ def _train_chunk(
 
 
 def _job(rows: Rows, run: Run, on_epoch: EpochHook | None = None) -> Job:
-    here = rows if run.index is None else rows.take(run.index)
-    return Job(here, run.seed, run.params, run.schedule, on_epoch, shares_rows=run.index is None)
+    return Job(rows, run.seed, run.params, run.schedule, on_epoch, run.index)
+
+
+def _once(hook: EpochHook) -> EpochHook:
+    """Return a hook that is told of each epoch once: a run that leaves a stack is trained again from its start."""
+    answers: dict[int, bool] = {}
+
+    def told(epoch: int, net: Any) -> bool:
+        if epoch not in answers:
+            answers[epoch] = bool(hook(epoch, net))
+        return answers[epoch]
+
+    return told
 
 
 class _Keeper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skfusion.nets._runner import Runner
 from skfusion.nets._size import run
 from skfusion.rows import Inputs, one_of
-from skfusion.stacked import Members, NotRecordableError, Program
-from skfusion.state import State, n_bytes, stack
+from skfusion.stacked import Members, Program
+from skfusion.state import State, map_tensors, n_bytes
 
 FEW = 200
 """Rows up to which all states are computed at once."""
@@ -22,13 +24,18 @@ RECORDED = 16
 """Rows up to which the kernels are recorded; above, the calls that this spares weigh little."""
 LARGEST_STACK = 2**28
 """Bytes of states up to which a copy of them all is kept."""
+LARGEST_ACTIVATION = 2**25
+"""Bytes up to which a step's result is computed for all states at once; above, memory costs more than calls."""
+_FORMS = 64
+"""Shapes of inputs that are remembered."""
 
 
 class Lineup:
     """Many states of one architecture, ready to predict.
 
     Few rows are computed for all states at once, as a row costs a small network no more than the calls that it takes;
-    many rows are computed state by state, which needs the memory of one. ``FEW`` rows is where the two ways meet.
+    many rows are computed state by state, which needs the memory of one. ``FEW`` rows is where the two ways meet, or
+    fewer where activations are large. For each shape of a row, outputs of the two ways are compared first.
 
     Parameters
     ----------
@@ -41,8 +48,10 @@ class Lineup:
     def __init__(self, runner: Runner, states: Sequence[State]):
         self.runner, self.states = runner, list(states)
         small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_STACK
-        self._may_stack = len(self.states) > 1 and small and not runner.convolves
+        self._may_stack = len(self.states) > 1 and small and not (runner.convolves or runner.aliased)
+        self._lock = threading.Lock()  # a server's threads may predict while the first one sets things up
         self._stack: dict[str, Tensor] | None = None
+        self._limits: dict[Any, int] = {}
         self._programs: dict[Any, Program | None] = {}
 
     def raw(self, chunks: Sequence[Any]) -> Tensor:
@@ -62,7 +71,6 @@ class Lineup:
             found = self._together(chunks[0])
             if found is not None:
                 return found
-            self._may_stack = False
         return torch.stack(self.runner.outputs(self.states, chunks))
 
     def predict(self, X: Inputs) -> np.ndarray:
@@ -91,28 +99,54 @@ class Lineup:
         return found
 
     def _together(self, x: Any) -> Tensor | None:
-        """Return the outputs of all states at once; none where that cannot be done, or gives other outputs."""
-        if self._stack is None:
-            self._stack = self._stacked()
-            try:
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("error", "There is a performance drop")
-                    found = self._computed(x)
-            except Exception:  # whatever a module may do that cannot be done for many
+        """Return the outputs of all states at once; none where that cannot be done, or does not pay."""
+        form = tuple((tuple(t.shape[1:]), t.dtype) for t in (x.values() if isinstance(x, dict) else [x]))
+        n_rows = len(one_of(x))
+        with self._lock:
+            if form not in self._limits:
+                _remember(self._limits, form, self._limit(x))
+            if n_rows > self._limits[form]:
                 return None
-            ends = [(self.states[k], found[k]) for k in (0, -1)]
-            if not all(_close(self.runner.outputs([state], [x])[0], out) for state, out in ends):
-                return None
-        if not isinstance(x, Tensor) or len(x) > RECORDED:
-            return self._computed(x)
-        key = (tuple(x.shape), x.dtype)
-        if key not in self._programs:
-            self._programs[key] = self._recorded(x)
-        program = self._programs[key]
-        if program is None:
-            return self._computed(x)
-        with torch.inference_mode():
-            return program(x)
+            program = None
+            if isinstance(x, Tensor) and n_rows <= RECORDED:
+                key = n_rows, form
+                if key not in self._programs:
+                    _remember(self._programs, key, self._recorded(x))
+                program = self._programs[key]
+        try:
+            if program is None:
+                return self._computed(x)
+            with torch.inference_mode():
+                return program(x)
+        except Exception:  # what is wrong with an input is told by the module itself
+            return None
+
+    def _limit(self, x: Any) -> int:
+        """Return up to how many rows of this shape all states are computed at once: none where outputs differ."""
+        head, largest = _head(x, 8, repeated=True), _Largest()
+        self.runner.outputs(self.states[:1], [head])  # tells what is wrong with the input, if anything is
+        if self.runner.writes is not False:
+            return 0
+        with largest:
+            if self._tried(head) is None:
+                return 0
+        limit = min(FEW, LARGEST_ACTIVATION * 8 // max(1, largest.bytes))
+        part = _head(x, limit)
+        if not limit:
+            return 0
+        first, last = self.runner.outputs([self.states[0], self.states[-1]], [part])
+        found = self._tried(part)
+        return limit if found is not None and _close(first, found[0]) and _close(last, found[-1]) else 0
+
+    def _tried(self, x: Any) -> Tensor | None:
+        """Return the outputs of all states at once; none where that fails, or ``vmap`` has no kernel for a step."""
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "There is a performance drop")
+                self._stack = self._stack or self._stacked()
+                return self._computed(x)
+        except Exception:  # whatever a module may do that cannot be done for many
+            return None
 
     def _computed(self, x: Any) -> Tensor:
         assert self._stack is not None
@@ -122,13 +156,13 @@ class Lineup:
         return found
 
     def _recorded(self, x: Tensor) -> Program | None:
-        """Return the kernels that compute inputs of this shape, where they give the same outputs for another one."""
-        other = x.flip(-1)
+        """Return the kernels that compute inputs of this shape, where they give the same outputs for unlike ones."""
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x) * (1 + x.abs().max())
         try:
             program = Program(self._computed, x)
             with torch.inference_mode():
-                same = _close(program(other), self._computed(other))
-        except NotRecordableError:
+                same = all(_close(program(other), self._computed(other)) for other in (x.flip(-1), noise, noise.relu()))
+        except Exception:  # a step that cannot be repeated, or inputs that the module does not take
             return None
         return program if same else None
 
@@ -136,14 +170,44 @@ class Lineup:
         """Return the tensors of all states as those of one."""
         parts = self.runner.module.named_modules()
         matrices = {f"{prefix}.weight".lstrip(".") for prefix, part in parts if type(part) is nn.Linear}
+        together = map_tensors(lambda *tensors: torch.stack(tensors), *self.states)
         tensors: dict[str, Tensor] = {}
-        for name, t in stack(self.states).items():  # products of few rows are twice as fast with columns in a row
+        for name, t in together.items():  # products of few rows are twice as fast with columns in a row
             tensors[name] = Members(t.mT.contiguous().mT if name in matrices else t)
         return tensors
 
 
+class _Largest(TorchDispatchMode):
+    """Keeps the bytes of the largest result of a step that is no view."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute a step."""
+        out = func(*args, **(kwargs or {}))
+        given = {a.untyped_storage().data_ptr() for a in args if isinstance(a, Tensor)}
+        if isinstance(out, Tensor) and out.untyped_storage().data_ptr() not in given:
+            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        return out
+
+
+def _head(x: Any, n_rows: int, repeated: bool = False) -> Any:
+    """Return the first rows; those that there are again and again where there are fewer."""
+    if isinstance(x, dict):
+        return {k: _head(v, n_rows, repeated) for k, v in x.items()}
+    return x[torch.arange(n_rows, device=x.device) % len(x)] if repeated else x[:n_rows]
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(known) >= _FORMS:
+        known.clear()
+    known[key] = value
+
+
 def _close(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) if a.is_floating_point() else torch.equal(a, b)
 
 
 class Lineups:

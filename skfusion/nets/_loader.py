@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from skorch.dataset import Dataset as SkorchDataset
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -73,7 +74,7 @@ class TensorLoader:
             rows = order[start:stop]
             if self.weight is not None and self.current_weight is not None:
                 self.current_weight[0] = self.weight[rows.to(self.weight.device)]
-            yield _rows(self.dataset.X, rows), _rows(self.dataset.y, rows)  # type: ignore[attr-defined]
+            yield rows_of(self.dataset.X, rows), rows_of(self.dataset.y, rows)  # type: ignore[attr-defined]
 
     def draw(self) -> Tensor:
         """Return the rows of the dataset in the order of an epoch, shape (n_samples,)."""
@@ -100,10 +101,12 @@ def predict_loader(dataset: Any, **params: Any) -> Any:
         inner = inner.dataset
     X, y = getattr(inner, "X", None), getattr(inner, "y", None)
     held = [*X.values(), y] if isinstance(X, dict) else [X, y]
-    return (TensorLoader if all(isinstance(t, Tensor) for t in held) else DataLoader)(dataset, **params)
+    plain = type(inner) is SkorchDataset and all(isinstance(t, Tensor) for t in held)
+    return (TensorLoader if plain else DataLoader)(dataset, **params)
 
 
-def _rows(data: Any, index: Tensor) -> Any:
+def rows_of(data: Any, index: Tensor) -> Any:
+    """Return some rows of a tensor, or of those in a dict."""
     if isinstance(data, dict):
-        return {k: v[index.to(v.device)] for k, v in data.items()}
+        return {k: rows_of(v, index) for k, v in data.items()}
     return data[index.to(data.device)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skfusion.nets._seat import Data, Job, Seat, member_of
 from skfusion.nets._size import few_threads, seeded
 from skfusion.rows import Rows, Task, one_of
-from skfusion.stacked import Cost, NotStackableError, chunk_sizes, free_bytes, pays, stepper
+from skfusion.stacked import ENOUGH, Cost, NotStackableError, chunk_sizes, free_bytes, pays, stepper
 
 StackChoice = Literal["auto"] | bool
 
@@ -62,7 +62,8 @@ def plan(
     jobs : sequence of Job
         What to train.
     stack : {"auto", True, False}, default="auto"
-        True stacks what can be stacked, "auto" only where :func:`skfusion.stacked.pays` says that it is faster.
+        True stacks what can be stacked, "auto" only from ``skfusion.stacked.ENOUGH`` members on, and where
+        :func:`skfusion.stacked.pays` says that it is faster.
     max_bytes : int, optional
         Memory for the stacks; half of the free memory of the device when omitted.
     n_jobs : int, default=1
@@ -78,10 +79,11 @@ def plan(
         raise ValueError(f"stack must be 'auto', True or False; got {stack!r}.")
     if max_bytes is not None and not (isinstance(max_bytes, Real) and 1 <= max_bytes < math.inf):
         raise ValueError(f"max_stack_bytes is a number of bytes, at least 1; got {max_bytes!r}.")
-    if not stack or len(jobs) == 1:
+    fewest = ENOUGH if stack == "auto" else 2
+    if not stack or len(jobs) < fewest:
         return Plan(alone, False)
     try:
-        found = cost(net, task, jobs[0])
+        found = cost(net, task, jobs[0], all(job.rows is jobs[0].rows for job in jobs))
     except NotStackableError as error:
         return Plan(alone, False, str(error))
     except Exception:  # the loop meets it too, and says what is wrong
@@ -89,14 +91,14 @@ def plan(
     if stack == "auto" and not pays(found):
         return Plan(alone, False)
     room = free_bytes(net.device or "cpu") if max_bytes is None else int(max_bytes)
-    sizes = chunk_sizes(found, len(jobs), room, n_jobs)
+    sizes = chunk_sizes(found, len(jobs), room, n_jobs, fewest)
     if not sizes:
-        return Plan(alone, False, f"a member needs {found.bytes:,} bytes, and max_stack_bytes is {room:,}")
+        return Plan(alone, False, f"two members need {2 * found.bytes:,} bytes, and max_stack_bytes is {room:,}")
     at_a_time = room // (found.bytes * max(sizes))
     return Plan(sizes, True, None, at_a_time if at_a_time < n_jobs else None)
 
 
-def cost(net: Any, task: Task, job: Job) -> Cost:
+def cost(net: Any, task: Task, job: Job, shares_rows: bool = True) -> Cost:
     """Return what a member costs in training.
 
     Parameters
@@ -107,6 +109,8 @@ def cost(net: Any, task: Task, job: Job) -> Cost:
         What the targets are.
     job : Job
         What to train; nothing of it is.
+    shares_rows : bool, default=True
+        Whether other jobs have the same rows, which are then in memory only once.
 
     Returns
     -------
@@ -119,11 +123,13 @@ def cost(net: Any, task: Task, job: Job) -> Cost:
         If the net cannot be stacked.
     """
     with seeded(job.seed, net.device):
-        return _cost(Seat(net, task, job, {}), job)
+        seat = Seat(net, task, job, {})
+        seat.load()
+        return _cost(seat, job, shares_rows)
 
 
-def _cost(seat: Seat, job: Job) -> Cost:
-    data = Data([seat])
+def _cost(seat: Seat, job: Job, shares_rows: bool) -> Cost:
+    data = Data([seat.loader], seat.device)
     module = seat.net.module_.train()
     start, stop = seat.loader.cuts[0]
     own = {t.data_ptr() for t in (*module.parameters(), *module.buffers())}
@@ -143,7 +149,10 @@ def _cost(seat: Seat, job: Job) -> Cost:
     n_bytes += sum(
         t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()) if not t.requires_grad
     )
-    n_bytes += sum(saved.values()) + (0 if job.shares_rows else _bytes_of(job.rows))
+    n_bytes += sum(saved.values()) + (0 if shares_rows else _bytes_of(job.rows))
+    n_bytes += 8 * (
+        seat.loader.n + (0 if job.index is None else len(job.index))
+    )  # the order of an epoch, and the index
     convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
     return Cost(sum(p.numel() for p in trained), n_bytes, sum(saved.values()), convolves, seat.device.type == "cuda")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from skfusion.nets._link import link_of
 from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
 from skfusion.rows import Inputs, Rows, Task, one_of
-from skfusion.stacked import keep_freed_memory, lent, slots_of
+from skfusion.stacked import keep_freed_memory, lent, reaching, slots_of
 from skfusion.state import State
 
 
@@ -44,6 +44,8 @@ class Runner:
         self.link = link_of(self.net, task)
         self.slots = slots_of(self.module)
         self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.module.modules())
+        self.aliased = reaching(self.module) is not None  # then tensors that are lent would not reach all of it
+        self.writes: bool | None = None
         self.lock = threading.Lock()
         keep_freed_memory()
 
@@ -146,8 +148,10 @@ class Runner:
         found = []
         with self.lock, torch.inference_mode():
             for state in states:
-                with lent(self.module, state, self.slots):
-                    parts = [run(self.module, x) for x in chunks]
+                with self._holding(state):
+                    if self.writes is None:
+                        self.writes = self._writes(chunks[0])
+                    parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
                 found.append(parts[0] if len(parts) == 1 else torch.cat(parts))
         return found
 
@@ -165,8 +169,29 @@ class Runner:
         nn.Module
             The module; no other thread uses it meanwhile.
         """
-        with self.lock, torch.inference_mode(), lent(self.module, state, self.slots):
+        with self.lock, torch.inference_mode(), self._holding(state):
             yield self.module
+
+    @contextmanager
+    def _holding(self, state: Mapping[str, Tensor]) -> Iterator[None]:
+        if self.aliased:
+            self.module.load_state_dict(state)
+            yield
+            return
+        with lent(self.module, state, self.slots):
+            yield
+
+    def _writes(self, x: Any) -> bool | None:
+        """Return whether the forward pass writes to its input, which is memory of the user's; None if it fails."""
+        with torch.inference_mode(False):  # where tensors count how often they are written to
+            head = _cloned({k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2])
+        parts = [*head.values()] if isinstance(head, dict) else [head]
+        before = [t._version for t in parts]
+        try:
+            run(self.module, head)
+        except Exception:  # what is wrong with the input is told by all of it
+            return None
+        return [t._version for t in parts] != before
 
     def predict(self, state: State, X: Inputs) -> np.ndarray:
         """Return probabilities or values.
@@ -184,6 +209,10 @@ class Runner:
             In the dtype of the net, usually float32.
         """
         return self.link(self.raw(state, X)).cpu().numpy()
+
+
+def _cloned(x: Any) -> Any:
+    return {k: v.clone() for k, v in x.items()} if isinstance(x, dict) else x.clone()
 
 
 def restored(net: Any, state: State, classes: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,14 +12,17 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from skorch.callbacks import GradientNormClipping
-from torch import Tensor
+from skorch.dataset import Dataset
+from torch import Tensor, nn
+from torch.utils.data import Subset
 
-from skfusion.nets._loader import TensorLoader
-from skfusion.nets._stackable import check_callbacks, check_net, has_foreign_callback
+from skfusion.nets._foreign import Withheld, check_callbacks, has_foreign_callback
+from skfusion.nets._loader import TensorLoader, rows_of
+from skfusion.nets._stackable import OF_SKORCH, check_net
 from skfusion.nets._train import Ready, from_callback, prepared
 from skfusion.nets._watch import Schedule
 from skfusion.rows import Rows, Task
-from skfusion.stacked import Members, NotStackableError
+from skfusion.stacked import Members, NotStackableError, attributes, described
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,8 @@ class Job:
         ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
     on_epoch : callable, optional
         ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
-    shares_rows : bool, default=True
-        Whether other jobs have the same rows, which are then in memory only once.
+    index : ndarray of int, optional
+        Which of the rows to train on, with repetitions where there are some; all when omitted.
     """
 
     rows: Rows
@@ -46,42 +50,70 @@ class Job:
     params: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule | None = None
     on_epoch: Callable[[int, Any], bool | None] | None = None
-    shares_rows: bool = True
+    index: np.ndarray | None = None
 
 
 class Seat:
     """A member of the stack: its net, its data, and random streams that are drawn from as if it were alone.
 
-    It is made within :func:`seeded`, for it seeds the global generators.
+    It is made within :func:`seeded`, for it seeds the global generators. Nobody is told of it before :meth:`begin`.
     """
-
-    offset = 0
-    """Where its rows start among those of all members."""
 
     def __init__(self, net: Any, task: Task, job: Job, made: dict[Any, Any]):
         torch.manual_seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002
+        self.seed = job.seed
         net = clone(net).set_params(**job.params)
         self.ready: Ready = prepared(net, job.rows, task, schedule=job.schedule, on_epoch=job.on_epoch, made=made)
         self.net = net = self.ready.net
         check_net(net)
         check_callbacks(net)
-        net.notify("on_train_begin", X=self.ready.X, y=self.ready.y)
-        net.check_data(self.ready.X, self.ready.y)
+        self.X, self.y = self.ready.X, self.ready.y
+        if job.index is not None and isinstance(self.y, Tensor):  # the rows are in memory once
+            index = np.asarray(job.index)
+            rows = Dataset(self.X, self.y)
+            self.X, self.y = Subset(rows, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
+        self.foreign = has_foreign_callback(net)
+        self.device = torch.device(net.device or "cpu")
+
+    def begin(self) -> None:
+        """Tell the callbacks that the training begins."""
+        self._notify("on_train_begin")
+
+    def load(self) -> None:
+        """Split the rows and make the loaders; from here on the member has streams of its own."""
+        net = self.net
+        net.check_data(self.X, self.y)
         net.check_training_readiness()
-        train, valid = net.get_split_datasets(self.ready.X, self.ready.y)
+        train, valid = net.get_split_datasets(self.X, self.y)
         self.sets = {"dataset_train": train, "dataset_valid": valid}
         self.loader = self._loader(train, training=True)
         self.valid = None if valid is None else self._loader(valid, training=False)
         self.stream = torch.Generator()
         self.stream.set_state(torch.get_rng_state())
         self.numpy = np.random.get_state()  # noqa: NPY002
-        net.optimizer_.step()  # moves nothing, for there are no gradients; schedulers ask for a first step
-        self.foreign = has_foreign_callback(net)
-        self.device = torch.device(net.device or "cpu")
         self.masks = self.stream
         if self.device.type != "cpu":
-            self.masks = torch.Generator(self.device).manual_seed(job.seed)
+            self.masks = torch.Generator(self.device).manual_seed(self.seed)
+        self.optimizer = net.optimizer_
+        self.optimizer.step()  # moves nothing, for there are no gradients; schedulers ask for a first step
+        if self.foreign:
+            self.optimizer.state = Withheld()
+
+    def leave(self) -> None:
+        """Tell the callbacks that the training has ended."""
+        with self.drawing():
+            self._notify("on_train_end")
+
+    def _notify(self, event: str) -> None:
+        X = rows_of(self.ready.X, torch.from_numpy(self.X.indices)) if isinstance(self.X, Subset) else self.X
+        self.net.notify(event, X=X, y=self.y)
+
+    def finished(self) -> Any:
+        """Return the net as its user wrote it, but fitted."""
+        if self.foreign:
+            self.optimizer.state = defaultdict(dict)
+        return self.ready.finished()
 
     def _loader(self, dataset: Any, training: bool) -> TensorLoader:
         loader = self.net.get_iterator(dataset, training=training)
@@ -97,13 +129,17 @@ class Seat:
 
     @contextmanager
     def drawing(self, keep: bool = True) -> Iterator[None]:
-        """Let the global generators be this member's; draws are undone unless ``keep``."""
+        """Let the global generators be this member's; unless ``keep``, nothing remains of what is drawn."""
+        before = None if keep else (torch.get_rng_state(), np.random.get_state())  # noqa: NPY002
         torch.set_rng_state(self.stream.get_state())
         np.random.set_state(self.numpy)  # noqa: NPY002
         yield
-        if keep:
+        if before is None:
             self.stream.set_state(torch.get_rng_state())
             self.numpy = np.random.get_state()  # noqa: NPY002
+        else:
+            torch.set_rng_state(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
 
     def weigh(self, weight: Any) -> None:
         """Let the net's loss weigh the rows of the present batch."""
@@ -118,6 +154,17 @@ class Seat:
         valid = None if self.valid is None else self.valid.cuts
         return self.loader.cuts, valid, self.net.max_epochs, clips, type(self.net.criterion_), type(self.net.optimizer_)
 
+    def beside(self) -> dict[str, Any]:
+        """Describe what a loss may use beside the module: the criterion, and what the net has that skorch has not."""
+        criterion = self.net.criterion_
+        held = {"criterion_": criterion}
+        found = {}
+        if isinstance(criterion, nn.Module):
+            found = {f"criterion_.{name}": value for name, value in attributes(criterion).items()}
+            held = {f"criterion_.{name}": value for name, value in criterion.named_buffers()}
+        held |= {k: v for k, v in vars(self.net).items() if k.partition("__")[0] not in OF_SKORCH}
+        return {**found, **described(held)}
+
     def notify(self, event: str) -> bool:
         """Tell the callbacks of an epoch; return whether one ends the training."""
         try:
@@ -131,26 +178,32 @@ class Seat:
 
 
 class Data:
-    """The rows of all members on one device, those of members that share them only once."""
+    """The rows that the loaders of all members cut, on one device; those that several loaders have only once."""
 
-    def __init__(self, seats: Sequence[Seat]):
-        sources: dict[int, list[Seat]] = {}
-        for seat in seats:
-            sources.setdefault(id(seat.loader.dataset.X), []).append(seat)  # type: ignore[attr-defined]
-        firsts = [group[0].loader for group in sources.values()]
-        sets = [loader.dataset for loader in firsts]
-        self.x, self.y = _joined([d.X for d in sets]), _joined([d.y for d in sets])  # type: ignore[attr-defined]
-        weights = [loader.weight for loader in firsts]
-        self.weight = None if weights[0] is None else _joined(weights)
-        start = 0
-        for group, loader in zip(sources.values(), firsts, strict=True):
-            n = len(loader.dataset)  # type: ignore[arg-type]
-            for seat in group:
-                seat.offset = start
-                if len(sets) > 1:  # its rows are in memory once
-                    seat.loader.dataset.X = _cut(self.x, start, n)  # type: ignore[attr-defined]
-                    seat.loader.dataset.y = _cut(self.y, start, n)  # type: ignore[attr-defined]
-            start += n
+    def __init__(self, loaders: Sequence[TensorLoader], device: torch.device):
+        firsts: dict[int, TensorLoader] = {}
+        source: list[TensorLoader] = []  # of each loader, the first one with its rows
+        for loader in loaders:
+            place = id(loader.dataset)
+            if firsts and _equal(next(iter(firsts.values())), loader):
+                place = next(iter(firsts))  # such as the copies that members have of one set for validation
+            source.append(firsts.setdefault(place, loader))
+        sets = [loader.dataset for loader in firsts.values()]
+        self.x, self.y = (_joined(parts, device) for parts in ([d.X for d in sets], [d.y for d in sets]))
+        weights = [loader.weight for loader in firsts.values()]
+        self.weight = None if weights[0] is None else _joined(weights, device)
+        ends = torch.tensor([0, *(len(d) for d in sets)]).cumsum(0).tolist()
+        starts = dict(zip(map(id, firsts.values()), ends, strict=False))
+        self._start = {}
+        for loader, first in zip(loaders, source, strict=True):
+            start = self._start[id(loader.dataset)] = starts[id(first)]
+            n = len(loader.dataset)
+            if loader is not first or len(sets) > 1:  # its rows are in memory once
+                loader.dataset.X, loader.dataset.y = _cut(self.x, start, n), _cut(self.y, start, n)
+
+    def order(self, loader: TensorLoader) -> Tensor:
+        """Return the rows of an epoch of a loader, in its order."""
+        return loader.draw() + self._start[id(loader.dataset)]
 
     def batch(self, index: Tensor) -> tuple[Any, Any, Any]:
         """Return inputs, targets and weights of the rows in ``index``, shape (n_members, n_rows)."""
@@ -164,12 +217,23 @@ class Data:
         return take(self.x), take(self.y), None if self.weight is None else take(self.weight)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
+def _joined(parts: Sequence[Any], device: torch.device) -> Any:
     if isinstance(parts[0], dict):
-        return {k: _joined([p[k] for p in parts]) for k in parts[0]}
-    return torch.cat(list(parts))
+        return {k: _joined([p[k] for p in parts], device) for k in parts[0]}
+    return (parts[0] if len(parts) == 1 else torch.cat(list(parts))).to(device)
+
+
+def _equal(a: TensorLoader, b: TensorLoader) -> bool:
+    """Return whether two loaders have the same rows, and the same weights for them."""
+
+    def same(x: Any, y: Any) -> bool:
+        if isinstance(x, dict) and isinstance(y, dict):
+            return x.keys() == y.keys() and all(same(x[k], y[k]) for k in x)
+        tensors = isinstance(x, Tensor) and isinstance(y, Tensor)
+        return x is y or (tensors and x.shape == y.shape and x.dtype == y.dtype and torch.equal(x, y))
+
+    one, other = a.dataset, b.dataset
+    return same(one.X, other.X) and same(one.y, other.y) and same(a.weight, b.weight)
 
 
 def _cut(data: Any, start: int, n: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,11 +10,12 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochScoring, GradientNormClipping, LRScheduler
 from torch import Tensor, nn
 
+from skfusion.nets._foreign import check_alike, check_intact, hand_out
 from skfusion.nets._loader import TensorLoader
-from skfusion.nets._proof import culprit, global_streams, line
+from skfusion.nets._proof import fast_and_without_draws, prove, reason, without_draws
 from skfusion.nets._seat import Data, Job, Seat, member_of
 from skfusion.nets._size import few_threads, seeded
-from skfusion.nets._stackable import check_params
+from skfusion.nets._stackable import check_params, common, has_own_loss, speaking_for_all
 from skfusion.nets._watch import DivergedError, Watch
 from skfusion.rows import Task
 from skfusion.stacked import (
@@ -26,7 +26,6 @@ from skfusion.stacked import (
     clip_,
     difference,
     keep_freed_memory,
-    lent,
     settings,
     stepper,
 )
@@ -39,8 +38,8 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     """Train clones of a net as one stack.
 
     Members are those that :func:`skfusion.nets.fit` trains, to float tolerance. A member that is stopped by a callback,
-    or diverges, leaves the stack after that epoch. The first batch is computed for the first member by itself, too:
-    where loss, gradients and buffers are not the same, the net is not stacked.
+    or diverges, leaves the stack after that epoch. The first batch is computed for one member by itself, too: where
+    loss, gradients and buffers are not the same, the net is not stacked.
 
     Parameters
     ----------
@@ -59,38 +58,58 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     Raises
     ------
     NotStackableError
-        If the net cannot be stacked; nothing has been trained then.
+        If the net cannot be stacked, which may show in any epoch; nothing that was trained is left then.
     """
     check_params(jobs)
-    with seeded(0, net.device):
-        seats: list[Seat] = []
-        stack = Stack(_modules(net, task, jobs, seats), len(jobs))
-        keep_freed_memory()
-        with few_threads(seats[0].net.module_):
-            return _Training(seats, stack).run()
+    try:
+        with seeded(0, net.device):
+            seats: list[Seat] = []
+            stack = Stack(_modules(net, task, jobs, seats), len(jobs))
+            keep_freed_memory()
+            own = {name for job in jobs for name in job.params}
+            with few_threads(seats[0].net.module_):
+                return _Training(seats, stack, own).run()
+    except NotStackableError:
+        raise
+    except Exception as error:  # also one of the user's, which the loop meets again
+        raise NotStackableError(reason(error)) from error
 
 
 def _modules(net: Any, task: Task, jobs: Sequence[Job], seats: list[Seat]) -> Iterator[nn.Module]:
     """Make the members one by one."""
     made: dict[Any, Any] = {}
+    beside: dict[str, Any] = {}
     for job in jobs:
-        seats.append(Seat(net, task, job, made))
-        if seats[-1].form() != seats[0].form():
+        seat = Seat(net, task, job, made)
+        seat.begin()
+        seat.load()
+        seats.append(seat)
+        beside = beside or seat.beside()
+        if seat.form() != seats[0].form():
             raise NotStackableError("its members differ in rows, epochs, loss, optimiser or clipping")
-        yield seats[-1].net.module_
+        if (name := difference(beside, seat.beside())) is not None:
+            raise NotStackableError(f"its members differ in the attribute {name!r} of {type(seat.net).__name__}")
+        yield seat.net.module_
 
 
 class _Training:
-    """The epochs of a stack; ``seats`` are those that still train."""
+    """The epochs of a stack; ``seats`` are those that still train, ``own`` what members have own parameters for."""
 
-    def __init__(self, seats: list[Seat], stack: Stack):
+    def __init__(self, seats: list[Seat], stack: Stack, own: set[str]):
         self.all = self.seats = seats
         self.failed: dict[int, DivergedError] = {}
-        self.stack, self.data = stack, Data(seats)
+        self.stack = stack
+        self.data = self.held_out = Data([s.loader for s in seats], seats[0].device)
+        valid = [s.valid for s in seats if s.valid is not None]
+        if any(v.dataset is not s.loader.dataset for s, v in zip(seats, valid, strict=False)):
+            self.held_out = Data(valid, seats[0].device)
         self.optimizer = stepper([s.net.optimizer_ for s in seats])(stack.theta)
         self.grad = self._room()
         self.clips = seats[0].callbacks(GradientNormClipping)
-        self.proved = False
+        self.foreign = any(seat.foreign for seat in seats)
+        self.common = common(seats[0].net, own) if has_own_loss(seats[0].net) else None
+        self.name = type(seats[0].net.module_).__name__
+        self.proved = self.validated = False
 
     def run(self) -> list[Any]:
         """Train to the end and return what became of each seat."""
@@ -106,18 +125,19 @@ class _Training:
 
     def _leave(self, seat: Seat) -> None:
         if id(seat) not in self.failed:
-            with seat.drawing():
-                seat.net.notify("on_train_end", X=seat.ready.X, y=seat.ready.y)
-        seat.ready.finished()
+            seat.leave()
+        seat.finished()
 
     def _epoch(self) -> None:
         self._part({id(seat) for seat in self.seats if seat.notify("on_epoch_begin")})
         if not self.seats:
             return
-        stopped = set()
+        if self.foreign:
+            check_alike(self.stack, self.seats)
         self._train()
         if self.seats[0].valid is not None:
             self._validate()
+        stopped = set()
         for seat in self.seats:
             try:
                 if seat.notify("on_epoch_end"):
@@ -125,14 +145,14 @@ class _Training:
             except DivergedError as error:
                 self.failed[id(seat)] = error
                 stopped.add(id(seat))
-        if any(seat.foreign for seat in self.seats) and not self.stack.intact():
-            raise NotStackableError("one of its callbacks replaced or froze parameters")
         self._part(stopped)
 
     def _part(self, stopped: set[int]) -> None:
         """Go on without the members that have stopped."""
         if not stopped:
             return
+        if self.foreign:
+            check_intact(self.stack, self.seats)
         left = [seat for seat in self.seats if id(seat) in stopped]
         kept = [k for k, seat in enumerate(self.seats) if id(seat) not in stopped]
         if kept:
@@ -148,16 +168,17 @@ class _Training:
     def _train(self) -> None:
         for seat in self.seats:
             seat.net.history.new_batch()  # that stands for all of the epoch
-        orders = self._orders([seat.loader for seat in self.seats])
+        orders = self._orders(self.data, [seat.loader for seat in self.seats])
         optimizers = self._with_spare([seat.net.optimizer_ for seat in self.seats])
         stepping = [(s, c) for s in self.seats for c in s.callbacks(Watch) if c.schedule is not None]
         stepped = [(s, c) for s in self.seats for c in s.callbacks(LRScheduler) if c.step_every == "batch"]
         given = settings(optimizers, self.stack.theta)
         total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
         cuts = self.seats[0].loader.cuts
+        owners = [dict(seat.net.module_.named_parameters()) for seat in self.seats] if self.foreign else []
         streams = [seat.masks for seat in self.seats]
         streams += [torch.Generator(s.device) for s in streams][: len(self.stack.theta) - len(streams)]
-        with self.stack.running(True, streams):
+        with without_draws(self.name), self.stack.running(True, streams):
             for start, stop in cuts:
                 for seat, callback in stepping:
                     callback.on_batch_begin(seat.net, training=True)
@@ -165,61 +186,24 @@ class _Training:
                     given = settings(optimizers, self.stack.theta)
                 batch = self.data.batch(orders[:, start:stop])
                 if self.proved:
-                    loss, _ = self._loss(batch, training=True)
-                    grad = self._gradient(loss)
+                    loss, grad = self._computed(batch)
                 else:
-                    loss, grad = self._first(batch)
+                    loss, grad = prove(self.stack, self.seats, batch, lambda batch=batch: self._computed(batch))
+                    self.proved = True
                 for clip in self.clips:
                     if clip.gradient_clip_value is not None:
                         clip_(grad, clip.gradient_clip_value, float(clip.gradient_clip_norm_type))
+                if self.foreign and stop == cuts[-1][1]:
+                    hand_out(grad, self.stack, owners)
                 self.optimizer.step(grad, **given)
                 total.add_(loss.detach(), alpha=stop - start)
                 for seat, callback in stepped:
                     callback.on_batch_end(seat.net, training=True)
         self._record("train", total, cuts)
 
-    def _first(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
-        """Return the losses and gradients of the first batch, compared with those of the first member by itself."""
-        seat, stack = self.seats[0], self.stack
-        module, name = seat.net.module_, type(seat.net.module_).__name__
-        own = {key: t[0].clone() for key, t in (*stack.leaves.items(), *stack.held.items())}
-        leaves = {key: own[key].requires_grad_() for key in stack.leaves}
-        kept = attributes(module)
-        with lent(module, own), seat.drawing(keep=False):
-            x, y, weight = (member_of(part, 0) for part in batch)
-            seat.weigh(weight)
-            alone = seat.net.get_loss(seat.net.infer(x), y, X=x, training=True)
-            asked = torch.autograd.grad(alone, list(leaves.values()), allow_unused=True)
-        if (changed := difference(kept, attributes(module))) is not None:
-            raise NotStackableError(f"{name} changes its attribute {changed!r} in its forward pass")
-        before = global_streams()
-        loss, grad = self._computed(batch)
-        if global_streams() != before:
-            raise NotStackableError(f"{name} draws random numbers in its forward pass")
-        firsts = stack.by_name(grad[0]).values() if isinstance(grad, Tensor) else [part[0] for _, part in grad]
-        found = dict(zip(leaves, firsts, strict=True))
-        scale = max((float(g.abs().max()) for g in asked if g is not None), default=0.0) + 1e-6
-        pairs = [(alone, loss[0], 1 + float(alone.detach().abs()))]
-        pairs += [(g, found[key], scale) for key, g in zip(leaves, asked, strict=True) if g is not None]
-        pairs += [(own[key], stack.held[key][0], 1.0) for key in stack.held]
-        tolerance = 1e-2 if stack.theta.dtype in (torch.float32, torch.float64) else 0.2
-        for a, b, size in pairs:
-            if not torch.allclose(a.detach().double() / size, b.detach().double() / size, 0, tolerance, equal_nan=True):
-                raise NotStackableError(f"{name} gives other gradients in a stack than alone")
-        self.proved = True
-        return loss, grad
-
     def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
-        """Return losses and gradients; what fails or is slow in a stack is named."""
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", "There is a performance drop")  # vmap has no kernel for it
-                loss, _ = self._loss(batch, training=True)
-                return loss, self._gradient(loss)
-        except NotStackableError:
-            raise
-        except Exception as error:
-            raise NotStackableError(f"{culprit(error)} cannot be computed for many members: {line(error)}") from error
+        loss, _ = self._loss(batch, training=True)
+        return loss, self._gradient(loss)
 
     def _room(self) -> Tensor | None:
         """Return a matrix for gradients, with which a step takes fewer calls; none where it would be large."""
@@ -231,22 +215,28 @@ class _Training:
         if self.grad is not None:
             return self.stack.gradient(loss, out=self.grad)
         parts = self.stack.gradients(loss)
-        return parts if self.proved and not self.clips else [*parts]
+        return parts if self.proved and not self.clips and not self.foreign else [*parts]
 
     def _validate(self) -> None:
         for seat in self.seats:
             seat.net.history.new_batch()
         loaders = [seat.valid for seat in self.seats if seat.valid is not None]
-        orders = self._orders(loaders)
+        orders = self._orders(self.held_out, loaders)
         total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
         cuts, predicted, targets = loaders[0].cuts, [], []
-        with torch.no_grad(), self.stack.running(False):
+        module = self.seats[0].net.module_.eval()
+        kept = None if self.validated else attributes(module)
+        watch = without_draws if self.validated else fast_and_without_draws
+        with torch.no_grad(), watch(self.name), self.stack.running(False):
             for start, stop in cuts:
-                batch = self.data.batch(orders[:, start:stop])
+                batch = self.held_out.batch(orders[:, start:stop])
                 loss, out = self._loss(batch, training=False)
                 total.add_(loss, alpha=stop - start)
                 predicted.append(out)
                 targets.append(batch[1])
+        if kept is not None and (name := difference(kept, attributes(module))) is not None:
+            raise NotStackableError(f"{self.name} changes its attribute {name!r} in its forward pass")
+        self.validated = True
         self._record("valid", total, cuts)
         if any(seat.callbacks(EpochScoring) for seat in self.seats):
             for k, seat in enumerate(self.seats):
@@ -256,13 +246,14 @@ class _Training:
                             seat.net, (None, member_of(y, k)), training=False, y_pred=member_of(out, k)
                         )
 
-    def _orders(self, loaders: Sequence[TensorLoader]) -> Tensor:
+    def _orders(self, data: Data, loaders: Sequence[TensorLoader]) -> Tensor:
         """Return the order of an epoch of each member, shape (n_members, n_samples)."""
-        orders = []
-        for seat, loader in zip(self.seats, loaders, strict=True):
+        orders = torch.empty(len(self.stack.theta), loaders[0].cuts[-1][1], dtype=torch.int64)
+        for k, (seat, loader) in enumerate(zip(self.seats, loaders, strict=True)):
             with seat.drawing():
-                orders.append(loader.draw() + seat.offset)
-        return torch.stack(self._with_spare(orders)).to(self.stack.theta.device)
+                orders[k] = data.order(loader)[: orders.shape[1]]
+        orders[len(loaders) :] = orders[0]  # a spare row
+        return orders.to(self.stack.theta.device)
 
     def _with_spare(self, items: list[Any]) -> list[Any]:
         """Return one item for each row of the stack, where a single member has two."""
@@ -273,11 +264,12 @@ class _Training:
         net, (x, y, weight) = self.seats[0].net, batch
         if weight is not None:
             self.seats[0].loader.current_weight[0] = weight  # type: ignore[index]
-        if type(net).infer is not NeuralNet.infer:
-            out = net.infer(x)
-        else:  # what infer does with tensors that are in their place
-            out = net.module_(**x) if isinstance(x, dict) else net.module_(x)
-        loss = net.get_loss(out, y, X=x, training=training)
+        with speaking_for_all(net, self.common):
+            if type(net).infer is not NeuralNet.infer:
+                out = net.infer(x)
+            else:  # what infer does with tensors that are in their place
+                out = net.module_(**x) if isinstance(x, dict) else net.module_(x)
+            loss = net.get_loss(out, y, X=x, training=training)
         if not isinstance(loss, Members) or loss.dim():
             raise NotStackableError("its loss is not one number for each member")
         return loss.value, out

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
-from skorch import callbacks as known
-from skorch.callbacks import Callback
+from skorch import NeuralNet
 from torch import nn
 
-from skfusion.nets._watch import Watch
-from skfusion.stacked import NotStackableError, difference, stepper
+from skfusion.stacked import NotStackableError, described, difference, stepper
 
 _OF_THE_LOOP = (
     *("fit_loop", "run_single_epoch", "train_step", "train_step_single", "validation_step", "notify"),
@@ -19,13 +19,13 @@ _OF_THE_LOOP = (
 )
 """Methods of a net that the stack takes over; ``infer``, ``get_loss`` and those of whole epochs are called."""
 
-_OF_A_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-
-_KNOWN = (
-    *(Watch, known.EpochTimer, known.PrintLog, known.PassthroughScoring, known.EpochScoring, known.EarlyStopping),
-    *(known.LRScheduler, known.GradientNormClipping),
-)
-
+OF_SKORCH = {
+    *signature(NeuralNet).parameters,
+    *("history_", "initialized_", "virtual_params_", "classes", "classes_inferred_", "init_context_", "callbacks_"),
+    *("prefixes_", "cuda_dependent_attributes_", "module_", "criterion_", "optimizer_", "get_loss", "module"),
+    *("_params_to_validate", "_modules", "_criteria", "_optimizers", "_kwargs"),
+}
+"""Attributes of a net that are its parameters, or that skorch gives it."""
 
 _OWN = {"lr", "optimizer", "module", "callbacks", "iterator_train", "iterator_valid", "train_split"}
 """Parameters of a net that are looked at for each member; of the others, the stack uses those of the first one."""
@@ -45,8 +45,9 @@ def check_params(jobs: Sequence[Any]) -> None:
         It names the parameter.
     """
     shared = [{k: v for k, v in job.params.items() if k.partition("__")[0] not in _OWN} for job in jobs]
+    first = described(shared[0])
     for other in shared[1:]:
-        if (name := difference(shared[0], other)) is not None:
+        if (name := difference(first, described(other))) is not None:
             raise NotStackableError(f"its members differ in the parameter {name!r}")
 
 
@@ -88,14 +89,11 @@ def check_net(net: Any) -> None:
             and module.momentum is None
         ):
             raise NotStackableError(f"{type(module).__name__}(momentum=None) reads its counter as a number")
-    stepper([net.optimizer_])
-    stepped = {id(p) for group in net.optimizer_.param_groups for p in group["params"]}
-    if any(p.requires_grad and id(p) not in stepped for p in net.module_.parameters()):
-        raise NotStackableError("its optimiser steps only some of the trained parameters")
+    check_optimizer(net)
 
 
-def check_callbacks(net: Any) -> None:
-    """Raise where a callback acts on single batches, or on files that members would share.
+def check_optimizer(net: Any) -> None:
+    """Raise where the optimiser has no stacked form, or leaves parameters out.
 
     Parameters
     ----------
@@ -105,22 +103,54 @@ def check_callbacks(net: Any) -> None:
     Raises
     ------
     NotStackableError
-        It names the callback.
+        It names what stands in the way.
     """
-    for _, callback in net.callbacks_:
-        kind = type(callback)
-        if kind in _KNOWN:
-            caching = getattr(callback, "use_caching", False) if net.use_caching == "auto" else net.use_caching
-            if isinstance(callback, known.EpochScoring) and callback.on_train and caching:
-                raise NotStackableError("EpochScoring(on_train=True) keeps the outputs of every batch")
-            continue
-        if kind.__module__.startswith("skorch"):
-            raise NotStackableError(f"the callback {kind.__name__} is only known to skorch's own loop")
-        for hook in _OF_A_BATCH:
-            if getattr(kind, hook) is not getattr(Callback, hook):
-                raise NotStackableError(f"the callback {kind.__name__} acts in {hook}")
+    stepper([net.optimizer_])
+    stepped = {id(p) for group in net.optimizer_.param_groups for p in group["params"]}
+    if any(p.requires_grad and id(p) not in stepped for p in net.module_.parameters()):
+        raise NotStackableError("its optimiser steps only some of the trained parameters")
 
 
-def has_foreign_callback(net: Any) -> bool:
-    """Return whether a callback is not one of skorch's, so that it might do anything between epochs."""
-    return any(type(callback) not in _KNOWN for _, callback in net.callbacks_)
+def common(net: Any, own: set[str]) -> type:
+    """Return the class of a net that speaks for all members: it refuses to tell what each has of its own.
+
+    Parameters
+    ----------
+    net : skorch net
+        With an ``infer`` or ``get_loss`` that is not skorch's.
+    own : set of str
+        Parameters that are some member's own.
+
+    Returns
+    -------
+    type
+        A subclass of the net's.
+    """
+    kind = type(net)
+    withheld = own | {"lr", "history", "history_", "optimizer_", "callbacks_"}
+
+    class Common(kind):  # type: ignore[misc, valid-type]
+        def __getattribute__(self, name: str) -> Any:
+            if name in withheld:
+                raise NotStackableError(f"the loss of {kind.__name__} reads {name!r}, of which each member has its own")
+            return super().__getattribute__(name)
+
+    return Common
+
+
+@contextmanager
+def speaking_for_all(net: Any, kind: type | None) -> Iterator[None]:
+    """Let a net be of the class that :func:`common` gave, if there is one, while it computes a loss of all members."""
+    own = type(net)
+    try:
+        if kind is not None:
+            object.__setattr__(net, "__class__", kind)
+        yield
+    finally:
+        if kind is not None:
+            object.__setattr__(net, "__class__", own)
+
+
+def has_own_loss(net: Any) -> bool:
+    """Return whether the loss is computed by code of the user's."""
+    return any(not getattr(type(net), name).__module__.startswith("skorch") for name in ("infer", "get_loss"))

@@ -66,9 +66,8 @@ class Members(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Apply a function of torch to every member."""
         kwargs = kwargs or {}
-        rule = RULES.get(func)
-        if rule is not None:
-            found = rule(func, *args, **kwargs)
+        if func in RULES:
+            found = by_rule(func, args, kwargs)
             if found is not NotImplemented:
                 return Members(found) if isinstance(found, Tensor) else found
         elif func in OF_ONE_MEMBER:
@@ -80,6 +79,14 @@ class Members(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Refuse what reaches a kernel without having passed a function of torch."""
         raise NotImplementedError(f"{func} cannot run on many members at once.")
+
+
+def by_rule(func: Any, args: Any, kwargs: Any) -> Any:
+    """Apply the rule of a function; it declines arguments under names that it does not know."""
+    try:
+        return RULES[func](func, *args, **kwargs)
+    except TypeError:
+        return NotImplemented
 
 
 def mapped(func: Any, args: Any, kwargs: Any) -> Any:

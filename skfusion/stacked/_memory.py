@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 
 _UNKNOWN = 2 * 2**30
+_LIMITS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Where containers say how much memory they may use, and how much they do."""
 
 
 def keep_freed_memory() -> None:
@@ -21,7 +27,7 @@ def keep_freed_memory() -> None:
 
 
 def free_bytes(device: torch.device | str = "cpu") -> int:
-    """Return the bytes that are free on a device: half of what the system says is available.
+    """Return the bytes that are free on a device: half of what the system or the container has available.
 
     Parameters
     ----------
@@ -41,4 +47,17 @@ def free_bytes(device: torch.device | str = "cpu") -> int:
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
         available = _UNKNOWN
-    return available // 2
+    return int(min(available, *(_left(*files) for files in _LIMITS))) // 2
+
+
+def _left(folder: str, limit: str, used: str) -> float:
+    """Return the bytes that a container has left; infinity where nothing limits it."""
+    try:
+        held = int(Path(folder, used).read_text())
+        for line in Path(folder, "memory.stat").read_text().splitlines():
+            if line.startswith(("inactive_file ", "total_inactive_file ")):  # pages of files, given up when asked for
+                held -= int(line.split()[1])
+                break
+        return max(0, int(Path(folder, limit).read_text()) - held)
+    except (OSError, ValueError):  # no such file, or "max"
+        return math.inf

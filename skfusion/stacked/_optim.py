@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion.stacked._stack import NotStackableError
+from skfusion.stacked._form import NotStackableError
 
 Setting = float | Tensor
 Part = tuple[slice, Tensor]
@@ -58,6 +58,7 @@ class MemberOptimizer(ABC):
             See :func:`settings`.
         """
         self.steps += 1
+        settings = self._begun(settings)
         for columns, part in [(slice(None), grad)] if isinstance(grad, Tensor) else grad:
             n_rows = max(1, _PIECE // part[0].numel())
             for start in range(0, len(part), n_rows):
@@ -65,6 +66,10 @@ class MemberOptimizer(ABC):
                 own = {k: v[rows] if isinstance(v, Tensor) else v for k, v in settings.items()}
                 buffers = [b[rows, columns] for b in self.buffers]
                 self._step(self.theta[rows, columns], buffers, part[rows].flatten(1), **own)
+
+    def _begun(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of a step that begins, which may depend on those before."""
+        return settings
 
     @abstractmethod
     def _step(self, theta: Tensor, buffers: Sequence[Tensor], grad: Tensor, **settings: Any) -> None:
@@ -80,7 +85,7 @@ class MemberOptimizer(ABC):
         members : sequence of int
             Their rows in the present matrix.
         """
-        index = torch.tensor(list(members) * (len(theta) // len(members)), device=theta.device)  # with a spare row
+        index = _rows_of(theta, members)
         self.theta, self.buffers = theta, [b[index] for b in self.buffers]
 
 
@@ -98,6 +103,23 @@ class MemberSGD(MemberOptimizer):
 
     settings: ClassVar[tuple[str, ...]] = ("lr", "momentum", "dampening", "weight_decay")
     n_buffers: ClassVar[int] = 1
+    _moved: Setting = 0.0
+    """Which members have had a step with momentum: 1, or 0."""
+
+    def _begun(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Take dampening out of each member's first step with momentum, as torch does."""
+        momentum, before = settings.get("momentum", 0.0), self._moved
+        if isinstance(momentum, Tensor):
+            self._moved = (momentum != 0).double().clamp(min=before)
+        elif momentum:
+            self._moved = 1.0
+        return {**settings, "dampening": settings.get("dampening", 0.0) * before}
+
+    def keep(self, theta: Tensor, members: Sequence[int]) -> None:
+        """Go on with some members; see :meth:`MemberOptimizer.keep`."""
+        super().keep(theta, members)
+        if isinstance(self._moved, Tensor):
+            self._moved = self._moved[_rows_of(theta, members)]
 
     def _step(
         self,
@@ -113,14 +135,13 @@ class MemberSGD(MemberOptimizer):
     ) -> None:
         if isinstance(weight_decay, Tensor) or weight_decay:
             _add(grad, theta, weight_decay)
-        if isinstance(momentum, Tensor) or momentum:
-            (buffer,) = buffers
-            if self.steps == 1:
-                buffer.copy_(grad)
-            else:
-                moves = (momentum != 0).double() if isinstance(momentum, Tensor) else 1.0
-                share = 1 - dampening * moves  # without momentum torch knows no dampening
-                _add(buffer.mul_(_in(buffer, momentum)), grad, share)
+        (buffer,) = buffers
+        if isinstance(momentum, Tensor) and not momentum.all():  # those without momentum keep their buffer as it is
+            moves = momentum != 0
+            _add(buffer.mul_(_in(buffer, momentum.where(moves, 1.0))), grad, (1 - dampening) * moves)
+            grad = _add(grad, buffer, momentum) if nesterov else torch.where(moves, buffer, grad)
+        elif isinstance(momentum, Tensor) or momentum:
+            _add(buffer.mul_(_in(buffer, momentum)), grad, 1 - dampening)
             grad = _add(grad, buffer, momentum) if nesterov else buffer
         _add(theta, grad, -lr)
 
@@ -174,6 +195,11 @@ class MemberAdam(MemberOptimizer):
             theta.addcdiv_(first, size, value=-rate)
 
 
+def _rows_of(theta: Tensor, members: Sequence[int]) -> Tensor:
+    """Return the rows of some members, with a spare one where ``theta`` has one."""
+    return torch.tensor(list(members) * (len(theta) // len(members)), device=theta.device)
+
+
 def _in(like: Tensor, setting: Setting) -> Setting:
     """Return a column in the dtype of the parameters; until it is used it is computed in float64, as numbers are."""
     return setting.to(like.dtype) if isinstance(setting, Tensor) else setting
@@ -182,26 +208,6 @@ def _in(like: Tensor, setting: Setting) -> Setting:
 def _add(a: Tensor, b: Tensor, factor: Setting) -> Tensor:
     """Add ``factor * b`` to ``a``, by one kernel for numbers and columns, which round alike."""
     return a.addcmul_(b, torch.as_tensor(factor, dtype=a.dtype, device=a.device))
-
-
-def clip_(grad: Tensor | Sequence[Part], max_norm: float, norm_type: float = 2.0) -> None:
-    """Scale each member's gradient down to a norm, in place; torch's ``clip_grad_norm_`` for every row.
-
-    Parameters
-    ----------
-    grad : Tensor of shape (n_members, n_parameters), or sequence of (slice, Tensor)
-        Gradients, whole or in parts.
-    max_norm : float
-        Largest norm.
-    norm_type : float, default=2.0
-        Order of the norm.
-    """
-    parts = [grad] if isinstance(grad, Tensor) else [part for _, part in grad]
-    norms = [torch.linalg.vector_norm(part, norm_type, dim=[*range(1, part.dim())]) for part in parts]
-    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), norm_type, dim=0)
-    share = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for part in parts:
-        part.mul_(share.view(-1, *[1] * (part.dim() - 1)))
 
 
 _REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")

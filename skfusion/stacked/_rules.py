@@ -67,7 +67,10 @@ def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
 )
 def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
     """Shapes broadcast from the right, so the member axis needs as many axes behind it as the result has."""
-    n_axes = max(t.dim() if isinstance(t, Tensor) else 0 for t in (a, b))
+    tensors = [t for t in (a, b) if isinstance(t, Tensor)]
+    n_axes = max(t.dim() for t in tensors)
+    if len(tensors) == 2 and a.dtype != b.dtype and not (a.dim() and b.dim()):
+        return NotImplemented  # a tensor without axes has a say in the dtype only beside its like
     return func(_widened(a, n_axes), _widened(b, n_axes), **kwargs)
 
 
@@ -144,19 +147,20 @@ def _batch_norm(
     return func(wide, *flat, *args, **kw).view(lines.shape).transpose(1, 2).contiguous()
 
 
-@rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+@rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout)
 def _dropout(func: Any, input: Members, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """Every member's mask comes from its own stream, in the order in which it would draw by itself."""
     if not training or p == 0:
         return input.value
     streams = _STREAMS.get()
-    if len(streams) != len(input.value) or (func is not F.dropout and input.dim() != int(func.__name__[7]) + 2):
+    n_axes = {F.dropout1d: 3, F.dropout2d: 4, F.dropout3d: 5}.get(func)
+    if len(streams) != len(input.value) or n_axes not in (None, input.dim()):
         raise NotImplementedError(f"{func.__name__} has no random streams, or an input without a batch axis.")
     if p == 1:
         mask = input.value.new_zeros(())  # torch draws nothing
     else:
         masks = [
-            torch.empty_like(x) if func is F.dropout else x.new_empty((*x.shape[:2], *[1] * (x.dim() - 2)))
+            torch.empty_like(x) if n_axes is None else x.new_empty((*x.shape[:2], *[1] * (x.dim() - 2)))
             for x in input.value.detach()  # laid out as by torch, for a mask is drawn in the order of its memory
         ]
         for part, stream in zip(masks, streams, strict=True):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skfusion.stacked._alike import attributes, difference
+from skfusion.stacked._alike import attributes, difference, reaching
+from skfusion.stacked._form import NotStackableError, form_of
 from skfusion.stacked._members import Members, lent
 from skfusion.stacked._rules import drawing
-
-
-class NotStackableError(ValueError):
-    """A network cannot be computed for many members at once; the message says why, as half a sentence."""
 
 
 class Stack:
@@ -48,15 +45,17 @@ class Stack:
 
     def __init__(self, modules: Iterable[nn.Module], n_members: int | None = None):
         self.modules: list[nn.Module] = []
+        self._marks: list[Any] = []
+        self._last: Mapping[str, Tensor] = {}
         if n_members is None:  # they are there, so that a refusal can leave them as they are
             modules = list(modules)
             n_members = len(modules)
-            self._like = _form(modules[0]), attributes(modules[0])
+            self._like = form_of(modules[0]), attributes(modules[0])
             for k, module in enumerate(modules):
                 self._check(module, k)
         for k, module in enumerate(modules):
             if k == 0:
-                self._like = _form(module), attributes(module)
+                self._like = form_of(module), attributes(module)
                 self._make_room(module, max(2, n_members))
             self._check(module, k)
             self._adopt(module)
@@ -78,8 +77,10 @@ class Stack:
 
     def _check(self, module: nn.Module, k: int) -> None:
         form, own = self._like
-        if _form(module) != form:
+        if form_of(module) != form:
             raise NotStackableError(f"members 0 and {k} differ in their tensors or in which of them are trained")
+        if k == 0 and (name := reaching(module)) is not None:
+            raise NotStackableError(f"its attribute {name!r} holds a parameter or buffer that has a name of its own")
         if (attribute := difference(own, attributes(module))) is not None:
             raise NotStackableError(
                 f"members 0 and {k} differ in the attribute {attribute!r} of {type(module).__name__}"
@@ -88,6 +89,9 @@ class Stack:
     def _adopt(self, module: nn.Module) -> None:
         """Copy the tensors of a module into the next row, of which they become views; it frees those that it had."""
         k, own = len(self.modules), dict(module.named_parameters())
+        if any(own[name] is self._last.get(name) for name in self.trained):
+            raise NotStackableError("its members share a parameter")
+        self._last = own
         rows: dict[str, tuple[Tensor, Tensor]] = {
             name: (own[name], row) for name, row in self.by_name(self.theta[k]).items()
         }
@@ -96,6 +100,7 @@ class Stack:
             row.copy_(tensor.detach())
             tensor.data = row
         self.modules.append(module)
+        self._marks.append(module._register_state_dict_hook(_as_rows))  # type: ignore[no-untyped-call]
 
     def _cut(self) -> None:
         """Make the views that gradients are taken of."""
@@ -130,7 +135,9 @@ class Stack:
         for name, tensor in module.named_buffers():
             place = self.held.get(name)
             found = tensor.value if isinstance(tensor, Members) else tensor
-            if place is not None and found is not place:
+            if place is None:
+                raise NotStackableError(f"it makes its buffer {name!r} in its forward pass")
+            if found is not place:
                 if found.shape[found.dim() - tensor.dim() :] != place.shape[1:] or found.dtype != place.dtype:
                     raise NotStackableError(f"it changes the shape or the dtype of its buffer {name!r}")
                 place.copy_(found.detach())
@@ -207,7 +214,9 @@ class Stack:
         index = torch.tensor(_with_spare(list(members)), device=self.theta.device)
         self.theta = self.theta[index]
         self.held = {name: t[index] for name, t in self.held.items()}
-        self.modules = []
+        for k in members:
+            self._marks[k].remove()
+        self.modules, self._marks, self._last = [], [], {}
         for module in left:
             self._adopt(module)
         self._cut()
@@ -221,6 +230,7 @@ class Stack:
             Their places among ``modules``.
         """
         for k in members:
+            self._marks[k].remove()
             for tensor in (*self.modules[k].parameters(), *self.modules[k].buffers()):
                 tensor.data = tensor.data.clone()
 
@@ -254,10 +264,20 @@ def _held(module: nn.Module) -> dict[str, Tensor]:
     return {**frozen, **dict(module.named_buffers())}
 
 
-def _form(module: nn.Module) -> list[Any]:
-    tensors: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
-    if any(nn.parameter.is_lazy(t) for _, t in tensors):
-        raise NotStackableError("it has lazy layers that have seen no data")
-    names = {id(t): name for name, t in tensors}
-    tied = [(name, names[id(t)]) for name, t in module.named_parameters(remove_duplicate=False)]
-    return [[(name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in tensors], tied]
+class _Row(Tensor):
+    """A view whose copy, or pickle, is that of its own numbers: that of a plain view is one of all that it views."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment] # gives plain tensors
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self.as_subclass(Tensor).clone()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.as_subclass(Tensor).clone().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
+
+
+def _as_rows(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
+    """Let the tensors of a member's state, which are views, be copied alone."""
+    for name, tensor in state.items():
+        if type(tensor) is Tensor:
+            state[name] = tensor.as_subclass(_Row)

@@ -37,7 +37,9 @@ def test_each_member_is_a_run_with_its_own_seed():
 
 
 def test_more_members_keep_the_first_ones():
-    assert equal(collect(Seeds(2))[1].state, collect(Seeds(4))[1].state)
+    few, more = collect(Seeds(4)), collect(Seeds(6))  # stacks
+    assert all(equal(few[k].state, more[k].state) for k in range(4))
+    assert equal(collect(Seeds(1))[0].state, collect(Seeds(2))[0].state)  # loops
 
 
 def test_the_history_of_every_epoch_is_kept():

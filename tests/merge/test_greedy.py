@@ -3,15 +3,19 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from reference.greedy_soup import greedy_soup as reference_soup
 from reference.greedy_soup import plain_mean
+from skorch import NeuralNetClassifier
 from torch import nn
 
+from skfusion import nets
 from skfusion.merge import Greedy
 from skfusion.merge._greedy import greedy_soup
 from skfusion.objective import Objective
+from skfusion.rows import Rows
 
 
 def some_states(n, seed, d=6):
@@ -115,3 +119,15 @@ def test_a_member_whose_score_is_not_a_number_is_refused():
 def test_it_needs_an_objective():
     with pytest.raises(ValueError, match="held-out"):
         Greedy()(some_states(2, 0))
+
+
+@pytest.mark.parametrize("n_rows", [50, 300])
+def test_a_member_that_is_not_finite_is_named_whatever_the_number_of_rows(n_rows):
+    x = np.random.RandomState(0).normal(size=(n_rows, 4)).astype(np.float32)
+    rows = Rows(x, (x[:, 0] > 0).astype(np.int64))
+    runner = nets.Runner(NeuralNetClassifier(nn.Linear(4, 2), criterion=nn.CrossEntropyLoss), "classification")
+    states = [nn.Linear(4, 2).state_dict() for _ in range(3)]
+    states[1] = {name: t * math.nan for name, t in states[1].items()}
+    score = nets.objective(runner, rows, rows, lambda p, _: float(p.mean()))
+    with pytest.raises(ValueError, match="score of member 1 is NaN"):
+        greedy_soup(states, score.scores)

@@ -52,9 +52,11 @@ def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
 
 def test_small_perceptrons_are_stacked_by_default(monkeypatch):
     calls = count_stacks(monkeypatch)
-    collect(Seeds(3), mlp_classifier(max_epochs=1))
-    collect(Bootstrap(2), mlp_classifier(max_epochs=1))
-    assert calls == [3, 2]
+    collect(Seeds(3), mlp_classifier(max_epochs=1))  # too few to repay a stack
+    assert calls == []
+    collect(Seeds(5), mlp_classifier(max_epochs=1))
+    collect(Bootstrap(4), mlp_classifier(max_epochs=1))
+    assert calls == [5, 4]
 
 
 def count_stacks(monkeypatch):
@@ -69,7 +71,7 @@ def count_stacks(monkeypatch):
 
 
 def test_too_little_memory_is_told_with_both_numbers():
-    with pytest.warns(UserWarning, match=r"a member needs [\d,]{5,} bytes, and max_stack_bytes is 1,234") as caught:
+    with pytest.warns(UserWarning, match=r"two members need [\d,]{5,} bytes, and max_stack_bytes is 1,234") as caught:
         found = collect(Seeds(2, stack=True, max_stack_bytes=1234), classifier(R))
     assert len(caught) == 1
     assert same_pools(found, collect(Seeds(2, stack=False), classifier(R)))

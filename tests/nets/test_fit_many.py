@@ -135,7 +135,7 @@ def test_embedding_of_a_dict(dtype):
 
 @DTYPES
 def test_dropout_and_data_of_ones_own(dtype):
-    jobs = [Job(CLASSES.take(np.random.RandomState(k).randint(53, size=53)), 9 + k, shares_rows=False) for k in (0, 1)]
+    jobs = [Job(CLASSES.take(np.random.RandomState(k).randint(53, size=53)), 9 + k) for k in (0, 1)]
     check_same(classifier(R, partial(nn.Dropout, 0.3), module__dtype=dtype), jobs, dtype=dtype)
 
 

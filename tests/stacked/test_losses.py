@@ -150,7 +150,7 @@ PAIRS = [
     lambda: (Members(number(K, 6)), number(4, 5, 6)),
     lambda: (Members(number(K, 6)), 3.5),
 ]
-DRAWN = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
+DRAWN = {F.dropout, torch.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
 """What ``vmap`` cannot do for these is seen in the tests of layers, as are attention and bags of embeddings."""
 CALLS |= {f: PAIRS for f, rule in RULES.items() if rule is _rules._of_two_numbers}
 

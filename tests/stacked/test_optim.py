@@ -210,3 +210,50 @@ def test_clipping_is_that_of_torch(max_norm, norm_type, dtype):
         torch.testing.assert_close(found, torch.stack(rows), rtol=10 * TOLERANCE[dtype], atol=0)
     assert torch.equal(grads[0], before[0])
     assert not torch.equal(grads[2], before[2])
+
+
+LATE = {
+    "momentum for all": [{"momentum": 0.0}] * 2 + [{"momentum": 0.9}] * 3,
+    "momentum for some": [{"momentum": [0.9, 0.0, 0.0]}] * 2 + [{"momentum": [0.9, 0.5, 0.0]}] * 3,
+    "momentum that pauses": [{"momentum": 0.9}] * 2 + [{"momentum": 0.0}] * 2 + [{"momentum": 0.9}] * 2,
+    "momentum that pauses for some": [{"momentum": 0.9}] * 2
+    + [{"momentum": [0.9, 0.0, 0.5]}] * 2
+    + [{"momentum": 0.9}] * 2,
+    "dampening": [{"momentum": 0.9, "dampening": 0.0}] * 2 + [{"momentum": 0.9, "dampening": 0.5}] * 2,
+}
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("dampening", [0.0, 0.5])
+@pytest.mark.parametrize("name", LATE)
+def test_momentum_that_changes(name, dampening, nesterov):
+    start = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "dampening": 0.0 if nesterov else dampening}
+    rows, alone = optimizers(SGD, start)
+    theta = torch.stack([row.detach().clone() for row in rows])
+    optimizer = stepper(alone)(theta)
+    for changed in LATE[name]:
+        for key, values in changed.items():
+            for k, o in enumerate(alone):
+                if not (nesterov and key == "dampening"):
+                    o.param_groups[0][key] = values[k] if isinstance(values, list) else values
+        grads = torch.randn(K, D, dtype=torch.float64)
+        step_alone(rows, alone, grads)
+        optimizer.step(grads.clone(), **settings(alone, theta))
+        assert_rows(theta, rows)
+
+
+def test_momentum_that_changes_when_members_have_left():
+    rows, alone = optimizers(SGD, {"lr": 0.1, "momentum": [0.0, 0.9, 0.0], "dampening": 0.5})
+    theta = torch.stack([row.detach().clone() for row in rows])
+    optimizer = stepper(alone)(theta)
+    for left in ([0, 1, 2], [1, 2]):
+        if len(left) == 2:
+            theta = theta[left].clone()
+            optimizer.keep(theta, left)
+            rows, alone = rows[1:], alone[1:]
+            alone[1].param_groups[0]["momentum"] = 0.7
+        for _ in range(2):
+            grads = torch.randn(len(left), D, dtype=torch.float64)
+            step_alone(rows, alone, grads)
+            optimizer.step(grads.clone(), **settings(alone, theta))
+            assert_rows(theta, rows)

@@ -13,6 +13,7 @@ from skfusion.stacked import Members, Stack
 
 each_dtype = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float64", "float32"])
 
+HALF = torch.tensor(0.5, dtype=torch.float32)
 CAUSAL = torch.ones(4, 4, dtype=torch.bool).triu(1)
 PADDING = torch.tensor([[False, False, False, True]] * 5)
 BLIND = torch.tensor([[True] * 4] + [[False] * 4] * 4)
@@ -85,6 +86,10 @@ LAYERS = {
     "chosen": (lambda: Weighted(lambda x, w: torch.where(x > 0, x, w).masked_fill(x > 1, 0.5), 6), (5, 6)),
     "tied": (Tied, (5, 6)),
     "assigned buffer": (Averaging, (5, 6)),
+    "no axes and another dtype": (lambda: Weighted(lambda x, w: (x * 1.0) * HALF + HALF * w.sum(), 6), (5, 6)),
+    "no axes": (lambda: Weighted(lambda x, w: (x * w.sum()) / (2 + w[0]) - w.mean() * w.sum(), 6), (5, 6)),
+    "by names": (lambda: Weighted(lambda x, w: torch.add(input=x, other=w, alpha=2), 6), (5, 6)),
+    "torch's dropout": (lambda: Scaled(lambda x: torch.dropout(x, 0.4, True) * x), (5, 6)),
     "a tuple": (lambda: Weighted(lambda x, w: (x @ w, {"a": x[0] * w.sum()}), 6, 2), (5, 6)),
 }
 
@@ -117,6 +122,36 @@ def test_members_may_share_an_input(name):
 def test_embeddings(padding, shape, shared):
     codes = torch.randint(7, shape if shared else (K, *shape))
     assert_like_the_loop(lambda: nn.Embedding(7, 2, padding_idx=padding), torch.float64, codes, shared=shared)
+
+
+def test_padding_may_be_counted_from_the_end():
+    def embedded(codes, table):
+        return F.embedding(codes, table, padding_idx=-2)
+
+    assert_like_the_loop(lambda: Weighted(embedded, 7, 2), torch.float64, torch.randint(7, (K, 40)))
+
+
+@each_dtype
+def test_a_number_without_axes_has_no_say_in_the_dtype(dtype):
+    class Buffered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+            self.register_buffer("scale", torch.rand((), dtype=torch.float64))
+
+        def forward(self, x):
+            return self.layer(x * self.scale) * self.scale
+
+    modules = [Buffered().to(dtype) for _ in range(K)]
+    for module in modules:
+        module.scale = module.scale.double()
+    alone = copy.deepcopy(modules)
+    x = torch.randn(5, 6, dtype=dtype)
+    with torch.no_grad(), Stack(modules).running(False) as module:
+        found = module(x).value
+    assert found.dtype == dtype
+    for k, one in enumerate(alone):
+        torch.testing.assert_close(found[k], one(x).detach(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("shared", [False, True])
