@@ -5,7 +5,7 @@ For a group of n units with activations :math:`a_i` and :math:`b_j` in the two n
 .. math:: \max_\pi \; \sum_i C_{i \pi(i)}
 
 where C is the correlation of the activations, their inner product (whose maximum is the minimum of the squared
-distance) or their mutual information. Where a group is seen at several places, as in a residual stream, C is summed.
+distance) or their mutual information. Where a group is seen at several places, as in a residual stream, C is averaged.
 
 References
 ----------
@@ -16,22 +16,25 @@ Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skfusion.align._assign import assigned, assigned_nested
 from skfusion.align._base import Aligner, Alignment
 from skfusion.align._evidence import MEASURES, Evidence
-from skfusion.align._rows import rows
+from skfusion.align._match import Match
+from skfusion.align._views import View, chosen, clear_views, mean_worth, solved
+from skfusion.align._weight_matching import anchor, sweeps
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible
-from skfusion.symmetry import Block, Group, Permutations, Site, Symmetry
+from skfusion.symmetry import Site, Symmetry
 from skfusion.tracing import reading
+
+_MAX_SWEEPS = 100
 
 
 class ActivationMatching(Aligner):
@@ -50,7 +53,9 @@ class ActivationMatching(Aligner):
     Notes
     -----
     One pass of both networks over the data, n² products for each activation of a group of n units, and one assignment
-    problem of n³ at most for each group. Memory is n² for each place where a group is seen.
+    problem of n³ at most for each group. Memory is n² for each place where a group is seen, and the activations of both
+    networks for one batch. Units whose activations are mixed with those of others that are not matched yet are
+    matched in a further pass; those that are seen nowhere by themselves, by their weights.
 
     References
     ----------
@@ -99,26 +104,52 @@ class ActivationMatching(Aligner):
         if objective is None:
             raise ValueError("ActivationMatching compares activations on data: give an objective.")
         check_compatible([reference, state])
-        views = _views(symmetry)
-        if symmetry.groups and not views:
+        if symmetry.groups and not symmetry.sites:
             raise ValueError(
                 "The symmetry knows no activations: find it by symmetry_of(module, example_inputs), or use "
                 "WeightMatching."
             )
-        seen: list[Evidence] = []
+        found = Alignment(symmetry.identity())
+        settled: set[str] = set()
         with _evaluating(objective.module):
-            for k, batch in enumerate(objective.batches()):
-                if k == self.n_batches:
+            while views := clear_views(symmetry, settled):
+                here = symmetry.permute(found, state)
+                worth = self._worth(here, reference, views, objective)
+                step = solved(symmetry, worth, settled)
+                if not step:
                     break
-                sites = [*dict.fromkeys(view.site for view in views)]
-                a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
-                if not seen:
-                    views = _chosen(views, a, self.where)
-                    seen = [MEASURES[self.measure]() for _ in views]
-                for view, evidence in zip(views, seen, strict=True):
-                    if view.site in a and view.site in b:
-                        evidence.add(view.cut(a[view.site]), view.cut(b[view.site]))
-        return _solved(symmetry, views, seen)
+                found = Alignment(symmetry.compose(found, step), matched={**found.matched, **step.matched})
+                settled |= step.keys()
+            match = Match(symmetry.permute(found, state), reference, symmetry)
+            anchor(match, settled)  # what is seen nowhere by itself is matched by its weights
+            [*sweeps(match, _MAX_SWEEPS, np.random.default_rng(0), settled)]
+        return Alignment(symmetry.compose(found, match.perms), matched=found.matched)
+
+    def _worth(
+        self, state: State, reference: State, views: Sequence[View], objective: Objective
+    ) -> dict[str, np.ndarray]:
+        """Return how alike units are, by group, over the data."""
+        seen: list[Evidence] = []
+        for k, batch in enumerate(objective.batches()):
+            if k == self.n_batches:
+                break
+            if seen and _n_rows(batch.x) == 1:
+                continue  # it tells little, and torch has other kernels for a single row
+            sites = [*dict.fromkeys(view.site for view in views)]
+            a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
+            if not seen:
+                views = chosen(views, a, self.where)
+                seen = [MEASURES[self.measure]() for _ in views]
+            for view, evidence in zip(views, seen, strict=True):
+                if view.site in a and view.site in b:
+                    evidence.add(view.cut(a[view.site]), view.cut(b[view.site]))
+        if not seen and views:
+            raise ValueError(f"{self!r} has seen no batch: the objective has none, or n_batches is 0.")
+        return mean_worth(views, seen)
+
+
+def _n_rows(x: Any) -> int:
+    return len(next(iter(x.values())) if isinstance(x, dict) else x)
 
 
 @contextmanager
@@ -133,97 +164,10 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             m.training = mode
 
 
-class View(NamedTuple):
-    """Where a group is looked at."""
-
-    group: Group
-    joint: bool
-    """Whether units are compared across the units of the group that indexes them."""
-    site: Site
-    axis: int
-    block: Block
-
-    def cut(self, activation: Tensor) -> Tensor:
-        """Return activations of units, shape (n_combinations, n_units, n_values); in one combination where joint."""
-        found = rows(activation, self.site.axes, self.axis, self.block, [*self.group.context, self.group.name])
-        return found.flatten(0, -2).unsqueeze(0) if self.joint else found.reshape(-1, *found.shape[-2:])
-
-
-def _views(symmetry: Symmetry) -> list[View]:
-    """Return all views of each group."""
-    groups = symmetry.groups
-    nested = {g.name: len(g.context) == 1 and not groups[g.context[0]].context for g in groups.values()}
-    inner = {c: {g.name for g in groups.values() if g.context == (c,)} for c in groups if not groups[c].context}
-    found = []
-    for site in symmetry.sites:
-        here = {g for blocks in site.axes for block in blocks for g in block.groups}
-        for axis, blocks in enumerate(site.axes):
-            for block in blocks:
-                for g in block.groups:
-                    if not inner.get(g, set()) & here and not block.within:  # else its inner units tell more
-                        found.append(View(groups[g], nested[g], site, axis, block))
-    return found
-
-
-def _chosen(views: Sequence[View], there: Container[Site], where: str) -> list[View]:
-    """Return the views on the asked side of the layers, or on the other one for groups that are seen only there."""
-    found: dict[str, tuple[list[View], list[View]]] = {}
-    for view in views:
-        if view.site in there:
-            side = 0 if (view.site.argument is None) == (where == "pre") else 1
-            found.setdefault(view.group.name, ([], []))[side].append(view)
-    return [view for asked, other in found.values() for view in (asked or other)]
-
-
 def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:
     found: dict[Site, Tensor] = {}
     own = dict(objective.module.named_parameters(remove_duplicate=False))  # torch chooses kernels by requires_grad, too
     state = {k: t.detach().requires_grad_(k in own and own[k].requires_grad) for k, t in state.items()}
     with reading(sites, found.__setitem__):
         objective.forward(state, x)
-    return found
-
-
-def _solved(symmetry: Symmetry, views: Sequence[View], seen: Sequence[Evidence]) -> Alignment:
-    """Assign units by what they are worth to one another, summed over views."""
-    worth: dict[str, np.ndarray] = {}
-    for view, evidence in zip(views, seen, strict=True):
-        found = evidence.worth()
-        if found is not None:
-            worth[view.group.name] = worth.get(view.group.name, 0.0) + found
-    perms = symmetry.identity()
-    for name, group in symmetry.groups.items():
-        pairs = {
-            g.name: worth[g.name].reshape(group.size, g.size, group.size, g.size)
-            for g in symmetry.groups.values()
-            if g.context == (name,) and not group.context and g.name in worth
-        }
-        alone = worth.get(name)
-        if pairs:
-            perms.update(assigned_nested(pairs, None if alone is None else alone[0], name))
-        elif alone is not None and not _is_inner(symmetry, group):
-            perms[name] = np.stack([assigned(w) for w in alone]).reshape(perms[name].shape)
-    return Alignment(perms, matched=_matched(symmetry, perms, worth))
-
-
-def _is_inner(symmetry: Symmetry, group: Group) -> bool:
-    return len(group.context) == 1 and not symmetry.groups[group.context[0]].context
-
-
-def _matched(symmetry: Symmetry, perms: Permutations, worth: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the mean worth of matched units, by group."""
-    found = {}
-    for name, values in worth.items():
-        group, p = symmetry.groups[name], perms[name]
-        if _is_inner(symmetry, group):
-            outer = perms[group.context[0]]
-            pairs = values.reshape(len(outer), group.size, len(outer), group.size)
-            i, k = np.ogrid[: len(outer), : group.size]
-            found[name] = float(pairs[i, k, outer[:, None], p].mean())
-        else:
-            found[name] = float(np.take_along_axis(values, p.reshape(*values.shape[:2], 1), 2).mean())
-    for name in symmetry.groups.keys() - found.keys():  # heads are as alike as their channels
-        inner = [found[g.name] for g in symmetry.groups.values() if g.context == (name,) and g.name in found]
-        if inner:
-            found[name] = float(np.mean(inner))
     return found

@@ -77,25 +77,28 @@ class MutualInformation(Evidence):
     r"""The mutual information :math:`\sum p(a, b) \log [p(a, b) / (p(a) p(b))]`, in nats, over bins of equal counts.
 
     The bins are between deciles of each unit, so that monotone maps of a unit change nothing. Where many values are
-    equal, as behind a ReLU, bins fall together. The first values of each unit are looked at, 5000 at most.
+    equal, as behind a ReLU, bins fall together. Of more than 5000 values of a unit, some all over the data are taken.
     """
 
     n_bins, n_values = 10, 5000
 
     def __init__(self) -> None:
-        self.parts: list[tuple[Tensor, Tensor]] = []
+        self.parts: list[Tensor] = []
 
     def add(self, a: Tensor, b: Tensor) -> None:
         """See :meth:`Evidence.add`."""
-        room = self.n_values - sum(part.shape[-1] for part, _ in self.parts)
-        if room > 0:
-            self.parts.append((a[..., :room].clone(), b[..., :room].clone()))
+        step = max(1, a.shape[-1] // self.n_values)
+        new = [x[..., ::step] for x in (a, b)]
+        self.parts = [torch.cat(pair, -1) for pair in zip(self.parts, new, strict=True)] if self.parts else new
+        while self.parts[0].shape[-1] > 4 * self.n_values:
+            self.parts = [x[..., ::2] for x in self.parts]
 
     def worth(self) -> np.ndarray | None:
         """See :meth:`Evidence.worth`."""
         if not self.parts:
             return None
-        a, b = (self._bins(torch.cat(values, -1)) for values in zip(*self.parts, strict=True))
+        step = -(-self.parts[0].shape[-1] // self.n_values)
+        a, b = (self._bins(x[..., ::step]) for x in self.parts)
         return torch.stack([self._information(x, y) for x, y in zip(a, b, strict=True)]).cpu().numpy()
 
     def _bins(self, values: Tensor) -> Tensor:

@@ -47,8 +47,11 @@ class Match:
 
     def __init__(self, state: State, reference: State, symmetry: Symmetry, scaled: bool = False):
         self.symmetry, self.groups = symmetry, symmetry.groups
-        self.a = {n: _precise(reference[n].detach()) for n in symmetry.parameters}
-        self.b = {n: state[n].detach().to(self.a[n]) for n in symmetry.parameters}
+        names = [n for n in symmetry.parameters if reference[n].is_floating_point()]  # others only move
+        wide = any(reference[n].dtype is torch.float64 for n in names)
+        dtype = torch.float64 if wide else torch.float32  # one in which products of half precision can be summed
+        self.a = {n: reference[n].detach().to(dtype) for n in names}
+        self.b = {n: state[n].detach().to(self.a[n]) for n in names}
         self.scale = dict.fromkeys(self.a, 1.0)
         if scaled:
             for n in self.a:
@@ -56,7 +59,7 @@ class Match:
                 self.scale[n] = 1 / size if size > 0 else 0.0
         self.perms: Permutations = symmetry.identity()
         self.terms: dict[str, list[Term]] = {g: [] for g in self.groups}
-        for n in symmetry.parameters:
+        for n in names:
             for axis, blocks in enumerate(symmetry.axes[n]):
                 for block in blocks:
                     for g in block.groups:
@@ -167,11 +170,6 @@ class Match:
             self.perms = perms
             return False
         return True
-
-
-def _precise(tensor: Tensor) -> Tensor:
-    """Return half-precision numbers in single precision, in which their products can be summed."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

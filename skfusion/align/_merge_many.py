@@ -84,7 +84,7 @@ class MergeMany(Aligner):
         rng = np.random.default_rng(self.random_state)
         matches = [Match(symmetry.permute(p, s), states[0], symmetry) for p, s in zip(start, states, strict=True)]
         with torch.no_grad():
-            total = {n: torch.stack([m.b[n] for m in matches]).sum(0) for n in symmetry.parameters}
+            total = {n: torch.stack([m.b[n] for m in matches]).sum(0) for n in matches[0].a}
             history = [_agreement(matches)]
             for _ in range(self.max_sweeps):
                 progress = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,15 @@ from skfusion.align._weight_matching import WeightMatching
 from skfusion.objective import Batch, Objective
 from skfusion.state import State
 from skfusion.tracing import symmetry_of
+
+
+def _named(module: nn.Module, inputs: Any) -> Any:
+    """Return inputs as a tensor, or by the names of the arguments of ``forward``."""
+    if not isinstance(inputs, (tuple, list)):
+        return inputs
+    by_name = inputs[-1] if inputs and isinstance(inputs[-1], dict) else {}
+    given = inputs[:-1] if by_name else inputs
+    return dict(inspect.signature(module.forward).bind(*given, **by_name).arguments)
 
 
 def rebasin(
@@ -37,7 +47,7 @@ def rebasin(
         Some rows to run it on.
     align : Aligner, optional
         How to match units; ``WeightMatching()`` when omitted.
-    data : iterable of (Tensor or dict), optional
+    data : iterable of (Tensor, tuple or dict), optional
         Batches of inputs, for aligners that compare activations; the example when omitted.
     axes : dict, optional
         A symmetry that is declared by hand; see :func:`skfusion.tracing.symmetry_of`.
@@ -66,6 +76,6 @@ def rebasin(
     """
     align = WeightMatching() if align is None else align
     symmetry = symmetry_of(module, example_inputs, axes=axes)
-    batches = [Batch(x, x) for x in ([example_inputs] if data is None else data)]
+    batches = [Batch(x, x) for x in (_named(module, x) for x in ([example_inputs] if data is None else data))]
     objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
     return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

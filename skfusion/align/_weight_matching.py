@@ -13,7 +13,7 @@ Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -81,32 +81,37 @@ class WeightMatching(Aligner):
         self, state: State, reference: State, symmetry: Symmetry, objective: Objective | None = None
     ) -> Alignment:
         """Return the permutations; see :meth:`Aligner.__call__`."""
+        if self.n_restarts < 0 or self.max_sweeps < 1:
+            raise ValueError(f"n_restarts is at least 0 and max_sweeps at least 1; got {self!r}.")
         check_compatible([reference, state])
         rng = np.random.default_rng(self.random_state)
-        best: Alignment | None = None
+
+        def tried(start: Callable[[Match], None]) -> Alignment:
+            match = Match(state, reference, symmetry, self.scaled)
+            history = [match.objective()]
+            start(match)
+            history += [match.objective(), *sweeps(match, self.max_sweeps, rng)]
+            return Alignment(match.perms, history)
+
         with torch.no_grad():
-            for restart in range(self.n_restarts + 1):
-                match = Match(state, reference, symmetry, self.scaled)
-                history = [match.objective()]
-                if restart == 0:
-                    anchor(match)
-                else:
-                    match.move(symmetry.sample(rng))
-                history += [match.objective(), *sweeps(match, self.max_sweeps, rng)]
-                if best is None or history[-1] > best.history[-1]:
-                    best = Alignment(match.perms, history)
-        assert best is not None
+            best = tried(anchor)
+            others = [lambda match: match.move(symmetry.sample(rng)) for _ in range(self.n_restarts)]
+            if best.history[-1] < best.history[0]:  # where the state is, is a better place to start from
+                others.append(lambda match: None)
+            for start in others:
+                best = max(best, tried(start), key=lambda found: found.history[-1])
         return best
 
 
-def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator) -> Iterator[float]:
-    """Move groups until none moves; yield the objective after each sweep."""
+def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator, at_rest: Container[str] = ()) -> Iterator[float]:
+    """Move groups, but those at rest, until none moves; yield the objective after each sweep."""
     if match.is_exact():
         yield match.objective()
         return
     tensors = {g: {*match.tensors_of([g, *match.inner[g]])} for g in match.groups}
     near = {g: [h for h in match.groups if h != g and tensors[g] & tensors[h]] for g in match.groups}
-    names, waiting = [*match.groups], {*match.groups}
+    names = [g for g in match.groups if g not in at_rest]
+    waiting = {*names}
     for _ in range(max_sweeps):
         progress = False
         for i in rng.permutation(len(names)):
@@ -114,20 +119,20 @@ def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator) -> Iterator[
                 waiting.discard(names[i])
                 if match.step(names[i]):
                     progress = True
-                    waiting.update(near[names[i]])
+                    waiting.update(h for h in near[names[i]] if h not in at_rest)
         yield match.objective()
         if not progress:
             return
 
 
-def anchor(match: Match) -> None:
+def anchor(match: Match, at_rest: Iterable[str] = ()) -> None:
     """Settle groups outwards from the pinned axes: of those left, always the one whose weights are settled most.
 
     A tensor counts where its other axes are settled. Where no tensor does, units are compared by their sorted weights,
     which do not depend on the order of what is not settled.
     """
-    settled: set[str] = set()
-    left = [g.name for g in match.groups.values() if not g.context]
+    settled = {*at_rest}
+    left = [g.name for g in match.groups.values() if not g.context and g.name not in settled]
 
     def is_settled(name: str, term: Term) -> bool:
         own = {name, *match.inner[name]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,12 +50,12 @@ class ReBasinMerger(SoupDriver):
         Seeds of it to train.
     members : ModelPool or list of fitted skorch nets, optional
         Networks to merge instead; nothing is trained then.
-    align : {"weights", "activations"} or Aligner, default="weights"
-        How units are matched: by :class:`~skfusion.align.WeightMatching` or
-        :class:`~skfusion.align.ActivationMatching`.
+    align : {"weights", "activations"}, Aligner or None, default="weights"
+        How units are matched: by :class:`~skfusion.align.WeightMatching`,
+        :class:`~skfusion.align.ActivationMatching`, another aligner, or not at all.
     merge : Merger, optional
         How to merge; ``Uniform()`` when omitted.
-    repair : bool or Repairer, default=True
+    repair : bool, Repairer or None, default=True
         Whether to mend the statistics of the merged network, by :class:`~skfusion.repair.Repair`.
     n_points : int, default=11
         Points at which the barrier is measured between the first member and each other one; 0 spares it.
@@ -143,10 +144,20 @@ class ReBasinMerger(SoupDriver):
     def collect(self) -> Any:
         """What the parameters say of where members come from."""
         if self.members is None:
-            if not isinstance(self.n_members, int) or self.n_members < 1:
+            if not isinstance(self.n_members, Integral) or self.n_members < 1:
                 raise ValueError(f"n_members must be at least 1; got {self.n_members!r}.")
-            return Seeds(self.n_members)
-        return self.members if isinstance(self.members, ModelPool) else ModelPool.from_estimators(self.members)
+            return Seeds(int(self.n_members))
+        if isinstance(self.members, ModelPool):
+            return self.members
+        if not isinstance(self.members, (list, tuple)):
+            raise TypeError(f"members must be a ModelPool or a list of fitted skorch nets; got {self.members!r}.")
+        try:
+            return ModelPool.from_estimators(self.members)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} scikit-learn's clone, and with it cross-validation and searches, unfits nets in a list: give "
+                "members=ModelPool.from_estimators(nets)."
+            ) from error
 
     def _part(self, name: str) -> Any:
         part = super()._part(name)
@@ -154,18 +165,20 @@ class ReBasinMerger(SoupDriver):
             if part not in _ALIGNERS:
                 raise ValueError(f"align must be one of {[*_ALIGNERS]}, or an Aligner; got {part!r}.")
             return _ALIGNERS[part]()
-        if name == "repair" and isinstance(part, (bool, np.bool_)):
+        if name == "repair" and (part is None or isinstance(part, (bool, np.bool_))):
             return Repair() if part else _AsItIs()
         return part
 
     def _fuse(self, collected: Collected) -> None:
-        if not isinstance(self.n_points, int) or self.n_points == 1 or self.n_points < 0:
+        if not isinstance(self.n_points, Integral) or self.n_points == 1 or self.n_points < 0:
             raise ValueError(f"n_points must be 0, or at least the 2 ends of a path; got {self.n_points!r}.")
         super()._fuse(collected)
         self.barrier_ = None
         if self.n_points and len(self.pool_) > 1:
             before = {m.name: self._runner.place(m.state) for m in self.pool_}
-            after = {n: self.symmetry_.permute(self.permutations_[n], s) for n, s in before.items()}
+            after = before
+            if self.symmetry_ is not None:
+                after = {n: self.symmetry_.permute(self.permutations_[n], s) for n, s in before.items()}
             objective, repair = self._objective(self._runner, collected), self._part("repair")
             self.barrier_ = {}
             for name, states in (("before", before), ("after", after)):
@@ -177,7 +190,8 @@ class ReBasinMerger(SoupDriver):
     def _is_classifier(self) -> bool:
         net = self.estimator
         if net is None and self.members is not None:
-            first = next(iter(self.members), None)
+            known = isinstance(self.members, (ModelPool, list, tuple)) and len(self.members)
+            first = self.members[0] if known else None
             net = getattr(first, "net", first) if isinstance(self.members, ModelPool) else first
         return net is None or not is_regressor(net)
 

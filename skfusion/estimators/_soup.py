@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,6 +63,13 @@ class SoupDriver(BaseFusion):
         check_one_code(pool)
         example = next(runner.chunks(collected.fit_rows.take(np.arange(min(_EXAMPLE, len(collected.fit_rows)))).X))
         self.symmetry_ = symmetry_of(runner.module, example)
+        if not self.symmetry_.groups:
+            reasons = [*dict.fromkeys([*self.symmetry_.notes, *self.symmetry_.pinned.values()])][:3]
+            warnings.warn(
+                f"No units of {type(runner.module).__name__} can change places, so its members stay in frames of their "
+                f"own and align={align!r} does nothing. symmetry_.describe() says why: {'; '.join(reasons)}.",
+                stacklevel=2,
+            )
         perms = align.frame(pool.states, self.symmetry_, objective)
         self.permutations_ = dict(zip(pool.names, perms, strict=True))
         return pool.replace(

@@ -215,9 +215,12 @@ def _difference(a: Tensor, b: Tensor) -> float:
         return 0.0
     if not (a.is_floating_point() or a.is_complex()):
         return 0.0 if bool((a == b).all()) else float("inf")
-    largest, apart = float(a.abs().max()), float((a - b).abs().max())
-    if apart == 0:
+    changed = a != b
+    if not bool(changed.any()):
         return 0.0
+    # constants, such as a large negative number for what is masked, are no measure of what has changed
+    apart, size = float((a - b).abs().max()), a.abs()
+    largest = max(float(size[changed].max()), 1e-3 * float(size.median()))
     return apart / largest if largest > 0 and apart == apart else float("inf")
 
 

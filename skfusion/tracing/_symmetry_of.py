@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from skfusion.symmetry import Symmetry
 from skfusion.tracing._assemble import assemble
+from skfusion.tracing._call import tensors_among
 from skfusion.tracing._perturb import tensors_of
 from skfusion.tracing._proof import prove
-from skfusion.tracing._run import arguments_of
+from skfusion.tracing._run import arguments_of, shapes_of
 from skfusion.tracing._trace import trace
 
 Example = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
@@ -81,6 +82,8 @@ def symmetry_of(
     {'0.weight:0': 8}
     """
     inputs = arguments_of(example_inputs)
+    if any(t.dim() and not len(t) for t in tensors_among(inputs)):
+        raise ValueError(f"example_inputs ({shapes_of(inputs)}) has no rows: give at least one.")
     if axes is not None:
         symmetry = Symmetry.of_axes(axes, tensors_of(module, None))
         return prove(symmetry, module, inputs, False, tolerance, random_state) if verify else symmetry

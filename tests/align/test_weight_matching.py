@@ -190,6 +190,38 @@ def test_pieces_give_the_same(monkeypatch):
         assert whole.history[-1] == pytest.approx(cut.history[-1])
 
 
+def test_a_match_is_never_worse_than_the_start():
+    for seed in range(60):
+        a, symmetry = perceptron(6, 16, 16, 16, 3, seed=seed)
+        b = noisy(a, 0.5 + 0.02 * seed, seed)
+        found = WeightMatching()(b, a, symmetry)
+        assert found.history[-1] >= found.history[0] - 1e-9
+        assert distance(symmetry.permute(found, b), a) <= distance(a, b) * (1 + 1e-9)
+        other = noisy(a, 1.0, 7)
+        states = [a, b, other]
+        moved = [symmetry.permute(p, s) for p, s in zip(MergeMany().frame(states, symmetry), states, strict=True)]
+        assert spread(moved) <= spread(states) * (1 + 1e-9)
+
+
+def test_networks_of_several_dtypes():
+    state, symmetry = perceptron(3, 30, 20, 2, dtype=torch.float32)
+    state["1.weight"] = state["1.weight"].bfloat16()
+    state["0.weight"] = torch.complex(state["0.weight"], state["0.weight"] + 1)
+    planted = symmetry.sample(0)
+    moved = symmetry.permute(planted, state)
+    found = WeightMatching()(moved, state, symmetry)
+    assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
+    many = MergeMany().frame([state, moved, moved], symmetry)
+    assert all((many[1][g] == p).all() for g, p in symmetry.invert(planted).items())
+
+
+@pytest.mark.parametrize("params", [{"n_restarts": -1}, {"max_sweeps": 0}])
+def test_bad_parameters(params):
+    state, symmetry = perceptron(3, 4, 2)
+    with pytest.raises(ValueError, match="n_restarts is at least 0 and max_sweeps at least 1"):
+        WeightMatching(**params)(state, state, symmetry)
+
+
 def test_bad_input():
     state, symmetry = perceptron(3, 4, 2)
     with pytest.raises(ValueError, match=r"Tensor '0.bias' of member 0 is missing in member 1"):

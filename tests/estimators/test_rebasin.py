@@ -123,6 +123,52 @@ def test_merger_without_barrier_and_repair():
     )
 
 
+def test_merger_takes_numpy_numbers_and_none():
+    one = ReBasinMerger(NET, n_members=np.int64(2), n_points=np.int64(3), random_state=0).fit(X, Y)
+    assert len(one.pool_) == 2
+    plain = ReBasinMerger(NET, align=None, repair=None, n_points=3, random_state=0).fit(X, Y)
+    assert plain.permutations_ is None
+    assert plain.barrier_["before"] == plain.barrier_["after"]
+    search = GridSearchCV(ReBasinMerger(NET, n_points=0, random_state=0), {"align": [None, "weights"]}, cv=2).fit(X, Y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_clone_of_fitted_nets_says_what_to_give():
+    net = NeuralNetClassifier(nn.Linear(4, 3), criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0)
+    merger = clone(ReBasinMerger(members=[net.fit(X.astype(np.float32), Y)]))
+    with pytest.raises(ValueError, match=r"unfits nets in a list: give members=ModelPool.from_estimators\(nets\)"):
+        merger.fit(X, Y)
+
+
+def test_a_network_without_hidden_units_is_warned_of():
+    class Linear(nn.Module):
+        def __init__(self, n_in, n_out):
+            super().__init__()
+            self.last = nn.Linear(n_in, n_out)
+
+        def forward(self, X):
+            return self.last(X)
+
+    net = NeuralNetClassifier(Linear, criterion=nn.CrossEntropyLoss, max_epochs=2, train_split=None, verbose=0)
+    with pytest.warns(UserWarning, match="No units of Linear can change places"):
+        ReBasinMerger(net, n_points=0, random_state=0).fit(X, Y)
+
+
+def test_recurrent_networks_with_a_last_chunk_of_one_row():
+    class Recurrent(nn.Module):
+        def __init__(self, n_out):
+            super().__init__()
+            self.cell, self.last = nn.LSTM(2, 6, batch_first=True), nn.Linear(6, n_out)
+
+        def forward(self, X):
+            return self.last(self.cell(X)[0][:, -1])
+
+    rows, codes = np.random.RandomState(0).normal(size=(129, 5, 2)).astype(np.float32), np.arange(129) % 3
+    net = NeuralNetClassifier(Recurrent, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0)
+    merger = ReBasinMerger(net, align="activations", n_points=0, random_state=0).fit(rows, codes)
+    assert merger.predict(rows).shape == (129,)
+
+
 def test_merger_pickles():
     merger = ReBasinMerger(NET, random_state=0).fit(X, Y)
     again = pickle.loads(pickle.dumps(merger))
@@ -135,6 +181,8 @@ def test_merger_pickles():
     ("params", "message"),
     [
         ({"align": "nothing"}, r"align must be one of \['weights', 'activations'\], or an Aligner; got 'nothing'"),
+        ({"members": (n for n in ())}, "members must be a ModelPool or a list of fitted skorch nets"),
+        ({"members": NET}, "members must be a ModelPool or a list"),
         ({"align": 3}, r"align must be a component, such as WeightMatching\(\)"),
         ({"align": WeightMatching}, r"Write WeightMatching\(\)"),
         ({"n_members": 0}, "n_members must be at least 1"),
@@ -183,6 +231,22 @@ def test_rebasin_of_states():
             assert distance(moved, a.state_dict()) <= distance(b.state_dict(), a.state_dict())
     moved = rebasin(a.state_dict(), b.state_dict(), a, x, align=ActivationMatching(), data=[x[:4], x[4:]])
     assert moved.keys() == a.state_dict().keys()
+
+
+def test_rebasin_of_modules_with_several_inputs():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.last = nn.Linear(3, 7), nn.Linear(2, 7), nn.Linear(7, 2)
+
+        def forward(self, x, z):
+            return self.last((self.a(x) + self.b(z)).relu())
+
+    a, b = Two().double().eval(), Two().double().eval()
+    x, z = torch.randn(9, 3, dtype=torch.float64), torch.randn(9, 2, dtype=torch.float64)
+    for example in ((x, z), (x, {"z": z}), {"x": x, "z": z}):
+        moved = rebasin(a.state_dict(), b.state_dict(), a, example, align=ActivationMatching())
+        torch.testing.assert_close(torch.func.functional_call(b, moved, (x, z)), b(x, z), rtol=0, atol=1e-12)
 
 
 def test_rebasin_with_a_declared_symmetry():

@@ -33,6 +33,26 @@ def test_a_wrong_declaration_is_frozen():
     assert [*symmetry_of(net(), torch.randn(4, 3), axes=wrong, verify=False).groups] == ["h"]
 
 
+def test_a_wrong_declaration_is_not_hidden_by_large_constants():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = net()
+
+        def forward(self, x):
+            out = self.layers(x)
+            return torch.cat([out, torch.full_like(out, -1e9)], 1)
+
+    wrong = {f"layers.{key}": value for key, value in AXES.items() if key != "0.bias"}
+    with pytest.warns(UserWarning, match="frozen"):
+        assert not symmetry_of(Masked(), torch.randn(4, 3), axes=wrong).groups
+
+
+def test_an_example_without_rows():
+    with pytest.raises(ValueError, match=r"example_inputs \(\(0, 3\) of torch.float32\) has no rows"):
+        symmetry_of(net(), torch.randn(0, 3))
+
+
 def test_a_declaration_of_unknown_tensors():
     with pytest.raises(ValueError, match="axes names the tensor '5.weight'"):
         symmetry_of(net(), torch.randn(4, 3), axes={"5.weight": ("h", None)})
