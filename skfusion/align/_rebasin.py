@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -76,6 +77,9 @@ def rebasin(
     """
     align = WeightMatching() if align is None else align
     symmetry = symmetry_of(module, example_inputs, axes=axes)
+    if not symmetry.groups:
+        reasons = "; ".join([*dict.fromkeys([*symmetry.notes, *symmetry.pinned.values()])][:3])
+        warnings.warn(f"No units of {type(module).__name__} can change places: {reasons}.", stacklevel=2)
     batches = [Batch(x, x) for x in (_named(module, x) for x in ([example_inputs] if data is None else data))]
     objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
     return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
-from skfusion.objective import Objective
+from skfusion.objective import Batch, Objective
 from skfusion.state import State
 
 
@@ -21,16 +21,27 @@ class Enough(Exception):
 
 
 class Moments:
-    """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979)."""
+    """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979).
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    name : str
+        The layer that they belong to, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.weight: float = 0.0
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
 
     def add(self, x: Tensor, weight: Tensor | None) -> None:  # x shape: (n_rows, n_channels, *positions)
         rows = x.detach().to(torch.float64).reshape(*x.shape[:2], -1)  # shape: (n_rows, n_channels, n_positions)
-        w = torch.ones(len(rows), dtype=torch.float64, device=x.device) if weight is None else weight.double()
+        w = (
+            torch.ones(len(rows), dtype=torch.float64, device=x.device)
+            if weight is None
+            else self._each(weight, len(rows))
+        )
         n = float(w.sum()) * rows.shape[2]
         if n == 0:
             return
@@ -45,6 +56,26 @@ class Moments:
         self.square = self.square + square + gap.square() * (self.weight * n / total)
         self.weight = total
 
+    def _each(self, weight: Tensor, n_rows: int) -> Tensor:
+        """Return the weight of each row that the layer sees: of each token, where samples are cut into tokens."""
+        n_tokens, rest = divmod(n_rows, len(weight))
+        if rest or not n_tokens:
+            raise ValueError(
+                f"Layer {self.name!r} sees {n_rows} rows where the batch has {len(weight)} weighted samples, so what "
+                "a row weighs is not known. Sample weights need a module whose first axis, in every layer, is that of "
+                "samples, or of samples times tokens in this order; one with tokens first, such as (T, B, F), cannot "
+                "be weighted. Make it batch-first, or give whole-number weights as repetitions of the samples."
+            )
+        return weight.double().repeat_interleave(n_tokens)
+
+
+def first_batch(objective: Objective) -> Batch:
+    """Return a batch to look at a forward pass with."""
+    batch = next(iter(objective.batches()), None)
+    if batch is None:
+        raise ValueError("Repairing statistics needs at least one batch of inputs; the objective has none.")
+    return batch
+
 
 def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> Counter[str]:
     """Return how often each layer runs in a forward pass, in the order in which they first run."""
@@ -52,10 +83,7 @@ def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -
     hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.update([name])) for name, m in layers.items()]
     try:
         with torch.no_grad():
-            batch = next(iter(objective.batches()), None)
-            if batch is None:
-                raise ValueError("Repairing statistics needs at least one batch of inputs; the objective has none.")
-            objective.forward(state, batch.x)
+            objective.forward(state, first_batch(objective).x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -35,8 +35,10 @@ class Recalibrate(Repairer):
 
     Notes
     -----
-    Dropout is off, sample weights count, and modes are restored even after an error. A network without BatchNorm
-    costs nothing, and a state that is one of the members is returned as it is: its optimiser left it with statistics.
+    Dropout is off, sample weights count, and modes are restored even after an error. For weights to count, the first
+    axis of what a layer sees must be that of samples, or of samples times tokens in this order. A network without
+    BatchNorm costs nothing, and a state that is one of the members is returned as it is: its optimiser left it with
+    statistics.
 
     References
     ----------
@@ -98,7 +100,7 @@ class Recalibrate(Repairer):
 def _calibrated(
     state: State, group: list[str], layers: dict[str, nn.Module], objective: Objective, stop_early: bool
 ) -> State:
-    moments = {name: Moments() for name in group}
+    moments = {name: Moments(name) for name in group}
     current: list[Batch] = []
 
     def watch(name: str) -> Any:

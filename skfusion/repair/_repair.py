@@ -13,16 +13,19 @@ Jordan et al., "REPAIR: REnormalizing permuted activations for interpolation rep
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from skfusion.objective import Batch, Objective
 from skfusion.repair._base import Repairer
-from skfusion.repair._moments import Enough, Moments, calls_of, equal
+from skfusion.repair._moments import Enough, Moments, calls_of, equal, first_batch
 from skfusion.repair._recalibrate import Recalibrate
 from skfusion.state import State, difference, flatten
 
@@ -35,16 +38,26 @@ class Repair(Repairer):
     r"""Rescale and shift each layer so that its outputs have the mean and spread that they have in the members.
 
     Linear and convolutional layers are mended one after another, in the order in which they run, each behind those that
-    are mended already; the last one, whose outputs are the network's, is left as it is. A layer without bias is only
-    rescaled. Networks with BatchNorm have these statistics in their buffers: for them it is :class:`Recalibrate`.
+    are mended already. A layer that runs more than once in a forward pass is judged by its first run, which its own
+    rescaling does not reach: pooled over runs that feed one another, the factor would compound. A layer without bias is
+    only rescaled. Left as they are:
+
+    - layers whose outputs, or views of them, are among what the network returns; where there are none, because a
+      softmax or the like follows, the last one that runs;
+    - layers with a weight or bias that is computed from other parameters, as by ``weight_norm``, ``spectral_norm`` or
+      other parametrizations;
+    - layers with a weight or bias that has another name too: rescaled here, it would change there.
+
+    Networks with BatchNorm have these statistics in their buffers: for them it is :class:`Recalibrate`.
 
     Members count by their share in the state, which is found by least squares, and alike where it is no sum of them.
 
     Notes
     -----
     One pass over the data for each of the K members, and one for each of the L layers up to there: K + L / 2 passes.
-    Dropout is off, sample weights count, and modes are restored even after an error. A channel without spread is left
-    as it is, and so is a state that is one of the members.
+    Dropout is off, sample weights count, and modes are restored even after an error. For weights to count, the first
+    axis of what a layer gives must be that of samples, or of samples times tokens in this order. A channel without
+    spread is left as it is, and so is a state that is one of the members.
 
     References
     ----------
@@ -85,18 +98,60 @@ class Repair(Repairer):
         modes = {m: m.training for m in module.modules()}
         try:
             module.eval()
-            order = [*calls_of(layers, state, objective)][:-1]
+            order = _to_mend(layers, state, objective)
+            if not order:
+                return state
             known = [_moments(objective, member, {n: layers[n] for n in order}) for member in members]
             shares = _shares(state, members)
             for name in order:
                 goals = [(_mean(k[name]), _spread(k[name])) for k in known]
                 mean, spread = (sum(w * g[i] for w, g in zip(shares, goals, strict=True)) for i in range(2))
-                found = _moments(objective, state, {name: layers[name]}, stop_early=True)[name]
+                found = _moments(objective, state, {name: layers[name]})[name]
                 state = _mended(state, name, found, mean, spread)
         finally:
             for m, mode in modes.items():
                 m.training = mode
         return state
+
+
+def _to_mend(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
+    """Return the layers to mend, in the order in which they first run."""
+    order = [*calls_of(layers, state, objective)]
+    left = _returned(layers, state, objective) or {*order[-1:]}
+    n_names = Counter(id(p) for _, p in objective.module.named_parameters(remove_duplicate=False))
+    left |= {name for name in order if not _owns_its_tensors(layers[name], n_names)}
+    return [name for name in order if name not in left]
+
+
+def _returned(layers: dict[str, nn.Module], state: State, objective: Objective) -> set[str]:
+    """Return the layers whose outputs, or views of them, are among what the network returns."""
+    given: list[tuple[str, Tensor]] = []  # all of them are kept, so no two share a place by chance
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _args, out: given.append((name, out))
+
+    x = first_batch(objective).x
+    args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
+    hooks = [m.register_forward_hook(keep(name)) for name, m in layers.items()]
+    try:
+        with torch.no_grad():
+            returned = functional_call(objective.module, dict(state), args, kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    places = {_place(leaf) for leaf in tree_leaves(returned) if isinstance(leaf, Tensor) and leaf.numel()}
+    return {name for name, out in given if _place(out) in places}
+
+
+def _place(tensor: Tensor) -> int:
+    """Return where the numbers of a tensor are stored; views of a tensor have its place."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def _owns_its_tensors(layer: nn.Module, n_names: Counter[int]) -> bool:
+    """Return whether weight and bias of a layer are parameters of its own, neither computed nor named elsewhere."""
+    own = layer._parameters  # what is computed is not in it, and a bias that is not there is None
+    return all(key in own and (own[key] is None or n_names[id(own[key])] == 1) for key in ("weight", "bias"))
 
 
 def _shares(state: State, members: Sequence[State]) -> np.ndarray:
@@ -113,20 +168,22 @@ def _shares(state: State, members: Sequence[State]) -> np.ndarray:
     return np.array([1 - found.sum(), *found])
 
 
-def _moments(
-    objective: Objective, state: State, layers: dict[str, nn.Module], stop_early: bool = False
-) -> dict[str, Moments]:
-    """Return the moments of what layers give, over all data."""
-    moments = {name: Moments() for name in layers}
+def _moments(objective: Objective, state: State, layers: dict[str, nn.Module]) -> dict[str, Moments]:
+    """Return the moments of what layers give when they first run in a forward pass, over all data."""
+    moments = {name: Moments(name) for name in layers}
     current: list[Batch] = []
+    due: set[str] = set()
 
     def watch(name: str, module: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
         axis = -1 if isinstance(module, nn.Linear) else -len(module.kernel_size) - 1  # type: ignore[arg-type]
 
         def hook(_module: nn.Module, _args: Any, out: Tensor) -> None:
+            if name not in due:
+                return
+            due.remove(name)
             rows = out.movedim(axis, 1) if out.dim() > 1 else out.unsqueeze(0)
             moments[name].add(rows, current[-1].weight)
-            if stop_early:
+            if not due:
                 raise Enough
 
         return hook
@@ -135,7 +192,8 @@ def _moments(
     try:
         with torch.no_grad():
             for batch in objective.batches():
-                current.append(batch)
+                current[:] = [batch]
+                due.update(layers)
                 try:
                     objective.forward(state, batch.x)
                 except Enough:

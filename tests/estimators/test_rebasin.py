@@ -249,6 +249,13 @@ def test_rebasin_of_modules_with_several_inputs():
         torch.testing.assert_close(torch.func.functional_call(b, moved, (x, z)), b(x, z), rtol=0, atol=1e-12)
 
 
+def test_rebasin_of_what_cannot_move():
+    a, b = nn.Linear(3, 2), nn.Linear(3, 2)
+    with pytest.warns(UserWarning, match="No units of Linear can change places"):
+        moved = rebasin(a.state_dict(), b.state_dict(), a, torch.randn(4, 3))
+    assert all(torch.equal(moved[k], v) for k, v in b.state_dict().items())
+
+
 def test_rebasin_with_a_declared_symmetry():
     a, b = (nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).double().eval() for _ in range(2))
     x = torch.randn(9, 3, dtype=torch.float64)

@@ -142,6 +142,35 @@ def test_sample_weights_are_repetitions(name, max_passes):
     assert_statistics(weighted, {k: plain[k] for k in keys})
 
 
+class Tokens(nn.Module):
+    """Norms the tokens of sequences of shape (n_samples, n_tokens, n_channels) one by one, samples or tokens first."""
+
+    def __init__(self, samples_first=True):
+        super().__init__()
+        self.inner, self.samples_first = nn.ModuleDict({"norm": nn.BatchNorm1d(4)}), samples_first
+
+    def forward(self, x):
+        return self.inner["norm"](x.flatten(0, 1) if self.samples_first else x.transpose(0, 1))
+
+
+@pytest.mark.parametrize("max_passes", [None, 1])
+def test_sample_weights_count_for_each_token(max_passes):
+    module, x = Tokens(), inputs((3, 4))
+    weight = torch.arange(40) % 4
+    found = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x, weight.double())))
+    rows = x.repeat_interleave(weight, dim=0).flatten(0, 1).double()
+    assert_statistics(found, {"inner.norm.running_mean": rows.mean(0), "inner.norm.running_var": rows.var(0)})
+
+
+def test_sample_weights_where_samples_are_not_first_are_refused():
+    module, x = Tokens(samples_first=False), inputs((4, 7))  # its norm sees (4 tokens, batch, 7)
+    module.inner["norm"] = nn.BatchNorm1d(10)
+    batches = cut(x, torch.ones(40), [(0, 10)])
+    with pytest.raises(ValueError, match=r"'inner.norm' sees 4 rows .* 10 weighted samples.*batch-first.*repetitions"):
+        Recalibrate()(module.state_dict(), [], objective(module, batches))
+    Recalibrate()(module.state_dict(), [], objective(module, cut(x, None, [(0, 10)])))
+
+
 def test_a_batch_of_weight_zero_does_not_count():
     module, x = perceptron(), inputs((4,))
     weight = torch.ones(40, dtype=torch.float64)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from skfusion.objective import Batch, Objective
 from skfusion.repair import Recalibrate, Repair
 from skfusion.repair._repair import _shares
-from skfusion.state import weighted_sum
+from skfusion.state import copy, weighted_sum
 
 CUTS = [(0, 40), (40, 47), (47, 90)]
 
@@ -55,7 +56,10 @@ def problem(name, k=2, n=90, weight=None):
 
 
 def data_of(module, x, weight=None):
-    batches = [Batch(x[i:j], torch.zeros(j - i), None if weight is None else weight[i:j]) for i, j in CUTS]
+    def rows(i, j):
+        return {k: v[i:j] for k, v in x.items()} if isinstance(x, dict) else x[i:j]
+
+    batches = [Batch(rows(i, j), torch.zeros(j - i), None if weight is None else weight[i:j]) for i, j in CUTS]
     return Objective(module, lambda: batches, lambda s: 0.0, lambda s: 0.0)
 
 
@@ -226,3 +230,184 @@ def test_shares_of_what_is_no_sum_are_equal():
     np.testing.assert_array_equal(_shares(other, states), [0.5, 0.5])
     # twins share what is theirs
     np.testing.assert_allclose(_shares(states[0], [states[0], states[0]]), [0.5, 0.5], atol=0.51)
+
+
+class Made(nn.Module):
+    """Layers by name, and a function of them and the inputs."""
+
+    def __init__(self, layers, run):
+        super().__init__()
+        self.layers, self.run = nn.ModuleDict(layers), run
+
+    def forward(self, x):
+        return self.run(self.layers, x)
+
+
+def merged_of(make, x, weight=None):
+    """Return a module, two states of it, their mean and an objective."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        states = [copy(make().state_dict()) for _ in range(2)]
+        module = make()
+    return module, states, weighted_sum(states, [0.5, 0.5]), data_of(module, x, weight)
+
+
+def changed(make, x):
+    """Return which layers are mended; the network must still run."""
+    _, states, merged, data = merged_of(make, x)
+    found = Repair()(merged, states, data)
+    assert torch.isfinite(torch.cat([v.flatten() for v in found.values()])).all()
+    data.forward(found, x)
+    return {key.split(".")[1] for key in merged if not torch.equal(merged[key], found[key])}
+
+
+def normal(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("n_runs", "gain"), [(2, 2), (4, 2), (4, 4), (8, 3)])
+def test_a_layer_that_feeds_itself_comes_nearer_to_its_members(n_runs, gain):
+    def run(layers, x):
+        outputs.clear()
+        for _ in range(n_runs):
+            outputs.append(layers["loop"](x))
+            x = outputs[-1].relu() * gain
+        return layers["head"](x)
+
+    def spreads(state):
+        data.forward(state, x)
+        return torch.stack([z.std(0).mean() for z in outputs]).log()
+
+    outputs, x = [], normal(90, 16)
+    _, states, merged, data = merged_of(lambda: Made({"loop": nn.Linear(16, 16), "head": nn.Linear(16, 2)}, run), x)
+    found = Repair()(merged, states, data)
+    goal = (spreads(states[0]) + spreads(states[1])) / 2
+    before, after = ((spreads(s) - goal).abs().detach() for s in (merged, found))
+    assert (after < before).all()
+    assert after[0] < 0.05
+    assert after.mean() < before.mean() / 2
+
+
+def chain(layers, x):
+    for layer in layers.values():
+        x = layer(x).tanh()
+    return x
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "computed",
+    [
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        lambda layer: parametrizations.weight_norm(layer, "bias", dim=None),
+        nn.utils.weight_norm,
+    ],
+)
+def test_a_layer_with_a_computed_tensor_is_left(computed):
+    def make():
+        return Made(
+            {"a": nn.Linear(4, 6), "b": computed(nn.Linear(6, 6)), "c": nn.Linear(6, 6), "d": nn.Linear(6, 2)}, chain
+        )
+
+    assert changed(make, normal(90, 4)) == {"a", "c"}
+
+
+def tied(key):
+    layers = {"a": nn.Linear(6, 6), "b": nn.Linear(6, 6), "c": nn.Linear(6, 6), "d": nn.Linear(6, 2)}
+    setattr(layers["c"], key, getattr(layers["b"], key))
+    return Made(layers, chain)
+
+
+@pytest.mark.parametrize("key", ["weight", "bias"])
+def test_layers_that_share_a_tensor_are_left(key):
+    assert changed(lambda: tied(key), normal(90, 6)) == {"a"}
+
+
+def test_a_layer_that_shares_its_weight_with_an_embedding_is_left():
+    def make():
+        module = Made({"table": nn.Embedding(5, 6), "a": nn.Linear(6, 6), "b": nn.Linear(6, 5)}, run)
+        module.layers["b"].weight = module.layers["table"].weight
+        return module
+
+    def run(layers, x):
+        return layers["b"](layers["a"](layers["table"](x)).tanh()).softmax(-1)
+
+    assert changed(make, torch.arange(90) % 5) == {"a"}
+
+
+def heads(join):
+    """Return a maker of a trunk with two heads, and with a third layer that runs last and is for training only."""
+
+    def run(layers, x):
+        z = layers["trunk"](x).tanh()
+        found = join(layers["mean"](z), layers["logvar"](z))
+        layers["auxiliary"](z)
+        return found
+
+    sizes = {"trunk": (4, 6), "mean": (6, 2), "logvar": (6, 2), "auxiliary": (6, 3)}
+    return lambda: Made({name: nn.Linear(*size) for name, size in sizes.items()}, run)
+
+
+@pytest.mark.parametrize(
+    ("join", "expected"),
+    [
+        (lambda m, v: (m, v), {"trunk", "auxiliary"}),
+        (lambda m, v: {"mean": m, "rest": [v]}, {"trunk", "auxiliary"}),
+        (lambda m, v: (m.view(-1, 1, 2), v[:, :1]), {"trunk", "auxiliary"}),
+        (lambda m, v: m, {"trunk", "logvar", "auxiliary"}),
+        (lambda m, v: (m, v.exp()), {"trunk", "logvar", "auxiliary"}),
+        (lambda m, v: (m + v).softmax(-1), {"trunk", "mean", "logvar"}),  # none is returned: the last that runs
+    ],
+)
+def test_layers_whose_outputs_are_returned_are_left(join, expected):
+    module, states, merged, data = merged_of(heads(join), normal(90, 4))
+    found = Repair()(merged, states, data)
+    assert {k.split(".")[1] for k in merged if not torch.equal(merged[k], found[k])} == expected
+    assert not any(m._forward_hooks for m in module.modules())
+
+
+def test_named_inputs_and_a_single_layer():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, left, right):
+            return self.b(self.a(left + right).tanh())
+
+    x = normal(90, 4)
+    _, states, merged, data = merged_of(Named, {"left": x, "right": x})
+    found = Repair()(merged, states, data)
+    assert not torch.equal(found["a.weight"], merged["a.weight"])
+    assert torch.equal(found["b.weight"], merged["b.weight"])
+    _, states, merged, data = merged_of(lambda: nn.Linear(4, 2), x)
+    assert Repair()(merged, states, data) is merged
+
+
+def by_token(first):
+    def run(layers, x):
+        z = layers["a"](first(x)).tanh()
+        return layers["b"](z)
+
+    return lambda: Made({"a": nn.Linear(4, 6), "b": nn.Linear(6, 2)}, run)
+
+
+def test_sample_weights_count_for_each_token():
+    x, weight = normal(90, 3, 4), torch.arange(90.0) % 3
+    module, states, merged, data = merged_of(by_token(lambda x: x.flatten(0, 1)), x, weight)
+    each = weight.repeat_interleave(3)
+    found, *known = (
+        moments(module.layers["a"], {k: s[f"layers.a.{k}"] for k in ("weight", "bias")}, x.flatten(0, 1), each)[""]
+        for s in (Repair()(merged, states, data), *states)
+    )
+    for i in range(2):
+        torch.testing.assert_close(found[i], (known[0][i] + known[1][i]) / 2, rtol=1e-4, atol=1e-4)
+
+
+def test_sample_weights_where_samples_are_not_first_are_refused():
+    make = by_token(lambda x: x.transpose(0, 1))
+    _, states, merged, data = merged_of(make, normal(90, 3, 4), torch.ones(90))
+    with pytest.raises(ValueError, match=r"'layers.a' sees 3 rows .* 40 weighted samples.*batch-first.*repetitions"):
+        Repair()(merged, states, data)
+    assert changed(make, normal(90, 3, 4)) == {"a"}

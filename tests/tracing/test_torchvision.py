@@ -1,5 +1,8 @@
 """Networks of torchvision: the groups that their architecture has, exactly, at the size of a small image."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
@@ -49,3 +52,24 @@ def test_heads_that_only_train_are_in_the_groups_of_the_trunk():
     found = symmetry_of(module, x, verify=False)
     trunk, head = found.axes["inception4a.branch1.conv.weight"][0], found.axes["aux1.conv.conv.weight"][1]
     assert {g for block in trunk for g in block.groups} < {g for block in head for g in block.groups}
+
+
+# ---- the table of the documentation ---------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "results" / "symmetry.md").read_text()
+TABLE = {m[1]: (int(m[2]), int(m[3])) for m in re.finditer(r"^\| (\w+) \| (\d+) \| (\d+) \|", PAGE, re.MULTILINE)}
+SIDES = {"inception_v3": 299, "vit_b_16": 224, "maxvit_t": 224}
+OPTIONS = {"inception_v3": {"init_weights": False}, "googlenet": {"init_weights": False}}
+
+
+def test_the_table_has_what_it_should_have():
+    assert {"vgg16_bn", "resnet50", "resnext50_32x4d", "efficientnet_b0", "convnext_tiny", "maxvit_t"} <= TABLE.keys()
+    assert all(TABLE[name] == expected[2:4] for name, expected in MODELS.items() if name != "vit_b_16")
+
+
+@pytest.mark.parametrize("name", sorted(TABLE.keys() - MODELS.keys() | {"vit_b_16"}))
+def test_the_table_is_true(name):
+    module = getattr(torchvision.models, name)(weights=None, **OPTIONS.get(name, {}))
+    side = SIDES.get(name, 64)
+    found = symmetry_of(module, torch.randn(2, 3, side, side), verify=False)
+    assert (len(found.groups), sum(bool(g.context) for g in found.groups.values())) == TABLE[name]
