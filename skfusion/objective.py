@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -64,9 +64,17 @@ class Objective:
 
 def call(module: nn.Module, state: State, x: Input) -> Tensor:
     """Return ``module(x)`` with the tensors of ``state``; buffers are cloned where training would write to them."""
+    out: Tensor | tuple[Tensor, ...] = run(module, state, x)
+    return out[0] if isinstance(out, tuple) else out
+
+
+def run(module: nn.Module, state: State, x: Input) -> Any:
+    """Return all that the module returns for ``x`` with the tensors of ``state``, tied or not."""
     if any(m.training for m in module.modules()):
         buffers = {name for name, _ in module.named_buffers(remove_duplicate=False)}
         state = {k: v.clone() if k in buffers else v for k, v in state.items()}
     args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
-    out: Tensor | tuple[Tensor, ...] = functional_call(module, state, args, kwargs)
-    return out[0] if isinstance(out, tuple) else out
+    every = {name for name, _ in module.named_modules(remove_duplicate=False)}
+    others = every - {name for name, _ in module.named_modules()}  # further names of a part: one sets its tensors
+    state = {k: v for k, v in state.items() if k.rpartition(".")[0] not in others} if others else state
+    return functional_call(module, state, args, kwargs, tie_weights=False)

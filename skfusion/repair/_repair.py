@@ -20,10 +20,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, Objective, run
 from skfusion.repair._base import Repairer
 from skfusion.repair._moments import Enough, Moments, calls_of, equal, first_batch
 from skfusion.repair._recalibrate import Recalibrate
@@ -130,12 +129,10 @@ def _returned(layers: dict[str, nn.Module], state: State, objective: Objective) 
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         return lambda _module, _args, out: given.append((name, out))
 
-    x = first_batch(objective).x
-    args, kwargs = ((), x) if isinstance(x, dict) else ((x,), {})
     hooks = [m.register_forward_hook(keep(name)) for name, m in layers.items()]
     try:
         with torch.no_grad():
-            returned = functional_call(objective.module, dict(state), args, kwargs)
+            returned = run(objective.module, state, first_batch(objective).x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -294,6 +294,14 @@ def chain(layers, x):
     return x
 
 
+def test_a_layer_with_two_names_is_left():
+    def make():
+        twice = nn.Linear(6, 6)
+        return Made({"a": nn.Linear(6, 6), "b": twice, "c": twice, "d": nn.Linear(6, 2)}, chain)
+
+    assert changed(make, normal(90, 6)) == {"a"}
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 @pytest.mark.parametrize(
     "computed",
