@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,6 +61,18 @@ class Objective:
     def forward(self, state: State, x: Input) -> Tensor:
         """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written."""
         return call(self.module, state, x)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Let a module be in evaluation mode, and give its parts their own modes back, also after an error."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def call(module: nn.Module, state: State, x: Input) -> Tensor:

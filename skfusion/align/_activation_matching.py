@@ -17,19 +17,18 @@ Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skfusion.align._base import Aligner, Alignment
 from skfusion.align._evidence import MEASURES, Evidence
 from skfusion.align._match import Match
 from skfusion.align._views import View, chosen, clear_views, mean_worth, solved
 from skfusion.align._weight_matching import anchor, sweeps
-from skfusion.objective import Objective
+from skfusion.objective import Objective, evaluating
 from skfusion.state import State, check_compatible
 from skfusion.symmetry import Site, Symmetry
 from skfusion.tracing import reading
@@ -111,7 +110,7 @@ class ActivationMatching(Aligner):
             )
         found = Alignment(symmetry.identity())
         settled: set[str] = set()
-        with _evaluating(objective.module):
+        with evaluating(objective.module), torch.no_grad():
             while views := clear_views(symmetry, settled):
                 here = symmetry.permute(found, state)
                 worth = self._worth(here, reference, views, objective)
@@ -150,18 +149,6 @@ class ActivationMatching(Aligner):
 
 def _n_rows(x: Any) -> int:
     return len(next(iter(x.values())) if isinstance(x, dict) else x)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
 
 
 def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:

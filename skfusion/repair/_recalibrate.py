@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from skfusion.objective import Batch, Objective, call
+from skfusion.objective import Batch, Objective, call, evaluating
 from skfusion.repair._base import Repairer
 from skfusion.repair._moments import Enough, Moments, calls_of, equal
 from skfusion.state import State
@@ -76,9 +76,7 @@ class Recalibrate(Repairer):
         }
         if not layers or any(equal(state, member) for member in members):
             return state
-        modes = {module: module.training for module in objective.module.modules()}
-        try:
-            objective.module.eval()
+        with evaluating(objective.module):
             calls = calls_of(layers, state, objective)
             order = [*calls]
             n_passes = min(self.max_passes or len(order), len(order))
@@ -86,9 +84,6 @@ class Recalibrate(Repairer):
                 group = order[i * len(order) // n_passes : (i + 1) * len(order) // n_passes]
                 once = len(group) == 1 and calls[group[0]] == 1
                 state = _calibrated(state, group, layers, objective, stop_early=once)
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
         return state
 
     @classmethod

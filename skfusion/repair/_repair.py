@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from skfusion.objective import Batch, Objective, run
+from skfusion.objective import Batch, Objective, evaluating, run
 from skfusion.repair._base import Repairer
 from skfusion.repair._moments import Enough, Moments, calls_of, equal, first_batch
 from skfusion.repair._recalibrate import Recalibrate
@@ -94,9 +94,7 @@ class Repair(Repairer):
         layers: dict[str, nn.Module] = {n: m for n, m in module.named_modules() if isinstance(m, _LAYERS)}
         if not layers or not members or any(equal(state, member) for member in members):
             return state
-        modes = {m: m.training for m in module.modules()}
-        try:
-            module.eval()
+        with evaluating(module):
             order = _to_mend(layers, state, objective)
             if not order:
                 return state
@@ -107,9 +105,6 @@ class Repair(Repairer):
                 mean, spread = (sum(w * g[i] for w, g in zip(shares, goals, strict=True)) for i in range(2))
                 found = _moments(objective, state, {name: layers[name]})[name]
                 state = _mended(state, name, found, mean, spread)
-        finally:
-            for m, mode in modes.items():
-                m.training = mode
         return state
 
 
