@@ -17,6 +17,7 @@ import json
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -120,7 +121,7 @@ def recovered(name, n):
 
 def rebasin_of(python, name, a, b, limit):
     """Return what rebasin takes and finds, or why there is nothing."""
-    path = Path("/tmp") / f"rebasin-{name}.pt"
+    path = Path(tempfile.gettempdir()) / f"rebasin-{name}.pt"
     torch.save((a, b), path)
     try:
         done = subprocess.run(
