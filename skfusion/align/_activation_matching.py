@@ -119,6 +119,8 @@ class ActivationMatching(Aligner):
                     break
                 found = Alignment(symmetry.compose(found, step), matched={**found.matched, **step.matched})
                 settled |= step.keys()
+            if not symmetry.groups.keys() - settled:
+                return found
             match = Match(symmetry.permute(found, state), reference, symmetry)
             anchor(match, settled)  # what is seen nowhere by itself is matched by its weights
             [*sweeps(match, _MAX_SWEEPS, np.random.default_rng(0), settled)]

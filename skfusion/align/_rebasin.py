@@ -13,6 +13,7 @@ from skfusion.align._base import Aligner
 from skfusion.align._weight_matching import WeightMatching
 from skfusion.objective import Batch, Objective
 from skfusion.state import State
+from skfusion.symmetry import reasons
 from skfusion.tracing import symmetry_of
 
 
@@ -78,8 +79,8 @@ def rebasin(
     align = WeightMatching() if align is None else align
     symmetry = symmetry_of(module, example_inputs, axes=axes)
     if not symmetry.groups:
-        reasons = "; ".join([*dict.fromkeys([*symmetry.notes, *symmetry.pinned.values()])][:3])
-        warnings.warn(f"No units of {type(module).__name__} can change places: {reasons}.", stacklevel=2)
+        why = reasons(symmetry.notes, symmetry.pinned)
+        warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
     batches = [Batch(x, x) for x in (_named(module, x) for x in ([example_inputs] if data is None else data))]
     objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
     return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

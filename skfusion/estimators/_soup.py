@@ -21,6 +21,7 @@ from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
 from skfusion.rows import unlabelled
 from skfusion.state import weighted_sum
+from skfusion.symmetry import reasons
 from skfusion.tracing import symmetry_of
 
 _EXAMPLE = 4
@@ -64,10 +65,10 @@ class SoupDriver(BaseFusion):
         example = next(runner.chunks(collected.fit_rows.take(np.arange(min(_EXAMPLE, len(collected.fit_rows)))).X))
         self.symmetry_ = symmetry_of(runner.module, example)
         if not self.symmetry_.groups:
-            reasons = [*dict.fromkeys([*self.symmetry_.notes, *self.symmetry_.pinned.values()])][:3]
+            why = reasons(self.symmetry_.notes, self.symmetry_.pinned)
             warnings.warn(
                 f"No units of {type(runner.module).__name__} can change places, so its members stay in frames of their "
-                f"own and align={align!r} does nothing. symmetry_.describe() says why: {'; '.join(reasons)}.",
+                f"own and align={align!r} does nothing. symmetry_.describe() says why: {why}.",
                 stacklevel=2,
             )
         perms = align.frame(pool.states, self.symmetry_, objective)

@@ -8,6 +8,24 @@ from typing import Any
 from skfusion.symmetry._group import Axes, Group
 
 
+def reasons(notes: Sequence[str], pinned: Mapping[tuple[str, int], str]) -> str:
+    """Return the first reasons why axes of a network do not move, for a message.
+
+    Parameters
+    ----------
+    notes : sequence of str
+        Of its symmetry.
+    pinned : dict of str
+        Why an axis does not move, by (tensor, axis).
+
+    Returns
+    -------
+    str
+        Three of them at most.
+    """
+    return "; ".join([*dict.fromkeys([*notes, *pinned.values()])][:3])
+
+
 def table(
     groups: Mapping[str, Group],
     axes: Mapping[str, Axes],
