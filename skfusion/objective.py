@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from skfusion.state import State
 
@@ -21,6 +22,46 @@ class Batch(NamedTuple):
     x: Input
     y: Tensor
     weight: Tensor | None = None  # shape: (n_rows,)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What the outputs of a network say about a target.
+
+    Parameters
+    ----------
+    kind : {"categorical", "bernoulli", "gaussian"}
+        Classes that exclude each other; labels that do not; values with unit variance.
+    logits : callable
+        ``logits(output)``, of shape (n_rows, n_outputs): log-probabilities of classes up to a constant a row, log-odds
+        of labels, or values. Gradients pass through it.
+    """
+
+    kind: Literal["categorical", "bernoulli", "gaussian"]
+    logits: Callable[[Tensor], Tensor]
+
+    def log_prob(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the log-probability of each row's target, up to a constant, shape (n_rows,)."""
+        z = self.logits(output)
+        if self.kind == "categorical":
+            return F.log_softmax(z, dim=1).gather(1, y.reshape(-1, 1).long()).squeeze(1)
+        y = y.reshape(z.shape).to(z.dtype)
+        if self.kind == "bernoulli":
+            return -F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(dim=1)
+        return -0.5 * (z - y).square().sum(dim=1)
+
+    def entropy(self, output: Tensor) -> Tensor:
+        """Return the entropy of each row's prediction in nats, shape (n_rows,); values have none."""
+        z = self.logits(output)
+        if self.kind == "gaussian":
+            raise ValueError("Values that are predicted have no entropy: this method is for classifiers.")
+        if self.kind == "categorical":
+            return -(F.softmax(z, dim=1) * F.log_softmax(z, dim=1)).sum(dim=1)
+        return F.binary_cross_entropy_with_logits(z, z.sigmoid(), reduction="none").sum(dim=1)
+
+
+def _unheard(name: str, value: object) -> None:
+    """Take no notice."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +82,18 @@ class Objective:
         ``many_scores(states)`` gives the scores of many states, at less cost than one by one.
     many_both : callable, optional
         ``many_both(states)`` gives a pair (loss, score) for each of many states.
+    held_out : callable, optional
+        ``held_out()`` iterates over :class:`Batch` of the labelled rows that ``loss`` and ``score`` judge on.
+    criterion : callable, optional
+        ``criterion(output, batch)`` is the mean loss of a batch by its weights; gradients pass through it.
+    likelihood : Likelihood, optional
+        How outputs are read.
+    own : tuple of callable, optional
+        ``own[k]()`` iterates over the rows that member k was trained on, where members were trained on unlike rows.
+    heads : tuple of State, optional
+        Tensors of member k that are never merged, such as the last layer for its task.
+    report : callable, optional
+        ``report(name, value)`` is told what a method finds out, such as the number of its evaluations.
     """
 
     module: nn.Module
@@ -49,6 +102,12 @@ class Objective:
     score: Callable[[State], float]
     many_scores: Callable[[Iterable[State]], list[float]] | None = None
     many_both: Callable[[Iterable[State]], list[tuple[float, float]]] | None = None
+    held_out: Callable[[], Iterable[Batch]] | None = None
+    criterion: Callable[[Tensor, Batch], Tensor] | None = None
+    likelihood: Likelihood | None = None
+    own: tuple[Callable[[], Iterable[Batch]], ...] = ()
+    heads: tuple[State, ...] = ()
+    report: Callable[[str, Any], None] = field(default=_unheard, repr=False)
 
     def scores(self, states: Iterable[State]) -> list[float]:
         """Return the held-out score of each state; states may be made while they are asked for."""
@@ -58,9 +117,17 @@ class Objective:
         """Return loss and score of each state; states may be made while they are asked for."""
         return self.many_both(states) if self.many_both else [(self.loss(s), self.score(s)) for s in states]
 
+    def of_member(self, k: int) -> Objective:
+        """Return the objective as member ``k`` sees it: its own rows, and its own head."""
+        batches = self.own[k] if self.own else self.batches
+        return replace(self, batches=batches, own=(), heads=self.heads[k : k + 1])
+
     def forward(self, state: State, x: Input) -> Tensor:
-        """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written."""
-        return call(self.module, state, x)
+        """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written.
+
+        Where there is a single head, it takes the place of the state's own.
+        """
+        return call(self.module, {**state, **self.heads[0]} if len(self.heads) == 1 else state, x)
 
 
 @contextmanager

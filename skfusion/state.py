@@ -55,15 +55,25 @@ def check_finite(state: State, name: str) -> None:
 
 def map_tensors(function: Callable[..., Tensor], *states: State) -> State:
     """Apply ``function(*tensors)`` under every name; tensors tied in all states stay tied in the result."""
-    done: dict[tuple[object, ...], Tensor] = {}
     out: State = {}
-    for key, first in states[0].items():
-        tensors = [s[key] for s in states]
-        place = tuple((t.data_ptr(), t.shape, t.stride(), t.dtype) for t in tensors)
-        if first.numel() == 0 or place not in done:
-            done[place] = function(*tensors)
-        out[key] = done[place]
+    for key, owner in owners(states).items():
+        out[key] = out[owner] if owner != key else function(*(s[key] for s in states))
     return out
+
+
+def owners(states: Sequence[State]) -> dict[str, str]:
+    """Map each name to the first name of its tensor: names that are tied in all states have one owner."""
+    places: dict[tuple[object, ...], str] = {}
+    found: dict[str, str] = {}
+    for key, first in states[0].items():
+        place = tuple((s[key].data_ptr(), s[key].shape, s[key].stride(), s[key].dtype) for s in states)
+        found[key] = places.setdefault(place, key) if first.numel() else key
+    return found
+
+
+def is_statistic(name: str) -> bool:
+    """Return whether a tensor of this name is a running mean or variance of BatchNorm."""
+    return name.rpartition(".")[2] in ("running_mean", "running_var")
 
 
 def copy(state: State) -> State:

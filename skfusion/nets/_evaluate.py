@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics import r2_score
 from torch import Tensor
 
 from skfusion.nets._lineup import FEW, Lineup
-from skfusion.nets._link import keeps_order
+from skfusion.nets._link import keeps_order, likelihood_of
 from skfusion.nets._runner import Runner
 from skfusion.nets._size import targets, tensors
 from skfusion.objective import Batch, Objective
@@ -22,7 +23,9 @@ Score = Callable[[np.ndarray, Rows], float]
 """``score(prediction, rows)``, higher is better; prediction of shape (n_samples, n_outputs)."""
 
 
-def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | None = None) -> Objective:
+def objective(
+    runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | None = None, own: Sequence[np.ndarray] = ()
+) -> Objective:
     """Return what data-dependent methods may ask of a net and its data.
 
     Parameters
@@ -35,6 +38,8 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
         Rows that no member was trained on.
     score : callable, optional
         ``score(prediction, rows)``; accuracy, or R2 in regression, when omitted.
+    own : sequence of ndarray of int, optional
+        Which of ``fit_rows`` each member was trained on, where they were trained on unlike rows.
 
     Returns
     -------
@@ -44,27 +49,33 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
     judge = score or default_score(runner.task)
     y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
     weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
-    if weight is not None and hasattr(runner.net.criterion_, "reduction"):
+    weighted = weight is not None or fit_rows.weight is not None
+    if weighted and hasattr(runner.net.criterion_, "reduction"):
         runner.net.criterion_.reduction = "none"
 
-    def batches() -> Iterator[Batch]:
+    def batches(rows: Rows) -> Iterator[Batch]:
         start = 0
-        target = tensors(targets(runner.net, fit_rows.y, runner.task), runner.dtype, runner.device)
-        for x in runner.chunks(fit_rows.X):
+        target = tensors(targets(runner.net, rows.y, runner.task), runner.dtype, runner.device)
+        for x in runner.chunks(rows.X):
             here = slice(start, start + len(one_of(x)))
-            w = None if fit_rows.weight is None else torch.from_numpy(fit_rows.weight[here]).to(runner.device)
+            w = None if rows.weight is None else torch.from_numpy(rows.weight[here]).to(runner.device)
             yield Batch(x, target[here], w)
             start = here.stop
 
     inputs = list(runner.chunks(held_out.X))
 
+    def criterion(out: Tensor, batch: Batch) -> Tensor:
+        found = runner.net.get_loss(out, batch.y, training=False)
+        if found.ndim == 0:
+            return found
+        rows = found.reshape(len(found), -1).mean(1)
+        return rows.mean() if batch.weight is None else (rows * batch.weight).sum() / batch.weight.sum()
+
+    everything = Batch(None, y, weight)
+
     def loss_of(out: Tensor) -> float:
         with torch.no_grad():
-            found = runner.net.get_loss(out, y, training=False)
-        if weight is None or found.ndim == 0:
-            return float(found)
-        rows = found.reshape(len(found), -1).mean(1)
-        return float((rows * weight).sum() / weight.sum())
+            return float(criterion(out, everything))
 
     by_rank = getattr(judge, "by_rank", False) and keeps_order(runner.net, runner.task)
 
@@ -88,11 +99,15 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
 
     return Objective(
         runner.module,
-        batches,
+        partial(batches, fit_rows),
         lambda state: losses([state])[0],
         lambda state: scores([state])[0],
         scores,
         both,
+        held_out=partial(batches, held_out),
+        criterion=criterion,
+        likelihood=likelihood_of(runner.net, runner.task),
+        own=tuple(partial(batches, fit_rows.take(index)) for index in own),
     )
 
 

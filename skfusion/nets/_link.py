@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skfusion.nets._size import criterion_type
+from skfusion.objective import Likelihood
 from skfusion.rows import Task
 
 
@@ -55,3 +57,23 @@ def keeps_order(net: Any, task: Task) -> bool:
 def _softmax(z: Tensor) -> Tensor:
     """Return the softmax over axis 1, of many rows across them: torch's kernel for a short last axis is slow."""
     return z.t().contiguous().softmax(0).t().contiguous() if z.shape[1] < 32 and len(z) > 500 else z.softmax(1)
+
+
+def likelihood_of(net: Any, task: Task) -> Likelihood:
+    """Return how the module's outputs are read as probabilities, in a form that gradients pass through."""
+    if task == "regression":
+        return Likelihood("gaussian", lambda out: out.reshape(len(out), -1))
+    kind, asked = criterion_type(net), net.predict_nonlinearity
+    one = issubclass(kind, (nn.BCEWithLogitsLoss, nn.BCELoss)) and task == "classification"
+    logits = asked == "auto" and issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss))
+
+    def read(out: Tensor) -> Tensor:
+        z = out.reshape(len(out), -1)
+        if one:
+            return F.pad(z if logits else torch.logit(z, 1e-7), (1, 0))  # the first class has log-odds 0
+        if logits:
+            return z
+        p = asked(out).reshape(len(out), -1) if callable(asked) else z
+        return p.clamp_min(torch.finfo(p.dtype).tiny).log() if task == "classification" else torch.logit(p, 1e-7)
+
+    return Likelihood("categorical" if task == "classification" else "bernoulli", read)

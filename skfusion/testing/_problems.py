@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skfusion import nets
 from skfusion._component import Component
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, Likelihood, Objective
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows
 from skfusion.state import State
@@ -75,7 +75,15 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
         with torch.no_grad():
             return float(nn.functional.cross_entropy(data.forward(state, held_out).double(), held_y))
 
-    data = Objective(net, lambda: batches, loss, lambda state: -loss(state))
+    data = Objective(
+        net,
+        lambda: batches,
+        loss,
+        lambda state: -loss(state),
+        held_out=lambda: [Batch(held_out, held_y)],
+        criterion=lambda out, batch: nn.functional.cross_entropy(out, batch.y),
+        likelihood=Likelihood("categorical", lambda out: out),
+    )
     return data
 
 

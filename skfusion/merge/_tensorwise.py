@@ -1,0 +1,92 @@
+"""Mergers that look at one tensor of all members at a time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from skfusion.merge._base import Merger, check_states
+from skfusion.objective import Objective
+from skfusion.state import State, is_statistic, owners, weighted_sum
+
+
+class Entry(NamedTuple):
+    """A floating-point tensor, or a part of one, in all members, in double precision."""
+
+    name: str
+    tensors: list[Tensor]
+    base: Tensor | None
+
+
+class TensorMerger(Merger):
+    """A merger that needs one tensor of the members at a time, so that it also runs on files of any size.
+
+    Integer tensors become the elementwise maximum over the members, and BatchNorm statistics their mean.
+    """
+
+    elementwise: ClassVar[bool] = False
+    """Whether an element of the result depends on the same element of the members, and on the survey, only."""
+
+    def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
+        """Return what must be known of all tensors before the first one is merged.
+
+        Parameters
+        ----------
+        read : callable
+            ``read()`` iterates over the entries of the n members, which may be parts of tensors where the merger is
+            elementwise.
+        n : int
+            Members.
+
+        Returns
+        -------
+        object
+            Handed to :meth:`tensor`; None by default.
+        """
+        return None
+
+    @abstractmethod
+    def tensor(self, entry: Entry, known: Any) -> Tensor:
+        """Return the merge of one tensor.
+
+        Parameters
+        ----------
+        entry : Entry
+            The tensor in all members, in double precision; not to be written.
+        known : object
+            What :meth:`survey` has returned.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape, in double precision.
+        """
+
+    @final
+    def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
+        """Return the states merged tensor by tensor; see :meth:`Merger.__call__`."""
+        check_states(self, states, base)
+        base = base if self.needs_base else None
+        sources = [*states] if base is None else [*states, base]
+        first = owners(sources)
+        keys = [key for key, t in states[0].items() if first[key] == key and is_merged(key, t)]
+
+        def read() -> Iterator[Entry]:
+            for key in keys:
+                wide = [s[key].detach().to(states[0][key].device, torch.float64) for s in sources]
+                yield Entry(key, wide[: len(states)], None if base is None else wide[-1])
+
+        known = self.survey(read, len(states))
+        found = {e.name: self.tensor(e, known).to(states[0][e.name].dtype) for e in read()}
+        others = [{key: s[key] for key in s if first[key] == key and key not in found} for s in states]
+        found |= weighted_sum(others, [1 / len(states)] * len(states))
+        return {key: found[first[key]] for key in states[0]}
+
+
+def is_merged(name: str, tensor: Tensor) -> bool:
+    """Return whether a tensor takes part in what a merger does, and is no counter and no statistic of BatchNorm."""
+    return tensor.is_floating_point() and not is_statistic(name)
