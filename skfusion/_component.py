@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
+from torch import Tensor
+
 
 class Component:
     """A small callable whose ``__init__`` arguments are its tunable parameters.
@@ -69,8 +71,8 @@ class Component:
 
     def __repr__(self) -> str:
         defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
-        changed = (n for n in self._param_names() if repr(getattr(self, n)) != repr(defaults[n]))
-        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in changed)})"
+        shown = {n: _shown(getattr(self, n)) for n in self._param_names()}
+        return f"{type(self).__name__}({', '.join(f'{n}={v}' for n, v in shown.items() if v != _shown(defaults[n]))})"
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -81,3 +83,9 @@ class Component:
     def _test_skips(cls) -> dict[str, str]:
         """Map the name of a common check to the reason why this component cannot meet it."""
         return {}
+
+
+def _shown(value: Any) -> str:
+    """Return the representation of a parameter; of a state, how many tensors it has."""
+    is_state = isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values())
+    return f"<state of {len(value)} tensors>" if is_state else repr(value)

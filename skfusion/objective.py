@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -144,8 +144,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def call(module: nn.Module, state: State, x: Input) -> Tensor:
     """Return ``module(x)`` with the tensors of ``state``; buffers are cloned where training would write to them."""
-    out: Tensor | tuple[Tensor, ...] = run(module, state, x)
-    return out[0] if isinstance(out, tuple) else out
+    return first_output(run(module, state, x))
+
+
+def first_output(out: Any) -> Tensor:
+    """Return the logits of a module that returns several things by name, and the first of those that come in order."""
+    if isinstance(out, Mapping):
+        found: Tensor = out["logits"] if "logits" in out else next(iter(out.values()))
+        return found
+    first: Tensor = out[0] if isinstance(out, (tuple, list)) else out
+    return first
 
 
 def run(module: nn.Module, state: State, x: Input) -> Any:

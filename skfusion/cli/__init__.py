@@ -1,4 +1,4 @@
-"""The command line: ``skfusion compare``."""
+"""The command line: ``skfusion compare`` and ``skfusion merge``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from sklearn.pipeline import Pipeline
 from skfusion import EnsembleClassifier, EnsembleRegressor, __version__
 from skfusion.cli import _report
 from skfusion.cli._fusions import FUSIONS, chosen
+from skfusion.cli._merge import merge
 from skfusion.cli._table import Data, DataError, load
 from skfusion.collect import Seeds, Tail
 from skfusion.compare import compare_fusions
@@ -33,6 +34,7 @@ from skfusion.pool import LeakageWarning
 __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(merge)
 
 
 def main() -> None:

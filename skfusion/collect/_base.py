@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_regressor
+from torch import nn
 
 from skfusion import nets
 from skfusion._component import Component
@@ -58,6 +59,21 @@ class Collector(Component, ABC):
         ModelPool
             At least one member, with unique names.
         """
+
+    def has_base(self, net: Any) -> bool:
+        """Return whether the members of the pool will have a common start.
+
+        Parameters
+        ----------
+        net : skorch net
+            What is to be trained.
+
+        Returns
+        -------
+        bool
+            By default, whether the net was given a module instance, from whose weights all start.
+        """
+        return isinstance(net.module, nn.Module)
 
 
 def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:

@@ -18,7 +18,7 @@ from skfusion.nets import DivergedError, Job
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows, Task
 from skfusion.stacked import NotStackableError
-from skfusion.state import copy
+from skfusion.state import State, copy
 
 EpochHook = Callable[[int, Any], bool | None]
 Result = tuple[list[Member], DivergedError | None]
@@ -60,6 +60,8 @@ class Run:
         Kept with each member.
     params : dict, optional
         Parameters of the net, such as ``lr``, that are this run's own.
+    state : State, optional
+        Where to start; a fresh initialisation when omitted.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Run:
     keep: tuple[int, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
+    state: State | None = None
 
 
 def train(
@@ -157,7 +160,8 @@ def _results(
     chunks = [runs[a:b] for a, b in pairwise(ends)]
     if n_processes == 1 or len(chunks) == 1:
         for chunk in chunks:
-            hooks = [None if progress is None else progress.begin(run.name, net.max_epochs) for run in chunk]
+            epochs = [run.params.get("max_epochs", net.max_epochs) for run in chunk]
+            hooks = [progress and progress.begin(run.name, n) for run, n in zip(chunk, epochs, strict=True)]
             found, reason = _train_chunk(net, rows, task, chunk, plan.stacked, hooks)
             if reason not in reasons:
                 _warn(reason)
@@ -210,7 +214,7 @@ def _train_chunk(
         here = rows if run.index is None else rows.take(run.index)
         own = clone(net).set_params(**run.params) if run.params else net
         try:
-            fitted = nets.fit(own, here, task, run.seed, schedule=run.schedule, on_epoch=keeper)
+            fitted = nets.fit(own, here, task, run.seed, state=run.state, schedule=run.schedule, on_epoch=keeper)
         except DivergedError as error:
             fitted = error
         results.append(keeper.result(fitted))
@@ -218,7 +222,7 @@ def _train_chunk(
 
 
 def _job(rows: Rows, run: Run, on_epoch: EpochHook | None = None) -> Job:
-    return Job(rows, run.seed, run.params, run.schedule, on_epoch, run.index)
+    return Job(rows, run.seed, run.params, run.schedule, on_epoch, run.index, run.state)
 
 
 def _once(hook: EpochHook) -> EpochHook:

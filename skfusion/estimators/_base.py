@@ -20,8 +20,7 @@ from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import folds, hold_out
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
-from skfusion.nets import Lineup, Runner
-from skfusion.objective import Objective
+from skfusion.nets import Judge, Lineup, Runner
 from skfusion.pool import ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows, expansion
@@ -171,6 +170,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         fit_rows = fit_part.expanded()
         net = self._net(fit_rows)
         pool = self._pool(net, fit_rows, seed, watched, shared)
+        net = pool[0].net or net  # a collector may train another architecture than the one it is given
         return Collected(pool.replace(classes=self._labels()), net, fit_rows, held.expanded(), out_of_fold)
 
     def _pool(self, net: Any, rows: Rows, seed: int, watched: Any = None, shared: Any = None) -> ModelPool:
@@ -179,6 +179,12 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             raise TypeError(
                 f"collect must be a Collector, such as Seeds(5), or a ModelPool; got {collect!r}. Fitted nets become a "
                 "pool by ModelPool.from_estimators(nets)."
+            )
+        wanting = [p for p in self._parts() if getattr(p, "needs_base", False)]
+        if wanting and not collect.has_base(net):
+            raise ValueError(
+                f"{wanting[0]!r} needs the common start of the members, and {collect!r} starts each from its own "
+                "weights. Use FineTunes(), or give the net a module instance, from which all start."
             )
         progress = None
         if watched is not None:
@@ -199,8 +205,11 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             fit_rows, part = rows.take(train).expanded(), rows.take(test)
             net = self._net(fit_rows)
             pool = self._pool(net, fit_rows, seed, shared=shared)
-            runner = Runner(net, self._task, part)
-            found.append(Lineup(runner, [runner.on_device(m.state) for m in pool]).predict(part.X))
+            runner = Runner(pool[0].net or net, self._task, part)
+            # each row once: rounding depends on how many rows are computed together, and repetitions are weights
+            _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
+            P = Lineup(runner, [runner.on_device(m.state) for m in pool]).predict(part.take(first).X)
+            found.append(P[:, inverse])
             tested.append(test)
         P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))
         index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale
@@ -233,8 +242,8 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
         return nets.sized(net, rows, self._task, n_outputs)
 
-    def _objective(self, runner: Runner, collected: Collected) -> Objective:
-        return nets.objective(runner, collected.fit_rows, collected.held_out, score_function(self.scoring, self._task))
+    def _judge(self, runner: Runner, collected: Collected) -> Judge:
+        return Judge(runner, collected.held_out, score_function(self.scoring, self._task))
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:

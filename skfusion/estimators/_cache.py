@@ -46,6 +46,8 @@ def _plain(thing: Any) -> Any:
         return sorted(repr(_plain(v)) for v in thing)
     if isinstance(thing, BuiltinFunctionType):
         return str(thing.__module__), thing.__qualname__
+    if isinstance(getattr(thing, "module_", None), nn.Module):  # a fitted net is known by its weights
+        return _name(thing), _plain(thing.module_)
     if hasattr(thing, "get_params"):
         params = thing.get_params(deep=False)
         return _name(thing), _plain({k: v for k, v in params.items() if not k.startswith("_") and k != "n_jobs"})

@@ -69,10 +69,10 @@ class EnsembleDriver(BaseFusion):
         return Lineups(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
 
     def _scores(self, members: list[Any], runners: list[Runner], collected: Collected) -> list[float]:
-        judges = {id(r): self._objective(r, collected) for r in runners}
+        judges = {id(r): self._judge(r, collected) for r in runners}
         if len(judges) == 1:
             return judges.popitem()[1].scores(m.state for m in members)
-        return [judges[id(r)].score(m.state) for r, m in zip(runners, members, strict=True)]
+        return [judges[id(r)].scores([m.state])[0] for r, m in zip(runners, members, strict=True)]
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         member = Member("running", state, net=net)

@@ -179,7 +179,8 @@ class ReBasinMerger(SoupDriver):
             after = before
             if self.symmetry_ is not None:
                 after = {n: self.symmetry_.permute(self.permutations_[n], s) for n, s in before.items()}
-            objective, repair = self._objective(self._runner, collected), self._part("repair")
+            objective = self._judge(self._runner, collected).objective(collected.fit_rows)
+            repair = self._part("repair")
             self.barrier_ = {}
             for name, states in (("before", before), ("after", after)):
                 first, *others = states.values()

@@ -13,6 +13,7 @@ from skfusion._component import Component
 from skfusion.align import Aligner
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._members import check_one_code, repaired, rows_of_members
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
@@ -20,7 +21,6 @@ from skfusion.objective import Objective
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
 from skfusion.rows import unlabelled
-from skfusion.state import weighted_sum
 from skfusion.symmetry import reasons
 from skfusion.tracing import symmetry_of
 
@@ -37,23 +37,38 @@ class SoupDriver(BaseFusion):
     def _fuse(self, collected: Collected) -> None:
         pool = collected.pool
         pool.check_compatible()
+        select, align, merge, repair = (self._part(n) for n in ("select", "align", "merge", "repair"))
+        if pool.base is None and (wanting := [p for p in (select, merge) if getattr(p, "needs_base", False)]):
+            raise ValueError(
+                f"{wanting[0]!r} needs the common start of the members, and the pool has no base. Collect them with "
+                "FineTunes(), or name the start of networks that you have: pool.replace(base=state)."
+            )
         runner = Runner(collected.net, self._task, collected.fit_rows)
         pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
-        objective = self._objective(runner, collected)
-        select, align, merge, repair = (self._part(n) for n in ("select", "align", "merge", "repair"))
+        if pool.base is not None:
+            pool = pool.replace(base=runner.place(pool.base))
+        judge = self._judge(runner, collected)
+        self.pool_ = collected.pool
+        if any(p.needs_labels for p in self._parts()):
+            found = judge.members(pool.states)
+            known = [{"predictions": p, "score": s} for p, s in found]
+            self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
+        objective = judge.objective(collected.fit_rows)
         chosen = pool if select is None else select(pool, objective)
         self.symmetry_, self.permutations_ = None, None
         if align is not None:
             chosen = self._aligned(align, chosen, collected, runner, objective)
+        self.merge_report_: dict[str, Any] = {}
+        objective = judge.objective(collected.fit_rows, rows_of_members(chosen, collected.fit_rows))
+        objective = repaired(objective, chosen.states, repair, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
-            found = merge.coefficients(chosen.states, chosen.base, objective)
-            self.member_weights_ = dict(zip(chosen.names, found, strict=True))
-            state = weighted_sum(chosen.states, found)
+            weights = merge.coefficients(chosen.states, chosen.base, objective)
+            self.member_weights_ = dict(zip(chosen.names, weights, strict=True))
+            state = merge.combine(chosen.states, weights, chosen.base)
         else:
             state = merge(chosen.states, chosen.base, objective)
         state = repair(state, chosen.states, objective)
-        self.pool_ = collected.pool
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
         self._runner = runner
 
@@ -90,23 +105,6 @@ class SoupDriver(BaseFusion):
         """A fitted copy of the net with the fused weights."""
         check_is_fitted(self)
         return nets.restored(self.net_, self.state_, self._labels())
-
-
-def check_one_code(pool: ModelPool) -> None:
-    """Raise where members that have tensors of the same names compute with them in other ways."""
-    first, *others = [(m.name, _kinds(m.net.module)) for m in pool if m.net is not None] or [("", {})]
-    for name, kinds in others:
-        if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
-            a, b = (getattr(found.get(differing[0]), "__name__", "nothing") for found in (first[1], kinds))
-            raise ValueError(
-                f"Members {first[0]!r} and {name!r} have tensors of the same names and unlike code: {a} and {b} at "
-                f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "
-                "EnsembleClassifier, EnsembleRegressor, StackingFusion."
-            )
-
-
-def _kinds(module: Any) -> dict[str, type]:
-    return {"": module} if isinstance(module, type) else {name: type(m) for name, m in module.named_modules()}
 
 
 class _Soup(SoupDriver):
@@ -178,13 +176,15 @@ class SoupClassifier(Classifies, _Soup):
     Attributes
     ----------
     pool_ : ModelPool
-        The members.
+        The members, with held-out scores and predictions where members are judged.
     estimator_ : skorch net
         A fitted copy of the net with the fused weights.
     state_ : dict of Tensor
         The fused weights.
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum.
+    merge_report_ : dict
+        What the merger found out, such as the scores that it chose by.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
     permutations_ : dict or None
@@ -253,13 +253,15 @@ class SoupRegressor(Regresses, _Soup):
     Attributes
     ----------
     pool_ : ModelPool
-        The members.
+        The members, with held-out scores and predictions where members are judged.
     estimator_ : skorch net
         A fitted copy of the net with the fused weights.
     state_ : dict of Tensor
         The fused weights.
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum.
+    merge_report_ : dict
+        What the merger found out, such as the scores that it chose by.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
     permutations_ : dict or None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from skfusion.merge._base import LinearMerger
 from skfusion.objective import Objective
 from skfusion.state import RunningSum, State
+
+
+class OneMemberWarning(UserWarning):
+    """A greedy soup is its best member and nothing else."""
 
 
 class Greedy(LinearMerger):
@@ -24,17 +29,28 @@ class Greedy(LinearMerger):
     Parameters
     ----------
     strict : bool, default=False
-        Ask for a gain (``>``) instead of no loss (``>=``, the paper). True gives smaller soups.
+        Ask for a gain (``>``, as the authors' code does) instead of no loss (``>=``, as the paper does). True gives
+        smaller soups.
+    order : {"score", "given"}, default="score"
+        Which member is tried next: the best one of the rest, or the next one in the pool. The soup starts as the best
+        member in either case, and so is never worse than it.
+    passes : int, default=1
+        How often members are gone through. From the second time on they may join again, which gives them larger
+        shares (selection with replacement), and must bring a gain; it ends when none does.
 
     Notes
     -----
-    Costs 2K - 1 evaluations at most and O(K d) sums for d parameters. On the held-out rows the soup is never worse
-    than the best member, by construction. Members of equal score keep the pool's order.
+    Costs 2K - 1 evaluations at most, K more for each further pass, and O(K d) sums for d parameters. On the held-out
+    rows the soup is never worse than the best member, by construction. Members of equal score keep the pool's order.
+    Where no member joins the best one, :class:`OneMemberWarning` says why. With fine-tunes that share a linear-probed
+    head, this is DiWA's restricted selection.
 
     References
     ----------
     Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
-    increasing inference time", ICML 2022, arXiv:2203.05482, recipe 1.
+    increasing inference time", ICML 2022, arXiv:2203.05482, recipe 1. Caruana et al., "Ensemble selection from
+    libraries of models", ICML 2004, doi:10.1145/1015330.1015432 (selection with replacement). Rame et al., "Diverse
+    weight averaging for out-of-distribution generalization", NeurIPS 2022, arXiv:2205.09739.
 
     Examples
     --------
@@ -51,37 +67,111 @@ class Greedy(LinearMerger):
     ... )
     >>> Greedy()(states, objective=aim)["w"].tolist()
     [1.5]
+    >>> Greedy(passes=2)(states, objective=aim)["w"].tolist()
+    [2.0]
     """
 
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
-    def __init__(self, strict: bool = False):
+    def __init__(self, strict: bool = False, order: str = "score", passes: int = 1):
         self.strict = strict
+        self.order = order
+        self.passes = passes
 
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
-        """Return 1 / m for the m members of the soup, 0 for others; see :meth:`LinearMerger.coefficients`."""
+        """Return how often each member has joined, as a share; see :meth:`LinearMerger.coefficients`."""
         if objective is None:
             raise ValueError("Greedy ranks members by their held-out score; give it an objective with held-out rows.")
-        chosen = greedy_soup(states, objective.scores, self.strict)
-        return [1 / len(chosen) if k in chosen else 0.0 for k in range(len(states))]
+        if self.order not in ("score", "given"):
+            raise ValueError(f"order must be 'score' or 'given'; got {self.order!r}.")
+        if self.passes < 1:
+            raise ValueError(f"passes must be at least 1; got {self.passes}.")
+        own = known_scores(objective.scores(states))
+        trials: list[Trial] = []
+        chosen = greedy_soup(states, objective.scores, self.strict, self.order, self.passes, own, trials.append)
+        objective.report("members", chosen)
+        objective.report("score", max([own[chosen[0]], *(t.score for t in trials if t.joined)]))
+        objective.report("best_member_score", own[chosen[0]])
+        objective.report("n_evaluations", len(states) + len(trials))
+        if len({*chosen}) == 1 < len(states):
+            why = explanation(own, chosen[0], trials)
+            objective.report("explanation", why)
+            warnings.warn(why, OneMemberWarning, stacklevel=2)
+        return [chosen.count(k) / len(chosen) for k in range(len(states))]
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {"strict": True, "passes": 3}
+
+
+class Trial(NamedTuple):
+    """A soup that was tried: with which member, what it scored, and whether the member joined."""
+
+    member: int
+    score: float
+    joined: bool
+
+
+def known_scores(own: list[float]) -> list[float]:
+    """Return the scores of members, or raise where one is NaN."""
+    if unknown := [k for k, value in enumerate(own) if math.isnan(value)]:
+        raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
+    return own
 
 
 def greedy_soup(
-    states: Sequence[State], scores: Callable[[Iterable[State]], list[float]], strict: bool = False
+    states: Sequence[State],
+    scores: Callable[[Iterable[State]], list[float]],
+    strict: bool = False,
+    order: str = "score",
+    passes: int = 1,
+    own: list[float] | None = None,
+    tell: Callable[[Trial], None] | None = None,
 ) -> list[int]:
     """Return the positions of the members of the greedy soup, in the order in which they joined."""
-    own = scores(states)
-    if unknown := [k for k, value in enumerate(own) if math.isnan(value)]:
-        raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
-    first, *others = sorted(range(len(states)), key=lambda k: -own[k])
-    chosen, best = [first], own[first]
-    total = RunningSum(states[first])
-    for k in others:
-        trial = total.plus(states[k])
-        (found,) = scores([trial.mean()])
-        if found > best or (found == best and not strict):
-            chosen, total, best = [*chosen, k], trial, found
+    own = known_scores(scores(states)) if own is None else own
+    ranked = sorted(range(len(states)), key=lambda k: -own[k])
+    first = ranked[0]
+    line = ranked if order == "score" else [*range(len(states))]
+    chosen, best, total = [first], own[first], RunningSum(states[first])
+    for turn in range(passes):
+        before = len(chosen)
+        for k in line:
+            if turn == 0 and k == first:
+                continue
+            trial = total.plus(states[k])
+            (found,) = scores([trial.mean()])
+            joins = found > best or (found == best and not strict and turn == 0)
+            if tell is not None:
+                tell(Trial(k, found, joins))
+            if joins:
+                chosen, total, best = [*chosen, k], trial, found
+        if turn and len(chosen) == before:
+            break
     return chosen
+
+
+def explanation(own: Sequence[float], best: int, trials: Sequence[Trial]) -> str:
+    """Return why the soup is the best member alone."""
+    pairs = [t for t in trials if t.member != best]
+    nearest = max(pairs, key=lambda t: t.score)
+    head = (
+        f"Greedy kept 1 of {len(own)} members: the best one scores {own[best]:.4g} on the held-out rows, and its mean "
+        f"with each other one scores less; with member {nearest.member} ({own[nearest.member]:.4g}) it scores "
+        f"{nearest.score:.4g}. "
+    )
+    if all(t.score < min(own[best], own[t.member]) for t in pairs):
+        return head + (
+            "Each mean is worse than both of its members, so barriers lie between them: they are no fine-tunes of one "
+            "network, or went too far from it. Collect them with FineTunes and smaller learning rates, bring them into "
+            "one frame with align=WeightMatching(), or average their predictions with an ensemble."
+        )
+    return head + (
+        "Some means lie between their two members, so the members are in one basin and the others are too weak, or "
+        "too like the best one, to add to it. More diverse members of like quality, more held-out rows, or a loss as "
+        "score (scoring='neg_log_loss') may help."
+    )

@@ -15,7 +15,17 @@ from skfusion.state import State, is_statistic, owners, weighted_sum
 
 
 class Entry(NamedTuple):
-    """A floating-point tensor, or a part of one, in all members, in double precision."""
+    """A floating-point tensor, or a part of one, in all members, in double precision.
+
+    Parameters
+    ----------
+    name : str
+        Of the tensor.
+    tensors : list of Tensor
+        One a member, of one shape.
+    base : Tensor, optional
+        At the common start, where the merger needs it.
+    """
 
     name: str
     tensors: list[Tensor]

@@ -23,9 +23,227 @@ Score = Callable[[np.ndarray, Rows], float]
 """``score(prediction, rows)``, higher is better; prediction of shape (n_samples, n_outputs)."""
 
 
-def objective(
-    runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | None = None, own: Sequence[np.ndarray] = ()
-) -> Objective:
+class Judge:
+    """Judges states of one architecture on held-out rows.
+
+    Parameters
+    ----------
+    runner : Runner
+        The architecture.
+    held_out : Rows
+        Rows that no member was trained on.
+    score : callable, optional
+        ``score(prediction, rows)``; accuracy, or R2 in regression, when omitted.
+    """
+
+    def __init__(self, runner: Runner, held_out: Rows, score: Score | None = None):
+        self.runner, self.held_out = runner, held_out
+        self._score = score or default_score(runner.task)
+        self._by_rank = getattr(self._score, "by_rank", False) and keeps_order(runner.net, runner.task)
+        weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
+        y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
+        self._inputs, self._all = list(runner.chunks(held_out.X)), Batch({}, y, weight)
+        self._known: list[tuple[State, float]] = []
+
+    def outputs(self, states: Iterable[State]) -> Iterator[Tensor]:
+        """Iterate over the module's outputs for the held-out rows.
+
+        Parameters
+        ----------
+        states : iterable of State
+            The weights.
+
+        Yields
+        ------
+        Tensor of shape (n_samples, ...)
+            Logits or values of the next state.
+        """
+        at_a_time = 1 if len(self.held_out) > FEW else 32
+        states = iter(states)
+        while some := [self.runner.on_device(state) for state in islice(states, at_a_time)]:
+            yield from Lineup(self.runner, some).raw(self._inputs)
+
+    def criterion(self, out: Tensor, batch: Batch) -> Tensor:
+        """Return the mean loss of a batch by its weights.
+
+        Parameters
+        ----------
+        out : Tensor of shape (n_rows, ...)
+            The module's output.
+        batch : Batch
+            Its targets and weights.
+
+        Returns
+        -------
+        Tensor
+            One number, through which gradients pass.
+        """
+        found = self.runner.net.get_loss(out, batch.y, training=False)
+        if found.ndim == 0:
+            return found
+        rows = found.reshape(len(found), -1).mean(1)
+        return rows.mean() if batch.weight is None else (rows * batch.weight).sum() / batch.weight.sum()
+
+    def loss_of(self, out: Tensor) -> float:
+        """Return the mean held-out loss of outputs.
+
+        Parameters
+        ----------
+        out : Tensor of shape (n_samples, ...)
+            The module's output for the held-out rows.
+
+        Returns
+        -------
+        float
+            The loss.
+        """
+        with torch.no_grad():
+            return float(self.criterion(out, self._all))
+
+    def score_of(self, out: Tensor) -> float:
+        """Return the held-out score of outputs.
+
+        Parameters
+        ----------
+        out : Tensor of shape (n_samples, ...)
+            The module's output for the held-out rows.
+
+        Returns
+        -------
+        float
+            Higher is better.
+        """
+        return self._score((out if self._by_rank else self.runner.link(out)).cpu().numpy(), self.held_out)
+
+    def members(self, states: Sequence[State]) -> list[tuple[np.ndarray, float]]:
+        """Return held-out predictions and the score of each state, which is remembered for the state.
+
+        Parameters
+        ----------
+        states : sequence of State
+            The weights.
+
+        Returns
+        -------
+        list of (ndarray of shape (n_samples, n_outputs), float)
+            Predictions and score.
+        """
+        found = []
+        for state, out in zip(states, self.outputs(states), strict=True):
+            found.append((self.runner.link(out).cpu().numpy(), self.score_of(out)))
+            self._known.append((state, found[-1][1]))
+        return found
+
+    def scores(self, states: Iterable[State]) -> list[float]:
+        """Return the held-out score of each state.
+
+        Parameters
+        ----------
+        states : iterable of State
+            The weights.
+
+        Returns
+        -------
+        list of float
+            Higher is better.
+        """
+        known = {id(state): score for state, score in self._known}
+        asked: list[float | None] = []
+
+        def unknown() -> Iterator[State]:
+            for state in states:
+                asked.append(known.get(id(state)))
+                if asked[-1] is None:
+                    yield state
+
+        found = [self.score_of(out) for out in self.outputs(unknown())]
+        fresh = iter(found)
+        return [next(fresh) if score is None else score for score in asked]
+
+    def losses(self, states: Iterable[State]) -> list[float]:
+        """Return the mean held-out loss of each state.
+
+        Parameters
+        ----------
+        states : iterable of State
+            The weights.
+
+        Returns
+        -------
+        list of float
+            The losses.
+        """
+        return [self.loss_of(out) for out in self.outputs(states)]
+
+    def both(self, states: Iterable[State]) -> list[tuple[float, float]]:
+        """Return loss and score of each state.
+
+        Parameters
+        ----------
+        states : iterable of State
+            The weights.
+
+        Returns
+        -------
+        list of (float, float)
+            Loss and score.
+        """
+        return [(self.loss_of(out), self.score_of(out)) for out in self.outputs(states)]
+
+    def batches(self, rows: Rows) -> Iterator[Batch]:
+        """Iterate over rows as batches, on the device of the net.
+
+        Parameters
+        ----------
+        rows : Rows
+            What to go through.
+
+        Yields
+        ------
+        Batch
+            Some rows.
+        """
+        runner, start = self.runner, 0
+        target = tensors(targets(runner.net, rows.y, runner.task), runner.dtype, runner.device)
+        for x in runner.chunks(rows.X):
+            here = slice(start, start + len(one_of(x)))
+            w = None if rows.weight is None else torch.from_numpy(rows.weight[here]).to(runner.device)
+            yield Batch(x, target[here], w)
+            start = here.stop
+
+    def objective(self, fit_rows: Rows, own: Sequence[np.ndarray] = ()) -> Objective:
+        """Return what data-dependent methods may ask of the net and its data.
+
+        Parameters
+        ----------
+        fit_rows : Rows
+            Rows to estimate statistics on.
+        own : sequence of ndarray of int, optional
+            Which of them each member was trained on, where members were trained on unlike rows.
+
+        Returns
+        -------
+        Objective
+            In torch terms.
+        """
+        weighted = self.held_out.weight is not None or fit_rows.weight is not None
+        if weighted and hasattr(self.runner.net.criterion_, "reduction"):
+            self.runner.net.criterion_.reduction = "none"
+        return Objective(
+            self.runner.module,
+            partial(self.batches, fit_rows),
+            lambda state: self.losses([state])[0],
+            lambda state: self.scores([state])[0],
+            self.scores,
+            self.both,
+            held_out=partial(self.batches, self.held_out),
+            criterion=self.criterion,
+            likelihood=likelihood_of(self.runner.net, self.runner.task),
+            own=tuple(partial(self.batches, fit_rows.take(index)) for index in own),
+        )
+
+
+def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | None = None) -> Objective:
     """Return what data-dependent methods may ask of a net and its data.
 
     Parameters
@@ -38,77 +256,13 @@ def objective(
         Rows that no member was trained on.
     score : callable, optional
         ``score(prediction, rows)``; accuracy, or R2 in regression, when omitted.
-    own : sequence of ndarray of int, optional
-        Which of ``fit_rows`` each member was trained on, where they were trained on unlike rows.
 
     Returns
     -------
     Objective
         In torch terms.
     """
-    judge = score or default_score(runner.task)
-    y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
-    weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
-    weighted = weight is not None or fit_rows.weight is not None
-    if weighted and hasattr(runner.net.criterion_, "reduction"):
-        runner.net.criterion_.reduction = "none"
-
-    def batches(rows: Rows) -> Iterator[Batch]:
-        start = 0
-        target = tensors(targets(runner.net, rows.y, runner.task), runner.dtype, runner.device)
-        for x in runner.chunks(rows.X):
-            here = slice(start, start + len(one_of(x)))
-            w = None if rows.weight is None else torch.from_numpy(rows.weight[here]).to(runner.device)
-            yield Batch(x, target[here], w)
-            start = here.stop
-
-    inputs = list(runner.chunks(held_out.X))
-
-    def criterion(out: Tensor, batch: Batch) -> Tensor:
-        found = runner.net.get_loss(out, batch.y, training=False)
-        if found.ndim == 0:
-            return found
-        rows = found.reshape(len(found), -1).mean(1)
-        return rows.mean() if batch.weight is None else (rows * batch.weight).sum() / batch.weight.sum()
-
-    everything = Batch(None, y, weight)
-
-    def loss_of(out: Tensor) -> float:
-        with torch.no_grad():
-            return float(criterion(out, everything))
-
-    by_rank = getattr(judge, "by_rank", False) and keeps_order(runner.net, runner.task)
-
-    def score_of(out: Tensor) -> float:
-        return judge((out if by_rank else runner.link(out)).cpu().numpy(), held_out)
-
-    def outputs(states: Iterable[State]) -> Iterator[Tensor]:
-        at_a_time = 1 if len(held_out) > FEW else 32
-        states = iter(states)
-        while some := [runner.on_device(state) for state in islice(states, at_a_time)]:
-            yield from Lineup(runner, some).raw(inputs)
-
-    def losses(states: Iterable[State]) -> list[float]:
-        return [loss_of(out) for out in outputs(states)]
-
-    def scores(states: Iterable[State]) -> list[float]:
-        return [score_of(out) for out in outputs(states)]
-
-    def both(states: Iterable[State]) -> list[tuple[float, float]]:
-        return [(loss_of(out), score_of(out)) for out in outputs(states)]
-
-    return Objective(
-        runner.module,
-        partial(batches, fit_rows),
-        lambda state: losses([state])[0],
-        lambda state: scores([state])[0],
-        scores,
-        both,
-        held_out=partial(batches, held_out),
-        criterion=criterion,
-        likelihood=likelihood_of(runner.net, runner.task),
-        own=tuple(partial(batches, fit_rows.take(index)) for index in own),
-    )
+    return Judge(runner, held_out, score).objective(fit_rows)
 
 
 def default_score(task: Task) -> Score:

@@ -237,3 +237,22 @@ def restored(net: Any, state: State, classes: Any = None) -> Any:
     if classes is not None:
         runner.net.classes_inferred_ = np.asarray(classes)
     return runner.net
+
+
+def with_module(net: Any, module: nn.Module) -> Any:
+    """Return an unfitted net with another module, given as an instance.
+
+    Parameters
+    ----------
+    net : skorch net
+        Not changed.
+    module : nn.Module
+        Whose weights a training starts from.
+
+    Returns
+    -------
+    skorch net
+        With the parameters of the net, but for those of its module.
+    """
+    params = {k: v for k, v in clone(net).get_params(deep=False).items() if not k.startswith("module__")}
+    return type(net)(**{**params, "module": module})

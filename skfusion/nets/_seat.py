@@ -23,6 +23,7 @@ from skfusion.nets._train import Ready, from_callback, prepared
 from skfusion.nets._watch import Schedule
 from skfusion.rows import Rows, Task
 from skfusion.stacked import Members, NotStackableError, attributes, described
+from skfusion.state import State
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class Job:
         ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
     index : ndarray of int, optional
         Which of the rows to train on, with repetitions where there are some; all when omitted.
+    state : State, optional
+        Where to start; a fresh initialisation when omitted.
     """
 
     rows: Rows
@@ -51,6 +54,7 @@ class Job:
     schedule: Schedule | None = None
     on_epoch: Callable[[int, Any], bool | None] | None = None
     index: np.ndarray | None = None
+    state: State | None = None
 
 
 class Seat:
@@ -64,7 +68,9 @@ class Seat:
         np.random.seed(job.seed % 2**32)  # noqa: NPY002
         self.seed = job.seed
         net = clone(net).set_params(**job.params)
-        self.ready: Ready = prepared(net, job.rows, task, schedule=job.schedule, on_epoch=job.on_epoch, made=made)
+        self.ready: Ready = prepared(
+            net, job.rows, task, state=job.state, schedule=job.schedule, on_epoch=job.on_epoch, made=made
+        )
         self.net = net = self.ready.net
         check_net(net)
         check_callbacks(net)

@@ -14,6 +14,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from skorch import NeuralNet
 from torch import Tensor, nn
 
+from skfusion.objective import first_output
 from skfusion.rows import Inputs, Rows, Task
 
 _BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
@@ -202,6 +203,8 @@ def initialised(net: Any, rows: Rows, keep_net: bool = False) -> nn.Module:
     net = net if keep_net else clone(net).set_params(verbose=0)
     net.initialize()
     module: nn.Module = net.module_
+    if getattr(getattr(module, "config", None), "return_dict", False) and not module._forward_hooks:
+        module.register_forward_hook(_only_first)  # skorch knows tensors and tuples, not outputs by name
     if len(rows) and any(nn.parameter.is_lazy(p) for p in module.parameters()):
         with torch.no_grad():
             run(module.eval(), tensors(rows.take(np.arange(min(2, len(rows)))).X, torch.float32, net.device))
@@ -210,8 +213,11 @@ def initialised(net: Any, rows: Rows, keep_net: bool = False) -> nn.Module:
 
 def run(module: nn.Module, x: Any) -> Tensor:
     """Return the first output of the module."""
-    out = module(**x) if isinstance(x, dict) else module(x)
-    return out[0] if isinstance(out, tuple) else out
+    return first_output(module(**x) if isinstance(x, dict) else module(x))
+
+
+def _only_first(_module: nn.Module, _args: Any, out: Any) -> Tensor:
+    return first_output(out)
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

@@ -119,7 +119,10 @@ def prepared(
         net.set_params(verbose=0)
     module = initialised(net, rows, keep_net=True)
     if state is not None:
-        module.load_state_dict(state)
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"The start does not fit the network that the net's parameters make: {error}") from error
     batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
     if batch_norm and len(rows) == 1:
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")

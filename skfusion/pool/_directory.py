@@ -39,8 +39,10 @@ class Writer:
         if not isinstance(member.name, str):
             raise TypeError(f"The name of a member must be a string; got {member.name!r}.")
         entry = _format.member_to_json(member, "", None)  # before the large write, as it may refuse the meta
-        rows = None if member.rows is None else self._add_file("rows", _format.rows_to_bytes(member.rows))
-        return {**entry, "state": self.add_state(member.state, f"member {member.name!r}"), "rows": rows}
+        for kind in ("rows", "predictions"):
+            if (array := getattr(member, kind)) is not None:
+                entry[kind] = self._add_file(kind, _format.array_to_bytes(array))
+        return {**entry, "state": self.add_state(member.state, f"member {member.name!r}")}
 
     def add_state(self, state: State, owner: str) -> str:
         """Write a state and return the name of its file."""
@@ -140,9 +142,12 @@ def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarr
     """Return the member of an entry; arrays of training rows are looked up in ``rows``, and added there."""
     owner, file = f"member {entry['name']!r}", entry["rows"]
     if file is not None and file not in rows:
-        rows[file] = read_file(_format.read_rows, directory / file, f"the training rows of {owner}")
+        rows[file] = read_file(_format.read_array, directory / file, f"the training rows of {owner}")
     state = read_file(_format.read_state, directory / entry["state"], owner)
-    return _format.member_from_json(entry, state, None if file is None else rows[file])
+    predictions = entry.get("predictions")
+    if predictions is not None:
+        predictions = read_file(_format.read_array, directory / predictions, f"the predictions of {owner}")
+    return _format.member_from_json(entry, state, None if file is None else rows[file], predictions)
 
 
 def read_file(reader: Callable[[Path], T], path: Path, owner: str) -> T:

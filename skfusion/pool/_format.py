@@ -22,7 +22,7 @@ from skfusion.state import State
 FORMAT = 1
 """The number of the format that is written, and the highest that is read."""
 KIND = "skfusion.ModelPool"
-DATA_FILE = re.compile(r"(?:state|rows)-[0-9a-f]{64}\.safetensors")
+DATA_FILE = re.compile(r"(?:state|rows|predictions)-[0-9a-f]{64}\.safetensors")
 HEADER = "skfusion"
 
 # fmt: off
@@ -99,13 +99,13 @@ def read_state(path: Path) -> State:
     return {key: tensors[header["ties"].get(key, key)] for key in header["order"]}
 
 
-def rows_to_bytes(rows: np.ndarray) -> bytes:
-    """Return row hashes as a safetensors file."""
-    return safetensors.numpy.save({"rows": np.ascontiguousarray(rows)})
+def array_to_bytes(array: np.ndarray) -> bytes:
+    """Return an array as a safetensors file."""
+    return safetensors.numpy.save({"rows": np.ascontiguousarray(array)})
 
 
-def read_rows(path: Path) -> np.ndarray:
-    """Return the row hashes in a file of :func:`rows_to_bytes`."""
+def read_array(path: Path) -> np.ndarray:
+    """Return the array in a file of :func:`array_to_bytes`."""
     check_digest(path)
     return safetensors.numpy.load_file(path)["rows"]
 
@@ -122,7 +122,9 @@ def check_digest(path: Path) -> None:
         raise ValueError("its content has changed since it was written")
 
 
-def member_to_json(member: Member, state_file: str, rows_file: str | None) -> dict[str, Any]:
+def member_to_json(
+    member: Member, state_file: str, rows_file: str | None, predictions_file: str | None = None
+) -> dict[str, Any]:
     """Return the entry of a member in the index."""
     score = float(member.score)
     try:
@@ -135,12 +137,16 @@ def member_to_json(member: Member, state_file: str, rows_file: str | None) -> di
         "score": score if math.isfinite(score) else None if math.isnan(score) else str(score),
         "meta": _to_json(meta),
         "rows": rows_file,
+        "predictions": predictions_file,
     }
 
 
-def member_from_json(entry: dict[str, Any], state: State, rows: np.ndarray | None) -> Member:
+def member_from_json(
+    entry: dict[str, Any], state: State, rows: np.ndarray | None, predictions: np.ndarray | None
+) -> Member:
     """Return the member of an entry in the index."""
-    return Member(entry["name"], state, _score_from_json(entry["score"]), _from_json(entry["meta"]), rows)
+    score, meta = _score_from_json(entry["score"]), _from_json(entry["meta"])
+    return Member(entry["name"], state, score, meta, rows, predictions=predictions)
 
 
 def classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
@@ -225,7 +231,8 @@ def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
 
 def files_of(index: dict[str, Any]) -> set[str]:
     """Return the names of the files that an index refers to."""
-    named = [index["base"], *(entry[part] for entry in index["members"] for part in ("state", "rows"))]
+    parts = ("state", "rows", "predictions")
+    named = [index["base"], *(entry.get(part) for entry in index["members"] for part in parts)]
     return {file for file in named if file is not None}
 
 

@@ -34,6 +34,8 @@ class Member:
         64-bit hashes of the training rows; None when unknown.
     net : object, optional
         The unfitted net that the state belongs to; kept in memory only, never in a file.
+    predictions : ndarray of shape (n_held_out, n_outputs), optional
+        Probabilities or values for the held-out rows, where there were some.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Member:
     meta: Mapping[str, Any] = field(default_factory=dict)
     rows: np.ndarray | None = None
     net: Any = None
+    predictions: np.ndarray | None = None
 
     def __repr__(self) -> str:
         known = "" if math.isnan(self.score) else f", score={self.score:.4g}"

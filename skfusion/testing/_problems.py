@@ -164,7 +164,7 @@ def snapshot(thing: Any) -> Any:
     if isinstance(thing, Rows):
         return snapshot([thing.X, thing.y, thing.weight])
     if isinstance(thing, Member):
-        return snapshot([thing.name, thing.state, thing.score, dict(thing.meta), thing.rows])
+        return snapshot([thing.name, thing.state, thing.score, dict(thing.meta), thing.rows, thing.predictions])
     if isinstance(thing, ModelPool):
         return snapshot([*thing.members, thing.base, thing.classes])
     if isinstance(thing, Mapping):

@@ -1,0 +1,214 @@
+"""The command ``skfusion merge``: checkpoints on disk to one."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from skfusion.merge import (
+    DARE,
+    TIES,
+    Breadcrumbs,
+    Interpolate,
+    Merger,
+    ModelStock,
+    Slerp,
+    TaskArithmetic,
+    Uniform,
+)
+from skfusion.pool import MergeReport, merge_checkpoints
+
+
+@dataclass(frozen=True)
+class Method:
+    """A merger by name.
+
+    Parameters
+    ----------
+    kind : callable
+        Makes the merger.
+    options : dict
+        The options of the command that it takes, and their parameters.
+    """
+
+    kind: Callable[..., Merger]
+    options: dict[str, str]
+
+
+def _dare(scale: float | None = None, **params: Any) -> Merger:
+    return DARE(**params) if scale is None else DARE(**params, merge=TaskArithmetic(scale))
+
+
+METHODS = {
+    "uniform": Method(Uniform, {"weights": "weights"}),
+    "task-arithmetic": Method(TaskArithmetic, {"scale": "scale", "weights": "weights"}),
+    "interpolate": Method(Interpolate, {"t": "t"}),
+    "ties": Method(TIES, {"density": "density", "scale": "scale"}),
+    "dare": Method(_dare, {"rate": "rate", "scale": "scale", "seed": "random_state"}),
+    "breadcrumbs": Method(Breadcrumbs, {"density": "density", "gamma": "gamma", "scale": "scale"}),
+    "slerp": Method(Slerp, {"weights": "weights"}),
+    "model-stock": Method(ModelStock, {}),
+}
+
+
+def merge(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="Files (.safetensors, .pt, .pth, .bin, .ckpt), folders with one, indices of shards, or pools.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)],
+    method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = "uniform",
+    base: Annotated[Path | None, typer.Option(help="What the checkpoints were fine-tuned from.")] = None,
+    weights: Annotated[str | None, typer.Option(help="A number for each checkpoint, such as 1,2,3.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor of the changes from the base.")] = None,
+    t: Annotated[float | None, typer.Option("--t", help="How far to go from the base, 0 to 1.")] = None,
+    density: Annotated[float | None, typer.Option(help="Share of the changes that is kept.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Share of the largest changes that is left out.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Probability of dropping a change.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of what is dropped.")] = None,
+    head: Annotated[
+        list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
+    ] = None,
+    keep_heads: Annotated[bool, typer.Option("--keep-heads", help="Do so with all that is not alike.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the result of an earlier merge.")] = False,
+) -> None:
+    """Merge checkpoints on disk into one, in little memory.
+
+    A tensor has the dtype of the first checkpoint, and what is not alike in all is an error. The result appears when it
+    is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
+    """
+    options = {
+        "weights": weights,
+        "scale": scale,
+        "t": t,
+        "density": density,
+        "gamma": gamma,
+        "rate": rate,
+        "seed": seed,
+    }
+    try:
+        merger = merger_of(method, {name: value for name, value in options.items() if value is not None}, base)
+        with _bar() as tell, _ended_by_sigterm():
+            report = merge_checkpoints(
+                inputs,
+                out,
+                merger,
+                base=base,
+                heads=head or (),
+                keep_heads=keep_heads,
+                overwrite=force,
+                dry_run=dry_run,
+                progress=tell,
+            )
+    except (ValueError, TypeError, OSError) as error:
+        message = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {message}."
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(
+            2 if isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError) else 1
+        ) from None
+    _show(report, dry_run)
+
+
+def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger:
+    """Return the merger of a name with the options that were given.
+
+    Parameters
+    ----------
+    method : str
+        Of :data:`METHODS`.
+    options : dict
+        Options of the command with their values.
+    base : Path or None
+        The common start, which only some take.
+
+    Returns
+    -------
+    Merger
+        The merger.
+    """
+    if method not in METHODS:
+        raise ValueError(f"--method {method} is unknown; there are {', '.join(METHODS)}.")
+    known = METHODS[method].options
+    if wrong := [name for name in options if name not in known]:
+        takes = ", ".join(f"--{name}" for name in known) or "no such option"
+        users = ", ".join(name for name, other in METHODS.items() if wrong[0] in other.options)
+        raise ValueError(f"--{wrong[0]} is not for --method {method}, which takes {takes}. It is for {users}.")
+    if "weights" in options:
+        options = {**options, "weights": _numbers(options["weights"])}
+    merger = METHODS[method].kind(**{known[name]: value for name, value in options.items()})
+    if base is not None and not merger.needs_base:
+        raise ValueError(f"--base is not for --method {method}, which does not look at it. Leave it out.")
+    return merger
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise ValueError(f"--weights must be numbers with commas between them, such as 1,2,3; got {text!r}.") from None
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        job = bar.add_task("Opening", total=None)
+        yield lambda what, done, total: bar.update(job, description=what, completed=done, total=total)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Turn the signal that ends a process into an exception, so that no temporary file is left."""
+
+    def end(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show(report: MergeReport, planned: bool) -> None:
+    console = Console()
+    if planned:
+        grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("tensor", overflow="fold")
+        for name in ("shape", "dtype", "MiB"):
+            grid.add_column(name, justify="right", no_wrap=True)
+        grid.add_column("what becomes of it", overflow="fold")
+        for t in report.plan:
+            shape = " x ".join(map(str, t.shape)) or "number"
+            grid.add_row(escape(t.name), shape, t.dtype, f"{t.n_bytes / 2**20:.2f}", escape(t.action))
+        console.print(grid)
+    for note in report.notes:
+        console.print(f"[dim]{escape(note)}[/]", highlight=False, soft_wrap=True)
+    base = "" if report.base is None else f" from {report.base}"
+    what = (
+        f"{len(report.plan)} tensors, {report.n_bytes / 2**20:.1f} MiB, {report.method} of {len(report.inputs)}{base}"
+    )
+    if planned:
+        ending = f"Would write {report.out}: {what}. It takes about {report.peak_bytes / 2**20:.0f} MiB of memory."
+    else:
+        ending = f"Wrote {report.out}: {what}. SHA-256 {report.sha256}"
+    console.print(escape(ending), highlight=False, soft_wrap=True)

@@ -1,0 +1,64 @@
+"""The common start of members that are fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from torch import Tensor, nn
+
+from skfusion import nets
+from skfusion.pool import Member
+from skfusion.rows import Rows, Task
+from skfusion.state import State, check_finite, copy
+
+
+def common_start(net: Any, rows: Rows, task: Task, start: Any, seed: int) -> State:
+    """Return the state from which all members start, on the CPU.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data.
+    rows : Rows
+        To train on first, where ``start`` asks for it.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    start : None, int, State, Member, or fitted net
+        See :class:`~skfusion.collect.FineTunes`.
+    seed : int
+        Of the training.
+
+    Returns
+    -------
+    State
+        A copy that shares no memory with ``start``.
+    """
+    start = start.estimator if isinstance(start, FrozenEstimator) else start
+    if start is None and isinstance(net.module, nn.Module):
+        return copy(net.module.state_dict())
+    if start is None or (isinstance(start, Integral) and not isinstance(start, bool)):
+        if start is not None and start < 1:
+            raise ValueError(f"start must be at least 1 epoch to train first; got {start}.")
+        first = net if start is None else clone(net).set_params(max_epochs=int(start))
+        return nets.state_of(nets.fit(first, rows, task, seed))
+    if isinstance(start, Member):
+        given = start.state
+    elif isinstance(start, Mapping) and start and all(isinstance(t, Tensor) for t in start.values()):
+        given = dict(start)
+    elif nets.is_net(start) and getattr(start, "initialized_", False):
+        given = nets.state_of(start)
+    elif nets.is_net(start):
+        raise ValueError(
+            "start is a net without weights: it was not fitted, or scikit-learn's clone has dropped them. Give "
+            "start=net.module_.state_dict(), or start=FrozenEstimator(net), which clone leaves alone."
+        )
+    else:
+        raise TypeError(
+            f"start must be a number of epochs to train first, a state, a Member or a fitted net; got {start!r}."
+        )
+    check_finite(given, "start")
+    return copy({k: v.cpu() for k, v in nets.Runner(net, task, rows).place(given).items()})

@@ -1,0 +1,57 @@
+"""What a soup asks of its members before it merges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skfusion.objective import Objective
+from skfusion.pool import ModelPool
+from skfusion.repair import Repairer
+from skfusion.rows import Rows
+from skfusion.state import State
+
+
+def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
+    """Return which of the rows each member was trained on; nothing where that is unknown, or the same for all."""
+    if any(m.rows is None for m in pool):
+        return []
+    found = [np.flatnonzero(np.isin(rows.keys, m.rows)) for m in pool]
+    alike = all(np.array_equal(index, found[0]) for index in found)
+    return [] if alike or not all(len(index) for index in found) else found
+
+
+def repaired(objective: Objective, members: list[State], repair: Repairer, report: dict[str, Any]) -> Objective:
+    """Return an objective that judges states as they will be: with their statistics mended. It reports to a dict."""
+
+    def mended(states: Iterable[State]) -> Iterator[State]:
+        return (repair(state, members, objective) for state in states)
+
+    return replace(
+        objective,
+        loss=lambda state: objective.loss(repair(state, members, objective)),
+        score=lambda state: objective.score(repair(state, members, objective)),
+        many_scores=lambda states: objective.scores(mended(states)),
+        many_both=lambda states: objective.evaluate(mended(states)),
+        report=report.__setitem__,
+    )
+
+
+def check_one_code(pool: ModelPool) -> None:
+    """Raise where members that have tensors of the same names compute with them in other ways."""
+    first, *others = [(m.name, _kinds(m.net.module)) for m in pool if m.net is not None] or [("", {})]
+    for name, kinds in others:
+        if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
+            a, b = (getattr(found.get(differing[0]), "__name__", "nothing") for found in (first[1], kinds))
+            raise ValueError(
+                f"Members {first[0]!r} and {name!r} have tensors of the same names and unlike code: {a} and {b} at "
+                f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "
+                "EnsembleClassifier, EnsembleRegressor, StackingFusion."
+            )
+
+
+def _kinds(module: Any) -> dict[str, type]:
+    return {"": module} if isinstance(module, type) else {name: type(m) for name, m in module.named_modules()}

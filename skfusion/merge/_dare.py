@@ -1,0 +1,120 @@
+"""DARE: drop and rescale (Yu et al., 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from skfusion.merge._base import LinearMerger, Merger
+from skfusion.merge._task_arithmetic import TaskArithmetic
+from skfusion.merge._task_vectors import base_of, task_vectors
+from skfusion.merge._tensorwise import Entry, TensorMerger
+
+
+class DARE(TensorMerger):
+    r"""Drop most of what each member has changed, enlarge the rest, and merge.
+
+    Each number of a member's change is kept with probability :math:`1 - p`, independently of all others:
+
+    .. math:: \tilde\theta_k = \theta_0 + \frac{m_k \odot (\theta_k - \theta_0)}{1 - p}, \qquad
+        m_k \sim \operatorname{Bernoulli}(1 - p)
+
+    so that the expected change is the change, and the members' changes seldom meet. The results are merged.
+
+    Parameters
+    ----------
+    rate : float, default=0.9
+        Probability p of dropping a number, in [0, 1). A larger value leaves fewer and larger changes.
+    merge : Merger, optional
+        What merges the thinned members, without data: a :class:`LinearMerger` whose coefficients depend on the
+        number of members only, or a :class:`TensorMerger`; ``TaskArithmetic()`` when omitted.
+    random_state : int, default=0
+        Seed of what is dropped. A number's fate depends on the seed, the name of its tensor and the position of its
+        member only.
+
+    Notes
+    -----
+    Costs O(K d) random numbers above the merge. The result is random: the variance of a number grows as
+    :math:`p / (1 - p)` times its squared change. Try some seeds, and use a high rate only where changes are
+    small. ``DARE(merge=TIES(density=1))`` elects signs after dropping; with a smaller density TIES trims a second time.
+
+    References
+    ----------
+    Yu et al., "Language models are super Mario: absorbing abilities from homologous models as a free lunch", ICML
+    2024, arXiv:2311.03099.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.merge import DARE, TaskArithmetic
+    >>> base, member = {"w": torch.zeros(10_000)}, {"w": torch.ones(10_000)}
+    >>> found = DARE(rate=0.75, merge=TaskArithmetic(scale=1))([member], base)["w"]
+    >>> found.unique().tolist()
+    [0.0, 4.0]
+    >>> abs(found.mean().item() - 1) < 0.1
+    True
+    """
+
+    needs_base: ClassVar[bool] = True
+    keeps_order: ClassVar[bool] = True
+
+    def __init__(self, rate: float = 0.9, merge: Merger | None = None, random_state: int = 0):
+        self.rate = rate
+        self.merge = merge
+        self.random_state = random_state
+
+    def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
+        """Return the coefficients or the survey of the inner merger; see :meth:`TensorMerger.survey`."""
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"The rate of DARE is a probability in [0, 1); got {self.rate}.")
+        inner = self._inner()
+        if isinstance(inner, LinearMerger):
+            return inner.coefficients([{}] * n)
+        return inner.survey(lambda: map(self._thinned, read()), n)
+
+    def tensor(self, entry: Entry, known: Any) -> Tensor:
+        """Return the merge of the thinned tensors; see :meth:`TensorMerger.tensor`."""
+        inner, thin = self._inner(), self._thinned(entry)
+        if isinstance(inner, TensorMerger):
+            return inner.tensor(thin, known)
+        states = [{entry.name: t} for t in thin.tensors]
+        return inner.combine(states, known, {entry.name: base_of(entry)})[entry.name]
+
+    def _inner(self) -> LinearMerger | TensorMerger:
+        inner = TaskArithmetic() if self.merge is None else self.merge
+        if inner.needs_objective or not isinstance(inner, (LinearMerger, TensorMerger)):
+            raise ValueError(
+                f"DARE merges tensor by tensor, without data, and cannot merge with {inner!r}. Give it a merger like "
+                "TaskArithmetic(scale=1), Uniform() or TIES(), with its parameters as numbers."
+            )
+        return inner
+
+    def _thinned(self, entry: Entry) -> Entry:
+        base, changes = base_of(entry), task_vectors(entry)
+        kept = [mask(t.shape, self.rate, f"{self.random_state} {k} {entry.name}") for k, t in enumerate(changes)]
+        found = [base + m.to(t.device) * t / (1 - self.rate) for m, t in zip(kept, changes, strict=True)]
+        return Entry(entry.name, found, base)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {"rate": 0.5, "merge": TaskArithmetic(scale=1), "random_state": 3}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        random = "what is dropped is random, and unlike for members that are equal"
+        return {
+            "check_merge_of_copies_is_the_copy": random,
+            "check_one_member_gives_that_member": random,
+            "check_merge_commutes_with_a_permutation_of_units": "what is dropped depends on the place in the tensor",
+        }
+
+
+def mask(shape: torch.Size, rate: float, key: str) -> Tensor:
+    """Return which numbers of a tensor are kept, all with probability ``1 - rate``; the same for the same key."""
+    seed = int.from_bytes(blake2b(key.encode(), digest_size=7).digest(), "little")
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) >= rate

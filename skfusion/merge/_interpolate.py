@@ -1,0 +1,91 @@
+"""Interpolation of the base and its fine-tunes (Wortsman et al., 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from skfusion.merge._base import LinearMerger, check_states
+from skfusion.merge._scale import GRID, best_on_grid
+from skfusion.objective import Objective
+from skfusion.state import State
+
+
+class Interpolate(LinearMerger):
+    r"""Go part of the way from the base to the mean of the members.
+
+    .. math:: \theta = (1 - t)\, \theta_0 + t\, \tfrac{1}{K} \sum_k \theta_k
+
+    Parameters
+    ----------
+    t : float or None, default=0.5
+        How far to go, from 0 (the base) to 1 (the mean). A larger value keeps more of what was learned last. None
+        takes the value of the grid with the highest held-out score.
+    grid : sequence of float, default=(0, 0.05, ..., 1)
+        The values that are tried where ``t`` is None. More of them cost one evaluation each; the first one of equal
+        scores is taken.
+
+    Notes
+    -----
+    Costs O(K d) for d parameters and memory for one extra state, and one evaluation a value of the grid. It is known
+    as WiSE-FT: fine-tunes keep what the base knows of data unlike theirs. Held-out rows that are like the training
+    rows do not show this, and favour a large ``t``. The value that is chosen is reported as ``t``, and all scores as
+    ``t_scores``.
+
+    References
+    ----------
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv:2109.01903.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.merge import Interpolate
+    >>> base = {"w": torch.tensor([0.0])}
+    >>> states = [{"w": torch.tensor([2.0])}, {"w": torch.tensor([6.0])}]
+    >>> Interpolate()(states, base)["w"].item()
+    2.0
+    """
+
+    needs_base: ClassVar[bool] = True
+
+    def __init__(self, t: float | None = 0.5, grid: Sequence[float] = GRID):
+        self.t = t
+        self.grid = grid
+
+    @property
+    def needs_objective(self) -> bool:  # type: ignore[override]
+        """Whether the value of t is chosen on data."""
+        return self.t is None
+
+    @property
+    def needs_labels(self) -> bool:  # type: ignore[override]
+        """Whether the value of t is chosen on held-out rows."""
+        return self.t is None
+
+    def coefficients(
+        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
+    ) -> list[float]:
+        """Return t / K for each member; see :meth:`LinearMerger.coefficients`."""
+        wrong = [t for t in (self.grid if self.t is None else [self.t]) if not 0 <= t <= 1]
+        if wrong:
+            raise ValueError(f"Interpolate goes from t=0 to t=1, and got {wrong[0]}; TaskArithmetic goes beyond.")
+        t = self._best(states, base, objective) if self.t is None else float(self.t)
+        return [t / len(states)] * len(states)
+
+    def _best(self, states: Sequence[State], base: State | None, objective: Objective | None) -> float:
+        check_states(self, states, base)
+
+        def state_at(t: float) -> State:
+            return self.combine(states, [t / len(states)] * len(states), base)
+
+        return best_on_grid("Interpolate", "t", self.grid, state_at, objective)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {"t": None, "grid": (0.25, 0.75)}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        reason = "a share of the base stays in the result"
+        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)

@@ -1,0 +1,107 @@
+"""What layers that are linear in their weights take as inputs, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_FORWARDS = [kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
+_BUDGET = 2**22  # numbers that a piece may have
+
+
+def is_linear(layer: nn.Module) -> bool:
+    """Return whether a layer is a linear one or a convolution, and computes as such."""
+    return type(layer).forward in _FORWARDS
+
+
+def n_groups(layer: nn.Module) -> int:
+    """Return the number of groups of units that do not share inputs."""
+    groups = getattr(layer, "groups", 1)
+    return int(groups)
+
+
+def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut the input of a layer into pieces of rows by which its weights are multiplied.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        A linear layer or a convolution.
+    name : str
+        What to call it in a message.
+    x : Tensor
+        Its input.
+    weight : Tensor or None
+        Weights of the samples, shape (n_samples,).
+
+    Yields
+    ------
+    rows : Tensor
+        In float64, shape (n_groups, n_rows, n_features), with a last feature 1 where the layer has a bias.
+    weight : Tensor
+        In float64, shape (n_rows,).
+    """
+    if isinstance(layer, nn.Linear):
+        windows = x.reshape(-1, 1, 1, layer.in_features) if x.ndim < 3 else x.flatten(1, -2).unsqueeze(1)
+        n_axes = 1
+    else:
+        n_axes = layer.weight.ndim - 2
+        windows = _windows(layer, x.reshape(-1, *x.shape[-n_axes - 1 :]))
+    many = _spread(weight, name, windows)
+    groups, lines = windows.shape[1:3]
+    width = windows.shape[3 : 2 + n_axes].numel()
+    n_features = windows.shape[2 + n_axes :].numel()
+    most = max(1, _BUDGET // max(1, groups * width * n_features))
+    step = max(1, most // max(1, lines))
+    for i in range(0, len(windows), step):
+        for j in range(0, lines, most):
+            part = windows[i : i + step, :, j : j + most].transpose(0, 1)
+            rows = part.reshape(groups, -1, n_features).double()
+            if layer.bias is not None:
+                rows = F.pad(rows, (0, 1), value=1.0)
+            yield rows, many[i : i + step].repeat_interleave(part.shape[2] * width)
+
+
+def watch(layer: nn.Module, see: Callable[[Tensor], None]) -> Any:
+    """Show every input of a layer; return the handle that ends it."""
+
+    def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        see((args[0] if args else kwargs["input"]).detach())
+
+    return layer.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _spread(weight: Tensor | None, name: str, windows: Tensor) -> Tensor:
+    """Return a weight for each place on the first axis, which is that of samples, or of samples times tokens."""
+    if weight is None:
+        return torch.ones(len(windows), dtype=torch.float64, device=windows.device)
+    times, rest = divmod(len(windows), len(weight))
+    if rest:
+        raise ValueError(
+            f"Layer {name!r} sees {len(windows)} rows for {len(weight)} samples of unlike weight, so it is not known "
+            "which weights they have. Merge without sample weights, or let the first axis be that of samples."
+        )
+    return weight.double().to(windows.device).repeat_interleave(times)
+
+
+def _windows(layer: Any, x: Tensor) -> Tensor:
+    """Return what a convolution sees, as a view of shape (n_samples, n_groups, *places, n_channels, *kernel)."""
+    n = x.ndim - 2
+    pads: list[int] = []
+    for axis in reversed(range(n)):
+        if layer.padding == "same":
+            total = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
+            pads += [total // 2, total - total // 2]
+        else:
+            pads += [0, 0] if layer.padding == "valid" else [layer.padding[axis]] * 2
+    if any(pads):
+        x = F.pad(x, pads, mode="constant" if layer.padding_mode == "zeros" else layer.padding_mode)
+    x = x.reshape(len(x), layer.groups, -1, *x.shape[2:])
+    for axis in range(n):
+        reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
+        x = x.unfold(3 + axis, reach, layer.stride[axis])[..., :: layer.dilation[axis]]
+    return x.movedim(2, 2 + n)

@@ -1,0 +1,231 @@
+"""RegMean: the weights by which each linear layer answers as the members' own layers do (Jin et al., 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from skfusion.merge._base import Merger, check_states
+from skfusion.merge._examples import drawn
+from skfusion.merge._layer_inputs import is_linear, n_groups, pieces, watch
+from skfusion.merge._tied import key_of, tied
+from skfusion.objective import Objective, evaluating
+from skfusion.state import State, weighted_sum
+
+
+class RegMean(Merger):
+    r"""Solve for each linear layer that is nearest to the members' layers on the members' own inputs.
+
+    With the inputs :math:`X_k`, of shape (rows, features), that the layer has inside member k on that member's rows,
+
+    .. math:: \min_W \sum_k \lVert X_k W^\top - X_k W_k^\top \rVert^2 \quad\Longrightarrow\quad
+        W^\top = \Big( \sum_k G_k \Big)^{-1} \sum_k G_k W_k^\top, \qquad G_k = X_k^\top X_k
+
+    Parameters
+    ----------
+    shrink : float, default=0.9
+        Factor of the off-diagonal elements of each Gram matrix, from 0 to 1. With 0, each input feature is averaged by
+        its own mean square; a larger value takes more account of the correlations between features, which must be
+        estimated well for that. The paper takes 0.9, and 0.1 for some language models.
+    normalise : bool, default=True
+        Divide each Gram matrix by the number of its rows, so that members count alike. With False, members count by
+        their rows, as if their data were pooled.
+    ridge : float, default=1e-6
+        Pull towards the mean of the members, as a share of the mean diagonal element. A larger value keeps the result
+        nearer to the mean in directions in which the inputs hardly vary.
+    n_examples : int, optional
+        Rows of each member to look at, drawn at random; all when omitted. More estimate correlations better; a few
+        hundred are usual.
+    random_state : int, default=0
+        Seed of the rows that are drawn.
+
+    Notes
+    -----
+    Costs a forward pass of each of K members over its rows, p² a row for a layer with p inputs, and a linear system of
+    size p a layer; memory is 2 p² numbers for each layer. No labels are needed.
+
+    Solved are ``nn.Linear`` and the convolutions, whose rows are the patches that the kernel sees, group by group; they
+    are reported as ``layers``. Where a layer has a bias, it is solved for with the weights, as that of a feature which
+    is always 1; the paper averages it. All else becomes the plain mean: normalisation, embeddings, attention
+    inside ``nn.MultiheadAttention``, and layers whose weights are parametrised, or shared with other layers (such as a
+    decoder that is tied to an embedding), or that no row reaches. For sample weights to count, the first axis of what a
+    layer sees must be that of samples, or of samples times tokens in this order.
+
+    References
+    ----------
+    Jin et al., "Dataless knowledge fusion by merging weights of language models", ICLR 2023, arXiv:2212.09849.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skfusion.merge import RegMean
+    >>> from skfusion.objective import Batch, Objective
+    >>> rows = [torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0]])]
+    >>> data = Objective(
+    ...     nn.Linear(2, 1, bias=False),
+    ...     lambda: [],
+    ...     lambda s: 0.0,
+    ...     lambda s: 0.0,
+    ...     own=tuple(lambda x=x: [Batch(x, x)] for x in rows),
+    ... )
+    >>> states = [{"weight": torch.tensor([[0.0, 0.0]])}, {"weight": torch.tensor([[3.0, 4.0]])}]
+    >>> RegMean(shrink=0.0)(states, objective=data)["weight"].round(decimals=3).tolist()
+    [[2.0, 2.0]]
+    """
+
+    needs_objective: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        shrink: float = 0.9,
+        normalise: bool = True,
+        ridge: float = 1e-6,
+        n_examples: int | None = None,
+        random_state: int = 0,
+    ):
+        self.shrink = shrink
+        self.normalise = normalise
+        self.ridge = ridge
+        self.n_examples = n_examples
+        self.random_state = random_state
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {"shrink": 1.0, "normalise": False, "n_examples": 12}
+
+    def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
+        """Return the state whose linear layers are solved for; see :meth:`Merger.__call__`."""
+        check_states(self, states, base)
+        if not 0 <= self.shrink <= 1:
+            raise ValueError(f"shrink must lie between 0 and 1; got {self.shrink}.")
+        if not (math.isfinite(self.ridge) and self.ridge >= 0):
+            raise ValueError(f"ridge must be finite and at least 0; got {self.ridge}.")
+        if objective is None:
+            raise ValueError("RegMean looks at the inputs of layers; give it an objective.")
+        owner = tied(states, objective.module)
+        layers = _layers(objective.module, owner)
+        if not layers:
+            raise ValueError(
+                "RegMean solves for linear layers and convolutions, and the module has none whose weights are its own: "
+                "use Uniform."
+            )
+        mean = weighted_sum(states, [1 / len(states)] * len(states))
+        left: dict[str, Tensor] = {}
+        right: dict[str, Tensor] = {}
+        for k, state in enumerate(states):
+            for name, gram in self._grams(state, objective.of_member(k), layers).items():
+                off = gram @ (_columns(state, name, layers[name]) - _columns(mean, name, layers[name]))
+                left[name] = left[name] + gram if name in left else gram
+                right[name] = right[name] + off if name in right else off
+        objective.report("layers", sorted(left))
+        merged = dict(mean)
+        for name in left:
+            new = _columns(mean, name, layers[name]) + solved(left[name], right[name], self.ridge)
+            merged |= _tensors(new, mean, name, layers[name])
+        return {key: merged[owner[key]] for key in mean}
+
+    def _grams(self, state: State, objective: Objective, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+        """Return the Gram matrices of the inputs of one member's layers, shape (n_groups, n_features, n_features)."""
+        generator = torch.Generator().manual_seed(self.random_state)
+        total: dict[str, Tensor] = {}
+        mass: dict[str, float] = {}
+        weight: Tensor | None = None
+
+        def see(name: str, x: Tensor) -> None:
+            for rows, w in pieces(layers[name], name, x, weight):
+                gram = (rows * w[:, None]).mT @ rows
+                total[name] = total[name] + gram if name in total else gram
+                mass[name] = mass.get(name, 0.0) + float(w.sum())
+
+        hooks = [watch(layer, partial(see, name)) for name, layer in layers.items()]
+        try:
+            with evaluating(objective.module), torch.no_grad():
+                for batch in drawn(objective.batches, self.n_examples, generator):
+                    weight = batch.weight
+                    objective.forward(state, batch.x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {
+            name: shrunk(gram / mass[name] if self.normalise else gram, self.shrink)
+            for name, gram in total.items()
+            if mass[name] > 0
+        }
+
+
+def shrunk(gram: Tensor, shrink: float) -> Tensor:
+    """Return Gram matrices with their off-diagonal elements times ``shrink``."""
+    return shrink * gram + (1 - shrink) * torch.diag_embed(gram.diagonal(dim1=-2, dim2=-1))
+
+
+def solved(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
+    """Return the solution of ``(gram + ridge * its mean diagonal) x = right``, the least one where there are many.
+
+    Parameters
+    ----------
+    gram : Tensor
+        Symmetric and positive semi-definite, shape (n_groups, n_features, n_features).
+    right : Tensor
+        Shape (n_groups, n_features, n_units).
+    ridge : float
+        At least 0.
+
+    Returns
+    -------
+    Tensor
+        Shape (n_groups, n_features, n_units).
+    """
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    gram = gram + torch.diag_embed(ridge * diagonal.mean(-1, keepdim=True).expand_as(diagonal))
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    pivots = factor.diagonal(dim1=-2, dim2=-1).square()
+    singular = pivots.amin(-1) <= gram.shape[-1] * torch.finfo(gram.dtype).eps * pivots.amax(-1)
+    out = torch.empty_like(right)
+    for i, is_singular in enumerate((singular | (failed != 0)).tolist()):
+        if is_singular:
+            found = torch.linalg.lstsq(gram[i].cpu(), right[i].cpu(), driver="gelsd").solution
+            out[i] = found.to(right.device)
+        else:
+            out[i] = torch.cholesky_solve(right[i], factor[i])
+    return out
+
+
+def _layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]:
+    """Return the layers to solve for, by name: those that are linear and share none of their tensors with others."""
+    holders: Counter[str] = Counter()
+    for name, part in module.named_modules():
+        keys = [key_of(name, t) for t, _ in part.named_parameters(recurse=False)]
+        holders.update({owner[key] for key in keys if key in owner})
+    return {
+        name: part
+        for name, part in module.named_modules()
+        if is_linear(part) and all(key in owner and holders[owner[key]] == 1 for key in _keys(name, part))
+    }
+
+
+def _keys(name: str, layer: nn.Module) -> list[str]:
+    """Return the names of a layer's tensors in a state."""
+    return [key_of(name, "weight")] + ([] if layer.bias is None else [key_of(name, "bias")])
+
+
+def _columns(state: State, name: str, layer: nn.Module) -> Tensor:
+    """Return a layer's weights, and its bias as the last feature, in float64: (n_groups, n_features, n_units)."""
+    tensors = [state[key].detach().double() for key in _keys(name, layer)]
+    w = torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
+    return w.reshape(n_groups(layer), -1, w.shape[1]).mT
+
+
+def _tensors(columns: Tensor, like: State, name: str, layer: nn.Module) -> State:
+    """Return weight and bias from what :func:`_columns` makes of them."""
+    keys = _keys(name, layer)
+    w = columns.mT.flatten(0, 1)
+    parts = torch.split(w, [w.shape[1] - 1, 1] if len(keys) == 2 else [w.shape[1]], dim=1)
+    return {key: t.reshape(like[key].shape).to(like[key].dtype) for key, t in zip(keys, parts, strict=True)}

@@ -1,0 +1,114 @@
+"""Merge what networks with unlike heads share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from skfusion.merge._base import Merger
+from skfusion.objective import Objective
+from skfusion.state import State
+
+
+def shared_names(states: Sequence[State], base: State | None = None, heads: Sequence[str] = ()) -> list[str]:
+    """Return the names of the tensors that are merged: all but those of heads.
+
+    A tensor belongs to a head where it is missing in a member, or in the base, or has another shape there, or where
+    its name starts with one of ``heads``.
+
+    Parameters
+    ----------
+    states : sequence of State
+        K states.
+    base : State, optional
+        The common starting point of the members.
+    heads : sequence of str, optional
+        Beginnings of names, as far as a dot or the end: ``"head"`` means ``head.weight``, not ``header.weight``.
+
+    Returns
+    -------
+    list of str
+        Names in the order of the first state.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.merge import shared_names
+    >>> a = {"body": torch.zeros(4), "head": torch.zeros(2)}
+    >>> b = {"body": torch.ones(4), "head": torch.ones(3)}
+    >>> shared_names([a, b])
+    ['body']
+    """
+    if not states:
+        raise ValueError("No states to merge: the pool is empty. Give at least one member.")
+    first, *others = [*states] if base is None else [*states, base]
+
+    def alike(name: str) -> bool:
+        return all(name in s and s[name].shape == first[name].shape for s in others)
+
+    def named(name: str) -> bool:
+        return any(name == head or name.startswith(f"{head}.") for head in heads)
+
+    if unknown := [head for head in heads if not any(n == head or n.startswith(f"{head}.") for s in states for n in s)]:
+        raise ValueError(f"No tensor belongs to the head {unknown[0]!r}; names start like {[*first][:3]}.")
+    return [name for name in first if alike(name) and not named(name)]
+
+
+def merge_shared(
+    merge: Merger,
+    states: Sequence[State],
+    base: State | None = None,
+    objective: Objective | None = None,
+    heads: Sequence[str] = (),
+) -> list[State]:
+    """Merge networks of several tasks up to their heads, which each of them keeps.
+
+    Parameters
+    ----------
+    merge : Merger
+        How to merge the tensors that all share; see :func:`shared_names` for which these are.
+    states : sequence of State
+        K states of networks with one body.
+    base : State, optional
+        The common starting point of the members.
+    objective : Objective, optional
+        Data, with the rows of each task in ``own``. The module is run with each member's head in turn.
+    heads : sequence of str, optional
+        Beginnings of the names of further tensors that are not merged.
+
+    Returns
+    -------
+    list of State
+        K states: the merged body, which they share in memory, with each member's own head.
+
+    Raises
+    ------
+    ValueError
+        If nothing is shared.
+
+    References
+    ----------
+    Matena and Raffel, "Merging models with Fisher-weighted averaging", NeurIPS 2022, arXiv:2111.09832, section 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.merge import Uniform, merge_shared
+    >>> a = {"body": torch.zeros(4), "head": torch.zeros(2)}
+    >>> b = {"body": torch.ones(4), "head": torch.ones(3)}
+    >>> found = merge_shared(Uniform(), [a, b])
+    >>> [(state["body"][0].item(), len(state["head"])) for state in found]
+    [(0.5, 2), (0.5, 3)]
+    """
+    names = shared_names(states, base, heads)
+    if not names:
+        raise ValueError(
+            f"The {len(states)} members share no tensor by name and shape, so there is nothing to merge: they are of "
+            "unlike architectures. Combine their predictions instead."
+        )
+    own = [{name: t for name, t in state.items() if name not in names} for state in states]
+    bodies = [{name: state[name] for name in names} for state in states]
+    if objective is not None:
+        objective = replace(objective, heads=tuple(own))
+    body = merge(bodies, None if base is None else {name: base[name] for name in names}, objective)
+    return [{name: body[name] if name in body else t.clone() for name, t in state.items()} for state in states]

@@ -1,0 +1,60 @@
+"""Hash files on another thread, while they are read for another purpose."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
+from pathlib import Path
+
+_BLOCK = 2**20
+
+
+@contextmanager
+def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int], None]], dict[Path, str]]]:
+    """Hash files meanwhile, and stop where something is raised.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        What to hash.
+
+    Yields
+    ------
+    callable
+        ``wait(tell)`` returns the SHA-256 of each file when all are known, or raises ``ValueError`` where a file was
+        changed in the meantime. It calls ``tell(what, done, total)`` with numbers of bytes.
+    """
+    before, done, stop = {f: _mark(f) for f in files}, [0], threading.Event()
+    total = sum(mark[0] for mark in before.values())
+
+    def digest(path: Path) -> str:
+        found = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while not stop.is_set() and (block := file.read(_BLOCK)):
+                found.update(block)
+                done[0] += len(block)
+        return found.hexdigest()
+
+    def wait(tell: Callable[[str, int, int], None]) -> dict[Path, str]:
+        while wait_for(futures.values(), timeout=0.1).not_done:
+            tell("Hashing the inputs", done[0], total)
+        found = {path: future.result() for path, future in futures.items()}
+        if changed := [path for path in files if _mark(path) != before[path]]:
+            raise ValueError(f"{changed[0]} was changed while it was read, so the result is void. Merge again.")
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        futures = {path: pool.submit(digest, path) for path in files}
+        try:
+            yield wait
+        finally:
+            stop.set()
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,247 @@
+"""What a merge of checkpoints will do to each tensor, before it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skfusion.merge import Merger, shared_names
+from skfusion.pool._checkpoint import Checkpoint
+from skfusion.pool._write import aligned
+from skfusion.state import State, is_statistic, owners
+
+CARD = "skfusion_card"
+"""The key of the model card in the metadata of a file."""
+SHOWN = 10
+"""Names that a message lists before it counts the rest."""
+
+
+class PlannedTensor(NamedTuple):
+    """What becomes of one tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    n_bytes: int
+    action: str
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What a merge of checkpoints does, or has done.
+
+    Parameters
+    ----------
+    out : Path
+        The file that is written.
+    method : str
+        The merger with its parameters.
+    inputs : tuple of str
+        The checkpoints in their order.
+    base : str or None
+        The common start, where it is used.
+    plan : tuple of PlannedTensor
+        For each tensor its name, shape, dtype, bytes, and what becomes of it.
+    notes : tuple of str
+        What the user should know, in sentences.
+    read_bytes : int
+        Size of all tensors that are read.
+    n_bytes : int
+        Size of the file.
+    peak_bytes : int
+        About how much memory it takes, beside the mapped files and what the merger keeps from its survey.
+    card : dict
+        The model card that the file holds; its hashes are zeros before the merge.
+    sha256 : str or None
+        Hash of the file; None before it is written.
+    """
+
+    out: Path
+    method: str
+    inputs: tuple[str, ...]
+    base: str | None
+    plan: tuple[PlannedTensor, ...]
+    notes: tuple[str, ...]
+    read_bytes: int
+    n_bytes: int
+    peak_bytes: int
+    card: dict[str, Any]
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """The tensors of a merge, side by side.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The sources: the members, and the base at the end where it is used.
+    n_members : int
+        Members among them.
+    shared : tuple of State
+        The tensors of the sources that are merged, all of the same names.
+    heads : State
+        The tensors that are copied from the first source.
+    ties : dict
+        Names that are written as another one.
+    order : tuple of str
+        All names in the order of the first source.
+    files : tuple of Path
+        All files that are read.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    names: tuple[str, ...]
+    n_members: int
+    shared: tuple[State, ...]
+    heads: State
+    ties: dict[str, str]
+    order: tuple[str, ...]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def written(self) -> State:
+        """What the first source has of the tensors to write, in the order of the data."""
+        like = self.shared[0] | self.heads
+        return {name: like[name] for name in aligned((n for n in self.order if n not in self.ties), like)}
+
+
+def job_of(
+    merge: Merger, inputs: Sequence[Checkpoint], base: Checkpoint | None, heads: Sequence[str], keep_heads: bool
+) -> Job:
+    """Return what is to be done with checkpoints, or raise ``ValueError`` that says why they cannot be merged.
+
+    Parameters
+    ----------
+    merge : Merger
+        The method.
+    inputs : sequence of Checkpoint
+        The members.
+    base : Checkpoint or None
+        Their start.
+    heads : sequence of str
+        Beginnings of the names of tensors that are not merged.
+    keep_heads : bool
+        Whether to take tensors that are not alike in all sources for heads.
+
+    Returns
+    -------
+    Job
+        The tensors side by side.
+    """
+    notes = [note for c in [*inputs, *([] if base is None else [base])] for note in c.notes]
+    if base is not None and not merge.needs_base:
+        notes.append(f"{base.name} is not read: {type(merge).__name__} does not use the base.")
+    used = [*inputs, base] if base is not None and merge.needs_base else [*inputs]
+    sources, tied = _with_ties(used)
+    states = [c.state for c in sources]
+    shared = shared_names(states, heads=heads)
+    kept = set(shared)
+    unlike = [name for name in dict.fromkeys(n for s in states for n in s) if name not in kept]
+    undeclared = [n for n in unlike if not any(n == head or n.startswith(f"{head}.") for head in heads)]
+    if undeclared and not (keep_heads and shared):
+        raise ValueError(_unlike(undeclared, sources, bool(shared)))
+    own = {name: states[0][name] for name in unlike if name in states[0]}
+    if own:
+        notes.append(f"{_some(own)}: not merged, taken from {sources[0].name} as they are.")
+    if left := [name for name in unlike if name not in own]:
+        notes.append(f"{_some(left)}: left out, as {sources[0].name} does not have them.")
+    bodies = tuple({name: s[name] for name in shared} for s in states)
+    _check_kinds(bodies, sources)
+    owner = owners(bodies) | (owners([own]) if own else {})
+    return Job(
+        tuple(c.name for c in sources),
+        len(inputs),
+        bodies,
+        own,
+        {name: first for name, first in owner.items() if name != first},
+        tuple(states[0]),
+        tuple(dict.fromkeys(file for c in sources for file in c.files)),
+        (*notes, *tied, *_remarks(bodies, sources)),
+    )
+
+
+def _with_ties(sources: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
+    """Add names that a source lacks because it stores tied tensors once, as the other sources tell."""
+    owner = [owners([c.state]) for c in sources]
+    found, notes = [], []
+    for c in sources:
+        state = dict(c.state)
+        for name in dict.fromkeys(n for other in sources for n in other.state if n not in c.state):
+            holders = [own for own in owner if name in own]
+            twins = [n for n in c.state if all(own.get(n) == own[name] for own in holders)]
+            if twins:
+                state[name] = state[twins[0]]
+                notes.append(f"{c.name} lacks {name!r}, which is tied to {twins[0]!r} in the others, and so here.")
+        found.append(replace(c, state=state))
+    return found, notes
+
+
+def _unlike(names: Sequence[str], sources: Sequence[Checkpoint], some: bool) -> str:
+    def told(name: str) -> str:
+        shapes = (
+            f"{tuple(c.state[name].shape)} in {c.name}" if name in c.state else f"missing in {c.name}" for c in sources
+        )
+        return f"{name!r} ({', '.join(shapes)})"
+
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    advice = (
+        f"If they are heads of unlike tasks, keep_heads=True (--keep-heads) takes those of {sources[0].name}, and "
+        "merges the rest."
+        if some
+        else "No tensor is shared by all: these are unlike architectures, or one has a prefix before its names."
+    )
+    listed = "; ".join(told(name) for name in names[:SHOWN])
+    return f"{len(names)} tensors are not alike in all checkpoints, so they cannot be merged: {listed}{more}. {advice}"
+
+
+def _kind(tensor: Tensor) -> str:
+    return "floating" if tensor.is_floating_point() else str(tensor.dtype)
+
+
+def _check_kinds(bodies: Sequence[State], sources: Sequence[Checkpoint]) -> None:
+    for name, first in bodies[0].items():
+        for state, c in zip(bodies, sources, strict=True):
+            if _kind(state[name]) != _kind(first) or first.dtype == torch.uint64:
+                raise ValueError(
+                    f"Tensor {name!r} is {first.dtype} in {sources[0].name} and {state[name].dtype} in {c.name}; only "
+                    "floating-point tensors may differ in dtype, and uint64 cannot be compared. Convert it, or name it "
+                    "as a head: heads=[...] (--head)."
+                )
+
+
+def _remarks(bodies: Sequence[State], sources: Sequence[Checkpoint]) -> list[str]:
+    """Return what is to be known of dtypes and of BatchNorm."""
+    notes = []
+    unlike: dict[tuple[torch.dtype, ...], list[str]] = {}
+    for name in bodies[0]:
+        dtypes = tuple(state[name].dtype for state in bodies)
+        if len(set(dtypes)) > 1:
+            unlike.setdefault(dtypes, []).append(name)
+    for dtypes, names in unlike.items():
+        told = ", ".join(f"{str(d).removeprefix('torch.')} in {c.name}" for d, c in zip(dtypes, sources, strict=True))
+        notes.append(f"{_some(names)}: {told}. The result has the dtype of the first.")
+    if tiny := [name for name, t in bodies[0].items() if t.is_floating_point() and t.element_size() == 1]:
+        notes.append(
+            f"{_some(tiny)}: eight-bit numbers are merged as they are; where they have scales, merge at full size."
+        )
+    if statistics := [name for name in bodies[0] if is_statistic(name)]:
+        notes.append(
+            f"{len(statistics)} statistics of BatchNorm are merged as numbers, which is not what the merged network "
+            "needs: estimate them again on data, with skfusion.repair.Recalibrate."
+        )
+    return notes
+
+
+def _some(names: Sequence[str] | Mapping[str, Any]) -> str:
+    listed = list(names)
+    shown = ", ".join(map(repr, listed[:SHOWN]))
+    return shown + (f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else "")

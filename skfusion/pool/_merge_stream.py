@@ -1,0 +1,152 @@
+"""Merge the tensors of checkpoints part by part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skfusion.merge import Entry, LinearMerger, TensorMerger
+from skfusion.merge._tensorwise import is_merged
+from skfusion.pool._merge_plan import Job
+from skfusion.state import weighted_sum
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the bytes that are done, and all bytes."""
+
+_LARGEST_PART, _SMALLEST_PART, _AT_HAND = 2**17, 2**12, 2**19
+"""Numbers of one source in a part, which is quickest where all of it fits the processor's cache, and of all sources."""
+
+
+class Stream:
+    """The merge of a job, which is made while it is read.
+
+    Parameters
+    ----------
+    merge : LinearMerger or TensorMerger
+        The method.
+    job : Job
+        The tensors.
+    tell : callable
+        ``tell(what, done, total)`` is called often.
+    """
+
+    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, tell: Progress) -> None:
+        self.merge, self.job, self._tell = merge, job, tell
+        self.read_bytes = read_bytes(job)
+        self.unlike: dict[str, None] = {}
+        self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
+        self._done = 0
+
+    def survey(self) -> Any:
+        """Return what must be known of all tensors before the first one is merged."""
+        n, states = self.job.n_members, self.job.shared
+        if isinstance(self.merge, LinearMerger):
+            return self.merge.coefficients(states[:n], states[n] if len(states) > n else None)
+        return self.merge.survey(self._all_entries, n)
+
+    def merged(self, known: Any) -> Iterator[Tensor]:
+        """Yield the parts of the result, in its dtypes, in the order of the data."""
+        self._done = 0
+        for name, first in self.job.written.items():
+            for found in self._results(name, first, known):
+                yield narrowed(found, first.dtype, name)
+
+    def _all_entries(self) -> Iterator[Entry]:
+        self._done = 0
+        for name, first in self.job.shared[0].items():
+            if name not in self.job.ties and is_merged(name, first):
+                yield from self._entries(name, "Surveying")
+
+    def _entries(self, name: str, doing: str) -> Iterator[Entry]:
+        n, whole = self.job.n_members, not self.merge.elementwise
+        for pieces in self._pieces([s[name] for s in self.job.shared], doing, whole):
+            parts = [piece.to(torch.float64) for piece in pieces]
+            self._check_finite(name, parts)
+            yield Entry(name, parts[:n], parts[n] if len(parts) > n else None)
+
+    def _results(self, name: str, first: Tensor, known: Any) -> Iterator[Tensor]:
+        if name in self.job.heads:
+            for pieces in self._pieces([first], "Merging"):
+                self._check_finite(name, pieces)
+                yield pieces[0]
+        elif isinstance(self.merge, TensorMerger) and is_merged(name, first):
+            for entry in self._entries(name, "Merging"):
+                yield self.merge.tensor(entry, known)
+        else:
+            for pieces in self._pieces([s[name] for s in self.job.shared], "Merging"):
+                yield self._combined(name, pieces, known)
+
+    def _combined(self, name: str, pieces: list[Tensor], known: Any) -> Tensor:
+        n = self.job.n_members
+        if not (pieces[0].is_floating_point() or pieces[0].is_complex() or name.endswith("num_batches_tracked")):
+            self.unlike.update(dict.fromkeys([name] if any(not torch.equal(p, pieces[0]) for p in pieces) else []))
+        states = [{name: addable(piece)} for piece in pieces]
+        try:
+            if isinstance(self.merge, LinearMerger):
+                return self.merge.combine(states[:n], known, states[n] if len(states) > n else None)[name]
+            return weighted_sum(states[:n], [1 / n] * n)[name]
+        except ValueError:
+            self._check_finite(name, pieces)  # which knows the names of the files
+            raise
+
+    def _pieces(self, tensors: Sequence[Tensor], doing: str, whole: bool = False) -> Iterator[list[Tensor]]:
+        flat = tensors if whole else [t.reshape(-1) for t in tensors]
+        for start in range(0, tensors[0].numel(), tensors[0].numel() if whole else self._part):
+            pieces = [*flat] if whole else [t[start : start + self._part] for t in flat]
+            yield pieces
+            self._done += sum(piece.numel() * piece.element_size() for piece in pieces)
+            self._tell(doing, self._done, self.read_bytes)
+
+    def _check_finite(self, name: str, parts: Sequence[Tensor]) -> None:
+        for part, source in zip(parts, self.job.names, strict=False):
+            check_finite(addable(part), name, source)
+
+
+def read_bytes(job: Job) -> int:
+    """Return the bytes of all tensors that a merge reads."""
+    unique = [t for state in (*job.shared, job.heads) for name, t in state.items() if name not in job.ties]
+    return sum(t.numel() * t.element_size() for t in unique)
+
+
+def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:
+    """Return about how much memory parts of tensors take: each source, its copy, and some results, at eight bytes."""
+    n = len(job.shared)
+    part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // n))
+    if isinstance(merge, TensorMerger) and not merge.elementwise:
+        part = max([part, *(t.numel() for name, t in job.shared[0].items() if is_merged(name, t))])
+    return 8 * part * (2 * n + 4)
+
+
+def addable(tensor: Tensor) -> Tensor:
+    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer."""
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        return tensor.to(torch.float64)
+    return tensor.to(torch.int64) if tensor.dtype in (torch.uint16, torch.uint32) else tensor
+
+
+def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Return a tensor in the dtype of the result, or raise where a number is too large for it."""
+    if tensor.is_floating_point() and tensor.numel():
+        largest = float(tensor.abs().amax())
+        if not largest <= torch.finfo(dtype).max * (1 + 1e-9):  # a mean of largest numbers exceeds them by its rounding
+            raise ValueError(
+                f"The merged tensor {name!r} reaches {largest:.3g}, and {dtype} ends at "
+                f"{torch.finfo(dtype).max:.3g}. Give a first checkpoint of a wider dtype, or go less far from the base."
+            )
+    return tensor.to(dtype)
+
+
+def check_finite(tensor: Tensor, name: str, source: str) -> None:
+    """Raise ``ValueError`` that names the tensor and the checkpoint with NaN or infinity in it."""
+    numbers = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    if numbers.is_floating_point() and numbers.numel():
+        low, high = numbers.aminmax()
+        if not (float(low) > -math.inf and float(high) < math.inf):
+            raise ValueError(
+                f"Tensor {name!r} of {source} holds NaN or infinity: the file is damaged, or its training diverged. "
+                "Leave this checkpoint out."
+            )

@@ -1,0 +1,69 @@
+"""Members that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from skfusion.objective import Objective
+from skfusion.pool import ModelPool
+from skfusion.select._base import Selector
+
+
+class Pick(Selector):
+    """Keep the members that are named.
+
+    Parameters
+    ----------
+    members : sequence of str or int
+        Names, or positions in the pool, where -1 is the last one. More members cost more to fuse.
+
+    Notes
+    -----
+    Costs nothing. A search over ``Pick`` is a search over subsets; pruning ensembles so was studied first by Zhou, Wu
+    and Tang.
+
+    References
+    ----------
+    Zhou, Wu and Tang, "Ensembling neural networks: many could be better than all", Artificial Intelligence 137,
+    2002, doi:10.1016/S0004-3702(02)00190-X.
+
+    Examples
+    --------
+    >>> from skfusion.pool import Member, ModelPool
+    >>> from skfusion.select import Pick
+    >>> pool = ModelPool([Member(name, {}) for name in ("a", "b", "c")])
+    >>> Pick(["c", 0])(pool).names
+    ['a', 'c']
+    """
+
+    def __init__(self, members: Sequence[str | int]):
+        self.members = members
+
+    def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
+        """Return the named members in the pool's order; see :meth:`Selector.__call__`."""
+        if isinstance(self.members, str) or not len(self.members):
+            raise ValueError(f"members of Pick must be a list of at least one name or position; got {self.members!r}.")
+        places = [position_of(member, pool) for member in self.members]
+        if twice := sorted({pool.names[p] for p in places if places.count(p) > 1}):
+            raise ValueError(f"Pick names these members more than once: {twice}.")
+        return pool[sorted(places)]
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"members": (0,)}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        return {"check_reported_score_is_the_score_used": "no score is used, so none is computed"}
+
+
+def position_of(member: str | int, pool: ModelPool) -> int:
+    """Return the position of a member that is given by its name or position."""
+    if isinstance(member, str):
+        if member not in pool.names:
+            raise ValueError(f"Pick names {member!r}, and the pool has the members {pool.names}.")
+        return pool.names.index(member)
+    if not -len(pool) <= member < len(pool):
+        raise ValueError(f"Pick takes the member at position {member} of a pool of {len(pool)} members.")
+    return member % len(pool)

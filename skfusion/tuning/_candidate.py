@@ -1,0 +1,155 @@
+"""A candidate of a search: an estimator with the parameters of a trial, fitted and scored on a fold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._cache import fingerprint
+from skfusion.pool import ModelPool
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows as estimators take them: whole-number weights have become repetitions."""
+
+    X: Any
+    y: np.ndarray
+    weight: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+
+class Judged(NamedTuple):
+    """What came of a candidate in a fold; ``fit_time`` is without the time to collect members."""
+
+    score: float
+    fit_time: float
+    score_time: float
+    error: str = ""
+
+
+def candidate_of(estimator: Any, params: Any, seed: int) -> Any:
+    """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set."""
+    if not isinstance(params, Mapping):
+        raise TypeError(f"space must return a dict of parameters; got {params!r}.")
+    given = {name: clone(value, safe=False) for name, value in params.items()}
+    base = given.pop("fusion", estimator)
+    if isinstance(base, type) or not (hasattr(base, "fit") and hasattr(base, "get_params")):
+        raise TypeError(f"'fusion' must be an estimator, not its class or its name; got {base!r}.")
+    if is_classifier(base) != is_classifier(estimator):
+        kinds = ["a classifier" if is_classifier(e) else "a regressor" for e in (base, estimator)]
+        raise ValueError(f"{type(base).__name__} is {kinds[0]}, and the estimator of the search is {kinds[1]}.")
+    return seeded(clone(base).set_params(**given), seed)
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Return the estimator with the seed in place of every ``random_state`` that is None."""
+    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
+    return estimator.set_params(**dict.fromkeys(free, seed))
+
+
+def mark_of(estimator: Any) -> str:
+    """Return a hash of what an estimator computes, and not of how."""
+    params = estimator.get_params(deep=False)
+    return fingerprint(type(estimator), {k: v for k, v in params.items() if k not in ("memory", "n_jobs", "verbose")})
+
+
+def check_searched(estimator: Any) -> None:
+    """Raise where something cannot be searched over."""
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise TypeError(f"estimator must be an estimator, such as SoupClassifier(net); got {estimator!r}.")
+    if not (is_classifier(estimator) or is_regressor(estimator)):
+        raise TypeError(f"estimator must be a classifier or a regressor; got {type(estimator).__name__}.")
+
+
+def judge(
+    candidate: Any, train: Part, test: Part, scorer: Any, pools: dict[str, ModelPool]
+) -> tuple[Judged, dict[str, ModelPool]]:
+    """Fit and score a candidate on a fold.
+
+    Parameters
+    ----------
+    candidate : estimator
+        Stays as it is.
+    train, test : Part
+        The fold.
+    scorer : callable
+        Higher is better.
+    pools : dict
+        Members that were collected for the fold already.
+
+    Returns
+    -------
+    judged : Judged
+        With the error, where there is one.
+    pools : dict
+        Members that were collected now.
+    """
+    own = dict(pools)
+    unknown = float("nan")
+    try:
+        fitted, fit_time = fit_on(clone(candidate), train, own)
+        start = time.perf_counter()
+        weights = {} if test.weight is None else {"sample_weight": test.weight}
+        score = float(scorer(fitted, test.X, test.y, **weights))
+        judged = Judged(score, fit_time, time.perf_counter() - start, "" if np.isfinite(score) else f"score {score}")
+    except Exception as error:
+        judged = Judged(unknown, unknown, unknown, f"{type(error).__name__}: {error}")
+    return judged, {key: pool for key, pool in own.items() if key not in pools}
+
+
+def fit_on(estimator: Any, part: Part, pools: dict[str, ModelPool]) -> tuple[Any, float]:
+    """Fit an estimator, and return it with the seconds that it took beside the collecting of members.
+
+    A fusion, also at the end of a pipeline, takes its members from ``pools``, or adds them; it holds rows out in any
+    case, so that all fusions have members that were trained on the same rows.
+    """
+    head, last = split_pipeline(estimator)
+    start = time.perf_counter()
+    if not isinstance(last, BaseFusion):
+        fit_whole(estimator, part)
+        return estimator, time.perf_counter() - start
+    X = part.X if head is None else head.fit_transform(part.X, part.y)
+    rows = last._rows(X, part.y, part.weight, part.groups)
+    given = last._given_pool()
+    if given is None:
+        collected = last._collect(rows, force_hold_out=True, shared=pools)
+        start = time.perf_counter()
+        last._fuse(collected)
+    else:
+        last._fuse_pool(given, rows, None)
+    if head is not None:
+        estimator.steps = [*head.steps, estimator.steps[-1]]
+    return estimator, time.perf_counter() - start
+
+
+def fit_whole(estimator: Any, part: Part) -> None:
+    """Call an estimator's ``fit`` with weights and groups, where there are some."""
+    prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
+    last = estimator.steps[-1][1] if prefix else estimator
+    extra = {}
+    if part.weight is not None:
+        if not has_fit_parameter(last, "sample_weight"):
+            raise ValueError(
+                f"{type(last).__name__} takes no sample_weight, and the weights are no whole numbers, which could be "
+                "taken as repetitions. Leave it out of the space or give no weights."
+            )
+        extra[f"{prefix}sample_weight"] = part.weight
+    if part.groups is not None and has_fit_parameter(last, "groups"):
+        extra[f"{prefix}groups"] = part.groups
+    estimator.fit(part.X, part.y, **extra)
+
+
+def split_pipeline(estimator: Any) -> tuple[Any, Any]:
+    """Return the steps before the last one as a pipeline (None where there are none), and the last one."""
+    if not isinstance(estimator, Pipeline):
+        return None, estimator
+    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator.steps[-1][1]

@@ -1,0 +1,246 @@
+"""Search over fusions with Optuna (Akiba et al., 2019)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_random_state
+
+from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._cache import fingerprint
+from skfusion.tuning._best import PredictsWithBest
+from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, seeded
+from skfusion.tuning._data import Data
+from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
+from skfusion.tuning._study import open_study
+from skfusion.tuning._trials import Trials
+
+
+class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+    """Let Optuna choose a fusion, its parameters and its members by cross-validation.
+
+    The members of each fold are collected once for each collector, net and seed, and all trials fuse them: a search
+    of T trials over k folds trains K k networks, not T K k. All fusions hold out the same rows of a fold.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The fusion that trials change, such as ``SoupClassifier(net, collect=Seeds(5))``, or a pipeline that ends in
+        one. With a pool as ``collect`` nothing is trained. Any other classifier or regressor is fitted as a whole.
+    space : callable
+        ``space(trial)`` returns a dict of parameters, which are set on a clone of ``estimator``; nested ones as
+        ``merge__strict``. Under ``"fusion"`` it may give another estimator to set the others on. What it returns must
+        depend on the values that ``trial.suggest_...`` returns, and on nothing else.
+    n_trials : int, default=50
+        Trials that the study has in the end, pruned and failed ones included. More find better fusions.
+    cv : int, splitter or iterable, default=5
+        Folds; a number keeps groups together where they are given. More cost more and test on smaller parts.
+    scoring : str or callable, optional
+        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better.
+    sampler : sampler of Optuna, or callable, optional
+        TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
+        ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
+    pruner : pruner of Optuna, optional
+        Is told the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
+        by more than fusions often do.
+    storage : str or storage of Optuna, optional
+        Where the study is kept, so that another fit or other processes can continue it; in memory when omitted.
+    study_name : str, optional
+        Name in the storage; ``"fusion-search"`` when omitted.
+    n_jobs : int, optional
+        Folds computed at a time, by joblib; the result does not depend on it.
+    refit : bool, default=True
+        Whether to fit the best fusion on all rows.
+    random_state : int or RandomState, optional
+        Of the sampler, and of every part whose own ``random_state`` is None. A study in a storage needs an integer.
+    timeout : float, optional
+        Seconds after which no trial is begun. What is found then depends on the machine.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    best_estimator_ : estimator
+        The best fusion, fitted on all rows, where ``refit`` is True.
+    best_params_ : dict
+        What ``space`` returned for the best trial.
+    best_score_ : float
+        Mean score of the best trial over the folds.
+    best_index_ : int
+        Its place in ``cv_results_``.
+    cv_results_ : dict of arrays
+        One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``, ``state``
+        and ``error`` say what became of it, and ``mean_fit_time`` (seconds) is without the collecting of members.
+    study_ : optuna.Study
+        The study.
+    scorer_ : callable
+        The scorer.
+    n_splits_ : int
+        Folds.
+    refit_time_ : float
+        Seconds of the last fit.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, in classification.
+    n_features_in_ : int
+        Features in ``fit``.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had some.
+
+    Notes
+    -----
+    The score of the best trial is too good, as it is the best of many; score the search itself on other rows. Values
+    that come again are not evaluated again.
+
+    References
+    ----------
+    Akiba et al., "Optuna: a next-generation hyperparameter optimization framework", KDD 2019,
+    doi:10.1145/3292500.3330701.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import EnsembleClassifier, SoupClassifier
+    >>> from skfusion.collect import Seeds
+    >>> from skfusion.tuning import FusionSearch, suggest_members
+    >>> X, y = load_iris(return_X_y=True)
+    >>> def space(trial):
+    ...     params = {"select": suggest_members(trial, ["seed-0", "seed-1", "seed-2"])}
+    ...     if trial.suggest_categorical("kind", ["soup", "ensemble"]) == "ensemble":
+    ...         params["fusion"] = EnsembleClassifier(collect=Seeds(3))
+    ...     return params
+    >>> soup = SoupClassifier(collect=Seeds(3))
+    >>> search = FusionSearch(soup, space, n_trials=8, cv=3, random_state=0).fit(X, y)
+    >>> search.best_score_ > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        space: Callable[[Any], dict[str, Any]],
+        *,
+        n_trials: int = 50,
+        cv: Any = 5,
+        scoring: Any = None,
+        sampler: Any = None,
+        pruner: Any = None,
+        storage: Any = None,
+        study_name: str | None = None,
+        n_jobs: int | None = None,
+        refit: bool = True,
+        random_state: Any = None,
+        timeout: float | None = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.space = space
+        self.n_trials = n_trials
+        self.cv = cv
+        self.scoring = scoring
+        self.sampler = sampler
+        self.pruner = pruner
+        self.storage = storage
+        self.study_name = study_name
+        self.n_jobs = n_jobs
+        self.refit = refit
+        self.random_state = random_state
+        self.timeout = timeout
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionSearch:
+        """Run the trials that the study lacks, and fit the best fusion on all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), frame, or dict of array-like
+            Inputs, as the estimator takes them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights. Whole numbers are repetitions of the row.
+        groups : array-like of shape (n_samples,), optional
+            Rows of one group are tested, held out or trained on together.
+
+        Returns
+        -------
+        FusionSearch
+            The fitted search.
+        """
+        start, seed = time.monotonic(), self._checked_seed()
+        estimator = seeded(clone(self.estimator), seed)
+        data = Data.checked(self, estimator, X, y, sample_weight, groups)
+        splits = data.splits(self.cv)
+        self.n_splits_ = len(splits)
+        self.scorer_ = check_scoring(estimator, self.scoring)
+        marks = {
+            "data or folds": data.mark(splits),
+            "estimator": mark_of(estimator),
+            "scoring": fingerprint(self.scoring),
+        }
+        self.study_ = open_study(self, marks, seed)
+        for trial in finished(self.study_):
+            params_of(self.space, trial)  # which raises where the study is of another space
+        folds = [(data.part(train), data.part(test)) for train, test in splits]
+        trials = Trials(estimator, self.space, folds, self.scorer_, seed, self.n_jobs)
+        context = self._begin(X, y)
+        while len(finished(self.study_)) < self.n_trials:
+            if self.timeout is not None and time.monotonic() - start >= self.timeout:
+                break
+            task = context.subcontext(task_name="trial").call_on_fit_task_begin(estimator=self)
+            trials.run(self.study_)
+            task.call_on_fit_task_end(estimator=self)
+        self._keep_results(finished(self.study_))
+        if self.refit:
+            start = time.monotonic()
+            best = candidate_of(estimator, self.best_params_, seed)
+            if isinstance(best, BaseFusion):
+                best.fit(X, y, sample_weight=sample_weight, groups=groups)
+            else:
+                fit_whole(best, data.part())
+            self.best_estimator_, self.refit_time_ = best, time.monotonic() - start
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    def _checked_seed(self) -> int:
+        check_searched(self.estimator)
+        if not callable(self.space):
+            raise TypeError(
+                f"space must be a function of a trial that returns a dict of parameters; got {self.space!r}."
+            )
+        if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
+            raise ValueError(f"n_trials must be a whole number, 1 or more; got {self.n_trials!r}.")
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        if self.storage is not None:
+            raise ValueError(
+                f"A study in a storage needs an integer random_state, so that whoever continues it trains the same "
+                f"members; got {self.random_state!r}."
+            )
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _begin(self, X: Any, y: Any) -> Any:
+        own = getattr(self, "_skl_callbacks", [])
+        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in own)
+        if self.verbose and not shown:
+            self.set_callbacks(*own, ProgressBar())
+        try:
+            left = max(0, self.n_trials - len(finished(self.study_)))
+            return self._init_callback_context(max_subtasks=left).call_on_fit_task_begin(estimator=self, X=X, y=y)
+        finally:
+            self.set_callbacks(*own)
+
+    def _keep_results(self, trials: list[Any]) -> None:
+        tell_of_failures(trials)
+        self.cv_results_ = table_of(trials, self.space, self.n_splits_)
+        means = self.cv_results_["mean_test_score"]
+        self.best_index_ = int(np.nanargmax(means))
+        self.best_score_ = float(means[self.best_index_])
+        self.best_params_ = self.cv_results_["params"][self.best_index_]

@@ -1,0 +1,140 @@
+"""Studies of Optuna that are quiet and give the same trials in every run."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import NopPruner
+from optuna.samplers import BaseSampler, TPESampler
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let Optuna neither log nor warn of what is experimental, and give its log the old level back."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def sampler_of(sampler: Any, seed: int) -> BaseSampler:
+    """Return a sampler at the start of its stream.
+
+    Parameters
+    ----------
+    sampler : None, callable or BaseSampler
+        TPE when None. A callable is called with ``seed``; an instance is copied and keeps the seed that it was made
+        with.
+    seed : int
+        Of a sampler that is made here.
+
+    Returns
+    -------
+    BaseSampler
+        That no other study uses.
+    """
+    if isinstance(sampler, BaseSampler):
+        return copy.deepcopy(sampler)
+    make: Callable[..., BaseSampler] = TPESampler if sampler is None else sampler
+    if not callable(make):
+        raise TypeError(f"sampler must be a sampler of Optuna, or make one from seed=..., got {sampler!r}.")
+    try:
+        return make(seed=seed)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{getattr(make, '__name__', make)} needs the package {error.name!r}: pip install {error.name}. With "
+            "sampler=None Optuna's TPE is used, which needs nothing more.",
+            name=error.name,
+        ) from error
+
+
+class ContinuedTPE(BaseSampler):
+    """TPE that draws a trial from the seed, the number of the trial, and the trials before it, and from nothing else.
+
+    So a study that is continued gets the trials that it would have got without the break, and processes that share a
+    study do not propose the same first trials. Parameters that only some trials have are modelled together.
+
+    Parameters
+    ----------
+    seed : int
+        Of all trials.
+    """
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self._number, self._present = -1, TPESampler()
+
+    def _of(self, trial: Any) -> TPESampler:
+        if trial.number != self._number:
+            (own,) = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
+            self._number, self._present = trial.number, TPESampler(seed=int(own), group=True)
+        return self._present
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Hand over to the sampler of the trial."""
+        self._of(trial).before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        """Hand over to the sampler of the trial."""
+        return self._of(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+        """Hand over to the sampler of the trial."""
+        return self._of(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        """Hand over to the sampler of the trial."""
+        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+        """Hand over to the sampler of the trial."""
+        self._of(trial).after_trial(study, trial, state, values)
+
+
+def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
+    """Return a new study, or one that is in the storage and was made of the same things.
+
+    Parameters
+    ----------
+    search : FusionSearch
+        Has ``sampler``, ``pruner``, ``storage`` and ``study_name``.
+    marks : dict
+        Hashes of what must not change, by what to call it.
+    seed : int
+        Of the sampler.
+
+    Returns
+    -------
+    Study
+        Its ``user_attrs`` have the marks.
+    """
+    with quiet():
+        study = optuna.create_study(
+            direction="maximize",
+            sampler=ContinuedTPE(seed) if search.sampler is None else sampler_of(search.sampler, seed),
+            pruner=NopPruner() if search.pruner is None else copy.deepcopy(search.pruner),
+            storage=search.storage,
+            study_name="fusion-search" if search.study_name is None else search.study_name,
+            load_if_exists=search.storage is not None,
+        )
+    foreign = f"Study {study.study_name!r} of the storage was made"
+    if not (known := {k: v for k, v in study.user_attrs.items() if k in marks}) and study.get_trials(deepcopy=False):
+        raise ValueError(f"{foreign} by something other than a FusionSearch. Give another study_name.")
+    if changed := [name for name, mark in known.items() if mark != marks[name]]:
+        raise ValueError(
+            f"{foreign} with other {' and other '.join(changed)}, so its scores cannot be compared. Give another "
+            "study_name, or fit as before."
+        )
+    for name, mark in marks.items():
+        study.set_user_attr(name, mark)
+    return study
