@@ -86,6 +86,7 @@ class Component:
 
 
 def _shown(value: Any) -> str:
-    """Return the representation of a parameter; of a state, how many tensors it has."""
-    is_state = isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values())
-    return f"<state of {len(value)} tensors>" if is_state else repr(value)
+    """Return the representation of a parameter: of a state, how many tensors it has; of a function, its name."""
+    if isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values()):
+        return f"<state of {len(value)} tensors>"
+    return value.__name__ if inspect.isroutine(value) else repr(value)

@@ -76,8 +76,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
     best_index_ : int
         Its place in ``cv_results_``.
     cv_results_ : dict of arrays
-        One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``, ``state``
-        and ``error`` say what became of it, and ``mean_fit_time`` (seconds) is without the collecting of members.
+        One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``,
+        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) is without collecting members.
     study_ : optuna.Study
         The study.
     scorer_ : callable
