@@ -6,6 +6,7 @@ python examples/reuse_networks.py [--quick]
 import argparse
 import copy
 import tempfile
+import warnings
 
 import torch
 from sklearn.datasets import load_digits
@@ -14,7 +15,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier, StackingFusion
-from skfusion.merge import Greedy, Uniform
+from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.select import TopK
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -64,6 +65,7 @@ fusions = {
     "greedy soup": SoupClassifier(collect=pool, merge=Greedy()),
     "ensemble": EnsembleClassifier(collect=pool),
 }
+warnings.simplefilter("ignore", OneMemberWarning)  # the shares below tell it
 for name, fusion in fusions.items():
     fusion.fit(X_val, y_val)  # rows that no member has seen: they judge the members
     print(f"{name:20} {fusion.score(X_test, y_test):.4f}")

@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from skfusion.objective import first_output
 from skfusion.state import State, check_compatible
@@ -34,7 +35,8 @@ class Linearised(nn.Module):
     Notes
     -----
     A forward pass costs two of the network, by forward-mode differentiation. Buffers are those of the start. All
-    operations must have a forward derivative; recurrent layers have none.
+    operations must have a forward derivative; attention and recurrent layers run by their plain kernels, as the fused
+    ones have none.
 
     References
     ----------
@@ -102,7 +104,7 @@ class Linearised(nn.Module):
             return first_output(functional_call(self.start, parameters, args, kwargs))
 
         _load_rules()
-        with torch.inference_mode(False), plain_kernels():
+        with torch.inference_mode(False), plain_kernels(), sdpa_kernel(SDPBackend.MATH):
             value, slope = jvp(output, (start,), (change,))[:2]
         total: Tensor = value + slope
         return total

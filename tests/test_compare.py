@@ -18,7 +18,7 @@ from skfusion.collect import Seeds, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.compare import compare_fusions, expected_calibration_error
 from skfusion.compare._table import half_width
-from skfusion.merge import Uniform
+from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
 from skfusion.select import TopK
@@ -75,6 +75,22 @@ def test_fusions_of_one_collector_train_each_fold_once(trainings):
 def test_nothing_is_held_out_where_nobody_asks(trainings):
     compare_fusions({"uniform": soup(merge=Uniform()), "average": ensemble()}, *IRIS, cv=2, random_state=0)
     assert trainings == [75] * 2 * 2
+
+
+def test_members_with_a_share_in_a_soup_are_counted_and_no_warning_tells_it(recwarn):
+    fusions = {
+        "uniform": soup(3, merge=Uniform()),
+        "strict": soup(3, merge=Greedy(strict=True)),
+        "average": ensemble(3),
+    }
+    table = compare_fusions({**fusions, "ridge": RidgeClassifier()}, *IRIS, cv=2, random_state=0, scoring="accuracy")
+    folds = table.attrs["folds"].pivot(index="fold", columns="fusion", values="n_merged")
+    assert folds["uniform"].tolist() == [3, 3]
+    assert folds["strict"].isin([1, 2, 3]).all()
+    assert folds["strict"].min() == 1
+    assert folds[["average", "ridge"]].isna().all(axis=None)
+    assert table.loc["strict", "n_merged"] == folds["strict"].mean()
+    assert not [w for w in recwarn if issubclass(w.category, OneMemberWarning)]
 
 
 def test_out_of_fold_members_are_counted_in_the_training_time(trainings):

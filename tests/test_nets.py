@@ -274,6 +274,16 @@ def test_users_scores_on_validation_rows_work():
         assert 0 <= trained(net).history[-1, "accuracy"] <= 1
 
 
+def test_losses_are_recorded_alike_without_callbacks():
+    params = {"max_epochs": 2, "batch_size": 8, "train_split": ValidSplit(3), "verbose": 0}
+    found = [
+        nets.history_of(trained(NeuralNetClassifier(Small, criterion=nn.CrossEntropyLoss, callbacks=c, **params)))
+        for c in (None, "disable")
+    ]
+    for loss in ("train_loss", "valid_loss"):
+        assert [row[loss] for row in found[1]] == pytest.approx([row[loss] for row in found[0]], rel=1e-12)
+
+
 def test_users_early_stopping_works():
     stopping = EarlyStopping(patience=2, threshold=10.0, monitor="train_loss")
     net = NeuralNetClassifier(Small, criterion=nn.CrossEntropyLoss, max_epochs=30, callbacks=[stopping],

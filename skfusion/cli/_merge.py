@@ -67,7 +67,7 @@ def merge(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="CHECKPOINT...",
+            metavar="CHECKPOINT",
             help="Files (.safetensors, .pt, .pth, .bin, .ckpt), folders with one, indices of shards, or pools.",
             show_default=False,
         ),
@@ -210,5 +210,5 @@ def _show(report: MergeReport, planned: bool) -> None:
     if planned:
         ending = f"Would write {report.out}: {what}. It takes about {report.peak_bytes / 2**20:.0f} MiB of memory."
     else:
-        ending = f"Wrote {report.out}: {what}. SHA-256 {report.sha256}"
+        ending = f"Wrote {report.out}: {what}."
     console.print(escape(ending), highlight=False, soft_wrap=True)

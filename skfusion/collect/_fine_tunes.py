@@ -142,7 +142,7 @@ class FineTunes(Collector):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 4, "start": 1}
-        yield {"distributions": {"lr": [0.01, 0.001], "max_epochs": [2, 3]}, "n_members": 3, "stack": False}
+        yield {"distributions": {"lr": [0.01, 0.001], "optimizer__weight_decay": [0.0, 0.1]}, "n_members": 3}
 
 
 def check_names(net: Any, given: Mapping[str, Any] | Proposals) -> None:
@@ -152,7 +152,7 @@ def check_names(net: Any, given: Mapping[str, Any] | Proposals) -> None:
             raise TypeError(f"distributions must be a dict or proposals, such as StudyProposals; got {given!r}.")
         return
     known = net.get_params(deep=False)
-    prefixes = (*net.prefixes_, "module", "callbacks") if hasattr(net, "prefixes_") else ("module", "callbacks")
+    prefixes = {*getattr(net, "prefixes_", ()), "module", "criterion", "optimizer", "callbacks"}
     for name in given:
         if name not in known and name.partition("__")[0] not in prefixes:
             raise ValueError(

@@ -77,6 +77,8 @@ def compare_fusions(
         - ``predict_us_per_row``: microseconds a row, predicting the whole test part at once; the median of some calls.
         - ``n_parameters``, ``n_bytes``, ``n_members``: numbers, bytes and networks that a prediction needs.
         - ``n_collected``: networks in the pool.
+        - ``n_merged``: networks that have a share in a soup, where the merger is a sum. 1 says that a greedy soup is
+          its best member; its warning is not shown.
 
         ``attrs`` has ``folds``, a DataFrame with a row for each fusion and fold, and ``scores``, ``random_state`` (the
         integer), ``n_rows``, ``n_folds`` and ``cv``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
 from statistics import median
@@ -17,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from skfusion.compare._calibration import expected_calibration_error
 from skfusion.estimators import StackingFusion
 from skfusion.estimators._base import BaseFusion
+from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 from skfusion.state import n_bytes, n_parameters
 
@@ -89,7 +91,9 @@ class Fold:
         rows = []
         for name, estimator in fusions.items():
             try:
-                rows.append({"fusion": name, "fold": self.number, **self.sizes, **self.results(estimator)})
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", OneMemberWarning)  # which the column n_merged tells of
+                    rows.append({"fusion": name, "fold": self.number, **self.sizes, **self.results(estimator)})
             except Exception as error:
                 raise RuntimeError(
                     f"Fusion {name!r} failed in fold {self.number}: {type(error).__name__}: {error}"
@@ -224,20 +228,23 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
 
 
 def size(estimator: Any) -> dict[str, float]:
-    """Return what a prediction needs: numbers, bytes, networks; and the networks that were collected."""
+    """Return what a prediction needs: numbers, bytes, networks; and the networks that were collected and summed."""
     if isinstance(estimator, StackingFusion):
         n, states = len(estimator.estimators_), [] if estimator.pool_ is None else estimator.pool_.states
         numbers = {"n_parameters": sum(map(n_parameters, states)), "n_bytes": sum(map(n_bytes, states))}
         unknown = dict.fromkeys(numbers, float("nan"))
-        return {**(numbers if states else unknown), "n_members": n, "n_collected": n}
+        return {**(numbers if states else unknown), "n_members": n, "n_collected": n, "n_merged": float("nan")}
     if not isinstance(estimator, BaseFusion):
-        return {"n_parameters": float("nan"), "n_bytes": float("nan"), "n_members": 1, "n_collected": 1}
+        unknown = dict.fromkeys(["n_parameters", "n_bytes", "n_merged"], float("nan"))
+        return {**unknown, "n_members": 1, "n_collected": 1}
     states = [m.state for m in estimator.members_] if hasattr(estimator, "members_") else [estimator.state_]
+    shares = getattr(estimator, "member_weights_", None)
     return {
         "n_parameters": sum(n_parameters(s) for s in states),
         "n_bytes": sum(n_bytes(s) for s in states),
         "n_members": len(states),
         "n_collected": len(estimator.pool_),
+        "n_merged": float("nan") if shares is None else sum(share != 0 for share in shares.values()),
     }
 
 

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 MEANS = ["gain_over_best", "gain_over_mean", "log_loss", "ece"]
 TIMES = ["collect_seconds", "fuse_seconds", "predict_us_per_row"]
-SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected"]
+SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected", "n_merged"]
 
 
 def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from skfusion.nets import Judge, Lineup, Runner
 from skfusion.pool import ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows, expansion
+from skfusion.tangent import Linearised
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,8 +235,9 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
 
     def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
         net = self.estimator
-        if net is None and pool is not None:
-            net = pool[0].net
+        own = None if pool is None else pool[0].net
+        if net is None or (own is not None and isinstance(own.module, Linearised)):  # of its module
+            net = own
         return self._sized(nets.default_net(self._task) if net is None else net, rows)
 
     def _sized(self, net: Any, rows: Rows) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from scipy.stats import rv_continuous, rv_discrete
 from torch import Tensor, nn
 
 from skfusion.rows import Rows
@@ -21,39 +22,49 @@ def fingerprint(*things: Any) -> str:
     return joblib.hash(_plain(things))
 
 
-def _plain(thing: Any) -> Any:
+def _plain(thing: Any, around: tuple[int, ...] = ()) -> Any:
+    """Return what a thing is in lists, names, numbers and arrays; ``around`` are the ids of what it is a part of."""
+    if id(thing) in around:
+        return "a thing that it is a part of"
+
+    def inner(part: Any) -> Any:
+        return _plain(part, (*around, id(thing)))
+
     if isinstance(thing, nn.Module):
-        return _name(thing), repr(thing), _plain(dict(thing.state_dict()))
+        kinds = {_name(part): type(part) for part in thing.modules()}
+        return repr(thing), inner(kinds), inner(dict(thing.state_dict()))
     if isinstance(thing, Tensor):
         return str(thing.dtype), thing.detach().cpu().float().numpy()
     if isinstance(thing, Rows):
-        return _plain([thing.X, thing.y, thing.weight])
+        return inner([thing.X, thing.y, thing.weight])
     if isinstance(thing, dict):
-        return [(k, _plain(v)) for k, v in sorted(thing.items(), key=lambda item: str(item[0]))]
+        return [(k, inner(v)) for k, v in sorted(thing.items(), key=lambda item: str(item[0]))]
     if isinstance(thing, (list, tuple)):
-        return [_plain(v) for v in thing]
+        return [inner(v) for v in thing]
     if isinstance(thing, type):
         own = [f for cls in thing.__mro__ for f in vars(cls).values() if isinstance(f, FunctionType)]
         return thing.__module__, thing.__qualname__, [_code(f.__code__) for f in own]
     if isinstance(thing, FunctionType):
         values = [cell.cell_contents for cell in thing.__closure__ or ()]
-        return thing.__module__, thing.__qualname__, _code(thing.__code__), _plain([values, thing.__defaults__])
+        return thing.__module__, thing.__qualname__, _code(thing.__code__), inner([values, thing.__defaults__])
     if isinstance(thing, MethodType):
-        return _plain([thing.__self__, thing.__func__])
+        return inner([thing.__self__, thing.__func__])
     if isinstance(thing, partial):
-        return _plain([thing.func, thing.args, thing.keywords])
+        return inner([thing.func, thing.args, thing.keywords])
     if isinstance(thing, (set, frozenset)):
-        return sorted(repr(_plain(v)) for v in thing)
+        return sorted(repr(inner(v)) for v in thing)
     if isinstance(thing, BuiltinFunctionType):
         return str(thing.__module__), thing.__qualname__
     if isinstance(getattr(thing, "module_", None), nn.Module):  # a fitted net is known by its weights
-        return _name(thing), _plain(thing.module_)
+        return _name(thing), inner(thing.module_)
+    if isinstance(getattr(thing, "dist", None), (rv_continuous, rv_discrete)):  # a distribution to draw from
+        return _name(thing.dist), inner([thing.args, thing.kwds])
     if hasattr(thing, "get_params"):
         params = thing.get_params(deep=False)
-        return _name(thing), _plain({k: v for k, v in params.items() if not k.startswith("_") and k != "n_jobs"})
+        return _name(thing), inner({k: v for k, v in params.items() if not k.startswith("_") and k != "n_jobs"})
     if isinstance(thing, (str, bytes, int, float, bool, type(None), np.ndarray, np.generic)):
         return thing
-    return _name(thing), _plain(vars(thing)) if hasattr(thing, "__dict__") else repr(thing)
+    return _name(thing), inner(vars(thing)) if hasattr(thing, "__dict__") else repr(thing)
 
 
 def _code(code: CodeType) -> Any:

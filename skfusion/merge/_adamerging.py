@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import drawn, joined, mean, n_rows, take
+from skfusion.merge._examples import drawn, joined, mean, n_rows, rows_at, take
 from skfusion.merge._mixture import Mixture
 from skfusion.merge._tensorwise import is_merged
 from skfusion.merge._tied import tied
 from skfusion.merge._ties import elected, thresholds, trimmed
-from skfusion.objective import Batch, Likelihood, Objective, evaluating
+from skfusion.objective import Batch, Input, Likelihood, Objective, evaluating
 from skfusion.state import State
+
+_AT_ONCE = 256
+"""Rows whose entropy is told at once."""
 
 
 class AdaMerging(Merger):
@@ -41,7 +44,8 @@ class AdaMerging(Merger):
     lr : float, default=0.001
         Learning rate of Adam: about what a coefficient may move in a step. A larger one goes further from the start.
     n_steps : int, default=500
-        Steps, each on one batch of each member's rows. With 0, the result is that of task arithmetic.
+        Steps, each on one batch of each member's rows. With 0, the result is that of task arithmetic, but for the
+        statistics of BatchNorm.
     batch_size : int, default=16
         Rows of each member for a step. A larger one gives steps of less noise at more cost.
     random_state : int, default=0
@@ -150,25 +154,35 @@ class AdaMerging(Merger):
         rows = [self._rows(view) for view in views]
         optimizer = torch.optim.Adam([coefficients], lr=self.lr)
 
-        def entropy(state: State, view: Objective, batch: Batch) -> Tensor:
-            return mean(likelihood.entropy(view.forward(state, batch.x)), batch.weight)
+        def entropies(state: State, view: Objective, x: Input) -> Tensor:
+            return likelihood.entropy(view.forward(state, x))
 
         def total() -> float:
-            with torch.no_grad():
-                state = mixture.at(coefficients)
-                return sum(float(entropy(state, v, r[0])) for v, r in zip(views, rows, strict=True))
+            state, found = mixture.at(coefficients), 0.0
+            for view, (batch, _) in zip(views, rows, strict=True):
+                parts = torch.split(torch.arange(n_rows(batch.x)), _AT_ONCE)
+                with torch.no_grad():
+                    values = torch.cat([entropies(state, view, rows_at(batch.x, index)) for index in parts])
+                found += float(mean(values, batch.weight))
+            return found
 
         before = total()
         for step in range(self.n_steps):
             leaves = mixture.leaves(state := mixture.at(coefficients))
             coefficients.grad = torch.zeros_like(coefficients)
             for view, (batch, order) in zip(views, rows, strict=True):
-                loss = entropy(state, view, take(batch, order[step]))
+                some = take(batch, order[step])
+                loss = mean(entropies(state, view, some.x), some.weight)
                 found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
                 coefficients.grad += mixture.slopes(leaves, found)
             optimizer.step()
             coefficients.clamp_(0, 1)
-        objective.report("entropy", (before, total()))
+        after = total()
+        if not math.isfinite(after):
+            raise ValueError(
+                f"The entropy of the predictions was {before} and is {after}: take a smaller lr than {self.lr}."
+            )
+        objective.report("entropy", (before, after))
         return coefficients
 
     def _rows(self, view: Objective) -> tuple[Batch, Tensor]:

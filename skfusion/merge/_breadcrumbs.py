@@ -61,7 +61,7 @@ class Breadcrumbs(TensorMerger):
 
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> None:
         """Raise where parameters make no sense; see :meth:`TensorMerger.survey`."""
-        if not (self.density > 0 and self.gamma >= 0 and self.density + self.gamma <= 1 + 1e-12):
+        if not (self.density > 0 and self.gamma >= 0 and self.density + self.gamma <= 1):
             raise ValueError(
                 "Breadcrumbs keeps a density above 0 after a share gamma of 0 or more, which are at most 1 together; "
                 f"got density={self.density} and gamma={self.gamma}."

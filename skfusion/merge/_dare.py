@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
@@ -71,6 +72,8 @@ class DARE(TensorMerger):
         """Return the coefficients or the survey of the inner merger; see :meth:`TensorMerger.survey`."""
         if not 0 <= self.rate < 1:
             raise ValueError(f"The rate of DARE is a probability in [0, 1); got {self.rate}.")
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(f"The random_state of DARE is a whole number, the seed; got {self.random_state!r}.")
         inner = self._inner()
         if isinstance(inner, LinearMerger):
             return inner.coefficients([{}] * n)
@@ -86,7 +89,7 @@ class DARE(TensorMerger):
 
     def _inner(self) -> LinearMerger | TensorMerger:
         inner = TaskArithmetic() if self.merge is None else self.merge
-        if inner.needs_objective or not isinstance(inner, (LinearMerger, TensorMerger)):
+        if not isinstance(inner, (LinearMerger, TensorMerger)) or inner.needs_objective:
             raise ValueError(
                 f"DARE merges tensor by tensor, without data, and cannot merge with {inner!r}. Give it a merger like "
                 "TaskArithmetic(scale=1), Uniform() or TIES(), with its parameters as numbers."

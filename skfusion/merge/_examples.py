@@ -52,10 +52,13 @@ def n_rows(x: Input) -> int:
 def take(batch: Batch, index: Tensor) -> Batch:
     """Return the rows of a batch at some positions."""
 
-    def at(t: Tensor) -> Tensor:
-        return t[index.to(t.device)]
+    weight = None if batch.weight is None else batch.weight[index.to(batch.weight.device)]
+    return Batch(rows_at(batch.x, index), batch.y[index.to(batch.y.device)], weight)
 
-    return Batch(mapped(batch.x, at), at(batch.y), None if batch.weight is None else at(batch.weight))
+
+def rows_at(x: Input, index: Tensor) -> Input:
+    """Return the rows of an input at some positions."""
+    return mapped(x, lambda t: t[index.to(t.device)])
 
 
 def mapped(x: Input, function: Callable[[Tensor], Tensor]) -> Input:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from skfusion.merge._base import Merger, check_states
 from skfusion.merge._examples import drawn
-from skfusion.merge._per_example import Gradients, mean_squares
+from skfusion.merge._per_example import mean_squares
+from skfusion.merge._squares import Gradients
 from skfusion.merge._tied import tied
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, weighted_sum
@@ -39,7 +40,8 @@ class Fisher(Merger):
     floor : float, default=1e-6
         Least value of F. A larger one draws parameters that matter little to any member to the plain mean.
     normalise : bool, default=False
-        Divide each F by its norm over all parameters, so that members whose gradients are larger do not weigh more.
+        Divide each F by its norm over all parameters, before the floor, so that members whose gradients are larger do
+        not weigh more.
     weights : sequence of float, optional
         Non-negative importance of each member, shape (K,), in any unit. A larger value pulls the result towards that
         member; all alike when omitted.
@@ -48,9 +50,10 @@ class Fisher(Merger):
 
     Notes
     -----
-    Costs n forward passes for n rows of each of K members and, for C classes, n C backward passes where the expectation
-    is exact, n otherwise. The gradients are those of single rows, which are differentiated together; a module that does
-    not allow that is differentiated row by row. Memory is for three states in float64, and at least one gradient.
+    Costs two forward passes of n rows of each of K members and, for C classes, n C backward passes where the
+    expectation is exact, n otherwise. The gradients are those of single rows. They are squared without being made for
+    linear layers that see one vector a row; all others are made together, or row by row where the module does not allow
+    that. Memory is for three states in float64, and at least one gradient.
 
     Where every F is at the floor, the result is the weighted mean of the members, and networks that are sure of their
     predictions have many such parameters: the share of all F at the floor is reported as ``share_at_floor``. The
@@ -126,12 +129,14 @@ class Fisher(Merger):
             if share == 0:
                 continue
             fisher = self._diagonal(state, objective.of_member(k), owner, names)
-            low += sum(int((f <= self.floor).sum()) for f in fisher.values())
             if self.normalise:
                 norm = math.sqrt(sum(float(f.square().sum()) for f in fisher.values()))
                 if norm == 0:
-                    raise ValueError(f"The Fisher information of member {k} is 0, so it cannot be normalised.")
-                share /= norm
+                    raise ValueError(
+                        f"The Fisher information of member {k} is 0, so it cannot be normalised: take normalise=False."
+                    )
+                fisher = {name: f / norm for name, f in fisher.items()}
+            low += sum(int((f <= self.floor).sum()) for f in fisher.values())
             for name, f in fisher.items():
                 f = share * f.clamp_min(self.floor)
                 top[name] += f * state[name].detach().to(f)
@@ -148,7 +153,7 @@ class Fisher(Merger):
             raise ValueError("Fisher needs to know what the outputs mean; give the objective a likelihood.")
         generator = torch.Generator().manual_seed(self.random_state)
         gradients = Gradients(objective, objective.likelihood, state, owner, tuple(names))
-        with evaluating(objective.module):
+        with evaluating(objective.module), torch.enable_grad():
             rows = drawn(objective.batches, self.n_examples, generator)
             return mean_squares(gradients, rows, self.expectation, generator)
 

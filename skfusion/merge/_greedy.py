@@ -158,13 +158,13 @@ def greedy_soup(
 def explanation(own: Sequence[float], best: int, trials: Sequence[Trial]) -> str:
     """Return why the soup is the best member alone."""
     pairs = [t for t in trials if t.member != best]
-    nearest = max(pairs, key=lambda t: t.score)
+    nearest = max(pairs, key=lambda t: -math.inf if math.isnan(t.score) else t.score)
     head = (
-        f"Greedy kept 1 of {len(own)} members: the best one scores {own[best]:.4g} on the held-out rows, and its mean "
-        f"with each other one scores less; with member {nearest.member} ({own[nearest.member]:.4g}) it scores "
+        f"Greedy kept 1 of {len(own)} members: the best one scores {own[best]:.4g} on the held-out rows, and no mean of "
+        f"it with another one scores better; with member {nearest.member} ({own[nearest.member]:.4g}) it scores "
         f"{nearest.score:.4g}. "
     )
-    if all(t.score < min(own[best], own[t.member]) for t in pairs):
+    if not any(t.score >= min(own[best], own[t.member]) for t in pairs):
         return head + (
             "Each mean is worse than both of its members, so barriers lie between them: they are no fine-tunes of one "
             "network, or went too far from it. Collect them with FineTunes and smaller learning rates, bring them into "

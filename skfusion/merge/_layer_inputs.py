@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from skfusion.merge._tied import key_of
 
 _FORWARDS = [kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 _BUDGET = 2**22  # numbers that a piece may have
@@ -16,6 +19,37 @@ _BUDGET = 2**22  # numbers that a piece may have
 def is_linear(layer: nn.Module) -> bool:
     """Return whether a layer is a linear one or a convolution, and computes as such."""
     return type(layer).forward in _FORWARDS
+
+
+def own_layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]:
+    """Return the linear layers and convolutions, by name, that share none of their tensors with other layers.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network.
+    owner : dict of str to str
+        The first name of each name's tensor; layers with other tensors are left out.
+
+    Returns
+    -------
+    dict of str to nn.Module
+        The layers.
+    """
+    holders: Counter[str] = Counter()
+    for name, part in module.named_modules():
+        keys = [key_of(name, t) for t, _ in part.named_parameters(recurse=False)]
+        holders.update({owner[key] for key in keys if key in owner})
+    return {
+        name: part
+        for name, part in module.named_modules()
+        if is_linear(part) and all(key in owner and holders[owner[key]] == 1 for key in keys_of(name, part))
+    }
+
+
+def keys_of(name: str, layer: nn.Module) -> list[str]:
+    """Return the names of a layer's weight and bias in a state."""
+    return [key_of(name, "weight")] + ([] if layer.bias is None else [key_of(name, "bias")])
 
 
 def n_groups(layer: nn.Module) -> int:
@@ -70,9 +104,14 @@ def watch(layer: nn.Module, see: Callable[[Tensor], None]) -> Any:
     """Show every input of a layer; return the handle that ends it."""
 
     def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        see((args[0] if args else kwargs["input"]).detach())
+        see(input_of(args, kwargs).detach())
 
     return layer.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def input_of(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
+    """Return the input of a layer from the arguments that it is called with."""
+    return args[0] if args else kwargs["input"]
 
 
 def _spread(weight: Tensor | None, name: str, windows: Tensor) -> Tensor:

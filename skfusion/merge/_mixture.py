@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -60,20 +61,18 @@ class Mixture:
 
         A running variance is at least the smallest one of the members, also where weights are negative.
         """
-        found = dict(self._rest)
+        found = {key: t.clone() for key, t in self._rest.items()}
         for key, row in self._row.items():
             like = self._states[0][key]
             total = torch.zeros(like.shape, dtype=torch.float64, device=like.device)
             for w, state in zip(weights[row].tolist(), self._states, strict=True):
                 total.add_(state[key].detach().to(like.device), alpha=w)
             if self._base is not None:
-                total.add_(self._base[key].detach().to(like.device), alpha=1 - float(weights[row].sum()))
+                total.add_(self._base[key].detach().to(like.device), alpha=1 - math.fsum(weights[row].tolist()))
             elif is_statistic(key) and key.endswith("var"):
                 total = torch.maximum(total, torch.stack([s[key].detach().to(total) for s in self._states]).amin(0))
             found[key] = total.to(like.dtype)
-        return {
-            key: found[owner].clone() if owner in self._rest else found[owner] for key, owner in self._owner.items()
-        }
+        return {key: found[owner] for key, owner in self._owner.items()}
 
     def leaves(self, state: State) -> State:
         """Return the tensors of a state that the weights make, but for statistics, as what gradients are taken by."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 
 from skfusion.merge._base import Merger, check_states
 from skfusion.merge._examples import drawn
-from skfusion.merge._layer_inputs import is_linear, n_groups, pieces, watch
-from skfusion.merge._tied import key_of, tied
+from skfusion.merge._layer_inputs import keys_of, n_groups, own_layers, pieces, watch
+from skfusion.merge._tied import tied
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, weighted_sum
 
@@ -111,7 +110,7 @@ class RegMean(Merger):
         if objective is None:
             raise ValueError("RegMean looks at the inputs of layers; give it an objective.")
         owner = tied(states, objective.module)
-        layers = _layers(objective.module, owner)
+        layers = own_layers(objective.module, owner)
         if not layers:
             raise ValueError(
                 "RegMean solves for linear layers and convolutions, and the module has none whose weights are its own: "
@@ -125,11 +124,13 @@ class RegMean(Merger):
                 off = gram @ (_columns(state, name, layers[name]) - _columns(mean, name, layers[name]))
                 left[name] = left[name] + gram if name in left else gram
                 right[name] = right[name] + off if name in right else off
+        if not left:
+            raise ValueError("RegMean looks at the inputs of layers, and no rows of positive weight reach any of them.")
         objective.report("layers", sorted(left))
         merged = dict(mean)
         for name in left:
             new = _columns(mean, name, layers[name]) + solved(left[name], right[name], self.ridge)
-            merged |= _tensors(new, mean, name, layers[name])
+            merged |= {owner[key]: t for key, t in _tensors(new, mean, name, layers[name]).items()}
         return {key: merged[owner[key]] for key in mean}
 
     def _grams(self, state: State, objective: Objective, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
@@ -198,34 +199,16 @@ def solved(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
     return out
 
 
-def _layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]:
-    """Return the layers to solve for, by name: those that are linear and share none of their tensors with others."""
-    holders: Counter[str] = Counter()
-    for name, part in module.named_modules():
-        keys = [key_of(name, t) for t, _ in part.named_parameters(recurse=False)]
-        holders.update({owner[key] for key in keys if key in owner})
-    return {
-        name: part
-        for name, part in module.named_modules()
-        if is_linear(part) and all(key in owner and holders[owner[key]] == 1 for key in _keys(name, part))
-    }
-
-
-def _keys(name: str, layer: nn.Module) -> list[str]:
-    """Return the names of a layer's tensors in a state."""
-    return [key_of(name, "weight")] + ([] if layer.bias is None else [key_of(name, "bias")])
-
-
 def _columns(state: State, name: str, layer: nn.Module) -> Tensor:
     """Return a layer's weights, and its bias as the last feature, in float64: (n_groups, n_features, n_units)."""
-    tensors = [state[key].detach().double() for key in _keys(name, layer)]
+    tensors = [state[key].detach().double() for key in keys_of(name, layer)]
     w = torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
     return w.reshape(n_groups(layer), -1, w.shape[1]).mT
 
 
 def _tensors(columns: Tensor, like: State, name: str, layer: nn.Module) -> State:
     """Return weight and bias from what :func:`_columns` makes of them."""
-    keys = _keys(name, layer)
+    keys = keys_of(name, layer)
     w = columns.mT.flatten(0, 1)
     parts = torch.split(w, [w.shape[1] - 1, 1] if len(keys) == 2 else [w.shape[1]], dim=1)
     return {key: t.reshape(like[key].shape).to(like[key].dtype) for key, t in zip(keys, parts, strict=True)}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._weights import shares
 
 _MAX_STEPS = 10_000
 """Each costs K² operations; some tens are the rule."""
@@ -41,7 +42,8 @@ class Slerp(TensorMerger):
     the weighted mean of the directions. The mean is unique where all directions are within half a sphere. Where two
     are opposite, or many point everywhere, there may be none, which is an error. A tensor of one number, or one that
     is all zeros in a member, has no directions to turn through: it becomes the weighted mean. Nearly equal directions
-    do so by themselves.
+    do so by themselves. Mergekit's slerp sums two tensors by the factors of the arc without scaling them to one length
+    before, so that the direction turns to the longer one.
 
     References
     ----------
@@ -63,13 +65,7 @@ class Slerp(TensorMerger):
 
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> list[float]:
         """Return the normalised weights; see :meth:`TensorMerger.survey`."""
-        given = [1.0] * n if self.weights is None else [float(w) for w in self.weights]
-        total = math.fsum(given)
-        if len(given) != n:
-            raise ValueError(f"Slerp got {len(given)} weights for {n} members; give one weight a member.")
-        if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
-            raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
-        return [w / total for w in given]
+        return shares("Slerp", self.weights, n)
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the mean direction times the mean length; see :meth:`TensorMerger.tensor`."""
@@ -122,8 +118,8 @@ def karcher_mean(cosines: Tensor, weights: Tensor) -> Tensor | None:
     x, last = weights, math.inf
     for _ in range(_MAX_STEPS):
         length = float((x @ cosines @ x).clamp(min=0).sqrt())
-        if length < 1e-10:
-            return None  # they cancel
+        if length < 1e-7:
+            return None  # they cancel, up to rounding
         x = x / length
         near = (cosines @ x).clamp(-1, 1)
         if float(near.min()) < -1 + 1e-8:

@@ -42,8 +42,8 @@ class TIES(TensorMerger):
     -----
     Costs O(K d). The thresholds are exact; they are found in two or three passes over the tensors, four at most, with
     some megabytes of memory for any d. Numbers as large as the threshold are all kept; the authors' code keeps one
-    number more. Where the vote is a tie, up to rounding, the base stays; the authors' code merges two opposite
-    changes to -|τ|. FusionBench sums in the place of the mean, with a scale of 0.3: that is another estimator, which
+    number more. Where the vote is a tie, up to rounding, the base stays; the authors' code elects the sign that
+    most other numbers have, and a minus where that is a tie, too, so that it merges τ and -τ to -|τ|. FusionBench sums in the place of the mean, with a scale of 0.3: that is another estimator, which
     goes twice as far where two members agree.
 
     References
@@ -100,19 +100,19 @@ def elected(vectors: Sequence[Tensor]) -> Tensor:
 
     Sums that differ by no more than their rounding are a tie, so that the order of the members has no influence.
     """
-    up, down = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
+    total, size = torch.zeros_like(vectors[0]), torch.zeros_like(vectors[0])
     for tau in vectors:
-        up += tau.clamp(min=0)
-        down -= tau.clamp(max=0)
-    tie = (up - down).abs() <= len(vectors) * torch.finfo(up.dtype).eps * (up + down)
-    return torch.where(tie, 0.0, (up - down).sign())
+        total += tau
+        size += tau.abs()
+    tie = total.abs() <= len(vectors) * torch.finfo(size.dtype).eps * size
+    return torch.where(tie, 0.0, total.sign())
 
 
 def disjoint_mean(vectors: Sequence[Tensor], sign: Tensor) -> Tensor:
     """Return the mean of those changes that have the given sign, number by number; 0 where none has."""
     total, count = torch.zeros_like(sign), torch.zeros_like(sign)
     for tau in vectors:
-        agrees = tau.sign() * sign > 0
+        agrees = tau * sign > 0
         total += torch.where(agrees, tau, 0.0)
         count += agrees
     return total / count.clamp(min=1)

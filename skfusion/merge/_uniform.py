@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from skfusion.merge._base import LinearMerger
+from skfusion.merge._weights import shares
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -51,16 +51,7 @@ class Uniform(LinearMerger):
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
         """Return the normalised weights; see :meth:`LinearMerger.coefficients`."""
-        n = len(states)
-        if self.weights is None:
-            return [1 / n] * n
-        given = [float(w) for w in self.weights]
-        total = math.fsum(given)
-        if len(given) != n:
-            raise ValueError(f"Uniform got {len(given)} weights for {n} members; give one weight a member.")
-        if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
-            raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
-        return [w / total for w in given]
+        return shares("Uniform", self.weights, len(states))
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

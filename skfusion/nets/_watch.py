@@ -62,15 +62,16 @@ class Watch(Callback):
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         self.epoch += 1
         row = net.history[-1]
-        if "train_loss" not in row:  # with callbacks="disable" nothing else averages the batches
-            batches = [b for b in row["batches"] if "train_loss" in b]  # the others are batches of validation
-            if not batches:
-                raise ValueError(
-                    "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number "
-                    "of training rows."
-                )
-            sizes, losses = (np.array([b[key] for b in batches]) for key in ("train_batch_size", "train_loss"))
-            net.history.record("train_loss", float((sizes * losses).sum() / sizes.sum()))
+        for loss, size in (("train_loss", "train_batch_size"), ("valid_loss", "valid_batch_size")):
+            batches = [b for b in row["batches"] if loss in b]
+            if batches and loss not in row:  # with callbacks="disable" nothing else averages the batches
+                losses, sizes = ([b[key] for b in batches] for key in (loss, size))
+                net.history.record(loss, float(np.average(losses, weights=sizes)))
+        if "train_loss" not in row:
+            raise ValueError(
+                "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number of "
+                "training rows."
+            )
         loss = net.history[-1, "train_loss"]
         if not np.isfinite(loss):
             raise DivergedError(

@@ -1,8 +1,9 @@
-"""Hash files on another thread, while they are read for another purpose."""
+"""Hash files on other threads, while they are read for another purpose."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from pathlib import Path
 
-_BLOCK = 2**20
+_BLOCK, _THREADS = 2**18, 4
 
 
 @contextmanager
@@ -28,26 +29,26 @@ def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int
         ``wait(tell)`` returns the SHA-256 of each file when all are known, or raises ``ValueError`` where a file was
         changed in the meantime. It calls ``tell(what, done, total)`` with numbers of bytes.
     """
-    before, done, stop = {f: _mark(f) for f in files}, [0], threading.Event()
+    before, done, stop = {f: _mark(f) for f in files}, dict.fromkeys(files, 0), threading.Event()
     total = sum(mark[0] for mark in before.values())
 
     def digest(path: Path) -> str:
-        found = hashlib.sha256()
+        found, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
         with path.open("rb", buffering=0) as file:
-            while not stop.is_set() and (block := file.read(_BLOCK)):
-                found.update(block)
-                done[0] += len(block)
+            while not stop.is_set() and (n := file.readinto(block)):
+                found.update(block[:n])
+                done[path] += n
         return found.hexdigest()
 
     def wait(tell: Callable[[str, int, int], None]) -> dict[Path, str]:
         while wait_for(futures.values(), timeout=0.1).not_done:
-            tell("Hashing the inputs", done[0], total)
+            tell("Hashing the inputs", sum(done.values()), total)
         found = {path: future.result() for path, future in futures.items()}
         if changed := [path for path in files if _mark(path) != before[path]]:
             raise ValueError(f"{changed[0]} was changed while it was read, so the result is void. Merge again.")
         return found
 
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         futures = {path: pool.submit(digest, path) for path in files}
         try:
             yield wait

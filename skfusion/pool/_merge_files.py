@@ -13,10 +13,10 @@ from typing import Any
 
 from skfusion.merge import LinearMerger, Merger, TensorMerger
 from skfusion.pool._checkpoint import Checkpoint, PathLike, open_many
-from skfusion.pool._format import HEADER, digest_of, library_version
+from skfusion.pool._format import HEADER, library_version
 from skfusion.pool._hashing import hashing
 from skfusion.pool._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
-from skfusion.pool._merge_stream import Progress, Stream, peak_bytes, read_bytes
+from skfusion.pool._merge_stream import Progress, Stream, peak_bytes, read_bytes, silent
 from skfusion.pool._write import data_of, header_of, replacing
 from skfusion.state import is_statistic
 
@@ -114,9 +114,11 @@ def merge_checkpoints(
         )
     job = job_of(method, members, start, heads, keep_heads)
     used = [*members, start] if start is not None and len(job.names) > len(members) else members
+    Stream(method, job).check()
     report = _planned(method, job, used, target)
-    _check_target(target, job, overwrite, report.n_bytes)
-    return report if dry_run else _written(method, job, used, report, progress or (lambda what, done, total: None))
+    inputs = [file for c in (*members, *([] if start is None else [start])) for file in c.files]
+    _check_target(target, inputs, overwrite, report.n_bytes)
+    return report if dry_run else _written(method, job, used, report, progress or silent)
 
 
 def _checked(merge: Merger) -> LinearMerger | TensorMerger:
@@ -211,7 +213,7 @@ def _header(job: Job, card: dict[str, Any]) -> bytes:
     return header_of(job.written, {"format": "pt", HEADER: own, CARD: json.dumps(card)})
 
 
-def _check_target(out: Path, job: Job, overwrite: bool, n_bytes: int) -> None:
+def _check_target(out: Path, inputs: Sequence[Path], overwrite: bool, n_bytes: int) -> None:
     if out.suffix != ".safetensors":
         raise ValueError(
             f"The result is a safetensors file: call it {out.with_suffix('.safetensors').name!r}, not {out.name!r}."
@@ -219,7 +221,7 @@ def _check_target(out: Path, job: Job, overwrite: bool, n_bytes: int) -> None:
     if not out.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, f"The folder {out.parent} of the result does not exist. Make it first.")
     if out.exists():
-        if taken := [file for file in job.files if out.samefile(file)]:
+        if taken := [file for file in inputs if out.samefile(file)]:
             raise ValueError(
                 f"The result {out} is the input {taken[0]}, which is never overwritten. Give another path."
             )
@@ -238,17 +240,15 @@ def _written(
     stream = Stream(merge, job, tell)
     with hashing(job.files) as hashes:
         known = stream.survey()
-        with replacing(report.out) as (file, temporary):
+        with replacing(report.out) as file:
             file.write(_header(job, report.card))
             for part in stream.merged(known):
                 file.write(data_of(part))
             card = card_of(merge, job, used, hashes(tell))  # of the same length, as only the hashes have changed
             file.seek(0)
             file.write(_header(job, card))
-            file.flush()
-            digest = digest_of(temporary)
     notes = report.notes
     if stream.unlike:
         names = ", ".join(map(repr, stream.unlike))
         notes += (f"{names}: integers that differ. The largest values were taken, which is right for counters only.",)
-    return replace(report, notes=notes, card=card, sha256=digest)
+    return replace(report, notes=notes, card=card)

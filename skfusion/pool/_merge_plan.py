@@ -57,8 +57,6 @@ class MergeReport:
         About how much memory it takes, beside the mapped files and what the merger keeps from its survey.
     card : dict
         The model card that the file holds; its hashes are zeros before the merge.
-    sha256 : str or None
-        Hash of the file; None before it is written.
     """
 
     out: Path
@@ -71,7 +69,6 @@ class MergeReport:
     n_bytes: int
     peak_bytes: int
     card: dict[str, Any]
-    sha256: str | None = None
 
 
 @dataclass(frozen=True)

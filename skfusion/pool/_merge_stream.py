@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,10 @@ _LARGEST_PART, _SMALLEST_PART, _AT_HAND = 2**17, 2**12, 2**19
 """Numbers of one source in a part, which is quickest where all of it fits the processor's cache, and of all sources."""
 
 
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody how far it is."""
+
+
 class Stream:
     """The merge of a job, which is made while it is read.
 
@@ -30,23 +34,30 @@ class Stream:
         The method.
     job : Job
         The tensors.
-    tell : callable
+    tell : callable, optional
         ``tell(what, done, total)`` is called often.
     """
 
-    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, tell: Progress) -> None:
+    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, tell: Progress = silent) -> None:
         self.merge, self.job, self._tell = merge, job, tell
         self.read_bytes = read_bytes(job)
         self.unlike: dict[str, None] = {}
         self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
         self._done = 0
 
+    def check(self) -> None:
+        """Raise ``ValueError`` where parameters of the merger make no sense, without a look at the data."""
+        self._known(lambda: ())
+
     def survey(self) -> Any:
         """Return what must be known of all tensors before the first one is merged."""
+        return self._known(self._all_entries)
+
+    def _known(self, read: Callable[[], Iterable[Entry]]) -> Any:
         n, states = self.job.n_members, self.job.shared
         if isinstance(self.merge, LinearMerger):
             return self.merge.coefficients(states[:n], states[n] if len(states) > n else None)
-        return self.merge.survey(self._all_entries, n)
+        return self.merge.survey(read, n)
 
     def merged(self, known: Any) -> Iterator[Tensor]:
         """Yield the parts of the result, in its dtypes, in the order of the data."""
@@ -95,7 +106,7 @@ class Stream:
 
     def _pieces(self, tensors: Sequence[Tensor], doing: str, whole: bool = False) -> Iterator[list[Tensor]]:
         flat = tensors if whole else [t.reshape(-1) for t in tensors]
-        for start in range(0, tensors[0].numel(), tensors[0].numel() if whole else self._part):
+        for start in range(0, tensors[0].numel(), max(1, tensors[0].numel()) if whole else self._part):
             pieces = [*flat] if whole else [t[start : start + self._part] for t in flat]
             yield pieces
             self._done += sum(piece.numel() * piece.element_size() for piece in pieces)
@@ -113,12 +124,15 @@ def read_bytes(job: Job) -> int:
 
 
 def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:
-    """Return about how much memory parts of tensors take: each source, its copy, and some results, at eight bytes."""
+    """Return about how much memory parts of tensors take: each source, two copies, and some results, at eight bytes."""
     n = len(job.shared)
     part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // n))
     if isinstance(merge, TensorMerger) and not merge.elementwise:
         part = max([part, *(t.numel() for name, t in job.shared[0].items() if is_merged(name, t))])
-    return 8 * part * (2 * n + 4)
+    scattered = (
+        sum(t.nbytes for t in (s[name] for s in job.shared) if not t.is_contiguous()) for name in job.shared[0]
+    )
+    return 8 * part * (3 * n + 4) + max(scattered, default=0)
 
 
 def addable(tensor: Tensor) -> Tensor:
@@ -131,7 +145,7 @@ def addable(tensor: Tensor) -> Tensor:
 def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     """Return a tensor in the dtype of the result, or raise where a number is too large for it."""
     if tensor.is_floating_point() and tensor.numel():
-        largest = float(tensor.abs().amax())
+        largest = float(addable(tensor).abs().amax())
         if not largest <= torch.finfo(dtype).max * (1 + 1e-9):  # a mean of largest numbers exceeds them by its rounding
             raise ValueError(
                 f"The merged tensor {name!r} reaches {largest:.3g}, and {dtype} ends at "

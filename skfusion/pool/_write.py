@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -78,7 +79,7 @@ def aligned(names: Iterable[str], tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside a path, which takes its place at the end, or vanishes where something is raised.
 
     Parameters
@@ -90,18 +91,19 @@ def replacing(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     ------
     BinaryIO
         To write to; it is on the disk before it takes the place.
-    Path
-        Of the temporary file.
     """
     temporary = path.parent / f".{path.name}.writing-{secrets.token_hex(8)}"
     try:
         with temporary.open("x+b") as file:
-            yield file, temporary
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = "Nothing is left of it, and what was there is as before: make room, or give another place."
+            raise OSError(error.errno, f"{error.strerror} to write {path}. {advice}") from error
         raise
     with suppress(OSError):  # not every system can sync a directory
         handle = os.open(path.parent, os.O_RDONLY)

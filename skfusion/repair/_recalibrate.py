@@ -38,7 +38,7 @@ class Recalibrate(Repairer):
     Dropout is off, sample weights count, and modes are restored even after an error. For weights to count, the first
     axis of what a layer sees must be that of samples, or of samples times tokens in this order. A network without
     BatchNorm costs nothing, and a state that is one of the members is returned as it is: its optimiser left it with
-    statistics.
+    statistics. Layers that their network keeps in evaluation mode when it is trained keep their statistics.
 
     References
     ----------
@@ -69,11 +69,7 @@ class Recalibrate(Repairer):
         """Return the state with fresh BatchNorm statistics; see :meth:`Repairer.__call__`."""
         if self.max_passes is not None and self.max_passes < 1:
             raise ValueError(f"max_passes must be at least 1 or None; got {self.max_passes}.")
-        layers: dict[str, nn.Module] = {
-            name: module
-            for name, module in objective.module.named_modules()
-            if isinstance(module, _BatchNorm) and module.running_mean is not None
-        }
+        layers = _learning(objective.module)
         if not layers or any(equal(state, member) for member in members):
             return state
         with evaluating(objective.module):
@@ -90,6 +86,17 @@ class Recalibrate(Repairer):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"max_passes": 1}
+
+
+def _learning(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the BatchNorm layers whose statistics change in training."""
+    with evaluating(module):
+        module.train()
+        return {
+            name: part
+            for name, part in module.named_modules()
+            if isinstance(part, _BatchNorm) and part.running_mean is not None and part.training
+        }
 
 
 def _calibrated(

@@ -96,12 +96,11 @@ def check_integer_buffers_are_kept(component: Merger) -> None:
 
 
 def check_tied_tensors_stay_tied(component: Merger) -> None:
-    """Two names of one tensor in all members are two names of one tensor in the result."""
-    states = []
-    for state in problems.states():
+    """Two names of one tensor in all members, and in the base, are two names of one tensor in the result."""
+    states, base = problems.states(), problems.base()
+    for state in (*states, base):
         state["1.bias"] = state["0.bias"]
-        states.append(state)
-    found = merged(component, states)
+    found = clone(component)(states, base, problems.objective())
     assert found["1.bias"].data_ptr() == found["0.bias"].data_ptr(), "Tied tensors are apart in the result."
 
 

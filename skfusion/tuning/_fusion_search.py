@@ -19,7 +19,7 @@ from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, seeded
 from skfusion.tuning._data import Data
 from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
-from skfusion.tuning._study import open_study
+from skfusion.tuning._study import check_space, open_study
 from skfusion.tuning._trials import Trials
 
 
@@ -182,7 +182,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         self.scorer_ = check_scoring(estimator, self.scoring)
         marks = {
             "data or folds": data.mark(splits),
-            "estimator": mark_of(estimator),
+            "estimator": mark_of(self.estimator),
+            "random_state": str(seed),
             "scoring": fingerprint(self.scoring),
         }
         self.study_ = open_study(self, marks, seed)
@@ -211,10 +212,7 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
 
     def _checked_seed(self) -> int:
         check_searched(self.estimator)
-        if not callable(self.space):
-            raise TypeError(
-                f"space must be a function of a trial that returns a dict of parameters; got {self.space!r}."
-            )
+        check_space(self.space)
         if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
             raise ValueError(f"n_trials must be a whole number, 1 or more; got {self.n_trials!r}.")
         if isinstance(self.random_state, Integral):

@@ -38,7 +38,7 @@ class LayerwiseSoupWeights(Merger):
 
     Notes
     -----
-    Costs as many evaluations as :class:`SoupWeights`, in a space of K L numbers. On the held-out rows the result is
+    Costs ``n_trials`` + 2K + 1 evaluations, as :class:`SoupWeights` does, in a space of K L numbers. On the held-out rows the result is
     never worse than the uniform soup, the greedy soup or the best member, by construction. What the objective is told
     is the same, too, with ``weights`` by the name of the layer. Tensors that are tied are one tensor, of the layer that
     has it first.

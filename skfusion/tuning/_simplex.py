@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
+from optuna.samplers import CmaEsSampler
 
-from skfusion.merge._greedy import greedy_soup
+from skfusion.merge._greedy import greedy_soup, known_scores
 from skfusion.objective import Objective
 from skfusion.state import State
 from skfusion.tuning._study import quiet, sampler_of
@@ -51,8 +52,8 @@ def best_weights(
         count[0] += len(found)
         return found
 
-    own = scores(states)
-    chosen = greedy_soup(states, lambda asked: own if asked is states else scores(asked))
+    own = known_scores(scores(states))
+    chosen = greedy_soup(states, scores, own=own)
     ranked = sorted(range(len(states)), key=lambda k: -own[k])
     starts = [np.full(len(states), 1 / len(states)), np.isin(np.arange(len(states)), chosen) / len(chosen)]
     starts += [np.eye(len(states))[k] for k in ranked]
@@ -105,7 +106,7 @@ class _Study:
         self.space = {f"group{g}-rank{r}": one for g in range(n_groups) for r in range(len(ranked))}
         self.shape = n_groups, len(ranked)
         with quiet():
-            sampler = sampler_of(merger.sampler, merger.random_state)
+            sampler = sampler_of(CmaEsSampler if merger.sampler is None else merger.sampler, merger.random_state)
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def know(self, weights: np.ndarray, score: float) -> None:

@@ -6,12 +6,15 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, TPESampler
+
+Maker = Callable[..., BaseSampler]
 
 
 @contextmanager
@@ -27,57 +30,56 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def sampler_of(sampler: Any, seed: int) -> BaseSampler:
-    """Return a sampler at the start of its stream.
+def check_space(space: Any) -> None:
+    """Raise where something is no function of a trial."""
+    if not callable(space):
+        raise TypeError(f"space must be a function of a trial that returns a dict of parameters; got {space!r}.")
+
+
+def sampler_of(sampler: BaseSampler | Maker, seed: int) -> BaseSampler:
+    """Return a sampler at the start of its stream, which no other study uses.
 
     Parameters
     ----------
-    sampler : None, callable or BaseSampler
-        TPE when None. A callable is called with ``seed``; an instance is copied and keeps the seed that it was made
-        with.
+    sampler : callable or BaseSampler
+        A callable is called with ``seed``; an instance is copied and keeps the seed that it was made with.
     seed : int
         Of a sampler that is made here.
 
     Returns
     -------
     BaseSampler
-        That no other study uses.
+        The sampler.
     """
     if isinstance(sampler, BaseSampler):
         return copy.deepcopy(sampler)
-    make: Callable[..., BaseSampler] = TPESampler if sampler is None else sampler
-    if not callable(make):
-        raise TypeError(f"sampler must be a sampler of Optuna, or make one from seed=..., got {sampler!r}.")
-    try:
-        return make(seed=seed)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{getattr(make, '__name__', make)} needs the package {error.name!r}: pip install {error.name}. With "
-            "sampler=None Optuna's TPE is used, which needs nothing more.",
-            name=error.name,
-        ) from error
+    if not callable(sampler):
+        raise TypeError(f"sampler must be a sampler of Optuna, or make one from seed=...; got {sampler!r}.")
+    return sampler(seed=seed)
 
 
-class ContinuedTPE(BaseSampler):
-    """TPE that draws a trial from the seed, the number of the trial, and the trials before it, and from nothing else.
+class Continued(BaseSampler):
+    """A sampler that is made anew for each trial, from the seed and the number of the trial.
 
-    So a study that is continued gets the trials that it would have got without the break, and processes that share a
-    study do not propose the same first trials. Parameters that only some trials have are modelled together.
+    So a trial depends on these and on the trials before it, and on nothing else: a study that is continued gets the
+    trials that it would have got without the break, and processes that share a study do not propose the same ones.
 
     Parameters
     ----------
+    make : callable
+        ``make(seed=...)`` returns a sampler.
     seed : int
         Of all trials.
     """
 
-    def __init__(self, seed: int):
-        self.seed = seed
-        self._number, self._present = -1, TPESampler()
+    def __init__(self, make: Maker, seed: int):
+        self.make, self.seed = make, seed
+        self._number = -1
 
-    def _of(self, trial: Any) -> TPESampler:
+    def _of(self, trial: Any) -> BaseSampler:
         if trial.number != self._number:
             (own,) = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
-            self._number, self._present = trial.number, TPESampler(seed=int(own), group=True)
+            self._number, self._present = trial.number, sampler_of(self.make, int(own))
         return self._present
 
     def before_trial(self, study: Any, trial: Any) -> None:
@@ -118,10 +120,12 @@ def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
     Study
         Its ``user_attrs`` have the marks.
     """
+    given = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
     with quiet():
+        sampler = sampler_of(given, seed)
         study = optuna.create_study(
             direction="maximize",
-            sampler=ContinuedTPE(seed) if search.sampler is None else sampler_of(search.sampler, seed),
+            sampler=sampler if isinstance(given, BaseSampler) else Continued(given, seed),
             pruner=NopPruner() if search.pruner is None else copy.deepcopy(search.pruner),
             storage=search.storage,
             study_name="fusion-search" if search.study_name is None else search.study_name,

@@ -82,9 +82,10 @@ class Trials:
         for start in range(0, len(self.folds), n):
             chunk = range(start, min(start + n, len(self.folds)))
             jobs = (delayed(judge)(candidate, *self.folds[i], self.scorer, self.pools[i]) for i in chunk)
-            for i, (found, pools) in zip(chunk, Parallel(n_jobs=self.n_jobs)(jobs), strict=True):
+            done = Parallel(n_jobs=self.n_jobs)(jobs)
+            for i, (_, pools) in zip(chunk, done, strict=True):
                 self.pools[i].update(pools)
-                yield found
+            yield from (found for found, _ in done)
 
     def _tell(self, study: Any, trial: Any, judged: list[Judged], state: TrialState) -> None:
         trial.set_user_attr("folds", [list(found[:3]) for found in judged])

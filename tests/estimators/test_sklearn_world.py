@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import sklearn
 import skops.io
+from scipy.stats import loguniform, uniform
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -19,6 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import nn
 
 from skfusion import (
     EnsembleClassifier,
@@ -170,6 +172,44 @@ def test_cache_keys_tell_functions_apart():
 
     assert key(module(1)) == key(module(1))
     assert key(module(1)) != key(edited())
+
+
+def test_cache_keys_tell_distributions_apart():
+    key = _cache.fingerprint
+    assert key(loguniform(0.1, 1)) == key(loguniform(0.1, 1))
+    assert key(loguniform(0.1, 1)) != key(loguniform(0.1, 2)) != key(uniform(0.1, 2))
+    assert key(loguniform(0.1, 1)) != key(uniform(0.1, 1))
+
+
+def test_cache_keys_of_things_that_hold_themselves():
+    class Owner:
+        def __init__(self, value):
+            self.value = value
+            self.hook = self.act
+
+        def act(self):
+            return self.value
+
+    assert _cache.fingerprint(Owner(1)) == _cache.fingerprint(Owner(1))
+    assert _cache.fingerprint(Owner(1)) != _cache.fingerprint(Owner(2))
+
+
+def test_cache_keys_tell_the_code_of_module_instances_apart():
+    def module(sign):
+        class Module(nn.Module):
+            def forward(self, x):
+                return +x if sign > 0 else x
+
+        class Other(nn.Module):
+            def forward(self, x):
+                return -x
+
+        Other.__qualname__, Other.__name__ = Module.__qualname__, Module.__name__
+        return Module() if sign > 0 else Other()
+
+    assert repr(module(1)) == repr(module(-1))
+    assert _cache.fingerprint(nn.Sequential(module(1))) == _cache.fingerprint(nn.Sequential(module(1)))
+    assert _cache.fingerprint(nn.Sequential(module(1))) != _cache.fingerprint(nn.Sequential(module(-1)))
 
 
 def test_cross_validate_returns_estimators():

@@ -59,6 +59,12 @@ def test_ties_with_a_bound_are_kept():
     assert middle(tau, density=1 / 6, gamma=1 / 6).tolist() == [5, -5, 0, 0, 0, 0]
 
 
+def test_shares_are_rounded_to_whole_numbers():
+    sizes = torch.arange(1.0, 101.0)
+    assert int(middle(sizes, density=0.29, gamma=0.58).count_nonzero()) == 29
+    assert middle(sizes, density=0.29, gamma=0.58).max() == 42
+
+
 def test_of_a_small_tensor_one_number_is_kept():
     assert middle(torch.tensor([1.0, 2.0]), density=0.01, gamma=0.0).tolist() == [0, 2]
     assert middle(torch.tensor([1.0, 2.0]), density=0.01, gamma=0.99).tolist() == [1, 0]

@@ -147,8 +147,15 @@ def test_a_rate_that_is_no_probability_below_1_is_refused(rate):
         DARE(rate)(states, base)
 
 
-@pytest.mark.parametrize("inner", [Greedy(), TaskArithmetic(scale=None)], ids=repr)
-def test_a_merger_that_needs_data_is_refused(inner):
+@pytest.mark.parametrize("seed", [None, 0.5, "0"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    base, *states = random_states(3)
+    with pytest.raises(ValueError, match="random_state of DARE is a whole number"):
+        DARE(random_state=seed)(states, base)
+
+
+@pytest.mark.parametrize("inner", [Greedy(), TaskArithmetic(scale=None), "ties"], ids=repr)
+def test_a_merger_that_needs_data_or_is_none_is_refused(inner):
     base, *states = random_states(3)
     with pytest.raises(ValueError, match="DARE merges tensor by tensor, without data"):
         DARE(merge=inner)(states, base)

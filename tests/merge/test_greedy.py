@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import nets
-from skfusion.merge import Greedy
+from skfusion.merge import Greedy, OneMemberWarning
 from skfusion.merge._greedy import greedy_soup
 from skfusion.objective import Objective
 from skfusion.rows import Rows
@@ -37,26 +38,38 @@ def steps(state):
     return round(bowl(state) / 4) * 4
 
 
-def objective(score):
-    return Objective(nn.Identity(), lambda: [], lambda state: -score(state), score)
+def objective(score, told=None):
+    report = (lambda name, value: None) if told is None else told.__setitem__
+    return Objective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
+
+
+def points(*values):
+    return [{"w": torch.tensor([float(v)])} for v in values]
+
+
+def near(place):
+    """A score with its best place at a number."""
+    return lambda state: 0.0 - abs(float(state["w"]) - place)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("score", [bowl, bumpy, steps])
 @pytest.mark.parametrize("strict", [False, True])
-def test_it_matches_the_soup_that_is_recomputed_every_time(score, seed, strict):
+@pytest.mark.parametrize(("order", "passes"), [("score", 1), ("given", 1), ("score", 4), ("given", 4)])
+def test_it_matches_the_soup_that_is_recomputed_every_time(score, seed, strict, order, passes):
     states = some_states(8, seed)
-    expected = reference_soup(states, score, strict)
-    assert greedy_soup(states, objective(score).scores, strict) == expected
-    found = Greedy(strict)(states, objective=objective(score))
+    expected = reference_soup(states, score, strict, order, passes)
+    assert greedy_soup(states, objective(score).scores, strict, order, passes) == expected
+    found = Greedy(strict, order, passes)(states, objective=objective(score))
     torch.testing.assert_close(found["w"].double(), plain_mean([states[k] for k in expected])["w"], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("score", [bowl, bumpy, steps])
-def test_it_is_never_worse_than_the_best_member(score):
+@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"passes": 5}, {"strict": True, "passes": 2}])
+def test_it_is_never_worse_than_the_best_member(score, params):
     for seed in range(10):
         states = some_states(6, seed)
-        soup = Greedy()(states, objective=objective(score))
+        soup = Greedy(**params)(states, objective=objective(score))
         assert score(soup) >= max(map(score, states)) - 1e-6
 
 
@@ -102,6 +115,102 @@ def test_it_costs_2k_minus_1_evaluations():
     calls = []
     greedy_soup(some_states(7, 6), objective(lambda s: calls.append(1) or bowl(s)).scores)
     assert len(calls) == 13
+
+
+def test_the_given_order_begins_with_the_best_member_too():
+    states, score = points(0, 5, 0.5), near(3)
+    assert greedy_soup(states, objective(score).scores) == [1, 2]
+    assert greedy_soup(states, objective(score).scores, order="given") == [1, 0]
+
+
+def test_members_that_join_again_have_larger_shares():
+    states, score = points(0, 3, 9), near(2)
+    assert Greedy().coefficients(states, objective=objective(score)) == [0.5, 0.5, 0]
+    found = Greedy(passes=9).coefficients(states, objective=objective(score))
+    assert found == [1 / 3, 2 / 3, 0]
+    assert Greedy(passes=9)(states, objective=objective(score))["w"].item() == 2
+
+
+def test_joining_again_must_bring_a_gain():
+    states = points(1, 1, 1)
+    for passes in (1, 2, 7):
+        assert Greedy(passes=passes).coefficients(states, objective=objective(near(1))) == [1 / 3] * 3
+
+
+@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"passes": 3}, {"strict": True}])
+def test_what_it_found_is_reported(params):
+    states, told, calls = some_states(7, 2), {}, []
+    score = objective(lambda s: calls.append(1) or bumpy(s), told)
+    shares = Greedy(**params).coefficients(states, objective=score)
+    chosen = reference_soup(states, bumpy, **params)
+    assert told["members"] == chosen
+    assert shares == [chosen.count(k) / len(chosen) for k in range(7)]
+    assert told["score"] == pytest.approx(bumpy(plain_mean([states[k] for k in chosen])), abs=1e-6)
+    assert told["best_member_score"] == max(map(bumpy, states))
+    assert told["n_evaluations"] == len(calls)
+    assert ("explanation" in told) == (len({*chosen}) == 1)
+
+
+# ---- soups of one member -----------------------------------------------------------------------------------------
+
+
+def explained(states, score, **params):
+    told = {}
+    with pytest.warns(OneMemberWarning) as caught:
+        shares = Greedy(**params).coefficients(states, objective=objective(score, told))
+    assert sorted(shares) == [0.0] * (len(states) - 1) + [1.0]
+    assert [str(w.message) for w in caught] == [told["explanation"]]
+    return told["explanation"]
+
+
+@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"passes": 3}, {"strict": True}])
+def test_barriers_between_members_are_told(params):
+    def valleys(state):
+        return max(near(-2)(state), near(2.5)(state) - 0.25, near(6)(state) - 0.5)
+
+    text = explained(points(6, -2, 2.5), valleys, **params)
+    assert "Greedy kept 1 of 3 members: the best one scores 0 on the held-out rows" in text
+    assert "no mean of it with another one scores better; with member 0 (-0.5) it scores -0.75" in text
+    assert "barriers lie between them" in text
+    assert "FineTunes" in text
+    assert "one basin" not in text
+
+
+def test_members_that_are_too_weak_are_told():
+    text = explained(points(1, 5, 9), near(0))
+    assert "the best one scores -1 on the held-out rows" in text
+    assert "with member 1 (-5) it scores -3" in text
+    assert "in one basin and the others are too weak" in text
+    assert "neg_log_loss" in text
+    assert "barriers" not in text
+
+
+def test_a_mean_as_good_as_the_best_member_is_not_called_worse():
+    text = explained(points(1, 3), lambda s: min(0.0, near(2)(s) + 1), strict=True)
+    assert "no mean of it with another one scores better; with member 1 (0) it scores 0" in text
+    assert "too like the best one" in text
+
+
+def test_means_without_a_score_are_barriers():
+    text = explained(points(1, 3, 7), lambda s: float(s["w"]) if float(s["w"]) in (1, 3, 7) else math.nan)
+    assert "it scores nan" in text
+    assert "barriers lie between them" in text
+    text = explained(points(1, 3, 7), lambda s: math.nan if float(s["w"]) == 4 else float(s["w"]))
+    assert "with member 1 (3) it scores 5" in text
+
+
+def test_nothing_is_told_of_one_member_or_of_a_true_soup():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Greedy().coefficients(points(1), objective=objective(near(0)))
+        Greedy().coefficients(points(-1, 1), objective=objective(near(0)))
+
+
+def test_wrong_parameters_are_refused():
+    with pytest.raises(ValueError, match="order must be 'score' or 'given'; got 'random'"):
+        Greedy(order="random")(points(1, 2), objective=objective(near(0)))
+    with pytest.raises(ValueError, match="passes must be at least 1; got 0"):
+        Greedy(passes=0)(points(1, 2), objective=objective(near(0)))
 
 
 def test_a_trial_that_is_not_a_number_does_not_join():

@@ -27,6 +27,11 @@ def test_the_ends_are_the_base_and_the_mean_bit_for_bit(dtype):
     assert torch.equal(Interpolate(1)(states, base)["w"], Uniform()(states)["w"])
 
 
+def test_the_mean_of_any_number_of_members_has_no_share_of_the_base():
+    base, *states = vectors(50)  # 49 times 1/49 is not 1
+    assert torch.equal(Interpolate(1)(states, base)["w"], Uniform()(states)["w"])
+
+
 @pytest.mark.parametrize("t", [0.0, 0.2, 0.5, 0.9, 1.0])
 def test_it_is_on_the_line(t):
     base, a, b = vectors(3)

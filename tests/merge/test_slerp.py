@@ -106,6 +106,13 @@ def test_copies_give_the_copy(dtype):
         assert torch.equal(Slerp()(states_of([v] * n))["w"], v)
 
 
+def test_members_of_no_weight_do_not_count():
+    a, b = vectors(2, 3)
+    expected = Slerp()(states_of([a, b]))["w"]
+    for other in (-a, torch.zeros_like(a)):
+        assert torch.equal(Slerp(weights=[1, 1, 0])(states_of([a, b, other]))["w"], expected)
+
+
 def test_nearly_equal_members_give_their_mean():
     a = vectors(1, 4)[0]
     members = [a, a + 1e-9 * vectors(1, 5)[0], a * (1 + 1e-9)]
@@ -172,9 +179,10 @@ def test_opposite_members_are_refused_by_name():
 
 
 def test_directions_that_cancel_are_refused():
-    members = [point(a) for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)]
-    with pytest.raises(ValueError, match="no mean on the sphere"):
-        Slerp()(states_of(members))
+    for start in range(20):
+        members = [point(start / 3 + a) for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)]
+        with pytest.raises(ValueError, match="no mean on the sphere"):
+            Slerp()(states_of(members))
 
 
 def test_statistics_are_averaged_plainly():

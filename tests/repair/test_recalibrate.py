@@ -74,6 +74,30 @@ def assert_statistics(found, expected, tolerance=1e-6):
             torch.testing.assert_close(found[key].double(), value.double(), rtol=tolerance, atol=tolerance)
 
 
+def test_layers_that_are_frozen_in_training_keep_their_statistics():
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kept, self.free = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.kept.eval()
+            return self
+
+        def forward(self, x):
+            return self.free(self.kept(x))
+
+    module, x = Frozen().eval(), inputs((4,))
+    found = Recalibrate()(module.state_dict(), [], objective(module, cut(x)))
+    assert torch.equal(found["kept.running_mean"], torch.zeros(4))
+    assert torch.equal(found["kept.running_var"], torch.ones(4))
+    seen = module.kept(x).double()
+    expected = {"free.running_mean": seen.mean(0), "free.running_var": seen.var(0)}
+    assert_statistics({k: found[k] for k in expected}, expected)
+    assert not any(part.training for part in module.modules())
+
+
 def test_unequal_batches_are_pooled():
     batches = [Batch(x, x) for x in (torch.zeros(96, 1), torch.ones(4, 1))]
     module = nn.BatchNorm1d(1)

@@ -1,0 +1,235 @@
+"""The command ``skfusion compare``: a leaderboard of fusions on one data set, and its report."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import joblib
+import numpy as np
+import torch
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sklearn.base import clone
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+
+from skfusion import EnsembleClassifier, EnsembleRegressor
+from skfusion.cli import _report
+from skfusion.cli._fusions import FUSIONS, chosen
+from skfusion.cli._table import Data, DataError, load
+from skfusion.collect import Seeds, Tail
+from skfusion.compare import compare_fusions
+from skfusion.merge import OneMemberWarning
+from skfusion.nets import mlp_classifier, mlp_regressor
+from skfusion.pool import LeakageWarning
+
+
+def compare(
+    data: Annotated[str, typer.Option(help="breast_cancer, diabetes, digits, iris, wine, or a .csv or .parquet file.")],
+    target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
+    task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
+    fusion: Annotated[
+        list[str] | None, typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. All that suit by default.")
+    ] = None,
+    cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
+    members: Annotated[int, typer.Option(min=1, help="Networks of a fusion.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a training.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all randomness.")] = 0,
+    n_jobs: Annotated[int, typer.Option(help="Folds at a time; -1 for all cores.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report, the table and the best model.")] = None,
+) -> None:
+    """Cross-validate fusions of networks on one data set and show a leaderboard.
+
+    Columns of files are prepared: numbers are imputed by their median and standardised, text and truth values are
+    one-hot encoded with missing ones as a value of their own. Constant columns and identifiers are dropped with a note.
+    """
+    torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
+    try:
+        found = load(data, target, task)
+        networks = chosen(fusion or [], found.task, members, epochs)
+        _check_folds(found, cv)
+        _check_folder(out)
+    except (DataError, ValueError) as error:
+        _fail(str(error), 2)
+    fusions = {name: _prepared(found, e.set_params(random_state=seed)) for name, e in networks.items()}
+    console = Console()
+    for note in found.notes:
+        console.print(f"[dim]{note}[/]", highlight=False)
+    try:
+        table = _compared(found, fusions, cv, n_jobs, seed)
+    except RuntimeError as error:
+        _fail(str(error), 1)
+    score = table.attrs["scores"][0]
+    best = str(table[f"{score}_mean"].idxmax())
+    _show(console, found, table, score, best)
+    alone = _alone(table)
+    for note in alone:
+        console.print(f"[dim]{note}[/]", highlight=False)
+    if out is not None:
+        with console.status(f"Fitting {best} on all rows and writing the report"):
+            line = _command(data, target, task, fusion, cv, members, epochs, seed, n_jobs, out)
+            _write(out, found, fusions, table, score, best, epochs, seed, line, alone)
+        console.print(f"The report is in {out / 'index.html'}.", highlight=False, soft_wrap=True)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True).print(f"[bold red]Error:[/] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _check_folds(found: Data, cv: int) -> None:
+    if found.task == "classification":
+        labels, counts = np.unique(found.y, return_counts=True)
+        if counts.min() < cv:
+            raise DataError(
+                f"Class {labels[counts.argmin()]!s} has {counts.min()} rows, fewer than the {cv} folds: lower --cv (at "
+                "least 2), add rows, or remove or merge the class. A column of numbers is learnt by --task regression."
+            )
+    elif len(found.y) < 3 * cv:
+        raise DataError(f"{len(found.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
+
+
+def _check_folder(out: Path | None) -> None:
+    if out is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DataError('The report of --out needs matplotlib: pip install "skfusion[plots]".')
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"The folder of --out cannot be made: {error}.") from error
+    if not os.access(out, os.W_OK):
+        raise DataError(f"The folder {out} of --out cannot be written to.")
+
+
+def _prepared(found: Data, estimator: Any) -> Any:
+    return estimator if found.prepare is None else Pipeline([("prepare", found.prepare), ("fusion", estimator)])
+
+
+def _compared(found: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        job = bar.add_task("Comparing", total=cv * len(fusions))
+
+        def done(name: str, fold: int) -> None:
+            bar.update(job, advance=1, description=f"fold {fold + 1}: {name}")
+
+        return compare_fusions(fusions, found.X, found.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done)
+
+
+def _show(console: Console, found: Data, table: Any, score: str, best: str) -> None:
+    shown = _report.columns(table, score)
+    title = f"{found.name}: {len(found.y)} rows, {table.attrs['n_folds']} folds"
+    if console.width < 110:
+        shown = {name: show for name, show in shown.items() if name not in _report.COMPACT}
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("fusion", no_wrap=True)
+    for name in shown:
+        grid.add_column(name, justify="right", no_wrap=name == score)
+    for name, row in _report.ranked(table, score).iterrows():
+        style = "bold" if name == best else None
+        grid.add_row(str(name), *(show(row) for show in shown.values()), style=style)
+    console.print(grid)
+
+
+def _alone(table: Any) -> list[str]:
+    """Return a note on each soup that was a single one of its members in some folds."""
+    folds = table.attrs["folds"]
+    counts = folds[(folds["n_merged"] == 1) & (folds["n_collected"] > 1)].groupby("fusion", sort=False).size()
+    return [
+        f"In {n} of {table.attrs['n_folds']} folds {name} kept its best member alone: no mean of that with another one "
+        "scored better on held-out rows, as between independent networks there are barriers."
+        for name, n in counts.items()
+    ]
+
+
+def _command(data: str, target: Any, task: str, fusion: Any, cv: int, *rest: Any) -> str:
+    members, epochs, seed, n_jobs, out = rest
+    words: list[Any] = ["skfusion", "compare", "--data", data]
+    words += [] if target is None else ["--target", target, "--task", task]
+    words += [word for name in fusion or [] for word in ("--fusion", name)]
+    words += ["--cv", cv, "--members", members, "--epochs", epochs, "--seed", seed, "--n-jobs", n_jobs, "--out", out]
+    return shlex.join(str(word) for word in words)
+
+
+def _write(
+    out: Path,
+    found: Data,
+    fusions: dict[str, Any],
+    table: Any,
+    score: str,
+    best: str,
+    epochs: int,
+    seed: int,
+    line: str,
+    alone: list[str],
+) -> None:
+    from skfusion.plots import LeaderboardDisplay
+
+    table.to_csv(out / "leaderboard.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OneMemberWarning)  # the notes tell it
+        model = clone(fusions[best]).fit(found.X, found.y)
+    joblib.dump(model, out / "model.joblib.part")
+    os.replace(out / "model.joblib.part", out / "model.joblib")
+    (model[-1] if found.prepare is not None else model).pool_.save(out / "pool")
+    ranking = LeaderboardDisplay.from_frame(table, score).plot()
+    text = _report.page(
+        title=f"Fusions compared on {found.name}",
+        lead=f"{len(found.y)} rows, {found.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
+        f"{table.loc[best, f'{score}_mean']:.3f}.",
+        notes=[*found.notes, *alone],
+        table=table,
+        score=score,
+        leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
+        barriers=_barriers(found, epochs, seed),
+        says={name: FUSIONS[name].says for name in table.index},
+        best=best,
+        command=line,
+        seed=seed,
+        takes="an array" if found.prepare is None else "a DataFrame with the columns of the file",
+    )
+    (out / "index.html").write_text(text, encoding="utf-8")
+
+
+def _barriers(found: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
+    """Draw the line between two independent networks, and between two states of one training, on the same scales."""
+    from skfusion.plots import BarrierDisplay
+
+    classify = found.task == "classification"
+    index = np.arange(len(found.y))
+    train, test = train_test_split(index, random_state=seed, stratify=found.y if classify else None)
+    rows = found.X if found.prepare is None else found.X.iloc
+    A, B = rows[train], rows[test]
+    if found.prepare is not None:
+        prepare = clone(found.prepare).fit(A)
+        A, B = prepare.transform(A), prepare.transform(B)
+    net = (mlp_classifier if classify else mlp_regressor)(max_epochs=epochs)
+    kind = EnsembleClassifier if classify else EnsembleRegressor
+    displays = {}
+    for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
+        pool = kind(net, collect=collect, random_state=seed).fit(A, found.y[train]).pool_
+        if len(pool) > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LeakageWarning)  # of equal rows, which the table itself has
+                displays[title] = BarrierDisplay.from_pool(pool, B, found.y[test], members=(0, -1)).plot()
+    for axis in ("ax_", "score_ax_"):
+        limits = np.array([getattr(d, axis).get_ylim() for d in displays.values()])
+        for d in displays.values():
+            getattr(d, axis).set_ylim(limits[:, 0].min(), limits[:, 1].max())
+    return [(title, _report.image(d.figure_, f"{title}: barrier {d.barrier:.3g}")) for title, d in displays.items()]

@@ -1,0 +1,369 @@
+"""Layers that answer as the members' own layers do."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from merge.problems import Named, Tied, Tokens, Twice, assert_close, normal, objective, perceptron, states
+from reference import regmean as reference
+from torch import nn
+
+from skfusion.merge import RegMean, Uniform, _layer_inputs, merge_shared
+from skfusion.objective import Batch
+from skfusion.state import owners
+
+RAW = {"shrink": 1.0, "normalise": False, "ridge": 0.0}
+
+
+def batch(x, weight=None):
+    return Batch(x, torch.zeros(len(next(iter(x.values())) if isinstance(x, dict) else x)), weight)
+
+
+def own(*each):
+    return tuple(lambda x=x: [batch(x)] for x in each)
+
+
+def merged(merge, module, members, *batches, **more):
+    return merge(members, objective=objective(module, *batches, **more))
+
+
+def rows_of(x, bias=True):
+    rows = x.detach().reshape(-1, x.shape[-1]).numpy()
+    return reference.with_bias(rows) if bias else rows
+
+
+def wide(state, name):
+    """Weight and bias of a layer in one array."""
+    return torch.cat([state[f"{name}.weight"], state[f"{name}.bias"][:, None]], 1).numpy()
+
+
+def least_squares(x, y, bias):
+    x = torch.cat([x, torch.ones(len(x), 1)], 1) if bias else x
+    found = torch.linalg.lstsq(x, y).solution.T
+    return {"weight": found[:, :4], "bias": found[:, 4]} if bias else {"weight": found}
+
+
+# Least squares.
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_least_squares_of_parts_make_least_squares_of_all(bias):
+    x, y = normal(60, 4) + 0.5, normal(60, 2, seed=1)
+    parts = (slice(0, 10), slice(10, 25), slice(25, 60))
+    members = [least_squares(x[p], y[p], bias) for p in parts]
+    module, rows = nn.Linear(4, 2, bias=bias).double(), own(*(x[p] for p in parts))
+    assert_close(merged(RegMean(**RAW), module, members, own=rows), least_squares(x, y, bias), 1e-10)
+    alike = merged(RegMean(**{**RAW, "normalise": True}), module, members, own=rows)
+    root = torch.cat([torch.full((p.stop - p.start, 1), (p.stop - p.start) ** -0.5) for p in parts]).double()
+    heavy = torch.cat([x, torch.ones(60, 1)], 1) if bias else x
+    expected = torch.linalg.lstsq(root * heavy, root * y).solution.T
+    torch.testing.assert_close(alike["weight"], expected[:, :4], rtol=0, atol=1e-10)
+    assert (alike["weight"] - least_squares(x, y, bias)["weight"]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shrink", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_it_solves_the_normal_equations(bias, shrink, normalise):
+    module, each = nn.Linear(4, 2, bias=bias).double(), [normal(9, 4) + 1, normal(5, 4, seed=2)]
+    members = states(module, 2)
+    found = merged(RegMean(shrink, normalise, ridge=0.0), module, members, own=own(*each))
+    weights = [torch.cat([s["weight"], *([s["bias"][:, None]] if bias else [])], 1).numpy() for s in members]
+    expected = reference.regmean([rows_of(x, bias) for x in each], weights, shrink, normalise)
+    np.testing.assert_allclose(found["weight"].numpy(), expected[:, :4], rtol=0, atol=1e-10)
+    if bias:
+        np.testing.assert_allclose(found["bias"].numpy(), expected[:, 4], rtol=0, atol=1e-10)
+
+
+def test_equal_inputs_give_the_mean():
+    module, x = nn.Linear(4, 2).double(), normal(9, 4)
+    members = states(module, 3)
+    assert_close(merged(RegMean(), module, members, batch(x)), Uniform()(members), 1e-12)
+
+
+def test_without_correlations_each_feature_is_averaged_by_its_mean_square():
+    module, each = nn.Linear(3, 2).double(), [normal(9, 3), normal(4, 3, seed=2)]
+    members = states(module, 2)
+    found = merged(RegMean(shrink=0.0, ridge=0.0), module, members, own=own(*each))
+    a, b = ((x**2).mean(0) for x in each)
+    expected = (a * members[0]["weight"] + b * members[1]["weight"]) / (a + b)
+    torch.testing.assert_close(found["weight"], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["bias"], (members[0]["bias"] + members[1]["bias"]) / 2, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-6])
+def test_directions_that_no_row_has_keep_the_mean(ridge):
+    module = nn.Linear(4, 2, bias=False).double()
+    members, mean = states(module, 2), None
+    plane = normal(2, 4, seed=7)  # all rows lie in it
+    each = [normal(9, 2) @ plane, normal(9, 2, seed=2) @ plane]
+    found = merged(RegMean(**{**RAW, "ridge": ridge}), module, members, own=own(*each))["weight"]
+    mean = Uniform()(members)["weight"]
+    across = torch.linalg.svd(plane).Vh[2:]
+    torch.testing.assert_close(found @ across.T, mean @ across.T, rtol=0, atol=1e-8)
+    answers = [x @ s["weight"].T for x, s in zip(each, members, strict=True)]
+    expected = torch.linalg.lstsq(torch.cat(each), torch.cat(answers), driver="gelsd").solution.T
+    inside = torch.linalg.svd(plane).Vh[:2].T
+    torch.testing.assert_close(found @ inside, expected @ inside, rtol=0, atol=1e-4 if ridge else 1e-10)
+
+
+def test_features_that_are_always_0_keep_the_mean():
+    module, x = nn.Linear(4, 2, bias=False).double(), torch.zeros(5, 4).double()
+    members = states(module, 2)
+    assert_close(merged(RegMean(**RAW), module, members, batch(x)), Uniform()(members), 1e-14)
+
+
+def test_a_large_ridge_gives_the_mean():
+    module, each = nn.Linear(4, 2).double(), [normal(9, 4), normal(5, 4, seed=2)]
+    members = states(module, 2)
+    near, far = (merged(RegMean(ridge=r), module, members, own=own(*each)) for r in (1e9, 1e-6))
+    assert_close(near, Uniform()(members), 1e-7)
+    assert (far["weight"] - near["weight"]).abs().max() > 1e-3
+
+
+def test_one_member_is_kept_to_the_bit():
+    module = perceptron(4, 6, 3, norm=True)
+    (state,) = states(module, 1)
+    found = merged(RegMean(), module, [state], batch(normal(9, 4)))
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+# Convolutions.
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda **k: nn.Conv1d(2, 3, 3, **k),
+        lambda **k: nn.Conv1d(4, 6, 2, groups=2, stride=2, padding=1, **k),
+        lambda **k: nn.Conv2d(2, 3, (2, 3), **k),
+        lambda **k: nn.Conv2d(2, 4, 3, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2, **k),
+        lambda **k: nn.Conv2d(2, 2, 3, padding="same", padding_mode="circular", **k),
+        lambda **k: nn.Conv2d(2, 2, (3, 5), padding="same", padding_mode="reflect", **k),
+        lambda **k: nn.Conv2d(2, 2, 3, padding="valid", **k),
+        lambda **k: nn.Conv2d(2, 2, 3, padding=1, padding_mode="replicate", **k),
+        lambda **k: nn.Conv3d(1, 2, 2, padding=1, **k),
+    ],
+)
+@pytest.mark.parametrize("budget", [2**22, 50])
+def test_a_convolution_is_solved_patch_by_patch(layer, bias, budget, monkeypatch):
+    monkeypatch.setattr(_layer_inputs, "_BUDGET", budget)
+    module = layer(bias=bias).double()
+    n_axes = module.weight.ndim - 2
+    size = (8, 7, 6)[:n_axes] if n_axes < 3 else (4, 3, 3)
+    each = [normal(n, module.in_channels, *size, seed=n) + 0.3 for n in (6, 9)]
+    members = states(module, 2)
+    found = merged(RegMean(shrink=0.8, ridge=0.0), module, members, own=own(*each))
+    pads = {"same": [d * (k - 1) // 2 for d, k in zip(module.dilation, module.kernel_size, strict=True)]}
+    pads["valid"] = [0] * n_axes
+    padding = pads.get(module.padding, module.padding) if isinstance(module.padding, str) else module.padding
+    mode = {"zeros": "constant", "circular": "wrap", "reflect": "reflect", "replicate": "edge"}[module.padding_mode]
+    n_in, n_out = module.in_channels // module.groups, module.out_channels // module.groups
+    for g in range(module.groups):
+        inputs, weights = [], []
+        units = slice(g * n_out, (g + 1) * n_out)
+        for x, state in zip(each, members, strict=True):
+            here = x[:, g * n_in : (g + 1) * n_in].numpy()
+            rows = reference.patches(here, module.kernel_size, module.stride, padding, module.dilation, mode)
+            inputs.append(reference.with_bias(rows) if bias else rows)
+            parts = [state["weight"][units].flatten(1), *([state["bias"][units, None]] if bias else [])]
+            weights.append(torch.cat(parts, 1).numpy())
+        expected = reference.regmean(inputs, weights, 0.8, normalise=True)
+        flat = found["weight"][units].flatten(1).numpy()
+        np.testing.assert_allclose(flat, expected[:, : flat.shape[1]], rtol=0, atol=1e-10)
+        if bias:
+            np.testing.assert_allclose(found["bias"][units].numpy(), expected[:, -1], rtol=0, atol=1e-10)
+
+
+def test_padding_of_even_kernels_is_torchs_own():
+    module, x = nn.Conv1d(1, 1, 4, padding="same", bias=False).double(), normal(3, 1, 6)
+    (rows, weight), *rest = _layer_inputs.pieces(module, "0", x, None)
+    assert not rest
+    assert weight.tolist() == [1.0] * 18
+    expected = module(x).flatten()
+    torch.testing.assert_close((rows @ module.weight.reshape(1, 4, 1)).flatten(), expected, rtol=0, atol=1e-12)
+
+
+# Networks.
+
+
+def test_each_layer_sees_what_it_sees_inside_the_member_on_its_own_rows():
+    module, each = perceptron(4, 5, 3), [normal(20, 4), normal(30, 4, seed=2) - 1]
+    members = states(module, 2)
+    report = {}
+    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
+    inputs = [rows_of(x) for x in each]
+    for name in ("0", "2"):
+        expected = reference.regmean(inputs, [wide(s, name) for s in members], 0.9, normalise=True)
+        np.testing.assert_allclose(wide(found, name), expected, rtol=0, atol=1e-10)
+        outputs = [rows @ wide(s, name).T for rows, s in zip(inputs, members, strict=True)]
+        inputs = [reference.with_bias(np.maximum(z, 0)) for z in outputs]
+    assert report == {"layers": ["0", "2"]}
+
+
+def test_tokens_are_rows_and_all_else_is_averaged():
+    module = Tokens().double()
+    each = [torch.arange(30).reshape(10, 3) % 7, (torch.arange(60) ** 2).reshape(12, 5) % 7]
+    members = states(module, 2)
+    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each))
+    seen = [s["words.weight"][x] for x, s in zip(each, members, strict=True)]
+    expected = reference.regmean([rows_of(t) for t in seen], [wide(s, "each") for s in members], 0.9, normalise=True)
+    np.testing.assert_allclose(wide(found, "each"), expected, rtol=0, atol=1e-10)
+    mean = Uniform()(members)
+    assert all(torch.equal(found[name], mean[name]) for name in ("words.weight", "norm.weight", "norm.bias"))
+
+
+def test_inputs_with_names_go_through_and_attention_is_averaged():
+    module = Named().double()
+    each = [{"values": normal(n, 3, 4, seed=n), "mask": torch.ones(n, 3).double()} for n in (8, 12)]
+    members, report = states(module, 2), {}
+    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
+    inputs = [rows_of(x["values"]) for x in each]
+    expected = reference.regmean(inputs, [wide(s, "each") for s in members], 0.9, normalise=True)
+    np.testing.assert_allclose(wide(found, "each"), expected, rtol=0, atol=1e-10)
+    assert report["layers"] == ["each", "head"]
+    mean = Uniform()(members)
+    assert all(torch.equal(found[name], mean[name]) for name in mean if name.startswith("attention"))
+
+
+def test_a_layer_that_runs_twice_sees_both_inputs_and_one_that_never_runs_is_averaged():
+    module, each = Twice().double(), [normal(20, 4), normal(30, 4, seed=2)]
+    members = states(module, 2)
+    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each))
+    inputs = []
+    for x, s in zip(each, members, strict=True):
+        h = torch.tanh(x @ s["body.weight"].T + s["body.bias"])
+        inputs.append(rows_of(torch.cat([x, h])))
+    expected = reference.regmean(inputs, [wide(s, "body") for s in members], 0.9, normalise=True)
+    np.testing.assert_allclose(wide(found, "body"), expected, rtol=0, atol=1e-10)
+    mean = Uniform()(members)
+    assert all(torch.equal(found[name], mean[name]) for name in ("unused.weight", "unused.bias"))
+
+
+@pytest.mark.parametrize("saved", [False, True])  # a file does not tell that tensors are one, and sorts names
+def test_shared_weights_are_averaged_and_a_part_with_two_names_is_solved(saved):
+    module, each = Tied().double(), [normal(20, 4), normal(30, 4, seed=2)]
+    members, report = states(module, 2), {}
+    hidden = []
+    for x, s in zip(each, members, strict=True):
+        for name in ("first", "second"):
+            x = torch.tanh(x @ s[f"{name}.weight"].T + s[f"{name}.bias"])
+        hidden.append(rows_of(x))
+    expected = reference.regmean(hidden, [wide(s, "head") for s in members], 0.9, normalise=True)
+    mean = Uniform()(members)
+    if saved:
+        members = [{name: s[name].clone() for name in sorted(s)} for s in members]
+    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
+    assert report["layers"] == ["head"]
+    for name in ("head", "again"):
+        np.testing.assert_allclose(wide(found, name), expected, rtol=0, atol=1e-10)
+    assert all(torch.equal(found[name], mean[name]) for name in mean if name.startswith(("first", "second")))
+    assert len({*owners([found]).values()}) == 5
+
+
+def test_parametrised_weights_are_averaged():
+    module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2)).double()
+    members, report = states(module, 2), {}
+    each = own(normal(20, 4), normal(30, 4, seed=2))
+    found = merged(RegMean(), module, members, own=each, report=report.__setitem__)
+    assert report["layers"] == ["1"]
+    mean = Uniform()(members)
+    assert all(torch.equal(found[name], mean[name]) for name in mean if name.startswith("0"))
+
+
+def test_heads_are_kept_and_used():
+    module, each = perceptron(4, 5, 5, 3), [normal(20, 4), normal(30, 4, seed=2)]
+    members = states(module, 2)
+    data = objective(module, own=own(*each))
+    found = merge_shared(RegMean(ridge=0.0), members, objective=data, heads=["0", "4"])
+    inputs = [rows_of((x @ s["0.weight"].T + s["0.bias"]).relu()) for x, s in zip(each, members, strict=True)]
+    expected = reference.regmean(inputs, [wide(s, "2") for s in members], 0.9, normalise=True)
+    for k in range(2):
+        np.testing.assert_allclose(wide(found[k], "2"), expected, rtol=0, atol=1e-10)
+        assert all(torch.equal(found[k][f"{name}.weight"], members[k][f"{name}.weight"]) for name in "04")
+
+
+# Weights of rows.
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (lambda: nn.Linear(4, 2), normal(6, 4)),
+        (lambda: nn.Linear(4, 2), normal(6, 3, 4)),
+        (lambda: nn.Sequential(nn.Flatten(0, 1), nn.Linear(4, 2)), normal(6, 3, 4)),
+        (lambda: nn.Conv2d(2, 3, 2, groups=1), normal(6, 2, 4, 3)),
+    ],
+)
+@pytest.mark.parametrize("budget", [2**22, 20])
+def test_a_weight_is_a_repetition(make, x, normalise, budget, monkeypatch):
+    monkeypatch.setattr(_layer_inputs, "_BUDGET", budget)
+    module, weight = make().double(), torch.tensor([3.0, 0, 1, 2, 0, 1])
+    members = states(module, 2)
+    merge = RegMean(normalise=normalise)
+    other = lambda: [batch(x.flip(0) + 1)]  # noqa: E731
+    found = merged(merge, module, members, own=(lambda: [batch(x[:2], weight[:2]), batch(x[2:], weight[2:])], other))
+    repeated = torch.repeat_interleave(x, weight.long(), 0)
+    assert_close(found, merged(merge, module, members, own=(lambda: [batch(repeated)], other)), 1e-9)
+
+
+def test_weights_of_rows_that_cannot_be_told_apart_are_refused():
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.body(torch.cat([x, x[:1]]))
+
+    module = Pairs().double()
+    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows for 3 samples of unlike weight.*Merge without"):
+        merged(RegMean(), module, states(module, 2), batch(normal(3, 4), torch.ones(3)))
+
+
+def test_some_rows_are_drawn_and_the_module_is_left_as_it_was():
+    module, x = perceptron(1, 2, 1), torch.arange(100.0).double()[:, None]
+    seen = []
+    module.register_forward_pre_hook(lambda _, args: seen.extend(args[0].flatten().tolist()))
+    merged(RegMean(n_examples=20), module, states(module, 2), batch(x[:30]), batch(x[30:]))
+    assert len(seen) == 40
+    assert len({*seen}) == 20
+    assert min(seen) < 30 < 60 < max(seen)
+    assert all(part.training for part in module.modules())
+    assert not any(part._forward_pre_hooks for part in module.children())
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"shrink": -0.1}, "shrink must lie between 0 and 1; got -0.1"),
+        ({"shrink": 1.5}, "shrink must lie between 0 and 1"),
+        ({"shrink": math.nan}, "shrink must lie between 0 and 1"),
+        ({"ridge": -1.0}, "ridge must be finite and at least 0; got -1"),
+        ({"ridge": math.inf}, "ridge must be finite"),
+        ({"n_examples": 0}, "number of rows to draw must be at least 1"),
+    ],
+)
+def test_bad_parameters_are_refused(params, message):
+    module = nn.Linear(2, 2).double()
+    with pytest.raises(ValueError, match=message):
+        merged(RegMean(**params), module, states(module, 2), batch(normal(3, 2)))
+
+
+def test_data_that_does_not_tell_enough_is_refused():
+    module, x = nn.Linear(2, 2).double(), normal(3, 2)
+    with pytest.raises(ValueError, match="RegMean looks at the inputs of layers; give it an objective"):
+        RegMean()(states(module, 2))
+    with pytest.raises(ValueError, match="no rows of positive weight reach any of them"):
+        merged(RegMean(), module, states(module, 2))
+    with pytest.raises(ValueError, match="no rows of positive weight"):
+        merged(RegMean(), module, states(module, 2), batch(x, torch.zeros(3)))
+    norm = nn.LayerNorm(2).double()
+    with pytest.raises(ValueError, match="module has none whose weights are its own: use Uniform"):
+        merged(RegMean(), norm, states(norm, 2), batch(x))

@@ -1,0 +1,206 @@
+"""The command ``skfusion merge``: it merges files, shows its plan, and says what is wrong."""
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from typer.testing import CliRunner
+
+from skfusion.cli import app
+from skfusion.cli._merge import METHODS, merge, merger_of
+from skfusion.merge import DARE, TIES, LinearMerger, Merger, Slerp, TaskArithmetic, TensorMerger, Uniform
+from skfusion.pool import Member, ModelPool, read_checkpoint
+from skfusion.testing import discover
+
+VALUES = {"weights": "1,2,3", "scale": 0.7, "t": 0.25, "density": 0.4, "gamma": 0.1, "rate": 0.3, "seed": 5}
+
+
+def run(*words, code=0):
+    result = CliRunner().invoke(app, ["merge", *(str(word) for word in words)], env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+def network(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(4, 3, generator=generator) for name in ("body.weight", "head.weight")}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three checkpoints, and their start at the end."""
+    paths = [tmp_path / f"{k}.safetensors" for k in range(4)]
+    for seed, path in enumerate(paths):
+        safetensors.torch.save_file(network(seed), path)
+    return paths
+
+
+def assert_equal(found, expected):
+    assert {*found} == {*expected}
+    assert all(torch.equal(found[name], t) for name, t in expected.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_is_its_merger(files, tmp_path, method):
+    options = {name: VALUES[name] for name in METHODS[method].options}
+    *members, start = files
+    merger = merger_of(method, options, None)
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    words += ["--base", start] if merger.needs_base else []
+    text = run(*members, "-o", tmp_path / "out.safetensors", "--method", method, *words)
+    assert f"Wrote {tmp_path / 'out.safetensors'}: 2 tensors" in text
+    assert repr(merger) in text
+    expected = merger([network(k) for k in range(3)], network(3) if merger.needs_base else None)
+    assert_equal(read_checkpoint(tmp_path / "out.safetensors"), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_options_each_method_has_its_defaults(method):
+    assert repr(merger_of(method, {}, None)) == repr(METHODS[method].kind())
+
+
+def test_every_merger_of_files_has_a_name():
+    on_disk = {
+        cls
+        for cls in discover(Merger)
+        if issubclass(cls, LinearMerger | TensorMerger)
+        and not all(cls(**p).needs_objective for p in cls._test_params())
+    }
+    assert {type(method.kind()) for method in METHODS.values()} == on_disk
+
+
+def test_options_reach_the_parameters_they_name():
+    found = merger_of("dare", {"rate": 0.5, "scale": 1.0, "seed": 3}, None)
+    assert repr(found) == repr(DARE(rate=0.5, merge=TaskArithmetic(scale=1.0), random_state=3))
+    assert repr(merger_of("slerp", {"weights": "1, 2.5"}, None)) == repr(Slerp(weights=(1.0, 2.5)))
+
+
+def test_every_option_of_a_method_is_one_of_the_command():
+    known = set(inspect.signature(merge).parameters)
+    assert {name for method in METHODS.values() for name in method.options} == set(VALUES) <= known
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(files, tmp_path):
+    out = tmp_path / "out.safetensors"
+    text = run(*files[:3], "-o", out, "--head", "head", "--dry-run")
+    assert "body.weight 4 x 3 float32 0.00 merged" in text
+    assert f"head.weight 4 x 3 float32 0.00 copied from {files[0]}" in text
+    assert f"Would write {out}: 2 tensors" in text
+    assert "MiB of memory" in text
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_notes_are_shown(files, tmp_path):
+    safetensors.torch.save_file({n: t.half() for n, t in network(1).items()}, files[1])
+    text = run(*files[:2], "-o", tmp_path / "out.safetensors")
+    assert f"float32 in {files[0]}, float16 in {files[1]}. The result has the dtype of the first." in text
+
+
+def test_a_card_is_in_the_file(files, tmp_path):
+    run(*files[:2], "-o", tmp_path / "out.safetensors", "--weights", "1,3")
+    with safetensors.safe_open(tmp_path / "out.safetensors", framework="pt") as file:
+        card = json.loads(file.metadata()["skfusion_card"])
+    assert card["merge"] == "Uniform(weights=(1.0, 3.0))"
+    assert [source["name"] for source in card["inputs"]] == ["0.safetensors", "1.safetensors"]
+
+
+def test_a_pool_stands_for_its_members_and_its_base(tmp_path):
+    pool = ModelPool([Member(f"m{k}", network(k)) for k in range(2)], base=network(3))
+    pool.save(tmp_path / "pool")
+    run(tmp_path / "pool", "-o", tmp_path / "out.safetensors", "--method", "ties", "--density", 0.5)
+    assert_equal(read_checkpoint(tmp_path / "out.safetensors"), TIES(0.5)([network(0), network(1)], network(3)))
+
+
+def test_force_replaces_a_result_and_never_an_input(files, tmp_path):
+    out = tmp_path / "out.safetensors"
+    run(*files[:2], "-o", out)
+    assert "is there already" in run(*files[1:3], "-o", out, code=2)
+    run(*files[1:3], "-o", out, "--force")
+    assert_equal(read_checkpoint(out), Uniform()([network(1), network(2)]))
+    assert "is never overwritten" in run(*files[:2], "-o", files[1], "--force", code=2)
+    assert_equal(read_checkpoint(files[1]), network(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "tise"], "--method tise is unknown; there are uniform, task-arithmetic"),
+        (["--method", "ties"], "TIES needs the common start of the checkpoints"),
+        (
+            ["--method", "ties", "--weights", "1,2"],
+            "--weights is not for --method ties, which takes --density, --scale",
+        ),
+        (["--method", "model-stock", "--t", "0.5"], "which takes no such option. It is for interpolate."),
+        (["--weights", "1;2"], "--weights must be numbers with commas between them, such as 1,2,3; got '1;2'"),
+        (["--weights", "1,nan"], "must be finite"),
+        (["--weights", "1,-2"], "non-negative"),
+        (["--weights", "0,0"], "not all zero"),
+        (["--weights", "1,2,3"], "3 weights for 2 members"),
+        (["--base", "x.pt"], "--base is not for --method uniform, which does not look at it"),
+        (["--seed", "-1", "--method", "dare"], "--seed"),
+        (["--head", "hed"], "No tensor belongs to the head 'hed'"),
+    ],
+)
+def test_wrong_words(files, tmp_path, words, message):
+    out = tmp_path / "out.safetensors"
+    assert message in run(*files[:2], "-o", out, *words, code=2)
+    assert not out.exists()
+
+
+def test_wrong_files(files, tmp_path):
+    out = tmp_path / "out.safetensors"
+    text = run(files[0], tmp_path / "none.pt", "-o", out, code=2)
+    assert f"{tmp_path / 'none.pt'}: No such file or directory." in text
+    assert "call it 'out.safetensors', not 'out.bin'" in run(*files, "-o", tmp_path / "out.bin", code=2)
+    assert "The folder" in run(*files, "-o", tmp_path / "none" / "out.safetensors", code=2)
+    files[1].write_bytes(files[1].read_bytes()[:-4])
+    text = run(*files, "-o", out, code=2)
+    assert f"{files[1]} is damaged" in text
+    assert "Tensor 'head.weight' ends at byte" in text
+    assert "Missing argument" in run("-o", out, code=2)
+
+
+def test_heads_of_unlike_tasks(files, tmp_path):
+    safetensors.torch.save_file(network(1) | {"head.weight": torch.ones(7, 3)}, files[1])
+    out = tmp_path / "out.safetensors"
+    assert "keep_heads=True (--keep-heads)" in run(*files[:2], "-o", out, code=2)
+    run(*files[:2], "-o", out, "--keep-heads")
+    assert torch.equal(read_checkpoint(out)["head.weight"], network(0)["head.weight"])
+
+
+def test_a_full_disk_is_a_failure_and_no_misuse(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
+    assert "has 10 left" in run(*files, "-o", tmp_path / "out.safetensors", code=1)
+
+
+CODE = "from skfusion.cli import main; main()"
+
+
+def test_a_signal_that_ends_it_leaves_nothing(tmp_path):
+    paths = [tmp_path / f"{k}.safetensors" for k in range(6)]
+    for path in paths:
+        safetensors.torch.save_file({"w": torch.ones(2**23)}, path)
+    words = [sys.executable, "-c", CODE, "merge", *paths, "-o", tmp_path / "out.safetensors"]
+    found = subprocess.Popen(words, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    while not [p for p in tmp_path.iterdir() if ".writing" in p.name] and found.poll() is None:
+        time.sleep(0.001)
+    assert found.poll() is None, "it ended before it could be interrupted"
+    found.send_signal(signal.SIGTERM)
+    assert found.wait(timeout=60) == 128 + signal.SIGTERM
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_what_it_writes_to_a_pipe_is_plain(files, tmp_path):
+    words = [sys.executable, "-c", CODE, "merge", *files, "-o", tmp_path / "out.safetensors"]
+    found = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert found.stdout.startswith(f"Wrote {tmp_path / 'out.safetensors'}: 2 tensors")
+    assert found.stdout.count("\n") == 1
+    assert not found.stderr.strip()
