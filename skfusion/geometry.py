@@ -70,8 +70,8 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     (37.0, 0.5)
     """
     sources = [*states] if base is None else [*states, base]
-    check_compatible(sources)
     n = len(states)
+    check_compatible(sources, [*map(str, range(n)), "base"][: len(sources)])
     squares, products, agreed, moved = (torch.zeros(n, n, dtype=torch.float64) for _ in range(4))
     for name, owner in owners(sources).items():
         if owner != name or is_statistic(name) or not sources[0][name].is_floating_point():

@@ -46,11 +46,13 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
 def check_finite(state: State, name: str) -> None:
     """Raise ``ValueError`` that names the first tensor of a state with NaN or infinity in it."""
     for key, value in state.items():
-        if value.is_floating_point() and value.numel() and not float(value.detach().abs().amax()) < math.inf:
-            raise ValueError(
-                f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
-                "from the pool, or train it with a smaller learning rate."
-            )
+        if value.is_floating_point() and value.numel():
+            low, high = map(float, value.detach().aminmax())  # both are NaN where one number is
+            if not (-math.inf < low and high < math.inf):
+                raise ValueError(
+                    f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
+                    "from the pool, or train it with a smaller learning rate."
+                )
 
 
 def map_tensors(function: Callable[..., Tensor], *states: State) -> State:

@@ -195,6 +195,18 @@ class TestCopies:
         assert found["f"].dtype == torch.float32
         assert found["i"].dtype == torch.int32
 
+    @pytest.mark.parametrize("through", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+    def test_scores_rows_and_predictions_are_pickled(self, through):
+        known = np.array([[0.25, np.nan], [-0.0, 1]], np.float32)
+        given = ModelPool([member("a", score=0.5, rows=np.arange(3, dtype=np.uint64), predictions=known), member("b")])
+        found = through(given)
+        assert found[0].score == 0.5
+        assert np.array_equal(found[0].rows, given[0].rows)
+        assert found[0].predictions.dtype == np.float32
+        assert found[0].predictions.tobytes() == known.tobytes()
+        assert found[1].predictions is None
+        assert found[0].replace(score=1.0).predictions is found[0].predictions
+
     def test_a_member_of_a_stack_is_pickled_alone(self):
         stack = torch.zeros(1000, 10)
         assert len(pickle.dumps(Member("a", {"w": stack[3]}))) < 2000

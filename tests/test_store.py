@@ -72,6 +72,13 @@ def assert_same_state(a, b):
         assert torch.equal(x.view(bits), y.view(bits)), key
 
 
+def assert_same_predictions(a, b):
+    assert (a.predictions is None) == (b.predictions is None)
+    if a.predictions is not None:
+        assert (a.predictions.dtype, a.predictions.shape) == (b.predictions.dtype, b.predictions.shape)
+        assert a.predictions.tobytes() == b.predictions.tobytes()
+
+
 def assert_same_pool(a, b):
     assert a.names == b.names
     for x, y in zip(a, b, strict=True):
@@ -80,6 +87,7 @@ def assert_same_pool(a, b):
         assert repr(x.meta) == repr(y.meta)
         assert (x.rows is None) == (y.rows is None)
         assert x.rows is None or np.array_equal(x.rows, y.rows)
+        assert_same_predictions(x, y)
     assert (a.base is None) == (b.base is None)
     if a.base is not None:
         assert_same_state(a.base, b.base)
@@ -224,6 +232,29 @@ class TestFiles:
             *(m[part] for m in index["members"] for part in ("state", "rows")),
         }
 
+    def test_predictions_are_files_of_their_own(self, tmp_path):
+        p = np.array([[0.25, 0.75]], np.float32)
+        members = [member("a", predictions=p), member("b", predictions=p.copy()), member("c", predictions=p + 1)]
+        ModelPool([*members, member("d")]).save(tmp_path)
+        entries = {m["name"]: m for m in json.loads((tmp_path / "pool.json").read_text("ascii"))["members"]}
+        assert entries["a"]["predictions"] == entries["b"]["predictions"] != entries["c"]["predictions"]
+        assert entries["d"]["predictions"] is None
+        assert {entries[k]["predictions"] for k in "ac"} == {file.name for file in tmp_path.glob("predictions-*")}
+        DirectoryStore(tmp_path).delete("c")
+        assert len([*tmp_path.glob("predictions-*")]) == 1
+        DirectoryStore(tmp_path).put(member("a"))
+        DirectoryStore(tmp_path).put(member("b", predictions=p + 2))
+        assert DirectoryStore(tmp_path).get("a").predictions is None
+        assert np.array_equal(DirectoryStore(tmp_path).get("b").predictions, p + 2)
+
+    def test_an_index_of_before_there_were_predictions(self, tmp_path):
+        pool(1, 2).save(tmp_path)
+        index = json.loads((tmp_path / "pool.json").read_text("ascii"))
+        for entry in index["members"]:
+            del entry["predictions"]
+        (tmp_path / "pool.json").write_text(json.dumps(index))
+        assert_same_pool(ModelPool.load(tmp_path), pool(1, 2))
+
     def test_nothing_is_pickled(self, tmp_path):
         class Trap:
             def __reduce__(self):
@@ -249,10 +280,11 @@ class TestFiles:
 class TestPools:
     def test_round_trip(self, tmp_path):
         rows = np.arange(4, dtype=np.uint64)
+        p = np.random.RandomState(0).normal(size=(5, 3))
         members = [
             Member("b", rich_state(), 0.1 + 0.2, {"history": [{"loss": 0.5}, {"loss": math.nan}], "none": None}, rows),
-            Member("a", {"unlike": torch.zeros(1)}, rows=rows),
-            Member("c", {}, math.inf, {"a": math.inf, "b": -math.inf}, rows[:0]),
+            Member("a", {"unlike": torch.zeros(1)}, rows=rows, predictions=np.asfortranarray(p)),
+            Member("c", {}, math.inf, {"a": math.inf, "b": -math.inf}, rows[:0], predictions=p[:0].astype("float16")),
             Member("d", {"w": torch.ones(1)}, -math.inf),
         ]
         saved = ModelPool(members, rich_state(), [3, 1])
@@ -373,6 +405,8 @@ class TestPools:
             (Member("x", {"w": torch.zeros(2, device="meta")}), ValueError, "'w' of member 'x'.*meta"),
             (Member("x", {"w": 3}), TypeError, "'w' of member 'x' is a int"),
             (Member("x", {}, meta={"net": object()}), ValueError, "'x' cannot be stored.*JSON"),
+            (Member("x", {}, predictions=np.array(["a"])), ValueError, "predictions of member 'x' have dtype <U1"),
+            (Member("x", {}, rows=np.array([{}])), ValueError, "rows of member 'x' have dtype object.*numbers"),
         ]:
             with pytest.raises(error, match=words):
                 DirectoryStore(tmp_path).put(bad)
@@ -568,6 +602,16 @@ class TestDamage:
         with pytest.raises(PoolFormatError, match="training rows of member 'r', is damaged"):
             DirectoryStore(path).get("r")
 
+    @pytest.mark.parametrize("damage", [b"", None])
+    def test_predictions(self, path, damage):
+        DirectoryStore(path).put(member("p", predictions=np.ones((2, 2))))
+        (file,) = path.glob("predictions-*")
+        file.write_bytes(damage) if damage is not None else file.unlink()
+        what = "is missing" if damage is None else "is damaged"
+        with pytest.raises(PoolFormatError, match=f"the predictions of member 'p', {what}"):
+            DirectoryStore(path).get("p")
+        assert DirectoryStore(path).get("m1").name == "m1"
+
     @pytest.mark.parametrize(
         ("text", "words"),
         [
@@ -591,6 +635,8 @@ class TestDamage:
             {"state": "/etc/passwd"},
             {"state": 3},
             {"rows": ["x"]},
+            {"predictions": "../secret.safetensors"},
+            {"predictions": 3},
             {"name": 3},
             {"name": None},
             {"score": "high"},

@@ -160,8 +160,8 @@ def explanation(own: Sequence[float], best: int, trials: Sequence[Trial]) -> str
     pairs = [t for t in trials if t.member != best]
     nearest = max(pairs, key=lambda t: -math.inf if math.isnan(t.score) else t.score)
     head = (
-        f"Greedy kept 1 of {len(own)} members: the best one scores {own[best]:.4g} on the held-out rows, and no mean of "
-        f"it with another one scores better; with member {nearest.member} ({own[nearest.member]:.4g}) it scores "
+        f"Greedy kept 1 of {len(own)} members: the best one scores {own[best]:.4g} on the held-out rows, and no mean "
+        f"of it with another one scores better; with member {nearest.member} ({own[nearest.member]:.4g}) it scores "
         f"{nearest.score:.4g}. "
     )
     if not any(t.score >= min(own[best], own[t.member]) for t in pairs):

@@ -20,7 +20,7 @@ from skfusion.objective import Input, Likelihood, Objective
 from skfusion.state import State
 
 _BUDGET = 2**20  # numbers that the gradients of a piece may have
-_FEW = 3  # rows, and vectors a row, on which the short way is proved
+_FEW = 3  # rows on which the short way is proved
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Squares:
     def __call__(self, x: Input, pulls: Tensor) -> State:  # pulls, shape: (n_rows, n_pulls, n_outputs)
         """Return the squared gradients of ``pulls · logits``, summed over rows and pulls, in float64."""
         if self._proven is None:
-            self._proven = self._prove(rows_at(x, torch.arange(len(pulls))[:_FEW]), pulls[:_FEW, :_FEW])
+            self._proven = self._prove(rows_at(x, torch.arange(len(pulls))[:_FEW]), pulls[:_FEW, :1])
         short = outer_products(self._gradients, x, pulls) if self._proven else {}
         found = {name: value for name, value in short.items() if name in self._proven}
         return found | self._long(x, pulls, [name for name in self._gradients.names if name not in found])

@@ -42,9 +42,10 @@ class TIES(TensorMerger):
     -----
     Costs O(K d). The thresholds are exact; they are found in two or three passes over the tensors, four at most, with
     some megabytes of memory for any d. Numbers as large as the threshold are all kept; the authors' code keeps one
-    number more. Where the vote is a tie, up to rounding, the base stays; the authors' code elects the sign that
-    most other numbers have, and a minus where that is a tie, too, so that it merges τ and -τ to -|τ|. FusionBench sums in the place of the mean, with a scale of 0.3: that is another estimator, which
-    goes twice as far where two members agree.
+    number more. Where the vote is a tie, up to rounding, the base stays; the authors' code elects the sign that most
+    other numbers have, and a minus where that is a tie, too, so that it merges 2 and -2 to -2. FusionBench sums in
+    the place of the mean, with a scale of 0.3: that is another estimator, which goes twice as far where two members
+    agree.
 
     References
     ----------

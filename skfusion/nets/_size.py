@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -203,8 +203,8 @@ def initialised(net: Any, rows: Rows, keep_net: bool = False) -> nn.Module:
     net = net if keep_net else clone(net).set_params(verbose=0)
     net.initialize()
     module: nn.Module = net.module_
-    if getattr(getattr(module, "config", None), "return_dict", False) and not module._forward_hooks:
-        module.register_forward_hook(_only_first)  # skorch knows tensors and tuples, not outputs by name
+    if _logits_of not in module._forward_hooks.values():
+        module.register_forward_hook(_logits_of)  # skorch knows tensors and tuples, not outputs by name
     if len(rows) and any(nn.parameter.is_lazy(p) for p in module.parameters()):
         with torch.no_grad():
             run(module.eval(), tensors(rows.take(np.arange(min(2, len(rows)))).X, torch.float32, net.device))
@@ -216,8 +216,8 @@ def run(module: nn.Module, x: Any) -> Tensor:
     return first_output(module(**x) if isinstance(x, dict) else module(x))
 
 
-def _only_first(_module: nn.Module, _args: Any, out: Any) -> Tensor:
-    return first_output(out)
+def _logits_of(_module: nn.Module, _args: Any, out: Any) -> Any:
+    return first_output(out) if isinstance(out, Mapping) else out
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

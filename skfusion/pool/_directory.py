@@ -41,7 +41,8 @@ class Writer:
         entry = _format.member_to_json(member, "", None)  # before the large write, as it may refuse the meta
         for kind in ("rows", "predictions"):
             if (array := getattr(member, kind)) is not None:
-                entry[kind] = self._add_file(kind, _format.array_to_bytes(array))
+                data = _format.array_to_bytes(array, f"The {kind} of member {member.name!r}")
+                entry[kind] = self._add_file(kind, data)
         return {**entry, "state": self.add_state(member.state, f"member {member.name!r}")}
 
     def add_state(self, state: State, owner: str) -> str:

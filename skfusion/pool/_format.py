@@ -99,9 +99,13 @@ def read_state(path: Path) -> State:
     return {key: tensors[header["ties"].get(key, key)] for key in header["order"]}
 
 
-def array_to_bytes(array: np.ndarray) -> bytes:
-    """Return an array as a safetensors file."""
-    return safetensors.numpy.save({"rows": np.ascontiguousarray(array)})
+def array_to_bytes(array: np.ndarray, owner: str) -> bytes:
+    """Return an array as a safetensors file; ``owner`` tells whose it is, in the words of a message."""
+    array = np.ascontiguousarray(array)
+    try:
+        return safetensors.numpy.save({"rows": array})
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{owner} have dtype {array.dtype}, and a file holds numbers of at most 64 bits.") from error
 
 
 def read_array(path: Path) -> np.ndarray:

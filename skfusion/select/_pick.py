@@ -42,7 +42,7 @@ class Pick(Selector):
 
     def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
         """Return the named members in the pool's order; see :meth:`Selector.__call__`."""
-        if isinstance(self.members, str) or not len(self.members):
+        if isinstance(self.members, (str, int)) or not len(self.members):
             raise ValueError(f"members of Pick must be a list of at least one name or position; got {self.members!r}.")
         places = [position_of(member, pool) for member in self.members]
         if twice := sorted({pool.names[p] for p in places if places.count(p) > 1}):

@@ -10,7 +10,7 @@ from skfusion.testing import _problems as problems
 
 
 def member(name: str = "a", k: int = 0) -> Member:
-    """Return a member with states of many dtypes, a score, metadata and row hashes."""
+    """Return a member with states of many dtypes, a score, metadata, row hashes and predictions."""
     state = problems.states(k + 1)[k] | {
         "half": torch.tensor([1.5, -0.0], dtype=torch.bfloat16),
         "wide": torch.tensor([[1e-300]], dtype=torch.float64),
@@ -18,7 +18,8 @@ def member(name: str = "a", k: int = 0) -> Member:
         "none": torch.zeros(0, 3),
     }
     keys = np.array([1, 2**63, 3 + k], np.uint64)
-    return Member(name, state, score=0.1 + 0.2 * k, meta={"epoch": k, "lr": 0.1}, rows=keys)
+    known = np.array([[0.25, 0.75], [-0.0, np.nan]], np.float32) + k
+    return Member(name, state, 0.1 + 0.2 * k, {"epoch": k, "lr": 0.1}, keys, predictions=known)
 
 
 def unknown_is_key_error(call: object, name: str) -> None:
@@ -31,13 +32,13 @@ def unknown_is_key_error(call: object, name: str) -> None:
 
 
 def check_get_returns_what_was_put(store: Store) -> None:
-    """States, scores, metadata and row hashes come back bit for bit."""
+    """States, scores, metadata, row hashes and predictions come back bit for bit."""
     given = [member("a", 0), member("b", 1)]
     for one in given:
         store.put(one)
     for one in given:
         found = store.get(one.name)
-        for what in ("name", "state", "score", "meta", "rows"):
+        for what in ("name", "state", "score", "meta", "rows", "predictions"):
             now, then = (dict(v) if what == "meta" else v for v in (getattr(found, what), getattr(one, what)))
             assert problems.snapshot(now) == problems.snapshot(then), f"The {what} of a member comes back otherwise."
 

@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from optuna.study import MaxTrialsCallback
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.metrics import check_scoring
@@ -18,9 +19,9 @@ from skfusion.estimators._cache import fingerprint
 from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, seeded
 from skfusion.tuning._data import Data
-from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
-from skfusion.tuning._study import check_space, open_study
-from skfusion.tuning._trials import Trials
+from skfusion.tuning._results import FINISHED, finished, params_of, table_of, tell_of_failures
+from skfusion.tuning._study import check_space, open_study, quiet
+from skfusion.tuning._trials import FoldFailed, Trials
 
 
 class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
@@ -174,7 +175,7 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         FusionSearch
             The fitted search.
         """
-        start, seed = time.monotonic(), self._checked_seed()
+        seed = self._checked_seed()
         estimator = seeded(clone(self.estimator), seed)
         data = Data.checked(self, estimator, X, y, sample_weight, groups)
         splits = data.splits(self.cv)
@@ -190,14 +191,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
         folds = [(data.part(train), data.part(test)) for train, test in splits]
-        trials = Trials(estimator, self.space, folds, self.scorer_, seed, self.n_jobs)
         context = self._begin(X, y)
-        while len(finished(self.study_)) < self.n_trials:
-            if self.timeout is not None and time.monotonic() - start >= self.timeout:
-                break
-            task = context.subcontext(task_name="trial").call_on_fit_task_begin(estimator=self)
-            trials.run(self.study_)
-            task.call_on_fit_task_end(estimator=self)
+        self._run(Trials(estimator, self.space, folds, self.scorer_, seed, self.n_jobs), context)
         self._keep_results(finished(self.study_))
         if self.refit:
             start = time.monotonic()
@@ -234,6 +229,20 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
             return self._init_callback_context(max_subtasks=left).call_on_fit_task_begin(estimator=self, X=X, y=y)
         finally:
             self.set_callbacks(*own)
+
+    def _run(self, trials: Trials, context: Any) -> None:
+        def value(trial: Any) -> float:
+            task = context.subcontext(task_name="trial").call_on_fit_task_begin(estimator=self)
+            try:
+                return trials.value(trial)
+            finally:
+                if task.call_on_fit_task_end(estimator=self):
+                    trial.study.stop()
+
+        if len(finished(self.study_)) < self.n_trials:
+            enough = MaxTrialsCallback(self.n_trials, states=FINISHED)
+            with quiet():
+                self.study_.optimize(value, timeout=self.timeout, callbacks=[enough], catch=(FoldFailed,))
 
     def _keep_results(self, trials: list[Any]) -> None:
         tell_of_failures(trials)

@@ -9,6 +9,7 @@ import numpy as np
 
 from skfusion.merge import Merger
 from skfusion.merge._base import check_states
+from skfusion.merge._tied import layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
 from skfusion.tuning._simplex import best_weights
@@ -38,10 +39,10 @@ class LayerwiseSoupWeights(Merger):
 
     Notes
     -----
-    Costs ``n_trials`` + 2K + 1 evaluations, as :class:`SoupWeights` does, in a space of K L numbers. On the held-out rows the result is
-    never worse than the uniform soup, the greedy soup or the best member, by construction. What the objective is told
-    is the same, too, with ``weights`` by the name of the layer. Tensors that are tied are one tensor, of the layer that
-    has it first.
+    Costs ``n_trials`` + 2K + 1 evaluations at most, as :class:`SoupWeights` does, in a space of K L numbers. On the
+    held-out rows the result is never worse than the uniform soup, the greedy soup or the best member, by construction.
+    What the objective is told is the same, too, with ``weights`` by the name of the layer. Tensors that are tied are
+    one tensor, of the layer that has it first.
 
     References
     ----------
@@ -96,7 +97,7 @@ def layers_of(states: Sequence[State]) -> dict[str, list[str]]:
     """Map each layer to the names of its tensors; tied tensors are of the layer that has them first."""
     found: dict[str, list[str]] = {}
     for key, first in owners(states).items():
-        found.setdefault(first.rpartition(".")[0], []).append(key)
+        found.setdefault(layer_of(first), []).append(key)
     return found
 
 

@@ -84,7 +84,7 @@ def table_of(trials: Sequence[Any], space: Callable[[Any], dict[str, Any]], n_sp
 def tell_of_failures(trials: Sequence[Any]) -> None:
     """Warn of trials that have failed, or raise where no trial has a score."""
     failed = [(t.number, t.user_attrs.get("error", "unknown")) for t in trials if t.state == TrialState.FAIL]
-    shown = "; ".join(f"trial {number}: {error}" for number, error in failed[:5])
+    shown = "; ".join(f"trial {number}: {error}" for number, error in failed[:5]).rstrip(".")
     shown += f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
     if not any(t.state == TrialState.COMPLETE for t in trials):
         why = f"All {len(failed)} failed: {shown}" if len(failed) == len(trials) else f"Failed: {shown or 'none'}"

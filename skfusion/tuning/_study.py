@@ -79,7 +79,8 @@ class Continued(BaseSampler):
     def _of(self, trial: Any) -> BaseSampler:
         if trial.number != self._number:
             (own,) = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
-            self._number, self._present = trial.number, sampler_of(self.make, int(own))
+            with quiet():
+                self._number, self._present = trial.number, sampler_of(self.make, int(own))
         return self._present
 
     def before_trial(self, study: Any, trial: Any) -> None:

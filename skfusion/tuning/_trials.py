@@ -12,11 +12,14 @@ from optuna.trial import TrialState
 
 from skfusion.pool import ModelPool
 from skfusion.tuning._candidate import Judged, Part, candidate_of, judge
-from skfusion.tuning._study import quiet
+
+
+class FoldFailed(Exception):
+    """A fusion has no score in a fold; its trial has failed and the study goes on."""
 
 
 class Trials:
-    """Run trials of a study.
+    """What a trial is worth.
 
     Parameters
     ----------
@@ -41,40 +44,33 @@ class Trials:
         self.n_jobs = n_jobs
         self.pools: list[dict[str, ModelPool]] = [{} for _ in folds]
 
-    def run(self, study: Any) -> None:
-        """Ask the study for a trial, and tell it what came of it."""
-        with quiet():
-            trial = study.ask()
+    def value(self, trial: Any) -> float:
+        """Return the mean score of what the space makes of a trial."""
         try:
-            with quiet():
-                params = self.space(trial)
-            candidate = candidate_of(self.estimator, params, self.seed)
-            self._evaluate(study, trial, candidate)
+            return self._mean(trial, candidate_of(self.estimator, self.space(trial), self.seed))
         except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        except BaseException as error:  # of the space, or an interrupt: a fusion that fails is told of by itself
-            trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-            study.tell(trial, state=TrialState.FAIL)
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            told = f"{error}" if isinstance(error, FoldFailed) else f"{type(error).__name__}: {error}"
+            trial.set_user_attr("error", told)
             raise
 
-    def _evaluate(self, study: Any, trial: Any, candidate: Any) -> None:
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        before = next((t for t in done if t.params == trial.params), None)
-        if before is not None:  # a setting that comes again keeps its scores
-            self._tell(study, trial, [Judged(*found) for found in before.user_attrs["folds"]], TrialState.COMPLETE)
-            return
-        judged, state = [], TrialState.COMPLETE
+    def _mean(self, trial: Any, candidate: Any) -> float:
+        done = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if before := next((t for t in done if t.params == trial.params), None):  # what comes again keeps its scores
+            trial.set_user_attr("folds", before.user_attrs["folds"])
+            return before.value
+        judged: list[Judged] = []
         for i, found in enumerate(self._judged(candidate)):
             if found.error:
-                trial.set_user_attr("error", f"fold {i}: {found.error}")
-                state = TrialState.FAIL
-                break
+                raise FoldFailed(f"fold {i}: {found.error}")
             judged.append(found)
-            trial.report(float(np.mean([j.score for j in judged])), i)
+            trial.set_user_attr("folds", [list(j[:3]) for j in judged])
+            mean = float(np.mean([j.score for j in judged]))
+            trial.report(mean, i)
             if i + 1 < len(self.folds) and trial.should_prune():
-                state = TrialState.PRUNED
-                break
-        self._tell(study, trial, judged, state)
+                raise optuna.TrialPruned
+        return mean
 
     def _judged(self, candidate: Any) -> Iterator[Judged]:
         """Iterate over the results of the folds, in order; as many are computed at a time as there are jobs."""
@@ -86,10 +82,3 @@ class Trials:
             for i, (_, pools) in zip(chunk, done, strict=True):
                 self.pools[i].update(pools)
             yield from (found for found, _ in done)
-
-    def _tell(self, study: Any, trial: Any, judged: list[Judged], state: TrialState) -> None:
-        trial.set_user_attr("folds", [list(found[:3]) for found in judged])
-        if state == TrialState.COMPLETE:
-            study.tell(trial, float(np.mean([found.score for found in judged])))
-        else:
-            study.tell(trial, state=state)

@@ -6,15 +6,74 @@ from itertools import pairwise
 import torch
 from reference import fisher as reference
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
-from skfusion.objective import Likelihood, Objective
+from skfusion.objective import Batch, Likelihood, Objective
 
 
 def objective(module, *batches, kind="categorical", **more):
     """Return an objective on batches, whose outputs are logits, or values; it judges nothing unless told how."""
-    likelihood = Likelihood(kind, lambda out: out)
-    return Objective(module, lambda: batches, lambda s: 0.0, lambda s: 0.0, **{"likelihood": likelihood, **more})
+    known = {"loss": lambda s: 0.0, "score": lambda s: 0.0, "likelihood": Likelihood(kind, lambda out: out)}
+    return Objective(module, lambda: batches, **{**known, **more})
+
+
+LOSSES = {
+    "categorical": lambda out, y: F.cross_entropy(out, y, reduction="none"),
+    "bernoulli": lambda out, y: F.binary_cross_entropy_with_logits(out, y, reduction="none").sum(1),
+    "gaussian": lambda out, y: (out - y).square().sum(1),
+}
+
+
+def criterion_of(kind):
+    def criterion(out, batch):
+        weight = torch.ones(len(out)).double() if batch.weight is None else batch.weight
+        return (LOSSES[kind](out, batch.y) * weight).sum() / weight.sum()
+
+    return criterion
+
+
+def judged(module, *held_out, kind="categorical", **more):
+    """An objective with held-out rows, and what is reported to it."""
+    criterion, report = more.pop("criterion", criterion_of(kind)), {}
+
+    def loss(state):
+        with torch.no_grad():
+            found = [(float(criterion(data.forward(state, b.x), b)), mass(b)) for b in held_out]
+        return sum(value * m for value, m in found) / sum(m for _, m in found)
+
+    def mass(b):
+        return len(b.y) if b.weight is None else float(b.weight.sum())
+
+    asked = {"loss": loss, "held_out": lambda: held_out, "criterion": criterion, "report": report.__setitem__}
+    data = objective(module, kind=kind, **{**asked, **more})
+    return data, report
+
+
+def mixed(members, weights):
+    """The sum of members; weights are a list, or a list for each layer."""
+    each = weights if isinstance(weights, dict) else dict.fromkeys({n.rpartition(".")[0] for n in members[0]}, weights)
+    return {
+        name: sum(w * s[name] for w, s in zip(each[name.rpartition(".")[0]], members, strict=True))
+        for name in members[0]
+        if members[0][name].is_floating_point()
+    }
+
+
+def planted(members, weights, module, n=60):
+    """Rows whose targets are the outputs of a sum of members."""
+    x = normal(n, 4, seed=3)
+    return Batch(x, functional_call(module, mixed(members, weights), (x,)).detach())
+
+
+def batch(x, weight=None):
+    """Return rows without labels as a batch."""
+    return Batch(x, torch.zeros(len(next(iter(x.values())) if isinstance(x, dict) else x)), weight)
+
+
+def own(*each):
+    """Return the rows of each member."""
+    return tuple(lambda x=x: [batch(x)] for x in each)
 
 
 def normal(*shape, seed=0, dtype=torch.float64):

@@ -136,7 +136,9 @@ def test_tied_tensors_are_merged_as_one_whatever_their_order(saved):
     fishers = [fisher_of(module, s, x) for s in members]
     if saved:
         members = [{name: s[name].clone() for name in reversed(s)} for s in members]
-    found = merged(Fisher(floor=0.0), module, members, Batch(x, x))
+    report = {}
+    found = merged(Fisher(floor=0.0), module, members, Batch(x, x), report=report.__setitem__)
+    assert report["share_at_floor"] == 0
     for first, second in (("first.weight", "second.weight"), ("head.bias", "again.bias")):
         f, g = (fisher[first] for fisher in fishers)
         expected = (f * members[0][first] + g * members[1][first]) / (f + g)
@@ -171,11 +173,14 @@ def test_some_rows_are_drawn():
 
 
 @pytest.mark.parametrize("case", ["perceptron", "recurrent"])
-def test_the_module_gets_its_mode_and_hooks_back(case):
+def test_the_caller_need_not_allow_gradients_and_the_module_gets_its_mode_and_hooks_back(case):
     make, x = CASES[case]
     module = make()
+    members = states(module, 2)
+    expected = merged(Fisher(), module, members, Batch(x, x))
     with torch.no_grad():
-        merged(Fisher(), module, states(module, 2), Batch(x, x))
+        found = merged(Fisher(), module, members, Batch(x, x))
+    assert_close(found, expected, 1e-12)
     assert all(part.training for part in module.modules())
     assert not any(part._forward_hooks for part in module.modules())
     assert all(p.grad is None for p in module.parameters())

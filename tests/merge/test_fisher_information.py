@@ -112,7 +112,7 @@ def test_gradients_are_squared_before_they_are_averaged():
 @pytest.mark.parametrize("case", ["perceptron", "convolutional", "recurrent"])
 def test_a_weight_is_a_repetition_and_batches_do_not_matter(case):
     make, x = CASES[case]
-    module, weight = make(), torch.tensor([3.0, 0, 1, 2, 0, 0, 1])
+    module, weight = make(), torch.tensor([3.0, 0, 1, 2, 0, 0, 2])
     (state,) = states(module, 1)
     index = torch.arange(7)
     weighted = [Batch(rows_at(x, at), at, weight[at]) for at in (index[:2], index[2:])]
