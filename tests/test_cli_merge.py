@@ -184,6 +184,15 @@ def test_a_full_disk_is_a_failure_and_no_misuse(files, tmp_path, monkeypatch):
 CODE = "from skfusion.cli import main; main()"
 
 
+def test_commands_are_listed_and_others_refused():
+    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"})
+    assert "compare" in listed.output
+    assert "Merge checkpoints on disk into one" in listed.output
+    unknown = CliRunner().invoke(app, ["mrge"])
+    assert unknown.exit_code == 2
+    assert "No such command 'mrge'" in unknown.output
+
+
 def test_a_signal_that_ends_it_leaves_nothing(tmp_path):
     paths = [tmp_path / f"{k}.safetensors" for k in range(6)]
     for path in paths:

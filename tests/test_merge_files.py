@@ -238,6 +238,15 @@ def test_a_tie_of_some_only_is_none(tmp_path):
     assert_equal(read_checkpoint(report.out), Uniform()([*states, apart]))
 
 
+def test_a_missing_tensor_is_no_tie_where_one_file_has_it_apart(tmp_path):
+    paths, _, _, _ = inputs(tmp_path, 1)
+    apart = save(network(8) | {"again": torch.full((5, 3), 2.0)}, tmp_path / "apart.pt")
+    lacks = save({n: t for n, t in network(9).items() if n != "again"}, tmp_path / "lacks.pt")
+    message = refused([*paths, apart, lacks], tmp_path / "out.safetensors")
+    assert "One tensor is not alike" in message
+    assert f"'again' ((5, 3) in {paths[0]}, (5, 3) in {apart}, missing in {lacks})" in message
+
+
 def test_heads_are_those_of_the_first(tmp_path):
     paths, _, states, _ = inputs(tmp_path, make=plain)
     report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(), heads=["head"])

@@ -13,11 +13,11 @@ import joblib
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, log_loss
-from sklearn.pipeline import Pipeline
 
 from skfusion.compare._calibration import expected_calibration_error
 from skfusion.estimators import StackingFusion
 from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._pipeline import split_pipeline
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 from skfusion.state import n_bytes, n_parameters
@@ -165,13 +165,6 @@ class Fold:
             "gain_over_best": score - best,
             "gain_over_mean": score - mean,
         }
-
-
-def split_pipeline(estimator: Any) -> tuple[Any, Any]:
-    """Return the steps before the last one as a pipeline (None where there are none), and the last one."""
-    if not isinstance(estimator, Pipeline):
-        return None, estimator
-    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator.steps[-1][1]
 
 
 def take(data: Any, index: np.ndarray) -> Any:

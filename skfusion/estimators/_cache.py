@@ -69,8 +69,13 @@ def _plain(thing: Any, around: tuple[int, ...] = ()) -> Any:
 
 def _code(code: CodeType) -> Any:
     """Return what a function does, so that an edited one is another one."""
-    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return code.co_code, code.co_names, constants
+    return code.co_code, code.co_names, [_constant(c) for c in code.co_consts]
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _code(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # its order is that of the process
 
 
 def _name(thing: Any) -> str:

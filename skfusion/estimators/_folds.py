@@ -53,7 +53,7 @@ def hold_out(rows: Rows, fraction: float, seed: int, task: Task) -> tuple[np.nda
         if min(n_held, len(movable) - n_held) >= n_classes:
             stratify = codes[movable]
         if len(movable) < 2:
-            movable = np.arange(len(first))
+            movable, stratify = np.arange(len(first)), None
     _, held = train_test_split(movable, test_size=fraction, random_state=seed, stratify=stratify)
     is_held = np.isin(unit, held)
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)

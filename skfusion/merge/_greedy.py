@@ -150,7 +150,7 @@ def greedy_soup(
                 tell(Trial(k, found, joins))
             if joins:
                 chosen, total, best = [*chosen, k], trial, found
-        if turn and len(chosen) == before:
+        if len(chosen) == before:
             break
     return chosen
 

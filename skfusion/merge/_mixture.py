@@ -57,11 +57,11 @@ class Mixture:
         return len(self.layers), len(self._states)
 
     def at(self, weights: Tensor) -> State:  # weights, shape: (n_layers, n_members)
-        """Return the state for some weights, in new tensors.
+        """Return the state for some weights; only what they do not make is the same for all weights, in memory, too.
 
         A running variance is at least the smallest one of the members, also where weights are negative.
         """
-        found = {key: t.clone() for key, t in self._rest.items()}
+        found = dict(self._rest)
         for key, row in self._row.items():
             like = self._states[0][key]
             total = torch.zeros(like.shape, dtype=torch.float64, device=like.device)

@@ -197,7 +197,8 @@ def _unlike(names: Sequence[str], sources: Sequence[Checkpoint], some: bool) -> 
         else "No tensor is shared by all: these are unlike architectures, or one has a prefix before its names."
     )
     listed = "; ".join(told(name) for name in names[:SHOWN])
-    return f"{len(names)} tensors are not alike in all checkpoints, so they cannot be merged: {listed}{more}. {advice}"
+    what = f"{len(names)} tensors are" if len(names) > 1 else "One tensor is"
+    return f"{what} not alike in all checkpoints, and cannot be merged: {listed}{more}. {advice}"
 
 
 def _kind(tensor: Tensor) -> str:

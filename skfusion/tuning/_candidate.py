@@ -14,6 +14,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._pipeline import split_pipeline
 from skfusion.pool import ModelPool
 
 
@@ -146,10 +147,3 @@ def fit_whole(estimator: Any, part: Part) -> None:
     if part.groups is not None and has_fit_parameter(last, "groups"):
         extra[f"{prefix}groups"] = part.groups
     estimator.fit(part.X, part.y, **extra)
-
-
-def split_pipeline(estimator: Any) -> tuple[Any, Any]:
-    """Return the steps before the last one as a pipeline (None where there are none), and the last one."""
-    if not isinstance(estimator, Pipeline):
-        return None, estimator
-    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator.steps[-1][1]

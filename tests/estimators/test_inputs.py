@@ -565,3 +565,8 @@ def test_statistics_of_batch_norm_honour_weights():
     plain = SoupClassifier(net(module__norm="batch"), collect=fitted.pool_, merge=Uniform()).fit(X, y)
     key = next(k for k in fitted.state_ if k.endswith("running_mean"))
     assert not torch.allclose(plain.state_[key], fitted.state_[key])
+
+
+def test_rows_are_held_out_where_each_class_has_one():
+    fitted = SoupClassifier(collect=Seeds(2), random_state=0).fit(X[[0, 60, 120]], [0, 1, 2])
+    assert len(fitted.held_out_) == 1

@@ -182,6 +182,17 @@ def test_a_weight_that_is_used_otherwise_too_does_not_take_the_short_way():
     assert_close(Squares(gradients)(x, pulls), expected, 1e-10)
 
 
+def test_a_way_that_fails_is_not_tried_again(monkeypatch):
+    make, x = CASES["recurrent"]
+    module, calls, way = make().eval(), [], squares.together
+    monkeypatch.setattr(squares, "together", lambda *args: calls.append(1) or way(*args))
+    gradients = gradients_of(objective(module), states(module, 1)[0])
+    find = Squares(gradients)
+    for _ in range(3):
+        find(x, normal(7, 2, 3))
+    assert len(calls) == 1
+
+
 def test_single_precision_squares_small_gradients():
     module = nn.Sequential(nn.Conv1d(1, 2, 2), nn.Flatten(), nn.Linear(4, 3)).half()
     (state,) = states(module, 1)

@@ -123,6 +123,7 @@ def test_the_best_pass_is_kept_where_the_loss_ceases_to_be_a_number():
     batch, calls = planted(members, [0.9, 0.1], module), []
 
     def criterion(out, b):
+        assert bool(out.isfinite().all())
         calls.append(out.requires_grad)
         value = criterion_of("gaussian")(out, b)
         return value * math.nan if sum(calls) > 5 else value

@@ -176,8 +176,8 @@ def test_a_layer_that_runs_twice_sees_both_inputs_and_one_that_never_runs_is_ave
     assert all(torch.equal(found[name], mean[name]) for name in ("unused.weight", "unused.bias"))
 
 
-@pytest.mark.parametrize("saved", [False, True])  # a file does not tell that tensors are one, and sorts names
-def test_shared_weights_are_averaged_and_a_part_with_two_names_is_solved(saved):
+@pytest.mark.parametrize("kept", ["as it is", "in another order", "in a file"])  # which does not tell what is one
+def test_shared_weights_are_averaged_and_a_part_with_two_names_is_solved(kept):
     module, each = Tied().double(), [normal(20, 4), normal(30, 4, seed=2)]
     members, report = states(module, 2), {}
     hidden = []
@@ -187,8 +187,10 @@ def test_shared_weights_are_averaged_and_a_part_with_two_names_is_solved(saved):
         hidden.append(rows_of(x))
     expected = reference.regmean(hidden, [wide(s, "head") for s in members], 0.9, normalise=True)
     mean = Uniform()(members)
-    if saved:
-        members = [{name: s[name].clone() for name in sorted(s)} for s in members]
+    if kept != "as it is":
+        members = [{name: s[name] for name in sorted(s)} for s in members]
+    if kept == "in a file":
+        members = [{name: t.clone() for name, t in s.items()} for s in members]
     found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
     assert report["layers"] == ["head"]
     for name in ("head", "again"):
@@ -220,11 +222,14 @@ def test_heads_are_kept_and_used():
 
 
 def test_some_rows_are_drawn_and_the_module_is_left_as_it_was():
-    module, x = perceptron(1, 2, 1), torch.arange(100.0).double()[:, None]
-    seen = []
-    module.register_forward_pre_hook(lambda _, args: seen.extend(args[0].flatten().tolist()))
-    merged(RegMean(n_examples=20), module, states(module, 2), batch(x[:30]), batch(x[30:]))
+    module, x = perceptron(1, 2, 1, norm=True), torch.arange(100.0).double()[:, None]
+    members, seen = states(module, 2), []
+    expected = merged(RegMean(n_examples=20), module.eval(), members, batch(x[:30]), batch(x[30:]))
+    module.train().register_forward_pre_hook(lambda _, args: seen.extend(args[0].flatten().tolist()))
+    found = merged(RegMean(n_examples=20), module, members, batch(x[:30]), batch(x[30:]))
+    assert_close(found, expected, 1e-12)
     assert len(seen) == 40
+    assert seen[:20] == seen[20:] == sorted(seen[:20])
     assert len({*seen}) == 20
     assert min(seen) < 30 < 60 < max(seen)
     assert all(part.training for part in module.modules())

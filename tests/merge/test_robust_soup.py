@@ -112,6 +112,9 @@ def test_a_score_that_is_not_a_number_never_wins():
     states = [{"w": torch.tensor([v]).double()} for v in (0.0, 1.0)]
     score = objective(lambda s: math.nan if s["w"].item() > 1.1 else s["w"].item())
     assert RobustSoup().coefficients(states, None, score) == [0.0, 1.0]
+    assert RobustSoup().coefficients(states[::-1], None, score) == [1.0, 0.0]
+    score = objective(lambda s: math.nan if s["w"].item() < 0.1 else -s["w"].item())
+    assert RobustSoup().coefficients(states, None, score) == [0.8, 0.2]
     with pytest.raises(ValueError, match="No candidate of RobustSoup has a score: all are NaN. Drop diverged members"):
         RobustSoup().coefficients(states, None, objective(lambda s: math.nan))
 

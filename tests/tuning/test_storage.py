@@ -108,7 +108,6 @@ def test_processes_share_a_study(tmp_path):
     assert len({t.params["share"] for t in study.trials}) == len(study.trials)
 
 
-@pytest.mark.xfail(strict=True, reason="the fingerprint of a class depends on the order of the sets in its code")
 def test_a_net_has_the_same_mark_in_every_process():
     code = (
         "from skfusion.nets import mlp_classifier; from skfusion.tuning._candidate import mark_of;"
