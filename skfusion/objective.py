@@ -125,9 +125,13 @@ class Objective:
     def forward(self, state: State, x: Input) -> Tensor:
         """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written.
 
-        Where there is a single head, it takes the place of the state's own.
+        Where there is a head, it takes the place of the state's own; of several, only a member's own can be run.
         """
-        return call(self.module, {**state, **self.heads[0]} if len(self.heads) == 1 else state, x)
+        if len(self.heads) > 1:
+            raise ValueError(
+                f"There are {len(self.heads)} heads, one a member, and which one to run is unknown: ask of_member(k)."
+            )
+        return call(self.module, {**state, **self.heads[0]} if self.heads else state, x)
 
 
 @contextmanager

@@ -119,9 +119,11 @@ def test_a_member_sees_its_own_rows_and_head():
     assert next(iter(data.batches())).x.sum() == 0
 
 
-def test_heads_of_several_members_take_no_place():
+def test_of_several_heads_only_a_members_own_is_run():
     data, _ = objective(heads=({"bias": torch.ones(2)}, {"bias": torch.ones(2)}))
-    assert data.forward(states()[1], torch.ones(1, 3)).tolist() == [[3.0, 3.0]]
+    with pytest.raises(ValueError, match=r"2 heads, one a member.*ask of_member\(k\)"):
+        data.forward(states()[1], torch.ones(1, 3))
+    assert data.of_member(1).forward(states()[1], torch.ones(1, 3)).tolist() == [[4.0, 4.0]]
 
 
 def test_many_states_are_judged_at_once_or_one_by_one():

@@ -14,6 +14,7 @@ from skfusion.merge._examples import drawn
 from skfusion.merge._per_example import mean_squares
 from skfusion.merge._squares import Gradients
 from skfusion.merge._tied import tied
+from skfusion.merge._weights import shares
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, weighted_sum
 
@@ -118,14 +119,14 @@ class Fisher(Merger):
             raise ValueError(f"floor must be finite and at least 0; got {self.floor}.")
         if objective is None:
             raise ValueError("Fisher differentiates predictions on data; give it an objective.")
-        shares = _shares(self.weights, len(states))
+        importance = shares("Fisher", self.weights, len(states))
         owner = tied(states, objective.module)
         held = {name for name, _ in objective.module.named_parameters(remove_duplicate=False)}
         names = [k for k, t in states[0].items() if k in held and owner[k] == k and t.is_floating_point()]
         top: State = {name: torch.zeros_like(states[0][name], dtype=torch.float64) for name in names}
         bottom = {name: t.clone() for name, t in top.items()}
         low = 0
-        for k, (state, share) in enumerate(zip(states, shares, strict=True)):
+        for k, (state, share) in enumerate(zip(states, importance, strict=True)):
             if share == 0:
                 continue
             fisher = self._diagonal(state, objective.of_member(k), owner, names)
@@ -141,9 +142,9 @@ class Fisher(Merger):
                 f = share * f.clamp_min(self.floor)
                 top[name] += f * state[name].detach().to(f)
                 bottom[name] += f
-        n_fishers = sum(t.numel() for t in top.values()) * sum(share > 0 for share in shares)
+        n_fishers = sum(t.numel() for t in top.values()) * sum(share > 0 for share in importance)
         objective.report("share_at_floor", low / max(1, n_fishers))
-        mean = weighted_sum(states, shares)
+        mean = weighted_sum(states, importance)
         merged = {name: _quotient(top[name], bottom[name], mean[name]) for name in names}
         return {key: merged.get(owner[key], value) for key, value in mean.items()}
 
@@ -161,14 +162,3 @@ class Fisher(Merger):
 def _quotient(top: Tensor, bottom: Tensor, mean: Tensor) -> Tensor:
     """Return top / bottom, and the mean where no member has any Fisher information."""
     return torch.where(bottom > 0, top / bottom, mean.double()).to(mean.dtype)
-
-
-def _shares(weights: Sequence[float] | None, n: int) -> list[float]:
-    """Return the members' weights, which sum to one."""
-    given = [1.0] * n if weights is None else [float(w) for w in weights]
-    total = math.fsum(given)
-    if len(given) != n:
-        raise ValueError(f"Fisher got {len(given)} weights for {n} members; give one weight a member.")
-    if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
-        raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
-    return [w / total for w in given]
