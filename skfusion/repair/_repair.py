@@ -137,7 +137,13 @@ def _returned(layers: dict[str, nn.Module], state: State, objective: Objective) 
 
 def _place(tensor: Tensor) -> int:
     """Return where the numbers of a tensor are stored; views of a tensor have its place."""
-    return tensor.untyped_storage().data_ptr()
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except NotImplementedError as error:
+        raise ValueError(
+            "Repair cannot look into a module that differentiates its own layers, such as a tangent network. That one "
+            "is linear in its weights, so a mean needs no repair: leave repair out."
+        ) from error
 
 
 def _owns_its_tensors(layer: nn.Module, n_names: Counter[int]) -> bool:

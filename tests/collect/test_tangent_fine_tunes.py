@@ -16,6 +16,7 @@ from skfusion.collect import FineTunes, TangentFineTunes
 from skfusion.merge import TIES, Greedy, TaskArithmetic, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool
+from skfusion.repair import Repair
 from skfusion.rows import Rows
 from skfusion.tangent import Linearised, linearised
 
@@ -171,3 +172,8 @@ def test_regressors_and_weights():
     net = mlp_regressor(max_epochs=3, module__hidden=(6,))
     soup = SoupRegressor(net, collect=TangentFineTunes(RATES, 2, start=10), merge=Uniform(), random_state=0)
     assert soup.fit(X[:, 1:], target, sample_weight=np.linspace(0.1, 2, 150)).score(X[:, 1:], target) > 0.5
+
+
+def test_repair_is_refused():
+    with pytest.raises(ValueError, match="tangent network.*leave repair out"):
+        SoupClassifier(NET, collect=TangentFineTunes(n_members=2), merge=Uniform(), repair=Repair()).fit(X, y)
