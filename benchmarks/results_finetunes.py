@@ -237,7 +237,8 @@ def repeat(seed, args):
         judge(name, fusion, seconds=time.perf_counter() - start, report=getattr(fusion, "merge_report_", {}))
     some = {k: v[:1000] for k, v in tests["test"][0].items()}
     pairs = pairwise(pool, some, tests["test"][1][:1000], estimator=net, n_points=3)
-    return {"rows": rows, "right": right, "pairs": pairs, "seconds": seconds}
+    seen = np.isin(texts[test], texts[train]).mean()
+    return {"rows": rows, "right": right, "pairs": pairs, "seconds": seconds, "seen": seen}
 
 
 # ---------------------------------------------------------------------------------------------------------- the page
@@ -405,7 +406,7 @@ def page(args, results, seconds):
 
 <!-- Written by benchmarks/results_finetunes.py. Do not edit: run it again. -->
 
-MiniLM-L6 (22.7 million parameters, the sentence encoder `all-MiniLM-L6-v2`) learns to tell from the definition of a noun in WordNet which of {N_CLASSES} kinds of thing it is (artifact, person, plant, feeling, …). {N_TRAIN} definitions are for training, of which every fusion holds out the same {results.right(BASELINE, "held out").shape[1]}; {N_TEST} others are the test rows. The shifts are
+MiniLM-L6 (22.7 million parameters, the sentence encoder `all-MiniLM-L6-v2`) learns to tell from the definition of a noun in WordNet which of {N_CLASSES} kinds of thing it is (artifact, person, plant, feeling, …). {N_TRAIN} definitions are for training, of which every fusion holds out the same {results.right(BASELINE, "held out").shape[1]}; {N_TEST} others are the test rows. Some definitions stand in WordNet more than once: up to {max(r["seen"] for r in results.repeats):.2%} of the test rows are also training rows. The shifts are
 
 - *test with typos*: the test rows, with two neighbouring letters swapped in {SWAPPED:.0%} of the words;
 - *usage*: {results.right(BASELINE, "usage").shape[1]} sentences in which a noun is used, in place of its definition. No sentence says which of its words is meant.

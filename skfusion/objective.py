@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -74,10 +75,10 @@ class Objective:
         The architecture; its own weights are never read.
     batches : callable
         ``batches()`` iterates over :class:`Batch` of the data that statistics are estimated on.
-    loss : callable
-        ``loss(state)`` is the mean held-out loss.
-    score : callable
-        ``score(state)`` is the held-out score, higher is better.
+    one_loss : callable
+        ``one_loss(state)`` is the mean held-out loss; ask by :meth:`loss`.
+    one_score : callable
+        ``one_score(state)`` is the held-out score, higher is better; ask by :meth:`score`.
     many_scores : callable, optional
         ``many_scores(states)`` gives the scores of many states, at less cost than one by one.
     many_both : callable, optional
@@ -91,15 +92,16 @@ class Objective:
     own : tuple of callable, optional
         ``own[k]()`` iterates over the rows that member k was trained on, where members were trained on unlike rows.
     heads : tuple of State, optional
-        Tensors of member k that are never merged, such as the last layer for its task.
+        Tensors of member k that are never merged, such as the last layer for its task. Where there is one head, it is
+        run in the place of the states' own tensors; of several, only a member's can be, see :meth:`of_member`.
     report : callable, optional
         ``report(name, value)`` is told what a method finds out, such as the number of its evaluations.
     """
 
     module: nn.Module
     batches: Callable[[], Iterable[Batch]]
-    loss: Callable[[State], float]
-    score: Callable[[State], float]
+    one_loss: Callable[[State], float]
+    one_score: Callable[[State], float]
     many_scores: Callable[[Iterable[State]], list[float]] | None = None
     many_both: Callable[[Iterable[State]], list[tuple[float, float]]] | None = None
     held_out: Callable[[], Iterable[Batch]] | None = None
@@ -109,13 +111,23 @@ class Objective:
     heads: tuple[State, ...] = ()
     report: Callable[[str, Any], None] = field(default=_unheard, repr=False)
 
+    def loss(self, state: State) -> float:
+        """Return the mean held-out loss of a state."""
+        return self.one_loss(self._whole(state))
+
+    def score(self, state: State) -> float:
+        """Return the held-out score of a state, higher is better."""
+        return self.one_score(self._whole(state))
+
     def scores(self, states: Iterable[State]) -> list[float]:
         """Return the held-out score of each state; states may be made while they are asked for."""
-        return self.many_scores(states) if self.many_scores else [self.score(state) for state in states]
+        return self.many_scores(map(self._whole, states)) if self.many_scores else [self.score(s) for s in states]
 
     def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
         """Return loss and score of each state; states may be made while they are asked for."""
-        return self.many_both(states) if self.many_both else [(self.loss(s), self.score(s)) for s in states]
+        if self.many_both:
+            return self.many_both(map(self._whole, states))
+        return [(self.loss(s), self.score(s)) for s in states]
 
     def of_member(self, k: int) -> Objective:
         """Return the objective as member ``k`` sees it: its own rows, and its own head."""
@@ -123,15 +135,30 @@ class Objective:
         return replace(self, batches=batches, own=(), heads=self.heads[k : k + 1])
 
     def forward(self, state: State, x: Input) -> Tensor:
-        """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written.
+        """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written."""
+        return call(self.module, self._whole(state), x)
 
-        Where there is a head, it takes the place of the state's own; of several, only a member's own can be run.
-        """
+    def _whole(self, state: State) -> State:
+        """Return a state with the head in its place, or raise where there are several, or a tensor is missing."""
         if len(self.heads) > 1:
             raise ValueError(
-                f"There are {len(self.heads)} heads, one a member, and which one to run is unknown: ask of_member(k)."
+                f"There are {len(self.heads)} heads, one a member, and which one to run is unknown. Mergers that judge "
+                "networks by their loss or score cannot judge a body that has several heads: choose their parameters "
+                "yourself, as in TaskArithmetic(scale=0.3), or merge with Uniform, TIES, Fisher, RegMean or "
+                "AdaMerging. For the view of one member, ask of_member(k)."
             )
-        return call(self.module, {**state, **self.heads[0]} if self.heads else state, x)
+        whole = {**state, **self.heads[0]} if self.heads else state
+        if missing := [name for name in self._names if name not in whole]:
+            raise ValueError(
+                f"The state lacks {len(missing)} of the {len(self._names)} tensors of {type(self.module).__name__}: "
+                f"{', '.join(map(repr, missing[:3]))}{' ...' if len(missing) > 3 else ''}. A network is judged and run "
+                "with all of its tensors: give the whole state, or the missing tensors as a head."
+            )
+        return whole
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [name for name, value in self.module.state_dict().items() if isinstance(value, Tensor)]
 
 
 @contextmanager

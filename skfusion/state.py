@@ -101,6 +101,11 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     -------
     State
         New tensors with the names, shapes, dtypes and devices of ``states[0]``.
+
+    Raises
+    ------
+    ValueError
+        If the states are not of one architecture, or a sum is too large for its dtype; it names the tensor.
     """
     check_compatible(states)
     coefficients = [float(w) for w in weights]
@@ -108,7 +113,7 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
         raise ValueError(f"Got {len(coefficients)} weights for {len(states)} states; give one weight a state.")
     kept = [k for k, c in enumerate(coefficients) if c != 0] or [0]
 
-    def add(*tensors: Tensor) -> Tensor:
+    def add(tensors: Sequence[Tensor]) -> Tensor:
         first = tensors[0]
         if not (first.is_floating_point() or first.is_complex()):
             return torch.stack([tensors[k].detach() for k in kept]).amax(dim=0)
@@ -116,9 +121,33 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
         total = torch.zeros(first.shape, dtype=wide, device=first.device)
         for k in kept:
             total.add_(tensors[k].detach().to(first.device, wide), alpha=coefficients[k])
-        return total.to(first.dtype)
+        return total
 
-    return map_tensors(add, *states)
+    out: State = {}
+    for key, owner in owners(states).items():
+        out[key] = out[owner] if owner != key else narrowed(add([s[key] for s in states]), states[0][key].dtype, key)
+    return out
+
+
+def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Return a merged tensor in the dtype of the result, or raise ``ValueError`` where a number is too large for it."""
+    if tensor.is_floating_point() and tensor.numel():
+        low, high = map(float, addable(tensor.detach()).aminmax())
+        largest = max(-low, high)
+        limit = torch.finfo(dtype).max * (1 + 1e-9)  # a mean of largest numbers exceeds them by its rounding
+        if not (largest <= limit and largest < math.inf):
+            raise ValueError(
+                f"The merged tensor {name!r} reaches {largest:.3g}, and {dtype} ends at "
+                f"{torch.finfo(dtype).max:.3g}. Give a first member of a wider dtype, or go less far from the base."
+            )
+    return tensor.to(dtype)
+
+
+def addable(tensor: Tensor) -> Tensor:
+    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer."""
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        return tensor.to(torch.float64)
+    return tensor.to(torch.int64) if tensor.dtype in (torch.uint16, torch.uint32) else tensor
 
 
 class RunningSum:

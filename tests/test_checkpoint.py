@@ -170,10 +170,22 @@ def test_a_whole_module_is_refused(tmp_path):
     assert "asks to load torch.nn.modules.linear.Linear, which is code" in message_of(tmp_path / "a.pt")
 
 
-def test_a_plain_pickle_is_refused(tmp_path, capsys):
-    (tmp_path / "a.pt").write_bytes(pickle.dumps(Evil()))
-    assert "a.pt" in message_of(tmp_path / "a.pt")
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("content", [Evil(), {"w": torch.ones(1)}, {"a": 1}], ids=["evil", "state", "numbers"])
+def test_a_plain_pickle_is_refused(tmp_path, capsys, content, protocol):
+    (tmp_path / "a.pt").write_bytes(pickle.dumps(content, protocol))
+    message = message_of(tmp_path / "a.pt")
+    assert "a.pt is refused: it is a plain pickle and no file of torch.save, and pickles can run code" in message
+    assert "Nothing of it was run." in message
+    assert "torch.save(model.state_dict(), ...)" in message
     assert not capsys.readouterr().out
+
+
+def test_a_pickle_protocol_that_torch_does_not_read_without_code(tmp_path):
+    torch.save(state(), tmp_path / "a.pt", pickle_protocol=4)
+    assert "was saved with a pickle_protocol above 3" in message_of(tmp_path / "a.pt")
+    torch.save(state(), tmp_path / "b.pt", pickle_protocol=3, _use_new_zipfile_serialization=False)
+    assert_equal(read_checkpoint(tmp_path / "b.pt"), state())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

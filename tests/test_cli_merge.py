@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from skfusion.cli import app
-from skfusion.cli._merge import METHODS, merge, merger_of
+from skfusion.cli._merge import METHODS, _size, merge, merger_of
 from skfusion.merge import DARE, TIES, LinearMerger, Merger, Slerp, TaskArithmetic, TensorMerger, Uniform
 from skfusion.pool import Member, ModelPool, read_checkpoint
 from skfusion.testing import discover
@@ -91,17 +92,38 @@ def test_every_option_of_a_method_is_one_of_the_command():
 def test_a_dry_run_shows_the_plan_and_writes_nothing(files, tmp_path):
     out = tmp_path / "out.safetensors"
     text = run(*files[:3], "-o", out, "--head", "head", "--dry-run")
-    assert "body.weight 4 x 3 float32 0.00 merged" in text
-    assert f"head.weight 4 x 3 float32 0.00 copied from {files[0]}" in text
-    assert f"Would write {out}: 2 tensors" in text
-    assert "MiB of memory" in text
+    assert "body.weight 4 x 3 float32 48 B merged" in text
+    assert f"head.weight 4 x 3 float32 48 B copied from {files[0]}" in text
+    assert re.search(rf"Would write {out}: 2 tensors, \d\.\d KiB, .* It takes about \d+\.\d MiB of memory", text)
     assert sorted(tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**20 - 1, "1.0 MiB"),
+        (5 * 2**30, "5.0 GiB"),
+        (2**42, "4096.0 GiB"),
+    ],
+)
+def test_sizes_have_the_unit_that_fits(n_bytes, text):
+    assert _size(n_bytes) == text
+
+
+def test_one_tensor_is_told_as_one(tmp_path):
+    safetensors.torch.save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")
+    assert ": 1 tensor, " in run(tmp_path / "a.safetensors", "-o", tmp_path / "out.safetensors")
 
 
 def test_notes_are_shown(files, tmp_path):
     safetensors.torch.save_file({n: t.half() for n, t in network(1).items()}, files[1])
     text = run(*files[:2], "-o", tmp_path / "out.safetensors")
-    assert f"float32 in {files[0]}, float16 in {files[1]}. The result has the dtype of the first." in text
+    told = f"float32 in {files[0]}, float16 in {files[1]}. The result has the dtype of the first."
+    assert f"Note: 'body.weight', 'head.weight': {told}" in text
 
 
 def test_a_card_is_in_the_file(files, tmp_path):
@@ -166,6 +188,22 @@ def test_wrong_files(files, tmp_path):
     assert f"{files[1]} is damaged" in text
     assert "Tensor 'head.weight' ends at byte" in text
     assert "Missing argument" in run("-o", out, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"), [(("1", "2", "3"), "1,2,3"), (("0.5,", "2e-1,", "3"), "0.5,2e-1,3"), (("1", "2,3"), "1,2,3")]
+)
+def test_weights_with_spaces_between_them(files, tmp_path, words, given):
+    message = run(*files[:3], "-o", tmp_path / "out.safetensors", "--weights", *words, code=2)
+    assert message.endswith(f"Weights have commas between them: --weights {given}")
+
+
+def test_a_file_may_be_called_by_a_number(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files[0].rename("7")
+    run("7", files[1], "-o", "out.safetensors", "--weights", "1,3")
+    assert_equal(read_checkpoint("out.safetensors"), Uniform((1.0, 3.0))([network(0), network(1)]))
+    assert "5: No such file or directory." in run("7", "5", "-o", "new.safetensors", code=2)
 
 
 def test_heads_of_unlike_tasks(files, tmp_path):

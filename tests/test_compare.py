@@ -7,6 +7,7 @@ import torch
 from scipy.stats import t as student
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.metrics import log_loss, make_scorer, mean_absolute_error
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
@@ -175,6 +176,13 @@ def test_a_baseline_has_no_members():
     row = compare_fusions({"ridge": RidgeClassifier()}, *IRIS, cv=2).loc["ridge"]
     assert np.isnan(row["log_loss"])
     assert np.isnan(row["ece"])
+
+
+def test_a_frozen_estimator_is_compared_as_it_is():
+    frozen = FrozenEstimator(LogisticRegression(max_iter=1000).fit(*IRIS))
+    found = compare_fusions({"frozen": frozen}, *IRIS, cv=2).attrs["folds"]
+    accuracy = frozen.score(*IRIS)  # the folds are of one size
+    assert found["accuracy"].mean() == pytest.approx(accuracy)
 
 
 def test_what_is_known_of_the_comparison():

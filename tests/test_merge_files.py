@@ -23,7 +23,9 @@ from skfusion.merge import (
     DARE,
     TIES,
     Breadcrumbs,
+    Fisher,
     Greedy,
+    Interpolate,
     LinearMerger,
     Merger,
     ModelStock,
@@ -219,6 +221,21 @@ def test_statistics_of_batchnorm_are_told(tmp_path):
     assert not any("num_batches_tracked" in note for note in report.notes)
 
 
+def test_variances_that_are_negative_are_told(tmp_path, small_parts):
+    def make(seed, _):
+        return {"n.running_mean": torch.tensor([-1.0]), "n.running_var": torch.tensor([1.0, 1.0, 1.0, 1.0 + seed])}
+
+    paths, start, _, _ = inputs(tmp_path, make=make)
+    report = merge_checkpoints(paths, tmp_path / "out.safetensors", TaskArithmetic(1.0), base=start)
+    assert read_checkpoint(report.out)["n.running_var"].tolist() == [1.0, 1.0, 1.0, -1.0]
+    assert [n for n in report.notes if "negative" in n] == [
+        "'n.running_var': negative variances, whose roots are NaN. Estimate the statistics again on data, with "
+        "skfusion.repair.Recalibrate, before the network is used."
+    ]
+    report = merge_checkpoints(paths, tmp_path / "mean.safetensors", Uniform())
+    assert not any("negative" in note for note in report.notes)
+
+
 # Ties and heads.
 
 
@@ -244,7 +261,7 @@ def test_a_missing_tensor_is_no_tie_where_one_file_has_it_apart(tmp_path):
     lacks = save({n: t for n, t in network(9).items() if n != "again"}, tmp_path / "lacks.pt")
     message = refused([*paths, apart, lacks], tmp_path / "out.safetensors")
     assert "One tensor is not alike" in message
-    assert f"'again' ((5, 3) in {paths[0]}, (5, 3) in {apart}, missing in {lacks})" in message
+    assert f"'again' ((5, 3) in {paths[0]} and {apart}, missing in {lacks})" in message
 
 
 def test_heads_are_those_of_the_first(tmp_path):
@@ -259,7 +276,8 @@ def test_heads_are_those_of_the_first(tmp_path):
 
 
 def test_heads_that_are_unlike_are_listed_or_kept(tmp_path):
-    a, b = plain(1), plain(2) | {"head.w": torch.ones(7), "extra": torch.ones(1)}
+    body = {"body.b": torch.ones(1)}
+    a, b = plain(1) | body, plain(2) | body | {"head.w": torch.ones(7), "extra": torch.ones(1)}
     paths = [save(s, tmp_path / f"{k}.pt") for k, s in enumerate((a, b))]
     message = refused(paths, tmp_path / "out.safetensors")
     assert "2 tensors are not alike" in message
@@ -268,9 +286,42 @@ def test_heads_that_are_unlike_are_listed_or_kept(tmp_path):
     assert "keep_heads=True (--keep-heads)" in message
     report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(), keep_heads=True)
     found = read_checkpoint(report.out)
-    assert {*found} == {"body.w", "head.w"}
+    assert {*found} == {"body.w", "body.b", "head.w"}
     assert torch.equal(found["head.w"], a["head.w"])
     assert any(note.startswith("'extra': left out") for note in report.notes)
+    assert not any(note.startswith("Only") for note in report.notes)
+
+
+def test_checkpoints_that_are_alike_are_told_together(tmp_path):
+    states = [{"body.w": torch.ones(4), "head.w": torch.ones(7 if k == 4 else 3)} for k in range(6)]
+    paths = [save(s, tmp_path / f"{k}.pt") for k, s in enumerate(states)]
+    message = refused(paths, tmp_path / "out.safetensors")
+    assert f"'head.w' ((3,) in {paths[0]}, {paths[1]} and 3 more, (7,) in {paths[4]}). If they are heads" in message
+
+
+def test_unlike_architectures_are_not_taken_for_heads(tmp_path):
+    def make(width):
+        return {"stem": torch.ones(4)} | {f"layer.{k}": torch.ones(width) for k in range(4)}
+
+    paths = [save(make(width), tmp_path / f"{width}.pt") for width in (9, 5)]
+    message = refused(paths, tmp_path / "out.safetensors")
+    assert "Only one tensor is shared by all: these are unlike architectures" in message
+    assert "keep_heads" not in message
+    notes = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(), keep_heads=True).notes
+    assert f"Only 1 of 5 tensors are merged, 10% of the numbers; the rest is that of {paths[0]} as it was." in notes
+
+
+def test_the_prefix_of_data_parallel_is_taken_off_where_others_lack_it(tmp_path):
+    states = [plain(k) for k in range(3)]
+    wrapped = [{f"module.{n}": t for n, t in s.items()} for s in states]
+    some = [save(s, tmp_path / f"{k}.pt") for k, s in enumerate([wrapped[0], states[1], wrapped[2]])]
+    report = merge_checkpoints(some, tmp_path / "some.safetensors", Uniform())
+    assert_equal(read_checkpoint(report.out), Uniform()(states))
+    told = "the prefix module. of DataParallel is taken off, as others lack it."
+    assert report.notes == (f"{some[0]}: {told}", f"{some[2]}: {told}")
+    report = merge_checkpoints([some[0], some[2]], tmp_path / "all.safetensors", Uniform())
+    assert_equal(read_checkpoint(report.out), Uniform()([wrapped[0], wrapped[2]]))
+    assert not report.notes
 
 
 def test_many_names_that_differ_are_counted(tmp_path):
@@ -488,6 +539,15 @@ def test_nan_in_the_base_and_in_a_head(tmp_path):
     assert f"Tensor 'head.w' of {paths[0]} holds NaN" in message
 
 
+@pytest.mark.parametrize("merge", [TaskArithmetic(None), Interpolate(None), Greedy(), Fisher()])
+def test_a_number_is_asked_for_only_where_one_helps(tmp_path, merge):
+    paths, start, _, _ = inputs(tmp_path, make=plain)
+    message = refused(paths, tmp_path / "out.safetensors", merge, base=start)
+    assert f"Merge with data: SoupClassifier(net, collect=pool, merge={merge!r})" in message
+    number = {"TaskArithmetic": "; or give a number for scale.", "Interpolate": "; or give a number for t."}
+    assert message.endswith(number.get(type(merge).__name__, ")."))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_result_that_is_too_large_for_its_dtype(tmp_path, dtype):
     largest = torch.finfo(dtype).max
@@ -498,6 +558,15 @@ def test_a_result_that_is_too_large_for_its_dtype(tmp_path, dtype):
     assert "The merged tensor 'w' reaches" in message
     assert str(dtype) in message
     assert "wider dtype" in message
+
+
+def test_a_result_that_is_too_large_for_double_precision(tmp_path):
+    def make(seed, _):
+        return {"w": torch.tensor([1e308 * (seed < 4)], dtype=torch.float64)}
+
+    paths, start, _, _ = inputs(tmp_path, make=make)
+    message = refused(paths, tmp_path / "out.safetensors", TaskArithmetic(1.0), base=start)
+    assert "The merged tensor 'w' reaches inf, and torch.float64 ends at 1.8e+308" in message
 
 
 def test_kinds_of_numbers_that_cannot_be_mixed(tmp_path):

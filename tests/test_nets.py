@@ -651,3 +651,16 @@ def test_default_nets():
     assert nets.default_net("regression").criterion is nn.MSELoss
     assert nets.default_net("multilabel").criterion is nn.BCEWithLogitsLoss
     assert nets.default_net("classification").criterion is nn.CrossEntropyLoss
+
+
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
+def test_names_of_tensors_are_the_same_for_any_dropout(norm):
+    torch.manual_seed(0)
+    without, half, all_of_them = (nets.MLP(3, 2, norm=norm, dropout=p) for p in (0.0, 0.5, 1.0))
+    half.load_state_dict(without.state_dict())
+    all_of_them.load_state_dict(without.state_dict())
+    x = torch.randn(40, 3)
+    assert torch.equal(half.eval()(x), without.eval()(x))
+    torch.testing.assert_close(all_of_them(x), without.layers[-1].bias.expand(40, 2))
+    zeros = [layer for layer in half.train().modules() if isinstance(layer, nn.Dropout)]
+    assert [layer.p for layer in zeros] == [0.5, 0.5]

@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,43 @@ def test_of_several_heads_only_a_members_own_is_run():
     with pytest.raises(ValueError, match=r"2 heads, one a member.*ask of_member\(k\)"):
         data.forward(states()[1], torch.ones(1, 3))
     assert data.of_member(1).forward(states()[1], torch.ones(1, 3)).tolist() == [[4.0, 4.0]]
+
+
+MANY = {
+    "many_scores": lambda found: [-float(s["bias"].sum()) for s in found],
+    "many_both": lambda found: [(float(s["bias"].sum()), -float(s["bias"].sum())) for s in found],
+}
+
+
+def judgements(data, state):
+    """What an objective says of a state, in each of its ways."""
+    return [
+        lambda: data.loss(state),
+        lambda: data.score(state),
+        lambda: data.scores(iter([state])),
+        lambda: data.evaluate(iter([state])),
+    ]
+
+
+@pytest.mark.parametrize("many", [{}, MANY])
+def test_a_state_is_judged_with_its_head_and_not_with_one_of_several(many):
+    data, _ = objective(heads=({"bias": torch.ones(2)}, {"bias": 2 * torch.ones(2)}), **many)
+    data = replace(data, one_loss=lambda s: float(s["bias"].sum()), one_score=lambda s: -float(s["bias"].sum()))
+    for judge in judgements(data, states()[1]):
+        with pytest.raises(ValueError, match=r"several heads.*TaskArithmetic\(scale=0.3\).*Fisher, RegMean or AdaMer"):
+            judge()
+    body = {"weight": torch.ones(2, 3)}
+    for state in (body, states()[1]):
+        assert [judge() for judge in judgements(data.of_member(1), state)] == [4, -4, [-4], [(4, -4)]]
+
+
+@pytest.mark.parametrize("many", [{}, MANY])
+def test_tensors_that_a_state_lacks_are_named(many):
+    data, _ = objective(**many)
+    body = {"weight": torch.ones(2, 3)}
+    for judge in (*judgements(data, body), lambda: data.forward(body, torch.ones(1, 3))):
+        with pytest.raises(ValueError, match=r"lacks 1 of the 2 tensors of Linear: 'bias'\. .*as a head"):
+            judge()
 
 
 def test_many_states_are_judged_at_once_or_one_by_one():

@@ -120,6 +120,16 @@ def test_weights_and_states_must_be_as_many():
         weighted_sum(some_states(), [0.5, 0.5])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_sums_that_are_too_large_for_their_dtype_are_named(dtype):
+    largest = torch.finfo(dtype).max
+    states = [{"a": torch.ones(1), "w": torch.tensor([sign * largest, 0.0], dtype=dtype)} for sign in (1, -1, 1)]
+    assert weighted_sum(states[::2], [0.5, 0.5])["w"].tolist() == [largest, 0.0]
+    for some, weights in ((states[::2], [1, 1]), (states[1:2], [2])):
+        with pytest.raises(ValueError, match=r"'w' reaches [\d.e+]+, and torch.\w+ ends at .* wider dtype"):
+            weighted_sum(some, weights)
+
+
 def test_incompatible_states_are_named():
     a, b = {"w": torch.zeros(2, 3), "b": torch.zeros(2)}, {"w": torch.zeros(2, 4), "b": torch.zeros(2)}
     with pytest.raises(ValueError, match=r"'w' has shape \(2, 3\) in member left and \(2, 4\) in member right"):

@@ -73,7 +73,7 @@ class ActivationMatching(Aligner):
     >>> symmetry = symmetry_of(net, x)
     >>> a = net.state_dict()
     >>> b = symmetry.permute(symmetry.sample(0), a)
-    >>> data = Objective(net, lambda: [Batch(x, x)], loss=lambda s: 0.0, score=lambda s: 0.0)
+    >>> data = Objective(net, lambda: [Batch(x, x)], lambda s: 0.0, lambda s: 0.0)
     >>> found = ActivationMatching()(b, a, symmetry, data)
     >>> torch.equal(symmetry.permute(found, b)["0.weight"], a["0.weight"])
     True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ from skfusion.merge import (
     Uniform,
 )
 from skfusion.pool import MergeReport, merge_checkpoints
+
+_NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def merge(
         "seed": seed,
     }
     try:
+        _check_weights(inputs, weights)
         merger = merger_of(method, {name: value for name, value in options.items() if value is not None}, base)
         with _bar() as tell, _ended_by_sigterm():
             report = merge_checkpoints(
@@ -160,6 +164,14 @@ def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger
     return merger
 
 
+def _check_weights(inputs: list[Path], weights: str | None) -> None:
+    """Raise ``ValueError`` where weights with spaces between them were taken for checkpoints."""
+    loose = [path.name for path in inputs if _NUMBER.fullmatch(str(path)) and not path.exists()]
+    if weights is not None and loose:
+        given = ",".join(word.strip(",") for word in (weights, *loose))
+        raise ValueError(f"There is no checkpoint {loose[0]}. Weights have commas between them: --weights {given}")
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in text.split(","))
@@ -194,21 +206,27 @@ def _show(report: MergeReport, planned: bool) -> None:
     if planned:
         grid = Table(box=SIMPLE_HEAD, pad_edge=False)
         grid.add_column("tensor", overflow="fold")
-        for name in ("shape", "dtype", "MiB"):
+        for name in ("shape", "dtype", "size"):
             grid.add_column(name, justify="right", no_wrap=True)
         grid.add_column("what becomes of it", overflow="fold")
         for t in report.plan:
             shape = " x ".join(map(str, t.shape)) or "number"
-            grid.add_row(escape(t.name), shape, t.dtype, f"{t.n_bytes / 2**20:.2f}", escape(t.action))
+            grid.add_row(escape(t.name), shape, t.dtype, _size(t.n_bytes), escape(t.action))
         console.print(grid)
     for note in report.notes:
-        console.print(f"[dim]{escape(note)}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     base = "" if report.base is None else f" from {report.base}"
-    what = (
-        f"{len(report.plan)} tensors, {report.n_bytes / 2**20:.1f} MiB, {report.method} of {len(report.inputs)}{base}"
-    )
+    tensors = "1 tensor" if len(report.plan) == 1 else f"{len(report.plan)} tensors"
+    what = f"{tensors}, {_size(report.n_bytes)}, {report.method} of {len(report.inputs)}{base}"
     if planned:
-        ending = f"Would write {report.out}: {what}. It takes about {report.peak_bytes / 2**20:.0f} MiB of memory."
+        ending = f"Would write {report.out}: {what}. It takes about {_size(report.peak_bytes)} of memory."
     else:
         ending = f"Wrote {report.out}: {what}."
     console.print(escape(ending), highlight=False, soft_wrap=True)
+
+
+def _size(n_bytes: int) -> str:
+    if n_bytes < 1024:
+        return f"{n_bytes} B"
+    power = next((p for p in (1, 2) if round(n_bytes / 1024**p, 1) < 1024), 3)
+    return f"{n_bytes / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"

@@ -40,7 +40,9 @@ class TangentFineTunes(Collector):
     -----
     Costs twice the time of :class:`FineTunes`. Members carry a net of their own, whose module is
     :class:`skfusion.tangent.Linearised`; a fused network is one, too, and costs two forward passes. Dropout and
-    BatchNorm are in evaluation mode.
+    BatchNorm are in evaluation mode. In a file members have no net: a pool from a directory is fused with
+    ``skfusion.nets.with_module(net, Linearised(module))`` as the estimator, where ``module`` is of the architecture of
+    the start.
 
     References
     ----------

@@ -26,7 +26,8 @@ class Tasks(Collector):
     ----------
     by : callable, int or str
         What tells the task of a row: ``by(X, y)`` returns one label a row, shape (n_samples,), where y are class codes
-        (positions in the sorted classes) or values. A number is a column of X, and a string an input of a dict.
+        (positions in the sorted classes) or values. A number is a column of X, which stays a feature. A string is an
+        input of a dict; where it is a label only, ``forward`` takes and ignores it.
     start : int, State, Member, fitted net or FrozenEstimator, optional
         The common start, as in :class:`FineTunes`.
 
@@ -82,6 +83,12 @@ class Tasks(Collector):
         net, rows, task = prepared(net, X, y, sample_weight, task)
         labels = labels_of(self.by, rows)
         tasks = np.unique(labels)
+        if len(tasks) == 1:
+            codes = ", in which classes are the numbers 0, 1, …" if task == "classification" else ""
+            raise ValueError(
+                f"by gives all {len(rows)} rows one task, {labels.tolist()[0]!r}, so there is nothing to merge. It was "
+                f"given X, and y as networks get it{codes}."
+            )
         (first, *seeds) = draw_seeds(rng, 1 + len(tasks), "tasks")
         base = common_start(net, rows, task, self.start, first)
         runs = [
@@ -106,7 +113,7 @@ def sign_of_first(X: Any, y: np.ndarray) -> np.ndarray:
 
 
 def labels_of(by: Any, rows: Rows) -> np.ndarray:
-    """Return the task of each row, shape (n_samples,)."""
+    """Return the task of each row, shape (n_samples,): numbers, booleans or strings."""
     X = rows.X
     if callable(by):
         labels = np.asarray(by(X, rows.y))
@@ -114,6 +121,11 @@ def labels_of(by: Any, rows: Rows) -> np.ndarray:
         if by not in X:
             raise ValueError(f"by={by!r} is no input of X, which has {sorted(X)}.")
         labels = np.asarray(X[by])
+    elif isinstance(by, str):
+        raise TypeError(
+            f"by={by!r} names an input of a dict, but X is an array, or a table, whose names are not known here. Give "
+            f"the number of a column, a function by(X, y), or a dict {{..., {by!r}: labels}}, each for forward to take."
+        )
     elif isinstance(by, Integral) and not isinstance(X, dict) and X.ndim == 2:
         if not -X.shape[1] <= by < X.shape[1]:
             raise ValueError(f"by={by} is no column of X, which has {X.shape[1]}.")
@@ -125,4 +137,15 @@ def labels_of(by: Any, rows: Rows) -> np.ndarray:
         )
     if labels.shape != (len(rows),):
         raise ValueError(f"by must give one label a row, shape {(len(rows),)}; got shape {labels.shape}.")
-    return labels
+    if len(absent := np.flatnonzero([is_missing(label) for label in labels])):
+        raise ValueError(
+            f"by gives no label (None or NaN) to {len(absent)} of {len(rows)} rows, the first of which is row "
+            f'{absent[0]}. Give rows of no task a label of their own, such as "other", or leave them out.'
+        )
+    labels = np.array(labels.tolist()) if labels.dtype == object else labels
+    return labels if labels.dtype.kind in "biufU" else labels.astype(str)
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label is None, NaN, NaT or NA, which are not equal to themselves."""
+    return label is None or not isinstance(same := label == label, (bool, np.bool_)) or not same

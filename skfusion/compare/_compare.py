@@ -185,7 +185,9 @@ def _seeded(estimator: Any, seed: int) -> Any:
     """Return a clone in which every ``random_state`` that is None is the seed."""
     estimator = clone(estimator)
     free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    return estimator.set_params(**dict.fromkeys(free, seed))
+    if free:  # a frozen estimator has no parameters to set
+        estimator.set_params(**dict.fromkeys(free, seed))
+    return estimator
 
 
 def _splitter(cv: Any, y: Any, groups: Any, classify: bool, seed: int) -> Any:

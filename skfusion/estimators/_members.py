@@ -14,14 +14,20 @@ from skfusion.repair import Repairer
 from skfusion.rows import Rows
 from skfusion.state import State
 
+_MOST = 0.5
+"""Share of a member's training rows above which those at hand stand for all of them, as in cross-validation."""
+
 
 def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
-    """Return which of the rows each member was trained on; nothing where that is unknown, or the same for all."""
-    if any(m.rows is None for m in pool):
+    """Return which of the rows each member was trained on; nothing where all rows are for all members.
+
+    That is where members were trained on the same rows, or where most training rows of some member are not among the
+    rows, or unknown: a few that are, by chance or in a fresh sample, say less of the member than all rows do.
+    """
+    if any(m.rows is None or np.isin(m.rows, rows.keys).sum() <= _MOST * len(m.rows) for m in pool):
         return []
     found = [np.flatnonzero(np.isin(rows.keys, m.rows)) for m in pool]
-    alike = all(np.array_equal(index, found[0]) for index in found)
-    return [] if alike or not all(len(index) for index in found) else found
+    return [] if all(np.array_equal(index, found[0]) for index in found) else found
 
 
 def repaired(objective: Objective, members: list[State], repair: Repairer, report: dict[str, Any]) -> Objective:
@@ -32,8 +38,8 @@ def repaired(objective: Objective, members: list[State], repair: Repairer, repor
 
     return replace(
         objective,
-        loss=lambda state: objective.loss(repair(state, members, objective)),
-        score=lambda state: objective.score(repair(state, members, objective)),
+        one_loss=lambda state: objective.loss(repair(state, members, objective)),
+        one_score=lambda state: objective.score(repair(state, members, objective)),
         many_scores=lambda states: objective.scores(mended(states)),
         many_both=lambda states: objective.evaluate(mended(states)),
         report=report.__setitem__,

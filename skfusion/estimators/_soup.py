@@ -59,7 +59,11 @@ class SoupDriver(BaseFusion):
         if align is not None:
             chosen = self._aligned(align, chosen, collected, runner, objective)
         self.merge_report_: dict[str, Any] = {}
-        objective = judge.objective(collected.fit_rows, rows_of_members(chosen, collected.fit_rows))
+        own = rows_of_members(chosen, collected.fit_rows)
+        if merge.needs_objective:
+            n_rows = [len(index) for index in own] or [len(collected.fit_rows)] * len(chosen)
+            self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
+        objective = judge.objective(collected.fit_rows, own)
         objective = repaired(objective, chosen.states, repair, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
@@ -184,7 +188,8 @@ class SoupClassifier(Classifies, _Soup):
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum.
     merge_report_ : dict
-        What the merger found out, such as the scores that it chose by.
+        What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
+        for each member as ``n_rows``.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
     permutations_ : dict or None
@@ -261,7 +266,8 @@ class SoupRegressor(Regresses, _Soup):
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum.
     merge_report_ : dict
-        What the merger found out, such as the scores that it chose by.
+        What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
+        for each member as ``n_rows``.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
     permutations_ : dict or None

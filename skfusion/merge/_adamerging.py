@@ -223,7 +223,7 @@ def agreeing(states: Sequence[State], base: State, owner: dict[str, str], densit
     def changes(key: str) -> list[Tensor]:
         return [s[key].detach().double() - base[key].detach().double() for s in states]
 
-    cuts = thresholds(lambda: map(changes, names), len(states), density)
+    cuts = thresholds(lambda: ((key, changes(key)) for key in names), len(states), density)
     kept: list[State] = [{} for _ in states]
     for key in names:
         large = [trimmed(tau, cut) for tau, cut in zip(changes(key), cuts, strict=True)]

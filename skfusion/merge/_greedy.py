@@ -166,12 +166,13 @@ def explanation(own: Sequence[float], best: int, trials: Sequence[Trial]) -> str
     )
     if not any(t.score >= min(own[best], own[t.member]) for t in pairs):
         return head + (
-            "Each mean is worse than both of its members, so barriers lie between them: they are no fine-tunes of one "
-            "network, or went too far from it. Collect them with FineTunes and smaller learning rates, bring them into "
-            "one frame with align=WeightMatching(), or average their predictions with an ensemble."
+            "Each mean is worse than both of its members, as where barriers lie between them: between networks that "
+            "did not start from the same weights, or went far from them; on few held-out rows it may be chance. "
+            "FineTunes with smaller learning rates, one frame (align=WeightMatching()), more held-out rows, or an "
+            "ensemble of their predictions may help."
         )
     return head + (
-        "Some means lie between their two members, so the members are in one basin and the others are too weak, or "
+        "Some means are no worse than the weaker of their two members, as in one basin: the others may be too weak, or "
         "too like the best one, to add to it. More diverse members of like quality, more held-out rows, or a loss as "
         "score (scoring='neg_log_loss') may help."
     )

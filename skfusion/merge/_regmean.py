@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from skfusion.merge._examples import drawn
 from skfusion.merge._layer_inputs import keys_of, n_groups, own_layers, pieces, watch
 from skfusion.merge._tied import tied
 from skfusion.objective import Objective, evaluating
-from skfusion.state import State, weighted_sum
+from skfusion.state import State, narrowed, weighted_sum
 
 
 class RegMean(Merger):
@@ -126,6 +126,13 @@ class RegMean(Merger):
                 right[name] = right[name] + off if name in right else off
         if not left:
             raise ValueError("RegMean looks at the inputs of layers, and no rows of positive weight reach any of them.")
+        keys = [key for name in left for key in keys_of(name, layers[name])]
+        if _alike(states, keys) and not _alike(states, [key for key, t in mean.items() if t.is_floating_point()]):
+            raise ValueError(
+                f"RegMean solves for layers whose inputs it sees, and members are alike in all {len(left)} of them, so "
+                "that it would be the plain mean: use Uniform. Networks whose other weights are used by hand, as those "
+                "of TangentFineTunes, cannot be merged by RegMean."
+            )
         objective.report("layers", sorted(left))
         merged = dict(mean)
         for name in left:
@@ -160,6 +167,11 @@ class RegMean(Merger):
             for name, gram in total.items()
             if mass[name] > 0
         }
+
+
+def _alike(states: Sequence[State], keys: Iterable[str]) -> bool:
+    """Return whether all states have the same tensors under some names."""
+    return all(torch.equal(s[key], states[0][key]) for key in keys for s in states[1:])
 
 
 def shrunk(gram: Tensor, shrink: float) -> Tensor:
@@ -211,4 +223,4 @@ def _tensors(columns: Tensor, like: State, name: str, layer: nn.Module) -> State
     keys = keys_of(name, layer)
     w = columns.mT.flatten(0, 1)
     parts = torch.split(w, [w.shape[1] - 1, 1] if len(keys) == 2 else [w.shape[1]], dim=1)
-    return {key: t.reshape(like[key].shape).to(like[key].dtype) for key, t in zip(keys, parts, strict=True)}
+    return {key: narrowed(t.reshape(like[key].shape), like[key].dtype, key) for key, t in zip(keys, parts, strict=True)}

@@ -72,7 +72,8 @@ def merge_shared(
     base : State, optional
         The common starting point of the members.
     objective : Objective, optional
-        Data, with the rows of each task in ``own``. The module is run with each member's head in turn.
+        Data, with the rows of each task in ``own``. The module is run with each member's head in turn. Mergers that
+        judge networks by their loss or score cannot judge a body that has several heads.
     heads : sequence of str, optional
         Beginnings of the names of further tensors that are not merged.
 
@@ -84,7 +85,7 @@ def merge_shared(
     Raises
     ------
     ValueError
-        If nothing is shared.
+        If nothing is shared, or the merger asks for the loss or the score of a body that has several heads.
 
     References
     ----------
@@ -108,7 +109,7 @@ def merge_shared(
         )
     own = [{name: t for name, t in state.items() if name not in names} for state in states]
     bodies = [{name: state[name] for name in names} for state in states]
-    if objective is not None:
+    if objective is not None and any(own):
         objective = replace(objective, heads=tuple(own))
     body = merge(bodies, None if base is None else {name: base[name] for name in names}, objective)
     return [{name: body[name] if name in body else t.clone() for name, t in state.items()} for state in states]

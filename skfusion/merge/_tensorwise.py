@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skfusion.merge._base import Merger, check_states
 from skfusion.objective import Objective
-from skfusion.state import State, is_statistic, owners, weighted_sum
+from skfusion.state import State, is_statistic, narrowed, owners, weighted_sum
 
 
 class Entry(NamedTuple):
@@ -91,7 +91,7 @@ class TensorMerger(Merger):
                 yield Entry(key, wide[: len(states)], None if base is None else wide[-1])
 
         known = self.survey(read, len(states))
-        found = {e.name: self.tensor(e, known).to(states[0][e.name].dtype) for e in read()}
+        found = {e.name: narrowed(self.tensor(e, known), states[0][e.name].dtype, e.name) for e in read()}
         others = [{key: s[key] for key in s if first[key] == key and key not in found} for s in states]
         found |= weighted_sum(others, [1 / len(states)] * len(states))
         return {key: found[first[key]] for key in states[0]}

@@ -29,7 +29,8 @@ class TIES(TensorMerger):
         \theta = \theta_0 + \lambda \,
         \frac{\sum_k \hat\tau_k \, [\gamma \hat\tau_k > 0]}{\max(1, \sum_k [\gamma \hat\tau_k > 0])}
 
-    with :math:`c_k` the ``density`` d-th largest :math:`|\tau_k|` of all d parameters of the member.
+    with :math:`c_k` the ``density`` d-th largest :math:`|\tau_k|` of the d parameters in tensors that some member has
+    changed.
 
     Parameters
     ----------
@@ -42,10 +43,11 @@ class TIES(TensorMerger):
     -----
     Costs O(K d). The thresholds are exact; they are found in two or three passes over the tensors, four at most, with
     some megabytes of memory for any d. Numbers as large as the threshold are all kept; the authors' code keeps one
-    number more. Where the vote is a tie, up to rounding, the base stays; the authors' code elects the sign that most
-    other numbers have, and a minus where that is a tie, too, so that it merges 2 and -2 to -2. FusionBench sums in
-    the place of the mean, with a scale of 0.3: that is another estimator, which goes twice as far where two members
-    agree.
+    number more. Tensors that are frozen in all members do not count as parameters here, as with the adapters of the
+    paper; in its code they do where they are part of the state, and let more changes through. Where the vote is a tie,
+    up to rounding, the base stays; the authors' code elects the sign that most other numbers have, and a minus where
+    that is a tie, too, so that it merges 2 and -2 to -2. FusionBench sums in the place of the mean, with a scale of
+    0.3: that is another estimator, which goes twice as far where two members agree.
 
     References
     ----------
@@ -74,7 +76,7 @@ class TIES(TensorMerger):
             raise ValueError(f"The density of TIES is a share of the numbers, in (0, 1]; got {self.density}.")
         if not math.isfinite(self.scale):
             raise ValueError(f"The scale of TIES must be a finite number; got {self.scale}.")
-        return thresholds(lambda: (task_vectors(entry) for entry in read()), n, self.density)
+        return thresholds(lambda: ((entry.name, task_vectors(entry)) for entry in read()), n, self.density)
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the base and the scaled mean of the changes that agree; see :meth:`TensorMerger.tensor`."""
@@ -119,32 +121,46 @@ def disjoint_mean(vectors: Sequence[Tensor], sign: Tensor) -> Tensor:
     return total / count.clamp(min=1)
 
 
-def thresholds(read: Callable[[], Iterable[Sequence[Tensor]]], n: int, density: float) -> list[float]:
+def thresholds(read: Callable[[], Iterable[tuple[str, Sequence[Tensor]]]], n: int, density: float) -> list[float]:
     """Return the ``density`` d-th largest size of each of n vectors of d numbers, exactly and in little memory.
 
     Parameters
     ----------
     read : callable
-        ``read()`` iterates over the parts of the vectors: n tensors each, in double precision.
+        ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in
+        double precision. Tensors that are 0 in all vectors do not count.
     n : int
         Vectors.
     density : float
-        Share of the numbers whose size is at least the threshold, in (0, 1]; one number at least.
+        Share of the numbers that count whose size is at least the threshold, in (0, 1]; one number at least.
 
     Returns
     -------
     list of float
         One threshold a vector.
     """
+    sizes: dict[str, int] = {}
+    changed: set[str] = set()
+
+    def counted() -> Iterator[Sequence[Tensor]]:
+        for name, vectors in read():
+            sizes[name] = sizes.get(name, 0) + vectors[0].numel()
+            if name not in changed and any(bool(tau.any()) for tau in vectors):
+                changed.add(name)
+            yield vectors
+
+    def parts() -> Iterator[Sequence[Tensor]]:
+        return (vectors for _, vectors in read())
+
     known, rank = [0] * n, [0] * n  # leading bits of the threshold; its place among the numbers that share them
     for shift in range(64 - _DIGIT, -1, -_DIGIT):
         counts = torch.zeros(n, 2**_DIGIT, dtype=torch.int64)
-        for k, bits in _sharing(read, known, shift + _DIGIT):
+        for k, bits in _sharing(parts if sizes else counted, known, shift + _DIGIT):
             digits = (bits >> shift) & (2**_DIGIT - 1)
             counts[k] += torch.bincount(digits, minlength=2**_DIGIT).cpu()
         left = 0
         for k, row in enumerate(counts):
-            rank[k] = rank[k] or max(1, round(density * int(row.sum())))
+            rank[k] = rank[k] or max(1, round(density * sum(sizes[name] for name in changed)))
             above = row.flip(0).cumsum(0)
             place = int(torch.searchsorted(above, rank[k]))
             if place == len(above):
@@ -155,7 +171,7 @@ def thresholds(read: Callable[[], Iterable[Sequence[Tensor]]], n: int, density: 
             left += int(row[digit])
         if shift and left <= _AT_HAND:
             near: list[list[Tensor]] = [[] for _ in range(n)]
-            for k, bits in _sharing(read, known, shift):
+            for k, bits in _sharing(parts, known, shift):
                 near[k].append(bits.cpu())
             known = [int(torch.cat(b).sort(descending=True).values[r - 1]) for b, r in zip(near, rank, strict=True)]
             break

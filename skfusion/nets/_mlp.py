@@ -62,9 +62,8 @@ class MLP(nn.Module):
             layers.append(nn.Linear(n, m))
             if (kind := norms[norm]) is not None:
                 layers.append(kind(m))
-            layers.append(nn.ReLU())
-            if dropout:
-                layers.append(nn.Dropout(dropout))
+            # in one place, so that the names of tensors are the same for any dropout
+            layers.append(nn.Sequential(nn.ReLU(), nn.Dropout(dropout)) if dropout else nn.ReLU())
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
 
     def forward(self, X: Tensor) -> Tensor:  # X shape: (n_samples, ...)

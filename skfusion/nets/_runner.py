@@ -72,9 +72,15 @@ class Runner:
             found = tuple(state[key].shape) if key in state else "missing"
             asked = "unknown" if key not in own else found if nn.parameter.is_lazy(own[key]) else tuple(own[key].shape)
             if found != asked:
+                remedy = "Give the net that it was trained with."
+                if {name.partition(".")[0] for name in state} == {"net", "start"}:
+                    remedy = (
+                        "Tensors that begin with net. and start. are those of tangent fine-tunes: give the net "
+                        "skfusion.nets.with_module(net, skfusion.tangent.Linearised(module))."
+                    )
                 raise ValueError(
                     f"Tensor {key!r} is {found} in the state and {asked} in the net given as estimator: the member was "
-                    "trained with another architecture. Give the net that it was trained with."
+                    f"trained with another architecture. {remedy}"
                 )
         return self.on_device(state)
 

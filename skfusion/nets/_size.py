@@ -14,6 +14,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from skorch import NeuralNet
 from torch import Tensor, nn
 
+from skfusion.nets._scaling import scaling
 from skfusion.objective import first_output
 from skfusion.rows import Inputs, Rows, Task
 
@@ -189,11 +190,18 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
         offers: dict[str, Callable[[], Any]] = {
             "n_in": lambda: n_in,
             "n_out": lambda: 1 if binary else n_outputs,
-            "scaling": lambda: _scaling(rows, task),
+            "scaling": lambda: scaling(rows, task),
         }
         for name, offer in offers.items():
-            if name in accepted and f"module__{name}" not in given and (value := offer()) is not None:
+            if name not in accepted or f"module__{name}" in given:
+                continue
+            if (value := offer()) is not None:
                 net.set_params(**{f"module__{name}": value})
+            elif accepted[name].default is inspect.Parameter.empty:
+                raise ValueError(
+                    f"The net's module asks for {name}, which a dict of inputs does not tell. Give estimator= a net "
+                    f"whose forward takes the inputs {sorted(rows.X)}, or set its module__{name}."
+                )
     _check_width(net, rows, task, n_outputs, binary)
     return net
 
@@ -245,27 +253,6 @@ def _check_task(net: Any, task: Task, n_outputs: int) -> None:
         )
 
 
-def _scaling(rows: Rows, task: Task) -> dict[str, np.ndarray] | None:
-    if isinstance(rows.X, dict):
-        return None
-    columns = {"x": rows.X.reshape(len(rows), -1)} | ({"y": rows.y} if task == "regression" else {})
-    out = {}
-    for name, values in columns.items():
-        mean = _mean(values, rows.weight, lambda part: part)
-        std = np.sqrt(_mean(values, rows.weight, lambda part, m=mean: (part - m) ** 2))
-        out |= {f"{name}_mean": mean, f"{name}_std": np.where(std > 1e-6 * np.abs(mean), std, 1.0)}
-    return out
-
-
-def _mean(values: np.ndarray, weight: np.ndarray | None, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return the mean of a function of the rows: in float64, and some thousand rows at a time to spare memory."""
-    total = np.zeros(values.shape[1])
-    for i in range(0, len(values), 4096):
-        part = function(values[i : i + 4096].astype(np.float64))
-        total += part.sum(axis=0) if weight is None else weight[i : i + 4096] @ part
-    return total / (len(values) if weight is None else weight.sum())
-
-
 def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool) -> None:
     head = rows.take(np.arange(min(2, len(rows))))
     with seeded(0, net.device), torch.no_grad():
@@ -273,11 +260,10 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
         try:
             out = run(module, tensors(head.X, dtype_of(module), net.device))
         except (RuntimeError, TypeError) as error:
-            X, hint = rows.X, " An array is given as floats; arrays of integers stay as they are in a dict, {'X': X}."
+            X = rows.X
             shapes = {k: v.shape[1:] for k, v in X.items()} if isinstance(X, dict) else X.shape[1:]
             raise ValueError(
-                f"The net cannot run on inputs whose samples have shape {shapes}: {error}."
-                f"{hint if not isinstance(X, dict) and 'Long' in str(error) else ''}"
+                f"The net cannot run on inputs whose samples have shape {shapes}: {error}.{_hint(module, X, error)}"
             ) from error
     shape, n = tuple(out.shape), len(head)
     allowed = [(n, n_outputs)]
@@ -296,4 +282,19 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     raise ValueError(
         f"The net returns an output of shape {shape} for {n} rows, but y has {n_outputs} {noun}, which asks for shape "
         f"{allowed[-1]}: {hint}."
+    )
+
+
+def _hint(module: nn.Module, X: Inputs, error: Exception) -> str:
+    """Return what may help where a module cannot run on inputs."""
+    if not isinstance(X, dict):
+        hint = " An array is given as floats; arrays of integers stay as they are in a dict, {'X': X}."
+        return hint if "Long" in str(error) else ""
+    taken = inspect.signature(module.forward).parameters.values()
+    unknown = sorted(X.keys() - {p.name for p in taken})
+    if not unknown or any(p.kind is p.VAR_KEYWORD for p in taken):
+        return ""
+    return (
+        f" Each input of the dict is given to forward, which does not take {unknown}. Leave it out; or, where it only "
+        f"tells the task of a row, give forward an argument {unknown[0]}=None that it ignores."
     )

@@ -26,6 +26,12 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Entries under which training programs keep the state."""
 _COMPILED = re.compile(r"(^|\.)_orig_mod\.")
 _REFUSED = re.compile(r"GLOBAL (\S+)")
+_OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9"
+"""What follows the two bytes of the protocol in files of torch before 1.6, which begin with a pickled number."""
+_TRUSTED = (
+    "If you trust the file, load it where it was made, and save its state dict alone: "
+    "torch.save(model.state_dict(), ...)."
+)
 _REASON = re.compile(r"(?:WeightsUnpickler error:\s*|\A)([^.\n]+)(?!.*WeightsUnpickler error)", re.DOTALL)
 
 
@@ -162,8 +168,13 @@ def _open(path: Path) -> Checkpoint:
         start = file.read(9)
     if start[8:9] == b"{":
         return Checkpoint(str(path), _read_safetensors(path), (path,))
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    if start[:2] == b"PK" or (start[:1] == b"\x80" and _OLD_TORCH.startswith(start[2:])):
         return _open_torch(path, mapped=start[:2] == b"PK")
+    if start[:1] == b"\x80":
+        raise ValueError(
+            f"{path} is refused: it is a plain pickle and no file of torch.save, and pickles can run code. Nothing of "
+            f"it was run. {_TRUSTED}"
+        )
     what = "empty" if not start else "neither a safetensors file nor one of torch.save"
     raise ValueError(f"{path} is {what}. Give the path of a checkpoint.")
 
@@ -243,9 +254,11 @@ def _open_torch(path: Path, mapped: bool) -> Checkpoint:
 
 def _refusal(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and (wanted := _REFUSED.search(str(error))):
+        return f"{path} is refused: it asks to load {wanted[1]}, which is code and not a tensor. {_TRUSTED}"
+    if "Unsupported operand" in str(error):
         return (
-            f"{path} is refused: it asks to load {wanted[1]}, which is code and not a tensor. If you trust the file, "
-            "load it where it was made, and save its state dict alone: torch.save(model.state_dict(), ...)."
+            f"{path} is damaged, or was saved with a pickle_protocol above 3, which is not read without running code. "
+            "Fetch it again, or save it with torch.save's own protocol."
         )
     if "TorchScript" in str(error):
         return f"{path} is a program of TorchScript and not a state. Save torch.jit.load(...).state_dict() instead."

@@ -41,7 +41,7 @@ def merge_checkpoints(
     ----------
     paths : path-like or sequence of path-like
         The members: each a checkpoint as :func:`read_checkpoint` takes it, or the directory of a pool, which stands
-        for its members.
+        for its members. Where only some have the prefix ``module.`` of ``DataParallel``, it is taken off.
     out : path-like
         The file to write, ``*.safetensors``. It appears when it is complete; what was there stays whole before.
     merge : LinearMerger or TensorMerger
@@ -125,9 +125,11 @@ def _checked(merge: Merger) -> LinearMerger | TensorMerger:
     if not isinstance(merge, Merger):
         raise TypeError(f"merge must be a merger such as Uniform() or TIES(); got {merge!r}.")
     if merge.needs_objective:
+        free = [name for name in ("scale", "t") if merge.get_params(deep=False).get(name, 0) is None]
         raise ValueError(
             f"{merge!r} needs data to judge networks on, which files do not hold. Merge with data: "
-            f"SoupClassifier(net, collect=pool, merge={merge!r}); or give its parameters as numbers."
+            f"SoupClassifier(net, collect=pool, merge={merge!r})"
+            + (f"; or give a number for {free[0]}." if free else ".")
         )
     if not isinstance(merge, LinearMerger | TensorMerger):
         raise TypeError(
@@ -251,4 +253,10 @@ def _written(
     if stream.unlike:
         names = ", ".join(map(repr, stream.unlike))
         notes += (f"{names}: integers that differ. The largest values were taken, which is right for counters only.",)
+    if stream.negative:
+        names = ", ".join(map(repr, stream.negative))
+        notes += (
+            f"{names}: negative variances, whose roots are NaN. Estimate the statistics again on data, with "
+            "skfusion.repair.Recalibrate, before the network is used.",
+        )
     return replace(report, notes=notes, card=card)

@@ -13,12 +13,13 @@ from torch import Tensor
 from skfusion.merge import Merger, shared_names
 from skfusion.pool._checkpoint import Checkpoint
 from skfusion.pool._write import aligned
-from skfusion.state import State, is_statistic, owners
+from skfusion.state import State, is_statistic, n_parameters, owners
 
 CARD = "skfusion_card"
 """The key of the model card in the metadata of a file."""
 SHOWN = 10
 """Names that a message lists before it counts the rest."""
+_WRAPPER = "module."
 
 
 class PlannedTensor(NamedTuple):
@@ -138,20 +139,27 @@ def job_of(
     if base is not None and not merge.needs_base:
         notes.append(f"{base.name} is not read: {type(merge).__name__} does not use the base.")
     used = [*inputs, base] if base is not None and merge.needs_base else [*inputs]
-    sources, tied = _with_ties(used)
+    plain, unwrapped = _without_wrapper(used)
+    sources, tied = _with_ties(plain)
     states = [c.state for c in sources]
     shared = shared_names(states, heads=heads)
     kept = set(shared)
     unlike = [name for name in dict.fromkeys(n for s in states for n in s) if name not in kept]
     undeclared = [n for n in unlike if not any(n == head or n.startswith(f"{head}.") for head in heads)]
     if undeclared and not (keep_heads and shared):
-        raise ValueError(_unlike(undeclared, sources, bool(shared)))
+        raise ValueError(_unlike(undeclared, sources, len(shared)))
     own = {name: states[0][name] for name in unlike if name in states[0]}
     if own:
         notes.append(f"{_some(own)}: not merged, taken from {sources[0].name} as they are.")
     if left := [name for name in unlike if name not in own]:
         notes.append(f"{_some(left)}: left out, as {sources[0].name} does not have them.")
     bodies = tuple({name: s[name] for name in shared} for s in states)
+    merged, held = n_parameters(bodies[0]), n_parameters(states[0])
+    if 2 * merged < held:
+        notes.append(
+            f"Only {len(shared)} of {len(states[0])} tensors are merged, {merged / held:.0%} of the numbers; the rest "
+            f"is that of {sources[0].name} as it was."
+        )
     _check_kinds(bodies, sources)
     owner = owners(bodies) | (owners([own]) if own else {})
     return Job(
@@ -162,8 +170,18 @@ def job_of(
         {name: first for name, first in owner.items() if name != first},
         tuple(states[0]),
         tuple(dict.fromkeys(file for c in sources for file in c.files)),
-        (*notes, *tied, *_remarks(bodies, sources)),
+        (*notes, *unwrapped, *tied, *_remarks(bodies, sources)),
     )
+
+
+def _without_wrapper(sources: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
+    """Take the prefix of DataParallel off the names of a source, where others lack it."""
+    found, notes = [*sources], []
+    wrapped = [k for k, c in enumerate(sources) if all(name.startswith(_WRAPPER) for name in c.state)]
+    for k in wrapped if len(wrapped) < len(sources) else ():
+        found[k] = replace(found[k], state={name.removeprefix(_WRAPPER): t for name, t in found[k].state.items()})
+        notes.append(f"{found[k].name}: the prefix {_WRAPPER} of DataParallel is taken off, as others lack it.")
+    return found, notes
 
 
 def _with_ties(sources: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
@@ -182,23 +200,32 @@ def _with_ties(sources: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[st
     return found, notes
 
 
-def _unlike(names: Sequence[str], sources: Sequence[Checkpoint], some: bool) -> str:
+def _unlike(names: Sequence[str], sources: Sequence[Checkpoint], n_shared: int) -> str:
     def told(name: str) -> str:
-        shapes = (
-            f"{tuple(c.state[name].shape)} in {c.name}" if name in c.state else f"missing in {c.name}" for c in sources
-        )
-        return f"{name!r} ({', '.join(shapes)})"
+        holders: dict[str, list[str]] = {}
+        for c in sources:
+            what = str(tuple(c.state[name].shape)) if name in c.state else "missing"
+            holders.setdefault(what, []).append(c.name)
+        return f"{name!r} ({', '.join(f'{what} in {_few(names)}' for what, names in holders.items())})"
 
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    advice = (
-        f"If they are heads of unlike tasks, keep_heads=True (--keep-heads) takes those of {sources[0].name}, and "
-        "merges the rest."
-        if some
-        else "No tensor is shared by all: these are unlike architectures, or one has a prefix before its names."
-    )
+    if n_shared >= len(names):
+        advice = (
+            f"If they are heads of unlike tasks, keep_heads=True (--keep-heads) takes those of {sources[0].name}, and "
+            "merges the rest."
+        )
+    else:
+        shared = (
+            f"Only {n_shared} tensors are" if n_shared > 1 else "Only one tensor is" if n_shared else "No tensor is"
+        )
+        advice = f"{shared} shared by all: these are unlike architectures, or one has a prefix before its names."
     listed = "; ".join(told(name) for name in names[:SHOWN])
     what = f"{len(names)} tensors are" if len(names) > 1 else "One tensor is"
     return f"{what} not alike in all checkpoints, and cannot be merged: {listed}{more}. {advice}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
 def _kind(tensor: Tensor) -> str:
@@ -232,9 +259,10 @@ def _remarks(bodies: Sequence[State], sources: Sequence[Checkpoint]) -> list[str
             f"{_some(tiny)}: eight-bit numbers are merged as they are; where they have scales, merge at full size."
         )
     if statistics := [name for name in bodies[0] if is_statistic(name)]:
+        what = "statistics of BatchNorm are" if len(statistics) > 1 else "statistic of BatchNorm is"
         notes.append(
-            f"{len(statistics)} statistics of BatchNorm are merged as numbers, which is not what the merged network "
-            "needs: estimate them again on data, with skfusion.repair.Recalibrate."
+            f"{len(statistics)} {what} merged as numbers, which is not what the merged network "
+            "needs: estimate such statistics again on data, with skfusion.repair.Recalibrate."
         )
     return notes
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from skfusion.merge import Entry, LinearMerger, TensorMerger
 from skfusion.merge._tensorwise import is_merged
 from skfusion.pool._merge_plan import Job
-from skfusion.state import weighted_sum
+from skfusion.state import addable, is_statistic, narrowed, weighted_sum
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and all bytes."""
@@ -42,6 +42,7 @@ class Stream:
         self.merge, self.job, self._tell = merge, job, tell
         self.read_bytes = read_bytes(job)
         self.unlike: dict[str, None] = {}
+        self.negative: dict[str, None] = {}
         self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
         self._done = 0
 
@@ -64,6 +65,8 @@ class Stream:
         self._done = 0
         for name, first in self.job.written.items():
             for found in self._results(name, first, known):
+                if is_statistic(name) and name.endswith("var") and bool((addable(found) < 0).any()):
+                    self.negative[name] = None
                 yield narrowed(found, first.dtype, name)
 
     def _all_entries(self) -> Iterator[Entry]:
@@ -133,25 +136,6 @@ def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:
         sum(t.nbytes for t in (s[name] for s in job.shared) if not t.is_contiguous()) for name in job.shared[0]
     )
     return 8 * part * (3 * n + 4) + max(scattered, default=0)
-
-
-def addable(tensor: Tensor) -> Tensor:
-    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer."""
-    if tensor.is_floating_point() and tensor.element_size() == 1:
-        return tensor.to(torch.float64)
-    return tensor.to(torch.int64) if tensor.dtype in (torch.uint16, torch.uint32) else tensor
-
-
-def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """Return a tensor in the dtype of the result, or raise where a number is too large for it."""
-    if tensor.is_floating_point() and tensor.numel():
-        largest = float(addable(tensor).abs().amax())
-        if not largest <= torch.finfo(dtype).max * (1 + 1e-9):  # a mean of largest numbers exceeds them by its rounding
-            raise ValueError(
-                f"The merged tensor {name!r} reaches {largest:.3g}, and {dtype} ends at "
-                f"{torch.finfo(dtype).max:.3g}. Give a first checkpoint of a wider dtype, or go less far from the base."
-            )
-    return tensor.to(dtype)
 
 
 def check_finite(tensor: Tensor, name: str, source: str) -> None:

@@ -54,7 +54,9 @@ def candidate_of(estimator: Any, params: Any, seed: int) -> Any:
 def seeded(estimator: Any, seed: int) -> Any:
     """Return the estimator with the seed in place of every ``random_state`` that is None."""
     free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    return estimator.set_params(**dict.fromkeys(free, seed))
+    if free:  # a frozen estimator has no parameters to set
+        estimator.set_params(**dict.fromkeys(free, seed))
+    return estimator
 
 
 def mark_of(estimator: Any) -> str:

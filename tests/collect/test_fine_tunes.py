@@ -1,4 +1,4 @@
-"""Fine-tunes of one network, and one a task."""
+"""Fine-tunes of one network."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import SoupClassifier, nets
-from skfusion.collect import FineTunes, Seeds, Tasks
+from skfusion.collect import FineTunes, Seeds
 from skfusion.collect._fine_tunes import sampled
 from skfusion.merge import TaskArithmetic, Uniform
 from skfusion.nets import DivergedError, mlp_classifier, mlp_regressor
@@ -64,6 +64,16 @@ def test_epochs_and_modules_may_differ():
     pool = collect(tunes, clone(NET).set_params(module__dropout=0.2))
     assert sorted(len(m.meta["history"]) for m in pool) == [1, 1, 2, 2]
     assert sorted(m.meta["params"]["module__dropout"] for m in pool) == [0.1, 0.1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_dropout_of_the_default_net_may_differ(norm):
+    net = clone(NET).set_params(module__norm=norm)
+    pool = collect(FineTunes({"module__dropout": [0.0, 0.1, 0.5]}, n_members=3, start=1), net)
+    for member in pool:
+        expected = alone(pool, member, member.meta["params"], net)
+        assert same(member.state, expected)
+    assert len({m.state["layers.0.weight"].sum().item() for m in pool}) == 3
 
 
 def test_the_start_is_trained_first():
@@ -244,56 +254,6 @@ def test_a_proposal_that_diverges_is_told_of():
         collect(FineTunes(Wilds(), n_members=2, start=1))
     assert caught.value.pool.names == ["fine-tune-1"]
     assert Halving.begun[-1].told[0] == (1e30, math.inf)
-
-
-# ---- tasks -------------------------------------------------------------------------------------------------------
-
-
-def test_each_task_is_trained_on_its_rows():
-    pool = collect(Tasks(lambda X, y: np.where(y == 2, "two", "rest"), start=2))
-    assert pool.names == ["task-rest", "task-two"]
-    assert [len(m.rows) for m in pool] == [len(np.unique(X[y != 2], axis=0)), len(np.unique(X[y == 2], axis=0))]
-    assert [m.meta["task"] for m in pool] == ["rest", "two"]
-    sized = nets.sized(clone(NET), Rows(X, y), "classification", 3)
-    part = Rows(X[y == 2], y[y == 2])
-    expected = nets.state_of(nets.fit(sized, part, "classification", pool[1].meta["seed"], state=pool.base))
-    assert same(pool["task-two"].state, expected)
-
-
-def test_a_column_tells_the_task():
-    side = (X[:, 0] > 5.5).astype(np.float32)
-    given = np.column_stack([X, side]).astype(np.float32)
-    pool = Tasks(4, start=1)(NET, given, y, np.random.RandomState(0))
-    assert pool.names == ["task-0.0", "task-1.0"]
-    assert [len(m.rows) for m in pool] == [len(np.unique(given[side == s], axis=0)) for s in (0, 1)]
-    same_pool = Tasks(-1, start=1)(NET, given, y, np.random.RandomState(0))
-    assert same(pool[1].state, same_pool[1].state)
-
-
-def test_an_input_tells_the_task():
-    class Two(nn.Module):
-        def __init__(self, n_out=3):
-            super().__init__()
-            self.layer = nn.Linear(4, n_out)
-
-        def forward(self, x, side):
-            return self.layer(x)
-
-    net = NeuralNetClassifier(Two(), criterion=nn.CrossEntropyLoss, max_epochs=2, train_split=None)
-    given = {"x": X, "side": (X[:, 0] > 5.5).astype(np.int64)}
-    pool = Tasks("side")(net, given, y, np.random.RandomState(0))
-    assert pool.names == ["task-0", "task-1"]
-    with pytest.raises(ValueError, match=r"by='domain' is no input of X, which has \['side', 'x'\]"):
-        Tasks("domain")(net, given, y, np.random.RandomState(0))
-
-
-def test_tasks_that_are_none():
-    with pytest.raises(ValueError, match="by=7 is no column of X, which has 4"):
-        collect(Tasks(7, start=1))
-    with pytest.raises(TypeError, match="must be a function.*'side'"):
-        collect(Tasks("side", start=1))
-    with pytest.raises(ValueError, match=r"one label a row, shape \(150,\); got shape \(3,\)"):
-        collect(Tasks(lambda X, y: [1, 2, 3], start=1))
 
 
 # ---- in estimators -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, nets
 from skfusion.collect import FineTunes, TangentFineTunes
-from skfusion.merge import TIES, Greedy, TaskArithmetic, Uniform
+from skfusion.merge import TIES, Greedy, RegMean, TaskArithmetic, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool
 from skfusion.repair import Repair
@@ -145,6 +145,32 @@ def test_mergers_of_every_kind_keep_the_point_of_expansion(merge):
     np.testing.assert_allclose(again.predict_proba(X), soup.predict_proba(X), atol=1e-6)
     restored = pickle.loads(pickle.dumps(soup))
     np.testing.assert_allclose(restored.predict_proba(X), soup.predict_proba(X), atol=1e-6)
+
+
+def test_a_pool_from_a_directory_asks_for_an_expansion_and_takes_it(tmp_path):
+    fitted = SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, start=1), merge=Uniform(), random_state=0).fit(X, y)
+    fitted.pool_.save(tmp_path / "pool")
+    pool = ModelPool.load(tmp_path / "pool")
+    with pytest.raises(
+        ValueError, match=r"give the net skfusion\.nets\.with_module\(net, skfusion\.tangent\.Linearised"
+    ):
+        SoupClassifier(NET, collect=pool, merge=Uniform()).fit(X, y)
+    net = nets.with_module(NET, Linearised(Runner(NET_SIZED, "classification", Rows(X, y)).module))
+    found = SoupClassifier(net, collect=pool, merge=Uniform()).fit(X, y)
+    np.testing.assert_allclose(found.predict_proba(X), fitted.predict_proba(X), atol=1e-6)
+
+
+def test_regmean_says_that_it_does_not_reach_expansions():
+    with pytest.raises(ValueError, match=r"alike in all \d of them.*use Uniform.*TangentFineTunes"):
+        SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, start=1), merge=RegMean(), random_state=0).fit(X, y)
+
+
+def test_ties_keeps_its_share_of_what_was_trained():
+    pool = collect(TangentFineTunes(RATES, 2, start=1))
+    merged = TIES(0.2)([pool.states[0]], pool.base)
+    names = ["net." + name for name, _ in Runner(NET_SIZED, "classification").module.named_parameters()]
+    kept = sum(int((merged[name] != pool.base[name]).sum()) for name in names)
+    assert kept == round(0.2 * sum(pool.base[name].numel() for name in names))
 
 
 def test_an_ensemble_of_expansions_is_that_of_its_members():

@@ -21,6 +21,7 @@ from skfusion.combine import Stack
 from skfusion.estimators import _folds
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
+from skfusion.pool import ModelPool
 from skfusion.rows import Rows
 from skfusion.select import TopK
 
@@ -121,6 +122,19 @@ def test_dicts_of_inputs(estimator):
         estimator(two).fit(inputs, None)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimator(two).fit({"numbers": X, "word": inputs["word"][:-1]}, y)
+
+
+def test_a_net_that_cannot_be_sized_is_asked_for(tmp_path):
+    inputs = {"numbers": X, "word": y + 1}
+    two = NeuralNetClassifier(Two, criterion=nn.CrossEntropyLoss, max_epochs=1, **QUIET)
+    SoupClassifier(two, collect=Seeds(2), merge=Uniform(), random_state=0).fit(inputs, y).pool_.save(tmp_path / "pool")
+    pool = ModelPool.load(tmp_path / "pool")
+    for collect in (pool, Seeds(2)):
+        with pytest.raises(ValueError, match=r"asks for n_in.*estimator= a net .* inputs \['numbers', 'word'\]"):
+            SoupClassifier(collect=collect).fit(inputs, y)
+    assert SoupClassifier(two, collect=pool, merge=Uniform()).fit(inputs, y).predict(inputs).shape == (150,)
+    one = SoupClassifier(net(module__n_in=4), collect=Seeds(2), merge=Uniform(), random_state=0)
+    assert one.fit({"X": X}, y).predict({"X": X}).shape == (150,)
 
 
 # ---- targets -----------------------------------------------------------------------------------------------------

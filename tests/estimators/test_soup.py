@@ -159,6 +159,23 @@ def test_members_of_the_same_or_of_unknown_rows_have_none_of_their_own(pool):
         assert Recorder.given[2].own == ()
 
 
+def test_own_rows_are_taken_where_most_of_them_are_there_and_all_rows_otherwise():
+    class Looks(Recorder):
+        needs_objective = True
+
+    pool = soup(Tasks(by_class, start=2), merge=Uniform()).fit(X, y).pool_
+    near = np.concatenate([np.flatnonzero(y == k)[:30] for k in range(3)])
+    fitted = soup(pool, merge=Looks()).fit(X[near], y[near])
+    assert fitted.merge_report_["n_rows"] == {m.name: 30 for m in pool}
+    assert [len(next(iter(Recorder.given[2].of_member(k).batches())).y) for k in range(3)] == [30] * 3
+    for n_seen in ([1, 1, 1], [25, 25, 25], [30, 30, 20]):
+        few = np.concatenate([np.flatnonzero(y == k)[:n] for k, n in enumerate(n_seen)])
+        fresh, more = np.concatenate([X[few], X + 0.5]), np.concatenate([y[few], y])
+        fitted = soup(pool, merge=Looks()).fit(fresh, more)
+        assert fitted.merge_report_["n_rows"] == {m.name: len(more) for m in pool}
+        assert Recorder.given[2].own == ()
+
+
 def test_candidates_are_judged_with_their_statistics_mended(pool):
     found = {}
 

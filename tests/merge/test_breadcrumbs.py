@@ -98,3 +98,11 @@ def test_a_scale_that_is_not_finite_is_refused():
 def test_a_base_is_needed():
     with pytest.raises(ValueError, match="Breadcrumbs needs the common start"):
         Breadcrumbs()(random_states(2, 6))
+
+
+def test_a_sum_that_is_too_large_for_its_dtype_is_named():
+    base = {"v": torch.zeros(1), "w": torch.zeros(1).half()}
+    states = [{"v": torch.ones(1), "w": torch.full((1,), value).half()} for value in (60000.0, 50000.0)]
+    assert Breadcrumbs(1.0, 0.0, 0.5)(states, base)["w"].item() == pytest.approx(55000, rel=1e-3)
+    with pytest.raises(ValueError, match=r"'w' reaches 1.1e\+05, and torch.float16 ends at 6.55e\+04"):
+        Breadcrumbs(1.0, 0.0, 1.0)(states, base)

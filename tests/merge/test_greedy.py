@@ -180,7 +180,7 @@ def test_members_that_are_too_weak_are_told():
     text = explained(points(1, 5, 9), near(0))
     assert "the best one scores -1 on the held-out rows" in text
     assert "with member 1 (-5) it scores -3" in text
-    assert "in one basin and the others are too weak" in text
+    assert "no worse than the weaker of their two members, as in one basin: the others may be too weak" in text
     assert "neg_log_loss" in text
     assert "barriers" not in text
 

@@ -256,6 +256,14 @@ def test_bad_parameters_are_refused(params, message):
         merged(RegMean(**params), module, states(module, 2), batch(normal(3, 2)))
 
 
+def test_members_that_are_alike_in_all_layers_that_are_seen_are_refused():
+    module, x = Twice().double(), normal(3, 4)
+    members = [module.state_dict(), {**module.state_dict(), "unused.weight": normal(2, 2)}]
+    with pytest.raises(ValueError, match="members are alike in all 2 of them, so that it would be the plain mean"):
+        merged(RegMean(), module, members, batch(x))
+    assert_close(merged(RegMean(), module, members[:1] * 2, batch(x)), members[0], 1e-12)
+
+
 def test_data_that_does_not_tell_enough_is_refused():
     module, x = nn.Linear(2, 2).double(), normal(3, 2)
     with pytest.raises(ValueError, match="RegMean looks at the inputs of layers; give it an objective"):

@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from skfusion.merge import Greedy, Merger, TaskArithmetic, Uniform, merge_shared, shared_names
+from skfusion.merge import (
+    Greedy,
+    Interpolate,
+    Learned,
+    Merger,
+    RobustSoup,
+    TaskArithmetic,
+    Uniform,
+    merge_shared,
+    shared_names,
+)
 from skfusion.objective import Batch, Likelihood, Objective
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems
@@ -137,6 +147,35 @@ def test_each_members_head_is_the_one_that_its_rows_meet():
         assert out.shape == (6, n_classes)
         assert torch.equal(out, network(batch.x))
     assert data.heads == ()
+
+
+@pytest.mark.parametrize("merge", [Greedy(), RobustSoup(), TaskArithmetic(None), Interpolate(None), Learned(n_steps=2)])
+def test_a_body_of_several_heads_has_no_score_and_one_of_a_head_has_it(merge):
+    seen = []
+
+    def loss(state):
+        seen.append(state)
+        return float(state["head.bias"].sum())
+
+    batch = Batch(X, torch.zeros(6).long())
+    module, likelihood = Network(9), Likelihood("categorical", lambda out: out)
+    data = Objective(module, lambda: [batch], loss, lambda s: -loss(s), held_out=lambda: [batch], likelihood=likelihood)
+    with pytest.raises(
+        ValueError, match="cannot judge a body that has several heads: choose their parameters yourself"
+    ):
+        merge_shared(merge, STATES, BASE, data)
+    assert not seen
+    merge_shared(merge, STATES[:1], BASE, data)
+    assert seen
+    assert all(torch.equal(state["head.bias"], STATES[0]["head.bias"]) for state in seen)
+
+
+def test_networks_without_heads_are_judged_as_they_are():
+    states = [{k: v.clone() for k, v in Network(2, seed).state_dict().items()} for seed in range(3)]
+    data = Objective(Network(2), lambda: [], lambda s: 0.0, lambda s: float(s["head.bias"].sum()))
+    found = merge_shared(Greedy(), states, None, data)
+    expected = Greedy()(states, None, data)
+    assert all(torch.equal(state[k], expected[k]) for state in found for k in expected)
 
 
 def test_networks_that_share_nothing_are_refused():

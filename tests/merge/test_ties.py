@@ -116,7 +116,7 @@ def test_the_mean_is_of_those_that_agree_only():
 
 def parts_of(vectors):
     half = vectors.shape[1] // 2
-    return lambda: iter([vectors[:, :half], vectors[:, half:]])
+    return lambda: iter([("w", vectors[:, :half]), ("w", vectors[:, half:])])
 
 
 def many_kinds(d, generator):
@@ -141,12 +141,20 @@ def test_thresholds_are_those_of_sorting(d, at_hand, monkeypatch):
 
 
 def test_thresholds_of_one_number_at_least():
-    assert thresholds(lambda: iter([[torch.tensor([1.0, -7.0, 2.0]).double()]]), 1, 1e-9) == [7.0]
+    assert thresholds(lambda: iter([("w", [torch.tensor([1.0, -7.0, 2.0]).double()])]), 1, 1e-9) == [7.0]
 
 
 def test_thresholds_of_nothing():
     assert thresholds(lambda: iter([]), 2, 0.5) == [0.0, 0.0]
-    assert thresholds(lambda: iter([[torch.zeros(0).double()]]), 1, 0.5) == [0.0]
+    assert thresholds(lambda: iter([("w", [torch.zeros(0).double()])]), 1, 0.5) == [0.0]
+
+
+@pytest.mark.parametrize("at_hand", [0, 2**20])
+def test_tensors_that_no_vector_has_changed_do_not_count(at_hand, monkeypatch):
+    monkeypatch.setattr(_ties, "_AT_HAND", at_hand)
+    mine, zeros = torch.arange(1.0, 11).double(), torch.zeros(10).double()
+    parts = [("frozen", [zeros, zeros]), ("a", [mine[:4], zeros[:4]]), ("a", [zeros, zeros]), ("b", [zeros, mine])]
+    assert thresholds(lambda: iter(parts), 2, 0.1) == [3.0, 9.0]  # the largest 2 of the 24 numbers of a and b
 
 
 def test_thresholds_take_two_passes_or_four_where_little_fits_in_memory(monkeypatch):
@@ -155,7 +163,7 @@ def test_thresholds_take_two_passes_or_four_where_little_fits_in_memory(monkeypa
 
     def read():
         passes.append(1)
-        return iter([vectors])
+        return iter([("w", vectors)])
 
     thresholds(read, 2, 0.3)
     assert len(passes) == 2
