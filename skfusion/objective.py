@@ -75,9 +75,9 @@ class Objective:
         The architecture; its own weights are never read.
     batches : callable
         ``batches()`` iterates over :class:`Batch` of the data that statistics are estimated on.
-    one_loss : callable
-        ``one_loss(state)`` is the mean held-out loss; ask by :meth:`loss`.
-    one_score : callable
+    one_loss : callable, optional
+        ``one_loss(state)`` is the mean held-out loss; ask by :meth:`loss`. Methods that only run states need none.
+    one_score : callable, optional
         ``one_score(state)`` is the held-out score, higher is better; ask by :meth:`score`.
     many_scores : callable, optional
         ``many_scores(states)`` gives the scores of many states, at less cost than one by one.
@@ -100,8 +100,8 @@ class Objective:
 
     module: nn.Module
     batches: Callable[[], Iterable[Batch]]
-    one_loss: Callable[[State], float]
-    one_score: Callable[[State], float]
+    one_loss: Callable[[State], float] | None = None
+    one_score: Callable[[State], float] | None = None
     many_scores: Callable[[Iterable[State]], list[float]] | None = None
     many_both: Callable[[Iterable[State]], list[tuple[float, float]]] | None = None
     held_out: Callable[[], Iterable[Batch]] | None = None
@@ -113,11 +113,11 @@ class Objective:
 
     def loss(self, state: State) -> float:
         """Return the mean held-out loss of a state."""
-        return self.one_loss(self._whole(state))
+        return _given(self.one_loss, "one_loss")(self._whole(state))
 
     def score(self, state: State) -> float:
         """Return the held-out score of a state, higher is better."""
-        return self.one_score(self._whole(state))
+        return _given(self.one_score, "one_score")(self._whole(state))
 
     def scores(self, states: Iterable[State]) -> list[float]:
         """Return the held-out score of each state; states may be made while they are asked for."""
@@ -161,6 +161,12 @@ class Objective:
         return [name for name, value in self.module.state_dict().items() if isinstance(value, Tensor)]
 
 
+def _given(judge: Callable[[State], float] | None, name: str) -> Callable[[State], float]:
+    if judge is None:
+        raise ValueError(f"This objective has rows to run states on, and nothing to judge them by: give it {name}=.")
+    return judge
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Let a module be in evaluation mode, and give its parts their own modes back, also after an error."""
@@ -179,11 +185,11 @@ def call(module: nn.Module, state: State, x: Input) -> Tensor:
 
 
 def first_output(out: Any) -> Tensor:
-    """Return the logits of a module that returns several things by name, and the first of those that come in order."""
+    """Return the logits of a module that returns several things by name, or the first of those that come in order."""
     if isinstance(out, Mapping):
         found: Tensor = out["logits"] if "logits" in out else next(iter(out.values()))
         return found
-    first: Tensor = out[0] if isinstance(out, (tuple, list)) else out
+    first: Tensor = out[0] if isinstance(out, (tuple, list)) else getattr(out, "logits", out)
     return first
 
 

@@ -1,6 +1,7 @@
 """What data-dependent methods ask: likelihoods, members' own rows and heads, outputs of every form."""
 
 import math
+import types
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -203,3 +204,13 @@ def test_the_first_output():
     named = OrderedDict(loss=torch.zeros(()), logits=z, hidden=torch.zeros(3))
     for out in (z, (z, torch.zeros(1)), [z], named, {"logits": z}, {"scores": z, "hidden": torch.zeros(1)}):
         assert first_output(out) is z
+    assert first_output(types.SimpleNamespace(hidden=torch.zeros(1), logits=z)) is z
+
+
+def test_an_objective_without_held_out_rows_judges_nothing():
+    data = Objective(nn.Linear(2, 1), lambda: [])
+    state = data.module.state_dict()
+    assert data.forward(state, torch.zeros(1, 2)).shape == (1, 1)
+    for judge, name in ((data.loss, "one_loss"), (data.score, "one_score")):
+        with pytest.raises(ValueError, match=f"nothing to judge them by: give it {name}="):
+            judge(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -62,3 +63,14 @@ def common_start(net: Any, rows: Rows, task: Task, start: Any, seed: int) -> Sta
         )
     check_finite(given, "start")
     return copy({k: v.cpu() for k, v in nets.Runner(net, task, rows).place(given).items()})
+
+
+def warn_of_unused_weights(net: Any, collect: Any) -> None:
+    """Warn where members have a common start, and it is not the weights of a net that is fitted."""
+    fitted = getattr(net, "initialized_", False) and not isinstance(net.module, nn.Module)
+    if fitted and getattr(collect, "start", 0) is None:
+        warnings.warn(
+            f"The net is fitted, and {collect!r} does not start from its weights: as everywhere in scikit-learn, fit "
+            "begins anew. To fine-tune it, give start=net.module_.state_dict().",
+            stacklevel=4,
+        )

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Collector
+from skfusion.collect._start import warn_of_unused_weights
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import folds, hold_out
@@ -169,6 +170,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         if any(_out_of_fold(part) for part in parts):
             out_of_fold = self._predict_out_of_fold(fit_part, seed, shared)
         fit_rows = fit_part.expanded()
+        warn_of_unused_weights(self.estimator, self._part("collect"))
         net = self._net(fit_rows)
         pool = self._pool(net, fit_rows, seed, watched, shared)
         net = pool[0].net or net  # a collector may train another architecture than the one it is given

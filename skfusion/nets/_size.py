@@ -225,7 +225,7 @@ def run(module: nn.Module, x: Any) -> Tensor:
 
 
 def _logits_of(_module: nn.Module, _args: Any, out: Any) -> Any:
-    return first_output(out) if isinstance(out, Mapping) else out
+    return first_output(out) if isinstance(out, Mapping) or hasattr(out, "logits") else out
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

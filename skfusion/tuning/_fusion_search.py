@@ -180,12 +180,15 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         data = Data.checked(self, estimator, X, y, sample_weight, groups)
         splits = data.splits(self.cv)
         self.n_splits_ = len(splits)
+        if isinstance(self.scoring, (list, tuple, set, dict)):
+            raise ValueError(f"scoring must be one score, as a search has one best fusion; got {self.scoring!r}.")
         self.scorer_ = check_scoring(estimator, self.scoring)
         marks = {
             "data or folds": data.mark(splits),
             "estimator": mark_of(self.estimator),
             "random_state": str(seed),
             "scoring": fingerprint(self.scoring),
+            "space": fingerprint(self.space),
         }
         self.study_ = open_study(self, marks, seed)
         for trial in finished(self.study_):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import StudyDirection
 
 Maker = Callable[..., BaseSampler]
 
@@ -104,6 +106,18 @@ class Continued(BaseSampler):
         self._of(trial).after_trial(study, trial, state, values)
 
 
+def _reached(storage: Any) -> Any:
+    """Return a storage, given by its address too; while another process makes the tables of a database, wait for it."""
+    if isinstance(storage, str):
+        from sqlalchemy.exc import DBAPIError  # which takes long to load, and few need
+
+        for pause in (0.1, 0.3, 1.0):
+            with suppress(DBAPIError):
+                return optuna.storages.get_storage(storage)
+            time.sleep(pause)
+    return optuna.storages.get_storage(storage)
+
+
 def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
     """Return a new study, or one that is in the storage and was made of the same things.
 
@@ -128,11 +142,15 @@ def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
             direction="maximize",
             sampler=sampler if isinstance(given, BaseSampler) else Continued(given, seed),
             pruner=NopPruner() if search.pruner is None else copy.deepcopy(search.pruner),
-            storage=search.storage,
+            storage=_reached(search.storage),
             study_name="fusion-search" if search.study_name is None else search.study_name,
             load_if_exists=search.storage is not None,
         )
     foreign = f"Study {study.study_name!r} of the storage was made"
+    if study.directions != [StudyDirection.MAXIMIZE]:
+        raise ValueError(
+            f"{foreign} to minimise, or for several values; a score is maximised. Give another study_name."
+        )
     if not (known := {k: v for k, v in study.user_attrs.items() if k in marks}) and study.get_trials(deepcopy=False):
         raise ValueError(f"{foreign} by something other than a FusionSearch. Give another study_name.")
     if changed := [name for name, mark in known.items() if mark != marks[name]]:

@@ -300,3 +300,13 @@ def test_regressors_take_fine_tunes():
     tunes = FineTunes(n_members=2, start=1)
     pool = tunes(mlp_regressor(max_epochs=1), X[:, 1:], target, np.random.RandomState(0))
     assert len(pool) == 2
+
+
+def test_a_fitted_net_that_is_not_the_start_is_told_of():
+    net = mlp_classifier(max_epochs=1).set_params(module__n_in=4, module__n_out=3).fit(X.astype("float32"), y)
+    tunes = FineTunes(n_members=2)
+    with pytest.warns(UserWarning, match=r"does not start from its weights.*start=net.module_.state_dict\(\)"):
+        SoupClassifier(net, collect=tunes, random_state=0).fit(X, y)
+    given = FineTunes(n_members=2, start=net.module_.state_dict())
+    pool = SoupClassifier(net, collect=given, random_state=0).fit(X, y).pool_  # a warning would be an error
+    assert same(pool.base, net.module_.state_dict())

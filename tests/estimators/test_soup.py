@@ -2,6 +2,7 @@
 
 import pickle
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -266,18 +267,26 @@ class Output(OrderedDict):
     """Several things by name, as Hugging Face's models return them."""
 
 
+@dataclass
+class Record:
+    """Several things as attributes."""
+
+    hidden: torch.Tensor
+    logits: torch.Tensor
+
+
 class Language(nn.Module):
     """Takes tokens and a mask by name."""
 
-    def __init__(self, n_out=2, named=True):
+    def __init__(self, n_out=2, output=None):
         super().__init__()
-        self.named = named
+        self.output = output
         self.embed, self.head = nn.Embedding(6, 4), nn.Linear(4, n_out)
 
     def forward(self, input_ids, attention_mask):
         z = (self.embed(input_ids) * attention_mask[..., None]).sum(1)
         logits = self.head(z)
-        return Output(hidden=z, logits=logits) if self.named else logits
+        return self.output(hidden=z, logits=logits) if self.output else logits
 
 
 RNG = np.random.RandomState(0)
@@ -288,11 +297,12 @@ CODES = TOKENS["input_ids"][:, 0] % 3
 @pytest.mark.parametrize("merge", MERGERS, ids=repr)
 def test_outputs_by_name_go_through_every_merger(merge):
     found = []
-    for named in (True, False):
+    for output in (Output, Record, None):
         torch.manual_seed(0)
-        net = NeuralNetClassifier(Language(3, named), criterion=nn.CrossEntropyLoss, max_epochs=2, lr=0.3,
+        net = NeuralNetClassifier(Language(3, output), criterion=nn.CrossEntropyLoss, max_epochs=2, lr=0.3,
                                   train_split=None, verbose=0)  # fmt: skip
         fitted = SoupClassifier(net, collect=FineTunes(n_members=2), merge=merge, random_state=0).fit(TOKENS, CODES)
         found.append(fitted.predict_proba(TOKENS))
     assert found[0].shape == (90, 3)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-5)
+    np.testing.assert_allclose(found[1], found[2], atol=1e-5)
