@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from optuna.study import MaxTrialsCallback
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.metrics import check_scoring
@@ -19,7 +18,7 @@ from skfusion.estimators._cache import fingerprint
 from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, seeded
 from skfusion.tuning._data import Data
-from skfusion.tuning._results import FINISHED, finished, params_of, table_of, tell_of_failures
+from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
@@ -242,8 +241,11 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
                 if task.call_on_fit_task_end(estimator=self):
                     trial.study.stop()
 
+        def enough(study: Any, _trial: Any) -> None:
+            if len(finished(study)) >= self.n_trials:
+                study.stop()
+
         if len(finished(self.study_)) < self.n_trials:
-            enough = MaxTrialsCallback(self.n_trials, states=FINISHED)
             with quiet():
                 self.study_.optimize(value, timeout=self.timeout, callbacks=[enough], catch=(FoldFailed,))
 

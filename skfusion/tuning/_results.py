@@ -17,8 +17,9 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def finished(study: Any) -> list[Any]:
-    """Return the trials of a study that are done with, whatever came of them."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
+    """Return the trials of a study that are done with, whatever came of them; one that was interrupted is not."""
+    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    return [trial for trial in trials if "interrupted" not in trial.user_attrs]
 
 
 def params_of(space: Callable[[Any], dict[str, Any]], trial: Any) -> Any:

@@ -50,7 +50,10 @@ class Trials:
             return self._mean(trial, candidate_of(self.estimator, self.space(trial), self.seed))
         except optuna.TrialPruned:
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
+            trial.set_user_attr("interrupted", True)
+            raise
+        except Exception as error:
             told = f"{error}" if isinstance(error, FoldFailed) else f"{type(error).__name__}: {error}"
             trial.set_user_attr("error", told)
             raise

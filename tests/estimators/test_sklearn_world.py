@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import sklearn
 import skops.io
-from scipy.stats import loguniform, uniform
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -20,7 +19,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from torch import nn
 
 from skfusion import (
     EnsembleClassifier,
@@ -32,7 +30,7 @@ from skfusion import (
 )
 from skfusion.collect import Collector, Seeds, Snapshots, Tail
 from skfusion.combine import Average, Stack, Vote
-from skfusion.estimators import _base, _cache
+from skfusion.estimators import _base
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.select import TopK
@@ -135,81 +133,6 @@ class Counted(Collector):
         with open(self.path, "a") as file:
             file.write("x")
         return Seeds(2)(net, X, y, rng, **others)
-
-
-def scaled(factor):
-    def function(x):
-        return factor * x
-
-    return function
-
-
-def test_cache_keys_tell_functions_apart():
-    from functools import partial
-
-    key = _cache.fingerprint
-    assert key(scaled(1.0)) == key(scaled(1.0))
-    assert key(scaled(1.0)) != key(scaled(2.0))
-    assert key(lambda x: x + 1) != key(lambda x: x + 2)
-    assert key(partial(max, 1)) != key(partial(max, 2)) != key(partial(min, 2))
-    assert key(Average([1, 2]).fit) != key(Average([2, 1]).fit)
-    assert key({"a", "b", "c"}) == key({"c", "b", "a"})
-
-    def module(width):
-        class Module:
-            def forward(self, x):
-                return x * width if width == 1 else x
-
-        return Module
-
-    def edited():
-        class Module:
-            def forward(self, x):
-                return x - 1
-
-        Module.__qualname__ = module(1).__qualname__
-        return Module
-
-    assert key(module(1)) == key(module(1))
-    assert key(module(1)) != key(edited())
-
-
-def test_cache_keys_tell_distributions_apart():
-    key = _cache.fingerprint
-    assert key(loguniform(0.1, 1)) == key(loguniform(0.1, 1))
-    assert key(loguniform(0.1, 1)) != key(loguniform(0.1, 2)) != key(uniform(0.1, 2))
-    assert key(loguniform(0.1, 1)) != key(uniform(0.1, 1))
-
-
-def test_cache_keys_of_things_that_hold_themselves():
-    class Owner:
-        def __init__(self, value):
-            self.value = value
-            self.hook = self.act
-
-        def act(self):
-            return self.value
-
-    assert _cache.fingerprint(Owner(1)) == _cache.fingerprint(Owner(1))
-    assert _cache.fingerprint(Owner(1)) != _cache.fingerprint(Owner(2))
-
-
-def test_cache_keys_tell_the_code_of_module_instances_apart():
-    def module(sign):
-        class Module(nn.Module):
-            def forward(self, x):
-                return +x if sign > 0 else x
-
-        class Other(nn.Module):
-            def forward(self, x):
-                return -x
-
-        Other.__qualname__, Other.__name__ = Module.__qualname__, Module.__name__
-        return Module() if sign > 0 else Other()
-
-    assert repr(module(1)) == repr(module(-1))
-    assert _cache.fingerprint(nn.Sequential(module(1))) == _cache.fingerprint(nn.Sequential(module(1)))
-    assert _cache.fingerprint(nn.Sequential(module(1))) != _cache.fingerprint(nn.Sequential(module(-1)))
 
 
 def test_cross_validate_returns_estimators():

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from optuna.pruners import ThresholdPruner
 from optuna.samplers import GridSampler
+from optuna.storages import InMemoryStorage
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
@@ -18,7 +19,7 @@ from skfusion import SoupClassifier
 from skfusion.collect import Seeds
 from skfusion.nets import mlp_classifier
 from skfusion.select import TopK
-from skfusion.tuning import FusionSearch
+from skfusion.tuning import FusionSearch, _trials
 
 X, y = load_iris(return_X_y=True)
 SOUP = SoupClassifier(mlp_classifier(max_epochs=2, module__hidden=(5,)), collect=Seeds(2), random_state=7)
@@ -84,16 +85,25 @@ def test_a_score_that_is_not_a_number_is_a_failure():
         search(scoring=lambda e, X, y: float("nan")).fit(X, y)
 
 
-def test_an_interrupted_trial_is_told_of():
-    def interrupt(fitted, X, y):
-        raise KeyboardInterrupt
+def test_an_interrupted_trial_does_not_count(monkeypatch):
+    left, judge = [1], _trials.judge
 
-    found = search(scoring=interrupt)
+    def interrupted_once(*args):
+        if left:
+            left.pop()
+            raise KeyboardInterrupt
+        return judge(*args)
+
+    monkeypatch.setattr(_trials, "judge", interrupted_once)
+    found = search(storage=InMemoryStorage())
     with pytest.raises(KeyboardInterrupt):
         found.fit(X, y)
     (trial,) = found.study_.trials
     assert trial.state.name == "FAIL"
-    assert trial.user_attrs["error"] == "KeyboardInterrupt: "
+    found.fit(X, y)  # a warning of a failed trial would be an error
+    assert len(found.cv_results_["params"]) == found.n_trials
+    assert set(found.cv_results_["state"]) == {"COMPLETE"}
+    assert len(found.study_.trials) == found.n_trials + 1
 
 
 def test_time_may_run_out():
@@ -157,6 +167,8 @@ def test_a_progress_bar_is_shown_where_asked_for(capsys):
         ({"to": lambda trial: {"fusion": Ridge()}}, ValueError, "Ridge is a regressor, and .* is a classifier"),
         ({"to": lambda trial: {"depth": 3}}, ValueError, "depth"),
         ({"n_trials": 0}, ValueError, "n_trials must be a whole number, 1 or more; got 0"),
+        ({"scoring": ["accuracy", "neg_log_loss"]}, ValueError, "scoring must be one score.*got .'accuracy', 'neg_log"),
+        ({"scoring": {"a": "accuracy"}}, ValueError, "scoring must be one score.*got {'a': 'accuracy'}"),
         ({"sampler": "tpe"}, TypeError, "make one from seed=.*got 'tpe'"),
         ({"storage": "sqlite://", "random_state": None}, ValueError, "needs an integer random_state"),
     ],

@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from skfusion import SoupClassifier
 from skfusion.collect import Seeds
@@ -159,15 +160,65 @@ def test_other_data_are_refused(tmp_path):
 
 
 def test_a_foreign_study_is_refused(tmp_path):
-    optuna.create_study(study_name="fusion-search", storage=journal(tmp_path)).ask()
+    optuna.create_study(study_name="fusion-search", storage=journal(tmp_path), direction="maximize").ask()
     with pytest.raises(ValueError, match="by something other than a FusionSearch. Give another study_name"):
         search(1, storage=journal(tmp_path)).fit(X, y)
 
 
-def test_a_space_that_has_changed_is_refused(tmp_path):
-    search(1, storage=journal(tmp_path)).fit(X, y)
+@pytest.mark.parametrize("directions", [["minimize"], ["maximize", "minimize"]])
+def test_a_study_that_does_not_maximise_is_refused(directions, tmp_path):
+    optuna.create_study(study_name="fusion-search", storage=journal(tmp_path), directions=directions)
+    with pytest.raises(ValueError, match="'fusion-search' .* was made to minimise, or .*Give another study_name"):
+        search(1, storage=journal(tmp_path)).fit(X, y)
+
+
+MOST = 0.4
+
+
+def reading(trial):
+    return {"validation_fraction": trial.suggest_float("share", 0.1, MOST)}
+
+
+def other_merger(trial):
+    return {**space(trial), "merge": Greedy(strict=True)}
+
+
+@pytest.mark.parametrize(("first", "then"), [(space, other_merger), (reading, reading)])
+def test_a_space_that_has_changed_is_refused(first, then, tmp_path, monkeypatch):
+    search(1, to=first, storage=journal(tmp_path)).fit(X, y)
+    monkeypatch.setitem(globals(), "MOST", 0.3)
+    with pytest.raises(ValueError, match="was made with other space, so its scores cannot be compared"):
+        search(2, to=then, storage=journal(tmp_path)).fit(X, y)
+
+
+def test_a_space_that_depends_on_what_cannot_be_seen_is_told_of(tmp_path, monkeypatch):
+    def values(trial):
+        return {"select": TopK(trial.suggest_int(os.environ["NAME"], 1, 2))}
+
+    monkeypatch.setenv("NAME", "k")
+    search(1, to=values, storage=journal(tmp_path)).fit(X, y)
+    monkeypatch.setenv("NAME", "n")
     with pytest.raises(ValueError, match="makes no parameters of trial 0.*Where the space has changed"):
-        search(2, to=lambda t: {"select": TopK(t.suggest_int("n", 1, 2))}, storage=journal(tmp_path)).fit(X, y)
+        search(2, to=values, storage=journal(tmp_path)).fit(X, y)
+
+
+def test_tables_that_another_process_makes_are_waited_for(tmp_path, monkeypatch):
+    get, failures = optuna.storages.get_storage, [IntegrityError, OperationalError]
+
+    def racing(storage):
+        if failures:
+            raise failures.pop()("CREATE TABLE studies", None, Exception("table studies already exists"))
+        return get(storage)
+
+    monkeypatch.setattr(optuna.storages, "get_storage", racing)
+    found = search(1, storage=f"sqlite:///{tmp_path / 'studies.db'}").fit(X, y)
+    assert len(found.study_.trials) == 1
+    assert not failures
+
+
+def test_a_database_that_cannot_be_opened_is_told_of(tmp_path):
+    with pytest.raises(OperationalError, match="unable to open database file"):
+        search(1, storage=f"sqlite:///{tmp_path / 'no' / 'such' / 'studies.db'}").fit(X, y)
 
 
 def test_a_fitted_search_can_be_pickled(tmp_path):
