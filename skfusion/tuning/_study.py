@@ -109,10 +109,8 @@ class Continued(BaseSampler):
 def _reached(storage: Any) -> Any:
     """Return a storage, given by its address too; while another process makes the tables of a database, wait for it."""
     if isinstance(storage, str):
-        from sqlalchemy.exc import DBAPIError  # which takes long to load, and few need
-
         for pause in (0.1, 0.3, 1.0):
-            with suppress(DBAPIError):
+            with suppress(Exception):  # each database has its own errors; one that lasts is raised below
                 return optuna.storages.get_storage(storage)
             time.sleep(pause)
     return optuna.storages.get_storage(storage)
