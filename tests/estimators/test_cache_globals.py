@@ -112,7 +112,7 @@ def test_cache_keys_depend_on_globals_that_are_read(thing, monkeypatch):
     assert key(thing) != before
 
 
-@pytest.mark.parametrize("thing", [Steps.free, Steps.limit, Steps.__dict__["of"]], ids=["function", "property", "classmethod"])
+@pytest.mark.parametrize("thing", [Steps.free, Steps.limit, Steps.__dict__["of"]], ids=["plain", "property", "class"])
 def test_methods_of_any_kind_are_followed(thing, monkeypatch):
     before = key(thing)
     monkeypatch.setitem(globals(), "LIMIT", 1.0)
