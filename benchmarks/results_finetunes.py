@@ -12,6 +12,7 @@ What it needs comes by name, from PyPI and from Debian:
 
 import argparse
 import importlib.util
+import json
 import os
 import platform
 import time
@@ -32,7 +33,6 @@ from torch import nn
 import skfusion
 from skfusion import EnsembleClassifier, SoupClassifier
 from skfusion.collect import FineTunes
-from skfusion.diagnose import pairwise
 from skfusion.merge import (
     DARE,
     TIES,
@@ -196,7 +196,7 @@ def fusions(n_trials):
 
 
 def repeat(seed, args):
-    """Return what one draw of training rows gives: a row a fusion, correctness of the test rows, pairs of members."""
+    """Return what one draw of training rows gives, as JSON can hold it: a row a network."""
     warnings.simplefilter("ignore", OneMemberWarning)  # the page says how many members the greedy soup has
     texts, usages, labels = glosses(args.wordnet)
     order = np.random.RandomState(0).permutation(len(texts))  # the test rows are the same in all repeats
@@ -211,47 +211,38 @@ def repeat(seed, args):
         "usage": (lower_part(tokenizer, network, usages[used]), labels[used]),
     }
     net = net_of(upper_part(network, X, y))
-    start = time.perf_counter()
     tunes = FineTunes(SETTINGS, args.members)
-    first = SoupClassifier(net, collect=tunes, merge=Greedy(), memory=args.memory, random_state=seed).fit(X, y)
-    seconds = time.perf_counter() - start
-    if args.train_only:
-        return None
+    first = SoupClassifier(net, collect=tunes, merge=Greedy(), random_state=seed).fit(X, y)
     pool, held = first.pool_, first.held_out_
     known = {**tests, "held out": ({k: v[held] for k, v in X.items()}, y[held])}
-    rows, right = [], {}
+    rows = []
 
     def judge(name, fusion, **row):
         for where, (X_test, y_test) in known.items():
-            right[name, where] = fusion.predict(X_test) == y_test
-            row[where] = right[name, where].mean()
+            row[where] = float((fusion.predict(X_test) == y_test).mean())
         rows.append({"fusion": name, **row})
         print(f"repeat {seed}: {rows[-1]}", flush=True)
 
     for member in [Member("start", pool.base), *pool]:
         alone = ModelPool([member.replace(net=None)], classes=pool.classes)
-        judge(member.name, EnsembleClassifier(net).fuse(alone, X, y), settings=member.meta.get("params"))
+        judge(member.name, EnsembleClassifier(net).fuse(alone, X, y))
     for name, (kind, parts, _) in fusions(args.trials).items():
         start = time.perf_counter()
         fusion = kind(net, random_state=seed, **parts).fuse(pool, X, y, held_out=held)
-        judge(name, fusion, seconds=time.perf_counter() - start, report=getattr(fusion, "merge_report_", {}))
-    some = {k: v[:1000] for k, v in tests["test"][0].items()}
-    pairs = pairwise(pool, some, tests["test"][1][:1000], estimator=net, n_points=3)
-    seen = np.isin(texts[test], texts[train]).mean()
-    return {"rows": rows, "right": right, "pairs": pairs, "seconds": seconds, "seen": seen}
+        seconds, report = time.perf_counter() - start, getattr(fusion, "merge_report_", {})
+        facts = {"evaluations": report.get("n_evaluations"), "merged": len(report.get("members", pool))}
+        judge(name, fusion, seconds=seconds, **facts)
+    seen = float(np.isin(texts[test], texts[train]).mean())
+    return {"rows": rows, "seen": seen}
 
 
 # ---------------------------------------------------------------------------------------------------------- the page
 
 
-def interval(right):  # shape: (n_repeats, n_rows)
-    """Return the mean and half of its 95 % interval: of the spread over repeats, and over rows, together."""
-    n_repeats, n_rows = right.shape
-    rows = 1.96 * right.mean(0).std(ddof=1) / n_rows**0.5
-    if n_repeats == 1:
-        return right.mean(), rows
-    repeats = t.ppf(0.975, n_repeats - 1) * right.mean(1).std(ddof=1) / n_repeats**0.5
-    return right.mean(), float(np.hypot(rows, repeats))
+def interval(values):
+    """Return the mean of one value a repeat, and half of its 95 % interval, Student's."""
+    values, n = np.asarray(values), len(values)
+    return values.mean(), float(t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
 
 
 def table(header, rows):
@@ -274,36 +265,29 @@ class Results:
         self.repeats = repeats
         self.members = members
 
-    def right(self, name, where):
-        """Return whether each row was predicted rightly, shape (n_repeats, n_rows)."""
-        return np.array([r["right"][name, where] for r in self.repeats], dtype=float)
+    def of(self, name, what):
+        """Return one number of a network or fusion, shape (n_repeats,)."""
+        return np.array([next(row[what] for row in r["rows"] if row["fusion"] == name) for r in self.repeats])
 
     def singles(self, where):
-        """Return the mean over the members of the same, and what the best member in hindsight has."""
-        names = [row["fusion"] for row in self.repeats[0]["rows"][1 : 1 + self.members]]
-        all_ = np.stack([self.right(name, where) for name in names], axis=1)
-        best = all_.mean(2).argmax(1)
-        return all_.mean(1), all_[np.arange(len(best)), best]
-
-    def row(self, name, what):
-        """Return one number of a fusion in each repeat."""
-        return [next(row[what] for row in r["rows"] if row["fusion"] == name) for r in self.repeats]
+        """Return the accuracy of each fine-tune, shape (n_members, n_repeats)."""
+        return np.array([self.of(row["fusion"], where) for row in self.repeats[0]["rows"][1 : 1 + self.members]])
 
     def gain(self, name, where, over=BASELINE):
-        """Return mean and half interval of the paired difference of accuracies."""
-        return interval(self.right(name, where) - self.right(over, where))
+        """Return mean and half interval of the difference of accuracies in each repeat."""
+        return interval(self.of(name, where) - self.of(over, where))
 
 
 def accuracies(results, names):
     """Return the main table."""
-    rows = []
-    mean, best = zip(*(results.singles(where) for where in WHERE), strict=True)
-    rows.append(["mean single", *(percent(*interval(m)) for m in mean), ""])
-    rows.append(["best single, in hindsight", *(percent(*interval(b)) for b in best), ""])
-    rows.append(["the start, head fitted", *(percent(*interval(results.right("start", w))) for w in WHERE), ""])
+    rows = [
+        ["mean single", *(percent(*interval(results.singles(w).mean(0))) for w in WHERE), ""],
+        ["best single, in hindsight", *(percent(*interval(results.singles(w).max(0))) for w in WHERE), ""],
+        ["the start, head fitted", *(percent(*interval(results.of("start", w))) for w in WHERE), ""],
+    ]
     for name in names:
-        seconds = f"{np.mean(results.row(name, 'seconds')):.0f}"
-        rows.append([name, *(percent(*interval(results.right(name, w))) for w in WHERE), seconds])
+        seconds = f"{np.mean(results.of(name, 'seconds')):.0f}"
+        rows.append([name, *(percent(*interval(results.of(name, w))) for w in WHERE), seconds])
     return table(["fusion", *(f"{w}, %" for w in WHERE.values()), "s"], rows)
 
 
@@ -327,44 +311,15 @@ def verdicts(results, names, where):
     return "\n".join(f"- **{kind}**: {', '.join(found)}." for kind, found in kinds.items() if found)
 
 
-def tuned(results, n_trials):
+def tuned(results):
     """Return the table of what Optuna finds on the held-out rows, and what is left of it on the test rows."""
     rows = []
-    for k, r in enumerate(results.repeats):
-        by = {row["fusion"]: row for row in r["rows"]}
-        greedy, optuna = by["greedy soup"], by["Optuna soup"]
-        values = [trial.value for trial in optuna["report"]["study"].trials if trial.value is not None]
-        reached = next((i for i, v in enumerate(values, 1) if v > greedy["held out"] + 1e-9), None)
-        rows.append(
-            [
-                k,
-                len(greedy["report"]["members"]),
-                *(
-                    f"{100 * row[where]:.2f}"
-                    for where in ("held out", "test", "typos", "usage")
-                    for row in (greedy, optuna)
-                ),
-                optuna["report"]["n_evaluations"],
-                reached or f"never in {n_trials}",
-            ]
-        )
-    header = [
-        "repeat",
-        "members of greedy",
-        *(f"{w}: {who}" for w in WHERE.values() for who in ("greedy", "Optuna")),
-        "evaluations",
-        "above greedy after",
-    ]
-    return table(header, rows)
-
-
-def pairs(results):
-    """Return the table of what pairs of members look like."""
-    rows = []
-    for name in ("distance", "cosine", "sign_conflict", "barrier", "gain"):
-        found = np.concatenate([r["pairs"][name].to_numpy() for r in results.repeats])
-        rows.append([name.replace("_", " "), *(f"{v:.3f}" for v in np.percentile(found, [0, 50, 100]))])
-    return table(["of a pair", "least", "median", "largest"], rows)
+    for k in range(len(results.repeats)):
+        cells = [f"{100 * results.of(name, w)[k]:.2f}" for w in WHERE for name in ("greedy soup", "Optuna soup")]
+        counts = [results.of("greedy soup", "merged")[k], results.of("Optuna soup", "evaluations")[k]]
+        rows.append([k, *counts, *cells])
+    names = [f"{w}: {who}" for w in WHERE.values() for who in ("greedy", "Optuna")]
+    return table(["repeat", "members in greedy", "evaluations of Optuna", *names], rows)
 
 
 def draw(results, names, path):
@@ -373,9 +328,8 @@ def draw(results, names, path):
     matplotlib.rcParams.update({"svg.hashsalt": "skfusion", "svg.fonttype": "path"})
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     for ax, where in zip(axes, ("typos", "usage"), strict=True):
-        ones = [row["fusion"] for row in results.repeats[0]["rows"][1 : 1 + results.members]]
-        x, y = ([results.gain(n, w)[0] * 100 for n in ones] for w in ("test", where))
-        ax.scatter(x, y, s=18, color="0.7", label="single fine-tunes")
+        x, y = (100 * (results.singles(w) - results.of(BASELINE, w)).ravel() for w in ("test", where))
+        ax.scatter(x, y, s=18, color="0.7", label="fine-tunes, in each repeat")
         for k, name in enumerate(names):
             ax.scatter(
                 results.gain(name, "test")[0] * 100,
@@ -394,7 +348,7 @@ def draw(results, names, path):
     plt.close(figure)
 
 
-def page(args, results, seconds):
+def page(args, results, seconds, remark):
     """Return the text of the page."""
     import transformers
 
@@ -406,10 +360,10 @@ def page(args, results, seconds):
 
 <!-- Written by benchmarks/results_finetunes.py. Do not edit: run it again. -->
 
-MiniLM-L6 (22.7 million parameters, the sentence encoder `all-MiniLM-L6-v2`) learns to tell from the definition of a noun in WordNet which of {N_CLASSES} kinds of thing it is (artifact, person, plant, feeling, …). {N_TRAIN} definitions are for training, of which every fusion holds out the same {results.right(BASELINE, "held out").shape[1]}; {N_TEST} others are the test rows. Some definitions stand in WordNet more than once: up to {max(r["seen"] for r in results.repeats):.2%} of the test rows are also training rows. The shifts are
+MiniLM-L6 (22.7 million parameters, the sentence encoder `all-MiniLM-L6-v2`) learns to tell from the definition of a noun in WordNet which of {N_CLASSES} kinds of thing it is (artifact, person, plant, feeling, …). {N_TRAIN} definitions are for training, of which every fusion holds out the same fifth; {N_TEST} others are the test rows. Some definitions stand in WordNet more than once: up to {max(r["seen"] for r in results.repeats):.2%} of the test rows are also training rows. The shifts are
 
 - *test with typos*: the test rows, with two neighbouring letters swapped in {SWAPPED:.0%} of the words;
-- *usage*: {results.right(BASELINE, "usage").shape[1]} sentences in which a noun is used, in place of its definition. No sentence says which of its words is meant.
+- *usage*: {N_TEST} sentences in which a noun is used, in place of its definition. No sentence says which of its words is meant.
 
 The network is the `BertForSequenceClassification` of `transformers`, which takes a dict; `skfusion` gets it as it is. The lower {N_FROZEN} of its 6 layers stay as they are, and what they give is computed once. The head is fitted by logistic regression to the features before training, and all {args.members} fine-tunes start there, each with a learning rate, weight decay, number of epochs and label smoothing drawn at random:
 
@@ -429,17 +383,17 @@ Nothing was tuned on test rows, and no parameter of a merger was chosen for this
 
     OMP_NUM_THREADS=1 python benchmarks/results_finetunes.py --wordnet FOLDER
 
-in {seconds / 60:.0f} minutes, {args.jobs} repeats at a time, on one thread each of a machine with {os.cpu_count()} {platform.machine()} cores: {versions}.
+in {seconds / 60:.0f} minutes, {args.jobs} repeats at a time, on one thread each of a machine with {os.cpu_count()} {platform.machine()} cores: {versions}.{remark}
 
 ## Result
 
-Accuracy. After each ± stands half of a 95 % interval: of the spread over repeats (Student's) and of that over rows, added as independent.
+Accuracy. After each ± stands half of the 95 % interval of the mean over the repeats (Student's), which differ in training rows and seeds. The test rows are the same in all: that there are {N_TEST} of them makes another ± {100 * 1.96 * (0.8 * 0.2 / N_TEST) ** 0.5:.1f} points for an accuracy of 80 %, and less for differences.
 
 {accuracies(results, names)}
 
-*s*: seconds of a fusion, the members given; training them took {np.mean([r["seconds"] for r in results.repeats]) / 60:.0f} minutes.
+*s*: seconds of a fusion, the members given.
 
-Differences from the chosen single network, row by row and repeat by repeat, have much smaller intervals:
+Differences from the chosen single network of the same repeat:
 
 {gains(results, names)}
 
@@ -461,17 +415,11 @@ On sentences of usage:
 
 ## Optuna or greedy?
 
-Weights chosen by Optuna start from what greedy selection finds, so that on the held-out rows they are never worse. Whether that is worth something is for the test rows to tell. Accuracies in %; *above greedy after* is the first evaluation whose score is above that of the greedy soup, the known starts included.
+Weights chosen by Optuna start from what greedy selection finds, so that on the held-out rows they are never worse. Whether that is worth something is for the test rows to tell. Accuracies in %:
 
-{tuned(results, args.trials)}
+{tuned(results)}
 
 Optuna less greedy, over all repeats: {percent(*results.gain("Optuna soup", "held out", "greedy soup"), signed=True)} points held out, {percent(*results.gain("Optuna soup", "test", "greedy soup"), signed=True)} on test rows, {percent(*results.gain("Optuna soup", "typos", "greedy soup"), signed=True)} with typos, {percent(*results.gain("Optuna soup", "usage", "greedy soup"), signed=True)} on usage.
-
-## The members
-
-{pairs(results)}
-
-The barrier (in nats) and the gain of the middle over the better end (a share) are of the first 1000 test rows.
 
 ## The fusions
 
@@ -488,17 +436,20 @@ def main():
     parser.add_argument("--repeats", type=int, default=4, help="draws of training rows")
     parser.add_argument("--trials", type=int, default=180, help="trials of Optuna, after some 20 starts")
     parser.add_argument("--jobs", type=int, default=2, help="repeats at a time")
-    parser.add_argument("--memory", help="folder to keep trained members in, for a second run")
-    parser.add_argument("--train-only", action="store_true", help="train members into --memory, and stop")
+    parser.add_argument("--again", action="store_true", help="write the page again from finetunes.json")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    found = joblib.Parallel(n_jobs=args.jobs)(joblib.delayed(repeat)(seed, args) for seed in range(args.repeats))
-    if args.train_only:
-        return
-    results = Results(found, args.members)
+    path = args.out / "finetunes.json"
+    if not args.again:
+        start = time.perf_counter()
+        found = joblib.Parallel(n_jobs=args.jobs)(joblib.delayed(repeat)(seed, args) for seed in range(args.repeats))
+        path.write_text(json.dumps({"seconds": time.perf_counter() - start, "repeats": found}, indent=1) + "\n")
+    known = json.loads(path.read_text())
+    results = Results(known["repeats"], args.members)
     draw(results, [*fusions(args.trials)], args.out / "finetunes.svg")
-    (args.out / "finetunes.md").write_text(page(args, results, time.perf_counter() - start), encoding="utf-8")
+    (args.out / "finetunes.md").write_text(
+        page(args, results, known["seconds"], known.get("remark", "")), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
