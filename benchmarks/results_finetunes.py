@@ -182,7 +182,7 @@ def fusions(n_trials):
         "greedy soup": (SoupClassifier, {"merge": Greedy()}, "The best on held-out rows, averaged with each other one that does not lower the held-out score."),
         "learned soup": (SoupClassifier, {"merge": Learned(n_steps=40)}, "Convex weights and a temperature, learned by gradient on the held-out loss."),
         "learned by layer": (SoupClassifier, {"merge": Learned(per_layer=True, n_steps=40)}, "The same with weights for each layer."),
-        "Optuna soup": (SoupClassifier, {"merge": SoupWeights(n_trials=n_trials)}, f"Convex weights chosen by Optuna for the held-out accuracy, with {n_trials} evaluations."),
+        "Optuna soup": (SoupClassifier, {"merge": SoupWeights(n_trials=n_trials)}, f"Convex weights chosen by Optuna for the held-out accuracy, with {n_trials} trials after the known starts."),
         "Fisher": (SoupClassifier, {"merge": Fisher("sampled", n_examples=256)}, "Weighted by the diagonal Fisher information on 256 rows, with one label a row drawn from the prediction."),
         "RegMean": (SoupClassifier, {"merge": RegMean(n_examples=1000)}, "Linear layers by least squares on the inputs that they get on 1000 rows."),
         "task arithmetic": (SoupClassifier, {"merge": TaskArithmetic(scale=None)}, "The start plus all changes, times a scale chosen on held-out rows."),
@@ -315,11 +315,11 @@ def tuned(results):
     """Return the table of what Optuna finds on the held-out rows, and what is left of it on the test rows."""
     rows = []
     for k in range(len(results.repeats)):
-        cells = [f"{100 * results.of(name, w)[k]:.2f}" for w in WHERE for name in ("greedy soup", "Optuna soup")]
+        pairs = [[100 * results.of(name, w)[k] for name in ("greedy soup", "Optuna soup")] for w in WHERE]
+        cells = [f"{greedy:.2f}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{optuna:.2f}" for greedy, optuna in pairs]
         counts = [results.of("greedy soup", "merged")[k], results.of("Optuna soup", "evaluations")[k]]
         rows.append([k, *counts, *cells])
-    names = [f"{w}: {who}" for w in WHERE.values() for who in ("greedy", "Optuna")]
-    return table(["repeat", "members in greedy", "evaluations of Optuna", *names], rows)
+    return table(["repeat", "in greedy", "evaluations", *WHERE.values()], rows)
 
 
 def draw(results, names, path):
@@ -415,7 +415,7 @@ On sentences of usage:
 
 ## Optuna or greedy?
 
-Weights chosen by Optuna start from what greedy selection finds, so that on the held-out rows they are never worse. Whether that is worth something is for the test rows to tell. Accuracies in %:
+Weights chosen by Optuna start from what greedy selection finds, so that on the held-out rows they are never worse. Whether that is worth something is for the test rows to tell. Accuracies in %, greedy → Optuna, with the number of members in the greedy soup, and of Optuna's evaluations:
 
 {tuned(results)}
 
