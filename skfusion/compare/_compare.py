@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from skfusion.compare._fold import Fold, holds_out, n_rows
 from skfusion.compare._table import summary
+from skfusion.estimators._seeded import seeded
 
 
 def compare_fusions(
@@ -124,7 +125,7 @@ def compare_fusions(
     splitter = _splitter(cv, y, groups, classify, int(seed))
     splits = list(splitter.split(np.zeros(n_rows(y)), np.asarray(y), groups))
     scorers = _scorers(scoring, classify)
-    ready = {name: _seeded(estimator, int(seed)) for name, estimator in fusions.items()}
+    ready = {name: seeded(clone(estimator), int(seed)) for name, estimator in fusions.items()}
     hold_out = any(holds_out(estimator) for estimator in ready.values())
     jobs = [(i, X, y, groups, train, test, scorers, hold_out) for i, (train, test) in enumerate(splits)]
     folds = pd.DataFrame(_rows(jobs, ready, n_jobs, callback))
@@ -179,15 +180,6 @@ def _is_classification(fusions: dict[str, Any]) -> bool:
     if len(set(kinds.values())) > 1 or "neither" in kinds.values():
         raise ValueError(f"Compare either classifiers or regressors; got {kinds}.")
     return "classifier" in kinds.values()
-
-
-def _seeded(estimator: Any, seed: int) -> Any:
-    """Return a clone in which every ``random_state`` that is None is the seed."""
-    estimator = clone(estimator)
-    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    if free:  # a frozen estimator has no parameters to set
-        estimator.set_params(**dict.fromkeys(free, seed))
-    return estimator
 
 
 def _splitter(cv: Any, y: Any, groups: Any, classify: bool, seed: int) -> Any:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._pipeline import split_pipeline
+from skfusion.estimators._seeded import seeded
 from skfusion.pool import ModelPool
 
 
@@ -49,14 +50,6 @@ def candidate_of(estimator: Any, params: Any, seed: int) -> Any:
         kinds = ["a classifier" if is_classifier(e) else "a regressor" for e in (base, estimator)]
         raise ValueError(f"{type(base).__name__} is {kinds[0]}, and the estimator of the search is {kinds[1]}.")
     return seeded(clone(base).set_params(**given), seed)
-
-
-def seeded(estimator: Any, seed: int) -> Any:
-    """Return the estimator with the seed in place of every ``random_state`` that is None."""
-    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    if free:  # a frozen estimator has no parameters to set
-        estimator.set_params(**dict.fromkeys(free, seed))
-    return estimator
 
 
 def mark_of(estimator: Any) -> str:

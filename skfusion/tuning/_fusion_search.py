@@ -15,8 +15,9 @@ from sklearn.utils import check_random_state
 
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._seeded import seeded
 from skfusion.tuning._best import PredictsWithBest
-from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, seeded
+from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of
 from skfusion.tuning._data import Data
 from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet

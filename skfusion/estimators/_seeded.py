@@ -1,0 +1,13 @@
+"""One seed for all parts of an estimator that have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Return the estimator with the seed in place of every ``random_state`` that is None."""
+    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
+    if free:  # a frozen estimator has no parameters to set
+        estimator.set_params(**dict.fromkeys(free, seed))
+    return estimator
