@@ -83,8 +83,13 @@ class Objective:
         ``many_scores(states)`` gives the scores of many states, at less cost than one by one.
     many_both : callable, optional
         ``many_both(states)`` gives a pair (loss, score) for each of many states.
+    of_output : callable, optional
+        ``of_output(output)`` is the pair (loss, score) of the module's output for all held-out rows, in their order.
     held_out : callable, optional
         ``held_out()`` iterates over :class:`Batch` of the labelled rows that ``loss`` and ``score`` judge on.
+    training : callable, optional
+        ``training()`` iterates over an epoch of mini-batches of labelled rows, as the network would be trained on them;
+        their order is drawn from torch's global generator. ``batches`` stand in where it is omitted.
     criterion : callable, optional
         ``criterion(output, batch)`` is the mean loss of a batch by its weights; gradients pass through it.
     likelihood : Likelihood, optional
@@ -104,7 +109,9 @@ class Objective:
     one_score: Callable[[State], float] | None = None
     many_scores: Callable[[Iterable[State]], list[float]] | None = None
     many_both: Callable[[Iterable[State]], list[tuple[float, float]]] | None = None
+    of_output: Callable[[Tensor], tuple[float, float]] | None = None
     held_out: Callable[[], Iterable[Batch]] | None = None
+    training: Callable[[], Iterable[Batch]] | None = None
     criterion: Callable[[Tensor, Batch], Tensor] | None = None
     likelihood: Likelihood | None = None
     own: tuple[Callable[[], Iterable[Batch]], ...] = ()

@@ -6,7 +6,7 @@ import torch
 from reference.barrier import barrier as reference_barrier
 from torch import nn
 
-from skfusion.landscape import Profile, barrier, loss_along, segment
+from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.objective import Batch, Objective
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.testing import _problems as problems
@@ -26,30 +26,30 @@ class Counting(Repairer):
 @pytest.mark.parametrize("seed", range(5))
 def test_barrier_matches_loops(seed):
     t, loss = np.linspace(0, 1, 25), np.random.RandomState(seed).normal(size=25)
-    assert barrier(t, loss) == pytest.approx(reference_barrier(t, loss), abs=1e-12)
-    assert barrier(t, loss[::-1]) == pytest.approx(barrier(t, loss), abs=1e-12)
+    assert excess(t, loss) == pytest.approx(reference_barrier(t, loss), abs=1e-12)
+    assert excess(t, loss[::-1]) == pytest.approx(excess(t, loss), abs=1e-12)
 
 
 def test_barrier_is_never_negative_and_zero_below_the_line():
     t = np.linspace(0, 1, 11)
-    assert barrier(t, (t - 0.5) ** 2) == 0.0
-    assert barrier(t, 2 + 3 * t) == pytest.approx(0.0, abs=1e-15)
-    assert barrier(np.array([0.0, 1.0]), np.array([5.0, 1.0])) == 0.0
+    assert excess(t, (t - 0.5) ** 2) == 0.0
+    assert excess(t, 2 + 3 * t) == pytest.approx(0.0, abs=1e-15)
+    assert excess(np.array([0.0, 1.0]), np.array([5.0, 1.0])) == 0.0
 
 
 def test_barrier_uses_the_weights_of_the_ends():
-    assert barrier(np.array([0, 0.25, 1]), np.array([0.0, 1.0, 2.0])) == 0.5
+    assert excess(np.array([0, 0.25, 1]), np.array([0.0, 1.0, 2.0])) == 0.5
 
 
 def test_barrier_of_unequal_spacing_and_nan():
-    assert np.isnan(barrier(np.array([0, 0.5, 1]), np.array([0.0, np.nan, 0.0])))
-    assert barrier([0, 0.5, 1], [0, np.inf, 0]) == np.inf
+    assert np.isnan(excess(np.array([0, 0.5, 1]), np.array([0.0, np.nan, 0.0])))
+    assert excess([0, 0.5, 1], [0, np.inf, 0]) == np.inf
 
 
 @pytest.mark.parametrize("t", [[0, 0.5, 0.9], [0.1, 0.5, 1], [0, 1], [[0, 0.5, 1]]])
 def test_barrier_refuses_other_positions(t):
     with pytest.raises(ValueError, match="from 0 to 1"):
-        barrier(np.array(t), np.zeros(3))
+        excess(np.array(t), np.zeros(3))
 
 
 def test_segment_goes_from_a_to_b():

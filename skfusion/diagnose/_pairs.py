@@ -6,14 +6,10 @@ from itertools import combinations
 from typing import Any
 
 import pandas as pd
-from sklearn.base import clone, is_classifier
 
-from skfusion.estimators import SoupClassifier, SoupRegressor
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._scoring import score_function
+from skfusion.estimators._on_data import on_data
 from skfusion.geometry import geometry
 from skfusion.landscape import loss_along, segment
-from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 
 
@@ -93,24 +89,9 @@ def pairwise(
     )
     if X is None:
         return table
-    objective, states = _ready(pool, X, y, estimator, scoring)
-    profiles = [loss_along(segment(states[i], states[j]), objective, n_points) for i, j in pairs]
+    data = on_data(pool, X, y, estimator, scoring)
+    profiles = [loss_along(segment(data.states[i], data.states[j]), data.objective, n_points) for i, j in pairs]
     table["barrier"] = [profile.barrier for profile in profiles]
     table["midpoint_score"] = [profile.score[n_points // 2] for profile in profiles]
     table["gain"] = table["midpoint_score"] - [max(profile.score[0], profile.score[-1]) for profile in profiles]
     return table
-
-
-def _ready(pool: ModelPool, X: Any, y: Any, estimator: Any, scoring: Any) -> tuple[Any, list[Any]]:
-    """Return an objective on the data, and the states on its device."""
-    if not isinstance(estimator, BaseFusion):
-        net = pool[0].net if estimator is None else estimator
-        if net is None:
-            raise ValueError("The pool has no net, as it comes from a file: give estimator=, the net of its members.")
-        estimator = SoupClassifier(net) if is_classifier(net) else SoupRegressor(net)
-    estimator = clone(estimator)
-    rows = estimator._rows(X, y, None, None, pool=pool)
-    pool.warn_of_leakage(rows, "to evaluate the networks between members")
-    runner = Runner(estimator._net(rows, pool), estimator._task, rows)
-    judge = Judge(runner, rows, score_function(scoring, estimator._task))
-    return judge.objective(rows), [runner.place(m.state) for m in pool]

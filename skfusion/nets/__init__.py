@@ -1,10 +1,11 @@
 """The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
 
-from skfusion.nets._evaluate import Judge, default_score, objective
+from skfusion.nets._evaluate import Judge, objective
 from skfusion.nets._lineup import Lineup, Lineups
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._plan import Plan, StackChoice, plan
 from skfusion.nets._runner import Runner, restored, with_module
+from skfusion.nets._score import default_score
 from skfusion.nets._seat import Job
 from skfusion.nets._size import exclusive, is_net, seeded, sized, two_classes
 from skfusion.nets._stack import fit_many

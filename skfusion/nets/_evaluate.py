@@ -1,26 +1,24 @@
-"""Objectives for the methods that ask for data, and the scores of predictions."""
+"""Objectives for the methods that ask for data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
 import numpy as np
 import torch
-from sklearn.metrics import r2_score
 from torch import Tensor
 
+from skfusion.nets._epochs import Epochs
 from skfusion.nets._lineup import FEW, Lineup
 from skfusion.nets._link import keeps_order, likelihood_of
 from skfusion.nets._runner import Runner
+from skfusion.nets._score import Score, default_score
 from skfusion.nets._size import targets, tensors
 from skfusion.objective import Batch, Objective
-from skfusion.rows import Rows, Task, one_of
+from skfusion.rows import Rows, one_of
 from skfusion.state import State
-
-Score = Callable[[np.ndarray, Rows], float]
-"""``score(prediction, rows)``, higher is better; prediction of shape (n_samples, n_outputs)."""
 
 
 class Judge:
@@ -188,7 +186,22 @@ class Judge:
         list of (float, float)
             Loss and score.
         """
-        return [(self.loss_of(out), self.score_of(out)) for out in self.outputs(states)]
+        return [self.of_output(out) for out in self.outputs(states)]
+
+    def of_output(self, out: Tensor) -> tuple[float, float]:
+        """Return loss and score of outputs.
+
+        Parameters
+        ----------
+        out : Tensor of shape (n_samples, ...)
+            The module's output for the held-out rows.
+
+        Returns
+        -------
+        (float, float)
+            Loss and score.
+        """
+        return self.loss_of(out), self.score_of(out)
 
     def batches(self, rows: Rows) -> Iterator[Batch]:
         """Iterate over rows as batches, on the device of the net.
@@ -236,7 +249,9 @@ class Judge:
             lambda state: self.scores([state])[0],
             self.scores,
             self.both,
+            of_output=self.of_output,
             held_out=partial(self.batches, self.held_out),
+            training=Epochs(self.runner.net, fit_rows, self.runner.task),
             criterion=self.criterion,
             likelihood=likelihood_of(self.runner.net, self.runner.task),
             own=tuple(partial(self.batches, fit_rows.take(index)) for index in own),
@@ -263,33 +278,3 @@ def objective(runner: Runner, fit_rows: Rows, held_out: Rows, score: Score | Non
         In torch terms.
     """
     return Judge(runner, held_out, score).objective(fit_rows)
-
-
-def default_score(task: Task) -> Score:
-    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does.
-
-    Parameters
-    ----------
-    task : {"classification", "multilabel", "regression"}
-        What the predictions are.
-
-    Returns
-    -------
-    callable
-        ``score(prediction, rows)``, higher is better.
-    """
-
-    def accuracy(p: np.ndarray, rows: Rows) -> float:
-        right = ((p > 0.5) == rows.y).all(axis=1) if task == "multilabel" else p.argmax(axis=1) == rows.y
-        return float(np.average(right, weights=rows.weight))
-
-    accuracy.by_rank = task == "classification"  # which output is largest is all that it reads
-
-    def r2(p: np.ndarray, rows: Rows) -> float:
-        if not np.isfinite(p).all():
-            return -np.inf
-        if len(rows) < 2:  # undefined for a single row
-            return -float(np.mean((p - rows.y) ** 2))
-        return float(r2_score(rows.y, p, sample_weight=rows.weight))
-
-    return r2 if task == "regression" else accuracy

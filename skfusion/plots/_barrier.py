@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
 
-from skfusion import nets
-from skfusion.estimators import SoupClassifier, SoupRegressor
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._scoring import score_function
-from skfusion.landscape import Profile, barrier, loss_along, segment
-from skfusion.nets import Runner
+from skfusion.estimators._on_data import on_data
+from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._style import BLUE, GREEN, GREY, VERMILION, new_axes, tidy, widen
 from skfusion.pool import ModelPool
 
@@ -68,7 +63,7 @@ class BarrierDisplay:
         self.names = names
         self.loss_name = loss_name
         self.score_name = score_name
-        self.barrier = barrier(self.t, self.loss)
+        self.barrier = excess(self.t, self.loss)
 
     @classmethod
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
@@ -122,32 +117,12 @@ class BarrierDisplay:
         BarrierDisplay
             Not drawn yet. BatchNorm statistics are recalibrated at each inner point.
         """
-        first, second = (pool[m] for m in members)
-        pool.replace([first] if first is second else [first, second]).check_compatible()
-        if not isinstance(estimator, BaseFusion):
-            net = first.net if estimator is None else estimator
-            if net is None:
-                raise ValueError(
-                    "The pool has no net, as it comes from a file: give estimator=, the net it was trained with."
-                )
-            estimator = SoupClassifier(net) if is_classifier(net) else SoupRegressor(net)
-        estimator = clone(estimator)
-        rows = estimator._rows(X, y, None, None, pool=pool)
-        pool.warn_of_leakage(rows, "to evaluate the networks between two members")
-        net = estimator._net(rows, pool)
-        runner = Runner(net, estimator._task, rows)
-        objective = nets.objective(runner, rows, rows, score_function(scoring, estimator._task))
-        profile = loss_along(segment(runner.place(first.state), runner.place(second.state)), objective, n_points)
-        criterion = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
-        default = "R2" if estimator._task == "regression" else "accuracy"
-        return cls.from_profile(
-            profile,
-            names=(first.name, second.name),
-            loss_name={"CrossEntropyLoss": "cross-entropy (nats)", "MSELoss": "squared error"}.get(
-                criterion.__name__, criterion.__name__
-            ),
-            score_name=default if scoring is None else scoring if isinstance(scoring, str) else "score",
-        )
+        pair = [pool[m] for m in members]
+        given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
+        data = on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
+        profile = loss_along(segment(data.states[0], data.states[-1]), data.objective, n_points)
+        names = (pair[0].name, pair[1].name)
+        return cls.from_profile(profile, names=names, loss_name=data.loss_name, score_name=data.score_name)
 
     def plot(self, ax: Any = None) -> BarrierDisplay:
         """Draw.

@@ -69,7 +69,7 @@ class Recalibrate(Repairer):
         """Return the state with fresh BatchNorm statistics; see :meth:`Repairer.__call__`."""
         if self.max_passes is not None and self.max_passes < 1:
             raise ValueError(f"max_passes must be at least 1 or None; got {self.max_passes}.")
-        layers = _learning(objective.module)
+        layers = learning(objective.module)
         if not layers or any(equal(state, member) for member in members):
             return state
         with evaluating(objective.module):
@@ -88,7 +88,7 @@ class Recalibrate(Repairer):
         yield {"max_passes": 1}
 
 
-def _learning(module: nn.Module) -> dict[str, nn.Module]:
+def learning(module: nn.Module) -> dict[str, nn.Module]:
     """Return the BatchNorm layers whose statistics change in training."""
     with evaluating(module):
         module.train()

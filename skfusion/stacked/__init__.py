@@ -8,6 +8,7 @@ from skfusion.stacked._memory import free_bytes, keep_freed_memory
 from skfusion.stacked._optim import MemberAdam, MemberOptimizer, MemberSGD, settings, stepper
 from skfusion.stacked._plan import ENOUGH, Cost, chunk_sizes, pays
 from skfusion.stacked._program import NotRecordableError, Program
+from skfusion.stacked._span import Span, Spanned
 from skfusion.stacked._stack import Stack
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "NotRecordableError",
     "NotStackableError",
     "Program",
+    "Span",
+    "Spanned",
     "Stack",
     "attributes",
     "chunk_sizes",

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skfusion.stacked._members import Members, rule
+from skfusion.stacked._span import Spanned
 
 _STREAMS: ContextVar[Sequence[torch.Generator]] = ContextVar("streams", default=())
 
@@ -34,6 +35,12 @@ def drawing(streams: Sequence[torch.Generator]) -> Iterator[None]:
 @rule(F.linear)
 def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """One batched matrix product, with the bias added by the same kernel."""
+    if isinstance(weight, Spanned) and not isinstance(x, Members) and (bias is None or isinstance(bias, Spanned)):
+        return weight.applied_to(x, bias)
+    if isinstance(weight, Spanned):
+        weight = Members(weight.value)
+    if isinstance(bias, Spanned):
+        bias = Members(bias.value)
     if type(weight) is not Members or not (bias is None or type(bias) is Members):
         return NotImplemented
     matrices = weight.value.mT

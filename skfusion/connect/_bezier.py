@@ -1,0 +1,94 @@
+"""Bezier curves of low loss (Garipov et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from skfusion.connect._base import Basis, Connector, Subspace
+from skfusion.connect._train import trained
+from skfusion.objective import Objective
+from skfusion.state import State
+
+
+class Bezier(Connector, Basis):
+    r"""Join two networks by a Bezier curve that is trained to have a low loss all along.
+
+    With bends :math:`\theta_1, \dots, \theta_{n-1}` between the ends :math:`\theta_0, \theta_n`,
+
+    .. math:: \theta(t) = \sum_{k=0}^{n} \binom{n}{k} t^k (1 - t)^{n - k} \theta_k, \qquad
+        \min_{\theta_1 \dots \theta_{n-1}} \; \mathbb{E}_{t \sim U(0, 1)} \left[ L(\theta(t))
+        + \tfrac{\lambda}{2} \lVert \theta(t) \rVert^2 \right]
+
+    The curve does not pass through its bends.
+
+    Parameters
+    ----------
+    n_bends : int, default=1
+        Trained states; the degree of the curve is one more. More can follow a more crooked valley.
+    n_epochs : int, default=30
+        Epochs of training. More lower the loss along the curve.
+    lr : float, default=0.05
+        Learning rate of SGD for half of the training; then it falls linearly to a hundredth at nine tenths of it.
+    momentum : float, default=0.9
+        Momentum of SGD.
+    weight_decay : float, default=0.0
+        L2 penalty λ on the point of the curve, not on the bends. That of the networks' own training is a good value.
+    train_ends : bool, default=False
+        Whether the ends are trained too. Then the curve no longer starts and ends at the networks that were given.
+    random_state : int, default=0
+        Seed of the positions and of the order of the rows.
+
+    Notes
+    -----
+    Bends start equally spaced on the line between the ends. A step draws one position t for its mini-batch, and costs a
+    step of ordinary training and O(m d) for m states of d numbers, which are also the memory. BatchNorm uses the
+    statistics of the batch; recalibrate it at each point that is used.
+
+    References
+    ----------
+    Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.connect import Bezier
+    >>> ends = [{"w": torch.tensor([0.0])}, {"w": torch.tensor([4.0])}]
+    >>> Bezier().weights(0.5, 3).tolist()
+    [0.25, 0.5, 0.25]
+    """
+
+    def __init__(
+        self,
+        n_bends: int = 1,
+        n_epochs: int = 30,
+        lr: float = 0.05,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        train_ends: bool = False,
+        random_state: int = 0,
+    ):
+        self.n_bends = n_bends
+        self.n_epochs = n_epochs
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.train_ends = train_ends
+        self.random_state = random_state
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"n_epochs": 20}
+        yield {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3}
+
+    def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
+        """Return the trained curve; see :meth:`Connector.__call__`."""
+        return trained(self, states, objective, np.linspace(0, 1, self.n_bends + 2)[1:-1])
+
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients; see :meth:`Basis.weights`."""
+        n = n_controls - 1
+        return np.array([comb(n, k) * t**k * (1 - t) ** (n - k) for k in range(n + 1)])

@@ -1,0 +1,21 @@
+"""What connectors refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from skfusion.state import State, check_compatible
+
+
+def check_ends(connector: Any, states: Sequence[State]) -> None:
+    """Raise ``ValueError`` unless there are two finite states of one architecture."""
+    name = type(connector).__name__
+    if len(states) == 1:
+        raise ValueError(f"{name} joins two networks; got 1. Collect another one, such as by Seeds(2).")
+    if len(states) > 2:
+        raise ValueError(
+            f"{name} joins two networks; got {len(states)}. CurveClassifier and CurveRegressor join more of them, "
+            "along the minimum spanning tree of their barriers."
+        )
+    check_compatible(states, ["first", "second"])

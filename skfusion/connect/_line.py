@@ -1,0 +1,50 @@
+"""The straight line between two networks (Goodfellow et al., 2015; Frankle et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from skfusion.connect._base import Basis, Connector, Subspace
+from skfusion.connect._ends import check_ends
+from skfusion.objective import Objective
+from skfusion.state import State
+
+
+class Line(Connector, Basis):
+    r"""Join two networks by the straight line between their weights.
+
+    .. math:: \theta(t) = (1 - t)\, \theta_a + t\, \theta_b
+
+    Nothing is trained. Where the loss stays low on it, the networks are linearly mode connected and can be averaged.
+
+    Notes
+    -----
+    Costs nothing. Networks that were trained from unlike starts have a barrier on it, which alignment lowers.
+
+    References
+    ----------
+    Goodfellow, Vinyals and Saxe, "Qualitatively characterizing neural network optimization problems", ICLR 2015,
+    arXiv:1412.6544. Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020,
+    arXiv:1912.05671.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.connect import Line
+    >>> Line()([{"w": torch.tensor([0.0])}, {"w": torch.tensor([4.0])}]).at(0.5)["w"].item()
+    2.0
+    """
+
+    needs_objective: ClassVar[bool] = False
+
+    def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
+        """Return the line; see :meth:`Connector.__call__`."""
+        check_ends(self, states)
+        return Subspace(states, self)
+
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients; see :meth:`Basis.weights`."""
+        return np.array([1.0 - t, t])

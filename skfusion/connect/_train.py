@@ -1,0 +1,204 @@
+"""Train the bends of a curve by the expected loss over its positions (Garipov et al., 2018)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skfusion.connect._base import Subspace
+from skfusion.connect._ends import check_ends
+from skfusion.objective import Batch, Objective, evaluating, first_output
+from skfusion.stacked import lent, reaching, slots_of
+from skfusion.state import State, owners, weighted_sum
+
+
+class Trainable(Protocol):
+    """The parameters of a curve that is trained."""
+
+    n_bends: int
+    n_epochs: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    train_ends: bool
+    random_state: int
+
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients; see :meth:`Basis.weights`."""
+
+
+def trained(curve: Any, states: Sequence[State], objective: Objective | None, start: np.ndarray) -> Subspace:
+    """Return a curve between two states with its bends trained.
+
+    Parameters
+    ----------
+    curve : Trainable
+        Basis and settings.
+    states : sequence of State
+        The two ends.
+    objective : Objective
+        Labelled rows to train on.
+    start : ndarray of shape (n_bends,)
+        Where on the line between the ends each bend starts.
+    """
+    check_ends(curve, states)
+    _check(curve)
+    a, b = states
+    controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in start), b]
+    if objective is None or objective.criterion is None:
+        raise ValueError(
+            f"{type(curve).__name__} trains on labelled rows: give it an objective with a criterion and labels. Line() "
+            "trains nothing."
+        )
+    if len(controls) == 2 and not curve.train_ends:
+        return Subspace(controls, curve)
+    bends = Bends(controls, objective.module, curve.train_ends)
+    run = _Run(curve, bends, objective)
+    with _ready(objective.module, bends.values.device, curve.random_state):
+        for _ in range(curve.n_epochs):
+            run.epoch()
+    return Subspace(bends.controls(), curve, run.history)
+
+
+class Bends:
+    """The trained numbers of all control states as rows of one matrix.
+
+    Parameters
+    ----------
+    controls : sequence of State
+        The ends, and the bends between them.
+    module : nn.Module
+        The architecture; what it does not train is not trained here either.
+    train_ends : bool
+        Whether the ends are trained too.
+    """
+
+    def __init__(self, controls: Sequence[State], module: nn.Module, train_ends: bool):
+        self._controls, self._ends = list(controls), train_ends
+        takes = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+        self._owner = owners(controls)
+        like = controls[0]
+        self._names = [k for k, owner in self._owner.items() if k == owner and k in takes]
+        if not self._names:
+            raise ValueError(f"{type(module).__name__} has no parameters that are trained, so no curve can be.")
+        wide = max((like[k].dtype for k in self._names), key=lambda d: torch.finfo(d).bits)
+        rows = [torch.cat([s[k].detach().flatten().to(wide) for k in self._names]) for s in controls]
+        self.values = torch.stack(rows)  # shape: (n_controls, n_numbers)
+        self._which = range(len(controls)) if train_ends else range(1, len(controls) - 1)
+        self._free = [[nn.Parameter(v) for v in self._cut(self.values[k])] for k in self._which]  # views of the rows
+        self._rest = {k: v.detach().clone() for k, v in like.items()}  # to which BatchNorm writes its statistics
+
+    @property
+    def free(self) -> list[nn.Parameter]:
+        """What is trained; what an optimiser writes there is in ``values``."""
+        return [v for row in self._free for v in row]
+
+    def leaves(self, coefficients: np.ndarray) -> list[Tensor]:
+        """Return the trained tensors of a point, which gradients are taken by."""
+        return [v.requires_grad_() for v in self._cut(torch.from_numpy(coefficients).to(self.values) @ self.values)]
+
+    def state(self, tensors: Sequence[Tensor], rest: State | None = None) -> State:
+        """Return the state with some trained tensors; ``rest`` has all others."""
+        rest = self._rest if rest is None else rest
+        found = {k: v.to(rest[k].dtype) for k, v in zip(self._names, tensors, strict=True)}
+        return {k: found[owner] if owner in found else rest[k] for k, owner in self._owner.items()}
+
+    def pull(self, coefficients: np.ndarray, gradients: Sequence[Tensor | None]) -> None:
+        """Set the gradients of what is free from those of a point."""
+        for k, row in zip(self._which, self._free, strict=True):
+            for v, g in zip(row, gradients, strict=True):
+                c = float(coefficients[k])
+                v.grad = None if g is None else g.mul_(c) if len(self._which) == 1 else g * c  # in place, it is cheaper
+
+    def controls(self) -> list[State]:
+        """Return the control states; ends that were not trained are the very states that were given."""
+        found = []
+        for k, (row, given) in enumerate(zip(self.values, self._controls, strict=True)):
+            found.append(self.state(self._cut(row.clone()), given) if k in self._which else given)
+        return found
+
+    def _cut(self, row: Tensor) -> list[Tensor]:
+        shapes = [self._controls[0][k].shape for k in self._names]
+        parts = torch.split(row, [shape.numel() for shape in shapes])
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+@contextmanager
+def _ready(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
+    """Train in the module's own training mode, from random streams that are put back."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+        torch.manual_seed(seed)
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(evaluating(module))
+        module.train()
+        yield
+
+
+class _Run:
+    """A training, epoch by epoch."""
+
+    def __init__(self, curve: Any, bends: Bends, objective: Objective):
+        self.curve, self.bends, self.objective = curve, bends, objective
+        self.history: list[float] = []
+        self._optimizer = torch.optim.SGD(bends.free, lr=curve.lr, momentum=curve.momentum, fused=True)
+        self._rng = np.random.RandomState(curve.random_state)
+        self._n_batches = math.inf  # of an epoch, as the last one had them
+        self._slots = None if reaching(objective.module) or objective.heads else slots_of(objective.module)
+
+    def epoch(self) -> None:
+        """Go through the rows once."""
+        curve, bends, objective = self.curve, self.bends, self.objective
+        total, n = torch.zeros((), device=bends.values.device), 0
+        for batch in (objective.training or objective.batches)():
+            done = (len(self.history) + n / self._n_batches) / curve.n_epochs
+            self._optimizer.param_groups[0]["lr"] = curve.lr * rate(done)
+            c = curve.weights(float(self._rng.uniform()), len(bends.values))
+            point = bends.leaves(c)
+            loss = plain = self._loss(bends.state(point), batch)
+            if curve.weight_decay:
+                loss = loss + curve.weight_decay / 2 * sum(v.square().sum() for v in point)
+            bends.pull(c, torch.autograd.grad(loss, point, allow_unused=True))
+            self._optimizer.step()
+            total += plain.detach()
+            n += 1
+        if not n:
+            raise ValueError(f"{type(curve).__name__} trains on labelled rows, and the objective has none.")
+        self._n_batches = n
+        self.history.append(float(total) / n)
+        if not math.isfinite(self.history[-1]):
+            raise ValueError(
+                f"The training of {curve!r} diverged in epoch {len(self.history)}: its loss is {self.history[-1]}. "
+                f"Give it a smaller lr than {curve.lr}."
+            )
+
+    def _loss(self, state: State, batch: Batch) -> Tensor:
+        module, criterion = self.objective.module, self.objective.criterion
+        assert criterion is not None
+        if self._slots is None:
+            return criterion(self.objective.forward(state, batch.x), batch)
+        with lent(module, state, self._slots):
+            return criterion(first_output(module(**batch.x) if isinstance(batch.x, dict) else module(batch.x)), batch)
+
+
+def rate(done: float) -> float:
+    """Return the factor on the learning rate after a share of the training: 1 to a half, then down to 0.01 at 0.9."""
+    return 1.0 if done < 0.5 else 0.01 if done > 0.9 else 1.0 - (done - 0.5) / 0.4 * 0.99
+
+
+def _check(curve: Trainable) -> None:
+    for name, least in (("n_bends", 0), ("n_epochs", 0)):
+        value = getattr(curve, name)
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+    for name in ("lr", "momentum", "weight_decay"):
+        value = getattr(curve, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")

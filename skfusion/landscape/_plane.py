@@ -1,0 +1,227 @@
+r"""Planes in the space of weights, and the loss on them.
+
+A plane through three states has the orthonormal axes of Gram and Schmidt,
+
+.. math:: u = \frac{\theta_b - \theta_a}{\lVert \theta_b - \theta_a \rVert}, \qquad
+    v \propto (\theta_c - \theta_a) - \langle \theta_c - \theta_a, u \rangle\, u, \qquad
+    \theta(x, y) = \theta_a + x u + y v
+
+so that distances on it are those of the weights. One around a single state has two random directions, whose filters
+are as long as those of the state.
+
+References
+----------
+Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026 (planes
+through three networks). Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018, arXiv:1712.09913
+(filter-normalised directions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from skfusion.connect._base import combined, inner
+from skfusion.landscape._evaluate import evaluate
+from skfusion.objective import Objective
+from skfusion.repair import Repairer
+from skfusion.state import State, check_compatible, copy, is_statistic
+
+
+class Plane:
+    """A plane in the space of weights; make it by :meth:`through` or :meth:`around`.
+
+    Parameters
+    ----------
+    controls : sequence of three State
+        The origin, and two states that span the plane with it.
+    axes : array-like of shape (2, 2)
+        Column j holds what the unit step along axis j takes of the differences of the two from the origin.
+    """
+
+    def __init__(self, controls: Sequence[State], axes: ArrayLike):
+        self.controls = tuple(controls)
+        self.axes = np.asarray(axes, np.float64)
+
+    @classmethod
+    def through(cls, a: State, b: State, c: State) -> Plane:
+        """Return the plane through three states, with orthonormal axes in units of the weights.
+
+        Parameters
+        ----------
+        a, b, c : State
+            Of one architecture, and not on one line. The first is the origin; the second lies on the x-axis.
+
+        Returns
+        -------
+        Plane
+            Integer tensors and BatchNorm statistics do not count in its lengths.
+        """
+        controls = [a, b, c]
+        check_compatible(controls, ["first", "second", "third"])
+        products = inner(controls)[1:, 1:]
+        width = np.sqrt(products[0, 0])
+        shift = products[0, 1] / width if width else 0.0
+        height = np.sqrt(max(products[1, 1] - shift**2, 0.0))
+        if width <= 0 or height <= 1e-6 * np.sqrt(products[1, 1]):
+            raise ValueError(
+                "The three states lie on one line (or two of them are equal), so they span no plane: give another "
+                "third state, such as the bend of a trained curve."
+            )
+        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]])
+
+    @classmethod
+    def around(cls, state: State, random_state: int = 0) -> Plane:
+        """Return a plane around a state along two random directions, filter by filter as long as the state.
+
+        Parameters
+        ----------
+        state : State
+            The origin.
+        random_state : int, default=0
+            Seed of the directions.
+
+        Returns
+        -------
+        Plane
+            A step of length 1 changes each filter (the weights of one unit) by as much as it is long. Biases and the
+            parameters of normalisation layers, which are vectors, stay as they are.
+        """
+        generator = torch.Generator().manual_seed(random_state)
+        return cls([state, *(_moved(state, generator) for _ in range(2))], np.eye(2))
+
+    def weights(self, x: float, y: float) -> np.ndarray:
+        """Return the coefficients of the three control states at a point.
+
+        Parameters
+        ----------
+        x, y : float
+            The point.
+
+        Returns
+        -------
+        ndarray of shape (3,)
+            They sum to one.
+        """
+        b, c = self.axes @ [x, y]
+        return np.array([1.0 - b - c, b, c])
+
+    def at(self, x: float, y: float) -> State:
+        """Return the state at a point.
+
+        Parameters
+        ----------
+        x, y : float
+            The point.
+
+        Returns
+        -------
+        State
+            New tensors, or a control state itself where the point is exactly that; BatchNorm statistics are wrong
+            until they are recalibrated.
+        """
+        return combined(self.controls, self.weights(x, y))
+
+    def coordinates(self, states: Sequence[State]) -> np.ndarray:
+        """Return where states are, seen from the plane.
+
+        Parameters
+        ----------
+        states : sequence of State
+            K states of the architecture.
+
+        Returns
+        -------
+        ndarray of shape (K, 3)
+            The nearest point of the plane, and the Euclidean distance from it.
+        """
+        check_compatible([*self.controls, *states])
+        every = inner([*self.controls, *states])
+        within, sight = every[1:3, 1:3], every[1:3, 3:]
+        shares = np.linalg.solve(within, sight)  # shape: (2, K)
+        off = np.diag(every)[3:] - (sight * shares).sum(axis=0)
+        return np.column_stack([np.linalg.solve(self.axes, shares).T, np.sqrt(np.maximum(off, 0.0))])
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Held-out loss and score on a grid over a plane.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_columns,)
+        Positions along the first axis.
+    y : ndarray of shape (n_rows,)
+        Positions along the second axis.
+    loss : ndarray of shape (n_rows, n_columns)
+        Mean held-out loss at each point.
+    score : ndarray of shape (n_rows, n_columns)
+        Held-out score at each point, higher is better.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    loss: np.ndarray
+    score: np.ndarray
+
+
+def loss_on(
+    plane: Plane,
+    objective: Objective,
+    n_points: int = 21,
+    margin: float = 0.3,
+    x: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    repair: Repairer | None = None,
+) -> Surface:
+    """Evaluate a plane on a grid.
+
+    Parameters
+    ----------
+    plane : Plane
+        Where.
+    objective : Objective
+        Architecture and data.
+    n_points : int, default=21
+        Positions along each axis, where they are not given.
+    margin : float, default=0.3
+        How far the grid goes beyond the three states of the plane, as a share of their extent.
+    x, y : array-like, optional
+        Positions along the axes.
+    repair : Repairer, optional
+        Applied to every point; BatchNorm statistics are recalibrated when omitted.
+
+    Returns
+    -------
+    Surface
+        Loss and score at each point.
+
+    Notes
+    -----
+    Costs the square of ``n_points`` evaluations; see :func:`loss_along` for what is shared.
+    """
+    places = plane.coordinates(plane.controls)[:, :2]
+    low, high = places.min(axis=0), places.max(axis=0)
+    pad = margin * (high - low)
+    grids = [np.linspace(low[i] - pad[i], high[i] + pad[i], n_points) for i in range(2)]
+    xs, ys = (grids[i] if given is None else np.asarray(given, np.float64) for i, given in enumerate((x, y)))
+    coefficients = np.array([plane.weights(p, q) for q in ys for p in xs])
+    found = evaluate(plane.controls, coefficients, objective, repair).reshape(len(ys), len(xs), 2)
+    return Surface(xs, ys, found[..., 0], found[..., 1])
+
+
+def _moved(state: State, generator: torch.Generator) -> State:
+    """Return a state that is one step along a random direction, each filter as long as that of the state, away."""
+    found = copy(state)
+    for name, value in state.items():
+        if value.dim() < 2 or not value.is_floating_point() or is_statistic(name):
+            continue
+        noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
+        axes = tuple(range(1, value.dim()))
+        lengths = [torch.linalg.vector_norm(v.detach().double(), dim=axes, keepdim=True) for v in (value, noise)]
+        found[name] = (value.detach().double() + noise * (lengths[0] / lengths[1])).to(value.dtype)
+    return found

@@ -1,0 +1,249 @@
+r"""The loss along a path between two states, and its barrier.
+
+For a path :math:`\theta` with :math:`\theta(0) = \theta_a` and :math:`\theta(1) = \theta_b`, the barrier is
+
+.. math:: B = \sup_t \; L(\theta(t)) - \left[(1 - t)\,L(\theta_a) + t\,L(\theta_b)\right]
+
+It is zero for equal ends, never negative, and does not depend on which end comes first.
+
+References
+----------
+Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671.
+Entezari et al., "The role of permutation invariance in linear mode connectivity of neural networks", ICLR 2022,
+arXiv:2110.06296. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018,
+arXiv:1802.10026 (the mean over the arc length).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from skfusion.connect import Line, Subspace
+from skfusion.connect._base import inner, steps
+from skfusion.landscape._evaluate import evaluate
+from skfusion.objective import Objective
+from skfusion.repair import Recalibrate, Repairer
+from skfusion.state import State
+
+
+class Barrier(NamedTuple):
+    """How far the loss rises between two networks, in units of the loss but for ``error``.
+
+    Parameters
+    ----------
+    sup : float
+        The largest excess over the straight line between the losses of the ends; at least 0.
+    midpoint : float
+        The excess at the middle, t = 0.5.
+    max_abs : float
+        The largest loss, less the larger one of the ends'; at least 0.
+    error : float
+        As ``sup``, of the negative score: of the error, where the score is accuracy.
+    mean : float
+        The mean loss along the path by its arc length, less the mean of the ends'. It may be negative.
+    """
+
+    sup: float
+    midpoint: float
+    max_abs: float
+    error: float
+    mean: float
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Held-out loss and score along a path.
+
+    Parameters
+    ----------
+    t : ndarray of shape (n_points,)
+        Positions, from 0 to 1.
+    loss : ndarray of shape (n_points,)
+        Mean held-out loss at each position.
+    score : ndarray of shape (n_points,)
+        Held-out score at each position, higher is better.
+    arc : ndarray of shape (n_points,), optional
+        Euclidean length of the path up to each position; positions stand in where it is not known.
+    """
+
+    t: np.ndarray
+    loss: np.ndarray
+    score: np.ndarray
+    arc: np.ndarray | None = None
+
+    @property
+    def barrier(self) -> float:
+        """The loss barrier, in units of the loss."""
+        return excess(self.t, self.loss)
+
+    @property
+    def score_barrier(self) -> float:
+        """The barrier of the negative score (of the error, where the score is accuracy)."""
+        return excess(self.t, -self.score)
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean of the loss over the arc length, by the trapezoidal rule."""
+        s = self.t if self.arc is None or not self.arc[-1] > 0 else self.arc / self.arc[-1]
+        return float(np.trapezoid(self.loss, s))
+
+    @property
+    def summary(self) -> Barrier:
+        """The barrier by each definition."""
+        loss, ends = self.loss, self.loss[[0, -1]]
+        middle = float(np.interp(0.5, self.t, loss))
+        return Barrier(
+            sup=self.barrier,
+            midpoint=middle - float(ends.mean()),
+            max_abs=float(loss.max() - ends.max()),
+            error=self.score_barrier,
+            mean=self.mean_loss - float(ends.mean()),
+        )
+
+
+def excess(t: np.ndarray, loss: np.ndarray) -> float:
+    """Return the largest excess of the loss over the straight line between its ends.
+
+    Parameters
+    ----------
+    t : ndarray of shape (n_points,)
+        Positions; the first is 0 and the last is 1.
+    loss : ndarray of shape (n_points,)
+        Loss at each position.
+
+    Returns
+    -------
+    float
+        The barrier, at least 0; NaN where a loss is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.landscape import excess
+    >>> excess(np.array([0.0, 0.5, 1.0]), np.array([1.0, 3.0, 2.0]))
+    1.5
+    """
+    t, loss = np.asarray(t, np.float64), np.asarray(loss, np.float64)
+    if t.ndim != 1 or t.shape != loss.shape or len(t) < 2 or t[0] != 0 or t[-1] != 1:
+        raise ValueError(
+            f"t and loss must be of one length, with t from 0 to 1; got shapes {t.shape} and {loss.shape}, t = {t}."
+        )
+    gap = loss - ((1 - t) * loss[0] + t * loss[-1])
+    gap[[0, -1]] = 0.0
+    return float(gap.max())
+
+
+def segment(a: State, b: State) -> Subspace:
+    """Return the straight path ``t -> (1 - t) a + t b``.
+
+    Parameters
+    ----------
+    a, b : State
+        Two states of one architecture.
+
+    Returns
+    -------
+    Subspace
+        Its ends are ``a`` and ``b`` themselves.
+    """
+    return Line()([a, b])
+
+
+def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair: Repairer | None = None) -> Barrier:
+    """Return the barrier on the straight line between two states, by each definition.
+
+    Parameters
+    ----------
+    a, b : State
+        Two states of one architecture. Which comes first does not matter.
+    objective : Objective
+        Architecture and data.
+    n_points : int, default=25
+        Positions, both ends included; an odd number has the middle among them. More find narrower barriers.
+    repair : Repairer, optional
+        Applied to every inner point; BatchNorm statistics are recalibrated when omitted.
+
+    Returns
+    -------
+    Barrier
+        In units of the loss, and of the score.
+
+    References
+    ----------
+    Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skfusion.landscape import barrier
+    >>> from skfusion.objective import Objective
+    >>> def loss(state):
+    ...     return (state["weight"].item() ** 2 - 1) ** 2
+    >>> data = Objective(torch.nn.Linear(1, 1, bias=False), lambda: [], loss, lambda s: -loss(s))
+    >>> a, b = ({"weight": torch.tensor([[w]])} for w in (-1.0, 1.0))
+    >>> barrier(a, b, data).sup
+    1.0
+    """
+    return loss_along(segment(a, b), objective, n_points, repair).summary
+
+
+def loss_along(
+    path: Subspace | Callable[[float], State], objective: Objective, n_points: int = 25, repair: Repairer | None = None
+) -> Profile:
+    """Evaluate a path at equally spaced positions.
+
+    Parameters
+    ----------
+    path : Subspace or callable
+        ``path(t)`` is a state, for t in [0, 1]: what a connector returns, :func:`segment`, or a function of yours.
+    objective : Objective
+        Architecture and data.
+    n_points : int, default=25
+        Positions, both ends included. More find narrower barriers.
+    repair : Repairer, optional
+        Applied to every inner point; BatchNorm statistics are recalibrated when omitted.
+
+    Returns
+    -------
+    Profile
+        Loss and score at each position.
+
+    Notes
+    -----
+    Costs an evaluation a point, and a pass over the data for BatchNorm where there is one. Points of a
+    :class:`~skfusion.connect.Subspace` of a network without convolutions are computed many at once: the first layer is
+    computed for its m control states only, not for every point.
+    """
+    if n_points < 2:
+        raise ValueError(f"A path needs at least its 2 ends; got n_points={n_points}.")
+    t = np.linspace(0.0, 1.0, n_points)
+    if isinstance(path, Subspace):
+        coefficients = np.array([path.weights(s) for s in t])
+        rows = evaluate(path.controls, coefficients, objective, repair)
+        gaps = steps(path.controls, coefficients)
+    else:
+        rows, gaps = _one_by_one(path, t, objective, repair)
+    if np.isnan(rows[:, 0]).any():
+        where = ", ".join(f"{s:.3g}" for s in t[np.isnan(rows[:, 0])][:3])
+        raise ValueError(
+            f"The loss on the path is NaN at t = {where}: the network overflows there, or the data holds NaN. Where "
+            "BatchNorm is not recalibrated (repair=), do so."
+        )
+    return Profile(t, rows[:, 0], rows[:, 1], np.concatenate([[0.0], np.cumsum(gaps)]))
+
+
+def _one_by_one(
+    path: Callable[[float], State], t: np.ndarray, objective: Objective, repair: Repairer | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return loss and score at each position of any path, shape (n_points, 2), and the distances between them."""
+    repair = Recalibrate(max_passes=1) if repair is None else repair
+    states = [path(float(s)) for s in t]
+    gaps = [inner([a, b])[1, 1] for a, b in pairwise(states)]
+    ends = [states[0], states[-1]]
+    mended = [states[0], *(repair(s, ends, objective) for s in states[1:-1]), states[-1]]
+    return np.array(objective.evaluate(mended), np.float64).reshape(-1, 2), np.sqrt(gaps)

@@ -1,0 +1,47 @@
+"""Mini-batches as a net would be trained on them, for methods that train something else than its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from skorch.dataset import unpack_data
+from skorch.utils import to_device, to_tensor
+
+from skfusion.nets._loader import TensorLoader
+from skfusion.nets._size import seeded
+from skfusion.nets._train import prepared
+from skfusion.objective import Batch
+from skfusion.rows import Rows, Task
+
+
+class Epochs:
+    """Epochs of a net's training data, by its own dataset, split, loader and batch size.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    rows : Rows
+        Training data.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    """
+
+    def __init__(self, net: Any, rows: Rows, task: Task):
+        self._given = net, rows, task
+        self._loader: Any = None
+
+    def __call__(self) -> Iterator[Batch]:
+        """Iterate over an epoch of mini-batches; their order is drawn from torch's global generator."""
+        net, rows, task = self._given
+        if self._loader is None:
+            with seeded(0, net.device):
+                ready = prepared(net, rows, task)
+                train, _ = ready.net.get_split_datasets(ready.X, ready.y)
+            self._loader = ready.net.get_iterator(train, training=True)
+        loader = self._loader
+        weighted = isinstance(loader, TensorLoader) and loader.weight is not None
+        for data in loader:
+            x, y = (to_device(to_tensor(part, net.device or "cpu"), net.device or "cpu") for part in unpack_data(data))
+            yield Batch(x, y, loader.current_weight[0] if weighted else None)
