@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from skfusion.align import rebasin
     from skfusion.compare import compare_fusions
     from skfusion.estimators import (
+        CurveClassifier,
+        CurveRegressor,
         EnsembleClassifier,
         EnsembleRegressor,
         ReBasinMerger,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CurveClassifier",
+    "CurveRegressor",
     "EnsembleClassifier",
     "EnsembleRegressor",
     "ModelPool",

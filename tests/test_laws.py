@@ -12,6 +12,7 @@ from skfusion._component import Component
 from skfusion.align import MergeMany
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Average, Combiner, Stack, Vote
+from skfusion.connect import Bezier, Connector, Fourier, Line, PolyChain
 from skfusion.merge import TIES, Greedy, Merger, TaskArithmetic, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import DirectoryStore, MemoryStore, Store
@@ -125,6 +126,8 @@ def test_component_has_an_instance_to_check(cls):
 def test_discover_finds_families():
     assert {Greedy, TaskArithmetic, TIES, Uniform} <= set(discover(Merger))
     assert {Average, Stack, Vote} <= set(discover(Combiner))
+    assert {Bezier, Fourier, Line, PolyChain} <= set(discover(Connector))
+    assert {type(c) for c in instances(Connector)} == set(discover(Connector))
     assert Merger not in discover()
     assert {type(c) for c in instances(Combiner)} == set(discover(Combiner))
 
@@ -211,7 +214,7 @@ def test_a_needed_exemption_is_honoured(monkeypatch):
 
 
 def test_laws_of_a_family_hold_for_it_alone():
-    families = [laws(base) for base in (Merger, Combiner, Store)]
+    families = [laws(base) for base in (Merger, Combiner, Connector, Store)]
     common = set(laws(Component))
     for a, b in itertools.combinations(families, 2):
         assert set(a) & set(b) <= common

@@ -8,15 +8,17 @@ import torch
 from sklearn.base import clone
 
 from skfusion import EnsembleClassifier
+from skfusion._component import Component
 from skfusion.align import Aligner, WeightMatching
 from skfusion.collect import Collector, Seeds
 from skfusion.combine import Combiner
+from skfusion.connect import Basis, Bezier, Connector, Line, Subspace
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import MemoryStore
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.select import Selector, TopK
-from skfusion.state import map_tensors
+from skfusion.state import map_tensors, weighted_sum
 from skfusion.symmetry import Symmetry
 from skfusion.testing import laws
 
@@ -79,6 +81,40 @@ def unchecked(state, reference, symmetry, objective):
 def first_of(*args):
     """Leave out all groups but the first."""
     return dict([*matched(*args).items()][:1])
+
+
+def connector(call, **attributes):
+    """A connector of a given call ``(states, objective)``."""
+
+    def __call__(self, states, objective=None):
+        return call(states, objective)
+
+    return type("Broken", (Connector,), {"__call__": __call__, **attributes})()
+
+
+def line_with(weights):
+    """A connector whose line has the coefficients ``weights(t)``."""
+    basis = type("Odd", (Basis,), {"weights": lambda self, t, n: np.asarray(weights(t))})()
+    return connector(lambda states, objective: Subspace(line(states).controls, basis))
+
+
+def line_of(change):
+    """A connector whose line joins other states: ``change(states)``."""
+    return connector(lambda states, objective: Subspace(change(line(states).controls), Line()))
+
+
+def bent(change, **attributes):
+    """A connector that draws a curve with the bends ``change(a, b, middle, away)``; the last is noise."""
+
+    def call(states, objective):
+        a, b = line(states).controls
+        generator = torch.Generator().manual_seed(0)
+        noise = {k: torch.randn(v.shape, generator=generator).to(v.dtype) for k, v in a.items()}
+        middle = line(states).at(0.5)
+        away = {k: v + noise[k] * v.std() if v.dim() == 2 else v for k, v in middle.items()}
+        return Subspace([a, *change(middle, away), b], Bezier())
+
+    return connector(call, **attributes)
 
 
 def selector(call):
@@ -272,6 +308,96 @@ def leaves_train_after_an_error(state, members, objective):
     return state
 
 
+# ---- connectors --------------------------------------------------------------------------------------------------
+
+
+def line(states, objective=None):
+    return Line()(states)
+
+
+def nudged(states):
+    a, b = states
+    return [a, b | {"3.bias": b["3.bias"] + 1e-6}]
+
+
+class Crooked(Subspace):
+    """Goes through its points at another speed than its coefficients say."""
+
+    def at(self, t):
+        return Subspace.at(self, t**2)
+
+
+class Casting(Subspace):
+    """Gives other tensors than it was made of, but for its ends."""
+
+    def at(self, t):
+        found = Subspace.at(self, t)
+        return found if t in (0, 1) else {k: self.change(v) for k, v in found.items()}
+
+    change = staticmethod(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
+
+class Lengthening(Casting):
+    """Adds an axis."""
+
+    change = staticmethod(lambda tensor: tensor[None])
+
+
+def leaves_training(states, objective):
+    objective.module.train()
+    return line(states)
+
+
+def leaves_training_after_an_error(states, objective):
+    modes = [(m, m.training) for m in objective.module.modules()]
+    objective.module.train()
+    for batch in objective.batches():
+        objective.forward(states[0], batch.x)
+    for module, mode in modes:
+        module.training = mode
+    return line(states)
+
+
+def writes_to_the_module(states, objective):
+    with torch.no_grad():
+        objective.module[3].bias.add_(1)
+    return line(states)
+
+
+def the_outer_two(states, objective):
+    return line([states[0], states[-1]])
+
+
+def of_any_number(states, objective):
+    if len(states) != 2:
+        raise ValueError("This joins two networks.")
+    return line(states)
+
+
+def unlike_too(states, objective):
+    return line(states) if len(states) != 2 or finite(states) != [True, True] else Subspace(states, Line())
+
+
+def tersely(states, objective):
+    if any(a.keys() ^ b.keys() or any(a[k].shape != b[k].shape for k in a) for a, b in [states[:2]] if states[1:]):
+        raise ValueError("The networks are of unlike architectures.")
+    return line(states)
+
+
+def finite(states):
+    return [all(bool(v.isfinite().all()) for v in s.values()) for s in states]
+
+
+def diverged_too(states, objective):
+    return line([{k: v.nan_to_num(0, 0, 0) for k, v in s.items()} for s in states])
+
+
+def without_a_name(states, objective):
+    if not all(finite(states)):
+        raise ValueError("A network holds NaN or infinity.")
+    return line(states)
+
+
 # ---- combiners ---------------------------------------------------------------------------------------------------
 
 
@@ -430,6 +556,32 @@ BROKEN = {
         repairer(leaves_hooks),
         repairer(leaves_train_after_an_error),
     ],
+    # connectors
+    "check_coefficients_sum_to_one": [line_with(lambda t: [1 - t, t if t != 0.3 else 0.31])],
+    "check_ends_are_the_states_bit_for_bit": [line_of(nudged)],
+    "check_points_keep_names_shapes_and_dtypes": [
+        connector(lambda states, objective, kind=kind: kind(line(states).controls, Line()))
+        for kind in (Casting, Lengthening)
+    ],
+    "check_points_are_sums_of_the_controls": [
+        connector(lambda states, objective: Crooked(line(states).controls, Line()))
+    ],
+    "check_training_moves_every_bend": [
+        bent(lambda middle, away: [middle]),
+        bent(lambda middle, away: [weighted_sum([middle, away], [0.9, 0.1]), middle]),
+    ],
+    "check_path_is_never_worse_than_the_segment": [
+        bent(lambda middle, away: [weighted_sum([middle, away], [-7.0, 8.0])]),
+    ],
+    "check_curves_have_no_direction": [line_with(lambda t: [1 - min(2 * t, 1), min(2 * t, 1)])],
+    "check_modes_of_a_connected_module_are_restored": [
+        connector(leaves_training),
+        connector(leaves_training_after_an_error),
+        connector(writes_to_the_module),
+    ],
+    "check_states_that_are_not_two_are_refused": [connector(the_outer_two), connector(of_any_number)],
+    "check_ends_of_unlike_architectures_are_refused": [connector(unlike_too), connector(tersely)],
+    "check_diverged_ends_are_refused": [connector(diverged_too), connector(without_a_name)],
     # aligners
     "check_alignment_is_a_permutation_of_every_group": [aligner(doubling), aligner(first_of)],
     "check_alignment_keeps_the_function": [aligner(unchecked)],
@@ -537,6 +689,18 @@ LAWS = {law.__name__: law for law in laws()}
 def test_law_fails_on_what_breaks_it(name, broken):
     with pytest.raises(AssertionError):
         LAWS[name](broken)
+
+
+OF_CONNECTORS = [law.__name__ for law in laws(Connector) if law not in laws(Component)]
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"), [pytest.param(n, c, id=f"{n}-{i}") for n in OF_CONNECTORS for i, c in enumerate(BROKEN[n])]
+)
+def test_a_broken_connector_breaks_one_law(name, broken):
+    for other in OF_CONNECTORS:
+        if other != name:
+            LAWS[other](broken)
 
 
 def test_every_law_is_tried():

@@ -1,4 +1,4 @@
-"""The command line: ``skfusion compare`` and ``skfusion merge``."""
+"""The command line: ``skfusion compare``, ``skfusion diagnose`` and ``skfusion merge``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skfusion import __version__
 
 __all__ = ["main"]
 
-COMMANDS = ("compare", "merge")
+COMMANDS = ("compare", "diagnose", "merge")
 """Each is a function in a file of its name."""
 
 

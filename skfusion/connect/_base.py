@@ -28,6 +28,9 @@ class Subspace:
         What gives the coefficients.
     history : sequence of float, optional
         Mean training loss of each epoch, where the controls were trained.
+    own_ends : bool, default=True
+        Whether the ends are networks as their own training left them, and so have BatchNorm statistics of their own;
+        not where they were trained along with the path. Other control states never have.
 
     Attributes
     ----------
@@ -43,10 +46,11 @@ class Subspace:
     ([0.75, 0.25], 1.0)
     """
 
-    def __init__(self, controls: Sequence[State], basis: Basis, history: Sequence[float] = ()):
+    def __init__(self, controls: Sequence[State], basis: Basis, history: Sequence[float] = (), own_ends: bool = True):
         self.controls = tuple(controls)
         self.basis = basis
         self.history = tuple(history)
+        self.own_ends = own_ends
 
     def __repr__(self) -> str:
         return f"Subspace({len(self.controls)} states, {self.basis!r})"

@@ -86,7 +86,7 @@ class Fourier(Connector, Basis):
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
         """Return the trained curve; see :meth:`Connector.__call__`."""
-        return trained(self, states, objective, np.full(self.n_bends, 0.5))
+        return trained(self, states, objective, lambda n: np.full(n, 0.5))
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
         """Return the coefficients; see :meth:`Basis.weights`."""

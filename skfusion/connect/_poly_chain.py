@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect._base import Basis, Connector, Subspace
-from skfusion.connect._train import trained
+from skfusion.connect._train import spaced, trained
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -83,7 +83,7 @@ class PolyChain(Connector, Basis):
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
         """Return the trained chain; see :meth:`Connector.__call__`."""
-        return trained(self, states, objective, np.linspace(0, 1, self.n_bends + 2)[1:-1])
+        return trained(self, states, objective, spaced)
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
         """Return the coefficients; see :meth:`Basis.weights`."""

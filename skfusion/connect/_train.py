@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from numbers import Integral
 from typing import Any, Protocol
@@ -34,7 +34,9 @@ class Trainable(Protocol):
         """Return the coefficients; see :meth:`Basis.weights`."""
 
 
-def trained(curve: Any, states: Sequence[State], objective: Objective | None, start: np.ndarray) -> Subspace:
+def trained(
+    curve: Any, states: Sequence[State], objective: Objective | None, start: Callable[[int], np.ndarray]
+) -> Subspace:
     """Return a curve between two states with its bends trained.
 
     Parameters
@@ -45,13 +47,13 @@ def trained(curve: Any, states: Sequence[State], objective: Objective | None, st
         The two ends.
     objective : Objective
         Labelled rows to train on.
-    start : ndarray of shape (n_bends,)
-        Where on the line between the ends each bend starts.
+    start : callable
+        ``start(n_bends)`` says where on the line between the ends each bend starts.
     """
     check_ends(curve, states)
     _check(curve)
     a, b = states
-    controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in start), b]
+    controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in start(curve.n_bends)), b]
     if objective is None or objective.criterion is None:
         raise ValueError(
             f"{type(curve).__name__} trains on labelled rows: give it an objective with a criterion and labels. Line() "
@@ -64,7 +66,13 @@ def trained(curve: Any, states: Sequence[State], objective: Objective | None, st
     with _ready(objective.module, bends.values.device, curve.random_state):
         for _ in range(curve.n_epochs):
             run.epoch()
-    return Subspace(bends.controls(), curve, run.history)
+    return Subspace(bends.controls(), curve, run.history, own_ends=not curve.train_ends)
+
+
+def spaced(n_bends: int) -> np.ndarray:
+    """Return equally spaced positions between the ends."""
+    found: np.ndarray = np.linspace(0, 1, n_bends + 2)[1:-1]
+    return found
 
 
 class Bends:
@@ -81,7 +89,7 @@ class Bends:
     """
 
     def __init__(self, controls: Sequence[State], module: nn.Module, train_ends: bool):
-        self._controls, self._ends = list(controls), train_ends
+        self._controls = list(controls)
         takes = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
         self._owner = owners(controls)
         like = controls[0]
@@ -91,38 +99,43 @@ class Bends:
         wide = max((like[k].dtype for k in self._names), key=lambda d: torch.finfo(d).bits)
         rows = [torch.cat([s[k].detach().flatten().to(wide) for k in self._names]) for s in controls]
         self.values = torch.stack(rows)  # shape: (n_controls, n_numbers)
-        self._which = range(len(controls)) if train_ends else range(1, len(controls) - 1)
-        self._free = [[nn.Parameter(v) for v in self._cut(self.values[k])] for k in self._which]  # views of the rows
+        self._point = torch.empty_like(self.values[:1])
+        self.leaves = [v.requires_grad_() for v in self._cut(self._point[0])]
         self._rest = {k: v.detach().clone() for k, v in like.items()}  # to which BatchNorm writes its statistics
+        free = range(len(controls)) if train_ends else range(1, len(controls) - 1)
+        self._free = {k: self._cut(self.values[k]) for k in free}
+        self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
 
-    @property
-    def free(self) -> list[nn.Parameter]:
-        """What is trained; what an optimiser writes there is in ``values``."""
-        return [v for row in self._free for v in row]
+    def place(self, coefficients: np.ndarray) -> State:
+        """Return the state of a point, whose trained tensors are in ``leaves``, which gradients are taken by."""
+        with torch.no_grad():
+            torch.mm(torch.from_numpy(coefficients[None]).to(self.values), self.values, out=self._point)
+        return self._state(self.leaves, self._rest)
 
-    def leaves(self, coefficients: np.ndarray) -> list[Tensor]:
-        """Return the trained tensors of a point, which gradients are taken by."""
-        return [v.requires_grad_() for v in self._cut(torch.from_numpy(coefficients).to(self.values) @ self.values)]
-
-    def state(self, tensors: Sequence[Tensor], rest: State | None = None) -> State:
-        """Return the state with some trained tensors; ``rest`` has all others."""
-        rest = self._rest if rest is None else rest
-        found = {k: v.to(rest[k].dtype) for k, v in zip(self._names, tensors, strict=True)}
-        return {k: found[owner] if owner in found else rest[k] for k, owner in self._owner.items()}
-
-    def pull(self, coefficients: np.ndarray, gradients: Sequence[Tensor | None]) -> None:
-        """Set the gradients of what is free from those of a point."""
-        for k, row in zip(self._which, self._free, strict=True):
-            for v, g in zip(row, gradients, strict=True):
-                c = float(coefficients[k])
-                v.grad = None if g is None else g.mul_(c) if len(self._which) == 1 else g * c  # in place, it is cheaper
+    def step(
+        self, coefficients: np.ndarray, gradients: Sequence[Tensor | None], lr: float, momentum: float, decay: float
+    ) -> None:
+        """Take a step of SGD with what is free, by the gradients of the loss at the point and its L2 penalty."""
+        reached = [i for i, g in enumerate(gradients) if g is not None]
+        slopes = [g for g in gradients if g is not None]
+        for k, row in self._free.items():
+            c, speeds = float(coefficients[k]), self._speed[k]
+            torch._foreach_mul_(speeds, momentum)
+            torch._foreach_add_([speeds[i] for i in reached], slopes, alpha=c)
+            if decay:
+                torch._foreach_add_(speeds, [leaf.detach() for leaf in self.leaves], alpha=c * decay)
+            torch._foreach_add_(row, speeds, alpha=-lr)
 
     def controls(self) -> list[State]:
         """Return the control states; ends that were not trained are the very states that were given."""
         found = []
         for k, (row, given) in enumerate(zip(self.values, self._controls, strict=True)):
-            found.append(self.state(self._cut(row.clone()), given) if k in self._which else given)
+            found.append(self._state(self._cut(row.clone()), given) if k in self._free else given)
         return found
+
+    def _state(self, tensors: Sequence[Tensor], rest: State) -> State:
+        found = {k: v.to(rest[k].dtype) for k, v in zip(self._names, tensors, strict=True)}
+        return {k: found[owner] if owner in found else rest[k] for k, owner in self._owner.items()}
 
     def _cut(self, row: Tensor) -> list[Tensor]:
         shapes = [self._controls[0][k].shape for k in self._names]
@@ -148,7 +161,6 @@ class _Run:
     def __init__(self, curve: Any, bends: Bends, objective: Objective):
         self.curve, self.bends, self.objective = curve, bends, objective
         self.history: list[float] = []
-        self._optimizer = torch.optim.SGD(bends.free, lr=curve.lr, momentum=curve.momentum, fused=True)
         self._rng = np.random.RandomState(curve.random_state)
         self._n_batches = math.inf  # of an epoch, as the last one had them
         self._slots = None if reaching(objective.module) or objective.heads else slots_of(objective.module)
@@ -156,18 +168,19 @@ class _Run:
     def epoch(self) -> None:
         """Go through the rows once."""
         curve, bends, objective = self.curve, self.bends, self.objective
-        total, n = torch.zeros((), device=bends.values.device), 0
-        for batch in (objective.training or objective.batches)():
+        kind = torch.promote_types(bends.values.dtype, torch.float32)
+        total, n = torch.zeros((), dtype=kind, device=bends.values.device), 0
+        batches = (objective.training or objective.batches)()
+        if curve.n_epochs == 1:  # there is no earlier epoch to tell how many batches there are
+            batches = [*batches]
+            self._n_batches = len(batches)
+        for batch in batches:
             done = (len(self.history) + n / self._n_batches) / curve.n_epochs
-            self._optimizer.param_groups[0]["lr"] = curve.lr * rate(done)
             c = curve.weights(float(self._rng.uniform()), len(bends.values))
-            point = bends.leaves(c)
-            loss = plain = self._loss(bends.state(point), batch)
-            if curve.weight_decay:
-                loss = loss + curve.weight_decay / 2 * sum(v.square().sum() for v in point)
-            bends.pull(c, torch.autograd.grad(loss, point, allow_unused=True))
-            self._optimizer.step()
-            total += plain.detach()
+            loss = self._loss(bends.place(c), batch)
+            gradients = torch.autograd.grad(loss, bends.leaves, allow_unused=True)
+            bends.step(c, gradients, curve.lr * rate(done), curve.momentum, curve.weight_decay)
+            total += loss.detach()
             n += 1
         if not n:
             raise ValueError(f"{type(curve).__name__} trains on labelled rows, and the objective has none.")

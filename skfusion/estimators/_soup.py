@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,22 +9,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
-from skfusion.align import Aligner
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._members import check_one_code, repaired, rows_of_members
+from skfusion.estimators._frame import in_one_frame
+from skfusion.estimators._members import repaired, rows_of_members
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
-from skfusion.objective import Objective
-from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
 from skfusion.rows import unlabelled
-from skfusion.symmetry import reasons
-from skfusion.tracing import symmetry_of
-
-_EXAMPLE = 4
-"""Rows that an architecture is traced on."""
 
 
 class SoupDriver(BaseFusion):
@@ -57,7 +49,9 @@ class SoupDriver(BaseFusion):
         chosen = pool if select is None else select(pool, objective)
         self.symmetry_, self.permutations_ = None, None
         if align is not None:
-            chosen = self._aligned(align, chosen, collected, runner, objective)
+            chosen, self.symmetry_, self.permutations_ = in_one_frame(
+                align, chosen, collected.fit_rows, runner, objective
+            )
         self.merge_report_: dict[str, Any] = {}
         own = rows_of_members(chosen, collected.fit_rows)
         if merge.needs_objective:
@@ -75,26 +69,6 @@ class SoupDriver(BaseFusion):
         state = repair(state, chosen.states, objective)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
         self._runner = runner
-
-    def _aligned(
-        self, align: Aligner, pool: ModelPool, collected: Collected, runner: Runner, objective: Objective
-    ) -> ModelPool:
-        """Return the pool with its members in one frame."""
-        check_one_code(pool)
-        example = next(runner.chunks(collected.fit_rows.take(np.arange(min(_EXAMPLE, len(collected.fit_rows)))).X))
-        self.symmetry_ = symmetry_of(runner.module, example)
-        if not self.symmetry_.groups:
-            why = reasons(self.symmetry_.notes, self.symmetry_.pinned)
-            warnings.warn(
-                f"No units of {type(runner.module).__name__} can change places, so its members stay in frames of their "
-                f"own and align={align!r} does nothing. symmetry_.describe() says why: {why}.",
-                stacklevel=2,
-            )
-        perms = align.frame(pool.states, self.symmetry_, objective)
-        self.permutations_ = dict(zip(pool.names, perms, strict=True))
-        return pool.replace(
-            [m.replace(state=self.symmetry_.permute(p, m.state)) for m, p in zip(pool, perms, strict=True)]
-        )
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}

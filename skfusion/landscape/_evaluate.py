@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skfusion.connect._base import combined
 from skfusion.objective import Batch, Objective, call, evaluating, first_output
 from skfusion.repair import Recalibrate, Repairer
-from skfusion.repair._moments import Moments
+from skfusion.repair._moments import Moments, without_single_rows
 from skfusion.repair._recalibrate import learning
 from skfusion.stacked import Members, Span, reaching
 from skfusion.stacked._span import value_of
@@ -23,10 +23,16 @@ _ROWS = 4096
 """Rows times points that are computed at once: more do not stay in a CPU's cache."""
 _POINTS = 64
 """Points whose outputs are kept at once."""
+_CHECKED = 64
+"""Rows on which outputs of many points are compared with those of single ones."""
 
 
 def evaluate(
-    controls: Sequence[State], coefficients: np.ndarray, objective: Objective, repair: Repairer | None = None
+    controls: Sequence[State],
+    coefficients: np.ndarray,
+    objective: Objective,
+    repair: Repairer | None = None,
+    own: Sequence[int] = (0, -1),
 ) -> np.ndarray:
     """Return loss and score of points of a subspace.
 
@@ -39,7 +45,9 @@ def evaluate(
     objective : Objective
         Architecture and data.
     repair : Repairer, optional
-        Applied to every point that is no control state; BatchNorm statistics are recalibrated when omitted.
+        Applied to every other point than the networks below; BatchNorm statistics are recalibrated when omitted.
+    own : sequence of int, default=(0, -1)
+        Which control states are networks with statistics of their own, as their training left them.
 
     Returns
     -------
@@ -47,16 +55,23 @@ def evaluate(
         Loss and score.
     """
     check_compatible(controls)
-    if repair is None and (found := _together(controls, coefficients, objective)) is not None:
+    networks = [controls[i] for i in own]
+    if repair is None and (found := _together(controls, coefficients, objective, networks)) is not None:
         return found
-    repair = Recalibrate(max_passes=1) if repair is None else repair
+    mend = Recalibrate(max_passes=1) if repair is None else repair
+    members = networks if networks or repair is None else [controls[0], controls[-1]]
     states = (combined(controls, c) for c in coefficients)
-    ends = [controls[0], controls[-1]]
-    mended = (s if any(s is c for c in controls) else repair(s, ends, objective) for s in states)
+    mended = (s if _among(networks, s) else mend(s, members, objective) for s in states)
     return np.array(objective.evaluate(mended), np.float64).reshape(-1, 2)
 
 
-def _together(controls: Sequence[State], coefficients: np.ndarray, objective: Objective) -> np.ndarray | None:
+def _among(networks: Sequence[State], state: State) -> bool:
+    return any(state is network for network in networks)
+
+
+def _together(
+    controls: Sequence[State], coefficients: np.ndarray, objective: Objective, networks: Sequence[State]
+) -> np.ndarray | None:
     """Return loss and score of all points, computed many at once; None where that cannot be done, or does not pay."""
     module = objective.module
     if objective.of_output is None or objective.held_out is None or objective.heads or reaching(module):
@@ -74,10 +89,10 @@ def _together(controls: Sequence[State], coefficients: np.ndarray, objective: Ob
             warnings.filterwarnings("error", "There is a performance drop")
             for some in torch.split(c, _POINTS):
                 if norms:
-                    out = _with_norms(controls, some, objective, norms, inputs)
+                    out = _with_norms(controls, some, objective, norms, inputs, networks)
                 else:
                     out = _plain(controls, some, module, inputs)
-                if not found and not _agrees(out, controls, some.tolist(), objective, inputs[0]):
+                if not found and not _agrees(out, controls, some.tolist(), objective, inputs[0], networks, norms):
                     return None
                 found += [objective.of_output(o) for o in out]
     except Exception:  # whatever a module may do that cannot be done for many; one by one, it tells what is wrong
@@ -104,19 +119,23 @@ def _plain(controls: Sequence[State], c: Tensor, module: nn.Module, inputs: Sequ
 
 
 def _with_norms(
-    controls: Sequence[State], c: Tensor, objective: Objective, norms: dict[str, nn.Module], inputs: Sequence[Tensor]
+    controls: Sequence[State],
+    c: Tensor,
+    objective: Objective,
+    norms: dict[str, nn.Module],
+    inputs: Sequence[Tensor],
+    networks: Sequence[State],
 ) -> Tensor:
     """Return the outputs of all points, their BatchNorm layers recalibrated in one pass."""
-    batches = list(objective.batches())
+    batches = list(without_single_rows(objective.batches()))
     span = Span(objective.module, controls)
     found = []
     for some in torch.split(c, _at_once(max(map(len, [*inputs, *(b.x for b in batches)])))):
         tensors = _recalibrated(span, span.points(some), norms, batches)
         found.append(torch.cat([_outputs(span, tensors, x.clone()) for x in inputs], dim=1))
         for p, coefficients in enumerate(some.tolist()):
-            if 1.0 in coefficients:  # a control state keeps the statistics that its optimiser left
-                own = controls[coefficients.index(1.0)]
-                found[-1][p] = torch.cat([call(objective.module, own, x) for x in inputs])
+            if 1.0 in coefficients and _among(networks, own := combined(controls, coefficients)):
+                found[-1][p] = torch.cat([call(objective.module, own, x.clone()) for x in inputs])
     span.forget()
     return torch.cat(found)
 
@@ -128,11 +147,14 @@ def _recalibrated(
     moments = {name: Moments(name) for name in norms}
     scratch = {k: Members(t.value.clone()) if isinstance(t, Members) else t.clone() for k, t in tensors.items()}
     scratch |= {k: t for k, t in tensors.items() if not _statistic_of(k, norms)}
+    n_points = next(t.value.shape[0] for t in tensors.values() if isinstance(t, Members))
     current: list[Batch] = []
 
     def watch(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[Members, ...]) -> None:
-            value = args[0].value  # shape: (n_points, n_rows, n_channels, ...)
+        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            x = args[0]  # the very rows, where the layer is the first one
+            value = x.value if isinstance(x, Members) else x.expand(n_points, *x.shape)
+            # shape: (n_points, n_rows, n_channels, ...)
             moments[name].add(value.transpose(0, 1).flatten(1, 2), current[-1].weight)
 
         return hook
@@ -181,11 +203,20 @@ def _at_once(n_rows: int) -> int:
 
 
 def _agrees(
-    found: Tensor, controls: Sequence[State], coefficients: list[list[float]], objective: Objective, x: Tensor
+    found: Tensor,
+    controls: Sequence[State],
+    coefficients: list[list[float]],
+    objective: Objective,
+    x: Tensor,
+    networks: Sequence[State],
+    norms: dict[str, nn.Module],
 ) -> bool:
-    """Return whether outputs are those that the module gives for some of the points by themselves."""
+    """Return whether outputs are those that the module gives for some of the points by themselves, on some rows."""
+    x = x[:_CHECKED]
     for p in {0, len(found) // 2, len(found) - 1}:
-        state = Recalibrate(max_passes=1)(combined(controls, coefficients[p]), controls, objective)
+        state = combined(controls, coefficients[p])
+        if norms:
+            state = Recalibrate(max_passes=1)(state, networks, objective)
         expected, own = call(objective.module, state, x.clone()), found[p, : len(x)]
         if expected.shape != own.shape or not torch.allclose(own, expected, 1e-4, 1e-5, equal_nan=True):
             return False

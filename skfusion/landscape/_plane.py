@@ -41,20 +41,25 @@ class Plane:
         The origin, and two states that span the plane with it.
     axes : array-like of shape (2, 2)
         Column j holds what the unit step along axis j takes of the differences of the two from the origin.
+    own : sequence of int, default=(0,)
+        Which of the three are networks with BatchNorm statistics of their own, as their training left them.
     """
 
-    def __init__(self, controls: Sequence[State], axes: ArrayLike):
+    def __init__(self, controls: Sequence[State], axes: ArrayLike, own: Sequence[int] = (0,)):
         self.controls = tuple(controls)
         self.axes = np.asarray(axes, np.float64)
+        self.own = tuple(own)
 
     @classmethod
-    def through(cls, a: State, b: State, c: State) -> Plane:
+    def through(cls, a: State, b: State, c: State, own: Sequence[int] = (0, 1, 2)) -> Plane:
         """Return the plane through three states, with orthonormal axes in units of the weights.
 
         Parameters
         ----------
         a, b, c : State
             Of one architecture, and not on one line. The first is the origin; the second lies on the x-axis.
+        own : sequence of int, default=(0, 1, 2)
+            Which of the three are networks with BatchNorm statistics of their own; the bend of a curve is none.
 
         Returns
         -------
@@ -72,7 +77,7 @@ class Plane:
                 "The three states lie on one line (or two of them are equal), so they span no plane: give another "
                 "third state, such as the bend of a trained curve."
             )
-        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]])
+        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]], own)
 
     @classmethod
     def around(cls, state: State, random_state: int = 0) -> Plane:
@@ -193,7 +198,7 @@ def loss_on(
     x, y : array-like, optional
         Positions along the axes.
     repair : Repairer, optional
-        Applied to every point; BatchNorm statistics are recalibrated when omitted.
+        Applied to every point but the networks of the plane; BatchNorm statistics are recalibrated when omitted.
 
     Returns
     -------
@@ -210,7 +215,7 @@ def loss_on(
     grids = [np.linspace(low[i] - pad[i], high[i] + pad[i], n_points) for i in range(2)]
     xs, ys = (grids[i] if given is None else np.asarray(given, np.float64) for i, given in enumerate((x, y)))
     coefficients = np.array([plane.weights(p, q) for q in ys for p in xs])
-    found = evaluate(plane.controls, coefficients, objective, repair).reshape(len(ys), len(xs), 2)
+    found = evaluate(plane.controls, coefficients, objective, repair, plane.own).reshape(len(ys), len(xs), 2)
     return Surface(xs, ys, found[..., 0], found[..., 1])
 
 

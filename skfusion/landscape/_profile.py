@@ -206,7 +206,8 @@ def loss_along(
     n_points : int, default=25
         Positions, both ends included. More find narrower barriers.
     repair : Repairer, optional
-        Applied to every inner point; BatchNorm statistics are recalibrated when omitted.
+        Applied to every inner point, bends included, and to ends that were trained along with the path; BatchNorm
+        statistics are recalibrated when omitted.
 
     Returns
     -------
@@ -224,7 +225,7 @@ def loss_along(
     t = np.linspace(0.0, 1.0, n_points)
     if isinstance(path, Subspace):
         coefficients = np.array([path.weights(s) for s in t])
-        rows = evaluate(path.controls, coefficients, objective, repair)
+        rows = evaluate(path.controls, coefficients, objective, repair, (0, -1) if path.own_ends else ())
         gaps = steps(path.controls, coefficients)
     else:
         rows, gaps = _one_by_one(path, t, objective, repair)
@@ -234,7 +235,8 @@ def loss_along(
             f"The loss on the path is NaN at t = {where}: the network overflows there, or the data holds NaN. Where "
             "BatchNorm is not recalibrated (repair=), do so."
         )
-    return Profile(t, rows[:, 0], rows[:, 1], np.concatenate([[0.0], np.cumsum(gaps)]))
+    loss, score = rows.T.copy()
+    return Profile(t, loss, score, np.concatenate([[0.0], np.cumsum(gaps)]))
 
 
 def _one_by_one(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from skorch.dataset import unpack_data
 from skorch.utils import to_device, to_tensor
 
@@ -41,6 +42,10 @@ class Epochs:
                 train, _ = ready.net.get_split_datasets(ready.X, ready.y)
             self._loader = ready.net.get_iterator(train, training=True)
         loader = self._loader
+        if (
+            own := getattr(loader, "generator", None)
+        ) is not None:  # one of the net's own would go on from call to call
+            own.manual_seed(int(torch.randint(2**62, ())))
         weighted = isinstance(loader, TensorLoader) and loader.weight is not None
         for data in loader:
             x, y = (to_device(to_tensor(part, net.device or "cpu"), net.device or "cpu") for part in unpack_data(data))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, Input, Objective
 from skfusion.state import State
 
 
@@ -88,3 +89,33 @@ def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def n_rows(batch: Batch) -> int:
+    """Return how many rows a batch has."""
+    return len(next(iter(batch.x.values())) if isinstance(batch.x, dict) else batch.x)
+
+
+def without_single_rows(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Iterate over batches; one of a single row, on which BatchNorm cannot train, joins the one before it."""
+    last: Batch | None = None
+    for batch in batches:
+        if last is not None and n_rows(batch) == 1:
+            last = _joined(last, batch)
+            continue
+        if last is not None:
+            yield last
+        last = batch
+    if last is not None:
+        yield last
+
+
+def _joined(a: Batch, b: Batch) -> Batch:
+    if isinstance(a.x, dict) and isinstance(b.x, dict):
+        x: Input = {k: torch.cat([v, b.x[k]]) for k, v in a.x.items()}
+    else:
+        assert isinstance(a.x, Tensor) and isinstance(b.x, Tensor)  # noqa: PT018
+        x = torch.cat([a.x, b.x])
+    weighted = a.weight is not None or b.weight is not None
+    weights = [torch.ones(n_rows(c), device=c.y.device) if c.weight is None else c.weight for c in (a, b)]
+    return Batch(x, torch.cat([a.y, b.y]), torch.cat(weights) if weighted else None)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from skfusion.objective import Batch, Objective, call, evaluating
 from skfusion.repair._base import Repairer
-from skfusion.repair._moments import Enough, Moments, calls_of, equal
+from skfusion.repair._moments import Enough, Moments, calls_of, equal, n_rows, without_single_rows
 from skfusion.state import State
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -118,12 +118,16 @@ def _calibrated(
         layers[name].train(len(group) > 1)
     try:
         with torch.no_grad():
-            for batch in objective.batches():
+            for batch in without_single_rows(objective.batches()):
                 current.append(batch)
                 try:
                     call(objective.module, state, batch.x)
                 except Enough:
                     continue
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise _too_few(group, current) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -133,8 +137,18 @@ def _calibrated(
     for name, found in moments.items():
         prefix = f"{name}." if name else ""
         if found.mean is None or found.square is None or found.weight <= 1:
-            raise ValueError(f"BatchNorm layer {name!r} needs at least 2 values a channel to estimate a variance.")
+            raise _too_few([name], current)
         for key, value in (("running_mean", found.mean), ("running_var", found.square / (found.weight - 1))):
             old = state[prefix + key]
             new[prefix + key] = value.to(old.device, old.dtype)
     return new
+
+
+def _too_few(names: Sequence[str], batches: Sequence[Batch]) -> ValueError:
+    n = sum(n_rows(b) for b in batches)
+    weight = "" if all(b.weight is None for b in batches) else " (or their weights sum to 1 or less)"
+    which = f"layer {names[0]!r} needs" if len(names) == 1 else f"layers {', '.join(map(repr, names))} need"
+    return ValueError(
+        f"BatchNorm {which} at least 2 values a channel to estimate a variance, so at least 2 rows; the data to "
+        f"recalibrate on has {n}{weight}. Give more rows."
+    )

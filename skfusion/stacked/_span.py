@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from skfusion.stacked._members import Members, lent, slots_of
 
-_Products = dict[int, tuple[Tensor, int, Tensor]]
+_Products = dict[tuple[int, int], tuple[Tensor, int, Tensor]]
 
 
 class Spanned(Members):
@@ -68,11 +68,12 @@ class Spanned(Members):
             What the members give.
         """
         coefficients, controls, products = self._parts
-        known = products.get(id(controls))
+        key = id(controls), 0 if bias is None else id(bias._parts[1])
+        known = products.get(key)
         if known is None or not _same(known[0], x) or known[0]._version != known[1]:
             biases = [None] * len(controls) if bias is None else [*bias._parts[1]]
             parts = [F.linear(x, w, b) for w, b in zip(controls, biases, strict=True)]
-            products[id(controls)] = known = x, x._version, torch.stack(parts)
+            products[key] = known = x, x._version, torch.stack(parts)
         out: Tensor = torch.tensordot(coefficients, known[2], 1)
         return out
 

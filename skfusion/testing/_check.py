@@ -12,6 +12,7 @@ from skfusion._component import Component
 from skfusion.align import Aligner
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
+from skfusion.connect import Connector
 from skfusion.merge import Merger
 from skfusion.pool import Store
 from skfusion.repair import Repairer
@@ -21,6 +22,7 @@ from skfusion.testing import (
     _laws_all,
     _laws_collect,
     _laws_combine,
+    _laws_connect,
     _laws_estimator,
     _laws_merge,
     _laws_repair,
@@ -36,6 +38,7 @@ _BY_FAMILY: dict[type, list[Law]] = {
     Aligner: _laws_align.LAWS,
     Merger: _laws_merge.LAWS,
     Repairer: _laws_repair.LAWS,
+    Connector: _laws_connect.LAWS,
     Selector: _laws_select.LAWS,
     Collector: _laws_collect.LAWS,
     Combiner: _laws_combine.LAWS,

@@ -16,12 +16,13 @@ from skfusion._component import Component
 from skfusion.align import Aligner
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
+from skfusion.connect import Connector
 from skfusion.merge import Merger
 from skfusion.repair import Repairer
 from skfusion.select import Selector
 from skfusion.testing import _problems as problems
 
-FAMILIES = (Aligner, Collector, Combiner, Merger, Repairer, Selector)
+FAMILIES = (Aligner, Collector, Combiner, Connector, Merger, Repairer, Selector)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -42,6 +43,9 @@ def problem_of(component: Component) -> tuple[list[Any], Callable[[], Any]]:
             component(b, a, symmetry, data),
             component.frame([a, b, c], symmetry, data),
         ]
+    if isinstance(component, Connector):
+        states, data = problems.ends(), problems.to_train()
+        return [states, data], lambda: component(states, data)
     if isinstance(component, Repairer):
         state, members, data = problems.base(), problems.states(), problems.objective()
         return [state, members, data], lambda: component(state, members, data)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from skfusion import nets
 from skfusion._component import Component
+from skfusion.connect import Subspace
 from skfusion.objective import Batch, Likelihood, Objective
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows
@@ -83,6 +84,47 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
         held_out=lambda: [Batch(held_out, held_y)],
         criterion=lambda out, batch: nn.functional.cross_entropy(out, batch.y),
         likelihood=Likelihood("categorical", lambda out: out),
+    )
+    return data
+
+
+def ends(dtype: torch.dtype = torch.float32) -> list[State]:
+    """Return two trained states of :func:`module` between which there is a barrier, on :func:`to_train`."""
+    x = inputs(240, torch.float64)
+    found = []
+    for seed in range(2):
+        net = module(torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        for p in net.parameters():
+            p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64) / 2
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+        with torch.enable_grad():
+            for _ in range(100):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(net(x), (x[:, 0] > x[:, 1]).long()).backward()
+                optimizer.step()
+        state = {k: v.detach().clone() for k, v in net.state_dict().items()}
+        found.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
+    return found
+
+
+def to_train(dtype: torch.dtype = torch.float32) -> Objective:
+    """Return an objective on 240 labelled rows in six batches; loss and score are judged on these rows too."""
+    x, net = inputs(240, dtype), module(dtype).eval()
+    batches = [Batch(part, (part[:, 0] > part[:, 1]).long()) for part in x.split(40)]
+
+    def loss(state: State) -> float:
+        with torch.no_grad():
+            every = [nn.functional.cross_entropy(data.forward(state, b.x).double(), b.y) for b in batches]
+        return float(torch.stack(every).mean())
+
+    data = Objective(
+        net,
+        lambda: batches,
+        loss,
+        lambda state: -loss(state),
+        held_out=lambda: batches,
+        criterion=lambda out, batch: nn.functional.cross_entropy(out, batch.y),
     )
     return data
 
@@ -159,6 +201,8 @@ def snapshot(thing: Any) -> Any:
         return "module", modes, snapshot(thing.state_dict())
     if isinstance(thing, Objective):
         return snapshot([thing.module, list(thing.batches())])
+    if isinstance(thing, Subspace):
+        return snapshot([thing.controls, thing.basis, thing.history])
     if isinstance(thing, Symmetry):
         return snapshot([thing.groups, thing.shapes, [*thing.axes]])
     if isinstance(thing, Rows):

@@ -9,3 +9,21 @@ def barrier(t, loss):
         if 0 < s < 1 and value - line > best:
             best = value - line
     return best
+
+
+def summary(t, loss, score, arc):
+    """Return the barrier by each definition as a dict; the middle must be among the positions."""
+    ends = (loss[0] + loss[-1]) / 2
+    area = 0.0
+    for i in range(len(t) - 1):
+        area += (arc[i + 1] - arc[i]) * (loss[i] + loss[i + 1]) / 2
+    highest = loss[0]
+    for value in loss:
+        highest = max(highest, value)
+    return {
+        "sup": barrier(t, loss),
+        "midpoint": loss[list(t).index(0.5)] - ends,
+        "max_abs": highest - max(loss[0], loss[-1]),
+        "error": barrier(t, [-s for s in score]),
+        "mean": area / arc[-1] - ends,
+    }

@@ -345,11 +345,44 @@ def test_dict_inputs_and_double_precision():
     torch.testing.assert_close(found["norm.running_mean"], expected, rtol=1e-14, atol=0)
 
 
+@pytest.mark.parametrize("max_passes", [None, 1])
 @pytest.mark.parametrize(
     ("batches", "message"),
-    [([], "at least one batch"), ([Batch(torch.ones(1, 4), torch.ones(1))], "at least 2 values")],
+    [
+        ([], "at least one batch"),
+        (
+            [Batch(torch.ones(1, 4), torch.ones(1))],
+            r"at least 2 values a channel .* at least 2 rows; the data .* has 1\.",
+        ),
+        (
+            [Batch(torch.ones(3, 4), torch.ones(3), torch.tensor([1.0, 0.0, 0.0]))],
+            r"has 3 \(or their weights sum to 1 or less\)\. Give more rows",
+        ),
+    ],
+    ids=["none", "one", "weights"],
 )
-def test_too_little_data_is_refused(batches, message):
+def test_too_little_data_is_refused(batches, message, max_passes):
     module = perceptron()
     with pytest.raises(ValueError, match=message):
-        Recalibrate()(module.state_dict(), [], objective(module, batches))
+        Recalibrate(max_passes)(module.state_dict(), [], objective(module, batches))
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("max_passes", [None, 1])
+def test_a_single_row_left_over_counts_as_the_others(max_passes, named):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = perceptron()
+
+        def forward(self, x):
+            return self.net(x)
+
+    module = seeded(Named) if named else perceptron()
+    x, weight = inputs((4,), 9), torch.linspace(0.5, 1.5, 9)
+    whole, left = (
+        [b._replace(x={"x": b.x}) if named else b for b in cut(x, weight, cuts)]
+        for cuts in ([(0, 9)], [(0, 8), (8, 9)])
+    )
+    expected, found = (Recalibrate(max_passes)(module.state_dict(), [], objective(module, b)) for b in (whole, left))
+    assert_statistics(found, expected)

@@ -1,0 +1,129 @@
+"""The command ``skfusion diagnose``: can the networks in these checkpoints be merged?"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from skfusion.cli._judged import net_for, rows
+from skfusion.cli._modules import architecture, fitted, importing_from_here
+from skfusion.cli._table import BUILT_IN
+from skfusion.diagnose import FusionReport
+from skfusion.diagnose import diagnose as diagnose_pool
+from skfusion.pool import Member, ModelPool
+from skfusion.pool._checkpoint import open_many
+
+
+def diagnose(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Files (.safetensors, .pt, .pth, .bin, .ckpt), folders with one, indices of shards, or pools.",
+            show_default=False,
+        ),
+    ],
+    module: Annotated[
+        str | None,
+        typer.Option(help="The architecture, package.module:Class, from here or installed. Its code is run."),
+    ] = None,
+    param: Annotated[list[str] | None, typer.Option(help="A parameter of it, name=value in JSON; repeat.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help=f"Rows that none was trained on: {', '.join(BUILT_IN)}, a .csv, .parquet or .npz."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict, in tables.")] = None,
+    task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
+    base: Annotated[Path | None, typer.Option(help="What the checkpoints were fine-tuned from.")] = None,
+    n_points: Annotated[int, typer.Option(help="Positions on each line; an odd number.")] = 11,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="A fall of the score up to this counts as none.")] = 0.02,
+    seed: Annotated[int, typer.Option(min=0, help="Of the matching of units.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Write the report to this page, too.")] = None,
+) -> None:
+    """Say whether networks on disk can be merged, and what to do with them.
+
+    With --module and --data the lines between them are measured, and so are soups, alignment and their ensemble;
+    without, only weights are compared. No code in a checkpoint is run.
+    """
+    try:
+        with importing_from_here(), warnings.catch_warnings(record=True) as caught:
+            report = _report(inputs, module, param or [], data, target, task, base, n_points, tolerance, seed)
+        report.notes.extend(str(w.message) for w in caught)
+        if html is not None:
+            report.to_html(html)
+    except (ValueError, TypeError, OSError) as error:
+        message = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {message}."
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    console = Console()
+    console.print(report, highlight=False)
+    if html is not None:
+        console.print(escape(f"The report is in {html}."), highlight=False, soft_wrap=True)
+
+
+def _report(
+    inputs: list[Path],
+    module: str | None,
+    param: list[str],
+    data: str | None,
+    target: str | None,
+    task: str,
+    base: Path | None,
+    n_points: int,
+    tolerance: float,
+    seed: int,
+) -> FusionReport:
+    torch.set_num_threads(1)  # small networks are faster so
+    _check_options(module, param, data, target, task)
+    opened, start = open_many([*inputs], base)
+    notes = [note for checkpoint in opened for note in checkpoint.notes]
+    if len(opened) < 2:
+        raise ValueError(f"A diagnosis compares at least two checkpoints; got {opened[0].name} alone.")
+    names = short([checkpoint.name for checkpoint in opened])
+    states = [checkpoint.state for checkpoint in opened]
+    first = None if start is None else start.state
+    net, X, y, classes = None, None, None, None
+    if module is not None:
+        found = None if data is None else rows(data, target, task, notes)
+        offers = {"n_in": None, "n_out": None} if found is None else {"n_in": found.n_in, "n_out": found.n_out}
+        built = architecture(module, param, offers)
+        states = [fitted(s, built, c.name, notes) for s, c in zip(states, opened, strict=True)]
+        first = None if first is None else fitted(first, built, start.name, notes)
+        if found is not None:
+            built.load_state_dict(states[0])
+            (net, X, classes), y = net_for(built, found), found.y
+            if classes is not None:
+                shown = ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
+                notes.append(f"The outputs are taken as {shown}, in this order.")
+            notes.append("Scores hold where no network was trained on these rows; otherwise they are too good.")
+    pool = ModelPool([Member(n, s, net=net) for n, s in zip(names, states, strict=True)], first, classes)
+    pool.check_compatible()
+    report = diagnose_pool(pool, X, y, n_points=n_points, tolerance=tolerance, random_state=seed)
+    report.notes.extend(notes)
+    return report
+
+
+def _check_options(module: str | None, param: list[str], data: str | None, target: str | None, task: str) -> None:
+    if data is not None and module is None:
+        raise ValueError("--data needs --module, the architecture that runs on it: package.module:Class.")
+    if param and module is None:
+        raise ValueError("--param is for --module, which is not given.")
+    if data is None and (target is not None or task != "auto"):
+        raise ValueError(f"--{'target' if target is not None else 'task'} is for --data, which is not given.")
+
+
+def short(names: list[str]) -> list[str]:
+    """Return the ends of paths that tell checkpoints apart, unique in any case."""
+    members = [name.rpartition("[")[2].rstrip("]") if name.endswith("]") else Path(name).stem for name in names]
+    for found in (members, [Path(name).name for name in names], names):
+        if len({*found}) == len(names):
+            return found
+    return [f"{name} ({k + 1})" for k, name in enumerate(names)]

@@ -1,0 +1,217 @@
+"""Rows to judge finished networks on: taken as they are, and read as the networks' outputs ask."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pandas.api import types
+from torch import nn
+
+from skfusion.cli._table import BUILT_IN, TASKS, DataError, _target, load
+from skfusion.nets import mlp_classifier, mlp_regressor, with_module
+from skfusion.nets._size import dtype_of, run, tensors
+from skfusion.objective import evaluating
+
+LEAST_ROWS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Rows as they came.
+
+    Parameters
+    ----------
+    X : ndarray
+        Inputs.
+    y : ndarray
+        Labels or values.
+    task : {"classification", "regression"}
+        What y is.
+    """
+
+    X: Any
+    y: np.ndarray
+    task: str
+
+    @property
+    def n_in(self) -> int:
+        """Numbers a row."""
+        return int(np.prod(self.X.shape[1:]))
+
+    @property
+    def n_out(self) -> int:
+        """Outputs that the targets ask for, as far as they tell."""
+        if self.task == "regression":
+            return 1 if self.y.ndim == 1 else self.y.shape[1]
+        classes = np.unique(self.y)
+        whole = np.issubdtype(classes.dtype, np.integer) and classes.min() >= 0
+        return max(len(classes), int(classes.max()) + 1) if whole and classes.min() == 0 else len(classes)
+
+
+def rows(source: str, target: str | None, task: str, notes: list[str]) -> Judged:
+    """Return rows as they are: nothing is scaled or filled in, as the networks have learnt from other rows.
+
+    Parameters
+    ----------
+    source : str
+        Name of a built-in set, or a ``.csv``, ``.parquet`` or ``.npz`` file; the last has arrays X and y.
+    target : str or None
+        The column to predict, in tables.
+    task : {"auto", "classification", "regression"}
+        What the target is.
+    notes : list of str
+        What was inferred is added to them.
+
+    Returns
+    -------
+    Judged
+        Inputs and targets.
+    """
+    if task not in TASKS:
+        raise DataError(f"Unknown --task {task!r}; there are {', '.join(TASKS)}.")
+    path = Path(source)
+    if source in BUILT_IN:
+        found = load(source, target, task)
+        return _checked(Judged(np.asarray(found.X), found.y, found.task))
+    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    if path.suffix.lower() not in (*readers, ".npz"):
+        raise DataError(
+            f"Unknown --data {source!r}; there are {', '.join(BUILT_IN)}, or a .csv, .parquet or .npz file."
+        )
+    if not path.is_file():
+        raise DataError(f"There is no file {source!r}. --data takes a file or one of {', '.join(BUILT_IN)}.")
+    if path.suffix.lower() == ".npz":
+        return _checked(_arrays(path, target, task, notes))
+    try:
+        frame = readers[path.suffix.lower()](path).rename(columns=str)
+    except (ValueError, OSError, ImportError) as error:
+        raise DataError(f"{source!r} cannot be read: {error}") from error
+    return _checked(_table(frame, target, task, notes))
+
+
+def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Judged:
+    if target is not None:
+        raise DataError("--target is for tables; the targets of an .npz file are its array y.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [name for name in ("X", "y") if name not in file.files]:
+                raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(file.files)}. Save X= and y=.")
+            X, y = file["X"], file["y"]
+    except DataError:
+        raise
+    except Exception as error:  # of zip files, headers, and pickles, which are not read
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if X.ndim < 2 or X.dtype.kind not in "fiub":
+        raise DataError(f"X of {path} must be numbers of shape (n_rows, ...); it is {X.dtype} of shape {X.shape}.")
+    if len(X) != len(y):
+        raise DataError(f"{path} has {len(X)} rows in X and {len(y)} in y.")
+    if y.ndim > 1 and y.shape[1:] != (1,):
+        if task == "classification":
+            raise DataError(f"y of {path} has shape {y.shape}; give one label a row.")
+        return Judged(X, y.astype(np.float64), "regression")
+    y, task = _target(pd.Series(y.reshape(len(y)), name="y"), task, notes)
+    return Judged(X, y, task)
+
+
+def _table(frame: pd.DataFrame, target: str | None, task: str, notes: list[str]) -> Judged:
+    if target is None or target not in frame.columns:
+        what = "Say which column to predict: --target, one of" if target is None else f"No column {target!r}; there are"
+        raise DataError(f"{what} {', '.join(frame.columns)}.")
+    if missing := int(frame[target].isna().sum()):
+        notes.append(f"Dropped {missing} of {len(frame)} rows, which have no {target!r}.")
+        frame = frame[frame[target].notna()].reset_index(drop=True)
+    if frame.empty:
+        raise DataError(f"No row has a target {target!r}.")
+    inputs = frame.drop(columns=target)
+    if text := [c for c in inputs if not types.is_numeric_dtype(inputs[c])]:
+        raise DataError(
+            f"Column {text[0]!r} is no number. The networks get the columns as they are: give the table that they were "
+            "trained on, in its order, with all columns as numbers."
+        )
+    y, task = _target(frame[target], task, notes)
+    return Judged(inputs.to_numpy(np.float32, na_value=np.nan), y, task)
+
+
+def _checked(found: Judged) -> Judged:
+    if len(found.y) < LEAST_ROWS:
+        raise DataError(
+            f"{len(found.y)} rows are too few to judge networks on: give at least {LEAST_ROWS}, or hundreds."
+        )
+    if found.X.dtype.kind == "f" and not np.isfinite(found.X).all():
+        raise DataError("X has missing or infinite values; fill them in as for training, or drop their rows.")
+    return found
+
+
+def net_for(module: nn.Module, found: Judged) -> tuple[Any, Any, Any]:
+    """Return a skorch net with a module, the inputs as it takes them, and the classes that its outputs stand for.
+
+    Parameters
+    ----------
+    module : nn.Module
+        With the weights of one of the networks.
+    found : Judged
+        The rows.
+
+    Returns
+    -------
+    net : skorch net
+        Unfitted.
+    X : ndarray or dict of ndarray
+        Integers stay integers where there is an embedding.
+    classes : ndarray or None
+        Labels in the order of the outputs; None in regression.
+    """
+    X: Any = found.X
+    if X.dtype.kind in "iu" and any(isinstance(m, nn.Embedding) for m in module.modules()):
+        X = {next(iter(inspect.signature(module.forward).parameters)): X.astype(np.int64)}
+    out = _output(module, X)
+    if found.task == "regression":
+        return with_module(mlp_regressor(), module), X, None
+    n = out.shape[1] if out.ndim == 2 else 1
+    if n == 1:
+        classes = _classes(found.y, 2, "one number, which tells two classes apart")
+        return with_module(mlp_classifier(multilabel=True), module), X, classes
+    classes = _classes(found.y, n, f"{n} numbers")
+    if bool((out >= 0).all() and ((out.sum(1) - 1).abs() < 1e-4).all()):
+        net = mlp_classifier(criterion=nn.NLLLoss)  # of probabilities, by skorch's convention
+        return with_module(net, module), X, classes
+    return with_module(mlp_classifier(), module), X, classes
+
+
+def _output(module: nn.Module, X: Any) -> torch.Tensor:
+    parts = {k: v[:8] for k, v in X.items()} if isinstance(X, dict) else X[:8]
+    shape = next(iter(X.values())).shape[1:] if isinstance(X, dict) else X.shape[1:]
+    try:
+        with torch.no_grad(), evaluating(module):
+            given = tensors(parts if isinstance(parts, dict) else parts.astype(np.float32), dtype_of(module))
+            out = run(module, given)
+    except Exception as error:  # code of the user's
+        raise DataError(
+            f"The module cannot run on rows of shape {shape}: {type(error).__name__}: {error}. Give the rows as it was "
+            "trained on them."
+        ) from error
+    if out.ndim not in (1, 2) or len(out) != 8:
+        raise DataError(
+            f"The module returns shape {tuple(out.shape)} for 8 rows; only one row of numbers a row can be judged."
+        )
+    return out.double()
+
+
+def _classes(y: np.ndarray, n: int, outputs: str) -> np.ndarray:
+    """Return the labels of n outputs: those in y, or the numbers from 0 where y holds some of them."""
+    present = np.unique(y)
+    if len(present) == n:
+        return present
+    if np.issubdtype(present.dtype, np.integer) and present.min() >= 0 and present.max() < n:
+        return np.arange(n)
+    shown = ", ".join(map(str, present[:10])) + (", ..." if len(present) > 10 else "")
+    raise DataError(
+        f"The labels do not fit: the target has {len(present)} classes ({shown}), and the networks give {outputs}. "
+        "Give rows with all classes, or labels as numbers from 0."
+    )

@@ -1,0 +1,280 @@
+"""Can these networks be merged? All that can be measured of a pool, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skfusion.combine import Average
+from skfusion.diagnose._advice import advice
+from skfusion.diagnose._cka import LEAST_ROWS, similarity
+from skfusion.diagnose._facts import Basin, Facts, key_of
+from skfusion.diagnose._families import Family, agreement, families, run, unlike
+from skfusion.diagnose._lines import HOWS, Frame, frame_of, has_batch_norm, profiles_of, soups_of
+from skfusion.diagnose._notes import recommend, remarks
+from skfusion.diagnose._report import FusionReport
+from skfusion.estimators._scoring import score_function
+from skfusion.geometry import geometry
+from skfusion.landscape import Profile
+from skfusion.pool import ModelPool
+from skfusion.state import n_parameters
+
+_ROUNDING = 1e-9
+"""Falls of whole rows are sums that need not be exact: one that is the tolerance counts as none."""
+
+
+def diagnose(
+    pool: ModelPool,
+    X: Any = None,
+    y: Any = None,
+    *,
+    estimator: Any = None,
+    scoring: Any = None,
+    n_points: int = 11,
+    tolerance: float = 0.02,
+    random_state: int = 0,
+) -> FusionReport:
+    """Measure whether the members of a pool can be merged, and say what to do with them.
+
+    Each pair is measured on the straight line between its weights: as it is, with BatchNorm statistics recalibrated,
+    and with units matched by weights and by activations, each of these recalibrated and with
+    :class:`~skfusion.repair.Repair`. Uniform soups are judged in the same ways, and so is the average of the members'
+    predictions. Verdicts follow from these numbers alone.
+
+    Parameters
+    ----------
+    pool : ModelPool
+        At least two members. They may be of unlike architectures: then only predictions are compared between these.
+    X, y : array-like, optional
+        Rows that no member was trained on. Without them only weights are compared, which tells little.
+    estimator : estimator or skorch net, optional
+        How to run the members; a soup of the net that they carry when omitted.
+    scoring : str or callable, optional
+        The score, higher is better; accuracy or R2 when omitted.
+    n_points : int, default=11
+        Positions on each line, both ends and the middle included: an odd number. More find narrower barriers.
+    tolerance : float, default=0.02
+        A fall of the score up to this counts as none, in units of the score. A larger one finds more members alike.
+    random_state : int, default=0
+        Seed of the matching, and of the choice of rows for CKA.
+
+    Returns
+    -------
+    FusionReport
+        Tables, verdicts and a recommendation.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two members, a weight is NaN or infinite, X comes without y, the rows are fewer than
+        four, or the members cannot be run.
+
+    Notes
+    -----
+    For K members, costs K (K - 1) / 2 times six lines of ``n_points`` evaluations, of which those with Repair take
+    several passes over the rows each; networks with BatchNorm have four lines, and those that cannot be aligned one or
+    two. Representations are compared on at most 1000 rows.
+
+    References
+    ----------
+    Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671. Jordan et
+    al., "REPAIR: REnormalizing permuted activations for interpolation repair", ICLR 2023, arXiv:2211.08403. Kornblith
+    et al., "Similarity of neural network representations revisited", ICML 2019, arXiv:1905.00414.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skfusion import EnsembleClassifier
+    >>> from skfusion.collect import Tail
+    >>> from skfusion.diagnose import diagnose
+    >>> X, y = load_wine(return_X_y=True)
+    >>> pool = EnsembleClassifier(collect=Tail(), random_state=0).fit(X[::2], y[::2]).pool_
+    >>> report = diagnose(pool[-3:], X[1::2], y[1::2])
+    >>> report.advice["verdict"]["soup"]
+    'yes'
+    """
+    _check(pool, X, y, n_points, tolerance)
+    parts = families(pool)
+    pairs, differ = _weights(pool, parts)
+    found = [] if X is None else [run(pool, index, len(parts) == 1, X, y, estimator, scoring) for index in parts]
+    if found and len(found[0].data.rows) < LEAST_ROWS:
+        raise ValueError(f"X has {len(found[0].data.rows)} rows, which tell nothing: give at least {LEAST_ROWS}.")
+    members, notes = _members(pool, found), []
+    frames = [frame_of(family.data) if len(family.index) > 1 else (None, "", []) for family in found]
+    profiles = dict(_lines(pool, found, frames, n_points, random_state))
+    layers = {pair: s for family in found for pair, s in _similar(pool, family, random_state, notes)}
+    scores = _scores(members, found, frames, scoring, random_state)
+    if found:
+        _add_lines(pairs, profiles)
+        _add_similarity(pairs, layers, _predictions(pool, found), found[0].data.task)
+    data = found[0].data if found else None
+    facts = Facts(
+        members=members,
+        pairs=pairs,
+        pool=scores,
+        basins=_basins(pool, found, pairs, tolerance + _ROUNDING),
+        unlike=differ,
+        no_frame=next((why for _, why, _ in frames if why), ""),
+        tolerance=tolerance + _ROUNDING,
+        score_name="score" if data is None else data.score_name,
+        kind="Regressor" if data is not None and data.task == "regression" else "Classifier",
+        batch_norm=any(has_batch_norm(family.data.runner.module) for family in found),
+    )
+    n_rows = 0 if data is None else len(data.rows)
+    return FusionReport(
+        pairs=pairs,
+        members=members,
+        pool=scores,
+        similarity=layers,
+        basins=[basin.members for basin in facts.basins],
+        advice=advice(facts),
+        recommendation=recommend(facts),
+        notes=[*remarks(facts, n_rows), *notes, *(note for _, _, some in frames for note in some)],
+        profiles=profiles,
+        tolerance=tolerance,
+        n_rows=n_rows,
+        loss_name="loss" if data is None else data.loss_name,
+        score_name=facts.score_name,
+    )
+
+
+def _check(pool: ModelPool, X: Any, y: Any, n_points: int, tolerance: float) -> None:
+    if not isinstance(pool, ModelPool):
+        raise TypeError(
+            f"pool must be a ModelPool; got {type(pool).__name__}. Fitted nets become one by "
+            "ModelPool.from_estimators(nets)."
+        )
+    if len(pool) < 2:
+        raise ValueError("A diagnosis compares at least two members; the pool has 1.")
+    if (X is None) != (y is None):
+        raise ValueError("Give both X and y, or neither.")
+    if n_points < 3 or n_points % 2 == 0:
+        raise ValueError(f"n_points must be odd and at least 3, so that the middle is among them; got {n_points}.")
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be a finite number that is not negative; got {tolerance}.")
+    pool.check_finite()
+
+
+def _weights(pool: ModelPool, parts: list[list[int]]) -> tuple[pd.DataFrame, str]:
+    """Return a row a pair with what weights tell, and the first reason why members cannot be averaged."""
+    index = [*combinations(range(len(pool)), 2)]
+    names = pd.MultiIndex.from_tuples([(pool.names[i], pool.names[j]) for i, j in index], names=["member", "other"])
+    columns = ("distance", "cosine", "sign_conflict")
+    table = pd.DataFrame(np.nan, index=names, columns=columns)
+    for part in parts:
+        base = pool.base if len(parts) == 1 else None
+        found = geometry([pool[k].state for k in part], base)
+        for i, j in combinations(range(len(part)), 2):
+            pair = (pool.names[part[i]], pool.names[part[j]])
+            table.loc[pair, columns] = [float(getattr(found, name)[i, j]) for name in columns]
+    table["reason"] = [unlike(pool, i, j) for i, j in index]
+    return table, next((reason for reason in table["reason"] if reason), "")
+
+
+def _members(pool: ModelPool, found: list[Family]) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "n_parameters": [n_parameters(m.state) for m in pool],
+            "norm": [float(geometry([m.state]).norm[0]) for m in pool],
+        },
+        index=pd.Index(pool.names, name="member"),
+    )
+    for family in found:
+        names = [pool.names[k] for k in family.index]
+        table.loc[names, "loss"] = family.loss
+        table.loc[names, "score"] = family.score
+    return table
+
+
+def _lines(
+    pool: ModelPool, found: list[Family], frames: list[Frame], n_points: int, random_state: int
+) -> Iterator[tuple[tuple[str, str], dict[str, Profile]]]:
+    for family, (symmetry, _, _) in zip(found, frames, strict=True):
+        for i, j in combinations(range(len(family.index)), 2):
+            a, b = family.data.states[i], family.data.states[j]
+            pair = (pool.names[family.index[i]], pool.names[family.index[j]])
+            yield pair, profiles_of(a, b, family.data, symmetry, n_points, random_state)
+
+
+def _similar(
+    pool: ModelPool, family: Family, random_state: int, notes: list[str]
+) -> Iterator[tuple[tuple[str, str], pd.Series]]:
+    if len(family.index) < 2:
+        return
+    by_layer, n_rows = similarity(family.data, random_state)
+    if n_rows < len(family.data.rows):
+        notes.append(f"CKA was taken on {n_rows} of the {len(family.data.rows)} rows, chosen at random.")
+    for i, j in combinations(range(len(family.index)), 2):
+        pair = (pool.names[family.index[i]], pool.names[family.index[j]])
+        yield pair, pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)
+
+
+def _predictions(pool: ModelPool, found: list[Family]) -> dict[str, np.ndarray]:
+    by_index = {k: p for family in found for k, p in zip(family.index, family.predictions, strict=True)}
+    return {pool.names[k]: by_index[k] for k in sorted(by_index)}
+
+
+def _add_lines(pairs: pd.DataFrame, profiles: dict[tuple[str, str], dict[str, Profile]]) -> None:
+    """Add what stands on the lines as columns, NaN where there is no line."""
+    asked = {
+        "barrier": lambda p: p.barrier,
+        "fall": lambda p: p.score_barrier,
+        "midpoint": lambda p: float(p.score[len(p.score) // 2]),
+    }
+    for what, value in asked.items():
+        for how in HOWS:
+            known = (profiles.get(pair, {}).get(how) for pair in pairs.index)
+            pairs[f"{what}_{how}"] = [math.nan if p is None else value(p) for p in known]
+
+
+def _add_similarity(pairs: pd.DataFrame, layers: dict[Any, pd.Series], predictions: dict[str, Any], task: str) -> None:
+    known = [layers.get(pair, pd.Series(dtype=float)) for pair in pairs.index]
+    pairs["cka_mean"] = [float(s.mean()) for s in known]
+    pairs["cka_last"] = [float(s.iloc[-1]) if len(s) else math.nan for s in known]
+    pairs["agreement"] = [agreement(predictions[a], predictions[b], task) for a, b in pairs.index]
+
+
+def _basins(pool: ModelPool, found: list[Family], pairs: pd.DataFrame, tolerance: float) -> list[Basin]:
+    """Return the members that lines without a fall join, in the order of the pool."""
+    out: list[tuple[int, Basin]] = []
+    for family in found:
+        left = [*range(len(family.index))]
+        names = [pool.names[k] for k in family.index]
+        while left:
+            basin = [left.pop(0)]
+            for i in basin:  # which grows meanwhile
+                joined = [j for j in left if _fall(pairs, names[i], names[j]) <= tolerance]
+                basin += joined
+                left = [j for j in left if j not in joined]
+            basin.sort()
+            best = float(family.score[basin].max())
+            soup = best
+            if 1 < len(basin) < len(pool):
+                soup = soups_of([family.data.states[i] for i in basin], family.data, None, 0)["line"][1]
+            out.append((family.index[basin[0]], Basin(tuple(names[i] for i in basin), soup, best)))
+    return [basin for _, basin in sorted(out, key=lambda item: item[0])]
+
+
+def _fall(pairs: pd.DataFrame, a: str, b: str) -> float:
+    return float(pairs["fall_line"][(a, b) if (a, b) in pairs.index else (b, a)])
+
+
+def _scores(
+    members: pd.DataFrame, found: list[Family], frames: list[Frame], scoring: Any, random_state: int
+) -> pd.Series:
+    """Return the scores of what the pool gives as a whole."""
+    if not found:
+        return pd.Series(dtype=float, name="score")
+    scores = {"best_member": members["score"].max(), "mean_member": members["score"].mean()}
+    first = found[0]
+    if len(found) == 1:
+        soups = soups_of(first.data.states, first.data, frames[0][0], random_state)
+        scores |= {key_of(how): soups[how][1] if how in soups else math.nan for how in HOWS}
+    P = np.concatenate([family.predictions for family in found])
+    scores["ensemble"] = score_function(scoring, first.data.task)(Average()(P), first.data.rows)
+    return pd.Series(scores, dtype=float, name="score")

@@ -1,0 +1,108 @@
+"""Members of a pool by their architecture, as run on the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skfusion.estimators._on_data import OnData, on_data
+from skfusion.pool import ModelPool
+from skfusion.state import check_compatible
+
+PURPOSE = "to diagnose the members"
+
+
+def unlike(pool: ModelPool, i: int, j: int) -> str:
+    """Return by which tensor two members differ, as a sentence; nothing where they are of one architecture."""
+    try:
+        check_compatible([pool[i].state, pool[j].state], [repr(pool[i].name), repr(pool[j].name)])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def families(pool: ModelPool) -> list[list[int]]:
+    """Return the positions of members, those of one architecture together."""
+    found: list[list[int]] = []
+    for k in range(len(pool)):
+        home = next((family for family in found if not unlike(pool, family[0], k)), None)
+        if home is None:
+            found.append([k])
+        else:
+            home.append(k)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Members of one architecture, and what they predict.
+
+    Parameters
+    ----------
+    index : list of int
+        Their positions in the pool.
+    data : OnData
+        They and the rows.
+    loss, score : ndarray of shape (n_members,)
+        Of each by itself.
+    predictions : ndarray of shape (n_members, n_rows, n_outputs)
+        Probabilities or values.
+    """
+
+    index: list[int]
+    data: OnData
+    loss: np.ndarray
+    score: np.ndarray
+    predictions: np.ndarray
+
+
+def run(pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimator: Any, scoring: Any) -> Family:
+    """Return members of one architecture with what they predict.
+
+    Parameters
+    ----------
+    pool : ModelPool
+        The members.
+    index : list of int
+        Those of one architecture.
+    alone : bool
+        Whether the pool has no others. Where it has, one estimator cannot run all, and each member needs its own net.
+    X, y : array-like
+        The rows.
+    estimator, scoring : object
+        As in ``on_data``.
+
+    Returns
+    -------
+    Family
+        What they predict.
+    """
+    part = pool[index]
+    if not alone and part[0].net is None:
+        raise ValueError(
+            f"The pool has members of unlike architectures, and no net for {part[0].name!r}: one estimator cannot run "
+            "them all. Make the pool of fitted nets, ModelPool.from_estimators(nets), or diagnose members of one "
+            "architecture at a time."
+        )
+    if not alone:
+        part, estimator = part.replace(base=None), None
+    data = on_data(part, X, y, estimator, scoring, PURPOSE)
+    outputs = list(data.judge.outputs(data.states))
+    both = np.array([data.judge.of_output(out) for out in outputs], np.float64)
+    predictions = np.stack([data.runner.link(out).cpu().numpy() for out in outputs])
+    return Family(index, data, both[:, 0], both[:, 1], predictions)
+
+
+def agreement(p: np.ndarray, q: np.ndarray, task: str) -> float:
+    """Return on which share of the rows two predictions agree; their mean correlation, where they are values."""
+    if task == "classification":
+        return float(np.mean(p.argmax(1) == q.argmax(1)))
+    if task == "multilabel":
+        return float(np.mean(((p > 0.5) == (q > 0.5)).all(1)))
+    p, q = (z.astype(np.float64) - z.mean(0, dtype=np.float64) for z in (p, q))
+    size = np.sqrt((p**2).sum(0) * (q**2).sum(0))
+    found = np.full(len(size), np.nan)
+    np.divide((p * q).sum(0), size, out=found, where=size > 0)
+    return float(found.mean())

@@ -1,0 +1,269 @@
+"""Curves of networks: fit them, and predict with their points."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from functools import partial
+from itertools import combinations
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skfusion import nets
+from skfusion._component import Component
+from skfusion.collect import Seeds
+from skfusion.combine import Average
+from skfusion.connect import Bezier, Connector, Subspace
+from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._folds import hold_out
+from skfusion.estimators._frame import in_one_frame
+from skfusion.estimators._joined import Joined
+from skfusion.estimators._spanning_tree import spanning_tree
+from skfusion.estimators._unit import in_unit, unit_of_loss
+from skfusion.landscape import loss_along, segment
+from skfusion.nets import Lineup, Runner
+from skfusion.pool import Member, ModelPool
+from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.repair import Recalibrate
+from skfusion.rows import Rows, unlabelled
+from skfusion.state import State
+
+_WAYS = ("ensemble", "best", "midpoint")
+
+
+class _Choice(Component):
+    """Stands among the parts where one point is chosen by its score, which takes rows that nothing was trained on."""
+
+    needs_objective: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+
+
+class CurveDriver(BaseFusion):
+    """Join the members of a pool by curves and predict; its subclasses name the parameters."""
+
+    _defaults: ClassVar[dict[str, Any]] = {"collect": partial(Seeds, 2), "connect": Bezier, "repair": Recalibrate}
+    _fusing: ClassVar[tuple[str, ...]] = ("align", "connect", "repair")
+    connect: Any = None
+    n_points: int = 11
+    predict_with: str = "ensemble"
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        return {"check_one_member_is_its_own_fusion": "a curve joins two members or more, and one is refused"}
+
+    # ---- what was asked for ------------------------------------------------------------------
+    def _parts(self) -> list[Any]:
+        if not (isinstance(self.predict_with, str) and self.predict_with in _WAYS):
+            raise ValueError(f"predict_with must be 'ensemble', 'best' or 'midpoint'; got {self.predict_with!r}.")
+        if not isinstance(self.n_points, Integral) or self.n_points < 2:
+            raise ValueError(f"n_points must be a whole number of at least 2, the ends; got {self.n_points!r}.")
+        connect = self._part("connect")
+        if not isinstance(connect, Connector):
+            hint = f" Write {connect.__name__}()." if isinstance(connect, type) else ""
+            raise TypeError(f"connect must be a Connector, such as Bezier(); got {connect!r}.{hint}")
+        return [*super()._parts(), *([_Choice()] if self.predict_with == "best" else [])]
+
+    def _check_number(self, pool: ModelPool) -> None:
+        if len(pool) == 1:
+            raise ValueError(
+                f"{type(self).__name__} joins two networks or more by curves, and the pool has one, {pool.names[0]!r}. "
+                "Collect more, such as by collect=Seeds(2)."
+            )
+        if self.predict_with == "midpoint" and len(pool) > 2:
+            raise ValueError(
+                f"predict_with='midpoint' is the middle of one curve, and {len(pool)} members are joined by "
+                f"{len(pool) - 1}. Use predict_with='best' for one network, predict_with='ensemble' for all, or give "
+                "two members."
+            )
+
+    # ---- fitting -----------------------------------------------------------------------------
+    def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None) -> BaseFusion:
+        """Join the members of an existing pool. No member is trained; the curves between them are.
+
+        Parameters
+        ----------
+        pool : ModelPool
+            The members.
+        X, y : array-like
+            Data to train the curves on.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights.
+        held_out : array-like of int, optional
+            Rows to judge on, which the curves are not trained on: with the data of ``fit`` and
+            ``held_out=held_out_`` this repeats the fit. When omitted, ``predict_with="best"`` holds out
+            ``validation_fraction`` of the rows, and the other ways none.
+
+        Returns
+        -------
+        BaseFusion
+            The fitted estimator.
+        """
+        return super().fuse(pool, X, y, sample_weight, held_out)
+
+    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: np.ndarray | None) -> BaseFusion:
+        if held_out is None and self.predict_with == "best":
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+            held_out = hold_out(rows, self.validation_fraction, seed, self._task)[1]
+        return super()._fuse_pool(pool, rows, held_out)
+
+    def _fuse(self, collected: Collected) -> None:
+        parts, pool = self._parts(), collected.pool  # which checks the parameters
+        pool.check_compatible()
+        self._check_number(pool)
+        runner = Runner(collected.net, self._task, collected.fit_rows)
+        pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
+        objective = self._judge(runner, collected).objective(collected.fit_rows)
+        self.pool_ = collected.pool
+        self.symmetry_, self.permutations_ = None, None
+        if self.align is not None:
+            pool, self.symmetry_, self.permutations_ = in_one_frame(
+                parts[0], pool, collected.fit_rows, runner, objective
+            )
+        repair, connect = self._part("repair"), clone(self._part("connect"))
+        state = {m.name: m.state for m in pool}
+        lines = {
+            (a, b): loss_along(segment(state[a], state[b]), objective, self.n_points, repair)
+            for a, b in combinations(pool.names, 2)
+        }
+        self.spanning_tree_ = spanning_tree({edge: line.barrier for edge, line in lines.items()})
+        unit = unit_of_loss(objective) if self._task == "regression" else 1.0
+        joined = []
+        for edge in self.spanning_tree_:
+            ends = state[edge[0]], state[edge[1]]
+            path = copy(connect(ends, in_unit(objective, unit)))
+            path.history = tuple(loss * unit for loss in path.history)
+            joined.append(Joined(edge, ends, path, objective, repair))
+        members = self._points(joined, pool, collected.net)
+        self.line_profiles_ = {edge: lines[edge] for edge in self.spanning_tree_}
+        self.curves_ = {j.edge: _converted(j.path, _on_cpu) for j in joined}
+        both = {"line": self.line_profiles_, "curve": self.profiles_}
+        self.barrier_ = {k: float(np.mean([p.barrier for p in found.values()])) for k, found in both.items()}
+        self.members_, self.net_ = members, collected.net
+        self._runner = self._lineup(runner)
+
+    def _points(self, joined: list[Joined], pool: ModelPool, net: Any) -> list[Member]:
+        """Set the profiles, and return the points that predict; a member at which curves meet counts once."""
+        positions = np.linspace(0.0, 1.0, self.n_points)
+        together = self.predict_with == "ensemble"
+        for j in joined:
+            j.measure(positions, keep=together)
+        self.profiles_ = {j.edge: j.profile for j in joined}
+        self.edge_, self.t_ = None, None
+        if together:
+            points = [(j, t, s) for j in joined for t, s in zip(positions.tolist(), j.profile.score, strict=True)]
+        else:
+            points = [self._one(joined, positions.tolist())]
+            self.edge_, self.t_ = points[0][0].edge, points[0][1]
+        first: dict[str, tuple[Joined, float, float]] = {}
+        for j, t, score in points:
+            first.setdefault(j.name(t), (j, t, score))
+        return [self._member(name, *point, pool, net) for name, point in first.items()]
+
+    def _one(self, joined: list[Joined], positions: list[float]) -> tuple[Joined, float, float]:
+        """Return the curve and the position of the one point that predicts, and its score."""
+        if self.predict_with == "midpoint":
+            return joined[0], 0.5, joined[0].objective.score(joined[0].state(0.5))
+        at = [(j, t, k) for j in joined for k, t in enumerate(positions)]
+        j, t, k = max(at, key=lambda point: (point[0].profile.score[point[2]], -point[0].profile.loss[point[2]]))
+        return j, t, j.profile.score[k]
+
+    def _member(self, name: str, j: Joined, t: float, score: float, pool: ModelPool, net: Any) -> Member:
+        state = _on_cpu(j.state(t))
+        score = math.nan if self.held_out_ is None else float(score)  # of rows that the curve was trained on
+        if name in j.edge:
+            return pool[name].replace(state=state, score=score, net=net)
+        return Member(name, state, score, {"edge": [*j.edge], "t": t}, net=net)
+
+    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
+        return {"members_": [Member("running", state, net=net)], "net_": net, "_runner": None}
+
+    # ---- predicting --------------------------------------------------------------------------
+    def _lineup(self, runner: Runner) -> Lineup:
+        return Lineup(runner, [runner.on_device(m.state) for m in self.members_])
+
+    def _member_predictions(self, X: Any) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:
+            self._runner = self._lineup(Runner(self.net_, self._task, unlabelled(X)))
+        return self._runner.predict(X)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        return Average()(self._member_predictions(X))
+
+    def predict_members(self, X: Any) -> np.ndarray:
+        """Predict with each of the points that predict by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_outputs)
+            Probabilities or values, in the order of ``members_``.
+        """
+        return self._member_predictions(self._inputs(X))
+
+    @property
+    def estimators_(self) -> list[Any]:
+        """The points that predict as fitted copies of the net."""
+        check_is_fitted(self)
+        return [nets.restored(m.net, m.state, self._labels()) for m in self.members_]
+
+    @property
+    def estimator_(self) -> Any:
+        """A fitted copy of the net with the weights of the one point that predicts."""
+        self._check_one("estimator_", "estimators_")
+        return self.estimators_[0]
+
+    @property
+    def state_(self) -> State:
+        """The weights of the one point that predicts."""
+        self._check_one("state_", "members_")
+        return self.members_[0].state
+
+    def _check_one(self, name: str, instead: str) -> None:
+        check_is_fitted(self)
+        if len(self.members_) > 1:
+            raise AttributeError(
+                f"{len(self.members_)} networks predict together, so there is no {name}: they are in {instead}. Fit "
+                "with predict_with='best' or predict_with='midpoint' for a single network."
+            )
+
+    # ---- pickling ----------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        stored = super().__getstate__()
+        for name in _BY_EDGE & stored.keys():  # as pairs: formats that are written as JSON have no keys of two names
+            stored[name] = [[*edge, _as_arrays(thing)] for edge, thing in stored[name].items()]
+        return stored
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        by_edge = {k: {(a, b): _as_tensors(thing) for a, b, thing in stored[k]} for k in _BY_EDGE & stored.keys()}
+        super().__setstate__({**stored, **by_edge})
+
+
+_BY_EDGE = {"curves_", "profiles_", "line_profiles_"}
+"""What is known of each curve."""
+
+
+def _as_arrays(thing: Any) -> Any:
+    return _converted(thing, to_numpy) if isinstance(thing, Subspace) else thing
+
+
+def _as_tensors(thing: Any) -> Any:
+    return _converted(thing, to_torch) if isinstance(thing, Subspace) else thing
+
+
+def _on_cpu(state: State) -> State:
+    return {k: v.cpu() for k, v in state.items()}
+
+
+def _converted(path: Subspace, convert: Any) -> Subspace:
+    found = copy(path)
+    found.controls = tuple(map(convert, path.controls))
+    return found

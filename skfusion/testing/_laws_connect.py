@@ -1,0 +1,165 @@
+"""Laws of connectors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+from skfusion.connect import Connector, Subspace
+from skfusion.landscape import loss_along, segment
+from skfusion.objective import Batch
+from skfusion.state import State, flatten, is_statistic
+from skfusion.testing import _problems as problems
+
+POSITIONS = [*np.linspace(0, 1, 9).tolist(), 0.3, 0.99]
+
+
+def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Subspace:
+    """Return what a connector makes of two trained networks."""
+    states = problems.ends() if states is None else states
+    return clone(component)(states, data or problems.to_train())
+
+
+def refusal_of(component: Connector, states: Sequence[State]) -> str:
+    """Return the message with which a connector refuses states."""
+    try:
+        joined(component, states)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(f"{len(states)} states are joined without a word.")
+
+
+def check_coefficients_sum_to_one(component: Connector) -> None:
+    """At every position there is a coefficient for each control state, and they sum to one."""
+    path = joined(component)
+    for t in POSITIONS:
+        c = np.asarray(path.weights(t))
+        assert c.shape == (len(path.controls),), f"At t = {t}, {c.shape} coefficients meet {len(path.controls)} states."
+        assert abs(c.sum() - 1) < 1e-12, f"At t = {t}, the coefficients sum to {c.sum()}."
+
+
+def check_ends_are_the_states_bit_for_bit(component: Connector) -> None:
+    """The path starts and ends at the very numbers of the states that were given."""
+    states = problems.ends()
+    path = joined(component, states)
+    for t, state, name in ((0.0, states[0], "first"), (1.0, states[1], "second")):
+        same = problems.snapshot(path.at(t)) == problems.snapshot(state)
+        assert same, f"The path at t = {t} is not the {name} state."
+
+
+def check_points_keep_names_shapes_and_dtypes(component: Connector) -> None:
+    """Every point looks like the states, in single and double precision."""
+    for dtype in (torch.float32, torch.float64):
+        states = problems.ends(dtype)
+        path = joined(component, states, problems.to_train(dtype))
+        for t in (0.0, 0.4, 1.0):
+            found = {k: (v.shape, v.dtype) for k, v in path.at(t).items()}
+            expected = {k: (v.shape, v.dtype) for k, v in states[0].items()}
+            assert found == expected, f"At t = {t}, names, shapes or dtypes are not those of the states."
+
+
+def check_points_are_sums_of_the_controls(component: Connector) -> None:
+    """A point is the sum of the control states by their coefficients."""
+    path = joined(component)
+    for t in POSITIONS:
+        c = path.weights(t).tolist()
+        expected = sum(w * _vector(state) for w, state in zip(c, path.controls, strict=True))
+        gap = float((_vector(path.at(t)) - expected).abs().max())
+        assert gap < 1e-5, f"At t = {t}, the point is off the sum of the controls by {gap:.3g}."
+
+
+def check_training_moves_every_bend(component: Connector) -> None:
+    """The gradient reaches all inner control states: where a connector trains, none stays on the line of its ends."""
+    if not component.needs_objective:
+        return
+    path = joined(component)
+    first, last = _vector(path.controls[0]), _vector(path.controls[-1])
+    along = last - first
+    for k, control in enumerate(path.controls[1:-1], 1):
+        step = _vector(control) - first
+        off = float((step - along * (step @ along) / (along @ along)).norm())
+        assert off > 1e-3 * float(along.norm()), f"Control state {k} lies on the line between the ends."
+
+
+def check_path_is_never_worse_than_the_segment(component: Connector) -> None:
+    """On the rows that were trained on, the largest loss on the path is at most that on the straight line."""
+    states, data = problems.ends(), problems.to_train()
+    path = joined(component, states, data)
+    found, line = (float(loss_along(p, data, 25).loss.max()) for p in (path, segment(*states)))
+    assert found <= line + 1e-6, f"The largest loss is {found:.4g} on the path and {line:.4g} on the straight line."
+
+
+def check_curves_have_no_direction(component: Connector) -> None:
+    """Each curve from the first state to the second, gone through from its end, is one from the second to the first."""
+    path = joined(component)
+    there = np.array([path.weights(t) for t in np.linspace(0, 1, 33)])
+    mixed = np.linalg.lstsq(there, there[::-1], rcond=None)[0]  # of the control states of the curve that goes back
+    gap = float(np.abs(there @ mixed - there[::-1]).max())
+    assert gap < 1e-9, f"No control states make the curve that goes back: its coefficients are off by {gap:.3g}."
+
+
+def check_modes_of_a_connected_module_are_restored(component: Connector) -> None:
+    """Training modes and tensors of the module are as before, also when the module raises."""
+    data = problems.to_train()
+    data.module.train()
+    data.module[1].eval()
+    before = problems.snapshot(data.module)
+    bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2, dtype=torch.long))]
+    for batches in (data.batches(), bad):
+        with contextlib.suppress(RuntimeError):
+            joined(component, data=replace(data, batches=lambda batches=batches: batches))
+        assert problems.snapshot(data.module) == before, "Training modes or tensors of the module have changed."
+
+
+def check_states_that_are_not_two_are_refused(component: Connector) -> None:
+    """One state and three states are refused by a message that says how many there are."""
+    for n in (1, 3):
+        message = refusal_of(component, (problems.ends() * 2)[:n])
+        assert str(n) in message, f"The message does not say that there are {n} states: {message}"
+
+
+def check_ends_of_unlike_architectures_are_refused(component: Connector) -> None:
+    """Ends of other shapes or other tensors are refused by a message that names tensor and shapes."""
+    states = problems.ends()
+    states[1]["0.weight"] = torch.zeros(7, 3)
+    message = refusal_of(component, states)
+    for part in ("0.weight", "(5, 3)", "(7, 3)"):
+        assert part in message, f"The message does not name {part}: {message}"
+    states = problems.ends()
+    del states[1]["3.bias"]
+    assert "3.bias" in refusal_of(component, states), "The message does not name the missing tensor."
+
+
+def check_diverged_ends_are_refused(component: Connector) -> None:
+    """An end with NaN or infinity is refused by a message that names its tensor and which end it is."""
+    for value in (float("nan"), float("inf")):
+        states = problems.ends()
+        states[1]["3.bias"] = torch.tensor([0.0, value])
+        message = refusal_of(component, states)
+        for part in ("3.bias", "second"):
+            assert part in message, f"The message does not name {part!r}: {message}"
+
+
+def _vector(state: State) -> torch.Tensor:
+    return flatten({k: v for k, v in state.items() if not is_statistic(k)}).double()
+
+
+LAWS = [
+    check_coefficients_sum_to_one,
+    check_ends_are_the_states_bit_for_bit,
+    check_points_keep_names_shapes_and_dtypes,
+    check_points_are_sums_of_the_controls,
+    check_training_moves_every_bend,
+    check_path_is_never_worse_than_the_segment,
+    check_curves_have_no_direction,
+    check_modes_of_a_connected_module_are_restored,
+    check_states_that_are_not_two_are_refused,
+    check_ends_of_unlike_architectures_are_refused,
+    check_diverged_ends_are_refused,
+]

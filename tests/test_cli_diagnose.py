@@ -1,0 +1,363 @@
+"""The command ``skfusion diagnose``: it builds the architecture, judges checkpoints, and says what is wrong."""
+
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score
+from torch import nn
+from typer.testing import CliRunner
+
+from skfusion import ModelPool
+from skfusion.cli import app
+from skfusion.cli._diagnose import short
+from skfusion.diagnose import diagnose
+from skfusion.nets import mlp_classifier, with_module
+from skfusion.pool import Member
+
+CODE = """
+import torch
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, n_in, n_out, hidden=(8,), act="relu"):
+        acts = {"relu": nn.ReLU, "tanh": nn.Tanh}
+        sizes, layers = [n_in, *hidden], []
+        for n, m in zip(sizes, sizes[1:]):
+            layers += [nn.Linear(n, m), acts[act]()]
+        super().__init__(*layers, nn.Linear(sizes[-1], n_out))
+
+
+class Tokens(nn.Module):
+    def __init__(self, n_out):
+        super().__init__()
+        self.table = nn.Embedding(5, 3)
+        self.head = nn.Linear(3, n_out)
+
+    def forward(self, ids):
+        return self.head(self.table(ids).mean(1))
+
+
+class Probabilities(Net):
+    def forward(self, X):
+        return super().forward(X).softmax(1)
+
+
+class Broken(nn.Module):
+    def __init__(self):
+        raise RuntimeError("no such GPU")
+
+
+def make(n_in, n_out=1):
+    return Net(n_in, n_out)
+
+
+built = Net(4, 3)
+number = 7
+"""
+
+X, y = load_digits(return_X_y=True)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A directory with an architecture in a module, which no other test knows."""
+    monkeypatch.chdir(tmp_path)
+    name = f"nets_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(CODE)
+    yield name
+    for known in [k for k in sys.modules if k.partition(".")[0] == name]:
+        del sys.modules[known]
+
+
+def net(n_in, n_out, seed, hidden=(8,)):
+    torch.manual_seed(seed)
+    sizes, layers = [n_in, *hidden], []
+    for n, m in pairwise(sizes):
+        layers += [nn.Linear(n, m), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
+
+
+def save(n_in, n_out, n=2, hidden=(8,)):
+    states = [net(n_in, n_out, seed, hidden).state_dict() for seed in range(n)]
+    for k, state in enumerate(states):
+        safetensors.torch.save_file(state, f"run{k}.safetensors")
+    return states, [f"run{k}.safetensors" for k in range(n)]
+
+
+def run(*words, code=0, width=200):
+    path = list(sys.path)
+    result = CliRunner().invoke(app, ["diagnose", *map(str, words)], env={"COLUMNS": str(width)})
+    assert result.exit_code == code, result.output
+    assert sys.path == path
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+# ---- what it does ------------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_the_function_says(here):
+    states, files = save(64, 10, hidden=(8, 6))
+    np.savez("test.npz", X=X[:200], y=y[:200])
+    words = ("--module", f"{here}:Net", "--param", "hidden=[8, 6]", "--data", "test.npz", "--n-points", 5)
+    text = run(*files, *words, "--html", "out.html")
+    architecture = with_module(mlp_classifier(), net(64, 10, 0, (8, 6)))
+    pool = ModelPool([Member(f"run{k}", s, net=architecture) for k, s in enumerate(states)])
+    expected = diagnose(pool, X[:200].astype(np.float32), y[:200], n_points=5)
+    for sentence in (*expected.recommendation, *expected.advice["why"]):
+        assert sentence in text
+    for state, score in zip(states, expected.members["score"], strict=True):
+        module = net(64, 10, 0, (8, 6))
+        module.load_state_dict(state)
+        with torch.no_grad():
+            assert accuracy_score(y[:200], module(torch.from_numpy(X[:200]).float()).argmax(1)) == score
+    page = Path("out.html").read_text(encoding="utf-8")
+    assert expected.advice["why"]["ensemble"].replace("'", "&#x27;") in page
+    assert "The report is in out.html" in text
+    assert "known to about" in text
+    assert "The outputs are taken as 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, in this order" in text
+
+
+def test_weights_alone(here):
+    _, files = save(64, 10)
+    text = run(*files)
+    assert "run0 – run1" in text
+    assert "no member was trained on" in text
+    assert "soup: maybe" in text
+    assert run(*files, "--module", f"{here}:Net", "--param", "n_in=64", "--param", "n_out=10") == text
+
+
+def test_base_gives_the_angle(here):
+    _, files = save(64, 10, 3)
+    text = run(*files[:2], "--base", files[2])
+    assert "cosine" in text
+    assert "They have a common start" in text
+
+
+def test_pools_prefixes_wrappers_and_other_dtypes(here):
+    states, _ = save(64, 10)
+    ModelPool([Member("one", states[0]), Member("two", states[1])]).save("pool")
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": t for k, t in states[0].items()}}, "a.pt")
+    torch.save({f"net.model.{k}": t.half() for k, t in states[1].items()}, "b.pt")
+    words = ("--module", f"{here}:Net", "--data", "digits", "--n-points", 3)
+    text = run("pool", *words)
+    assert "one – two" in text
+    text = run("a.pt", "b.pt", *words)
+    assert "a.pt: its entry 'state_dict' is read. The entries epoch are left aside" in text
+    assert "a.pt: the prefix module. is taken off" in text
+    assert "b.pt: the prefix net.model. is taken off" in text
+    assert "b.pt: 4 tensors are converted to torch.float32" in text
+
+
+def test_sizes_come_from_the_data_and_other_things_make_networks(here):
+    _, files = save(4, 3)
+    for name in ("Net", "make", "built"):
+        text = run(*files, "--module", f"{here}:{name}", "--data", "iris", "--n-points", 3)
+        assert "The outputs are taken as 0, 1, 2" in text
+    text = run(*files, "--module", f"{here}:Net", "--param", "act=tanh", "--data", "iris", "--n-points", 3)
+    assert "on 150 rows" in text
+
+
+def test_installed_modules_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for k in range(2):
+        torch.save(nn.Linear(4, 3).state_dict(), f"{k}.pt")
+    words = ("--param", "in_features=4", "--param", "out_features=3", "--data", "iris", "--n-points", 3)
+    assert "on 150 rows" in run("0.pt", "1.pt", "--module", "torch.nn:Linear", *words)
+
+
+def test_tables_are_taken_as_they_are(here):
+    states, files = save(2, 2)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"row": np.arange(40), "const": 1.0, "kind": np.where(rng.random(40) < 0.5, "yes", "no")})
+    frame.loc[3, "kind"] = None
+    frame.to_csv("table.csv", index=False)
+    frame.to_parquet("table.parquet")
+    text = run(*files, "--module", f"{here}:Net", "--data", "table.csv", "--target", "kind", "--n-points", 3)
+    assert "Dropped 1 of 40 rows, which have no 'kind'" in text
+    assert "The outputs are taken as no, yes, in this order" in text
+    module = net(2, 2, 0)
+    module.load_state_dict(states[0])
+    kept = frame[frame["kind"].notna()]
+    with torch.no_grad():
+        out = module(torch.tensor(kept[["row", "const"]].to_numpy(np.float32))).argmax(1).numpy()
+    assert f"{np.mean(np.array(['no', 'yes'])[out] == kept['kind']):.3f}" in text
+    words = ("--data", "table.parquet", "--target", "kind", "--n-points", 3)
+    assert run(*files, "--module", f"{here}:Net", *words) == text
+
+
+def test_regression_and_one_output_for_two_classes(here):
+    _, files = save(2, 1)
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(50, 2))
+    np.savez("values.npz", X=inputs, y=inputs.sum(1))
+    assert "R2" in run(*files, "--module", f"{here}:make", "--data", "values.npz", "--n-points", 3)
+    np.savez("column.npz", X=inputs, y=inputs.sum(1, keepdims=True))
+    assert "R2" in run(*files, "--module", f"{here}:make", "--data", "column.npz", "--n-points", 3)
+    np.savez("classes.npz", X=inputs, y=(inputs[:, 0] > 0).astype(int))
+    text = run(*files, "--module", f"{here}:Net", "--param", "n_out=1", "--data", "classes.npz", "--n-points", 3)
+    assert "BCEWithLogitsLoss accuracy" in text
+    _, files = save(2, 3)
+    np.savez("several.npz", X=inputs, y=np.stack([inputs[:, 0]] * 3, 1))
+    assert "R2" in run(*files, "--module", f"{here}:Net", "--data", "several.npz", "--n-points", 3)
+
+
+def test_tokens_stay_whole_and_probabilities_are_seen(here):
+    rng = np.random.default_rng(0)
+    np.savez("tokens.npz", X=rng.integers(5, size=(40, 6)), y=rng.integers(2, size=40))
+    for k in range(2):
+        torch.manual_seed(k)
+        table, head = nn.Embedding(5, 3), nn.Linear(3, 2)
+        torch.save({"table.weight": table.weight, "head.weight": head.weight, "head.bias": head.bias}, f"{k}.pt")
+    assert "on 40 rows" in run("0.pt", "1.pt", "--module", f"{here}:Tokens", "--data", "tokens.npz", "--n-points", 3)
+    _, files = save(4, 3)
+    text = run(*files, "--module", f"{here}:Probabilities", "--data", "iris", "--n-points", 3)
+    logits = run(*files, "--module", f"{here}:Net", "--data", "iris", "--n-points", 3)
+    pattern = r"run0 67 [\d.]+ ([\d.]+) ([\d.]+)"
+    found, expected = (re.search(pattern, t).groups() for t in (text, logits))
+    assert found == expected  # loss and score of softmax and of logits are the same
+    assert "NLLLoss" in text
+
+
+def test_labels_that_the_rows_lack_are_numbers_from_zero(here):
+    _, files = save(64, 10)
+    some = y < 4
+    np.savez("some.npz", X=X[some], y=y[some])
+    words = ("--module", f"{here}:Net", "--data", "some.npz", "--n-points", 3)
+    text = run(*files, *words, "--param", "n_out=10")
+    assert "The outputs are taken as 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in text
+    assert "Tensor '2.weight' is (10, 8) in run0.safetensors and (4, 8) in the module" in run(*files, *words, code=2)
+
+
+def test_names_of_files_are_short_and_tell_them_apart():
+    assert short(["x/a.pt", "y/b.pt"]) == ["a", "b"]
+    assert short(["x/a.pt", "x/a.bin"]) == ["a.pt", "a.bin"]
+    assert short(["x/a.pt", "y/a.pt"]) == ["x/a.pt", "y/a.pt"]
+    assert short(["pool[seed-0]", "pool[seed-1]"]) == ["seed-0", "seed-1"]
+    assert short(["a.pt", "a.pt"]) == ["a.pt (1)", "a.pt (2)"]
+
+
+def test_the_output_fits_a_narrow_terminal(here):
+    _, files = save(64, 10)
+    result = CliRunner().invoke(
+        app,
+        ["diagnose", *files, "--module", f"{here}:Net", "--data", "digits", "--n-points", "3"],
+        env={"COLUMNS": "80"},
+    )
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+    assert "…" not in result.output
+
+
+# ---- what is wrong -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Net", "must be package.module:Class, such as my_nets:Net; got 'Net'"),
+        ("a b:Net", "must be package.module:Class"),
+        ("nowhere.nets:Net", "there is no module 'nowhere', neither in the current directory nor installed"),
+        ("{here}.more:Net", "there is no module '{here}.more'"),
+        ("{here}:Missing", "'{here}' has no 'Missing'. It has the networks Net, Tokens, Probabilities, Broken"),
+        ("{here}:number", "is a int, neither a class nor a function"),
+        ("{here}:Broken", "cannot be built: RuntimeError: no such GPU"),
+        ("fails:Net", "importing 'fails' failed: ZeroDivisionError: division by zero"),
+        ("lacks:Net", "'lacks' imports 'no_such_library', which is not installed"),
+        ("builtins:dict", "makes a dict, and not a torch.nn.Module"),
+    ],
+    ids=["no-colon", "no-name", "no-package", "no-module", "no-class", "number", "broken", "fails", "lacks", "dict"],
+)
+def test_architectures_that_cannot_be_had(here, name, message):
+    _, files = save(64, 10)
+    Path("fails.py").write_text("1 / 0")
+    Path("lacks.py").write_text("import no_such_library")
+    assert message.format(here=here) in run(*files, "--module", name.format(here=here), code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--module", "{here}:Net", "--param", "hidden"], "--param must be name=value"),
+        (["--module", "{here}:Net", "--param", "hidden=[8"], "--param hidden is no JSON"),
+        (["--module", "{here}:Net", "--param", "n_in=64"], "missing 1 required positional argument: 'n_out'"),
+        (["--module", "{here}:Net", "--param", "n_in=64"], "Give --param n_out=..., or --data, which tells it"),
+        (["--module", "{here}:built", "--param", "n_in=64"], "is a network that is built already; leave --param out"),
+        (["--param", "n_in=64"], "--param is for --module, which is not given"),
+        (["--data", "digits"], "--data needs --module"),
+        (["--target", "y"], "--target is for --data, which is not given"),
+        (["--task", "regression"], "--task is for --data, which is not given"),
+        (["--n-points", "4"], "n_points must be odd"),
+        (["--module", "{here}:built"], "Tensor '0.weight' is (8, 64) in run0.safetensors and (8, 4) in the module"),
+        (["--module", "{here}:Tokens", "--param", "n_out=2"], "Tensor 'table.weight' is missing in run0.safetensors"),
+        (["--base", "none.pt"], "none.pt: No such file or directory"),
+        (["--module", "{here}:Net", "--data", "none.csv"], "There is no file 'none.csv'"),
+        (["--module", "{here}:Net", "--data", "set.txt"], "Unknown --data 'set.txt'"),
+        (["--module", "{here}:Net", "--data", "digits", "--task", "no"], "Unknown --task 'no'"),
+        (["--module", "{here}:Net", "--data", "iris"], "Tensor '0.weight' is (8, 64) in run0.safetensors and (8, 4)"),
+        (["--html", "no/folder/x.html"], "no/folder/x.html: No such file or directory"),
+    ],
+    ids=range(18),
+)
+def test_options_that_cannot_be_followed(here, words, message):
+    _, files = save(64, 10)
+    assert message in run(*files, *(w.format(here=here) for w in words), code=2)
+
+
+def test_checkpoints_that_cannot_be_compared(here):
+    _, files = save(64, 10)
+    assert "at least two checkpoints; got run0.safetensors alone" in run(files[0], code=2)
+    assert "none.pt: No such file or directory" in run(files[0], "none.pt", code=2)
+    torch.save(net(64, 9, 0).state_dict(), "other.pt")
+    text = run(files[0], "other.pt", code=2)
+    assert "Tensor '2.bias' has shape (10,) in member 'run0' and (9,) in member 'other'" in text
+    assert "can be combined by their predictions: EnsembleClassifier" in text
+    text = run(files[0], "other.pt", "--module", f"{here}:Net", "--data", "digits", code=2)
+    assert "Tensor '2.weight' is (9, 8) in other.pt and (10, 8) in the module" in text
+    torch.save(nn.Linear(2, 2), "whole.pt")
+    assert "whole.pt is refused" in run(files[0], "whole.pt", code=2)
+
+
+def test_rows_that_cannot_be_used(here):
+    _, files = save(64, 10)
+    words = ("--module", f"{here}:Net", "--param", "n_in=64", "--param", "n_out=10", "--data")
+
+    def refused(name="x.npz", *more, **arrays):
+        if arrays:
+            np.savez(name, **arrays)
+        return run(*files, *words, name, *more, code=2)
+
+    assert "5 rows are too few" in refused(X=X[:5], y=y[:5])
+    assert "has no array 'y'; it has X" in refused(X=X)
+    assert "1797 rows in X and 3 in y" in refused(X=X, y=y[:3])
+    assert "must be numbers of shape (n_rows, ...)" in refused(X=y, y=y)
+    assert "Object arrays cannot be loaded" in refused(X=X, y=np.array([{}] * len(y), dtype=object))
+    assert "missing or infinite" in refused(X=np.where(X == 3, np.nan, X), y=y)
+    assert "cannot run on rows of shape (63,): RuntimeError" in refused(X=X[:, 1:], y=y)
+    assert "the target has 11 classes" in refused(X=X, y=y + (X[:, 2] > 12) * (y == 9))
+    assert "the target has 2 classes (-1, 1), and the networks give 10 numbers" in refused(X=X, y=np.sign(y - 4.5))
+    assert "give one label a row" in refused("x.npz", "--task", "classification", X=X, y=np.stack([y, y], 1))
+    assert "--target is for tables" in refused("x.npz", "--target", "y")
+    Path("bad.npz").write_text("no archive")
+    assert "bad.npz cannot be read" in refused("bad.npz")
+    pd.DataFrame({"a": ["x"] * 20, "y": [0, 1] * 10}).to_csv("text.csv", index=False)
+    assert "Say which column to predict: --target, one of a, y" in refused("text.csv")
+    assert "No column 'z'; there are a, y" in refused("text.csv", "--target", "z")
+    assert "Column 'a' is no number" in refused("text.csv", "--target", "y")
+    pd.DataFrame({"a": [1.0] * 20, "y": [np.nan] * 20}).to_csv("empty.csv", index=False)
+    assert "No row has a target 'y'" in refused("empty.csv", "--target", "y")
+
+
+def test_help_names_the_options():
+    text = run("--help")
+    for option in ("module", "param", "data", "target", "task", "base", "n-points", "tolerance", "seed", "html"):
+        assert f"--{option}" in text
