@@ -1,4 +1,4 @@
-r"""Where states stand to each other: distances, angles and sign conflicts of task vectors.
+r"""Where states, and what they compute, stand to each other: distances, angles, sign conflicts, and CKA.
 
 The task vector of a member is :math:`\tau_k = \theta_k - \theta_0`, from the common start to its weights.
 
@@ -11,12 +11,16 @@ al., "TIES-Merging: resolving interference when merging models", NeurIPS 2023, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skfusion.state import State, check_compatible, is_statistic, owners
+
+LEAST_ROWS = 4
+"""Rows for CKA, whose estimator divides by n - 3."""
 
 
 class Geometry(NamedTuple):
@@ -89,3 +93,64 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     cosine = unknown if base is None else (products / (norm[:, None] * norm)).clamp(-1, 1)
     conflict = unknown if base is None else (moved - agreed) / 2 / moved
     return Geometry(squares.sqrt(), norm, cosine, conflict)
+
+
+def cka(A: Any, B: Any) -> float:
+    r"""Return how alike two representations of the same rows are, by linear centred kernel alignment.
+
+    With the Gram matrices :math:`K = A A^T` and :math:`L = B B^T`,
+
+    .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}{\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}}
+
+    where the estimator of HSIC leaves the diagonals out, so that it has no bias: without this, wide layers look alike
+    on few rows whatever they compute. It does not see rotations, permutations of units, offsets, or one common scale.
+
+    Parameters
+    ----------
+    A, B : array-like of shape (n_rows, ...)
+        What two networks compute for the same rows, at least 4. Further axes are flattened.
+
+    Returns
+    -------
+    float
+        1 for representations that are equal up to what it does not see, about 0 for unrelated ones, at least -1. NaN
+        where one of them does not vary.
+
+    References
+    ----------
+    Kornblith et al., "Similarity of neural network representations revisited", ICML 2019, arXiv:1905.00414. Nguyen,
+    Raghu and Kornblith, "Do wide and deep networks learn the same things?", ICLR 2021, arXiv:2010.15327 (estimator).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.diagnose import cka
+    >>> A = np.random.default_rng(0).normal(size=(50, 3))
+    >>> round(cka(A, 2 * A[:, ::-1] + 1), 6)
+    1.0
+    """
+    a, b = (torch.as_tensor(np.asarray(x, np.float64)) for x in (A, B))
+    if len(a) != len(b) or len(a) < LEAST_ROWS:
+        raise ValueError(
+            f"Give two representations of the same rows, at least {LEAST_ROWS}; got {len(a)} and {len(b)}."
+        )
+    return float(alignments([gram(a), gram(b)])[0, 1])
+
+
+def gram(x: Tensor) -> Tensor:  # x shape: (n_rows, ...)
+    """Return the Gram matrix, centred so that inner products of such matrices are the unbiased HSIC times n (n - 3)."""
+    rows = x.reshape(len(x), -1).double()
+    rows = rows - rows.mean(0)  # changes nothing but the rounding
+    n, k = len(rows), rows @ rows.T
+    k.fill_diagonal_(0)
+    sums = k.sum(0)
+    k = k - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
+    return k.fill_diagonal_(0)
+
+
+def alignments(grams: Sequence[Tensor]) -> Tensor:
+    """Return the cosines of centred Gram matrices, shape (n_members, n_members)."""
+    flat = torch.stack([g.flatten() for g in grams])
+    norms = flat.norm(dim=1, keepdim=True)
+    flat = torch.where(norms > 0, flat / norms, torch.nan)
+    return (flat @ flat.T).clamp(-1, 1)

@@ -28,9 +28,9 @@ class PolyChain(Connector, Basis):
     ----------
     n_bends : int, default=1
         Trained states. More can follow a more crooked valley.
-    n_epochs : int, default=30
+    n_epochs : int, default=50
         Epochs of training. More lower the loss along the chain.
-    lr : float, default=0.05
+    lr : float, default=0.1
         Learning rate of SGD for half of the training; then it falls linearly to a hundredth at nine tenths of it.
     momentum : float, default=0.9
         Momentum of SGD.
@@ -61,8 +61,8 @@ class PolyChain(Connector, Basis):
     def __init__(
         self,
         n_bends: int = 1,
-        n_epochs: int = 30,
-        lr: float = 0.05,
+        n_epochs: int = 50,
+        lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         train_ends: bool = False,

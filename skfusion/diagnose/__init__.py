@@ -1,8 +1,8 @@
 """Can these networks be merged? How members stand to each other, and what to do with them."""
 
-from skfusion.diagnose._cka import cka
 from skfusion.diagnose._diagnose import diagnose
 from skfusion.diagnose._pairs import pairwise
 from skfusion.diagnose._report import FusionReport
+from skfusion.geometry import cka
 
 __all__ = ["FusionReport", "cka", "diagnose", "pairwise"]

@@ -1,17 +1,4 @@
-r"""How alike two representations are: centred kernel alignment.
-
-With the Gram matrices :math:`K = X X^T` and :math:`L = Y Y^T` of the same n rows,
-
-.. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}{\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}}
-
-where the estimator of HSIC leaves the diagonals out, so that it has no bias: without this, wide layers look alike on
-few rows whatever they compute.
-
-References
-----------
-Kornblith et al., "Similarity of neural network representations revisited", ICML 2019, arXiv:1905.00414. Nguyen, Raghu
-and Kornblith, "Do wide and deep networks learn the same things?", ICLR 2021, arXiv:2010.15327 (the estimator).
-"""
+"""How alike the representations of members are, layer by layer (Kornblith et al., 2019)."""
 
 from __future__ import annotations
 
@@ -25,69 +12,13 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
 from skfusion.estimators._on_data import OnData
+from skfusion.geometry import alignments, gram
 from skfusion.state import State
 from skfusion.tangent import Linearised
 
 MAX_ROWS = 1000
-LEAST_ROWS = 4
-"""The estimator divides by n - 3."""
 _NUMBERS = 2**24
 """Numbers that are held at once: activations of a network, and Gram matrices."""
-
-
-def cka(A: Any, B: Any) -> float:
-    """Return how alike two representations of the same rows are, by linear centred kernel alignment.
-
-    It does not see rotations, permutations of units, offsets, or one common scale.
-
-    Parameters
-    ----------
-    A, B : array-like of shape (n_rows, ...)
-        What two networks compute for the same rows, at least 4. Further axes are flattened.
-
-    Returns
-    -------
-    float
-        1 for representations that are equal up to what it does not see, about 0 for unrelated ones, at least -1. NaN
-        where one of them does not vary.
-
-    References
-    ----------
-    Kornblith et al., "Similarity of neural network representations revisited", ICML 2019, arXiv:1905.00414.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skfusion.diagnose import cka
-    >>> A = np.random.default_rng(0).normal(size=(50, 3))
-    >>> round(cka(A, 2 * A[:, ::-1] + 1), 6)
-    1.0
-    """
-    a, b = (torch.as_tensor(np.asarray(x, np.float64)) for x in (A, B))
-    if len(a) != len(b) or len(a) < LEAST_ROWS:
-        raise ValueError(
-            f"Give two representations of the same rows, at least {LEAST_ROWS}; got {len(a)} and {len(b)}."
-        )
-    return float(_aligned([gram(a), gram(b)])[0, 1])
-
-
-def gram(x: Tensor) -> Tensor:  # x shape: (n_rows, ...)
-    """Return the Gram matrix, centred so that inner products of such matrices are the unbiased HSIC times n (n - 3)."""
-    rows = x.reshape(len(x), -1).double()
-    rows = rows - rows.mean(0)  # changes nothing but the rounding
-    n, k = len(rows), rows @ rows.T
-    k.fill_diagonal_(0)
-    sums = k.sum(0)
-    k = k - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
-    return k.fill_diagonal_(0)
-
-
-def _aligned(grams: list[Tensor]) -> np.ndarray:
-    """Return the cosines of centred Gram matrices, shape (n_members, n_members)."""
-    flat = torch.stack([g.flatten() for g in grams])
-    norms = flat.norm(dim=1, keepdim=True)
-    flat = torch.where(norms > 0, flat / norms, torch.nan)
-    return (flat @ flat.T).clamp(-1, 1).numpy()
 
 
 def similarity(data: OnData, random_state: int) -> tuple[dict[str, np.ndarray], int]:
@@ -120,7 +51,7 @@ def similarity(data: OnData, random_state: int) -> tuple[dict[str, np.ndarray], 
         for state in data.states:
             for name, out in _outputs(data, state, {name: layers[name] for name in names}, index).items():
                 grams[name].append(gram(out).cpu())
-        found |= {name: _aligned(g) for name, g in grams.items() if len(g) == len(data.states)}
+        found |= {name: alignments(g).numpy() for name, g in grams.items() if len(g) == len(data.states)}
     return found, n
 
 

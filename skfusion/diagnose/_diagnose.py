@@ -12,14 +12,14 @@ import pandas as pd
 
 from skfusion.combine import Average
 from skfusion.diagnose._advice import advice
-from skfusion.diagnose._cka import LEAST_ROWS, similarity
+from skfusion.diagnose._cka import similarity
 from skfusion.diagnose._facts import Basin, Facts, key_of
 from skfusion.diagnose._families import Family, agreement, families, run, unlike
 from skfusion.diagnose._lines import HOWS, Frame, frame_of, has_batch_norm, profiles_of, soups_of
 from skfusion.diagnose._notes import recommend, remarks
 from skfusion.diagnose._report import FusionReport
 from skfusion.estimators._scoring import score_function
-from skfusion.geometry import geometry
+from skfusion.geometry import LEAST_ROWS, geometry
 from skfusion.landscape import Profile
 from skfusion.pool import ModelPool
 from skfusion.state import n_parameters

@@ -1,6 +1,19 @@
 """Displays: they compute arrays first, then draw. Drawing needs ``pip install "skfusion[plots]"``."""
 
 from skfusion.plots._barrier import BarrierDisplay
+from skfusion.plots._curve import CurveDisplay
 from skfusion.plots._leaderboard import LeaderboardDisplay
+from skfusion.plots._plane import PlaneDisplay
+from skfusion.plots._similarity import SimilarityDisplay
+from skfusion.plots._soup import SoupDisplay
+from skfusion.plots._trajectory import TrajectoryDisplay
 
-__all__ = ["BarrierDisplay", "LeaderboardDisplay"]
+__all__ = [
+    "BarrierDisplay",
+    "CurveDisplay",
+    "LeaderboardDisplay",
+    "PlaneDisplay",
+    "SimilarityDisplay",
+    "SoupDisplay",
+    "TrajectoryDisplay",
+]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from skfusion.estimators._on_data import on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.plots._style import BLUE, GREEN, GREY, VERMILION, new_axes, tidy, widen
+from skfusion.plots._frames import aligned, chosen, fitted
+from skfusion.plots._paths import check_paths, draw_paths
+from skfusion.plots._style import BLUE, GREEN, GREY, VERMILION, legend_above, new_axes, tidy, widen
 from skfusion.pool import ModelPool
+from skfusion.repair import Recalibrate
+
+_BEFORE, _AFTER = "as trained", "units matched"
 
 
 class BarrierDisplay:
     """Show loss and score along the straight line between the weights of two networks.
 
-    It is best made by :meth:`from_pool`. Where the loss rises between the networks, their average is bad.
+    It is best made by :meth:`from_pool` or :meth:`from_estimator`. Where the loss rises between the networks, their
+    average is bad. Several lines in one picture show what alignment changes.
 
     Parameters
     ----------
@@ -29,11 +36,17 @@ class BarrierDisplay:
         The networks.
     loss_name, score_name : str, default="loss", "score"
         Labels of the axes.
+    label : str, default="as trained"
+        What the path is, where there are others.
+    others : dict of Profile, optional
+        Further paths in the same picture, by label.
 
     Attributes
     ----------
     barrier : float
         The largest excess of the loss over the straight line between its ends.
+    barriers : dict of float
+        The barrier of each path, by label.
     ax_ : matplotlib Axes
         Where the loss is drawn.
     score_ax_ : matplotlib Axes or None
@@ -56,6 +69,8 @@ class BarrierDisplay:
         names: tuple[str, str] = ("first", "second"),
         loss_name: str = "loss",
         score_name: str = "score",
+        label: str = _BEFORE,
+        others: Mapping[str, Profile] | None = None,
     ):
         self.t = np.asarray(t, np.float64)
         self.loss = np.asarray(loss, np.float64)
@@ -63,7 +78,11 @@ class BarrierDisplay:
         self.names = names
         self.loss_name = loss_name
         self.score_name = score_name
+        self.label = label
+        self.others = dict(others or {})
+        check_paths({label: None, **self.others}, "A BarrierDisplay")
         self.barrier = excess(self.t, self.loss)
+        self.barriers = {label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
 
     @classmethod
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
@@ -84,6 +103,26 @@ class BarrierDisplay:
         return cls(profile.t, profile.loss, profile.score, **labels)
 
     @classmethod
+    def from_profiles(cls, profiles: Mapping[str, Profile], **labels: Any) -> BarrierDisplay:
+        """Take several profiles, to be drawn in one picture.
+
+        Parameters
+        ----------
+        profiles : dict of Profile
+            Loss and score along each path, by its label; five at most.
+        **labels : dict
+            ``names``, ``loss_name`` and ``score_name``, as in the class.
+
+        Returns
+        -------
+        BarrierDisplay
+            Not drawn yet; ``barrier`` is that of the first path.
+        """
+        check_paths(profiles, "A BarrierDisplay")
+        (label, first), *others = profiles.items()
+        return cls.from_profile(first, label=label, others=dict(others), **labels)
+
+    @classmethod
     def from_pool(
         cls,
         pool: ModelPool,
@@ -94,6 +133,7 @@ class BarrierDisplay:
         members: tuple[Any, Any] = (0, 1),
         n_points: int = 25,
         scoring: Any = None,
+        align: Any = None,
     ) -> BarrierDisplay:
         """Evaluate the line between two members of a pool.
 
@@ -111,18 +151,72 @@ class BarrierDisplay:
             Positions to evaluate, both ends included. More find narrower barriers and cost more.
         scoring : str or callable, optional
             The score: accuracy or R2 when omitted.
+        align : Aligner, optional
+            Evaluates the line between the members in one frame too.
 
         Returns
         -------
         BarrierDisplay
             Not drawn yet. BatchNorm statistics are recalibrated at each inner point.
         """
-        pair = [pool[m] for m in members]
+        pair = chosen(pool, members, 2, "A path")
         given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
         data = on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
-        profile = loss_along(segment(data.states[0], data.states[-1]), data.objective, n_points)
+        lines = {_BEFORE: data.states}
+        if align is not None:
+            lines[_AFTER] = aligned(align, data, given)
+        profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points) for k, s in lines.items()}
         names = (pair[0].name, pair[1].name)
-        return cls.from_profile(profile, names=names, loss_name=data.loss_name, score_name=data.score_name)
+        return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        members: tuple[Any, Any] | None = None,
+        n_points: int = 25,
+        scoring: Any = None,
+    ) -> BarrierDisplay:
+        """Evaluate the line between two members of a fitted soup or merger, before and after they were aligned.
+
+        Parameters
+        ----------
+        estimator : fitted SoupClassifier, SoupRegressor or ReBasinMerger
+            Has the members and their permutations. Without an aligner there is one line.
+        X, y : array-like
+            Rows that no member was trained on.
+        members : pair of int or str, optional
+            Positions in ``pool_``, or names; the first two that were fused when omitted.
+        n_points : int, default=25
+            Positions to evaluate, both ends included. More find narrower barriers and cost more.
+        scoring : str or callable, optional
+            The score: that of the estimator when omitted.
+
+        Returns
+        -------
+        BarrierDisplay
+            Not drawn yet. Inner points are mended as the estimator mends its merged network.
+        """
+        perms = fitted(estimator, "permutations_", "a fitted SoupClassifier, SoupRegressor or ReBasinMerger")
+        pool = estimator.pool_
+        pair = chosen(pool, [*(perms or pool.names)][:2] if members is None else members, 2, "A path")
+        if perms is not None and (left := [m.name for m in pair if m.name not in perms]):
+            raise ValueError(f"{left} were not selected, so they were not aligned: choose among {[*perms]}.")
+        given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
+        scoring = estimator.scoring if scoring is None else scoring
+        data = on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
+        repair = estimator._part("repair")
+        repair = None if isinstance(repair, Recalibrate) else repair  # as points of a path are by default, only faster
+        lines = {_BEFORE: data.states}
+        if perms is not None:
+            permute = estimator.symmetry_.permute
+            lines[_AFTER] = [permute(perms[m.name], s) for m, s in zip(given, data.states, strict=True)]
+        profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points, repair) for k, s in lines.items()}
+        names = (pair[0].name, pair[1].name)
+        return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
 
     def plot(self, ax: Any = None) -> BarrierDisplay:
         """Draw.
@@ -139,7 +233,18 @@ class BarrierDisplay:
         """
         if ax is None:
             ax = new_axes(1 if self.score is None else 2, 6.4, 2.6 if self.score is None else 4.4)
-        axes = list(np.atleast_1d(ax))
+        axes = list(np.atleast_1d(ax))[: 1 if self.score is None else 2]
+        if self.others:
+            self._plot_several(axes)
+        else:
+            self._plot_one(axes)
+        what = "t" if self.others else "on the line"
+        axes[-1].set_xlabel(f"position {what} between the weights of the two networks")
+        self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None
+        self.figure_ = self.ax_.figure
+        return self
+
+    def _plot_one(self, axes: list[Any]) -> None:
         panels = [(self.loss, self.loss_name, BLUE), (self.score, self.score_name, GREEN)][: len(axes)]
         for panel, (values, label, colour) in zip(axes, panels, strict=True):
             panel.plot(self.t, values, color=colour, linewidth=2, marker="o", markersize=3.5)
@@ -147,21 +252,21 @@ class BarrierDisplay:
             panel.set_ylabel(label)
             widen(panel, 0.1 * float(np.abs(values).max()))
             tidy(panel, "y")
-        self._annotate(axes[0])
         axes[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], [self.names[0], "0.25", "0.5", "0.75", self.names[1]])
-        axes[-1].set_xlabel("position on the line between the weights of the two networks")
-        self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None
-        self.figure_ = self.ax_.figure
-        return self
-
-    def _annotate(self, ax: Any) -> None:
         line = (1 - self.t) * self.loss[0] + self.t * self.loss[-1]
-        ax.set_title(f"barrier {self.barrier:.3g}", fontsize="medium", color=VERMILION, loc="left")
+        axes[0].set_title(f"barrier {self.barrier:.3g}", fontsize="medium", color=VERMILION, loc="left")
         if self.barrier > 0:
             i = int(np.argmax(self.loss - line))
-            ax.annotate(
+            axes[0].annotate(
                 "",
                 (self.t[i], self.loss[i]),
                 xytext=(self.t[i], line[i]),
                 arrowprops={"arrowstyle": "<->", "color": VERMILION, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.5},
             )
+
+    def _plot_several(self, axes: list[Any]) -> None:
+        first = Profile(self.t, self.loss, self.score)  # type: ignore[arg-type]  # unknown where it is not drawn
+        paths = {self.label: first, **self.others}
+        named = {f"{name}: barrier {self.barriers[name]:.3g}": path for name, path in paths.items()}
+        draw_paths(axes, named, self.names, (self.loss_name, self.score_name))
+        legend_above(axes[0], 2)

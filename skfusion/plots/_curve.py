@@ -1,0 +1,188 @@
+"""Loss and score along a trained curve, and along the straight line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skfusion.connect import Subspace
+from skfusion.estimators._on_data import OnData
+from skfusion.estimators._scoring import score_function
+from skfusion.landscape import Profile, excess, loss_along, segment
+from skfusion.plots._curves import curve_of
+from skfusion.plots._paths import draw_paths
+from skfusion.plots._style import ORANGE, legend_above, new_axes
+from skfusion.repair import Recalibrate
+
+
+class CurveDisplay:
+    """Show loss and score along a trained curve between two networks, and along the straight line.
+
+    It is best made by :meth:`from_estimator`. A curve of low loss says that both networks lie in one valley, which the
+    straight line leaves.
+
+    Parameters
+    ----------
+    t : array-like of shape (n_points,)
+        Positions: 0 is the first network, 1 is the second.
+    curve_loss, line_loss : array-like of shape (n_points,)
+        Loss at each position of the curve, and of the line.
+    curve_score, line_score : array-like of shape (n_points,), optional
+        Score at each position, higher is better; both or neither.
+    ensemble_score : float, optional
+        The score of the mean prediction of networks along the curve.
+    names : pair of str, default=("first", "second")
+        The networks at the ends.
+    loss_name, score_name : str, default="loss", "score"
+        Labels of the axes.
+
+    Attributes
+    ----------
+    barriers : dict of float
+        The largest excess of the loss over that of the ends, on the ``"straight line"`` and the ``"trained curve"``.
+    ax_ : matplotlib Axes
+        Where the loss is drawn.
+    score_ax_ : matplotlib Axes or None
+        Where the score is drawn.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from skfusion.plots import CurveDisplay
+    >>> CurveDisplay([0.0, 0.5, 1.0], [1.0, 1.5, 2.0], [1.0, 3.0, 2.0]).barriers
+    {'straight line': 1.5, 'trained curve': 0.0}
+    """
+
+    def __init__(
+        self,
+        t: Any,
+        curve_loss: Any,
+        line_loss: Any,
+        curve_score: Any = None,
+        line_score: Any = None,
+        *,
+        ensemble_score: float | None = None,
+        names: tuple[str, str] = ("first", "second"),
+        loss_name: str = "loss",
+        score_name: str = "score",
+    ):
+        if (curve_score is None) != (line_score is None):
+            raise ValueError("Give the scores of both the curve and the line, or of neither.")
+        self.t, self.curve_loss, self.line_loss = (np.asarray(v, np.float64) for v in (t, curve_loss, line_loss))
+        self.curve_score, self.line_score = (
+            None if v is None else np.asarray(v, np.float64) for v in (curve_score, line_score)
+        )
+        self.ensemble_score = ensemble_score
+        self.names = names
+        self.loss_name = loss_name
+        self.score_name = score_name
+        self.barriers = {
+            "straight line": excess(self.t, self.line_loss),
+            "trained curve": excess(self.t, self.curve_loss),
+        }
+
+    @classmethod
+    def from_profiles(cls, curve: Profile, line: Profile, **labels: Any) -> CurveDisplay:
+        """Take the arrays of two profiles that ``skfusion.landscape.loss_along`` computed.
+
+        Parameters
+        ----------
+        curve, line : Profile
+            Loss and score along the curve and the line, at the same positions.
+        **labels : dict
+            ``ensemble_score``, ``names``, ``loss_name`` and ``score_name``, as in the class.
+
+        Returns
+        -------
+        CurveDisplay
+            Not drawn yet.
+        """
+        if not np.array_equal(curve.t, line.t):
+            raise ValueError(
+                f"The curve has {len(curve.t)} positions and the line has {len(line.t)}: evaluate both at the same "
+                "ones, with one n_points."
+            )
+        return cls(curve.t, curve.loss, line.loss, curve.score, line.score, **labels)
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, *, pair: Any = None, n_points: int = 25, scoring: Any = None
+    ) -> CurveDisplay:
+        """Evaluate a curve of a fitted estimator, and the line between its ends.
+
+        Parameters
+        ----------
+        estimator : fitted CurveClassifier or CurveRegressor
+            Has the curve.
+        X, y : array-like
+            Rows that no member was trained on.
+        pair : pair of str, optional
+            The members at the ends; those of the first curve when omitted.
+        n_points : int, default=25
+            Positions to evaluate, both ends included. More find narrower barriers and cost more.
+        scoring : str or callable, optional
+            The score: that of the estimator when omitted.
+
+        Returns
+        -------
+        CurveDisplay
+            Not drawn yet. The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
+        """
+        names, data, curve = curve_of(estimator, X, y, pair, scoring)
+        scoring = estimator.scoring if scoring is None else scoring
+        profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*ends_of(curve)))]
+        return cls.from_profiles(
+            *profiles,
+            ensemble_score=ensemble_score(curve, data, estimator.n_points, scoring),
+            names=names,
+            loss_name=data.loss_name,
+            score_name=data.score_name,
+        )
+
+    def plot(self, ax: Any = None) -> CurveDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or two of them, optional
+            Where to draw the loss, and the score where there is a second one; on a new figure when omitted.
+
+        Returns
+        -------
+        CurveDisplay
+            This object, with ``ax_``, ``score_ax_`` and ``figure_``.
+        """
+        n = 1 if self.curve_score is None else 2
+        ax = new_axes(n, 6.4, 3.0 if n == 1 else 4.8) if ax is None else ax
+        axes = list(np.atleast_1d(ax))[:n]
+        losses, scores = (self.line_loss, self.curve_loss), (self.line_score, self.curve_score)
+        paths = {
+            f"{name}: barrier {rise:.3g}": Profile(self.t, loss, score)  # type: ignore[arg-type]
+            for (name, rise), loss, score in zip(self.barriers.items(), losses, scores, strict=True)
+        }
+        draw_paths(axes, paths, self.names, (self.loss_name, self.score_name))
+        axes[-1].set_xlabel("position t between the two networks")
+        legend_above(axes[0], 2)
+        if self.ensemble_score is not None and len(axes) > 1:
+            label = f"ensemble along the curve: {self.ensemble_score:.3g}"
+            drawn = axes[1].axhline(self.ensemble_score, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), label=label)
+            drawn.set_linewidth(1.8)
+            legend_above(axes[1], 1, [drawn])
+        self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None
+        self.figure_ = self.ax_.figure
+        return self
+
+
+def ends_of(curve: Subspace) -> tuple[Any, Any]:
+    """Return the states that a curve joins."""
+    return curve.at(0.0), curve.at(1.0)
+
+
+def ensemble_score(curve: Subspace, data: OnData, n_points: int, scoring: Any) -> float:
+    """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
+    ends = ends_of(curve)
+    states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))
+    total = sum(data.runner.link(out).cpu().numpy() for out in data.judge.outputs(states))
+    return float(score_function(scoring, data.task)(total / n_points, data.rows))

@@ -1,0 +1,53 @@
+"""Loss and score along several paths, one above the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skfusion.landscape import Profile
+from skfusion.plots._style import GREY, STROKES, tidy, widen
+
+
+def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str], labels: tuple[str, str]) -> None:
+    """Draw the loss along each path on the first axes, and the score on the second one if there is one.
+
+    Parameters
+    ----------
+    axes : sequence of Axes
+        One or two.
+    paths : dict of Profile
+        By label; at most as many as there are strokes.
+    names : pair of str
+        The networks at the ends.
+    labels : pair of str
+        What loss and score are.
+    """
+    for panel, what, label in zip(axes, ("loss", "score"), labels, strict=False):
+        for k, (name, path) in enumerate(paths.items()):
+            colour, line, marker = STROKES[k]
+            values, every = getattr(path, what), max(1, round((len(path.t) - 1) / 12))
+            panel.plot(
+                path.t, values, color=colour, linestyle=line, linewidth=2, marker=marker, markersize=5,
+                markevery=every, label=name,
+            )  # fmt: skip
+        drawn = [getattr(path, what)[[0, -1]] for path in paths.values()]
+        for k, ends in enumerate(drawn):
+            if not any(np.allclose(ends, known, rtol=1e-3, atol=1e-6) for known in drawn[:k]):
+                panel.plot([0, 1], ends, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, zorder=1)
+        panel.set_ylabel(label)
+        widen(panel, 0.1 * max(float(np.abs(getattr(path, what)).max()) for path in paths.values()))
+        tidy(panel, "y")
+    axes[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], [names[0], "0.25", "0.5", "0.75", names[1]])
+
+
+def check_paths(paths: Mapping[str, Any], purpose: str) -> None:
+    """Raise ``ValueError`` where there is nothing to draw, or more than can be told apart."""
+    if not paths:
+        raise ValueError(f"{purpose} needs at least one profile; got none.")
+    if len(paths) > len(STROKES):
+        raise ValueError(
+            f"{purpose} can tell {len(STROKES)} paths apart; got {len(paths)}: {[*paths]}. Draw the others elsewhere."
+        )

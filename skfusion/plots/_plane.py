@@ -1,0 +1,277 @@
+"""Loss or score on a plane through networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skfusion.connect import Subspace
+from skfusion.estimators._on_data import on_data
+from skfusion.landscape import Plane, loss_on
+from skfusion.plots._contours import draw_contours
+from skfusion.plots._curves import curve_of
+from skfusion.plots._frames import chosen
+from skfusion.plots._marks import draw_path, draw_points
+from skfusion.plots._spans import evaluated, named, plane_of, response_of
+from skfusion.plots._style import new_axes
+from skfusion.pool import ModelPool
+
+_PURPOSE = "to evaluate the networks of a plane"
+
+
+class PlaneDisplay:
+    """Show the loss, or the score, on a plane through the weights of networks.
+
+    It is best made by :meth:`from_pool`, :meth:`from_estimator` or :meth:`around_member`. Good places are dark. Levels
+    of the loss are spaced by factors, and the worst twentieth of the plane has one colour.
+
+    Parameters
+    ----------
+    x : array-like of shape (n_columns,)
+        Positions of the columns.
+    y : array-like of shape (n_rows,)
+        Positions of the rows.
+    z : array-like of shape (n_rows, n_columns)
+        Loss or score; not finite where the network overflows, which is drawn in grey.
+    points : dict of (float, float), optional
+        Where networks are, by name.
+    path : array-like of shape (n_points, 2), optional
+        A curve on the plane.
+    bends : array-like of shape (n_bends, 2), optional
+        What the curve is bent by.
+    off : dict of float, optional
+        Distance from the plane of those networks that are not on it, by name; ``"path"`` is the curve's largest.
+    z_name : str, default="loss"
+        What ``z`` is, with its unit.
+    x_name, y_name : str
+        Labels of the axes.
+    higher_is_better : bool, default=False
+        Whether ``z`` is a score.
+
+    Attributes
+    ----------
+    contours_ : matplotlib QuadContourSet
+        The filled contours.
+    ax_ : matplotlib Axes
+        What was drawn on.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    References
+    ----------
+    Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026.
+    Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018, arXiv:1712.09913 (around one network).
+
+    Examples
+    --------
+    >>> from skfusion.plots import PlaneDisplay
+    >>> display = PlaneDisplay([0.0, 1.0], [0.0, 1.0], [[0.1, 0.5], [0.4, 2.0]], {"a": (0.0, 0.0)})
+    >>> display.z.shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        z: Any,
+        points: Mapping[str, tuple[float, float]] | None = None,
+        path: Any = None,
+        bends: Any = None,
+        *,
+        off: Mapping[str, float] | None = None,
+        z_name: str = "loss",
+        x_name: str = "distance of weights",
+        y_name: str = "distance of weights",
+        higher_is_better: bool = False,
+    ):
+        self.x, self.y, self.z = (np.asarray(v, np.float64) for v in (x, y, z))
+        if self.z.shape != (len(self.y), len(self.x)):
+            raise ValueError(
+                f"z must have a row for each of the {len(self.y)} y and a column for each of the {len(self.x)} x; got "
+                f"shape {self.z.shape}."
+            )
+        self.points = {name: (float(p[0]), float(p[1])) for name, p in (points or {}).items()}
+        self.path = None if path is None else np.asarray(path, np.float64)
+        self.bends = np.zeros((0, 2)) if bends is None else np.asarray(bends, np.float64).reshape(-1, 2)
+        self.off = dict(off or {})
+        self.z_name = z_name
+        self.x_name = x_name
+        self.y_name = y_name
+        self.higher_is_better = higher_is_better
+
+    @classmethod
+    def from_pool(
+        cls,
+        pool: ModelPool,
+        X: Any,
+        y: Any,
+        estimator: Any = None,
+        *,
+        members: Any = (0, 1, 2),
+        path: Subspace | None = None,
+        n_points: int = 21,
+        margin: float = 0.3,
+        response: str = "loss",
+        scoring: Any = None,
+    ) -> PlaneDisplay:
+        """Evaluate the plane through three members of a pool, or through the ends and the bend of a curve.
+
+        Parameters
+        ----------
+        pool : ModelPool
+            Has the members.
+        X, y : array-like
+            Rows that no member was trained on.
+        estimator : estimator of this library or skorch net, optional
+            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        members : sequence of int or str, default=(0, 1, 2)
+            Positions or names. The first three span the plane; further ones are shown where they are nearest to it.
+        path : Subspace, optional
+            A curve. Its ends and its middle bend span the plane, and all ``members``, two or more, are shown on it.
+        n_points : int, default=21
+            Positions along each axis. More show finer structure and cost more, by the square.
+        margin : float, default=0.3
+            How far the plane goes beyond the networks, as a share of their extent.
+        response : {"loss", "score"}, default="loss"
+            What is shown.
+        scoring : str or callable, optional
+            The score: accuracy or R2 when omitted.
+
+        Returns
+        -------
+        PlaneDisplay
+            Not drawn yet. BatchNorm statistics are recalibrated at each point that is no member.
+        """
+        if path is not None and members == (0, 1, 2):
+            members = (0, 1)
+        shown = chosen(pool, members, 3 if path is None else 2, "A plane")
+        given = pool.replace(shown)
+        data = on_data(given, X, y, estimator, scoring, _PURPOSE)
+        if path is not None:
+            controls = [data.runner.place(s) for s in path.controls]
+            path = Subspace(controls, path.basis, path.history, path.own_ends)
+        plane = Plane.through(*data.states[:3]) if path is None else plane_of(path)
+        states = dict(zip(given.names, data.states, strict=True))
+        return cls(**evaluated(plane, states, path, data, n_points, margin, response))
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        pair: Any = None,
+        n_points: int = 21,
+        margin: float = 0.3,
+        response: str = "loss",
+        scoring: Any = None,
+    ) -> PlaneDisplay:
+        """Evaluate the plane through the ends and the bend of a curve of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted CurveClassifier or CurveRegressor
+            Has the curve.
+        X, y : array-like
+            Rows that no member was trained on.
+        pair : pair of str, optional
+            The members at the ends; those of the first curve when omitted.
+        n_points : int, default=21
+            Positions along each axis. More show finer structure and cost more, by the square.
+        margin : float, default=0.3
+            How far the plane goes beyond the networks, as a share of their extent.
+        response : {"loss", "score"}, default="loss"
+            What is shown.
+        scoring : str or callable, optional
+            The score: that of the estimator when omitted.
+
+        Returns
+        -------
+        PlaneDisplay
+            Not drawn yet. Of several bends the middle one spans the plane; the curve is shown where it is nearest.
+        """
+        names, data, curve = curve_of(estimator, X, y, pair, scoring)
+        states = dict(zip(names, (curve.controls[0], curve.controls[-1]), strict=True))
+        return cls(**evaluated(plane_of(curve), states, curve, data, n_points, margin, response))
+
+    @classmethod
+    def around_member(
+        cls,
+        pool: ModelPool,
+        X: Any,
+        y: Any,
+        estimator: Any = None,
+        *,
+        member: Any = 0,
+        random_state: int = 0,
+        radius: float = 1.0,
+        n_points: int = 21,
+        response: str = "loss",
+        scoring: Any = None,
+    ) -> PlaneDisplay:
+        """Evaluate a plane around one member, along two random directions whose filters are as long as its own.
+
+        Parameters
+        ----------
+        pool : ModelPool
+            Has the member.
+        X, y : array-like
+            Rows that the member was not trained on.
+        estimator : estimator of this library or skorch net, optional
+            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        member : int or str, default=0
+            Its position or name.
+        random_state : int, default=0
+            Seed of the directions.
+        radius : float, default=1.0
+            How far the plane goes: 1 changes each filter by as much as it is long.
+        n_points : int, default=21
+            Positions along each axis. More show finer structure and cost more, by the square.
+        response : {"loss", "score"}, default="loss"
+            What is shown.
+        scoring : str or callable, optional
+            The score: accuracy or R2 when omitted.
+
+        Returns
+        -------
+        PlaneDisplay
+            Not drawn yet. Sharpness can be compared between networks, as lengths are those of their own filters.
+        """
+        if not radius > 0:
+            raise ValueError(f"radius must be above 0; got {radius}.")
+        (only,) = chosen(pool, [member], 1, "A plane")
+        data = on_data(pool.replace([only]), X, y, estimator, scoring, _PURPOSE)
+        steps = np.linspace(-radius, radius, n_points)
+        surface = loss_on(Plane.around(data.states[0], random_state), data.objective, x=steps, y=steps)
+        axes = {f"{a}_name": f"step along random direction {k}, in filter lengths" for k, a in ((1, "x"), (2, "y"))}
+        points = {only.name: (0.0, 0.0)}
+        return cls(steps, steps, getattr(surface, response_of(response)), points, **axes, **named(data, response))
+
+    def plot(self, ax: Any = None) -> PlaneDisplay:
+        """Draw, on axes of one scale unless one of them is three times as long as the other.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; on a new figure when omitted.
+
+        Returns
+        -------
+        PlaneDisplay
+            This object, with ``contours_``, ``ax_`` and ``figure_``.
+        """
+        shape = float(np.ptp(self.y) / np.ptp(self.x))
+        stretched = not 1 / 3 <= shape <= 3  # a strip in which nothing could be seen
+        if ax is None:
+            ax = new_axes(1, 6.4, float(np.clip(5.0 * shape + 0.9, 3.2, 6.4)))[0]
+        self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
+        ax.set_aspect("auto" if stretched else "equal", adjustable="box")
+        ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel=self.x_name, ylabel=self.y_name)
+        draw_path(ax, self.path, self.bends, [*self.points.values()], self.off.get("path"))
+        draw_points(ax, self.points, self.off, below=self.path is not None)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

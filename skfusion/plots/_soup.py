@@ -1,0 +1,203 @@
+"""What a soup is made of, and what it gains."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from skfusion.estimators._on_data import on_data
+from skfusion.plots._frames import fitted
+from skfusion.plots._style import BLUE, GREEN, GREY, ORANGE, legend_above, new_axes, tidy
+from skfusion.state import weighted_sum
+
+
+class SoupDisplay:
+    """Show the weight of each member in a soup, with the members' scores and that of the soup.
+
+    It is best made by :meth:`from_estimator`. Of a greedy soup, the ingredients stand on top, in the order in which
+    they joined, with the score of the soup after each.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The members, in the order in which they are drawn.
+    weights : array-like of shape (n_members,) or None
+        Coefficient of each in the sum; None where the soup is no sum.
+    scores : array-like of shape (n_members,)
+        Score of each by itself, higher is better.
+    soup_score : float
+        The score of the soup.
+    after : array-like of shape (n_members,), optional
+        Score of the soup after each ingredient has joined; NaN for those that have not.
+    score_name : str, default="score"
+        Label of the axis.
+
+    Attributes
+    ----------
+    gain : float
+        The score of the soup, less that of the best member.
+    ax_ : matplotlib Axes
+        Where scores are drawn.
+    weights_ax_ : matplotlib Axes or None
+        Where weights are drawn.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from skfusion.plots import SoupDisplay
+    >>> round(SoupDisplay(["a", "b"], [0.5, 0.5], [0.9, 0.88], 0.93).gain, 3)
+    0.03
+    """
+
+    def __init__(
+        self, names: Any, weights: Any, scores: Any, soup_score: float, after: Any = None, score_name: str = "score"
+    ):
+        self.names = [str(name) for name in names]
+        self.weights, self.scores, self.after = (
+            None if v is None else np.asarray(v, np.float64) for v in (weights, scores, after)
+        )
+        for what in ("weights", "scores", "after"):
+            found = getattr(self, what)
+            if found is not None and found.shape != (len(self.names),):
+                raise ValueError(f"{what} needs one number for each of the {len(self.names)} names; got {found.shape}.")
+        self.soup_score = float(soup_score)
+        self.score_name = score_name
+        self.gain = self.soup_score - float(np.max(self.scores))
+
+    @classmethod
+    def from_estimator(cls, soup: Any, X: Any = None, y: Any = None, *, scoring: Any = None) -> SoupDisplay:
+        """Take weights and scores from a fitted soup.
+
+        Parameters
+        ----------
+        soup : fitted SoupClassifier, SoupRegressor, ReBasinMerger or weight averaging
+            Has the members.
+        X, y : array-like, optional
+            Rows that no member was trained on, to judge members and soup on. When omitted, the scores on the held-out
+            rows are taken, where the merger has scored its soup there, as ``Greedy`` does.
+        scoring : str or callable, optional
+            The score on X and y: that of the soup when omitted.
+
+        Returns
+        -------
+        SoupDisplay
+            Not drawn yet.
+        """
+        fitted(soup, "merge_report_", "a fitted SoupClassifier, SoupRegressor, ReBasinMerger or weight averaging")
+        if (X is None) != (y is None):
+            raise ValueError("Give both X and y, or neither.")
+        pool, weights, joined = soup.pool_, soup.member_weights_, _joined(soup)
+        scoring = getattr(soup, "scoring", None) if scoring is None else scoring
+        after: dict[str, float] = {}
+        if X is None:
+            scores, found = {m.name: m.score for m in pool}, soup.merge_report_.get("score")
+            if found is None or np.isnan([*scores.values()]).any():
+                raise ValueError(
+                    f"{soup._part('merge')!r} did not score its members and its soup on held-out rows: give X and y, "
+                    "rows that no member was trained on."
+                )
+            default = "accuracy" if is_classifier(soup) else "R2"
+            score_name = default if scoring is None else scoring if isinstance(scoring, str) else "score"
+            score_name = f"held-out {score_name}"
+        else:
+            data = on_data(pool, X, y, soup, scoring, "to judge the soup and its members")
+            scores = dict(zip(pool.names, data.objective.scores(data.states), strict=True))
+            found = data.objective.score(data.runner.place(soup.state_))
+            after = _after(soup, joined, data, found)
+            score_name = data.score_name
+        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=lambda n: (-scores[n], n))]
+        return cls(
+            order,
+            None if weights is None else [weights.get(name, 0.0) for name in order],
+            [scores[name] for name in order],
+            found,
+            [after.get(name, np.nan) for name in order] if after else None,
+            score_name,
+        )
+
+    def plot(self, ax: Any = None) -> SoupDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or two of them, optional
+            Where to draw the scores, or the weights and the scores; on a new figure when omitted.
+
+        Returns
+        -------
+        SoupDisplay
+            This object, with ``ax_``, ``weights_ax_`` and ``figure_``.
+        """
+        n = len(self.names)
+        if ax is None:
+            both = self.weights is not None
+            ax = new_axes(2 if both else 1, 6.4, 1.5 + 0.32 * n, columns=2 if both else 1)
+        axes = list(np.atleast_1d(ax))
+        self.weights_ax_ = axes[0] if len(axes) > 1 and self.weights is not None else None
+        self.ax_ = axes[-1]
+        self.figure_ = self.ax_.figure
+        if self.weights_ax_ is not None:
+            self._plot_weights(self.weights_ax_)
+        self._plot_scores(self.ax_)
+        for panel in {self.ax_, self.weights_ax_ or self.ax_}:
+            panel.set_ylim(n - 0.4, -0.6)
+            tidy(panel, "x")
+        axes[0].set_yticks(range(n), self.names)
+        for panel in axes:
+            panel.tick_params(axis="y", length=0)
+            panel.locator_params(axis="x", nbins=4)
+        return self
+
+    def _plot_weights(self, ax: Any) -> None:
+        rows = np.arange(len(self.names))
+        ax.barh(rows, self.weights, height=0.6, color=BLUE)
+        for row, weight in zip(rows, self.weights, strict=True):
+            ax.annotate(
+                f"{weight:.2g}", (max(weight, 0.0), row), xytext=(4, 0), textcoords="offset points", va="center",
+                fontsize="small", color=GREY,
+            )  # fmt: skip
+        ax.axvline(0, color=GREY, linewidth=0.8)
+        ax.margins(x=0.16)
+        ax.set_xlabel("weight in the soup")
+
+    def _plot_scores(self, ax: Any) -> None:
+        rows = np.arange(len(self.names))
+        ax.plot(self.scores, rows, "o", color=BLUE, markersize=7, label="member", zorder=4)
+        if self.after is not None and (joined := np.isfinite(self.after)).any():
+            steps, at = self.after[joined], rows[joined]
+            edges = np.concatenate([at - 0.5, at[-1:] + 0.5])
+            ax.plot(
+                np.repeat(steps, 2), np.repeat(edges, 2)[1:-1], color=GREEN, linewidth=2, linestyle="-",
+                label="soup once it has joined",
+            )  # fmt: skip
+        ax.axvline(self.soup_score, color=ORANGE, linestyle="--", linewidth=1.8, label=f"soup: {self.soup_score:.3g}")
+        ax.set_xlabel(f"{self.score_name}\n(gain over the best member: {self.gain:+.2g})")
+        ax.margins(x=0.08)
+        legend_above(ax, 1)
+
+
+def _joined(soup: Any) -> list[str]:
+    """Return the names of the ingredients of a greedy soup, in the order in which they joined; of others, none."""
+    positions = soup.merge_report_.get("members")
+    return [] if positions is None else [[*soup.member_weights_][k] for k in positions]
+
+
+def _after(soup: Any, joined: list[str], data: Any, found: float) -> dict[str, float]:
+    """Return the score of the soup after each ingredient has joined for the first time."""
+    if not joined:
+        return {}
+    states = dict(zip(soup.pool_.names, data.states, strict=True))
+    if soup.permutations_ is not None:
+        states |= {n: soup.symmetry_.permute(p, states[n]) for n, p in soup.permutations_.items()}
+    repair, members = soup._part("repair"), [states[n] for n in soup.member_weights_]
+    scores: dict[str, float] = {}
+    for have in accumulate([name] for name in joined):
+        if have[-1] in scores:
+            continue
+        state = weighted_sum([states[n] for n in have], [1 / len(have)] * len(have))
+        scores[have[-1]] = found if have == joined else data.objective.score(repair(state, members, data.objective))
+    return scores

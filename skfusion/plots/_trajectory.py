@@ -1,0 +1,200 @@
+"""The way that a training takes through the space of weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skfusion.connect._base import combined, inner
+from skfusion.estimators._on_data import on_data
+from skfusion.landscape import Plane, loss_on
+from skfusion.plots._contours import draw_contours
+from skfusion.plots._frames import chosen
+from skfusion.plots._spans import grids, named, principal, response_of
+from skfusion.plots._style import GREY, new_axes, tidy, write
+from skfusion.pool import Member, ModelPool
+
+_APART = 0.13
+"""Least distance of two labels, as a share of the axes."""
+
+
+class TrajectoryDisplay:
+    r"""Show states of a training on the plane of their first two principal components.
+
+    With :math:`\theta_1, \dots, \theta_n` the states in order, the components are those of the differences
+    :math:`\theta_k - \theta_n` from the last one, which is the origin. It is best made by :meth:`from_pool`.
+
+    Parameters
+    ----------
+    places : array-like of shape (n_states, 2)
+        The states along the two components, in order.
+    labels : sequence of str
+        What each state is called, such as its epoch.
+    variance : pair of float
+        Share of the variance that each component has. Where they are small, the way leads mostly out of the plane.
+    x, y : array-like of shape (n_columns,) and (n_rows,), optional
+        Positions of a grid.
+    z : array-like of shape (n_rows, n_columns), optional
+        Loss or score on it.
+    z_name : str, default="loss"
+        What ``z`` is, with its unit.
+    higher_is_better : bool, default=False
+        Whether ``z`` is a score.
+
+    Attributes
+    ----------
+    contours_ : matplotlib QuadContourSet or None
+        The filled contours, where there is a ``z``.
+    ax_ : matplotlib Axes
+        What was drawn on.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    References
+    ----------
+    Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018, arXiv:1712.09913, section 7.
+
+    Examples
+    --------
+    >>> from skfusion.plots import TrajectoryDisplay
+    >>> TrajectoryDisplay([[-2, 0], [-1, 1], [0, 0]], ["1", "2", "3"], (0.75, 0.25)).places.shape
+    (3, 2)
+    """
+
+    def __init__(
+        self,
+        places: Any,
+        labels: Any,
+        variance: tuple[float, float],
+        x: Any = None,
+        y: Any = None,
+        z: Any = None,
+        *,
+        z_name: str = "loss",
+        higher_is_better: bool = False,
+    ):
+        self.places = np.asarray(places, np.float64)
+        self.labels = [str(label) for label in labels]
+        if self.places.shape != (len(self.labels), 2):
+            raise ValueError(
+                f"places must have a row of 2 for each of the {len(self.labels)} labels; got {self.places.shape}."
+            )
+        self.variance = (float(variance[0]), float(variance[1]))
+        self.x, self.y, self.z = (None if v is None else np.asarray(v, np.float64) for v in (x, y, z))
+        self.z_name = z_name
+        self.higher_is_better = higher_is_better
+
+    @classmethod
+    def from_pool(
+        cls,
+        pool: ModelPool,
+        X: Any = None,
+        y: Any = None,
+        estimator: Any = None,
+        *,
+        members: Any = None,
+        n_points: int = 21,
+        margin: float = 0.2,
+        response: str = "loss",
+        scoring: Any = None,
+    ) -> TrajectoryDisplay:
+        """Project the members of a pool, in their order.
+
+        Parameters
+        ----------
+        pool : ModelPool
+            States of one training, such as ``Snapshots`` or ``Tail`` collect them; three at least.
+        X, y : array-like, optional
+            Rows that no member was trained on, to draw the loss on the plane too.
+        estimator : estimator of this library or skorch net, optional
+            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        members : sequence of int or str, optional
+            Positions or names, in order; all members when omitted.
+        n_points : int, default=21
+            Positions along each axis. More show finer structure and cost more, by the square.
+        margin : float, default=0.2
+            How far the plane goes beyond the states, as a share of their extent.
+        response : {"loss", "score"}, default="loss"
+            What is shown.
+        scoring : str or callable, optional
+            The score: accuracy or R2 when omitted.
+
+        Returns
+        -------
+        TrajectoryDisplay
+            Not drawn yet. BatchNorm statistics do not count as coordinates, and are recalibrated at each point.
+
+        Notes
+        -----
+        Costs K (K + 1) / 2 inner products for K states, and one evaluation for each point of the grid.
+        """
+        response_of(response)
+        if (X is None) != (y is None):
+            raise ValueError("Give both X and y, or neither.")
+        given = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
+        given.check_compatible()
+        last, *others = given.states[::-1]
+        gram = inner([last, *others])[::-1, ::-1]
+        places, shares, variance = principal(gram)
+        labels = [_label(m, k) for k, m in enumerate(given)]
+        if X is None:
+            return cls(places, labels, variance)
+        data = on_data(given, X, y, estimator, scoring, "to evaluate the networks of a plane")
+        xs, ys = grids(places, margin, n_points)
+        reach = float(np.abs(places).max())  # as far out as the states are: rounding would move a nearer one
+        states = data.states
+        axes = [combined(states, reach * c + np.eye(len(c))[-1] * (1 - reach * c.sum())) for c in shares.T]
+        surface = loss_on(Plane([states[-1], *axes], np.eye(2) / reach), data.objective, x=xs, y=ys)
+        return cls(places, labels, variance, xs, ys, getattr(surface, response), **named(data, response))
+
+    def plot(self, ax: Any = None) -> TrajectoryDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; on a new figure when omitted.
+
+        Returns
+        -------
+        TrajectoryDisplay
+            This object, with ``contours_``, ``ax_`` and ``figure_``.
+        """
+        ax = new_axes(1, 6.4, 4.6)[0] if ax is None else ax
+        self.contours_ = None
+        if self.z is not None:
+            self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
+            ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]])
+        else:
+            ax.margins(0.16)
+            tidy(ax, "both")
+        n = len(self.places)
+        ax.plot(*self.places.T, color="white" if self.contours_ else GREY, linewidth=1.4, zorder=3)
+        ax.scatter(
+            *self.places.T, c=np.arange(n), cmap="YlOrRd", vmin=-0.25 * n, edgecolors="black", s=52, zorder=5
+        )  # the later, the darker
+        for k, shift in self._labelled(ax):
+            write(ax, self.labels[k], self.places[k], shift, dark=self.contours_ is not None)
+        ax.set_xlabel(f"principal component 1 ({self.variance[0]:.0%} of the variance)")
+        ax.set_ylabel(f"principal component 2 ({self.variance[1]:.0%})")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _labelled(self, ax: Any) -> list[tuple[int, tuple[float, float]]]:
+        """Return the states that have room for a label, with its place: beside the way, on its outer side."""
+        seen = ax.transAxes.inverted().transform(ax.transData.transform(self.places))
+        last, found = len(seen) - 1, []
+        for k in (0, last, *range(1, last)):
+            if all(np.linalg.norm(seen[k] - seen[other]) > _APART for other, _ in found):
+                ahead = seen[min(k + 1, last)] - seen[max(k - 1, 0)]
+                aside = np.array([ahead[1], -ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-12)
+                outer = aside if aside @ (seen[k] - seen.mean(axis=0)) >= 0 else -aside
+                found.append((k, (float(11 * outer[0]), float(11 * outer[1]))))
+        return found
+
+
+def _label(member: Member, position: int) -> str:
+    """Return the epoch of a member, or its place in the order where that is unknown."""
+    epoch = member.meta.get("epoch")
+    return f"state {position + 1}" if epoch is None else f"epoch {epoch}"
