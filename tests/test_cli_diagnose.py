@@ -1,7 +1,9 @@
 """The command ``skfusion diagnose``: it builds the architecture, judges checkpoints, and says what is wrong."""
 
 import re
+import shlex
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,14 +17,20 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 from typer.testing import CliRunner
 
-from skfusion import ModelPool
+from skfusion import EnsembleClassifier, ModelPool, SoupClassifier
 from skfusion.cli import app
 from skfusion.cli._diagnose import short
+from skfusion.cli._files import recipes_for
+from skfusion.cli._modules import ran_a_module
 from skfusion.diagnose import diagnose
+from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, with_module
-from skfusion.pool import Member
+from skfusion.pool import Member, read_checkpoint
 
 CODE = """
+import os
+import sys
+
 import torch
 from torch import nn
 
@@ -49,6 +57,33 @@ class Tokens(nn.Module):
 class Probabilities(Net):
     def forward(self, X):
         return super().forward(X).softmax(1)
+
+
+class Sigmoids(Net):
+    def forward(self, X):
+        return super().forward(X).sigmoid()
+
+
+class Norms(nn.Sequential):
+    def __init__(self, n_in, n_out):
+        super().__init__(nn.Linear(n_in, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, n_out))
+
+
+class Picky(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, X):  # fails with a mean of its weights
+        return X[:, :1] * {0.0: 0.0, 1.0: 1.0}[float(self.weight)]
+
+
+class Watched(nn.Linear):
+    at_import, later = os.getcwd() in sys.path, []
+
+    def forward(self, X):
+        self.later.append(os.getcwd() in sys.path)
+        return super().forward(X)
 
 
 class Broken(nn.Module):
@@ -228,6 +263,156 @@ def test_tokens_stay_whole_and_probabilities_are_seen(here):
     assert "NLLLoss" in text
 
 
+def test_one_output_is_read_by_all_rows_and_networks(here):
+    _, files = save(4, 1)
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(60, 4)).astype(np.float32)
+    np.savez("two.npz", X=inputs, y=(inputs[:, 0] > 0).astype(int))
+    words = ("--param", "n_out=1", "--data", "two.npz", "--n-points", 3)
+    shares = run(*files, "--module", f"{here}:Sigmoids", *words)
+    odds = run(*files, "--module", f"{here}:Net", *words)
+    assert "The output is read as a probability, that of 1 and not 0" in shares
+    assert "The output is read as log-odds, those of 1 and not 0" in odds
+    pattern = r"run0 49 [\d.]+ ([\d.]+) ([\d.]+)"
+    found, expected = (re.search(pattern, t).groups() for t in (shares, odds))
+    assert found == expected  # loss and score of sigmoids and of their logits are the same
+    assert "BCELoss accuracy" in shares
+
+
+def test_what_few_rows_or_one_network_give_decides_nothing(here):
+    """The first network gives 0.5 for all rows, and the other one leaves [0, 1] behind the first thousand rows."""
+    constant = {"weight": torch.zeros(1, 2), "bias": torch.full((1,), 0.5)}
+    torch.save(constant, "a.pt")
+    torch.save({**constant, "weight": torch.tensor([[1.0, 0.0]])}, "b.pt")
+    inputs = np.zeros((1100, 2), np.float32)
+    words = ("--module", "torch.nn:Linear", "--param", "in_features=2", "--param", "out_features=1", "--n-points", 3)
+    for value, told in ((0.0, "as a probability"), (-3.0, "as log-odds")):
+        inputs[-1, 0] = value
+        np.savez("rows.npz", X=inputs, y=np.arange(1100) % 2)
+        assert f"The output is read {told}" in run("a.pt", "b.pt", *words, "--data", "rows.npz")
+
+
+def test_several_outputs_say_how_they_are_read(here):
+    _, files = save(4, 3)
+    words = ("--data", "iris", "--n-points", 3)
+    text = run(*files, "--module", f"{here}:Sigmoids", *words)
+    assert "read as logits of classes that exclude each other, though all are between 0 and 1 without a sum" in text
+    assert "losses and the score of averaged predictions do not" in text
+    text = run(*files, "--module", f"{here}:Net", *words)
+    assert "The outputs are read as logits of classes that exclude each other." in text
+    text = run(*files, "--module", f"{here}:Probabilities", *words)
+    assert "The outputs are read as probabilities: they sum to 1" in text
+
+
+def with_norms():
+    states = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        module = nn.Sequential(nn.Linear(64, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 10))
+        module(torch.from_numpy(X[:500]).float())  # which sets the statistics
+        states.append(module.state_dict())
+        torch.save(states[-1], f"norm{seed}.pt")
+    return states, ["norm0.pt", "norm1.pt"]
+
+
+def test_statistics_may_come_from_other_rows(here):
+    states, files = with_norms()
+    np.savez("test.npz", X=X[500:700], y=y[500:700])
+    np.savez("train.npz", X=X[:500], y=y[:500])
+    words = (*files, "--module", f"{here}:Norms", "--data", "test.npz", "--n-points", 3)
+    same, other = run(*words), run(*words, "--fit-data", "train.npz")
+    assert "estimated and activations were matched on the 200 rows that are judged" in same
+    assert "--fit-data takes others" in same
+    assert "matched on 500 rows of their own (--fit-data), and scores are of 200 others" in other
+    module = nn.Sequential(nn.Linear(64, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 10))
+    architecture = with_module(mlp_classifier(), module)
+    pool = ModelPool([Member(f"norm{k}", s, net=architecture) for k, s in enumerate(states)])
+    held = X[500:700].astype(np.float32), y[500:700]
+    expected = diagnose(pool, *held, X_fit=X[:500].astype(np.float32), n_points=3)
+    assert expected.pool["soup"] != diagnose(pool, *held, n_points=3).pool["soup"]
+    for sentence in expected.advice["why"][["soup", "ensemble", "align then soup"]]:
+        assert sentence in other
+
+
+def test_code_of_the_directory_is_imported_by_its_name_only(here):
+    for k in range(2):
+        torch.save(nn.Linear(4, 3).state_dict(), f"{k}.pt")
+    words = ("--param", "in_features=4", "--param", "out_features=3", "--data", "iris", "--n-points", 3)
+    run("0.pt", "1.pt", "--module", f"{here}:Watched", *words)
+    watched = sys.modules[here].Watched
+    assert watched.at_import
+    assert len(watched.later) > 2
+    assert not any(watched.later)
+
+
+# ---- what it says to do ------------------------------------------------------------------------------------------
+
+
+def near(n=3):
+    """Networks beside one, whose mean is nearer to it than they are."""
+    start = net(64, 10, 0)
+    optimizer = torch.optim.Adam(start.parameters(), 0.01)
+    inputs, labels = torch.from_numpy(X[:800]).float(), torch.from_numpy(y[:800])
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(start(inputs), labels).backward()
+        optimizer.step()
+    torch.manual_seed(1)
+    noise = [{k: 0.15 * torch.randn(t.shape) for k, t in start.state_dict().items()} for _ in range(n)]
+    return [{k: t + some[k] for k, t in start.state_dict().items()} for some in noise]
+
+
+def test_recommendations_are_commands_and_code_that_run(here):
+    states = near()
+    for k, state in enumerate(states):
+        torch.save(state, f"my {k}.pt")
+    files = [f"my {k}.pt" for k in range(3)]
+    np.savez("test.npz", X=X[800:], y=y[800:])
+    text = run(*files, "--module", f"{here}:Net", "--data", "test.npz", "--n-points", 3, width=10000)
+    command = re.search(r"skfusion (merge .*?) makes it", text)[1]
+    assert command == "merge 'my 0.pt' 'my 1.pt' 'my 2.pt' -o merged.safetensors --method uniform"
+    assert "pool" not in text.replace("skfusion.pool", "").replace("ModelPool", "")
+    assert CliRunner().invoke(app, shlex.split(command)).exit_code == 0
+    merged = net(64, 10, 0)
+    merged.load_state_dict(read_checkpoint("merged.safetensors"))
+    with torch.no_grad():
+        score = accuracy_score(y[800:], merged(torch.from_numpy(X[800:]).float()).argmax(1))
+    assert f"take the uniform soup: its accuracy is {score:.3f}" in text
+    scope = {"Member": Member, "ModelPool": ModelPool, "read_checkpoint": read_checkpoint, "Uniform": Uniform}
+    members = eval(re.search(r"In Python, members = (.*?), of skfusion.pool", text)[1], dict(scope))
+    architecture = with_module(mlp_classifier(), net(64, 10, 0))
+    scope |= {"members": members, "net": architecture}
+    soup = SoupClassifier(architecture, collect=members, merge=Uniform())
+    assert soup.fit(X[800:].astype(np.float32), y[800:]).score(X[800:].astype(np.float32), y[800:]) == score
+    recipes, _ = recipes_for([Path(f) for f in files], files, members.names)
+    for code in (recipes.ensemble(), recipes.soup(None, "weights"), recipes.soup(members.names[:2], "line")):
+        assert "members" in code or code.startswith("skfusion merge 'my 0.pt' 'my 1.pt' -o")
+    scope |= {"EnsembleClassifier": EnsembleClassifier}
+    ensemble = eval(recipes.ensemble().partition(" makes it")[0], scope)
+    assert f"{ensemble.fit(X[800:].astype(np.float32), y[800:]).score(X[800:].astype(np.float32), y[800:]):.3f}" in text
+
+
+def test_members_of_pools_are_read_in_python(here):
+    states = near(2)
+    ModelPool([Member("one", states[0]), Member("two", states[1])]).save("saved")
+    torch.save(states[0], "three.pt")
+    scope = {"Member": Member, "ModelPool": ModelPool, "read_checkpoint": read_checkpoint}
+    for inputs, names in ((["saved"], ["one", "two"]), (["saved", "three.pt"], ["one", "two", "three"])):
+        checkpoints = [f"saved[{n}]" if n in ("one", "two") else f"{n}.pt" for n in names]
+        recipes, note = recipes_for([Path(i) for i in inputs], checkpoints, names)
+        members = eval(re.search(r"members = (.*?), of skfusion.pool", note)[1], dict(scope))
+        assert members.names == names
+        assert recipes.soup(None, "line").startswith(f"skfusion merge {' '.join(inputs)} -o")
+        assert recipes.soup(["one", "two"], "line").startswith("SoupClassifier(net, collect=members[['one', 'two']]")
+
+
+def test_merged_statistics_of_batch_norm_are_warned_of(here):
+    _, files = with_norms()
+    recipes, _ = recipes_for([Path(f) for f in files], files, ["norm0", "norm1"])
+    assert "skfusion.repair.Recalibrate" in replace(recipes, batch_norm=True).soup(None, "line")
+    assert "Recalibrate" not in recipes.soup(None, "line")
+
+
 def test_labels_that_the_rows_lack_are_numbers_from_zero(here):
     _, files = save(64, 10)
     some = y < 4
@@ -268,7 +453,7 @@ def test_the_output_fits_a_narrow_terminal(here):
         ("a b:Net", "must be package.module:Class"),
         ("nowhere.nets:Net", "there is no module 'nowhere', neither in the current directory nor installed"),
         ("{here}.more:Net", "there is no module '{here}.more'"),
-        ("{here}:Missing", "'{here}' has no 'Missing'. It has the networks Net, Tokens, Probabilities, Broken"),
+        ("{here}:Missing", "'{here}' has no 'Missing'. It has the networks Net, Tokens, Probabilities, Sigmoids"),
         ("{here}:number", "is a int, neither a class nor a function"),
         ("{here}:Broken", "cannot be built: RuntimeError: no such GPU"),
         ("fails:Net", "importing 'fails' failed: ZeroDivisionError: division by zero"),
@@ -296,6 +481,7 @@ def test_architectures_that_cannot_be_had(here, name, message):
         (["--data", "digits"], "--data needs --module"),
         (["--target", "y"], "--target is for --data, which is not given"),
         (["--task", "regression"], "--task is for --data, which is not given"),
+        (["--fit-data", "digits"], "--fit-data is for --data, which is not given"),
         (["--n-points", "4"], "n_points must be odd"),
         (["--module", "{here}:built"], "Tensor '0.weight' is (8, 64) in run0.safetensors and (8, 4) in the module"),
         (["--module", "{here}:Tokens", "--param", "n_out=2"], "Tensor 'table.weight' is missing in run0.safetensors"),
@@ -306,7 +492,7 @@ def test_architectures_that_cannot_be_had(here, name, message):
         (["--module", "{here}:Net", "--data", "iris"], "Tensor '0.weight' is (8, 64) in run0.safetensors and (8, 4)"),
         (["--html", "no/folder/x.html"], "no/folder/x.html: No such file or directory"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_options_that_cannot_be_followed(here, words, message):
     _, files = save(64, 10)
@@ -357,7 +543,37 @@ def test_rows_that_cannot_be_used(here):
     assert "No row has a target 'y'" in refused("empty.csv", "--target", "y")
 
 
+def test_modules_that_fail_late_are_told_of(here):
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(5, size=(40, 6))
+    tokens[30, 2] = 7
+    np.savez("tokens.npz", X=tokens, y=rng.integers(2, size=40))
+    for k in range(2):
+        torch.manual_seed(k)
+        table, head = nn.Embedding(5, 3), nn.Linear(3, 2)
+        torch.save({"table.weight": table.weight, "head.weight": head.weight, "head.bias": head.bias}, f"{k}.pt")
+    text = run("0.pt", "1.pt", "--module", f"{here}:Tokens", "--data", "tokens.npz", code=2)
+    assert "cannot run on rows of shape (6,): IndexError: index out of range in self" in text
+    for k in range(2):
+        torch.save({"weight": torch.full((1,), float(k))}, f"{k}.pt")
+    np.savez("rows.npz", X=rng.normal(size=(40, 2)), y=rng.integers(2, size=40))
+    text = run("0.pt", "1.pt", "--module", f"{here}:Picky", "--data", "rows.npz", code=2)
+    assert "The module failed as networks were run on the rows: KeyError" in text
+
+
+def test_errors_of_others_are_not_laid_to_the_module():
+    class Failing(nn.Module):
+        def forward(self, X):
+            raise KeyError("x")
+
+    for fail, expected in ((lambda: Failing()(1), True), (lambda: {}["x"], False)):
+        with pytest.raises(KeyError) as caught:
+            fail()
+        assert ran_a_module(caught.value) == expected
+
+
 def test_help_names_the_options():
     text = run("--help")
-    for option in ("module", "param", "data", "target", "task", "base", "n-points", "tolerance", "seed", "html"):
+    options = "module param data fit-data target task base n-points tolerance seed html"
+    for option in options.split():
         assert f"--{option}" in text

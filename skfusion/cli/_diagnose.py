@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from skfusion.cli._judged import net_for, rows
-from skfusion.cli._modules import architecture, fitted, importing_from_here
+from skfusion.cli._files import recipes_for
+from skfusion.cli._judged import rows
+from skfusion.cli._modules import architecture, fitted, ran_a_module
+from skfusion.cli._outputs import inputs_for, net_for
 from skfusion.cli._table import BUILT_IN
 from skfusion.diagnose import FusionReport
-from skfusion.diagnose import diagnose as diagnose_pool
+from skfusion.diagnose._diagnose import report_on
 from skfusion.pool import Member, ModelPool
 from skfusion.pool._checkpoint import open_many
 
@@ -38,6 +40,10 @@ def diagnose(
         str | None,
         typer.Option(help=f"Rows that none was trained on: {', '.join(BUILT_IN)}, a .csv, .parquet or .npz."),
     ] = None,
+    fit_data: Annotated[
+        str | None,
+        typer.Option(help="Rows for BatchNorm statistics and matched activations, as --data; the same if omitted."),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Column to predict, in tables.")] = None,
     task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
     base: Annotated[Path | None, typer.Option(help="What the checkpoints were fine-tuned from.")] = None,
@@ -52,16 +58,15 @@ def diagnose(
     without, only weights are compared. No code in a checkpoint is run.
     """
     try:
-        with importing_from_here(), warnings.catch_warnings(record=True) as caught:
-            report = _report(inputs, module, param or [], data, target, task, base, n_points, tolerance, seed)
+        with warnings.catch_warnings(record=True) as caught:
+            report = _report(inputs, module, param or [], data, fit_data, target, task, base, n_points, tolerance, seed)
         report.notes.extend(str(w.message) for w in caught)
         if html is not None:
             report.to_html(html)
-    except (ValueError, TypeError, OSError) as error:
-        message = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
-        if isinstance(error, OSError) and error.filename is not None:
-            message = f"{error.filename}: {message}."
-        Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    except Exception as error:
+        if not (isinstance(error, ValueError | TypeError | OSError) or ran_a_module(error)):
+            raise
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(_told(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     console = Console()
     console.print(report, highlight=False)
@@ -69,11 +74,24 @@ def diagnose(
         console.print(escape(f"The report is in {html}."), highlight=False, soft_wrap=True)
 
 
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError):
+        message = f"{error.strerror or error}"
+        return message if error.filename is None else f"{error.filename}: {message}."
+    if isinstance(error, ValueError | TypeError):
+        return str(error)
+    return (
+        f"The module failed as networks were run on the rows: {type(error).__name__}: {error}. Averages of checkpoints "
+        "are run, too, and in training mode to estimate statistics of BatchNorm."
+    )
+
+
 def _report(
     inputs: list[Path],
     module: str | None,
     param: list[str],
     data: str | None,
+    fit_data: str | None,
     target: str | None,
     task: str,
     base: Path | None,
@@ -82,7 +100,7 @@ def _report(
     seed: int,
 ) -> FusionReport:
     torch.set_num_threads(1)  # small networks are faster so
-    _check_options(module, param, data, target, task)
+    _check_options(module, param, data, fit_data, target, task)
     opened, start = open_many([*inputs], base)
     notes = [note for checkpoint in opened for note in checkpoint.notes]
     if len(opened) < 2:
@@ -90,7 +108,8 @@ def _report(
     names = short([checkpoint.name for checkpoint in opened])
     states = [checkpoint.state for checkpoint in opened]
     first = None if start is None else start.state
-    net, X, y, classes = None, None, None, None
+    net, X, y, classes, X_fit = None, None, None, None, None
+    recipes, in_python = recipes_for(inputs, [checkpoint.name for checkpoint in opened], names)
     if module is not None:
         found = None if data is None else rows(data, target, task, notes)
         offers = {"n_in": None, "n_out": None} if found is None else {"n_in": found.n_in, "n_out": found.n_out}
@@ -99,23 +118,27 @@ def _report(
         first = None if first is None else fitted(first, built, start.name, notes)
         if found is not None:
             built.load_state_dict(states[0])
-            (net, X, classes), y = net_for(built, found), found.y
-            if classes is not None:
-                shown = ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
-                notes.append(f"The outputs are taken as {shown}, in this order.")
+            (net, X, classes), y = net_for(built, states, found, notes), found.y
+            if fit_data is not None:
+                X_fit = inputs_for(built, rows(fit_data, target, task, []).X)
             notes.append("Scores hold where no network was trained on these rows; otherwise they are too good.")
+            notes.append(in_python)
     pool = ModelPool([Member(n, s, net=net) for n, s in zip(names, states, strict=True)], first, classes)
     pool.check_compatible()
-    report = diagnose_pool(pool, X, y, n_points=n_points, tolerance=tolerance, random_state=seed)
+    report = report_on(pool, X, y, None, None, X_fit, n_points, tolerance, seed, recipes)
     report.notes.extend(notes)
     return report
 
 
-def _check_options(module: str | None, param: list[str], data: str | None, target: str | None, task: str) -> None:
+def _check_options(
+    module: str | None, param: list[str], data: str | None, fit_data: str | None, target: str | None, task: str
+) -> None:
     if data is not None and module is None:
         raise ValueError("--data needs --module, the architecture that runs on it: package.module:Class.")
     if param and module is None:
         raise ValueError("--param is for --module, which is not given.")
+    if data is None and fit_data is not None:
+        raise ValueError("--fit-data is for --data, which is not given.")
     if data is None and (target is not None or task != "auto"):
         raise ValueError(f"--{'target' if target is not None else 'task'} is for --data, which is not given.")
 

@@ -1,22 +1,16 @@
-"""Rows to judge finished networks on: taken as they are, and read as the networks' outputs ask."""
+"""Rows to judge finished networks on, taken as they are."""
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from pandas.api import types
-from torch import nn
 
-from skfusion.cli._table import BUILT_IN, TASKS, DataError, _target, load
-from skfusion.nets import mlp_classifier, mlp_regressor, with_module
-from skfusion.nets._size import dtype_of, run, tensors
-from skfusion.objective import evaluating
+from skfusion.cli._table import BUILT_IN, TASKS, DataError, load, read_target
 
 LEAST_ROWS = 10
 
@@ -115,7 +109,7 @@ def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Judg
         if task == "classification":
             raise DataError(f"y of {path} has shape {y.shape}; give one label a row.")
         return Judged(X, y.astype(np.float64), "regression")
-    y, task = _target(pd.Series(y.reshape(len(y)), name="y"), task, notes)
+    y, task = read_target(pd.Series(y.reshape(len(y)), name="y"), task, notes)
     return Judged(X, y, task)
 
 
@@ -134,7 +128,7 @@ def _table(frame: pd.DataFrame, target: str | None, task: str, notes: list[str])
             f"Column {text[0]!r} is no number. The networks get the columns as they are: give the table that they were "
             "trained on, in its order, with all columns as numbers."
         )
-    y, task = _target(frame[target], task, notes)
+    y, task = read_target(frame[target], task, notes)
     return Judged(inputs.to_numpy(np.float32, na_value=np.nan), y, task)
 
 
@@ -146,72 +140,3 @@ def _checked(found: Judged) -> Judged:
     if found.X.dtype.kind == "f" and not np.isfinite(found.X).all():
         raise DataError("X has missing or infinite values; fill them in as for training, or drop their rows.")
     return found
-
-
-def net_for(module: nn.Module, found: Judged) -> tuple[Any, Any, Any]:
-    """Return a skorch net with a module, the inputs as it takes them, and the classes that its outputs stand for.
-
-    Parameters
-    ----------
-    module : nn.Module
-        With the weights of one of the networks.
-    found : Judged
-        The rows.
-
-    Returns
-    -------
-    net : skorch net
-        Unfitted.
-    X : ndarray or dict of ndarray
-        Integers stay integers where there is an embedding.
-    classes : ndarray or None
-        Labels in the order of the outputs; None in regression.
-    """
-    X: Any = found.X
-    if X.dtype.kind in "iu" and any(isinstance(m, nn.Embedding) for m in module.modules()):
-        X = {next(iter(inspect.signature(module.forward).parameters)): X.astype(np.int64)}
-    out = _output(module, X)
-    if found.task == "regression":
-        return with_module(mlp_regressor(), module), X, None
-    n = out.shape[1] if out.ndim == 2 else 1
-    if n == 1:
-        classes = _classes(found.y, 2, "one number, which tells two classes apart")
-        return with_module(mlp_classifier(multilabel=True), module), X, classes
-    classes = _classes(found.y, n, f"{n} numbers")
-    if bool((out >= 0).all() and ((out.sum(1) - 1).abs() < 1e-4).all()):
-        net = mlp_classifier(criterion=nn.NLLLoss)  # of probabilities, by skorch's convention
-        return with_module(net, module), X, classes
-    return with_module(mlp_classifier(), module), X, classes
-
-
-def _output(module: nn.Module, X: Any) -> torch.Tensor:
-    parts = {k: v[:8] for k, v in X.items()} if isinstance(X, dict) else X[:8]
-    shape = next(iter(X.values())).shape[1:] if isinstance(X, dict) else X.shape[1:]
-    try:
-        with torch.no_grad(), evaluating(module):
-            given = tensors(parts if isinstance(parts, dict) else parts.astype(np.float32), dtype_of(module))
-            out = run(module, given)
-    except Exception as error:  # code of the user's
-        raise DataError(
-            f"The module cannot run on rows of shape {shape}: {type(error).__name__}: {error}. Give the rows as it was "
-            "trained on them."
-        ) from error
-    if out.ndim not in (1, 2) or len(out) != 8:
-        raise DataError(
-            f"The module returns shape {tuple(out.shape)} for 8 rows; only one row of numbers a row can be judged."
-        )
-    return out.double()
-
-
-def _classes(y: np.ndarray, n: int, outputs: str) -> np.ndarray:
-    """Return the labels of n outputs: those in y, or the numbers from 0 where y holds some of them."""
-    present = np.unique(y)
-    if len(present) == n:
-        return present
-    if np.issubdtype(present.dtype, np.integer) and present.min() >= 0 and present.max() < n:
-        return np.arange(n)
-    shown = ", ".join(map(str, present[:10])) + (", ..." if len(present) > 10 else "")
-    raise DataError(
-        f"The labels do not fit: the target has {len(present)} classes ({shown}), and the networks give {outputs}. "
-        "Give rows with all classes, or labels as numbers from 0."
-    )

@@ -21,19 +21,20 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 @contextmanager
-def importing_from_here() -> Iterator[None]:
-    """Let modules of the current directory be imported, as Python does in a script."""
+def _importing_from_here() -> Iterator[None]:
+    """Let modules of the current directory be imported first, as Python does in a script, and only meanwhile."""
     here = os.getcwd()
     sys.path.insert(0, here)
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(here)
+        if here in sys.path:  # code of the user's may have changed it
+            sys.path.remove(here)
 
 
 def architecture(name: str, parameters: Sequence[str], offers: dict[str, int | None]) -> nn.Module:
-    """Return the module that a name stands for.
+    """Return the module that a name stands for; it may be in the current directory.
 
     Parameters
     ----------
@@ -54,6 +55,11 @@ def architecture(name: str, parameters: Sequence[str], offers: dict[str, int | N
     ValueError
         If it cannot be imported or built; it names the part that failed.
     """
+    with _importing_from_here():
+        return _built(name, parameters, offers)
+
+
+def _built(name: str, parameters: Sequence[str], offers: dict[str, int | None]) -> nn.Module:
     found = _imported(name)
     given = dict(_parameter(text) for text in parameters)
     if isinstance(found, nn.Module):
@@ -76,6 +82,16 @@ def architecture(name: str, parameters: Sequence[str], offers: dict[str, int | N
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} makes a {type(module).__name__}, and not a torch.nn.Module.")
     return module
+
+
+def ran_a_module(error: BaseException) -> bool:
+    """Return whether an error was raised while some network ran, so by code of the user's or its use of torch."""
+    place = error.__traceback__
+    while place is not None:
+        if place.tb_frame.f_code is nn.Module._call_impl.__code__:
+            return True
+        place = place.tb_next
+    return False
 
 
 def _imported(name: str) -> Any:

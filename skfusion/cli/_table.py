@@ -131,7 +131,7 @@ def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str) ->
         frame = frame[frame[target].notna()]
     if frame.empty:
         raise DataError(f"No row has a target {target!r}.")
-    y, task = _target(frame[target], task, notes)
+    y, task = read_target(frame[target], task, notes)
     X = frame.drop(columns=target)
     X = X.drop(columns=_useless(X, notes))
     if not X.columns.size:
@@ -179,7 +179,25 @@ def _is_number(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
-def _target(column: pd.Series, task: str, notes: list[str]) -> tuple[np.ndarray, str]:
+def read_target(column: pd.Series, task: str, notes: list[str]) -> tuple[np.ndarray, str]:
+    """Return a column as labels or values, and which of them it is.
+
+    Parameters
+    ----------
+    column : Series
+        Without missing values.
+    task : {"auto", "classification", "regression"}
+        What it is.
+    notes : list of str
+        What was inferred is added to them.
+
+    Returns
+    -------
+    y : ndarray
+        Labels or values.
+    task : {"classification", "regression"}
+        What they are.
+    """
     distinct = column.nunique()
     number = _is_number(column)
     if number and not np.isfinite(column.to_numpy(dtype=np.float64)).all():

@@ -27,7 +27,7 @@ class Subspace:
     basis : Basis
         What gives the coefficients.
     history : sequence of float, optional
-        Mean training loss of each epoch, where the controls were trained.
+        Mean training loss of each epoch, where the controls were trained; empty where nothing was.
     own_ends : bool, default=True
         Whether the ends are networks as their own training left them, and so have BatchNorm statistics of their own;
         not where they were trained along with the path. Other control states never have.
@@ -145,6 +145,15 @@ class Connector(Component, ABC):
     """Find the path, or the subspace, that joins networks."""
 
     needs_objective: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Raise an error where a parameter makes no sense; estimators ask before they train members.
+
+        Raises
+        ------
+        ValueError or TypeError
+            It names the parameter.
+        """
 
     @abstractmethod
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:

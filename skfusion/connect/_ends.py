@@ -9,7 +9,15 @@ from skfusion.state import State, check_compatible
 
 
 def check_ends(connector: Any, states: Sequence[State]) -> None:
-    """Raise ``ValueError`` unless there are two finite states of one architecture."""
+    """Raise ``ValueError`` unless there are two finite states of one architecture.
+
+    Parameters
+    ----------
+    connector : Connector
+        Which is to join them, for the message.
+    states : sequence of State
+        What it was given.
+    """
     name = type(connector).__name__
     if len(states) == 1:
         raise ValueError(f"{name} joins two networks; got 1. Collect another one, such as by Seeds(2).")

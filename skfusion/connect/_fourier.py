@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect._base import Basis, Connector, Subspace
-from skfusion.connect._train import trained
+from skfusion.connect._train import check_settings, trained
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -46,8 +46,8 @@ class Fourier(Connector, Basis):
     Notes
     -----
     Bends start in the middle between the ends, where the curve is the line, which it passes slowly near its ends: t is
-    the place :math:`(1 - \cos \pi t) / 2` on it. Costs as :class:`Bezier`. The curve does not pass through its bends.
-    Coefficients may be negative.
+    the place :math:`(1 - \cos \pi t) / 2` on it. Costs as :class:`Bezier`, and leaves the same tensors as they are. The
+    curve does not pass through its bends. Coefficients may be negative.
 
     References
     ----------
@@ -83,6 +83,10 @@ class Fourier(Connector, Basis):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_epochs": 20}
         yield {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3}
+
+    def check(self) -> None:
+        """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
+        check_settings(self)
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
         """Return the trained curve; see :meth:`Connector.__call__`."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect._base import Basis, Connector, Subspace
-from skfusion.connect._train import spaced, trained
+from skfusion.connect._train import check_settings, spaced, trained
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -47,6 +47,10 @@ class PolyChain(Connector, Basis):
     step of ordinary training and O(m d) for m states of d numbers, which are also the memory. BatchNorm uses the
     statistics of the batch; recalibrate it at each point that is used.
 
+    Tensors that are equal in both ends stay as they are, as nothing has trained them (such as a frozen part), unless
+    ends are trained too; where all are equal, nothing is trained. What the module itself does not train, such as frozen
+    parameters that differ, is at each point the same sum of the control states as all else.
+
     References
     ----------
     Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026.
@@ -80,6 +84,10 @@ class PolyChain(Connector, Basis):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_epochs": 20}
         yield {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3}
+
+    def check(self) -> None:
+        """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
+        check_settings(self)
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
         """Return the trained chain; see :meth:`Connector.__call__`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,8 @@ from skfusion.connect._base import Subspace
 from skfusion.connect._ends import check_ends
 from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.stacked import lent, reaching, slots_of
-from skfusion.state import State, owners, weighted_sum
+from skfusion.state import State, is_statistic, owners, weighted_sum
+from skfusion.streams import seeded
 
 
 class Trainable(Protocol):
@@ -51,7 +52,7 @@ def trained(
         ``start(n_bends)`` says where on the line between the ends each bend starts.
     """
     check_ends(curve, states)
-    _check(curve)
+    check_settings(curve)
     a, b = states
     controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in start(curve.n_bends)), b]
     if objective is None or objective.criterion is None:
@@ -61,7 +62,10 @@ def trained(
         )
     if len(controls) == 2 and not curve.train_ends:
         return Subspace(controls, curve)
-    bends = Bends(controls, objective.module, curve.train_ends)
+    names = trained_names(controls, objective.module, curve.train_ends)
+    if not names:
+        return Subspace(controls, curve)
+    bends = Bends(controls, objective.module, names, curve.train_ends)
     run = _Run(curve, bends, objective)
     with _ready(objective.module, bends.values.device, curve.random_state):
         for _ in range(curve.n_epochs):
@@ -83,25 +87,26 @@ class Bends:
     controls : sequence of State
         The ends, and the bends between them.
     module : nn.Module
-        The architecture; what it does not train is not trained here either.
+        The architecture.
+    names : sequence of str
+        The tensors that are trained; the others stay where they are, on the line between the ends.
     train_ends : bool
         Whether the ends are trained too.
     """
 
-    def __init__(self, controls: Sequence[State], module: nn.Module, train_ends: bool):
-        self._controls = list(controls)
-        takes = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    def __init__(self, controls: Sequence[State], module: nn.Module, names: Sequence[str], train_ends: bool):
+        self._controls, self._names = list(controls), list(names)
         self._owner = owners(controls)
         like = controls[0]
-        self._names = [k for k, owner in self._owner.items() if k == owner and k in takes]
-        if not self._names:
-            raise ValueError(f"{type(module).__name__} has no parameters that are trained, so no curve can be.")
         wide = max((like[k].dtype for k in self._names), key=lambda d: torch.finfo(d).bits)
         rows = [torch.cat([s[k].detach().flatten().to(wide) for k in self._names]) for s in controls]
         self.values = torch.stack(rows)  # shape: (n_controls, n_numbers)
         self._point = torch.empty_like(self.values[:1])
         self.leaves = [v.requires_grad_() for v in self._cut(self._point[0])]
-        self._rest = {k: v.detach().clone() for k, v in like.items()}  # to which BatchNorm writes its statistics
+        self._rest = weighted_sum([like, controls[-1]], [0.5, 0.5])  # to which BatchNorm writes its statistics
+        self._followed = {
+            k: torch.stack([s[k].detach().to(_wide(s[k])) for s in controls]) for k in self._unlike(module)
+        }
         free = range(len(controls)) if train_ends else range(1, len(controls) - 1)
         self._free = {k: self._cut(self.values[k]) for k in free}
         self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
@@ -109,8 +114,10 @@ class Bends:
     def place(self, coefficients: np.ndarray) -> State:
         """Return the state of a point, whose trained tensors are in ``leaves``, which gradients are taken by."""
         with torch.no_grad():
-            torch.mm(torch.from_numpy(coefficients[None]).to(self.values), self.values, out=self._point)
-        return self._state(self.leaves, self._rest)
+            c = torch.from_numpy(coefficients)
+            torch.mm(c[None].to(self.values), self.values, out=self._point)
+            followed = {k: torch.tensordot(c.to(v), v, 1).to(self._rest[k].dtype) for k, v in self._followed.items()}
+        return self._state(self.leaves, self._rest | followed)
 
     def step(
         self, coefficients: np.ndarray, gradients: Sequence[Tensor | None], lr: float, momentum: float, decay: float
@@ -133,9 +140,15 @@ class Bends:
             found.append(self._state(self._cut(row.clone()), given) if k in self._free else given)
         return found
 
+    def _unlike(self, module: nn.Module) -> list[str]:
+        """Return the names of what is not trained, differs between the ends, and is read in training."""
+        first, last, other = self._controls[0], self._controls[-1], {*self._names} | _renewed(module)
+        others = [k for k, owner in self._owner.items() if k == owner and k not in other]
+        return [k for k in others if first[k].is_floating_point() and not torch.equal(first[k], last[k])]
+
     def _state(self, tensors: Sequence[Tensor], rest: State) -> State:
         found = {k: v.to(rest[k].dtype) for k, v in zip(self._names, tensors, strict=True)}
-        return {k: found[owner] if owner in found else rest[k] for k, owner in self._owner.items()}
+        return {k: found[owner] if owner in found else rest[owner] for k, owner in self._owner.items()}
 
     def _cut(self, row: Tensor) -> list[Tensor]:
         shapes = [self._controls[0][k].shape for k in self._names]
@@ -143,12 +156,41 @@ class Bends:
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
+def trained_names(controls: Sequence[State], module: nn.Module, train_ends: bool) -> list[str]:
+    """Return the names of the tensors that are trained: parameters that differ between the ends, unless those move too.
+
+    Of tensors that are tied in all states, only the first one is named.
+    """
+    takes = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    names = [k for k, owner in owners(controls).items() if k == owner and k in takes]
+    if not names:
+        raise ValueError(f"{type(module).__name__} has no parameters that are trained, so no curve can be.")
+    return [k for k in names if train_ends or not torch.equal(controls[0][k], controls[-1][k])]
+
+
+def _renewed(module: nn.Module) -> set[str]:
+    """Return the names of the running statistics that training renews and does not read."""
+    kinds = nn.modules.batchnorm._NormBase  # of BatchNorm and of InstanceNorm
+    with evaluating(module):
+        module.train()
+        return {
+            f"{name}.{key}".lstrip(".")
+            for name, part in module.named_modules(remove_duplicate=False)
+            if isinstance(part, kinds) and part.training
+            for key in part._buffers
+            if is_statistic(key)
+        }
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
 @contextmanager
 def _ready(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
     """Train in the module's own training mode, from random streams that are put back."""
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
-        torch.manual_seed(seed)
+        stack.enter_context(seeded(int(seed), device))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(evaluating(module))
         module.train()
@@ -195,6 +237,11 @@ class _Run:
     def _loss(self, state: State, batch: Batch) -> Tensor:
         module, criterion = self.objective.module, self.objective.criterion
         assert criterion is not None
+        if batch.y is None:
+            raise ValueError(
+                f"{type(self.curve).__name__} trains on labelled rows, and the labels are missing: a batch of the "
+                "objective has y=None. Give its batches (or training=) labels."
+            )
         if self._slots is None:
             return criterion(self.objective.forward(state, batch.x), batch)
         with lent(module, state, self._slots):
@@ -206,12 +253,26 @@ def rate(done: float) -> float:
     return 1.0 if done < 0.5 else 0.01 if done > 0.9 else 1.0 - (done - 0.5) / 0.4 * 0.99
 
 
-def _check(curve: Trainable) -> None:
-    for name, least in (("n_bends", 0), ("n_epochs", 0)):
+def check_settings(curve: Trainable) -> None:
+    """Raise ``ValueError`` or ``TypeError`` where a setting of a trained curve makes no sense."""
+    for name in ("n_bends", "n_epochs"):
         value = getattr(curve, name)
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+        if not _is_whole(value) or value < 0:
+            raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
     for name in ("lr", "momentum", "weight_decay"):
         value = getattr(curve, name)
-        if not (math.isfinite(value) and value >= 0):
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number; got {value!r}.")
+        if not (math.isfinite(value) and float(value) >= 0):
             raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
+    if curve.momentum >= 1:
+        raise ValueError(f"momentum must be below 1, or steps grow without end; got {curve.momentum!r}.")
+    if not _is_whole(curve.random_state) or not 0 <= curve.random_state < 2**32:
+        raise ValueError(
+            f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got "
+            f"{curve.random_state!r}."
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from skfusion.diagnose._facts import Facts, every, key_of, listed, span, told, words_for
+from skfusion.diagnose._options import averaged, best_member, best_network, in_doubt, is_apart
 
 UNKNOWN = "Weights alone do not tell: on rows that no member was trained on,"
 
@@ -46,7 +47,7 @@ def soup(f: Facts) -> Verdict:
         f"On the line between two members, the {f.score_name} falls by {span(falls)}; the uniform soup scores "
         f"{told(f.pool['soup'])}, and the best member, {f.best!r}, {told(f.top)}."
     )
-    if f.batch_norm and f.pool["soup_raw"] < f.pool["soup"] - f.tolerance:
+    if f.batch_norm and abs(f.pool["soup_raw"] - f.pool["soup"]) > f.tolerance:
         why += f" Without recalibrated BatchNorm statistics the soup would score {told(f.pool['soup_raw'])}."
     if f.works("line"):
         return _told("yes", why)
@@ -127,10 +128,13 @@ def connect(f: Facts) -> Verdict:
     how = f.best_frame()
     if how is not None and f.is_flat(how):
         return found("no", f"There is no barrier {words_for(how)}: the line serves, and needs no training.")
-    left = f.pairs["fall_line"] if how is None else f.pairs[["fall_line", f"fall_{how}"]].min(axis=1)
+    before = f.pairs["fall_line"]
+    left = before if how is None else f.pairs[["fall_line", f"fall_{how}"]].min(axis=1)
+    if (left >= before).all():  # matching helps no pair
+        how = None
     why = f"On the line the {f.score_name} falls by {span(left)}{'' if how is None else f' even {words_for(how)}'}. "
     why += (
-        f"Curve{f.kind}(collect=pool) trains {curves} around it, on rows to learn from, and predicts with one or many "
+        f"{f.recipes.curve(how)} trains {curves} around it, on rows to learn from, and predicts with one or many "
         "of the networks there. How well is not measured."
     )
     return found("yes" if n == 2 else "maybe", f"{why}{' It pays most with few members.' if n > 2 else ''}")
@@ -141,14 +145,22 @@ def ensemble(f: Facts) -> Verdict:
     n = str(len(f.members))
     if not f.has_data:
         return Verdict("maybe", n, "none", f"{UNKNOWN} the gain over the best member does.")
-    found, gain = float(f.pool["ensemble"]), float(f.pool["ensemble"]) - f.top
+    found, best = averaged(f), best_member(f)
+    gain = found.score - best.score
     beside = f"{told(abs(gain))} {'above' if gain > 0 else 'below'}" if gain else "as much as"
-    why = f"The averaged predictions of {every(f)} score {told(found)}, {beside} the best member, {f.best!r}."
+    why = f"The averaged predictions of {every(f)} score {told(found.score)}, {beside} the best member, {best.words}."
+    close = not is_apart(f, found, best)
     if gain <= 0:
-        return Verdict("maybe" if gain >= -f.tolerance and not f.is_equal else "no", n, "none", why)
-    one, score = best_network(f)
-    if score >= found:
-        return Verdict("maybe", n, "none", f"{why} One network, {one}, scores {told(score)}.")
+        near = gain >= -f.tolerance or close
+        return Verdict("maybe" if near and not f.is_equal else "no", n, "none", why)
+    if close:
+        return Verdict("maybe", n, "none", f"{why}{in_doubt(f, found, best)}")
+    one = best_network(f)
+    if one.score >= found.score:
+        return Verdict("maybe", n, "none", f"{why} One network, {one.words}, scores {told(one.score)}.")
+    if not is_apart(f, found, one):
+        why += f" One network, {one.words}, scores {told(one.score)}.{in_doubt(f, found, one)}"
+        return Verdict("maybe", n, "none", why)
     return Verdict("yes", n, "none", why)
 
 
@@ -159,36 +171,34 @@ def distill(f: Facts) -> Verdict:
         return Verdict(
             "maybe", "1", training, "It pays where an ensemble gains and no soup does, which weights alone do not tell."
         )
-    one, score = best_network(f)
-    gain = float(f.pool["ensemble"]) - score
-    why = f"The averaged predictions score {told(f.pool['ensemble'])}, and the best one network is {one}, {told(score)}"
+    found, one = averaged(f), best_network(f)
+    gain = found.score - one.score
+    why = (
+        f"The averaged predictions score {told(found.score)}, and the best one network is {one.words}, "
+        f"{told(one.score)}"
+    )
     if gain <= 0:
         return Verdict("no", "1", training, f"{why}: there is nothing to gain.")
     why += ": train one network on the predictions of the ensemble to come nearer to it. How near is not measured."
+    if not is_apart(f, found, one):
+        return Verdict("maybe", "1", training, f"{why}{in_doubt(f, found, one)}")
     return Verdict("yes" if gain > f.tolerance else "maybe", "1", training, why)
 
 
 def keep(f: Facts) -> Verdict:
-    """Whether the best member alone is all that one network can be."""
+    """Whether the best member alone is all that one network can be; never where an average of weights is a yes."""
     if not f.has_data:
         return Verdict("maybe", "1", "none", f"{UNKNOWN} the score of each member does.")
-    one, score = best_network(f)
-    why = f"{f.best!r} scores {told(f.top)}."
-    if score > f.top:
-        return Verdict("no", "1", "none", f"{why} {one.replace('the', 'The', 1)} scores {told(score)}.")
+    best, one = best_member(f), best_network(f)
+    why = f"{best.words} scores {told(best.score)}."
+    if one.score > best.score:
+        why += f" {one.words.replace('the', 'The', 1)} scores {told(one.score)}."
+        if is_apart(f, one, best):
+            return Verdict("no", "1", "none", why)
+        return Verdict("maybe", "1", "none", f"{why}{in_doubt(f, one, best)}")
+    if rivals := [way for way, rule in (("soup", soup), ("align then soup", align)) if rule(f).verdict == "yes"]:
+        return Verdict("maybe", "1", "none", f"{why} {rivals[0]!r} is a yes: it loses no more than the tolerance.")
     return Verdict("yes", "1", "none", f"{why} No average of weights that was tried scores more.")
-
-
-def best_network(f: Facts) -> tuple[str, float]:
-    """Return the one network of the highest score in words, and its score; the best member where none is better."""
-    found = [(repr(f.best), f.top)]
-    if "soup" in f.pool:
-        found.append(("the uniform soup", float(f.pool["soup"])))
-        how = f.best_frame()
-        if how is not None:
-            found.append((f"the uniform soup {words_for(how)}", float(f.pool[key_of(how)])))
-    found += [(f"the soup of {listed(b.members)}", b.soup) for b in f.good_basins]
-    return max(found, key=lambda option: option[1])
 
 
 ROWS: dict[str, Callable[[Facts], Verdict]] = {

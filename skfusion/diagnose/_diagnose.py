@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skfusion.combine import Average
 from skfusion.diagnose._advice import advice
 from skfusion.diagnose._cka import similarity
-from skfusion.diagnose._facts import Basin, Facts, key_of
-from skfusion.diagnose._families import Family, agreement, families, run, unlike
-from skfusion.diagnose._lines import HOWS, Frame, frame_of, has_batch_norm, profiles_of, soups_of
+from skfusion.diagnose._facts import Facts
+from skfusion.diagnose._families import PURPOSE, Family, agreement, families, run, statistics_apart, unlike
+from skfusion.diagnose._lines import HOWS, Frame, frame_of, has_batch_norm, profiles_of
 from skfusion.diagnose._notes import recommend, remarks
+from skfusion.diagnose._recipes import Recipes
 from skfusion.diagnose._report import FusionReport
-from skfusion.estimators._scoring import score_function
+from skfusion.diagnose._together import basins_of, scores_of
 from skfusion.geometry import LEAST_ROWS, geometry
 from skfusion.landscape import Profile
 from skfusion.pool import ModelPool
@@ -35,6 +36,7 @@ def diagnose(
     *,
     estimator: Any = None,
     scoring: Any = None,
+    X_fit: Any = None,
     n_points: int = 11,
     tolerance: float = 0.02,
     random_state: int = 0,
@@ -56,6 +58,10 @@ def diagnose(
         How to run the members; a soup of the net that they carry when omitted.
     scoring : str or callable, optional
         The score, higher is better; accuracy or R2 when omitted.
+    X_fit : array-like, optional
+        Rows that statistics of BatchNorm, and the means and spreads for Repair, are estimated on, and that activations
+        are matched on, such as those of training: labels are not needed. The rows of ``X`` when omitted, of which the
+        labels are not read for this. Few rows, or rows unlike those of training, give bad statistics; notes tell.
     n_points : int, default=11
         Positions on each line, both ends and the middle included: an odd number. More find narrower barriers.
     tolerance : float, default=0.02
@@ -71,14 +77,20 @@ def diagnose(
     Raises
     ------
     ValueError
-        If there are fewer than two members, a weight is NaN or infinite, X comes without y, the rows are fewer than
-        four, or the members cannot be run.
+        If there are fewer than two members, a weight is NaN or infinite, X comes without y, X_fit without X, the rows
+        are fewer than four, or the members cannot be run.
 
     Notes
     -----
+    Rules: a soup, or one after alignment, is a yes where the score falls on no line between two members and the soup
+    scores no less than the best of them, both up to ``tolerance``. The ensemble is a yes where it gains over each
+    single network, and keeping the best a yes where no average of weights gains or is a yes itself. Such gains count
+    where they exceed two standard errors of the difference of the same rows; for other scores than accuracy, R2, their
+    log-loss and squared error, where they exceed the tolerance. What is not told apart is a maybe.
+
     For K members, costs K (K - 1) / 2 times six lines of ``n_points`` evaluations, of which those with Repair take
-    several passes over the rows each; networks with BatchNorm have four lines, and those that cannot be aligned one or
-    two. Representations are compared on at most 1000 rows.
+    several passes over the rows each; networks with BatchNorm have four lines, which take about L / 2 passes for L such
+    layers, and those that cannot be aligned one or two. Representations are compared on at most 1000 rows.
 
     References
     ----------
@@ -98,34 +110,64 @@ def diagnose(
     >>> report.advice["verdict"]["soup"]
     'yes'
     """
-    _check(pool, X, y, n_points, tolerance)
+    return report_on(pool, X, y, estimator, scoring, X_fit, n_points, tolerance, random_state, Recipes())
+
+
+def report_on(
+    pool: ModelPool,
+    X: Any,
+    y: Any,
+    estimator: Any,
+    scoring: Any,
+    X_fit: Any,
+    n_points: int,
+    tolerance: float,
+    random_state: int,
+    recipes: Recipes,
+) -> FusionReport:
+    """Return what :func:`diagnose` does, with code in the terms of ``recipes``."""
+    _check(pool, X, y, X_fit, n_points, tolerance)
     parts = families(pool)
     pairs, differ = _weights(pool, parts)
-    found = [] if X is None else [run(pool, index, len(parts) == 1, X, y, estimator, scoring) for index in parts]
+    alone = len(parts) == 1
+    found = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
     if found and len(found[0].data.rows) < LEAST_ROWS:
         raise ValueError(f"X has {len(found[0].data.rows)} rows, which tell nothing: give at least {LEAST_ROWS}.")
+    n_seen = pool.warn_of_leakage(found[0].data.rows, PURPOSE) if found else 0
     members, notes = _members(pool, found), []
     frames = [frame_of(family.data) if len(family.index) > 1 else (None, "", []) for family in found]
     profiles = dict(_lines(pool, found, frames, n_points, random_state))
     layers = {pair: s for family in found for pair, s in _similar(pool, family, random_state, notes)}
-    scores = _scores(members, found, frames, scoring, random_state)
+    scores, rows = scores_of(pool, members, found, frames, scoring, random_state)
     if found:
         _add_lines(pairs, profiles)
         _add_similarity(pairs, layers, _predictions(pool, found), found[0].data.task)
     data = found[0].data if found else None
+    batch_norm = any(has_batch_norm(family.data.runner.module) for family in found)
     facts = Facts(
         members=members,
         pairs=pairs,
         pool=scores,
-        basins=_basins(pool, found, pairs, tolerance + _ROUNDING),
+        basins=basins_of(pool, found, pairs, tolerance + _ROUNDING),
         unlike=differ,
         no_frame=next((why for _, why, _ in frames if why), ""),
         tolerance=tolerance + _ROUNDING,
         score_name="score" if data is None else data.score_name,
-        kind="Regressor" if data is not None and data.task == "regression" else "Classifier",
-        batch_norm=any(has_batch_norm(family.data.runner.module) for family in found),
+        recipes=replace(
+            recipes,
+            net=recipes.net or pool[0].net is None or (estimator is not None and alone),
+            kind="Regressor" if data is not None and data.task == "regression" else "Classifier",
+            seed=random_state,
+            batch_norm=batch_norm,
+        ),
+        batch_norm=batch_norm,
+        statistics=_statistics(pool, pairs),
+        rows=rows,
+        n_rows=0 if data is None else len(data.rows),
+        n_fit=0 if data is None else data.n_fit,
+        n_seen=n_seen,
+        own_fit=X_fit is not None,
     )
-    n_rows = 0 if data is None else len(data.rows)
     return FusionReport(
         pairs=pairs,
         members=members,
@@ -134,16 +176,16 @@ def diagnose(
         basins=[basin.members for basin in facts.basins],
         advice=advice(facts),
         recommendation=recommend(facts),
-        notes=[*remarks(facts, n_rows), *notes, *(note for _, _, some in frames for note in some)],
+        notes=[*remarks(facts), *notes, *(note for _, _, some in frames for note in some)],
         profiles=profiles,
         tolerance=tolerance,
-        n_rows=n_rows,
+        n_rows=facts.n_rows,
         loss_name="loss" if data is None else data.loss_name,
         score_name=facts.score_name,
     )
 
 
-def _check(pool: ModelPool, X: Any, y: Any, n_points: int, tolerance: float) -> None:
+def _check(pool: ModelPool, X: Any, y: Any, X_fit: Any, n_points: int, tolerance: float) -> None:
     if not isinstance(pool, ModelPool):
         raise TypeError(
             f"pool must be a ModelPool; got {type(pool).__name__}. Fitted nets become one by "
@@ -153,6 +195,8 @@ def _check(pool: ModelPool, X: Any, y: Any, n_points: int, tolerance: float) -> 
         raise ValueError("A diagnosis compares at least two members; the pool has 1.")
     if (X is None) != (y is None):
         raise ValueError("Give both X and y, or neither.")
+    if X is None and X_fit is not None:
+        raise ValueError("X_fit is to estimate statistics on; give X and y too, to judge on.")
     if n_points < 3 or n_points % 2 == 0:
         raise ValueError(f"n_points must be odd and at least 3, so that the middle is among them; got {n_points}.")
     if not 0 <= tolerance < math.inf:
@@ -174,6 +218,13 @@ def _weights(pool: ModelPool, parts: list[list[int]]) -> tuple[pd.DataFrame, str
             table.loc[pair, columns] = [float(getattr(found, name)[i, j]) for name in columns]
     table["reason"] = [unlike(pool, i, j) for i, j in index]
     return table, next((reason for reason in table["reason"] if reason), "")
+
+
+def _statistics(pool: ModelPool, pairs: pd.DataFrame) -> pd.Series:
+    known = [
+        math.nan if pairs["reason"][a, b] else statistics_apart(pool[a].state, pool[b].state) for a, b in pairs.index
+    ]
+    return pd.Series(known, pairs.index, dtype=float)
 
 
 def _members(pool: ModelPool, found: list[Family]) -> pd.DataFrame:
@@ -237,44 +288,3 @@ def _add_similarity(pairs: pd.DataFrame, layers: dict[Any, pd.Series], predictio
     pairs["cka_mean"] = [float(s.mean()) for s in known]
     pairs["cka_last"] = [float(s.iloc[-1]) if len(s) else math.nan for s in known]
     pairs["agreement"] = [agreement(predictions[a], predictions[b], task) for a, b in pairs.index]
-
-
-def _basins(pool: ModelPool, found: list[Family], pairs: pd.DataFrame, tolerance: float) -> list[Basin]:
-    """Return the members that lines without a fall join, in the order of the pool."""
-    out: list[tuple[int, Basin]] = []
-    for family in found:
-        left = [*range(len(family.index))]
-        names = [pool.names[k] for k in family.index]
-        while left:
-            basin = [left.pop(0)]
-            for i in basin:  # which grows meanwhile
-                joined = [j for j in left if _fall(pairs, names[i], names[j]) <= tolerance]
-                basin += joined
-                left = [j for j in left if j not in joined]
-            basin.sort()
-            best = float(family.score[basin].max())
-            soup = best
-            if 1 < len(basin) < len(pool):
-                soup = soups_of([family.data.states[i] for i in basin], family.data, None, 0)["line"][1]
-            out.append((family.index[basin[0]], Basin(tuple(names[i] for i in basin), soup, best)))
-    return [basin for _, basin in sorted(out, key=lambda item: item[0])]
-
-
-def _fall(pairs: pd.DataFrame, a: str, b: str) -> float:
-    return float(pairs["fall_line"][(a, b) if (a, b) in pairs.index else (b, a)])
-
-
-def _scores(
-    members: pd.DataFrame, found: list[Family], frames: list[Frame], scoring: Any, random_state: int
-) -> pd.Series:
-    """Return the scores of what the pool gives as a whole."""
-    if not found:
-        return pd.Series(dtype=float, name="score")
-    scores = {"best_member": members["score"].max(), "mean_member": members["score"].mean()}
-    first = found[0]
-    if len(found) == 1:
-        soups = soups_of(first.data.states, first.data, frames[0][0], random_state)
-        scores |= {key_of(how): soups[how][1] if how in soups else math.nan for how in HOWS}
-    P = np.concatenate([family.predictions for family in found])
-    scores["ensemble"] = score_function(scoring, first.data.task)(Average()(P), first.data.rows)
-    return pd.Series(scores, dtype=float, name="score")

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from skfusion.diagnose._lines import ALIGNED
+from skfusion.diagnose._recipes import Recipes
 
 
 class Basin(NamedTuple):
@@ -23,11 +25,14 @@ class Basin(NamedTuple):
         Score of their mean, BatchNorm statistics recalibrated; of a single one its own.
     best : float
         Score of the best of them.
+    rows : ndarray of shape (n_rows,) or None
+        What each row adds to the score of their mean, where it is a mean over rows.
     """
 
     members: tuple[str, ...]
     soup: float
     best: float
+    rows: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +55,19 @@ class Facts:
         A fall of the score up to this counts as none.
     score_name : str
         What the score is.
-    kind : str
-        Ending of the names of estimators: Classifier or Regressor.
+    recipes : Recipes
+        Writes code.
     batch_norm : bool
         Whether there is BatchNorm to recalibrate.
+    statistics : Series
+        How far apart the statistics of each pair are, as a share of their length; see ``statistics_apart``.
+    rows : dict of ndarray of shape (n_rows,)
+        What each row adds to the score of ``("members", name)`` and ``("pool", key)``, where it is a mean over rows.
+    n_rows, n_fit, n_seen : int
+        Rows that were judged on, rows that statistics were estimated on, and how many of the former members were
+        trained on.
+    own_fit : bool
+        Whether statistics were estimated on other rows than those that were judged on.
     """
 
     members: pd.DataFrame
@@ -64,8 +78,14 @@ class Facts:
     no_frame: str
     tolerance: float
     score_name: str
-    kind: str
+    recipes: Recipes
     batch_norm: bool
+    statistics: pd.Series
+    rows: dict[tuple[str, str], np.ndarray]
+    n_rows: int
+    n_fit: int
+    n_seen: int
+    own_fit: bool
 
     @property
     def has_data(self) -> bool:
@@ -89,7 +109,12 @@ class Facts:
 
     @property
     def apart(self) -> pd.Series:
-        """Distance of each pair, as a share of the longer one's norm."""
+        """Distance of each pair, as a share of the longer one's norm: of weights or statistics, whichever is more."""
+        return np.maximum(self.weights_apart, self.statistics)
+
+    @property
+    def weights_apart(self) -> pd.Series:
+        """Distance of the weights of each pair, as a share of the longer one's norm."""
         norm = self.members["norm"]
         return self.pairs["distance"] / [max(norm[a], norm[b]) or 1.0 for a, b in self.pairs.index]
 

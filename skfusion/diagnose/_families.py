@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from skfusion.diagnose._lines import judged_as
+from skfusion.diagnose._paired import ByRow, by_row
 from skfusion.estimators._on_data import OnData, on_data
 from skfusion.pool import ModelPool
-from skfusion.state import check_compatible
+from skfusion.state import State, check_compatible, is_statistic
 
 PURPOSE = "to diagnose the members"
 
@@ -35,6 +39,29 @@ def families(pool: ModelPool) -> list[list[int]]:
     return found
 
 
+def statistics_apart(a: State, b: State) -> float:
+    """Return how far apart what is no weight is: BatchNorm statistics and integers, but for counters of batches.
+
+    Parameters
+    ----------
+    a, b : State
+        Of one architecture.
+
+    Returns
+    -------
+    float
+        The largest distance of two tensors, as a share of the longer one's norm.
+    """
+    others = [k for k, t in a.items() if is_statistic(k) or not t.is_floating_point()]
+    return max((_apart(a[k], b[k]) for k in others if not k.endswith("num_batches_tracked")), default=0.0)
+
+
+def _apart(s: Tensor, t: Tensor) -> float:
+    s, t = (z.detach().to("cpu", torch.complex128 if z.is_complex() else torch.float64) for z in (s, t))
+    longer = max(float(s.norm()), float(t.norm()))
+    return float((s - t).norm()) / longer if longer else 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Family:
     """Members of one architecture, and what they predict.
@@ -49,6 +76,10 @@ class Family:
         Of each by itself.
     predictions : ndarray of shape (n_members, n_rows, n_outputs)
         Probabilities or values.
+    by_row : callable or None
+        How the score is made up of its rows.
+    rows : list of ndarray of shape (n_rows,), or of None
+        What each row adds to the score of each member.
     """
 
     index: list[int]
@@ -56,9 +87,13 @@ class Family:
     loss: np.ndarray
     score: np.ndarray
     predictions: np.ndarray
+    by_row: ByRow | None
+    rows: list[np.ndarray | None]
 
 
-def run(pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimator: Any, scoring: Any) -> Family:
+def run(
+    pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimator: Any, scoring: Any, X_fit: Any
+) -> Family:
     """Return members of one architecture with what they predict.
 
     Parameters
@@ -71,7 +106,7 @@ def run(pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimato
         Whether the pool has no others. Where it has, one estimator cannot run all, and each member needs its own net.
     X, y : array-like
         The rows.
-    estimator, scoring : object
+    estimator, scoring, X_fit : object
         As in ``on_data``.
 
     Returns
@@ -88,11 +123,13 @@ def run(pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimato
         )
     if not alone:
         part, estimator = part.replace(base=None), None
-    data = on_data(part, X, y, estimator, scoring, PURPOSE)
+    data = on_data(part, X, y, estimator, scoring, None, X_fit=X_fit)
+    rows_of = by_row(scoring, data.task)
     outputs = list(data.judge.outputs(data.states))
-    both = np.array([data.judge.of_output(out) for out in outputs], np.float64)
+    judged = [judged_as(out, data, rows_of) for out in outputs]
+    loss, score = (np.array([getattr(made, name) for made in judged], np.float64) for name in ("loss", "score"))
     predictions = np.stack([data.runner.link(out).cpu().numpy() for out in outputs])
-    return Family(index, data, both[:, 0], both[:, 1], predictions)
+    return Family(index, data, loss, score, predictions, rows_of, [made.rows for made in judged])
 
 
 def agreement(p: np.ndarray, q: np.ndarray, task: str) -> float:

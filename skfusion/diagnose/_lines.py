@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from skfusion.align import ActivationMatching, Aligner, MergeMany, WeightMatching
+from skfusion.diagnose._paired import ByRow
 from skfusion.estimators._on_data import OnData
 from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
@@ -33,6 +36,22 @@ Frame = tuple[Symmetry | None, str, list[str]]
 """Units that may change places, why there are none, and what was noticed."""
 
 
+class Made(NamedTuple):
+    """A mean of states, as judged.
+
+    Parameters
+    ----------
+    loss, score : float
+        Of all rows.
+    rows : ndarray of shape (n_rows,) or None
+        What each row adds to the score, where it is a mean over rows.
+    """
+
+    loss: float
+    score: float
+    rows: np.ndarray | None
+
+
 def as_it_is(state: State, members: Sequence[State], objective: Objective) -> State:
     """Return a state with no statistics mended, as plain averaging leaves it."""
     return state
@@ -41,6 +60,14 @@ def as_it_is(state: State, members: Sequence[State], objective: Objective) -> St
 def has_batch_norm(module: nn.Module) -> bool:
     """Return whether averages of a network need other statistics than the average of those of its members."""
     return bool(learning(module))
+
+
+def exact(module: nn.Module) -> Recalibrate | None:
+    """Return what gives exact BatchNorm statistics to points of a line, as to soups.
+
+    None, which is quicker, stands for a single pass: it is exact where there is one layer, as none before it changes.
+    """
+    return Recalibrate() if len(learning(module)) > 1 else None
 
 
 def frame_of(data: OnData) -> Frame:
@@ -84,24 +111,24 @@ def profiles_of(
         nothing to recalibrate.
     """
     objective, mends = data.objective, _repairs(data.runner.module)
-    line = loss_along(segment(a, b), objective, n_points)
-    plain = not has_batch_norm(objective.module)
+    mend, plain = exact(objective.module), not has_batch_norm(objective.module)
+    line = loss_along(segment(a, b), objective, n_points, mend)
     found = {"raw": line if plain else loss_along(segment(a, b), objective, n_points, as_it_is), "line": line}
     if symmetry is None:
         return found
     aligners = {"weights": WeightMatching(random_state=random_state), "activations": ActivationMatching()}
     for name, aligner in aligners.items():
         path = segment(a, symmetry.permute(aligner(b, a, symmetry, objective), b))
-        found[name] = loss_along(path, objective, n_points)
+        found[name] = loss_along(path, objective, n_points, mend)
         repaired = loss_along(path, objective, n_points, Repair()) if mends else found[name]
         found[f"{name}_repair"] = repaired
     return found
 
 
 def soups_of(
-    states: Sequence[State], data: OnData, symmetry: Symmetry | None, random_state: int
-) -> dict[str, tuple[float, float]]:
-    """Return loss and score of the mean of states, by each of :data:`HOWS` that there is."""
+    states: Sequence[State], data: OnData, symmetry: Symmetry | None, random_state: int, by_row: ByRow | None
+) -> dict[str, Made]:
+    """Return the mean of states as judged, by each of :data:`HOWS` that there is."""
     objective, mends = data.objective, _repairs(data.runner.module)
     plain = Uniform()(states)
     made = {"raw": plain, "line": Recalibrate()(plain, states, objective)}
@@ -115,7 +142,14 @@ def soups_of(
         soup = Uniform()(moved)
         made[name] = Recalibrate()(soup, moved, objective)
         made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]
-    return dict(zip(made, objective.evaluate(made.values()), strict=True))
+    judged = (judged_as(out, data, by_row) for out in data.judge.outputs(made.values()))
+    return dict(zip(made, judged, strict=True))
+
+
+def judged_as(out: Tensor, data: OnData, by_row: ByRow | None) -> Made:
+    """Return loss and score of the output for all rows, and what each row adds to the score."""
+    rows = None if by_row is None else by_row(data.runner.link(out).cpu().numpy(), data.rows)
+    return Made(*data.judge.of_output(out), rows)
 
 
 def _repairs(module: nn.Module) -> bool:

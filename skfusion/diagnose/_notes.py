@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from skfusion.diagnose._advice import best_network
 from skfusion.diagnose._facts import Facts, every, key_of, listed, span, told
+from skfusion.diagnose._options import Option, averaged, best_member, best_network, in_doubt, is_apart
 
 FEW_ROWS = 1000
 """With more rows, the uncertainty of an accuracy is below two points and not told."""
+LEAST_FIT = 30
+"""Rows that statistics of BatchNorm should come from."""
 
 
 class Recommendation(NamedTuple):
@@ -38,15 +40,17 @@ def recommend(f: Facts) -> Recommendation:
             "For the best score: an ensemble of all is the safe choice; what it gains is told by rows that no member "
             "was trained on.",
         )
-    name, score = best_network(f)
-    return Recommendation(_one(f, name, score), _best(f, name, score))
+    one = best_network(f)
+    return Recommendation(_one(f, one), _best(f, one))
 
 
-def _one(f: Facts, name: str, score: float) -> str:
-    if score > f.top:
-        text = f"For one network, take {name}: its {f.score_name} is {told(score)}, and {told(f.top)} that of the best "
-        return f"{text}member, {f.best!r}. {_code(f, name)}"
-    text = f"For one network, keep {f.best!r}: its {f.score_name} is {told(f.top)}"
+def _one(f: Facts, one: Option) -> str:
+    best = best_member(f)
+    if one.score > best.score:
+        text = f"For one network, take {one.words}: its {f.score_name} is {told(one.score)}, and {told(best.score)} "
+        text += f"that of the best member, {best.words}.{'' if is_apart(f, one, best) else in_doubt(f, one, best)}"
+        return f"{text} {f.recipes.soup(one.members, one.how)}"
+    text = f"For one network, keep {best.words}: its {f.score_name} is {told(best.score)}"
     if "soup" in f.pool:
         text += f", that of the uniform soup {told(f.pool['soup'])}"
         how = f.best_frame()
@@ -54,44 +58,39 @@ def _one(f: Facts, name: str, score: float) -> str:
     return f"{text}."
 
 
-def _code(f: Facts, name: str) -> str:
-    how = f.best_frame()
-    if name.startswith("the soup of"):
-        members = max(f.good_basins, key=lambda basin: basin.soup).members
-        return f"Soup{f.kind}(collect=pool[{[*members]!r}], merge=Uniform()) makes it."
-    if name == "the uniform soup" or how is None:
-        return f"Soup{f.kind}(collect=pool, merge=Uniform()) makes it."
-    matched = "ActivationMatching()" if how.startswith("activations") else "MergeMany()"
-    repair = ", repair=Repair()" if how.endswith("_repair") else ""
-    return f"Soup{f.kind}(collect=pool, align={matched}, merge=Uniform(){repair}) makes it."
-
-
-def _best(f: Facts, name: str, score: float) -> str:
-    n, found = len(f.members), float(f.pool["ensemble"])
-    if found > score:
+def _best(f: Facts, one: Option) -> str:
+    found = averaged(f)
+    if found.score > one.score:
         return (
-            f"For the best {f.score_name}, average the predictions of {every(f)}: {told(found)}, {told(found - score)} "
-            f"above {name}, at the price of {n} networks a prediction. Ensemble{f.kind}(collect=pool) makes it."
+            f"For the best {f.score_name}, average the predictions of {every(f)}: {told(found.score)}, "
+            f"{told(found.score - one.score)} above {one.words}, at the price of {len(f.members)} networks a "
+            f"prediction.{'' if is_apart(f, found, one) else in_doubt(f, found, one)} {f.recipes.ensemble()}"
         )
     return (
         f"For the best {f.score_name}, one network is enough: the averaged predictions of {every(f)} score "
-        f"{told(found)}, and {name} {told(score)}."
+        f"{told(found.score)}, and {one.words} {told(one.score)}."
     )
 
 
-def remarks(f: Facts, n_rows: int) -> Iterator[str]:
-    """Yield what is worth to know beside the advice."""
+def remarks(f: Facts) -> Iterator[str]:
+    """Yield what is worth to know beside the advice, what may spoil all of it first."""
+    if f.n_seen:
+        yield (
+            f"{f.n_seen} of the {f.n_rows} rows used to diagnose the members are rows that members were trained on, so "
+            "their scores are too good, and verdicts rest on them. Give rows that no member has seen."
+        )
     yield from _equal(f)
     if not f.has_data:
         return
+    yield from _statistics(f)
     yield from _batch_norm(f)
     yield from _greedy(f)
     yield from _weak(f)
     p = f.top
-    if f.score_name == "accuracy" and n_rows < FEW_ROWS and 0 < p < 1:
-        error = 2 * math.sqrt(p * (1 - p) / n_rows)
+    if f.score_name == "accuracy" and f.n_rows < FEW_ROWS and 0 < p < 1:
+        error = 2 * math.sqrt(p * (1 - p) / f.n_rows)
         yield (
-            f"On {n_rows} rows, an accuracy of {told(p)} is known to about ± {told(error)}; the highest of the many "
+            f"On {f.n_rows} rows, an accuracy of {told(p)} is known to about ± {told(error)}; the highest of the many "
             "scores here is flattered by choice."
         )
 
@@ -102,6 +101,35 @@ def _equal(f: Facts) -> Iterator[str]:
             yield f"{listed(pair)} are the same network up to rounding: one of them adds nothing."
         elif share <= 1e-3:
             yield f"{listed(pair)} are nearly equal, {share:.1g} of their length apart: little can be gained."
+        elif f.weights_apart[pair] <= 1e-6:
+            yield (
+                f"{listed(pair)} have the same weights and other statistics, as those of BatchNorm, or other buffers: "
+                "they are not one network."
+            )
+
+
+def _statistics(f: Facts) -> Iterator[str]:
+    """Yield which rows statistics come from, and what speaks against them."""
+    matched = "fall_activations" in f.pairs and f.pairs["fall_activations"].notna().any()
+    used = ["BatchNorm statistics of averages were estimated"] if f.batch_norm else []
+    used += ["activations were matched"] if matched else []
+    if not used:
+        return
+    text = " and ".join(used)
+    text = f"{text[0].upper()}{text[1:]} on "
+    if f.own_fit:
+        yield f"{text}{f.n_fit} rows of their own ({f.recipes.fit_data}), and scores are of {f.n_rows} others."
+    else:
+        yield (
+            f"{text}the {f.n_fit} rows that are judged, without a look at their labels; {f.recipes.fit_data} takes "
+            "others, such as those of training. Fit what is recommended on the same rows, and it has the score told "
+            "here."
+        )
+    if f.batch_norm and f.n_fit < LEAST_FIT:
+        yield (
+            f"The statistics of BatchNorm come from {f.n_fit} rows only: they are uncertain, and so are all scores "
+            "with recalibrated statistics."
+        )
 
 
 def _batch_norm(f: Facts) -> Iterator[str]:
@@ -114,6 +142,21 @@ def _batch_norm(f: Facts) -> Iterator[str]:
             f"BatchNorm was the culprit between {int(guilty.sum())} of {len(raw)} pairs: with averaged statistics the "
             f"{f.score_name} falls by {span(raw[guilty])}, with recalibrated ones by {span(line[guilty])}. Recalibrate "
             "after averaging: soups of skfusion do so, plain averaging of state dicts does not."
+        )
+    spoilt = (line > f.tolerance) & (raw <= f.tolerance)
+    harmed = "soup" in f.pool and f.pool["soup_raw"] > f.pool["soup"] + f.tolerance
+    if spoilt.any() or harmed:
+        parts = []
+        if harmed:
+            parts.append(f"the uniform soup scores {told(f.pool['soup'])}, and {told(f.pool['soup_raw'])} without")
+        if spoilt.any():
+            parts.append(
+                f"between {int(spoilt.sum())} of {len(raw)} pairs the {f.score_name} falls by {span(line[spoilt])}, "
+                f"and by {span(raw[spoilt])} without"
+            )
+        yield (
+            f"Recalibrated statistics of BatchNorm did harm: with them {'; '.join(parts)}. The {f.n_fit} rows that "
+            f"they were estimated on are too few, or unlike those of training: give others by {f.recipes.fit_data}."
         )
 
 

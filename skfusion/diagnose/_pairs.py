@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from skfusion.diagnose._lines import exact
 from skfusion.estimators._on_data import on_data
 from skfusion.geometry import geometry
 from skfusion.landscape import loss_along, segment
@@ -47,7 +48,8 @@ def pairwise(
 
         - ``barrier``: the largest excess of the loss over the line between the two ends, in units of the loss. Near 0,
           the two are in one basin, and a soup of them is worth trying.
-        - ``midpoint_score``: the score of the mean of the two, its BatchNorm statistics recalibrated.
+        - ``midpoint_score``: the score of the mean of the two, its BatchNorm statistics recalibrated on the rows
+          of X, of which the labels are not read for this.
         - ``gain``: that score, less the better one of the two ends.
 
     Notes
@@ -90,7 +92,8 @@ def pairwise(
     if X is None:
         return table
     data = on_data(pool, X, y, estimator, scoring)
-    profiles = [loss_along(segment(data.states[i], data.states[j]), data.objective, n_points) for i, j in pairs]
+    mend = exact(data.runner.module)
+    profiles = [loss_along(segment(data.states[i], data.states[j]), data.objective, n_points, mend) for i, j in pairs]
     table["barrier"] = [profile.barrier for profile in profiles]
     table["midpoint_score"] = [profile.score[n_points // 2] for profile in profiles]
     table["gain"] = table["midpoint_score"] - [max(profile.score[0], profile.score[-1]) for profile in profiles]

@@ -48,7 +48,8 @@ class FusionReport:
     recommendation : Recommendation
         Two sentences: ``one_network`` and ``best_score``.
     notes : list of str
-        What is worth to know beside.
+        What is worth to know beside: first whether members were trained on the rows, then which networks are equal, on
+        which rows statistics were estimated, and more.
     profiles : dict of dict of Profile
         Loss and score along the line of each pair, by the ways to average as in ``pairs``.
     tolerance : float

@@ -19,6 +19,7 @@ from skfusion.collect._start import warn_of_unused_weights
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import folds, hold_out
+from skfusion.estimators._held_out import held_positions
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
 from skfusion.nets import Judge, Lineup, Runner
@@ -133,9 +134,9 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             Data that no member was trained on, to judge members and to estimate statistics.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights.
-        held_out : array-like of int, optional
-            Rows to judge on, where others are given too, for statistics only: with the data of ``fit`` and
-            ``held_out=held_out_`` this repeats the fit.
+        held_out : array-like of int or bool, optional
+            Rows to judge on, where others are given too, for statistics only: positions among the rows of positive
+            weight, or a mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit.
 
         Returns
         -------
@@ -143,9 +144,10 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             The fitted estimator.
         """
         rows = self._rows(X, y, sample_weight, None, pool=pool)
-        return self._fuse_pool(pool, rows, None if held_out is None else np.asarray(held_out))
+        return self._fuse_pool(pool, rows, held_out)
 
-    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: np.ndarray | None) -> BaseFusion:
+    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
+        held_out = None if held_out is None else held_positions(held_out, len(rows))
         net = self._net(rows, pool)
         judged = rows if held_out is None else rows.take(held_out)
         fit_rows = rows if held_out is None else rows.take(np.setdiff1d(np.arange(len(rows)), held_out))

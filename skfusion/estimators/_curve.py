@@ -63,8 +63,8 @@ class CurveClassifier(Classifies, _Curve):
     repair : Repairer, optional
         How to mend the statistics of networks on the curve; ``Recalibrate()`` when omitted.
     n_points : int, default=11
-        Equally spaced points of each curve, both ends included, which the loss is measured at and of which ensembles
-        are made. More cost more in prediction.
+        Equally spaced points of each curve, 3 or more, both ends included, which the loss is measured at and of which
+        ensembles are made. More cost more in prediction.
     predict_with : {"ensemble", "best", "midpoint"}, default="ensemble"
         What predicts: the mean of the predictions of all points, in which a member that several curves share counts
         once; the one point with the best held-out score, of equal ones that with the lowest loss; or the point in the
@@ -96,7 +96,9 @@ class CurveClassifier(Classifies, _Curve):
     barrier_ : dict of float
         The mean loss barrier of the ``"line"`` and of the ``"curve"``, in units of the loss, on the same rows.
     members_ : list of Member
-        The points that predict, such as ``"seed-0--seed-1@0.5"``, with their scores where rows are held out.
+        The points that predict, such as ``"seed-0--seed-1@0.5"``, with their scores where rows are held out: of
+        ``predict_with="best"`` the largest of many on the rows that chose it, which new rows seldom reach. Ends have
+        the names that they have in ``pool_``, and after an alignment their units in another order.
     estimators_ : list of skorch nets
         Fitted copies of the net, one a point that predicts.
     estimator_ : skorch net
@@ -122,7 +124,9 @@ class CurveClassifier(Classifies, _Curve):
     -----
     A curve costs about a training of the network for the epochs of its connector. K members need K (K - 1) / 2 straight
     lines to be measured, at ``n_points`` points each. An ensemble has K + (K - 1) (``n_points`` - 2) networks, which
-    are all run in prediction.
+    are all run in prediction; where the connector trains ends too, so that no curves meet, it has (K - 1) ``n_points``.
+    What is trained is the loss of the net's criterion, by its ``get_loss`` with ``training=False``: terms that a net of
+    yours adds in training only, such as penalties, are not in it.
 
     References
     ----------
@@ -162,12 +166,14 @@ class CurveRegressor(Regresses, _Curve):
         How to bring members into one frame; they stay in their own when omitted. It makes curves shorter.
     connect : Connector, optional
         How to join two members; ``Bezier()`` when omitted, which is trained on the rows that members are trained on.
-        Its loss is divided by that of the mean target, so its ``lr`` does not depend on the units of the targets.
+        Its loss is divided by that of the mean target, so that its ``lr`` and ``weight_decay`` do not depend on the
+        units of the targets. Divide the weight decay of the networks' own training by the same number, which is the
+        variance of the targets where the criterion is the squared error.
     repair : Repairer, optional
         How to mend the statistics of networks on the curve; ``Recalibrate()`` when omitted.
     n_points : int, default=11
-        Equally spaced points of each curve, both ends included, which the loss is measured at and of which ensembles
-        are made. More cost more in prediction.
+        Equally spaced points of each curve, 3 or more, both ends included, which the loss is measured at and of which
+        ensembles are made. More cost more in prediction.
     predict_with : {"ensemble", "best", "midpoint"}, default="ensemble"
         What predicts: the mean of the predictions of all points, in which a member that several curves share counts
         once; the one point with the best held-out score, of equal ones that with the lowest loss; or the point in the
@@ -199,7 +205,9 @@ class CurveRegressor(Regresses, _Curve):
     barrier_ : dict of float
         The mean loss barrier of the ``"line"`` and of the ``"curve"``, in units of the loss, on the same rows.
     members_ : list of Member
-        The points that predict, such as ``"seed-0--seed-1@0.5"``, with their scores where rows are held out.
+        The points that predict, such as ``"seed-0--seed-1@0.5"``, with their scores where rows are held out: of
+        ``predict_with="best"`` the largest of many on the rows that chose it, which new rows seldom reach. Ends have
+        the names that they have in ``pool_``, and after an alignment their units in another order.
     estimators_ : list of skorch nets
         Fitted copies of the net, one a point that predicts.
     estimator_ : skorch net
@@ -223,7 +231,9 @@ class CurveRegressor(Regresses, _Curve):
     -----
     A curve costs about a training of the network for the epochs of its connector. K members need K (K - 1) / 2 straight
     lines to be measured, at ``n_points`` points each. An ensemble has K + (K - 1) (``n_points`` - 2) networks, which
-    are all run in prediction.
+    are all run in prediction; where the connector trains ends too, so that no curves meet, it has (K - 1) ``n_points``.
+    What is trained is the loss of the net's criterion, by its ``get_loss`` with ``training=False``: terms that a net of
+    yours adds in training only, such as penalties, are not in it.
 
     References
     ----------

@@ -24,12 +24,14 @@ from skfusion.estimators._folds import hold_out
 from skfusion.estimators._frame import in_one_frame
 from skfusion.estimators._joined import Joined
 from skfusion.estimators._spanning_tree import spanning_tree
+from skfusion.estimators._uncertainty import Uncertain
 from skfusion.estimators._unit import in_unit, unit_of_loss
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import Lineup, Runner
 from skfusion.pool import Member, ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.repair import Recalibrate
+from skfusion.repair._recalibrate import learning
 from skfusion.rows import Rows, unlabelled
 from skfusion.state import State
 
@@ -43,7 +45,7 @@ class _Choice(Component):
     needs_labels: ClassVar[bool] = True
 
 
-class CurveDriver(BaseFusion):
+class CurveDriver(Uncertain, BaseFusion):
     """Join the members of a pool by curves and predict; its subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, Any]] = {"collect": partial(Seeds, 2), "connect": Bezier, "repair": Recalibrate}
@@ -60,12 +62,16 @@ class CurveDriver(BaseFusion):
     def _parts(self) -> list[Any]:
         if not (isinstance(self.predict_with, str) and self.predict_with in _WAYS):
             raise ValueError(f"predict_with must be 'ensemble', 'best' or 'midpoint'; got {self.predict_with!r}.")
-        if not isinstance(self.n_points, Integral) or self.n_points < 2:
-            raise ValueError(f"n_points must be a whole number of at least 2, the ends; got {self.n_points!r}.")
+        if not isinstance(self.n_points, Integral) or self.n_points < 3:
+            raise ValueError(
+                "n_points must be a whole number of at least 3, as barriers are seen between the two ends; got "
+                f"{self.n_points!r}."
+            )
         connect = self._part("connect")
         if not isinstance(connect, Connector):
             hint = f" Write {connect.__name__}()." if isinstance(connect, type) else ""
             raise TypeError(f"connect must be a Connector, such as Bezier(); got {connect!r}.{hint}")
+        connect.check()
         return [*super()._parts(), *([_Choice()] if self.predict_with == "best" else [])]
 
     def _check_number(self, pool: ModelPool) -> None:
@@ -82,7 +88,9 @@ class CurveDriver(BaseFusion):
             )
 
     # ---- fitting -----------------------------------------------------------------------------
-    def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None) -> BaseFusion:
+    def fuse(
+        self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None, groups: Any = None
+    ) -> BaseFusion:
         """Join the members of an existing pool. No member is trained; the curves between them are.
 
         Parameters
@@ -93,19 +101,21 @@ class CurveDriver(BaseFusion):
             Data to train the curves on.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights.
-        held_out : array-like of int, optional
-            Rows to judge on, which the curves are not trained on: with the data of ``fit`` and
-            ``held_out=held_out_`` this repeats the fit. When omitted, ``predict_with="best"`` holds out
-            ``validation_fraction`` of the rows, and the other ways none.
+        held_out : array-like of int or bool, optional
+            Rows to judge on, which the curves are not trained on: positions among the rows of positive weight, or a
+            mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit. When omitted,
+            ``predict_with="best"`` holds out ``validation_fraction`` of the rows, and the other ways none.
+        groups : array-like of shape (n_samples,), optional
+            Rows of one group are trained on or held out together, where ``held_out`` is omitted.
 
         Returns
         -------
         BaseFusion
             The fitted estimator.
         """
-        return super().fuse(pool, X, y, sample_weight, held_out)
+        return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
 
-    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: np.ndarray | None) -> BaseFusion:
+    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
         if held_out is None and self.predict_with == "best":
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             held_out = hold_out(rows, self.validation_fraction, seed, self._task)[1]
@@ -126,8 +136,10 @@ class CurveDriver(BaseFusion):
             )
         repair, connect = self._part("repair"), clone(self._part("connect"))
         state = {m.name: m.state for m in pool}
+        # the default repair of a path has nothing to mend where no BatchNorm learns, and computes points together
+        along = None if isinstance(repair, Recalibrate) and not learning(runner.module) else repair
         lines = {
-            (a, b): loss_along(segment(state[a], state[b]), objective, self.n_points, repair)
+            (a, b): loss_along(segment(state[a], state[b]), objective, self.n_points, along)
             for a, b in combinations(pool.names, 2)
         }
         self.spanning_tree_ = spanning_tree({edge: line.barrier for edge, line in lines.items()})

@@ -58,10 +58,13 @@ class Joined:
             self._kept = {t: self.state(t) for t in positions.tolist()}
         found = list(self.objective.evaluate(map(self.state, positions.tolist())))
         loss, score = np.array(found, np.float64).reshape(-1, 2).T.copy()
-        if np.isnan(loss).any():
-            where = ", ".join(f"{t:.3g}" for t in positions[np.isnan(loss)][:3])
+        bad = np.isnan(loss)
+        bad[[0, -1]] |= np.isinf(loss[[0, -1]])  # between the ends, an infinite loss is an infinite barrier
+        if bad.any():
+            where = ", ".join(f"{t:.3g}" for t in positions[bad][:3])
+            what = "NaN" if np.isnan(loss[bad]).all() else "not finite"
             raise ValueError(
-                f"The loss on the curve between {self.edge[0]!r} and {self.edge[1]!r} is NaN at t = {where}: the "
+                f"The loss on the curve between {self.edge[0]!r} and {self.edge[1]!r} is {what} at t = {where}: the "
                 "network overflows there. Train the curve longer or with a smaller learning rate, or align the members."
             )
         gaps = steps(self.path.controls, np.array([self.path.weights(t) for t in positions]))

@@ -10,12 +10,13 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 
 from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._data import check_inputs
 from skfusion.estimators._scoring import score_function
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
 from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task
+from skfusion.rows import Rows, Task, unlabelled
 from skfusion.state import State
 
 _LOSSES = {"CrossEntropyLoss": "cross-entropy (nats)", "MSELoss": "squared error"}
@@ -28,7 +29,7 @@ class OnData:
     Parameters
     ----------
     objective : Objective
-        Architecture and rows; BatchNorm is recalibrated on these rows too.
+        Architecture and rows; statistics are estimated on ``X_fit``, or on these rows too.
     states : list of State
         The members', on the device of the net.
     runner : Runner
@@ -41,6 +42,8 @@ class OnData:
         What is predicted.
     loss_name, score_name : str
         Labels for axes.
+    n_fit : int
+        Rows that statistics are estimated on.
     """
 
     objective: Objective
@@ -51,6 +54,7 @@ class OnData:
     task: Task
     loss_name: str
     score_name: str
+    n_fit: int
 
     def example(self, n_rows: int = 4) -> Any:
         """Return the inputs of some rows, to trace the architecture on."""
@@ -63,8 +67,9 @@ def on_data(
     y: Any,
     estimator: Any = None,
     scoring: Any = None,
-    purpose: str = "to evaluate the networks between members",
+    purpose: str | None = "to evaluate the networks between members",
     states: Sequence[State] | None = None,
+    X_fit: Any = None,
 ) -> OnData:
     """Return the members of a pool, or other states of their architecture, on some rows.
 
@@ -78,10 +83,12 @@ def on_data(
         How to run the members; the net that they carry when omitted.
     scoring : str or callable, optional
         The score; accuracy or R2 when omitted.
-    purpose : str, optional
-        What the rows are for, for the warning.
+    purpose : str or None, optional
+        What the rows are for, for the warning; None leaves the warning to the caller.
     states : sequence of State, optional
         In the place of the members'.
+    X_fit : array-like, optional
+        Rows without labels that statistics, as those of BatchNorm, are estimated on; ``X`` when omitted.
     """
     pool.check_compatible()
     if not isinstance(estimator, BaseFusion):
@@ -94,14 +101,16 @@ def on_data(
         estimator = SoupClassifier(net) if is_classifier(net) else SoupRegressor(net)
     estimator = clone(estimator)
     rows = estimator._rows(X, y, None, None, pool=pool)
-    pool.warn_of_leakage(rows, purpose)
+    if purpose is not None:
+        pool.warn_of_leakage(rows, purpose)
+    fit_rows = rows if X_fit is None else _fit_rows(estimator, X_fit)
     net = estimator._net(rows, pool)
     runner = Runner(net, estimator._task, rows)
     judge = Judge(runner, rows, score_function(scoring, estimator._task))
     criterion = (net.criterion if isinstance(net.criterion, type) else type(net.criterion)).__name__
     default = "R2" if estimator._task == "regression" else "accuracy"
     return OnData(
-        judge.objective(rows),
+        judge.objective(fit_rows),
         [runner.place(s) for s in (pool.states if states is None else states)],
         runner,
         judge,
@@ -109,4 +118,12 @@ def on_data(
         estimator._task,
         _LOSSES.get(criterion, criterion),
         default if scoring is None else scoring if isinstance(scoring, str) else "score",
+        len(fit_rows),
     )
+
+
+def _fit_rows(estimator: BaseFusion, X_fit: Any) -> Rows:
+    try:
+        return unlabelled(check_inputs(estimator, X_fit, reset=False)[0])
+    except ValueError as error:
+        raise ValueError(f"X_fit does not go with X: {error}") from error

@@ -17,17 +17,20 @@ def unit_of_loss(objective: Objective) -> float:
 
     It is 1 where the criterion takes no such prediction, such as one of distributions, or finds nothing wrong with it.
     """
-    batches = [batch._replace(x={}) for batch in objective.batches()]
-    y = torch.cat([batch.y for batch in batches])
-    weight = None if batches[0].weight is None else torch.cat([b.weight for b in batches if b.weight is not None])
-    wide = y.double()
-    mean = wide.mean(0) if weight is None else torch.tensordot(weight.double(), wide, 1) / weight.sum()
     assert objective.criterion is not None
+    known = [(batch.y, batch.weight) for batch in objective.batches()]
+    y = torch.cat([y for y, _ in known])
+    weight = torch.cat([torch.ones(len(y), device=y.device) if w is None else w for y, w in known]).double()
+    mean = (torch.tensordot(weight, y.double(), 1) / weight.sum()).to(y.dtype)
+    total = 0.0
     try:
         with torch.no_grad():
-            found = float(objective.criterion(mean.to(y.dtype).expand_as(y), Batch({}, y, weight)))
+            for batch in objective.batches():
+                share = len(batch.y) if batch.weight is None else float(batch.weight.sum())
+                total += share * float(objective.criterion(mean.expand_as(batch.y), batch))
     except Exception:  # whatever a criterion of outputs that are no values may do with values
         return 1.0
+    found = total / float(weight.sum())
     return found if math.isfinite(found) and found > 0 else 1.0
 
 

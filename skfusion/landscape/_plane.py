@@ -24,12 +24,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from skfusion.connect._base import combined, inner
 from skfusion.landscape._evaluate import evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Repairer
-from skfusion.state import State, check_compatible, copy, is_statistic
+from skfusion.state import State, check_compatible, copy, is_statistic, owners
 
 
 class Plane:
@@ -80,7 +81,7 @@ class Plane:
         return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]], own)
 
     @classmethod
-    def around(cls, state: State, random_state: int = 0) -> Plane:
+    def around(cls, state: State, random_state: int = 0, module: nn.Module | None = None) -> Plane:
         """Return a plane around a state along two random directions, filter by filter as long as the state.
 
         Parameters
@@ -89,15 +90,19 @@ class Plane:
             The origin.
         random_state : int, default=0
             Seed of the directions.
+        module : nn.Module, optional
+            The architecture, of which only parameters are moved; all that looks like one when omitted.
 
         Returns
         -------
         Plane
             A step of length 1 changes each filter (the weights of one unit) by as much as it is long. Biases and the
-            parameters of normalisation layers, which are vectors, stay as they are.
+            parameters of normalisation layers, which are vectors, stay as they are, and so do buffers, where the module
+            tells them. Tied tensors stay tied.
         """
+        owner = owners([state]) if module is None else _parameters(module, state)
         generator = torch.Generator().manual_seed(random_state)
-        return cls([state, *(_moved(state, generator) for _ in range(2))], np.eye(2))
+        return cls([state, *(_moved(state, owner, generator) for _ in range(2))], np.eye(2))
 
     def weights(self, x: float, y: float) -> np.ndarray:
         """Return the coefficients of the three control states at a point.
@@ -163,9 +168,9 @@ class Surface:
     y : ndarray of shape (n_rows,)
         Positions along the second axis.
     loss : ndarray of shape (n_rows, n_columns)
-        Mean held-out loss at each point.
+        Mean held-out loss at each point; NaN or infinite where the network overflows.
     score : ndarray of shape (n_rows, n_columns)
-        Held-out score at each point, higher is better.
+        Held-out score at each point, higher is better; it means nothing where the network overflows.
     """
 
     x: np.ndarray
@@ -203,7 +208,7 @@ def loss_on(
     Returns
     -------
     Surface
-        Loss and score at each point.
+        Loss and score at each point. A plane goes far from its networks, so losses that are not finite are no error.
 
     Notes
     -----
@@ -219,11 +224,27 @@ def loss_on(
     return Surface(xs, ys, found[..., 0], found[..., 1])
 
 
-def _moved(state: State, generator: torch.Generator) -> State:
-    """Return a state that is one step along a random direction, each filter as long as that of the state, away."""
+def _parameters(module: nn.Module, state: State) -> dict[str, str]:
+    """Map the name of each parameter to the first name of its tensor."""
+    first: dict[int, str] = {}
+    found = {name: first.setdefault(id(p), name) for name, p in module.named_parameters(remove_duplicate=False)}
+    if missing := [name for name in found if name not in state]:
+        raise ValueError(f"The state lacks the parameter {missing[0]!r} of the {type(module).__name__}.")
+    return found
+
+
+def _moved(state: State, owner: dict[str, str], generator: torch.Generator) -> State:
+    """Return a state that is one step along a random direction, each filter as long as that of the state, away.
+
+    Only what has an owner is moved.
+    """
     found = copy(state)
-    for name, value in state.items():
+    for name, first in owner.items():
+        value = state[name]
         if value.dim() < 2 or not value.is_floating_point() or is_statistic(name):
+            continue
+        if first != name:
+            found[name] = found[first]
             continue
         noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
         axes = tuple(range(1, value.dim()))

@@ -94,8 +94,11 @@ class Profile:
 
     @property
     def summary(self) -> Barrier:
-        """The barrier by each definition."""
+        """The barrier by each definition; those of the loss are NaN where that of an end is not finite."""
         loss, ends = self.loss, self.loss[[0, -1]]
+        if not np.isfinite(ends).all():
+            nan = float("nan")
+            return Barrier(nan, nan, nan, self.score_barrier, nan)
         middle = float(np.interp(0.5, self.t, loss))
         return Barrier(
             sup=self.barrier,
@@ -119,7 +122,7 @@ def excess(t: np.ndarray, loss: np.ndarray) -> float:
     Returns
     -------
     float
-        The barrier, at least 0; NaN where a loss is NaN.
+        The barrier, at least 0; NaN where a loss is NaN or that of an end is not finite, infinite where another one is.
 
     Examples
     --------
@@ -133,6 +136,8 @@ def excess(t: np.ndarray, loss: np.ndarray) -> float:
         raise ValueError(
             f"t and loss must be of one length, with t from 0 to 1; got shapes {t.shape} and {loss.shape}, t = {t}."
         )
+    if not np.isfinite(loss[[0, -1]]).all():
+        return float("nan")
     gap = loss - ((1 - t) * loss[0] + t * loss[-1])
     gap[[0, -1]] = 0.0
     return float(gap.max())
@@ -164,7 +169,7 @@ def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair
     objective : Objective
         Architecture and data.
     n_points : int, default=25
-        Positions, both ends included; an odd number has the middle among them. More find narrower barriers.
+        Positions, 3 or more, both ends included; an odd number has the middle among them. More find narrower barriers.
     repair : Repairer, optional
         Applied to every inner point; BatchNorm statistics are recalibrated when omitted.
 
@@ -189,6 +194,8 @@ def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair
     >>> barrier(a, b, data).sup
     1.0
     """
+    if n_points < 3:
+        raise ValueError(f"A barrier is seen between the ends: n_points must be at least 3; got {n_points}.")
     return loss_along(segment(a, b), objective, n_points, repair).summary
 
 
@@ -212,7 +219,12 @@ def loss_along(
     Returns
     -------
     Profile
-        Loss and score at each position.
+        Loss and score at each position. A loss may be infinite between the ends, where the network overflows.
+
+    Raises
+    ------
+    ValueError
+        If the loss of an end is not finite, or another one is NaN.
 
     Notes
     -----
@@ -229,6 +241,12 @@ def loss_along(
         gaps = steps(path.controls, coefficients)
     else:
         rows, gaps = _one_by_one(path, t, objective, repair)
+    for k, which in ((0, "first"), (-1, "second")):
+        if not np.isfinite(rows[k, 0]):
+            raise ValueError(
+                f"The loss of the {which} end of the path (t = {t[k]:g}) is {rows[k, 0]}, so a barrier has nothing to "
+                "be measured from: the network's training diverged, or the data holds NaN. Leave that network out."
+            )
     if np.isnan(rows[:, 0]).any():
         where = ", ".join(f"{s:.3g}" for s in t[np.isnan(rows[:, 0])][:3])
         raise ValueError(

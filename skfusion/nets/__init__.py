@@ -7,10 +7,11 @@ from skfusion.nets._plan import Plan, StackChoice, plan
 from skfusion.nets._runner import Runner, restored, with_module
 from skfusion.nets._score import default_score
 from skfusion.nets._seat import Job
-from skfusion.nets._size import exclusive, is_net, seeded, sized, two_classes
+from skfusion.nets._size import exclusive, is_net, sized, two_classes
 from skfusion.nets._stack import fit_many
 from skfusion.nets._train import fit, history_of, state_of
 from skfusion.nets._watch import DivergedError
+from skfusion.streams import seeded
 
 __all__ = [
     "MLP",

@@ -16,6 +16,7 @@ from skfusion.nets._link import keeps_order, likelihood_of
 from skfusion.nets._runner import Runner
 from skfusion.nets._score import Score, default_score
 from skfusion.nets._size import targets, tensors
+from skfusion.nets._weighted import weighted_mean
 from skfusion.objective import Batch, Objective
 from skfusion.rows import Rows, one_of
 from skfusion.state import State
@@ -40,7 +41,9 @@ class Judge:
         self._by_rank = getattr(self._score, "by_rank", False) and keeps_order(runner.net, runner.task)
         weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
         y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
-        self._inputs, self._all = list(runner.chunks(held_out.X)), Batch({}, y, weight)
+        self._inputs = list(runner.chunks(held_out.X))
+        own = not str(type(runner.net).get_loss.__module__).startswith("skorch.")  # only then are inputs asked for
+        self._all = Batch(tensors(held_out.X, runner.dtype, runner.device) if own else {}, y, weight)
         self._known: list[tuple[State, float]] = []
 
     def outputs(self, states: Iterable[State]) -> Iterator[Tensor]:
@@ -62,25 +65,26 @@ class Judge:
             yield from Lineup(self.runner, some).raw(self._inputs)
 
     def criterion(self, out: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch by its weights.
+        """Return the mean loss of a batch by its weights, as the net's ``get_loss`` gives it with ``training=False``.
+
+        Terms that a net adds in training only are in none of the losses here, nor in those that methods train by.
 
         Parameters
         ----------
         out : Tensor of shape (n_rows, ...)
             The module's output.
         batch : Batch
-            Its targets and weights.
+            Its inputs, targets and weights.
 
         Returns
         -------
         Tensor
             One number, through which gradients pass.
         """
-        found = self.runner.net.get_loss(out, batch.y, training=False)
+        found = self.runner.net.get_loss(out, batch.y, X=batch.x, training=False)
         if found.ndim == 0:
             return found
-        rows = found.reshape(len(found), -1).mean(1)
-        return rows.mean() if batch.weight is None else (rows * batch.weight).sum() / batch.weight.sum()
+        return weighted_mean(found, batch.y, batch.weight, self.runner.net.criterion_)
 
     def loss_of(self, out: Tensor) -> float:
         """Return the mean held-out loss of outputs.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,42 +16,12 @@ from torch import Tensor, nn
 from skfusion.nets._scaling import scaling
 from skfusion.objective import first_output
 from skfusion.rows import Inputs, Rows, Task
+from skfusion.streams import seeded
 
 _BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
-_LOCK = threading.RLock()
 
 SMALL = 1_000_000
 """Networks with fewer parameters gain nothing from a second thread on a quiet machine, and lose much on a busy one."""
-
-
-@contextmanager
-def seeded(seed: int, device: Any = "cpu") -> Iterator[None]:
-    """Seed the global generators of torch and numpy, and restore them on leaving.
-
-    Initialisation, dropout and loaders draw from them. A lock keeps threads out of each other's stream.
-
-    Parameters
-    ----------
-    seed : int
-        Non-negative.
-    device : str, default="cpu"
-        Where the net computes; the generators of GPUs are seeded for one of them only.
-
-    Yields
-    ------
-    None
-        Nothing.
-    """
-    with _LOCK:
-        kept = np.random.get_state()  # noqa: NPY002  users' augmentations draw from it
-        on_gpu = torch.device(device or "cpu").type == "cuda"
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else []):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            try:
-                yield
-            finally:
-                np.random.set_state(kept)  # noqa: NPY002
 
 
 @contextmanager

@@ -246,7 +246,8 @@ class PlaneDisplay:
         (only,) = chosen(pool, [member], 1, "A plane")
         data = on_data(pool.replace([only]), X, y, estimator, scoring, _PURPOSE)
         steps = np.linspace(-radius, radius, n_points)
-        surface = loss_on(Plane.around(data.states[0], random_state), data.objective, x=steps, y=steps)
+        plane = Plane.around(data.states[0], random_state, data.objective.module)
+        surface = loss_on(plane, data.objective, x=steps, y=steps)
         axes = {f"{a}_name": f"step along random direction {k}, in filter lengths" for k, a in ((1, "x"), (2, "y"))}
         points = {only.name: (0.0, 0.0)}
         return cls(steps, steps, getattr(surface, response_of(response)), points, **axes, **named(data, response))

@@ -7,7 +7,7 @@ from reference import curve as reference
 from torch import nn
 from torch.func import functional_call
 
-from skfusion.connect import Bezier, Fourier, PolyChain
+from skfusion.connect import Bezier, Fourier, Line, PolyChain
 from skfusion.connect._train import rate
 from skfusion.objective import Batch, Objective
 
@@ -404,12 +404,42 @@ def test_what_is_missing_is_named(kind):
         ({"lr": -0.1}, "lr must be finite and at least 0"),
         ({"momentum": float("inf")}, "momentum must be finite"),
         ({"weight_decay": -1.0}, "weight_decay must be finite and at least 0; got -1.0"),
+        ({"n_bends": True}, "n_bends must be a whole number of at least 0; got True"),
+        ({"n_epochs": True}, "n_epochs must be a whole number of at least 0; got True"),
+        ({"lr": "0.1"}, "lr must be a number; got '0.1'"),
+        ({"lr": None}, "lr must be a number; got None"),
+        ({"weight_decay": True}, "weight_decay must be a number; got True"),
+        ({"momentum": 1.0}, "momentum must be below 1, .*; got 1.0"),
+        ({"random_state": None}, "random_state must be a whole number .*; got None"),
+        ({"random_state": -1}, "random_state must be a whole number from 0 .*; got -1"),
+        ({"random_state": 2**32}, "random_state must be a whole number from 0 .*; got 4294967296"),
+        ({"random_state": True}, "random_state must be a whole number .*; got True"),
+        ({"random_state": np.random.RandomState(0)}, r"random_state must be a whole number .*; got RandomState"),
     ],
-    ids=["bends", "float bends", "epochs", "nan", "negative", "inf", "decay"],
+    ids=[
+        *("bends", "float bends", "epochs", "nan", "negative", "inf", "decay", "true bends", "true epochs", "text"),
+        *("no lr", "true decay", "momentum", "no seed", "negative seed", "large seed", "true seed", "stream"),
+    ],
 )
 def test_parameters_out_of_range_are_refused(kind, params, message):
-    with pytest.raises(ValueError, match=message):
-        kind(**params)(ends_of(perceptron), objective(seeded(perceptron)))
+    for refuse in (kind(**params).check, lambda: kind(**params)(ends_of(perceptron), objective(seeded(perceptron)))):
+        with pytest.raises((TypeError, ValueError), match=message):
+            refuse()
+
+
+def test_numbers_of_numpy_are_parameters():
+    given = {"n_bends": np.int64(1), "n_epochs": np.int32(1), "lr": np.float32(0.1), "random_state": np.int64(3)}
+    states, data = ends_of(perceptron), objective(seeded(perceptron))
+    found, expected = (Bezier(**p)(states, data) for p in (given, {"n_epochs": 1, "lr": 0.1, "random_state": 3}))
+    torch.testing.assert_close(found.controls[1], expected.controls[1])
+    assert Line().check() is None
+
+
+@kinds
+def test_missing_labels_are_told(kind):
+    rows = [Batch(b.x, None) for b in batches()]
+    with pytest.raises(ValueError, match=rf"{kind.__name__} trains on labelled rows, and the labels are missing"):
+        kind(n_epochs=1)(ends_of(perceptron), objective(seeded(perceptron), rows))
 
 
 @kinds

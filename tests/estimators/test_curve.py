@@ -7,20 +7,21 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_classification, make_multilabel_classification
 from sklearn.metrics import log_loss
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Freezer
 from torch import nn
 
 from skfusion import CurveClassifier, CurveRegressor, EnsembleClassifier, ModelPool
 from skfusion.align import ActivationMatching, WeightMatching
-from skfusion.collect import Bootstrap, Seeds
+from skfusion.collect import Bootstrap, FineTunes, Seeds
 from skfusion.connect import Bezier, Connector, Fourier, Line, PolyChain, Subspace
 from skfusion.estimators._spanning_tree import spanning_tree
 from skfusion.estimators._unit import unit_of_loss
-from skfusion.landscape import excess
+from skfusion.landscape import _profile, excess
 from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
 from skfusion.objective import Batch, Objective
 from skfusion.pool import LeakageWarning, Member
-from skfusion.repair import Recalibrate, Repairer
+from skfusion.repair import Recalibrate, Repair, Repairer
 from skfusion.rows import Rows
 from skfusion.state import is_statistic
 
@@ -356,6 +357,75 @@ def test_ensembles_along_curves_predict_noisy_labels_better():
     assert fitted.score(inputs[1::2], labels[1::2]) >= accuracy[[0, -1]].mean()
 
 
+# ---- what is trained -----------------------------------------------------------------------------------------------
+
+
+def test_what_a_callback_freezes_stays_along_the_curve():
+    backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    net = NeuralNetClassifier(
+        backbone, criterion=nn.CrossEntropyLoss, callbacks=[("freeze", Freezer("0.*"))], max_epochs=3, lr=0.1,
+        train_split=None, verbose=0,
+    )  # fmt: skip
+    fitted = curve(net, collect=FineTunes(n_members=2)).fit(X, Y)
+    (path,) = fitted.curves_.values()
+    first, *_, last = path.controls
+    assert torch.equal(first["0.weight"], last["0.weight"])
+    assert not torch.equal(first["2.weight"], last["2.weight"])
+    for control in path.controls:
+        assert torch.equal(control["0.weight"], backbone[0].weight)
+    middle = (first["2.weight"] + last["2.weight"]) / 2
+    assert (path.controls[1]["2.weight"] - middle).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("net", "repair", "together"),
+    [(NET, None, True), (NET, Recalibrate(1), True), (NORMED, None, False), (NET, Repair(), False)],
+    ids=["default", "recalibrate", "batch norm", "another repair"],
+)
+def test_lines_are_computed_together_where_nothing_is_mended(monkeypatch, net, repair, together):
+    seen, evaluate = [], _profile.evaluate
+
+    def spying(controls, coefficients, objective, repair=None, own=(0, -1)):
+        seen.append(repair)
+        return evaluate(controls, coefficients, objective, repair, own)
+
+    monkeypatch.setattr(_profile, "evaluate", spying)
+    fitted = curve(net, repair=repair, connect=Line()).fit(X, Y)
+    assert [found is None for found in seen] == [together]
+    np.testing.assert_allclose(fitted.line_profiles_[ENDS].loss, fitted.profiles_[ENDS].loss, rtol=1e-5)
+
+
+class NeedsInputs(NeuralNetRegressor):
+    """A loss that counts rows by one of their inputs."""
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        return ((y_pred - y_true) ** 2 * (2 + X[:, :1])).mean()
+
+
+def test_a_loss_that_looks_at_the_inputs():
+    net = NeedsInputs(
+        nn.Linear, module__in_features=10, module__out_features=1, train_split=None, verbose=0, max_epochs=3
+    )
+    fitted = values(net).fit(VALUES[0], VALUES[1] / 100)
+    factor = 2 + VALUES[0][:, 0]
+    expected = [np.mean((p[:, 0] - VALUES[1] / 100) ** 2 * factor) for p in fitted.predict_members(VALUES[0])]
+    np.testing.assert_allclose(fitted.profiles_[ENDS].loss, expected, rtol=1e-4)
+    runner = Runner(fitted.net_, "regression")
+    rows = Rows(VALUES[0].astype(np.float32), (VALUES[1] / 100)[:, None].astype(np.float32))
+    unit = unit_of_loss(Judge(runner, rows).objective(rows))
+    assert unit == pytest.approx(np.mean((VALUES[1] / 100 - np.mean(VALUES[1] / 100)) ** 2 * factor), rel=1e-4)
+
+
+def test_the_unit_of_many_batches_is_that_of_all_rows():
+    y = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    whole, parts = (
+        Objective(nn.Linear(1, 1), lambda b=b: b, criterion=lambda out, b: nn.functional.mse_loss(out, b.y))
+        for b in ([Batch(y, y)], [Batch(part, part) for part in y.split([7, 30, 13])])
+    )
+    assert unit_of_loss(parts) == pytest.approx(unit_of_loss(whole), rel=1e-6)
+    assert unit_of_loss(whole) == pytest.approx(float(y.var(dim=0, unbiased=False).mean()), rel=1e-6)
+
+
 # ---- targets and weights -------------------------------------------------------------------------------------------
 
 
@@ -464,7 +534,8 @@ def test_groups_are_held_out_whole():
     [
         ({"predict_with": "all"}, "predict_with must be 'ensemble', 'best' or 'midpoint'; got 'all'"),
         ({"predict_with": None}, "predict_with must be 'ensemble', 'best' or 'midpoint'; got None"),
-        ({"n_points": 1}, "n_points must be a whole number of at least 2, the ends; got 1"),
+        ({"n_points": 2}, "n_points must be a whole number of at least 3, as barriers are seen between.*; got 2"),
+        ({"connect": Bezier(momentum=2.0)}, "momentum must be below 1"),
         ({"n_points": 3.5}, "n_points must be a whole number"),
         ({"connect": Bezier}, r"connect must be a Connector, such as Bezier\(\).*Write Bezier\(\)"),
         ({"connect": WeightMatching()}, r"connect must be a Connector, such as Bezier\(\); got WeightMatching\(\)"),
@@ -486,7 +557,7 @@ def test_parameters_are_checked_before_members_are_trained():
         def __call__(self, *args, **kwargs):
             raise AssertionError
 
-    for params in ({"predict_with": "all"}, {"n_points": 1}, {"connect": 3}):
+    for params in ({"predict_with": "all"}, {"n_points": 2}, {"connect": 3}, {"connect": Bezier(lr="0.1")}):
         with pytest.raises((TypeError, ValueError), match="must be"):
             curve(collect=Never(2), **params).fit(X, Y)
 

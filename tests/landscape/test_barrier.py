@@ -7,7 +7,8 @@ from landscape.points import judged, perceptron, rows, states_of
 from reference import barrier as reference
 from torch import nn
 
-from skfusion.landscape import Barrier, Profile, barrier, loss_along, segment
+from skfusion.landscape import Barrier, Profile, barrier, excess, loss_along, segment
+from skfusion.objective import Objective
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems
 
@@ -46,7 +47,7 @@ def test_mean_is_by_the_length_of_the_path():
     assert Profile(t, np.array([0.0, 0.0, 1.0]), loss, np.array([0.0, 9.0, 10.0])).mean_loss == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("n_points", [2, 10, 11, 25])
+@pytest.mark.parametrize("n_points", [3, 10, 11, 25])
 def test_barrier_does_not_depend_on_which_end_comes_first(n_points):
     a, b = states_of(perceptron)
     data = judged(perceptron(), rows())
@@ -109,3 +110,64 @@ def test_ends_are_not_copied_and_not_written():
     barrier(a, b, judged(perceptron(nn.BatchNorm1d(8)), rows()))
     for now, then in zip((a, b), before, strict=True):
         assert all(torch.equal(now[k], then[k]) for k in then)
+
+
+# ---- losses that are not finite ------------------------------------------------------------------------------------
+
+INF, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize("ends", [(INF, 1.0), (1.0, INF), (INF, INF), (NAN, 1.0), (1.0, NAN), (-INF, INF)], ids=repr)
+def test_a_barrier_between_ends_that_are_not_finite_is_nan(ends):
+    loss = np.array([ends[0], 1.0, 2.0, ends[1]])
+    t = np.linspace(0, 1, 4)
+    assert np.isnan(excess(t, loss))
+    found = Profile(t, loss, np.zeros(4)).summary
+    assert np.isnan([found.sup, found.midpoint, found.max_abs, found.mean]).all()
+    assert found.error == 0.0
+    assert np.isnan(Profile(t, np.zeros(4), -loss).score_barrier)
+
+
+def test_an_infinite_loss_between_the_ends_is_an_infinite_barrier():
+    t, loss = np.linspace(0, 1, 5), np.array([1.0, 2.0, INF, 2.0, 1.0])
+    assert excess(t, loss) == INF
+    assert Profile(t, loss, np.zeros(5)).summary == (INF, INF, INF, 0.0, INF)
+    assert np.isnan(excess(t, np.array([1.0, 2.0, NAN, 2.0, 1.0])))
+
+
+def numbers(loss):
+    """A network of one weight whose loss is a function of it."""
+    return Objective(
+        nn.Linear(1, 1, bias=False), list, lambda s: loss(s["weight"].item()), lambda s: -loss(s["weight"].item())
+    )
+
+
+def scalar(value):
+    return {"weight": torch.tensor([[value]])}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (-2.0, 1.0, r"first end of the path \(t = 0\) is inf"),
+        (1.0, -2.0, r"second end of the path \(t = 1\) is inf"),
+        (1.0, 9.0, r"second end of the path \(t = 1\) is nan"),
+    ],
+    ids=["first", "second", "nan"],
+)
+def test_ends_with_a_loss_that_is_not_finite_are_named(a, b, message):
+    data = numbers(lambda w: INF if w < -1 else NAN if w > 8 else 1.0)
+    line = segment(scalar(a), scalar(b))
+    for path in (line, lambda t: line.at(t)):
+        with pytest.raises(ValueError, match=message):
+            loss_along(path, data, 3)
+
+
+def test_an_infinite_loss_on_the_line_is_no_error():
+    assert barrier(scalar(-1.0), scalar(1.0), numbers(lambda w: INF if abs(w) < 0.1 else 1.0), 5).sup == INF
+
+
+def test_a_barrier_of_the_ends_alone_is_refused():
+    a, b = states_of(perceptron)
+    with pytest.raises(ValueError, match="n_points must be at least 3; got 2"):
+        barrier(a, b, judged(perceptron(), rows()), 2)

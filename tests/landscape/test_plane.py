@@ -217,3 +217,63 @@ def test_a_curve_of_one_bend_lies_in_the_plane_of_its_bend():
     seen = plane.coordinates([path.at(t) for t in np.linspace(0, 1, 7)])
     np.testing.assert_allclose(seen[:, 2], 0, atol=1e-3)
     assert seen[3, 1] > 0
+
+
+# ---- random directions of what is tied, and of what is no parameter ------------------------------------------------
+
+
+class Tied(nn.Module):
+    """One matrix under two names, a buffer of two axes, and a frozen matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+        self.b.weight = self.a.weight
+        self.head.requires_grad_(False)
+        self.register_buffer("mix", torch.randn(3, 3))
+
+    def forward(self, x):
+        return self.head(self.b(self.a(x).tanh() @ self.mix).tanh())
+
+
+def test_tied_tensors_move_as_one():
+    (state,) = states_of(Tied, 1)
+    module = Tied()
+    apart = {k: v.clone() for k, v in state.items()}  # as on another device
+    for plane in (Plane.around(state), Plane.around(state, module=module), Plane.around(apart, module=module)):
+        for place in ((1.0, 0.0), (0.3, -0.7)):
+            found = plane.at(*place)
+            assert torch.equal(found["a.weight"], found["b.weight"])
+            assert not torch.equal(found["a.weight"], state["a.weight"])
+    steps = [p.at(1.0, 1.0)["a.weight"] for p in (Plane.around(state, 0, module), Plane.around(apart, 0, module))]
+    assert torch.equal(*steps)
+
+
+def test_only_parameters_of_the_module_move():
+    (state,) = states_of(Tied, 1)
+    found, bare = Plane.around(state, module=Tied()).at(1.0, 1.0), Plane.around(state).at(1.0, 1.0)
+    assert {k for k, v in state.items() if not torch.allclose(found[k], v)} == {"a.weight", "b.weight", "head.weight"}
+    assert not torch.allclose(bare["mix"], state["mix"])
+    torch.testing.assert_close(found["mix"], state["mix"])
+
+
+def test_directions_do_not_depend_on_the_order_of_the_state():
+    (state,) = states_of(perceptron, 1)
+    turned = dict(reversed(state.items()))
+    a, b = (Plane.around(s, 0, perceptron()).at(1.0, 0.0) for s in (state, turned))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert all(torch.equal(a[k], v) for k, v in Plane.around(state).at(1.0, 0.0).items())
+
+
+def test_a_state_of_another_module_is_refused():
+    with pytest.raises(ValueError, match=r"lacks the parameter '0.weight' of the Sequential"):
+        Plane.around(states_of(Tied, 1)[0], module=perceptron())
+
+
+def test_losses_far_out_need_not_be_finite():
+    data = Objective(
+        nn.Linear(4, 1, bias=False), list, lambda s: float("nan") if s["weight"].abs().max() > 9 else 1.0, lambda s: 0.0
+    )
+    surface = loss_on(Plane.around({"weight": torch.ones(1, 4)}), data, x=[0.0, 50.0], y=[0.0])
+    assert surface.loss[0, 0] == 1.0
+    assert np.isnan(surface.loss[0, 1])

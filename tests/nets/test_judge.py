@@ -185,3 +185,70 @@ def test_dicts_are_cut_into_batches():
     assert torch.equal(torch.cat([b.y for b in batches])[:, 0], torch.from_numpy(code).float())
     (own,) = Judge(run, rows).objective(rows, [np.array([2, 1])]).own[0]()
     assert own.x["code"].tolist() == [2, 1]
+
+
+# ---- weights of classes, and losses that look at the inputs --------------------------------------------------------
+
+CLASSES = torch.tensor([1.0, 5.0, 0.3])
+WEIGHT = np.arange(90) % 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("criterion", "params"),
+    [
+        (nn.CrossEntropyLoss, {"weight": CLASSES}),
+        (nn.CrossEntropyLoss, {"weight": CLASSES, "label_smoothing": 0.2}),
+        (nn.CrossEntropyLoss, {"ignore_index": 1}),
+        (nn.CrossEntropyLoss, {"weight": CLASSES, "ignore_index": 2}),
+        (nn.NLLLoss, {"weight": CLASSES}),
+    ],
+    ids=["weights", "smoothing", "ignored", "both", "likelihood"],
+)
+def test_weights_of_rows_are_repetitions_also_where_classes_have_weights(criterion, params):
+    make = nn.Linear(3, 3) if criterion is nn.CrossEntropyLoss else nn.Sequential(nn.Linear(3, 3), nn.Softmax(1))
+    net = NeuralNetClassifier(make, criterion=criterion, **{f"criterion__{k}": v for k, v in params.items()})
+    rows = ROWS["classification"]
+    weighted, repeated = Rows(rows.X, rows.y, WEIGHT / 1.7), rows.take(np.repeat(np.arange(90), WEIGHT))
+    losses = []
+    for held in (weighted, repeated):
+        run = runner("classification", net)
+        data, state = Judge(run, held).objective(held), some_states(run)[0]
+        (batch,) = data.held_out()
+        losses += [data.loss(state), float(data.criterion(data.forward(state, batch.x), batch))]
+    assert losses == pytest.approx([losses[2]] * 4, rel=1e-5)
+    one_sided = Judge(run := runner("classification", net), rows)
+    data = one_sided.objective(weighted)  # whose weights turn the reduction off for all rows
+    out = run.raw(state, X)
+    log_p = out.log() if criterion is nn.NLLLoss else out
+    assert data.loss(state) == pytest.approx(float(criterion(**params)(log_p, torch.from_numpy(rows.y))), rel=1e-5)
+
+
+def test_a_criterion_of_the_users_own_is_not_second_guessed():
+    class Focal(nn.CrossEntropyLoss):
+        def forward(self, out, y):
+            return super().forward(out, y) ** 2
+
+    net = NeuralNetClassifier(nn.Linear(3, 3), criterion=Focal, criterion__weight=CLASSES)
+    rows = ROWS["classification"]
+    run = runner("classification", net)
+    data, state = Judge(run, Rows(rows.X, rows.y, WEIGHT * 1.0)).objective(rows), some_states(run)[0]
+    each = nn.functional.cross_entropy(run.raw(state, X), torch.from_numpy(rows.y), CLASSES, reduction="none") ** 2
+    assert data.loss(state) == pytest.approx(float((each * torch.from_numpy(WEIGHT)).sum() / WEIGHT.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT * 1.0], ids=["plain", "weighted"])
+def test_a_loss_that_looks_at_the_inputs_gets_them(weight):
+    class Looking(NeuralNetRegressor):
+        def get_loss(self, y_pred, y_true, X=None, training=False):
+            assert not training
+            return super().get_loss(y_pred, y_true, X, training) * (1 + X[:, 0].square().sum())
+
+    rows = ROWS["regression"]
+    held = Rows(rows.X, rows.y, weight)
+    run = runner("regression", Looking(nn.Linear(3, 2)))
+    data, state = Judge(run, held).objective(held), some_states(run)[0]
+    squares = ((run.raw(state, X) - torch.from_numpy(rows.y)) ** 2).mean(1).numpy()
+    expected = np.average(squares, weights=weight) * (1 + (X[:, 0] ** 2).sum())
+    (batch,) = data.held_out()
+    assert data.loss(state) == pytest.approx(expected, rel=1e-5)
+    assert float(data.criterion(data.forward(state, batch.x), batch)) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,75 @@
+"""What can predict, by its score, and how two of them compare."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skfusion.diagnose._facts import Facts, key_of, listed, told, words_for
+from skfusion.diagnose._paired import doubt
+
+
+class Option(NamedTuple):
+    """Something that predicts.
+
+    Parameters
+    ----------
+    words : str
+        What it is, for a sentence.
+    score : float
+        Its score.
+    rows : ndarray of shape (n_rows,) or None
+        What each row adds to the score, where it is a mean over rows.
+    how : str
+        Of a soup, the way to average; nothing for others.
+    members : tuple of str or None
+        Of a soup of some members, which ones.
+    """
+
+    words: str
+    score: float
+    rows: np.ndarray | None
+    how: str = ""
+    members: tuple[str, ...] | None = None
+
+
+def best_member(f: Facts) -> Option:
+    """Return the member of the highest score."""
+    return Option(repr(f.best), f.top, f.rows.get(("members", f.best)))
+
+
+def averaged(f: Facts) -> Option:
+    """Return the averaged predictions of all members."""
+    return Option("the averaged predictions", float(f.pool["ensemble"]), f.rows.get(("pool", "ensemble")))
+
+
+def best_network(f: Facts) -> Option:
+    """Return the one network of the highest score; the best member where none is better."""
+    found = [best_member(f)]
+    if "soup" in f.pool:
+        ways = {"line": "the uniform soup"}
+        if (how := f.best_frame()) is not None:
+            ways[how] = f"the uniform soup {words_for(how)}"
+        for way, words in ways.items():
+            key = key_of(way)
+            found.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
+    for basin in f.good_basins:
+        words = f"the soup of {listed(basin.members)}"
+        found.append(Option(words, basin.soup, basin.rows, "line", basin.members))
+    return max(found, key=lambda option: option.score)
+
+
+def is_apart(f: Facts, one: Option, other: Option) -> bool:
+    """Return whether the scores of two differ by more than chance, or by more than the tolerance of other scores."""
+    return abs(one.score - other.score) > doubt(one.rows, other.rows, f.tolerance)
+
+
+def in_doubt(f: Facts, one: Option, other: Option) -> str:
+    """Return why two are not told apart, as a sentence after another one."""
+    if one.rows is None or other.rows is None:
+        return f" They are within the tolerance, {f.tolerance:.3g}."
+    return (
+        f" On {f.n_rows} rows, they are not told apart: two standard errors of the difference are "
+        f"{told(doubt(one.rows, other.rows, f.tolerance))}."
+    )

@@ -1,0 +1,80 @@
+"""How to make what is recommended: code that gives the scores of the report, or a command where there is one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Writes code in the terms of whoever asked.
+
+    Parameters
+    ----------
+    pool : str
+        What the code calls the pool of all members.
+    fit_data : str
+        What other rows for statistics are given by.
+    net : bool
+        Whether the net of the members has to be written, as they carry none, or were run by another one.
+    files : dict of str
+        The file of each member by its name, where ``skfusion merge`` can average them.
+    inputs : sequence of str
+        All that such a command is given to average all members; empty where there are no files.
+    kind : str
+        Ending of the names of estimators: Classifier or Regressor.
+    seed : int
+        Of the matching of units.
+    batch_norm : bool
+        Whether there is BatchNorm to recalibrate.
+    """
+
+    pool: str = "pool"
+    fit_data: str = "X_fit"
+    net: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+    inputs: Sequence[str] = ()
+    kind: str = "Classifier"
+    seed: int = 0
+    batch_norm: bool = False
+
+    def soup(self, members: Sequence[str] | None, how: str) -> str:
+        """Return how to make the mean of some members, or of all where None, after alignment or without."""
+        inputs = self.inputs if members is None else [self.files[name] for name in members if name in self.files]
+        if how == "line" and inputs and (members is None or len(inputs) == len(members)):
+            text = f"{shlex.join(['skfusion', 'merge', *inputs])} -o merged.safetensors --method uniform makes it."
+            if self.batch_norm:
+                text += (
+                    " It averages the statistics of BatchNorm as numbers: estimate them again by "
+                    "skfusion.repair.Recalibrate, as the score told here has them."
+                )
+            return text
+        parts = ["merge=Uniform()"]
+        if how != "line":
+            parts = [f"align={self._aligner(how, 'MergeMany')}", *parts]
+        if how.endswith("_repair"):
+            parts.append("repair=Repair()")
+        return f"{self._estimator('Soup', members, *parts)} makes it{self._where()}."
+
+    def ensemble(self) -> str:
+        """Return how to average the predictions of all members."""
+        return f"{self._estimator('Ensemble', None)} makes it{self._where()}."
+
+    def curve(self, how: str | None) -> str:
+        """Return the estimator that joins the members, after alignment where ``how`` names one."""
+        align = [] if how is None else [f"align={self._aligner(how, 'WeightMatching')}"]
+        return self._estimator("Curve", None, *align)
+
+    def _estimator(self, kind: str, members: Sequence[str] | None, *parts: str) -> str:
+        pool = self.pool if members is None else f"{self.pool}[{[*members]!r}]"
+        return f"{kind}{self.kind}({', '.join([*(['net'] if self.net else []), f'collect={pool}', *parts])})"
+
+    def _aligner(self, how: str, by_weights: str) -> str:
+        if how.startswith("activations"):
+            return "ActivationMatching()"
+        return f"{by_weights}({f'random_state={self.seed}' if self.seed else ''})"
+
+    def _where(self) -> str:
+        return ", where net is the skorch net of the members" if self.net else ""

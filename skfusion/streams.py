@@ -1,0 +1,42 @@
+"""Random streams of a stretch of work, which leave the global ones as they were."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[None]:
+    """Seed the global generators of torch and numpy, and restore them on leaving.
+
+    Initialisation, dropout and loaders draw from them. A lock keeps threads out of each other's stream.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative.
+    device : str or torch.device, default="cpu"
+        What is computed on; the generators of GPUs are restored only where it is one of them.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    with _LOCK:
+        kept = np.random.get_state()  # noqa: NPY002  users' augmentations draw from it
+        on_gpu = torch.device(device or "cpu").type == "cuda"
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else []):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            try:
+                yield
+            finally:
+                np.random.set_state(kept)  # noqa: NPY002
