@@ -14,12 +14,13 @@ from skfusion.collect import Seeds
 from skfusion.combine import Average
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators._uncertainty import Uncertain
 from skfusion.nets import Lineups, Runner
 from skfusion.pool import Member
 from skfusion.rows import unlabelled
 
 
-class EnsembleDriver(BaseFusion):
+class EnsembleDriver(Uncertain, BaseFusion):
     """Fuse a pool and predict; its subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
