@@ -1,0 +1,181 @@
+"""Deep forests (Zhou and Feng, 2017): a cascade of forests that read what the level before says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+
+from skfusion.forests._cascade import Cascade
+from skfusion.forests._data import check_inputs, class_rows
+from skfusion.rows import Rows, Task
+
+
+class DeepForestClassifier(ClassifierMixin, Cascade):
+    r"""Classify by a cascade of random forests, without gradients.
+
+    Each level has ``n_forests`` random forests and as many of completely random trees. A level reads the inputs and the
+    class vectors of all forests of the level before:
+
+    .. math:: v_{l,f} = F_{l,f}\big([x, v_{l-1,1}, \dots, v_{l-1,2M}]\big), \qquad
+        P(y \mid x) = \frac{1}{2M} \sum_f v_{L,f}
+
+    The class vectors of training rows are cross-fitted: each comes from a forest that was fitted without the row.
+    Levels are added until the cross-fitted accuracy has not improved for ``tolerance`` levels, and cut back to the best
+    one.
+
+    Parameters
+    ----------
+    n_forests : int, default=2
+        Forests of each kind in a level, :math:`M`.
+    n_trees : int, default=100
+        Trees of a forest.
+    max_features : {"sqrt", "log2"}, int, float or None, default="sqrt"
+        Features that a random forest looks at in a split.
+    max_depth : int, optional
+        Depth of the trees; until leaves are pure when omitted.
+    min_samples_leaf : int or float, default=1
+        Rows in a leaf. More give smoother class vectors.
+    cv : int, splitter or iterable, default=5
+        Folds of the cross-fitting. More cost more and leave each forest more rows.
+    max_levels : int, default=20
+        Most levels.
+    tolerance : int, default=2
+        Levels in a row without improvement after which to stop.
+    delta : float, default=1e-5
+        How much better than the best so far counts as an improvement, in accuracy.
+    scan : MultiGrainedScan, optional
+        Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs.
+    n_jobs : int, optional
+        Forests that are fitted at a time; the result does not depend on it.
+    random_state : int, RandomState or None, default=None
+        Seed of folds and forests.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    levels_ : list of list of sklearn forest
+        The forests of each level that is kept, fitted on all rows, on class codes.
+    n_levels_ : int
+        Levels that are kept.
+    level_scores_ : ndarray of shape (n_tried,)
+        Cross-fitted accuracy of each level that was tried; Notes say how far to trust it.
+    scan_ : MultiGrainedScan or None
+        The fitted scan.
+    n_features_in_ : int
+        Columns of the inputs.
+
+    Notes
+    -----
+    A level costs ``2 * n_forests * (cv + 1)`` forests; only those on all rows are kept, so that a prediction runs
+    ``2 * n_forests * n_levels_``. Whole-number weights are repetitions of a row, and repetitions are in one fold.
+
+    The accuracy of the first level is that of an honest cross-validation. That of a later one is optimistic where
+    labels are noisy: no forest saw the row that it describes, but the vectors of the other rows, which a level learns
+    from, knew its label. With 500 tossed coins for labels, later levels score up to 4 points above chance, whatever the
+    number of folds, and with fresh folds for each level too. A larger ``delta`` asks more of a new level. Judge the
+    whole on rows of its own.
+
+    References
+    ----------
+    Zhou and Feng, "Deep forest: towards an alternative to deep neural networks", IJCAI 2017, arXiv:1702.08835.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skfusion import DeepForestClassifier
+    >>> X, X_test, y, y_test = train_test_split(*load_digits(n_class=4, return_X_y=True), random_state=0)
+    >>> forest = DeepForestClassifier(n_trees=10, cv=3, random_state=0).fit(X, y)
+    >>> forest.score(X_test, y_test) > 0.95
+    True
+    """
+
+    _task: ClassVar[Task] = "classification"
+
+    def __init__(
+        self,
+        n_forests: int = 2,
+        n_trees: int = 100,
+        max_features: Any = "sqrt",
+        max_depth: int | None = None,
+        min_samples_leaf: int | float = 1,
+        cv: Any = 5,
+        max_levels: int = 20,
+        tolerance: int = 2,
+        delta: float = 1e-5,
+        scan: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ):
+        self.n_forests = n_forests
+        self.n_trees = n_trees
+        self.max_features = max_features
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.cv = cv
+        self.max_levels = max_levels
+        self.tolerance = tolerance
+        self.delta = delta
+        self.scan = scan
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
+        X, y = check_inputs(self, X, y, reset=True, missing=True)
+        rows, self.classes_ = class_rows(X, y, sample_weight, groups)
+        self._n_outputs = len(self.classes_)
+        return rows
+
+    def _score(self, prediction: np.ndarray, rows: Rows) -> float:
+        return float(accuracy_score(rows.y, prediction.argmax(axis=1), sample_weight=rows.weight))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities: the mean of the class vectors of the last level.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        return self._last(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The most probable class of each row.
+        """
+        found = self.predict_proba(X)
+        return self.classes_[found.argmax(axis=1)]
+
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+        """Predict class probabilities by each level.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Inputs, as in ``fit``.
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities of the next level.
+        """
+        yield from self._staged(X)

@@ -1,0 +1,156 @@
+"""Forests side by side, whose predictions are features: cross-fitted ones for the rows that they are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone, is_classifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+
+from skfusion.forests._folds import Fold
+from skfusion.rows import Rows, Task
+
+
+def kinds(task: Task, n_of_each: int, n_trees: int, max_features: Any, **params: Any) -> list[Any]:
+    """Return unfitted random forests, then as many of completely random trees.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        What is predicted.
+    n_of_each : int
+        Forests of each kind.
+    n_trees : int
+        Trees of a forest.
+    max_features : str, int, float or None
+        Features that a random forest looks at in a split; completely random trees look at one, and cut it anywhere.
+    **params : dict
+        Of all trees.
+
+    Returns
+    -------
+    list of sklearn forest
+        ``2 * n_of_each`` forests without seeds.
+    """
+    for name, value in (("n_forests", n_of_each), ("n_trees", n_trees)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
+    forest, extra = (
+        (RandomForestClassifier, ExtraTreesClassifier)
+        if task == "classification"
+        else (RandomForestRegressor, ExtraTreesRegressor)
+    )
+    drawn = [forest(n_trees, max_features=max_features, n_jobs=1, **params) for _ in range(n_of_each)]
+    return drawn + [extra(n_trees, max_features=1, n_jobs=1, **params) for _ in range(n_of_each)]
+
+
+def fit_crossfitted(
+    forests: Sequence[Any],
+    X: np.ndarray,
+    rows: Rows,
+    folds: Sequence[Fold],
+    n_outputs: int,
+    rng: np.random.RandomState,
+    n_jobs: int | None,
+) -> tuple[list[Any], np.ndarray]:
+    """Fit forests on all rows, and predict each row by forests that were fitted without its fold.
+
+    Parameters
+    ----------
+    forests : sequence of sklearn forest
+        Not changed.
+    X : ndarray of shape (n_rows, n_features)
+        Features.
+    rows : Rows
+        Their targets and weights.
+    folds : sequence of (ndarray of int, ndarray of int)
+        Positions to fit on and to predict.
+    n_outputs : int
+        Classes or targets.
+    rng : RandomState
+        Gives every fit a seed of its own, so that the number of jobs has no influence.
+    n_jobs : int or None
+        Jobs at a time, as joblib counts them: threads, for trees are grown without Python's lock.
+
+    Returns
+    -------
+    fitted : list of sklearn forest
+        On all rows.
+    vectors : ndarray of shape (n_forests, n_rows, n_outputs)
+        Cross-fitted probabilities or values.
+    """
+    seeds = rng.randint(np.iinfo(np.int32).max, size=(len(forests), len(folds) + 1))
+    everything = [(np.arange(len(X)), None), *folds]
+    done = iter(
+        Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_fit)(forest, int(seed), X, rows.y, rows.weight, train, test, n_outputs)
+            for forest, own in zip(forests, seeds, strict=True)
+            for seed, (train, test) in zip(own, everything, strict=True)
+        )
+    )
+    fitted, vectors = [], np.zeros((len(forests), len(X), n_outputs))
+    for i in range(len(forests)):
+        fitted.append(next(done))
+        for _, test in folds:
+            vectors[i, test] = next(done)
+    return fitted, vectors
+
+
+def predict_each(forests: Sequence[Any], X: np.ndarray, n_outputs: int, n_jobs: int | None = None) -> np.ndarray:
+    """Return what each forest predicts.
+
+    Parameters
+    ----------
+    forests : sequence of sklearn forest
+        Fitted.
+    X : ndarray of shape (n_rows, n_features)
+        Features.
+    n_outputs : int
+        Classes or targets.
+    n_jobs : int or None
+        Jobs at a time.
+
+    Returns
+    -------
+    ndarray of shape (n_forests, n_rows, n_outputs)
+        Probabilities or values.
+    """
+    run = Parallel(n_jobs=n_jobs, prefer="threads")
+    return np.stack(run(delayed(vectors_of)(forest, X, n_outputs) for forest in forests))
+
+
+def vectors_of(forest: Any, X: np.ndarray, n_outputs: int) -> np.ndarray:
+    """Return a forest's probabilities, zero for a class that it was not fitted on, or its values."""
+    if not is_classifier(forest):
+        return forest.predict(X).reshape(len(X), n_outputs)
+    out = np.zeros((len(X), n_outputs))
+    out[:, forest.classes_] = forest.predict_proba(X)
+    return out
+
+
+def _fit(
+    forest: Any,
+    seed: int,
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray | None,
+    n_outputs: int,
+) -> Any:
+    """Return a forest that was fitted on ``train``, or what it predicts for ``test`` where there is one."""
+    forest = clone(forest).set_params(random_state=seed)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if test is None:
+        return forest.fit(X, y, weight)
+    forest.fit(X[train], y[train], None if weight is None else weight[train])
+    return vectors_of(forest, X[test], n_outputs)

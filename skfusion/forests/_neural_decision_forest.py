@@ -1,0 +1,258 @@
+"""Deep neural decision forests (Kontschieder et al., 2015): a network routes samples through trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skfusion import nets
+from skfusion.forests._data import check_inputs, class_rows
+from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach
+from skfusion.nets._size import initialised
+from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.rows import Rows
+from skfusion.state import State, map_tensors
+
+
+class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
+    r"""Classify by trees whose decisions are a network's outputs, trained together with it.
+
+    A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where
+    :math:`u(n)` is the output of the network that was drawn for it. With :math:`\mu_{t\ell}(x)` for the probability to
+    end in a leaf and :math:`\pi_{t\ell}` for its distribution of classes,
+
+    .. math:: P(y \mid x) = \frac{1}{T} \sum_{t=1}^T \sum_\ell \pi_{t \ell y}\, \mu_{t\ell}(x).
+
+    The leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained as
+    its own optimiser, batch size and epochs say, with :math:`-\log P_t(y \mid x)` of one tree, drawn at random for each
+    batch.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        Gives the network, whose outputs route, and how it is trained; its criterion is not used. A module class that
+        takes ``n_out`` is sized to ``n_units`` outputs. :func:`skfusion.nets.mlp_classifier` when omitted.
+    n_trees : int, default=5
+        Trees, :math:`T`.
+    depth : int, default=4
+        Decisions on the way to a leaf: a tree has ``2 ** depth`` leaves. 0 gives the class frequencies.
+    n_units : int, optional
+        Outputs of the network, which the trees share where there are fewer than nodes. One a node when omitted. Set it
+        to the width of a module that has one of its own.
+    n_leaf_updates : int, default=20
+        Steps of the fixed point before an epoch. It begins with uniform leaves each time.
+    random_state : int, RandomState or None, default=None
+        Seed of the draw of outputs, the initial weights, the shuffling and the trees of batches.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    net_ : skorch net
+        The net, sized to the data, unfitted.
+    state_ : dict of Tensor
+        The weights of the network.
+    units_ : ndarray of int, shape (n_trees, 2 ** depth - 1)
+        The output that decides at each node, level by level from the root.
+    leaves_ : ndarray of shape (n_trees, 2 ** depth, n_classes)
+        Class probabilities of each leaf.
+    history_ : list of dict
+        The losses of each epoch.
+    n_features_in_ : int
+        Columns of the inputs.
+
+    Notes
+    -----
+    The fixed point takes ``n_samples * 2 ** depth`` numbers in memory, and ``n_leaf_updates`` passes over them for each
+    tree and epoch. Whole-number weights are repetitions of a row.
+
+    References
+    ----------
+    Kontschieder, Fiterau, Criminisi and Rota Bulò, "Deep neural decision forests", ICCV 2015,
+    doi:10.1109/ICCV.2015.172.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skfusion import NeuralDecisionForestClassifier
+    >>> X, X_test, y, y_test = train_test_split(*load_digits(n_class=4, return_X_y=True), random_state=0)
+    >>> forest = NeuralDecisionForestClassifier(random_state=0).fit(X, y)
+    >>> forest.score(X_test, y_test) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        n_trees: int = 5,
+        depth: int = 4,
+        n_units: int | None = None,
+        n_leaf_updates: int = 20,
+        random_state: Any = None,
+    ):
+        self.estimator = estimator
+        self.n_trees = n_trees
+        self.depth = depth
+        self.n_units = n_units
+        self.n_leaf_updates = n_leaf_updates
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralDecisionForestClassifier:
+        """Train the network and the leaves in turn.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights. Whole numbers are repetitions of the row.
+
+        Returns
+        -------
+        NeuralDecisionForestClassifier
+            The fitted estimator.
+        """
+        X, y = check_inputs(self, X, y, reset=True)
+        for name, least in (("n_trees", 1), ("depth", 0), ("n_leaf_updates", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+        found, self.classes_ = class_rows(X, y, sample_weight, None)
+        rows = found.expanded()
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        self.units_ = self._drawn_units(rng)
+        loss = ForestLoss(
+            torch.from_numpy(self.units_),
+            torch.full((self.n_trees, 2**self.depth, len(self.classes_)), 1 / len(self.classes_), dtype=torch.float64),
+        )
+        net = self._sized(loss, rows)
+        self.net_ = type(net)(**{**clone(net).get_params(deep=False), "criterion": nn.CrossEntropyLoss})
+        self._runner = nets.Runner(self.net_, "classification", rows)
+        with nets.seeded(seed, net.device):
+            state = map_tensors(lambda t: t.detach().clone(), initialised(net, rows).state_dict())
+        self.history_ = []
+        if self.depth:  # else there is nothing to route
+            net.criterion.leaves.copy_(self._leaves(state, rows))
+
+            def refit(epoch: int, trained: Any) -> None:
+                trained.criterion_.leaves.copy_(self._leaves(nets.state_of(trained), rows))
+
+            trained = nets.fit(net, rows, "classification", seed, state=state, on_epoch=refit)
+            state, self.history_ = nets.state_of(trained), nets.history_of(trained)
+        self.state_ = state
+        self.leaves_ = self._leaves(state, rows).numpy()
+        return self
+
+    def _drawn_units(self, rng: np.random.RandomState) -> np.ndarray:
+        """Return an output for each node; no output is used twice while there are others."""
+        n_nodes = self.n_trees * (2**self.depth - 1)
+        n_units = self._width()
+        order = [rng.permutation(n_units) for _ in range(-(-n_nodes // n_units))]
+        return np.concatenate([np.empty(0, np.int64), *order])[:n_nodes].reshape(self.n_trees, -1).astype(np.int64)
+
+    def _width(self) -> int:
+        if self.n_units is None:
+            return max(1, self.n_trees * (2**self.depth - 1))
+        if isinstance(self.n_units, bool) or not isinstance(self.n_units, (int, np.integer)) or self.n_units < 1:
+            raise ValueError(f"n_units must be None or a whole number of at least 1; got {self.n_units!r}.")
+        return int(self.n_units)
+
+    def _sized(self, loss: ForestLoss, rows: Rows) -> Any:
+        """Return the net with the forest as its criterion and an output for each unit."""
+        net = nets.default_net("classification") if self.estimator is None else self.estimator
+        if not nets.is_net(net):
+            raise TypeError(f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {net!r}.")
+        own = sorted(name for name in net.get_params(deep=False) if name.startswith("criterion__"))
+        if own:
+            raise ValueError(f"The forest is the criterion here, and takes no {own}: leave them out of the net.")
+        net = type(net)(**{**clone(net).get_params(deep=False), "criterion": loss})  # no module may be set later
+        try:
+            return nets.sized(net, rows, "classification", self._width())
+        except ValueError as error:
+            if "returns an output of shape" not in str(error):
+                raise
+            shape = str(error).partition("of shape ")[2].partition(" for")[0]
+            raise ValueError(
+                f"The net returns an output of shape {shape}, but the forest asks for {self._width()} outputs a row, "
+                "which route. Give the module class an n_out parameter, or set n_units to its width."
+            ) from error
+
+    def _leaves(self, state: State, rows: Rows) -> Tensor:
+        """Return the leaves that fit the routing of a state best, shape (n_trees, n_leaves, n_classes), float64."""
+        out = self._runner.raw(state, rows.X).cpu().double()
+        y = torch.from_numpy(rows.y)
+        weight = None if rows.weight is None else torch.from_numpy(rows.weight)
+        return torch.stack(
+            [
+                fitted_leaves(log_reach(out[:, units]).exp(), y, len(self.classes_), self.n_leaf_updates, weight)
+                for units in torch.from_numpy(self.units_)
+            ]
+        )
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities: the mean of the trees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        out = self._run().raw(self.state_, X).cpu()
+        found = torch.zeros(len(X), len(self.classes_), dtype=torch.float64)
+        for units, leaves in zip(torch.from_numpy(self.units_), torch.from_numpy(self.leaves_), strict=True):
+            found += log_reach(out[:, units].double()).exp() @ leaves / self.n_trees
+        return found.to(out.dtype).numpy()  # no more digits than the network has
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The most probable class of each row.
+        """
+        found = self.predict_proba(X)
+        return self.classes_[found.argmax(axis=1)]
+
+    def _run(self) -> nets.Runner:
+        if not hasattr(self, "_runner"):
+            self._runner = nets.Runner(self.net_, "classification")
+        return self._runner
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "leaves_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = False
+        return tags
