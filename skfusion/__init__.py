@@ -9,44 +9,74 @@ if TYPE_CHECKING:
     from skfusion.align import rebasin
     from skfusion.compare import compare_fusions
     from skfusion.estimators import (
+        BaggingFusion,
+        BoostingFusion,
         CurveClassifier,
         CurveRegressor,
+        DistillClassifier,
+        DistillRegressor,
+        DropoutEnsembleClassifier,
+        DropoutEnsembleRegressor,
         EnsembleClassifier,
         EnsembleRegressor,
+        FastGeometricEnsembleClassifier,
+        FastGeometricEnsembleRegressor,
+        PiModelClassifier,
         ReBasinMerger,
         SnapshotEnsembleClassifier,
         SnapshotEnsembleRegressor,
         SoupClassifier,
         SoupRegressor,
         StackingFusion,
+        TemporalEnsemblingClassifier,
         WeightAveragingClassifier,
         WeightAveragingRegressor,
     )
+    from skfusion.estimators._out_of_bag import out_of_bag
+    from skfusion.forests import DeepForestClassifier, DeepForestRegressor, NeuralDecisionForestClassifier
     from skfusion.pool import ModelPool
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BaggingFusion",
+    "BoostingFusion",
     "CurveClassifier",
     "CurveRegressor",
+    "DeepForestClassifier",
+    "DeepForestRegressor",
+    "DistillClassifier",
+    "DistillRegressor",
+    "DropoutEnsembleClassifier",
+    "DropoutEnsembleRegressor",
     "EnsembleClassifier",
     "EnsembleRegressor",
+    "FastGeometricEnsembleClassifier",
+    "FastGeometricEnsembleRegressor",
     "ModelPool",
+    "NeuralDecisionForestClassifier",
+    "PiModelClassifier",
     "ReBasinMerger",
     "SnapshotEnsembleClassifier",
     "SnapshotEnsembleRegressor",
     "SoupClassifier",
     "SoupRegressor",
     "StackingFusion",
+    "TemporalEnsemblingClassifier",
     "WeightAveragingClassifier",
     "WeightAveragingRegressor",
     "compare_fusions",
+    "out_of_bag",
     "rebasin",
 ]
 
 _HOMES = {
+    "DeepForestClassifier": "skfusion.forests",
+    "DeepForestRegressor": "skfusion.forests",
     "ModelPool": "skfusion.pool",
+    "NeuralDecisionForestClassifier": "skfusion.forests",
     "compare_fusions": "skfusion.compare",
+    "out_of_bag": "skfusion.estimators._out_of_bag",
     "rebasin": "skfusion.align",
 }
 """What does not come from ``skfusion.estimators``."""

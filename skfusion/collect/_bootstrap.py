@@ -36,6 +36,7 @@ class Bootstrap(Collector):
     Notes
     -----
     Costs ``n_members`` trainings. A class that a sample misses keeps its output; the member has just not learned it.
+    The members that were not trained on a row predict it without bias: see :func:`skfusion.out_of_bag`.
 
     References
     ----------

@@ -131,7 +131,10 @@ class FineTunes(Collector):
         settings = sampled(given, self.n_members, drawn)
         others = [name for name in given if name.partition("__")[0] not in ("lr", "optimizer")]
         stack = False if others and self.stack == "auto" else self.stack
-        runs = [run_of(i, seed, params, base) for i, (seed, params) in enumerate(zip(seeds, settings, strict=True))]
+        runs = [
+            run_of(f"fine-tune-{i}", seed, params, base)
+            for i, (seed, params) in enumerate(zip(seeds, settings, strict=True))
+        ]
         try:
             pool = train(net, rows, task, runs, n_jobs, progress, stack, self.max_stack_bytes)
         except DivergedError as error:
@@ -145,7 +148,7 @@ class FineTunes(Collector):
         yield {"distributions": {"lr": [0.01, 0.001], "optimizer__weight_decay": [0.0, 0.1]}, "n_members": 3}
 
 
-def check_names(net: Any, given: Mapping[str, Any] | Proposals) -> None:
+def check_names(net: Any, given: Mapping[str, Any] | Proposals, what: str = "distributions") -> None:
     """Raise where distributions are not what they should be, or name parameters that the net does not know."""
     if not isinstance(given, Mapping):
         if not hasattr(given, "begin"):
@@ -156,7 +159,7 @@ def check_names(net: Any, given: Mapping[str, Any] | Proposals) -> None:
     for name in given:
         if name not in known and name.partition("__")[0] not in prefixes:
             raise ValueError(
-                f"distributions names {name!r}, which is no parameter of {type(net).__name__}. Parameters are such as "
+                f"{what} names {name!r}, which is no parameter of {type(net).__name__}. Parameters are such as "
                 "lr, max_epochs, batch_size, optimizer__weight_decay or module__dropout."
             )
 
@@ -177,10 +180,10 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def run_of(i: int, seed: int, params: dict[str, Any], base: State) -> Run:
+def run_of(name: str, seed: int, params: dict[str, Any], base: State | None = None, net: Any = None) -> Run:
     """Return the run of a setting; what cannot stand in a file is told by its representation."""
     shown = {k: v if isinstance(v, (str, int, float, bool, type(None))) else repr(v) for k, v in params.items()}
-    return Run(f"fine-tune-{i}", seed, params=params, state=base, meta={"params": shown})
+    return Run(name, seed, params=params, state=base, meta={"params": shown}, net=net)
 
 
 def proposed(
@@ -196,7 +199,7 @@ def proposed(
         params = {name: plain(value) for name, value in proposer.ask().items()}
         check_names(net, params)
         try:
-            pool = train(net, rows, task, [run_of(i, seed, params, base)], progress=told)
+            pool = train(net, rows, task, [run_of(f"fine-tune-{i}", seed, params, base)], progress=told)
         except DivergedError as error:
             failures.append(error)
             proposer.tell(params, math.inf)

@@ -130,6 +130,10 @@ class TailRate:
             cycle = self.every * steps_per_epoch
             t = (done % cycle + 1) / cycle
             return (1 - t) * self.high + t * self.low
-        share = step / (self.burn_in * steps_per_epoch)
-        t = min(max((share - 0.5) / 0.4, 0.0), 1.0)
-        return (1 - t) + t * self.high
+        return lead_in(step / (self.burn_in * steps_per_epoch), self.high)
+
+
+def lead_in(share: float, to: float) -> float:
+    """Return the factor on the learning rate at a share of the burn-in: 1 for a half, then linearly to ``to``."""
+    t = min(max((share - 0.5) / 0.4, 0.0), 1.0)
+    return (1 - t) + t * to

@@ -62,6 +62,8 @@ class Run:
         Parameters of the net, such as ``lr``, that are this run's own.
     state : State, optional
         Where to start; a fresh initialisation when omitted.
+    net : skorch net, optional
+        Sized to the data, where the run has an architecture of its own. Its member's ``meta["own_net"]`` is true.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Run:
     meta: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
+    net: Any = None
 
 
 def train(
@@ -122,7 +125,7 @@ def train(
     results = _results(net, rows, task, runs, n_jobs, progress, stack, max_stack_bytes)
     for run, (found, failure) in zip(runs, results, strict=False):
         seen = rows.keys if run.index is None else np.unique(rows.keys[run.index])
-        found = [m.replace(rows=seen, net=net) for m in found]
+        found = [m.replace(rows=seen, net=run.net or net) for m in found]
         members += found
         failures += [failure] if failure else []
         if progress is not None and progress.end(run.name, found):
@@ -212,7 +215,8 @@ def _train_chunk(
     for run, hook in zip(runs, hooks, strict=True):
         keeper = _Keeper(run, hook)
         here = rows if run.index is None else rows.take(run.index)
-        own = clone(net).set_params(**run.params) if run.params else net
+        own = run.net or net
+        own = clone(own).set_params(**run.params) if run.params else own
         try:
             fitted = nets.fit(own, here, task, run.seed, state=run.state, schedule=run.schedule, on_epoch=keeper)
         except DivergedError as error:
@@ -254,7 +258,7 @@ class _Keeper:
         """Return the members of the run, or why there are none."""
         if isinstance(fitted, DivergedError):
             return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        meta = {**self.run.meta, "seed": self.run.seed}
+        meta = {**self.run.meta, "seed": self.run.seed} | ({} if self.run.net is None else {"own_net": True})
         history = nets.history_of(fitted)
         kept = self.kept or [Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})]
         return [m.replace(meta={**meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept], None

@@ -154,7 +154,8 @@ class Fold:
             found = []
             for member in pool:
                 single = copy(estimator)
-                net = estimator.net_ if estimator.estimator is not None or member.net is None else member.net
+                own = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
+                net = member.net if own and member.net is not None else estimator.net_
                 vars(single).update(single._fitted_as(member.state, net))
                 found.append(float(scorer(single, X_test, self.y_test)))
             self.singles[key] = found

@@ -3,6 +3,7 @@
 from skfusion.diagnose._diagnose import diagnose
 from skfusion.diagnose._pairs import pairwise
 from skfusion.diagnose._report import FusionReport
+from skfusion.estimators._diversity import diversity
 from skfusion.geometry import cka
 
-__all__ = ["FusionReport", "cka", "diagnose", "pairwise"]
+__all__ = ["FusionReport", "cka", "diagnose", "diversity", "pairwise"]

@@ -20,9 +20,10 @@ from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import folds, hold_out
 from skfusion.estimators._held_out import held_positions
+from skfusion.estimators._lineups import lineups_of
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
-from skfusion.nets import Judge, Lineup, Runner
+from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows, expansion
@@ -194,7 +195,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         progress = None
         if watched is not None:
             context, X, y = watched
-            progress = CallbackProgress(context, self, lambda state: self._fitted_as(state, net), X, y)
+            progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
         key = fingerprint(collect, net, rows, seed, self._task) if kept else None
         if shared is not None:
@@ -210,10 +211,9 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             fit_rows, part = rows.take(train).expanded(), rows.take(test)
             net = self._net(fit_rows)
             pool = self._pool(net, fit_rows, seed, shared=shared)
-            runner = Runner(pool[0].net or net, self._task, part)
             # each row once: rounding depends on how many rows are computed together, and repetitions are weights
             _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
-            P = Lineup(runner, [runner.on_device(m.state) for m in pool]).predict(part.take(first).X)
+            P = lineups_of(pool, net, self._task, part).predict(part.take(first).X)
             found.append(P[:, inverse])
             tested.append(test)
         P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))

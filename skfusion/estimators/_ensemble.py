@@ -53,10 +53,10 @@ class EnsembleDriver(Uncertain, BaseFusion):
     def _sized_members(self, collected: Collected) -> list[Any]:
         """Return the members, each with the net that it runs in."""
         pool = collected.pool
-        same = self.estimator is not None or all(m.net is None for m in pool)
-        rows = collected.fit_rows
-        nets_of = [collected.net if same or m.net is None else self._sized(m.net, rows) for m in pool]
-        return [m.replace(net=net) for m, net in zip(pool, nets_of, strict=True)]
+        own = [m.net is not None and (self.estimator is None or bool(m.meta.get("own_net"))) for m in pool]
+        used = {id(m.net): m.net for m, its in zip(pool, own, strict=True) if its}
+        sized = {key: self._sized(net, collected.fit_rows) for key, net in used.items()}
+        return [m.replace(net=sized[id(m.net)] if its else collected.net) for m, its in zip(pool, own, strict=True)]
 
     def _runners(self, members: list[Any], rows: Any) -> list[Runner]:
         done: dict[int, Runner] = {}

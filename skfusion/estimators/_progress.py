@@ -21,12 +21,12 @@ class CallbackProgress:
     estimator : estimator
         That is being fitted.
     as_fitted : callable
-        ``as_fitted(state)`` gives the attributes that make a copy of the estimator predict with that state.
+        ``as_fitted(state, net)`` gives the attributes that make a copy of the estimator predict with that state.
     X, y : array-like
         The data of the fit, for callbacks that score.
     """
 
-    def __init__(self, context: Any, estimator: Any, as_fitted: Callable[[Any], dict[str, Any]], X: Any, y: Any):
+    def __init__(self, context: Any, estimator: Any, as_fitted: Callable[[Any, Any], dict[str, Any]], X: Any, y: Any):
         self.context, self.estimator, self.as_fitted = context, estimator, as_fitted
         self.data = {"X": X, "y": y}
         self.open: dict[str, Any] = {}
@@ -46,7 +46,7 @@ class CallbackProgress:
             return leaf.call_on_fit_task_end(
                 estimator=self.estimator,
                 **self.data,
-                reconstruction_attributes=lambda: self.as_fitted(nets.state_of(net)),
+                reconstruction_attributes=lambda: self.as_fitted(nets.state_of(net), net),
             )
 
         return on_epoch
@@ -56,11 +56,11 @@ class CallbackProgress:
         task = self.open.pop(name, None)
         if task is None:
             task = self.collecting.subcontext(task_name=name).call_on_fit_task_begin(estimator=self.estimator)
-        last = members[-1].state if members else None
+        last = members[-1] if members else None
         return task.call_on_fit_task_end(
             estimator=self.estimator,
             **self.data,
-            reconstruction_attributes=None if last is None else lambda: self.as_fitted(last),
+            reconstruction_attributes=None if last is None else lambda: self.as_fitted(last.state, last.net),
         )
 
     def finish(self) -> None:

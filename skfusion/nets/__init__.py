@@ -1,5 +1,6 @@
 """The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
 
+from skfusion.nets._consistency import Ensembled, Twice
 from skfusion.nets._evaluate import Judge, objective
 from skfusion.nets._lineup import Lineup, Lineups
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
@@ -8,6 +9,7 @@ from skfusion.nets._runner import Runner, restored, with_module
 from skfusion.nets._score import default_score
 from skfusion.nets._seat import Job
 from skfusion.nets._size import exclusive, is_net, sized, two_classes
+from skfusion.nets._soft import Soft
 from skfusion.nets._stack import fit_many
 from skfusion.nets._train import fit, history_of, state_of
 from skfusion.nets._watch import DivergedError
@@ -16,13 +18,16 @@ from skfusion.streams import seeded
 __all__ = [
     "MLP",
     "DivergedError",
+    "Ensembled",
     "Job",
     "Judge",
     "Lineup",
     "Lineups",
     "Plan",
     "Runner",
+    "Soft",
     "StackChoice",
+    "Twice",
     "default_net",
     "default_score",
     "exclusive",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skfusion import state as states
+from skfusion.nets._consistency import Consistency
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
 from skfusion.nets._size import (
     dtype_of,
@@ -28,6 +29,7 @@ from skfusion.nets._size import (
     tensors,
     two_classes,
 )
+from skfusion.nets._soft import Soft
 from skfusion.nets._watch import Schedule, Watch
 from skfusion.rows import Rows, Task
 from skfusion.state import State
@@ -43,6 +45,7 @@ def fit(
     schedule: Schedule | None = None,
     on_epoch: Callable[[int, Any], bool | None] | None = None,
     verbose: bool = False,
+    soft: Soft | Consistency | None = None,
 ) -> Any:
     """Train a clone of ``net`` and return it.
 
@@ -64,6 +67,8 @@ def fit(
         ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
     verbose : bool, default=False
         Let the net print its table of epochs, where its own ``verbose`` asks for it.
+    soft : Soft or Consistency, optional
+        What a teacher predicts for the rows, to learn from as well; or a consistency to keep.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def fit(
         If the training loss becomes NaN or infinite; it names the epoch.
     """
     with seeded(seed, net.device):
-        ready = prepared(net, rows, task, state=state, schedule=schedule, on_epoch=on_epoch, verbose=verbose)
+        ready = prepared(net, rows, task, state=state, schedule=schedule, on_epoch=on_epoch, verbose=verbose, soft=soft)
         with few_threads(ready.net.module_):
             _loop(ready)
     return ready.finished()
@@ -109,6 +114,7 @@ def prepared(
     on_epoch: Callable[[int, Any], bool | None] | None = None,
     verbose: bool = False,
     made: dict[Any, Any] | None = None,
+    soft: Soft | Consistency | None = None,
 ) -> Ready:
     """Return a clone of a net, initialised from the global generators; see :func:`fit` for the parameters.
 
@@ -127,7 +133,7 @@ def prepared(
     if batch_norm and len(rows) == 1:
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
     loaders = net.iterator_train, net.iterator_valid
-    X, y = _feed(net, rows, task, batch_norm, {} if made is None else made)
+    X, y = _feed(net, rows, task, batch_norm, {} if made is None else made, soft)
     if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(
             "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
@@ -221,13 +227,19 @@ def _switch_modes(net: Any, training: bool = True) -> None:
         type(net)._set_training(net, training)
 
 
-def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool, made: dict[Any, Any]) -> tuple[Any, Any]:
+def _feed(
+    net: Any, rows: Rows, task: Task, batch_norm: bool, made: dict[Any, Any], soft: Soft | Consistency | None = None
+) -> tuple[Any, Any]:
     """Return the data for skorch, and give the net the fast loader where the user left the loader alone."""
     if task == "classification" and two_classes(net):
         match_shapes(net)
     own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
     plain = not own and net.dataset is Dataset and not net.get_params_for("dataset")
     if not (plain and _is_plain(net, "iterator_train")):
+        if soft is not None:
+            raise ValueError(
+                "Learning from more than targets needs skorch's default dataset and iterator_train. Remove your own."
+            )
         if rows.weight is not None:
             raise ValueError(
                 "sample_weight with fractions needs skorch's default dataset and iterator_train. Remove your own, or "
@@ -236,10 +248,15 @@ def _feed(net: Any, rows: Rows, task: Task, batch_norm: bool, made: dict[Any, An
         return rows.X, targets(net, rows.y, task)
     device, like = net.device, dtype_of(net.module_)
     extra: dict[str, Any] = {"join_single": batch_norm}
-    if rows.weight is not None:
+    if rows.weight is not None or soft is not None:
         box: list[Tensor | None] = [None]
-        extra |= {"weight": torch.as_tensor(rows.weight, dtype=like, device=device or "cpu"), "current_weight": box}
-        _weigh(net, box)
+        given = rows.weight if soft is None else soft.columns(task, rows.weight)
+        kind = like if soft is None else torch.promote_types(like, torch.float32)  # which holds numbers of rows
+        extra |= {"weight": torch.as_tensor(given, dtype=kind, device=device or "cpu"), "current_weight": box}
+        if soft is None:
+            _weigh(net, box)
+        else:
+            soft.install(net, box, task, weighted=rows.weight is not None)
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
         net.iterator_valid = predict_loader

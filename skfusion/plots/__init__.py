@@ -2,6 +2,7 @@
 
 from skfusion.plots._barrier import BarrierDisplay
 from skfusion.plots._curve import CurveDisplay
+from skfusion.plots._diversity import DiversityDisplay
 from skfusion.plots._leaderboard import LeaderboardDisplay
 from skfusion.plots._plane import PlaneDisplay
 from skfusion.plots._similarity import SimilarityDisplay
@@ -11,6 +12,7 @@ from skfusion.plots._trajectory import TrajectoryDisplay
 __all__ = [
     "BarrierDisplay",
     "CurveDisplay",
+    "DiversityDisplay",
     "LeaderboardDisplay",
     "PlaneDisplay",
     "SimilarityDisplay",

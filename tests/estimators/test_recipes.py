@@ -11,6 +11,8 @@ from torch.optim.swa_utils import AveragedModel
 from skfusion import (
     EnsembleClassifier,
     EnsembleRegressor,
+    FastGeometricEnsembleClassifier,
+    FastGeometricEnsembleRegressor,
     ModelPool,
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
@@ -19,7 +21,7 @@ from skfusion import (
     WeightAveragingClassifier,
     WeightAveragingRegressor,
 )
-from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
+from skfusion.collect import Bootstrap, FastGeometric, Seeds, Snapshots, Tail
 from skfusion.combine import Average, Stack, Vote
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
@@ -74,6 +76,16 @@ def linear_regressor(**params):
             EnsembleRegressor(regressor(), collect=Snapshots(2)),
             (Z, t),
         ),
+        (
+            FastGeometricEnsembleClassifier(net(), n_members=2, start=0.5, cycle=4, lr_max=0.05, lr_min=0.01),
+            EnsembleClassifier(net(), collect=FastGeometric(2, 0.5, 4, 0.05, 0.01), combine=Average()),
+            (X, y),
+        ),
+        (
+            FastGeometricEnsembleRegressor(regressor(), start=0.5),
+            EnsembleRegressor(regressor(), collect=FastGeometric(start=0.5)),
+            (Z, t),
+        ),
     ],
     ids=lambda p: type(p).__name__,
 )
@@ -83,7 +95,9 @@ def test_recipe_is_its_sentence(recipe, sentence, data):
     np.testing.assert_array_equal(recipe.predict(data[0]), sentence.predict(data[0]))
 
 
-@pytest.mark.parametrize("cls", [WeightAveragingClassifier, SnapshotEnsembleClassifier])
+@pytest.mark.parametrize(
+    "cls", [WeightAveragingClassifier, SnapshotEnsembleClassifier, FastGeometricEnsembleClassifier]
+)
 def test_recipes_have_flat_parameters(cls):
     assert not {"collect", "merge", "combine", "select"} & set(cls().get_params())
 

@@ -1,0 +1,197 @@
+"""Members that look at what the former ones got wrong: AdaBoost (Freund and Schapire, 1997; Drucker, 1997)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from skfusion import nets
+from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._fine_tunes import OneByOne
+from skfusion.collect._train import Progress, Run, train
+from skfusion.nets import DivergedError
+from skfusion.pool import Member, ModelPool
+from skfusion.rows import Inputs, Rows, Task
+
+Step = tuple[float, float, np.ndarray]
+"""The weighted error of a member, the weight of its vote, and the weights of the rows for the next one."""
+
+
+class Boosting(Collector):
+    r"""Train members one after another, each with more weight on the rows that the former one got wrong.
+
+    In classification (SAMME) a member whose weighted error is :math:`e` has the weight
+
+    .. math:: \alpha = \eta \left(\log\frac{1 - e}{e} + \log(C - 1)\right)
+
+    among C classes, and the weights of rows that it got wrong are multiplied by :math:`\exp(\alpha)`. In regression
+    (AdaBoost.R2) the errors of rows are divided by the largest, :math:`e` is their weighted mean, :math:`\beta = e /
+    (1 - e)`, the weight of the member is :math:`\eta \log(1 / \beta)`, and that of a row whose error is :math:`L` is
+    multiplied by :math:`\beta^{\eta (1 - L)}`.
+
+    Parameters
+    ----------
+    n_members : int, default=10
+        Networks to train at most. The training ends early with a member that is right about all rows, and before one
+        that is no better than chance, of which a warning tells.
+    learning_rate : float, default=1.0
+        :math:`\eta` above. A smaller one trusts each member less, and needs more of them.
+    resample : bool, default=False
+        Whether rows are drawn with replacement by their weights; else the weights stand in the loss. Drawing works
+        with any loader and criterion, and adds noise.
+
+    Notes
+    -----
+    Costs ``n_members`` trainings, which cannot be run together. The weight of a member and its error stand in its
+    ``meta["weight"]`` and ``meta["error"]``; :class:`~skfusion.BoostingFusion` lets members vote by them. A network
+    that fits all rows has nothing to teach another one: members should be small, or trained for few epochs. With
+    several targets, the error of a row is the mean of those of its targets, each divided by the largest of its target.
+
+    References
+    ----------
+    Freund and Schapire, "A decision-theoretic generalization of on-line learning and an application to boosting",
+    Journal of Computer and System Sciences 55, 1997, doi:10.1006/jcss.1997.1504. Zhu, Zou, Rosset and Hastie,
+    "Multi-class AdaBoost", Statistics and Its Interface 2, 2009, doi:10.4310/SII.2009.v2.n3.a8. Drucker, "Improving
+    regressors using boosting techniques", ICML 1997.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.collect import Boosting
+    >>> from skfusion.nets import mlp_regressor
+    >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
+    >>> pool = Boosting(2)(mlp_regressor(max_epochs=50), x, x**2, np.random.RandomState(0))
+    >>> all(member.meta["error"] < 0.5 for member in pool)
+    True
+    """
+
+    def __init__(self, n_members: int = 10, learning_rate: float = 1.0, resample: bool = False):
+        self.n_members = n_members
+        self.learning_rate = learning_rate
+        self.resample = resample
+
+    def __call__(
+        self,
+        net: Any,
+        X: Inputs,
+        y: np.ndarray,
+        rng: np.random.RandomState,
+        *,
+        sample_weight: np.ndarray | None = None,
+        task: Task | None = None,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
+    ) -> ModelPool:
+        """Train the members; see :meth:`Collector.__call__`."""
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0 and finite; got {self.learning_rate}.")
+        seeds = draw_seeds(rng, self.n_members, "n_members")
+        net, rows, task = prepared(net, X, y, sample_weight, task)
+        if task == "multilabel":
+            raise ValueError(
+                "Boosting asks of a row whether it is right, and not which of its labels are: boost each label by "
+                "itself, with sklearn.multioutput.MultiOutputClassifier."
+            )
+        step = samme if task == "classification" else r2
+        runner = nets.Runner(net, task, rows)
+        weight = np.ones(len(rows)) if rows.weight is None else rows.weight.astype(np.float64)
+        weight = weight / weight.sum()
+        told = None if progress is None else OneByOne(progress)
+        if progress is not None:
+            progress.start(len(seeds))
+        members: list[Member] = []
+        for i, seed in enumerate(seeds):
+            pool = self._trained(net, rows, task, Run(f"boost-{i}", seed), weight, rng, told, members)
+            P = runner.predict(pool[0].state, rows.X)
+            error, vote, weight = step(P, rows.y, weight, self.learning_rate)
+            if vote <= 0:
+                _warn(pool[0].name, error, step, P.shape[1], alone=not members)
+            if vote > 0 or not members:
+                found = {"weight": vote if vote > 0 else 1.0, "error": error}
+                members.append(pool[0].replace(meta={**pool[0].meta, **found}))
+            if vote <= 0 or error <= 0 or (told is not None and told.stopped):
+                break
+        if progress is not None:
+            progress.finish()
+        return ModelPool(members, pool.base)
+
+    def _trained(
+        self,
+        net: Any,
+        rows: Rows,
+        task: Task,
+        run: Run,
+        weight: np.ndarray,
+        rng: np.random.RandomState,
+        told: Progress | None,
+        members: list[Member],
+    ) -> ModelPool:
+        """Return the next member, trained by the weights of the rows; those before it stand in an error's pool."""
+        weighted = Rows(rows.X, rows.y, None if self.resample else weight * len(rows))
+        if self.resample:
+            run = Run(run.name, run.seed, index=rng.choice(len(rows), size=len(rows), p=weight))
+        elif (weight == weight[0]).all():
+            weighted = rows  # as plain training, also for nets whose rows cannot be weighted
+        try:
+            return train(net, weighted, task, [run], progress=told)
+        except DivergedError as error:
+            error.pool = ModelPool(members) if members else None
+            raise
+        except ValueError as error:
+            if weighted.weight is None or "weight" not in str(error):
+                raise
+            raise ValueError(f"{error} Or boost with resample=True, which draws rows by their weights.") from error
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"n_members": 3}
+        yield {"n_members": 3, "resample": True}
+
+
+def samme(P: np.ndarray, y: np.ndarray, weight: np.ndarray, learning_rate: float) -> Step:
+    """Return what comes of a member's probabilities, shape (n_samples, n_classes); its weight is 0 where it is useless.
+
+    A member that is always right has the weight 1, as in scikit-learn.
+    """
+    wrong, n_classes = P.argmax(axis=1) != y, P.shape[1]
+    error = float(weight[wrong].sum() / weight.sum())
+    if error <= 0:
+        return 0.0, 1.0, weight
+    if error >= 1 - 1 / n_classes:
+        return error, 0.0, weight
+    vote = learning_rate * (math.log((1 - error) / error) + math.log(n_classes - 1))
+    weight = weight * np.exp(vote * (wrong - 1.0))  # all by one factor less than in the formula, so none overflows
+    return error, vote, weight / weight.sum()
+
+
+def r2(P: np.ndarray, y: np.ndarray, weight: np.ndarray, learning_rate: float) -> Step:
+    """Return what comes of a member's values, shape (n_samples, n_outputs); its weight is 0 where it is useless.
+
+    A member that is always right has the weight 1, as in scikit-learn.
+    """
+    loss = np.abs(P.astype(np.float64) - y)
+    largest = loss[weight > 0].max(axis=0)
+    loss = (loss / np.where(largest > 0, largest, 1.0)).mean(axis=1)
+    error = float((weight * loss).sum() / weight.sum())
+    if error <= 0:
+        return 0.0, 1.0, weight
+    if error >= 0.5:
+        return error, 0.0, weight
+    beta = error / (1 - error)
+    weight = weight * beta ** (learning_rate * (1 - loss))
+    return error, -learning_rate * math.log(beta), weight / weight.sum()
+
+
+def _warn(name: str, error: float, step: Callable[..., Step], n_outputs: int, alone: bool) -> None:
+    chance = 1 - 1 / n_outputs if step is samme else 0.5
+    what = "no better than chance" if step is samme else "too much for AdaBoost.R2"
+    end = "it is kept alone" if alone else "it is left out"
+    warnings.warn(
+        f"Boosting ends with member {name!r}: its weighted error is {error:.3g}, and {chance:.3g} or more is {what}; "
+        f"{end}. Train longer, take a larger network, or a smaller learning_rate.",
+        stacklevel=3,
+    )

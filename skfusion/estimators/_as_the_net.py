@@ -1,0 +1,99 @@
+"""Estimators that classify or predict values as the net does that they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, get_tags
+from sklearn.utils.metaestimators import available_if
+
+from skfusion.estimators._ensemble import EnsembleClassifier
+from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.pool import ModelPool
+from skfusion.rows import Rows
+
+
+def _classifies(self: AsTheNet) -> bool:
+    return self._is_classifier()
+
+
+class AsTheNet:
+    """Targets in and predictions out, of the task that ``estimator`` is for; classification when it is None."""
+
+    estimator: Any
+
+    def _is_classifier(self) -> bool:
+        return self.estimator is None or not is_regressor(self.estimator)
+
+    def _kind(self) -> Any:
+        return Classifies if self._is_classifier() else Regresses
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        return self._kind()._rows(self, X, y, sample_weight, groups, pool)
+
+    def _labels(self) -> Any:
+        return self._kind()._labels(self)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels or values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, indicators or values.
+        """
+        return self._kind().predict(self, X)
+
+    @available_if(_classifies)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        return Classifies.predict_proba(self, X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return accuracy, or R2 in regression.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs.
+        y : array-like
+            True targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Higher is better.
+        """
+        metric = accuracy_score if self._is_classifier() else r2_score
+        return float(metric(y, self.predict(X), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if self._is_classifier():
+            own = get_tags(EnsembleClassifier(self.estimator)).classifier_tags
+            tags.estimator_type, tags.classifier_tags = "classifier", own or ClassifierTags()
+        else:
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags

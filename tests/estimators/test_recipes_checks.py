@@ -1,0 +1,54 @@
+"""scikit-learn's own checks, and the laws of estimators, for the recipes of many networks."""
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from skfusion import (
+    BaggingFusion,
+    BoostingFusion,
+    DropoutEnsembleClassifier,
+    DropoutEnsembleRegressor,
+    FastGeometricEnsembleClassifier,
+    FastGeometricEnsembleRegressor,
+)
+from skfusion.nets import mlp_classifier, mlp_regressor
+from skfusion.testing import checks_for
+
+SMALL = {"max_epochs": 20, "module__hidden": (16,), "lr": 0.02}
+
+
+def classifier(**params):
+    return mlp_classifier(**{**SMALL, **params})
+
+
+def regressor(**params):
+    return mlp_regressor(**{**SMALL, **params})
+
+
+ESTIMATORS = {
+    "fge-classifier": FastGeometricEnsembleClassifier(classifier(module__norm="batch")),
+    "fge-regressor": FastGeometricEnsembleRegressor(regressor(), n_members=2),
+    "bagging-classifier": BaggingFusion(classifier(), n_members=3),
+    "bagging-regressor": BaggingFusion(regressor(module__norm="batch"), n_members=3),
+    "boosting-classifier": BoostingFusion(classifier(), n_members=3),
+    "boosting-regressor": BoostingFusion(regressor(module__norm="batch"), n_members=3),
+    "boosting-resampled": BoostingFusion(classifier(), n_members=3, resample=True),
+    "dropout-classifier": DropoutEnsembleClassifier(classifier(module__dropout=0.2, module__norm="batch"), n_passes=9),
+    "dropout-regressor": DropoutEnsembleRegressor(regressor(module__dropout=0.1), n_passes=9),
+}
+
+
+def cases():
+    """Every check and law of every estimator, under names that are the same in every process."""
+    for name, estimator in ESTIMATORS.items():
+        for instance, check in estimator_checks_generator(estimator):
+            function = getattr(check, "func", check)
+            yield pytest.param(instance, check, id=f"{name}-{function.__name__}")
+        for law_name, law in checks_for(estimator):
+            yield pytest.param(estimator, law, id=f"{name}-{law_name}")
+
+
+@pytest.mark.filterwarnings("ignore:Boosting ends with member")  # true of the noise that some checks fit
+@pytest.mark.parametrize(("estimator", "check"), list(cases()))
+def test_recipe_keeps_to_scikit_learn_and_the_laws(estimator, check):
+    check(estimator)
