@@ -2,7 +2,26 @@
 
 from skfusion.combine._average import Average
 from skfusion.combine._base import Combiner
+from skfusion.combine._calibrated import Calibrated
+from skfusion.combine._dynamic_selection import DynamicSelection
+from skfusion.combine._dynamic_weighting import DynamicWeighting
+from skfusion.combine._ensemble_selection import EnsembleSelection
+from skfusion.combine._geometric_average import GeometricAverage
+from skfusion.combine._median import Median
 from skfusion.combine._stack import Stack
 from skfusion.combine._vote import Vote
+from skfusion.combine._weighted_average import WeightedAverage
 
-__all__ = ["Average", "Combiner", "Stack", "Vote"]
+__all__ = [
+    "Average",
+    "Calibrated",
+    "Combiner",
+    "DynamicSelection",
+    "DynamicWeighting",
+    "EnsembleSelection",
+    "GeometricAverage",
+    "Median",
+    "Stack",
+    "Vote",
+    "WeightedAverage",
+]

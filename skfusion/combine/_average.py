@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.combine._base import Combiner
+from skfusion.combine._weights import shares, weighted_sum
 
 
 class Average(Combiner):
@@ -47,12 +48,7 @@ class Average(Combiner):
         """Return the (weighted) mean over members; see :meth:`Combiner.__call__`."""
         if self.weights is None:
             return P.mean(axis=0)
-        weights = np.asarray(self.weights, np.float64)
-        if weights.shape != (len(P),):
-            raise ValueError(f"Average got {weights.size} weights for {len(P)} members; give one weight a member.")
-        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
-            raise ValueError(f"Weights must be finite, non-negative and not all zero; got {weights.tolist()}.")
-        return np.tensordot(weights / weights.sum(), P, axes=1).astype(P.dtype)
+        return weighted_sum(shares(self.weights, len(P), "Average"), P)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
+from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.combine._base import Combiner
 from skfusion.rows import Task
@@ -35,7 +36,8 @@ class Stack(Combiner):
 
     Notes
     -----
-    With out-of-fold predictions every member is trained once a fold and once on all rows.
+    With out-of-fold predictions every member is trained once a fold and once on all rows. The meta-learner sees the
+    members' predictions alone, not the inputs.
 
     References
     ----------
@@ -64,11 +66,7 @@ class Stack(Combiner):
         self.task_: Task = task
         self.n_outputs_ = P.shape[2]
         meta = _default(task) if self.final_estimator is None else clone(self.final_estimator)
-        if task == "classification" and not hasattr(meta, "predict_proba"):
-            raise ValueError(
-                f"The meta-learner {type(meta).__name__} has no predict_proba, and a classifier's probabilities are "
-                "asked for; use one that has, or wrap it in CalibratedClassifierCV."
-            )
+        _check_meta(meta, task, sample_weight is not None)
         y = y[:, 0] if task == "regression" and y.shape[1] == 1 else y
         if task == "classification" and len(np.unique(y)) == 1:
             self.final_estimator_ = None  # nothing to tell apart
@@ -112,6 +110,19 @@ class Stack(Combiner):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
+
+
+def _check_meta(meta: Any, task: Task, weighted: bool) -> None:
+    name = type(meta).__name__
+    if task != "regression" and not hasattr(meta, "predict_proba"):
+        raise ValueError(
+            f"The meta-learner {name} has no predict_proba, and a classifier's probabilities are "
+            "asked for; use one that has, or wrap it in CalibratedClassifierCV."
+        )
+    if weighted and not has_fit_parameter(meta, "sample_weight"):
+        raise ValueError(
+            f"The meta-learner {name} takes no sample_weight, but the rows are weighted; use one that does."
+        )
 
 
 def _default(task: Task) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skfusion.combine._base import Combiner
+from skfusion.combine._weights import floating
 from skfusion.rows import Task
 
 
@@ -47,6 +48,6 @@ class Vote(Combiner):
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the share of the votes for each class; see :meth:`Combiner.__call__`."""
         if getattr(self, "task_", "classification") == "multilabel":
-            return (P > 0.5).mean(axis=0, dtype=P.dtype)
-        votes = np.eye(P.shape[2], dtype=P.dtype)[P.argmax(axis=2)]
+            return (P > 0.5).mean(axis=0, dtype=floating(P))
+        votes = np.eye(P.shape[2], dtype=floating(P))[P.argmax(axis=2)]
         return votes.mean(axis=0)

@@ -70,6 +70,11 @@ def test_dtype_is_kept():
     assert Average([1, 2, 3, 4])(probabilities().astype(np.float32)).dtype == np.float32
 
 
+def test_whole_numbers_are_not_cut_off():
+    P = np.array([[[1, 0]], [[0, 1]]])
+    assert Average([3, 1])(P).tolist() == [[0.75, 0.25]]
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [([1, 2], "2 weights for 4 members"), ([1, 1, 1, -1], "non-negative"), ([0] * 4, "not all zero"),

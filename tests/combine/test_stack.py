@@ -151,5 +151,9 @@ def test_the_meta_learner_that_is_given_stays_unfitted():
 def test_errors():
     with pytest.raises(ValueError, match="LinearSVC has no predict_proba"):
         Stack(LinearSVC()).fit(noise(2, 9, 3), np.arange(9) % 3, "classification")
+    with pytest.raises(ValueError, match="LinearSVC has no predict_proba"):
+        Stack(LinearSVC()).fit(noise(2, 9, 3), np.eye(3, dtype=int)[np.arange(9) % 3], "multilabel")
+    with pytest.raises(ValueError, match="KNeighborsRegressor takes no sample_weight"):
+        Stack(KNeighborsRegressor()).fit(noise(2, 9, 1), noise(9, 1), "regression", np.ones(9))
     with pytest.raises(ValueError, match="must be fitted"):
         Stack()(noise(2, 9, 3))

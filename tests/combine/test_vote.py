@@ -62,6 +62,8 @@ def test_dtype_is_kept():
     P = probabilities().astype(np.float32)
     assert Vote()(P).dtype == np.float32
     assert Vote().fit(P, np.zeros((80, 4)), "multilabel")(P).dtype == np.float32
+    whole = np.array([[[1, 0]], [[1, 1]]])
+    assert Vote().fit(whole, np.zeros((1, 2)), "multilabel")(whole).tolist() == [[1.0, 0.5]]
 
 
 def test_values_are_refused():

@@ -1,0 +1,237 @@
+"""Forward selection with replacement (Caruana et al., 2004)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import norm
+
+from skfusion.combine._base import Combiner
+from skfusion.combine._held_out import HeldOut
+from skfusion.combine._running import Running, running
+from skfusion.combine._weights import check_fitted, check_members, weighted_sum
+from skfusion.rows import Task
+
+DIGITS = 6
+"""Decimals of a score that are compared; finer differences are noise of rounding, or of the rows."""
+
+COARSE = 1e-4
+"""Scores that start below this are compared with all their digits."""
+
+
+class EnsembleSelection(Combiner):
+    r"""Add members to an average one by one, each time the one that helps the held-out score most.
+
+    .. math:: k_t = \arg\max_k \operatorname{score}\Big(\tfrac1t \big(p_k + \sum_{s<t} p_{k_s}\big)\Big), \qquad
+        \lambda_k = \tfrac1T\, \#\{t \le T : k_t = k\}
+
+    A member may be added many times. Of all averages on the way the first with the best score is kept, which has T
+    members. Of candidates with equal scores (to six decimals), those come first that are in already.
+
+    Parameters
+    ----------
+    n_rounds : int, default=25
+        How many members are added at most. More rounds give finer weights, and fit the held-out rows closer.
+    scoring : str or callable, optional
+        The score, higher is better: a name that scikit-learn knows, or ``scorer(estimator, X, y)``, where X has no
+        columns and classes are their codes. The negative log-loss when omitted, in regression R2.
+    max_members : int, optional
+        How many unlike members there may be in the end; each one costs its prediction for every new row. All may when
+        omitted.
+    confidence : float, optional
+        Between 0.5 and 1: a round must improve on the one before with this confidence, by a one-sided paired test over
+        rows, or the selection ends there. A larger value keeps fewer members. Without a test when omitted. It needs a
+        score that is a mean over rows: the default, ``"neg_log_loss"``, ``"accuracy"``, ``"neg_mean_squared_error"``.
+    n_bags : int, default=0
+        Selections that each see a random subset of the members; their weights are averaged, which spreads the weights
+        of members that are alike. One selection that sees all members when 0.
+    bag_fraction : float, default=0.5
+        Share of the members that a bag sees.
+    random_state : int, default=0
+        Seed of the bags.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_members,)
+        Shares of the members in the average.
+    order_ : list of ndarray of int
+        The members of each bag in the order in which they were added, those after the best average left out. One
+        array when there are no bags.
+    scores_ : list of ndarray of float
+        The score of each bag's average after each of these additions.
+
+    Notes
+    -----
+    Costs O(T K n) for n held-out rows with the scores that need no scorer: one logarithm a row with the log-loss, and
+    with accuracy only rows that one member could still turn. Any other score costs T K calls of its scorer.
+    With bags and ``max_members``, the members of largest mean weight are kept.
+
+    References
+    ----------
+    Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models", ICML 2004,
+    doi:10.1145/1015330.1015432. Caruana, Munson and Niculescu-Mizil, "Getting the most out of ensemble selection",
+    ICDM 2006, doi:10.1109/ICDM.2006.76.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.combine import EnsembleSelection
+    >>> y = np.array([[-1.0], [1.0]])
+    >>> P = np.stack([y - 1, y + 3, y - 9])  # 1 too low, 3 too high, 9 too low
+    >>> EnsembleSelection().fit(P, y, "regression").weights_.tolist()
+    [0.75, 0.25, 0.0]
+    """
+
+    needs_objective: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        n_rounds: int = 25,
+        scoring: Any = None,
+        max_members: int | None = None,
+        confidence: float | None = None,
+        n_bags: int = 0,
+        bag_fraction: float = 0.5,
+        random_state: int = 0,
+    ):
+        self.n_rounds = n_rounds
+        self.scoring = scoring
+        self.max_members = max_members
+        self.confidence = confidence
+        self.n_bags = n_bags
+        self.bag_fraction = bag_fraction
+        self.random_state = random_state
+
+    def fit(
+        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
+    ) -> EnsembleSelection:
+        """Choose the members; see :meth:`Combiner.fit`."""
+        _check(self)
+        held = HeldOut.checked("EnsembleSelection", P, y, task, sample_weight)
+        average = running(self.scoring, held)
+        if self.confidence is not None and not average.by_row:
+            raise ValueError(
+                f"confidence tests the rows of a score, and scoring={self.scoring!r} is not known to be a mean over "
+                f"rows in {task}; leave out scoring= or confidence=."
+            )
+        needed = -math.inf if self.confidence is None else float(norm.ppf(self.confidence))
+        most = self.max_members or len(P)
+        paths = [greedy_path(average, bag, self.n_rounds, most, needed, held.weight) for bag in self._bags(len(P))]
+        self.order_, self.scores_ = [order for order, _ in paths], [scores for _, scores in paths]
+        shares = [np.bincount(order, minlength=len(P)) / len(order) for order in self.order_]
+        self.weights_ = _largest(np.mean(shares, axis=0), self.max_members)
+        return self
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        """Return the weighted mean over the members that were chosen; see :meth:`Combiner.__call__`."""
+        check_fitted(self, "weights_")
+        check_members(self, len(self.weights_), P)
+        if len(self.order_) > 1:
+            return weighted_sum(self.weights_, P)
+        n = len(self.order_[0])  # whole numbers keep classes equal that were equal when the average was scored
+        return weighted_sum(np.rint(n * self.weights_), P) / n
+
+    def _bags(self, n_members: int) -> list[np.ndarray]:
+        if not self.n_bags:
+            return [np.arange(n_members)]
+        rng = np.random.RandomState(self.random_state)
+        size = max(1, round(self.bag_fraction * n_members))
+        return [np.sort(rng.choice(n_members, size, replace=False)) for _ in range(self.n_bags)]
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {"n_bags": 4}
+        yield {"max_members": 2, "confidence": 0.9}
+
+
+def greedy_path(
+    average: Running, members: np.ndarray, n_rounds: int, max_members: int, needed: float, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the members up to the best average, in the order in which they were added, and its score after each.
+
+    Parameters
+    ----------
+    average : Running
+        Knows the score; it is restarted.
+    members : ndarray of int
+        The candidates.
+    n_rounds : int
+        Members to add.
+    max_members : int
+        Unlike members to add.
+    needed : float
+        The standard errors by which a round must improve on the one before.
+    weight : ndarray of shape (n_samples,)
+        Of the rows, for that test.
+
+    Returns
+    -------
+    order : ndarray of int
+        Members, some of them many times.
+    scores : ndarray of float
+        Of the same length.
+    """
+    average.restart()
+    order: list[int] = []
+    scores: list[float] = []
+    before = None
+    coarse = False
+    for turn in range(n_rounds if len(members) > 1 else 1):
+        allowed = members if len(set(order)) < max_members else np.unique(order)
+        found = average.scores(allowed)
+        if not turn:
+            coarse = abs(found.max()) > COARSE
+        place = _first_of_the_best(found.round(DIGITS) if turn and coarse else found, allowed, order)
+        average.add(allowed[place])
+        if needed > -math.inf:
+            now = average.gains()
+            if before is not None and standard_errors(now - before, weight) <= needed:
+                break
+            before = now
+        order.append(int(allowed[place]))
+        scores.append(float(found[place]))
+    best = int(np.argmax(np.round(scores, DIGITS) if coarse else scores)) + 1
+    return np.array(order[:best]), np.array(scores[:best])
+
+
+def _first_of_the_best(scores: np.ndarray, members: np.ndarray, order: list[int]) -> int:
+    best = scores.max()
+    tied = np.flatnonzero(scores >= best - 1e-12 * abs(best))
+    return int(next((i for i in tied if members[i] in order), tied[0]))
+
+
+def standard_errors(gains: np.ndarray, weight: np.ndarray) -> float:
+    """Return the weighted mean of the rows' gains in units of its standard error."""
+    total = weight.sum()
+    mean = weight @ gains / total
+    spread = weight @ (gains - mean) ** 2
+    if spread > 0 and total > 1:
+        return float(mean * math.sqrt(total * (total - 1) / spread))
+    return math.inf if mean > 0 else -math.inf
+
+
+def _largest(weights: np.ndarray, max_members: int | None) -> np.ndarray:
+    if max_members is not None:
+        weights = np.where(
+            np.isin(np.arange(len(weights)), np.argsort(-weights, kind="stable")[:max_members]), weights, 0
+        )
+    return weights / weights.sum()
+
+
+def _check(selection: EnsembleSelection) -> None:
+    for name, least in (("n_rounds", 1), ("n_bags", 0), ("max_members", 1)):
+        value = getattr(selection, name)
+        if name == "max_members" and value is None:
+            continue
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} of EnsembleSelection must be a whole number, {least} or more; got {value!r}.")
+    if not isinstance(selection.bag_fraction, Real) or not 0 < selection.bag_fraction <= 1:
+        raise ValueError(f"bag_fraction must be above 0 and at most 1; got {selection.bag_fraction!r}.")
+    if selection.confidence is not None and not 0.5 <= selection.confidence < 1:
+        raise ValueError(f"confidence must be at least 0.5 and below 1; got {selection.confidence!r}.")

@@ -1,0 +1,79 @@
+"""Averaged logits (Hinton, 2002; Hansen and Salamon, 1990)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from skfusion.combine._base import Combiner
+from skfusion.combine._logs import from_logs, logs
+from skfusion.combine._weights import check_fitted, floating, shares
+from skfusion.rows import Task
+
+
+class GeometricAverage(Combiner):
+    r"""Average the members' log-probabilities, which is to average their logits.
+
+    .. math:: p_c(x) = \frac{\prod_k p_{kc}(x)^{\lambda_k}}{\sum_{c'} \prod_k p_{kc'}(x)^{\lambda_k}},
+        \qquad \sum_k \lambda_k = 1
+
+    Of labels, which do not exclude each other, the log-odds are averaged.
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        Non-negative importance of each member, shape (n_members,); divided by their sum. A larger value pulls the
+        prediction towards that member. All alike when omitted.
+
+    Attributes
+    ----------
+    task_ : {"classification", "multilabel"}
+        What is combined.
+
+    Notes
+    -----
+    Costs O(K n) logarithms for K members and n predictions. A member that is sure that a class is wrong nearly rules
+    it out, which the mean of probabilities does not allow. The log-loss is never worse than the members' mean.
+
+    References
+    ----------
+    Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14, 2002,
+    doi:10.1162/089976602760128018. Hansen and Salamon, "Neural network ensembles", IEEE TPAMI 12, 1990,
+    doi:10.1109/34.58871.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.combine import GeometricAverage
+    >>> P = np.array([[[0.9, 0.1]], [[0.5, 0.5]]])
+    >>> GeometricAverage().fit(P, np.array([0]), "classification")(P).round(2).tolist()
+    [[0.75, 0.25]]
+    """
+
+    def __init__(self, weights: Sequence[float] | None = None):
+        self.weights = weights
+
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for regression; see :meth:`Combiner.check`."""
+        if task == "regression":
+            raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
+
+    def fit(
+        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
+    ) -> GeometricAverage:
+        """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
+        self.check(task)
+        self.task_: Task = task
+        return self
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""
+        check_fitted(self, "task_")
+        weights = shares(self.weights, len(P), "GeometricAverage")
+        return from_logs(np.tensordot(weights, logs(P, self.task_), axes=1), self.task_).astype(floating(P), copy=False)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}

@@ -1,0 +1,104 @@
+"""Held-out rows near a new one, in the space of what the members predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from skfusion.combine._held_out import HeldOut
+from skfusion.combine._weights import floating
+
+AT_A_TIME = 2_000_000
+"""Distances, or judgements of members, that are held in memory."""
+
+ROUNDING = 1e-9
+"""A weight that is left over by rounding makes no neighbour."""
+
+
+class Neighbours:
+    """Held-out rows with the members' predictions for them, and how good these are.
+
+    Parameters
+    ----------
+    owner : str
+        The combiner, for messages.
+    held : HeldOut
+        The rows.
+    n_neighbors : int
+        Weight of the rows that are near enough; without weights, their number.
+
+    Attributes
+    ----------
+    quality : ndarray of shape (n_samples, n_members, n_targets)
+        Whether a member is right; in regression its squared error. Classes have one target, labels and values one each.
+    """
+
+    def __init__(self, owner: str, held: HeldOut, n_neighbors: int):
+        if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
+            raise ValueError(f"n_neighbors of {owner} must be a whole number, 1 or more; got {n_neighbors!r}.")
+        self.n_neighbors, self.weight = n_neighbors, held.weight
+        self.scale = np.sqrt(held.variances()) if held.task == "regression" else np.ones(held.P.shape[2])
+        self.profiles = self._profiles(held.P)
+        quality = {
+            "classification": lambda: (held.P.argmax(axis=2) == held.y)[:, :, None],
+            "multilabel": lambda: (held.P > 0.5) == (held.y == 1),
+            "regression": lambda: held.errors() ** 2,
+        }[held.task]()
+        self.quality = quality.transpose(1, 0, 2)
+
+    def combine(self, P: np.ndarray, shares: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return predictions that are averaged with weights of their own for each row.
+
+        Parameters
+        ----------
+        P : ndarray of shape (n_members, n_samples, n_outputs)
+            Predictions for new rows.
+        shares : callable
+            Takes the quality of the nearest rows, the nearest first, shape (n_samples, n_near, n_members, n_targets),
+            and their weights, shape (n_samples, n_near); returns non-negative weights of members, shape
+            (n_samples, n_members, n_targets).
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            In the dtype of P.
+        """
+        found = np.empty(P.shape[1:], floating(P))
+        step = max(1, AT_A_TIME // max(len(self.profiles), self.n_neighbors * self.quality[0].size))
+        for start in range(0, P.shape[1], step):
+            part = P[:, start : start + step]
+            near, weight = self.nearest(part)
+            share = shares(self.quality[near], weight)
+            share = share / share.sum(axis=1, keepdims=True)
+            found[start : start + step] = (share * part.transpose(1, 0, 2)).sum(axis=1)
+        return found
+
+    def nearest(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nearest rows and the weights with which they count.
+
+        Parameters
+        ----------
+        P : ndarray of shape (n_members, n_samples, n_outputs)
+            Predictions for new rows.
+
+        Returns
+        -------
+        near : ndarray of int, shape (n_samples, n_near)
+            The nearest first; of rows at the same distance the earlier one.
+        weight : ndarray of shape (n_samples, n_near)
+            The sum of each row is ``n_neighbors``, or the weight of all held-out rows where they have less. Zero for
+            rows beyond that.
+        """
+        order = np.argsort(cdist(self._profiles(P), self.profiles, "sqeuclidean"), axis=1, kind="stable")
+        weight = self.weight[order]
+        before = np.cumsum(weight, axis=1) - weight
+        left = self.n_neighbors - before
+        weight = np.where(left > ROUNDING, np.minimum(left, weight), 0.0)
+        n_near = int((weight > 0).sum(axis=1).max())
+        return order[:, :n_near], weight[:, :n_near]
+
+    def _profiles(self, P: np.ndarray) -> np.ndarray:
+        return (P.astype(np.float64) / self.scale).transpose(1, 0, 2).reshape(P.shape[1], -1)

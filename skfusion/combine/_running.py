@@ -1,0 +1,232 @@
+"""Scores of averages that grow by one member at a time.
+
+Each class keeps a running sum of what its score reads of the members chosen so far, so that a candidate costs one pass
+over that, and not a new average.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from skfusion.combine._held_out import HeldOut
+from skfusion.combine._scorer import scorer_of
+
+SLACK = 1e-9
+"""What rounding may add to a bound on a lead."""
+
+UNSURE = 1e-6
+"""Differences of probabilities that single precision may take for others."""
+
+CHUNK = 65_536
+"""Predictions that are worked on at a time, so that they stay in the processor's cache."""
+
+
+class Running(ABC):
+    """The average of the members chosen so far."""
+
+    by_row: bool = True
+    """Whether the score is a mean of numbers of rows."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Choose nobody."""
+
+    @abstractmethod
+    def scores(self, members: np.ndarray) -> np.ndarray:
+        """Return the scores, higher is better, that the average would have with one more member, for each of some."""
+
+    @abstractmethod
+    def add(self, member: int) -> None:
+        """Choose a member, perhaps once more."""
+
+    def gains(self) -> np.ndarray:
+        """Return the numbers of rows of the present average, shape (n_samples,), higher is better."""
+        raise NotImplementedError
+
+
+class LogLoss(Running):
+    """The negative mean log-loss of classes or labels: only the truth's probability is read."""
+
+    def __init__(self, held: HeldOut):
+        self.truth = held.of_truth()
+        self.n_rows = len(held.weight)
+        self.weight = np.repeat(held.weight, self.truth.shape[1] // self.n_rows) if held.weighted else None
+        self.restart()
+
+    def restart(self) -> None:
+        self.total, self.n = np.zeros(self.truth.shape[1]), 0
+
+    def scores(self, members: np.ndarray) -> np.ndarray:
+        means = np.array([self._mean_log(self.total + self.truth[k]) for k in members])
+        return means - np.log(self.n + 1)
+
+    def add(self, member: int) -> None:
+        self.total = self.total + self.truth[member]
+        self.n += 1
+
+    def gains(self) -> np.ndarray:
+        return np.log(self.total / self.n).reshape(self.n_rows, -1).mean(axis=1)
+
+    def _mean_log(self, sums: np.ndarray) -> float:
+        np.log(sums, out=sums)
+        return float(sums.mean() if self.weight is None else self.weight @ sums / self.weight.sum())
+
+
+class Accuracy(Running):
+    """The share of rows whose most probable class is the right one; of equally probable classes the first counts.
+
+    How far one more member can move the lead of a class over the right one, in sums, is known beforehand, so a row is
+    settled, and a class of it, where that is not enough. The others are compared in single precision, all candidates
+    at a time; what that leaves open is decided by the sums themselves.
+    """
+
+    def __init__(self, held: HeldOut):
+        self.given, self.rows = held.P, np.argsort(held.y, kind="stable")
+        self.y, self.weight = held.y[self.rows].astype(np.intp), held.weight[self.rows]
+        self.own = self.y, np.arange(len(self.y))
+        right = held.P[:, self.rows, self.y]
+        self.gaps = _gaps(held.P, self.rows, right)
+        self.least = held.P.min(axis=0)[self.rows].T.astype(np.float64) - right.max(axis=0)
+        self.most = held.P.max(axis=0)[self.rows].T.astype(np.float64) - right.min(axis=0)
+        self.least[self.own] = self.most[self.own] = -np.inf
+        self.restart()
+
+    def restart(self) -> None:
+        self.total, self.lead, self.bound = np.zeros((3, *self.least.shape))
+        self._settle()
+
+    def scores(self, members: np.ndarray) -> np.ndarray:
+        step = max(1, CHUNK // len(self.given))
+        found = np.full(len(self.given), self.settled)
+        for start in range(0, len(self.open), step):
+            rows = self.open[start : start + step]
+            found += self.weight[rows] @ self._right_with_each(rows)
+        return found[members] / self.weight.sum()
+
+    def add(self, member: int) -> None:
+        self.total += np.ascontiguousarray(self.given[member].T).take(self.rows, axis=1)
+        self._settle()
+
+    def gains(self) -> np.ndarray:
+        right = np.empty(len(self.y))
+        right[self.rows] = self.total.argmax(axis=0) == self.y
+        return right
+
+    def _right_with_each(self, rows: np.ndarray) -> np.ndarray:
+        """Return where the average with one more member is right, shape (n_samples, n_members)."""
+        wins = np.ones((len(rows), len(self.given)), np.bool_)
+        may_win, lead = self.may_win.take(rows, axis=1), self.lead.take(rows, axis=1)
+        low, high = (-lead - UNSURE).astype(np.float32), (-lead + UNSURE).astype(np.float32)
+        for c, places in enumerate(map(np.flatnonzero, may_win)):
+            some = rows[places]
+            gaps = self.gaps[c].take(some, axis=0)
+            kept = gaps < low[c].take(places)[:, None]
+            unsure = kept ^ (gaps <= high[c].take(places)[:, None])
+            if unsure.any():
+                i, k = np.nonzero(unsure)
+                kept[i, k] = self._loses(c, some[i], k)
+            wins[places] &= kept
+        return wins
+
+    def _loses(self, c: int, rows: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """Return where a class loses against the right one, for rows with one more member each."""
+        y, given = self.y[rows], self.given[members, self.rows[rows]].astype(np.float64)
+        places = np.arange(len(rows))
+        rival, right = self.total[c, rows] + given[:, c], self.total[y, rows] + given[places, y]
+        return (rival < right) | ((rival == right) & (y < c))
+
+    def _settle(self) -> None:
+        """Find the rows and classes that one more member may turn."""
+        np.subtract(self.total, self.total[self.own], out=self.lead)
+        self.may_win = np.add(self.lead, self.most, out=self.bound) >= -SLACK
+        lost = np.add(self.lead, self.least, out=self.bound).max(axis=0) > SLACK
+        won = ~self.may_win.any(axis=0)
+        self.settled = self.weight[won].sum()
+        self.open = np.flatnonzero(~(lost | won))
+
+
+def _gaps(P: np.ndarray, rows: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return what members give to classes above the right one, shape (n_classes, n_samples, n_members), float32."""
+    found = np.empty((P.shape[2], len(rows), len(P)), np.float32)
+    step = max(1, CHUNK // (2 * P[:, 0].size))  # pieces that fit the cache
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        found[:, part] = (P[:, rows[part]] - right[:, part, None]).transpose(2, 1, 0)
+    return found
+
+
+class SquaredError(Running):
+    """R2, or the negative mean squared error."""
+
+    def __init__(self, held: HeldOut, relative: bool):
+        scale = 1 / np.sqrt(held.variances()) if relative else 1.0
+        self.errors = (held.errors() * scale).reshape(len(held.P), -1)
+        self.n_rows, self.best = len(held.weight), 1.0 if relative else 0.0
+        self.weight = np.repeat(held.weight, self.errors.shape[1] // self.n_rows)
+        self.weight /= self.weight.sum()
+        self.restart()
+
+    def restart(self) -> None:
+        self.total, self.n = np.zeros(self.errors.shape[1]), 0
+
+    def scores(self, members: np.ndarray) -> np.ndarray:
+        squares = np.array([self.weight @ (self.total + self.errors[k]) ** 2 for k in members])
+        return self.best - squares / (self.n + 1) ** 2
+
+    def add(self, member: int) -> None:
+        self.total = self.total + self.errors[member]
+        self.n += 1
+
+    def gains(self) -> np.ndarray:
+        return -((self.total / self.n) ** 2).reshape(self.n_rows, -1).mean(axis=1)
+
+
+class Scorer(Running):
+    """Any scorer, which is called on the whole average each time."""
+
+    by_row = False
+
+    def __init__(self, held: HeldOut, scoring: Any):
+        self.P, self.scorer = held.P.astype(np.float64, copy=False), scorer_of(scoring, held)
+        self.restart()
+
+    def restart(self) -> None:
+        self.total, self.n = np.zeros(self.P.shape[1:]), 0
+
+    def scores(self, members: np.ndarray) -> np.ndarray:
+        return np.array([self.scorer((self.total + self.P[k]) / (self.n + 1)) for k in members])
+
+    def add(self, member: int) -> None:
+        self.total = self.total + self.P[member]
+        self.n += 1
+
+
+def running(scoring: Any, held: HeldOut) -> Running:
+    """Return the running average with the quickest way to compute a score.
+
+    Parameters
+    ----------
+    scoring : str, callable or None
+        The score; the negative log-loss, or R2 in regression, when None.
+    held : HeldOut
+        The rows.
+
+    Returns
+    -------
+    Running
+        Nobody is chosen yet.
+    """
+    if held.task == "regression":
+        varied = bool((held.y != held.y[0]).any(axis=0).all())
+        if scoring is None or (scoring == "r2" and varied):
+            return SquaredError(held, relative=True)
+        if scoring == "neg_mean_squared_error":
+            return SquaredError(held, relative=False)
+    elif scoring is None or (scoring == "neg_log_loss" and held.task == "classification"):
+        return LogLoss(held)
+    elif scoring == "accuracy" and held.task == "classification":
+        return Accuracy(held)
+    return Scorer(held, scoring)

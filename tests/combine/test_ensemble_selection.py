@@ -1,0 +1,285 @@
+"""Forward selection with replacement."""
+
+import numpy as np
+import pytest
+from combine.guesses import guesses
+from reference.selection import accuracy_score, forward_selection, log_loss_score
+from sklearn.metrics import (
+    accuracy_score as share_of_right_rows,
+)
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    log_loss,
+    make_scorer,
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+    roc_auc_score,
+)
+
+from skfusion.combine import EnsembleSelection
+
+TASKS = ["classification", "multilabel", "regression"]
+
+
+def label_loss(y):
+    return lambda p: np.log(np.where(y == 1, p, 1 - p)).mean()
+
+
+def assert_same_path(fitted, P, score, **given):
+    order, scores = forward_selection(P, score, **given)
+    assert fitted.order_[0].tolist() == order
+    assert np.allclose(fitted.scores_[0], scores, rtol=0, atol=1e-12)
+    assert np.allclose(fitted.weights_, np.bincount(order, minlength=len(P)) / len(order), rtol=0, atol=1e-15)
+    assert score(fitted(P)) == pytest.approx(scores[-1], abs=1e-6 if P.dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_members", [1, 2, 8])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_log_loss_matches_the_literal_selection(seed, n_members, weighted):
+    P, y = guesses("classification", n_members, seed=seed)
+    weight = np.random.RandomState(seed).randint(1, 4, size=len(y)) if weighted else None
+    for scoring in (None, "neg_log_loss"):
+        fitted = EnsembleSelection(scoring=scoring).fit(P, y, "classification", weight)
+        assert_same_path(fitted, P, log_loss_score(y, weight))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["smooth", "votes", "tenths", "float32"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accuracy_matches_the_literal_selection(seed, kind, weighted):
+    P, y = guesses("classification", 9, n=80, n_outputs=4, seed=seed)
+    if kind == "votes":  # most candidates tie, and so do classes
+        P = np.eye(4)[P.argmax(axis=2)]
+    elif kind == "tenths":
+        P = np.round(P * 8) / 8
+    elif kind == "float32":
+        P = P.astype(np.float32)
+    weight = np.random.RandomState(seed).randint(1, 4, size=len(y)) if weighted else None
+    fitted = EnsembleSelection(scoring="accuracy").fit(P, y, "classification", weight)
+    assert_same_path(fitted, P, accuracy_score(y, weight))
+
+
+def test_accuracy_matches_with_many_rows_and_few_open_ones():
+    P, y = guesses("classification", 5, n=3000, n_outputs=5)
+    fitted = EnsembleSelection(scoring="accuracy").fit(P, y, "classification")
+    assert_same_path(fitted, P, lambda p: (p.argmax(axis=1) == y).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_match_the_literal_selection(seed):
+    P, y = guesses("regression", 8, seed=seed)
+    assert_same_path(EnsembleSelection().fit(P, y, "regression"), P, lambda p: r2_score(y, p))
+    by_name = EnsembleSelection(scoring="r2").fit(P, y, "regression")
+    assert_same_path(by_name, P, lambda p: r2_score(y, p))
+    squares = EnsembleSelection(scoring="neg_mean_squared_error").fit(P, y, "regression")
+    assert_same_path(squares, P, lambda p: -mean_squared_error(y, p))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_match_the_literal_selection(seed):
+    P, y = guesses("multilabel", 8, seed=seed)
+    assert_same_path(EnsembleSelection().fit(P, y, "multilabel"), P, label_loss(y))
+    all_right = EnsembleSelection(scoring="accuracy").fit(P, y, "multilabel")
+    assert_same_path(all_right, P, lambda p: share_of_right_rows(y, p > 0.5))
+
+
+@pytest.mark.parametrize(
+    ("task", "scoring", "score"),
+    [
+        ("classification", "balanced_accuracy", lambda y, p: balanced_accuracy_score(y, p.argmax(1))),
+        ("classification", "roc_auc_ovr", lambda y, p: roc_auc_score(y, p, multi_class="ovr")),
+        ("multilabel", "roc_auc", roc_auc_score),
+        ("regression", "neg_mean_absolute_error", lambda y, p: -mean_absolute_error(y, p)),
+    ],
+    ids=["balanced", "auc", "label-auc", "absolute"],
+)
+def test_any_scorer_of_scikit_learn_will_do(task, scoring, score):
+    P, y = guesses(task, 5)
+    fitted = EnsembleSelection(n_rounds=8, scoring=scoring).fit(P, y, task)
+    assert_same_path(fitted, P, lambda p: score(y, p), n_rounds=8)
+
+
+def test_two_classes_and_a_scorer_of_ones_own():
+    P, y = guesses("classification", 5, n_outputs=2)
+    auc = EnsembleSelection(n_rounds=8, scoring="roc_auc").fit(P, y, "classification")
+    assert_same_path(auc, P, lambda p: roc_auc_score(y, p[:, 1]), n_rounds=8)
+
+    def own(estimator, X, y, sample_weight=None):
+        assert X.shape == (len(y), 0)
+        return -np.abs(estimator.predict_proba(X)[:, 1] - y).max()
+
+    fitted = EnsembleSelection(n_rounds=8, scoring=own).fit(P, y, "classification")
+    assert_same_path(fitted, P, lambda p: -np.abs(p[:, 1] - y).max(), n_rounds=8)
+
+
+@pytest.mark.parametrize("quick", ["neg_log_loss", "accuracy"])
+def test_the_quick_way_is_the_slow_way(quick):
+    P, y = guesses("classification", 6)
+    slow = {"accuracy": lambda y, p: share_of_right_rows(y, p.argmax(1)), "neg_log_loss": lambda y, p: -log_loss(y, p)}
+    scorer = make_scorer(slow[quick], response_method="predict_proba")
+    a, b = (EnsembleSelection(scoring=s).fit(P, y, "classification") for s in (quick, scorer))
+    assert np.array_equal(a.order_[0], b.order_[0])
+    assert np.allclose(a.scores_[0], b.scores_[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+@pytest.mark.parametrize("max_members", [1, 2, 3])
+def test_no_more_than_max_members_are_kept(scoring, max_members):
+    P, y = guesses("classification", 8)
+    score = accuracy_score(y) if scoring else log_loss_score(y)
+    fitted = EnsembleSelection(scoring=scoring, max_members=max_members).fit(P, y, "classification")
+    assert_same_path(fitted, P, score, max_members=max_members)
+    assert np.count_nonzero(fitted.weights_) <= max_members
+    bagged = EnsembleSelection(max_members=max_members, n_bags=10).fit(P, y, "classification").weights_
+    assert np.count_nonzero(bagged) == max_members
+    assert bagged.sum() == pytest.approx(1)
+
+
+def test_bags_average_selections_of_random_members():
+    P, y = guesses("classification", 10)
+    fitted = EnsembleSelection(n_bags=12, bag_fraction=0.4, random_state=3).fit(P, y, "classification")
+    rng = np.random.RandomState(3)
+    weights = np.zeros(10)
+    for order, scores in zip(fitted.order_, fitted.scores_, strict=True):
+        bag = sorted(rng.choice(10, 4, replace=False))
+        expected, known = forward_selection(P, log_loss_score(y), candidates=bag)
+        assert order.tolist() == expected
+        assert np.allclose(scores, known, rtol=0, atol=1e-12)
+        weights += np.bincount(expected, minlength=10) / len(expected) / 12
+    assert len(fitted.order_) == 12
+    assert np.allclose(fitted.weights_, weights, rtol=0, atol=1e-12)
+
+
+def test_the_first_of_twins_is_chosen_and_used_members_come_first():
+    P, y = guesses("classification", 3)
+    doubled = P[[0, 0, 1, 1, 2, 2]]
+    single, double = (EnsembleSelection().fit(p, y, "classification") for p in (P, doubled))
+    assert np.array_equal(double.order_[0], 2 * single.order_[0])
+    assert np.array_equal(double.weights_[::2], single.weights_)
+
+
+def test_a_constant_member_does_not_help():
+    P, y = guesses("classification", 4, n=300)
+    P[0] = 1 / 3
+    fitted = EnsembleSelection(scoring="accuracy").fit(P, y, "classification")
+    assert fitted.weights_[0] == 0
+    alone = EnsembleSelection().fit(P[:1], y, "classification")
+    assert alone.weights_.tolist() == [1.0]
+    Q, values = guesses("regression")
+    Q[2], values[:, 1] = 3.0, 7.0  # a constant value too
+    assert np.isfinite(EnsembleSelection().fit(Q, values, "regression").scores_[0]).all()
+
+
+def test_confidence_stops_where_rounds_do_not_help_surely():
+    P, y = guesses("classification", 8, n=400, skills=(1, 1.2))
+    free = EnsembleSelection().fit(P, y, "classification")
+    strict = EnsembleSelection(confidence=0.95).fit(P, y, "classification")
+    n = len(strict.order_[0])
+    assert 1 < n < len(free.order_[0])
+    assert np.array_equal(strict.order_[0], free.order_[0][:n])
+
+    def losses(order):
+        return np.log(P[order].mean(axis=0)[np.arange(400), y])
+
+    def t(order):
+        gain = losses(order) - losses(order[:-1])
+        return gain.mean() / (gain.std(ddof=1) / np.sqrt(400))
+
+    assert all(t(free.order_[0][: i + 1]) > 1.6449 for i in range(1, n))
+    assert t(free.order_[0][: n + 1]) <= 1.6449
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_confidence_keeps_a_single_member_where_all_are_guesses(seed):
+    rng = np.random.RandomState(seed)
+    P, y = np.eye(2)[rng.randint(2, size=(3, 200))], rng.randint(2, size=200)
+    free = EnsembleSelection(scoring="accuracy").fit(P, y, "classification")
+    kept = EnsembleSelection(scoring="accuracy", confidence=0.999).fit(P, y, "classification")
+    assert len(kept.order_[0]) == 1 <= len(free.order_[0])
+
+
+@pytest.mark.parametrize("scoring", ["neg_mean_squared_error", "r2", None])
+def test_confidence_works_for_values(scoring):
+    P, y = guesses("regression", 6, n=100)
+    fitted = EnsembleSelection(scoring=scoring, confidence=0.9).fit(P, y, "regression")
+    repeated = EnsembleSelection(scoring=scoring, confidence=0.9).fit(P, y, "regression", np.full(100, 1))
+    assert np.array_equal(fitted.order_[0], repeated.order_[0])
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("params", [{}, {"confidence": 0.9}, {"n_bags": 3}])
+def test_whole_weights_are_repetitions_and_zeros_are_absent(task, params):
+    P, y = guesses(task, 6)
+    weight = np.arange(len(y)) % 3
+    index = np.repeat(np.arange(len(y)), weight)
+    a = EnsembleSelection(**params).fit(P, y, task, weight)
+    b = EnsembleSelection(**params).fit(P[:, index], y[index], task)
+    assert np.allclose(a.weights_, b.weights_, rtol=0, atol=1e-12)
+
+
+def test_a_class_that_is_missing_in_the_held_out_rows_is_no_trouble():
+    P, y = guesses("classification")
+    kept = y != 1
+    for scoring in (None, "neg_log_loss", "accuracy"):
+        fitted = EnsembleSelection(scoring=scoring).fit(P[:, kept], y[kept], "classification")
+        assert fitted(P).shape == P.shape[1:]
+
+
+def test_members_without_weight_are_not_read():
+    P, y = guesses("classification", 5)
+    fitted = EnsembleSelection(max_members=2).fit(P, y, "classification")
+    expected = fitted(P)
+    P[fitted.weights_ == 0] = np.nan
+    assert np.array_equal(fitted(P), expected)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_rounds": 0}, "n_rounds of EnsembleSelection"),
+        ({"n_bags": -1}, "n_bags"),
+        ({"max_members": 0}, "max_members"),
+        ({"bag_fraction": 0.0}, "bag_fraction"),
+        ({"confidence": 1.0}, "confidence"),
+        ({"confidence": 0.9, "scoring": "roc_auc_ovr"}, "not known to be a mean over rows"),
+        ({"scoring": "no_such_score"}, "no_such_score"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_wrong_settings_are_refused(params, message):
+    with pytest.raises(ValueError, match=message):
+        EnsembleSelection(**params).fit(*guesses("classification"), "classification")
+
+
+def test_scorers_that_need_what_is_not_there():
+    P, y = guesses("classification")
+    kept = y != 1
+    with pytest.raises(ValueError, match="'roc_auc_ovr' cannot judge .* may lack a class"):
+        EnsembleSelection(scoring="roc_auc_ovr").fit(P[:, kept], y[kept], "classification")
+    with pytest.raises(ValueError, match="'accuracy' cannot judge"):
+        EnsembleSelection(scoring="accuracy").fit(*guesses("regression"), "regression")
+    with pytest.raises(ValueError, match="'roc_auc' cannot judge"):
+        EnsembleSelection(scoring="roc_auc").fit(*guesses("regression"), "regression")
+
+    def reads_inputs(estimator, X, y):
+        return float(X[:, 0].sum())
+
+    with pytest.raises(ValueError, match="no inputs"):
+        EnsembleSelection(scoring=reads_inputs).fit(P, y, "classification")
+    with pytest.raises(ValueError, match="takes no sample_weight"):
+        EnsembleSelection(scoring=reads_inputs).fit(P, y, "classification", np.ones(len(y)))
+    with pytest.raises(ValueError, match="gives NaN"):
+        EnsembleSelection(scoring=lambda estimator, X, y: np.nan).fit(P, y, "classification")
+    with pytest.raises(TypeError, match="name of a scorer"):
+        EnsembleSelection(scoring=3).fit(P, y, "classification")
+
+
+def test_errors():
+    P, y = guesses("classification")
+    with pytest.raises(ValueError, match="EnsembleSelection must be fitted"):
+        EnsembleSelection()(P)
+    P[1, 2, 0] = np.inf
+    with pytest.raises(ValueError, match=r"members \[1\] predict NaN or infinity"):
+        EnsembleSelection().fit(P, y, "classification")
