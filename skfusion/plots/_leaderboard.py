@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,11 @@ class LeaderboardDisplay:
                 self.reference, color=ORANGE, linestyle="--", linewidth=1.5, label="best single network, in hindsight"
             )
         ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{self.score_name}, higher is better")
-        ax.set_yticks(rows, self.names)
+        ax.set_yticks(rows, [fill(name, 28) for name in self.names])
         ax.tick_params(axis="y", length=0)
         tidy(ax, "x")
         ax.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small", labelcolor=GREY
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize="small", labelcolor=GREY
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self
