@@ -7,20 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import is_regressor
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import ClassifierTags, RegressorTags, get_tags
-from sklearn.utils.metaestimators import available_if
 
 from skfusion.align import ActivationMatching, Aligner, WeightMatching
 from skfusion.collect import Seeds
+from skfusion.estimators._as_the_net import AsTheNet
 from skfusion.estimators._base import Collected
-from skfusion.estimators._soup import SoupClassifier, SoupDriver
-from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators._soup import SoupDriver
 from skfusion.landscape import loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.pool import ModelPool
 from skfusion.repair import Repair, Repairer
-from skfusion.rows import Rows
 from skfusion.state import State
 
 _ALIGNERS: dict[str, type[Aligner]] = {"weights": WeightMatching, "activations": ActivationMatching}
@@ -31,11 +27,7 @@ class _AsItIs(Repairer):
         return state
 
 
-def _classifies(self: ReBasinMerger) -> bool:
-    return self._is_classifier()
-
-
-class ReBasinMerger(SoupDriver):
+class ReBasinMerger(AsTheNet, SoupDriver):
     """Merge networks that were trained apart, after their units are matched (Git Re-Basin).
 
     It stands for a soup with an aligner: ``SoupClassifier(estimator, collect=Seeds(2), align=WeightMatching(),
@@ -170,8 +162,10 @@ class ReBasinMerger(SoupDriver):
         return part
 
     def _fuse(self, collected: Collected) -> None:
-        if not isinstance(self.n_points, Integral) or self.n_points == 1 or self.n_points < 0:
-            raise ValueError(f"n_points must be 0, or at least the 2 ends of a path; got {self.n_points!r}.")
+        if not isinstance(self.n_points, Integral) or self.n_points in (1, 2) or self.n_points < 0:
+            raise ValueError(
+                f"n_points must be 0, or at least 3, the ends and a point between them; got {self.n_points!r}."
+            )
         super()._fuse(collected)
         self.barrier_ = None
         if self.n_points and len(self.pool_) > 1:
@@ -195,73 +189,3 @@ class ReBasinMerger(SoupDriver):
             first = self.members[0] if known else None
             net = getattr(first, "net", first) if isinstance(self.members, ModelPool) else first
         return net is None or not is_regressor(net)
-
-    def _kind(self) -> type:
-        return Classifies if self._is_classifier() else Regresses
-
-    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
-        return self._kind()._rows(self, X, y, sample_weight, groups, pool)
-
-    def _labels(self) -> Any:
-        return self._kind()._labels(self)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Labels, indicators or values.
-        """
-        return self._kind().predict(self, X)
-
-    @available_if(_classifies)
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return Classifies.predict_proba(self, X)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return accuracy, or R2 in regression.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs.
-        y : array-like
-            True targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            Higher is better.
-        """
-        metric = accuracy_score if self._is_classifier() else r2_score
-        return float(metric(y, self.predict(X), sample_weight=sample_weight))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        if self._is_classifier():
-            own = get_tags(SoupClassifier(self.estimator)).classifier_tags
-            tags.estimator_type, tags.classifier_tags = "classifier", own or ClassifierTags()
-        else:
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
-            tags.target_tags.multi_output = True
-        return tags

@@ -186,7 +186,8 @@ def test_merger_pickles():
         ({"align": 3}, r"align must be a component, such as WeightMatching\(\)"),
         ({"align": WeightMatching}, r"Write WeightMatching\(\)"),
         ({"n_members": 0}, "n_members must be at least 1"),
-        ({"n_points": 1}, "n_points must be 0, or at least the 2 ends"),
+        ({"n_points": 1}, "n_points must be 0, or at least 3"),
+        ({"n_points": 2}, "n_points must be 0, or at least 3"),
         ({"repair": "yes"}, "repair must be a component"),
     ],
 )
