@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier
 from skfusion.cli import app
 from skfusion.cli._diagnose import short
-from skfusion.cli._files import recipes_for
+from skfusion.cli._files import in_python, recipes_for
 from skfusion.cli._modules import ran_a_module
 from skfusion.diagnose import diagnose
 from skfusion.merge import Uniform
@@ -334,6 +334,36 @@ def test_statistics_may_come_from_other_rows(here):
         assert sentence in other
 
 
+@pytest.mark.parametrize("kind", ["npz", "csv", "csv with the target", "built-in"])
+def test_rows_for_statistics_need_no_labels(here, kind):
+    _, files = with_norms()
+    frame = pd.DataFrame(X, columns=[f"p{k}" for k in range(64)])
+    frame.assign(label=y)[500:700].to_csv("test.csv", index=False)
+    frame[:500].to_csv("train.csv", index=False)
+    frame.assign(label=np.nan)[:500].to_csv("labelled.csv", index=False)
+    np.savez("train.npz", X=X[:500])
+    source = {"npz": "train.npz", "csv": "train.csv", "csv with the target": "labelled.csv", "built-in": "digits"}[kind]
+    words = ("--module", f"{here}:Norms", "--data", "test.csv", "--target", "label", "--n-points", 3)
+    text = run(*files, *words, "--fit-data", source)
+    n = len(X) if kind == "built-in" else 500
+    assert f"matched on {n} rows of their own (--fit-data), and scores are of 200 others" in text
+    if kind != "built-in":
+        np.savez("full.npz", X=X[:500].astype(np.float32), y=y[:500])
+        assert run(*files, *words, "--fit-data", "full.npz") == text
+
+
+def test_rows_for_statistics_that_cannot_be_read(here):
+    _, files = with_norms()
+    words = ("--module", f"{here}:Norms", "--data", "digits", "--n-points", 3, "--fit-data")
+    np.savez("named.npz", data=X)
+    np.savez("one.npz", X=X[:1])
+    np.savez("bad.npz", X=np.full((9, 64), np.inf))
+    assert "named.npz has no array 'X'; it has data. Save X=." in run(*files, *words, "named.npz", code=2)
+    assert "--fit-data one.npz has 1 rows" in run(*files, *words, "one.npz", code=2)
+    assert "missing or infinite" in run(*files, *words, "bad.npz", code=2)
+    assert "There is no file 'none.csv'. --fit-data takes a file" in run(*files, *words, "none.csv", code=2)
+
+
 def test_code_of_the_directory_is_imported_by_its_name_only(here):
     for k in range(2):
         torch.save(nn.Linear(4, 3).state_dict(), f"{k}.pt")
@@ -362,7 +392,62 @@ def near(n=3):
     return [{k: t + some[k] for k, t in start.state_dict().items()} for some in noise]
 
 
-def test_recommendations_are_commands_and_code_that_run(here):
+def pasted(files, *words):
+    """Run the lines of Python that a diagnosis gives, as they stand in a narrow terminal; return what they define."""
+    given = ["diagnose", *map(str, files), *map(str, words)]
+    result = CliRunner().invoke(app, given, env={"COLUMNS": "60"})
+    assert result.exit_code == 0, result.output
+    lines = result.output[result.output.index("Note: In Python") :].splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith(("from ", "import ")))
+    scope = {}
+    exec("\n".join(lines[first:]), scope)
+    return scope
+
+
+@pytest.mark.parametrize("kind", ["Net", "Probabilities", "one", "instance"])
+def test_lines_of_python_make_the_net_that_was_judged(here, kind, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    n_in, n_out, name = {"one": (4, 1, "make"), "instance": (4, 3, "built")}.get(kind, (64, 10, kind))
+    labels, inputs = (y > 4, X[:, 10:14]) if kind == "one" else (y, X)
+    if kind == "instance":
+        labels, inputs = y % 3, X[:, 10:14]
+    _, files = save(n_in, n_out)
+    torch.save({f"module.{k}": t for k, t in net(n_in, n_out, 5).state_dict().items()}, "with-a-rather-long-name.pt")
+    names = np.array(["b", "c"])[labels.astype(int)] if kind == "one" else labels
+    np.savez("rows.npz", X=inputs, y=names)
+    files = [*files, "with-a-rather-long-name.pt"]
+    words = ["--module", f"{here}:{name}", "--data", "rows.npz", "--n-points", 3]
+    words += {"Net": ["--param", "act=tanh"], "one": ["--param", "n_out=1"]}.get(kind, [])
+    scope = pasted(files, *words)
+    inputs = inputs.astype(np.float32)
+    pool, skorch = scope["members"], scope["net"]
+    assert pool.names == ["run0", "run1", "with-a-rather-long-name"]
+    score = EnsembleClassifier(skorch, collect=pool).fit(inputs, names).score(inputs, names)
+    text = run(*files, *words)
+    assert f"The averaged predictions of all 3 score {score:.3f}" in text
+
+
+def test_recommended_lines_run_as_they_are_printed(here, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    states = near()
+    for name, axis in (("0.weight", 0), ("0.bias", 0), ("2.weight", 1)):
+        states[1][name] = states[1][name].flip(axis)  # the same network with its units in another order
+    for k, state in enumerate(states):
+        torch.save(state, f"my {k}.pt")
+    np.savez("test.npz", X=X[800:], y=y[800:])
+    words = ("my 0.pt", "my 1.pt", "my 2.pt", "--module", f"{here}:Net", "--data", "test.npz", "--n-points", 3)
+    text = run(*words)
+    code = re.search(r"SoupClassifier\(net, .*?\)(?= makes it, after the lines of Python below)", text)[0]
+    assert "align=" in code
+    assert "()" in code.partition("align=")[2]
+    scope = pasted(words[:3], *words[3:])
+    inputs = X[800:].astype(np.float32)
+    score = eval(code, scope).fit(inputs, y[800:]).score(inputs, y[800:])
+    assert f"its accuracy is {score:.3f}" in text
+    assert re.search(r"(MergeMany|ActivationMatching)\(\) matches each unit to the one", text)
+
+
+def test_recommendations_are_commands_and_code_that_run(here, monkeypatch):
     states = near()
     for k, state in enumerate(states):
         torch.save(state, f"my {k}.pt")
@@ -378,17 +463,18 @@ def test_recommendations_are_commands_and_code_that_run(here):
     with torch.no_grad():
         score = accuracy_score(y[800:], merged(torch.from_numpy(X[800:]).float()).argmax(1))
     assert f"take the uniform soup: its accuracy is {score:.3f}" in text
-    scope = {"Member": Member, "ModelPool": ModelPool, "read_checkpoint": read_checkpoint, "Uniform": Uniform}
-    members = eval(re.search(r"In Python, members = (.*?), of skfusion.pool", text)[1], dict(scope))
-    architecture = with_module(mlp_classifier(), net(64, 10, 0))
-    scope |= {"members": members, "net": architecture}
-    soup = SoupClassifier(architecture, collect=members, merge=Uniform())
+    recipes = recipes_for([Path(f) for f in files], files, [f"my {k}" for k in range(3)])
+    words = ("--module", f"{here}:Net", "--data", "test.npz", "--n-points", 3)
+    monkeypatch.syspath_prepend(".")
+    scope = pasted(files, *words)
+    assert scope["net"].module(torch.zeros(1, 64)).shape == (1, 10)
+    members = scope["members"]
+    assert members.names == [f"my {k}" for k in range(3)]
+    soup = SoupClassifier(scope["net"], collect=members, merge=Uniform())
     assert soup.fit(X[800:].astype(np.float32), y[800:]).score(X[800:].astype(np.float32), y[800:]) == score
-    recipes, _ = recipes_for([Path(f) for f in files], files, members.names)
     for code in (recipes.ensemble(), recipes.soup(None, "weights"), recipes.soup(members.names[:2], "line")):
         assert "members" in code or code.startswith("skfusion merge 'my 0.pt' 'my 1.pt' -o")
-    scope |= {"EnsembleClassifier": EnsembleClassifier}
-    ensemble = eval(recipes.ensemble().partition(" makes it")[0], scope)
+    ensemble = eval(recipes.ensemble().partition(" makes it")[0], scope | {"EnsembleClassifier": EnsembleClassifier})
     assert f"{ensemble.fit(X[800:].astype(np.float32), y[800:]).score(X[800:].astype(np.float32), y[800:]):.3f}" in text
 
 
@@ -396,11 +482,13 @@ def test_members_of_pools_are_read_in_python(here):
     states = near(2)
     ModelPool([Member("one", states[0]), Member("two", states[1])]).save("saved")
     torch.save(states[0], "three.pt")
-    scope = {"Member": Member, "ModelPool": ModelPool, "read_checkpoint": read_checkpoint}
     for inputs, names in ((["saved"], ["one", "two"]), (["saved", "three.pt"], ["one", "two", "three"])):
         checkpoints = [f"saved[{n}]" if n in ("one", "two") else f"{n}.pt" for n in names]
-        recipes, note = recipes_for([Path(i) for i in inputs], checkpoints, names)
-        members = eval(re.search(r"members = (.*?), of skfusion.pool", note)[1], dict(scope))
+        recipes = recipes_for([Path(i) for i in inputs], checkpoints, names)
+        note = in_python([Path(i) for i in inputs], checkpoints, names, [""] * len(names), None, [], "")
+        scope = {}
+        exec(note.partition("\n")[2], scope)
+        members = scope["members"]
         assert members.names == names
         assert recipes.soup(None, "line").startswith(f"skfusion merge {' '.join(inputs)} -o")
         assert recipes.soup(["one", "two"], "line").startswith("SoupClassifier(net, collect=members[['one', 'two']]")
@@ -408,7 +496,7 @@ def test_members_of_pools_are_read_in_python(here):
 
 def test_merged_statistics_of_batch_norm_are_warned_of(here):
     _, files = with_norms()
-    recipes, _ = recipes_for([Path(f) for f in files], files, ["norm0", "norm1"])
+    recipes = recipes_for([Path(f) for f in files], files, ["norm0", "norm1"])
     assert "skfusion.repair.Recalibrate" in replace(recipes, batch_norm=True).soup(None, "line")
     assert "Recalibrate" not in recipes.soup(None, "line")
 
@@ -523,7 +611,7 @@ def test_rows_that_cannot_be_used(here):
         return run(*files, *words, name, *more, code=2)
 
     assert "5 rows are too few" in refused(X=X[:5], y=y[:5])
-    assert "has no array 'y'; it has X" in refused(X=X)
+    assert "has no array 'y'; it has X. Save X= and y=." in refused(X=X)
     assert "1797 rows in X and 3 in y" in refused(X=X, y=y[:3])
     assert "must be numbers of shape (n_rows, ...)" in refused(X=y, y=y)
     assert "Object arrays cannot be loaded" in refused(X=X, y=np.array([{}] * len(y), dtype=object))

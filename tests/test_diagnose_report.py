@@ -57,6 +57,11 @@ def seeds():
 
 
 @pytest.fixture(scope="module")
+def norms():
+    return trained(NORM, Seeds(2))
+
+
+@pytest.fixture(scope="module")
 def apart(seeds):
     return diagnose(seeds[:2], X, y)
 
@@ -153,13 +158,24 @@ def test_unlike_architectures_are_an_ensemble_or_a_teacher():
     report = diagnose(values(low=1.0, HIGH=3.0), LINE, 2 * LINE[:, 0])
     assert verdicts(report) == dict(zip(WAYS, ["no", "no", "no", "yes", "yes", "yes"], strict=True))
     assert report.pool.to_dict() == pytest.approx({"best_member": 0.75, "mean_member": 0.75, "ensemble": 1})
-    assert "'weight'" in report.pairs["reason"].iloc[0]
+    assert report.pairs["reason"].tolist() == ["other architecture: weight"]
     assert report.pairs.drop(columns=["reason", "agreement"]).isna().all(axis=None)
     assert report.pairs["agreement"].iloc[0] == pytest.approx(1)
     assert "'weight'" in report.advice["why"]["soup"]
     assert "Only their predictions can be averaged" in report.advice["why"]["soup"]
     assert "average the predictions of both: 1.000, 0.250 above 'low'" in report.recommendation.best_score
     assert "EnsembleRegressor" in report.recommendation.best_score
+    text = str(report)
+    for word in ("No average", "uniform soup", "BatchNorm", "line between"):
+        assert word not in text
+    assert "A fall is" not in report.to_html()
+
+
+def test_weak_members_of_other_architectures_are_left_out_of_the_ensemble():
+    report = diagnose(values(low=1.0, HIGH=-5.0), LINE, 2 * LINE[:, 0])
+    (note,) = [note for note in report.notes if "leave it out" in note]
+    assert note.startswith("'HIGH' scores")
+    assert "leave it out of the ensemble, and see" in note
 
 
 def test_some_of_one_architecture_are_compared_among_themselves():
@@ -436,6 +452,33 @@ def test_the_terminal_shows_all_words_at_any_width(named):
             assert " ".join(sentence.split()) in words
         assert "[red]x[/]" in words
         assert max(map(len, captured.get().splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("long", [False, True])
+def test_numbers_are_whole_in_a_narrow_terminal(norms, width, long):
+    names = [f"a-rather-long-name-of-a-checkpoint-{k}" if long else f"run-{k}" for k in range(2)]
+    pool = norms.replace([m.replace(name=name) for m, name in zip(norms, names, strict=True)])
+    report = diagnose(pool, X, y, n_points=3)
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(report)
+    text = captured.get()
+    table = text[: text.index("What to do")]
+    assert "…" not in table
+    assert max(map(len, text.splitlines())) <= width
+    pair = report.pairs.iloc[0]
+    shown = [*(f"fall_{how}" for how in ("raw", "line", "weights", "activations")), "midpoint_line", "distance"]
+    words = table.replace("−", "-").split()
+    for name in [*shown, "agreement", "cka_mean", "cka_last"]:
+        assert f"{pair[name]:.3f}" in words, name
+    for score in [*report.members["score"], *report.members["score_recalibrated"]]:
+        assert f"{score:.3f}" in words
+    assert ("1 – 2" in table) == long
+    if long and width == 80:
+        assert f"1: {names[0]}" in table
+    if not long:
+        assert " ".join(names).replace(" ", " – ") in " ".join(table.split())
 
 
 def test_text_and_pickles(apart):

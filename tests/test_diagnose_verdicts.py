@@ -19,6 +19,7 @@ from skfusion.diagnose._paired import by_row, doubt
 from skfusion.estimators._scoring import score_function
 from skfusion.merge import Uniform
 from skfusion.nets import Runner, mlp_classifier, objective
+from skfusion.objective import Batch, Objective
 from skfusion.pool import LeakageWarning, Member
 from skfusion.repair import Recalibrate, Repair
 from skfusion.rows import Rows, unlabelled
@@ -155,8 +156,110 @@ def test_verdicts_on_ensembles_follow_from_the_rows(seeds, n):
     change = right[2].astype(float) - best
     beyond = change.mean() > 2 * change.std(ddof=1) / np.sqrt(n)
     assert report.pool["soup"] < report.pool["best_member"]
-    assert report.advice["verdict"]["ensemble"] == ("yes" if beyond else "maybe")
+    assert report.advice["verdict"]["ensemble"] == ("yes" if beyond else "maybe" if change.mean() > 0 else "no")
     assert ("not told apart" in report.advice["why"]["ensemble"]) == (change.mean() > 0 and not beyond)
+
+
+def test_an_ensemble_below_one_network_is_a_no():
+    """The ensemble gives 2, and the members 1 and 3, of which the first is right: however large the tolerance."""
+    inputs, targets = np.ones((4, 1), np.float32), np.array([1.0, 1, 1, 1.4])
+    for scoring in (None, "neg_mean_absolute_error"):
+        report = diagnose(two(1.0, 3.0), inputs, targets, scoring=scoring, tolerance=100)
+        assert report.pool["ensemble"] < report.pool["best_member"]
+        assert report.advice["verdict"]["ensemble"] == "no"
+        assert "below the best member, 'low'." in report.advice["why"]["ensemble"]
+
+
+def test_a_soup_that_beats_the_ensemble_is_named(seeds):
+    copies = seeds.replace([moved(seeds[0], f"copy-{k}", k) for k in range(3)])
+    report = diagnose(copies, X, y, n_points=3)
+    soup = max(report.pool[[key for key in report.pool.index if key.startswith("soup")]])
+    assert soup > max(report.pool["ensemble"], report.pool["best_member"])
+    assert report.advice["verdict"]["ensemble"] == "no"
+    found = f"The best one network is the uniform soup with units matched by .*, {soup:.3f}\\."
+    assert re.search(found, report.advice["why"]["ensemble"])
+
+
+# ---- members with recalibrated statistics ------------------------------------------------------------------------
+
+
+def stale(norms, share=0.3):
+    """Copies of a network, with some noise, whose running statistics lag behind."""
+    found = []
+    for k in range(2):
+        generator = torch.Generator().manual_seed(k)
+        noisy = {n: t + 1e-3 * torch.randn(t.shape, generator=generator) for n, t in norms[0].state.items() if t.dim()}
+        late = {n: share * t + (1 - share) * float("var" in n) if "running" in n else t for n, t in noisy.items()}
+        found.append(norms[0].replace(name=f"late-{k}", state={**norms[0].state, **late}))
+    return ModelPool(found)
+
+
+@pytest.mark.parametrize("own_fit", [False, True])
+def test_members_are_judged_with_recalibrated_statistics(norms, own_fit):
+    pool = stale(norms)
+    report = diagnose(pool, X, y, n_points=3, X_fit=DATA[FIT] if own_fit else None)
+    held, fit = Rows(X, y), unlabelled(DATA[FIT] if own_fit else X)
+    run = Runner(norms[0].net, "classification", held)
+    data = objective(run, fit, held)
+    mended = pool.replace([m.replace(state=Recalibrate()(m.state, [], data)) for m in pool])
+    for part, column in ((pool, "score"), (mended, "score_recalibrated")):
+        expected = [np.mean(run.predict(s, X).argmax(1) == y) for s in part.states]
+        assert report.members[column].tolist() == expected
+    assert (report.members["score_recalibrated"] > report.members["score"] + 0.02).all()
+    text = note(report, "lag behind")
+    where = "rows of X_fit" if own_fit else "these rows"
+    own, better = report.members.loc["late-1", ["score", "score_recalibrated"]]
+    assert f"recalibrated on {where}, 'late-0' alone scores" in text
+    assert f"'late-1' alone scores {better:.3f}, and {own:.3f} with its own: their running statistics" in text
+    assert "falls look smaller than they are" in text
+    assert "recalibrated" in report.to_html()
+    code = re.search(r"merge: (pool\.replace\(.*\)), where data = (Objective\(.*\)) holds", text)
+    scope = {"pool": pool, "Recalibrate": Recalibrate, "Objective": Objective, "Batch": Batch, "module": run.module}
+    scope |= {"x": torch.from_numpy(np.asarray(fit.X)), "y": torch.zeros(len(fit))}
+    again = eval(code[1], {**scope, "data": eval(code[2], scope)})
+    for one, other in zip(again.states, mended.states, strict=True):
+        assert all(torch.allclose(one[k], other[k], rtol=1e-4, atol=1e-5) for k in one)
+    fresh = diagnose(again, X, y, n_points=3, X_fit=DATA[FIT] if own_fit else None)
+    assert not [text for text in fresh.notes if "lag behind" in text]
+    assert fresh.members["score"].tolist() == pytest.approx(report.members["score_recalibrated"], abs=0.005)
+
+
+def test_a_soup_that_a_recalibrated_member_beats_is_a_maybe(norms):
+    """A member whose statistics lag far behind, and a worse one beside it: their soup lies between these two."""
+    both = diagnose(stale(norms), X, y, n_points=3)
+    assert both.advice["verdict"]["soup"] == "yes"  # it has all that recalibration gives
+    late = stale(norms, 0.02)[0]
+    generator = torch.Generator().manual_seed(0)
+    weights = {k: t for k, t in late.state.items() if t.dim() == 2}
+    noise = {k: t.std() / 2 * torch.randn(t.shape, generator=generator) for k, t in weights.items()}
+    bad = late.replace(name="bad", state={k: t + noise.get(k, 0) for k, t in late.state.items()})
+    report = diagnose(ModelPool([late, bad]), X, y, n_points=3)
+    soup, alone = report.pool["soup"], report.members["score_recalibrated"].max()
+    assert (report.pairs["fall_line"] <= 0.02).all()
+    assert alone > soup + 0.02 > report.pool["best_member"]
+    assert report.advice["verdict"]["soup"] == "maybe"
+    told = f"'late-0' with recalibrated statistics scores {alone:.3f} alone, which is more."
+    assert report.advice["why"]["soup"].endswith(told)
+    assert report.recommendation.one_network.startswith("For one network, take 'late-0' with recalibrated statistics")
+    assert report.advice["verdict"]["keep the best"] == "maybe"
+
+
+def test_networks_without_batch_norm_have_nothing_to_recalibrate(seeds):
+    report = diagnose(seeds[:2], X, y, n_points=3)
+    assert report.members["score_recalibrated"].equals(report.members["score"].rename("score_recalibrated"))
+    assert diagnose(seeds[:2]).members["score_recalibrated"].isna().all()
+    assert "lag behind" not in str(report)
+
+
+@pytest.mark.parametrize(("right", "bounds"), [(True, "0.556 and 1.000"), (False, "0.000 and 0.444")])
+def test_few_rows_tell_little_of_any_accuracy(seeds, right, bounds):
+    """Of 5 rows all or none are right: by Wilson's interval of two standard errors, 5 / 9 and more, or 4 / 9."""
+    run = Runner(seeds[0].net, "classification", Rows(X, y))
+    said = np.stack([run.predict(s, X[:5]).argmax(1) for s in seeds.states[:2]])
+    free = [min({*range(10)} - {*here}) for here in said.T]
+    report = diagnose(seeds[:2], X[:5], said[0] if right else np.array(free), n_points=3)
+    assert report.pool["best_member"] == right
+    assert f"On 5 rows, an accuracy of {right:.3f} is known to lie between about {bounds};" in note(report, "On 5 rows")
 
 
 def test_rows_on_one_network_do_not_contradict_each_other(seeds):
@@ -196,7 +299,7 @@ def test_statistics_come_from_rows_of_their_own(norms):
         assert report.pool["soup" if how == "line" else f"soup_{how}"] == score
         assert report.pairs[f"midpoint_{how}"].iloc[0] == score
     assert report.pool["soup"] != alone.pool["soup"]
-    assert report.members.equals(alone.members)
+    assert report.members.drop(columns="score_recalibrated").equals(alone.members.drop(columns="score_recalibrated"))
     assert f"on 300 rows of their own (X_fit), and scores are of {one.sum()} others" in note(report, "estimated and")
     text = note(alone, "estimated and")
     assert f"on the {one.sum()} rows that are judged" in text

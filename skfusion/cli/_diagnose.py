@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from skfusion.cli._files import recipes_for
+from skfusion.cli._files import in_python, net_lines, recipes_for
+from skfusion.cli._judged import inputs as unlabelled_rows
 from skfusion.cli._judged import rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
 from skfusion.cli._outputs import inputs_for, net_for
@@ -20,6 +21,7 @@ from skfusion.diagnose import FusionReport
 from skfusion.diagnose._diagnose import report_on
 from skfusion.pool import Member, ModelPool
 from skfusion.pool._checkpoint import open_many
+from skfusion.state import State
 
 
 def diagnose(
@@ -69,7 +71,7 @@ def diagnose(
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(_told(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     console = Console()
-    console.print(report, highlight=False)
+    console.print(report, highlight=False, crop=False)
     if html is not None:
         console.print(escape(f"The report is in {html}."), highlight=False, soft_wrap=True)
 
@@ -109,7 +111,7 @@ def _report(
     states = [checkpoint.state for checkpoint in opened]
     first = None if start is None else start.state
     net, X, y, classes, X_fit = None, None, None, None, None
-    recipes, in_python = recipes_for(inputs, [checkpoint.name for checkpoint in opened], names)
+    recipes, lines = recipes_for(inputs, [checkpoint.name for checkpoint in opened], names), []
     if module is not None:
         found = None if data is None else rows(data, target, task, notes)
         offers = {"n_in": None, "n_out": None} if found is None else {"n_in": found.n_in, "n_out": found.n_out}
@@ -118,16 +120,25 @@ def _report(
         first = None if first is None else fitted(first, built, start.name, notes)
         if found is not None:
             built.load_state_dict(states[0])
-            (net, X, classes), y = net_for(built, states, found, notes), found.y
+            (net, X, classes, code), y = net_for(built, states, found, notes), found.y
+            lines = net_lines(module, param, offers, code)
             if fit_data is not None:
-                X_fit = inputs_for(built, rows(fit_data, target, task, []).X)
+                X_fit = inputs_for(built, unlabelled_rows(fit_data, target))
             notes.append("Scores hold where no network was trained on these rows; otherwise they are too good.")
-            notes.append(in_python)
     pool = ModelPool([Member(n, s, net=net) for n, s in zip(names, states, strict=True)], first, classes)
     pool.check_compatible()
     report = report_on(pool, X, y, None, None, X_fit, n_points, tolerance, seed, recipes)
     report.notes.extend(notes)
+    if lines:
+        taken = [_prefix(c.state, s) for c, s in zip(opened, states, strict=True)]
+        given = (inputs, [checkpoint.name for checkpoint in opened], names, taken, classes)
+        report.notes.append(in_python(*given, lines, str(report)))
     return report
+
+
+def _prefix(given: State, used: State) -> str:
+    """Return what was taken off the names of a checkpoint."""
+    return next(iter(given)).removesuffix(next(iter(used)))
 
 
 def _check_options(

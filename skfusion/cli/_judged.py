@@ -13,6 +13,7 @@ from pandas.api import types
 from skfusion.cli._table import BUILT_IN, TASKS, DataError, load, read_target
 
 LEAST_ROWS = 10
+_READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,40 +70,88 @@ def rows(source: str, target: str | None, task: str, notes: list[str]) -> Judged
     """
     if task not in TASKS:
         raise DataError(f"Unknown --task {task!r}; there are {', '.join(TASKS)}.")
-    path = Path(source)
     if source in BUILT_IN:
         found = load(source, target, task)
         return _checked(Judged(np.asarray(found.X), found.y, found.task))
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    if path.suffix.lower() not in (*readers, ".npz"):
-        raise DataError(
-            f"Unknown --data {source!r}; there are {', '.join(BUILT_IN)}, or a .csv, .parquet or .npz file."
-        )
-    if not path.is_file():
-        raise DataError(f"There is no file {source!r}. --data takes a file or one of {', '.join(BUILT_IN)}.")
+    path = _path(source, "--data")
     if path.suffix.lower() == ".npz":
         return _checked(_arrays(path, target, task, notes))
+    return _checked(_table(_frame(path), target, task, notes))
+
+
+def inputs(source: str, target: str | None) -> np.ndarray:
+    """Return inputs as they are, of rows that need no labels.
+
+    Parameters
+    ----------
+    source : str
+        As in :func:`rows`; an ``.npz`` file needs no y, and a table no target.
+    target : str or None
+        The column of a table that is no input, where it is there.
+
+    Returns
+    -------
+    ndarray
+        The inputs.
+    """
+    if source in BUILT_IN:
+        return np.asarray(load(source, None, "auto").X)
+    path = _path(source, "--fit-data")
+    if path.suffix.lower() == ".npz":
+        (X,) = _read(path, "X")
+        _check_inputs(X, path)
+    else:
+        X = _numbers(_frame(path).drop(columns=target or [], errors="ignore"))
+    if len(X) < 2:
+        raise DataError(f"--fit-data {source} has {len(X)} rows, which have no spread: give at least 2, or hundreds.")
+    _check_finite(X)
+    return X
+
+
+def _path(source: str, option: str) -> Path:
+    path = Path(source)
+    if path.suffix.lower() not in (*_READERS, ".npz"):
+        raise DataError(
+            f"Unknown {option} {source!r}; there are {', '.join(BUILT_IN)}, or a .csv, .parquet or .npz file."
+        )
+    if not path.is_file():
+        raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
+    return path
+
+
+def _frame(path: Path) -> pd.DataFrame:
     try:
-        frame = readers[path.suffix.lower()](path).rename(columns=str)
+        return _READERS[path.suffix.lower()](path).rename(columns=str)
     except (ValueError, OSError, ImportError) as error:
-        raise DataError(f"{source!r} cannot be read: {error}") from error
-    return _checked(_table(frame, target, task, notes))
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _read(path: Path, *names: str) -> list[np.ndarray]:
+    """Return arrays of an .npz file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [name for name in names if name not in file.files]:
+                raise DataError(
+                    f"{path} has no array {missing[0]!r}; it has {', '.join(file.files)}. Save "
+                    f"{' and '.join(f'{name}=' for name in names)}."
+                )
+            return [file[name] for name in names]
+    except DataError:
+        raise
+    except Exception as error:  # of zip files, headers, and pickles, which are not read
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _check_inputs(X: np.ndarray, path: Path) -> None:
+    if X.ndim < 2 or X.dtype.kind not in "fiub":
+        raise DataError(f"X of {path} must be numbers of shape (n_rows, ...); it is {X.dtype} of shape {X.shape}.")
 
 
 def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Judged:
     if target is not None:
         raise DataError("--target is for tables; the targets of an .npz file are its array y.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [name for name in ("X", "y") if name not in file.files]:
-                raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(file.files)}. Save X= and y=.")
-            X, y = file["X"], file["y"]
-    except DataError:
-        raise
-    except Exception as error:  # of zip files, headers, and pickles, which are not read
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if X.ndim < 2 or X.dtype.kind not in "fiub":
-        raise DataError(f"X of {path} must be numbers of shape (n_rows, ...); it is {X.dtype} of shape {X.shape}.")
+    X, y = _read(path, "X", "y")
+    _check_inputs(X, path)
     if len(X) != len(y):
         raise DataError(f"{path} has {len(X)} rows in X and {len(y)} in y.")
     if y.ndim > 1 and y.shape[1:] != (1,):
@@ -122,14 +171,18 @@ def _table(frame: pd.DataFrame, target: str | None, task: str, notes: list[str])
         frame = frame[frame[target].notna()].reset_index(drop=True)
     if frame.empty:
         raise DataError(f"No row has a target {target!r}.")
-    inputs = frame.drop(columns=target)
-    if text := [c for c in inputs if not types.is_numeric_dtype(inputs[c])]:
+    X = _numbers(frame.drop(columns=target))
+    y, task = read_target(frame[target], task, notes)
+    return Judged(X, y, task)
+
+
+def _numbers(frame: pd.DataFrame) -> np.ndarray:
+    if text := [c for c in frame if not types.is_numeric_dtype(frame[c])]:
         raise DataError(
             f"Column {text[0]!r} is no number. The networks get the columns as they are: give the table that they were "
             "trained on, in its order, with all columns as numbers."
         )
-    y, task = read_target(frame[target], task, notes)
-    return Judged(inputs.to_numpy(np.float32, na_value=np.nan), y, task)
+    return frame.to_numpy(np.float32, na_value=np.nan)
 
 
 def _checked(found: Judged) -> Judged:
@@ -137,6 +190,10 @@ def _checked(found: Judged) -> Judged:
         raise DataError(
             f"{len(found.y)} rows are too few to judge networks on: give at least {LEAST_ROWS}, or hundreds."
         )
-    if found.X.dtype.kind == "f" and not np.isfinite(found.X).all():
-        raise DataError("X has missing or infinite values; fill them in as for training, or drop their rows.")
+    _check_finite(found.X)
     return found
+
+
+def _check_finite(X: np.ndarray) -> None:
+    if X.dtype.kind == "f" and not np.isfinite(X).all():
+        raise DataError("X has missing or infinite values; fill them in as for training, or drop their rows.")

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ def _importing_from_here() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def architecture(name: str, parameters: Sequence[str], offers: dict[str, int | None]) -> nn.Module:
+def architecture(name: str, parameters: Sequence[str], offers: Mapping[str, int | None]) -> nn.Module:
     """Return the module that a name stands for; it may be in the current directory.
 
     Parameters
@@ -59,7 +59,16 @@ def architecture(name: str, parameters: Sequence[str], offers: dict[str, int | N
         return _built(name, parameters, offers)
 
 
-def _built(name: str, parameters: Sequence[str], offers: dict[str, int | None]) -> nn.Module:
+def parameters_of(name: str, parameters: Sequence[str], offers: Mapping[str, int | None]) -> dict[str, Any] | None:
+    """Return what :func:`architecture` gives to a class or function; None where it is a network already."""
+    with _importing_from_here():
+        found = _imported(name)
+    if isinstance(found, nn.Module):
+        return None
+    return _arguments(found, parameters, offers)
+
+
+def _built(name: str, parameters: Sequence[str], offers: Mapping[str, int | None]) -> nn.Module:
     found = _imported(name)
     given = dict(_parameter(text) for text in parameters)
     if isinstance(found, nn.Module):
@@ -68,20 +77,28 @@ def _built(name: str, parameters: Sequence[str], offers: dict[str, int | None]) 
         return found
     if not callable(found):
         raise ValueError(f"--module {name} is a {type(found).__name__}, neither a class nor a function.")
+    arguments = _arguments(found, parameters, offers)
     try:
-        takes = inspect.signature(found).parameters
-    except (TypeError, ValueError):
-        takes = {}
-    own = {key: value for key, value in offers.items() if value is not None and key in takes and key not in given}
-    try:
-        module = found(**given, **own)
+        module = found(**arguments)
     except Exception as error:  # code of the user's: whatever it raises is told
-        missing = [p for p in offers if p in takes and p not in given and p not in own]
+        missing = [p for p in offers if p in _takes(found) and p not in arguments]
         hint = f" Give --param {missing[0]}=..., or --data, which tells it." if missing else ""
         raise ValueError(f"--module {name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} makes a {type(module).__name__}, and not a torch.nn.Module.")
     return module
+
+
+def _takes(found: Any) -> Collection[str]:
+    try:
+        return inspect.signature(found).parameters
+    except (TypeError, ValueError):
+        return ()
+
+
+def _arguments(found: Any, parameters: Sequence[str], offers: Mapping[str, int | None]) -> dict[str, Any]:
+    given, takes = dict(_parameter(text) for text in parameters), _takes(found)
+    return given | {key: n for key, n in offers.items() if n is not None and key in takes and key not in given}
 
 
 def ran_a_module(error: BaseException) -> bool:

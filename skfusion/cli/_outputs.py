@@ -73,7 +73,7 @@ def inputs_for(module: nn.Module, X: np.ndarray) -> Any:
     return X
 
 
-def net_for(module: nn.Module, states: Sequence[State], found: Judged, notes: list[str]) -> tuple[Any, Any, Any]:
+def net_for(module: nn.Module, states: Sequence[State], found: Judged, notes: list[str]) -> tuple[Any, Any, Any, str]:
     """Return a skorch net with a module, the inputs as it takes them, and the classes that its outputs stand for.
 
     Parameters
@@ -95,37 +95,42 @@ def net_for(module: nn.Module, states: Sequence[State], found: Judged, notes: li
         As :func:`inputs_for` gives them.
     classes : ndarray or None
         Labels in the order of the outputs; None in regression.
+    code : str
+        The net without its module, in Python.
     """
     X = inputs_for(module, found.X)
     seen = _seen(module, states, X)
     if found.task == "regression":
-        return with_module(mlp_regressor(), module), X, None
+        return with_module(mlp_regressor(), module), X, None, "mlp_regressor()"
     if seen.width == 1:
         classes = _classes(found.y, 2, "one number, which tells two classes apart")
-        return with_module(_of_one(seen, classes, notes), module), X, classes
+        net, code = _of_one(seen, classes, notes)
+        return with_module(net, module), X, classes, code
     classes = _classes(found.y, seen.width, f"{seen.width} numbers")
     shown = ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
     notes.append(f"The outputs are taken as {shown}, in this order.")
-    return with_module(_of_several(seen, notes), module), X, classes
+    net, code = _of_several(seen, notes)
+    return with_module(net, module), X, classes, code
 
 
-def _of_one(seen: Seen, classes: np.ndarray, notes: list[str]) -> Any:
+def _of_one(seen: Seen, classes: np.ndarray, notes: list[str]) -> tuple[Any, str]:
     if seen.is_share:
         notes.append(
             f"The output is read as a probability, that of {classes[1]} and not {classes[0]}: it is between 0 and 1 "
             "for all rows and networks."
         )
-        return mlp_classifier(criterion=nn.BCELoss)
+        return mlp_classifier(criterion=nn.BCELoss), "mlp_classifier(criterion=torch.nn.BCELoss)"
     notes.append(
         f"The output is read as log-odds, those of {classes[1]} and not {classes[0]}: it is not always between 0 and 1."
     )
-    return mlp_classifier(multilabel=True)
+    return mlp_classifier(multilabel=True), "mlp_classifier(multilabel=True)"
 
 
-def _of_several(seen: Seen, notes: list[str]) -> Any:
+def _of_several(seen: Seen, notes: list[str]) -> tuple[Any, str]:
     if seen.is_distribution:
         notes.append("The outputs are read as probabilities: they sum to 1 for all rows and networks.")
-        return mlp_classifier(criterion=nn.NLLLoss)  # of probabilities, by skorch's convention
+        # of probabilities, by skorch's convention
+        return mlp_classifier(criterion=nn.NLLLoss), "mlp_classifier(criterion=torch.nn.NLLLoss)"
     text = "The outputs are read as logits of classes that exclude each other"
     if seen.is_share:
         text += (
@@ -134,7 +139,7 @@ def _of_several(seen: Seen, notes: list[str]) -> Any:
             "averaged predictions do not. Let the module return logits"
         )
     notes.append(f"{text}.")
-    return mlp_classifier()
+    return mlp_classifier(), "mlp_classifier()"
 
 
 def _seen(module: nn.Module, states: Sequence[State], X: Any) -> Seen:

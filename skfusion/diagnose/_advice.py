@@ -8,9 +8,22 @@ from typing import NamedTuple
 import pandas as pd
 
 from skfusion.diagnose._facts import Facts, every, key_of, listed, span, told, words_for
-from skfusion.diagnose._options import averaged, best_member, best_network, in_doubt, is_apart
+from skfusion.diagnose._options import (
+    ALONE,
+    Option,
+    averaged,
+    best_member,
+    best_network,
+    in_doubt,
+    is_apart,
+    is_beyond,
+    lagging,
+    recalibrated,
+)
+from skfusion.diagnose._recipes import ALIKE
 
 UNKNOWN = "Weights alone do not tell: on rows that no member was trained on,"
+UNMEASURED = "Predictions of members with recalibrated statistics were not averaged; they may be better."
 
 
 class Verdict(NamedTuple):
@@ -37,7 +50,7 @@ class Verdict(NamedTuple):
 def soup(f: Facts) -> Verdict:
     """Whether the weights of the members can be averaged as they are."""
     if f.unlike:
-        return _told("maybe" if f.good_basins else "no", f"{f.unlike} {_partial(f)}")
+        return _told("maybe" if f.good_basins else "no", f"{_differ(f)} {_partial(f)}")
     if f.is_equal:
         return _told("no", "The members are one network, up to rounding: an average of them is that network.")
     if not f.has_data:
@@ -50,7 +63,7 @@ def soup(f: Facts) -> Verdict:
     if f.batch_norm and abs(f.pool["soup_raw"] - f.pool["soup"]) > f.tolerance:
         why += f" Without recalibrated BatchNorm statistics the soup would score {told(f.pool['soup_raw'])}."
     if f.works("line"):
-        return _told("yes", why)
+        return _works(f, "line", why)
     if f.is_flat("line"):
         return _told("maybe", f"{why} There is no barrier, but some members are weak: choose by Greedy().")
     if f.pool["soup"] >= f.top - f.tolerance:
@@ -62,6 +75,20 @@ def soup(f: Facts) -> Verdict:
 
 def _told(verdict: str, why: str) -> Verdict:
     return Verdict(verdict, "1", "none", why)
+
+
+def _works(f: Facts, how: str, why: str) -> Verdict:
+    """Say yes to a soup, but for a member that would be better alone if its statistics were recalibrated."""
+    key = key_of(how)
+    made = Option("the soup", float(f.pool[key]), f.rows.get(("pool", key)), how)
+    alone = max((mended for _, mended in recalibrated(f)), key=lambda option: option.score, default=None)
+    if alone is None or not is_beyond(f, alone, made):
+        return _told("yes", why)
+    return _told("maybe", f"{why} {alone.words} scores {told(alone.score)} alone, which is more.")
+
+
+def _differ(f: Facts) -> str:
+    return f"The members differ in architecture, first by tensor {f.unlike!r}."
 
 
 def _partial(f: Facts) -> str:
@@ -94,14 +121,15 @@ def align(f: Facts) -> Verdict:
         return _told("maybe", f"{UNKNOWN} the score along the lines with matched units does.")
     score = f.pool[key_of(how)]
     why = (
-        f"{words_for(how).replace('with', 'With', 1)}, the {f.score_name} falls by "
+        f"{words_for(how).replace('with', 'With', 1)}, each unit to the one {ALIKE[how.partition('_')[0]]}, the "
+        f"{f.score_name} falls by "
         f"{span(f.pairs[f'fall_{how}'])} on the line between two members, {span(f.pairs['fall_line'])} before; "
         f"the uniform soup scores {told(score)}, {told(f.pool['soup'])} before."
     )
     if f.is_flat("line") and score <= f.pool["soup"] + f.tolerance:
         return _told("no", f"It is not needed, as there is no barrier. {why}")
     if f.works(how):
-        return _told("yes", why)
+        return _works(f, how, why)
     closed = f.pairs.index[(f.pairs[f"fall_{how}"] <= f.tolerance) & (f.pairs["fall_line"] > f.tolerance)]
     if len(closed):
         between = "; ".join(listed(pair) for pair in closed[:5]) + ("; ..." if len(closed) > 5 else "")
@@ -145,22 +173,19 @@ def ensemble(f: Facts) -> Verdict:
     n = str(len(f.members))
     if not f.has_data:
         return Verdict("maybe", n, "none", f"{UNKNOWN} the gain over the best member does.")
-    found, best = averaged(f), best_member(f)
+    found, best, one = averaged(f), best_member(f), best_network(f)
     gain = found.score - best.score
     beside = f"{told(abs(gain))} {'above' if gain > 0 else 'below'}" if gain else "as much as"
     why = f"The averaged predictions of {every(f)} score {told(found.score)}, {beside} the best member, {best.words}."
-    close = not is_apart(f, found, best)
-    if gain <= 0:
-        near = gain >= -f.tolerance or close
-        return Verdict("maybe" if near and not f.is_equal else "no", n, "none", why)
-    if close:
-        return Verdict("maybe", n, "none", f"{why}{in_doubt(f, found, best)}")
-    one = best_network(f)
-    if one.score >= found.score:
-        return Verdict("maybe", n, "none", f"{why} One network, {one.words}, scores {told(one.score)}.")
-    if not is_apart(f, found, one):
-        why += f" One network, {one.words}, scores {told(one.score)}.{in_doubt(f, found, one)}"
-        return Verdict("maybe", n, "none", why)
+    if one.score > best.score:
+        why += f" The best one network is {one.words}, {told(one.score)}."
+    if found.score <= one.score:
+        if lagging(f) and not f.is_equal:
+            return Verdict("maybe", n, "none", f"{why} {UNMEASURED}")
+        return Verdict("no", n, "none", why)
+    for other in (best, one):
+        if not is_apart(f, found, other):
+            return Verdict("maybe", n, "none", f"{why}{in_doubt(f, found, other)}")
     return Verdict("yes", n, "none", why)
 
 
@@ -193,12 +218,14 @@ def keep(f: Facts) -> Verdict:
     why = f"{best.words} scores {told(best.score)}."
     if one.score > best.score:
         why += f" {one.words.replace('the', 'The', 1)} scores {told(one.score)}."
+        if one.how == ALONE:
+            return Verdict("maybe", "1", "none", f"{why} Recalibrate it, and keep that.")
         if is_apart(f, one, best):
             return Verdict("no", "1", "none", why)
         return Verdict("maybe", "1", "none", f"{why}{in_doubt(f, one, best)}")
     if rivals := [way for way, rule in (("soup", soup), ("align then soup", align)) if rule(f).verdict == "yes"]:
         return Verdict("maybe", "1", "none", f"{why} {rivals[0]!r} is a yes: it loses no more than the tolerance.")
-    return Verdict("yes", "1", "none", f"{why} No average of weights that was tried scores more.")
+    return Verdict("yes", "1", "none", f"{why} No average of weights that was tried scores more." if f.alike else why)
 
 
 ROWS: dict[str, Callable[[Facts], Verdict]] = {

@@ -14,16 +14,16 @@ import pandas as pd
 from skfusion.diagnose._advice import advice
 from skfusion.diagnose._cka import similarity
 from skfusion.diagnose._facts import Facts
-from skfusion.diagnose._families import PURPOSE, Family, agreement, families, run, statistics_apart, unlike
-from skfusion.diagnose._lines import HOWS, Frame, frame_of, has_batch_norm, profiles_of
+from skfusion.diagnose._families import PURPOSE, Family, families, run
+from skfusion.diagnose._lines import Frame, frame_of, has_batch_norm, profiles_of
 from skfusion.diagnose._notes import recommend, remarks
 from skfusion.diagnose._recipes import Recipes
 from skfusion.diagnose._report import FusionReport
+from skfusion.diagnose._tables import add_lines, add_similarity, members_of, statistics_of, weights_of
 from skfusion.diagnose._together import basins_of, scores_of
-from skfusion.geometry import LEAST_ROWS, geometry
+from skfusion.geometry import LEAST_ROWS
 from skfusion.landscape import Profile
 from skfusion.pool import ModelPool
-from skfusion.state import n_parameters
 
 _ROUNDING = 1e-9
 """Falls of whole rows are sums that need not be exact: one that is the tolerance counts as none."""
@@ -86,7 +86,10 @@ def diagnose(
     scores no less than the best of them, both up to ``tolerance``. The ensemble is a yes where it gains over each
     single network, and keeping the best a yes where no average of weights gains or is a yes itself. Such gains count
     where they exceed two standard errors of the difference of the same rows; for other scores than accuracy, R2, their
-    log-loss and squared error, where they exceed the tolerance. What is not told apart is a maybe.
+    log-loss and squared error, where they exceed the tolerance. What is not told apart is a maybe. An ensemble that
+    scores no more than one network is a no. Members are judged with their own BatchNorm statistics and with
+    recalibrated ones: where one gains by these, a note tells, and a soup that it beats by more than the tolerance, and
+    by more than chance, is a maybe.
 
     For K members, costs K (K - 1) / 2 times six lines of ``n_points`` evaluations, of which those with Repair take
     several passes over the rows each; networks with BatchNorm have four lines, which take about L / 2 passes for L such
@@ -128,20 +131,20 @@ def report_on(
     """Return what :func:`diagnose` does, with code in the terms of ``recipes``."""
     _check(pool, X, y, X_fit, n_points, tolerance)
     parts = families(pool)
-    pairs, differ = _weights(pool, parts)
+    pairs, differ = weights_of(pool, parts)
     alone = len(parts) == 1
     found = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
     if found and len(found[0].data.rows) < LEAST_ROWS:
         raise ValueError(f"X has {len(found[0].data.rows)} rows, which tell nothing: give at least {LEAST_ROWS}.")
     n_seen = pool.warn_of_leakage(found[0].data.rows, PURPOSE) if found else 0
-    members, notes = _members(pool, found), []
+    members, notes = members_of(pool, found), []
     frames = [frame_of(family.data) if len(family.index) > 1 else (None, "", []) for family in found]
     profiles = dict(_lines(pool, found, frames, n_points, random_state))
     layers = {pair: s for family in found for pair, s in _similar(pool, family, random_state, notes)}
     scores, rows = scores_of(pool, members, found, frames, scoring, random_state)
     if found:
-        _add_lines(pairs, profiles)
-        _add_similarity(pairs, layers, _predictions(pool, found), found[0].data.task)
+        add_lines(pairs, profiles)
+        add_similarity(pairs, layers, _predictions(pool, found), found[0].data.task)
     data = found[0].data if found else None
     batch_norm = any(has_batch_norm(family.data.runner.module) for family in found)
     facts = Facts(
@@ -161,7 +164,7 @@ def report_on(
             batch_norm=batch_norm,
         ),
         batch_norm=batch_norm,
-        statistics=_statistics(pool, pairs),
+        statistics=statistics_of(pool, pairs),
         rows=rows,
         n_rows=0 if data is None else len(data.rows),
         n_fit=0 if data is None else data.n_fit,
@@ -204,44 +207,6 @@ def _check(pool: ModelPool, X: Any, y: Any, X_fit: Any, n_points: int, tolerance
     pool.check_finite()
 
 
-def _weights(pool: ModelPool, parts: list[list[int]]) -> tuple[pd.DataFrame, str]:
-    """Return a row a pair with what weights tell, and the first reason why members cannot be averaged."""
-    index = [*combinations(range(len(pool)), 2)]
-    names = pd.MultiIndex.from_tuples([(pool.names[i], pool.names[j]) for i, j in index], names=["member", "other"])
-    columns = ("distance", "cosine", "sign_conflict")
-    table = pd.DataFrame(np.nan, index=names, columns=columns)
-    for part in parts:
-        base = pool.base if len(parts) == 1 else None
-        found = geometry([pool[k].state for k in part], base)
-        for i, j in combinations(range(len(part)), 2):
-            pair = (pool.names[part[i]], pool.names[part[j]])
-            table.loc[pair, columns] = [float(getattr(found, name)[i, j]) for name in columns]
-    table["reason"] = [unlike(pool, i, j) for i, j in index]
-    return table, next((reason for reason in table["reason"] if reason), "")
-
-
-def _statistics(pool: ModelPool, pairs: pd.DataFrame) -> pd.Series:
-    known = [
-        math.nan if pairs["reason"][a, b] else statistics_apart(pool[a].state, pool[b].state) for a, b in pairs.index
-    ]
-    return pd.Series(known, pairs.index, dtype=float)
-
-
-def _members(pool: ModelPool, found: list[Family]) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "n_parameters": [n_parameters(m.state) for m in pool],
-            "norm": [float(geometry([m.state]).norm[0]) for m in pool],
-        },
-        index=pd.Index(pool.names, name="member"),
-    )
-    for family in found:
-        names = [pool.names[k] for k in family.index]
-        table.loc[names, "loss"] = family.loss
-        table.loc[names, "score"] = family.score
-    return table
-
-
 def _lines(
     pool: ModelPool, found: list[Family], frames: list[Frame], n_points: int, random_state: int
 ) -> Iterator[tuple[tuple[str, str], dict[str, Profile]]]:
@@ -268,23 +233,3 @@ def _similar(
 def _predictions(pool: ModelPool, found: list[Family]) -> dict[str, np.ndarray]:
     by_index = {k: p for family in found for k, p in zip(family.index, family.predictions, strict=True)}
     return {pool.names[k]: by_index[k] for k in sorted(by_index)}
-
-
-def _add_lines(pairs: pd.DataFrame, profiles: dict[tuple[str, str], dict[str, Profile]]) -> None:
-    """Add what stands on the lines as columns, NaN where there is no line."""
-    asked = {
-        "barrier": lambda p: p.barrier,
-        "fall": lambda p: p.score_barrier,
-        "midpoint": lambda p: float(p.score[len(p.score) // 2]),
-    }
-    for what, value in asked.items():
-        for how in HOWS:
-            known = (profiles.get(pair, {}).get(how) for pair in pairs.index)
-            pairs[f"{what}_{how}"] = [math.nan if p is None else value(p) for p in known]
-
-
-def _add_similarity(pairs: pd.DataFrame, layers: dict[Any, pd.Series], predictions: dict[str, Any], task: str) -> None:
-    known = [layers.get(pair, pd.Series(dtype=float)) for pair in pairs.index]
-    pairs["cka_mean"] = [float(s.mean()) for s in known]
-    pairs["cka_last"] = [float(s.iloc[-1]) if len(s) else math.nan for s in known]
-    pairs["agreement"] = [agreement(predictions[a], predictions[b], task) for a, b in pairs.index]

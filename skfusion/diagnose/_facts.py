@@ -48,7 +48,7 @@ class Facts:
     basins : list of Basin
         The members by basins; empty without data.
     unlike : str
-        By which tensor two members differ; nothing where all are of one architecture.
+        The first tensor by which two members differ; nothing where all are of one architecture.
     no_frame : str
         Why units cannot be matched; nothing where they can be.
     tolerance : float
@@ -62,7 +62,8 @@ class Facts:
     statistics : Series
         How far apart the statistics of each pair are, as a share of their length; see ``statistics_apart``.
     rows : dict of ndarray of shape (n_rows,)
-        What each row adds to the score of ``("members", name)`` and ``("pool", key)``, where it is a mean over rows.
+        What each row adds to the score of ``("members", name)``, ``("recalibrated", name)`` and ``("pool", key)``,
+        where it is a mean over rows.
     n_rows, n_fit, n_seen : int
         Rows that were judged on, rows that statistics were estimated on, and how many of the former members were
         trained on.
@@ -101,6 +102,11 @@ class Facts:
     def top(self) -> float:
         """The highest score of a member."""
         return float(self.pool["best_member"])
+
+    @property
+    def alike(self) -> list[tuple[str, str]]:
+        """Pairs of one architecture, so that there is a line between them."""
+        return [*self.pairs.index[self.pairs["reason"] == ""]]
 
     @property
     def is_equal(self) -> bool:

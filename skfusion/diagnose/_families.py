@@ -9,21 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.diagnose._lines import judged_as
+from skfusion.diagnose._lines import has_batch_norm, judged_as
 from skfusion.diagnose._paired import ByRow, by_row
 from skfusion.estimators._on_data import OnData, on_data
 from skfusion.pool import ModelPool
-from skfusion.state import State, check_compatible, is_statistic
+from skfusion.repair import Recalibrate
+from skfusion.state import State, is_statistic
 
 PURPOSE = "to diagnose the members"
 
 
 def unlike(pool: ModelPool, i: int, j: int) -> str:
-    """Return by which tensor two members differ, as a sentence; nothing where they are of one architecture."""
-    try:
-        check_compatible([pool[i].state, pool[j].state], [repr(pool[i].name), repr(pool[j].name)])
-    except ValueError as error:
-        return str(error)
+    """Return the first tensor by which two members differ; nothing where they are of one architecture."""
+    a, b = pool[i].state, pool[j].state
+    for key in [*a, *(k for k in b if k not in a)]:
+        if key not in a or key not in b or a[key].shape != b[key].shape:
+            return key
     return ""
 
 
@@ -80,6 +81,10 @@ class Family:
         How the score is made up of its rows.
     rows : list of ndarray of shape (n_rows,), or of None
         What each row adds to the score of each member.
+    score_recalibrated : ndarray of shape (n_members,)
+        The score of each with BatchNorm statistics recalibrated; the same object as ``score`` where there is none.
+    rows_recalibrated : list of ndarray of shape (n_rows,), or of None
+        What each row adds to that.
     """
 
     index: list[int]
@@ -89,6 +94,8 @@ class Family:
     predictions: np.ndarray
     by_row: ByRow | None
     rows: list[np.ndarray | None]
+    score_recalibrated: np.ndarray
+    rows_recalibrated: list[np.ndarray | None]
 
 
 def run(
@@ -129,7 +136,13 @@ def run(
     judged = [judged_as(out, data, rows_of) for out in outputs]
     loss, score = (np.array([getattr(made, name) for made in judged], np.float64) for name in ("loss", "score"))
     predictions = np.stack([data.runner.link(out).cpu().numpy() for out in outputs])
-    return Family(index, data, loss, score, predictions, rows_of, [made.rows for made in judged])
+    rows = [made.rows for made in judged]
+    if not has_batch_norm(data.runner.module):
+        return Family(index, data, loss, score, predictions, rows_of, rows, score, rows)
+    mended = (Recalibrate()(state, [], data.objective) for state in data.states)
+    again = [judged_as(out, data, rows_of) for out in data.judge.outputs(mended)]
+    better = np.array([made.score for made in again], np.float64)
+    return Family(index, data, loss, score, predictions, rows_of, rows, better, [made.rows for made in again])
 
 
 def agreement(p: np.ndarray, q: np.ndarray, task: str) -> float:

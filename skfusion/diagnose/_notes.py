@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from skfusion.diagnose._advice import UNMEASURED
 from skfusion.diagnose._facts import Facts, every, key_of, listed, span, told
-from skfusion.diagnose._options import Option, averaged, best_member, best_network, in_doubt, is_apart
+from skfusion.diagnose._options import ALONE, Option, averaged, best_member, best_network, in_doubt, is_apart, lagging
 
 FEW_ROWS = 1000
 """With more rows, the uncertainty of an accuracy is below two points and not told."""
+RARE = 5
+"""With fewer rows of a kind, a share is no longer about as far from either bound."""
 LEAST_FIT = 30
 """Rows that statistics of BatchNorm should come from."""
 
@@ -33,10 +36,11 @@ class Recommendation(NamedTuple):
 def recommend(f: Facts) -> Recommendation:
     """Return what to do."""
     if not f.has_data:
-        reason = f"The members differ in architecture, so no soup is possible: {f.unlike}" if f.unlike else ""
+        reason = "weights do not tell whether a soup is good."
+        if f.unlike:
+            reason = f"the members differ in architecture, first by tensor {f.unlike!r}, so there is no soup of all."
         return Recommendation(
-            f"For one network: {reason or 'weights do not tell whether a soup is good.'} Diagnose with rows that no "
-            "member was trained on, to choose.",
+            f"For one network: {reason} Diagnose with rows that no member was trained on, to choose.",
             "For the best score: an ensemble of all is the safe choice; what it gains is told by rows that no member "
             "was trained on.",
         )
@@ -49,6 +53,8 @@ def _one(f: Facts, one: Option) -> str:
     if one.score > best.score:
         text = f"For one network, take {one.words}: its {f.score_name} is {told(one.score)}, and {told(best.score)} "
         text += f"that of the best member, {best.words}.{'' if is_apart(f, one, best) else in_doubt(f, one, best)}"
+        if one.how == ALONE:
+            return f"{text} {f.recipes.recalibrated(one.members[0])}"
         return f"{text} {f.recipes.soup(one.members, one.how)}"
     text = f"For one network, keep {best.words}: its {f.score_name} is {told(best.score)}"
     if "soup" in f.pool:
@@ -68,7 +74,7 @@ def _best(f: Facts, one: Option) -> str:
         )
     return (
         f"For the best {f.score_name}, one network is enough: the averaged predictions of {every(f)} score "
-        f"{told(found.score)}, and {one.words} {told(one.score)}."
+        f"{told(found.score)}, and {one.words} {told(one.score)}.{f' {UNMEASURED}' if lagging(f) else ''}"
     )
 
 
@@ -83,16 +89,23 @@ def remarks(f: Facts) -> Iterator[str]:
     if not f.has_data:
         return
     yield from _statistics(f)
+    yield from _lagging(f)
     yield from _batch_norm(f)
     yield from _greedy(f)
     yield from _weak(f)
-    p = f.top
-    if f.score_name == "accuracy" and f.n_rows < FEW_ROWS and 0 < p < 1:
-        error = 2 * math.sqrt(p * (1 - p) / f.n_rows)
+    if f.score_name == "accuracy" and f.n_rows < FEW_ROWS:
         yield (
-            f"On {f.n_rows} rows, an accuracy of {told(p)} is known to about ± {told(error)}; the highest of the many "
-            "scores here is flattered by choice."
+            f"On {f.n_rows} rows, an accuracy of {told(f.top)} is known to {_known(f.top, f.n_rows)}; the highest of "
+            "the many scores here is flattered by choice."
         )
+
+
+def _known(p: float, n: int) -> str:
+    """Return within which bounds a share of rows is known: by Wilson's interval where one kind of row is rare."""
+    if n * min(p, 1 - p) >= RARE:
+        return f"about ± {told(2 * math.sqrt(p * (1 - p) / n))}"
+    middle, half = (p + 2 / n) / (1 + 4 / n), 2 * math.sqrt(p * (1 - p) / n + 1 / n**2) / (1 + 4 / n)
+    return f"lie between about {told(max(0.0, middle - half))} and {told(min(1.0, middle + half))}"
 
 
 def _equal(f: Facts) -> Iterator[str]:
@@ -111,25 +124,44 @@ def _equal(f: Facts) -> Iterator[str]:
 def _statistics(f: Facts) -> Iterator[str]:
     """Yield which rows statistics come from, and what speaks against them."""
     matched = "fall_activations" in f.pairs and f.pairs["fall_activations"].notna().any()
-    used = ["BatchNorm statistics of averages were estimated"] if f.batch_norm else []
+    whose = "averages" if f.alike else "single members"
+    used = [f"BatchNorm statistics of {whose} were estimated"] if f.batch_norm else []
     used += ["activations were matched"] if matched else []
     if not used:
         return
     text = " and ".join(used)
     text = f"{text[0].upper()}{text[1:]} on "
+    same = " Fit what is recommended on the same rows, and it has the score told here."
     if f.own_fit:
         yield f"{text}{f.n_fit} rows of their own ({f.recipes.fit_data}), and scores are of {f.n_rows} others."
     else:
         yield (
             f"{text}the {f.n_fit} rows that are judged, without a look at their labels; {f.recipes.fit_data} takes "
-            "others, such as those of training. Fit what is recommended on the same rows, and it has the score told "
-            "here."
+            f"others, such as those of training.{same if f.alike else ''}"
         )
     if f.batch_norm and f.n_fit < LEAST_FIT:
         yield (
             f"The statistics of BatchNorm come from {f.n_fit} rows only: they are uncertain, and so are all scores "
             "with recalibrated statistics."
         )
+
+
+def _lagging(f: Facts) -> Iterator[str]:
+    found = lagging(f)
+    if not found:
+        return
+    parts = [
+        f"{own.words} alone scores {told(mended.score)}, and {told(own.score)} with its own" for own, mended in found
+    ]
+    rows = f"rows of {f.recipes.fit_data}" if f.own_fit else "these rows"
+    text = f"With statistics of BatchNorm recalibrated on {rows}, {'; '.join(parts[:5])}{'; ...' * (len(parts) > 5)}: "
+    text += f"{'its' if len(parts) == 1 else 'their'} running statistics lag behind. "
+    if f.alike:
+        text += (
+            "Averages have recalibrated statistics, and the ends of lines the networks' own: falls look smaller than "
+            "they are. "
+        )
+    yield f"{text}{f.recipes.recalibrate()}"
 
 
 def _batch_norm(f: Facts) -> Iterator[str]:
@@ -178,7 +210,8 @@ def _weak(f: Facts) -> Iterator[str]:
     for name, own in score.items():
         rest = float(score.drop(name).median())
         if own < rest - 5 * f.tolerance:
+            where = "a uniform soup" if any(name in pair for pair in f.alike) else "the ensemble"
             yield (
-                f"{name!r} scores {told(own)}, {told(rest - own)} below the median of the others: leave it out of a "
-                "uniform soup, and see whether the rest are better without it."
+                f"{name!r} scores {told(own)}, {told(rest - own)} below the median of the others: leave it out of "
+                f"{where}, and see whether the rest are better without it."
             )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from skfusion.diagnose._facts import Facts, key_of, listed, told, words_for
 from skfusion.diagnose._paired import doubt
+
+ALONE = "recalibrated"
 
 
 class Option(NamedTuple):
@@ -22,9 +25,9 @@ class Option(NamedTuple):
     rows : ndarray of shape (n_rows,) or None
         What each row adds to the score, where it is a mean over rows.
     how : str
-        Of a soup, the way to average; nothing for others.
+        Of a soup, the way to average; :data:`ALONE` of a member with recalibrated statistics; nothing for others.
     members : tuple of str or None
-        Of a soup of some members, which ones.
+        Of a soup of some members, which ones; of such a member, its name.
     """
 
     words: str
@@ -57,7 +60,38 @@ def best_network(f: Facts) -> Option:
     for basin in f.good_basins:
         words = f"the soup of {listed(basin.members)}"
         found.append(Option(words, basin.soup, basin.rows, "line", basin.members))
+    found += [mended for _, mended in lagging(f)]
     return max(found, key=lambda option: option.score)
+
+
+def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
+    """Return each member as it is and with recalibrated statistics; nothing without BatchNorm or data."""
+    if not (f.has_data and f.batch_norm):
+        return []
+    return [
+        (
+            Option(repr(name), float(row["score"]), f.rows.get(("members", name))),
+            Option(
+                f"{name!r} with recalibrated statistics",
+                float(row["score_recalibrated"]),
+                f.rows.get(("recalibrated", name)),
+                ALONE,
+                (str(name),),
+            ),
+        )
+        for name, row in f.members.iterrows()
+    ]
+
+
+def lagging(f: Facts) -> list[tuple[Option, Option]]:
+    """Return the members of :func:`recalibrated` that gain by it."""
+    return [(own, mended) for own, mended in recalibrated(f) if is_beyond(f, mended, own)]
+
+
+def is_beyond(f: Facts, one: Option, other: Option) -> bool:
+    """Return whether the score of one is higher, by more than the tolerance and by more than chance."""
+    margin = doubt(one.rows, other.rows, f.tolerance)
+    return math.isfinite(one.score) and one.score - other.score > max(f.tolerance, margin)
 
 
 def is_apart(f: Facts, one: Option, other: Option) -> bool:

@@ -47,7 +47,7 @@ def _body(report: FusionReport, top: str) -> str:
         f"<p class='sf-small'>{n} networks{rows}.</p>",
         *(f"<p class='sf-do'>{escape(sentence)}</p>" for sentence in report.recommendation),
         _section("What to do", _advice(report)),
-        "<ul class='sf-small'>" + "".join(f"<li>{escape(note)}</li>" for note in report.notes) + "</ul>",
+        f"<ul class='sf-small'>{''.join(map(_note, report.notes))}</ul>",
         _section("Members", _members(report)),
     ]
     if len(report.pool):
@@ -58,6 +58,11 @@ def _body(report: FusionReport, top: str) -> str:
     if any(len(layers) for layers in report.similarity.values()):
         parts.append(_section("How alike their layers are", _layers(report)))
     return f"<div class='sf-report'>{''.join(parts)}</div>"
+
+
+def _note(note: str) -> str:
+    words, _, code = note.partition("\n")
+    return f"<li>{escape(words)}{f'<pre>{escape(code)}</pre>' if code else ''}</li>"
 
 
 def _section(title: str, body: str) -> str:
@@ -104,18 +109,20 @@ def _members(report: FusionReport) -> str:
         return _table(
             head, [_row(str(n), _cell(r["n_parameters"], "", 0), _cell(r["norm"], "", 2)) for n, r in table.iterrows()]
         )
-    low, high = table["score"].min(), table["score"].max()
+    mended = [] if table["score_recalibrated"].equals(table["score"].rename("score_recalibrated")) else ["recalibrated"]
+    scores = ["score", *(f"score_{name}" for name in mended)]
+    low, high = table["score"].min(), table[scores].max(axis=None)
     rows = [
         _row(
             str(name),
             _cell(row["n_parameters"], "", 0),
             _cell(row["norm"], "", 2),
             _cell(row["loss"]),
-            _cell(row["score"], _shade(row["score"], min(low, high - 2 * report.tolerance), high)),
+            *(_cell(row[name], _shade(row[name], min(low, high - 2 * report.tolerance), high)) for name in scores),
         )
         for name, row in table.iterrows()
     ]
-    return _table([*head, report.loss_name, report.score_name], rows)
+    return _table([*head, report.loss_name, report.score_name, *(f"{report.score_name}, {m}" for m in mended)], rows)
 
 
 def _pool(report: FusionReport) -> str:
@@ -140,7 +147,7 @@ def _pairs(report: FusionReport) -> str:
     ]
     text = _table(["pair", *(heads[name] for name in shown)], rows)
     reasons = [f"<li>{escape(' – '.join(p))}: {escape(r)}</li>" for p, r in report.pairs["reason"].items() if r]
-    if len(report.pool):
+    if any(name.startswith("fall_") for name in shown):
         text += (
             f"<p class='sf-small'>A fall is the most that the {escape(report.score_name)} loses on the straight line "
             f"between two networks, against the line between their own; up to {report.tolerance:g} counts as none.</p>"
@@ -225,7 +232,7 @@ _STYLE = """
 .sf-report h1 { font-size: 1.6em; margin: .4em 0 0; } .sf-report h3 { font-size: 1.2em; margin: .4em 0 0; }
 .sf-report h2 { font-size: 1.1em; margin: 1.6em 0 .5em; }
 .sf-report .sf-do { margin: .5em 0; padding: .6em .8em; background: #e8f2f9; border-left: 4px solid #0072b2; }
-.sf-report .sf-wide { overflow-x: auto; }
+.sf-report .sf-wide, .sf-report pre { overflow-x: auto; }
 .sf-report table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
 .sf-report th, .sf-report td { padding: .35em .7em; text-align: right; border-bottom: 1px solid #ddd; color: #222; }
 .sf-report td { white-space: nowrap; } .sf-report tbody tr { background: #fff; }

@@ -6,6 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+ALIKE = {"weights": "with the most similar weights", "activations": "that is active on the same rows"}
+"""To which unit an alignment matches a unit, as an end of a sentence."""
+
 
 @dataclass(frozen=True)
 class Recipes:
@@ -29,6 +32,8 @@ class Recipes:
         Of the matching of units.
     batch_norm : bool
         Whether there is BatchNorm to recalibrate.
+    where : str
+        What to say of names in the code, where the net has to be written.
     """
 
     pool: str = "pool"
@@ -39,6 +44,7 @@ class Recipes:
     kind: str = "Classifier"
     seed: int = 0
     batch_norm: bool = False
+    where: str = ", where net is the skorch net of the members"
 
     def soup(self, members: Sequence[str] | None, how: str) -> str:
         """Return how to make the mean of some members, or of all where None, after alignment or without."""
@@ -56,7 +62,20 @@ class Recipes:
             parts = [f"align={self._aligner(how, 'MergeMany')}", *parts]
         if how.endswith("_repair"):
             parts.append("repair=Repair()")
-        return f"{self._estimator('Soup', members, *parts)} makes it{self._where()}."
+        return f"{self._estimator('Soup', members, *parts)} makes it{self._where()}{self._order(how)}."
+
+    def recalibrate(self) -> str:
+        """Return how to give all members recalibrated statistics."""
+        module = "net.module" if self.inputs else "module"
+        return (
+            f"Recalibrate before you compare or merge: {self.pool}.replace([m.replace(state=Recalibrate()(m.state, [], "
+            f"data)) for m in {self.pool}]), where data = Objective({module}, lambda: [Batch(x, y)]) holds their "
+            "module and tensors of rows; see skfusion.repair and skfusion.objective."
+        )
+
+    def recalibrated(self, member: str) -> str:
+        """Return how to give one member recalibrated statistics."""
+        return f"Recalibrate()({self.pool}[{member!r}].state, [], data) makes its weights; a note says what data is."
 
     def ensemble(self) -> str:
         """Return how to average the predictions of all members."""
@@ -71,10 +90,18 @@ class Recipes:
         pool = self.pool if members is None else f"{self.pool}[{[*members]!r}]"
         return f"{kind}{self.kind}({', '.join([*(['net'] if self.net else []), f'collect={pool}', *parts])})"
 
+    def _order(self, how: str) -> str:
+        """Return what an alignment does, in a clause."""
+        if how.startswith("activations"):
+            return f": ActivationMatching() matches each unit to the one {ALIKE['activations']}"
+        if how.startswith("weights"):
+            return f": MergeMany() matches each unit to the one {ALIKE['weights']}, in all members at once"
+        return ""
+
     def _aligner(self, how: str, by_weights: str) -> str:
         if how.startswith("activations"):
             return "ActivationMatching()"
         return f"{by_weights}({f'random_state={self.seed}' if self.seed else ''})"
 
     def _where(self) -> str:
-        return ", where net is the skorch net of the members" if self.net else ""
+        return self.where if self.net else ""

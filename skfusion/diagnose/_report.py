@@ -24,15 +24,17 @@ class FusionReport:
     ----------
     pairs : DataFrame
         One row a pair of members, by their names. ``distance`` is that of their weights; ``cosine`` and
-        ``sign_conflict`` compare their ways from the common start, where the pool has a base. ``reason`` says by which
-        tensor two differ that cannot be averaged. With data, there are also the loss ``barrier_*``, the barrier of the
-        negative score as ``fall_*``, and the score of the middle as ``midpoint_*``, each of the line by itself
-        (``raw``), with recalibrated BatchNorm statistics (``line``), and of the line after units are matched
+        ``sign_conflict`` compare their ways from the common start, where the pool has a base. ``reason`` names
+        the first tensor by which two differ that cannot be averaged. With data, there are also the loss ``barrier_*``,
+        the barrier of the negative score as ``fall_*``, and the score of the middle as ``midpoint_*``, each of the line
+        by itself (``raw``), with recalibrated BatchNorm statistics (``line``), and of the line after units are matched
         (``weights``, ``activations``), also with Repair (``weights_repair``, ``activations_repair``); then ``cka_mean``
         over the layers, ``cka_last`` of the last one, and ``agreement``: the share of rows of one prediction, or the
         correlation of values.
     members : DataFrame
-        One row a member: ``n_parameters``, the ``norm`` of its weights and, with data, ``loss`` and ``score``.
+        One row a member: ``n_parameters``, the ``norm`` of its weights and, with data, ``loss``, ``score`` and
+        ``score_recalibrated``, which is that with BatchNorm statistics estimated on the rows that those of averages are
+        estimated on; the same without BatchNorm, and NaN without data.
     pool : Series
         Scores of what all members give together: ``best_member``, ``mean_member``, the uniform ``soup`` with
         recalibrated statistics, ``soup_raw`` without, ``soup_weights`` and so on after alignment, and ``ensemble``, the

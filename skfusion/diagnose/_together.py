@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ def _fall(pairs: pd.DataFrame, a: str, b: str) -> float:
     return float(pairs["fall_line"][(a, b) if (a, b) in pairs.index else (b, a)])
 
 
+def _recalibrated(family: Family) -> Iterator[tuple[int, np.ndarray | None]]:
+    yield from zip(family.index, family.rows_recalibrated, strict=True)
+
+
 def scores_of(
     pool: ModelPool, members: pd.DataFrame, found: list[Family], frames: list[Frame], scoring: Any, random_state: int
 ) -> tuple[pd.Series, dict[tuple[str, str], np.ndarray]]:
@@ -49,6 +54,7 @@ def scores_of(
     if not found:
         return pd.Series(dtype=float, name="score"), {}
     rows = {("members", pool.names[k]): own for f in found for k, own in zip(f.index, f.rows, strict=True)}
+    rows |= {("recalibrated", pool.names[k]): own for f in found for k, own in _recalibrated(f)}
     scores = {"best_member": members["score"].max(), "mean_member": members["score"].mean()}
     first = found[0]
     if len(found) == 1:

@@ -21,6 +21,25 @@ _WEIGHTS = {
 }
 _DATA = {"barrier": "barrier of the loss", "cka": "CKA of outputs"}
 _DIAGONAL = {"distance": 0.0, "cosine": 1.0, "sign_conflict": 0.0, "barrier": 0.0, "cka": 1.0}
+_WAYS = {
+    "raw": "as they are",
+    "line": "recalibrated",
+    "weights": "weights matched",
+    "weights_repair": "weights matched, Repair",
+    "activations": "activations matched",
+    "activations_repair": "activations matched, Repair",
+}
+_REPORT = {
+    "agreement": "agreement of predictions",
+    "cka_mean": "CKA, mean of the layers",
+    "cka_last": "CKA of the last layer",
+    **{
+        f"{what}_{how}": f"{text}, {words}"
+        for what, text in (("barrier", _DATA["barrier"]), ("fall", "fall of the score"))
+        for how, words in _WAYS.items()
+    },
+}
+"""Columns of a diagnosis that have a label, and a diagonal: 0 of barriers and falls, and 1 of the others."""
 
 
 class SimilarityDisplay:
@@ -77,14 +96,15 @@ class SimilarityDisplay:
 
     @classmethod
     def from_pairs(cls, frame: pd.DataFrame, what: str = "barrier", label: str | None = None) -> SimilarityDisplay:
-        """Take one column of what ``skfusion.diagnose.pairwise`` returned.
+        """Take one column of what ``skfusion.diagnose.pairwise`` returned, or of the pairs of a diagnosis.
 
         Parameters
         ----------
         frame : DataFrame
             One row a pair, by the names of its members. Pairs that are missing are drawn in grey.
         what : str, default="barrier"
-            The column.
+            The column. The pairs of a diagnosis have barriers of several lines: there, ``"barrier"`` stands for
+            ``"barrier_line"``, that with recalibrated BatchNorm statistics.
         label : str, optional
             What the numbers are, with their unit; a description of the column when omitted.
 
@@ -93,18 +113,27 @@ class SimilarityDisplay:
         SimilarityDisplay
             Not drawn yet.
         """
-        if what not in frame.columns or frame.index.nlevels != 2:
+        numbers = [*frame.select_dtypes("number").columns]
+        if what == "barrier" and what not in numbers and "barrier_line" in numbers:
+            what = "barrier_line"
+        if what not in numbers or frame.index.nlevels != 2:
             raise ValueError(
-                f"frame needs the two members of a pair as its index and the column {what!r}; it has {[*frame.columns]}"
-                f" and an index of {frame.index.nlevels} levels. Give the result of skfusion.diagnose.pairwise."
+                f"frame needs the two members of a pair as its index and the column {what!r} of numbers; it has "
+                f"{numbers} and an index of {frame.index.nlevels} levels. Give the result of "
+                "skfusion.diagnose.pairwise, or the pairs of a skfusion.diagnose.FusionReport."
             )
         names = [*dict.fromkeys([*frame.index.get_level_values(0), *frame.index.get_level_values(1)])]
         matrix = np.full((len(names), len(names)), np.nan)
-        np.fill_diagonal(matrix, _DIAGONAL.get(what, np.nan))
+        of_report = float(not what.startswith(("barrier", "fall"))) if what in _REPORT else np.nan
+        np.fill_diagonal(matrix, _DIAGONAL.get(what, of_report))
         for (a, b), value in frame[what].items():
             i, j = names.index(a), names.index(b)
             matrix[i, j] = matrix[j, i] = value
-        return cls(matrix, names, {**_WEIGHTS, **_DATA}.get(what, what.replace("_", " ")) if label is None else label)
+        return cls(
+            matrix,
+            names,
+            {**_WEIGHTS, **_DATA, **_REPORT}.get(what, what.replace("_", " ")) if label is None else label,
+        )
 
     @classmethod
     def from_pool(

@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes
 from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, WeightAveragingClassifier
 from skfusion.align import WeightMatching
 from skfusion.collect import FineTunes
-from skfusion.diagnose import cka, pairwise
+from skfusion.diagnose import cka, diagnose, pairwise
 from skfusion.estimators._on_data import on_data
 from skfusion.merge import TIES, Greedy, Uniform
 from skfusion.nets import mlp_regressor
@@ -32,6 +32,25 @@ def test_similarity_of_pairs(tunes, data):
         np.testing.assert_array_equal(display.matrix, display.matrix.T)
     assert display.label == "gain"
     assert SimilarityDisplay.from_pairs(frame, "gain", label="accuracy").label == "accuracy"
+
+
+def test_similarity_of_a_diagnosis(tunes, data):
+    pairs = diagnose(tunes, *data[2:], n_points=3).pairs
+    wanted = {"agreement": 1, "cka_mean": 1, "cka_last": 1, "cosine": 1, "distance": 0, "barrier_raw": 0}
+    for what, diagonal in (wanted | {"fall_weights": 0, "midpoint_line": np.nan}).items():
+        display = SimilarityDisplay.from_pairs(pairs, what)
+        np.testing.assert_array_equal(np.diag(display.matrix), [diagonal] * 4)
+        np.testing.assert_array_equal(display.matrix[np.triu_indices(4, 1)], pairs[what])
+    display = SimilarityDisplay.from_pairs(pairs)
+    np.testing.assert_array_equal(display.matrix, SimilarityDisplay.from_pairs(pairs, "barrier_line").matrix)
+    np.testing.assert_array_equal(np.diag(display.matrix), [0] * 4)
+    assert display.label == "barrier of the loss, recalibrated"
+    assert SimilarityDisplay.from_pairs(pairs, "agreement").label == "agreement of predictions"
+    for what in ("likeness", "reason"):
+        with pytest.raises(ValueError, match=f"column '{what}' of numbers; it has ") as caught:
+            SimilarityDisplay.from_pairs(pairs, what)
+        assert "'fall_line'" in str(caught.value)
+        assert "'reason'," not in str(caught.value)
 
 
 @pytest.mark.parametrize("what", ["barrier", "distance", "cosine", "sign_conflict"])
