@@ -28,7 +28,9 @@ class _Known(BaseEstimator):
         return True
 
 
-class _KnownClassifier(ClassifierMixin, _Known):
+class KnownClassifier(ClassifierMixin, _Known):
+    """Says probabilities that are known already, and the classes or labels that follow."""
+
     @property
     def classes_(self) -> np.ndarray:
         return np.arange(self.prediction.shape[1])
@@ -42,7 +44,9 @@ class _KnownClassifier(ClassifierMixin, _Known):
         return self.prediction.argmax(axis=1)
 
 
-class _KnownRegressor(RegressorMixin, _Known):
+class KnownRegressor(RegressorMixin, _Known):
+    """Says values that are known already."""
+
     def predict(self, X: Any) -> np.ndarray:
         return self.prediction
 
@@ -67,7 +71,7 @@ def scorer_of(scoring: Any, held: HeldOut) -> Callable[[np.ndarray], float]:
     if not callable(scorer):
         raise TypeError(f"scoring must be the name of a scorer or scorer(estimator, X, y); got {scoring!r}.")
     weights = {"sample_weight": held.weight} if held.weighted else {}
-    if weights and not _takes_weights(scorer):
+    if weights and not takes_weights(scorer):
         raise ValueError(
             f"scoring={scoring!r} takes no sample_weight, but the rows are weighted: give it that parameter, or "
             "make it with sklearn.metrics.make_scorer."
@@ -79,7 +83,7 @@ def scorer_of(scoring: Any, held: HeldOut) -> Callable[[np.ndarray], float]:
 def _score(
     scorer: Any, scoring: Any, prediction: np.ndarray, task: Task, X: np.ndarray, y: np.ndarray, weights: dict[str, Any]
 ) -> float:
-    kind = _KnownRegressor if task == "regression" else _KnownClassifier
+    kind = KnownRegressor if task == "regression" else KnownClassifier
     try:
         found = float(scorer(kind(prediction, task), X, y, **weights))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -92,6 +96,7 @@ def _score(
     return found
 
 
-def _takes_weights(scorer: Any) -> bool:
+def takes_weights(scorer: Any) -> bool:
+    """Return whether a scorer can be given ``sample_weight``."""
     parameters = signature(scorer).parameters
     return "sample_weight" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
