@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,20 +101,38 @@ def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray |
     weight : ndarray or None
         Weights of mean 1 at these positions; None when all count alike.
     """
-    index = np.arange(len(keys)) if weight is None else np.flatnonzero(weight > 0)
-    rest = None
-    if weight is not None:
-        kept = weight[index]
-        if np.all(kept == np.rint(kept)) and kept.sum() <= MAX_REPEATS * len(kept):
-            index = np.repeat(index, kept.astype(np.int64))
-        else:
-            rest = kept / kept.mean()
+    given, rest = repetitions(weight)
+    index = np.arange(len(keys)) if given is None else given
     if len(np.unique(keys[index])) < len(index):
         order = np.argsort(keys[index], kind="stable")
         index, rest = index[order], None if rest is None else rest[order]
     elif weight is None:
         return None, None
     return index, rest
+
+
+def repetitions(weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the positions and weights that stand for weighted rows, in the order in which the rows came.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_samples,), optional
+        Non-negative weights. Whole numbers become repetitions, up to ``MAX_REPEATS`` times the rows.
+
+    Returns
+    -------
+    index : ndarray of int or None
+        Positions, with repetitions side by side; None where there are no weights.
+    weight : ndarray or None
+        Weights of mean 1 at these positions; None when all count alike.
+    """
+    if weight is None:
+        return None, None
+    index = np.flatnonzero(weight > 0)
+    kept = weight[index]
+    if np.all(kept == np.rint(kept)) and kept.sum() <= MAX_REPEATS * len(kept):
+        return np.repeat(index, kept.astype(np.int64)), None
+    return index, kept / kept.mean()
 
 
 def unlabelled(X: Inputs) -> Rows:
@@ -138,3 +158,27 @@ def key_of(*parts: bytes | memoryview) -> int:
     for part in parts:
         digest.update(part)
     return int.from_bytes(digest.digest(), "little")
+
+
+def warn_of_unlabelled(classes: np.ndarray) -> None:
+    """Warn that -1 is a class like any other, where it looks as if it marked rows without labels.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The labels in y. There is no warning where -1 stands beside one other number or a negative one: classes are
+        often called -1 and 1.
+    """
+    others = classes[classes != -1] if classes.dtype.kind in "if" else classes
+    if len(others) == len(classes) or len(others) < 2 or (others < 0).any():
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skfusion", "sklearn"):
+        level, frame = level + 1, frame.f_back  # the line outside of the libraries
+    warnings.warn(
+        f"y has -1 beside the classes {others.tolist()}, and it is taken for a class of its own. If it marks rows "
+        "without labels, leave them out, or learn from them: for TemporalEnsemblingClassifier and PiModelClassifier -1 "
+        "is no label, and DistillClassifier takes such rows as X_unlabelled. If it is a class, give it another number.",
+        UserWarning,
+        stacklevel=level,
+    )

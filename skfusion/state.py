@@ -12,8 +12,17 @@ State = dict[str, Tensor]
 """Parameters and buffers by name."""
 
 
+_ADVICE = (
+    "Weight-space methods need members of one architecture. Members of unlike architectures can be combined by their "
+    "predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion."
+)
+
+
 def check_compatible(states: Sequence[State], names: Sequence[str] | None = None) -> None:
-    """Raise ``ValueError`` where states cannot be added tensor by tensor.
+    """Raise ``ValueError`` where the networks of states cannot be merged tensor by tensor.
+
+    So they cannot where tensors have other names or shapes, NaN or infinity, or where integers differ that have axes:
+    these are positions, such as of the columns that a network sees. One without axes is a counter, as BatchNorm's.
 
     Parameters
     ----------
@@ -22,24 +31,36 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
     names : sequence of str, optional
         What to call the states in a message; their positions when omitted.
     """
+    _check_alike(states, names)
+    names = names or [str(i) for i in range(len(states))]
+    for key, first in states[0].items():
+        if first.dim() == 0 or first.dtype == torch.bool or first.is_floating_point() or first.is_complex():
+            continue
+        for name, other in zip(names, states, strict=True):
+            if not torch.equal(addable(first), addable(other[key]).to(first.device)):
+                raise ValueError(
+                    f"Tensor {key!r} holds integers, and other ones in member {names[0]} than in member {name}: the "
+                    "networks compute unlike things, such as on the columns that Bootstrap(max_features=...) draws for "
+                    f"each, so their weights do not belong together. {_ADVICE}"
+                )
+
+
+def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) -> None:
+    """Raise ``ValueError`` where states cannot be added tensor by tensor."""
     if not states:
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
     names = names or [str(i) for i in range(len(states))]
     first = states[0]
-    advice = (
-        "Weight-space methods need members of one architecture. Members of unlike architectures can be "
-        "combined by their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion."
-    )
     for name, other in zip(names, states, strict=True):
         for key in [*first, *(k for k in other if k not in first)]:
             if key not in other or key not in first:
                 holder, lacker = (names[0], name) if key in first else (name, names[0])
-                raise ValueError(f"Tensor {key!r} of member {holder} is missing in member {lacker}. {advice}")
+                raise ValueError(f"Tensor {key!r} of member {holder} is missing in member {lacker}. {_ADVICE}")
             if other[key].shape != first[key].shape:
                 shapes = (
                     f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
                 )
-                raise ValueError(f"Tensor {key!r} has shape {shapes}. {advice}")
+                raise ValueError(f"Tensor {key!r} has shape {shapes}. {_ADVICE}")
         check_finite(other, name)
 
 
@@ -107,7 +128,7 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     ValueError
         If the states are not of one architecture, or a sum is too large for its dtype; it names the tensor.
     """
-    check_compatible(states)
+    _check_alike(states)
     coefficients = [float(w) for w in weights]
     if len(coefficients) != len(states):
         raise ValueError(f"Got {len(coefficients)} weights for {len(states)} states; give one weight a state.")
@@ -206,13 +227,13 @@ def _wide(t: Tensor) -> torch.dtype:
 
 def difference(a: State, b: State) -> State:
     """Return ``a - b`` on floating-point tensors (a task vector) and zeros on integer ones."""
-    check_compatible([a, b])
+    _check_alike([a, b])
     return map_tensors(lambda x, y: (x - y) if x.is_floating_point() else torch.zeros_like(x), a, b)
 
 
 def stack(states: Sequence[State]) -> State:
     """Return one state whose tensors carry the K states along a new first axis."""
-    check_compatible(states)
+    _check_alike(states)
     return map_tensors(lambda *tensors: torch.stack([t.detach() for t in tensors]), *states)
 
 
@@ -226,7 +247,7 @@ def flatten(state: State) -> Tensor:
 
 def distance(a: State, b: State) -> float:
     """Return the Euclidean distance between two states over their floating-point tensors."""
-    check_compatible([a, b])
+    _check_alike([a, b])
     return float(torch.linalg.vector_norm(flatten(a) - flatten(b)))
 
 

@@ -14,7 +14,19 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor, StackingFusion, nets
+from skfusion import (
+    BoostingFusion,
+    DeepForestClassifier,
+    DistillClassifier,
+    DropoutEnsembleClassifier,
+    EnsembleClassifier,
+    EnsembleRegressor,
+    NeuralDecisionForestClassifier,
+    SoupClassifier,
+    SoupRegressor,
+    StackingFusion,
+    nets,
+)
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.compare import compare_fusions, expected_calibration_error
@@ -163,6 +175,44 @@ def test_the_number_of_processes_changes_nothing_but_times(untouched_rng):
     pd.testing.assert_frame_equal(one.drop(columns=TIMES), two.drop(columns=TIMES))
     pd.testing.assert_frame_equal(one.attrs["folds"].drop(columns=TIMES), two.attrs["folds"].drop(columns=TIMES))
     assert seen == [(name, fold) for fold in (0, 1) for name in fusions]
+
+
+def test_what_is_fitted_as_a_whole_is_counted_too():
+    small = mlp_classifier(max_epochs=2, module__hidden=(4,))
+    fusions = {
+        "distilled": DistillClassifier(small, teacher=LogisticRegression(max_iter=500)),
+        "routed": NeuralDecisionForestClassifier(small, n_trees=1, depth=1),
+        "forest": DeepForestClassifier(n_trees=2, max_levels=1, cv=2),
+    }
+    table = compare_fusions(fusions, *IRIS, cv=2, random_state=0)
+    scaling, hidden = 2 * 4, 4 * 4 + 4
+    assert table.loc["distilled", "n_parameters"] == scaling + hidden + 4 * 3 + 3 + 2 * 3
+    assert table.loc["routed", "n_parameters"] > scaling + hidden
+    assert np.isnan(table.loc["forest", "n_parameters"])
+    assert (table["n_members"] == 1).all()
+    assert table["n_merged"].isna().all()
+
+
+def test_dropout_runs_as_many_networks_as_passes_and_has_a_single_of_its_own():
+    dropped = mlp_classifier(max_epochs=3, module__hidden=(8,), module__dropout=0.5)
+    fusions = {
+        "plain": EnsembleClassifier(dropped, collect=Seeds(1)),
+        "dropout": DropoutEnsembleClassifier(dropped, n_passes=4),
+    }
+    together = compare_fusions(fusions, *IRIS, cv=2, random_state=0)
+    alone = compare_fusions({"dropout": fusions["dropout"]}, *IRIS, cv=2, random_state=0)
+    assert together["n_members"].tolist() == [1, 4]
+    assert together.loc["dropout", "n_parameters"] == together.loc["plain", "n_parameters"]
+    assert together.loc["plain", "gain_over_best"] == 0
+    names = ["gain_over_best", "gain_over_mean"]
+    assert together.loc["dropout", names].tolist() == alone.loc["dropout", names].tolist()
+
+
+def test_boosting_merges_no_networks():
+    net = mlp_classifier(max_epochs=15, module__hidden=(8,), batch_size=16)
+    row = compare_fusions({"boosting": BoostingFusion(net, n_members=2)}, *IRIS, cv=2, random_state=0).loc["boosting"]
+    assert row["n_members"] > 1
+    assert np.isnan(row["n_merged"])
 
 
 def test_a_baseline_has_no_members():

@@ -106,7 +106,7 @@ def test_loader_takes_a_generator():
 
 def test_loader_takes_dicts():
     data = Dataset({"a": torch.from_numpy(X), "b": torch.arange(50)}, torch.arange(50))
-    (x, y), *_ = TensorLoader(data, batch_size=6, shuffle=True)
+    (x, y), *_ = TensorLoader(data, batch_size=np.int64(6), shuffle=True)
     assert torch.equal(x["b"], y)
     assert torch.equal(x["a"], torch.from_numpy(X)[y])
 

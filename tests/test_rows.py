@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skfusion.rows import MAX_REPEATS, Rows, row_keys, unlabelled
+from skfusion.rows import MAX_REPEATS, Rows, repetitions, row_keys, unlabelled, warn_of_unlabelled
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
@@ -158,3 +158,29 @@ def test_unlabelled_rows():
     assert len(unlabelled(X)) == 12
     assert len(unlabelled({"x": X})) == 12
     assert not unlabelled(X).y.any()
+
+
+@pytest.mark.parametrize(
+    "weight", [None, [1, 2, 0, 3, 1, 0, 1, 1, 1, 2, 1, 1.0], [0.5, 2, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0.25]]
+)
+def test_repetitions_keep_the_order(weight):
+    weight = None if weight is None else np.array(weight)
+    index, rest = repetitions(weight)
+    if weight is None:
+        assert index is rest is None
+    elif rest is None:
+        assert index.tolist() == np.repeat(np.arange(12), weight.astype(int)).tolist()
+    else:
+        assert index.tolist() == np.flatnonzero(weight).tolist()
+        assert np.allclose(rest, weight[index] / weight[index].mean(), rtol=1e-15)
+
+
+@pytest.mark.parametrize("classes", [[-1, 0, 1], [-1, 3, 5], [-1.0, 0.0, 2.0]])
+def test_minus_one_among_classes_is_named(classes):
+    with pytest.warns(UserWarning, match=r"y has -1 beside the classes .*leave them out.*X_unlabelled"):
+        warn_of_unlabelled(np.array(classes))
+
+
+@pytest.mark.parametrize("classes", [[-1, 1], [-1, 0], [0, 1, 2], [-2, -1, 1, 2], [-1], ["-1", "0", "1"], [False]])
+def test_minus_one_is_no_news_elsewhere(classes):
+    warn_of_unlabelled(np.array(classes))

@@ -74,6 +74,16 @@ def test_integer_tensors_become_the_maximum_over_states_with_a_weight():
     assert weighted_sum(states, [1, 1, 1])["n"].dtype == torch.int64
 
 
+def test_positions_that_differ_are_not_merged_and_counters_are():
+    states = [{"n": torch.tensor(k), "columns": torch.tensor([0, 2])} for k in range(3)]
+    check_compatible(states)
+    states[2]["columns"] = torch.tensor([1, 2])
+    with pytest.raises(
+        ValueError, match="Tensor 'columns' holds integers, and other ones in member a than in member c"
+    ):
+        check_compatible(states, ["a", "b", "c"])
+
+
 def test_boolean_and_complex_tensors():
     states = [
         {"mask": torch.tensor([True, False]), "z": torch.tensor([1 + 2j])},

@@ -264,6 +264,15 @@ class TestFiles:
         assert ModelPool.load(tmp_path)[0].net is None
         assert ModelPool.load(tmp_path, net="mine")[0].net == "mine"
 
+    def test_a_net_for_each_name(self, tmp_path):
+        stored = pool(1, 2)
+        stored.save(tmp_path)
+        first, second = stored.names
+        loaded = ModelPool.load(tmp_path, net={second: "b", first: "a"})
+        assert [m.net for m in loaded] == ["a", "b"]
+        with pytest.raises(ValueError, match=f"missing are .*{second}.*unknown .*'other'"):
+            ModelPool.load(tmp_path, net={first: "a", "other": "b"})
+
     def test_equal_pools_have_equal_files(self, tmp_path):
         for name in "ab":
             ModelPool([Member("x", rich_state())], rich_state()).save(tmp_path / name)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from skfusion import (
+    BoostingFusion,
     EnsembleClassifier,
     EnsembleRegressor,
+    FastGeometricEnsembleClassifier,
+    FastGeometricEnsembleRegressor,
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
     SoupClassifier,
@@ -17,7 +20,7 @@ from skfusion import (
     WeightAveragingRegressor,
 )
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.combine import Stack, Vote
+from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 
@@ -81,9 +84,21 @@ FUSIONS = {
         lambda n: {"n_cycles": n},
         kinds=(SnapshotEnsembleClassifier, SnapshotEnsembleRegressor),
     ),
+    "fge": Choice(
+        "Many networks from short cycles of the learning rate at the end of a single training; their predictions are "
+        "averaged (fast geometric ensembling).",
+        lambda n: {"n_members": n},
+        kinds=(FastGeometricEnsembleClassifier, FastGeometricEnsembleRegressor),
+    ),
     "ensemble": Choice(
         "Many independent networks, whose predictions are averaged (deep ensemble).",
         lambda n: {"collect": Seeds(n)},
+        kinds=ENSEMBLE,
+    ),
+    "selection": Choice(
+        "Many independent networks, averaged with the weights that greedy selection on held-out rows gives them; some "
+        "have none.",
+        lambda n: {"collect": Seeds(n), "combine": EnsembleSelection()},
         kinds=ENSEMBLE,
     ),
     "vote": Choice(
@@ -96,6 +111,12 @@ FUSIONS = {
         "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
         lambda n: {"collect": Bootstrap(n)},
         kinds=ENSEMBLE,
+    ),
+    "boosting": Choice(
+        "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
+        "median.",
+        lambda n: {"n_members": n},
+        kinds=(BoostingFusion, BoostingFusion),
     ),
     "stack": Choice(
         "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",

@@ -1,5 +1,6 @@
 """Collectors: where the members of a pool come from."""
 
+from skfusion.collect._averages import Averages
 from skfusion.collect._base import Collector
 from skfusion.collect._boosting import Boosting
 from skfusion.collect._bootstrap import Bootstrap
@@ -13,6 +14,7 @@ from skfusion.collect._tangent_fine_tunes import TangentFineTunes
 from skfusion.collect._tasks import Tasks
 
 __all__ = [
+    "Averages",
     "Boosting",
     "Bootstrap",
     "Collector",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import is_regressor
@@ -18,7 +18,13 @@ from skfusion.rows import Inputs, Rows, Task
 
 
 class Collector(Component, ABC):
-    """Produce the members of a pool, usually by training them."""
+    """Produce the members of a pool, usually by training them.
+
+    ``draws_groups`` is true where rows are drawn for members: ``__call__`` then takes ``groups`` as well, None or an
+    array of shape (n_samples,), and draws whole groups.
+    """
+
+    draws_groups: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class Boosting(Collector):
 
     .. math:: \alpha = \eta \left(\log\frac{1 - e}{e} + \log(C - 1)\right)
 
-    among C classes, and the weights of rows that it got wrong are multiplied by :math:`\exp(\alpha)`. In regression
+    among the C classes of the training rows, however many outputs the net has, and the weights of rows that it got
+    wrong are multiplied by :math:`\exp(\alpha)`. In regression
     (AdaBoost.R2) the errors of rows are divided by the largest, :math:`e` is their weighted mean, :math:`\beta = e /
     (1 - e)`, the weight of the member is :math:`\eta \log(1 / \beta)`, and that of a row whose error is :math:`L` is
     multiplied by :math:`\beta^{\eta (1 - L)}`.
@@ -96,10 +98,11 @@ class Boosting(Collector):
                 "Boosting asks of a row whether it is right, and not which of its labels are: boost each label by "
                 "itself, with sklearn.multioutput.MultiOutputClassifier."
             )
-        step = samme if task == "classification" else r2
         runner = nets.Runner(net, task, rows)
         weight = np.ones(len(rows)) if rows.weight is None else rows.weight.astype(np.float64)
         weight = weight / weight.sum()
+        n_classes = len(np.unique(rows.y[weight > 0])) if task == "classification" else None
+        step = r2 if n_classes is None else partial(samme, n_classes=n_classes)
         told = None if progress is None else OneByOne(progress)
         if progress is not None:
             progress.start(len(seeds))
@@ -109,7 +112,7 @@ class Boosting(Collector):
             P = runner.predict(pool[0].state, rows.X)
             error, vote, weight = step(P, rows.y, weight, self.learning_rate)
             if vote <= 0:
-                _warn(pool[0].name, error, step, P.shape[1], alone=not members)
+                _warn(pool[0].name, error, n_classes, alone=not members)
             if vote > 0 or not members:
                 found = {"weight": vote if vote > 0 else 1.0, "error": error}
                 members.append(pool[0].replace(meta={**pool[0].meta, **found}))
@@ -152,12 +155,13 @@ class Boosting(Collector):
         yield {"n_members": 3, "resample": True}
 
 
-def samme(P: np.ndarray, y: np.ndarray, weight: np.ndarray, learning_rate: float) -> Step:
-    """Return what comes of a member's probabilities, shape (n_samples, n_classes); its weight is 0 where it is useless.
+def samme(P: np.ndarray, y: np.ndarray, weight: np.ndarray, learning_rate: float, n_classes: int) -> Step:
+    """Return what comes of a member's probabilities, shape (n_samples, n_outputs); its weight is 0 where it is useless.
 
-    A member that is always right has the weight 1, as in scikit-learn.
+    A member that is always right has the weight 1, as in scikit-learn. ``n_classes`` are those that rows have: chance
+    is not among the other outputs.
     """
-    wrong, n_classes = P.argmax(axis=1) != y, P.shape[1]
+    wrong = P.argmax(axis=1) != y
     error = float(weight[wrong].sum() / weight.sum())
     if error <= 0:
         return 0.0, 1.0, weight
@@ -186,9 +190,9 @@ def r2(P: np.ndarray, y: np.ndarray, weight: np.ndarray, learning_rate: float) -
     return error, -learning_rate * math.log(beta), weight / weight.sum()
 
 
-def _warn(name: str, error: float, step: Callable[..., Step], n_outputs: int, alone: bool) -> None:
-    chance = 1 - 1 / n_outputs if step is samme else 0.5
-    what = "no better than chance" if step is samme else "too much for AdaBoost.R2"
+def _warn(name: str, error: float, n_classes: int | None, alone: bool) -> None:
+    chance = 0.5 if n_classes is None else 1 - 1 / n_classes
+    what = "too much for AdaBoost.R2" if n_classes is None else "no better than chance"
     end = "it is kept alone" if alone else "it is left out"
     warnings.warn(
         f"Boosting ends with member {name!r}: its weighted error is {error:.3g}, and {chance:.3g} or more is {what}; "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._tail import lead_in
+from skfusion.collect._tail import lead_in, own_rate
 from skfusion.collect._train import Progress, Run, train
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
@@ -20,15 +20,17 @@ from skfusion.rows import Inputs, Task
 class FastGeometric(Collector):
     r"""Keep the state in the middle of each short cycle of one run, where the learning rate is lowest.
 
-    After a burn-in the learning rate goes down and up again in cycles of c epochs. At a share t of a cycle it is
+    After a burn-in the learning rate goes down and up again in cycles of c steps. At step i, counted from 1, it is
 
     .. math::
         \alpha(t) = (1 - 2t)\,\alpha_1 + 2t\,\alpha_2 \quad (t < \tfrac12), \qquad
-        \alpha(t) = (2t - 1)\,\alpha_1 + (2 - 2t)\,\alpha_2 \quad (t \ge \tfrac12)
+        \alpha(t) = (2t - 1)\,\alpha_1 + (2 - 2t)\,\alpha_2 \quad (t \ge \tfrac12), \qquad
+        t = \frac{\operatorname{mod}(i - 1, c) + 1}{c}
 
-    The high rates drive the network out of where it is, along paths of low loss; the low ones let it settle. The
-    optimiser goes on from cycle to cycle with its momenta. In the burn-in the rate is the net's own for the first
-    half, and then goes linearly to :math:`\alpha_1` until 90 % of it.
+    so the last step before a state is kept is taken at :math:`\alpha_2`, however few steps an epoch has. The high rates
+    drive the network out of where it is, along paths of low loss; the low ones let it settle. The optimiser goes on
+    from cycle to cycle with its momenta. In the burn-in the rate is the net's own for the first half, and then goes
+    linearly to :math:`\alpha_1` until 90 % of it.
 
     Parameters
     ----------
@@ -38,8 +40,8 @@ class FastGeometric(Collector):
     start : float, default=0.8
         Burn-in before the first cycle, as a share of the net's ``max_epochs``.
     cycle : int, default=2
-        Epochs of a cycle, an even number, so that its middle is the end of an epoch. Larger ones make members more
-        diverse and dearer.
+        Epochs of a cycle, of c steps together; an even number, so that its middle is the end of an epoch. Larger ones
+        make members more diverse and dearer.
     lr_max : float, optional
         Learning rate :math:`\alpha_1` at both ends of a cycle; the net's own when omitted.
     lr_min : float, optional
@@ -48,7 +50,8 @@ class FastGeometric(Collector):
     Notes
     -----
     Costs one training: ``int(start * max_epochs) + (n_members - 1) * cycle + cycle / 2`` epochs where ``n_members`` is
-    given, ``max_epochs`` where not. Statistics of BatchNorm are those of the run, and belong to their member.
+    given, ``max_epochs`` where not. Statistics of BatchNorm are those of the run, and belong to their member. The rate
+    is set by a factor on the net's own, which is on all groups of ``optimizer__param_groups`` alike.
 
     References
     ----------
@@ -92,7 +95,7 @@ class FastGeometric(Collector):
         progress: Progress | None = None,
     ) -> ModelPool:
         """Train the run; see :meth:`Collector.__call__`."""
-        own = net.get_params(deep=False).get("optimizer__lr", net.lr)
+        own = own_rate(net, "FastGeometric")
         high, low = self._rates(own)
         keep = self._epochs(net.max_epochs)
         (seed,) = draw_seeds(rng, 1, "runs")
@@ -151,5 +154,5 @@ class Triangles:
         if done < 0:
             return lead_in(step / (self.burn_in * steps_per_epoch), self.high)
         length = self.cycle * steps_per_epoch
-        away = abs(1 - 2 * (done % length) / length)  # from the middle of the cycle: 1 at its ends
+        away = abs(1 - 2 * (done % length + 1) / length)  # from the middle of the cycle: 1 at its ends
         return away * self.high + (1 - away) * self.low

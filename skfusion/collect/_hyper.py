@@ -102,12 +102,16 @@ class Hyper(Collector):
             raise ValueError(
                 f"params has {wrong[0]!r}, but the net was given a module that is made already. Give the net its class."
             )
-        own: dict[str, Any] = {}  # a net for each architecture
+        own: list[tuple[dict[str, Any], Any]] = []  # a net for each architecture
+        owned = []
         for setting in settings:
             shape = {k: setting[k] for k in shaping if k in setting}
-            if (key := repr(shape)) not in own:
+            found = next((made for asked, made in own if same(asked, shape)), None)
+            if found is None:
                 given = clone(net).set_params(**shape) if shape else net
-                own[key], rows, task = prepared(given, X, y, sample_weight, task)
+                found, rows, task = prepared(given, X, y, sample_weight, task)
+                own.append((shape, found))
+            owned.append(found)
         stack = self.stack
         if others := [name for name in names if name.partition("__")[0] not in ("lr", "optimizer")]:
             if stack is True:
@@ -116,10 +120,10 @@ class Hyper(Collector):
                     f"{others[0]!r}; leave it at 'auto'."
                 )
             stack = False
-        runs = []
-        for i, (seed, setting) in enumerate(zip(seeds, settings, strict=True)):
-            shape = {k: setting[k] for k in shaping if k in setting}
-            runs.append(run_of(f"hyper-{i}", seed, setting, net=own[repr(shape)]))
+        runs = [
+            run_of(f"hyper-{i}", seed, setting, net=found)
+            for i, (seed, setting, found) in enumerate(zip(seeds, settings, owned, strict=True))
+        ]
         return train(runs[0].net, rows, task, runs, n_jobs, progress, stack, self.max_stack_bytes)
 
     def _number(self) -> Any:
@@ -144,3 +148,16 @@ class Hyper(Collector):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"params": {"lr": [0.01, 0.003, 0.03], "optimizer__weight_decay": [0.0, 0.1]}, "n_members": 4}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two values are sure to make the same network: one object, or plain values that are equal."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(same(value, b[key]) for key, value in a.items())
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return isinstance(a, (str, bytes, int, float, complex, np.generic)) and bool(a == b)

@@ -34,7 +34,8 @@ class Snapshots(Collector):
 
     Notes
     -----
-    Costs one training. A large learning rate makes snapshots more diverse.
+    Costs one training. A large learning rate makes snapshots more diverse. Groups of ``optimizer__param_groups`` with
+    rates of their own are scaled alike.
 
     References
     ----------

@@ -40,7 +40,8 @@ class Tail(Collector):
 
     Notes
     -----
-    Costs one training and one copy of the state for each checkpoint.
+    Costs one training and one copy of the state for each checkpoint. The rate is set by a factor on the net's own,
+    which is on all groups of ``optimizer__param_groups`` alike.
 
     References
     ----------
@@ -101,7 +102,7 @@ class Tail(Collector):
             raise ValueError(f"last must be at least 1; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
         net, rows, task = prepared(net, X, y, sample_weight, task)
-        own = net.get_params(deep=False).get("optimizer__lr", net.lr)
+        own = 1.0 if self.lr is self.lr_end is None else own_rate(net, "Tail")
         high = 1.0 if self.lr is None else self.lr / own
         low = high if self.lr_end is None else self.lr_end / own
         run = Run(
@@ -137,3 +138,13 @@ def lead_in(share: float, to: float) -> float:
     """Return the factor on the learning rate at a share of the burn-in: 1 for a half, then linearly to ``to``."""
     t = min(max((share - 0.5) / 0.4, 0.0), 1.0)
     return (1 - t) + t * to
+
+
+def own_rate(net: Any, name: str) -> float:
+    """Return the net's own learning rate, which a schedule multiplies by a factor."""
+    own = net.get_params(deep=False).get("optimizer__lr", net.lr)
+    if not own > 0:
+        raise ValueError(
+            f"{name} sets the learning rate by a factor on the net's own, which is {own:g}: give the net an lr above 0."
+        )
+    return own

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -19,6 +19,9 @@ from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows, Task
 from skfusion.stacked import NotStackableError
 from skfusion.state import State, copy
+
+if TYPE_CHECKING:
+    from skfusion.collect._averages import RunningMean
 
 EpochHook = Callable[[int, Any], bool | None]
 Result = tuple[list[Member], DivergedError | None]
@@ -64,6 +67,9 @@ class Run:
         Where to start; a fresh initialisation when omitted.
     net : skorch net, optional
         Sized to the data, where the run has an architecture of its own. Its member's ``meta["own_net"]`` is true.
+    average : callable, optional
+        Makes the mean of states that is kept in place of the last one, in the process where the run is trained. Such a
+        run cannot be stacked.
     """
 
     name: str
@@ -75,6 +81,7 @@ class Run:
     params: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
     net: Any = None
+    average: Callable[[], RunningMean] | None = None
 
 
 def train(
@@ -196,6 +203,20 @@ def _warn(reason: str) -> None:
     )
 
 
+def _warn_of_missing(run: Run, kept: Sequence[Member]) -> None:
+    """Warn where a run has ended before the last state that was to be kept."""
+    n = len(kept)
+    if n == len(run.keep):
+        return
+    rest = f"there are {n} members" if n > 1 else "there is 1 member" if n else "its last state is the only member"
+    warnings.warn(
+        f"The run {run.name!r} ended before the state of epoch {run.keep[n]} could be kept, and {len(run.keep)} states "
+        f"were to be kept, the last one after epoch {run.keep[-1]}: {rest}. Take the callback that ends the training, "
+        "such as EarlyStopping, from the net, or let it wait longer.",
+        stacklevel=3,
+    )
+
+
 def _train_chunk(
     net: Any, rows: Rows, task: Task, runs: Sequence[Run], stacked: bool, hooks: Sequence[EpochHook | None] = ()
 ) -> tuple[list[Result], str | None]:
@@ -218,7 +239,8 @@ def _train_chunk(
         own = run.net or net
         own = clone(own).set_params(**run.params) if run.params else own
         try:
-            fitted = nets.fit(own, here, task, run.seed, state=run.state, schedule=run.schedule, on_epoch=keeper)
+            watched = {"schedule": run.schedule, "on_epoch": keeper, "on_step": keeper.average}
+            fitted = nets.fit(own, here, task, run.seed, state=run.state, **watched)
         except DivergedError as error:
             fitted = error
         results.append(keeper.result(fitted))
@@ -247,12 +269,15 @@ class _Keeper:
     def __init__(self, run: Run, hook: EpochHook | None):
         self.run, self.hook = run, hook
         self.kept: list[Member] = []
+        self.average = None if run.average is None else run.average()
+        self.stopped = False  # by who asked for the run
 
     def __call__(self, epoch: int, net: Any) -> bool:
         if epoch in self.run.keep:
             meta = {**self.run.meta, "epoch": epoch}
             self.kept.append(Member(f"{self.run.name}-epoch-{epoch}", nets.state_of(net), meta=meta))
-        return bool(self.hook is not None and self.hook(epoch, net))
+        self.stopped = bool(self.hook is not None and self.hook(epoch, net))
+        return self.stopped
 
     def result(self, fitted: Any) -> Result:
         """Return the members of the run, or why there are none."""
@@ -260,5 +285,8 @@ class _Keeper:
             return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
         meta = {**self.run.meta, "seed": self.run.seed} | ({} if self.run.net is None else {"own_net": True})
         history = nets.history_of(fitted)
-        kept = self.kept or [Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})]
+        if not self.stopped:
+            _warn_of_missing(self.run, self.kept)
+        last = Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})
+        kept = self.kept or [last if self.average is None else self.average.member(last)]
         return [m.replace(meta={**meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept], None

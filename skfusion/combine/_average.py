@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from skfusion.combine._base import Combiner
-from skfusion.combine._weights import shares, weighted_sum
+from skfusion.combine._weights import check_number, checked, shares, weighted_sum
+from skfusion.rows import Task
 
 
 class Average(Combiner):
@@ -44,11 +45,26 @@ class Average(Combiner):
     def __init__(self, weights: Sequence[float] | None = None):
         self.weights = weights
 
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for weights that can be none; see :meth:`Combiner.check`."""
+        if self.weights is not None:
+            checked(self.weights, "Average")
+
+    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Average:
+        """Check the number of weights; see :meth:`Combiner.fit`."""
+        self.check(task)
+        check_number(self.weights, P, "Average")
+        return self
+
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the (weighted) mean over members; see :meth:`Combiner.__call__`."""
         if self.weights is None:
             return P.mean(axis=0)
         return weighted_sum(shares(self.weights, len(P), "Average"), P)
+
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the predictions and their weights; see :meth:`Combiner.weighed`."""
+        return P, shares(self.weights, len(P), "Average")
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

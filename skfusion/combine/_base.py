@@ -40,7 +40,9 @@ class Combiner(Component, ABC):
         return self
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` where the combiner cannot do the task.
+        """Raise ``ValueError`` where the combiner cannot do the task, or its parameters are wrong.
+
+        It is asked before members are trained, so what can be told without predictions is told here.
 
         Parameters
         ----------
@@ -62,3 +64,38 @@ class Combiner(Component, ABC):
         ndarray of shape (n_samples, n_outputs)
             The combined prediction; rows of class probabilities sum to one.
         """
+
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the members' predictions as they are combined, and what each counts for; of a fitted combiner.
+
+        Parameters
+        ----------
+        P : ndarray of shape (n_members, n_samples, n_outputs)
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        P : ndarray of shape (n_members, n_samples, n_outputs)
+            Those that are given, where the combiner does not change them first.
+        weights : ndarray of shape (n_members,)
+            Not negative, of sum one; alike where the combiner has no weights, or has others for each row.
+        """
+        return P, np.full(len(P), 1 / len(P))
+
+    def narrow(self, n_members: int) -> np.ndarray:
+        """Forget members that cannot change a prediction, and return which are left; of a fitted combiner.
+
+        Afterwards the combiner is called with the predictions of these members alone, and combines them to what it
+        combined all to.
+
+        Parameters
+        ----------
+        n_members : int
+            Members in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of int
+            Positions in ascending order; all of them where the combiner learns no weights.
+        """
+        return np.arange(n_members)

@@ -1,4 +1,4 @@
-"""Members with a temperature each (Guo et al., 2017)."""
+"""Temperatures of members, or of what they predict together (Guo et al., 2017)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
+from scipy.special import expit, softmax
 from sklearn.base import clone
 
 from skfusion.combine._average import Average
@@ -21,7 +22,7 @@ LIMIT = 20.0
 
 
 class Calibrated(Combiner):
-    r"""Give every member the temperature of the least held-out log-loss, then combine.
+    r"""Give every member the temperature of the least held-out log-loss, then combine; or first combine.
 
     .. math:: p_k^{(T)}(x) = \operatorname{softmax}(\log p_k(x) / T_k), \qquad
         T_k = \arg\min_T -\sum_i w_i \log p_{k, y_i}^{(T)}(x_i)
@@ -31,25 +32,34 @@ class Calibrated(Combiner):
     Parameters
     ----------
     combine : Combiner, optional
-        How the calibrated predictions are combined; ``Average()`` when omitted.
+        How predictions are combined; ``Average()`` when omitted.
+    of : {"members", "ensemble"}, default="members"
+        What has a temperature: each member, before they are combined, or what they predict together, as a whole.
+        Members that are calibrated give an average that is not sure enough, for it evens out where they differ; the
+        temperature of the ensemble mends that. ``Calibrated(Calibrated(), of="ensemble")`` has both.
 
     Attributes
     ----------
-    temperatures_ : ndarray of shape (n_members,)
-        Above 1 for members that are too sure, below for those that are not sure enough. They lie between 1/20, which a
-        member comes near that is always right, and 20, where one ends that is no better than chance.
+    temperatures_ : ndarray of shape (n_members,), or (1,) of an ensemble
+        Above 1 for members that are too sure, below for those that are not sure enough. They lie between 1/20, where a
+        member ends that is always right, and 20, where one ends that tells the truth from the rest no better than
+        chance. 1 for one that finds all classes equally probable, which a temperature does not change.
     combine_ : Combiner
-        Fitted on the calibrated predictions for the same rows.
+        Fitted on the same rows, with ``of="members"`` on the calibrated predictions.
 
     Notes
     -----
-    Costs some 20 passes over the held-out predictions of each member. The loss is convex in :math:`1/T`, so the
-    minimum is the only one. A member's classes keep their order, so its accuracy stays; that of the ensemble may
-    change, for the members' votes of confidence become comparable.
+    Costs some 20 passes over the held-out predictions of each member, or of the ensemble. The loss is convex in
+    :math:`1/T`, so the minimum is the only one. A temperature keeps the order of the classes, but for probabilities
+    that rounding makes equal: in float32, those that differ by less than about 1e-7. So the accuracy of a member, or
+    of an ensemble as a whole, stays; with temperatures of members that of the ensemble may change, for their votes of
+    confidence become comparable. The temperature of an ensemble is fitted on the rows that ``combine`` has learned
+    from, if it learns: where that overfits, the ensemble stays too sure.
 
     References
     ----------
-    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, arXiv:1706.04599.
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, arXiv:1706.04599. Rahaman
+    and Thiery, "Uncertainty quantification and deep ensembles", NeurIPS 2021, arXiv:2007.08792 (of the ensemble).
 
     Examples
     --------
@@ -64,8 +74,9 @@ class Calibrated(Combiner):
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
-    def __init__(self, combine: Any = None):
+    def __init__(self, combine: Any = None, of: str = "members"):
         self.combine = combine
+        self.of = of
 
     @property
     def out_of_fold(self) -> bool:
@@ -74,6 +85,8 @@ class Calibrated(Combiner):
 
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for regression, and for what the combiner inside refuses; see :meth:`Combiner.check`."""
+        if self.of not in ("members", "ensemble"):
+            raise ValueError(f"of must be 'members' or 'ensemble' in Calibrated; got {self.of!r}.")
         if task == "regression":
             raise ValueError("Calibrated needs probabilities; for regression use the combiner inside by itself.")
         self._part().check(task)
@@ -83,18 +96,41 @@ class Calibrated(Combiner):
         self.check(task)
         held = HeldOut.checked("Calibrated", P, y, task, sample_weight)
         self.task_: Task = task
-        z = logs(held.P, task)
-        self.temperatures_ = np.array([temperature(member, held.y, held.weight, task) for member in z])
-        self.combine_ = clone(self._part()).fit(self._scaled(P), y, task, sample_weight)
+        self.of_, part, judged = self.of, clone(self._part()), held.P
+        if self.of == "ensemble":
+            self.combine_ = part.fit(P, y, task, sample_weight)
+            judged = np.asarray(self.combine_(held.P))[None]
+        self.temperatures_ = np.array([temperature(z, held.y, held.weight, task) for z in logs(judged, task)])
+        if self.of == "members":
+            self.combine_ = part.fit(self._scaled(P), y, task, sample_weight)
         return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
-        """Return the combination of the calibrated predictions; see :meth:`Combiner.__call__`."""
+        """Return the combination of calibrated predictions, or a calibrated one; see :meth:`Combiner.__call__`."""
         check_fitted(self, "combine_")
+        if self.of_ == "ensemble":
+            return self._scaled(self.combine_(P)[None])[0].astype(floating(P), copy=False)
         check_members(self, len(self.temperatures_), P)
         return self.combine_(self._scaled(P))
 
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the combiner inside weighs, which is calibrated or not; see :meth:`Combiner.weighed`."""
+        check_fitted(self, "combine_")
+        if self.of_ == "ensemble":
+            return self.combine_.weighed(P)
+        check_members(self, len(self.temperatures_), P)
+        return self.combine_.weighed(self._scaled(P))
+
+    def narrow(self, n_members: int) -> np.ndarray:
+        """Forget members that the combiner inside forgets; see :meth:`Combiner.narrow`."""
+        kept = self.combine_.narrow(n_members)
+        if self.of_ == "members":
+            self.temperatures_ = self.temperatures_[kept]
+        return kept
+
     def _part(self) -> Combiner:
+        if self.combine is not None and not isinstance(self.combine, Combiner):
+            raise TypeError(f"combine of Calibrated must be a Combiner, such as Average(); got {self.combine!r}.")
         return Average() if self.combine is None else self.combine
 
     def _scaled(self, P: np.ndarray) -> np.ndarray:
@@ -104,6 +140,7 @@ class Calibrated(Combiner):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
+        yield {"of": "ensemble"}
 
 
 def temperature(z: np.ndarray, y: np.ndarray, weight: np.ndarray, task: Task) -> float:
@@ -126,17 +163,20 @@ def temperature(z: np.ndarray, y: np.ndarray, weight: np.ndarray, task: Task) ->
         Between 1 / LIMIT and LIMIT.
     """
     if task == "multilabel":
-        margin = np.where(y == 1, -z, z)[:, None, :]  # of the wrong answer over the right one
+        margin = np.where(y == 1, -z, z)  # of the wrong answer over the right one
     else:
-        right = np.take_along_axis(z, y.astype(np.intp)[:, None], axis=1)
-        margin = (z - right)[:, :, None]
+        margin = z - np.take_along_axis(z, y.astype(np.intp)[:, None], axis=1)
+    if not margin.any():
+        return 1.0
 
-    def loss(log_t: float) -> float:
+    def slope(log_t: float) -> float:  # of the loss in 1 / T, in which it grows
         scaled = margin / np.exp(log_t)
-        if task == "multilabel":
-            return float(weight @ np.logaddexp(0, scaled).mean(axis=(1, 2)))
-        top = np.maximum(scaled.max(axis=1), 0)
-        return float(weight @ (np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top)[:, 0])
+        wrong = expit(scaled) if task == "multilabel" else softmax(scaled, axis=1)
+        return float(weight @ (wrong * margin).sum(axis=1))
 
-    ends = np.log(LIMIT)
-    return float(np.exp(minimize_scalar(loss, bounds=(-ends, ends), method="bounded", options={"xatol": 1e-6}).x))
+    coldest, hottest = -np.log(LIMIT), np.log(LIMIT)
+    if slope(coldest) <= 0:  # also where rounding leaves nothing of it
+        return 1 / LIMIT
+    if slope(hottest) >= 0:
+        return LIMIT
+    return float(np.exp(brentq(slope, coldest, hottest, xtol=1e-9)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
-from skfusion.combine._neighbours import Neighbours
+from skfusion.combine._neighbours import Neighbours, check_neighbors
 from skfusion.combine._weights import check_fitted, check_members
 from skfusion.rows import Task
 
@@ -68,10 +68,15 @@ class DynamicSelection(Combiner):
     def __init__(self, n_neighbors: int = 7):
         self.n_neighbors = n_neighbors
 
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for a number of neighbours that can be none; see :meth:`Combiner.check`."""
+        check_neighbors(self.n_neighbors, "DynamicSelection")
+
     def fit(
         self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
     ) -> DynamicSelection:
         """Remember the held-out rows; see :meth:`Combiner.fit`."""
+        self.check(task)
         held = HeldOut.checked("DynamicSelection", P, y, task, sample_weight)
         self.neighbours_ = Neighbours("DynamicSelection", held, self.n_neighbors)
         self.task_: Task = task

@@ -9,7 +9,7 @@ import numpy as np
 
 from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
-from skfusion.combine._neighbours import Neighbours
+from skfusion.combine._neighbours import Neighbours, check_neighbors
 from skfusion.combine._weights import check_fitted, check_members
 from skfusion.rows import Task
 
@@ -66,10 +66,15 @@ class DynamicWeighting(Combiner):
     def __init__(self, n_neighbors: int = 7):
         self.n_neighbors = n_neighbors
 
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for a number of neighbours that can be none; see :meth:`Combiner.check`."""
+        check_neighbors(self.n_neighbors, "DynamicWeighting")
+
     def fit(
         self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
     ) -> DynamicWeighting:
         """Remember the held-out rows; see :meth:`Combiner.fit`."""
+        self.check(task)
         held = HeldOut.checked("DynamicWeighting", P, y, task, sample_weight)
         self.neighbours_ = Neighbours("DynamicWeighting", held, self.n_neighbors)
         self.task_: Task = task

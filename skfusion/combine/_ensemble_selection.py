@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,16 +11,15 @@ import numpy as np
 from scipy.stats import norm
 
 from skfusion.combine._base import Combiner
+from skfusion.combine._budget import Budget, check_costs
 from skfusion.combine._held_out import HeldOut
-from skfusion.combine._running import Running, running
-from skfusion.combine._weights import check_fitted, check_members, weighted_sum
+from skfusion.combine._running import Running, by_row, running
+from skfusion.combine._scorer import scorer_named
+from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
 from skfusion.rows import Task
 
 DIGITS = 6
 """Decimals of a score that are compared; finer differences are noise of rounding, or of the rows."""
-
-COARSE = 1e-4
-"""Scores that start below this are compared with all their digits."""
 
 
 class EnsembleSelection(Combiner):
@@ -30,7 +29,9 @@ class EnsembleSelection(Combiner):
         \lambda_k = \tfrac1T\, \#\{t \le T : k_t = k\}
 
     A member may be added many times. Of all averages on the way the first with the best score is kept, which has T
-    members. Of candidates with equal scores (to six decimals), those come first that are in already.
+    members. Of candidates with equal scores, those come first that are in already. Scores are equal that are so to six
+    decimals, or more where losses are small: to seven where the loss of the best member (one minus R2, or the score
+    without its sign) is below 0.1, to eight below 0.01, and so on.
 
     Parameters
     ----------
@@ -53,14 +54,20 @@ class EnsembleSelection(Combiner):
         Share of the members that a bag sees.
     random_state : int, default=0
         Seed of the bags.
+    max_cost : float, optional
+        What the members that are used may cost together, in the unit of ``costs``, such as milliseconds a prediction.
+        No limit when omitted.
+    costs : sequence of float, optional
+        What each member costs, not negative, shape (n_members,); needed with ``max_cost``, and of no use without. Where
+        members are selected before, of those that are left.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_members,)
-        Shares of the members in the average.
+        Shares of the members in the average. In a fitted ensemble, of its ``members_``, which are those with a share.
     order_ : list of ndarray of int
-        The members of each bag in the order in which they were added, those after the best average left out. One
-        array when there are no bags.
+        The members of each bag in the order in which they were added, those after the best average left out, as
+        positions among the members that ``fit`` was given. One array when there are no bags.
     scores_ : list of ndarray of float
         The score of each bag's average after each of these additions.
 
@@ -68,7 +75,9 @@ class EnsembleSelection(Combiner):
     -----
     Costs O(T K n) for n held-out rows with the scores that need no scorer: one logarithm a row with the log-loss, and
     with accuracy only rows that one member could still turn. Any other score costs T K calls of its scorer.
-    With bags and ``max_members``, the members of largest mean weight are kept.
+    With bags and ``max_members`` or ``max_cost``, members are kept by their mean weight, the largest first, as long as
+    the limits hold; one that is too dear is passed over for those that follow. Bags are drawn of members that are not
+    too dear by themselves.
 
     References
     ----------
@@ -98,6 +107,8 @@ class EnsembleSelection(Combiner):
         n_bags: int = 0,
         bag_fraction: float = 0.5,
         random_state: int = 0,
+        max_cost: float | None = None,
+        costs: Sequence[float] | None = None,
     ):
         self.n_rounds = n_rounds
         self.scoring = scoring
@@ -106,42 +117,61 @@ class EnsembleSelection(Combiner):
         self.n_bags = n_bags
         self.bag_fraction = bag_fraction
         self.random_state = random_state
+        self.max_cost = max_cost
+        self.costs = costs
+
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for parameters that are out of range; see :meth:`Combiner.check`."""
+        _check(self)
+        if self.confidence is not None and not by_row(self.scoring, task):
+            self._refuse_confidence(task)
 
     def fit(
         self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
     ) -> EnsembleSelection:
         """Choose the members; see :meth:`Combiner.fit`."""
-        _check(self)
+        self.check(task)
         held = HeldOut.checked("EnsembleSelection", P, y, task, sample_weight)
         average = running(self.scoring, held)
         if self.confidence is not None and not average.by_row:
-            raise ValueError(
-                f"confidence tests the rows of a score, and scoring={self.scoring!r} is not known to be a mean over "
-                f"rows in {task}; leave out scoring= or confidence=."
-            )
+            self._refuse_confidence(task)
         needed = -math.inf if self.confidence is None else float(norm.ppf(self.confidence))
-        most = self.max_members or len(P)
-        paths = [greedy_path(average, bag, self.n_rounds, most, needed, held.weight) for bag in self._bags(len(P))]
+        budget = Budget.of(len(P), self.max_members, self.max_cost, self.costs)
+        paths = [greedy_path(average, bag, self.n_rounds, budget, needed, held.weight) for bag in self._bags(budget)]
         self.order_, self.scores_ = [order for order, _ in paths], [scores for _, scores in paths]
         shares = [np.bincount(order, minlength=len(P)) / len(order) for order in self.order_]
-        self.weights_ = _largest(np.mean(shares, axis=0), self.max_members)
+        self.weights_ = budget.largest(np.mean(shares, axis=0))
         return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over the members that were chosen; see :meth:`Combiner.__call__`."""
-        check_fitted(self, "weights_")
-        check_members(self, len(self.weights_), P)
+        weights = learned_weights(self, P)
         if len(self.order_) > 1:
-            return weighted_sum(self.weights_, P)
+            return weighted_sum(weights, P)
         n = len(self.order_[0])  # whole numbers keep classes equal that were equal when the average was scored
-        return weighted_sum(np.rint(n * self.weights_), P) / n
+        return weighted_sum(np.rint(n * weights), P) / n
 
-    def _bags(self, n_members: int) -> list[np.ndarray]:
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the predictions and the members' shares; see :meth:`Combiner.weighed`."""
+        return P, learned_weights(self, P)
+
+    def narrow(self, n_members: int) -> np.ndarray:
+        """Forget members that were not chosen; see :meth:`Combiner.narrow`."""
+        return narrowed(self)
+
+    def _refuse_confidence(self, task: Task) -> None:
+        raise ValueError(
+            f"confidence tests the rows of a score, and scoring={self.scoring!r} is not known to be a mean over rows "
+            f"in {task}; leave out scoring= or confidence=."
+        )
+
+    def _bags(self, budget: Budget) -> list[np.ndarray]:
+        able = budget.affordable(set())
         if not self.n_bags:
-            return [np.arange(n_members)]
+            return [able]
         rng = np.random.RandomState(self.random_state)
-        size = max(1, round(self.bag_fraction * n_members))
-        return [np.sort(rng.choice(n_members, size, replace=False)) for _ in range(self.n_bags)]
+        size = max(1, round(self.bag_fraction * len(able)))
+        return [able[np.sort(rng.choice(len(able), size, replace=False))] for _ in range(self.n_bags)]
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -151,7 +181,7 @@ class EnsembleSelection(Combiner):
 
 
 def greedy_path(
-    average: Running, members: np.ndarray, n_rounds: int, max_members: int, needed: float, weight: np.ndarray
+    average: Running, members: np.ndarray, n_rounds: int, budget: Budget, needed: float, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the members up to the best average, in the order in which they were added, and its score after each.
 
@@ -163,8 +193,8 @@ def greedy_path(
         The candidates.
     n_rounds : int
         Members to add.
-    max_members : int
-        Unlike members to add.
+    budget : Budget
+        Which members may be together.
     needed : float
         The standard errors by which a round must improve on the one before.
     weight : ndarray of shape (n_samples,)
@@ -181,13 +211,13 @@ def greedy_path(
     order: list[int] = []
     scores: list[float] = []
     before = None
-    coarse = False
+    digits = DIGITS
     for turn in range(n_rounds if len(members) > 1 else 1):
-        allowed = members if len(set(order)) < max_members else np.unique(order)
+        allowed = budget.affordable({*order}, members)
         found = average.scores(allowed)
         if not turn:
-            coarse = abs(found.max()) > COARSE
-        place = _first_of_the_best(found.round(DIGITS) if turn and coarse else found, allowed, order)
+            digits += _zeros_after_the_point(average.best - found.max())
+        place = _first_of_the_best(found.round(digits) if turn else found, allowed, order)
         average.add(allowed[place])
         if needed > -math.inf:
             now = average.gains()
@@ -196,8 +226,13 @@ def greedy_path(
             before = now
         order.append(int(allowed[place]))
         scores.append(float(found[place]))
-    best = int(np.argmax(np.round(scores, DIGITS) if coarse else scores)) + 1
+    best = int(np.argmax(np.round(scores, digits))) + 1
     return np.array(order[:best]), np.array(scores[:best])
+
+
+def _zeros_after_the_point(loss: float) -> int:
+    """Return how many powers of ten a loss is smaller than 1: 0 for 0.3, 1 for 0.03, and so on."""
+    return min(max(0, math.floor(-math.log10(abs(loss)))), 200) if loss else 0
 
 
 def _first_of_the_best(scores: np.ndarray, members: np.ndarray, order: list[int]) -> int:
@@ -216,14 +251,6 @@ def standard_errors(gains: np.ndarray, weight: np.ndarray) -> float:
     return math.inf if mean > 0 else -math.inf
 
 
-def _largest(weights: np.ndarray, max_members: int | None) -> np.ndarray:
-    if max_members is not None:
-        weights = np.where(
-            np.isin(np.arange(len(weights)), np.argsort(-weights, kind="stable")[:max_members]), weights, 0
-        )
-    return weights / weights.sum()
-
-
 def _check(selection: EnsembleSelection) -> None:
     for name, least in (("n_rounds", 1), ("n_bags", 0), ("max_members", 1)):
         value = getattr(selection, name)
@@ -235,3 +262,6 @@ def _check(selection: EnsembleSelection) -> None:
         raise ValueError(f"bag_fraction must be above 0 and at most 1; got {selection.bag_fraction!r}.")
     if selection.confidence is not None and not 0.5 <= selection.confidence < 1:
         raise ValueError(f"confidence must be at least 0.5 and below 1; got {selection.confidence!r}.")
+    if selection.scoring is not None:
+        scorer_named(selection.scoring)
+    check_costs(selection.max_cost, selection.costs)

@@ -9,17 +9,19 @@ import numpy as np
 
 from skfusion.combine._base import Combiner
 from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import check_fitted, floating, shares
+from skfusion.combine._weights import check_fitted, check_number, checked, floating, shares
 from skfusion.rows import Task
 
 
 class GeometricAverage(Combiner):
-    r"""Average the members' log-probabilities, which is to average their logits.
+    r"""Average the members' log-probabilities, which is to average their logits but for what these lose to rounding.
 
     .. math:: p_c(x) = \frac{\prod_k p_{kc}(x)^{\lambda_k}}{\sum_{c'} \prod_k p_{kc'}(x)^{\lambda_k}},
         \qquad \sum_k \lambda_k = 1
 
-    Of labels, which do not exclude each other, the log-odds are averaged.
+    Of labels, which do not exclude each other, the log-odds are averaged. The logits themselves are not seen: a
+    probability below the rounding error of its dtype (1.2e-7 for float32) counts as that, so that a member whose logits
+    are farther apart than 16 counts as one with 16.
 
     Parameters
     ----------
@@ -56,15 +58,18 @@ class GeometricAverage(Combiner):
         self.weights = weights
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for regression, and weights that can be none; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
+        if self.weights is not None:
+            checked(self.weights, "GeometricAverage")
 
     def fit(
         self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
     ) -> GeometricAverage:
         """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
         self.check(task)
+        check_number(self.weights, P, "GeometricAverage")
         self.task_: Task = task
         return self
 
@@ -73,6 +78,10 @@ class GeometricAverage(Combiner):
         check_fitted(self, "task_")
         weights = shares(self.weights, len(P), "GeometricAverage")
         return from_logs(np.tensordot(weights, logs(P, self.task_), axes=1), self.task_).astype(floating(P), copy=False)
+
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the predictions and their weights; see :meth:`Combiner.weighed`."""
+        return P, shares(self.weights, len(P), "GeometricAverage")
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

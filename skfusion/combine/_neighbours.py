@@ -32,13 +32,14 @@ class Neighbours:
 
     Attributes
     ----------
+    most : int
+        Rows that can be near at most.
     quality : ndarray of shape (n_samples, n_members, n_targets)
         Whether a member is right; in regression its squared error. Classes have one target, labels and values one each.
     """
 
     def __init__(self, owner: str, held: HeldOut, n_neighbors: int):
-        if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
-            raise ValueError(f"n_neighbors of {owner} must be a whole number, 1 or more; got {n_neighbors!r}.")
+        check_neighbors(n_neighbors, owner)
         self.n_neighbors, self.weight = n_neighbors, held.weight
         self.scale = np.sqrt(held.variances()) if held.task == "regression" else np.ones(held.P.shape[2])
         self.profiles = self._profiles(held.P)
@@ -48,6 +49,8 @@ class Neighbours:
             "regression": lambda: held.errors() ** 2,
         }[held.task]()
         self.quality = quality.transpose(1, 0, 2)
+        lightest = np.cumsum(np.sort(self.weight))  # rows of little weight are many neighbours
+        self.most = min(len(self.weight), 1 + int(np.searchsorted(lightest, n_neighbors - ROUNDING)))
 
     def combine(self, P: np.ndarray, shares: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         """Return predictions that are averaged with weights of their own for each row.
@@ -67,7 +70,7 @@ class Neighbours:
             In the dtype of P.
         """
         found = np.empty(P.shape[1:], floating(P))
-        step = max(1, AT_A_TIME // max(len(self.profiles), self.n_neighbors * self.quality[0].size))
+        step = max(1, AT_A_TIME // max(len(self.profiles), self.most * self.quality[0].size))
         for start in range(0, P.shape[1], step):
             part = P[:, start : start + step]
             near, weight = self.nearest(part)
@@ -102,3 +105,9 @@ class Neighbours:
 
     def _profiles(self, P: np.ndarray) -> np.ndarray:
         return (P.astype(np.float64) / self.scale).transpose(1, 0, 2).reshape(P.shape[1], -1)
+
+
+def check_neighbors(n_neighbors: object, owner: str) -> None:
+    """Raise where a number of neighbours can be none."""
+    if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
+        raise ValueError(f"n_neighbors of {owner} must be a whole number, 1 or more; got {n_neighbors!r}.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._scorer import scorer_of
+from skfusion.rows import Task
 
 SLACK = 1e-9
 """What rounding may add to a bound on a lead."""
@@ -29,6 +30,8 @@ class Running(ABC):
 
     by_row: bool = True
     """Whether the score is a mean of numbers of rows."""
+    best: float = 0.0
+    """The score of a perfect prediction, from which the loss is counted."""
 
     @abstractmethod
     def restart(self) -> None:
@@ -204,6 +207,19 @@ class Scorer(Running):
         self.n += 1
 
 
+BY_ROW = {
+    "classification": ("neg_log_loss", "accuracy"),
+    "multilabel": ("neg_log_loss",),
+    "regression": ("r2", "neg_mean_squared_error"),
+}
+"""Names of scores that are means over rows."""
+
+
+def by_row(scoring: Any, task: Task) -> bool:
+    """Return whether a score is known to be a mean over rows; R2 is where no value is always the same."""
+    return scoring is None or (isinstance(scoring, str) and scoring in BY_ROW[task])
+
+
 def running(scoring: Any, held: HeldOut) -> Running:
     """Return the running average with the quickest way to compute a score.
 
@@ -225,7 +241,7 @@ def running(scoring: Any, held: HeldOut) -> Running:
             return SquaredError(held, relative=True)
         if scoring == "neg_mean_squared_error":
             return SquaredError(held, relative=False)
-    elif scoring is None or (scoring == "neg_log_loss" and held.task == "classification"):
+    elif scoring is None or scoring == "neg_log_loss":  # of labels scikit-learn's leaves out those that are 0
         return LogLoss(held)
     elif scoring == "accuracy" and held.task == "classification":
         return Accuracy(held)

@@ -67,9 +67,7 @@ def scorer_of(scoring: Any, held: HeldOut) -> Callable[[np.ndarray], float]:
     callable
         Takes a prediction of shape (n_samples, n_outputs).
     """
-    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-    if not callable(scorer):
-        raise TypeError(f"scoring must be the name of a scorer or scorer(estimator, X, y); got {scoring!r}.")
+    scorer = scorer_named(scoring)
     weights = {"sample_weight": held.weight} if held.weighted else {}
     if weights and not takes_weights(scorer):
         raise ValueError(
@@ -78,6 +76,14 @@ def scorer_of(scoring: Any, held: HeldOut) -> Callable[[np.ndarray], float]:
         )
     X = np.empty((len(held.y), 0))
     return lambda prediction: _score(scorer, scoring, prediction, held.task, X, held.y, weights)
+
+
+def scorer_named(scoring: Any) -> Any:
+    """Return the scorer of scikit-learn that has a name; a callable is one by itself."""
+    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    if not callable(scorer):
+        raise TypeError(f"scoring must be the name of a scorer or scorer(estimator, X, y); got {scoring!r}.")
+    return scorer
 
 
 def _score(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
+from scipy.sparse import hstack, issparse
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.utils.validation import has_fit_parameter
@@ -26,7 +29,8 @@ class Stack(Combiner):
     ----------
     final_estimator : sklearn estimator, optional
         The meta-learner. Logistic regression on class probabilities by default, one a label for multi-label
-        targets, and least squares with non-negative coefficients for regression (Breiman, 1996).
+        targets, and least squares with non-negative coefficients for regression (Breiman, 1996). In an ensemble with a
+        ``random_state``, every ``random_state`` of it that is None follows from that one.
 
     Attributes
     ----------
@@ -37,7 +41,7 @@ class Stack(Combiner):
     Notes
     -----
     With out-of-fold predictions every member is trained once a fold and once on all rows. The meta-learner sees the
-    members' predictions alone, not the inputs.
+    members' predictions alone, not the inputs; ``StackingFusion(passthrough=True)`` gives it both.
 
     References
     ----------
@@ -61,12 +65,24 @@ class Stack(Combiner):
     def __init__(self, final_estimator: Any = None):
         self.final_estimator = final_estimator
 
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Stack:
-        """Fit the meta-learner; see :meth:`Combiner.fit`."""
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for a meta-learner of another task; see :meth:`Combiner.check`."""
+        if self.final_estimator is not None:
+            _check_task(self.final_estimator, task)
+
+    def fit(
+        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None, X: Any = None
+    ) -> Stack:
+        """Fit the meta-learner; see :meth:`Combiner.fit`. ``X``, where given, stands beside the predictions."""
+        self.check(task)
         self.task_: Task = task
         self.n_outputs_ = P.shape[2]
         meta = _default(task) if self.final_estimator is None else clone(self.final_estimator)
-        _check_meta(meta, task, sample_weight is not None)
+        if sample_weight is not None and not has_fit_parameter(meta, "sample_weight"):
+            raise ValueError(
+                f"The meta-learner {type(meta).__name__} takes no sample_weight, but the rows are weighted; use one "
+                "that does."
+            )
         y = y[:, 0] if task == "regression" and y.shape[1] == 1 else y
         if task == "classification" and len(np.unique(y)) == 1:
             self.final_estimator_ = None  # nothing to tell apart
@@ -80,49 +96,69 @@ class Stack(Combiner):
                 self.final_estimator_ = None
                 return self
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        self.final_estimator_ = meta.fit(self._columns(P), y, **weights)
+        columns = self._columns(P, X)
+        with warnings.catch_warnings():
+            if task == "multilabel":  # a single label stands in a column, as several do
+                warnings.simplefilter("ignore", DataConversionWarning)
+            self.final_estimator_ = meta.fit(columns, y, **weights)
+        if task == "multilabel":
+            self._labels(columns[:1])  # tells of what it cannot read before anything is predicted
         return self
 
-    def __call__(self, P: np.ndarray) -> np.ndarray:
+    def __call__(self, P: np.ndarray, X: Any = None) -> np.ndarray:
         """Return the meta-learner's prediction; see :meth:`Combiner.__call__`."""
         if not hasattr(self, "task_"):
             raise ValueError("Stack must be fitted on out-of-fold predictions before it can combine.")
         n = P.shape[1]
         if self.task_ == "regression":
-            return np.asarray(self.final_estimator_.predict(self._columns(P))).reshape(n, -1)
+            return np.asarray(self.final_estimator_.predict(self._columns(P, X))).reshape(n, -1)
         out = np.zeros((n, self.n_outputs_))
         if self.task_ == "multilabel":
             out[:] = self.constant_
-            found = [] if self.final_estimator_ is None else self.final_estimator_.predict_proba(self._columns(P))
-            for label, p in zip(self.varied_, [found] if isinstance(found, np.ndarray) else found, strict=True):
-                out[:, label] = p[:, 1]
+            if self.final_estimator_ is not None:
+                out[:, self.varied_] = self._labels(self._columns(P, X))
         elif self.final_estimator_ is None:
             out[:, self.only_class_] = 1.0
         else:
-            out[:, self.final_estimator_.classes_] = self.final_estimator_.predict_proba(self._columns(P))
+            out[:, self.final_estimator_.classes_] = self.final_estimator_.predict_proba(self._columns(P, X))
         return out
 
-    def _columns(self, P: np.ndarray) -> np.ndarray:
+    def _labels(self, columns: Any) -> np.ndarray:
+        """Return the probabilities of the labels that vary: of one array, or of an array of two columns for each."""
+        found, n = self.final_estimator_.predict_proba(columns), len(self.varied_)
+        if not isinstance(found, np.ndarray):
+            found = np.stack([np.asarray(p)[:, 1] for p in found], axis=1)
+        elif n == 1 and found.ndim == 2 and found.shape[1] == 2:
+            found = found[:, 1:]
+        if found.shape != (columns.shape[0], n):
+            raise ValueError(
+                f"predict_proba of the meta-learner {type(self.final_estimator_).__name__} has the shape {found.shape} "
+                f"for {columns.shape[0]} rows and {n} labels; use one that gives a column, or an array, for each label."
+            )
+        return found
+
+    def _columns(self, P: np.ndarray, X: Any = None) -> Any:
         if self.task_ == "classification" and P.shape[2] == 2:
             P = P[:, :, 1:]
-        return np.concatenate([*P.astype(np.float64)], axis=1)
+        columns = np.concatenate([*P.astype(np.float64)], axis=1)
+        if X is None:
+            return columns
+        return hstack([columns, X]).tocsr() if issparse(X) else np.concatenate([columns, X], axis=1)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
 
 
-def _check_meta(meta: Any, task: Task, weighted: bool) -> None:
+def _check_task(meta: Any, task: Task) -> None:
     name = type(meta).__name__
     if task != "regression" and not hasattr(meta, "predict_proba"):
         raise ValueError(
             f"The meta-learner {name} has no predict_proba, and a classifier's probabilities are "
             "asked for; use one that has, or wrap it in CalibratedClassifierCV."
         )
-    if weighted and not has_fit_parameter(meta, "sample_weight"):
-        raise ValueError(
-            f"The meta-learner {name} takes no sample_weight, but the rows are weighted; use one that does."
-        )
+    if task == "regression" and hasattr(meta, "__sklearn_tags__") and is_classifier(meta):
+        raise ValueError(f"The meta-learner {name} is a classifier, and values are asked for; use a regressor.")
 
 
 def _default(task: Task) -> Any:

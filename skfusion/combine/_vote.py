@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 from skfusion.combine._base import Combiner
-from skfusion.combine._weights import floating
+from skfusion.combine._weights import check_number, checked, floating, shares
 from skfusion.rows import Task
 
 
 class Vote(Combiner):
     r"""Let every member vote for its most probable class.
 
-    .. math:: p_c(x) = \frac{1}{K} \sum_k \mathbf{1}\left[c = \arg\max_{c'} p_{k c'}(x)\right]
+    .. math:: p_c(x) = \sum_k \lambda_k \mathbf{1}\left[c = \arg\max_{c'} p_{k c'}(x)\right],
+        \qquad \sum_k \lambda_k = 1
 
     A tie goes to the first of the tied classes. With several labels a row, each label is voted on by itself.
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        Non-negative weight of each member's vote, shape (n_members,); divided by their sum. A larger one outvotes more
+        of the others. All alike when omitted.
 
     Notes
     -----
@@ -34,20 +44,40 @@ class Vote(Combiner):
     [[0.25, 0.75]]
     """
 
+    def __init__(self, weights: Sequence[float] | None = None):
+        self.weights = weights
+
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for regression, and weights that can be none; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("Vote needs classes; for regression use combine=Average().")
+        if self.weights is not None:
+            checked(self.weights, "Vote")
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Vote:
         """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
         self.check(task)
+        check_number(self.weights, P, "Vote")
         self.task_ = task
         return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the share of the votes for each class; see :meth:`Combiner.__call__`."""
-        if getattr(self, "task_", "classification") == "multilabel":
-            return (P > 0.5).mean(axis=0, dtype=floating(P))
-        votes = np.eye(P.shape[2], dtype=floating(P))[P.argmax(axis=2)]
-        return votes.mean(axis=0)
+        several = getattr(self, "task_", "classification") == "multilabel"
+        votes = P > 0.5 if several else np.eye(P.shape[2], dtype=np.bool_)[P.argmax(axis=2)]
+        if self.weights is None:
+            return votes.mean(axis=0, dtype=floating(P))
+        shares(self.weights, len(P), "Vote")
+        weights = np.asarray(self.weights, np.float64)
+        total = np.zeros(votes.shape[1:])
+        for weight, its in zip(weights, votes, strict=True):  # one after another, so that like sums are equal
+            total += weight * its
+        return (total / weights.sum()).astype(floating(P), copy=False)
+
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the predictions and their weights; see :meth:`Combiner.weighed`."""
+        return P, shares(self.weights, len(P), "Vote")
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}

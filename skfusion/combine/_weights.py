@@ -27,12 +27,26 @@ def shares(weights: Sequence[float] | None, n_members: int, owner: str) -> np.nd
     """
     if weights is None:
         return np.full(n_members, 1 / n_members)
-    found = np.asarray(weights, np.float64)
-    if found.shape != (n_members,):
+    found = checked(weights, owner)
+    if len(found) != n_members:
         raise ValueError(f"{owner} got {found.size} weights for {n_members} members; give one weight a member.")
-    if not np.isfinite(found).all() or (found < 0).any() or found.sum() <= 0:
-        raise ValueError(f"Weights must be finite, non-negative and not all zero; got {found.tolist()}.")
     return found / found.sum()
+
+
+def checked(weights: Sequence[float], owner: str) -> np.ndarray:
+    """Return weights that a user gave as an array; raise where they can be no weights of any members."""
+    found = np.asarray(weights, np.float64)
+    if found.ndim != 1 or not np.isfinite(found).all() or (found < 0).any() or found.sum() <= 0:
+        raise ValueError(
+            f"Weights must be finite, non-negative and not all zero, one weight a member; {owner} got {found.tolist()}."
+        )
+    return found
+
+
+def check_number(weights: Sequence[float] | None, P: np.ndarray, owner: str) -> None:
+    """Raise where a user gave weights for another number of members than there are predictions."""
+    if weights is not None and len(P):
+        shares(weights, len(P), owner)
 
 
 def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
@@ -41,11 +55,23 @@ def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
     return np.tensordot(weights[used], P[used], axes=1).astype(floating(P), copy=False)
 
 
-def learned_sum(combiner: Any, P: np.ndarray) -> np.ndarray:
-    """Return the sum of predictions times the ``weights_`` of a fitted combiner."""
+def learned_weights(combiner: Any, P: np.ndarray) -> np.ndarray:
+    """Return the ``weights_`` of a fitted combiner, which are as many as there are members."""
     check_fitted(combiner, "weights_")
     check_members(combiner, len(combiner.weights_), P)
-    return weighted_sum(combiner.weights_, P)
+    return combiner.weights_
+
+
+def learned_sum(combiner: Any, P: np.ndarray) -> np.ndarray:
+    """Return the sum of predictions times the ``weights_`` of a fitted combiner."""
+    return weighted_sum(learned_weights(combiner, P), P)
+
+
+def narrowed(combiner: Any) -> np.ndarray:
+    """Drop the zeros of a fitted combiner's ``weights_`` and return where the others stood."""
+    kept = np.flatnonzero(combiner.weights_)
+    combiner.weights_ = combiner.weights_[kept]
+    return kept
 
 
 def check_fitted(combiner: Any, attribute: str) -> None:

@@ -41,8 +41,9 @@ def compare_fusions(
     Parameters
     ----------
     fusions : dict of estimators, or iterable of (name, estimator) pairs
-        Estimators of this library, or pipelines that end in one, which are fitted and transform fold by fold. Any other
-        scikit-learn estimator is a baseline, fitted as a whole.
+        Estimators of this library, or pipelines that end in one, which are fitted and transform fold by fold. What has
+        no pool to share is fitted as a whole: :class:`StackingFusion`, distillation, semi-supervised networks, forests,
+        and, as a baseline, any scikit-learn estimator.
     X : array-like of shape (n_samples, ...), DataFrame, or dict of array-like
         Inputs.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -74,9 +75,11 @@ def compare_fusions(
         - ``log_loss``, with probabilities below 1.2e-7 raised to that, and ``ece``, see
           :func:`expected_calibration_error`. NaN without probabilities.
         - ``collect_seconds``, ``fuse_seconds``: of fitting; fusions that share members each count their whole training.
-          A baseline's fit counts as collecting.
+          The fit of what is fitted as a whole counts as collecting.
         - ``predict_us_per_row``: microseconds a row, predicting the whole test part at once; the median of some calls.
-        - ``n_parameters``, ``n_bytes``, ``n_members``: numbers, bytes and networks that a prediction needs.
+        - ``n_parameters``, ``n_bytes``: numbers and bytes of the networks that a prediction needs; NaN where it needs
+          other models.
+        - ``n_members``: networks that a prediction runs, or passes of one, with dropout.
         - ``n_collected``: networks in the pool.
         - ``n_merged``: networks that have a share in a soup, where the merger is a sum. 1 says that a greedy soup is
           its best member; its warning is not shown.

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, log_loss
+from torch import Tensor
 
 from skfusion.compare._calibration import expected_calibration_error
 from skfusion.estimators import StackingFusion
@@ -148,7 +149,8 @@ class Fold:
         pool = getattr(estimator, "pool_", None)
         if not isinstance(estimator, BaseFusion) or not isinstance(pool, ModelPool):
             return dict.fromkeys(["best_single", "mean_single", "gain_over_best", "gain_over_mean"], float("nan"))
-        key = joblib.hash((tuple(id(m.state) for m in pool), X_test))
+        passes = getattr(estimator, "n_passes_", None)  # with dropout, a member is not what it is in other fusions
+        key = joblib.hash((tuple(id(m.state) for m in pool), X_test)), passes
         if key not in self.singles:
             scorer = next(iter(self.scorers.values()))
             found = []
@@ -228,18 +230,28 @@ def size(estimator: Any) -> dict[str, float]:
         numbers = {"n_parameters": sum(map(n_parameters, states)), "n_bytes": sum(map(n_bytes, states))}
         unknown = dict.fromkeys(numbers, float("nan"))
         return {**(numbers if states else unknown), "n_members": n, "n_collected": n, "n_merged": float("nan")}
-    if not isinstance(estimator, BaseFusion):
+    states = states_of(estimator)
+    if not states:
         unknown = dict.fromkeys(["n_parameters", "n_bytes", "n_merged"], float("nan"))
         return {**unknown, "n_members": 1, "n_collected": 1}
-    states = [m.state for m in estimator.members_] if hasattr(estimator, "members_") else [estimator.state_]
-    shares = getattr(estimator, "member_weights_", None)
+    pool, shares = getattr(estimator, "pool_", None), getattr(estimator, "member_weights_", None)
+    merged = shares is not None and not hasattr(estimator, "members_")
     return {
         "n_parameters": sum(n_parameters(s) for s in states),
         "n_bytes": sum(n_bytes(s) for s in states),
-        "n_members": len(states),
-        "n_collected": len(estimator.pool_),
-        "n_merged": float("nan") if shares is None else sum(share != 0 for share in shares.values()),
+        "n_members": len(states) * getattr(estimator, "n_passes_", 1),
+        "n_collected": 1 if pool is None else len(pool),
+        "n_merged": sum(share != 0 for share in shares.values()) if merged else float("nan"),
     }
+
+
+def states_of(estimator: Any) -> list[Any]:
+    """Return the states of the networks that a fitted estimator of this library predicts with."""
+    if hasattr(estimator, "members_"):
+        return [m.state for m in estimator.members_]
+    state = getattr(estimator, "state_", None)
+    own = isinstance(state, Mapping) and all(isinstance(tensor, Tensor) for tensor in state.values())
+    return [state] if own else []
 
 
 def holds_out(estimator: Any) -> bool:

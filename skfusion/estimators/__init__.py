@@ -13,6 +13,7 @@ from skfusion.estimators._recipes import (
     WeightAveragingClassifier,
     WeightAveragingRegressor,
 )
+from skfusion.estimators._recipes_averages import EnsembleOfAveragesClassifier, EnsembleOfAveragesRegressor
 from skfusion.estimators._recipes_fast_geometric import FastGeometricEnsembleClassifier, FastGeometricEnsembleRegressor
 from skfusion.estimators._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
@@ -28,6 +29,8 @@ __all__ = [
     "DropoutEnsembleClassifier",
     "DropoutEnsembleRegressor",
     "EnsembleClassifier",
+    "EnsembleOfAveragesClassifier",
+    "EnsembleOfAveragesRegressor",
     "EnsembleRegressor",
     "FastGeometricEnsembleClassifier",
     "FastGeometricEnsembleRegressor",

@@ -9,12 +9,13 @@ import numpy as np
 
 from skfusion.collect import Bootstrap
 from skfusion.estimators._as_the_net import AsTheNet
+from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._out_of_bag import out_of_bag
 
 
 class BaggingFusion(AsTheNet, EnsembleDriver):
-    """Average the predictions of networks that were trained on rows drawn with replacement.
+    """Average the predictions of networks that were trained on rows drawn for each, and on columns if asked.
 
     It stands for ``EnsembleClassifier(estimator, collect=Bootstrap(...), combine=Average())``. Whether it classifies
     or predicts values is told by the net, as in ``GridSearchCV``.
@@ -26,9 +27,18 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     n_members : int, default=10
         Networks to train.
     max_samples : float, default=1.0
-        Rows drawn for a member, as a share of all rows. Less makes members more diverse and each one worse.
+        Rows drawn for a member, as a share of all rows; of groups where ``fit`` is given some, which are drawn whole.
+        Less makes members more diverse and each one worse.
+    max_features : float or int, default=1.0
+        Columns of a two-dimensional X that a member sees, drawn without replacement: a float as a share of all columns,
+        rounded down but at least one, an int as their number. The net must have a module class that takes ``n_in``,
+        or another one that can be made for fewer columns.
+    bootstrap : bool, default=True
+        Whether rows are drawn with replacement. Without, members see shares of the rows (pasting), and with
+        ``max_samples=1.0`` all of them.
     oob_score : bool, default=False
-        Whether to score each row by the members that were not trained on it.
+        Whether to score each row by the members that were not trained on it, nor on another row of its group where
+        ``fit`` is given some.
     memory : str or joblib.Memory, optional
         Where to cache members. Needs an integer ``random_state``.
     n_jobs : int, optional
@@ -41,9 +51,9 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     Attributes
     ----------
     pool_ : ModelPool
-        The members.
+        The members; the columns of each stand in its ``meta["columns"]`` where it does not see all.
     estimators_ : list of skorch nets
-        Fitted copies of the net, one a member.
+        Fitted copies of the net, one a member. Each is given all columns, and takes its own.
     classes_ : ndarray of shape (n_classes,)
         The labels, in classification.
     oob_score_ : float
@@ -55,7 +65,9 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
 
     References
     ----------
-    Breiman, "Bagging predictors", Machine Learning 24, 1996, doi:10.1007/BF00058655.
+    Breiman, "Bagging predictors", Machine Learning 24, 1996, doi:10.1007/BF00058655. Breiman, "Pasting small votes for
+    classification in large databases and on-line", Machine Learning 36, 1999, doi:10.1023/A:1007563306331. Ho, "The
+    random subspace method for constructing decision forests", IEEE TPAMI 20, 1998, doi:10.1109/34.709601 (columns).
 
     Examples
     --------
@@ -72,6 +84,8 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         *,
         n_members: int = 10,
         max_samples: float = 1.0,
+        max_features: float = 1.0,
+        bootstrap: bool = True,
         oob_score: bool = False,
         memory: Any = None,
         n_jobs: int | None = None,
@@ -81,6 +95,8 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         self.estimator = estimator
         self.n_members = n_members
         self.max_samples = max_samples
+        self.max_features = max_features
+        self.bootstrap = bootstrap
         self.oob_score = oob_score
         self.memory = memory
         self.n_jobs = n_jobs
@@ -90,24 +106,28 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     @property
     def collect(self) -> Bootstrap:
         """The collector that the parameters stand for."""
-        return Bootstrap(self.n_members, self.max_samples)
+        return Bootstrap(self.n_members, self.max_samples, self.max_features, self.bootstrap)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> BaggingFusion:
         """Train the members, and score them out of bag if asked; see :meth:`EnsembleClassifier.fit`."""
-        for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
-            vars(self).pop(name, None)
         super().fit(X, y, sample_weight, groups)
         if self.oob_score:
-            self._score_out_of_bag(X, y, sample_weight)
+            self._score_out_of_bag(X, y, sample_weight, groups)
         return self
 
-    def _score_out_of_bag(self, X: Any, y: Any, sample_weight: Any) -> None:
-        found = out_of_bag(self, X, y, sample_weight)
+    def _fuse(self, collected: Collected) -> None:
+        for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):  # those of another pool
+            vars(self).pop(name, None)
+        super()._fuse(collected)
+
+    def _score_out_of_bag(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
+        found = out_of_bag(self, X, y, sample_weight, groups=groups)
         asked = slice(None) if sample_weight is None else np.broadcast_to(sample_weight, len(found.n_members)) > 0
         if missing := int((found.n_members[asked] == 0).sum()):
             warnings.warn(
-                f"{missing} rows are in the samples of all {self.n_members} members, so their out-of-bag predictions "
-                "are NaN and do not count in oob_score_. Train more members.",
+                f"{missing} rows are in the samples of all {self.n_members} members, themselves or by others of their "
+                "group or with their inputs, so their out-of-bag predictions are NaN and do not count in oob_score_. "
+                "Train more members.",
                 stacklevel=3,
             )
         self.oob_score_ = found.score

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,15 +18,16 @@ from skfusion.collect import Collector
 from skfusion.collect._start import warn_of_unused_weights
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
-from skfusion.estimators._folds import folds, hold_out
+from skfusion.estimators._folds import hold_out
 from skfusion.estimators._held_out import held_positions
-from skfusion.estimators._lineups import lineups_of
+from skfusion.estimators._out_of_fold import check_same_members, predict_out_of_fold
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
 from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
-from skfusion.rows import Rows, expansion
+from skfusion.rows import Rows
+from skfusion.select import Selector
 from skfusion.tangent import Linearised
 
 
@@ -148,6 +149,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         return self._fuse_pool(pool, rows, held_out)
 
     def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
+        self._check_parts()
         held_out = None if held_out is None else held_positions(held_out, len(rows))
         net = self._net(rows, pool)
         judged = rows if held_out is None else rows.take(held_out)
@@ -160,6 +162,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
 
     def _collect(self, rows: Rows, watched: Any = None, force_hold_out: bool = False, shared: Any = None) -> Collected:
         """Split, size the net, and collect members; ``shared`` is a dict that keeps pools between fusions."""
+        self._check_parts()
         rng = check_random_state(self.random_state)
         split_seed, seed = (int(s) for s in rng.randint(np.iinfo(np.int32).max, size=2))
         parts = self._parts()
@@ -171,11 +174,14 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         held = fit_part if self.held_out_ is None else rows.take(self.held_out_)
         out_of_fold = None
         if any(_out_of_fold(part) for part in parts):
-            out_of_fold = self._predict_out_of_fold(fit_part, seed, shared)
+            names, P, asked = predict_out_of_fold(self, fit_part, seed, shared)
+            out_of_fold = P, asked
         fit_rows = fit_part.expanded()
         warn_of_unused_weights(self.estimator, self._part("collect"))
         net = self._net(fit_rows)
         pool = self._pool(net, fit_rows, seed, watched, shared)
+        if out_of_fold is not None:
+            check_same_members(names, pool.names, "the training on all rows")
         net = pool[0].net or net  # a collector may train another architecture than the one it is given
         return Collected(pool.replace(classes=self._labels()), net, fit_rows, held.expanded(), out_of_fold)
 
@@ -197,28 +203,14 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
             context, X, y = watched
             progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
-        key = fingerprint(collect, net, rows, seed, self._task) if kept else None
+        drawn = [rows.groups] if collect.draws_groups else []
+        key = fingerprint(collect, net, rows, seed, self._task, *drawn) if kept else None
         if shared is not None:
             if key not in shared:
                 shared[key] = _run_collector(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
             return shared[key]
         run = check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY) if key else _run_collector
         return run(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
-
-    def _predict_out_of_fold(self, rows: Rows, seed: int, shared: Any) -> tuple[np.ndarray, Rows]:
-        found, tested = [], []
-        for train, test in folds(rows, self.cv, self._task):
-            fit_rows, part = rows.take(train).expanded(), rows.take(test)
-            net = self._net(fit_rows)
-            pool = self._pool(net, fit_rows, seed, shared=shared)
-            # each row once: rounding depends on how many rows are computed together, and repetitions are weights
-            _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
-            P = lineups_of(pool, net, self._task, part).predict(part.take(first).X)
-            found.append(P[:, inverse])
-            tested.append(test)
-        P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))
-        index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale
-        return (P, asked) if index is None else (P[:, index], replace(asked.take(index), weight=weight))
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:
@@ -233,6 +225,13 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
                 raise TypeError(f"{name} must be a component, such as {_EXAMPLES[name]}; got {part!r}.{hint}")
         return [p for p in parts if p is not None]
 
+    def _check_parts(self) -> None:
+        """Raise where a part is of the wrong kind, or its parameters are wrong, before anything is trained."""
+        self._parts()
+        select = self._part("select")
+        if isinstance(select, Selector):
+            select.check()
+
     def _given_pool(self) -> ModelPool | None:
         part = self._part("collect")
         return part if isinstance(part, ModelPool) else None
@@ -242,7 +241,8 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         own = None if pool is None else pool[0].net
         if net is None or (own is not None and isinstance(own.module, Linearised)):  # of its module
             net = own
-        return self._sized(nets.default_net(self._task) if net is None else net, rows)
+        net = self._sized(nets.default_net(self._task) if net is None else net, rows)
+        return net if pool is None else nets.with_columns_of(net, pool[0].state)
 
     def _sized(self, net: Any, rows: Rows) -> Any:
         n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
@@ -284,16 +284,9 @@ _NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]
 
 
 def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # cached by key
-    return collect(
-        net,
-        rows.X,
-        rows.y,
-        np.random.RandomState(seed),
-        sample_weight=rows.weight,
-        task=task,
-        n_jobs=n_jobs,
-        progress=progress,
-    )
+    given = {"sample_weight": rows.weight, "task": task, "n_jobs": n_jobs, "progress": progress}
+    given |= {"groups": rows.groups} if collect.draws_groups else {}
+    return collect(net, rows.X, rows.y, np.random.RandomState(seed), **given)
 
 
 def _out_of_fold(part: Any) -> bool:

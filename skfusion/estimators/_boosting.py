@@ -32,6 +32,10 @@ class _ByWeight(Combiner):
         votes = np.eye(P.shape[2])[P.argmax(axis=2)]
         return np.tensordot(weights / weights.sum(), votes, axes=1)
 
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weights = np.asarray(self.weights, np.float64)
+        return P, weights / weights.sum()
+
 
 def weighted_median(P: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the least value that members of half of the weight, or more, do not exceed.

@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils import ClassifierTags, get_tags
 from sklearn.utils.validation import check_array, check_consistent_length, has_fit_parameter, validate_data
 
 from skfusion import nets
+from skfusion.collect import Seeds
 from skfusion.estimators._ensemble import EnsembleClassifier
-from skfusion.rows import Task, expansion, key_of, one_of, row_keys
+from skfusion.estimators._seeded import seeded, stream
+from skfusion.rows import Task, key_of, one_of, repetitions, row_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +97,11 @@ class Table:
         return Table(X, self.y[index], None if self.weight is None else self.weight[index], position)
 
     def expanded(self) -> Table:
-        """Return the rows with whole-number weights as repetitions; see :meth:`skfusion.rows.Rows.expanded`."""
-        index, weight = expansion(self.keys, self.weight)
+        """Return the rows with whole-number weights as repetitions, in the order in which they came.
+
+        Estimators of other libraries may depend on the order; networks put repeated rows in one of their own.
+        """
+        index, weight = repetitions(self.weight)
         if index is None:
             return self
         rows = self.take(index)
@@ -108,9 +115,6 @@ def check_members(members: Sequence[tuple[str, Any]]) -> None:
         raise TypeError(f"estimators must be a list of (name, estimator) pairs, [('net', net), ...]; got {members!r}.")
     if not members:
         raise ValueError("estimators is empty: give at least one (name, estimator).")
-    names = [name for name, _ in members]
-    if len(set(names)) < len(names):
-        raise ValueError(f"Names of members must be unique; got {names}.")
     for name, member in members:
         if not hasattr(member, "fit") or isinstance(member, type):
             raise TypeError(
@@ -123,10 +127,39 @@ def check_members(members: Sequence[tuple[str, Any]]) -> None:
             raise ValueError(f"Member {name!r} is {own}, but the first one is {other}; stack members of one task.")
 
 
+def prepared(member: Any, seed: int, kind: Any) -> Any:
+    """Return a clone whose unset seeds are set.
+
+    A network, also one at the end of a pipeline, becomes an ensemble of one member, which sizes and seeds it; None is
+    the default network.
+
+    Parameters
+    ----------
+    member : estimator or None
+        Of any library.
+    seed : int
+        For all of its parts that have none.
+    kind : type
+        ``EnsembleClassifier`` or ``EnsembleRegressor``.
+
+    Returns
+    -------
+    estimator
+        Unfitted.
+    """
+    if member is None or nets.is_net(member):
+        return kind(None if member is None else clone(member), collect=Seeds(1), random_state=seed)
+    member = clone(member)
+    if isinstance(member, Pipeline) and (nets.is_net(member.steps[-1][1]) or isinstance(member.steps[-1][1], Pipeline)):
+        name, last = member.steps[-1]
+        member.set_params(**{name: prepared(last, seed, kind)})
+    return seeded(member, seed)
+
+
 def fit_and_predict(
-    member: Any, name: str, train: Table, test: Table | None, task: Task, n_outputs: int
+    member: Any, name: str, train: Table, test: Table | None, task: Task, n_outputs: int, seed: int
 ) -> tuple[Any, np.ndarray | None]:
-    """Return a member fitted on ``train``, and its prediction of ``test``."""
+    """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
     weights = {}
     if train.weight is not None:
         if not has_fit_parameter(member, "sample_weight"):
@@ -136,15 +169,37 @@ def fit_and_predict(
             )
         weights = {"sample_weight": train.weight}
     y = train.y[:, 0] if task == "regression" and train.y.shape[1] == 1 else train.y
-    fitted = clone(member).fit(train.X, y, **weights)
-    return fitted, None if test is None else outputs_of(fitted, test.X, task, n_outputs)
+    with stream(member, seed):
+        fitted = clone(member).fit(train.X, y, **weights)
+        return fitted, None if test is None else outputs_of(fitted, test.X, task, n_outputs, name)
 
 
-def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int) -> np.ndarray:
+def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None) -> np.ndarray:
     """Return a member's prediction, shape (n_samples, n_outputs).
 
-    Classifiers give probabilities, or scores where they have none; a class that a fold lacked gets zero.
+    Classifiers give probabilities, or scores where they have none. A class that the member was not fitted on gets
+    probability 0, or the least of the scores of the row: scores have no zero that says that a class is out of the
+    question, but so the class is never more likely than another one, and the columns keep their scale.
+
+    Parameters
+    ----------
+    fitted : estimator
+        The member.
+    X : array-like
+        Inputs, as the member takes them.
+    task : {"classification", "multilabel", "regression"}
+        What is predicted.
+    n_outputs : int
+        Classes, labels or targets.
+    name : str, optional
+        The member's, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+        The prediction.
     """
+    who = type(fitted).__name__ if name is None else f"Member {name!r}"
     if task == "regression":
         found = np.asarray(fitted.predict(X))
         return found.astype(np.result_type(found, np.float32), copy=False).reshape(-1, n_outputs)
@@ -152,16 +207,20 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int) -> np.ndarray:
         if not hasattr(fitted, "predict_proba"):
             return np.asarray(fitted.predict(X), np.float64)
         found = fitted.predict_proba(X)
-        return np.stack([_positive(p) for p in found], axis=1) if isinstance(found, list) else np.asarray(found)
+        if not isinstance(found, list):
+            return np.asarray(found)
+        known = getattr(fitted, "classes_", [(0, 1)] * len(found))
+        return np.stack([_of_label(p, labels, who) for p, labels in zip(found, known, strict=True)], axis=1)
     codes = np.asarray(fitted.classes_, np.int64)
     if hasattr(fitted, "predict_proba"):
-        found = fitted.predict_proba(X)
+        found = np.asarray(fitted.predict_proba(X))
+        out = np.zeros((len(found), n_outputs), found.dtype)
     elif hasattr(fitted, "decision_function"):
-        found = np.asarray(fitted.decision_function(X))
-        found = np.stack([-found, found], axis=1) if found.ndim == 1 else found
+        found = _scores(fitted, X, len(codes), who)
+        out = np.repeat(found.min(axis=1, keepdims=True), n_outputs, axis=1)
     else:
         found = (np.asarray(fitted.predict(X))[:, None] == codes).astype(np.float64)
-    out = np.zeros((len(found), n_outputs), np.asarray(found).dtype)
+        out = np.zeros((len(found), n_outputs))
     out[:, codes] = found
     return out
 
@@ -175,8 +234,40 @@ def member_tags(estimators: Any, net: Any) -> tuple[bool, ClassifierTags]:
     return all(t.input_tags.sparse for t in tags), ClassifierTags(**every)
 
 
-def _positive(p: np.ndarray) -> np.ndarray:
-    return p[:, 1] if p.shape[1] > 1 else np.zeros(len(p))
+def _of_label(p: np.ndarray, labels: Any, who: str) -> np.ndarray:
+    """Return the probability of 1 among the probabilities of the values of a label, of which a fold may lack one."""
+    if p.shape[1] != len(labels):
+        raise ValueError(
+            f"{who} gives probabilities of {p.shape[1]} values of a label, and its classes_ do not say of which. Use "
+            "another one, or wrap it in MultiOutputClassifier."
+        )
+    column = np.flatnonzero(np.asarray(labels) == 1)
+    return p[:, column[0]] if len(column) else np.zeros(len(p))
+
+
+def _scores(fitted: Any, X: Any, n_classes: int, who: str) -> np.ndarray:
+    """Return a score of each class, shape (n_samples, n_classes)."""
+    found = np.asarray(fitted.decision_function(X))
+    if found.ndim == 1:
+        return np.stack([-found, found], axis=1)
+    inner = fitted
+    while not hasattr(inner, "decision_function_shape"):
+        if isinstance(inner, Pipeline):
+            inner = inner.steps[-1][1]
+        elif isinstance(inner, FrozenEstimator):
+            inner = inner.estimator
+        elif hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        else:
+            break
+    # of three classes there are three pairs too
+    if found.shape[1] != n_classes or getattr(inner, "decision_function_shape", None) == "ovo":
+        raise ValueError(
+            f"{who} gives {found.shape[1]} scores a row for {n_classes} classes: scores of pairs of classes tell of no "
+            "class by itself. Give it decision_function_shape='ovr', or wrap it in CalibratedClassifierCV, which gives "
+            "probabilities."
+        )
+    return found
 
 
 def _sparse_keys(X: Any) -> np.ndarray:

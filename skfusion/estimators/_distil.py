@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from skfusion import nets
 from skfusion.collect import Seeds
-from skfusion.estimators._crossfit import Table
+from skfusion.estimators._crossfit import Table, prepared
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._one_network import OneNetwork
-from skfusion.estimators._seeded import seeded
+from skfusion.estimators._seeded import stream
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Rows, unlabelled
@@ -36,8 +36,11 @@ class DistilDriver(OneNetwork):
         """Raise where an estimator, fitted or not, cannot teach what the student is to predict."""
 
     @abstractmethod
-    def _validated(self, X: Any, y: Any, sample_weight: Any, teacher: Any) -> Rows:
-        """Return validated rows; ``teacher`` is fitted, or None where it is not fitted yet."""
+    def _validated(self, X: Any, y: Any, sample_weight: Any, teacher: Any) -> tuple[Rows, np.ndarray]:
+        """Return rows of positive weight, and targets of all rows that lose nothing of y, as numbers.
+
+        ``teacher`` is fitted, or None where it is not fitted yet.
+        """
 
     @abstractmethod
     def _asked(self, X: Any) -> np.ndarray:
@@ -49,7 +52,7 @@ class DistilDriver(OneNetwork):
 
     @abstractmethod
     def _decoded(self, y: np.ndarray) -> np.ndarray:
-        """Return encoded targets as the user gave them."""
+        """Return such targets as the user gave them."""
 
     # ---- fitting -----------------------------------------------------------------------------
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_unlabelled: Any = None) -> DistilDriver:
@@ -75,11 +78,11 @@ class DistilDriver(OneNetwork):
         self._check()
         teacher_seed, seed = (int(s) for s in check_random_state(self.random_state).randint(2**31 - 1, size=2))
         teacher = self._given_teacher(X, y, sample_weight)
-        rows = self._validated(X, y, sample_weight, teacher)
-        given = Table.inputs(self, X)
+        rows, exact = self._validated(X, y, sample_weight, teacher)
+        table = Table(Table.inputs(self, X), exact)
         if rows.position is not None:  # those of weight zero are left out
-            given = Table(given, np.asarray(y)).take(rows.position).X
-        table = Table(given, rows.y, rows.weight)
+            table = table.take(rows.position)
+        table = replace(table, weight=rows.weight, position=None)
         self.teacher_ = self._taught(table, teacher_seed) if teacher is None else teacher
         soft, labelled = self._once(table), None
         rows = replace(rows, position=None)
@@ -121,12 +124,8 @@ class DistilDriver(OneNetwork):
 
     def _taught(self, table: Table, seed: int) -> Any:
         """Return a teacher that is fitted on the rows."""
-        teacher = self.teacher
-        if teacher is None:
-            teacher = self._ensemble(self.estimator, collect=Seeds(5))
-        elif nets.is_net(teacher):
-            teacher = self._ensemble(teacher, collect=Seeds(1))
-        teacher = seeded(clone(teacher), seed)
+        teacher = self._ensemble(self.estimator, collect=Seeds(5)) if self.teacher is None else self.teacher
+        teacher = prepared(teacher, seed, self._ensemble)
         rows = table.expanded()
         weights = {}
         if rows.weight is not None:
@@ -136,7 +135,9 @@ class DistilDriver(OneNetwork):
                     "numbers, which could be taken as repetitions. Fit the teacher first, or give no weights."
                 )
             weights = {"sample_weight": rows.weight}
-        return teacher.fit(rows.X, self._decoded(rows.y), **weights)
+        with stream(teacher, seed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "y has -1 beside the classes", UserWarning)  # the student has said it
+            return teacher.fit(rows.X, self._decoded(rows.y), **weights)
 
     def _once(self, table: Table) -> np.ndarray:
         """Return what the teacher predicts, each row asked once: rounding depends on how many are computed together."""

@@ -15,7 +15,7 @@ from skfusion.estimators._distil import DistilDriver
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._targets import Classifies, Regresses, positive
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task
+from skfusion.rows import Rows, Task, warn_of_unlabelled
 
 
 class DistillClassifier(Classifies, DistilDriver):
@@ -113,18 +113,23 @@ class DistillClassifier(Classifies, DistilDriver):
                 "give another one, or CalibratedClassifierCV(teacher)."
             )
 
-    def _validated(self, X: Any, y: Any, sample_weight: Any, teacher: Any) -> Rows:
+    def _validated(self, X: Any, y: Any, sample_weight: Any, teacher: Any) -> tuple[Rows, np.ndarray]:
         X, y = check_inputs(self, X, y, reset=True)
         weight = check_weight(sample_weight, len(y))
         known = None if teacher is None or y.ndim > 1 else np.asarray(teacher.classes_)
         if known is not None and (unknown := {*(y if weight is None else y[weight > 0]).tolist()} - {*known.tolist()}):
+            remedy = "Train the teacher on them too, or leave their rows out."
+            if unknown == {-1}:
+                remedy = "If these rows have no label, give them apart, as fit(X, y, X_unlabelled=...)."
             raise ValueError(
-                f"The teacher knows the classes {known.tolist()}, and y has others: {sorted(unknown, key=str)}. Train "
-                "the teacher on them too, or leave their rows out."
+                f"The teacher knows the classes {known.tolist()}, and y has others: {sorted(unknown, key=str)}. "
+                f"{remedy}"
             )
         named = getattr(self.estimator, "classes", None)
         codes, self.classes_, self._task = encode_classes(y, weight, known if named is None else named)
-        return positive(Rows(X, codes, weight))
+        if known is None and named is None:
+            warn_of_unlabelled(self.classes_)
+        return positive(Rows(X, codes, weight)), codes
 
     def _asked(self, X: Any) -> np.ndarray:
         if self._task == "multilabel":
@@ -243,13 +248,13 @@ class DistillRegressor(Regresses, DistilDriver):
                 f"The teacher {type(teacher).__name__} predicts no values: give a regressor, or use DistillClassifier."
             )
 
-    def _validated(self, X: Any, y: Any, sample_weight: Any, teacher: Any) -> Rows:
+    def _validated(self, X: Any, y: Any, sample_weight: Any, teacher: Any) -> tuple[Rows, np.ndarray]:
         X, y = check_inputs(self, X, y, reset=True)
         self._task: Task = "regression"
         self._flat = y.ndim == 1
         values = encode_values(y)
         self._n_outputs = values.shape[1]
-        return positive(Rows(X, values, check_weight(sample_weight, len(y))))
+        return positive(Rows(X, values, check_weight(sample_weight, len(y)))), y
 
     def _asked(self, X: Any) -> np.ndarray:
         found = np.asarray(self.teacher_.predict(X))
@@ -262,7 +267,7 @@ class DistillRegressor(Regresses, DistilDriver):
         return soft
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:
-        return y[:, 0] if self._flat else y
+        return y
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -58,15 +58,17 @@ class _DropoutEnsemble(EnsembleDriver):
         return net
 
     def _fuse(self, collected: Collected) -> None:
+        self.n_passes_ = int(self.n_passes)
         self.mask_seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         super()._fuse(collected)
+        self._runner.predict(collected.fit_rows.take(np.arange(1)).X)  # so that what it refuses is told here
 
     def _lineups(self, members: list[Any], runners: list[Runner]) -> Any:
         states = [r.on_device(m.state) for r, m in zip(runners, members, strict=True)]
-        return DropoutPasses(runners, states, self.n_passes, self.mask_seed_)
+        return DropoutPasses(runners, states, self.n_passes_, self.mask_seed_)
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
-        return {**super()._fitted_as(state, net), "mask_seed_": 0}
+        return {**super()._fitted_as(state, net), "n_passes_": self.n_passes, "mask_seed_": 0}
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
@@ -100,6 +102,8 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
         The network, as the only member.
     estimators_ : list of skorch nets
         A fitted copy of the net, which predicts without dropout.
+    n_passes_ : int
+        Sub-networks, as many as ``fit`` was asked for.
     mask_seed_ : int
         Seed of the masks, which are the same in every call of ``predict``.
     classes_ : ndarray of shape (n_classes,)
@@ -109,7 +113,8 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
     -----
     A mask is drawn once a pass and not once a row: what is predicted for a row does not depend on the other rows. The
     first axis of what dropout is applied to must count samples. BatchNorm keeps its statistics. What attention and
-    recurrent layers drop inside is not dropped here.
+    recurrent layers drop inside is not dropped here. With an integer ``random_state``, ``fuse`` draws the masks that
+    ``fit`` drew; otherwise it draws others.
 
     References
     ----------
@@ -127,6 +132,20 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
     True
     >>> ensemble.predict_members(X).shape
     (20, 150, 3)
+
+    A network that is trained already needs no more training; of the data, ``fuse`` reads no more than shapes and
+    classes here:
+
+    >>> from skfusion import ModelPool
+    >>> from skfusion.nets import mlp_classifier
+    >>> net = mlp_classifier(module__n_in=4, module__n_out=3, module__dropout=0.2).fit(
+    ...     X.astype("float32"), y
+    ... )
+    >>> ensemble = DropoutEnsembleClassifier(net, random_state=0).fuse(
+    ...     ModelPool.from_estimators([net]), X, y
+    ... )
+    >>> ensemble.predict_members(X).shape
+    (30, 150, 3)
     """
 
 
@@ -156,6 +175,8 @@ class DropoutEnsembleRegressor(Regresses, _DropoutEnsemble):
         The network, as the only member.
     estimators_ : list of skorch nets
         A fitted copy of the net, which predicts without dropout.
+    n_passes_ : int
+        Sub-networks, as many as ``fit`` was asked for.
     mask_seed_ : int
         Seed of the masks, which are the same in every call of ``predict``.
 

@@ -17,6 +17,9 @@ from skfusion.rows import Inputs
 from skfusion.state import State
 from skfusion.streams import seeded
 
+_CHANNELS = {nn.Dropout1d: 2, nn.Dropout3d: 4}
+"""Axes of an input in which torch sees no samples; ``Dropout2d`` does see them in three."""
+
 
 def dropouts(module: nn.Module) -> list[_DropoutNd]:
     """Return the dropout modules of a network."""
@@ -107,6 +110,12 @@ def _masked(module: nn.Module) -> Iterator[Any]:
 
 def _drawn(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return a mask for a row as shift and scale, to which any kind of dropout comes down once it is drawn."""
+    axes = next((n for kind, n in _CHANNELS.items() if isinstance(part, kind)), None)
+    if x.ndim == axes:
+        raise ValueError(
+            f"{type(part).__name__} is given a tensor of {axes} axes, the first of which it reads as channels, and not "
+            "as samples: it drops whole rows, in training too. Use torch.nn.Dropout."
+        )
     shape, before = (1, *x.shape[1:]), torch.get_rng_state()
     part.train()
     try:

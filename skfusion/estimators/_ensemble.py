@@ -6,18 +6,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Seeds
-from skfusion.combine import Average
+from skfusion.combine import Average, Combiner
 from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators._uncertainty import Uncertain
 from skfusion.nets import Lineups, Runner
 from skfusion.pool import Member
-from skfusion.rows import unlabelled
+from skfusion.rows import Rows, unlabelled
 
 
 class EnsembleDriver(Uncertain, BaseFusion):
@@ -26,9 +28,15 @@ class EnsembleDriver(Uncertain, BaseFusion):
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
     _fusing: ClassVar[tuple[str, ...]] = ("select", "combine")
 
+    def _check_parts(self) -> None:
+        super()._check_parts()
+        combine = self._part("combine")
+        if not isinstance(combine, Combiner):
+            raise TypeError(f"combine must be a Combiner, such as Average(); got {combine!r}.")
+        combine.check(self._task)
+
     def _fuse(self, collected: Collected) -> None:
         pool, select, combine = collected.pool, self._part("select"), clone(self._part("combine"))
-        combine.check(self._task)
         pool.check_finite()
         members = self._sized_members(collected)
         runners = self._runners(members, collected.fit_rows)
@@ -38,24 +46,35 @@ class EnsembleDriver(Uncertain, BaseFusion):
             scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
             chosen = [pool.names.index(name) for name in select(scored).names]
         members, runners = [members[i] for i in chosen], [runners[i] for i in chosen]
+        P, rows = np.empty((len(members), 0, 0)), collected.held_out
         if collected.out_of_fold is not None:
             P, rows = collected.out_of_fold
-            combine.fit(P[chosen], rows.y, self._task, rows.weight)
-        else:
-            rows = collected.held_out
-            P = self._lineups(members, runners).predict(rows.X) if combine.needs_labels else np.empty((0, 0, 0))
-            combine.fit(P, rows.y, self._task, rows.weight)
+            P = P[chosen]
+        elif combine.needs_labels:
+            P = self._lineups(members, runners).predict(rows.X)
+        self._fit_combiner(combine, P, rows)
+        kept = combine.narrow(len(members))
+        members, runners = [members[i] for i in kept], [runners[i] for i in kept]
         self.pool_ = collected.pool
         self.combine_ = combine
         self.members_ = members
         self.net_, self._runner = collected.net, self._lineups(members, runners)
 
+    def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
+        """Fit a combiner, with seeds that follow from ``random_state`` where it has none, as with a meta-learner."""
+        if not combine.needs_labels:
+            combine.fit(P, rows.y, self._task, rows.weight)
+            return
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=3)[2])
+        with stream(combine, seed):
+            seeded(combine, seed).fit(P, rows.y, self._task, rows.weight)
+
     def _sized_members(self, collected: Collected) -> list[Any]:
         """Return the members, each with the net that it runs in."""
         pool = collected.pool
         own = [m.net is not None and (self.estimator is None or bool(m.meta.get("own_net"))) for m in pool]
-        used = {id(m.net): m.net for m, its in zip(pool, own, strict=True) if its}
-        sized = {key: self._sized(net, collected.fit_rows) for key, net in used.items()}
+        used = {id(m.net): m for m, its in zip(pool, own, strict=True) if its}
+        sized = {key: nets.with_columns_of(self._sized(m.net, collected.fit_rows), m.state) for key, m in used.items()}
         return [m.replace(net=sized[id(m.net)] if its else collected.net) for m, its in zip(pool, own, strict=True)]
 
     def _runners(self, members: list[Any], rows: Any) -> list[Runner]:
@@ -90,7 +109,7 @@ class EnsembleDriver(Uncertain, BaseFusion):
         return self.combine_(P).astype(P.dtype, copy=False)
 
     def predict_members(self, X: Any) -> np.ndarray:
-        """Predict with each member by itself.
+        """Predict with each member of ``members_`` by itself; those that a learned combiner gives no weight are not in.
 
         Parameters
         ----------
@@ -178,11 +197,11 @@ class EnsembleClassifier(Classifies, _Ensemble):
     pool_ : ModelPool
         The members.
     estimators_ : list of skorch nets
-        Fitted copies of the net, one a selected member.
+        Fitted copies of the net, one for each of ``members_``.
     members_ : list of Member
-        The selected members.
+        Those that predict: the selected members, without any that the combiner has learned to give no weight.
     combine_ : Combiner
-        The fitted combiner.
+        The fitted combiner, of these members.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -248,11 +267,11 @@ class EnsembleRegressor(Regresses, _Ensemble):
     pool_ : ModelPool
         The members.
     estimators_ : list of skorch nets
-        Fitted copies of the net, one a selected member.
+        Fitted copies of the net, one for each of ``members_``.
     members_ : list of Member
-        The selected members.
+        Those that predict: the selected members, without any that the combiner has learned to give no weight.
     combine_ : Combiner
-        The fitted combiner.
+        The fitted combiner, of these members.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

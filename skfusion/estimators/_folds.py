@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit, StratifiedGroupKFold, check_cv, train_test_split
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+    train_test_split,
+)
 
 from skfusion.rows import Rows, Task
 
@@ -75,13 +84,20 @@ def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> tupl
 def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Iterate over the training and test positions of each fold.
 
+    A number of folds keeps equal rows together, so that no row is predicted by what was fitted on its like, and whole
+    weights and repetitions are the same: the different rows, in the order in which they first occur, are cut as
+    scikit-learn cuts them. Where no two rows are equal, the folds are scikit-learn's own. A splitter or an iterable
+    is obeyed as it is, also where it parts equal rows.
+
     Parameters
     ----------
     rows : Rows
         All rows.
     cv : int, splitter or iterable
-        As in scikit-learn, and a number of folds keeps groups together where there are some. A number that is larger
-        than the smallest class is reduced to it. Positions in an iterable count the rows that ``fit`` was given.
+        As in scikit-learn. A number of folds is 5 where it is None, at least 2, stratified in classification, and
+        keeps groups together where there are some; then equal rows of different groups may be parted. A number that
+        is larger than the smallest class (or, in regression, than the rows) is reduced to it. Splitters are given the
+        targets and the groups. Positions in an iterable count the rows that ``fit`` was given.
     task : {"classification", "multilabel", "regression"}
         Classes are stratified.
 
@@ -92,24 +108,50 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     """
     if len(rows) < 2:
         raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
-    if isinstance(cv, Iterable) and not isinstance(cv, str):  # some of the rows may have been dropped or held out since
+    if cv is None or isinstance(cv, Integral):
+        yield from _numbered(rows, 5 if cv is None else int(cv), task)
+    elif isinstance(cv, Iterable) and not isinstance(cv, str):  # some of the rows may have been dropped or held out
         yield from ((_among(rows, train), _among(rows, test)) for train, test in cv)
-        return
-    y, most = rows.y, len(rows)
+    else:
+        y = rows.y[:, 0] if rows.y.ndim == 2 and rows.y.shape[1] == 1 else rows.y
+        yield from check_cv(cv).split(np.zeros(len(rows)), y, rows.groups)
+
+
+def _numbered(rows: Rows, n_splits: int, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if n_splits < 2:
+        raise ValueError(f"cv must be at least 2 folds; got cv={n_splits}.")
+    first, unit = _units(rows)
+    if len(first) < 2:
+        raise ValueError(
+            f"Out-of-fold predictions need at least 2 different rows; got n_samples={len(rows)}, all of them equal."
+        )
+    y, most = rows.y[first], len(first)
     if task == "classification":
         counts = np.bincount(y)
         most = int(counts[counts > 0].min())
     stratified = task == "classification" and most >= 2
-    if cv is None or isinstance(cv, int):
-        n_splits = max(2, min(5 if cv is None else cv, most if stratified else len(rows)))
-        if rows.groups is None:
-            cv = n_splits
-        elif (n_groups := len(np.unique(rows.groups))) < 2:
+    n_splits = max(2, min(n_splits, most if stratified else len(first)))
+    groups = None if rows.groups is None else rows.groups[first]
+    splitter: Any = (StratifiedKFold if stratified else KFold)(n_splits)
+    if groups is not None:
+        if (n_groups := len(np.unique(groups))) < 2:
             raise ValueError(f"Folds of whole groups need at least 2 groups; got {n_groups}.")
-        else:
-            cv = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, n_groups))
-    splitter = check_cv(cv, y if task == "classification" else None, classifier=stratified)
-    yield from splitter.split(np.zeros(len(rows)), y if y.ndim == 1 else None, rows.groups)
+        splitter = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, n_groups))
+    for _, test in splitter.split(np.zeros(len(first)), y if stratified else None, groups):
+        tested = np.isin(unit, test)
+        yield np.flatnonzero(~tested), np.flatnonzero(tested)
+
+
+def _units(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each different row (of a group) first occurs, in order, and for each row which of them it equals."""
+    _, code = np.unique(rows.keys, return_inverse=True)
+    if rows.groups is not None:
+        code = code * (int(rows.groups.max()) + 1) + rows.groups
+    _, first, unit = np.unique(code, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(first), np.int64)
+    rank[order] = np.arange(len(first))
+    return first[order], rank[unit]
 
 
 def _among(rows: Rows, given: Any) -> np.ndarray:

@@ -24,14 +24,15 @@ class NamedMembers(BaseEstimator):
             Parameter names mapped to their values.
         """
         params = super().get_params(deep=deep)
-        for name, member in self._by_name().items() if deep else ():
+        members = self._by_name() if deep else {}
+        for name, member in ((n, m) for n, m in members.items() if n not in params):  # fit refuses the others
             params[name] = member
             if hasattr(member, "get_params") and not isinstance(member, type):
                 params |= {f"{name}__{key}": value for key, value in member.get_params(deep=True).items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; a member's name replaces that member.
+        """Set parameters by name; a member's name replaces that member, unless it is the name of a parameter.
 
         Parameters
         ----------
@@ -45,10 +46,24 @@ class NamedMembers(BaseEstimator):
         """
         if "estimators" in params:
             self.estimators = params.pop("estimators")
-        given = {name: params.pop(name) for name in self._by_name() if name in params}
+        own = super().get_params(deep=False)
+        given = {name: params.pop(name) for name in self._by_name() if name in params and name not in own}
         if given:
             self.estimators = [(name, given.get(name, member)) for name, member in self.estimators]
         return super().set_params(**params)
+
+    def _check_names(self, names: list[str]) -> None:
+        """Raise an error where ``set_params`` could not tell the members by these names."""
+        if len(set(names)) < len(names):
+            raise ValueError(f"Names of members must be unique; got {names}.")
+        if taken := sorted(set(names) & set(super().get_params(deep=False))):
+            raise ValueError(
+                f"Names of members must not be those of parameters of {type(self).__name__}: rename {taken}."
+            )
+        if split := [name for name in names if "__" in name]:
+            raise ValueError(
+                f"Names of members must not contain '__', which stands before their parameters: rename {split}."
+            )
 
     def _by_name(self) -> dict[str, Any]:
         try:

@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleDriver, EnsembleRegressor
 from skfusion.estimators._scoring import score_function
-from skfusion.pool import ModelPool
+from skfusion.pool import Member, ModelPool
+from skfusion.rows import Rows, row_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class OutOfBag:
     prediction : ndarray of shape (n_samples, n_outputs)
         The mean of their probabilities or values; NaN for rows that all members were trained on, or of weight zero.
     n_members : ndarray of int, shape (n_samples,)
-        Members that were not trained on each row.
+        Members that were not trained on each row, nor on one of its group where there are groups.
     score : float
         Accuracy, R2 or another score over the rows that have a prediction.
     """
@@ -33,7 +34,9 @@ class OutOfBag:
     score: float
 
 
-def out_of_bag(fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: Any = None) -> OutOfBag:
+def out_of_bag(
+    fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: Any = None, groups: Any = None
+) -> OutOfBag:
     """Predict each row of the training data by the members that were not trained on it.
 
     The score is an estimate of that on new rows which costs no rows and no training.
@@ -48,6 +51,8 @@ def out_of_bag(fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: 
         Weights of the rows in the score.
     scoring : str or callable, optional
         The score; accuracy or R2 when omitted.
+    groups : array-like of shape (n_samples,), optional
+        The groups of ``fit``. A row is predicted by members that were trained on no row of its group.
 
     Returns
     -------
@@ -61,8 +66,9 @@ def out_of_bag(fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: 
 
     Notes
     -----
-    Rows are known by their values: those that are equal to a training row count as trained on. Costs one prediction
-    of all rows by all members. Predictions are averaged whatever the combiner of the ensemble.
+    Rows are known by their values. Of rows with equal inputs, whatever their targets, all count as trained on where one
+    was. Costs one prediction of all rows by all members. Predictions are averaged whatever the combiner of the
+    ensemble; of a network with dropout, over its passes.
 
     References
     ----------
@@ -80,14 +86,14 @@ def out_of_bag(fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: 
     """
     ensemble = _ensemble(fitted, X, y)
     n = len(np.asarray(y))
-    rows = clone(ensemble)._rows(X, y, sample_weight, None, pool=ensemble.pool_)
+    rows = clone(ensemble)._rows(X, y, sample_weight, groups, pool=ensemble.pool_)
     members = ensemble.members_
     if unknown := [m.name for m in members if m.rows is None]:
         raise ValueError(
             f"It is unknown what member {unknown[0]!r} was trained on. Give it with the pool: "
             "ModelPool.from_estimators(nets, X, y), or train the members with a collector."
         )
-    unseen = np.array([~np.isin(rows.keys, m.rows) for m in members])  # shape: (n_members, n_samples)
+    unseen = _unseen(rows, members)
     n_members = unseen.sum(axis=0)
     if not n_members.any():
         raise ValueError(
@@ -95,6 +101,8 @@ def out_of_bag(fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: 
             "of the rows: Bootstrap()."
         )
     P = ensemble._member_predictions(rows.X)
+    if len(P) != len(members):  # of one with dropout, there are several passes in a row
+        P = P.reshape(len(members), -1, *P.shape[1:]).mean(axis=1)
     with np.errstate(invalid="ignore"):
         mean = np.einsum("kno,kn->no", P, unseen, dtype=np.float64) / n_members[:, None]
     found = np.flatnonzero(n_members)
@@ -103,6 +111,18 @@ def out_of_bag(fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: 
     prediction, counts = np.full((n, P.shape[2]), np.nan, P.dtype), np.zeros(n, np.int64)
     prediction[position], counts[position] = mean, n_members
     return OutOfBag(prediction, counts, score)
+
+
+def _unseen(rows: Rows, members: list[Member]) -> np.ndarray:
+    """Return whether a member was not trained on a row, its inputs or its group, shape (n_members, n_samples)."""
+    trained = np.array([np.isin(rows.keys, m.rows) for m in members])
+    alike = [row_keys(rows.X, np.zeros(len(rows)))] + ([] if rows.groups is None else [rows.groups])
+    seen = trained.copy()
+    for names in alike:
+        unit = np.unique(names, return_inverse=True)[1]
+        for mine, bag in zip(seen, trained, strict=True):
+            mine |= (np.bincount(unit, bag) > 0)[unit]
+    return ~seen
 
 
 def _ensemble(fitted: Any, X: Any, y: Any) -> EnsembleDriver:

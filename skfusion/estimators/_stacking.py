@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import RegressorTags, check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion import nets
-from skfusion.collect import Seeds
 from skfusion.combine import Stack
-from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of
+from skfusion.estimators._as_the_net import AsTheNet
+from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of, prepared
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
 from skfusion.estimators._named import NamedMembers
+from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import groups_of, positive
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task, expansion
+from skfusion.rows import Rows, Task, repetitions, warn_of_unlabelled
 
 
-def _classifies(self: StackingFusion) -> bool:
-    return self._is_classifier()
-
-
-class StackingFusion(NamedMembers):
+class StackingFusion(AsTheNet, NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
 
     Whether it classifies or predicts values is told by its members, as in ``GridSearchCV``.
@@ -40,22 +36,27 @@ class StackingFusion(NamedMembers):
     estimator : skorch net, optional
         The network whose seeds are the members. A perceptron for classification when omitted.
     estimators : list of (str, estimator), optional
-        The members instead: skorch nets and scikit-learn estimators in any mixture, all of one task.
+        The members instead: skorch nets and scikit-learn estimators in any mixture, all of one task. Names are none of
+        this class's parameters, and have no ``__`` in them.
     n_members : int, default=5
         Seeds of ``estimator``.
     final_estimator : sklearn estimator, optional
         The meta-learner; see :class:`~skfusion.combine.Stack`.
     cv : int, splitter or iterable, default=5
-        Folds for the out-of-fold predictions. More make them more like those of the final members.
+        Folds for the out-of-fold predictions. More make them more like those of the final members. A number keeps equal
+        rows, and those of a group, in one fold; a splitter is obeyed as it is.
+    passthrough : bool, default=False
+        Whether the meta-learner sees the inputs beside the predictions, which takes an X of two axes.
     n_jobs : int, optional
         Members trained at a time; the result does not depend on it.
     random_state : int or RandomState, optional
-        Seed of the members.
+        Seed of the members and of the meta-learner.
 
     Attributes
     ----------
     estimators_ : list of estimators
-        The members, fitted on all rows; networks as ``EnsembleClassifier`` or ``EnsembleRegressor`` of one member.
+        The members, fitted on all rows; networks, also at the end of pipelines, as ``EnsembleClassifier`` or
+        ``EnsembleRegressor`` of one member.
     named_estimators_ : dict
         The same by name.
     combine_ : Stack
@@ -64,6 +65,13 @@ class StackingFusion(NamedMembers):
         The members' states, where all members are networks.
     classes_ : ndarray of shape (n_classes,)
         The labels, in classification.
+
+    Notes
+    -----
+    On the same folds and with seeded members this is scikit-learn's ``StackingClassifier`` and ``StackingRegressor``. A
+    number of folds gives those of scikit-learn where no two rows are equal; where some are, ``StratifiedKFold(5)`` or
+    ``KFold(5)`` does, and a member may then predict a row that it was fitted on. Unlike there, whole weights are
+    repetitions, and a class that a fold lacks gets the least score of the row from members without probabilities.
 
     References
     ----------
@@ -91,6 +99,7 @@ class StackingFusion(NamedMembers):
         n_members: int = 5,
         final_estimator: Any = None,
         cv: Any = 5,
+        passthrough: bool = False,
         n_jobs: int | None = None,
         random_state: Any = None,
     ):
@@ -99,6 +108,7 @@ class StackingFusion(NamedMembers):
         self.n_members = n_members
         self.final_estimator = final_estimator
         self.cv = cv
+        self.passthrough = passthrough
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -121,23 +131,29 @@ class StackingFusion(NamedMembers):
         StackingFusion
             The fitted estimator.
         """
-        members = self._members()
+        given = self._given()
+        *seeds, last = self._seeds(len(given))
+        kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
+        members = [(name, prepared(member, seed, kind)) for (name, member), seed in zip(given, seeds, strict=True)]
         table = self._table(X, y, sample_weight)
+        self._beside(table.X)  # these two raise before anything is trained
+        Stack(self.final_estimator).check(self._task)
         used = slice(None) if table.position is None else table.position
-        rows = Rows(
-            np.empty((len(table), 0)), table.y, None, groups_of(groups, len(np.asarray(y)), used), table.position
-        )
+        groups = groups_of(groups, len(np.asarray(y)), used)
+        rows = Rows(table.keys[:, None], table.y, None, groups, table.position)  # all that folds ask is which are equal
         splits = [*folds(rows, self.cv, self._task)]
         parts = [(table.take(train).expanded(), table.take(test)) for train, test in splits]
         parts.append((table.expanded(), None))
         found = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_and_predict)(member, name, train, test, self._task, self._n_outputs)
+            delayed(fit_and_predict)(member, name, train, test, self._task, self._n_outputs, seed)
             for train, test in parts
-            for name, member in members
+            for (name, member), seed in zip(members, seeds, strict=True)
         )
         n = len(members)
         P = [np.stack([p for _, p in found[i : i + n]]) for i in range(0, len(found) - n, n)]
-        self._learn(np.concatenate(P, axis=1), table.take(np.concatenate([test for _, test in splits])))
+        tested = np.concatenate([test for _, test in splits])
+        order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it
+        self._learn(np.concatenate(P, axis=1)[:, order], table.take(tested[order]), last)
         self._keep([name for name, _ in members], [fitted for fitted, _ in found[-n:]])
         return self
 
@@ -163,14 +179,32 @@ class StackingFusion(NamedMembers):
         coded = pool if pool.classes is None else pool.replace(classes=np.arange(len(pool.classes)))
         fitted = [kind(self.estimator).fuse(coded[[i]], table.X, table.y, table.weight) for i in range(len(pool))]
         pool.warn_of_leakage(fitted[0]._rows(table.X, table.y, None, None, coded), "to learn how to combine members")
-        self._learn(np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted]), table)
+        P = np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted])
+        self._learn(P, table, self._seeds(len(pool))[-1])
         self._keep(pool.names, fitted)
         return self
 
-    def _learn(self, P: np.ndarray, table: Table) -> None:
-        index, weight = expansion(table.keys, table.weight)  # of all folds at once: their weights have one scale
-        P, y = (P, table.y) if index is None else (P[:, index], table.y[index])
-        self.combine_ = Stack(self.final_estimator).fit(P, y, self._task, weight)
+    def _learn(self, P: np.ndarray, table: Table, seed: int) -> None:
+        index, weight = repetitions(table.weight)  # of all folds at once: their weights have one scale
+        P, table = (P, table) if index is None else (P[:, index], table.take(index))
+        meta = None if self.final_estimator is None else seeded(clone(self.final_estimator), seed)
+        with stream(meta, seed):
+            self.combine_ = Stack(meta).fit(P, table.y, self._task, weight, **self._beside(table.X))
+
+    def _beside(self, X: Any) -> dict[str, Any]:
+        """Return what the meta-learner sees beside the predictions, as an argument of ``Stack``."""
+        if not isinstance(self.passthrough, (bool, np.bool_)):
+            raise TypeError(f"passthrough must be True or False; got {self.passthrough!r}.")
+        if not self.passthrough:
+            return {}
+        asked = "passthrough=True gives the meta-learner X beside the predictions"
+        if isinstance(X, Mapping) or len(X.shape) != 2:
+            got = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
+            raise ValueError(f"{asked}, and so X must have two axes; got {got}. Leave it False for such inputs.")
+        try:
+            return {"X": X.astype(np.float64) if issparse(X) else np.asarray(X, np.float64)}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{asked}, and not all of it are numbers: {error}. Encode it first.") from error
 
     def _keep(self, names: list[str], fitted: list[Any]) -> None:
         self.estimators_, self.named_estimators_ = fitted, dict(zip(names, fitted, strict=True))
@@ -185,6 +219,8 @@ class StackingFusion(NamedMembers):
         weight = check_weight(sample_weight, len(table))
         if self._is_classifier():
             y, self.classes_, self._task = encode_classes(table.y, weight, classes)
+            if classes is None:
+                warn_of_unlabelled(self.classes_)
             self._n_outputs = len(self.classes_)
         else:
             self._task: Task = "regression"
@@ -193,93 +229,31 @@ class StackingFusion(NamedMembers):
             self._n_outputs = y.shape[1]
         return positive(Table(table.X, y, weight))
 
-    def _members(self) -> list[tuple[str, Any]]:
-        given = self.estimators
-        if given is None:
-            if not isinstance(self.n_members, int) or self.n_members < 1:
-                raise ValueError(f"n_members must be at least 1; got {self.n_members}.")
-            given = [(f"seed-{i}", self.estimator) for i in range(self.n_members)]
-        else:
-            check_members(given)
-        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=len(given))
-        return [(name, self._seeded(member, int(seed))) for (name, member), seed in zip(given, seeds, strict=True)]
+    def _given(self) -> list[tuple[str, Any]]:
+        if self.estimators is None:
+            if not isinstance(self.n_members, Integral) or self.n_members < 1:
+                raise ValueError(f"n_members must be at least 1; got {self.n_members!r}. It is a whole number.")
+            return [(f"seed-{i}", self.estimator) for i in range(self.n_members)]
+        check_members(self.estimators)
+        self._check_names([name for name, _ in self.estimators])
+        return [*self.estimators]
 
-    def _seeded(self, member: Any, seed: int) -> Any:
-        """Return a clone whose unset seeds are set; networks become estimators of one member, None of the default."""
-        if member is None or nets.is_net(member):
-            kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-            return kind(None if member is None else clone(member), collect=Seeds(1), random_state=seed)
-        member = clone(member)
-        params = member.get_params(deep=True)
-        unset = [k for k, v in params.items() if (k == "random_state" or k.endswith("__random_state")) and v is None]
-        return member.set_params(**dict.fromkeys(unset, seed)) if unset else member
+    def _seeds(self, n_members: int) -> list[int]:
+        """Return a seed for each member, and one for the meta-learner."""
+        return check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=n_members + 1).tolist()
 
     def _is_classifier(self) -> bool:
         first = self.estimators[0][1] if self.estimators else self.estimator
         return first is None or is_classifier(first) or not is_regressor(first)
 
-    def _predict(self, X: Any) -> np.ndarray:
+    def _inputs(self, X: Any) -> Any:
         check_is_fitted(self, "combine_")
-        X = Table.inputs(self, X)
+        return Table.inputs(self, X)
+
+    def _predict(self, X: Any) -> np.ndarray:
         found = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
-        coarsest = min((p.dtype for p in found), key=lambda dtype: dtype.itemsize)
-        return self.combine_(np.stack(found)).astype(coarsest, copy=False)  # claim no more digits than the members
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values.
-
-        Parameters
-        ----------
-        X : array-like, frame or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Labels, indicators or values.
-        """
-        found = self._predict(X)
-        if self._task == "multilabel":
-            return (found > 0.5).astype(np.int64)
-        if self._task == "classification":
-            return self.classes_[found.argmax(axis=1)]
-        return found[:, 0] if self._flat else found.astype(np.float64)
-
-    @available_if(_classifies)
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like, frame or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return self._predict(X)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return accuracy, or R2 in regression.
-
-        Parameters
-        ----------
-        X : array-like, frame or dict of array-like
-            Inputs.
-        y : array-like
-            True targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            Higher is better.
-        """
-        metric = accuracy_score if self._is_classifier() else r2_score
-        return float(metric(y, self.predict(X), sample_weight=sample_weight))
+        coarsest = min((p.dtype for p in found), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
+        return self.combine_(np.stack(found), **self._beside(X)).astype(coarsest, copy=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

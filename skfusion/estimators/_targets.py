@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from skfusion import nets
 from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task
+from skfusion.rows import Rows, Task, warn_of_unlabelled
 
 
 class Classifies(ClassifierMixin):
@@ -22,6 +22,8 @@ class Classifies(ClassifierMixin):
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
         codes, self.classes_, self._task = encode_classes(y, weight, named)
+        if named is None:
+            warn_of_unlabelled(self.classes_)
         return positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
 
     def _labels(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from skfusion.combine import Average
+from skfusion.combine import Average, Combiner
 
 
 def _classifies(self: Any) -> bool:
@@ -43,14 +43,19 @@ class Uncertain:
         Returns
         -------
         DataFrame
-            One row a sample, in nats, summed over labels in multi-label problems. ``entropy``, of the members' mean, is
-            the sum of the two others: ``expected_entropy``, the mean of the members' own, which more members do not
-            lower (aleatoric), and ``mutual_information`` of the class and the member, which is 0 where all agree and
-            large for inputs unlike those of ``fit`` (epistemic).
+            One row a sample, in nats, summed over labels in multi-label problems. ``entropy`` is that of
+            ``predict_proba``; ``expected_entropy`` the mean of the members' own, which more members do not lower
+            (aleatoric); ``mutual_information`` that of the class and the member, which is 0 where all agree and large
+            for inputs unlike those of ``fit`` (epistemic).
 
         Notes
         -----
-        Members weigh what the combiner weighs them by, and alike where it has no weights.
+        The two others add up to the entropy where the prediction is a weighted mean of the members: with ``Average``,
+        ``WeightedAverage``, ``EnsembleSelection``, and ``Calibrated`` with one of these. Members count by the
+        combiner's weights, and as it changes them first, as ``Calibrated`` does. Where it has no weights, or others for
+        each row (``Median``, ``Stack``, ``DynamicSelection``, ``DynamicWeighting``), they count alike, and the two
+        others tell of the members whatever the combiner makes of them; so they do where it combines otherwise than by
+        the mean (``Vote``, ``GeometricAverage``, ``Calibrated(of="ensemble")``).
 
         References
         ----------
@@ -58,16 +63,20 @@ class Uncertain:
         Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
         learning", ICML 2018, arXiv:1710.07283.
         """
-        P, weights = self._weighed(self.predict_members(X))
+        found = self.predict_members(X)
+        combined = self._combiner()(found).astype(np.float64)
+        P, weights = self._weighed(found)
         if self._task == "multilabel":  # each label is a class of its own, against its absence
-            P = np.stack([P, 1 - P], axis=-1)
+            P, combined = np.stack([P, 1 - P], axis=-1), np.stack([combined, 1 - combined], axis=-1)
         mean = np.tensordot(weights, P, axes=1)
+        rounding = 8 * np.finfo(found.dtype).eps  # the mean itself is more exact than the prediction in the net's dtype
+        combined = np.where(np.abs(combined - mean) <= rounding, mean, combined)
         axes = tuple(range(1, mean.ndim))
         own = entr(P).sum(axis=tuple(a + 1 for a in axes))
         apart = rel_entr(P, mean).sum(axis=tuple(a + 1 for a in axes))
         return pd.DataFrame(
             {
-                "entropy": entr(mean).sum(axis=axes),
+                "entropy": entr(combined).sum(axis=axes),
                 "expected_entropy": weights @ own,
                 "mutual_information": np.maximum(weights @ apart, 0.0),  # which rounding alone can make negative
             },
@@ -90,8 +99,8 @@ class Uncertain:
 
         Notes
         -----
-        It is that of the K values themselves, with K and not K - 1 in the denominator. Members weigh what the combiner
-        weighs them by, and alike where it has no weights.
+        It is that of the K values themselves, with K and not K - 1 in the denominator, around their mean. Members count
+        by the combiner's weights, and alike where it has none, or others for each row.
 
         References
         ----------
@@ -173,13 +182,13 @@ class Uncertain:
         found = self.predict_members(X)
         P, weights = self._weighed(found)
         mean = np.tensordot(weights, P, axes=1)
-        combine = getattr(self, "combine_", Average())
-        return combine(found).astype(np.float64), np.sqrt(np.tensordot(weights, (P - mean) ** 2, axes=1))
+        return self._combiner()(found).astype(np.float64), np.sqrt(np.tensordot(weights, (P - mean) ** 2, axes=1))
 
     def _weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the predictions of the members that count, and what each counts for, of sum 1."""
-        combine = getattr(self, "combine_", None)
-        given = getattr(combine, "weights_", getattr(combine, "weights", None))
-        weights = np.ones(len(P)) if np.shape(given) != (len(P),) else np.asarray(given, np.float64)
+        P, weights = self._combiner().weighed(P)
         used = np.flatnonzero(weights)
         return P[used].astype(np.float64), weights[used] / weights[used].sum()
+
+    def _combiner(self) -> Combiner:
+        return getattr(self, "combine_", Average())

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion.forests._data import check_inputs
-from skfusion.forests._folds import crossfit_folds
+from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 from skfusion.forests._scan import MultiGrainedScan
 from skfusion.rows import Rows, Task
@@ -69,8 +69,9 @@ class Cascade(BaseEstimator):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
         rng = check_random_state(self.random_state)
-        grains = self._scan_rows(rows, rng)
-        folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)))
+        given = Given(X, y, groups)
+        grains = self._scan_rows(rows, given, rng)
+        folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), given)
         forests = kinds(
             self._task,
             self.n_forests,
@@ -96,7 +97,7 @@ class Cascade(BaseEstimator):
         self.n_levels_ = best + 1
         return self
 
-    def _scan_rows(self, rows: Rows, rng: np.random.RandomState) -> list[np.ndarray]:
+    def _scan_rows(self, rows: Rows, given: Given, rng: np.random.RandomState) -> list[np.ndarray]:
         """Return the features of each grain, cross-fitted; without a scan there is one grain, the inputs."""
         seed = int(rng.randint(np.iinfo(np.int32).max))
         if self.scan is None:
@@ -108,7 +109,9 @@ class Cascade(BaseEstimator):
         self.scan_ = clone(self.scan)
         if self.scan_.random_state is None:
             self.scan_.set_params(random_state=seed)
-        return self.scan_._fit_rows(rows, self._task, self._n_outputs)
+        if self.scan_.n_jobs is None:
+            self.scan_.set_params(n_jobs=self.n_jobs)
+        return self.scan_._fit_rows(rows, given, self._task, self._n_outputs)
 
     @staticmethod
     def _augmented(grains: list[np.ndarray], level: int, vectors: np.ndarray | None) -> np.ndarray:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
-from skfusion.rows import Rows
+from skfusion.rows import Inputs, Rows, warn_of_unlabelled
 
 
-def check_inputs(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool, missing: bool = False) -> Any:
-    """Return inputs as a float32 array, and targets where there are some.
+def check_inputs(
+    estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool, missing: bool = False, named: bool = False
+) -> Any:
+    """Return inputs as a float32 array (integers of a dict as int64), and targets where there are some.
 
     Parameters
     ----------
     estimator : BaseEstimator
         Remembers what it is fitted on.
-    X : array-like of shape (n_samples, ...)
+    X : array-like of shape (n_samples, ...), or dict of array-like
         Inputs.
     y : array-like, optional
         Targets.
@@ -27,7 +31,25 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         Whether this is the data to be fitted on, which has targets.
     missing : bool, default=False
         Whether NaN stands for a missing value.
+    named : bool, default=False
+        Whether inputs may be a dict.
     """
+    if reset and y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    if isinstance(X, Mapping) and not issparse(X):  # scipy's dok arrays are dicts too
+        if not named:
+            raise TypeError(
+                f"X is a dict of the inputs {sorted(X)}, but {type(estimator).__name__} takes one array, of shape "
+                "(n_samples, ...): stack their columns with numpy.hstack."
+            )
+        X = _check_dict(estimator, X, reset)
+        if not reset:
+            return X
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=estimator)
+        check_consistent_length(*X.values(), y)
+        return X, y
+    if not reset and isinstance(estimator._shape_in, dict):
+        raise ValueError(f"X must be a dict with the inputs {sorted(estimator._shape_in)}, as in fit.")
     kept = {
         "dtype": np.float32,
         "order": "C",
@@ -39,12 +61,27 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         if X.shape[1:] != estimator._shape_in:
             raise ValueError(f"A sample of X has shape {X.shape[1:]}, but had shape {estimator._shape_in} in fit.")
         return X
-    if y is None:
-        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     numeric = is_regressor(estimator) or (not is_classifier(estimator) and is_values(y))
     X, y = validate_data(estimator, X, y, reset=True, multi_output=True, y_numeric=numeric, **kept)
     estimator._shape_in = X.shape[1:]
     return X, y
+
+
+def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], reset: bool) -> dict[str, np.ndarray]:
+    if not X:
+        raise ValueError("X is an empty dict; give an array for each argument of the module's forward.")
+    out = {}
+    for name, values in X.items():
+        array = np.asarray(values)
+        kind = np.int64 if array.dtype.kind in "iub" else np.float32
+        out[name] = check_array(array, dtype=kind, order="C", allow_nd=True, ensure_2d=False, input_name=f"X[{name!r}]")
+    check_consistent_length(*out.values())
+    shapes = {name: array.shape[1:] for name, array in out.items()}
+    if reset:
+        estimator._shape_in, estimator.n_features_in_ = shapes, len(shapes)
+    elif shapes != estimator._shape_in:
+        raise ValueError(f"The inputs have sample shapes {shapes}, but had {estimator._shape_in} in fit.")
+    return out
 
 
 def is_values(y: Any) -> bool:
@@ -52,7 +89,7 @@ def is_values(y: Any) -> bool:
     return type_of_target(np.asarray(y), input_name="y").startswith("continuous")
 
 
-def class_rows(X: np.ndarray, y: np.ndarray, sample_weight: Any, groups: Any) -> tuple[Rows, np.ndarray]:
+def class_rows(X: Inputs, y: np.ndarray, sample_weight: Any, groups: Any) -> tuple[Rows, np.ndarray]:
     """Return rows of positive weight with class codes, and the classes."""
     check_classification_targets(y)
     if y.ndim == 2 and y.shape[1] > 1:
@@ -63,6 +100,7 @@ def class_rows(X: np.ndarray, y: np.ndarray, sample_weight: Any, groups: Any) ->
     y = column_or_1d(y, warn=True)
     weight = _check_weight(sample_weight, len(y))
     classes = np.unique(y if weight is None else y[weight > 0])
+    warn_of_unlabelled(classes)
     codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(np.int64)
     return _positive(X, codes, weight, groups), classes
 
@@ -89,7 +127,7 @@ def _check_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     return None if (weight == 1).all() else weight
 
 
-def _positive(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, groups: Any) -> Rows:
+def _positive(X: Inputs, y: np.ndarray, weight: np.ndarray | None, groups: Any) -> Rows:
     """Return the rows of positive weight; the others are as good as absent."""
     if groups is not None:
         groups = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()

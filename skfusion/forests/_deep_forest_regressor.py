@@ -35,17 +35,19 @@ class DeepForestRegressor(RegressorMixin, Cascade):
     min_samples_leaf : int or float, default=1
         Rows in a leaf. More give smoother values.
     cv : int, splitter or iterable, default=5
-        Folds of the cross-fitting.
+        Folds of the cross-fitting. More cost more and leave each forest more rows. A number keeps equal rows in one
+        fold; a splitter, or positions, divide the rows that ``fit`` is given as they say.
     max_levels : int, default=20
         Most levels.
     tolerance : int, default=2
         Levels in a row without improvement after which to stop.
     delta : float, default=1e-5
         How much better than the best so far counts as an improvement, in R2.
-    scan : MultiGrainedScan, optional
-        Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs.
+    scan : skfusion.forests.MultiGrainedScan, optional
+        Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs. Flat
+        rows are sequences to it, though they be the pixels of an image, unless it is told their ``shape``.
     n_jobs : int, optional
-        Forests that are fitted at a time; the result does not depend on it.
+        Forests that are fitted at a time, by the scan too where it has no ``n_jobs``; the result does not depend on it.
     random_state : int, RandomState or None, default=None
         Seed of folds and forests.
 
@@ -58,7 +60,7 @@ class DeepForestRegressor(RegressorMixin, Cascade):
     level_scores_ : ndarray of shape (n_tried,)
         Cross-fitted R2 of each level that was tried; optimistic after the first one where values are noisy, as
         :class:`DeepForestClassifier` says.
-    scan_ : MultiGrainedScan or None
+    scan_ : skfusion.forests.MultiGrainedScan or None
         The fitted scan.
     n_features_in_ : int
         Columns of the inputs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -15,20 +15,31 @@ Fold = tuple[np.ndarray, np.ndarray]
 """Positions to fit on, and positions to predict."""
 
 
-def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int) -> list[Fold]:
+class Given(NamedTuple):
+    """The data as ``fit`` was given it, which splitters split: in its order, with rows of weight zero."""
+
+    X: Any
+    y: Any
+    groups: Any = None
+
+
+def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> list[Fold]:
     """Return folds whose test parts are all rows, each once.
 
     Parameters
     ----------
     rows : Rows
-        All rows; repetitions of a row stay in one fold, and so do the rows of a group.
+        What is fitted on. Repetitions by weight stay in one fold.
     cv : int, splitter or iterable
-        A number of folds, which are stratified by class; at most as many as there are rows of the largest class.
-        Positions in an iterable count the rows that ``fit`` was given.
+        A number of folds, which are stratified by class; at most as many as there are rows of the largest class. Equal
+        rows and the rows of a group are in one of them. A splitter, or an iterable of positions, divides the rows that
+        ``fit`` was given, and may part rows that are equal.
     task : {"classification", "regression"}
         Classes are stratified.
     seed : int
         Of the shuffling.
+    given : Given
+        What ``fit`` was given.
 
     Returns
     -------
@@ -39,20 +50,21 @@ def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int) -> list[Fold]:
         if cv < 2:
             raise ValueError(f"cv must be at least 2, for class vectors of rows that were not fitted on; got cv={cv}.")
         found = _grouped(rows, int(cv), task, seed) if rows.groups is not None else _shuffled(rows, int(cv), task, seed)
-    elif hasattr(cv, "split") and not isinstance(cv, str):
-        found = list(cv.split(np.zeros(len(rows)), rows.y, rows.groups))
-    elif isinstance(cv, Iterable) and not isinstance(cv, str):
-        found = [(_among(rows, train), _among(rows, test)) for train, test in cv]
-    else:
+    elif isinstance(cv, str) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
         raise ValueError(f"cv must be a number of folds, a splitter or an iterable of positions; got {cv!r}.")
-    tested = np.bincount(np.concatenate([test for _, test in found]), minlength=len(rows))
+    else:
+        parts = cv.split(*given) if hasattr(cv, "split") else cv
+        found = [(_among(rows, train), _among(rows, test)) for train, test in parts]
+        found = [(train, test) for train, test in found if len(test)]  # all rows of one may have had weight zero
+    tested = np.bincount(np.concatenate([np.empty(0, np.int64), *(test for _, test in found)]), minlength=len(rows))
+    name = f"cv={cv!r}" if hasattr(cv, "split") else "cv"  # not all positions of an iterable
     if not (tested == 1).all():
         raise ValueError(
-            f"The folds of cv={cv!r} test {int((tested != 1).sum())} of {len(rows)} rows not once: cross-fitting needs "
-            "a partition, as KFold makes it."
+            f"The folds of {name} test {int((tested != 1).sum())} of {len(rows)} rows not once: cross-fitting needs a "
+            "partition, as KFold makes it."
         )
     if empty := [i for i, (train, _) in enumerate(found) if not len(train)]:
-        raise ValueError(f"The folds {empty} of cv={cv!r} have no rows to fit on.")
+        raise ValueError(f"The folds {empty} of {name} have no rows to fit on.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from skfusion import nets
 from skfusion.forests._data import check_inputs, class_rows
-from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach
+from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
+from skfusion.forests._split import kept_split
 from skfusion.nets._size import initialised
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows
@@ -29,15 +31,17 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
 
     .. math:: P(y \mid x) = \frac{1}{T} \sum_{t=1}^T \sum_\ell \pi_{t \ell y}\, \mu_{t\ell}(x).
 
-    The leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained as
+    The outputs are logits, of which the trees take the sigmoid: a module must not end in a softmax. The
+    leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained as
     its own optimiser, batch size and epochs say, with :math:`-\log P_t(y \mid x)` of one tree, drawn at random for each
     batch.
 
     Parameters
     ----------
     estimator : skorch net, optional
-        Gives the network, whose outputs route, and how it is trained; its criterion is not used. A module class that
-        takes ``n_out`` is sized to ``n_units`` outputs. :func:`skfusion.nets.mlp_classifier` when omitted.
+        Gives the network, whose outputs route, and how it is trained; its criterion and ``predict_nonlinearity`` are
+        not used. A module class that takes ``n_out`` is sized to ``n_units`` outputs.
+        :func:`skfusion.nets.mlp_classifier` when omitted.
     n_trees : int, default=5
         Trees, :math:`T`.
     depth : int, default=4
@@ -63,12 +67,16 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
     leaves_ : ndarray of shape (n_trees, 2 ** depth, n_classes)
         Class probabilities of each leaf.
     history_ : list of dict
-        The losses of each epoch.
+        The losses of each epoch, and the scores of callbacks, which are those of the forest.
     n_features_in_ : int
-        Columns of the inputs.
+        Columns of the inputs, or inputs of a dict.
 
     Notes
     -----
+    Where the net's ``train_split`` holds rows out, the leaves are fitted without them until the last epoch is over, so
+    that ``valid_loss``, ``valid_acc`` and what stops or schedules by them are those of rows that the forest has not
+    seen. ``leaves_``, which predict, are then fitted on all rows.
+
     The fixed point takes ``n_samples * 2 ** depth`` numbers in memory, and ``n_leaf_updates`` passes over them for each
     tree and epoch. Whole-number weights are repetitions of a row.
 
@@ -109,8 +117,8 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
-            Inputs.
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs. A dict names the arguments of the module's ``forward``.
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), optional
@@ -121,7 +129,7 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
         NeuralDecisionForestClassifier
             The fitted estimator.
         """
-        X, y = check_inputs(self, X, y, reset=True)
+        X, y = check_inputs(self, X, y, reset=True, named=True)
         for name, least in (("n_trees", 1), ("depth", 0), ("n_leaf_updates", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
@@ -142,10 +150,15 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
             state = map_tensors(lambda t: t.detach().clone(), initialised(net, rows).state_dict())
         self.history_ = []
         if self.depth:  # else there is nothing to route
-            net.criterion.leaves.copy_(self._leaves(state, rows))
+            self._warn_of_probabilities(state, rows)
+            with nets.seeded(seed, net.device):
+                split, train = kept_split(net, rows)
+            net.set_params(train_split=split, predict_nonlinearity=loss.probabilities)
+            seen = rows if train is None else rows.take(train)
+            loss.leaves.copy_(self._leaves(state, seen))
 
             def refit(epoch: int, trained: Any) -> None:
-                trained.criterion_.leaves.copy_(self._leaves(nets.state_of(trained), rows))
+                loss.leaves.copy_(self._leaves(nets.state_of(trained), seen))
 
             trained = nets.fit(net, rows, "classification", seed, state=state, on_epoch=refit)
             state, self.history_ = nets.state_of(trained), nets.history_of(trained)
@@ -172,6 +185,11 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
         net = nets.default_net("classification") if self.estimator is None else self.estimator
         if not nets.is_net(net):
             raise TypeError(f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {net!r}.")
+        if any(kind.__name__ == "NeuralNetBinaryClassifier" for kind in type(net).__mro__):
+            raise ValueError(
+                f"{type(net).__name__} takes one output a row, the logit of a class, but here outputs route: give a "
+                "NeuralNetClassifier."
+            )
         own = sorted(name for name in net.get_params(deep=False) if name.startswith("criterion__"))
         if own:
             raise ValueError(f"The forest is the criterion here, and takes no {own}: leave them out of the net.")
@@ -186,6 +204,18 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
                 f"The net returns an output of shape {shape}, but the forest asks for {self._width()} outputs a row, "
                 "which route. Give the module class an n_out parameter, or set n_units to its width."
             ) from error
+
+    def _warn_of_probabilities(self, state: State, rows: Rows) -> None:
+        """Warn where the outputs of a batch are probabilities, or their logarithms."""
+        out = self._runner.raw(state, rows.take(np.arange(min(len(rows), 128))).X).cpu().double()
+        for p, end in ((out, "softmax"), (out.exp(), "log-softmax")):
+            if bool(((p >= 0) & (p <= 1)).all()) and bool(((p.sum(dim=1) - 1).abs() < 1e-4).all()):
+                warnings.warn(
+                    f"The module's outputs are those of a {end}: probabilities that sum to 1 in each row. The forest "
+                    "takes them for logits, and learns little or nothing. Let the module return what goes into the "
+                    f"{end}.",
+                    stacklevel=3,
+                )
 
     def _leaves(self, state: State, rows: Rows) -> Tensor:
         """Return the leaves that fit the routing of a state best, shape (n_trees, n_leaves, n_classes), float64."""
@@ -204,7 +234,7 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs, as in ``fit``.
 
         Returns
@@ -213,19 +243,15 @@ class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
             Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        out = self._run().raw(self.state_, X).cpu()
-        found = torch.zeros(len(X), len(self.classes_), dtype=torch.float64)
-        for units, leaves in zip(torch.from_numpy(self.units_), torch.from_numpy(self.leaves_), strict=True):
-            found += log_reach(out[:, units].double()).exp() @ leaves / self.n_trees
-        return found.to(out.dtype).numpy()  # no more digits than the network has
+        out = self._run().raw(self.state_, check_inputs(self, X, reset=False, named=True)).cpu()
+        return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs, as in ``fit``.
 
         Returns

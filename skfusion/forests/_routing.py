@@ -92,10 +92,34 @@ def fitted_leaves(reach: Tensor, y: Tensor, n_classes: int, n_updates: int, weig
     return leaves
 
 
+def mean_of_trees(out: Tensor, units: Tensor, leaves: Tensor) -> Tensor:
+    """Return the class probabilities that trees give on average.
+
+    Parameters
+    ----------
+    out : Tensor of shape (n_rows, n_units)
+        Of the network.
+    units : Tensor of int64, shape (n_trees, n_nodes)
+        Which output decides at each node.
+    leaves : Tensor of shape (n_trees, n_leaves, n_classes)
+        Class distributions, float64.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_classes)
+        Probabilities, in the dtype of the network, which has no more digits.
+    """
+    found = leaves.new_zeros(len(out), leaves.shape[2])
+    for own, says in zip(units, leaves, strict=True):
+        found += log_reach(out[:, own].to(leaves.dtype)).exp() @ says / len(units)
+    return found.to(out.dtype)
+
+
 class ForestLoss(nn.Module):
     """The negative log-likelihood of labels under trees that are routed by a network's outputs.
 
-    In training each batch is judged by one tree, drawn at random; else by the mean of all trees.
+    In training each batch is judged by one tree, drawn at random; else by the mean of all trees. Copies of a net share
+    their forest: a change of the leaves is seen by all that the net does with it.
 
     Parameters
     ----------
@@ -122,6 +146,13 @@ class ForestLoss(nn.Module):
         each = torch.stack([self._log_likelihood(out, y, tree) for tree in trees])
         loss = -(torch.logsumexp(each, dim=0) - torch.log(torch.tensor(float(len(each)))))
         return loss.mean() if self.reduction == "mean" else loss
+
+    def probabilities(self, out: Tensor) -> Tensor:
+        """Return what all trees say of a network's outputs, shape (n_rows, n_classes), as skorch asks of a net."""
+        return mean_of_trees(out, self.units, self.leaves)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ForestLoss:
+        return self
 
     def _log_likelihood(self, out: Tensor, y: Tensor, tree: int) -> Tensor:
         says = self.leaves[tree].clamp_min(TINY).log().to(out.dtype)

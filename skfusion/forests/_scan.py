@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion.forests._data import check_inputs, class_rows, is_values, value_rows
-from skfusion.forests._folds import crossfit_folds
+from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 from skfusion.rows import Rows, Task
 
 
-class MultiGrainedScan(TransformerMixin, BaseEstimator):
+class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Describe images or sequences by what forests say of each of their windows.
 
     A window slides over a sample; every patch is a row of its own with the label of its sample. A random forest and a
@@ -31,13 +32,14 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     windows : sequence of int, float or tuple, default=(0.25, 0.5)
-        One size a grain: patches of that many numbers along each axis of a sample, or a share of the axis between 0
-        and 1, or a tuple with one of them an axis. The first axis of samples with three, the channels of an image,
-        is always taken whole, but where a tuple says otherwise. Smaller windows see finer details and cost more.
+        One size a grain: an int is a number of entries along each axis of a sample, a float a share of the axis, up to
+        1.0 for all of it; or a tuple with one of them an axis. The first axis of samples with three, the channels of an
+        image, is taken whole, but where a tuple says otherwise. Smaller windows see finer details and cost more.
     stride : int, default=1
         Steps between windows along each axis. A larger one is cheaper.
     shape : tuple of int, optional
-        What samples are reshaped to first: (8, 8) makes images of 64 columns.
+        What samples are reshaped to first: (8, 8) makes images of 64 columns, (3, 8, 8) images of 3 channels of 192.
+        Without it flat rows are sequences, and windows are stretches of columns, even of the pixels of an image.
     pool : int, default=1
         Class vectors are averaged over blocks of that many places along each axis.
     n_trees : int, default=20
@@ -47,9 +49,10 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
     min_samples_leaf : int or float, default=10
         Patches in a leaf.
     cv : int, splitter or iterable, default=3
-        Folds of samples for the features of the samples that were fitted on.
+        Folds of samples for the features of the samples that were fitted on. A number keeps equal samples in one fold;
+        a splitter, or positions, divide the samples that ``fit`` is given as they say.
     n_jobs : int, optional
-        Fits at a time; the result does not depend on it.
+        Fits at a time; the result does not depend on it. When omitted, the ``n_jobs`` of the deep forest that scans.
     random_state : int, RandomState or None, default=None
         Seed of folds and forests.
 
@@ -83,6 +86,13 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
     >>> scan = MultiGrainedScan(windows=(4, 6), stride=2, random_state=0)
     >>> scan.fit_transform(X, y).shape  # 2 classes, 2 forests, and 3 * 3 and 2 * 2 places
     (60, 52)
+
+    Rows of pixels are images only where ``shape`` says so:
+
+    >>> scan.set_params(shape=(8, 8)).fit(X.reshape(60, 64), y).grid_
+    [(3, 3), (2, 2)]
+    >>> scan.set_params(shape=None).fit(X.reshape(60, 64), y).grid_
+    [(31,), (30,)]
     """
 
     def __init__(
@@ -151,6 +161,7 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features_out)
             Cross-fitted features, float32, grain by grain; of a sample of weight zero those of ``transform``.
         """
+        given = Given(X, y, groups)
         X, y = check_inputs(self, X, y, reset=True, missing=True)
         if is_values(y):
             rows, task = value_rows(X, y, sample_weight, groups), "regression"
@@ -159,11 +170,11 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
             (rows, self.classes_), task = class_rows(X, y, sample_weight, groups), "classification"
             n_outputs = len(self.classes_)
         expanded = rows.expanded()
-        found = np.hstack(self._fit_rows(expanded, task, n_outputs))
+        found = np.hstack(self._fit_rows(expanded, given, task, n_outputs))
         if expanded.position is None:
             return found
         whole = len(np.unique(expanded.position)) == len(X)
-        out = np.empty((len(X), found.shape[1]), np.float32) if whole else self.transform(X)
+        out = np.empty((len(X), found.shape[1]), np.float32) if whole else np.hstack(self._grains_of(X))
         out[expanded.position] = found
         return out
 
@@ -183,10 +194,10 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.hstack(self._grains_of(check_inputs(self, X, reset=False, missing=True)))
 
-    def _fit_rows(self, rows: Rows, task: Task, n_outputs: int) -> list[np.ndarray]:
+    def _fit_rows(self, rows: Rows, given: Given, task: Task, n_outputs: int) -> list[np.ndarray]:
         """Fit on rows as they are, and return the cross-fitted features of each grain."""
         rng = check_random_state(self.random_state)
-        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)))
+        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), given)
         sample = rows.X.shape[1:] if self.shape is None else self._shaped(rows.X).shape[1:]
         self.windows_ = [_window(size, sample) for size in _listed(self.windows)]
         for name in ("stride", "pool"):
@@ -219,12 +230,12 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
     def _shaped(self, X: np.ndarray) -> np.ndarray:
         if self.shape is None:
             return X
-        if int(np.prod(self.shape)) != int(np.prod(X.shape[1:])):
-            raise ValueError(
-                f"shape={tuple(self.shape)} has {int(np.prod(self.shape))} numbers, but a sample of X has "
-                f"{int(np.prod(X.shape[1:]))}."
-            )
-        return X.reshape(len(X), *self.shape)
+        shape, n = tuple(np.atleast_1d(self.shape).tolist()), int(np.prod(X.shape[1:]))
+        if not all(isinstance(one, int) and one >= 1 for one in shape):
+            raise ValueError(f"shape must hold whole numbers of at least 1, such as (8, 8); got {self.shape!r}.")
+        if int(np.prod(shape)) != n:
+            raise ValueError(f"shape={shape} has {int(np.prod(shape))} numbers, but a sample of X has {n}.")
+        return X.reshape(len(X), *shape)
 
     def _patches(self, X: np.ndarray, window: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return all patches, sample by sample, shape (n_samples * n_places, size), and the places along each axis."""
@@ -243,6 +254,10 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
             at_places = np.add.reduceat(at_places, starts, axis=axis) / sizes
         return np.moveaxis(at_places, 0, 1).reshape(at_places.shape[1], -1).astype(np.float32)
 
+    @property
+    def _n_features_out(self) -> int:
+        return sum(self.n_features_out_)  # which scikit-learn numbers in get_feature_names_out
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -253,7 +268,7 @@ class MultiGrainedScan(TransformerMixin, BaseEstimator):
 
 
 def _listed(windows: Any) -> list[Any]:
-    found = [windows] if isinstance(windows, (int, float)) else list(windows)
+    found = [windows] if isinstance(windows, Real) else list(windows)
     if not found:
         raise ValueError("windows is empty: give at least one size, such as windows=(0.25,).")
     return found
@@ -261,7 +276,7 @@ def _listed(windows: Any) -> list[Any]:
 
 def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a window for samples of a shape."""
-    if isinstance(size, Sequence):
+    if isinstance(size, (Sequence, np.ndarray)) and not isinstance(size, str):
         asked = list(size)
     else:
         asked = [sample[0], size, size] if len(sample) == 3 else [size] * len(sample)
@@ -269,14 +284,14 @@ def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"The window {size!r} has {len(asked)} axes, but a sample of X has shape {sample}.")
     found = []
     for one, n in zip(asked, sample, strict=True):
-        share = isinstance(one, (float, np.floating)) and 0 < one < 1
-        w = max(1, round(one * n)) if share else int(one)
-        if (w != one and not share) or not 1 <= w <= n:
+        whole = isinstance(one, Integral)
+        if isinstance(one, bool) or not isinstance(one, Real) or not (1 <= one <= n if whole else 0 < one <= 1):
+            channels = " Images come as (channels, height, width)." if len(sample) == 3 else ""
             raise ValueError(
-                f"The window {size!r} does not fit samples of shape {sample}: along each axis it is a whole number "
-                "from 1 to the length of the axis, or a share of it between 0 and 1."
+                f"The window {size!r} does not fit samples of shape {sample}: along each axis it is an int from 1 to "
+                f"its length, or a float, which is a share of it, above 0 and at most 1.0.{channels}"
             )
-        found.append(w)
+        found.append(int(one) if whole else max(1, round(float(one) * n)))
     return tuple(found)
 
 

@@ -1,5 +1,6 @@
 """The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
 
+from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._consistency import Ensembled, Twice
 from skfusion.nets._evaluate import Judge, objective
 from skfusion.nets._lineup import Lineup, Lineups
@@ -23,6 +24,7 @@ __all__ = [
     "Judge",
     "Lineup",
     "Lineups",
+    "OnColumns",
     "Plan",
     "Runner",
     "Soft",
@@ -38,11 +40,13 @@ __all__ = [
     "mlp_classifier",
     "mlp_regressor",
     "objective",
+    "on_columns",
     "plan",
     "restored",
     "seeded",
     "sized",
     "state_of",
     "two_classes",
+    "with_columns_of",
     "with_module",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skfusion.nets._link import likelihood_of
-from skfusion.nets._soft import judge_rows, losses_of_rows
+from skfusion.nets._soft import RowLosses
 from skfusion.objective import first_output
 from skfusion.rows import Inputs, Task
 
@@ -29,11 +29,20 @@ class Consistency(ABC):
         Epochs in which the weight grows to that.
     noise : ndarray or dict of ndarray
         Standard deviations of the noise that inputs are given in training, of the shape of a sample.
+    row_weight : ndarray of shape (n_samples,), optional
+        What rows weigh, also in the share of those that are labelled.
     """
 
-    def __init__(self, labelled: np.ndarray, max_weight: float, n_ramp: float, noise: Inputs):
+    def __init__(
+        self,
+        labelled: np.ndarray,
+        max_weight: float,
+        n_ramp: float,
+        noise: Inputs,
+        row_weight: np.ndarray | None = None,
+    ):
         self.labelled, self.noise = labelled, noise
-        self.max_weight, self.n_ramp = max_weight * float(labelled.mean()), n_ramp
+        self.max_weight, self.n_ramp = max_weight * float(np.average(labelled, weights=row_weight)), n_ramp
         self.epoch = 0
 
     @abstractmethod
@@ -93,8 +102,7 @@ class Consistency(ABC):
 
     def install(self, net: Any, current: list[Tensor | None], task: Task, weighted: bool) -> None:
         """Replace the ``get_loss`` of an initialised net, and give its inputs noise; see :meth:`Soft.install`."""
-        judge_rows(net)
-        get_loss, infer, likelihood = net.get_loss, net.infer, likelihood_of(net, task)
+        rows, get_loss, infer, likelihood = RowLosses(net), net.get_loss, net.infer, likelihood_of(net, task)
 
         def probabilities(y_pred: Any) -> Tensor:
             out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
@@ -104,15 +112,14 @@ class Consistency(ABC):
             return infer(self._with_noise(x) if net.module_.training else x, **params)
 
         def consistent(y_pred: Any, y_true: Any, X: Any = None, training: bool = False, **kwargs: Any) -> Tensor:
-            own = get_loss(y_pred, y_true, X=X, training=training, **kwargs)
             if not training or current[0] is None:
-                return own.mean()
+                return get_loss(y_pred, y_true, X=X, training=training, **kwargs)
             weight, labelled, index = current[0].unbind(1)
+            own = rows.mean(y_pred, y_true, weight, labelled > 0, X=X, training=training, **kwargs)
             p = probabilities(y_pred)
             targets, known = self.targets(net, X, index.long(), p.detach())
             apart = (p - targets).square().mean(1) * known
-            total = torch.where(labelled > 0, losses_of_rows(own), 0.0) + self.weight() * apart
-            return (weight * total).mean()
+            return own + self.weight() * (weight * apart).mean()
 
         self.probabilities = probabilities
         net.get_loss, net.infer = consistent, noisy
@@ -146,7 +153,9 @@ class Ensembled(Consistency):
     def targets(self, net: Any, x: Any, index: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means of the epochs before, freed of their start at zero; see :meth:`Consistency.targets`."""
         index = index.cpu()
-        self.latest[index], self.seen[index] = p.cpu().to(self.latest.dtype), True
+        first = ~self.seen[index]  # later ones are of weights that an optimiser tries out within a step, as LBFGS does
+        self.latest[index[first]] = p.cpu().to(self.latest.dtype)[first]
+        self.seen[index] = True
         count = self.count[index]
         known = count > 0
         found = self.mean[index] / torch.where(known, 1 - self.momentum**count, 1.0)[:, None]
@@ -174,6 +183,8 @@ class Twice(Consistency):
         Epochs in which the weight grows to that.
     noise : ndarray or dict of ndarray
         Standard deviations of the noise that inputs are given in training, of the shape of a sample.
+    row_weight : ndarray of shape (n_samples,), optional
+        What rows weigh, also in the share of those that are labelled.
     """
 
     def targets(self, net: Any, x: Any, index: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class TensorLoader:
             outer = torch.as_tensor(dataset.indices)
             index = outer if index is None else outer[index]
             dataset = dataset.dataset
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}.")
         self.dataset, self.index, self.generator = dataset, index, generator
         self.n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]

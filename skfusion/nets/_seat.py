@@ -21,6 +21,7 @@ from skfusion.nets._loader import TensorLoader, rows_of
 from skfusion.nets._stackable import OF_SKORCH, check_net
 from skfusion.nets._train import Ready, from_callback, prepared
 from skfusion.nets._watch import Schedule
+from skfusion.nets._weighted import counted
 from skfusion.rows import Rows, Task
 from skfusion.stacked import Members, NotStackableError, attributes, described
 from skfusion.state import State
@@ -75,6 +76,12 @@ class Seat:
         check_net(net)
         check_callbacks(net)
         self.X, self.y = self.ready.X, self.ready.y
+        if (
+            job.index is not None
+            and job.rows.weight is not None
+            and counted(torch.as_tensor(self.y), net.criterion_) is not None
+        ):
+            raise NotStackableError("its members draw from rows that have weights by themselves and by their classes")
         if job.index is not None and isinstance(self.y, Tensor):  # the rows are in memory once
             index = np.asarray(job.index)
             rows = Dataset(self.X, self.y)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from skfusion.nets._link import likelihood_of
+from skfusion.nets._weighted import counted
 from skfusion.objective import first_output
 from skfusion.rows import Task
 
@@ -70,31 +72,30 @@ class Soft:
         weighted : bool
             Whether rows have weights.
         """
-        by_row = weighted or self.labelled is not None
-        if by_row:
-            judge_rows(net)
         get_loss = net.get_loss
+        rows = RowLosses(net) if weighted or self.labelled is not None else None
         likelihood = None if task == "regression" else likelihood_of(net, task)
 
-        def of_teacher(y_pred: Any, targets: Tensor, args: Any, kwargs: Any) -> Tensor:
-            if likelihood is None:
-                return get_loss(y_pred, targets, *args, training=True, **kwargs)
-            out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-            return divergence(likelihood.logits(first_output(out)), targets, self.temperature, task)
+        def own(y_pred: Any, y: Tensor, weight: Tensor, kept: Tensor, given: dict[str, Any]) -> Tensor:
+            return get_loss(y_pred, y, **given) if rows is None else rows.mean(y_pred, y, weight, kept, **given)
 
-        def softened(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
-            own = get_loss(y_pred, y_true, *args, training=training, **kwargs)
+        def taught(y_pred: Any, targets: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
+            if likelihood is None:
+                return own(y_pred, targets, weight, torch.ones_like(weight, dtype=torch.bool), given)
+            out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+            return (weight * divergence(likelihood.logits(first_output(out)), targets, self.temperature, task)).mean()
+
+        def softened(y_pred: Any, y_true: Any, X: Any = None, training: bool = False, **kwargs: Any) -> Tensor:
+            given = {"X": X, "training": training, **kwargs}
             if not training or current[0] is None:
-                return own.mean()
-            weight, labelled, targets = current[0][:, 0], current[0][:, 1], current[0][:, 2:]
-            terms = []
-            if self.alpha > 0:  # a term that does not count may be infinite
-                terms.append(self.alpha * (losses_of_rows(own) * labelled if by_row else own))
+                return get_loss(y_pred, y_true, **given)
+            weight, labelled, targets = current[0][:, 0], current[0][:, 1] > 0, current[0][:, 2:]
+            total = 0  # a term that does not count may be infinite
+            if self.alpha > 0:
+                total = self.alpha * own(y_pred, y_true, weight, labelled, given)
             if self.alpha < 1:
-                taught = of_teacher(y_pred, targets, args, kwargs)
-                terms.append((1 - self.alpha) * (losses_of_rows(taught) if by_row else taught.mean()))
-            total = terms[0] if len(terms) == 1 else terms[0] + terms[1]
-            return (weight * total).mean() if by_row else total
+                total = total + (1 - self.alpha) * taught(y_pred, targets, weight, given)
+            return total
 
         net.get_loss = softened
 
@@ -137,16 +138,77 @@ def divergence(logits: Tensor, targets: Tensor, temperature: float, task: Task) 
     return temperature**2 * found
 
 
-def judge_rows(net: Any) -> None:
-    """Make the criterion of an initialised net give a loss for each row."""
-    if not hasattr(net.criterion_, "reduction"):
-        raise ValueError(
-            f"The criterion {type(net.criterion_).__name__} has no reduction='none', so rows cannot count differently. "
-            "Give only labelled rows without weights, or a criterion with a reduction."
-        )
-    net.criterion_.reduction = "none"
+class RowLosses:
+    """The losses of a net's own criterion in training, of some rows and by their weights.
+
+    Parameters
+    ----------
+    net : skorch net
+        Initialised. Its criterion keeps the reduction that it has.
+    """
+
+    def __init__(self, net: Any):
+        self.criterion, self.get_loss = net.criterion_, net.get_loss
+        if not hasattr(self.criterion, "reduction"):
+            raise ValueError(
+                f"The criterion {type(self.criterion).__name__} has no reduction='none', so rows cannot count "
+                "differently. Give only labelled rows without weights, or a criterion with a reduction."
+            )
+        if self.criterion.reduction == "none":
+            self.criterion.reduction = "mean"
+
+    def mean(self, y_pred: Any, y: Tensor, weight: Tensor, kept: Tensor, X: Any = None, **kwargs: Any) -> Tensor:
+        """Return the sum of weight times loss over some rows of a batch, divided by the number of all its rows.
+
+        Losses are divided by what these rows count for by their classes on average, so that weights of classes change
+        no more than they do in the criterion's own mean. A criterion that adds losses up adds up weighted ones.
+
+        Parameters
+        ----------
+        y_pred : Tensor or tuple
+            What the module returned for the batch.
+        y : Tensor of shape (n_rows, ...)
+            Targets; those of the rows that are not kept are not read.
+        weight : Tensor of shape (n_rows,)
+            Of rows.
+        kept : Tensor of bool, shape (n_rows,)
+            Which rows.
+        X : Tensor or dict of Tensor
+            Inputs, which a net's own ``get_loss`` may read.
+        **kwargs : dict
+            For ``get_loss`` too.
+
+        Returns
+        -------
+        Tensor
+            A scalar; 0 where no row counts.
+        """
+        n, scale = len(y), 1.0
+        counts = counted(y[kept], self.criterion) if kept.any() else None
+        if counts is not None:
+            scale = (weight[kept] * counts).sum() / weight[kept].sum()
+            kept = torch.zeros_like(kept).masked_scatter(kept, counts > 0)
+        if not kept.any():
+            out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+            return first_output(out)[:0].sum()  # which has a gradient
+        own, self.criterion.reduction = self.criterion.reduction, "none"
+        try:
+            losses = self.get_loss(_taken(y_pred, kept), _taken(y, kept), X=_taken(X, kept), **kwargs)
+        finally:
+            self.criterion.reduction = own
+        losses = losses.reshape(len(losses), -1)
+        if own == "sum":
+            return (weight[kept] * losses.sum(1)).sum()
+        return (weight[kept] * losses.mean(1)).sum() / (n * scale)
 
 
-def losses_of_rows(losses: Tensor) -> Tensor:
-    """Return the mean loss of each row, shape (n_rows,)."""
-    return losses.reshape(len(losses), -1).mean(1)
+def _taken(data: Any, kept: Tensor) -> Any:
+    """Return the rows of tensors that are kept; tensors that are not of rows stay as they are."""
+    if kept.all():
+        return data
+    if isinstance(data, dict):
+        return {k: _taken(v, kept) for k, v in data.items()}
+    if isinstance(data, (tuple, list)):
+        return type(data)([_taken(v, kept) for v in data])
+    of_rows = isinstance(data, Tensor) and data.ndim > 0 and len(data) == len(kept)
+    return data[kept.to(data.device)] if of_rows else data

@@ -30,7 +30,8 @@ from skfusion.nets._size import (
     two_classes,
 )
 from skfusion.nets._soft import Soft
-from skfusion.nets._watch import Schedule, Watch
+from skfusion.nets._watch import Schedule, StepHook, Watch
+from skfusion.nets._weighted import weigh
 from skfusion.rows import Rows, Task
 from skfusion.state import State
 
@@ -44,6 +45,7 @@ def fit(
     state: State | None = None,
     schedule: Schedule | None = None,
     on_epoch: Callable[[int, Any], bool | None] | None = None,
+    on_step: StepHook | None = None,
     verbose: bool = False,
     soft: Soft | Consistency | None = None,
 ) -> Any:
@@ -65,6 +67,9 @@ def fit(
         ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
     on_epoch : callable, optional
         ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
+    on_step : callable, optional
+        ``on_step(step, steps_per_epoch, net)`` runs after each optimiser step, counted from 1, and before the first
+        one, with 0.
     verbose : bool, default=False
         Let the net print its table of epochs, where its own ``verbose`` asks for it.
     soft : Soft or Consistency, optional
@@ -81,7 +86,17 @@ def fit(
         If the training loss becomes NaN or infinite; it names the epoch.
     """
     with seeded(seed, net.device):
-        ready = prepared(net, rows, task, state=state, schedule=schedule, on_epoch=on_epoch, verbose=verbose, soft=soft)
+        ready = prepared(
+            net,
+            rows,
+            task,
+            state=state,
+            schedule=schedule,
+            on_epoch=on_epoch,
+            on_step=on_step,
+            verbose=verbose,
+            soft=soft,
+        )
         with few_threads(ready.net.module_):
             _loop(ready)
     return ready.finished()
@@ -112,6 +127,7 @@ def prepared(
     state: State | None = None,
     schedule: Schedule | None = None,
     on_epoch: Callable[[int, Any], bool | None] | None = None,
+    on_step: StepHook | None = None,
     verbose: bool = False,
     made: dict[Any, Any] | None = None,
     soft: Soft | Consistency | None = None,
@@ -140,7 +156,7 @@ def prepared(
             stacklevel=2,
         )
     net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
-    net.callbacks_.append(("skfusion", Watch(schedule, on_epoch)))
+    net.callbacks_.append(("skfusion", Watch(schedule, on_epoch, on_step)))
     return Ready(net, X, y, batch_norm, loaders)
 
 
@@ -250,13 +266,13 @@ def _feed(
     extra: dict[str, Any] = {"join_single": batch_norm}
     if rows.weight is not None or soft is not None:
         box: list[Tensor | None] = [None]
-        given = rows.weight if soft is None else soft.columns(task, rows.weight)
-        kind = like if soft is None else torch.promote_types(like, torch.float32)  # which holds numbers of rows
-        extra |= {"weight": torch.as_tensor(given, dtype=kind, device=device or "cpu"), "current_weight": box}
         if soft is None:
-            _weigh(net, box)
+            given, kind = weigh(net, rows.weight, targets(net, rows.y, task), box), like
         else:
+            given = soft.columns(task, rows.weight)
+            kind = torch.promote_types(like, torch.float32)  # which holds numbers of rows
             soft.install(net, box, task, weighted=rows.weight is not None)
+        extra |= {"weight": torch.as_tensor(given, dtype=kind, device=device or "cpu"), "current_weight": box}
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
         net.iterator_valid = predict_loader
@@ -271,21 +287,3 @@ def _feed(
 def _is_plain(net: Any, name: str) -> bool:
     given = net.get_params_for(name)
     return getattr(net, name) is DataLoader and given.keys() <= HONOURED and not given.get("num_workers")
-
-
-def _weigh(net: Any, box: list[Tensor | None]) -> None:
-    """Make the net's loss the mean over rows of weight times loss; weights have mean 1 over the data."""
-    if not hasattr(net.criterion_, "reduction"):
-        raise ValueError(
-            f"The criterion {type(net.criterion_).__name__} has no reduction='none', so rows cannot be weighted. Give "
-            "whole-number weights, which are taken as repetitions, or a criterion with a reduction."
-        )
-    net.criterion_.reduction = "none"
-    get_loss = net.get_loss
-
-    def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
-        loss = get_loss(y_pred, y_true, *args, training=training, **kwargs)
-        loss = loss.reshape(len(loss), -1).mean(1)
-        return (loss * box[0]).mean() if training and box[0] is not None else loss.mean()
-
-    net.get_loss = weighted

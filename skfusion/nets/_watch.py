@@ -15,6 +15,9 @@ from skfusion.nets._size import criterion_type
 Schedule = Callable[[int, int], float]
 """``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
 
+StepHook = Callable[[int, int, Any], None]
+"""``hook(step, steps_per_epoch, net)`` sees the net after that many optimiser steps, from 0."""
+
 
 class DivergedError(ValueError):
     """The loss of a network became NaN or infinite in training.
@@ -38,26 +41,38 @@ class DivergedError(ValueError):
 
 
 class Watch(Callback):
-    """Sets learning rates, watches the loss, and hands the net out after each epoch."""
+    """Sets learning rates, watches the loss, and hands the net out after each epoch, or each step."""
 
-    def __init__(self, schedule: Schedule | None, on_epoch: Callable[[int, Any], bool | None] | None):
-        self.schedule, self.on_epoch = schedule, on_epoch
+    def __init__(
+        self,
+        schedule: Schedule | None,
+        on_epoch: Callable[[int, Any], bool | None] | None,
+        on_step: StepHook | None = None,
+    ):
+        self.schedule, self.on_epoch, self.on_step = schedule, on_epoch, on_step
         self.step = self.epoch = self.steps_per_epoch = 0
         self.rates: list[list[Any]] = []
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
-        if self.schedule is not None and not self.rates:
+        if (self.schedule is not None or self.on_step is not None) and not self.rates:
             self.steps_per_epoch = len(net.get_iterator(dataset_train, training=True))
             self.rates = [[group["lr"] for group in o.param_groups] for o in _optimizers(net)]
 
     def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
-        if self.schedule is None or not training:
+        if not training:
             return
-        factor = self.schedule(self.step, self.steps_per_epoch)
-        for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
+        if self.schedule is not None:
+            factor = self.schedule(self.step, self.steps_per_epoch)
+            for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+        if self.on_step is not None and self.step == 0:
+            self.on_step(0, self.steps_per_epoch, net)
         self.step += 1
+
+    def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
+        if training and self.on_step is not None:
+            self.on_step(self.step, self.steps_per_epoch, net)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         self.epoch += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,15 +23,72 @@ def weighted_mean(losses: Tensor, y: Tensor, weight: Tensor | None, criterion: A
     criterion : nn.Module
         Whose mean may be by its weights of classes.
     """
-    rows, counted = _by_row(losses), _counted(y, criterion)
-    if counted is None:
+    rows, counts = _by_row(losses), counted(y, criterion)
+    if counts is None:
         return rows.mean() if weight is None else (rows * weight).sum() / weight.sum()
     if weight is not None:
-        rows, counted = rows * weight, counted * weight
-    return rows.sum() / counted.sum()
+        rows, counts = rows * weight, counts * weight
+    return rows.sum() / counts.sum()
 
 
-def _counted(y: Tensor, criterion: Any) -> Tensor | None:
+def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | None]) -> np.ndarray:
+    r"""Make the net's loss in training the criterion's own mean with weights of rows; return what the loader hands out.
+
+    Where rows count :math:`c_i` by their classes, 1 without weights of classes, the loss of a batch B is
+
+    .. math:: s \sum_{i \in B} w_i c_i \ell_i \Big/ \sum_{i \in B} c_i, \qquad s = \sum_i c_i \Big/ \sum_i w_i c_i
+
+    with s from all rows, so that weights of 1 change nothing, and in a batch of all rows whole-number weights are
+    repetitions. A batch is not divided by its own weights, for then rows would count more among rows that count less.
+    A criterion that adds losses up adds up weighted ones.
+
+    Parameters
+    ----------
+    net : skorch net
+        Initialised; its ``get_loss`` is replaced.
+    weight : ndarray of shape (n_samples,)
+        Of mean 1.
+    y : ndarray of shape (n_samples, ...)
+        Targets as the criterion takes them.
+    current : list
+        What is returned, for the rows of the present batch, stands in its only place.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or (n_samples, 2)
+        Weights, and what rows count by their classes where they do not count alike.
+    """
+    criterion, get_loss = net.criterion_, net.get_loss
+    if not hasattr(criterion, "reduction"):
+        raise ValueError(
+            f"The criterion {type(criterion).__name__} has no reduction='none', so rows cannot be weighted. Give "
+            "whole-number weights, which are taken as repetitions, or a criterion with a reduction."
+        )
+    own = criterion.reduction if criterion.reduction != "none" else "mean"
+    counts = None if own == "sum" else counted(torch.as_tensor(y), criterion)
+
+    def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
+        if not training or current[0] is None:
+            return get_loss(y_pred, y_true, *args, training=training, **kwargs)
+        criterion.reduction = "none"
+        try:
+            losses = get_loss(y_pred, y_true, *args, training=training, **kwargs)
+        finally:
+            criterion.reduction = own
+        if own == "sum":
+            return (losses.reshape(len(losses), -1).sum(1) * current[0]).sum()
+        if counts is None:
+            return (_by_row(losses) * current[0]).mean()
+        return (_by_row(losses) * current[0][:, 0]).sum() / current[0][:, 1].sum()
+
+    criterion.reduction, net.get_loss = own, weighted
+    if counts is None:
+        return weight
+    c = counts.cpu().double().numpy()
+    return np.column_stack([weight * (c.sum() / (weight * c).sum()), c])
+
+
+def counted(y: Tensor, criterion: Any) -> Tensor | None:
     """Return what each row counts for by its class, shape (n_rows,); None where all count alike."""
     if type(criterion).forward not in (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward) or y.is_floating_point():
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -199,18 +199,32 @@ class ModelPool(Sequence[Member]):
         ----------
         path : path-like
             A directory written by :meth:`save`.
-        net : object, optional
-            The unfitted net that the states belong to; files hold no code, so it is not stored.
+        net : object or dict of objects, optional
+            The unfitted net that the states belong to, or, for unlike architectures, a net for each member's name;
+            files hold no code, so it is not stored.
 
         Returns
         -------
         ModelPool
             The pool.
+
+        Raises
+        ------
+        PoolFormatError
+            If there is no pool, or a damaged one.
+        ValueError
+            If the names of nets and members differ.
         """
         from skfusion.pool._store import load_pool
 
         pool = load_pool(path)
-        return pool if net is None else pool.replace([m.replace(net=net) for m in pool])
+        if isinstance(net, Mapping) and set(net) != set(pool.names):
+            raise ValueError(
+                f"net must have a net for each of the members, and no others: missing are "
+                f"{sorted(set(pool.names) - set(net))}, unknown {sorted(set(net) - set(pool.names))}."
+            )
+        nets = net if isinstance(net, Mapping) else dict.fromkeys(pool.names, net)
+        return pool if net is None else pool.replace([m.replace(net=nets[m.name]) for m in pool])
 
     @classmethod
     def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> ModelPool:

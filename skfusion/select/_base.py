@@ -12,6 +12,9 @@ from skfusion.pool import ModelPool
 class Selector(Component, ABC):
     """Choose members of a pool."""
 
+    def check(self) -> None:
+        """Raise ``ValueError`` where parameters are wrong; asked before members are trained."""
+
     @abstractmethod
     def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
         """Return a non-empty sub-pool in the pool's order; members carry the scores that were used.

@@ -40,10 +40,14 @@ class Pick(Selector):
     def __init__(self, members: Sequence[str | int]):
         self.members = members
 
-    def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
-        """Return the named members in the pool's order; see :meth:`Selector.__call__`."""
+    def check(self) -> None:
+        """Raise ``ValueError`` where members are no list of names or positions; see :meth:`Selector.check`."""
         if isinstance(self.members, (str, int)) or not len(self.members):
             raise ValueError(f"members of Pick must be a list of at least one name or position; got {self.members!r}.")
+
+    def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
+        """Return the named members in the pool's order; see :meth:`Selector.__call__`."""
+        self.check()
         places = [position_of(member, pool) for member in self.members]
         if twice := sorted({pool.names[p] for p in places if places.count(p) > 1}):
             raise ValueError(f"Pick names these members more than once: {twice}.")

@@ -44,10 +44,14 @@ class TopK(Selector):
     def __init__(self, k: int = 3):
         self.k = k
 
-    def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
-        """Return the k best members in the pool's order; see :meth:`Selector.__call__`."""
+    def check(self) -> None:
+        """Raise ``ValueError`` where no member would be kept; see :meth:`Selector.check`."""
         if self.k < 1:
             raise ValueError(f"TopK keeps at least one member; got k={self.k}.")
+
+    def __call__(self, pool: ModelPool, objective: Objective | None = None) -> ModelPool:
+        """Return the k best members in the pool's order; see :meth:`Selector.__call__`."""
+        self.check()
         if objective is not None:
             scores = objective.scores(pool.states)
             pool = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])

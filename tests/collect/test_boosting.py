@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.datasets import load_diabetes, load_digits, make_moons
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 from torch import nn
@@ -85,7 +85,7 @@ def test_a_member_is_at_chance_on_the_weights_of_the_next(n_classes):
     target, weight = rng.randint(n_classes, size=200), rng.uniform(size=200)
     weight /= weight.sum()
     P = 0.6 * np.eye(n_classes)[target] + rng.uniform(size=(200, n_classes))
-    error, vote, after = samme(P, target, weight, 1.0)
+    error, vote, after = samme(P, target, weight, 1.0, n_classes)
     wrong = P.argmax(axis=1) != target
     assert error == pytest.approx(weight[wrong].sum(), abs=1e-15)
     assert after[wrong].sum() == pytest.approx(1 - 1 / n_classes, abs=1e-12)
@@ -144,7 +144,7 @@ def test_a_member_is_a_run_on_the_weights_of_its_round():
         fitted = nets.fit(member.net, rows, "classification", int(seed))
         for key, value in nets.state_of(fitted).items():
             torch.testing.assert_close(member.state[key], value, rtol=1e-4, atol=1e-5)
-        error, vote, weight = samme(runner.predict(member.state, X), y, weight, 1.0)
+        error, vote, weight = samme(runner.predict(member.state, X), y, weight, 1.0, 10)
         assert member.meta["error"] == pytest.approx(error)
         assert member.meta["weight"] == pytest.approx(vote)
     assert pool.names == ["boost-0", "boost-1", "boost-2"]
@@ -177,7 +177,7 @@ def test_it_ends_with_a_member_that_is_always_right():
     assert pool.names == ["boost-0"]
     assert pool[0].meta["error"] == 0.0
     assert pool[0].meta["weight"] == 1.0
-    assert samme(np.eye(3), np.arange(3), np.full(3, 1 / 3), 1.0)[:2] == (0.0, 1.0)
+    assert samme(np.eye(3), np.arange(3), np.full(3, 1 / 3), 1.0, 3)[:2] == (0.0, 1.0)
     assert r2(np.ones((3, 1)), np.ones((3, 1)), np.full(3, 1 / 3), 1.0)[:2] == (0.0, 1.0)
 
 
@@ -191,6 +191,39 @@ def test_it_ends_before_a_member_that_is_no_better_than_chance():
     assert pool.names == ["boost-0"]
     assert pool[0].meta["error"] == pytest.approx(280 / 300)
     assert pool[0].meta["weight"] == 1.0
+
+
+def test_chance_is_among_the_classes_that_rows_have():
+    A, b = make_moons(200, noise=0.3, random_state=0)
+    net = weak(max_epochs=30, module__hidden=(3,))
+    narrow = Boosting(4)(net, A.astype(np.float32), b, np.random.RandomState(0))
+    wide = Boosting(4)(clone(net).set_params(classes=list(range(10))), A, b, np.random.RandomState(0))
+    assert len(narrow) == len(wide) == 4
+    for member in (*narrow, *wide):  # whatever a head has room for, there are two classes
+        error = member.meta["error"]
+        assert member.meta["weight"] == pytest.approx(np.log((1 - error) / error), rel=1e-9)
+    absent = np.where(np.arange(200) % 9, 1.0, 0.0)  # the only rows of a third class count nothing
+    three = np.where(absent > 0, b, 2)
+    with_absent = Boosting(2)(net, A, three, np.random.RandomState(0), sample_weight=absent)
+    error = with_absent[0].meta["error"]
+    assert with_absent[0].meta["weight"] == pytest.approx(np.log((1 - error) / error), rel=1e-9)
+
+
+def test_a_head_of_ten_classes_does_not_make_a_coin_better_than_chance():
+    stuck = nn.Linear(64, 10)
+    nn.init.zeros_(stuck.weight)
+    stuck.bias.data = 10 * torch.eye(10)[1]  # it says 1 of every row, and cannot learn
+    target = np.repeat([0, 1], [180, 120])
+    with pytest.warns(UserWarning, match="its weighted error is 0.6, and 0.5 or more is no better than chance"):
+        Boosting(4)(nets.with_module(weak(lr=0.0, classes=list(range(10))), stuck), X, target, np.random.RandomState(1))
+
+
+def test_weights_of_classes_that_are_all_alike_change_nothing():
+    plain = weak(optimizer=torch.optim.SGD, lr=0.1)
+    heavy = clone(plain).set_params(criterion__weight=torch.full((10,), 10.0))
+    for one, other in zip(*(Boosting(4)(n, X, y, np.random.RandomState(0)) for n in (plain, heavy)), strict=True):
+        for key, value in one.state.items():
+            torch.testing.assert_close(other.state[key], value, rtol=1e-4, atol=1e-5)
 
 
 def test_a_later_member_that_is_useless_is_left_out():

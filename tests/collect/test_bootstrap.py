@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from skfusion import nets
-from skfusion.collect import Bootstrap
+from skfusion.collect import Bootstrap, Seeds
 from skfusion.nets import mlp_regressor
 from skfusion.rows import Rows
 from skfusion.testing import _problems as problems
@@ -64,3 +64,53 @@ def test_wrong_parameters_are_refused(params):
     rows = problems.rows()
     with pytest.raises(ValueError, match=next(iter(params))):
         Bootstrap(**params)(problems.net(), rows.X, rows.y, np.random.RandomState(0))
+
+
+def same_state(a, b):
+    return a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
+
+
+def test_all_rows_without_replacement_are_independent_runs():
+    rows = problems.rows()
+    pool = Bootstrap(3, bootstrap=False)(problems.net(), rows.X, rows.y, np.random.RandomState(7))
+    seeds = Seeds(3)(problems.net(), rows.X, rows.y, np.random.RandomState(7))
+    assert all(same_state(a.state, b.state) for a, b in zip(pool, seeds, strict=True))
+    assert all(np.array_equal(m.rows, rows.keys) for m in pool)
+
+
+def test_a_share_without_replacement_has_no_row_twice():
+    rows = problems.rows()
+    pool = Bootstrap(5, max_samples=0.5, bootstrap=False)(problems.net(), rows.X, rows.y, np.random.RandomState(0))
+    assert {len(m.rows) for m in pool} == {12}
+    assert len({m.rows.tobytes() for m in pool}) == 5
+
+
+@pytest.mark.parametrize("bootstrap", [True, False], ids=["bootstrap", "pasting"])
+def test_whole_groups_are_drawn(bootstrap):
+    x = np.random.RandomState(0).normal(size=(60, 2)).astype(np.float32)
+    groups = np.random.RandomState(1).permutation(np.repeat(["a", "b", "c", "d", "e", "f"], [4, 6, 8, 10, 12, 20]))
+    collect, drawn = Bootstrap(8, max_samples=0.5, bootstrap=bootstrap, stack="auto"), []
+    for member in collect(mlp_regressor(max_epochs=1), x, x, np.random.RandomState(0), groups=groups):
+        seen = np.isin(Rows(x, x).keys, member.rows)
+        drawn.append({str(g) for g in groups[seen]})
+        assert not seen[~np.isin(groups, [*drawn[-1]])].any()
+        assert seen[np.isin(groups, [*drawn[-1]])].all()
+    assert {len(d) for d in drawn} <= ({1, 2, 3} if bootstrap else {3})
+    assert len({frozenset(d) for d in drawn}) > 2
+
+
+def test_groups_of_one_row_are_rows():
+    rows = problems.rows()
+    given = problems.net(), rows.X, rows.y
+    plain = Bootstrap(3)(*given, np.random.RandomState(0))
+    single = Bootstrap(3)(*given, np.random.RandomState(0), groups=np.arange(24))
+    assert all(same_state(a.state, b.state) for a, b in zip(plain, single, strict=True))
+
+
+def test_the_columns_do_not_change_the_bags():
+    rows = problems.rows()
+    given = problems.net(), rows.X, rows.y
+    plain = Bootstrap(3)(*given, np.random.RandomState(0))
+    narrow = Bootstrap(3, max_features=1)(*given, np.random.RandomState(0))
+    assert all(np.array_equal(a.rows, b.rows) for a, b in zip(plain, narrow, strict=True))
+    assert "columns" not in plain[0].meta

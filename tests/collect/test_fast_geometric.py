@@ -26,15 +26,40 @@ def published(step, per_epoch, cycle, a1, a2):
     return (2 * t - 1) * a1 + (2 - 2 * t) * a2
 
 
+def formula(i, c, a1, a2):
+    """The rate of a step after the start, from 1, by the docstring."""
+    t = ((i - 1) % c + 1) / c
+    return (1 - 2 * t) * a1 + 2 * t * a2 if t < 0.5 else (2 * t - 1) * a1 + (2 - 2 * t) * a2
+
+
 @pytest.mark.parametrize(("cycle", "per_epoch"), [(2, 1), (2, 7), (4, 5), (6, 3)])
 def test_rates_follow_the_formula(cycle, per_epoch):
     rate, length = Triangles(3, cycle, 0.9, 0.05), cycle * per_epoch
     found = [rate(3 * per_epoch + i, per_epoch) for i in range(3 * length)]
-    assert found == pytest.approx([published(i, per_epoch, cycle, 0.9, 0.05) for i in range(3 * length)], abs=1e-12)
-    assert found[:: length // 2] == pytest.approx([0.9, 0.05] * 3, abs=1e-15)  # lowest at a half, highest at the ends
+    assert found == pytest.approx([formula(i, length, 0.9, 0.05) for i in range(1, 3 * length + 1)], abs=1e-12)
+    ends = found[length // 2 - 1 :: length // 2]  # the last steps before the middles and ends of cycles
+    assert ends == pytest.approx([0.05, 0.9] * 3, abs=1e-15)
     assert found[:length] == found[length : 2 * length] == found[2 * length :]  # its period is the cycle
     step = 2 * (0.9 - 0.05) / length
-    assert all(abs(a - b) == pytest.approx(step) for a, b in pairwise(found))  # no jumps
+    assert all(abs(a - b) == pytest.approx(step) for a, b in pairwise([0.9, *found]))  # no jumps
+
+
+@pytest.mark.parametrize("per_epoch", [1, 10, 1000])
+def test_with_many_steps_an_epoch_rates_are_those_of_the_published_code(per_epoch):
+    rate = Triangles(0, 4, 0.9, 0.05)
+    found = np.array([rate(i, per_epoch) for i in range(8 * per_epoch)])
+    theirs = np.array([published(i, per_epoch, 4, 0.9, 0.05) for i in range(8 * per_epoch)])
+    assert np.abs(found - theirs).max() == pytest.approx(2 * (0.9 - 0.05) / (4 * per_epoch))  # they are a step behind
+    np.testing.assert_allclose(found[:-1], theirs[1:], atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [256, 16, 5])
+def test_a_state_is_kept_after_a_step_at_the_lowest_rate(batch_size):
+    pool = collect(FastGeometric(n_members=2, start=0.5), max_epochs=4, lr=0.1, batch_size=batch_size)
+    per_epoch = len(Recorder.rates) // 5
+    assert [m.meta["epoch"] for m in pool] == [3, 5]
+    assert [Recorder.rates[3 * per_epoch - 1], Recorder.rates[5 * per_epoch - 1]] == pytest.approx([0.001, 0.001])
+    assert max(Recorder.rates[3 * per_epoch : 5 * per_epoch]) == pytest.approx(0.1)
 
 
 def test_equal_rates_are_constant():
@@ -46,12 +71,12 @@ def test_the_optimiser_sees_the_rates():
     collect(FastGeometric(start=0.5, cycle=2, lr_max=0.05, lr_min=0.001), max_epochs=8, lr=0.1)
     assert Recorder.rates[:6] == pytest.approx([0.1] * 6)
     assert Recorder.rates[11] == pytest.approx(0.05)
-    assert Recorder.rates[12:] == pytest.approx([published(i, 3, 2, 0.05, 0.001) for i in range(12)], abs=1e-12)
+    assert Recorder.rates[12:] == pytest.approx([formula(i, 6, 0.05, 0.001) for i in range(1, 13)], abs=1e-12)
 
 
 def test_rates_that_are_omitted_are_the_nets_own_and_a_hundredth():
     collect(FastGeometric(start=0.5), max_epochs=4, lr=0.1)
-    assert Recorder.rates[:7] == pytest.approx([0.1] * 7)
+    assert Recorder.rates[:6] == pytest.approx([0.1] * 6)
     assert min(Recorder.rates) == pytest.approx(0.001)
 
 
@@ -135,3 +160,8 @@ def test_there_is_no_barrier_between_consecutive_members(digits):
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ValueError, match=message):
         collect(FastGeometric(**params), max_epochs=4)
+
+
+def test_a_rate_of_zero_is_refused():
+    with pytest.raises(ValueError, match="FastGeometric sets the learning rate by a factor.*which is 0: give the net"):
+        collect(FastGeometric(start=0.5), max_epochs=4, lr=0.0)

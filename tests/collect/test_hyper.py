@@ -11,6 +11,7 @@ from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, nets
 from skfusion.collect import Hyper, Seeds
+from skfusion.collect._hyper import same
 from skfusion.combine import Stack
 from skfusion.nets import mlp_classifier
 from skfusion.rows import Rows
@@ -128,6 +129,51 @@ def test_other_activations_are_computed_by_their_members():
         hidden = f(torch.from_numpy(X) @ s["first.weight"].T + s["first.bias"])
         expected = (hidden @ s["last.weight"].T + s["last.bias"]).softmax(1)
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_settings_of_one_representation_have_nets_of_their_own():
+    class Scale(nn.Module):
+        def __init__(self, by):
+            super().__init__()
+            self.by = by
+
+        def forward(self, X):
+            return torch.tanh(self.by * X)
+
+    class Scaled(nn.Module):
+        def __init__(self, n_in, n_out, act=torch.tanh, signs=None):
+            super().__init__()
+            self.first, self.last, self.act, self.signs = nn.Linear(n_in, 6), nn.Linear(6, n_out), act, signs
+
+        def forward(self, X):
+            return self.last(self.act(self.first(X)) * (1 if self.signs is None else torch.from_numpy(self.signs[:6])))
+
+    given = nets.mlp_classifier(max_epochs=8, lr=0.02).set_params(module=Scaled)
+    signs = [np.ones(2000, np.float32), np.ones(2000, np.float32)]
+    signs[1][3:1990] = -1  # numpy prints the ends of it only
+    settings = [{"module__act": Scale(by)} for by in (1.0, -3.0)]
+    settings += [{"module__act": settings[0]["module__act"], "module__signs": given} for given in signs]
+    assert repr(settings[0]) == repr(settings[1])
+    assert repr(settings[2]) == repr(settings[3])
+    fitted = EnsembleClassifier(given, collect=Hyper(settings), random_state=0).fit(X, y)
+    for member, found, setting in zip(fitted.pool_, fitted.predict_members(X), settings, strict=True):
+        s, by = member.state, setting["module__act"].by
+        hidden = torch.tanh(by * (torch.from_numpy(X) @ s["first.weight"].T + s["first.bias"]))
+        hidden = hidden * torch.from_numpy(setting.get("module__signs", signs[0])[:6])
+        expected = (hidden @ s["last.weight"].T + s["last.bias"]).softmax(1)
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
+    assert len({id(m.net) for m in fitted.pool_}) == 4
+
+
+def test_settings_that_are_alike():
+    module, other = nn.Tanh(), nn.Tanh()
+    assert same({"a": (1, [2.0, "x"]), "b": module, "c": None}, {"c": None, "b": module, "a": (1, [2.0, "x"])})
+    assert same(np.float32(0.5), np.float32(0.5))
+    for a, b in [(module, other), ((1, 2), [1, 2]), (1, 1.0), (1, True), ((1,), (1, 2)), ({"a": 1}, {"b": 1}), (1, 2)]:
+        assert not same(a, b)
+    assert not same(np.ones(2), np.ones(2))  # which is safe: the second one has a net of its own
+    pool = collect(Hyper([{"module__hidden": (4,)}, {"module__hidden": (2 + 2,)}]))
+    assert pool[0].net is pool[1].net
 
 
 def test_other_modules_are_sized_to_the_data():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from recording import ROWS, Recorder, collect
+from skorch.callbacks import Callback, EarlyStopping
 
-from skfusion.collect import Snapshots
+from skfusion.collect import FastGeometric, Snapshots, Tail
 from skfusion.collect._snapshots import CosineCycles
 from skfusion.testing import _problems as problems
 
@@ -57,14 +58,19 @@ def test_the_optimiser_sees_the_formula_at_every_step(epochs, cycles):
     assert Recorder.rates == pytest.approx(expected, abs=1e-12)
 
 
-def test_rates_of_parameter_groups_are_scaled_alike():
+@pytest.mark.parametrize(
+    "collector",
+    [Snapshots(1), FastGeometric(start=0.5, lr_max=0.05, lr_min=0.001), Tail(0.5, lr=0.02, lr_end=0.002)],
+    ids=lambda c: type(c).__name__,
+)
+def test_rates_of_parameter_groups_are_scaled_alike(collector):
     class Groups(Recorder):
         def on_batch_end(self, net, training=False, **_):
             self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
 
     net = problems.net(callbacks=[("record", Groups())], max_epochs=2, lr=0.1)
     net.set_params(optimizer__param_groups=[("*.bias", {"lr": 0.01})])
-    Snapshots(1)(net, ROWS.X, ROWS.y, np.random.RandomState(0))
+    collector(net, ROWS.X, ROWS.y, np.random.RandomState(0))
     first = np.array(Groups.rates)
     assert first[0].tolist() == [0.01, 0.1]
     assert np.allclose(first[:, 1], 10 * first[:, 0], rtol=1e-12)
@@ -99,3 +105,42 @@ def test_only_the_last_ones_are_kept_if_asked():
 def test_wrong_parameters_are_refused(params):
     with pytest.raises(ValueError, match="must be between 1 and"):
         collect(Snapshots(**params), max_epochs=4)
+
+
+class StopAfter(Callback):
+    """Ends the training as skorch's own early stopping does, in a given epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("collector", "epoch", "names", "message"),
+    [
+        (
+            Snapshots(4),
+            3,
+            ["snapshot-epoch-2"],
+            "state of epoch 4.*4 states were to be kept.*epoch 8: there is 1 member",
+        ),
+        (Snapshots(4), 7, ["snapshot-epoch-2", "snapshot-epoch-4", "snapshot-epoch-6"], "epoch 8.*there are 3 members"),
+        (Snapshots(4), 1, ["snapshot"], "epoch 2.*its last state is the only member.*such as EarlyStopping"),
+        (FastGeometric(start=0.25), 2, ["fge"], "'fge' ended before the state of epoch 3.*3 states.*the only member"),
+        (Tail(0.5), 6, ["tail-epoch-5"], "epoch 6.*4 states.*there is 1 member"),
+    ],
+    ids=["first", "last", "none", "fge", "tail"],
+)
+def test_a_run_that_ends_early_warns_of_the_members_that_are_missing(collector, epoch, names, message):
+    net = problems.net(callbacks=[("stop", StopAfter(epoch))], max_epochs=8)
+    with pytest.warns(UserWarning, match=message):
+        pool = collector(net, ROWS.X, ROWS.y, np.random.RandomState(0))
+    assert pool.names == names
+
+
+def test_early_stopping_that_does_not_stop_says_nothing():
+    net = problems.net(callbacks=[("stop", EarlyStopping(monitor="train_loss", patience=99))], max_epochs=4)
+    assert len(Snapshots(2)(net, ROWS.X, ROWS.y, np.random.RandomState(0))) == 2

@@ -168,3 +168,12 @@ def test_tail_averaging_on_a_stream_reaches_the_statistical_rate():
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ValueError, match=message):
         collect(Tail(**params), max_epochs=8)
+
+
+def test_a_rate_of_zero_is_refused_where_it_would_be_scaled():
+    for params in ({"lr": 0.1}, {"lr_end": 0.1}):
+        with pytest.raises(
+            ValueError, match="Tail sets the learning rate by a factor on the net's own, which is 0: give"
+        ):
+            collect(Tail(**params), max_epochs=4, lr=0.0)
+    assert len(collect(Tail(), max_epochs=4, lr=0.0)) == 1

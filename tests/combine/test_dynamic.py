@@ -42,6 +42,25 @@ def test_rows_are_worked_on_in_pieces(kind, task, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", BOTH)
+def test_rows_of_little_weight_are_many_and_pieces_are_smaller(kind, monkeypatch):
+    P, y = guesses("classification", 5, n=400)
+    weight = np.where(np.arange(400) < 4, 30.5, 0.01)  # seven neighbours in weight are hundreds of rows
+    fitted = kind().fit(P, y, "classification", weight)
+    whole, seen, nearest = fitted(P), [], fitted.neighbours_.nearest
+
+    def watched(part):
+        near, its = nearest(part)
+        seen.append(near.size * P.shape[0])
+        return near, its
+
+    monkeypatch.setattr(_neighbours, "AT_A_TIME", 20_000)
+    fitted.neighbours_.nearest = watched
+    assert np.array_equal(fitted(P), whole)
+    assert max(seen) <= 20_000
+    assert max(seen) > 7 * 5  # there are many neighbours of a row indeed
+
+
+@pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("task", TASKS)
 def test_whole_weights_are_repetitions_and_fractions_are_scaled(kind, task):
     P, y = guesses(task)

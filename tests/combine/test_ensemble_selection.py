@@ -70,9 +70,9 @@ def test_accuracy_matches_with_many_rows_and_few_open_ones():
 @pytest.mark.parametrize("seed", range(3))
 def test_values_match_the_literal_selection(seed):
     P, y = guesses("regression", 8, seed=seed)
-    assert_same_path(EnsembleSelection().fit(P, y, "regression"), P, lambda p: r2_score(y, p))
+    assert_same_path(EnsembleSelection().fit(P, y, "regression"), P, lambda p: r2_score(y, p), perfect=1.0)
     by_name = EnsembleSelection(scoring="r2").fit(P, y, "regression")
-    assert_same_path(by_name, P, lambda p: r2_score(y, p))
+    assert_same_path(by_name, P, lambda p: r2_score(y, p), perfect=1.0)
     squares = EnsembleSelection(scoring="neg_mean_squared_error").fit(P, y, "regression")
     assert_same_path(squares, P, lambda p: -mean_squared_error(y, p))
 
@@ -172,6 +172,92 @@ def test_a_constant_member_does_not_help():
     assert np.isfinite(EnsembleSelection().fit(Q, values, "regression").scores_[0]).all()
 
 
+def test_a_constant_member_may_be_what_helps():
+    P, y = guesses("regression", 3, n=200)
+    P = np.concatenate([y.mean(axis=0) + 3 * (P - y), np.tile(y.mean(axis=0), (1, 200, 1))])  # shrinks what is too wild
+    fitted = EnsembleSelection(n_rounds=10).fit(P, y, "regression")
+    assert_same_path(fitted, P, lambda p: r2_score(y, p), n_rounds=10, perfect=1.0)
+    assert fitted.weights_[3] > 0
+    labels = guesses("classification")[1]
+    steady = np.tile(np.bincount(labels) / len(labels), (1, len(labels), 1))
+    wild = np.clip(np.eye(3)[np.roll(labels, 1)], 0.01, 0.98)[None]
+    assert EnsembleSelection().fit(np.concatenate([wild, steady]), labels, "classification").weights_[1] > 0.5
+
+
+@pytest.mark.parametrize("unit", [1e-8, 0.02, 1.0, 1e5])
+def test_units_of_values_do_not_matter_to_squared_errors(unit):
+    P, y = guesses("regression", 8, n=100, n_outputs=1)
+    plain = EnsembleSelection(scoring="r2").fit(P, y, "regression")
+    scaled = EnsembleSelection(scoring="neg_mean_squared_error").fit(unit * P, unit * y, "regression")
+    order, scores = forward_selection(unit * P, lambda p: -mean_squared_error(unit * y, p))
+    assert scaled.order_[0].tolist() == order
+    assert np.allclose(scaled.scores_[0], scores, rtol=1e-12, atol=0)
+    gap = r2_score(y, plain(P)) - r2_score(y, scaled(unit * P) / unit)
+    assert abs(gap) < 1e-5
+
+
+def test_log_loss_of_labels_by_name_counts_those_that_are_not_there():
+    y = np.random.RandomState(0).randint(2, size=(200, 3))
+    P = np.stack([np.where(y == 1, 0.8, 0.2), np.full((200, 3), 0.99)])  # one is right, the other says yes to all
+    named = EnsembleSelection(scoring="neg_log_loss").fit(P, y, "multilabel")
+    assert named.weights_.tolist() == EnsembleSelection().fit(P, y, "multilabel").weights_.tolist() == [1, 0]
+    assert named.scores_[0][-1] == pytest.approx(label_loss(y)(named(P)))
+    EnsembleSelection(scoring="neg_log_loss", confidence=0.9).fit(P, y, "multilabel")
+
+
+COSTS = np.array([5.0, 1.0, 2.0, 8.0, 3.0, 1.0, 4.0, 9.0])
+
+
+@pytest.mark.parametrize("bags", [{}, {"n_bags": 6, "bag_fraction": 0.7}], ids=["one", "bags"])
+@pytest.mark.parametrize("max_cost", [1.0, 2.5, 6.0, 9.0, 12.0, 100.0])
+@pytest.mark.parametrize("max_members", [None, 2])
+def test_members_in_use_cost_no_more_than_they_may(bags, max_cost, max_members):
+    for seed in range(4):
+        P, y = guesses("classification", 8, seed=seed)
+        limits = {"max_cost": max_cost, "costs": COSTS, "max_members": max_members}
+        fitted = EnsembleSelection(**limits, **bags).fit(P, y, "classification")
+        used = fitted.weights_ > 0
+        assert 0 < COSTS[used].sum() <= max_cost
+        assert max_members is None or used.sum() <= max_members
+        assert fitted.weights_.sum() == pytest.approx(1)
+        if not bags:
+            assert {*fitted.order_[0]} == {*np.flatnonzero(used)}
+    if max_cost == 100:
+        free = EnsembleSelection(max_members=max_members, **bags).fit(P, y, "classification")
+        assert np.array_equal(fitted.weights_, free.weights_)
+
+
+def test_equal_costs_are_a_number_of_members():
+    P, y = guesses("classification", 8)
+    for n in (1, 2, 3):
+        by_cost = EnsembleSelection(max_cost=0.3 * n, costs=[0.3] * 8).fit(P, y, "classification")
+        by_number = EnsembleSelection(max_members=n).fit(P, y, "classification")
+        assert np.array_equal(by_cost.weights_, by_number.weights_)
+
+
+def test_what_is_too_dear_is_not_needed_and_the_best_that_is_cheap_enough_is_taken():
+    P, y = guesses("classification", 4, n=300)  # the last one is the best
+    fitted = EnsembleSelection(max_cost=3, costs=[1, 1, 3, 4]).fit(P, y, "classification")
+    assert fitted.weights_.tolist() == [0, 0, 1, 0]
+    fitted = EnsembleSelection(max_cost=4, costs=(1, 0, 3, 5)).fit(P, y, "classification")
+    assert fitted.weights_[3] == 0
+
+
+def test_costs_that_cannot_be():
+    P, y = guesses("classification")
+    for params, message in (
+        ({"max_cost": 2, "costs": [5, 4, 3, 6]}, r"max_cost=2: the cheapest is that at position 2, which costs 3"),
+        ({"max_cost": 2, "costs": [1, 2, 3]}, "3 costs for 4 members"),
+        ({"max_cost": 2}, "needs max_cost and costs together"),
+        ({"costs": [1, 1, 1, 1]}, "needs max_cost and costs together"),
+        ({"max_cost": 2, "costs": [1, -1, 1, 1]}, "none of them negative"),
+        ({"max_cost": 2, "costs": [1, np.nan, 1, 1]}, "finite"),
+        ({"max_cost": -1, "costs": [1, 1, 1, 1]}, "max_cost must be a number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            EnsembleSelection(**params).fit(P, y, "classification")
+
+
 def test_confidence_stops_where_rounds_do_not_help_surely():
     P, y = guesses("classification", 8, n=400, skills=(1, 1.2))
     free = EnsembleSelection().fit(P, y, "classification")
@@ -248,7 +334,9 @@ def test_members_without_weight_are_not_read():
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
-def test_wrong_settings_are_refused(params, message):
+def test_wrong_settings_are_refused_before_there_are_predictions(params, message):
+    with pytest.raises(ValueError, match=message):
+        EnsembleSelection(**params).check("classification")
     with pytest.raises(ValueError, match=message):
         EnsembleSelection(**params).fit(*guesses("classification"), "classification")
 

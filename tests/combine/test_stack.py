@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.ensemble import StackingClassifier, StackingRegressor
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -110,6 +113,38 @@ def test_a_label_that_is_always_the_same_is_predicted_always(value):
     assert (Stack().fit(P, np.full((40, 2), value), "multilabel")(P) == value).all()
 
 
+METAS = [
+    OneVsRestClassifier(LogisticRegression()),
+    MLPClassifier((), solver="lbfgs", random_state=0),
+    RandomForestClassifier(5, random_state=0),
+    KNeighborsClassifier(),
+    ClassifierChain(LogisticRegression()),
+    MultiOutputClassifier(LogisticRegression()),
+]
+
+
+@pytest.mark.parametrize("meta", METAS, ids=lambda meta: type(meta).__name__)
+@pytest.mark.parametrize("n_varied", [1, 2, 3])
+def test_meta_learners_of_labels_give_one_array_or_several(meta, n_varied):
+    y = np.random.RandomState(0).randint(2, size=(80, n_varied))
+    P = np.stack([np.where(y, 0.9, 0.1), np.random.RandomState(1).uniform(size=(80, n_varied))])
+    constant = np.full((2, 80, 1), 0.7)
+    y, P = np.column_stack([np.ones(80, int), y]), np.concatenate([constant, P], axis=2)
+    found = Stack(meta).fit(P, y, "multilabel")(P)
+    assert found.shape == y.shape
+    assert ((found > 0.5) == y).all()
+
+
+def test_probabilities_that_cannot_be_read_are_told_of_in_fit():
+    class Odd(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            return super().fit(X, y[:, 0])
+
+    y = np.random.RandomState(0).randint(2, size=(40, 3))
+    with pytest.raises(ValueError, match=r"meta-learner Odd has the shape \(1, 2\) for 1 rows and 3 labels"):
+        Stack(Odd()).fit(np.random.RandomState(1).uniform(size=(2, 40, 3)), y, "multilabel")
+
+
 def test_a_fixed_uniform_meta_learner_is_the_average():
     class Uniform(LinearRegression):
         def fit(self, X, y, sample_weight=None):
@@ -155,5 +190,9 @@ def test_errors():
         Stack(LinearSVC()).fit(noise(2, 9, 3), np.eye(3, dtype=int)[np.arange(9) % 3], "multilabel")
     with pytest.raises(ValueError, match="KNeighborsRegressor takes no sample_weight"):
         Stack(KNeighborsRegressor()).fit(noise(2, 9, 1), noise(9, 1), "regression", np.ones(9))
+    with pytest.raises(ValueError, match="LogisticRegression is a classifier, and values are asked for"):
+        Stack(LogisticRegression()).check("regression")
+    with pytest.raises(ValueError, match="Ridge has no predict_proba"):
+        Stack(Ridge()).check("classification")
     with pytest.raises(ValueError, match="must be fitted"):
         Stack()(noise(2, 9, 3))

@@ -39,6 +39,31 @@ def test_parity_with_sklearns_hard_vote():
     assert np.array_equal(Vote()(P).argmax(axis=1), voting.predict(X))
 
 
+@pytest.mark.parametrize("weights", [[1, 1, 1, 1], [3, 1, 1, 1], [0.1, 0.2, 0.3, 0.6], [0, 1, 2, 0], [5, 4, 3, 2]])
+def test_parity_with_sklearns_weighted_hard_vote(weights):
+    rows = np.arange(0, len(X), 5)
+    members = [LogisticRegression(C=0.01), GaussianNB(), DecisionTreeClassifier(max_depth=1, random_state=0),
+               DecisionTreeClassifier(max_depth=3, max_features=1, random_state=0)]  # fmt: skip
+    named = [(str(i), FrozenEstimator(m.fit(X[rows], Y[rows]))) for i, m in enumerate(members)]
+    voting = VotingClassifier(named, voting="hard", weights=weights).fit(X, Y)
+    P = np.stack([m.predict_proba(X) for m in members])
+    found = Vote(weights).fit(P, Y, "classification")(P)
+    assert np.array_equal(found.argmax(axis=1), voting.predict(X))
+    expected = sum(w * np.eye(3)[p.argmax(axis=1)] for w, p in zip(weights, P, strict=True)) / sum(weights)
+    assert np.allclose(found, expected, rtol=0, atol=1e-15)
+
+
+def test_weights_of_votes_are_for_each_label_and_may_be_too_few():
+    P = np.array([[[0.9, 0.6]], [[0.2, 0.5]], [[0.7, 0.1]]])
+    found = Vote([1, 1, 2]).fit(P, np.zeros((1, 2), int), "multilabel")(P)
+    assert np.allclose(found, [[3 / 4, 1 / 4]], rtol=0, atol=1e-15)
+    assert Vote([1, 1, 2])(P.astype(np.float32)).dtype == np.float32
+    with pytest.raises(ValueError, match="Vote got 2 weights for 3 members"):
+        Vote([1, 2]).fit(P, np.zeros((1, 2), int), "multilabel")
+    with pytest.raises(ValueError, match="non-negative"):
+        Vote([1, -2]).check("classification")
+
+
 def test_a_tie_goes_to_the_first_class():
     P = np.array([[[0.1, 0.2, 0.7]], [[0.1, 0.8, 0.1]]])
     assert Vote()(P).tolist() == [[0.0, 0.5, 0.5]]

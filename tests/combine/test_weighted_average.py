@@ -7,7 +7,7 @@ import pytest
 from combine.guesses import guesses
 from sklearn.exceptions import ConvergenceWarning
 
-from skfusion.combine import Average, WeightedAverage, _weighted_average
+from skfusion.combine import Average, WeightedAverage, _simplex
 
 TASKS = ["classification", "multilabel", "regression"]
 
@@ -121,11 +121,89 @@ def test_it_predicts_the_weighted_mean():
     assert fitted(P.astype(np.float32)).dtype == np.float32
 
 
+@pytest.mark.parametrize("scale", [1e2, 1e4, 1e6, 1e12, 1e30])
+def test_a_member_that_is_far_off_hides_nothing(scale):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(200, 1))
+    others = [y + s * rng.normal(size=(200, 1)) for s in (0.1, 0.4)]
+    P = np.stack([y + scale * rng.normal(size=(200, 1)), *others])
+    best = min(mean_loss([1 - w, w], np.stack(others), y, "regression") for w in np.linspace(0, 1, 10_001))
+    fitted = WeightedAverage().fit(P, y, "regression")
+    assert fitted.loss_ <= best * (1 + 1e-9)
+    assert fitted.weights_[1:].sum() > 0.999
+    assert fitted.loss_ == pytest.approx(mean_loss(fitted.weights_, P, y, "regression"), rel=1e-9)
+    apart = np.stack(others * 2) + np.array([0, 0, 50, -50])[:, None, None]  # two that are good if they join
+    assert WeightedAverage().fit(apart, y, "regression").loss_ <= best * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("n_members", [3, 100])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 8.0])
+def test_the_gap_of_the_conditions_is_as_small_as_stated(task, n_members, spread):
+    P, y = guesses(task, n_members, n=400, skills=(0.3, 0.3 + spread))
+    w = WeightedAverage().fit(P, y, task).weights_
+    units = P
+    if task == "regression":
+        residual = (np.tensordot(w, units, 1) - y) / y.var(axis=0) / y.size
+        slope = np.array([2 * (residual * p).sum() for p in units])
+        allowed = 1e-6 * mean_loss(w, P, y, task)
+    else:
+        truth = (
+            P[:, np.arange(len(y)), y] if task == "classification" else np.where(y == 1, P, 1 - P).reshape(len(P), -1)
+        )
+        slope = -(truth / (w @ truth)).mean(axis=1)
+        allowed = 1e-6
+    assert w @ slope - slope.min() <= allowed
+
+
+def test_a_hundred_members_take_a_few_passes(monkeypatch):
+    passes, solve = [], _simplex.nearest_to_origin
+
+    def counted(points):
+        passes.append(points.shape)
+        return solve(points)
+
+    monkeypatch.setattr(_simplex, "nearest_to_origin", counted)
+    rng = np.random.RandomState(0)
+    y = rng.randint(10, size=5000)
+    for sharp in (0.5, 8.0):
+        z = rng.normal(size=(100, 5000, 10)) * rng.uniform(0.5, sharp, size=(100, 1, 1))
+        z[:, np.arange(5000), y] += rng.uniform(0, 3, size=(100, 1))
+        P = np.exp(z - z.max(axis=2, keepdims=True))
+        P = (P / P.sum(axis=2, keepdims=True)).astype(np.float32)
+        passes.clear()
+        fitted = WeightedAverage().fit(P, y, "classification")
+        assert passes.count((5000, 100)) == len(passes) <= 15
+        truth = np.maximum(P[:, np.arange(5000), y].astype(np.float64), np.finfo(np.float32).eps)
+        assert (truth / (fitted.weights_ @ truth)).mean(axis=1).max() - 1 < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_few_rows_and_sure_members_are_solved_too(seed):
+    rng = np.random.RandomState(seed)
+    n_members, n = rng.randint(1, 40), rng.randint(1, 60)
+    right = np.maximum(rng.uniform(size=(n_members, n)) ** rng.randint(1, 12), 1e-15)
+    P = np.stack([right, 1 - right], axis=2)
+    w = WeightedAverage().fit(P, np.zeros(n, int), "classification").weights_
+    assert (right / (w @ right)).mean(axis=1).max() - 1 < 1e-6
+    em = np.full(n_members, 1 / n_members)
+    for _ in range(300):  # each step lowers the loss, towards the same minimum
+        em *= (right / (em @ right)).mean(axis=1)
+    assert np.log(w @ right).mean() >= np.log(em @ right).mean() - 1e-9
+
+
 def test_a_solver_that_stops_early_is_told_of(monkeypatch):
-    solve = _weighted_average.minimize
-    monkeypatch.setattr(_weighted_average, "minimize", lambda *a, **k: solve(*a, **{**k, "options": {"maxiter": 1}}))
+    monkeypatch.setattr(_simplex, "STEPS", 1)
     with pytest.warns(ConvergenceWarning, match="weights of 4 members may be off"):
         WeightedAverage().fit(*guesses("classification"), "classification")
+
+    def in_circles(*given, **options):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr(_simplex, "nnls", in_circles)
+    with pytest.warns(ConvergenceWarning, match="weights of 4 members may be off"):
+        fitted = WeightedAverage().fit(*guesses("regression"), "regression")
+    assert sorted(fitted.weights_) == [0, 0, 0, 1]
 
 
 def test_errors():

@@ -172,6 +172,62 @@ def test_a_step_of_the_student_is_that_of_the_formula(wine, weighted, n_unlabell
     np.testing.assert_allclose(student.state_["layer.bias"], -0.5 * intercepts, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("how", ["unlabelled", "weighted", "both"])
+def test_weights_of_classes_change_no_more_than_they_should(wine, how):
+    """Ten for all classes is one for all; others weigh labelled rows as torch's own mean does."""
+    X, y = wine
+    more = {} if how == "weighted" else {"X_unlabelled": X[:40] + 1}
+    weight = None if how == "unlabelled" else np.linspace(0.5, 1.5, len(y))
+    teacher = LogisticRegression(C=0.1).fit(X, y)
+
+    def student(alpha, **params):
+        net = straight(max_epochs=params.pop("max_epochs", 3), **params)
+        return DistillClassifier(net, teacher=teacher, alpha=alpha, random_state=0).fit(X, y, weight, **more).state_
+
+    plain, tenfold = student(0.5), student(0.5, criterion__weight=torch.tensor([10.0] * 3))
+    np.testing.assert_allclose(tenfold["layer.weight"], plain["layer.weight"], rtol=1e-4, atol=1e-6)
+    c = torch.tensor([1.0, 2.0, 5.0])
+    half = student(0.5, max_epochs=1, criterion__weight=c)["layer.weight"]
+    taught = student(0.0, max_epochs=1)["layer.weight"]
+    codes, layer = torch.tensor(np.unique(y, return_inverse=True)[1]), Line(13, 3)
+    own = F.cross_entropy(layer(torch.tensor(X).float()), codes, c, reduction="none")
+    w = torch.ones(len(y)) if weight is None else torch.tensor(weight).float()
+    share = float(w.sum()) / (float(w.sum()) + len(more.get("X_unlabelled", ())))
+    (share * (own * w).sum() / (c[codes] * w).sum()).backward()
+    np.testing.assert_allclose(half, (taught - 0.5 * layer.layer.weight.grad) / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_criterion_that_adds_up_still_does(wine, weighted):
+    X, y = wine
+    weight = np.linspace(0.5, 1.5, len(y)) if weighted else np.ones(len(y))
+    net = straight(max_epochs=1, lr=0.01, criterion__reduction="sum")
+    student = DistillClassifier(net, teacher=LogisticRegression(), alpha=1.0).fit(X, y, weight if weighted else None)
+    codes, layer = torch.tensor(np.unique(y, return_inverse=True)[1]), Line(13, 3)
+    own = F.cross_entropy(layer(torch.tensor(X).float()), codes, reduction="none")
+    (own * torch.tensor(weight / weight.mean())).sum().backward()
+    np.testing.assert_allclose(student.state_["layer.weight"], -0.01 * layer.layer.weight.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_net_whose_loss_reads_more_than_one_output(wine):
+    """Rows without a label are taken from all that the module returns, and from the inputs."""
+
+    class Wide(Line):
+        def forward(self, X):
+            return self.layer(X), {"X": X}
+
+    class Own(NeuralNetClassifier):
+        def get_loss(self, y_pred, y_true, X=None, training=False):
+            assert len(y_pred[0]) == len(y_true) == len(X)
+            assert torch.equal(y_pred[1]["X"], X)
+            return self.criterion_(y_pred[0], y_true)
+
+    X, y = wine
+    net = Own(Wide, criterion=nn.CrossEntropyLoss, batch_size=16, train_split=None, verbose=0, max_epochs=20, lr=0.1)
+    student = DistillClassifier(net, teacher=LogisticRegression(), random_state=0)
+    assert student.fit(X, y, X_unlabelled=X[:40]).score(X, y) > 0.9
+
+
 WHOLE = {
     "classes": ("wine", classifier()),
     "class-weights": ("wine", classifier(criterion__weight=torch.tensor([1.0, 2.0, 3.0]))),
@@ -313,6 +369,13 @@ def test_a_teacher_that_is_not_fitted_is_fitted(wine, teacher):
         assert not hasattr(teacher, "classes_") or not getattr(teacher, "initialized_", False)
 
 
+@pytest.mark.usefixtures("untouched_rng")
+def test_a_net_at_the_end_of_a_pipeline_is_sized_and_seeded(wine):
+    student = DistillClassifier(classifier(), teacher=make_pipeline(StandardScaler(), classifier()), random_state=0)
+    found = [clone(student).fit(*wine).predict_proba(wine[0]) for _ in range(2)]
+    np.testing.assert_array_equal(*found)
+
+
 def test_the_default_teacher_is_five_students(wine):
     student = DistillClassifier(classifier(), random_state=0).fit(*wine)
     assert len(student.teacher_.members_) == 5
@@ -356,6 +419,17 @@ def test_the_teacher_is_given_the_inputs_as_they_are(wine):
     student = DistillClassifier(classifier(), teacher=teacher, random_state=0).fit(frame, y, X_unlabelled=frame[:20])
     assert student.teacher_.feature_names_in_.tolist() == [*frame.columns]
     assert student.feature_names_in_.tolist() == [*frame.columns]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_teacher_is_given_the_targets_as_they_are(diabetes, weighted):
+    """Of which float32 would keep nothing."""
+    X, _ = diabetes
+    y, weight = 1e9 + X[:, :3] @ [1, 2, 3], np.arange(len(X)) % 3 if weighted else None
+    student = DistillRegressor(regressor(max_epochs=1), teacher=LinearRegression(), random_state=0).fit(X, y, weight)
+    np.testing.assert_allclose(student.teacher_.coef_[:3], [1, 2, 3], rtol=1e-4)
+    column = DistillRegressor(regressor(max_epochs=1), teacher=Ridge(), random_state=0).fit(X, y[:, None])
+    assert column.teacher_.coef_.shape == Ridge().fit(X, y[:, None]).coef_.shape
 
 
 # ---- data ----------------------------------------------------------------------------------------
@@ -467,6 +541,10 @@ def test_a_class_that_the_teacher_does_not_know(wine):
     teacher = LogisticRegression().fit(X[y != "rosé"], y[y != "rosé"])
     with pytest.raises(ValueError, match=r"knows the classes \['red', 'white'\], and y has others: \['rosé'\]"):
         DistillClassifier(classifier(), teacher=teacher).fit(X, y)
+    half = np.where(y == "red", 0, np.where(y == "white", 1, -1))
+    teacher_of_codes = LogisticRegression().fit(X[half >= 0], half[half >= 0])
+    with pytest.raises(ValueError, match=r"y has others: \[-1\]. If these rows have no label.*X_unlabelled="):
+        DistillClassifier(classifier(), teacher=teacher_of_codes).fit(X, half)
     weight = (y != "rosé").astype(float)
     assert DistillClassifier(classifier(), teacher=teacher).fit(X, y, weight).classes_.tolist() == ["red", "white"]
 

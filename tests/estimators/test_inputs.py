@@ -141,7 +141,7 @@ def test_a_net_that_cannot_be_sized_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels", [["a", "bb", "c"], [-1, 5, 3], [0, 1, 2], [10.0, 20.0, 30.0], [True, False, False]], ids=str
+    "labels", [["a", "bb", "c"], [-7, 5, 3], [0, 1, 2], [10.0, 20.0, 30.0], [True, False, False]], ids=str
 )
 @pytest.mark.parametrize("estimator", [SoupClassifier, EnsembleClassifier])
 def test_labels(estimator, labels):

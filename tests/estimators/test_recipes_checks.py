@@ -30,6 +30,9 @@ ESTIMATORS = {
     "fge-regressor": FastGeometricEnsembleRegressor(regressor(), n_members=2),
     "bagging-classifier": BaggingFusion(classifier(), n_members=3),
     "bagging-regressor": BaggingFusion(regressor(module__norm="batch"), n_members=3),
+    "bagging-columns": BaggingFusion(
+        classifier(), n_members=5, max_samples=0.8, max_features=0.7, bootstrap=False, random_state=0
+    ),
     "boosting-classifier": BoostingFusion(classifier(), n_members=3),
     "boosting-regressor": BoostingFusion(regressor(module__norm="batch"), n_members=3),
     "boosting-resampled": BoostingFusion(classifier(), n_members=3, resample=True),

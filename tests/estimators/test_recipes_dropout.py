@@ -1,5 +1,6 @@
 """Dropout as an ensemble of sub-networks."""
 
+import pickle
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from skfusion import DropoutEnsembleClassifier, DropoutEnsembleRegressor, EnsembleClassifier
+from skfusion import DropoutEnsembleClassifier, DropoutEnsembleRegressor, EnsembleClassifier, ModelPool
 from skfusion.collect import Seeds
 from skfusion.estimators._dropout_passes import DropoutPasses
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
@@ -130,6 +131,26 @@ def test_predictions_are_repeatable():
     assert not np.array_equal(other.predict_proba(X), fitted.predict_proba(X))
 
 
+def test_a_fitted_ensemble_keeps_its_passes():
+    fitted = DropoutEnsembleClassifier(net(), n_passes=5, random_state=0).fit(X, y)
+    kept = fitted.predict_members(X)
+    fitted.set_params(n_passes=3)
+    assert fitted.n_passes_ == 5
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_members(X), kept)
+    np.testing.assert_array_equal(fitted.predict_members(X), kept)
+
+
+def test_a_network_that_is_trained_already():
+    """Rows say no more than how large the data is: any of them do."""
+    trained = net(module__n_in=4, module__n_out=3, max_epochs=20).fit(X, y)
+    pool = ModelPool.from_estimators([trained])
+    fused = DropoutEnsembleClassifier(trained, n_passes=9, random_state=0).fuse(pool, X, y)
+    for Z, t in [(X[:1], y[:1]), (9 * X, y[::-1])]:
+        again = DropoutEnsembleClassifier(trained, n_passes=9, random_state=0).fuse(pool, Z, t)
+        np.testing.assert_array_equal(again.predict_members(X), fused.predict_members(X))
+    np.testing.assert_allclose(fused.estimators_[0].predict_proba(X), trained.predict_proba(X), rtol=1e-5)
+
+
 def test_one_mask_for_all_chunks_and_one_for_each_call():
     class Twice(nn.Module):
         def __init__(self):
@@ -168,6 +189,21 @@ def test_whole_channels_and_transformers():
     words = nn.Sequential(encoder, nn.Flatten(), nn.Linear(36, 3))
     found = DropoutEnsembleClassifier(plain(words), random_state=0).fit(images[:, 0], y[::5])
     assert found.predict_members(images[:, 0]).std(axis=0).min() > 0
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(nn.Dropout1d, (4,)), (nn.Dropout3d, (4, 1, 1))])
+def test_channels_that_are_samples_are_refused(kind, shape):
+    """torch reads the rows as the channels of one sample then, and drops whole rows."""
+    torch.manual_seed(0)
+    dropped = kind(0.5)(torch.ones(100, *shape)).flatten(1)
+    assert (dropped.min(1).values == dropped.max(1).values).all()
+    module = nn.Sequential(kind(0.5), nn.Flatten(), nn.Linear(4, 3))
+    with pytest.raises(
+        ValueError, match=rf"{kind.__name__} is given a tensor of {1 + len(shape)} axes.*torch.nn.Dropout"
+    ):
+        DropoutEnsembleClassifier(plain(module), random_state=0).fit(X.reshape(-1, *shape), y)
+    fine = nn.Sequential(nn.Unflatten(1, (4, *[1] * int(kind.__name__[-2]))), kind(0.5), nn.Flatten(), nn.Linear(4, 3))
+    assert DropoutEnsembleClassifier(plain(fine), random_state=0).fit(X, y).predict_members(X).std(axis=0).min() > 0
 
 
 def test_values_and_several_networks():

@@ -77,6 +77,7 @@ def test_estimator_keeps_to_scikit_learn(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:All labels are -1 or 1:UserWarning")  # scikit-learn calls two classes so
 def test_check_estimator_itself_passes_for_the_defaults():
     for name in sorted(skfusion.estimators.__all__):
         if name != "StackingFusion":  # 5 * 6 full networks a fit: see below

@@ -17,7 +17,17 @@ from skfusion import (
     SoupRegressor,
 )
 from skfusion.collect import Seeds
-from skfusion.combine import Average, Vote
+from skfusion.combine import (
+    Average,
+    Calibrated,
+    DynamicWeighting,
+    EnsembleSelection,
+    GeometricAverage,
+    Median,
+    Stack,
+    Vote,
+    WeightedAverage,
+)
 from skfusion.connect import Bezier
 from skfusion.nets import mlp_classifier, mlp_regressor
 
@@ -113,10 +123,50 @@ def test_rows_keep_their_names(classifier, wine):
     assert [*classifier.predict_uncertainty(frame).index[:2]] == ["bottle-0", "bottle-1"]
 
 
-def test_combiners_without_weights_leave_all_members_alike(classifier, wine):
+def unaware(pool):
+    """The members without what they were trained on, so that combiners may learn from that here."""
+    return pool.replace([m.replace(rows=None) for m in pool])
+
+
+COMBINERS = {
+    "average": Average(),
+    "calibrated": Calibrated(),
+    "calibrated-one": Calibrated(Average([1, 0, 0])),
+    "calibrated-ensemble": Calibrated(of="ensemble"),
+    "weighted": WeightedAverage(),
+    "selection": EnsembleSelection(),
+    "geometric": GeometricAverage(),
+    "median": Median(),
+    "vote": Vote(),
+    "stack": Stack(),
+    "dynamic": DynamicWeighting(),
+}
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_entropy_is_that_of_the_prediction(classifier, wine, name):
     X, y = wine
-    vote = EnsembleClassifier(combine=Vote()).fuse(classifier.pool_, X, y)
-    pd.testing.assert_frame_equal(vote.predict_uncertainty(X), classifier.predict_uncertainty(X))
+    ensemble = EnsembleClassifier(combine=COMBINERS[name]).fuse(unaware(classifier.pool_), X, y)
+    found = ensemble.predict_uncertainty(X)
+    np.testing.assert_allclose(found["entropy"], [entropy(p) for p in ensemble.predict_proba(X)], rtol=0, atol=1e-5)
+    if name in ("average", "calibrated", "calibrated-one", "weighted", "selection"):  # means of members
+        apart = found["entropy"] - found["expected_entropy"] - found["mutual_information"]
+        assert abs(apart).max() < 1e-12
+    if name in ("calibrated-ensemble", "geometric", "median", "vote", "stack", "dynamic"):  # members count alike
+        plain = classifier.predict_uncertainty(X)
+        pd.testing.assert_frame_equal(found.iloc[:, 1:], plain.iloc[:, 1:])
+        assert abs(found["entropy"] - plain["entropy"]).max() > 1e-3
+
+
+def test_calibrated_members_are_as_sure_as_they_are_combined(classifier, wine):
+    X, y = wine
+    ensemble = EnsembleClassifier(combine=Calibrated(Average([1, 2, 0]))).fuse(unaware(classifier.pool_), X, y)
+    P = classifier.predict_members(X).astype(np.float64)
+    z = np.log(P) / ensemble.combine_.temperatures_[:, None, None]
+    scaled = np.exp(z) / np.exp(z).sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(ensemble.predict_uncertainty(X), by_loops(scaled, [1 / 3, 2 / 3, 0]), rtol=0, atol=1e-5)
+    alone = EnsembleClassifier(combine=Calibrated(Average([1, 0, 0]))).fuse(unaware(classifier.pool_), X, y)
+    assert (alone.predict_uncertainty(X)["mutual_information"] == 0).all()
 
 
 def test_every_kind_has_its_own_methods():

@@ -5,11 +5,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
+from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
 from skfusion import DeepForestClassifier, DeepForestRegressor
 from skfusion.forests import MultiGrainedScan
-from skfusion.forests._folds import crossfit_folds
+from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds
 from skfusion.rows import Rows
 
@@ -27,7 +27,7 @@ def deep(**params):
 def test_class_vectors_are_distributions_and_cross_fitted():
     X, y = classes()
     rows = Rows(X.astype(np.float32), y)
-    folds = crossfit_folds(rows, 3, "classification", 0)
+    folds = crossfit_folds(rows, 3, "classification", 0, Given(X, y))
     forests = kinds("classification", 2, 8, "sqrt")
     fitted, vectors = fit_crossfitted(forests, rows.X, rows, folds, 3, np.random.RandomState(0), None)
     assert vectors.shape == (4, 240, 3)
@@ -157,7 +157,7 @@ def test_fractional_weights_count():
 def test_repetitions_of_a_row_stay_in_one_fold():
     X, y = classes(n=60)
     rows = Rows(np.repeat(X, 2, axis=0).astype(np.float32), np.repeat(y, 2))
-    folds = crossfit_folds(rows, 5, "classification", 0)
+    folds = crossfit_folds(rows, 5, "classification", 0, Given(rows.X, rows.y))
     assert len(folds) == 5
     for train, test in folds:
         assert not np.isin(rows.keys[test], rows.keys[train]).any()
@@ -167,7 +167,7 @@ def test_repetitions_of_a_row_stay_in_one_fold():
 def test_rows_of_a_group_stay_in_one_fold():
     X, y = classes(n=120)
     rows = Rows(X.astype(np.float32), y, groups=np.arange(120) // 6)
-    for train, test in crossfit_folds(rows, 4, "classification", 0):
+    for train, test in crossfit_folds(rows, 4, "classification", 0, Given(X, y, rows.groups)):
         assert not np.isin(rows.groups[test], rows.groups[train]).any()
 
 
@@ -181,7 +181,7 @@ def test_groups_keep_a_leak_out_of_the_score():
 
 def test_folds_are_stratified_and_a_rare_class_is_no_obstacle():
     X, y = classes(n=100, n_classes=2)
-    folds = crossfit_folds(Rows(X, y), 5, "classification", 0)
+    folds = crossfit_folds(Rows(X, y), 5, "classification", 0, Given(X, y))
     assert {int(y[test].sum()) for _, test in folds} <= {int(y.sum()) // 5, int(y.sum()) // 5 + 1}
     y = np.r_[y[:-1], 7]
     forest = deep().fit(X, y)
@@ -192,7 +192,7 @@ def test_folds_are_stratified_and_a_rare_class_is_no_obstacle():
 @pytest.mark.parametrize("cv", [KFold(4), list(KFold(4).split(np.zeros(90)))], ids=["splitter", "positions"])
 def test_other_folds(cv):
     X, y = classes(n=90)
-    own = [test for _, test in crossfit_folds(Rows(X, y), cv, "classification", 0)]
+    own = [test for _, test in crossfit_folds(Rows(X, y), cv, "classification", 0, Given(X, y))]
     np.testing.assert_array_equal(np.concatenate(own), np.arange(90))
     assert deep(cv=cv).fit(X, y).n_levels_ == 3
 
@@ -206,6 +206,67 @@ def test_positions_count_the_rows_that_fit_was_given():
     a = deep(cv=halves).fit(X, y, sample_weight=weight)
     b = deep(cv=kept).fit(X[30:], y[30:])
     np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "cv", [5, KFold(5, shuffle=True, random_state=0), KFold(5)], ids=["number", "drawn", "ordered"]
+)
+def test_repetitions_by_weight_are_in_the_fold_of_their_row(cv):
+    rng = np.random.RandomState(0)
+    X, y, found = rng.normal(size=(200, 5)), rng.randint(2, size=200), np.full(200, 2)
+    scores = deep(cv=cv, n_trees=20, max_levels=1).fit(X, y, sample_weight=found).level_scores_
+    assert abs(scores[0] - 0.5) < 3 * np.sqrt(0.25 / 200)  # 3 standard deviations of a share of 200 tosses
+    values = DeepForestRegressor(**SMALL | {"cv": cv}, max_levels=1).fit(X, rng.normal(size=200), sample_weight=found)
+    assert values.level_scores_[0] < 0.05
+
+
+def blocks(seed=0):
+    """Ten places far from each other, of 20 rows each, whose label is that of the place, tossed."""
+    rng = np.random.RandomState(seed)
+    at = np.repeat(np.arange(10), 20)
+    return rng.normal(size=(200, 5)) + 10 * rng.normal(size=(10, 5))[at], rng.randint(2, size=10)[at], at
+
+
+@pytest.mark.parametrize("case", ["plain", "equal-rows", "weight-zero", "weights"])
+def test_a_splitter_splits_the_rows_that_fit_was_given(case):
+    X, y, at = blocks()
+    weight = None
+    if case == "equal-rows":
+        X[1] = X[0]  # now the rows are fitted on in another order
+    if case.startswith("weight"):
+        weight = np.ones(200)
+        weight[:5] = 0 if case == "weight-zero" else 2.0
+    cv = PredefinedSplit(at)
+    one, other = (deep(cv=c, max_levels=2).fit(X, y, sample_weight=weight) for c in (cv, list(cv.split())))
+    np.testing.assert_array_equal(one.level_scores_, other.level_scores_)
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_a_splitter_sees_what_fit_was_given():
+    X, y, at = blocks()
+    y, seen = np.array(["a", "b"])[y], []
+
+    class Spy(KFold):
+        def split(self, X, y=None, groups=None):
+            seen.append((X, y, groups))
+            return super().split(X)
+
+    scan = MultiGrainedScan((2,), n_trees=2, cv=Spy(2))
+    deep(cv=Spy(3), scan=scan, max_levels=1).fit(X, y, sample_weight=at % 3, groups=at)
+    assert len(seen) == 2
+    for own in seen:
+        assert own[0] is X
+        assert own[1] is y
+        assert own[2] is at
+
+
+def test_a_fold_of_weight_zero_is_left_out():
+    X, y, at = blocks()
+    weight = (at > 0).astype(float)
+    one = deep(cv=PredefinedSplit(at), max_levels=1).fit(X, y, sample_weight=weight)
+    other = deep(cv=PredefinedSplit(at[20:]), max_levels=1).fit(X[20:], y[20:])
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    np.testing.assert_array_equal(one.level_scores_, other.level_scores_)
 
 
 def test_regression_reads_the_values_of_the_level_before():
@@ -261,6 +322,14 @@ def test_a_scan_feeds_its_grains_in_turn():
     np.testing.assert_array_equal(forest.predict_proba(X), again.predict_proba(X))
 
 
+def test_a_scan_takes_the_jobs_of_the_forest():
+    X, y = load_digits(n_class=2, return_X_y=True)
+    for own, found in ((None, 2), (1, 1)):
+        scan = MultiGrainedScan((4,), stride=4, shape=(8, 8), n_trees=2, n_jobs=own)
+        assert deep(scan=scan, n_trees=2, max_levels=1, n_jobs=2).fit(X, y).scan_.n_jobs == found
+        assert scan.n_jobs is own
+
+
 def test_a_scan_does_not_leak_labels():
     X, _ = load_digits(n_class=2, return_X_y=True)
     y = np.random.RandomState(0).randint(2, size=len(X))
@@ -278,10 +347,23 @@ def test_a_scan_does_not_leak_labels():
         ({"tolerance": 0}, ValueError, "tolerance must be a whole number of at least 1"),
         ({"cv": 1}, ValueError, "cv must be at least 2"),
         ({"cv": "five"}, ValueError, "cv must be a number of folds, a splitter or an iterable"),
-        ({"cv": ShuffleSplit(2, random_state=0)}, ValueError, "cross-fitting needs a partition"),
+        ({"cv": ShuffleSplit(2, random_state=0)}, ValueError, r"cv=ShuffleSplit.*cross-fitting needs a partition"),
+        ({"cv": []}, ValueError, "The folds of cv test 40 of 40 rows not once"),
+        ({"cv": [([], np.arange(40))]}, ValueError, r"The folds \[0\] of cv have no rows to fit on"),
         ({"scan": MultiGrainedScan}, TypeError, r"Write MultiGrainedScan\(\)"),
     ],
-    ids=["trees", "forests", "levels", "tolerance", "folds", "text", "no-partition", "scan-class"],
+    ids=[
+        "trees",
+        "forests",
+        "levels",
+        "tolerance",
+        "folds",
+        "text",
+        "no-partition",
+        "no-folds",
+        "no-training",
+        "scan-class",
+    ],
 )
 def test_wrong_parameters_are_named(params, error, message):
     X, y = classes(n=40)
@@ -304,6 +386,15 @@ def test_wrong_data_is_named():
     image = deep(max_levels=1).fit(X.reshape(40, 2, 4), y)
     with pytest.raises(ValueError, match=r"shape \(2, 2\), but had shape \(2, 4\)"):
         image.predict(np.zeros((3, 2, 2)))
+
+
+def test_inputs_by_name_are_refused():
+    X, y = classes(n=40)
+    for forest in (deep(), DeepForestRegressor(**SMALL), MultiGrainedScan((2,))):
+        with pytest.raises(
+            TypeError, match=r"a dict of the inputs \['a', 'b'\], but \w+ takes one array.*numpy.hstack"
+        ):
+            forest.fit({"b": X[:, :4], "a": X[:, 4:]}, y)
 
 
 def test_group_splitters_get_the_groups():

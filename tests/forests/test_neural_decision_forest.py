@@ -7,11 +7,15 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, make_classification
 from sklearn.tree import DecisionTreeClassifier
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch.callbacks import EarlyStopping, EpochScoring
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
 from torch import nn
+from torch.utils.data import Subset
 
 from skfusion import NeuralDecisionForestClassifier, SoupClassifier
-from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, updated_leaves
+from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees, updated_leaves
 from skfusion.nets import mlp_classifier, mlp_regressor
 
 
@@ -196,6 +200,182 @@ def test_units_are_drawn_once_while_there_are_others():
     assert set(np.bincount(shared.ravel())) == {2, 3}
     assert all(len(set(tree)) > 1 for tree in shared)
     assert small(depth=3, n_units=100).fit(X, y).net_.module__n_out == 100
+
+
+class Linear(nn.Module):
+    """Puts a linear map before an end."""
+
+    def __init__(self, n_in=8, n_out=2, end=None):
+        super().__init__()
+        self.layer, self.end = nn.Linear(n_in, n_out), end or nn.Identity()
+
+    def forward(self, X):
+        return self.end(self.layer(X))
+
+
+def plain(**params):
+    return NeuralNetClassifier(Linear, **{"max_epochs": 3, "lr": 0.1, "verbose": 0, **params})
+
+
+def coins(n=150):
+    rng = np.random.RandomState(0)
+    return (30 * rng.normal(size=(n, 20))).astype(np.float32), rng.randint(2, size=n)
+
+
+def judged(forest, X, y, seen, held):
+    """Return the loss of some rows under the final weights, with leaves that are fitted on other ones."""
+    out = torch.from_numpy(forest._runner.raw(forest.state_, X).numpy()).double()
+    units, codes = torch.from_numpy(forest.units_), torch.from_numpy(y)
+    leaves = [fitted_leaves(log_reach(out[seen][:, u]).exp(), codes[seen], 2, forest.n_leaf_updates) for u in units]
+    p = mean_of_trees(out, units, torch.stack(leaves))[held, codes[held]]
+    return float(-p.log().mean())
+
+
+SPLITS = {
+    "folds": ValidSplit(5, stratified=True),
+    "drawn": ValidSplit(0.2),  # from the global generator, anew each time
+    "subset-of-a-subset": lambda data, y=None: (
+        Subset(Subset(data, range(10, 150)), range(100)),
+        Subset(data, range(10)),
+    ),
+}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_held_out_rows_are_not_in_the_leaves(split):
+    X, y = coins()
+    seen = []
+
+    def spied(data, y=None):
+        train, valid = SPLITS[split](data, y)
+        seen.append(([data.X[i].tolist() for i in np.arange(len(data))[_indices(train)]], _indices(valid)))
+        return train, valid
+
+    net = plain(lr=0.0, train_split=spied)  # a network that does not learn, so that only leaves can
+    forest = small(estimator=net, n_trees=5, depth=5).fit(X, y)
+    ((_, held),) = seen  # the split is drawn once
+    train = np.array([i for i, x in enumerate(X.tolist()) if x in seen[0][0]])
+    losses = [row["valid_loss"] for row in forest.history_]
+    np.testing.assert_allclose(losses, judged(forest, X, y, train, held), rtol=1e-5)
+    assert min(losses) > np.log(2)  # nobody foretells coins
+    everything = judged(forest, X, y, np.arange(150), held)
+    assert everything < np.log(2)  # what it was with leaves that had seen them
+    np.testing.assert_allclose(forest.predict_proba(X)[held, y[held]], _likelihood(forest, X, y)[held], rtol=1e-5)
+
+
+def _indices(part):
+    found = np.arange(len(part.dataset.dataset)) if isinstance(part.dataset, Subset) else None
+    own = np.asarray(part.indices)
+    return own if found is None else np.asarray(part.dataset.indices)[own]
+
+
+def _likelihood(forest, X, y):
+    """Return the probabilities of labels with leaves that are fitted on all rows."""
+    out = torch.from_numpy(forest._runner.raw(forest.state_, X).numpy()).double()
+    units, codes = torch.from_numpy(forest.units_), torch.from_numpy(y)
+    leaves = [fitted_leaves(log_reach(out[:, u]).exp(), codes, 2, forest.n_leaf_updates) for u in units]
+    return mean_of_trees(out, units, torch.stack(leaves))[range(len(y)), codes]
+
+
+def test_other_data_may_be_judged_on():
+    X, y = problem(n_classes=2)
+    other = Dataset(X[:50].astype(np.float32), y[:50])
+    forest = small(estimator=plain(train_split=predefined_split(other))).fit(X[50:], y[50:])
+    assert "valid_loss" in forest.history_[0]
+    with pytest.raises(ValueError, match=r"no part of the data of fit.*Subset\(dataset, positions\)"):
+        small(estimator=plain(train_split=lambda data, y=None: (other, data))).fit(X[50:], y[50:])
+
+
+def test_callbacks_score_the_forest():
+    X, y = load_digits(n_class=5, return_X_y=True)
+    X = X.astype(np.float32)
+    held = np.arange(0, len(X), 5)
+    rest = np.setdiff1d(np.arange(len(X)), held)
+    callbacks = [
+        EpochScoring("accuracy", on_train=True, name="train_acc", lower_is_better=False),
+        EpochScoring("neg_log_loss", name="valid_log", lower_is_better=False),
+        EarlyStopping(monitor="valid_acc", lower_is_better=False, patience=4, threshold=0.01, threshold_mode="abs"),
+    ]
+    net = plain(module__n_in=64, optimizer=torch.optim.Adam, lr=0.005, max_epochs=100, callbacks=callbacks)
+    net.set_params(train_split=lambda data, y=None: (Subset(data, rest), Subset(data, held)))
+    forest = small(estimator=net, n_trees=5, depth=4).fit(X, y)
+    assert 4 < len(forest.history_) < 100  # stopped where valid_acc no longer rose
+    last = forest.history_[-1]
+    np.testing.assert_allclose(last["valid_log"], -last["valid_loss"], rtol=1e-4)
+    assert last["valid_acc"] > 0.9
+    assert last["train_acc"] > 0.9
+    one = small(estimator=net.set_params(max_epochs=1), n_trees=5, depth=4).fit(X, y)
+    assert one.history_[0]["valid_acc"] == forest.history_[0]["valid_acc"]
+    assert isinstance(one.net_.train_split, type(net.train_split))  # the user's own
+    assert one.net_.predict_nonlinearity == "auto"
+
+
+@pytest.mark.parametrize(
+    ("end", "name"),
+    [(nn.Softmax(-1), "a softmax"), (nn.LogSoftmax(-1), "a log-softmax")],
+    ids=["softmax", "log-softmax"],
+)
+def test_probabilities_in_the_place_of_logits_are_warned_of(end, name):
+    X, y = problem()
+    net = plain(module__end=end, criterion=nn.NLLLoss)  # skorch's convention
+    with pytest.warns(UserWarning, match=f"outputs are those of {name}"):
+        small(estimator=net).fit(X, y)
+    small(estimator=plain(module__end=nn.Sigmoid())).fit(X, y)  # whose rows sum to no 1
+
+
+class Named(nn.Module):
+    """Takes two inputs by name, of which one holds categories."""
+
+    def __init__(self, n_out=2):
+        super().__init__()
+        self.table, self.layer = nn.Embedding(4, 3), nn.Linear(8 + 3, n_out)
+
+    def forward(self, wide, kind):
+        return self.layer(torch.cat([wide, self.table(kind)], dim=1))
+
+
+def test_inputs_by_name():
+    X, y = problem(n=120)
+    inputs = {"wide": X, "kind": np.arange(120) % 4}
+    forest = small(estimator=NeuralNetClassifier(Named, max_epochs=3, lr=0.1, verbose=0)).fit(inputs, y)
+    assert forest.n_features_in_ == 2
+    p = forest.predict_proba(inputs)
+    assert p.shape == (120, 3)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(forest)).predict_proba(inputs), p)
+    assert (forest.predict_proba({**inputs, "kind": np.zeros(120, int)}) != p).any()
+    weight = np.arange(120) % 3
+    weighted = forest.fit(inputs, y, sample_weight=weight).predict_proba(inputs)
+    repeated = forest.fit({k: v.repeat(weight, axis=0) for k, v in inputs.items()}, y.repeat(weight))
+    np.testing.assert_array_equal(repeated.predict_proba(inputs), weighted)
+    with pytest.raises(ValueError, match=r"X must be a dict with the inputs \['kind', 'wide'\], as in fit"):
+        forest.predict(X)
+    with pytest.raises(ValueError, match="The inputs have sample shapes"):
+        forest.predict({"wide": X})
+    with pytest.raises(ValueError, match="X is an empty dict"):
+        forest.fit({}, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        forest.fit(inputs, y[:-1])
+    with pytest.raises(ValueError, match="asks for n_in, which a dict of inputs does not tell"):
+        small().fit(inputs, y)
+
+
+class One(nn.Module):
+    """Has one output, as binary nets of skorch do."""
+
+    def __init__(self, n_in=8, n_out=1):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_out)
+
+    def forward(self, X):
+        return self.layer(X)
+
+
+@pytest.mark.parametrize(("n_trees", "depth"), [(1, 1), (3, 3)])
+def test_binary_nets_are_refused(n_trees, depth):
+    X, y = problem(n=40, n_classes=2)
+    net = NeuralNetBinaryClassifier(One, verbose=0)
+    with pytest.raises(ValueError, match=r"NeuralNetBinaryClassifier takes one output a row.*NeuralNetClassifier"):
+        small(estimator=net, n_trees=n_trees, depth=depth).fit(X, y)
 
 
 class Fixed(nn.Module):

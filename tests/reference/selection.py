@@ -11,11 +11,12 @@ def average_score(P, members, score):
     return score(total / len(members))
 
 
-def forward_selection(P, score, n_rounds=25, candidates=None, max_members=None):
+def forward_selection(P, score, n_rounds=25, candidates=None, max_members=None, perfect=0.0):
     """Return the members up to the best average, in the order of their addition, and the score after each.
 
-    Scores after the first round are compared to six decimals where the first is above 1e-4 in size. Of equal ones
-    members come first that are in already, then those of the lower position.
+    Scores after the first round are compared to six decimals, and to one more for every zero that the loss of the first
+    has after its point, counted from a perfect score. Of equal ones members come first that are in already, then those
+    of the lower position.
     """
     candidates = list(range(len(P)) if candidates is None else candidates)
     chosen, scores, compared = [], [], []
@@ -26,17 +27,19 @@ def forward_selection(P, score, n_rounds=25, candidates=None, max_members=None):
             allowed = [k for k in candidates if k in chosen]
         found = [average_score(P, [*chosen, k], score) for k in allowed]
         if turn == 0:
-            digits = 6 if abs(max(found)) > 1e-4 else None
+            digits = 6
+            while 0 < abs(perfect - max(found)) * 10 ** (digits - 6) <= 0.1:
+                digits += 1
             ranked = found
         else:
-            ranked = found if digits is None else [round(s, digits) for s in found]
+            ranked = [round(s, digits) for s in found]
         best = max(ranked)
         tied = [i for i, s in enumerate(ranked) if abs(s - best) <= 1e-12 * abs(best)]
         known = [i for i in tied if allowed[i] in chosen]
         place = (known or tied)[0]
         chosen.append(allowed[place])
         scores.append(found[place])
-        compared.append(found[place] if digits is None else round(found[place], digits))
+        compared.append(round(found[place], digits))
     n = compared.index(max(compared)) + 1
     return chosen[:n], scores[:n]
 

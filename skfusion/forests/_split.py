@@ -1,0 +1,73 @@
+"""The rows that a net holds out of its training, drawn once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from torch.utils.data import Dataset, Subset
+
+from skfusion.rows import Rows
+
+
+class KeptSplit:
+    """A ``train_split`` that divides rows as another one did.
+
+    Parameters
+    ----------
+    train : ndarray of int or None
+        Positions to train on; None for all.
+    valid : ndarray of int, Dataset or None
+        Positions to hold out, or other data to judge on.
+    """
+
+    def __init__(self, train: np.ndarray | None, valid: np.ndarray | Dataset[Any] | None):
+        self.train, self.valid = train, valid
+
+    def __call__(self, dataset: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
+        """Return what is trained on, and what is held out."""
+        valid = Subset(dataset, self.valid) if isinstance(self.valid, np.ndarray) else self.valid
+        return (dataset if self.train is None else Subset(dataset, self.train)), valid
+
+
+def kept_split(net: Any, rows: Rows) -> tuple[KeptSplit | None, np.ndarray | None]:
+    """Return a split of rows that stays what it is, however often it is asked.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; its ``train_split`` draws from the global generators where it draws at all.
+    rows : Rows
+        Training data.
+
+    Returns
+    -------
+    split : KeptSplit or None
+        For the net in the place of its own; None where it has none.
+    train : ndarray of int or None
+        Positions that are trained on; None for all.
+    """
+    net = clone(net)
+    dataset = net.get_dataset(rows.X, rows.y)
+    net.get_dataset = lambda X, y=None: dataset
+    train, valid = net.get_split_datasets(rows.X, rows.y)
+    positions, source = _within(train)
+    if source is not dataset:
+        raise ValueError(
+            f"The net trains on {train!r}, which is no part of the data of fit, so that the leaves cannot be fitted on "
+            "it. Let its train_split return torch.utils.data.Subset(dataset, positions), as skorch's ValidSplit does."
+        )
+    if valid is None and positions is None:
+        return None, None
+    held_out, source = _within(valid)
+    return KeptSplit(positions, held_out if source is dataset and held_out is not None else valid), positions
+
+
+def _within(part: Any) -> tuple[np.ndarray | None, Any]:
+    """Return positions in the data that a part was taken from, None where it is all of it, and that data."""
+    found = None
+    while isinstance(part, Subset):
+        own = np.asarray(part.indices)
+        found, part = own if found is None else own[found], part.dataset
+    return found, part

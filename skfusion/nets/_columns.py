@@ -1,0 +1,114 @@
+"""Networks that see some of the columns only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from skfusion.state import State
+
+
+class OnColumns(nn.Module):
+    """A module on some of the columns of its input.
+
+    The columns are a buffer: networks of one form see columns of their own, and a state carries those that it was
+    trained on.
+
+    Parameters
+    ----------
+    module : callable
+        The class of the module, or a function that makes one.
+    columns : array-like of int, shape (n_columns,)
+        Which columns the module is given, in this order.
+    **params : dict
+        Parameters of the module for all columns: ``n_in`` becomes the number of columns, and of ``scaling`` those of
+        the columns are taken.
+    """
+
+    columns: Tensor
+
+    def __init__(self, module: Any, columns: Any, /, **params: Any):
+        super().__init__()
+        columns = np.asarray(columns, np.int64)
+        self.register_buffer("columns", torch.from_numpy(columns.copy()))
+        if "n_in" in params:
+            params["n_in"] = len(columns)
+        if isinstance(scaling := params.get("scaling"), Mapping):
+            params["scaling"] = {k: np.asarray(v)[columns] if k.startswith("x_") else v for k, v in scaling.items()}
+        self.on_columns = module(**params)
+
+    def forward(self, X: Tensor) -> Any:  # X shape: (n_samples, n_features)
+        """Return what the module returns for the columns.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_features)
+            All columns.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+            Logits or values.
+        """
+        return self.on_columns(X.index_select(1, self.columns))
+
+
+def on_columns(net: Any, columns: Any) -> Any:
+    """Return an unfitted net whose module sees some of the columns only.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to all columns; not changed. Its ``module__`` parameters go on to its own module.
+    columns : array-like of int, shape (n_columns,)
+        Which columns.
+
+    Returns
+    -------
+    skorch net
+        Its module is an :class:`OnColumns`; it takes all columns.
+
+    Raises
+    ------
+    ValueError
+        If its module is made already, and so sized to other columns.
+    """
+    module = net.module
+    if isinstance(module, nn.Module):
+        raise ValueError(
+            "The net was given a module that is made already, which cannot be made anew for fewer columns. Give the "
+            "net its class."
+        )
+    if _is_on_columns(module):
+        module = module.args[0]
+    return clone(net).set_params(module=partial(OnColumns, module, np.asarray(columns, np.int64)))
+
+
+def with_columns_of(net: Any, state: State) -> Any:
+    """Return a net that a state fits which may be of a network that sees some of the columns only.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to all columns; not changed.
+    state : State
+        Of a network that :func:`on_columns` made, or of any other.
+
+    Returns
+    -------
+    skorch net
+        The net itself where it sees some of the columns already, or the state is of a network that sees all.
+    """
+    if _is_on_columns(net.module) or {name.partition(".")[0] for name in state} != {"columns", "on_columns"}:
+        return net
+    return on_columns(net, state["columns"].cpu().numpy())
+
+
+def _is_on_columns(module: Any) -> bool:
+    return isinstance(module, partial) and module.func is OnColumns
