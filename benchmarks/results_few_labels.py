@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 import torch
-from results_one_run import with_half
+from results_one_run import half, with_half
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -122,9 +122,20 @@ def table(fits, reference):
         )
         lines.append(
             f"| {name} | {with_half(column['accuracy'], 1, 100)} | {against[0]} | {column['log_loss'].mean():.3f} | "
-            f"{against[1]} | {np.median(column['seconds']):.1f} |"
+            f"{against[1]} | {'' if name == 'teacher' else format(np.median(column['seconds']), '.1f')} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", verdicts(fits, reference)])
+
+
+def verdicts(fits, reference):
+    """Return in words whether the intervals of the differences in accuracy leave out 0."""
+    found = []
+    for name in fits[0]:
+        values = [fit[name]["accuracy"] - fit[reference]["accuracy"] for fit in fits]
+        mean, width = float(np.mean(values)), half(values)
+        kind = "is better than" if mean > width else "is worse than" if mean < -width else "is not told apart from"
+        found += [] if name == reference else [f"*{name}* {kind} it"]
+    return f"In accuracy, against *{reference}*: {'; '.join(found)}."
 
 
 def page(kept):

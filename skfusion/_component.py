@@ -8,6 +8,21 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+EXAMPLES = {
+    "estimator": "mlp_classifier() or mlp_regressor()",
+    "collect": "Seeds(5)",
+    "select": "TopK(3)",
+    "align": "WeightMatching()",
+    "merge": "Greedy()",
+    "connect": "Bezier()",
+    "repair": "Recalibrate()",
+    "combine": "Average()",
+    "final_estimator": "LogisticRegression()",
+    "scan": "MultiGrainedScan()",
+    "teacher": "EnsembleClassifier()",
+}
+"""What a parameter of such a name may be, for messages."""
+
 
 class Component:
     """A small callable whose ``__init__`` arguments are its tunable parameters.
@@ -59,14 +74,15 @@ class Component:
             This object.
         """
         names = self._param_names()
-        for name, value in params.items():
+        if unknown := [head for head in (name.partition("__")[0] for name in params) if head not in names]:
+            raise ValueError(f"{type(self).__name__} has no parameter {unknown[0]!r}; it has {names}.")
+        for name in sorted(params, key=lambda name: "__" in name):  # parts before what is in them
             head, _, tail = name.partition("__")
-            if head not in names:
-                raise ValueError(f"{type(self).__name__} has no parameter {head!r}; it has {names}.")
             if tail:
-                getattr(self, head).set_params(**{tail: value})
+                check_part(self, name, getattr(self, head))
+                getattr(self, head).set_params(**{tail: params[name]})
             else:
-                setattr(self, head, value)
+                setattr(self, head, params[name])
         return self
 
     def __repr__(self) -> str:
@@ -83,6 +99,53 @@ class Component:
     def _test_skips(cls) -> dict[str, str]:
         """Map the name of a common check to the reason why this component cannot meet it."""
         return {}
+
+
+class HasParts:
+    """Tell which part is not there, where a parameter of it is set; a mixin for estimators, before their base."""
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ``name__inner`` reaches into a part, which must have been given.
+
+        Parameters
+        ----------
+        **params : dict
+            New values.
+
+        Returns
+        -------
+        estimator
+            This object.
+        """
+        own = self.get_params(deep=False)  # type: ignore[attr-defined]
+        for name in params:
+            head, _, tail = name.partition("__")
+            if tail and head in own:
+                check_part(self, name, params.get(head, own[head]))
+        super().set_params(**params)  # type: ignore[misc]
+        return self
+
+
+def check_part(owner: Any, name: str, part: Any) -> None:
+    """Raise where a parameter is set of a part that has none, as it was left out.
+
+    Parameters
+    ----------
+    owner : object
+        Whose part it is.
+    name : str
+        The parameter, as ``part__inner``.
+    part : object
+        The value of the part.
+    """
+    if hasattr(part, "set_params") and not isinstance(part, type):
+        return
+    head = name.partition("__")[0]
+    example = f"{part.__name__}()" if isinstance(part, type) else EXAMPLES.get(head)
+    raise ValueError(
+        f"{type(owner).__name__} cannot set {name}: {head} is {part!r}, which has no parameters. Give the part first"
+        + (f", such as {head}={example}." if example else ".")
+    )
 
 
 def _shown(value: Any) -> str:

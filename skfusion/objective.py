@@ -6,63 +6,47 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
+from skfusion._likelihood import Likelihood
 from skfusion.state import State
+
+__all__ = ["Batch", "Likelihood", "Objective"]
 
 Input = Tensor | dict[str, Tensor]
 
 
 class Batch(NamedTuple):
-    """Some rows: inputs, targets, and weights where the rows do not count alike."""
+    """Some rows: inputs, targets, and weights where the rows do not count alike.
+
+    Parameters
+    ----------
+    x : Tensor or dict of Tensor
+        Inputs; the first axis counts rows.
+    y : Tensor of shape (n_rows, ...)
+        Targets as the criterion takes them.
+    weight : Tensor of shape (n_rows,), optional
+        Weights.
+    """
 
     x: Input
     y: Tensor
     weight: Tensor | None = None  # shape: (n_rows,)
 
 
-@dataclass(frozen=True)
-class Likelihood:
-    """What the outputs of a network say about a target.
+def _unheard(name: str, value: object) -> None:
+    """Take no notice.
 
     Parameters
     ----------
-    kind : {"categorical", "bernoulli", "gaussian"}
-        Classes that exclude each other; labels that do not; values with unit variance.
-    logits : callable
-        ``logits(output)``, of shape (n_rows, n_outputs): log-probabilities of classes up to a constant a row, log-odds
-        of labels, or values. Gradients pass through it.
+    name : str
+        What is told of.
+    value : object
+        What it is.
     """
-
-    kind: Literal["categorical", "bernoulli", "gaussian"]
-    logits: Callable[[Tensor], Tensor]
-
-    def log_prob(self, output: Tensor, y: Tensor) -> Tensor:
-        """Return the log-probability of each row's target, up to a constant, shape (n_rows,)."""
-        z = self.logits(output)
-        if self.kind == "categorical":
-            return F.log_softmax(z, dim=1).gather(1, y.reshape(-1, 1).long()).squeeze(1)
-        y = y.reshape(z.shape).to(z.dtype)
-        if self.kind == "bernoulli":
-            return -F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(dim=1)
-        return -0.5 * (z - y).square().sum(dim=1)
-
-    def entropy(self, output: Tensor) -> Tensor:
-        """Return the entropy of each row's prediction in nats, shape (n_rows,); values have none."""
-        z = self.logits(output)
-        if self.kind == "gaussian":
-            raise ValueError("Values that are predicted have no entropy: this method is for classifiers.")
-        if self.kind == "categorical":
-            return -(F.softmax(z, dim=1) * F.log_softmax(z, dim=1)).sum(dim=1)
-        return F.binary_cross_entropy_with_logits(z, z.sigmoid(), reduction="none").sum(dim=1)
-
-
-def _unheard(name: str, value: object) -> None:
-    """Take no notice."""
 
 
 @dataclass(frozen=True)
@@ -119,30 +103,108 @@ class Objective:
     report: Callable[[str, Any], None] = field(default=_unheard, repr=False)
 
     def loss(self, state: State) -> float:
-        """Return the mean held-out loss of a state."""
+        """Return the mean held-out loss of a state.
+
+        Parameters
+        ----------
+        state : State
+            Tensors by name; those of the head may be missing.
+
+        Returns
+        -------
+        float
+            In the units of the criterion.
+
+        Raises
+        ------
+        ValueError
+            If the objective has nothing to judge by, or tensors are missing.
+        """
         return _given(self.one_loss, "one_loss")(self._whole(state))
 
     def score(self, state: State) -> float:
-        """Return the held-out score of a state, higher is better."""
+        """Return the held-out score of a state.
+
+        Parameters
+        ----------
+        state : State
+            Tensors by name; those of the head may be missing.
+
+        Returns
+        -------
+        float
+            Higher is better.
+
+        Raises
+        ------
+        ValueError
+            If the objective has nothing to judge by, or tensors are missing.
+        """
         return _given(self.one_score, "one_score")(self._whole(state))
 
     def scores(self, states: Iterable[State]) -> list[float]:
-        """Return the held-out score of each state; states may be made while they are asked for."""
+        """Return the held-out score of each state.
+
+        Parameters
+        ----------
+        states : iterable of State
+            They may be made while they are asked for.
+
+        Returns
+        -------
+        list of float
+            Higher is better.
+        """
         return self.many_scores(map(self._whole, states)) if self.many_scores else [self.score(s) for s in states]
 
     def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
-        """Return loss and score of each state; states may be made while they are asked for."""
+        """Return loss and score of each state.
+
+        Parameters
+        ----------
+        states : iterable of State
+            They may be made while they are asked for.
+
+        Returns
+        -------
+        list of (float, float)
+            As :meth:`loss` and :meth:`score` give them.
+        """
         if self.many_both:
             return self.many_both(map(self._whole, states))
         return [(self.loss(s), self.score(s)) for s in states]
 
     def of_member(self, k: int) -> Objective:
-        """Return the objective as member ``k`` sees it: its own rows, and its own head."""
+        """Return the objective as one member sees it.
+
+        Parameters
+        ----------
+        k : int
+            Which member.
+
+        Returns
+        -------
+        Objective
+            With its own rows and its own head.
+        """
         batches = self.own[k] if self.own else self.batches
         return replace(self, batches=batches, own=(), heads=self.heads[k : k + 1])
 
     def forward(self, state: State, x: Input) -> Tensor:
-        """Return the output of ``state`` on ``x`` in the module's present mode; ``state`` is not written."""
+        """Run a state in the module's present mode.
+
+        Parameters
+        ----------
+        state : State
+            Not written to.
+        x : Tensor or dict of Tensor
+            Inputs.
+
+        Returns
+        -------
+        Tensor
+            The first of the outputs, or the one that is called ``logits``.
+        """
         return call(self.module, self._whole(state), x)
 
     def _whole(self, state: State) -> State:

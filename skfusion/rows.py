@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+__all__ = ["Rows"]
+
 Task = Literal["classification", "multilabel", "regression"]
 """What the outputs are: class probabilities, label probabilities, or values."""
 
@@ -50,7 +52,18 @@ class Rows:
         return len(self.y)
 
     def take(self, index: np.ndarray) -> Rows:
-        """Return the rows at ``index``, in its order."""
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        index : ndarray of int
+            Positions.
+
+        Returns
+        -------
+        Rows
+            In the order of ``index``.
+        """
         return Rows(
             {k: v[index] for k, v in self.X.items()} if isinstance(self.X, dict) else self.X[index],
             self.y[index],
@@ -72,6 +85,11 @@ class Rows:
         order they came in. Rows without weights and repetitions, which is ordinary data, come back as they are.
         Weights that are not whole numbers, or add up to more than ``MAX_REPEATS`` times the rows, stay weights, scaled
         to mean 1.
+
+        Returns
+        -------
+        Rows
+            These, or others that stand for them.
         """
         index, weight = expansion(self.keys, self.weight)
         if index is None:
@@ -80,7 +98,18 @@ class Rows:
         return Rows(rows.X, rows.y, weight, rows.groups, rows.position)
 
     def overlap(self, seen: np.ndarray) -> int:
-        """Return how many of these rows have their hash in ``seen``."""
+        """Count the rows that are among others.
+
+        Parameters
+        ----------
+        seen : ndarray of uint64
+            Hashes of the others, see :attr:`keys`.
+
+        Returns
+        -------
+        int
+            How many of these rows are there.
+        """
         return int(np.isin(self.keys, seen).sum())
 
 

@@ -56,6 +56,18 @@ def test_deep_params_reach_into_parts():
     assert Outer(Inner).get_params() == {"inner": Inner, "name": "x"}  # a class is no part
 
 
+def test_parts_are_set_before_what_is_in_them():
+    outer = Outer().set_params(inner__rate=0.9, inner=Inner())
+    assert outer.inner.rate == 0.9
+
+
+def test_a_part_that_was_left_out_has_no_parameters():
+    with pytest.raises(ValueError, match=r"Outer cannot set inner__rate: inner is None, .* Give the part first\.$"):
+        Outer().set_params(inner__rate=0.9)
+    with pytest.raises(ValueError, match=r"such as inner=Inner\(\)"):
+        Outer(Inner).set_params(inner__rate=0.9)
+
+
 def test_set_params_reaches_into_parts():
     outer = Outer(Outer(Inner()))
     assert outer.set_params(name="y", inner__inner__rate=0.9) is outer

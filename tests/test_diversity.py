@@ -6,8 +6,11 @@ from itertools import combinations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skfusion import CurveClassifier, DropoutEnsembleClassifier, EnsembleClassifier, EnsembleRegressor, ModelPool
 from skfusion.collect import Bootstrap, Seeds
@@ -199,8 +202,8 @@ def test_twins_have_no_diversity(classifier, wine):
 
 
 def test_what_is_undefined_is_nan(wine):
-    X, y = wine[:2]
-    ensemble = EnsembleClassifier(collect=Seeds(2), random_state=0).fit(X, y)
+    X, y = wine[2:]
+    ensemble = EnsembleClassifier(collect=Seeds(2), random_state=0).fit(*wine[:2])
     right = ensemble.predict_members(X).argmax(axis=2) == np.unique(y, return_inverse=True)[1]
     rows = right.all(axis=0)
     frame = diversity(ensemble, X[rows], y[rows])
@@ -211,6 +214,43 @@ def test_what_is_undefined_is_nan(wine):
 def test_rows_that_members_know(classifier, wine):
     with pytest.warns(LeakageWarning, match="used to compare the mistakes of members"):
         diversity(classifier.pool_, *wine[:2])
+
+
+def test_fitted_ensembles_tell_of_rows_that_their_members_know(classifier, multilabel, regressor, wine, diabetes):
+    ensemble = multilabel[0]
+    A, b = make_multilabel_classification(200, n_classes=3, random_state=0)
+    cases = ((classifier, *wine[:2], 89), (regressor, *diabetes[:2], 221), (ensemble, A, b, 100))
+    for fitted, known, target, n in cases:
+        with pytest.warns(LeakageWarning, match=f"{n} of the {len(target)} rows used to compare the mistakes"):
+            diversity(fitted, known, target)
+
+
+def test_the_last_step_of_a_pipeline(classifier, wine):
+    scaler = StandardScaler().fit(wine[0])
+    fitted = EnsembleClassifier(mlp_classifier(**SMALL), collect=Seeds(2), random_state=0)
+    fitted.fit(scaler.transform(wine[0]), wine[1])
+    pipe = make_pipeline(StandardScaler(), clone(fitted)).fit(*wine[:2])
+    frame = diversity(pipe, *wine[2:])
+    assert frame.equals(diversity(fitted, scaler.transform(wine[2]), wine[3]))
+    assert frame.equals(diversity(make_pipeline(fitted), scaler.transform(wine[2]), wine[3]))
+    display = DiversityDisplay.from_estimator(pipe, *wine[2:])
+    np.testing.assert_array_equal(display.matrix[0, 1], frame["disagreement"].item())
+    with pytest.warns(LeakageWarning, match="89 of the 89 rows"):
+        diversity(pipe, *wine[:2])
+    with pytest.raises(TypeError, match="LogisticRegression has no predict_members"):
+        diversity(make_pipeline(StandardScaler(), LogisticRegression()), *wine[2:])
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 300.0])
+def test_residuals_that_are_always_the_same_correlate_with_nothing(regressor, diabetes, shift):
+    X, y = diabetes[2:]
+    first = regressor.predict_members(X)[0, :, 0].astype(np.float64)
+    frame = diversity(regressor, X, first + shift)
+    names = [m.name for m in regressor.members_]
+    alone = np.array([names[0] in pair for pair in frame.index])
+    assert frame["error_correlation"].isna().tolist() == alone.tolist()
+    noise = 1e-3 * np.random.default_rng(0).normal(size=len(y))  # small, but no rounding of predictions of some 150
+    assert diversity(regressor, X, first + shift + noise)["error_correlation"].notna().all()
 
 
 def test_bad_input(classifier, wine, regressor, diabetes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
@@ -98,6 +99,13 @@ class FastGeometric(Collector):
         own = own_rate(net, "FastGeometric")
         high, low = self._rates(own)
         keep = self._epochs(net.max_epochs)
+        if self.n_members is None and len(keep) == 1:
+            warnings.warn(
+                f"One cycle of {self.cycle} epochs reaches its middle in the {net.max_epochs} epochs of the net, so there"
+                " is one member, and no ensemble. Say how many n_members the run shall go on for, start earlier, or "
+                "train longer.",
+                stacklevel=2,
+            )
         (seed,) = draw_seeds(rng, 1, "runs")
         net, rows, task = prepared(net, X, y, sample_weight, task)
         schedule = Triangles(keep[0] - self.cycle // 2, self.cycle, high / own, low / own)

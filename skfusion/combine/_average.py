@@ -62,9 +62,9 @@ class Average(Combiner):
             return P.mean(axis=0)
         return weighted_sum(shares(self.weights, len(P), "Average"), P)
 
-    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the predictions and their weights; see :meth:`Combiner.weighed`."""
-        return P, shares(self.weights, len(P), "Average")
+    def member_weights(self, n_members: int) -> np.ndarray | None:
+        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
+        return None if self.weights is None else shares(self.weights, n_members, "Average")
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

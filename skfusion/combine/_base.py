@@ -78,9 +78,25 @@ class Combiner(Component, ABC):
         P : ndarray of shape (n_members, n_samples, n_outputs)
             Those that are given, where the combiner does not change them first.
         weights : ndarray of shape (n_members,)
-            Not negative, of sum one; alike where the combiner has no weights, or has others for each row.
+            Not negative, of sum one: those of :meth:`member_weights`, and alike where there are none.
         """
-        return P, np.full(len(P), 1 / len(P))
+        weights = self.member_weights(len(P))
+        return P, np.full(len(P), 1 / len(P)) if weights is None else weights
+
+    def member_weights(self, n_members: int) -> np.ndarray | None:
+        """Return what each member counts for, whatever the row; of a fitted combiner.
+
+        Parameters
+        ----------
+        n_members : int
+            How many members there are.
+
+        Returns
+        -------
+        ndarray of shape (n_members,) or None
+            Not negative, of sum one; None where members have no weights, or others for each row.
+        """
+        return None
 
     def narrow(self, n_members: int) -> np.ndarray:
         """Forget members that cannot change a prediction, and return which are left; of a fitted combiner.

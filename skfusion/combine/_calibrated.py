@@ -110,7 +110,7 @@ class Calibrated(Combiner):
         check_fitted(self, "combine_")
         if self.of_ == "ensemble":
             return self._scaled(self.combine_(P)[None])[0].astype(floating(P), copy=False)
-        check_members(self, len(self.temperatures_), P)
+        check_members(self, len(self.temperatures_), len(P))
         return self.combine_(self._scaled(P))
 
     def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,8 +118,13 @@ class Calibrated(Combiner):
         check_fitted(self, "combine_")
         if self.of_ == "ensemble":
             return self.combine_.weighed(P)
-        check_members(self, len(self.temperatures_), P)
+        check_members(self, len(self.temperatures_), len(P))
         return self.combine_.weighed(self._scaled(P))
+
+    def member_weights(self, n_members: int) -> np.ndarray | None:
+        """Return the weights of the combiner inside; see :meth:`Combiner.member_weights`."""
+        check_fitted(self, "combine_")
+        return self.combine_.member_weights(n_members)
 
     def narrow(self, n_members: int) -> np.ndarray:
         """Forget members that the combiner inside forgets; see :meth:`Combiner.narrow`."""
@@ -130,7 +135,8 @@ class Calibrated(Combiner):
 
     def _part(self) -> Combiner:
         if self.combine is not None and not isinstance(self.combine, Combiner):
-            raise TypeError(f"combine of Calibrated must be a Combiner, such as Average(); got {self.combine!r}.")
+            hint = f" Write {self.combine.__name__}()." if isinstance(self.combine, type) else ""
+            raise TypeError(f"combine of Calibrated must be a Combiner, such as Average(); got {self.combine!r}.{hint}")
         return Average() if self.combine is None else self.combine
 
     def _scaled(self, P: np.ndarray) -> np.ndarray:

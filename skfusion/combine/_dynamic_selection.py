@@ -85,7 +85,7 @@ class DynamicSelection(Combiner):
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the mean of the members that each row selects; see :meth:`Combiner.__call__`."""
         check_fitted(self, "neighbours_")
-        check_members(self, self.neighbours_.quality.shape[1], P)
+        check_members(self, self.neighbours_.quality.shape[1], len(P))
         return self.neighbours_.combine(P, least_error if self.task_ == "regression" else right_for_longest)
 
     @classmethod

@@ -83,7 +83,7 @@ class DynamicWeighting(Combiner):
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the mean of the members, weighted for each row by itself; see :meth:`Combiner.__call__`."""
         check_fitted(self, "neighbours_")
-        check_members(self, self.neighbours_.quality.shape[1], P)
+        check_members(self, self.neighbours_.quality.shape[1], len(P))
         return self.neighbours_.combine(P, inverse_error if self.task_ == "regression" else right_count)
 
     @classmethod

@@ -39,7 +39,8 @@ class EnsembleSelection(Combiner):
         How many members are added at most. More rounds give finer weights, and fit the held-out rows closer.
     scoring : str or callable, optional
         The score, higher is better: a name that scikit-learn knows, or ``scorer(estimator, X, y)``, where X has no
-        columns and classes are their codes. The negative log-loss when omitted, in regression R2.
+        columns and classes are their codes. When omitted, that of the ensemble where it is given one, and else the
+        negative log-loss, in regression R2.
     max_members : int, optional
         How many unlike members there may be in the end; each one costs its prediction for every new row. All may when
         omitted.
@@ -145,15 +146,15 @@ class EnsembleSelection(Combiner):
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over the members that were chosen; see :meth:`Combiner.__call__`."""
-        weights = learned_weights(self, P)
+        weights = learned_weights(self, len(P))
         if len(self.order_) > 1:
             return weighted_sum(weights, P)
         n = len(self.order_[0])  # whole numbers keep classes equal that were equal when the average was scored
         return weighted_sum(np.rint(n * weights), P) / n
 
-    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the predictions and the members' shares; see :meth:`Combiner.weighed`."""
-        return P, learned_weights(self, P)
+    def member_weights(self, n_members: int) -> np.ndarray:
+        """Return the members' shares; see :meth:`Combiner.member_weights`."""
+        return learned_weights(self, n_members)
 
     def narrow(self, n_members: int) -> np.ndarray:
         """Forget members that were not chosen; see :meth:`Combiner.narrow`."""

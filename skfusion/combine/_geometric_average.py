@@ -77,11 +77,13 @@ class GeometricAverage(Combiner):
         """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""
         check_fitted(self, "task_")
         weights = shares(self.weights, len(P), "GeometricAverage")
-        return from_logs(np.tensordot(weights, logs(P, self.task_), axes=1), self.task_).astype(floating(P), copy=False)
+        used = np.flatnonzero(weights)  # members of no weight are not read
+        mean = np.tensordot(weights[used], logs(P[used], self.task_), axes=1)
+        return from_logs(mean, self.task_).astype(floating(P), copy=False)
 
-    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the predictions and their weights; see :meth:`Combiner.weighed`."""
-        return P, shares(self.weights, len(P), "GeometricAverage")
+    def member_weights(self, n_members: int) -> np.ndarray | None:
+        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
+        return None if self.weights is None else shares(self.weights, n_members, "GeometricAverage")
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,10 @@ class Median(Combiner):
 
     Notes
     -----
-    Costs O(K n) for K members and n predictions. Fewer than half of the members cannot move the median beyond the
-    range of the others, however wrong they are; where no member is far off, the mean has the smaller variance.
+    Costs O(K n) for K members and n predictions. Fewer than half of the members cannot move a median beyond the range
+    of the others, however wrong they are. Of classes this holds before the division by the sum, which is not one where
+    the medians come from unlike members, and which may then take a probability out of that range. Where no member is
+    far off, the mean has the smaller variance.
 
     References
     ----------

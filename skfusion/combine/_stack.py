@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.utils.validation import has_fit_parameter
 
+from skfusion import nets
 from skfusion.combine._base import Combiner
 from skfusion.rows import Task
 
@@ -30,7 +31,8 @@ class Stack(Combiner):
     final_estimator : sklearn estimator, optional
         The meta-learner. Logistic regression on class probabilities by default, one a label for multi-label
         targets, and least squares with non-negative coefficients for regression (Breiman, 1996). In an ensemble with a
-        ``random_state``, every ``random_state`` of it that is None follows from that one.
+        ``random_state``, every ``random_state`` of it that is None follows from that one. A network is given wrapped,
+        as ``EnsembleClassifier(net, collect=Seeds(1))``, which sizes it to the predictions.
 
     Attributes
     ----------
@@ -152,6 +154,12 @@ class Stack(Combiner):
 
 def _check_task(meta: Any, task: Task) -> None:
     name = type(meta).__name__
+    if nets.is_net(meta):
+        kind = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
+        raise ValueError(
+            f"The meta-learner {name} is a bare skorch net, which is not sized to the members' predictions and may not "
+            f"take their dtype. Wrap it, which mends both: final_estimator={kind}(net, collect=Seeds(1))."
+        )
     if task != "regression" and not hasattr(meta, "predict_proba"):
         raise ValueError(
             f"The meta-learner {name} has no predict_proba, and a classifier's probabilities are "

@@ -74,9 +74,9 @@ class Vote(Combiner):
             total += weight * its
         return (total / weights.sum()).astype(floating(P), copy=False)
 
-    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the predictions and their weights; see :meth:`Combiner.weighed`."""
-        return P, shares(self.weights, len(P), "Vote")
+    def member_weights(self, n_members: int) -> np.ndarray | None:
+        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
+        return None if self.weights is None else shares(self.weights, n_members, "Vote")
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._simplex import likeliest_mixture, nearest_to_origin
-from skfusion.combine._weights import learned_sum, learned_weights, narrowed
+from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
 from skfusion.rows import Task
 
 ENOUGH = 1e-6
@@ -82,11 +82,11 @@ class WeightedAverage(Combiner):
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members; see :meth:`Combiner.__call__`."""
-        return learned_sum(self, P)
+        return weighted_sum(learned_weights(self, len(P)), P)
 
-    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the predictions and the learned weights; see :meth:`Combiner.weighed`."""
-        return P, learned_weights(self, P)
+    def member_weights(self, n_members: int) -> np.ndarray:
+        """Return the learned weights; see :meth:`Combiner.member_weights`."""
+        return learned_weights(self, n_members)
 
     def narrow(self, n_members: int) -> np.ndarray:
         """Forget members of weight zero; see :meth:`Combiner.narrow`."""

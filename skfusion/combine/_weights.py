@@ -55,16 +55,11 @@ def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
     return np.tensordot(weights[used], P[used], axes=1).astype(floating(P), copy=False)
 
 
-def learned_weights(combiner: Any, P: np.ndarray) -> np.ndarray:
+def learned_weights(combiner: Any, n_members: int) -> np.ndarray:
     """Return the ``weights_`` of a fitted combiner, which are as many as there are members."""
     check_fitted(combiner, "weights_")
-    check_members(combiner, len(combiner.weights_), P)
+    check_members(combiner, len(combiner.weights_), n_members)
     return combiner.weights_
-
-
-def learned_sum(combiner: Any, P: np.ndarray) -> np.ndarray:
-    """Return the sum of predictions times the ``weights_`` of a fitted combiner."""
-    return weighted_sum(learned_weights(combiner, P), P)
 
 
 def narrowed(combiner: Any) -> np.ndarray:
@@ -80,11 +75,11 @@ def check_fitted(combiner: Any, attribute: str) -> None:
         raise ValueError(f"{type(combiner).__name__} must be fitted before it can combine: call fit(P, y, task) first.")
 
 
-def check_members(combiner: Any, n_members: int, P: np.ndarray) -> None:
+def check_members(combiner: Any, n_members: int, given: int) -> None:
     """Raise where predictions come from another number of members than in ``fit``."""
-    if len(P) != n_members:
+    if given != n_members:
         raise ValueError(
-            f"{type(combiner).__name__} was fitted on {n_members} members and is given {len(P)}; fit it again."
+            f"{type(combiner).__name__} was fitted on {n_members} members and is given {given}; fit it again."
         )
 
 

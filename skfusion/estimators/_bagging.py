@@ -10,7 +10,7 @@ import numpy as np
 from skfusion.collect import Bootstrap
 from skfusion.estimators._as_the_net import AsTheNet
 from skfusion.estimators._base import Collected
-from skfusion.estimators._ensemble import EnsembleDriver
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._out_of_bag import out_of_bag
 
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skfusion import nets
-from skfusion._component import Component
+from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion.collect import Collector
 from skfusion.collect._start import warn_of_unused_weights
 from skfusion.estimators._cache import fingerprint
@@ -56,7 +56,7 @@ class Collected:
     out_of_fold: tuple[np.ndarray, Rows] | None = None
 
 
-class BaseFusion(CallbackSupportMixin, BaseEstimator):
+class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
     """Collect members, then fuse them. Subclasses say how to fuse and how to predict."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
@@ -222,7 +222,7 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         for name, part in zip(self._fusing, parts, strict=True):
             if part is not None and not isinstance(part, Component):
                 hint = f" Write {part.__name__}()." if isinstance(part, type) else ""
-                raise TypeError(f"{name} must be a component, such as {_EXAMPLES[name]}; got {part!r}.{hint}")
+                raise TypeError(f"{name} must be a component, such as {EXAMPLES[name]}; got {part!r}.{hint}")
         return [p for p in parts if p is not None]
 
     def _check_parts(self) -> None:
@@ -273,13 +273,6 @@ class BaseFusion(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-_EXAMPLES = {
-    "select": "TopK(3)",
-    "align": "WeightMatching()",
-    "merge": "Greedy()",
-    "repair": "Recalibrate()",
-    "combine": "Average()",
-}
 _NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]
 
 

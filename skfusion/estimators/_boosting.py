@@ -11,7 +11,7 @@ from skfusion.collect import Boosting
 from skfusion.combine import Combiner
 from skfusion.estimators._as_the_net import AsTheNet
 from skfusion.estimators._base import Collected
-from skfusion.estimators._ensemble import EnsembleDriver
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.rows import Task
 
 

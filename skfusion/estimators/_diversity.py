@@ -12,10 +12,11 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._data import check_weight, encode_classes
+from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators._pipeline import split_pipeline
 from skfusion.pool import ModelPool
-from skfusion.rows import Task
+from skfusion.rows import Rows, Task
 
 
 def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, estimator: Any = None) -> pd.DataFrame:
@@ -29,9 +30,9 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
     ----------
     predictor : ModelPool or fitted estimator
         Two members or more, of any architectures; of an estimator those of its ``predict_members``, such as an
-        ensemble or a curve.
+        ensemble or a curve, or of one at the end of a pipeline.
     X, y : array-like
-        Rows that no member was trained on; of a pool a warning says where one was.
+        Rows that no member was trained on; a warning says where one was.
     sample_weight : array-like of shape (n_samples,), optional
         Non-negative weights of the rows.
     estimator : estimator of this library or skorch net, optional
@@ -51,7 +52,9 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
         - ``squared_difference``: of the probabilities, summed over classes and averaged over rows.
 
         Each label of a multi-label problem counts as a row does, and probabilities are averaged over labels. For values
-        the columns are ``error_correlation``, of the residuals, averaged over outputs, and ``squared_difference``.
+        the columns are ``error_correlation``, of the residuals, averaged over outputs, and ``squared_difference``; the
+        first is NaN where a residual of one of the two is the same for all rows, as far as the rounding of the
+        predictions tells.
 
         ``attrs`` of the frame has the decomposition, as means over rows: ``"ensemble_loss"`` of the plain average,
         ``"mean_loss"`` of the members and their ``"ambiguity"``, which is the first subtracted from the second; with
@@ -105,6 +108,7 @@ class _Predicted:
     truth: np.ndarray  # shape: (n_samples, n_outputs): indicators of classes or labels, or values
     weight: np.ndarray  # shape: (n_samples,), of sum 1
     task: Task
+    rounding: float  # of the members' own dtype, relative
 
     def mean_of_rows(self, squares: np.ndarray) -> np.ndarray:
         """Return the mean over rows of squares of shape (..., n_samples, n_outputs)."""
@@ -117,19 +121,22 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
         predictor = _fused(predictor, X, y, estimator)
     elif estimator is not None:
         raise ValueError("estimator= tells how to run the members of a pool; a fitted estimator runs its own.")
+    head, predictor = split_pipeline(predictor)
     if not hasattr(predictor, "predict_members"):
         raise TypeError(
             f"{type(predictor).__name__} has no predict_members, by which each member predicts by itself: give a "
             "ModelPool or a fitted ensemble, such as EnsembleClassifier."
         )
     check_is_fitted(predictor)
-    P = predictor.predict_members(X).astype(np.float64)
+    X = X if head is None else head.transform(X)
+    given = predictor.predict_members(X)
+    P = given.astype(np.float64)
     if len(P) < 2:
         raise ValueError(f"A pair needs two members; there are {len(P)}.")
     task: Task = predictor._task
     if task == "regression":
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        truth = y.reshape(len(y), -1)
+        truth, codes = y.reshape(len(y), -1), encode_values(y)
     else:
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         codes, _, kind = encode_classes(y, None, predictor.classes_)
@@ -139,12 +146,15 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     check_consistent_length(P[0], truth)
     if truth.shape != P.shape[1:]:
         raise ValueError(f"y has {truth.shape[1]} outputs, and the members predict {P.shape[2]}.")
+    if isinstance(pool := getattr(predictor, "pool_", None), ModelPool):
+        rows = Rows(check_inputs(predictor, X, reset=False)[0], codes)
+        pool.warn_of_leakage(rows, "to compare the mistakes of members")
     weight = check_weight(sample_weight, len(truth))
     weight = np.ones(len(truth)) if weight is None else weight
     names = [m.name for m in getattr(predictor, "members_", ())]
     if len(names) != len(P):  # such as the passes of one network with dropout
         names = [f"member-{k}" for k in range(len(P))]
-    return _Predicted(names, P, truth, weight / weight.sum(), task)
+    return _Predicted(names, P, truth, weight / weight.sum(), task, float(np.finfo(given.dtype).eps))
 
 
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
@@ -155,9 +165,7 @@ def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
         raise ValueError(
             "The pool has no net, as it comes from a file: give estimator=, the net that its members were trained with."
         )
-    ensemble = (EnsembleClassifier if is_classifier(judged) else EnsembleRegressor)(net).fuse(pool, X, y)
-    pool.warn_of_leakage(ensemble._rows(X, y, None, None, pool), "to compare the mistakes of members")
-    return ensemble
+    return (EnsembleClassifier if is_classifier(judged) else EnsembleRegressor)(net).fuse(pool, X, y)
 
 
 def _of_labels(found: _Predicted) -> dict[str, np.ndarray]:
@@ -190,6 +198,8 @@ def _of_values(found: _Predicted) -> dict[str, np.ndarray]:
     centred = error - np.einsum("kno,n->ko", error, found.weight)[:, None]
     both = np.einsum("ino,jno,n->oij", centred, centred, found.weight)
     variance = np.einsum("okk->ok", both)
+    size = np.sqrt(np.einsum("kno,n->ok", found.P**2, found.weight))
+    variance = np.where(variance > (found.rounding * size) ** 2, variance, 0.0)  # else it is that of rounding
     spread = np.sqrt(variance[:, :, None] * variance[:, None, :])
     return {"error_correlation": _ratio(both, spread).mean(axis=0)}
 

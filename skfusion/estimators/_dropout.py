@@ -12,7 +12,7 @@ from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
 from skfusion.estimators._dropout_passes import DropoutPasses, dropouts
-from skfusion.estimators._ensemble import EnsembleDriver
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.nets import Runner
 from skfusion.pool import ModelPool

@@ -2,132 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-from sklearn.base import clone
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
-
-from skfusion import nets
-from skfusion._component import Component
-from skfusion.collect import Seeds
-from skfusion.combine import Average, Combiner
-from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._seeded import seeded, stream
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.estimators._uncertainty import Uncertain
-from skfusion.nets import Lineups, Runner
-from skfusion.pool import Member
-from skfusion.rows import Rows, unlabelled
-
-
-class EnsembleDriver(Uncertain, BaseFusion):
-    """Fuse a pool and predict; its subclasses name the parameters."""
-
-    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
-    _fusing: ClassVar[tuple[str, ...]] = ("select", "combine")
-
-    def _check_parts(self) -> None:
-        super()._check_parts()
-        combine = self._part("combine")
-        if not isinstance(combine, Combiner):
-            raise TypeError(f"combine must be a Combiner, such as Average(); got {combine!r}.")
-        combine.check(self._task)
-
-    def _fuse(self, collected: Collected) -> None:
-        pool, select, combine = collected.pool, self._part("select"), clone(self._part("combine"))
-        pool.check_finite()
-        members = self._sized_members(collected)
-        runners = self._runners(members, collected.fit_rows)
-        chosen = list(range(len(pool)))
-        if select is not None:
-            scores = self._scores(members, runners, collected)
-            scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
-            chosen = [pool.names.index(name) for name in select(scored).names]
-        members, runners = [members[i] for i in chosen], [runners[i] for i in chosen]
-        P, rows = np.empty((len(members), 0, 0)), collected.held_out
-        if collected.out_of_fold is not None:
-            P, rows = collected.out_of_fold
-            P = P[chosen]
-        elif combine.needs_labels:
-            P = self._lineups(members, runners).predict(rows.X)
-        self._fit_combiner(combine, P, rows)
-        kept = combine.narrow(len(members))
-        members, runners = [members[i] for i in kept], [runners[i] for i in kept]
-        self.pool_ = collected.pool
-        self.combine_ = combine
-        self.members_ = members
-        self.net_, self._runner = collected.net, self._lineups(members, runners)
-
-    def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
-        """Fit a combiner, with seeds that follow from ``random_state`` where it has none, as with a meta-learner."""
-        if not combine.needs_labels:
-            combine.fit(P, rows.y, self._task, rows.weight)
-            return
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=3)[2])
-        with stream(combine, seed):
-            seeded(combine, seed).fit(P, rows.y, self._task, rows.weight)
-
-    def _sized_members(self, collected: Collected) -> list[Any]:
-        """Return the members, each with the net that it runs in."""
-        pool = collected.pool
-        own = [m.net is not None and (self.estimator is None or bool(m.meta.get("own_net"))) for m in pool]
-        used = {id(m.net): m for m, its in zip(pool, own, strict=True) if its}
-        sized = {key: nets.with_columns_of(self._sized(m.net, collected.fit_rows), m.state) for key, m in used.items()}
-        return [m.replace(net=sized[id(m.net)] if its else collected.net) for m, its in zip(pool, own, strict=True)]
-
-    def _runners(self, members: list[Any], rows: Any) -> list[Runner]:
-        done: dict[int, Runner] = {}
-        for m in members:
-            if id(m.net) not in done:
-                done[id(m.net)] = Runner(m.net, self._task, rows)
-            done[id(m.net)].place(m.state)
-        return [done[id(m.net)] for m in members]
-
-    def _lineups(self, members: list[Any], runners: list[Runner]) -> Lineups:
-        return Lineups(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
-
-    def _scores(self, members: list[Any], runners: list[Runner], collected: Collected) -> list[float]:
-        judges = {id(r): self._judge(r, collected) for r in runners}
-        if len(judges) == 1:
-            return judges.popitem()[1].scores(m.state for m in members)
-        return [judges[id(r)].scores([m.state])[0] for r, m in zip(runners, members, strict=True)]
-
-    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
-        member = Member("running", state, net=net)
-        combine = Average()
-        return {"members_": [member], "combine_": combine, "net_": net, "_runner": None}
-
-    def _member_predictions(self, X: Any) -> np.ndarray:
-        if getattr(self, "_runner", None) is None:
-            self._runner = self._lineups(self.members_, self._runners(self.members_, unlabelled(X)))
-        return self._runner.predict(X)
-
-    def _predict(self, X: Any) -> np.ndarray:
-        P = self._member_predictions(X)
-        return self.combine_(P).astype(P.dtype, copy=False)
-
-    def predict_members(self, X: Any) -> np.ndarray:
-        """Predict with each member of ``members_`` by itself; those that a learned combiner gives no weight are not in.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_outputs)
-            Probabilities or values.
-        """
-        return self._member_predictions(self._inputs(X))
-
-    @property
-    def estimators_(self) -> list[Any]:
-        """The members as fitted copies of the net."""
-        check_is_fitted(self)
-        return [nets.restored(m.net, m.state, self._labels()) for m in self.members_]
 
 
 class _Ensemble(EnsembleDriver):
@@ -182,7 +60,8 @@ class EnsembleClassifier(Classifies, _Ensemble):
     cv : int, splitter or iterable, default=5
         Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
     scoring : str or callable, optional
-        The held-out score: accuracy when omitted.
+        The held-out score by which members are selected: accuracy when omitted. Where it is given, a combiner that
+        has a ``scoring`` and was given none judges by it too, such as ``EnsembleSelection()``.
     memory : str or joblib.Memory, optional
         Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
     n_jobs : int, optional
@@ -202,6 +81,9 @@ class EnsembleClassifier(Classifies, _Ensemble):
         Those that predict: the selected members, without any that the combiner has learned to give no weight.
     combine_ : Combiner
         The fitted combiner, of these members.
+    member_weights_ : dict or None
+        What the combiner weighs each selected member by, by name, of sum one: given or learned weights, zeros too. None
+        where members have no weights, or others for each row.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -252,7 +134,8 @@ class EnsembleRegressor(Regresses, _Ensemble):
     cv : int, splitter or iterable, default=5
         Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
     scoring : str or callable, optional
-        The held-out score: R2 when omitted.
+        The held-out score by which members are selected: R2 when omitted. Where it is given, a combiner that
+        has a ``scoring`` and was given none judges by it too, such as ``EnsembleSelection()``.
     memory : str or joblib.Memory, optional
         Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
     n_jobs : int, optional
@@ -272,6 +155,9 @@ class EnsembleRegressor(Regresses, _Ensemble):
         Those that predict: the selected members, without any that the combiner has learned to give no weight.
     combine_ : Combiner
         The fitted combiner, of these members.
+    member_weights_ : dict or None
+        What the combiner weighs each selected member by, by name, of sum one: given or learned weights, zeros too. None
+        where members have no weights, or others for each row.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

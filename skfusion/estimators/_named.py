@@ -6,8 +6,10 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
+from skfusion._component import HasParts
 
-class NamedMembers(BaseEstimator):
+
+class NamedMembers(HasParts, BaseEstimator):
     """Reach the parameters of ``estimators`` by their names, as in scikit-learn's stacking and pipelines."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

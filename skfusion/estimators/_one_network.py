@@ -10,13 +10,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
+from skfusion._component import HasParts
 from skfusion.estimators._data import check_inputs
 from skfusion.nets import Runner
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows, unlabelled
 
 
-class OneNetwork(BaseEstimator):
+class OneNetwork(HasParts, BaseEstimator):
     """Train a network on rows and on more than their targets, and predict with it."""
 
     def _train(

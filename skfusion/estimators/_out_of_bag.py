@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleDriver, EnsembleRegressor
+from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._scoring import score_function
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows, row_keys

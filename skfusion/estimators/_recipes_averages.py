@@ -6,7 +6,7 @@ from typing import Any
 
 from skfusion.collect import Averages
 from skfusion.combine import Average, GeometricAverage
-from skfusion.estimators._ensemble import EnsembleDriver
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 

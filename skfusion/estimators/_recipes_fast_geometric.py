@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skfusion.collect import FastGeometric
-from skfusion.estimators._ensemble import EnsembleDriver
+from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 

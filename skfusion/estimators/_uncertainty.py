@@ -14,6 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from skfusion.combine import Average, Combiner
+from skfusion.estimators._data import encode_values
+from skfusion.rows import Rows
 
 
 def _classifies(self: Any) -> bool:
@@ -80,7 +82,7 @@ class Uncertain:
                 "expected_entropy": weights @ own,
                 "mutual_information": np.maximum(weights @ apart, 0.0),  # which rounding alone can make negative
             },
-            index=getattr(X, "index", None),
+            index=X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None,
         )
 
     @available_if(_regresses)
@@ -107,7 +109,7 @@ class Uncertain:
         Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using deep
         ensembles", NeurIPS 2017, arXiv:1612.01474.
         """
-        std = self._spread(X)[1]
+        std = self._spread(self._inputs(X))[1]
         return std[:, 0] if self._flat else std
 
     @available_if(_regresses)
@@ -130,7 +132,8 @@ class Uncertain:
         X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs, as in ``fit``.
         X_calibration, y_calibration : array-like
-            Rows that nothing was trained on, and that come from where the rows of ``X`` come from.
+            Rows that nothing was trained on, and that come from where the rows of ``X`` come from. A warning says where
+            members were trained on some of them.
         coverage : float, default=0.9
             Probability that the target of a new row lies in its interval. It needs c / (1 - c) rows of calibration: 9
             for 0.9, 99 for 0.99.
@@ -158,12 +161,14 @@ class Uncertain:
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1; got {coverage!r}.")
+        X_calibration = self._inputs(X_calibration)
         center, std = self._spread(X_calibration)
         y = check_array(y_calibration, ensure_2d=False, dtype=np.float64, input_name="y_calibration")
         check_consistent_length(center, y)
         y = y.reshape(len(y), -1)
         if y.shape != center.shape:
             raise ValueError(f"y_calibration has {y.shape[1]} outputs, but y had {center.shape[1]} in fit.")
+        self.pool_.warn_of_leakage(Rows(X_calibration, encode_values(y)), "to calibrate intervals")
         z = norm.ppf((1 + coverage) / 2)
         rank = ceil((len(y) + 1) * coverage * (1 - 1e-12))  # 10 * 0.9 is 9, and not a rounding error more
         if rank > len(y):
@@ -172,14 +177,14 @@ class Uncertain:
                 f"{ceil(coverage / (1 - coverage) * (1 - 1e-12))}."
             )
         widening = np.sort(np.abs(y - center) - z * std, axis=0)[rank - 1]
-        center, std = self._spread(X)
+        center, std = self._spread(self._inputs(X))
         half = np.maximum(z * std + widening, 0.0)
         low, high = center - half, center + half
         return (low[:, 0], high[:, 0]) if self._flat else (low, high)
 
     def _spread(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the prediction, and the members' standard deviation around their mean."""
-        found = self.predict_members(X)
+        """Return the prediction for checked inputs, and the members' standard deviation around their mean."""
+        found = self._member_predictions(X)
         P, weights = self._weighed(found)
         mean = np.tensordot(weights, P, axes=1)
         return self._combiner()(found).astype(np.float64), np.sqrt(np.tensordot(weights, (P - mean) ** 2, axes=1))

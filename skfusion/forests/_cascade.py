@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skfusion._component import HasParts
 from skfusion.forests._data import check_inputs
 from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
@@ -18,7 +19,7 @@ from skfusion.forests._scan import MultiGrainedScan
 from skfusion.rows import Rows, Task
 
 
-class Cascade(BaseEstimator):
+class Cascade(HasParts, BaseEstimator):
     """Grow levels while the cross-fitted score improves. Subclasses say what is predicted, and how it is scored."""
 
     _task: ClassVar[Task]

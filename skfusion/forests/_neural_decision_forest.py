@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skfusion import nets
+from skfusion._component import HasParts
 from skfusion.forests._data import check_inputs, class_rows
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
@@ -22,7 +23,7 @@ from skfusion.rows import Rows
 from skfusion.state import State, map_tensors
 
 
-class NeuralDecisionForestClassifier(ClassifierMixin, BaseEstimator):
+class NeuralDecisionForestClassifier(HasParts, ClassifierMixin, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
     A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where

@@ -103,9 +103,9 @@ class DiversityDisplay:
         Parameters
         ----------
         estimator : fitted estimator
-            With ``predict_members``, such as an ensemble or a curve.
+            With ``predict_members``, such as an ensemble or a curve, or a pipeline that ends in one.
         X, y : array-like
-            Rows that no member was trained on.
+            Rows that no member was trained on; a warning says where one was.
         what : str, optional
             A column of :func:`skfusion.diagnose.diversity`: ``"disagreement"`` when omitted, or
             ``"error_correlation"`` where values are predicted.

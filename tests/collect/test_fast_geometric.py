@@ -75,7 +75,7 @@ def test_the_optimiser_sees_the_rates():
 
 
 def test_rates_that_are_omitted_are_the_nets_own_and_a_hundredth():
-    collect(FastGeometric(start=0.5), max_epochs=4, lr=0.1)
+    collect(FastGeometric(start=0.5, n_members=1), max_epochs=4, lr=0.1)
     assert Recorder.rates[:6] == pytest.approx([0.1] * 6)
     assert min(Recorder.rates) == pytest.approx(0.001)
 
@@ -89,7 +89,7 @@ def test_rates_that_are_omitted_are_the_nets_own_and_a_hundredth():
         ({"start": 0.0, "cycle": 4}, 8, [2, 6]),
         ({"n_members": 5}, 10, [9, 11, 13, 15, 17]),
         ({"n_members": 1, "start": 0.0}, 10, [1]),
-        ({}, 1, [1]),
+        ({"n_members": 1}, 1, [1]),
     ],
 )
 def test_members_are_the_net_in_the_middle_of_each_cycle(params, epochs, expected):
@@ -160,6 +160,13 @@ def test_there_is_no_barrier_between_consecutive_members(digits):
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ValueError, match=message):
         collect(FastGeometric(**params), max_epochs=4)
+
+
+def test_one_member_that_was_not_asked_for_is_told():
+    with pytest.warns(UserWarning, match="One cycle of 2 epochs .* 10 epochs of the net.* n_members"):
+        pool = collect(FastGeometric(), max_epochs=10)
+    assert len(pool) == 1
+    assert len(collect(FastGeometric(n_members=1), max_epochs=10)) == 1
 
 
 def test_a_rate_of_zero_is_refused():

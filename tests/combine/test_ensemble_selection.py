@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from combine.guesses import guesses
 from reference.selection import accuracy_score, forward_selection, log_loss_score
+from scipy.stats import ttest_rel
 from sklearn.metrics import (
     accuracy_score as share_of_right_rows,
 )
@@ -289,9 +290,20 @@ def test_confidence_keeps_a_single_member_where_all_are_guesses(seed):
 @pytest.mark.parametrize("scoring", ["neg_mean_squared_error", "r2", None])
 def test_confidence_works_for_values(scoring):
     P, y = guesses("regression", 6, n=100)
-    fitted = EnsembleSelection(scoring=scoring, confidence=0.9).fit(P, y, "regression")
-    repeated = EnsembleSelection(scoring=scoring, confidence=0.9).fit(P, y, "regression", np.full(100, 1))
-    assert np.array_equal(fitted.order_[0], repeated.order_[0])
+    free = EnsembleSelection(scoring=scoring).fit(P, y, "regression").order_[0]
+    strict = EnsembleSelection(scoring=scoring, confidence=0.9).fit(P, y, "regression").order_[0]
+    n, scale = len(strict), 1 if scoring == "neg_mean_squared_error" else y.var(axis=0)
+    assert 1 < n < len(free)
+    assert np.array_equal(strict, free[:n])
+
+    def gains(order):
+        return -((P[order].mean(axis=0) - y) ** 2 / scale).mean(axis=1)
+
+    def p_value(order):
+        return ttest_rel(gains(order), gains(order[:-1]), alternative="greater").pvalue
+
+    assert all(p_value(free[: i + 1]) < 0.1 for i in range(1, n))
+    assert p_value(free[: n + 1]) > 0.1
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -16,6 +16,14 @@ def test_it_is_the_softmax_of_the_mean_logits(weights):
     assert np.allclose(found, softmax(np.average(z, axis=0, weights=weights), 1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_members_without_weight_are_not_read(task):
+    P, y = guesses(task)
+    expected = GeometricAverage([2, 1]).fit(P[:2], y, task)(P[:2])
+    P[2:] = np.nan
+    assert np.array_equal(GeometricAverage([2, 1, 0, 0]).fit(P, y, task)(P), expected)
+
+
 def test_log_odds_of_labels_are_averaged():
     rng = np.random.RandomState(0)
     z = rng.normal(size=(3, 20, 4))

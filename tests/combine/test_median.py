@@ -36,6 +36,15 @@ def test_one_wild_member_does_not_count():
     assert np.array_equal(fitted(wild[1:]), fitted(P[1:]))
 
 
+def test_a_median_stays_in_the_range_of_the_others_before_it_is_divided():
+    P = np.array([[[0.5, 0.3, 0.2]], [[0.2, 0.5, 0.3]], [[0.0, 1.0, 0.0]]])
+    plain = Median().fit(P, np.array([[0, 1, 0]]), "multilabel")(P)
+    assert plain.tolist() == [[0.2, 0.5, 0.2]]  # as the docstring says
+    found = Median().fit(P, np.array([0]), "classification")(P)
+    assert np.allclose(found, plain / 0.9, rtol=0, atol=1e-15)
+    assert found[0, 1] > P[:2, 0, 1].max()
+
+
 def test_dtype_is_kept():
     P, y = guesses("classification")
     assert Median().fit(P, y, "classification")(P.astype(np.float32)).dtype == np.float32

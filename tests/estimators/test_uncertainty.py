@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 
 from skfusion import (
+    BoostingFusion,
     CurveClassifier,
     CurveRegressor,
     EnsembleClassifier,
@@ -20,6 +21,7 @@ from skfusion.collect import Seeds
 from skfusion.combine import (
     Average,
     Calibrated,
+    DynamicSelection,
     DynamicWeighting,
     EnsembleSelection,
     GeometricAverage,
@@ -30,6 +32,7 @@ from skfusion.combine import (
 )
 from skfusion.connect import Bezier
 from skfusion.nets import mlp_classifier, mlp_regressor
+from skfusion.pool import LeakageWarning
 
 SMALL = {"module__hidden": (8,), "max_epochs": 4}
 
@@ -123,6 +126,13 @@ def test_rows_keep_their_names(classifier, wine):
     assert [*classifier.predict_uncertainty(frame).index[:2]] == ["bottle-0", "bottle-1"]
 
 
+@pytest.mark.parametrize("kind", [list, tuple], ids=["list", "tuple"])
+def test_rows_without_names_are_numbered(classifier, wine, kind):
+    found = classifier.predict_uncertainty(kind(map(kind, wine[0].tolist())))  # these have a method called index
+    pd.testing.assert_frame_equal(found, classifier.predict_uncertainty(wine[0]))
+    assert isinstance(found.index, pd.RangeIndex)
+
+
 def unaware(pool):
     """The members without what they were trained on, so that combiners may learn from that here."""
     return pool.replace([m.replace(rows=None) for m in pool])
@@ -140,6 +150,10 @@ COMBINERS = {
     "vote": Vote(),
     "stack": Stack(),
     "dynamic": DynamicWeighting(),
+    "dynamic-selection": DynamicSelection(),
+    "vote-given": Vote([3, 0, 1]),
+    "geometric-given": GeometricAverage([3, 0, 1]),
+    "calibrated-stack": Calibrated(Stack()),
 }
 
 
@@ -148,14 +162,31 @@ def test_entropy_is_that_of_the_prediction(classifier, wine, name):
     X, y = wine
     ensemble = EnsembleClassifier(combine=COMBINERS[name]).fuse(unaware(classifier.pool_), X, y)
     found = ensemble.predict_uncertainty(X)
-    np.testing.assert_allclose(found["entropy"], [entropy(p) for p in ensemble.predict_proba(X)], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found["entropy"], [entropy(p) for p in ensemble.predict_proba(X)], rtol=0, atol=1e-6)
+    assert (found["mutual_information"] >= 0).all()
     if name in ("average", "calibrated", "calibrated-one", "weighted", "selection"):  # means of members
         apart = found["entropy"] - found["expected_entropy"] - found["mutual_information"]
         assert abs(apart).max() < 1e-12
-    if name in ("calibrated-ensemble", "geometric", "median", "vote", "stack", "dynamic"):  # members count alike
+    if name in (
+        "calibrated-ensemble",
+        "geometric",
+        "median",
+        "vote",
+        "stack",
+        "dynamic",
+        "dynamic-selection",
+    ):  # members count alike
         plain = classifier.predict_uncertainty(X)
         pd.testing.assert_frame_equal(found.iloc[:, 1:], plain.iloc[:, 1:])
         assert abs(found["entropy"] - plain["entropy"]).max() > 1e-3
+
+
+def test_entropy_of_boosted_members_is_that_of_their_vote(wine):
+    X, y = wine
+    fitted = BoostingFusion(mlp_classifier(**SMALL), n_members=4, random_state=0).fit(X, y)
+    found = fitted.predict_uncertainty(X)
+    np.testing.assert_allclose(found["entropy"], [entropy(p) for p in fitted.predict_proba(X)], rtol=0, atol=1e-6)
+    assert (found["mutual_information"] >= 0).all()
 
 
 def test_calibrated_members_are_as_sure_as_they_are_combined(classifier, wine):
@@ -244,6 +275,18 @@ def test_intervals_are_wide_where_members_disagree(regressor, diabetes):
     low, high = regressor.predict_interval(X, X, y, 0.9)
     widths, std = high - low, regressor.predict_std(X)
     np.testing.assert_allclose(np.ptp(widths - 2 * 1.6448536269514722 * std), 0, atol=1e-9)
+
+
+def test_rows_of_calibration_that_members_know_are_told_of(regressor, diabetes):
+    X, y, new, truth = diabetes
+    with pytest.warns(LeakageWarning, match="200 of the 200 rows used to calibrate intervals"):
+        regressor.predict_interval(new, X, y)
+    some = np.concatenate([X[:3], new]), np.concatenate([y[:3], truth])
+    with pytest.warns(LeakageWarning, match=f"3 of the {len(truth) + 3} rows"):
+        regressor.predict_interval(new, *some)
+    curve = CurveRegressor(mlp_regressor(**SMALL), connect=Bezier(n_epochs=1), n_points=3, random_state=0).fit(X, y)
+    with pytest.warns(LeakageWarning, match="200 of the 200 rows"):
+        curve.predict_interval(new, X, y)
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -1, 90])
