@@ -101,9 +101,9 @@ class FastGeometric(Collector):
         keep = self._epochs(net.max_epochs)
         if self.n_members is None and len(keep) == 1:
             warnings.warn(
-                f"One cycle of {self.cycle} epochs reaches its middle in the {net.max_epochs} epochs of the net, so there"
-                " is one member, and no ensemble. Say how many n_members the run shall go on for, start earlier, or "
-                "train longer.",
+                f"One cycle of {self.cycle} epochs reaches its middle in the {net.max_epochs} epochs of the net, so "
+                "there is one member, and no ensemble. Say how many n_members the run shall go on for, start earlier, "
+                "or train longer.",
                 stacklevel=2,
             )
         (seed,) = draw_seeds(rng, 1, "runs")
@@ -144,7 +144,7 @@ class FastGeometric(Collector):
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"start": 0.5}
+        yield {"n_members": 2, "start": 0.5}
         yield {"n_members": 3, "lr_max": 0.02, "lr_min": 0.002}
 
 

@@ -60,7 +60,7 @@ def test_the_optimiser_sees_the_formula_at_every_step(epochs, cycles):
 
 @pytest.mark.parametrize(
     "collector",
-    [Snapshots(1), FastGeometric(start=0.5, lr_max=0.05, lr_min=0.001), Tail(0.5, lr=0.02, lr_end=0.002)],
+    [Snapshots(1), FastGeometric(n_members=1, start=0.5, lr_max=0.05, lr_min=0.001), Tail(0.5, lr=0.02, lr_end=0.002)],
     ids=lambda c: type(c).__name__,
 )
 def test_rates_of_parameter_groups_are_scaled_alike(collector):
