@@ -60,6 +60,18 @@ class Counting(nn.Module):
         return self.net(x[:, self.order])
 
 
+class Shifting(nn.Module):
+    """Has a whole number among its buffers that its output depends on."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = perceptron(nn.BatchNorm1d(8))
+        self.register_buffer("shift", torch.tensor(1))
+
+    def forward(self, x):
+        return self.net(x[:, (torch.arange(6) + self.shift) % 6])
+
+
 class Named(nn.Module):
     """Takes a dict."""
 
@@ -181,10 +193,17 @@ def test_inputs_of_dicts_are_evaluated_one_by_one(taken):
     assert taken == [False, False]
 
 
-def test_integer_buffers_that_differ_are_evaluated_one_by_one(taken):
+def test_integers_that_are_positions_must_be_equal():
     a, b = states_of(Counting)
     b = b | {"order": (b["order"] + 1) % 6}
-    data, alone = (judged(Counting(), rows(), many=many) for many in (True, False))
+    with pytest.raises(ValueError, match="'order' holds integers, and other ones in member first"):
+        loss_along(segment(a, b), judged(Counting(), rows()), 5)
+
+
+def test_integers_that_differ_are_evaluated_one_by_one(taken):
+    a, b = states_of(Shifting)
+    b = b | {"shift": b["shift"] + 1}
+    data, alone = (judged(Shifting(), rows(), many=many) for many in (True, False))
     found, expected = (loss_along(segment(a, b), d, 5).loss for d in (data, alone))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert taken == [False, False]
