@@ -77,6 +77,43 @@ class Rows:
         """A 64-bit hash of each row's inputs and target, shape (n_samples,), uint64."""
         return row_keys(self.X, self.y)
 
+    @cached_property
+    def input_keys(self) -> np.ndarray:
+        """A 64-bit hash of each row's inputs, shape (n_samples,), uint64."""
+        return row_keys(self.X, np.zeros(len(self)))
+
+    def units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tell which rows a split shall not part, so that no row is judged by what has seen a copy of it.
+
+        Repetitions by weight are one unit, and so are rows of equal inputs, whatever their targets: were only those of
+        equal targets kept together, a row would be predicted from its like with the other target. Where the inputs are
+        so few that the rows are mostly equal, as of categories, equal rows are not copies but what new data is like,
+        and each is a unit. That is where fewer than a third of the rows differ, or, if equal inputs always have equal
+        targets, fewer than a tenth.
+
+        Returns
+        -------
+        first : ndarray of int, shape (n_units,)
+            A row of each unit. Order and choice do not depend on the order of the rows.
+        unit : ndarray of int, shape (n_samples,)
+            The unit of each row.
+        """
+        place = np.arange(len(self)) if self.position is None else self.position
+        n_given = len(np.unique(place))
+        code = self.input_keys
+        n_inputs = len(np.unique(code))
+        copies = len(np.unique(self.keys)) == n_inputs
+        if n_inputs * (MAX_REPEATS if copies else 3) < n_given:
+            order = np.lexsort((place, self.keys))
+            new = np.r_[True, place[order][1:] != place[order][:-1]]
+        else:
+            order = np.lexsort((self.keys, code))
+            new = np.r_[True, code[order][1:] != code[order][:-1]]
+        first, unit = order[new], np.empty(len(self), np.int64)
+        rank = np.argsort(np.argsort(self.keys[first], kind="stable"))
+        unit[order] = rank[np.cumsum(new) - 1]
+        return first[np.argsort(rank)], unit
+
     def expanded(self) -> Rows:
         """Return the rows with weights as repetitions, and repeated rows in one order.
 
@@ -189,17 +226,21 @@ def key_of(*parts: bytes | memoryview) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def warn_of_unlabelled(classes: np.ndarray) -> None:
+def warn_of_unlabelled(classes: np.ndarray, codes: np.ndarray) -> None:
     """Warn that -1 is a class like any other, where it looks as if it marked rows without labels.
 
     Parameters
     ----------
     classes : ndarray of shape (n_classes,)
-        The labels in y. There is no warning where -1 stands beside one other number or a negative one: classes are
-        often called -1 and 1.
+        The labels in y. There is no warning where -1 stands beside one other number or a negative one, as classes are
+        often called -1 and 1; nor where they are -1, 0 and 1, unless at least half of the rows have -1.
+    codes : ndarray of shape (n_samples,)
+        The class of each row.
     """
     others = classes[classes != -1] if classes.dtype.kind in "if" else classes
     if len(others) == len(classes) or len(others) < 2 or (others < 0).any():
+        return
+    if others.tolist() == [0, 1] and 2 * (codes == np.flatnonzero(classes == -1)[0]).sum() < len(codes):
         return
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skfusion", "sklearn"):

@@ -19,6 +19,7 @@ from skfusion.diagnose import diversity
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.plots import DiversityDisplay
 from skfusion.pool import LeakageWarning
+from skfusion.select import TopK
 
 SMALL = {"module__hidden": (8,), "max_epochs": 4}
 
@@ -257,6 +258,10 @@ def test_bad_input(classifier, wine, regressor, diabetes):
     X, y = wine[2:]
     with pytest.raises(ValueError, match="A pair needs two members; there are 1"):
         diversity(classifier.pool_[:1], X, y)
+    top = EnsembleClassifier(select=TopK(1)).fuse(classifier.pool_, *wine[2:])
+    with pytest.raises(ValueError, match=r"there are 1\. The selector or combiner.*4 in its pool.*pool_.*estimator="):
+        diversity(top, X, y)
+    assert len(diversity(top.pool_, X, y, estimator=top)) == 6
     with pytest.raises(TypeError, match="LogisticRegression has no predict_members"):
         diversity(LogisticRegression(), X, y)
     with pytest.raises(ValueError, match="estimator= tells how to run the members of a pool"):

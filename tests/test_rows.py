@@ -178,9 +178,61 @@ def test_repetitions_keep_the_order(weight):
 @pytest.mark.parametrize("classes", [[-1, 0, 1], [-1, 3, 5], [-1.0, 0.0, 2.0]])
 def test_minus_one_among_classes_is_named(classes):
     with pytest.warns(UserWarning, match=r"y has -1 beside the classes .*leave them out.*X_unlabelled"):
-        warn_of_unlabelled(np.array(classes))
+        warn_of_unlabelled(np.array(classes), np.array([0, 0, 1, 2]))
+
+
+def test_signs_are_no_news_unless_most_rows_have_minus_one():
+    warn_of_unlabelled(np.array([-1, 0, 1]), np.array([0, 0, 1, 1, 2]))
+    with pytest.warns(UserWarning, match="y has -1 beside the classes"):
+        warn_of_unlabelled(np.array([-1, 0, 2]), np.array([0, 0, 1, 1, 2]))
 
 
 @pytest.mark.parametrize("classes", [[-1, 1], [-1, 0], [0, 1, 2], [-2, -1, 1, 2], [-1], ["-1", "0", "1"], [False]])
 def test_minus_one_is_no_news_elsewhere(classes):
-    warn_of_unlabelled(np.array(classes))
+    warn_of_unlabelled(np.array(classes), np.arange(len(classes)))
+
+
+# ---- units -------------------------------------------------------------------------------------------------------
+
+
+def parts(rows):
+    """The units of rows, as sets of positions."""
+    unit = rows.units()[1]
+    return {frozenset(np.flatnonzero(unit == u).tolist()) for u in np.unique(unit)}
+
+
+def test_units_are_rows_of_equal_inputs_whatever_their_targets():
+    X = np.arange(12.0)[:, None]
+    X[5], X[8] = X[2], X[2]
+    rows = Rows(X, np.arange(12) % 2)
+    assert parts(rows) == {frozenset({i}) for i in (0, 1, 3, 4, 6, 7, 9, 10, 11)} | {frozenset({2, 5, 8})}
+
+
+def test_where_most_rows_are_equal_each_is_a_unit():
+    rows = Rows((np.arange(12.0) % 3)[:, None], np.arange(12) % 2)  # a fourth of them differ
+    assert parts(rows) == {frozenset({i}) for i in range(12)}
+    assert len(parts(Rows((np.arange(12.0) % 4)[:, None], np.arange(12) // 4))) == 4  # a third
+
+
+def test_where_equal_inputs_have_equal_targets_they_may_be_copies_ten_times():
+    for times, n_units in [(10, 4), (11, 44)]:
+        X = np.repeat(np.arange(4.0), times)[:, None]
+        assert len(parts(Rows(X, X[:, 0].astype(int) % 2))) == n_units
+
+
+@pytest.mark.parametrize("n_values", [2, 40])
+def test_repetitions_by_weight_are_one_unit(n_values):
+    rows = Rows((np.arange(40.0) % n_values)[:, None], np.arange(40) % 3, np.full(40, 5)).expanded()
+    assert len(rows) == 200
+    unit = rows.units()[1]
+    assert all(len(np.unique(unit[rows.position == p])) == 1 for p in range(40))
+    assert len(np.unique(unit)) == 40
+
+
+@pytest.mark.parametrize("n_values", [3, 30])
+def test_units_do_not_depend_on_the_order_of_the_rows(n_values):
+    rng = np.random.RandomState(0)
+    rows, order = Rows(rng.randint(n_values, size=(40, 1)).astype(float), rng.randint(2, size=40)), rng.permutation(40)
+    (first, unit), (again, moved) = rows.units(), rows.take(order).units()
+    assert np.array_equal(rows.keys[first], rows.keys[order][again])
+    assert np.array_equal(rows.keys[first][unit][order], rows.keys[order][again][moved])

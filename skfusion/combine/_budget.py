@@ -49,7 +49,10 @@ class Budget:
     def affordable(self, chosen: set[int], among: np.ndarray | None = None) -> np.ndarray:
         """Return those of some members that are chosen already, or may join those that are; among all if omitted."""
         members = np.arange(len(self.costs)) if among is None else among
-        room, spent = len(chosen) < self.n, [self.costs[k] for k in chosen]
+        room = len(chosen) < self.n
+        if self.cost == math.inf:
+            return members if room else members[np.isin(members, [*chosen])]
+        spent = [self.costs[k] for k in chosen]
         return np.array(
             [k for k in members if k in chosen or (room and math.fsum([*spent, self.costs[k]]) <= self.cost)], np.intp
         )

@@ -39,8 +39,8 @@ class EnsembleSelection(Combiner):
         How many members are added at most. More rounds give finer weights, and fit the held-out rows closer.
     scoring : str or callable, optional
         The score, higher is better: a name that scikit-learn knows, or ``scorer(estimator, X, y)``, where X has no
-        columns and classes are their codes. When omitted, that of the ensemble where it is given one, and else the
-        negative log-loss, in regression R2.
+        columns and classes are their codes. When omitted, that of the ensemble where it is given one by name (with
+        ``confidence``, one that is a mean over rows), and else the negative log-loss, in regression R2.
     max_members : int, optional
         How many unlike members there may be in the end; each one costs its prediction for every new row. All may when
         omitted.

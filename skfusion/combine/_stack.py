@@ -12,6 +12,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skfusion import nets
@@ -80,11 +81,7 @@ class Stack(Combiner):
         self.task_: Task = task
         self.n_outputs_ = P.shape[2]
         meta = _default(task) if self.final_estimator is None else clone(self.final_estimator)
-        if sample_weight is not None and not has_fit_parameter(meta, "sample_weight"):
-            raise ValueError(
-                f"The meta-learner {type(meta).__name__} takes no sample_weight, but the rows are weighted; use one "
-                "that does."
-            )
+        check_takes_weights(meta, sample_weight)
         y = y[:, 0] if task == "regression" and y.shape[1] == 1 else y
         if task == "classification" and len(np.unique(y)) == 1:
             self.final_estimator_ = None  # nothing to tell apart
@@ -152,13 +149,25 @@ class Stack(Combiner):
         yield {}
 
 
+def check_takes_weights(meta: Any, weight: np.ndarray | None) -> None:
+    """Raise where rows are weighted and their meta-learner takes no weights; None is the default one, which does."""
+    if weight is not None and meta is not None and not has_fit_parameter(meta, "sample_weight"):
+        raise ValueError(
+            f"The meta-learner {type(meta).__name__} takes no sample_weight, but the rows are weighted; use one "
+            "that does."
+        )
+
+
 def _check_task(meta: Any, task: Task) -> None:
-    name = type(meta).__name__
-    if nets.is_net(meta):
+    name, last = type(meta).__name__, meta
+    while isinstance(last, Pipeline) and last.steps:
+        last = last.steps[-1][1]
+    if nets.is_net(last):
         kind = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
         raise ValueError(
-            f"The meta-learner {name} is a bare skorch net, which is not sized to the members' predictions and may not "
-            f"take their dtype. Wrap it, which mends both: final_estimator={kind}(net, collect=Seeds(1))."
+            f"The meta-learner {type(last).__name__} is a bare skorch net, which is not sized to the members' "
+            "predictions and may not take their dtype. Wrap it, which mends both: "
+            f"final_estimator={kind}(net, collect=Seeds(1))."
         )
     if task != "regression" and not hasattr(meta, "predict_proba"):
         raise ValueError(

@@ -88,7 +88,7 @@ def _works(f: Facts, how: str, why: str) -> Verdict:
 
 
 def _differ(f: Facts) -> str:
-    return f"The members differ in architecture, first by tensor {f.unlike!r}."
+    return f"{f.unlike[0].upper()}{f.unlike[1:]}."
 
 
 def _partial(f: Facts) -> str:
@@ -111,7 +111,7 @@ def _by_angle(f: Facts) -> str:
 def align(f: Facts) -> Verdict:
     """Whether they can be averaged after their units are matched."""
     if f.unlike:
-        return _told("no", "Units are matched between networks of one architecture.")
+        return _told("no", "Units are matched between networks of one architecture that see the same columns.")
     if f.no_frame:
         return _told("no", f"{f.no_frame[0].upper()}{f.no_frame[1:]}.")
     if f.is_equal:
@@ -146,7 +146,7 @@ def connect(f: Facts) -> Verdict:
         return Verdict(verdict, "1 or more", curves, why)
 
     if f.unlike:
-        return found("no", "A curve joins networks of one architecture.")
+        return found("no", "A curve joins networks of one architecture that see the same columns.")
     if f.is_equal:
         return found("no", "There is nothing to join.")
     if not f.has_data:

@@ -14,7 +14,7 @@ import pandas as pd
 from skfusion.diagnose._advice import advice
 from skfusion.diagnose._cka import similarity
 from skfusion.diagnose._facts import Facts
-from skfusion.diagnose._families import PURPOSE, Family, families, run
+from skfusion.diagnose._families import PURPOSE, Family, families, is_of_one_architecture, run
 from skfusion.diagnose._lines import Frame, frame_of, has_batch_norm, profiles_of
 from skfusion.diagnose._notes import recommend, remarks
 from skfusion.diagnose._recipes import Recipes
@@ -51,7 +51,8 @@ def diagnose(
     Parameters
     ----------
     pool : ModelPool
-        At least two members. They may be of unlike architectures: then only predictions are compared between these.
+        At least two members. They may be of unlike architectures, or see unlike columns: then only predictions are
+        compared between these.
     X, y : array-like, optional
         Rows that no member was trained on. Without them only weights are compared, which tells little.
     estimator : estimator or skorch net, optional
@@ -132,7 +133,7 @@ def report_on(
     _check(pool, X, y, X_fit, n_points, tolerance)
     parts = families(pool)
     pairs, differ = weights_of(pool, parts)
-    alone = len(parts) == 1
+    alone = is_of_one_architecture(pool, parts)
     found = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
     if found and len(found[0].data.rows) < LEAST_ROWS:
         raise ValueError(f"X has {len(found[0].data.rows)} rows, which tell nothing: give at least {LEAST_ROWS}.")

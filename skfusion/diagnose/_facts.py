@@ -48,7 +48,7 @@ class Facts:
     basins : list of Basin
         The members by basins; empty without data.
     unlike : str
-        The first tensor by which two members differ; nothing where all are of one architecture.
+        How two members differ that cannot be averaged, as a clause; nothing where all can be.
     no_frame : str
         Why units cannot be matched; nothing where they can be.
     tolerance : float
@@ -105,7 +105,7 @@ class Facts:
 
     @property
     def alike(self) -> list[tuple[str, str]]:
-        """Pairs of one architecture, so that there is a line between them."""
+        """Pairs of one architecture and the same columns, so that there is a line between them."""
         return [*self.pairs.index[self.pairs["reason"] == ""]]
 
     @property

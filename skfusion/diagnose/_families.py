@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,22 +14,60 @@ from skfusion.diagnose._paired import ByRow, by_row
 from skfusion.estimators._on_data import OnData, on_data
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
-from skfusion.state import State, is_statistic
+from skfusion.state import State, addable, is_statistic
 
 PURPOSE = "to diagnose the members"
 
 
-def unlike(pool: ModelPool, i: int, j: int) -> str:
-    """Return the first tensor by which two members differ; nothing where they are of one architecture."""
+class Unlike(NamedTuple):
+    """Why the weights of two members cannot be averaged.
+
+    Parameters
+    ----------
+    tensor : str
+        The first tensor by which they differ.
+    is_position : bool
+        Whether it holds other integers with axes, as of the columns that a network sees; else it is of another shape,
+        or only one of the two has it.
+    """
+
+    tensor: str
+    is_position: bool
+
+    @property
+    def reason(self) -> str:
+        """What differs, for a table."""
+        return f"{'other columns or positions' if self.is_position else 'other architecture'}: {self.tensor}"
+
+    @property
+    def clause(self) -> str:
+        """What differs, for a sentence."""
+        if self.is_position:
+            return f"the members see other columns or positions, those in tensor {self.tensor!r}"
+        return f"the members differ in architecture, first by tensor {self.tensor!r}"
+
+
+def unlike(pool: ModelPool, i: int, j: int) -> Unlike | None:
+    """Return how two members differ that cannot be averaged."""
     a, b = pool[i].state, pool[j].state
     for key in [*a, *(k for k in b if k not in a)]:
         if key not in a or key not in b or a[key].shape != b[key].shape:
-            return key
-    return ""
+            return Unlike(key, False)
+    found = (key for key in a if _is_position(a[key]) and not torch.equal(*(addable(s[key]).cpu() for s in (a, b))))
+    return next((Unlike(key, True) for key in found), None)
+
+
+def _is_position(t: Tensor) -> bool:
+    return t.dim() > 0 and t.dtype != torch.bool and not t.is_floating_point() and not t.is_complex()
+
+
+def is_of_one_architecture(pool: ModelPool, parts: list[list[int]]) -> bool:
+    """Return whether one net can run all families, as it can where these just see other columns."""
+    return all(found is None or found.is_position for found in (unlike(pool, 0, part[0]) for part in parts))
 
 
 def families(pool: ModelPool) -> list[list[int]]:
-    """Return the positions of members, those of one architecture together."""
+    """Return the positions of members, those together that can be averaged."""
     found: list[list[int]] = []
     for k in range(len(pool)):
         home = next((family for family in found if not unlike(pool, family[0], k)), None)
@@ -110,7 +148,8 @@ def run(
     index : list of int
         Those of one architecture.
     alone : bool
-        Whether the pool has no others. Where it has, one estimator cannot run all, and each member needs its own net.
+        Whether the pool is of one architecture. Where it is not, one estimator cannot run all, and each member needs
+        its own net.
     X, y : array-like
         The rows.
     estimator, scoring, X_fit : object
@@ -129,7 +168,9 @@ def run(
             "architecture at a time."
         )
     if not alone:
-        part, estimator = part.replace(base=None), None
+        estimator = None
+    if len(part) < len(pool):
+        part = part.replace(base=None)
     data = on_data(part, X, y, estimator, scoring, None, X_fit=X_fit)
     rows_of = by_row(scoring, data.task)
     outputs = list(data.judge.outputs(data.states))

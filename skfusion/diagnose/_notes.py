@@ -38,7 +38,7 @@ def recommend(f: Facts) -> Recommendation:
     if not f.has_data:
         reason = "weights do not tell whether a soup is good."
         if f.unlike:
-            reason = f"the members differ in architecture, first by tensor {f.unlike!r}, so there is no soup of all."
+            reason = f"{f.unlike}, so there is no soup of all."
         return Recommendation(
             f"For one network: {reason} Diagnose with rows that no member was trained on, to choose.",
             "For the best score: an ensemble of all is the safe choice; what it gains is told by rows that no member "

@@ -22,7 +22,7 @@ def pairwise(
     Parameters
     ----------
     pool : ModelPool
-        Members of one architecture.
+        Members of one architecture that see the same columns; :func:`diagnose` takes others too.
     X, y : array-like, optional
         Data that no member was trained on. Without it, only weights are compared.
     estimator : estimator or skorch net, optional

@@ -25,7 +25,8 @@ class FusionReport:
     pairs : DataFrame
         One row a pair of members, by their names. ``distance`` is that of their weights; ``cosine`` and
         ``sign_conflict`` compare their ways from the common start, where the pool has a base. ``reason`` names
-        the first tensor by which two differ that cannot be averaged. With data, there are also the loss ``barrier_*``,
+        the first tensor by which two differ that cannot be averaged, as they are of other architectures or see other
+        columns. With data, there are also the loss ``barrier_*``,
         the barrier of the negative score as ``fall_*``, and the score of the middle as ``midpoint_*``, each of the line
         by itself (``raw``), with recalibrated BatchNorm statistics (``line``), and of the line after units are matched
         (``weights``, ``activations``), also with Repair (``weights_repair``, ``activations_repair``); then ``cka_mean``

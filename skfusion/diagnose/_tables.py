@@ -18,7 +18,7 @@ from skfusion.state import n_parameters
 
 
 def weights_of(pool: ModelPool, parts: list[list[int]]) -> tuple[pd.DataFrame, str]:
-    """Return a row a pair with what weights tell, and the first tensor by which members differ in architecture."""
+    """Return a row a pair with what weights tell, and how members differ that cannot be averaged."""
     index = [*combinations(range(len(pool)), 2)]
     names = pd.MultiIndex.from_tuples([(pool.names[i], pool.names[j]) for i, j in index], names=["member", "other"])
     columns = ("distance", "cosine", "sign_conflict")
@@ -30,8 +30,8 @@ def weights_of(pool: ModelPool, parts: list[list[int]]) -> tuple[pd.DataFrame, s
             pair = (pool.names[part[i]], pool.names[part[j]])
             table.loc[pair, columns] = [float(getattr(found, name)[i, j]) for name in columns]
     differ = [unlike(pool, i, j) for i, j in index]
-    table["reason"] = [f"other architecture: {tensor}" if tensor else "" for tensor in differ]
-    return table, next(filter(None, differ), "")
+    table["reason"] = ["" if found is None else found.reason for found in differ]
+    return table, next((found.clause for found in differ if found is not None), "")
 
 
 def statistics_of(pool: ModelPool, pairs: pd.DataFrame) -> pd.Series:

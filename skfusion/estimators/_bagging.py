@@ -11,7 +11,7 @@ from skfusion.collect import Bootstrap
 from skfusion.estimators._as_the_net import AsTheNet
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble_driver import EnsembleDriver
-from skfusion.estimators._out_of_bag import out_of_bag
+from skfusion.estimators._out_of_bag import NothingOutOfBag, OutOfBag, out_of_bag
 
 
 class BaggingFusion(AsTheNet, EnsembleDriver):
@@ -57,7 +57,8 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     classes_ : ndarray of shape (n_classes,)
         The labels, in classification.
     oob_score_ : float
-        Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next two.
+        Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next two. NaN where each row,
+        or one with its inputs or of its group, is in all samples; a warning tells.
     oob_decision_function_ : ndarray of shape (n_samples, n_classes)
         Out-of-bag probabilities, in classification; NaN for rows that are in all samples.
     oob_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
@@ -110,6 +111,12 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> BaggingFusion:
         """Train the members, and score them out of bag if asked; see :meth:`EnsembleClassifier.fit`."""
+        if self.oob_score and not self.bootstrap and self.max_samples == 1:
+            raise ValueError(
+                "oob_score=True needs rows that a member is not trained on, and with bootstrap=False and "
+                "max_samples=1.0 all members are trained on all rows. Leave bootstrap at True, or give a smaller "
+                "max_samples."
+            )
         super().fit(X, y, sample_weight, groups)
         if self.oob_score:
             self._score_out_of_bag(X, y, sample_weight, groups)
@@ -121,13 +128,20 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         super()._fuse(collected)
 
     def _score_out_of_bag(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
-        found = out_of_bag(self, X, y, sample_weight, groups=groups)
+        try:
+            found = out_of_bag(self, X, y, sample_weight, groups=groups)
+        except NothingOutOfBag:
+            values = np.asarray(y)
+            n = len(values)
+            n_outputs = len(self.classes_) if self._is_classifier() else values.reshape(n, -1).shape[1]
+            found = OutOfBag(np.full((n, n_outputs), np.nan, np.float32), np.zeros(n, np.int64), np.nan)
         asked = slice(None) if sample_weight is None else np.broadcast_to(sample_weight, len(found.n_members)) > 0
         if missing := int((found.n_members[asked] == 0).sum()):
             warnings.warn(
                 f"{missing} rows are in the samples of all {self.n_members} members, themselves or by others of their "
-                "group or with their inputs, so their out-of-bag predictions are NaN and do not count in oob_score_. "
-                "Train more members.",
+                "group or with their inputs, so their out-of-bag predictions are NaN and do not count in oob_score_"
+                f"{', which is NaN as no row is left' if not found.n_members.any() else ''}. Train more members, or "
+                "draw fewer rows for each: max_samples.",
                 stacklevel=3,
             )
         self.oob_score_ = found.score

@@ -76,16 +76,21 @@ class Table:
     @cached_property
     def keys(self) -> np.ndarray:
         """A 64-bit hash of each row, shape (n_samples,)."""
-        X = self.X
+        return row_keys(self.input_keys, self.y)
+
+    @cached_property
+    def input_keys(self) -> np.ndarray:
+        """A 64-bit hash of each row's inputs, shape (n_samples,)."""
+        X, nothing = self.X, np.zeros(len(self))
         if issparse(X):
-            return row_keys(_sparse_keys(X), self.y)
+            return row_keys(_sparse_keys(X), nothing)
         if isinstance(X, Mapping) or (isinstance(X, np.ndarray) and X.dtype.kind in "biuf"):
-            return row_keys(X, self.y)
+            return row_keys(X, nothing)
         frame = X if hasattr(X, "iloc") else pd.DataFrame(X.reshape(len(X), -1))
         try:
-            return row_keys(pd.util.hash_pandas_object(frame, index=False).to_numpy(), self.y)
+            return row_keys(pd.util.hash_pandas_object(frame, index=False).to_numpy(), nothing)
         except TypeError:  # cells that cannot be hashed can be no numbers either: let numpy say which
-            return row_keys(np.asarray(X, np.float64), self.y)
+            return row_keys(np.asarray(X, np.float64), nothing)
 
     def take(self, index: np.ndarray) -> Table:
         """Return the rows at ``index``."""

@@ -128,7 +128,7 @@ class DistillClassifier(Classifies, DistilDriver):
         named = getattr(self.estimator, "classes", None)
         codes, self.classes_, self._task = encode_classes(y, weight, known if named is None else named)
         if known is None and named is None:
-            warn_of_unlabelled(self.classes_)
+            warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight)), codes
 
     def _asked(self, X: Any) -> np.ndarray:

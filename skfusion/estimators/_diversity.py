@@ -132,7 +132,7 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     given = predictor.predict_members(X)
     P = given.astype(np.float64)
     if len(P) < 2:
-        raise ValueError(f"A pair needs two members; there are {len(P)}.")
+        raise ValueError(f"A pair needs two members; there are {len(P)}.{_dropped(predictor, len(P))}")
     task: Task = predictor._task
     if task == "regression":
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
@@ -155,6 +155,17 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     if len(names) != len(P):  # such as the passes of one network with dropout
         names = [f"member-{k}" for k in range(len(P))]
     return _Predicted(names, P, truth, weight / weight.sum(), task, float(np.finfo(given.dtype).eps))
+
+
+def _dropped(predictor: Any, n: int) -> str:
+    """Return what became of the others, where an estimator has dropped some of its pool."""
+    pool = getattr(predictor, "pool_", None)
+    if not isinstance(pool, ModelPool) or len(pool) <= n:
+        return ""
+    return (
+        f" The selector or combiner of {type(predictor).__name__} dropped the others of the {len(pool)} in its pool: "
+        "to compare all, give its pool_, and itself as estimator=, which tells how to run them."
+    )
 
 
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:

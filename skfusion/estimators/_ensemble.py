@@ -60,8 +60,9 @@ class EnsembleClassifier(Classifies, _Ensemble):
     cv : int, splitter or iterable, default=5
         Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
     scoring : str or callable, optional
-        The held-out score by which members are selected: accuracy when omitted. Where it is given, a combiner that
-        has a ``scoring`` and was given none judges by it too, such as ``EnsembleSelection()``.
+        The held-out score by which members are selected: accuracy when omitted. Where it is a name, a combiner that
+        has a ``scoring`` and was given none judges by it too, such as ``EnsembleSelection()``; one with a
+        ``confidence`` only by a score that is a mean over rows. A function stays with the selection of members.
     memory : str or joblib.Memory, optional
         Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
     n_jobs : int, optional
@@ -134,8 +135,9 @@ class EnsembleRegressor(Regresses, _Ensemble):
     cv : int, splitter or iterable, default=5
         Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
     scoring : str or callable, optional
-        The held-out score by which members are selected: R2 when omitted. Where it is given, a combiner that
-        has a ``scoring`` and was given none judges by it too, such as ``EnsembleSelection()``.
+        The held-out score by which members are selected: R2 when omitted. Where it is a name, a combiner that has
+        a ``scoring`` and was given none judges by it too, such as ``EnsembleSelection()``; one with a ``confidence``
+        only by a score that is a mean over rows. A function stays with the selection of members.
     memory : str or joblib.Memory, optional
         Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
     n_jobs : int, optional

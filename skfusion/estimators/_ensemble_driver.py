@@ -12,13 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Seeds
-from skfusion.combine import Average, Combiner
+from skfusion.combine import Average, Combiner, Stack
+from skfusion.combine._running import by_row
+from skfusion.combine._stack import check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._uncertainty import Uncertain
 from skfusion.nets import Lineups, Runner
 from skfusion.pool import Member
-from skfusion.rows import Rows, unlabelled
+from skfusion.rows import Rows, repetitions, unlabelled
 
 
 class EnsembleDriver(Uncertain, BaseFusion):
@@ -35,12 +37,30 @@ class EnsembleDriver(Uncertain, BaseFusion):
         self._asked().check(self._task)
 
     def _asked(self) -> Combiner:
-        """Return a copy of the combiner, which judges by ``scoring`` where it has a score of its own to choose."""
+        """Return a copy of the combiner, which judges by ``scoring`` where it has a score of its own to choose.
+
+        It keeps its own where ``scoring`` is a function, which may read the inputs, and where it tests the rows of a
+        score and this is none by row.
+        """
         combine = clone(self._part("combine"))
-        if self.scoring is None:
+        if not isinstance(self.scoring, str):
             return combine
-        free = [key for key, value in combine.get_params().items() if value is None and _names_a_score(key)]
+        given, tested = combine.get_params(), by_row(self.scoring, self._task)
+        free = [
+            key
+            for key, value in given.items()
+            if value is None and _names_a_score(key) and (tested or given.get(_confidence(key)) is None)
+        ]
         return combine.set_params(**dict.fromkeys(free, self.scoring))
+
+    def _collect(self, rows: Rows, *options: Any, **named: Any) -> Collected:
+        """Collect members, after a look at whether a meta-learner takes the weights of the rows."""
+        self._check_parts()
+        combine, weight = self._part("combine"), repetitions(rows.weight)[1]
+        for part in (combine, *combine.get_params().values()):
+            if isinstance(part, Stack):
+                check_takes_weights(part.final_estimator, weight)
+        return super()._collect(rows, *options, **named)
 
     def _fuse(self, collected: Collected) -> None:
         pool, select, combine = collected.pool, self._part("select"), self._asked()
@@ -143,3 +163,8 @@ def _names_a_score(key: str) -> bool:
     """Return whether a parameter is the score of a combiner, or of a combiner in it, and not one of a meta-learner."""
     *path, last = key.split("__")
     return last == "scoring" and all(part == "combine" for part in path)
+
+
+def _confidence(key: str) -> str:
+    """Return the parameter that stands beside a score, and asks for a test of its rows."""
+    return key.removesuffix("scoring") + "confidence"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any
@@ -23,8 +24,9 @@ from skfusion.rows import Rows, Task
 def hold_out(rows: Rows, fraction: float, seed: int, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions to train on and those to hold out.
 
-    Equal rows stay on one side, so that the held-out score is honest. The split is stratified by class, or keeps groups
-    together where the rows have groups; then equal rows of different groups may be parted.
+    Rows of equal inputs stay on one side, so that the held-out score is honest, unless hardly any rows differ: see
+    :meth:`~skfusion.rows.Rows.units`. The split is stratified by class, or keeps groups together where the rows have
+    groups; then equal rows of different groups may be parted.
 
     Parameters
     ----------
@@ -46,8 +48,8 @@ def hold_out(rows: Rows, fraction: float, seed: int, task: Task) -> tuple[np.nda
         raise ValueError(f"validation_fraction must be between 0 and 1; got {fraction}.")
     if rows.groups is not None:
         return _hold_out_groups(rows, fraction, seed, task)
-    _, first, unit = np.unique(rows.keys, return_index=True, return_inverse=True)
-    if len(first) < 2:
+    first, unit = rows.units()
+    if len(np.unique(rows.keys)) < 2 or len(first) < 2:
         raise ValueError(
             f"Holding out rows needs at least 2 different ones: got n_samples={len(rows)}. Give more rows, or a merger "
             "that needs no held-out score, such as Uniform()."
@@ -84,10 +86,10 @@ def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> tupl
 def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Iterate over the training and test positions of each fold.
 
-    A number of folds keeps equal rows together, so that no row is predicted by what was fitted on its like, and whole
-    weights and repetitions are the same: the different rows, in the order in which they first occur, are cut as
-    scikit-learn cuts them. Where no two rows are equal, the folds are scikit-learn's own. A splitter or an iterable
-    is obeyed as it is, also where it parts equal rows.
+    A number of folds keeps rows of equal inputs together, so that no row is predicted by what was fitted on a copy of
+    it, and whole weights and repetitions are the same: the different rows, in the order in which they first occur, are
+    cut as scikit-learn cuts them. Where no inputs are equal, or most are, see :meth:`~skfusion.rows.Rows.units`, the
+    folds are scikit-learn's own. A splitter or an iterable is obeyed as it is, also where it parts equal rows.
 
     Parameters
     ----------
@@ -96,8 +98,8 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     cv : int, splitter or iterable
         As in scikit-learn. A number of folds is 5 where it is None, at least 2, stratified in classification, and
         keeps groups together where there are some; then equal rows of different groups may be parted. A number that
-        is larger than the smallest class (or, in regression, than the rows) is reduced to it. Splitters are given the
-        targets and the groups. Positions in an iterable count the rows that ``fit`` was given.
+        is larger than the smallest class of at least two (or, in regression, than the rows) is reduced to it. Splitters
+        are given the targets and the groups. Positions in an iterable count the rows that ``fit`` was given.
     task : {"classification", "multilabel", "regression"}
         Classes are stratified.
 
@@ -121,30 +123,31 @@ def _numbered(rows: Rows, n_splits: int, task: Task) -> Iterator[tuple[np.ndarra
     if n_splits < 2:
         raise ValueError(f"cv must be at least 2 folds; got cv={n_splits}.")
     first, unit = _units(rows)
-    if len(first) < 2:
+    if len(np.unique(rows.keys)) < 2 or len(first) < 2:
         raise ValueError(
             f"Out-of-fold predictions need at least 2 different rows; got n_samples={len(rows)}, all of them equal."
         )
     y, most = rows.y[first], len(first)
-    if task == "classification":
-        counts = np.bincount(y)
-        most = int(counts[counts > 0].min())
-    stratified = task == "classification" and most >= 2
-    n_splits = max(2, min(n_splits, most if stratified else len(first)))
+    counts = np.bincount(y) if task == "classification" else np.empty(0)
+    stratified = bool((counts >= 2).any())  # a class of one row is in the test part of one fold
+    n_splits = max(2, min(n_splits, int(counts[counts >= 2].min()) if stratified else most))
     groups = None if rows.groups is None else rows.groups[first]
     splitter: Any = (StratifiedKFold if stratified else KFold)(n_splits)
     if groups is not None:
         if (n_groups := len(np.unique(groups))) < 2:
             raise ValueError(f"Folds of whole groups need at least 2 groups; got {n_groups}.")
         splitter = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, n_groups))
-    for _, test in splitter.split(np.zeros(len(first)), y if stratified else None, groups):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = [test for _, test in splitter.split(np.zeros(len(first)), y if stratified else None, groups)]
+    for test in parts:
         tested = np.isin(unit, test)
         yield np.flatnonzero(~tested), np.flatnonzero(tested)
 
 
 def _units(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Return where each different row (of a group) first occurs, in order, and for each row which of them it equals."""
-    _, code = np.unique(rows.keys, return_inverse=True)
+    _, code = rows.units()
     if rows.groups is not None:
         code = code * (int(rows.groups.max()) + 1) + rows.groups
     _, first, unit = np.unique(code, return_index=True, return_inverse=True)

@@ -19,7 +19,10 @@ from skfusion.estimators._one_network import OneNetwork
 from skfusion.estimators._targets import Classifies, positive
 from skfusion.rows import Inputs, Rows
 
-_IN_OBJECTS = "give y as an array of objects, such as np.array(['red', -1], dtype=object)"
+_IN_OBJECTS = (
+    "give y as an array of objects, such as np.array(['red', -1], dtype=object), or labels as whole numbers, which "
+    "cross-validation stratifies"
+)
 
 
 class SemiSupervised(Classifies, OneNetwork):
@@ -38,8 +41,9 @@ class SemiSupervised(Classifies, OneNetwork):
             Inputs. A dict names the arguments of the module's ``forward``.
         y : array-like of shape (n_samples,)
             Labels; -1 means that a row has none, unless the net has -1 among its ``classes``. Labels that are strings
-            go into an array of objects with -1 among them. Rows whose label is missing (NaN or None) are marked by -1
-            too: ``y.astype(object).fillna(-1)``.
+            go into an array of objects with -1 among them, which scikit-learn does not stratify: to cross-validate,
+            give whole numbers for them, or ``cv=StratifiedKFold(3).split(X, codes)`` with these. Rows whose label is
+            missing (NaN or None) are marked by -1 too: ``y.astype(object).fillna(-1)``.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights. Whole numbers are repetitions of the row.
 

@@ -35,6 +35,10 @@ class OutOfBag:
     score: float
 
 
+class NothingOutOfBag(ValueError):
+    """No row is unknown to any member."""
+
+
 def out_of_bag(
     fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: Any = None, groups: Any = None
 ) -> OutOfBag:
@@ -63,7 +67,8 @@ def out_of_bag(
     Raises
     ------
     ValueError
-        If there is no row that some member was not trained on, or it is unknown what a member was trained on.
+        If there is no row that some member was not trained on, nor on one with its inputs or of its group, or it is
+        unknown what a member was trained on.
 
     Notes
     -----
@@ -97,9 +102,10 @@ def out_of_bag(
     unseen = _unseen(rows, members)
     n_members = unseen.sum(axis=0)
     if not n_members.any():
-        raise ValueError(
-            "Every member was trained on every row, so no row has an out-of-bag prediction. Collect members on samples "
-            "of the rows: Bootstrap()."
+        raise NothingOutOfBag(
+            "Every member was trained on every row, or on one with its inputs or of its group, so no row has an "
+            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, few inputs or "
+            "groups are unlike: draw less of them, by its max_samples, or keep rows to score on."
         )
     P = ensemble._member_predictions(rows.X)
     if len(P) != len(members):  # of one with dropout, there are several passes in a row

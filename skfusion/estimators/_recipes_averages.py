@@ -68,6 +68,12 @@ class EnsembleOfAveragesClassifier(Classifies, _EnsembleOfAverages):
     classes_ : ndarray of shape (n_classes,)
         The labels.
 
+    Notes
+    -----
+    Each member has BatchNorm statistics of its own, and not the mean of those of its run as in the paper. A best state
+    that a callback loads, as ``EarlyStopping(load_best=True)`` does, gives way to the mean: see
+    :class:`~skfusion.collect.Averages`.
+
     References
     ----------
     Arpit, Wang, Zhou and Xiong, "Ensemble of averages: improving model selection and boosting performance in domain
@@ -117,6 +123,12 @@ class EnsembleOfAveragesRegressor(Regresses, _EnsembleOfAverages):
         The members, each the mean of its run.
     estimators_ : list of skorch nets
         Fitted copies of the net, one a member.
+
+    Notes
+    -----
+    Each member has BatchNorm statistics of its own, and not the mean of those of its run as in the paper. A best state
+    that a callback loads, as ``EarlyStopping(load_best=True)`` does, gives way to the mean: see
+    :class:`~skfusion.collect.Averages`.
 
     References
     ----------

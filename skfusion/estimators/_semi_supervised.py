@@ -63,7 +63,10 @@ class TemporalEnsemblingClassifier(SemiSupervised):
     own schedule; the authors raise it with the weight, and lower it at the end.
 
     ``score`` judges the rows that have a label, and so does cross-validation without ``scoring``. Other metrics take
-    rows of -1 for a class of their own, so they are given as a function that leaves these rows out; see the example.
+    rows of -1 for a class of their own, so they are given as a function that leaves these rows out; see the example. A
+    number of folds is stratified where labels are whole numbers. An array of objects, such as ``[-1, 'red']``,
+    scikit-learn does not stratify: it cuts the rows into folds as they stand, so that a fold may lack a class, or
+    raises where a string comes first. Give codes instead, or ``cv=StratifiedKFold(3).split(X, codes)``.
 
     References
     ----------
@@ -168,7 +171,8 @@ class PiModelClassifier(SemiSupervised):
     rate follows the net's own schedule; the authors raise it with the weight, and lower it at the end. Whether it gains
     depends on the data, and on noise and dropout, without which both passes are one and nothing is asked.
 
-    ``score`` judges the rows that have a label; see :class:`TemporalEnsemblingClassifier` for other metrics.
+    ``score`` judges the rows that have a label; see :class:`TemporalEnsemblingClassifier` for other metrics,
+    and for the folds of labels that are strings.
 
     References
     ----------

@@ -14,6 +14,7 @@ from sklearn.utils import RegressorTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion.combine import Stack
+from skfusion.combine._stack import check_takes_weights
 from skfusion.estimators._as_the_net import AsTheNet
 from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of, prepared
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
@@ -136,11 +137,13 @@ class StackingFusion(AsTheNet, NamedMembers):
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
         members = [(name, prepared(member, seed, kind)) for (name, member), seed in zip(given, seeds, strict=True)]
         table = self._table(X, y, sample_weight)
-        self._beside(table.X)  # these two raise before anything is trained
+        self._beside(table.X)  # these three raise before anything is trained
         Stack(self.final_estimator).check(self._task)
+        check_takes_weights(self.final_estimator, repetitions(table.weight)[1])
         used = slice(None) if table.position is None else table.position
         groups = groups_of(groups, len(np.asarray(y)), used)
-        rows = Rows(table.keys[:, None], table.y, None, groups, table.position)  # all that folds ask is which are equal
+        equal = table.input_keys[:, None]  # all that folds ask of the inputs
+        rows = Rows(equal, table.y, None, groups, table.position)
         splits = [*folds(rows, self.cv, self._task)]
         parts = [(table.take(train).expanded(), table.take(test)) for train, test in splits]
         parts.append((table.expanded(), None))
@@ -220,7 +223,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         if self._is_classifier():
             y, self.classes_, self._task = encode_classes(table.y, weight, classes)
             if classes is None:
-                warn_of_unlabelled(self.classes_)
+                warn_of_unlabelled(self.classes_, y)
             self._n_outputs = len(self.classes_)
         else:
             self._task: Task = "regression"

@@ -23,7 +23,7 @@ class Classifies(ClassifierMixin):
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
         codes, self.classes_, self._task = encode_classes(y, weight, named)
         if named is None:
-            warn_of_unlabelled(self.classes_)
+            warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
 
     def _labels(self) -> np.ndarray:

@@ -72,8 +72,8 @@ class Uncertain:
             P, combined = np.stack([P, 1 - P], axis=-1), np.stack([combined, 1 - combined], axis=-1)
         mean = np.tensordot(weights, P, axes=1)
         rounding = 8 * np.finfo(found.dtype).eps  # the mean itself is more exact than the prediction in the net's dtype
-        combined = np.where(np.abs(combined - mean) <= rounding, mean, combined)
         axes = tuple(range(1, mean.ndim))
+        combined = np.where((np.abs(combined - mean) <= rounding).all(axis=axes, keepdims=True), mean, combined)
         own = entr(P).sum(axis=tuple(a + 1 for a in axes))
         apart = rel_entr(P, mean).sum(axis=tuple(a + 1 for a in axes))
         return pd.DataFrame(

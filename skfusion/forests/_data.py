@@ -100,8 +100,8 @@ def class_rows(X: Inputs, y: np.ndarray, sample_weight: Any, groups: Any) -> tup
     y = column_or_1d(y, warn=True)
     weight = _check_weight(sample_weight, len(y))
     classes = np.unique(y if weight is None else y[weight > 0])
-    warn_of_unlabelled(classes)
     codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(np.int64)
+    warn_of_unlabelled(classes, codes)
     return _positive(X, codes, weight, groups), classes
 
 

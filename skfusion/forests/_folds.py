@@ -31,9 +31,9 @@ def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> 
     rows : Rows
         What is fitted on. Repetitions by weight stay in one fold.
     cv : int, splitter or iterable
-        A number of folds, which are stratified by class; at most as many as there are rows of the largest class. Equal
-        rows and the rows of a group are in one of them. A splitter, or an iterable of positions, divides the rows that
-        ``fit`` was given, and may part rows that are equal.
+        A number of folds, which are stratified by class; at most as many as there are rows of the largest class. Rows
+        of equal inputs, see :meth:`~skfusion.rows.Rows.units`, and the rows of a group are in one of them. A splitter,
+        or an iterable of positions, divides the rows that ``fit`` was given, and may part rows that are equal.
     task : {"classification", "regression"}
         Classes are stratified.
     seed : int
@@ -70,10 +70,10 @@ def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> 
 
 def _shuffled(rows: Rows, n_splits: int, task: Task, seed: int) -> list[Fold]:
     """Return folds of unlike rows, so that no repetition of a row is fitted on when it is predicted."""
-    _, first, unit = np.unique(rows.keys, return_index=True, return_inverse=True)
+    first, unit = rows.units()
     if len(first) == len(rows):
         first = unit = np.arange(len(rows))
-    if len(first) < 2:
+    if len(np.unique(rows.keys)) < 2 or len(first) < 2:
         raise ValueError(
             f"Cross-fitting needs at least 2 different rows; got n_samples={len(rows)}, {len(first)} of them different."
         )

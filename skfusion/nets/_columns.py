@@ -103,11 +103,14 @@ def with_columns_of(net: Any, state: State) -> Any:
     Returns
     -------
     skorch net
-        The net itself where it sees some of the columns already, or the state is of a network that sees all.
+        The net itself where it sees the columns of the state already, or the state is of a network that sees all.
     """
-    if _is_on_columns(net.module) or {name.partition(".")[0] for name in state} != {"columns", "on_columns"}:
+    if {name.partition(".")[0] for name in state} != {"columns", "on_columns"}:
         return net
-    return on_columns(net, state["columns"].cpu().numpy())
+    columns = state["columns"].cpu().numpy()
+    if _is_on_columns(net.module) and np.array_equal(net.module.args[1], columns):
+        return net
+    return on_columns(net, columns)
 
 
 def _is_on_columns(module: Any) -> bool:

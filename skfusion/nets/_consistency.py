@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from skfusion.nets._link import likelihood_of
-from skfusion.nets._soft import RowLosses
+from skfusion.nets._soft import RowLosses, weights
 from skfusion.objective import first_output
-from skfusion.rows import Inputs, Task
+from skfusion.rows import Inputs, Rows, Task
 
 
 class Consistency(ABC):
@@ -82,23 +82,24 @@ class Consistency(ABC):
         """
         return self.max_weight * ramp(self.epoch, self.n_ramp)
 
-    def columns(self, task: Task, weight: np.ndarray | None) -> np.ndarray:
-        """Return for each row its weight, whether it is labelled, and its position.
+    def columns(self, net: Any, task: Task, rows: Rows) -> np.ndarray:
+        """Return for each row its weight, that in the loss of its label, and its position; see :meth:`Soft.columns`.
 
         Parameters
         ----------
+        net : skorch net
+            Initialised.
         task : {"classification"}
             What the targets are.
-        weight : ndarray of shape (n_samples,) or None
-            Weights of the rows.
+        rows : Rows
+            All rows that the net is trained on.
 
         Returns
         -------
         ndarray of shape (n_samples, 3)
             What :meth:`install` reads, row by row.
         """
-        n = len(self.labelled)
-        return np.column_stack([np.ones(n) if weight is None else weight, self.labelled, np.arange(n)])
+        return np.column_stack([*weights(net, task, rows, self.labelled), np.arange(len(rows))])
 
     def install(self, net: Any, current: list[Tensor | None], task: Task, weighted: bool) -> None:
         """Replace the ``get_loss`` of an initialised net, and give its inputs noise; see :meth:`Soft.install`."""
@@ -114,8 +115,8 @@ class Consistency(ABC):
         def consistent(y_pred: Any, y_true: Any, X: Any = None, training: bool = False, **kwargs: Any) -> Tensor:
             if not training or current[0] is None:
                 return get_loss(y_pred, y_true, X=X, training=training, **kwargs)
-            weight, labelled, index = current[0].unbind(1)
-            own = rows.mean(y_pred, y_true, weight, labelled > 0, X=X, training=training, **kwargs)
+            weight, own_weight, index = current[0].unbind(1)
+            own = rows.mean(y_pred, y_true, own_weight, X=X, training=training, **kwargs)
             p = probabilities(y_pred)
             targets, known = self.targets(net, X, index.long(), p.detach())
             apart = (p - targets).square().mean(1) * known

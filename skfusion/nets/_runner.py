@@ -12,6 +12,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from skfusion.nets._columns import with_columns_of
 from skfusion.nets._link import link_of
 from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
 from skfusion.rows import Inputs, Rows, Task, one_of
@@ -236,9 +237,9 @@ def restored(net: Any, state: State, classes: Any = None) -> Any:
     Returns
     -------
     skorch net
-        Initialised; its module holds copies of the weights.
+        Initialised; its module holds copies of the weights. A copy of it that is fitted anew sees the same columns.
     """
-    runner = Runner(net, "regression")
+    runner = Runner(with_columns_of(net, state), "regression")
     runner.module.load_state_dict(runner.place(state))
     if classes is not None:
         runner.net.classes_inferred_ = np.asarray(classes)

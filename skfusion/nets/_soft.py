@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skfusion.nets._link import likelihood_of
-from skfusion.nets._weighted import counted
+from skfusion.nets._size import targets
+from skfusion.nets._weighted import counted, mean_in_batch, scaled_by_classes
 from skfusion.objective import first_output
-from skfusion.rows import Task
+from skfusion.rows import Rows, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,24 +38,24 @@ class Soft:
     alpha: float
     temperature: float
 
-    def columns(self, task: Task, weight: np.ndarray | None) -> np.ndarray:
-        """Return for each row its weight, whether it is labelled, and what it is to learn from the teacher.
+    def columns(self, net: Any, task: Task, rows: Rows) -> np.ndarray:
+        """Return for each row its weight, that in the loss of its own target, and what it learns from the teacher.
 
         Parameters
         ----------
+        net : skorch net
+            Initialised.
         task : {"classification", "multilabel", "regression"}
             What the targets are.
-        weight : ndarray of shape (n_samples,) or None
-            Weights of the rows.
+        rows : Rows
+            All rows that the net is trained on.
 
         Returns
         -------
         ndarray of shape (n_samples, 2 + n_outputs)
             What :meth:`install` reads, row by row.
         """
-        n = len(self.targets)
-        ones = np.ones(n)
-        first = [ones if weight is None else weight, ones if self.labelled is None else self.labelled]
+        first = weights(net, task, rows, self.labelled)
         soft = self.targets if task == "regression" else tempered(self.targets, self.temperature, task)
         return np.column_stack([*first, soft])
 
@@ -76,12 +77,12 @@ class Soft:
         rows = RowLosses(net) if weighted or self.labelled is not None else None
         likelihood = None if task == "regression" else likelihood_of(net, task)
 
-        def own(y_pred: Any, y: Tensor, weight: Tensor, kept: Tensor, given: dict[str, Any]) -> Tensor:
-            return get_loss(y_pred, y, **given) if rows is None else rows.mean(y_pred, y, weight, kept, **given)
+        def own(y_pred: Any, y: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
+            return get_loss(y_pred, y, **given) if rows is None else rows.mean(y_pred, y, weight, **given)
 
         def taught(y_pred: Any, targets: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
             if likelihood is None:
-                return own(y_pred, targets, weight, torch.ones_like(weight, dtype=torch.bool), given)
+                return own(y_pred, targets, weight, given)
             out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
             return (weight * divergence(likelihood.logits(first_output(out)), targets, self.temperature, task)).mean()
 
@@ -89,10 +90,10 @@ class Soft:
             given = {"X": X, "training": training, **kwargs}
             if not training or current[0] is None:
                 return get_loss(y_pred, y_true, **given)
-            weight, labelled, targets = current[0][:, 0], current[0][:, 1] > 0, current[0][:, 2:]
+            weight, own_weight, targets = current[0][:, 0], current[0][:, 1], current[0][:, 2:]
             total = 0  # a term that does not count may be infinite
             if self.alpha > 0:
-                total = self.alpha * own(y_pred, y_true, weight, labelled, given)
+                total = self.alpha * own(y_pred, y_true, own_weight, given)
             if self.alpha < 1:
                 total = total + (1 - self.alpha) * taught(y_pred, targets, weight, given)
             return total
@@ -138,6 +139,33 @@ def divergence(logits: Tensor, targets: Tensor, temperature: float, task: Task) 
     return temperature**2 * found
 
 
+def weights(net: Any, task: Task, rows: Rows, labelled: np.ndarray | None) -> list[np.ndarray]:
+    """Return what rows weigh, and what they weigh in the loss of their own targets, as in ordinary training.
+
+    Parameters
+    ----------
+    net : skorch net
+        Initialised.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    rows : Rows
+        All rows that the net is trained on.
+    labelled : ndarray of bool, shape (n_samples,), or None
+        Which of them have targets of their own; all where None.
+
+    Returns
+    -------
+    list of ndarray of shape (n_samples,)
+        The weights; then those for :meth:`RowLosses.mean`, 0 where a row has no target.
+    """
+    weight = np.ones(len(rows)) if rows.weight is None else rows.weight
+    kept = np.ones(len(rows), bool) if labelled is None else np.asarray(labelled, bool)
+    own = np.zeros(len(rows))
+    if kept.any():
+        own[kept], _ = scaled_by_classes(weight[kept], targets(net, rows.y, task)[kept], net.criterion_)
+    return [weight, own]
+
+
 class RowLosses:
     """The losses of a net's own criterion in training, of some rows and by their weights.
 
@@ -157,22 +185,20 @@ class RowLosses:
         if self.criterion.reduction == "none":
             self.criterion.reduction = "mean"
 
-    def mean(self, y_pred: Any, y: Tensor, weight: Tensor, kept: Tensor, X: Any = None, **kwargs: Any) -> Tensor:
-        """Return the sum of weight times loss over some rows of a batch, divided by the number of all its rows.
+    def mean(self, y_pred: Any, y: Tensor, weight: Tensor, X: Any = None, **kwargs: Any) -> Tensor:
+        """Return the mean loss of the rows of a batch that have targets, times their share of the batch.
 
-        Losses are divided by what these rows count for by their classes on average, so that weights of classes change
-        no more than they do in the criterion's own mean. A criterion that adds losses up adds up weighted ones.
+        The mean is that of ordinary training: see :func:`~skfusion.nets._weighted.weigh`. A criterion that adds losses
+        up adds up weighted ones.
 
         Parameters
         ----------
         y_pred : Tensor or tuple
             What the module returned for the batch.
         y : Tensor of shape (n_rows, ...)
-            Targets; those of the rows that are not kept are not read.
+            Targets.
         weight : Tensor of shape (n_rows,)
-            Of rows.
-        kept : Tensor of bool, shape (n_rows,)
-            Which rows.
+            What :func:`weights` returned; 0 where a row has no target, and what stands there is not read.
         X : Tensor or dict of Tensor
             Inputs, which a net's own ``get_loss`` may read.
         **kwargs : dict
@@ -183,11 +209,12 @@ class RowLosses:
         Tensor
             A scalar; 0 where no row counts.
         """
-        n, scale = len(y), 1.0
+        kept = weight > 0
+        share = kept.sum().item() / len(y)
         counts = counted(y[kept], self.criterion) if kept.any() else None
         if counts is not None:
-            scale = (weight[kept] * counts).sum() / weight[kept].sum()
             kept = torch.zeros_like(kept).masked_scatter(kept, counts > 0)
+            counts = counts[counts > 0]
         if not kept.any():
             out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
             return first_output(out)[:0].sum()  # which has a gradient
@@ -196,10 +223,9 @@ class RowLosses:
             losses = self.get_loss(_taken(y_pred, kept), _taken(y, kept), X=_taken(X, kept), **kwargs)
         finally:
             self.criterion.reduction = own
-        losses = losses.reshape(len(losses), -1)
         if own == "sum":
-            return (weight[kept] * losses.sum(1)).sum()
-        return (weight[kept] * losses.mean(1)).sum() / (n * scale)
+            return (weight[kept] * losses.reshape(len(losses), -1).sum(1)).sum()
+        return share * mean_in_batch(losses, weight[kept], counts)
 
 
 def _taken(data: Any, kept: Tensor) -> Any:

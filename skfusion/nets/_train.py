@@ -269,7 +269,7 @@ def _feed(
         if soft is None:
             given, kind = weigh(net, rows.weight, targets(net, rows.y, task), box), like
         else:
-            given = soft.columns(task, rows.weight)
+            given = soft.columns(net, task, rows)
             kind = torch.promote_types(like, torch.float32)  # which holds numbers of rows
             soft.install(net, box, task, weighted=rows.weight is not None)
         extra |= {"weight": torch.as_tensor(given, dtype=kind, device=device or "cpu"), "current_weight": box}

@@ -65,7 +65,7 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
             "whole-number weights, which are taken as repetitions, or a criterion with a reduction."
         )
     own = criterion.reduction if criterion.reduction != "none" else "mean"
-    counts = None if own == "sum" else counted(torch.as_tensor(y), criterion)
+    scaled, counts = scaled_by_classes(weight, y, criterion)
 
     def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
         if not training or current[0] is None:
@@ -78,14 +78,54 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
         if own == "sum":
             return (losses.reshape(len(losses), -1).sum(1) * current[0]).sum()
         if counts is None:
-            return (_by_row(losses) * current[0]).mean()
-        return (_by_row(losses) * current[0][:, 0]).sum() / current[0][:, 1].sum()
+            return mean_in_batch(losses, current[0], None)
+        return mean_in_batch(losses, *current[0].unbind(1))
 
     criterion.reduction, net.get_loss = own, weighted
-    if counts is None:
-        return weight
-    c = counts.cpu().double().numpy()
-    return np.column_stack([weight * (c.sum() / (weight * c).sum()), c])
+    return scaled if counts is None else np.column_stack([scaled, counts])
+
+
+def scaled_by_classes(weight: np.ndarray, y: np.ndarray, criterion: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    r"""Return weights of rows that let weights of classes change no more than they do in the criterion's own mean.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_samples,)
+        Of all rows that have targets.
+    y : ndarray of shape (n_samples, ...)
+        Their targets as the criterion takes them.
+    criterion : nn.Module
+        Whose mean may be by its weights of classes.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,)
+        The weights times :math:`\bar w \sum_i c_i / \sum_i w_i c_i`, with :math:`\bar w` their mean.
+    counts : ndarray of shape (n_samples,) or None
+        What rows count by their classes; None where all count alike, or where losses are added up.
+    """
+    found = None if getattr(criterion, "reduction", None) == "sum" else counted(torch.as_tensor(y), criterion)
+    if found is None:
+        return weight, None
+    counts = found.cpu().double().numpy()
+    total = (weight * counts).sum()
+    return weight * (weight.mean() * counts.sum() / total if total else 1.0), counts
+
+
+def mean_in_batch(losses: Tensor, weight: Tensor, counts: Tensor | None) -> Tensor:
+    """Return the mean loss of a batch, which its own weights do not divide.
+
+    Parameters
+    ----------
+    losses : Tensor of shape (n_rows, ...)
+        Of the criterion with ``reduction="none"``.
+    weight : Tensor of shape (n_rows,)
+        What :func:`scaled_by_classes` returned for these rows.
+    counts : Tensor of shape (n_rows,) or None
+        What they count by their classes.
+    """
+    rows = _by_row(losses) * weight
+    return rows.mean() if counts is None else rows.sum() / counts.sum()
 
 
 def counted(y: Tensor, criterion: Any) -> Tensor | None:

@@ -67,8 +67,8 @@ class Data:
     def splits(self, cv: Any) -> Splits:
         """Return the positions to fit on and to score on, for each fold."""
         table = self.table
-        # all that folds ask of the inputs is which of them are equal
-        return [*folds(Rows(table.keys[:, None], table.y, None, self.groups, table.position), cv, self.task)]
+        equal = table.input_keys[:, None]  # all that folds ask of the inputs
+        return [*folds(Rows(equal, table.y, None, self.groups, table.position), cv, self.task)]
 
     def part(self, index: np.ndarray | None = None) -> Part:
         """Return the rows at some positions, or all, with the targets as they were given."""

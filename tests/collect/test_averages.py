@@ -7,14 +7,22 @@ import numpy as np
 import pytest
 import torch
 from recording import ROWS
+from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from skfusion import nets
-from skfusion.collect import Averages, Seeds
+from skfusion.collect import Averages, Seeds, _averages
 from skfusion.collect._averages import RunningMean
 from skfusion.pool import Member
+from skfusion.repair import Recalibrate
+from skfusion.rows import Rows
 from skfusion.testing import _problems as problems
+
+STATISTICS = ("running_mean", "running_var")
 
 
 class EveryStep(Callback):
@@ -30,10 +38,10 @@ class EveryStep(Callback):
             self.states.append(nets.state_of(net))
 
 
-def collect(collector, *callbacks, seed=0, n_jobs=None, **params):
+def collect(collector, *callbacks, seed=0, n_jobs=None, sample_weight=None, **params):
     found = [(f"own-{i}", c) for i, c in enumerate((EveryStep(), *callbacks))]
     net = problems.net(**{"callbacks": found, "max_epochs": 4, "lr": 0.05, **params})
-    return collector(net, ROWS.X, ROWS.y, np.random.RandomState(seed), n_jobs=n_jobs)
+    return collector(net, ROWS.X, ROWS.y, np.random.RandomState(seed), n_jobs=n_jobs, sample_weight=sample_weight)
 
 
 def mean(states, key):
@@ -49,12 +57,64 @@ def test_a_member_is_the_mean_of_the_states_from_just_before_the_step_on(start, 
     assert len(EveryStep.states) == 13
     assert member.meta["n_averaged"] == len(states) == 13 - first
     for key, value in member.state.items():
+        if key.endswith(STATISTICS):
+            continue
         if value.is_floating_point():
             torch.testing.assert_close(value.double(), mean(states, key), rtol=1e-6, atol=1e-7)
         else:
             assert torch.equal(value, states[-1][key])
     assert int(member.state["layers.1.num_batches_tracked"]) == 12
     assert not torch.equal(member.state["layers.1.running_mean"], states[-1]["layers.1.running_mean"])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_statistics_are_those_of_the_mean(weighted):
+    weight = np.random.RandomState(1).uniform(0.2, 1.8, len(ROWS.y)) if weighted else None
+    (member,) = collect(Averages(1), sample_weight=weight)
+    states = EveryStep.states[6:]
+    averaged = {k: mean(states, k).float() if v.is_floating_point() else v for k, v in states[-1].items()}
+    rows = Rows(ROWS.X, ROWS.y, weight)
+    data = nets.objective(nets.Runner(member.net, "classification"), rows, rows)
+    expected = Recalibrate()(averaged, [], data)
+    for key, value in member.state.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(member.state["layers.1.running_var"], averaged["layers.1.running_var"], rtol=1e-2)
+
+
+def test_statistics_of_the_mean_predict_better_than_the_mean_of_statistics():
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    X, X_test, y, y_test = train_test_split(X, y, test_size=800, random_state=0)
+    hidden = [nn.Sequential(nn.Linear(n, 32), nn.BatchNorm1d(32), nn.ReLU()) for n in (64, 32)]
+    params = {"lr": 0.05, "max_epochs": 10, "batch_size": 64, "train_split": None, "verbose": 0}
+    net = NeuralNetClassifier(
+        nn.Sequential(*hidden, nn.Linear(32, 10)), criterion=nn.CrossEntropyLoss, callbacks=[EveryStep()], **params
+    )
+    (member,) = Averages(1, 0.0)(net, X, y, np.random.RandomState(0))
+    averages = {k: mean(EveryStep.states, k).float() for k in member.state if k.endswith(STATISTICS)}
+    as_published = {**member.state, **averages}
+    runner = nets.Runner(member.net, "classification")
+    ours, theirs = (log_loss(y_test, runner.predict(s, X_test)) for s in (member.state, as_published))
+    assert ours < 0.8 * theirs
+
+
+def test_nets_without_statistics_are_averaged_and_nothing_else(monkeypatch):
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(_averages, "recalibrated", refuse)
+    (member,) = collect(Averages(1), module__norm=None)
+    for key, value in member.state.items():
+        torch.testing.assert_close(value.double(), mean(EveryStep.states[6:], key), rtol=1e-6, atol=1e-7)
+
+
+def test_the_mean_takes_the_place_of_a_best_state_that_is_loaded():
+    first = EarlyStopping(monitor="train_loss", lower_is_better=False, patience=9, load_best=True)
+    (plain,), (member,), (loaded,) = collect(Averages(1)), collect(Averages(1), first), collect(Seeds(1), first)
+    assert int(loaded.state["layers.1.num_batches_tracked"]) < 12
+    for key, value in plain.state.items():
+        if value.is_floating_point():
+            assert torch.equal(value, member.state[key]), key
 
 
 def published(states, start):
@@ -73,7 +133,7 @@ def published(states, start):
 def test_the_mean_is_that_of_the_published_code(start):
     (member,) = collect(Averages(1, start))
     for key, value in published(EveryStep.states, start).items():
-        if "num_batches_tracked" not in key:
+        if not key.endswith(("num_batches_tracked", *STATISTICS)):
             torch.testing.assert_close(member.state[key], value, rtol=1e-5, atol=1e-6)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from torch import nn
 
@@ -190,12 +191,52 @@ def test_weights_on_unlike_columns_are_not_merged():
         lambda: rebasin(*states[:2], Runner(pool[0].net, "classification").module, torch.from_numpy(X[:2])),
         lambda: segment(*states[:2]),
         lambda: pairwise(pool),
-        lambda: diagnose(pool, X, y),
     ):
         with pytest.raises(ValueError, match=unlike):
             refuse()
     one = [states[0], {k: v if k == "columns" else v + 1 for k, v in states[0].items()}]
     assert torch.equal(Uniform()(one)["columns"], states[0]["columns"])  # of like columns they are
+
+
+@pytest.mark.filterwarnings("ignore::skfusion.pool.LeakageWarning")
+@pytest.mark.parametrize("source", ["nets", "file"])
+def test_members_on_unlike_columns_are_diagnosed_by_their_predictions(source, tmp_path):
+    fitted = BaggingFusion(net(), n_members=3, max_features=0.5, random_state=0).fit(X, y)
+    pool, given = fitted.pool_, {}
+    if source == "file":
+        pool.save(tmp_path / "pool")
+        pool, given = ModelPool.load(tmp_path / "pool"), {"estimator": net()}
+    report = diagnose(pool, X, y, **given)
+    assert report.pairs["reason"].tolist() == ["other columns or positions: columns"] * 3
+    assert report.pairs["distance"].isna().all()
+    labels = fitted.predict_members(X).argmax(axis=2)
+    assert report.members["score"].tolist() == pytest.approx([float((own == y).mean()) for own in labels])
+    assert report.pool["ensemble"] == pytest.approx(fitted.score(X, y))
+    assert report.advice.loc["soup", "why"].startswith("The members see other columns or positions, those in tensor")
+    assert (report.advice.loc[["soup", "align then soup", "connect"], "verdict"] == "no").all()
+    assert "differ in architecture" not in str(report)
+    assert "see other columns" in diagnose(pool).recommendation.one_network
+
+
+@pytest.mark.filterwarnings("ignore::skfusion.pool.LeakageWarning")
+def test_members_on_like_columns_are_averaged_and_others_told_apart():
+    pool = collected(Bootstrap(3, max_features=0.5))
+    twin = pool[0].replace(name="twin", state={k: v if k == "columns" else v * 1.01 for k, v in pool[0].state.items()})
+    report = diagnose(ModelPool([*pool[:2], twin]), X, y)
+    assert report.pairs["reason"].eq("").tolist() == [False, True, False]
+    assert report.pairs["fall_line"].notna().tolist() == [False, True, False]
+    wide = collected(Bootstrap(1, max_features=4))[0].replace(name="wide")
+    report = diagnose(ModelPool([pool[0], wide]), X, y)
+    assert report.pairs["reason"].str.startswith("other architecture: ").all()
+
+
+def test_a_fitted_member_is_trained_anew_on_its_own_columns():
+    fitted = BaggingFusion(net(), n_members=3, max_features=0.5, random_state=0).fit(X, y)
+    own = [m.meta["columns"] for m in fitted.pool_]
+    assert len({tuple(columns) for columns in own}) > 1
+    assert [e.module.args[1].tolist() for e in fitted.estimators_] == own
+    assert [clone(e).fit(X, y).module_.columns.tolist() for e in fitted.estimators_] == own
+    np.testing.assert_allclose([e.predict_proba(X) for e in fitted.estimators_], fitted.predict_members(X), atol=1e-6)
 
 
 def test_a_net_on_columns():
@@ -211,6 +252,9 @@ def test_a_net_on_columns():
     assert whole.module is MLP
     assert with_columns_of(narrow, {}) is narrow
     assert with_columns_of(whole, Runner(whole, "classification").module.state_dict()) is whole
+    assert with_columns_of(narrow, module.state_dict()) is narrow
+    other = Runner(on_columns(whole, [2, 5]), "classification").module.state_dict()
+    assert with_columns_of(narrow, other).module.args[1].tolist() == [2, 5]
     again = Runner(on_columns(narrow, [1, 0, 3]), "classification").module
     assert again.columns.tolist() == [1, 0, 3]
     assert again.on_columns.layers[0].in_features == 3

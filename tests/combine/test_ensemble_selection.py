@@ -1,5 +1,8 @@
 """Forward selection with replacement."""
 
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from combine.guesses import guesses
@@ -18,7 +21,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from skfusion.combine import EnsembleSelection
+from skfusion.combine import EnsembleSelection, _budget
 
 TASKS = ["classification", "multilabel", "regression"]
 
@@ -242,6 +245,17 @@ def test_what_is_too_dear_is_not_needed_and_the_best_that_is_cheap_enough_is_tak
     assert fitted.weights_.tolist() == [0, 0, 1, 0]
     fitted = EnsembleSelection(max_cost=4, costs=(1, 0, 3, 5)).fit(P, y, "classification")
     assert fitted.weights_[3] == 0
+
+
+def test_costs_are_not_added_up_where_there_is_no_limit(monkeypatch):
+    added = []
+    monkeypatch.setattr(_budget, "math", SimpleNamespace(inf=math.inf, fsum=lambda costs: added.append(costs) or 0.0))
+    P, y = guesses("classification", 8)
+    for params in ({}, {"max_members": 2}, {"n_bags": 3, "max_members": 2}):
+        EnsembleSelection(**params).fit(P, y, "classification")
+    assert not added
+    EnsembleSelection(max_cost=9, costs=COSTS).fit(P, y, "classification")
+    assert added
 
 
 def test_costs_that_cannot_be():

@@ -180,6 +180,9 @@ def test_searches_over_columns_and_replacement():
     assert n == [4 * search.best_params_["max_features"]] * 2
 
 
-def test_all_rows_for_all_have_nothing_out_of_bag():
-    with pytest.raises(ValueError, match="Every member was trained on every row"):
+def test_all_rows_for_all_have_nothing_out_of_bag(monkeypatch):
+    monkeypatch.setattr(Bootstrap, "__call__", lambda *args, **params: pytest.fail("members were trained"))
+    with pytest.raises(
+        ValueError, match="oob_score=True needs rows.*all members are trained on all rows.*bootstrap at"
+    ):
         BaggingFusion(net(), n_members=2, bootstrap=False, oob_score=True, random_state=0).fit(X, y)

@@ -257,6 +257,21 @@ def test_alone_with_its_targets_it_trains_as_ever_bit_for_bit(request, name):
         assert torch.equal(tensor, student.state_[key]), key
 
 
+@pytest.mark.parametrize("c", [None, [1.0, 9.0, 3.0]], ids=["no", "some"])
+def test_alone_with_weights_of_rows_and_classes_it_trains_as_ever_bit_for_bit(wine, c):
+    """In batches whose weights are unlike those of all rows."""
+    X, y = wine
+    weight = np.where(np.arange(len(y)) % 5 < 2, 0.1, 1.9) + (y == "white")
+    net = straight(max_epochs=3, batch_size=8, lr=0.05, criterion__weight=None if c is None else torch.tensor(c))
+    student = DistillClassifier(net, teacher=ExtraTreesClassifier(5), alpha=1.0, random_state=3).fit(X, y, weight)
+    rows = Rows(X.astype(np.float32), np.searchsorted(student.classes_, y), weight).expanded()
+    seed = int(np.random.RandomState(3).randint(2**31 - 1, size=2)[1])
+    task = "classification"
+    alone = nets.state_of(nets.fit(nets.sized(net, rows, task, 3), rows, task, seed))
+    for key, tensor in alone.items():
+        assert torch.equal(tensor, student.state_[key]), key
+
+
 def test_alone_with_two_classes(wine):
     X, y = wine
     two = y != "white"

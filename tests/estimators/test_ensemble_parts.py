@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skfusion import (
     DeepForestClassifier,
@@ -42,6 +47,13 @@ class Untrained(Collector):
 
     def __call__(self, *given, **options):
         raise AssertionError("Members are collected.")
+
+
+class UntrainedMember(ClassifierMixin, BaseEstimator):
+    """Fails the test if it is trained."""
+
+    def fit(self, X, y, sample_weight=None):
+        raise AssertionError("A member is trained.")
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +104,27 @@ def test_scores_of_meta_learners_are_their_own(pool):
 
 
 def test_a_score_that_a_combiner_cannot_use_is_refused_before_anything_is_trained():
-    ensemble = EnsembleClassifier(
-        collect=Untrained(), combine=EnsembleSelection(confidence=0.9), scoring="balanced_accuracy"
-    )
+    combine = EnsembleSelection(confidence=0.9, scoring="balanced_accuracy")
     with pytest.raises(ValueError, match="confidence tests the rows of a score, and scoring='balanced_accuracy'"):
-        ensemble.fit(X, y)
+        EnsembleClassifier(collect=Untrained(), combine=combine).fit(X, y)
+
+
+@pytest.mark.parametrize("wrap", [lambda c: c, Calibrated], ids=["alone", "calibrated"])
+def test_a_test_of_rows_keeps_a_score_that_has_some(pool, wrap):
+    for scoring, expected in (("f1_macro", None), ("accuracy", "accuracy")):
+        combine = wrap(EnsembleSelection(confidence=0.9))
+        fitted = EnsembleClassifier(combine=combine, scoring=scoring).fuse(pool, X, y).combine_
+        assert getattr(fitted, "combine_", fitted).scoring == expected
+
+
+def test_a_function_that_reads_the_inputs_selects_members_and_does_not_weigh_them(pool):
+    def long_ones(estimator, X, y):
+        long = X[:, 0] > 5
+        return np.mean(estimator.predict(X)[long] == y[long])
+
+    ensemble = EnsembleClassifier(select=TopK(3), combine=EnsembleSelection(), scoring=long_ones).fuse(pool, X, y)
+    assert ensemble.combine_.scoring is None
+    assert ensemble.score(X, y) > 0.3
 
 
 # ---- weights of members --------------------------------------------------------------------------------------------
@@ -194,6 +222,35 @@ def test_a_bare_net_is_no_meta_learner():
         EnsembleRegressor(collect=Untrained(), combine=Stack(mlp_regressor())).fit(Z, t)
     with pytest.raises(ValueError, match="is a bare skorch net"):
         StackingFusion(net, final_estimator=net).fit(X, y)
+
+
+def test_a_bare_net_is_no_meta_learner_at_the_end_of_a_pipeline_either():
+    net = mlp_classifier(**SMALL)
+    for meta in (
+        make_pipeline(StandardScaler(), net),
+        make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), net)),
+    ):
+        with pytest.raises(ValueError, match=rf"meta-learner {type(net).__name__} is a bare skorch net"):
+            EnsembleClassifier(collect=Untrained(), combine=Stack(meta)).fit(X, y)
+        with pytest.raises(ValueError, match=rf"meta-learner {type(net).__name__} is a bare skorch net"):
+            StackingFusion(estimators=[("untrained", UntrainedMember())], final_estimator=meta).fit(X, y)
+
+
+@pytest.mark.parametrize("wrap", [lambda c: c, Calibrated], ids=["alone", "calibrated"])
+def test_a_meta_learner_that_takes_no_weights_is_refused_before_anything_is_trained(wrap):
+    weight, meta = np.linspace(0.1, 2, 150), KNeighborsClassifier()
+    with pytest.raises(ValueError, match="KNeighborsClassifier takes no sample_weight, but the rows are weighted"):
+        EnsembleClassifier(collect=Untrained(), combine=wrap(Stack(meta))).fit(X, y, sample_weight=weight)
+    with pytest.raises(ValueError, match="KNeighborsClassifier takes no sample_weight, but the rows are weighted"):
+        StackingFusion(estimators=[("untrained", UntrainedMember())], final_estimator=meta).fit(X, y, weight)
+
+
+def test_whole_weights_are_no_weights_to_a_meta_learner():
+    weight, meta = np.arange(150) % 3, KNeighborsClassifier()
+    with pytest.raises(AssertionError, match="Members are collected"):
+        EnsembleClassifier(collect=Untrained(), combine=Stack(meta)).fit(X, y, sample_weight=weight)
+    stack = StackingFusion(estimators=[("naive", GaussianNB())], final_estimator=meta, cv=2)
+    assert stack.fit(X, y, sample_weight=weight).score(X, y) > 0.9
 
 
 def test_a_net_in_an_ensemble_is_a_meta_learner(pool):

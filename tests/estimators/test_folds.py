@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -14,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from skfusion import EnsembleClassifier, StackingFusion
 from skfusion.collect import Seeds
-from skfusion.combine import Stack
+from skfusion.combine import EnsembleSelection, Stack, WeightedAverage
 from skfusion.estimators._folds import folds
 from skfusion.nets import mlp_classifier
 from skfusion.rows import Rows
@@ -105,10 +107,43 @@ def test_one_pair_of_equal_rows_stays_together():
     assert np.flatnonzero(of != plain).tolist() == [142]  # which is all that parts them from scikit-learn's
 
 
-def test_equal_inputs_of_unlike_targets_are_unlike_rows():
-    rows = Rows(np.zeros((20, 2)), np.arange(20) % 2)
-    parts = [*folds(rows, 5, "classification")]  # two different rows, one a class: no stratified folds
-    assert sorted(len(test) for _, test in parts) == [10, 10]
+def test_few_categories_are_folded_as_scikit_learn_does():
+    rng = np.random.RandomState(0)
+    A, b = rng.randint(3, size=(60, 2)).astype(float), rng.randint(2, size=60)
+    assert same(folds(Rows(A, b), 5, "classification"), StratifiedKFold(5).split(A, b))
+
+
+def categories():
+    """A category that makes a class likely: (X, y, its probability of being right)."""
+    rng = np.random.RandomState(0)
+    A = rng.randint(2, size=(600, 1)).astype(np.float32)
+    return A, (rng.uniform(size=600) < np.where(A[:, 0] > 0, 0.75, 0.25)).astype(int)
+
+
+def test_noisy_labels_of_equal_inputs_do_not_turn_a_stack_around():
+    A, b = categories()
+    ours = StackingFusion(estimators=[("line", LogisticRegression())], cv=5).fit(A, b)
+    theirs = StackingClassifier([("line", LogisticRegression())], cv=5).fit(A, b)
+    np.testing.assert_allclose(ours.predict_proba(A), theirs.predict_proba(A), atol=1e-6)
+    assert ours.score(A, b) > 0.7  # 0.27 where equal rows, but not those of equal inputs, were kept together
+
+
+@pytest.mark.parametrize("combine", [Stack(), EnsembleSelection(), WeightedAverage()], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("n_columns", [1, 3])
+def test_nor_do_they_turn_an_ensemble_around(combine, n_columns):
+    A, b = categories()
+    A = np.c_[A, np.random.RandomState(1).randint(4, size=(600, n_columns - 1))].astype(np.float32)
+    ensemble = EnsembleClassifier(mlp_classifier(max_epochs=10), collect=Seeds(2), combine=combine, random_state=0)
+    assert ensemble.fit(A, b).score(A, b) > 0.7
+
+
+def test_a_class_of_copies_does_not_end_stratification():
+    rng = np.random.RandomState(0)
+    A = np.vstack([rng.normal(size=(60, 4)), rng.normal(size=(60, 4)) + 3, np.repeat(rng.normal(size=(1, 4)), 10, 0)])
+    b = np.repeat([0, 1, 2], [60, 60, 10])
+    for n in (2, 3, 5):
+        for train, _ in folds(Rows(A, b), n, "classification"):
+            assert np.bincount(b[train])[:2].min() >= 60 * (n - 1) // n - 1
 
 
 @pytest.mark.parametrize("weighted", [True, False])

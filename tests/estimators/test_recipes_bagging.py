@@ -111,6 +111,25 @@ def test_without_it_there_is_no_score():
     assert not hasattr(fitted, "oob_decision_function_")
 
 
+@pytest.mark.parametrize(("kind", "by"), [("classifier", "inputs"), ("regressor", "inputs"), ("classifier", "groups")])
+def test_rows_that_all_samples_know_are_told_and_the_fit_is_kept(kind, by):
+    few = np.random.RandomState(0).randint(2, size=(300, 3)).astype(np.float32)  # all 8 inputs are in each sample
+    A = few if by == "inputs" else np.random.RandomState(1).normal(size=(300, 3)).astype(np.float32)
+    groups = None if by == "inputs" else np.zeros(300)
+    given = net() if kind == "classifier" else regressor()
+    targets = few[:, 0].astype(int) if kind == "classifier" else np.column_stack([few[:, 0], few[:, 1]])
+    fitted = BaggingFusion(given, n_members=3, oob_score=True, random_state=0)
+    with pytest.warns(UserWarning, match="300 rows are in the samples.*which is NaN as no row is left.*max_samples"):
+        fitted.fit(A, targets, groups=groups)
+    assert np.isnan(fitted.oob_score_)
+    found = fitted.oob_decision_function_ if kind == "classifier" else fitted.oob_prediction_
+    assert found.shape == (300, 2)
+    assert np.isnan(found).all()
+    assert len(fitted.predict(A)) == 300
+    with pytest.raises(ValueError, match="or on one with its inputs or of its group.*few inputs or groups are unlike"):
+        out_of_bag(fitted, A, targets, groups=groups)
+
+
 def test_weights_and_frames():
     weight = np.where(np.arange(150) % 5, 1, 0)
     frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])

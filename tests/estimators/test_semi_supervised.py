@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_wine
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv, cross_val_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from skorch import NeuralNetClassifier
@@ -331,6 +331,20 @@ def test_without_consistency_and_noise_it_is_ordinary_training(wine, kind):
         np.testing.assert_allclose(model.state_[key], tensor, rtol=1e-3, atol=1e-5)
 
 
+@every_kind
+@pytest.mark.parametrize("c", [None, [1.0, 9.0, 3.0]], ids=["no", "some"])
+def test_without_consistency_weights_of_rows_and_classes_are_those_of_ordinary_training(wine, kind, c):
+    """In batches whose weights are unlike those of all rows, bit for bit."""
+    X, y, _ = wine
+    weight = np.where(np.arange(len(y)) % 5 < 2, 0.1, 1.9) + (y == 2)
+    net = straight(max_epochs=3, batch_size=8, lr=0.05, criterion__weight=None if c is None else torch.tensor(c))
+    model = kind(net, max_weight=0.0, noise=0.0, random_state=1).fit(X, y, weight)
+    rows, seed = Rows(X, y, weight).expanded(), int(np.random.RandomState(1).randint(2**31 - 1))
+    alone = nets.state_of(nets.fit(nets.sized(net, rows, "classification", 3), rows, "classification", seed))
+    for key, tensor in alone.items():
+        assert torch.equal(tensor, model.state_[key]), key
+
+
 def test_unlabelled_rows_help():
     """Digits with 5 labels a class, in three splits."""
     X, y = load_digits(return_X_y=True)
@@ -543,3 +557,15 @@ def test_cross_validation_judges_labelled_rows(wine):
     X, _, some = wine
     model = TemporalEnsemblingClassifier(small(max_epochs=40), random_state=0)
     assert cross_val_score(model, X, some, cv=StratifiedKFold(3)).mean() > 0.85
+
+
+def test_folds_of_words_are_stratified_by_codes(wine):
+    X, _, some = wine
+    words = np.array([-1 if label == -1 else f"class {label}" for label in some], dtype=object)
+    model = TemporalEnsemblingClassifier(small(max_epochs=3), random_state=0)
+    by_number = cross_val_score(model, X, some, cv=3)
+    assert np.array_equal(cross_val_score(model, X, words, cv=StratifiedKFold(3).split(X, some)), by_number)
+    assert isinstance(check_cv(3, some, classifier=True), StratifiedKFold)  # what the docstring tells of
+    assert type(check_cv(3, np.array([-1, "b", "a"], dtype=object), classifier=True)) is KFold
+    with pytest.raises(TypeError):
+        check_cv(3, np.array(["b", -1, "a"], dtype=object), classifier=True)

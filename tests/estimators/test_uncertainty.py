@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 
 from skfusion import (
@@ -31,6 +32,7 @@ from skfusion.combine import (
     WeightedAverage,
 )
 from skfusion.connect import Bezier
+from skfusion.estimators._uncertainty import Uncertain
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
 
@@ -179,6 +181,27 @@ def test_entropy_is_that_of_the_prediction(classifier, wine, name):
         plain = classifier.predict_uncertainty(X)
         pd.testing.assert_frame_equal(found.iloc[:, 1:], plain.iloc[:, 1:])
         assert abs(found["entropy"] - plain["entropy"]).max() > 1e-3
+
+
+class Nearly(Average):
+    """Differs from the mean by much in two classes of the first row, and else by rounding."""
+
+    def __call__(self, P):
+        step = 4 * np.finfo(np.float32).eps
+        return P.astype(np.float64).mean(axis=0) + np.array([[step, 0.01, -0.01 - step], [step, -step, 0]])
+
+
+def test_the_entropy_of_a_row_is_that_of_one_prediction():
+    class Members(Uncertain, ClassifierMixin, BaseEstimator):
+        _task, combine_ = "classification", Nearly()
+
+        def predict_members(self, X):
+            return np.array([[[0.5, 0.3, 0.2], [0.1, 0.3, 0.6]], [[0.3, 0.3, 0.4], [0.5, 0.2, 0.3]]], np.float32)
+
+    P = Members().predict_members(None)
+    combined, mean = Nearly()(P), P.astype(np.float64).mean(axis=0)
+    found = Members().predict_uncertainty(np.zeros((2, 1)))["entropy"]
+    np.testing.assert_allclose(found, [entropy(combined[0]), entropy(mean[1])], rtol=0, atol=1e-12)
 
 
 def test_entropy_of_boosted_members_is_that_of_their_vote(wine):

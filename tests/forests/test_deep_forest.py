@@ -154,6 +154,15 @@ def test_fractional_weights_count():
     assert abs(shallow.fit(X, y).predict_proba(fresh)[:, 1].mean() - 0.5) < 0.05
 
 
+def test_noisy_labels_of_equal_inputs_do_not_turn_a_cascade_around():
+    rng = np.random.RandomState(0)
+    A = rng.randint(2, size=(400, 1)).astype(float)
+    b = (rng.uniform(size=400) < np.where(A[:, 0] > 0, 0.75, 0.25)).astype(int)
+    forest = DeepForestClassifier(n_trees=5, cv=5, max_levels=2, random_state=0).fit(A, b)
+    assert forest.level_scores_[0] > 0.7
+    assert forest.score(A, b) > 0.7
+
+
 def test_repetitions_of_a_row_stay_in_one_fold():
     X, y = classes(n=60)
     rows = Rows(np.repeat(X, 2, axis=0).astype(np.float32), np.repeat(y, 2))
