@@ -34,7 +34,7 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
     _check_alike(states, names)
     names = names or [str(i) for i in range(len(states))]
     for key, first in states[0].items():
-        if first.dim() == 0 or first.dtype == torch.bool or first.is_floating_point() or first.is_complex():
+        if not is_position(first):
             continue
         for name, other in zip(names, states, strict=True):
             if not torch.equal(addable(first), addable(other[key]).to(first.device)):
@@ -43,6 +43,11 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
                     "networks compute unlike things, such as on the columns that Bootstrap(max_features=...) draws for "
                     f"each, so their weights do not belong together. {_ADVICE}"
                 )
+
+
+def is_position(t: Tensor) -> bool:
+    """Return whether a tensor holds integers that have axes, such as which columns a network sees."""
+    return t.dim() > 0 and t.dtype != torch.bool and not t.is_floating_point() and not t.is_complex()
 
 
 def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) -> None:

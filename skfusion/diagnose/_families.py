@@ -14,7 +14,7 @@ from skfusion.diagnose._paired import ByRow, by_row
 from skfusion.estimators._on_data import OnData, on_data
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
-from skfusion.state import State, addable, is_statistic
+from skfusion.state import State, addable, is_position, is_statistic
 
 PURPOSE = "to diagnose the members"
 
@@ -53,12 +53,8 @@ def unlike(pool: ModelPool, i: int, j: int) -> Unlike | None:
     for key in [*a, *(k for k in b if k not in a)]:
         if key not in a or key not in b or a[key].shape != b[key].shape:
             return Unlike(key, False)
-    found = (key for key in a if _is_position(a[key]) and not torch.equal(*(addable(s[key]).cpu() for s in (a, b))))
+    found = (key for key in a if is_position(a[key]) and not torch.equal(*(addable(s[key]).cpu() for s in (a, b))))
     return next((Unlike(key, True) for key in found), None)
-
-
-def _is_position(t: Tensor) -> bool:
-    return t.dim() > 0 and t.dtype != torch.bool and not t.is_floating_point() and not t.is_complex()
 
 
 def is_of_one_architecture(pool: ModelPool, parts: list[list[int]]) -> bool:
