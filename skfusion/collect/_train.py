@@ -21,7 +21,7 @@ from skfusion.stacked import NotStackableError
 from skfusion.state import State, copy
 
 if TYPE_CHECKING:
-    from skfusion.collect._averages import RunningMean
+    from skfusion.collect._running_mean import RunningMean
 
 EpochHook = Callable[[int, Any], bool | None]
 Result = tuple[list[Member], DivergedError | None]

@@ -16,7 +16,7 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.collect import Averages, Seeds, _averages
-from skfusion.collect._averages import RunningMean
+from skfusion.collect._running_mean import RunningMean
 from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.rows import Rows
