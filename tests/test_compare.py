@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import t as student
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.frozen import FrozenEstimator
@@ -25,6 +26,7 @@ from skfusion import (
     SoupClassifier,
     SoupRegressor,
     StackingFusion,
+    TemporalEnsemblingClassifier,
     nets,
 )
 from skfusion.collect import Seeds, Tail
@@ -446,3 +448,33 @@ def test_a_stack_of_networks_is_a_fusion_too():
     assert table.loc["stack", ["n_members", "n_collected"]].tolist() == [2, 2]
     assert table.loc["stack", "n_parameters"] > 0
     assert np.isnan(table.loc["stack", "gain_over_best"])  # its members are fitted on codes of the classes
+
+
+# ---- rows without labels -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_rows_without_labels_train_who_can_learn_from_them_and_test_nobody(words):
+    X, y = IRIS
+    names = np.array(["a", "b", "c"], dtype=object)[y] if words else y
+    half = np.where(np.arange(150) % 2, names, -1)
+    net = mlp_classifier(max_epochs=10, module__hidden=(8,))
+    fusions = {"half": TemporalEnsemblingClassifier(net), "full": EnsembleClassifier(net, collect=Seeds(1))}
+    table = compare_fusions(fusions, X, half, cv=3, random_state=0)
+    assert (table.attrs["folds"]["n_test"] == 25).all()
+    strata = np.where(np.arange(150) % 2, y, -1)
+    expected = {"half": [], "full": []}
+    for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(X, strata):
+        tested = test[strata[test] != -1]
+        known = train[strata[train] != -1]
+        for name, rows, labels in [("half", train, strata), ("full", known, y)]:
+            fitted = clone(fusions[name]).set_params(random_state=0).fit(X[rows], labels[rows])
+            expected[name].append(fitted.score(X[tested], y[tested]))
+    assert table["accuracy_mean"].to_dict() == pytest.approx({k: np.mean(v) for k, v in expected.items()})
+    assert (table["log_loss"] < 1.2).all()
+
+
+def test_minus_one_is_a_class_where_nobody_learns_from_rows_without_labels():
+    X, y = IRIS
+    table = compare_fusions({"line": LogisticRegression(max_iter=500)}, X, y - 1, cv=2, random_state=0)
+    assert (table.attrs["folds"]["n_test"] == 75).all()

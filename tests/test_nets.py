@@ -664,3 +664,48 @@ def test_names_of_tensors_are_the_same_for_any_dropout(norm):
     torch.testing.assert_close(all_of_them(x), without.layers[-1].bias.expand(40, 2))
     zeros = [layer for layer in half.train().modules() if isinstance(layer, nn.Dropout)]
     assert [layer.p for layer in zeros] == [0.5, 0.5]
+
+
+# ---- what a module returns ---------------------------------------------------------------------------------------
+
+
+class Ended(nn.Module):
+    """Ends in something."""
+
+    def __init__(self, end=None):
+        super().__init__()
+        self.layer, self.end = nn.Linear(3, 3), end
+
+    def forward(self, X):
+        z = self.layer(X)
+        return z if self.end is None else self.end(z)
+
+
+def softmax(z):
+    return z.softmax(1)
+
+
+@pytest.mark.parametrize(("end", "criterion"), [(None, nn.CrossEntropyLoss), (softmax, nn.NLLLoss)])
+def test_logits_and_probabilities_where_they_belong_are_no_news(end, criterion):
+    net = NeuralNetClassifier(Ended, module__end=end, criterion=criterion)
+    nets.sized(net, Rows(X[:, :3], np.arange(50) % 3), "classification", 3)
+
+
+def test_probabilities_that_are_taken_for_logits_are_told():
+    net = NeuralNetClassifier(Ended, module__end=softmax, criterion=nn.CrossEntropyLoss)
+    with pytest.warns(UserWarning, match="outputs are probabilities, and the criterion CrossEntropyLoss"):
+        nets.sized(net, Rows(X[:, :3], np.arange(50) % 3), "classification", 3)
+
+
+def test_a_module_that_changes_the_number_of_rows_is_told():
+    class Joined(nn.Linear):
+        def __init__(self):
+            super().__init__(6, 3)
+
+        def forward(self, X):
+            return super().forward(X.reshape(-1, 6))
+
+    net = NeuralNetClassifier(Joined, criterion=nn.CrossEntropyLoss)
+    rows = Rows(X[:, :3], np.arange(50) % 3)
+    with pytest.raises(ValueError, match=r"shape \(1, 3\) for 2 rows: its module changes the number of rows"):
+        nets.sized(net, rows, "classification", 3)

@@ -139,7 +139,9 @@ class Bootstrap(Collector):
         own = [nets.on_columns(net, columns) for columns in drawn]
         try:
             runner = nets.Runner(own[0], task, rows)
-            runner.raw(runner.module.state_dict(), rows.take(np.arange(min(2, len(rows)))).X)
+            some = rows.take(np.arange(min(2, len(rows))))
+            if (n_out := len(runner.raw(runner.module.state_dict(), some.X))) != len(some):
+                raise ValueError(f"it returns {n_out} rows for {len(some)}, as a reshape to more columns does")
         except (RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"max_features={self.max_features} gives each member {n} of the {shape[1]} columns, and the net's "

@@ -74,7 +74,12 @@ def check_costs(max_cost: float | None, costs: Sequence[float] | None) -> None:
         raise ValueError("EnsembleSelection needs max_cost and costs together: the limit, and what each member costs.")
     if costs is None or max_cost is None:
         return
-    found = np.asarray(costs, np.float64)
+    try:
+        found = np.asarray(costs, np.float64)
+    except (TypeError, ValueError) as error:  # a dict by names too: a combiner does not know them
+        raise TypeError(
+            f"costs must be a list of numbers, one a member in the order of the pool; got {costs!r}."
+        ) from error
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all() or (found < 0).any():
         raise ValueError(f"costs must be one row of finite numbers, none of them negative; got {found.tolist()}.")
     if not isinstance(max_cost, Real) or not max_cost >= 0:

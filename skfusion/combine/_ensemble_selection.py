@@ -59,8 +59,8 @@ class EnsembleSelection(Combiner):
         What the members that are used may cost together, in the unit of ``costs``, such as milliseconds a prediction.
         No limit when omitted.
     costs : sequence of float, optional
-        What each member costs, not negative, shape (n_members,); needed with ``max_cost``, and of no use without. Where
-        members are selected before, of those that are left.
+        What each member costs, not negative, in the order of the pool, shape (n_members,); needed with ``max_cost``,
+        and of no use without. Where members are selected before, of those that are left.
 
     Attributes
     ----------

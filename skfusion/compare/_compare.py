@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
-from skfusion.compare._fold import Fold, holds_out, n_rows
+from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
 from skfusion.compare._table import summary
 from skfusion.estimators._seeded import seeded
 
@@ -47,7 +47,8 @@ def compare_fusions(
     X : array-like of shape (n_samples, ...), DataFrame, or dict of array-like
         Inputs.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets.
+        Targets. Where a fusion learns from rows without labels, -1 marks these, as in its ``fit``: all fusions are then
+        tested on the labelled rows of a fold, and the others are trained on labelled rows alone.
     cv : int, splitter or iterable, default=5
         A number asks for that many shuffled folds, stratified for classifiers, that keep groups together where they are
         given. More cost more and test on smaller parts.
@@ -125,12 +126,14 @@ def compare_fusions(
         raise ValueError(f"X has {n_rows(X)} rows and y has {n_rows(y)}; give a target a row.")
     rng = check_random_state(random_state)
     seed = random_state if isinstance(random_state, int | np.integer) else rng.randint(np.iinfo(np.int32).max)
-    splitter = _splitter(cv, y, groups, classify, int(seed))
-    splits = list(splitter.split(np.zeros(n_rows(y)), np.asarray(y), groups))
+    labelled = labelled_rows(fusions, y)
+    strata = y if labelled is None else pd.factorize(np.asarray(y, dtype=object))[0]
+    splitter = _splitter(cv, strata, groups, classify, int(seed))
+    splits = list(splitter.split(np.zeros(n_rows(y)), np.asarray(strata), groups))
     scorers = _scorers(scoring, classify)
     ready = {name: seeded(clone(estimator), int(seed)) for name, estimator in fusions.items()}
     hold_out = any(holds_out(estimator) for estimator in ready.values())
-    jobs = [(i, X, y, groups, train, test, scorers, hold_out) for i, (train, test) in enumerate(splits)]
+    jobs = [(i, X, y, groups, train, test, scorers, hold_out, labelled) for i, (train, test) in enumerate(splits)]
     folds = pd.DataFrame(_rows(jobs, ready, n_jobs, callback))
     folds = folds.sort_values("fold", kind="stable").reset_index(drop=True)
     table = summary(folds, list(fusions), list(scorers))

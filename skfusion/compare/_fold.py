@@ -18,6 +18,7 @@ from torch import Tensor
 from skfusion.compare._calibration import expected_calibration_error
 from skfusion.estimators import StackingFusion
 from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._half_labelled import SemiSupervised
 from skfusion.estimators._pipeline import split_pipeline
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
@@ -66,6 +67,9 @@ class Fold:
         ``scorer(estimator, X, y)`` by name; the gains are those of the first.
     hold_out : bool
         Whether all fusions hold out rows.
+    labelled : ndarray of bool, optional
+        Which of all rows have a label, where some of the fusions learn from rows that have none. The others are trained
+        on the labelled rows, and all are tested on these.
     """
 
     def __init__(
@@ -78,8 +82,13 @@ class Fold:
         test: np.ndarray,
         scorers: Mapping[str, Callable[..., float]],
         hold_out: bool,
+        labelled: np.ndarray | None = None,
     ):
         self.number, self.scorers, self.hold_out = number, scorers, hold_out
+        self.unlabelled = None if labelled is None else (take(X, train), take(y, train))
+        if labelled is not None:
+            train, test = train[labelled[train]], test[labelled[test]]
+            y = _plain(y)
         self.X_train, self.X_test = take(X, train), take(X, test)
         self.y_train, self.y_test = take(y, train), take(y, test)
         self.groups = None if groups is None else take(groups, train)
@@ -115,7 +124,8 @@ class Fold:
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            estimator.fit(self.X_train, self.y_train)
+            data = self.unlabelled if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
+            estimator.fit(*data)
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores = check_scoring(estimator, scoring=dict(self.scorers))(estimator, self.X_test, self.y_test)
         return {
@@ -168,6 +178,25 @@ class Fold:
             "gain_over_best": score - best,
             "gain_over_mean": score - mean,
         }
+
+
+def labelled_rows(fusions: Mapping[str, Any], y: Any) -> np.ndarray | None:
+    """Return which rows have a label; None where no fusion learns from rows that have none, or all have one."""
+    ends = [split_pipeline(estimator)[1] for estimator in fusions.values()]
+    half = [end for end in ends if isinstance(end, SemiSupervised)]
+    if not half:
+        return None
+    labelled = half[0].labelled(y)
+    return None if labelled.all() else labelled
+
+
+def _plain(y: Any) -> Any:
+    """Return labels in an array of their own type, not of objects, with -1 in the place of no label."""
+    y = np.asarray(y)
+    if y.dtype.kind != "O":
+        return y
+    known = [label for label in y.tolist() if label != -1]
+    return np.array([known[0] if label == -1 else label for label in y.tolist()])
 
 
 def take(data: Any, index: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 from sklearn.utils.metaestimators import available_if
 
+from skfusion import nets
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.pool import ModelPool
@@ -20,18 +21,39 @@ def _classifies(self: AsTheNet) -> bool:
     return self._is_classifier()
 
 
+def has_tags(estimator: Any) -> bool:
+    """Return whether scikit-learn can tell what kind of estimator something is; of others ``fit`` complains."""
+    return hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type)
+
+
+def regresses(estimator: Any) -> bool:
+    """Return whether something is an estimator that predicts values."""
+    return has_tags(estimator) and is_regressor(estimator)
+
+
+def no_net(estimator: Any) -> TypeError:
+    """Return the error that says what was given in place of a net, and where it belongs if it is of another kind."""
+    got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+    remedy = "Estimators of other kinds can be stacked: StackingFusion(estimators=[(name, estimator), ...])."
+    if isinstance(estimator, (list, tuple)):
+        remedy = "For StackingFusion with members that have names, write estimators=[(name, estimator), ...]."
+    return TypeError(f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {got}. {remedy}")
+
+
 class AsTheNet:
     """Targets in and predictions out, of the task that ``estimator`` is for; classification when it is None."""
 
     estimator: Any
 
     def _is_classifier(self) -> bool:
-        return self.estimator is None or not is_regressor(self.estimator)
+        return not regresses(self.estimator)
 
     def _kind(self) -> Any:
         return Classifies if self._is_classifier() else Regresses
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        if self.estimator is not None and not nets.is_net(self.estimator):
+            raise no_net(self.estimator)
         return self._kind()._rows(self, X, y, sample_weight, groups, pool)
 
     def _labels(self) -> Any:

@@ -16,10 +16,12 @@ from skfusion import nets
 from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion.collect import Collector
 from skfusion.collect._start import warn_of_unused_weights
+from skfusion.combine._scorer import scorer_named
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import hold_out
 from skfusion.estimators._held_out import held_positions
+from skfusion.estimators._members import check_pool
 from skfusion.estimators._out_of_fold import check_same_members, predict_out_of_fold
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
@@ -145,6 +147,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         BaseFusion
             The fitted estimator.
         """
+        check_pool(pool)
         rows = self._rows(X, y, sample_weight, None, pool=pool)
         return self._fuse_pool(pool, rows, held_out)
 
@@ -231,6 +234,8 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         select = self._part("select")
         if isinstance(select, Selector):
             select.check()
+        if self.scoring is not None:
+            scorer_named(self.scoring)
 
     def _given_pool(self) -> ModelPool | None:
         part = self._part("collect")

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, has_f
 
 from skfusion import nets
 from skfusion.collect import Seeds
+from skfusion.estimators._as_the_net import has_tags
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators._seeded import seeded, stream
 from skfusion.rows import Task, key_of, one_of, repetitions, row_keys
@@ -233,7 +234,7 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None
 def member_tags(estimators: Any, net: Any) -> tuple[bool, ClassifierTags]:
     """Return whether all members take sparse inputs, and what kinds of classes all of them take."""
     members = [member for _, member in estimators] if estimators else [net]
-    tags = [get_tags(EnsembleClassifier(m) if m is None or nets.is_net(m) else m) for m in members]
+    tags = [get_tags(m if has_tags(m) and not nets.is_net(m) else EnsembleClassifier(m)) for m in members]
     kinds = [t.classifier_tags for t in tags if t.classifier_tags]
     every = {kind: all(getattr(k, kind) for k in kinds) for kind in ("multi_class", "multi_label")}
     return all(t.input_tags.sparse for t in tags), ClassifierTags(**every)

@@ -23,6 +23,7 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._folds import hold_out
 from skfusion.estimators._frame import in_one_frame
 from skfusion.estimators._joined import Joined
+from skfusion.estimators._members import check_pool
 from skfusion.estimators._spanning_tree import spanning_tree
 from skfusion.estimators._uncertainty import Uncertain
 from skfusion.estimators._unit import in_unit, unit_of_loss
@@ -113,6 +114,7 @@ class CurveDriver(Uncertain, BaseFusion):
         BaseFusion
             The fitted estimator.
         """
+        check_pool(pool)
         return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
 
     def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:

@@ -123,7 +123,7 @@ def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tu
     if (unseen := known[codes] != y)[used].any():
         raise ValueError(
             f"y has labels that are not among the classes {known.tolist()}: {np.unique(y[unseen & used]).tolist()}. "
-            "The members of a pool know only the classes that they were trained on."
+            f"The members of a pool know only the classes that they were trained on.{_if_codes(known, present)}"
         )
     return codes.astype(np.int64), known, "classification"
 
@@ -136,6 +136,16 @@ def encode_values(y: np.ndarray) -> np.ndarray:
     if not np.isfinite(out).all():
         raise ValueError("y has values that are too large for float32; scale it (TransformedTargetRegressor).")
     return out
+
+
+def _if_codes(known: np.ndarray, present: np.ndarray) -> str:
+    """Return the remedy where the classes may be no more than the codes of the labels that are there."""
+    if known.dtype.kind not in "iu" or not np.array_equal(np.sort(known), np.arange(len(present))):
+        return ""
+    return (
+        " If the net was trained on codes of these labels, say so, in the order of the codes: "
+        "pool.replace(classes=np.array([...]))."
+    )
 
 
 def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], reset: bool) -> Inputs:

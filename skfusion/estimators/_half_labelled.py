@@ -110,6 +110,22 @@ class SemiSupervised(Classifies, OneNetwork):
             raise ValueError(f"No row has a label to judge by: y is -1 in all {len(y)} rows that count.")
         return float(accuracy_score(_plain(y[kept]), predicted[kept], sample_weight=_at(weight, kept)))
 
+    def labelled(self, y: Any) -> np.ndarray:
+        """Tell which rows have a label.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,)
+            Labels, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+            False where the label is -1, unless -1 is among the classes of the net.
+        """
+        named = getattr(self.estimator, "classes", None)
+        return _has_label(_read(y, named), named)
+
     def _check(self) -> None:
         for name in ("max_weight", "ramp_up", "noise"):
             value = getattr(self, name)

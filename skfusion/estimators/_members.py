@@ -18,6 +18,15 @@ _MOST = 0.5
 """Share of a member's training rows above which those at hand stand for all of them, as in cross-validation."""
 
 
+def check_pool(pool: Any) -> None:
+    """Raise an error that says how other things become a pool."""
+    if not isinstance(pool, ModelPool):
+        raise TypeError(
+            f"fuse takes a ModelPool; got {type(pool).__name__}. Fitted nets become a pool by "
+            "ModelPool.from_estimators(nets)."
+        )
+
+
 def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
     """Return which of the rows each member was trained on; nothing where all rows are for all members.
 

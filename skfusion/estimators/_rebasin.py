@@ -6,11 +6,10 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import is_regressor
 
 from skfusion.align import ActivationMatching, Aligner, WeightMatching
 from skfusion.collect import Seeds
-from skfusion.estimators._as_the_net import AsTheNet
+from skfusion.estimators._as_the_net import AsTheNet, regresses
 from skfusion.estimators._base import Collected
 from skfusion.estimators._soup import SoupDriver
 from skfusion.landscape import loss_along, segment
@@ -188,4 +187,4 @@ class ReBasinMerger(AsTheNet, SoupDriver):
             known = isinstance(self.members, (ModelPool, list, tuple)) and len(self.members)
             first = self.members[0] if known else None
             net = getattr(first, "net", first) if isinstance(self.members, ModelPool) else first
-        return net is None or not is_regressor(net)
+        return not regresses(net)

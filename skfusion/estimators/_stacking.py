@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.sparse import issparse
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone
 from sklearn.utils import RegressorTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion.combine import Stack
 from skfusion.combine._stack import check_takes_weights
-from skfusion.estimators._as_the_net import AsTheNet
+from skfusion.estimators._as_the_net import AsTheNet, no_net, regresses
 from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of, prepared
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
+from skfusion.estimators._members import check_pool
 from skfusion.estimators._named import NamedMembers
 from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import groups_of, positive
@@ -35,10 +36,12 @@ class StackingFusion(AsTheNet, NamedMembers):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network whose seeds are the members. A perceptron for classification when omitted.
+        The network whose seeds are the members. A perceptron for classification when neither it nor ``estimators`` is
+        given.
     estimators : list of (str, estimator), optional
         The members instead: skorch nets and scikit-learn estimators in any mixture, all of one task. Names are none of
-        this class's parameters, and have no ``__`` in them.
+        this class's parameters, and have no ``__`` in them. They leave no place for ``estimator``, nor is ``n_members``
+        read.
     n_members : int, default=5
         Seeds of ``estimator``.
     final_estimator : sklearn estimator, optional
@@ -177,6 +180,8 @@ class StackingFusion(AsTheNet, NamedMembers):
         StackingFusion
             The fitted estimator.
         """
+        check_pool(pool)
+        self._check_given()
         table = self._table(X, y, sample_weight, pool.classes)
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
         coded = pool if pool.classes is None else pool.replace(classes=np.arange(len(pool.classes)))
@@ -232,7 +237,19 @@ class StackingFusion(AsTheNet, NamedMembers):
             self._n_outputs = y.shape[1]
         return positive(Table(table.X, y, weight))
 
+    def _check_given(self) -> None:
+        if self.estimator is None:
+            return
+        if self.estimators is not None:
+            raise ValueError(
+                "Give estimator or estimators, not both: the members are n_members seeds of estimator, or those that "
+                "are listed in estimators."
+            )
+        if not hasattr(self.estimator, "fit") or isinstance(self.estimator, type):
+            raise no_net(self.estimator)
+
     def _given(self) -> list[tuple[str, Any]]:
+        self._check_given()
         if self.estimators is None:
             if not isinstance(self.n_members, Integral) or self.n_members < 1:
                 raise ValueError(f"n_members must be at least 1; got {self.n_members!r}. It is a whole number.")
@@ -247,7 +264,7 @@ class StackingFusion(AsTheNet, NamedMembers):
 
     def _is_classifier(self) -> bool:
         first = self.estimators[0][1] if self.estimators else self.estimator
-        return first is None or is_classifier(first) or not is_regressor(first)
+        return not regresses(first)
 
     def _inputs(self, X: Any) -> Any:
         check_is_fitted(self, "combine_")

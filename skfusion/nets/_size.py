@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -239,7 +240,15 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     if binary:
         allowed = [(n,), (n, 1)]
     if shape in allowed:
+        if task == "classification" and not binary and criterion_type(net) is nn.CrossEntropyLoss:
+            _warn_of_probabilities(out)
         return
+    if not shape or shape[0] != n:
+        raise ValueError(
+            f"The net returns an output of shape {shape} for {n} rows: its module changes the number of rows, as a "
+            "reshape such as x.reshape(-1, 1, 8, 8) does where samples have another size. Keep the first axis: "
+            "x.reshape(len(x), ...)."
+        )
     noun = {"classification": "classes", "multilabel": "labels", "regression": "targets"}[task]
     hint = "give the module class an n_out parameter, which is then set to the right number"
     if task == "classification":
@@ -252,6 +261,16 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
         f"The net returns an output of shape {shape} for {n} rows, but y has {n_outputs} {noun}, which asks for shape "
         f"{allowed[-1]}: {hint}."
     )
+
+
+def _warn_of_probabilities(out: Tensor) -> None:
+    if len(out) and (out >= 0).all() and torch.allclose(out.sum(dim=1), torch.ones(()).to(out), atol=1e-4):
+        warnings.warn(
+            "The module's outputs are probabilities, and the criterion CrossEntropyLoss takes them for logits: with a "
+            "softmax of a softmax no class can have a probability near one. Let the module return logits, or leave "
+            "skorch's default criterion, NLLLoss, which takes probabilities.",
+            stacklevel=2,
+        )
 
 
 def _hint(module: nn.Module, X: Inputs, error: Exception) -> str:
