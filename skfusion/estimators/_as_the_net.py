@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from skfusion import nets
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.nets._size import no_net
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows
 
@@ -29,15 +30,6 @@ def has_tags(estimator: Any) -> bool:
 def regresses(estimator: Any) -> bool:
     """Return whether something is an estimator that predicts values."""
     return has_tags(estimator) and is_regressor(estimator)
-
-
-def no_net(estimator: Any) -> TypeError:
-    """Return the error that says what was given in place of a net, and where it belongs if it is of another kind."""
-    got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
-    remedy = "Estimators of other kinds can be stacked: StackingFusion(estimators=[(name, estimator), ...])."
-    if isinstance(estimator, (list, tuple)):
-        remedy = "For StackingFusion with members that have names, write estimators=[(name, estimator), ...]."
-    return TypeError(f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {got}. {remedy}")
 
 
 class AsTheNet:

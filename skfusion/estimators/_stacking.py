@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion.combine import Stack
 from skfusion.combine._stack import check_takes_weights
-from skfusion.estimators._as_the_net import AsTheNet, no_net, regresses
+from skfusion.estimators._as_the_net import AsTheNet, regresses
 from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of, prepared
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
@@ -24,6 +24,7 @@ from skfusion.estimators._members import check_pool
 from skfusion.estimators._named import NamedMembers
 from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import groups_of, positive
+from skfusion.nets._size import no_net
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task, repetitions, warn_of_unlabelled
 

@@ -17,7 +17,7 @@ from skfusion._component import HasParts
 from skfusion.forests._data import check_inputs, class_rows
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
-from skfusion.nets._size import initialised
+from skfusion.nets._size import initialised, no_net
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows
 from skfusion.state import State, map_tensors
@@ -185,7 +185,7 @@ class NeuralDecisionForestClassifier(HasParts, ClassifierMixin, BaseEstimator):
         """Return the net with the forest as its criterion and an output for each unit."""
         net = nets.default_net("classification") if self.estimator is None else self.estimator
         if not nets.is_net(net):
-            raise TypeError(f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {net!r}.")
+            raise no_net(net)
         if any(kind.__name__ == "NeuralNetBinaryClassifier" for kind in type(net).__mro__):
             raise ValueError(
                 f"{type(net).__name__} takes one output a row, the logit of a class, but here outputs route: give a "

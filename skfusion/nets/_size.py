@@ -145,11 +145,7 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
         If the output of the net has another width than the target.
     """
     if not is_net(net):
-        raise TypeError(
-            "estimator must be a skorch net, such as NeuralNetClassifier(Module); got "
-            f"{f'the class {net.__name__}' if isinstance(net, type) else type(net).__name__}. "
-            "Estimators of other kinds can be stacked: StackingFusion(estimators=[(name, estimator), ...])."
-        )
+        raise no_net(net)
     _check_task(net, task, n_outputs)
     net = clone(net)
     binary = task == "classification" and two_classes(net)
@@ -174,6 +170,15 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
                 )
     _check_width(net, rows, task, n_outputs, binary)
     return net
+
+
+def no_net(estimator: Any) -> TypeError:
+    """Return the error that says what was given in place of a net, and where it belongs if it is of another kind."""
+    got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+    remedy = "Estimators of other kinds can be stacked: StackingFusion(estimators=[(name, estimator), ...])."
+    if isinstance(estimator, (list, tuple)):
+        remedy = "For StackingFusion with members that have names, write estimators=[(name, estimator), ...]."
+    return TypeError(f"estimator must be a skorch net, such as NeuralNetClassifier(Module); got {got}. {remedy}")
 
 
 def initialised(net: Any, rows: Rows, keep_net: bool = False) -> nn.Module:
