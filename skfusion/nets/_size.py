@@ -269,7 +269,7 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
 
 
 def _warn_of_probabilities(out: Tensor) -> None:
-    if len(out) and (out >= 0).all() and torch.allclose(out.sum(dim=1), torch.ones(()).to(out), atol=1e-4):
+    if len(out) and (out > 0).all() and torch.allclose(out.sum(dim=1), torch.ones(()).to(out), atol=1e-4):
         warnings.warn(
             "The module's outputs are probabilities, and the criterion CrossEntropyLoss takes them for logits: with a "
             "softmax of a softmax no class can have a probability near one. Let the module return logits, or leave "
