@@ -72,6 +72,23 @@ class Rows:
             np.asarray(index) if self.position is None else self.position[index],
         )
 
+    def among(self, given: Any) -> np.ndarray:
+        """Tell which of the rows stood at some places of the data of ``fit``.
+
+        Parameters
+        ----------
+        given : array-like of int or bool
+            Positions, or a mask.
+
+        Returns
+        -------
+        ndarray of int
+            Positions among these rows.
+        """
+        given = np.asarray(given)
+        given = np.flatnonzero(given) if given.dtype == bool else given
+        return given if self.position is None else np.flatnonzero(np.isin(self.position, given))
+
     @cached_property
     def keys(self) -> np.ndarray:
         """A 64-bit hash of each row's inputs and target, shape (n_samples,), uint64."""

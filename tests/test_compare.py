@@ -474,6 +474,12 @@ def test_rows_without_labels_train_who_can_learn_from_them_and_test_nobody(words
     assert (table["log_loss"] < 1.2).all()
 
 
+def test_those_that_learn_from_rows_without_labels_are_compared_where_all_have_one():
+    net = mlp_classifier(max_epochs=3, module__hidden=(8,))
+    table = compare_fusions({"half": TemporalEnsemblingClassifier(net)}, *IRIS, cv=2, random_state=0)
+    assert (table.attrs["folds"]["n_test"] == 75).all()
+
+
 def test_minus_one_is_a_class_where_nobody_learns_from_rows_without_labels():
     X, y = IRIS
     table = compare_fusions({"line": LogisticRegression(max_iter=500)}, X, y - 1, cv=2, random_state=0)

@@ -85,12 +85,14 @@ class Fold:
         labelled: np.ndarray | None = None,
     ):
         self.number, self.scorers, self.hold_out = number, scorers, hold_out
-        self.unlabelled = None if labelled is None else (take(X, train), take(y, train))
+        whole = None
         if labelled is not None:
+            whole = take(X, train), take(y, train)
             train, test = train[labelled[train]], test[labelled[test]]
             y = _plain(y)
         self.X_train, self.X_test = take(X, train), take(X, test)
         self.y_train, self.y_test = take(y, train), take(y, test)
+        self.whole = whole or (self.X_train, self.y_train)  # with the rows that have no label
         self.groups = None if groups is None else take(groups, train)
         self.sizes = {"n_train": len(train), "n_test": len(test)}
         self.pools = SharedPools()
@@ -124,8 +126,7 @@ class Fold:
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            data = self.unlabelled if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
-            estimator.fit(*data)
+            estimator.fit(*(self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)))
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores = check_scoring(estimator, scoring=dict(self.scorers))(estimator, self.X_test, self.y_test)
         return {

@@ -113,7 +113,7 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     if cv is None or isinstance(cv, Integral):
         yield from _numbered(rows, 5 if cv is None else int(cv), task)
     elif isinstance(cv, Iterable) and not isinstance(cv, str):  # some of the rows may have been dropped or held out
-        yield from ((_among(rows, train), _among(rows, test)) for train, test in cv)
+        yield from ((rows.among(train), rows.among(test)) for train, test in cv)
     else:
         y = rows.y[:, 0] if rows.y.ndim == 2 and rows.y.shape[1] == 1 else rows.y
         yield from check_cv(cv).split(np.zeros(len(rows)), y, rows.groups)
@@ -155,10 +155,3 @@ def _units(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     rank = np.empty(len(first), np.int64)
     rank[order] = np.arange(len(first))
     return first[order], rank[unit]
-
-
-def _among(rows: Rows, given: Any) -> np.ndarray:
-    """Return which of the rows stood at the given positions, or mask, of the data of ``fit``."""
-    given = np.asarray(given)
-    given = np.flatnonzero(given) if given.dtype == bool else given
-    return given if rows.position is None else np.flatnonzero(np.isin(rows.position, given))

@@ -54,7 +54,7 @@ def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> 
         raise ValueError(f"cv must be a number of folds, a splitter or an iterable of positions; got {cv!r}.")
     else:
         parts = cv.split(*given) if hasattr(cv, "split") else cv
-        found = [(_among(rows, train), _among(rows, test)) for train, test in parts]
+        found = [(rows.among(train), rows.among(test)) for train, test in parts]
         found = [(train, test) for train, test in found if len(test)]  # all rows of one may have had weight zero
     tested = np.bincount(np.concatenate([np.empty(0, np.int64), *(test for _, test in found)]), minlength=len(rows))
     name = f"cv={cv!r}" if hasattr(cv, "split") else "cv"  # not all positions of an iterable
@@ -105,10 +105,3 @@ def _grouped(rows: Rows, n_splits: int, task: Task, seed: int) -> list[Fold]:
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         found = list(splitter.split(np.zeros(len(rows)), rows.y if task == "classification" else None, rows.groups))
     return [(train, test) for train, test in found if len(test)]
-
-
-def _among(rows: Rows, given: Any) -> np.ndarray:
-    """Return which of the rows stood at the given positions, or mask, of the data of ``fit``."""
-    given = np.asarray(given)
-    given = np.flatnonzero(given) if given.dtype == bool else given
-    return given if rows.position is None else np.flatnonzero(np.isin(rows.position, given))
