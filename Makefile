@@ -10,10 +10,10 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo test test-all test-foreign test-portable lint format docs bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------------------------------------------- environment
 
@@ -34,7 +34,15 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 # -------------------------------------------------------------------------------------------------------- targets
 
 # Small networks are fastest on one thread; processes use the other cores.
-demo test lint: export OMP_NUM_THREADS = 1
+demo test test-all test-foreign lint: export OMP_NUM_THREADS = 1
+
+# Another processor on this one: the kernels of ATen, oneDNN, MKL and OpenBLAS that it would choose. A result that only
+# one of them gives is no result, and no test may ask for it.
+FOREIGN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Haswell
+
+# The layers that compute with torch, whose tests take a few minutes.
+FAST := $(addprefix tests/,align connect landscape merge repair select stacked symmetry nets combine \
+	$(addprefix test_,geometry.py landscape.py laws.py nets.py objective.py rows.py state.py streams.py tangent.py))
 
 demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-learn
 	$(BIN)/skfusion compare --data digits --out demo/digits
@@ -43,6 +51,20 @@ demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-l
 
 test: $(VENV)/.dev  ## run the tests and every example in a docstring
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-all: $(VENV)/.dev  ## run the slow tests too
+	$(BIN)/python -m pytest -n $(WORKERS) -m ""
+
+test-foreign: $(VENV)/.dev  ## run the tests of the torch layers as on another processor
+	$(FOREIGN) $(BIN)/python -m pytest -n $(WORKERS) $(FAST)
+
+test-portable: $(VENV)/.dev  ## run all tests as on other processors, on two threads and in other orders
+	@printf '%s\n' '' '$(FOREIGN)' 'ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2' 'SKFUSION_TEST_THREADS=2' | while read -r setting; do \
+		for seed in 1 2; do \
+			printf '\n%s, order %s\n' "$${setting:-as it is}" "$$seed"; \
+			env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -n $(WORKERS) --random-order-seed=$$seed || exit 1; \
+		done; \
+	done
 
 lint: $(VENV)/.dev  ## style, types, layers, docstrings
 	$(BIN)/ruff check .

@@ -3,9 +3,11 @@
 import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
-os.environ["OMP_NUM_THREADS"] = "1"  # worker processes inherit these
-os.environ["MKL_NUM_THREADS"] = "1"
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# Small networks are many times slower on the threads of a busy machine.
+THREADS = os.environ.get("SKFUSION_TEST_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = THREADS  # worker processes inherit these
+os.environ["MKL_NUM_THREADS"] = THREADS
+os.environ["OPENBLAS_NUM_THREADS"] = THREADS
 os.environ["MPLBACKEND"] = "Agg"
 
 import random
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(1)  # small networks are many times slower on the threads of a busy machine
+torch.set_num_threads(int(THREADS))
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_pools_are_saved_and_fused_anew(tmp_path):
         EnsembleClassifier().fuse(ModelPool.from_estimators(fitted.estimators_), X, y),
     ]
     for other in again:
-        np.testing.assert_array_equal(other.predict_proba(X), expected)
+        np.testing.assert_allclose(other.predict_proba(X), expected, atol=1e-6)
     one = SoupClassifier(net(), merge=Uniform()).fuse(fitted.pool_[:1], X, y)
     np.testing.assert_allclose(one.predict_proba(X), fitted.predict_members(X)[0], atol=1e-6)
 

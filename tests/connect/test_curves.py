@@ -152,7 +152,7 @@ def test_alignment_keeps_the_losses_of_the_ends_and_curves_join_what_was_aligned
     assert after < before
     path = Bezier(n_epochs=15)([a, aligned], data)
     assert path.at(1.0) is aligned
-    assert loss_along(path, data).barrier < 0.7 * after
+    assert loss_along(path, data).barrier < 0.25 * before  # of `after` the curve may leave anything, as it may be zero
     assert path.length() < Bezier(n_epochs=15)([a, b], data).length()
 
 
