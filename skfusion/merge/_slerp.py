@@ -115,23 +115,31 @@ def karcher_mean(cosines: Tensor, weights: Tensor) -> Tensor | None:
     Tensor or None
         The factors.
     """
-    x, last = weights, math.inf
+    # Coordinates of the directions in the space that they span: lengths of combinations of K directions that depend on
+    # each other would be lost to rounding.
+    values, axes = torch.linalg.eigh(cosines)
+    spanned = values > len(values) * torch.finfo(values.dtype).eps * values.max()
+    scales, axes = values[spanned].sqrt(), axes[:, spanned]
+    directions = axes * scales
+    x, last = weights @ directions, math.inf
     for _ in range(_MAX_STEPS):
-        length = float((x @ cosines @ x).clamp(min=0).sqrt())
+        length = float(torch.linalg.vector_norm(x))
         if length < 1e-7:
             return None  # they cancel, up to rounding
         x = x / length
-        near = (cosines @ x).clamp(-1, 1)
+        near = (directions @ x).clamp(-1, 1)
         if float(near.min()) < -1 + 1e-8:
             return None  # one of them is opposite to where we are
         sines = ((1 - near) * (1 + near)).sqrt()
         pull = weights * torch.where(sines > 0, near.arccos() / sines, 1.0)
         along = float(pull @ near)
-        step = pull - along * x
-        size = float((step @ cosines @ step).clamp(min=0).sqrt())
+        step = pull @ directions - along * x
+        size = float(torch.linalg.vector_norm(step))
         x = math.cos(size) * x + (math.sin(size) / size if size else 1.0) * step
         if size < 1e-15 or last <= size < 1e-9:  # what is left is rounding
-            return x if along > 0 else None  # where it is negative, x is a peak in the directions that none points to
+            if along <= 0:
+                return None  # x is a peak in the directions that none points to
+            return axes @ (x / scales) + weights - axes @ (axes.T @ weights)  # and differences too small for a cosine
         last = size
     return None
 

@@ -77,7 +77,7 @@ def test_directions_all_over_the_sphere_give_an_error_or_a_place_where_the_pulls
         except ValueError:
             refused += 1
         else:
-            assert float(pull_of(members, found).abs().max()) < 1e-8
+            assert float(pull_of(members, found).abs().max()) < 1e-12
     assert 0 < refused < 12
 
 
