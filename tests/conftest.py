@@ -3,11 +3,10 @@
 import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
-# Small networks are many times slower on the threads of a busy machine.
-THREADS = os.environ.get("SKFUSION_TEST_THREADS", "1")
-os.environ["OMP_NUM_THREADS"] = THREADS  # worker processes inherit these
-os.environ["MKL_NUM_THREADS"] = THREADS
-os.environ["OPENBLAS_NUM_THREADS"] = THREADS
+os.environ.setdefault("SKFUSION_TEST_THREADS", "1")  # on the threads of a busy machine small networks are far slower
+os.environ["OMP_NUM_THREADS"] = os.environ["SKFUSION_TEST_THREADS"]  # worker processes inherit these
+os.environ["MKL_NUM_THREADS"] = os.environ["SKFUSION_TEST_THREADS"]
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["SKFUSION_TEST_THREADS"]
 os.environ["MPLBACKEND"] = "Agg"
 
 import random
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(int(THREADS))
+torch.set_num_threads(int(os.environ["SKFUSION_TEST_THREADS"]))
 
 
 @pytest.fixture
