@@ -139,8 +139,8 @@ def karcher_mean(cosines: Tensor, weights: Tensor) -> Tensor | None:
         if size < 1e-15 or last <= size < 1e-9:  # what is left is rounding
             if along <= 0:
                 return None  # x is a peak in the directions that none points to
-            factors: Tensor = axes @ (x / scales)
-            return factors + weights - axes @ (axes.T @ weights)  # the rest are differences too small for a cosine
+            factors: Tensor = axes @ (x / scales) + weights - axes @ (axes.T @ weights)
+            return factors  # of the directions that are spanned, and of differences too small for a cosine
         last = size
     return None
 
