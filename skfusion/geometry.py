@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.state import State, check_compatible, is_statistic, owners
+from skfusion.state import State, check_compatible, is_statistic, numbers_of
 
 LEAST_ROWS = 4
 """Rows for CKA, whose estimator divides by n - 3."""
@@ -77,10 +77,9 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     n = len(states)
     check_compatible(sources, [*map(str, range(n)), "base"][: len(sources)])
     squares, products, agreed, moved = (torch.zeros(n, n, dtype=torch.float64) for _ in range(4))
-    for name, owner in owners(sources).items():
-        if owner != name or is_statistic(name) or not sources[0][name].is_floating_point():
+    for name, rows in numbers_of(sources):
+        if is_statistic(name):
             continue
-        rows = torch.stack([s[name].detach().to("cpu", torch.float64).flatten() for s in sources])
         for k in range(n):  # differences before squares: what states have in common does not drown them
             squares[k] += (rows[:n] - rows[k]).square().sum(dim=1)
         vectors = rows[:n] - (0 if base is None else rows[n])

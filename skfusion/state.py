@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, wide
+
+__all__ = [
+    "RunningSum",
+    "State",
+    "addable",
+    "check_compatible",
+    "check_finite",
+    "copy",
+    "difference",
+    "distance",
+    "flatten",
+    "is_finite",
+    "is_position",
+    "is_statistic",
+    "is_summed",
+    "kind_of",
+    "map_tensors",
+    "n_bytes",
+    "n_parameters",
+    "narrowed",
+    "numbers_of",
+    "owners",
+    "place_of",
+    "stack",
+    "weighted_sum",
+]
 
 State = dict[str, Tensor]
 """Parameters and buffers by name."""
@@ -21,8 +49,9 @@ _ADVICE = (
 def check_compatible(states: Sequence[State], names: Sequence[str] | None = None) -> None:
     """Raise ``ValueError`` where the networks of states cannot be merged tensor by tensor.
 
-    So they cannot where tensors have other names or shapes, NaN or infinity, or where integers differ that have axes:
-    these are positions, such as of the columns that a network sees. One without axes is a counter, as BatchNorm's.
+    So they cannot where tensors have other names or shapes, NaN or infinity, are integers in one and floating-point
+    numbers in another, or where integers differ that have axes: these are positions, such as of the columns that a
+    network sees. One without axes is a counter, as BatchNorm's. Files are merged by the same rule.
 
     Parameters
     ----------
@@ -47,7 +76,7 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
 
 def is_position(t: Tensor) -> bool:
     """Return whether a tensor holds integers that have axes, such as which columns a network sees."""
-    return t.dim() > 0 and t.dtype != torch.bool and not t.is_floating_point() and not t.is_complex()
+    return t.dim() > 0 and t.dtype != torch.bool and not is_summed(t)
 
 
 def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) -> None:
@@ -66,19 +95,22 @@ def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) ->
                     f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
                 )
                 raise ValueError(f"Tensor {key!r} has shape {shapes}. {_ADVICE}")
+            if kind_of(other[key]) != kind_of(first[key]):
+                raise ValueError(
+                    f"Tensor {key!r} is {first[key].dtype} in member {names[0]} and {other[key].dtype} in member "
+                    f"{name}: only the precision of floating-point tensors may differ. Convert one of them."
+                )
         check_finite(other, name)
 
 
 def check_finite(state: State, name: str) -> None:
     """Raise ``ValueError`` that names the first tensor of a state with NaN or infinity in it."""
     for key, value in state.items():
-        if value.is_floating_point() and value.numel():
-            low, high = map(float, value.detach().aminmax())  # both are NaN where one number is
-            if not (-math.inf < low and high < math.inf):
-                raise ValueError(
-                    f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
-                    "from the pool, or train it with a smaller learning rate."
-                )
+        if not is_finite(value):
+            raise ValueError(
+                f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
+                "from the pool, or train it with a smaller learning rate."
+            )
 
 
 def map_tensors(function: Callable[..., Tensor], *states: State) -> State:
@@ -94,7 +126,7 @@ def owners(states: Sequence[State]) -> dict[str, str]:
     places: dict[tuple[object, ...], str] = {}
     found: dict[str, str] = {}
     for key, first in states[0].items():
-        place = tuple((s[key].data_ptr(), s[key].shape, s[key].stride(), s[key].dtype) for s in states)
+        place = tuple(place_of(s[key]) for s in states)
         found[key] = places.setdefault(place, key) if first.numel() else key
     return found
 
@@ -112,9 +144,10 @@ def copy(state: State) -> State:
 def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> State:
     r"""Return :math:`\sum_k w_k \theta_k`, tensor by tensor.
 
-    Floating-point tensors are accumulated in float64 and returned in their own dtype. Integer tensors, such as
-    BatchNorm's batch counter, cannot be averaged: the elementwise maximum over the states of non-zero weight is
-    taken, which keeps equal ones and does not depend on the order.
+    Floating-point and complex tensors of any size are accumulated in double precision and returned in their own dtype.
+    Others, such as BatchNorm's batch counter, cannot be averaged: the elementwise maximum over the states of non-zero
+    weight is taken, which keeps equal ones and does not depend on the order. Whether arrays of integers are equal, as
+    those of networks that are merged must be, is left to :func:`check_compatible`.
 
     Parameters
     ----------
@@ -141,39 +174,18 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
 
     def add(tensors: Sequence[Tensor]) -> Tensor:
         first = tensors[0]
-        if not (first.is_floating_point() or first.is_complex()):
-            return torch.stack([tensors[k].detach() for k in kept]).amax(dim=0)
-        wide = torch.complex128 if first.is_complex() else torch.float64
-        total = torch.zeros(first.shape, dtype=wide, device=first.device)
+        if not is_summed(first):
+            return largest([tensors[k] for k in kept])
+        double = torch.complex128 if first.is_complex() else torch.float64
+        total = torch.zeros(first.shape, dtype=double, device=first.device)
         for k in kept:
-            total.add_(tensors[k].detach().to(first.device, wide), alpha=coefficients[k])
+            total.add_(tensors[k].detach().to(total), alpha=coefficients[k])
         return total
 
     out: State = {}
     for key, owner in owners(states).items():
         out[key] = out[owner] if owner != key else narrowed(add([s[key] for s in states]), states[0][key].dtype, key)
     return out
-
-
-def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """Return a merged tensor in the dtype of the result, or raise ``ValueError`` where a number is too large for it."""
-    if tensor.is_floating_point() and tensor.numel():
-        low, high = map(float, addable(tensor.detach()).aminmax())
-        largest = max(-low, high)
-        limit = torch.finfo(dtype).max * (1 + 1e-9)  # a mean of largest numbers exceeds them by its rounding
-        if not (largest <= limit and largest < math.inf):
-            raise ValueError(
-                f"The merged tensor {name!r} reaches {largest:.3g}, and {dtype} ends at "
-                f"{torch.finfo(dtype).max:.3g}. Give a first member of a wider dtype, or go less far from the base."
-            )
-    return tensor.to(dtype)
-
-
-def addable(tensor: Tensor) -> Tensor:
-    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer."""
-    if tensor.is_floating_point() and tensor.element_size() == 1:
-        return tensor.to(torch.float64)
-    return tensor.to(torch.int64) if tensor.dtype in (torch.uint16, torch.uint32) else tensor
 
 
 class RunningSum:
@@ -187,7 +199,7 @@ class RunningSum:
 
     def __init__(self, state: State):
         self._like, self._n = state, 1
-        self._sum = {k: t.detach().to(_wide(t)) for k, t in state.items()}
+        self._sum = {k: wide(t) for k, t in state.items()}
 
     def plus(self, state: State) -> RunningSum:
         """Return the sum with one more state; this one stays as it is.
@@ -205,7 +217,8 @@ class RunningSum:
         out = object.__new__(RunningSum)
         out._like, out._n = self._like, self._n + 1
         out._sum = {
-            k: total + state[k] if _is_mean(total) else torch.maximum(total, state[k]) for k, total in self._sum.items()
+            k: total + state[k].detach().to(total) if is_summed(total) else largest([total, state[k]])
+            for k, total in self._sum.items()
         }
         return out
 
@@ -218,22 +231,22 @@ class RunningSum:
             New tensors.
         """
         return {
-            k: (total / self._n).to(self._like[k].dtype) if _is_mean(total) else total for k, total in self._sum.items()
+            k: (total / self._n).to(self._like[k].dtype) if is_summed(total) else total
+            for k, total in self._sum.items()
         }
 
 
-def _is_mean(t: Tensor) -> bool:
-    return t.is_floating_point() or t.is_complex()
-
-
-def _wide(t: Tensor) -> torch.dtype:
-    return torch.complex128 if t.is_complex() else torch.float64 if t.is_floating_point() else t.dtype
-
-
 def difference(a: State, b: State) -> State:
-    """Return ``a - b`` on floating-point tensors (a task vector) and zeros on integer ones."""
+    """Return ``a - b`` on floating-point and complex tensors (a task vector), and zeros on others.
+
+    Eight-bit numbers give differences in double precision, as theirs cannot hold them.
+    """
     _check_alike([a, b])
-    return map_tensors(lambda x, y: (x - y) if x.is_floating_point() else torch.zeros_like(x), a, b)
+    return map_tensors(_difference, a, b)
+
+
+def _difference(x: Tensor, y: Tensor) -> Tensor:
+    return addable(x.detach()) - addable(y.detach()) if is_summed(x) else torch.zeros_like(x)
 
 
 def stack(states: Sequence[State]) -> State:
@@ -242,18 +255,31 @@ def stack(states: Sequence[State]) -> State:
     return map_tensors(lambda *tensors: torch.stack([t.detach() for t in tensors]), *states)
 
 
-def flatten(state: State) -> Tensor:
-    """Return the floating-point tensors as one float64 vector, shape (d,); tied tensors count once."""
-    unique = {(t.data_ptr(), t.shape, t.stride()): t for t in state.values() if t.is_floating_point()}
-    if not unique:
-        return torch.zeros(0, dtype=torch.float64)
-    return torch.cat([t.detach().reshape(-1).to("cpu", torch.float64) for t in unique.values()])
+def numbers_of(states: Sequence[State]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the name of each floating-point or complex tensor, and its numbers in all states.
+
+    Tensors are matched by name, and those that are tied in all states come once. Numbers are in float64 on the CPU, of
+    shape (n_states, n_numbers); complex ones are two.
+    """
+    for key, owner in owners(states).items():
+        if owner == key and is_summed(states[0][key]):
+            yield key, torch.stack([real(s[key]).to("cpu", torch.float64).reshape(-1) for s in states])
+
+
+def flatten(state: State, like: Sequence[State] = ()) -> Tensor:
+    """Return the numbers of a state as one float64 vector, shape (d,), by the alphabetical order of names.
+
+    Integer tensors are left out. Tensors that are tied in the state, and in the states ``like``, count once: give those
+    with which the vector is compared.
+    """
+    parts = [rows[0] for _, rows in numbers_of([dict(sorted(state.items())), *like])]
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
 
 def distance(a: State, b: State) -> float:
-    """Return the Euclidean distance between two states over their floating-point tensors."""
+    """Return the Euclidean distance between two states over their floating-point and complex tensors."""
     _check_alike([a, b])
-    return float(torch.linalg.vector_norm(flatten(a) - flatten(b)))
+    return math.sqrt(sum(float((x - y).square().sum()) for _, (x, y) in numbers_of([a, b])))
 
 
 def n_parameters(state: State) -> int:
@@ -267,4 +293,4 @@ def n_bytes(state: State) -> int:
 
 
 def _unique(state: State) -> list[Tensor]:
-    return list({(t.data_ptr(), t.shape, t.stride()): t for t in state.values()}.values())
+    return list({place_of(t): t for t in state.values()}.values())

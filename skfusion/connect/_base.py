@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from skfusion._component import Component
 from skfusion.objective import Objective
-from skfusion.state import State, flatten, is_statistic, weighted_sum
+from skfusion.state import State, is_statistic, numbers_of, weighted_sum
 
 
 class Subspace:
@@ -187,10 +188,23 @@ def inner(controls: Sequence[State], others: Sequence[State] | None = None) -> n
 
     Integer tensors and BatchNorm statistics do not count; tied tensors count once.
     """
-    first = _vector(controls[0])
-    a = [_vector(s) - first for s in controls]
-    b = a if others is None else [_vector(s) - first for s in others]
-    return np.array([[float(x @ y) for y in b] for x in a])
+    m = len(controls)
+    products = torch.zeros(m, m if others is None else len(others), dtype=torch.float64)
+    for rows in differences([*controls, *(others or [])]):
+        products += rows[:m] @ (rows[:m] if others is None else rows[m:]).T
+    found: np.ndarray = products.numpy()
+    return found
+
+
+def differences(states: Sequence[State]) -> Iterator[Tensor]:
+    """Yield, tensor by tensor, what states differ by from the first, shape (n_states, n_numbers), in float64.
+
+    Tensors are matched by name. Integer tensors and BatchNorm statistics do not count; tensors that are tied in all
+    states count once.
+    """
+    for name, rows in numbers_of(states):
+        if not is_statistic(name):
+            yield rows - rows[0]
 
 
 def steps(controls: Sequence[State], coefficients: np.ndarray) -> np.ndarray:
@@ -199,10 +213,6 @@ def steps(controls: Sequence[State], coefficients: np.ndarray) -> np.ndarray:
     squares = np.einsum("pj,jk,pk->p", gaps, inner(controls), gaps)
     found: np.ndarray = np.sqrt(np.maximum(squares, 0.0))
     return found
-
-
-def _vector(state: State) -> Tensor:
-    return flatten({k: v for k, v in state.items() if not is_statistic(k)})
 
 
 def _within(t: float) -> float:

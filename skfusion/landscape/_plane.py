@@ -24,13 +24,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
+from torch import Tensor, nn
 
-from skfusion.connect._base import combined, inner
+from skfusion.connect._base import combined, differences, inner
 from skfusion.landscape._evaluate import evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Repairer
 from skfusion.state import State, check_compatible, copy, is_statistic, owners
+
+_CORNER = 1e-9
+"""How far, as a share of a side, a point may be off a control state to count as that state itself."""
 
 
 class Plane:
@@ -72,7 +75,9 @@ class Plane:
         products = inner(controls)[1:, 1:]
         width = np.sqrt(products[0, 0])
         shift = products[0, 1] / width if width else 0.0
-        height = np.sqrt(max(products[1, 1] - shift**2, 0.0))
+        # of the part of c that is orthogonal to b; from products alone, it would lose half of its digits
+        rest = (rows[2] - shift / width * rows[1] for rows in differences(controls)) if width else []
+        height = np.sqrt(sum(float(part.square().sum()) for part in rest))
         if width <= 0 or height <= 1e-6 * np.sqrt(products[1, 1]):
             raise ValueError(
                 "The three states lie on one line (or two of them are equal), so they span no plane: give another "
@@ -115,10 +120,12 @@ class Plane:
         Returns
         -------
         ndarray of shape (3,)
-            They sum to one.
+            They sum to one. At the coordinates of a control state, and within rounding of them, its own is exactly one.
         """
         b, c = self.axes @ [x, y]
-        return np.array([1.0 - b - c, b, c])
+        found = np.array([1.0 - b - c, b, c])
+        corner = np.eye(3)[np.argmax(found)]
+        return corner if np.abs(found - corner).max() < _CORNER else found
 
     def at(self, x: float, y: float) -> State:
         """Return the state at a point.
@@ -149,12 +156,27 @@ class Plane:
         ndarray of shape (K, 3)
             The nearest point of the plane, and the Euclidean distance from it.
         """
-        check_compatible([*self.controls, *states])
-        every = inner([*self.controls, *states])
-        within, sight = every[1:3, 1:3], every[1:3, 3:]
-        shares = np.linalg.solve(within, sight)  # shape: (2, K)
-        off = np.diag(every)[3:] - (sight * shares).sum(axis=0)
-        return np.column_stack([np.linalg.solve(self.axes, shares).T, np.sqrt(np.maximum(off, 0.0))])
+        every = [*self.controls, *states]
+        check_compatible(every)
+        places = torch.zeros(2, len(states), dtype=torch.float64)
+        for _ in range(2):  # the second time takes back what was rounded the first time
+            products, sight, _ = self._sight(every, places)
+            places += torch.linalg.solve(products, sight)
+        off = self._sight(every, places)[2]
+        return np.column_stack([places.T.numpy(), off.sqrt().numpy()])
+
+    def _sight(self, every: Sequence[State], places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return products of the axes with each other, and with what states are off places; and the squares of that."""
+        axes = torch.from_numpy(self.axes)
+        products, sight = torch.zeros(2, 2, dtype=torch.float64), torch.zeros_like(places)
+        off = torch.zeros(places.shape[1], dtype=torch.float64)
+        for rows in differences(every):
+            steps = axes.T @ rows[1:3]
+            rest = rows[3:] - places.T @ steps
+            products += steps @ steps.T
+            sight += steps @ rest.T
+            off += rest.square().sum(dim=1)
+        return products, sight, off
 
 
 @dataclass(frozen=True, eq=False)

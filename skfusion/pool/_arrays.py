@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from skfusion.state import State
+from skfusion.state import State, place_of
 
 
 def to_numpy(state: State) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def to_numpy(state: State) -> dict[str, Any]:
     done: dict[tuple[Any, ...], Any] = {}
     arrays = {}
     for key, t in state.items():
-        place = (t.data_ptr(), t.shape, t.stride(), t.dtype)
+        place = place_of(t)
         if place not in done or t.numel() == 0:
             done[place] = array(t)
         arrays[key] = done[place]

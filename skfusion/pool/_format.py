@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 from skfusion.pool._member import Member, as_json
-from skfusion.state import State
+from skfusion.state import State, place_of
 
 FORMAT = 1
 """The number of the format that is written, and the highest that is read."""
@@ -77,7 +77,7 @@ def state_to_bytes(state: State, owner: str) -> bytes:
                 f"Tensor {key!r} of {owner} has dtype {t.dtype}, layout {t.layout} and device {t.device}; safetensors "
                 f"cannot hold that. Convert it to a dense tensor of one of {', '.join(_DTYPES)}."
             )
-        place = (t.data_ptr(), t.shape, t.stride(), t.dtype, t.device)
+        place = place_of(t)
         if t.numel() and place in places:
             ties[key] = places[place]
             continue

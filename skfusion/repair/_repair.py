@@ -26,7 +26,7 @@ from skfusion.objective import Batch, Objective, evaluating, run
 from skfusion.repair._base import Repairer
 from skfusion.repair._moments import Enough, Moments, calls_of, equal, first_batch
 from skfusion.repair._recalibrate import Recalibrate
-from skfusion.state import State, difference, flatten
+from skfusion.state import State, flatten
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = nn.modules.batchnorm._BatchNorm
@@ -155,10 +155,10 @@ def _owns_its_tensors(layer: nn.Module, n_names: Counter[int]) -> bool:
 def _shares(state: State, members: Sequence[State]) -> np.ndarray:
     r"""Return the weights of :math:`\sum_k w_k \theta_k = \theta` that sum to one, or equal ones if there are none."""
     equal_ones = np.full(len(members), 1 / len(members))
-    centre = [flatten(difference(m, members[0])) for m in members[1:]]
-    if not centre:
+    first, target, *others = (flatten(s, [*members, state]) for s in (members[0], state, *members[1:]))
+    if not others:
         return equal_ones
-    matrix, target = torch.stack(centre, 1), flatten(difference(state, members[0]))
+    matrix, target = torch.stack(others, 1) - first[:, None], target - first
     found = np.linalg.lstsq((matrix.T @ matrix).numpy(), (matrix.T @ target).numpy(), rcond=1e-10)[0]
     rest = float(torch.linalg.vector_norm(target - matrix @ torch.from_numpy(found)))
     if rest > 1e-3 * float(torch.linalg.vector_norm(target)):

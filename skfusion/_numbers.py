@@ -1,0 +1,85 @@
+"""One tensor of any dtype: where its numbers lie, whether they are finite, and how they are added or compared.
+
+States hold whatever torch can hold densely. Floating-point tensors of all sizes, eight bits included, and complex ones
+are added; all others, the unsigned integers of 16 to 64 bits included, are only compared. The same holds in memory and
+in files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def place_of(tensor: Tensor) -> tuple[object, ...]:
+    """Return what two names of one tensor have in common: its memory, and how the numbers are read from there."""
+    how = (tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
+    return tensor.data_ptr(), tensor.device, *how
+
+
+def is_summed(tensor: Tensor) -> bool:
+    """Return whether a tensor is summed in a merge: one of floating-point or complex numbers."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def kind_of(tensor: Tensor) -> str:
+    """Return what must be the same in all states: whether numbers are real or complex, and of others the dtype."""
+    return "floating" if tensor.is_floating_point() else "complex" if tensor.is_complex() else str(tensor.dtype)
+
+
+def addable(tensor: Tensor) -> Tensor:
+    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer."""
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        return tensor.to(torch.float64)
+    return tensor.to(torch.int64) if tensor.dtype in (torch.uint16, torch.uint32) else tensor
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a detached tensor in double precision where it is summed, and in its own dtype elsewhere."""
+    dtype = torch.complex128 if tensor.is_complex() else torch.float64 if is_summed(tensor) else tensor.dtype
+    return tensor.detach().to(dtype)
+
+
+def real(tensor: Tensor) -> Tensor:
+    """Return floating-point numbers as they are, and complex ones as pairs along a new last axis; detached."""
+    known = addable(tensor.detach().resolve_neg())
+    return torch.view_as_real(known.resolve_conj()) if known.is_complex() else known
+
+
+def largest(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the elementwise maximum of tensors that are not summed, in the dtype of the first."""
+    first = tensors[0]
+    if first.dtype == torch.uint64:  # as signed numbers, once all are moved by half of their range
+        half = torch.iinfo(torch.int64).min
+        signed = torch.stack([t.view(torch.int64) ^ half for t in tensors])
+        return (signed.amax(dim=0) ^ half).view(torch.uint64)
+    return torch.stack([addable(t.detach().to(first.device)) for t in tensors]).amax(dim=0).to(first.dtype)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether there is no NaN and no infinity among the numbers of a tensor."""
+    return not is_summed(tensor) or _size(tensor) < math.inf
+
+
+def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Return a merged tensor in the dtype of the result, or raise ``ValueError`` where a number is too large for it."""
+    if is_summed(tensor):
+        size, end = _size(tensor), torch.finfo(dtype).max
+        limit = end * (1 + 1e-9)  # a mean of largest numbers exceeds them by its rounding
+        if not (size <= limit and size < math.inf):
+            raise ValueError(
+                f"The merged tensor {name!r} reaches {size:.3g}, and {dtype} ends at {end:.3g}. Give a first member of "
+                "a wider dtype, or go less far from the base."
+            )
+    return tensor.to(dtype)
+
+
+def _size(tensor: Tensor) -> float:
+    """Return the largest absolute value among the real numbers of a tensor; infinity where one is NaN."""
+    if not tensor.numel():
+        return 0.0
+    low, high = map(float, real(tensor).aminmax())  # both are NaN where one number is
+    return max(-low, high) if low == low else math.inf
