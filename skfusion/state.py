@@ -63,10 +63,13 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
     _check_alike(states, names)
     names = names or [str(i) for i in range(len(states))]
     for key, first in states[0].items():
-        if not is_position(first):
-            continue
         for name, other in zip(names, states, strict=True):
-            if not torch.equal(addable(first), addable(other[key]).to(first.device)):
+            if kind_of(other[key]) != kind_of(first):
+                raise ValueError(
+                    f"Tensor {key!r} is {first.dtype} in member {names[0]} and {other[key].dtype} in member {name}: only "
+                    "the precision of floating-point tensors may differ. Convert one of them."
+                )
+            if is_position(first) and not torch.equal(addable(first), addable(other[key]).to(first.device)):
                 raise ValueError(
                     f"Tensor {key!r} holds integers, and other ones in member {names[0]} than in member {name}: the "
                     "networks compute unlike things, such as on the columns that Bootstrap(max_features=...) draws for "
@@ -95,11 +98,6 @@ def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) ->
                     f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
                 )
                 raise ValueError(f"Tensor {key!r} has shape {shapes}. {_ADVICE}")
-            if kind_of(other[key]) != kind_of(first[key]):
-                raise ValueError(
-                    f"Tensor {key!r} is {first[key].dtype} in member {names[0]} and {other[key].dtype} in member "
-                    f"{name}: only the precision of floating-point tensors may differ. Convert one of them."
-                )
         check_finite(other, name)
 
 

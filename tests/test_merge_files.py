@@ -36,6 +36,8 @@ from skfusion.merge import (
 )
 from skfusion.pool import Member, ModelPool, _hashing, _merge_files, _merge_stream, merge_checkpoints, read_checkpoint
 from skfusion.pool._merge_plan import CARD
+from skfusion.pool._write import DTYPES as WRITABLE
+from skfusion.pool._write import data_of
 from skfusion.testing import discover
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells how much memory is used")
@@ -170,17 +172,47 @@ def test_other_programs_can_read_it(tmp_path):
     assert all(torch.equal(t, expected[name]) for name, t in found.items())
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.uint16, torch.int8, torch.uint32])
-def test_dtypes_that_torch_cannot_add(tmp_path, dtype):
-    def make(seed, _):
-        return {"w": torch.tensor([1.0, 2.0, 4.0]).mul(seed).to(dtype), "head": torch.ones(2).to(dtype)}
+SUMMED = [d for d in WRITABLE if d.is_floating_point or d.is_complex]
 
-    paths, _, _, _ = inputs(tmp_path, 3, make=make)
-    merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(), heads=["head"])
-    found = read_checkpoint(tmp_path / "out.safetensors")
-    expected = [2, 4, 8] if dtype.is_floating_point or dtype.is_complex else [3, 6, 12]
-    assert found["w"].dtype == dtype
-    assert found["w"].to(torch.complex128).tolist() == expected
+
+@pytest.mark.parametrize("merge", [Uniform(), TIES()], ids=["uniform", "ties"])
+@pytest.mark.parametrize("dtype", [*WRITABLE], ids=str)
+def test_every_dtype_is_merged_as_in_memory(tmp_path, dtype, merge):
+    """What files can hold, states can: numbers are averaged, counters take the largest value."""
+
+    def make(seed, _):
+        counts = torch.tensor(2.0 * seed).to(dtype)
+        w = torch.tensor([1.0, 2.0, 4.0]).mul(seed).to(dtype) if dtype in SUMMED else counts
+        return {"w": w, "head": torch.ones(2).to(dtype)}
+
+    paths, base, states, start = inputs(tmp_path, 3, make=make)
+    merge_checkpoints(paths, tmp_path / "out.safetensors", merge, base=base, heads=["head"])
+    found = read_checkpoint(tmp_path / "out.safetensors")["w"]
+    expected = merge([{"w": s["w"]} for s in states], {"w": start["w"]})["w"]
+    assert found.dtype == dtype
+    assert bytes(data_of(found)) == bytes(data_of(expected))
+    if isinstance(merge, Uniform):
+        wanted = [2, 4, 8] if dtype in SUMMED else 1 if dtype == torch.bool else 6
+        assert found.to(torch.complex128).tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
+def test_nan_is_found_in_every_dtype(tmp_path, dtype):
+    bad = torch.tensor([1.0, float("nan")]).to(dtype)
+    states = [{"w": torch.ones(2).to(dtype)}, {"w": bad}]
+    paths = [save(s, tmp_path / f"{k}.pt") for k, s in enumerate(states)]
+    with pytest.raises(ValueError, match="Tensor 'w' of .*1.pt holds NaN"):
+        merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform())
+    with pytest.raises(ValueError, match="Tensor 'w' of member 1 holds NaN"):
+        Uniform()(states)
+
+
+def test_kinds_of_numbers_are_not_mixed_in_memory_either(tmp_path):
+    states = [{"w": torch.ones(2)}, {"w": torch.ones(2, dtype=torch.int64)}]
+    paths = [save(s, tmp_path / f"{k}.pt") for k, s in enumerate(states)]
+    for merge in (lambda: merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform()), lambda: Uniform()(states)):
+        with pytest.raises(ValueError, match=r"'w' is torch.float32 in .*0.* and torch.int64 in .*1.*"):
+            merge()
 
 
 def test_members_of_a_pool(tmp_path):
@@ -207,11 +239,21 @@ def test_mixed_dtypes_follow_the_first(tmp_path):
     assert "The result has the dtype of the first" in note
 
 
-def test_integers_become_the_largest_and_those_that_differ_are_told(tmp_path):
-    paths, _, _, _ = inputs(tmp_path, make=lambda seed, _: {"ids": torch.tensor([seed, 5]), "w": torch.ones(1)})
+def test_counters_become_the_largest_and_those_that_differ_are_told(tmp_path):
+    paths, _, _, _ = inputs(tmp_path, make=lambda seed, _: {"n": torch.tensor(seed), "w": torch.ones(1)})
     report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform())
-    assert read_checkpoint(report.out)["ids"].tolist() == [3, 5]
-    assert any("'ids': integers that differ. The largest values were taken" in note for note in report.notes)
+    assert read_checkpoint(report.out)["n"].item() == 3
+    assert any("'n': integers that differ. The largest values were taken" in note for note in report.notes)
+
+
+def test_arrays_of_integers_that_differ_are_refused_as_in_memory(tmp_path):
+    paths, states, _, _ = inputs(tmp_path, make=lambda seed, _: {"ids": torch.tensor([seed, 5]), "w": torch.ones(1)})
+    with pytest.raises(ValueError, match=r"Tensor 'ids' holds integers, .*1.pt. .*--head ids"):
+        merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform())
+    with pytest.raises(ValueError, match="Tensor 'ids' holds integers"):
+        Uniform()(states)
+    report = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(), heads=["ids"])
+    assert torch.equal(read_checkpoint(report.out)["ids"], states[0]["ids"])
 
 
 def test_statistics_of_batchnorm_are_told(tmp_path):

@@ -18,7 +18,7 @@ from skfusion.pool._hashing import hashing
 from skfusion.pool._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
 from skfusion.pool._merge_stream import Progress, Stream, peak_bytes, read_bytes, silent
 from skfusion.pool._write import data_of, header_of, replacing
-from skfusion.state import is_statistic
+from skfusion.state import is_position, is_statistic, is_summed
 
 _UNKNOWN = "0" * 64
 
@@ -76,8 +76,9 @@ def merge_checkpoints(
     Notes
     -----
     Sums are made in double precision; results have the dtypes of the first checkpoint, and are those of the merger in
-    memory, bit for bit. Integers cannot be averaged: the largest value over the members is taken. Tied tensors stay
-    tied, and are written once. Nothing in a file is run.
+    memory, bit for bit. Integers cannot be averaged: of counters, which have no axes, the largest value over the members
+    is taken; arrays of them must be the same in all. Tied tensors stay tied, and are written once. Nothing in a file is
+    run.
 
     Costs O(K d) for K members of d parameters. Files are mapped, so memory is that of parts of tensors, some megabytes,
     and what the merger keeps from its survey; mergers that need whole tensors (Slerp, DARE, Breadcrumbs, ModelStock)
@@ -148,8 +149,8 @@ def _planned(merge: LinearMerger | TensorMerger, job: Job, used: Sequence[Checkp
             return f"tied to {job.ties[name]}"
         if name in job.heads:
             return f"copied from {job.names[0]}"
-        if not (like[name].is_floating_point() or like[name].is_complex()):
-            return "largest value"
+        if not is_summed(like[name]):
+            return "the same in all" if is_position(like[name]) else "largest value"
         return "mean" if isinstance(merge, TensorMerger) and is_statistic(name) else "merged"
 
     plan = []

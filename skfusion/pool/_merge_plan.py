@@ -13,7 +13,7 @@ from torch import Tensor
 from skfusion.merge import Merger, shared_names
 from skfusion.pool._checkpoint import Checkpoint
 from skfusion.pool._write import aligned
-from skfusion.state import State, is_statistic, n_parameters, owners
+from skfusion.state import State, is_statistic, kind_of, n_parameters, owners
 
 CARD = "skfusion_card"
 """The key of the model card in the metadata of a file."""
@@ -228,18 +228,14 @@ def _few(names: Sequence[str]) -> str:
     return " and ".join(names) if len(names) < 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
-def _kind(tensor: Tensor) -> str:
-    return "floating" if tensor.is_floating_point() else str(tensor.dtype)
-
-
 def _check_kinds(bodies: Sequence[State], sources: Sequence[Checkpoint]) -> None:
     for name, first in bodies[0].items():
         for state, c in zip(bodies, sources, strict=True):
-            if _kind(state[name]) != _kind(first) or first.dtype == torch.uint64:
+            if kind_of(state[name]) != kind_of(first):
                 raise ValueError(
                     f"Tensor {name!r} is {first.dtype} in {sources[0].name} and {state[name].dtype} in {c.name}; only "
-                    "floating-point tensors may differ in dtype, and uint64 cannot be compared. Convert it, or name it "
-                    "as a head: heads=[...] (--head)."
+                    "the precision of floating-point tensors may differ. Convert it, or name it as a head: "
+                    "heads=[...] (--head)."
                 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from skfusion.merge import Entry, LinearMerger, TensorMerger
 from skfusion.merge._tensorwise import is_merged
 from skfusion.pool._merge_plan import Job
-from skfusion.state import addable, is_statistic, narrowed, weighted_sum
+from skfusion.state import addable, is_finite, is_position, is_statistic, is_summed, narrowed, weighted_sum
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and all bytes."""
@@ -96,9 +95,17 @@ class Stream:
 
     def _combined(self, name: str, pieces: list[Tensor], known: Any) -> Tensor:
         n = self.job.n_members
-        if not (pieces[0].is_floating_point() or pieces[0].is_complex() or name.endswith("num_batches_tracked")):
-            self.unlike.update(dict.fromkeys([name] if any(not torch.equal(p, pieces[0]) for p in pieces) else []))
-        states = [{name: addable(piece)} for piece in pieces]
+        unlike = [k for k, p in enumerate(pieces) if not is_summed(p) and not torch.equal(p, pieces[0])]
+        if unlike and is_position(self.job.shared[0][name]):
+            raise ValueError(
+                f"Tensor {name!r} holds integers, and other ones in {self.job.names[0]} than in "
+                f"{self.job.names[unlike[0]]}. Such arrays are positions and no counters, so what these networks "
+                "compute cannot be averaged. If it does not matter, name it as a head, which is taken from the first: "
+                f"heads=[{name!r}] (--head {name})."
+            )
+        if unlike and not name.endswith("num_batches_tracked"):
+            self.unlike[name] = None
+        states = [{name: piece} for piece in pieces]
         try:
             if isinstance(self.merge, LinearMerger):
                 return self.merge.combine(states[:n], known, states[n] if len(states) > n else None)[name]
@@ -117,7 +124,7 @@ class Stream:
 
     def _check_finite(self, name: str, parts: Sequence[Tensor]) -> None:
         for part, source in zip(parts, self.job.names, strict=False):
-            check_finite(addable(part), name, source)
+            check_finite(part, name, source)
 
 
 def read_bytes(job: Job) -> int:
@@ -140,11 +147,8 @@ def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:
 
 def check_finite(tensor: Tensor, name: str, source: str) -> None:
     """Raise ``ValueError`` that names the tensor and the checkpoint with NaN or infinity in it."""
-    numbers = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    if numbers.is_floating_point() and numbers.numel():
-        low, high = numbers.aminmax()
-        if not (float(low) > -math.inf and float(high) < math.inf):
-            raise ValueError(
-                f"Tensor {name!r} of {source} holds NaN or infinity: the file is damaged, or its training diverged. "
-                "Leave this checkpoint out."
-            )
+    if not is_finite(tensor):
+        raise ValueError(
+            f"Tensor {name!r} of {source} holds NaN or infinity: the file is damaged, or its training diverged. Leave "
+            "this checkpoint out."
+        )
