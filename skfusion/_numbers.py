@@ -30,11 +30,17 @@ def kind_of(tensor: Tensor) -> str:
     return "floating" if tensor.is_floating_point() else "complex" if tensor.is_complex() else str(tensor.dtype)
 
 
+def is_stored_only(tensor: Tensor) -> bool:
+    """Return whether torch can hold numbers of this dtype, and hardly compute with them."""
+    unsigned = tensor.dtype in (torch.uint16, torch.uint32, torch.uint64)
+    return unsigned or (tensor.is_floating_point() and tensor.element_size() == 1)
+
+
 def addable(tensor: Tensor) -> Tensor:
-    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer."""
-    if tensor.is_floating_point() and tensor.element_size() == 1:
-        return tensor.to(torch.float64)
-    return tensor.to(torch.int64) if tensor.dtype in (torch.uint16, torch.uint32) else tensor
+    """Return a tensor in a dtype that torch can add or compare: no eight-bit float, no unsigned integer but 64 bits."""
+    if not is_stored_only(tensor) or tensor.dtype == torch.uint64:
+        return tensor
+    return tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64)
 
 
 def wide(tensor: Tensor) -> Tensor:

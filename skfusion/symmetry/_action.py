@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._numbers import is_stored_only
 from skfusion.symmetry._group import Axes, Block, Group, Permutations
+
+_SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permutations) -> Tensor:
@@ -34,6 +37,8 @@ def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permut
     Tensor
         The tensor itself where nothing moves.
     """
+    if is_stored_only(tensor):
+        return moved(tensor.view(_SIGNED[tensor.element_size()]), axes, groups, perms).view(tensor.dtype)
     for axis in in_order(axes, groups):
         source, others = sources(tensor.shape, axes, axis, groups, perms)
         if (source == np.arange(source.shape[-1])).all():

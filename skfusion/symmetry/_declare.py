@@ -11,12 +11,16 @@ from skfusion.symmetry._group import Axes, Block, Group
 
 
 def declared(axes: Mapping[str, Sequence[str | None]], state: State) -> tuple[list[Group], dict[str, Axes]]:
-    """Return the groups that names of axes stand for, and the blocks of each tensor; names of a tied one share them."""
+    """Return the groups that names of axes stand for, and the blocks of each tensor, which all names of a tied one share."""
     first: dict[str, tuple[int, str, int]] = {}
     parts: dict[str, Axes] = {}
-    for tensor, labels in _with_tied(axes, state).items():
-        twin = owners([{name: state[name] for name in [*parts, tensor]}])[tensor]
+    if unknown := [name for name in axes if name not in state]:
+        raise ValueError(f"axes names the tensor {unknown[0]!r}, which the state does not have; it has {[*state]}.")
+    owner, given = owners([state]), dict[str, str]()
+    for tensor, labels in axes.items():
+        twin = given.setdefault(owner[tensor], tensor)
         if twin != tensor:
+            _check_same(tensor, twin, axes)
             parts[tensor] = parts[twin]
             continue
         shape = tuple(state[tensor].shape)
@@ -38,23 +42,13 @@ def declared(axes: Mapping[str, Sequence[str | None]], state: State) -> tuple[li
                 )
             blocks.append((Block((label,), np.arange(n)[None]),))
         parts[tensor] = tuple(blocks)
+    parts |= {name: parts[given[o]] for name, o in owner.items() if o in given and name not in parts}
     return [Group(label, size) for label, (size, _, _) in first.items()], parts
 
 
-def _with_tied(
-    axes: Mapping[str, Sequence[str | None]], state: State
-) -> dict[str, Sequence[str | None]]:
-    """Return axes for all names of tensors that are tied in the state, of which some may be given."""
-    if unknown := [name for name in axes if name not in state]:
-        raise ValueError(f"axes names the tensor {unknown[0]!r}, which the state does not have; it has {[*state]}.")
-    owner = owners([state])
-    told: dict[str, str] = {}
-    for name, labels in axes.items():
-        twin = told.setdefault(owner[name], name)
-        if [*labels] != [*axes[twin]]:
-            raise ValueError(
-                f"axes gives {labels!r} for {name!r} and {axes[twin]!r} for {twin!r}, which are one tied tensor: give "
-                "both the same names."
-            )
-    more = {name: axes[told[first]] for name, first in owner.items() if first in told and name not in axes}
-    return {**axes, **more}
+def _check_same(tensor: str, twin: str, axes: Mapping[str, Sequence[str | None]]) -> None:
+    if [*axes[tensor]] != [*axes[twin]]:
+        raise ValueError(
+            f"axes gives {axes[twin]!r} for {twin!r} and {axes[tensor]!r} for {tensor!r}, which are one tied tensor: "
+            "give both the same groups, or one of them alone."
+        )

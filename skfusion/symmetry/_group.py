@@ -76,6 +76,20 @@ Axes = tuple[tuple[Block, ...], ...]
 """The blocks of each axis of a tensor; an axis without blocks is pinned."""
 
 
+def same(a: Axes, b: Axes) -> bool:
+    """Return whether the groups of two tensors of one shape move them alike."""
+    return a is b or all(
+        len(x) == len(y) and all(_same_block(p, q) for p, q in zip(x, y, strict=True)) for x, y in zip(a, b, strict=True)
+    )
+
+
+def _same_block(a: Block, b: Block) -> bool:
+    if a.groups != b.groups or a.within.keys() != b.within.keys():
+        return False
+    pairs = [(a.positions, b.positions), *((a.within[k], b.within[k]) for k in a.within)]
+    return all(np.array_equal(x, y) for x, y in pairs)
+
+
 @dataclass(frozen=True, eq=False)
 class Site:
     """An activation in a forward pass whose units belong to groups.

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.state import State
+from skfusion.state import State, place_of
 from skfusion.symmetry._action import check, moved
 from skfusion.symmetry._declare import declared
 from skfusion.symmetry._describe import table
 from skfusion.symmetry._freeze import at_rest, spread
-from skfusion.symmetry._group import Axes, Group, Permutations, Site
+from skfusion.symmetry._group import Axes, Group, Permutations, Site, same
 from skfusion.symmetry._law import completed, composed, identity, inverted
 
 Seed = int | np.random.Generator | torch.Generator | None
@@ -189,7 +189,7 @@ class Symmetry:
         """
         perms = self.complete(perms)
         still = {n for n, p in perms.items() if (p == np.arange(p.shape[-1])).all()}
-        done: dict[tuple[int, int], Tensor] = {}
+        done: dict[object, list[tuple[Axes, Tensor]]] = {}
         out = copy(state)  # with the versions that torch keeps beside its tensors
         for name, parts in self.axes.items():
             if not any(g not in still for blocks in parts for b in blocks for g in b.groups):
@@ -202,10 +202,10 @@ class Symmetry:
                     f"Tensor {name!r} is of shape {tuple(tensor.shape)} in the state and {self.shapes[name]} in the "
                     "symmetry: the state is of another architecture."
                 )
-            key = (tensor.data_ptr(), id(parts))
-            if key not in done:
-                done[key] = moved(tensor, parts, self.groups, perms)
-            out[name] = done[key]
+            known = done.setdefault(place_of(tensor), [])
+            twin = next((found for other, found in known if same(other, parts)), None)
+            out[name] = moved(tensor, parts, self.groups, perms) if twin is None else twin
+            known.append((parts, out[name]))
         return out
 
     def complete(self, perms: Permutations) -> Permutations:

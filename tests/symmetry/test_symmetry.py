@@ -282,3 +282,63 @@ def test_bad_states():
 def test_inconsistent_symmetries(groups, axes, message):
     with pytest.raises(ValueError, match=message):
         Symmetry(groups, axes, {"w": (3,)})
+
+
+# ---- tied tensors, and dtypes that torch only stores ------------------------------------------------------------------
+
+TIED_AXES = {"embed.weight": (None, "h"), "inner.weight": ("h", None), "head.weight": (None, "h")}
+
+
+def tied_state():
+    embed = torch.randn(6, 4, dtype=torch.float64)
+    return {"embed.weight": embed, "inner.weight": torch.randn(4, 3, dtype=torch.float64), "head.weight": embed}
+
+
+@pytest.mark.parametrize("left_out", [None, "head.weight", "embed.weight"])
+def test_declared_symmetries_keep_ties_and_reach_all_names_of_a_tensor(left_out):
+    state = tied_state()
+    axes = {name: names for name, names in TIED_AXES.items() if name != left_out}
+    symmetry = Symmetry.of_axes(axes, state)
+    found = symmetry.permute(perms := symmetry.sample(0), state)
+    assert found["embed.weight"] is found["head.weight"]
+    assert torch.equal(found["embed.weight"], state["embed.weight"][:, perms["h"]])
+    assert len(symmetry.parameters) == 2
+
+
+def test_a_declaration_that_was_made_untied_keeps_the_ties_of_what_it_permutes():
+    apart = {name: t.clone() for name, t in tied_state().items()}
+    symmetry = Symmetry.of_axes(TIED_AXES, apart)
+    found = symmetry.permute(symmetry.sample(0), tied_state())
+    assert found["embed.weight"] is found["head.weight"]
+    unlike = Symmetry.of_axes({**TIED_AXES, "head.weight": (None, None)}, apart)
+    found = unlike.permute(unlike.sample(0), tied_state())
+    assert not torch.equal(found["embed.weight"], found["head.weight"])
+
+
+def test_one_tied_tensor_is_not_declared_in_two_ways():
+    with pytest.raises(ValueError, match=r"for 'embed.weight' and \(None, 'g'\) for 'head.weight', .* one tied tensor"):
+        Symmetry.of_axes({**TIED_AXES, "head.weight": (None, "g")}, tied_state())
+
+
+def test_views_that_are_read_in_another_way_are_moved_by_themselves():
+    z = torch.randn(4, 2, dtype=torch.complex128)
+    state = {"z": z, "conjugate": z.conj()}
+    symmetry = Symmetry.of_axes({"z": ("h", None), "conjugate": ("h", None)}, state)
+    found = symmetry.permute(perms := symmetry.sample(1), state)
+    for name, t in state.items():
+        assert torch.equal(found[name], t[torch.from_numpy(perms["h"])])
+
+
+STORED = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"]
+
+
+@pytest.mark.parametrize("dtype", STORED)
+def test_numbers_that_torch_only_stores_are_moved(dtype):
+    numbers = torch.arange(H * D * N_IN).remainder(8)
+    symmetry = Symmetry([HEADS, INNER], {"q": LAYOUTS["axes"]["q"]}, {"q": (H, D, N_IN)})
+    state = {"q": numbers.reshape(H, D, N_IN)}
+    perms = symmetry.sample(2)
+    expected = symmetry.permute(perms, state)["q"]
+    found = symmetry.permute(perms, {"q": state["q"].to(getattr(torch, dtype))})["q"]
+    assert found.dtype == getattr(torch, dtype)
+    assert torch.equal(found.to(torch.float64), expected.double())

@@ -56,3 +56,31 @@ def test_an_example_without_rows():
 def test_a_declaration_of_unknown_tensors():
     with pytest.raises(ValueError, match="axes names the tensor '5.weight'"):
         symmetry_of(net(), torch.randn(4, 3), axes={"5.weight": ("h", None)})
+
+
+class Tied(nn.Module):
+    """Reads tokens and scores them by one matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.inner, self.head = nn.Embedding(6, 4), nn.Linear(4, 4), nn.Linear(4, 6, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens):
+        return self.head(self.inner(self.embed(tokens)))
+
+
+AXES_OF_TIED = {"embed.weight": (None, "h"), "inner.weight": ("h", "h"), "inner.bias": ("h",)}
+
+
+@pytest.mark.parametrize("more", [{}, {"head.weight": (None, "h")}], ids=["one name", "both names"])
+@pytest.mark.parametrize("verify", [False, True])
+def test_ties_of_a_declared_symmetry_are_kept(more, verify):
+    module, tokens = Tied(), torch.tensor([[0, 3, 5]])
+    symmetry = symmetry_of(module, tokens, axes=AXES_OF_TIED | more, verify=verify)
+    assert {name: g.size for name, g in symmetry.groups.items()} == {"h": 4}
+    before = module(tokens)
+    found = symmetry.permute(symmetry.sample(0), module.state_dict())
+    assert found["embed.weight"] is found["head.weight"]
+    module.load_state_dict(found)
+    torch.testing.assert_close(module(tokens), before)
