@@ -66,8 +66,8 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
         for name, other in zip(names, states, strict=True):
             if kind_of(other[key]) != kind_of(first):
                 raise ValueError(
-                    f"Tensor {key!r} is {first.dtype} in member {names[0]} and {other[key].dtype} in member {name}: only "
-                    "the precision of floating-point tensors may differ. Convert one of them."
+                    f"Tensor {key!r} is {first.dtype} in member {names[0]} and {other[key].dtype} in member {name}: "
+                    "only the precision of floating-point tensors may differ. Convert one of them."
                 )
             if is_position(first) and not torch.equal(addable(first), addable(other[key]).to(first.device)):
                 raise ValueError(

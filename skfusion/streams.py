@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[None]:
-    """Seed the global generators of torch and numpy, and restore them on leaving.
+    """Seed the global generators of torch, numpy and Python, and restore them on leaving.
 
     Initialisation, dropout and loaders draw from them. A lock keeps threads out of each other's stream.
 
@@ -23,7 +24,7 @@ def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[Non
     seed : int
         Non-negative.
     device : str or torch.device, default="cpu"
-        What is computed on; the generators of GPUs are restored only where it is one of them.
+        What is computed on; the generators of GPUs are seeded and restored only where it is one of them.
 
     Yields
     ------
@@ -31,12 +32,14 @@ def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[Non
         Nothing.
     """
     with _LOCK:
-        kept = np.random.get_state()  # noqa: NPY002  users' augmentations draw from it
-        on_gpu = torch.device(device or "cpu").type == "cuda"
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else []):
-            torch.manual_seed(seed)
+        kept, kept_by_python = np.random.get_state(), random.getstate()  # noqa: NPY002  augmentations draw from them
+        kind = torch.device(device or "cpu").type
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
+            (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
+            random.seed(seed)
             try:
                 yield
             finally:
                 np.random.set_state(kept)  # noqa: NPY002
+                random.setstate(kept_by_python)

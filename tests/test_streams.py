@@ -1,5 +1,6 @@
 """Random streams of a stretch of work."""
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ from skfusion.streams import seeded
 
 
 def draw():
-    return torch.rand(3).tolist(), np.random.uniform(size=3).tolist()  # noqa: NPY002
+    return torch.rand(3).tolist(), np.random.uniform(size=3).tolist(), random.random()  # noqa: NPY002
 
 
 def test_draws_are_those_of_the_seed(untouched_rng):
@@ -26,6 +27,7 @@ def test_draws_are_those_of_the_seed(untouched_rng):
     assert found[0] == found[1]
     assert found[0][0] != found[2][0]
     assert found[0][1] != found[2][1]
+    assert found[0][2] != found[2][2]
     assert nets.seeded is seeded
 
 

@@ -76,9 +76,9 @@ def merge_checkpoints(
     Notes
     -----
     Sums are made in double precision; results have the dtypes of the first checkpoint, and are those of the merger in
-    memory, bit for bit. Integers cannot be averaged: of counters, which have no axes, the largest value over the members
-    is taken; arrays of them must be the same in all. Tied tensors stay tied, and are written once. Nothing in a file is
-    run.
+    memory, bit for bit. Integers cannot be averaged: of counters, which have no axes, the largest value over the
+    members is taken; arrays of them must be the same in all. Tied tensors stay tied, and are written once. Nothing in a
+    file is run.
 
     Costs O(K d) for K members of d parameters. Files are mapped, so memory is that of parts of tensors, some megabytes,
     and what the merger keeps from its survey; mergers that need whole tensors (Slerp, DARE, Breadcrumbs, ModelStock)

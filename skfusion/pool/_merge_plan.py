@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from skfusion.merge import Merger, shared_names
 from skfusion.pool._checkpoint import Checkpoint

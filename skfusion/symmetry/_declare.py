@@ -11,7 +11,7 @@ from skfusion.symmetry._group import Axes, Block, Group
 
 
 def declared(axes: Mapping[str, Sequence[str | None]], state: State) -> tuple[list[Group], dict[str, Axes]]:
-    """Return the groups that names of axes stand for, and the blocks of each tensor, which all names of a tied one share."""
+    """Return the groups that names of axes stand for, and the blocks of each tensor, by all names that it has."""
     first: dict[str, tuple[int, str, int]] = {}
     parts: dict[str, Axes] = {}
     if unknown := [name for name in axes if name not in state]:

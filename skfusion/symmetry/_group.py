@@ -79,7 +79,8 @@ Axes = tuple[tuple[Block, ...], ...]
 def same(a: Axes, b: Axes) -> bool:
     """Return whether the groups of two tensors of one shape move them alike."""
     return a is b or all(
-        len(x) == len(y) and all(_same_block(p, q) for p, q in zip(x, y, strict=True)) for x, y in zip(a, b, strict=True)
+        len(x) == len(y) and all(_same_block(p, q) for p, q in zip(x, y, strict=True))
+        for x, y in zip(a, b, strict=True)
     )
 
 

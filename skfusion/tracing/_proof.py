@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from torch.utils._pytree import tree_flatten
 
 from skfusion.state import State
 from skfusion.symmetry import Permutations, Symmetry
+from skfusion.tracing._call import tensors_among
 from skfusion.tracing._perturb import perturbed, tensors_of
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
+from skfusion.tracing._twin import twin
 
 EXACT, ROUNDED = 1e-9, 1e-4
 """Largest relative difference of outputs in float64, and where numbers are rounded to a narrower type on the way."""
@@ -56,6 +57,10 @@ class Probe:
         """Return the largest difference of outputs with another state, relative to the largest number of each."""
         return difference(self.outputs, outputs_of(self.module, state, self.inputs, self.train))
 
+    def repeats(self) -> bool:
+        """Return whether another run of the same state gives the same outputs; it does not where runs are random."""
+        return self.error(self.state) <= min(self.tolerance, ROUNDED)
+
 
 def prove(
     symmetry: Symmetry, module: nn.Module, inputs: Inputs, trained: bool, tolerance: float | None, seed: int
@@ -87,7 +92,11 @@ def prove(
     if trained:
         try:
             outputs = outputs_of(module, probe.state, probe.inputs, True)
-            probes.append(Probe(module, probe.state, probe.inputs, True, outputs, probe.tolerance))
+            other = Probe(module, probe.state, probe.inputs, True, outputs, probe.tolerance)
+            if other.repeats():
+                probes.append(other)
+            else:
+                notes.append("not verified in train mode, in which two runs of the module give different outputs")
         except Exception as error:
             notes.append(f"not verified in train mode, in which the module could not run: {error}")
     guilty: dict[str, str] = {}
@@ -130,7 +139,14 @@ def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int
             notes.append(f"could not be verified in {dtype}: {str(error).splitlines()[0]}")
             continue
         exact = dtype is torch.float64 and not watch.narrowed
-        return Probe(module, moved, cast, False, outputs, tolerance or (EXACT if exact else ROUNDED)), notes
+        probe = Probe(module, moved, cast, False, outputs, tolerance or (EXACT if exact else ROUNDED))
+        if not probe.repeats():
+            raise ValueError(
+                f"{type(module).__name__} is random by itself: two runs with the same weights, the same inputs and the "
+                "same seeds of torch, numpy and random differ, so its symmetries cannot be verified. It draws from "
+                "another generator, or reads what runs change: leave that out in evaluation mode, or give verify=False."
+            )
+        return probe, notes
     raise AssertionError("the last type raises")
 
 
@@ -154,9 +170,7 @@ def outputs_of(
 
     The copy is new each time, for modules may keep what they have computed from their weights.
     """
-    twin = rebuilt(module, state)
-    with torch.random.fork_rng(devices=sorted({t.device.index for t in state.values() if t.is_cuda})):
-        out = run(twin, copied(inputs), train, [watch] if watch else [])
+    out = run(rebuilt(module, state), copied(inputs), train, [watch] if watch else [])
     return [t.detach() for t in tensors_in(out)]
 
 
@@ -172,10 +186,10 @@ def rebuilt(module: nn.Module, state: State) -> nn.Module:
         memo[id(buffer)] = state[name].clone()
     wide = next((t.dtype for t in state.values() if t.is_floating_point()), None)
     for part in module.modules():
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in memo:
+        for value in tensors_among(dict(vars(part))):
+            if value.is_floating_point() and id(value) not in memo:
                 memo[id(value)] = value.detach().to(wide, copy=True)
-    return copy.deepcopy(module, memo)
+    return twin(module, memo)
 
 
 class Narrowing(TorchDispatchMode):

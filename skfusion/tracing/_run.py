@@ -1,4 +1,4 @@
-"""Run a module without leaving a trace on it, its inputs or the random numbers of the caller."""
+"""Run a module without leaving a trace on its inputs or the random numbers of the caller."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from skfusion.streams import seeded
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 QUIET = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RNNBase)
@@ -87,45 +89,15 @@ def plain_kernels() -> Iterator[None]:
             switch(value)
 
 
-@contextmanager
-def restored(module: nn.Module) -> Iterator[None]:
-    """Give a module its attributes and buffers back, and the caller the state of its random numbers."""
-    attributes = [(part, dict(vars(part))) for part in module.modules()]
-    buffers = [(part, dict(part._buffers)) for part in module.modules()]
-    values = [(b, _version(b), b.detach().clone()) for _, given in buffers for b in given.values() if b is not None]
-    try:
-        with torch.random.fork_rng(devices=_gpus(module)):
-            yield
-    finally:
-        for part, known in attributes:
-            for name in vars(part).keys() - known.keys():
-                del vars(part)[name]
-            vars(part).update(known)
-        for part, given in buffers:
-            part._buffers.update(given)
-        with torch.no_grad():
-            for buffer, version, value in values:
-                if _version(buffer) != version:
-                    buffer.copy_(value)
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
-
-
-def _gpus(module: nn.Module) -> list[int]:
-    return sorted({t.device.index for t in module.parameters() if t.device.type == "cuda"})
-
-
 def run(
     module: nn.Module, inputs: Inputs, train: bool = False, within: Sequence[AbstractContextManager[Any]] = ()
 ) -> Any:
-    """Return what a module returns on a copy of inputs.
+    """Return what a module returns, with the same random numbers of torch, numpy and Python each time.
 
     Parameters
     ----------
     module : nn.Module
-        Its modes are set.
+        Its modes are set, and it may do to itself what it does: give a copy.
     inputs : tuple
         Positional arguments, and those by name.
     train : bool
@@ -143,11 +115,10 @@ def run(
     for part in module.modules() if train else ():
         part.training = part.training and not isinstance(part, QUIET)
     args, kwargs = inputs
-    torch.default_generator.manual_seed(0)
-    for gpu in _gpus(module):
-        torch.cuda.default_generators[gpu].manual_seed(0)
+    on_gpu = any(p.is_cuda for p in module.parameters())
+    draws = seeded(0, "cuda" if on_gpu else "cpu")
     with ExitStack() as stack:
-        contexts: list[AbstractContextManager[Any]] = [torch.no_grad(), plain_kernels(), NoDropout(), *within]
+        contexts: list[AbstractContextManager[Any]] = [draws, torch.no_grad(), plain_kernels(), NoDropout(), *within]
         for context in contexts:
             stack.enter_context(context)
         return module(*args, **kwargs)

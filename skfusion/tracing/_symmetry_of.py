@@ -38,7 +38,8 @@ def symmetry_of(
     Parameters
     ----------
     module : nn.Module
-        Any module that runs. It is left as it was, its modes, buffers and the caller's random numbers included.
+        Any module that runs. Only copies of it run, so it is left as it was: what a run does to a module, such as to
+        install hooks, happens to the copies. So are the random numbers of the caller, of torch, numpy and Python.
     example_inputs : Tensor, tuple, list or dict
         One batch: a tensor for ``module(x)``, a tuple or list for ``module(*x)``, in which a dict that comes last holds
         arguments by name, or a dict for ``module(**x)``.
@@ -62,14 +63,17 @@ def symmetry_of(
     Raises
     ------
     ValueError
-        If the module does not run on the example, has weights without shapes, or returns NaN or infinity.
+        If the module does not run on the example, has weights without shapes, returns NaN or infinity, or is random by
+        itself, such as by a generator of its own, so that nothing can be verified.
+    TypeError
+        If the module cannot be copied, or a copy runs the weights of the original.
 
     Notes
     -----
-    About one forward pass, and work in proportion to the number of operations and units; verification costs
-    three more passes in float64. If some parameters are not used in eval mode, such as auxiliary heads, the module
-    runs in train mode too, without dropout. A path that depends on data is followed as the example takes it, with
-    a warning.
+    About one forward pass on a copy of the module, and work in proportion to the number of operations and units;
+    verification costs four more passes in float64. If some parameters are not used in eval mode, such as auxiliary
+    heads, the module runs in train mode too, without dropout. A path that depends on data is followed as the example
+    takes it, with a warning.
 
     Examples
     --------
@@ -95,5 +99,6 @@ def symmetry_of(
             "axes=.",
             stacklevel=2,
         )
-    symmetry = assemble(found)
-    return prove(symmetry, module, inputs, found.trained, tolerance, random_state) if verify else symmetry
+    symmetry, trained = assemble(found), found.trained
+    del found  # and with it the copy that was run
+    return prove(symmetry, module, inputs, trained, tolerance, random_state) if verify else symmetry

@@ -11,8 +11,9 @@ from torch.utils._pytree import tree_flatten
 from skfusion.tracing._axis import fixed_axis
 from skfusion.tracing._engine import Engine, Label
 from skfusion.tracing._labels import Labels, Origin, memory
-from skfusion.tracing._run import Inputs, copied, restored, run, shapes_of, tensors_in
+from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
 from skfusion.tracing._tracer import RawSite, Readings, Tracer, named_modules
+from skfusion.tracing._twin import twin
 
 
 @dataclass(eq=False)
@@ -61,7 +62,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     Parameters
     ----------
     module : nn.Module
-        Any; it is left as it was.
+        Any; a copy of it is run.
     inputs : tuple
         Positional arguments, and those by name.
 
@@ -71,27 +72,34 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         What was seen.
     """
     check_initialised(module)
+    own = {id(t) for t in (*module.parameters(), *module.buffers())}
+    module = twin(module)
     engine = Engine()
     labels = Labels(engine)
     out = Trace(engine, weights_of(module, labels))
     used: set[int] = set()
-    with restored(module):
+    try:
+        tracer = _watch(module, inputs, labels, train=False)
+    except Exception as error:
+        raise ValueError(
+            f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): {error} Give a batch "
+            "as the module takes it: a tensor, a tuple of positional arguments, or a dict of named ones."
+        ) from error
+    out.sites, used = tracer.sites, used | tracer.used
+    out.branches = [*tracer.branches]
+    if _unused(out, used):
         try:
-            tracer = _watch(module, inputs, labels, train=False)
+            tracer = _watch(module, inputs, labels, train=True)
+            out.trained, used = True, used | tracer.used
+            out.branches = [*dict.fromkeys([*out.branches, *tracer.branches])]
         except Exception as error:
-            raise ValueError(
-                f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): {error} Give a batch "
-                "as the module takes it: a tensor, a tuple of positional arguments, or a dict of named ones."
-            ) from error
-        out.sites, used = tracer.sites, used | tracer.used
-        out.branches = [*tracer.branches]
-        if _unused(out, used):
-            try:
-                tracer = _watch(module, inputs, labels, train=True)
-                out.trained, used = True, used | tracer.used
-                out.branches = [*dict.fromkeys([*out.branches, *tracer.branches])]
-            except Exception as error:
-                out.notes.append(f"the module could not run in train mode on the example: {error}")
+            out.notes.append(f"the module could not run in train mode on the example: {error}")
+    if used & own:
+        raise TypeError(
+            f"A copy of {type(module).__name__} runs weights of the original, as where a function that was set as its "
+            "forward, or a hook, holds the module itself. Only copies are run, so that yours stays as it is: let such "
+            "functions take the module as an argument, as methods do."
+        )
     _pin_unused(out, used)
     branches = [f"the path depends on data at {place}; only the one of the example was read" for place in out.branches]
     out.notes = [*engine.notes, *branches, *out.notes]

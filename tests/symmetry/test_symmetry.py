@@ -284,7 +284,7 @@ def test_inconsistent_symmetries(groups, axes, message):
         Symmetry(groups, axes, {"w": (3,)})
 
 
-# ---- tied tensors, and dtypes that torch only stores ------------------------------------------------------------------
+# ---- tied tensors, and dtypes that torch only stores -----------------------------------------------------------------
 
 TIED_AXES = {"embed.weight": (None, "h"), "inner.weight": ("h", None), "head.weight": (None, "h")}
 
