@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,12 @@ from skfusion.connect import Connector
 from skfusion.merge import Merger
 from skfusion.repair import Repairer
 from skfusion.select import Selector
+from skfusion.state import State
 from skfusion.testing import _problems as problems
+from skfusion.testing._laws_states import assert_alike, tied, turned, untied
 
 FAMILIES = (Aligner, Collector, Combiner, Connector, Merger, Repairer, Selector)
+OF_STATES = (Aligner, Connector, Merger, Repairer, Selector)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -31,26 +34,32 @@ class _Holder(BaseEstimator):
         self.part = part
 
 
-def problem_of(component: Component) -> tuple[list[Any], Callable[[], Any]]:
-    """Return the inputs of a component's family, and a function that calls the component on them."""
+def problem_of(
+    component: Component, change: Callable[[Sequence[State]], list[State]] = list
+) -> tuple[list[Any], Callable[[], Any]]:
+    """Return the inputs of a component's family, their states changed, and a function that calls it on them."""
     component = clone(component)
     if isinstance(component, Merger):
-        states, base, data = problems.states(), problems.base(), problems.objective()
+        *states, base = change([*problems.states(), problems.base()])
+        data = problems.objective()
         return [states, base, data], lambda: component(states, base, data)
     if isinstance(component, Aligner):
-        (a, b, c), symmetry, data = problems.networks(3)
+        states, symmetry, data = problems.networks(3)
+        a, b, c = change(states)
         return [a, b, c, symmetry, data], lambda: [
             component(b, a, symmetry, data),
             component.frame([a, b, c], symmetry, data),
         ]
     if isinstance(component, Connector):
-        states, data = problems.ends(), problems.to_train()
+        states, data = change(problems.ends()), problems.to_train()
         return [states, data], lambda: component(states, data)
     if isinstance(component, Repairer):
-        state, members, data = problems.base(), problems.states(), problems.objective()
+        state, *members = change([problems.base(), *problems.states()])
+        data = problems.objective()
         return [state, members, data], lambda: component(state, members, data)
     if isinstance(component, Selector):
         pool, data = problems.pool(), problems.objective()
+        pool = pool.replace([m.replace(state=s) for m, s in zip(pool, change(pool.states), strict=True)])
         return [pool, data], lambda: component(pool, data)
     if isinstance(component, Collector):
         net, rows = problems.net(), problems.rows()
@@ -196,7 +205,23 @@ def check_global_random_state_is_untouched(component: Component) -> None:
     check_random_state_is_untouched_by(problem_of(component)[1])
 
 
+def check_names_may_stand_in_any_order(component: Component) -> None:
+    """Tensors are matched by name: states whose names stand in another order, as in files, give the same result."""
+    if isinstance(component, OF_STATES):
+        found, expected = (problem_of(component, change)[1]() for change in (turned, list))
+        assert_alike(found, expected, "With the names of all states but the first in another order")
+
+
+def check_ties_of_one_state_are_no_ties(component: Component) -> None:
+    """Names that are tied in one state, and not in all, count as they do where they are tied in none."""
+    if isinstance(component, OF_STATES):
+        found, expected = (problem_of(component, change)[1]() for change in (tied, untied))
+        assert_alike(found, expected, "Where one state ties two names")
+
+
 LAWS = [
+    check_names_may_stand_in_any_order,
+    check_ties_of_one_state_are_no_ties,
     check_init_only_stores,
     check_clone_keeps_the_parameters,
     check_set_params_takes_what_get_params_gives,
