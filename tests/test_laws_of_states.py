@@ -21,7 +21,8 @@ def test_every_public_function_of_states_is_checked():
 
 
 def by_place(states: list[State]):
-    return sum(float((a - b).abs().sum()) for a, b in zip(*(s.values() for s in states[:2])) if a.shape == b.shape)  # noqa: B905
+    pairs = zip(*(s.values() for s in states[:2]), strict=True)
+    return sum(float((a - b).abs().sum()) for a, b in pairs if a.shape == b.shape)
 
 
 def by_memory(states: list[State]):

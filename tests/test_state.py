@@ -14,9 +14,12 @@ from skfusion.state import (
     difference,
     distance,
     flatten,
+    is_finite,
     map_tensors,
     n_bytes,
     n_parameters,
+    numbers_of,
+    owners,
     stack,
     weighted_sum,
 )
@@ -130,14 +133,22 @@ def test_weights_and_states_must_be_as_many():
         weighted_sum(some_states(), [0.5, 0.5])
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e5m2])
 def test_sums_that_are_too_large_for_their_dtype_are_named(dtype):
     largest = torch.finfo(dtype).max
     states = [{"a": torch.ones(1), "w": torch.tensor([sign * largest, 0.0], dtype=dtype)} for sign in (1, -1, 1)]
     assert weighted_sum(states[::2], [0.5, 0.5])["w"].tolist() == [largest, 0.0]
     for some, weights in ((states[::2], [1, 1]), (states[1:2], [2])):
-        with pytest.raises(ValueError, match=r"'w' reaches [\d.e+]+, and torch.\w+ ends at .* wider dtype"):
+        with pytest.raises(ValueError, match=r"'w' reaches ([\d.e+]+|inf), and torch.\w+ ends at .* wider dtype"):
             weighted_sum(some, weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.complex64])
+def test_a_mean_of_largest_numbers_may_exceed_them_by_its_rounding(dtype):
+    """Shares sum to one up to rounding, and may be a little more."""
+    largest, weights = torch.finfo(dtype).max, [0.1, 0.7, 0.2 + 1e-12]
+    assert sum(w * largest for w in weights) > largest
+    assert weighted_sum([{"w": torch.tensor([largest], dtype=dtype)}] * 3, weights)["w"].real.tolist() == [largest]
 
 
 def test_incompatible_states_are_named():
@@ -176,6 +187,88 @@ def test_stack_has_a_first_axis_of_states():
     assert found["weight"].shape == (3, 4, 3)
     assert found["count"].tolist() == [0, 2, 4]
     assert all(torch.equal(found["bias"][k], state["bias"]) for k, state in enumerate(states))
+
+
+def test_difference_and_running_sum_are_detached_and_take_every_dtype():
+    w = torch.ones(2, requires_grad=True)
+    assert not difference({"w": w}, {"w": 2 * w})["w"].requires_grad
+    assert not RunningSum({"w": w}).plus({"w": 2 * w}).mean()["w"].requires_grad
+    eight = [{"w": torch.tensor([448.0, v]).to(torch.float8_e4m3fn)} for v in (1.0, 3.0)]
+    assert difference({"w": -eight[0]["w"].float()}, eight[0])["w"].tolist() == [-896.0, -2.0]  # beyond what it holds
+    assert RunningSum(eight[0]).plus(eight[1]).mean()["w"].tolist() == [448.0, 2.0]
+
+
+@pytest.mark.parametrize("bits", [16, 32, 64])
+def test_unsigned_integers_take_the_largest(bits):
+    dtype = getattr(torch, f"uint{bits}")
+    states = [{"n": torch.tensor(v, dtype=dtype)} for v in (3, 2**bits - 1, 2 ** (bits - 1) - 1)]
+    for found in (weighted_sum(states, [1, 1, 1]), RunningSum(states[0]).plus(states[1]).mean()):
+        assert found["n"].dtype == dtype
+        assert found["n"].item() == 2**bits - 1
+    assert weighted_sum(states, [1, 0, 1])["n"].item() == 2 ** (bits - 1) - 1
+    assert difference(*states[:2])["n"].item() == 0
+    check_compatible(states)
+
+
+def test_complex_numbers_count():
+    a, b = {"z": torch.tensor([1 + 2j, 0])}, {"z": torch.tensor([1 - 2j, 3])}
+    assert distance(a, b) == 5.0
+    assert difference(a, b)["z"].tolist() == [4j, -3]
+    assert flatten(a).tolist() == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("bad", [complex("nan"), complex(0, float("inf"))])
+def test_complex_numbers_that_are_not_finite_are_named(bad):
+    state = {"z": torch.tensor([1, bad])}
+    assert is_finite(torch.tensor([1 + 1j]))
+    for given in (state, {"z": state["z"].conj()}):
+        with pytest.raises(ValueError, match="'z' of member one holds NaN or infinity"):
+            check_finite(given, "one")
+
+
+def views_of_one_place():
+    """Pairs of tensors with one address, which differ in one other way each."""
+    square, pair, z = torch.arange(9.0).view(3, 3), torch.arange(6.0), torch.randn(3, dtype=torch.complex64)
+    return {
+        "shape": (pair, pair.view(2, 3)),
+        "stride": (square, square.T),
+        "dtype": (pair, pair.view(torch.int32)),
+        "conjugate": (z, z.conj()),
+        "negative": (z.imag, z.conj().imag),
+    }
+
+
+@pytest.mark.parametrize("how", views_of_one_place())
+def test_views_of_one_place_that_read_other_numbers_are_not_tied(how):
+    a, b = views_of_one_place()[how]
+    assert a.data_ptr() == b.data_ptr()
+    state = {"a": a, "b": b, "again": a.view(a.shape)}
+    assert owners([state]) == {"a": "a", "b": "b", "again": "a"}
+    for found in (copy(state), weighted_sum([state], [1.0])):
+        assert torch.equal(found["b"], b)
+        assert found["a"] is found["again"]
+    assert n_parameters(state) == a.numel() + b.numel()
+
+
+def test_numbers_come_by_name_and_tied_ones_once():
+    t = torch.arange(2.0)
+    first, second = (
+        {"b": t, "a": torch.ones(1), "n": torch.tensor(3)},
+        {"a": torch.zeros(1), "n": torch.tensor(4), "b": t},
+    )
+    assert {k: v.tolist() for k, v in numbers_of([first, second])} == {"b": [[0, 1], [0, 1]], "a": [[1], [0]]}
+    tied = {**first, "c": t}
+    apart = {**second, "c": t.clone()}
+    assert [k for k, _ in numbers_of([tied, tied])] == ["b", "a"]
+    assert [k for k, _ in numbers_of([tied, apart])] == ["b", "a", "c"]
+
+
+def test_a_network_is_at_no_distance_from_itself_in_another_order():
+    state = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).state_dict()
+    turned = dict(sorted(state.items()))
+    assert [*turned] != [*state]
+    assert distance(state, turned) == 0
+    assert torch.equal(flatten(state), flatten(turned))
 
 
 def test_flatten_counts_tied_tensors_once_and_leaves_integers_out():

@@ -6,6 +6,7 @@ import torch
 from reference import curve as reference
 
 from skfusion.connect import Bezier, Fourier, Line, PolyChain, Subspace
+from skfusion.connect._base import steps
 
 GRID = np.linspace(0, 1, 21)
 BASES = {"line": Line(), "chain": PolyChain(), "bezier": Bezier(), "fourier": Fourier()}
@@ -134,3 +135,25 @@ def test_a_sample_is_a_uniform_point():
     drawn = np.array([path.sample(rng)["w"].item() for _ in range(400)])
     expected = np.random.RandomState(0).uniform(size=400)
     np.testing.assert_allclose(drawn, expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_length_of_a_path_along_one_line_is_that_of_the_line(seed):
+    """Squares of steps are sums of products that cancel, and must not end below zero."""
+    generator = np.random.RandomState(seed)
+    start, step = generator.normal(size=(2, 50))
+    along = [0.0, *generator.uniform(size=2), 1.0]
+    path = path_of(PolyChain(), [(1e4 * start + s * step).tolist() for s in along])
+    expected = np.abs(np.diff(along)).sum() * np.linalg.norm(step)
+    assert path.length(31) == pytest.approx(expected, rel=1e-5)
+    still = path_of(Bezier(), [start.tolist()] * 4)
+    assert still.length() == pytest.approx(0, abs=1e-9)
+
+
+def test_steps_of_points_that_are_almost_one_have_a_length():
+    controls = [{"w": torch.from_numpy(v)} for v in np.random.RandomState(0).normal(size=(3, 40))]
+    controls = [controls[0], *({"w": controls[0]["w"] + s * controls[1]["w"]} for s in (1.0, 1.0 + 1e-15))]
+    moves = np.array([[0, 1, 0], [0, 0, 1], [0, 0.3, 0.7], [0, 0.1, 0.9], [0, 0.7, 0.3]], float)
+    found = steps(controls, moves)
+    assert np.isfinite(found).all()
+    assert (found < 1e-6).all()

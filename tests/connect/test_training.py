@@ -136,6 +136,17 @@ def test_ends_move_only_where_they_are_trained(kind):
         assert all(not torch.equal(control[k], state[k]) for k in state)
 
 
+@kinds
+def test_control_states_do_not_keep_one_another_in_memory(kind):
+    """A view of what was trained would be pickled with all of it."""
+    module, states = seeded(perceptron), ends_of(perceptron)
+    bends = kind(n_epochs=1, n_bends=3)(states, objective(module)).controls[1:-1]
+    size = sum(v.nbytes for v in states[0].values())
+    places = [{t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in bend.values()} for bend in bends]
+    assert [sum(place.values()) for place in places] == [size] * 3
+    assert len({*places[0], *places[1], *places[2]}) == sum(map(len, places))
+
+
 def test_ends_alone_can_be_trained():
     module, states = seeded(perceptron), ends_of(perceptron)
     path = Bezier(n_bends=0, n_epochs=30, train_ends=True)(states, objective(module))

@@ -56,6 +56,29 @@ def test_corners_are_found_by_their_coordinates():
             torch.testing.assert_close(found[k].double(), v.double(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [perceptron, normed], ids=["plain", "batch norm"])
+def test_a_plane_gives_its_own_networks_back(make):
+    """At the coordinates of a network there is that network, with the statistics that it was trained with."""
+    states = states_of(make, 3)
+    plane = Plane.through(*states)
+    for state, (x, y, off) in zip(states, plane.coordinates(states), strict=True):
+        assert off < 1e-9 * np.linalg.norm(vector(state))
+        assert plane.at(x, y) is state
+
+
+def test_coordinates_are_exact_where_three_states_are_almost_on_one_line():
+    generator = np.random.RandomState(3)
+    a, b, c = generator.normal(size=(3, 1000))
+    bent = a + 0.5 * b + 1e-5 * c
+    states = [{"w": torch.from_numpy(v)} for v in (a, a + b, bent)]
+    plane = Plane.through(*states)
+    step = (bent - a) - (bent - a) @ b / (b @ b) * b
+    assert plane.coordinates(states)[2] == pytest.approx([(bent - a) @ b / np.linalg.norm(b), np.linalg.norm(step), 0])
+    assert plane.coordinates(states)[2, 1] == pytest.approx(np.linalg.norm(step), rel=1e-9)
+    for state, place in zip(states, plane.coordinates(states), strict=True):
+        assert plane.at(*place[:2]) is state
+
+
 def test_axes_are_those_of_gram_and_schmidt():
     a, b, c = points()
     plane = Plane.through(a, b, c)
@@ -141,6 +164,8 @@ def test_corners_have_the_losses_of_the_states(many):
     surface = loss_on(plane, data, x=places[:, 0], y=places[:, 1])
     assert surface.loss[0, 0] == pytest.approx(data.loss(states[0]), rel=1e-6)
     assert surface.score[0, 0] == pytest.approx(data.score(states[0]))
+    for i, state in enumerate(states):  # with their own statistics, and not those of recalibration
+        assert surface.loss[i, i] == pytest.approx(data.loss(state), rel=1e-6)
     plain, bare = states_of(perceptron, 3), judged(perceptron(), rows(), many=many)
     places = Plane.through(*plain).coordinates(plain)[:, :2]
     surface = loss_on(Plane.through(*plain), bare, x=places[:, 0], y=places[:, 1])

@@ -10,6 +10,7 @@ from skfusion.objective import Batch, Objective
 from skfusion.repair import Recalibrate, Repair
 from skfusion.repair._repair import _shares
 from skfusion.state import copy, weighted_sum
+from skfusion.testing._laws_states import turned
 
 CUTS = [(0, 40), (40, 47), (47, 90)]
 
@@ -223,6 +224,16 @@ def test_no_data():
 def test_shares_are_found(shares):
     states = problem("perceptron", len(shares))[1]
     np.testing.assert_allclose(_shares(weighted_sum(states, shares), states), shares, atol=1e-5)
+
+
+def test_shares_are_found_by_name_and_in_spite_of_ties_of_one_state():
+    states = problem("perceptron", 3)[1]
+    shares = [0.2, 0.5, 0.3]
+    merged = weighted_sum(states, shares)
+    for state, members in ((merged, turned(states)), (dict(sorted(merged.items())), states)):
+        np.testing.assert_allclose(_shares(state, members), shares, atol=1e-5)
+    half = [{**s, "again": s["0.bias"] if s is states[0] else s["0.bias"] + 1} for s in states]
+    np.testing.assert_allclose(_shares(weighted_sum(half, shares), half), shares, atol=1e-5)
 
 
 def test_shares_of_what_is_no_sum_are_equal():
