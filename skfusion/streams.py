@@ -37,7 +37,7 @@ def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[Non
         with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
             (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
-            random.seed(seed)
+            random.seed(int(seed))
             try:
                 yield
             finally:

@@ -10,8 +10,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from skfusion.connect import Line
 from skfusion.pool import Member, ModelPool, read_checkpoint
 from skfusion.pool._checkpoint import WRAPPERS, open_checkpoint
+from skfusion.state import distance
 
 
 def state(seed=0):
@@ -293,3 +295,14 @@ def test_shards_that_do_not_keep_what_their_index_says(tmp_path):
 def test_an_index_that_is_none(tmp_path, text):
     (tmp_path / "a.index.json").write_text(text)
     assert "is no index of shards" in message_of(tmp_path / "a.index.json")
+
+
+def test_a_network_is_at_no_distance_from_itself_in_a_file_of_another_kind(tmp_path):
+    """Files of torch keep the order of the module, safetensors files have their own."""
+    given = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double().state_dict()
+    torch.save(given, tmp_path / "a.pt")
+    safetensors.torch.save_file(given, tmp_path / "a.safetensors")
+    one, other = (read_checkpoint(tmp_path / name) for name in ("a.pt", "a.safetensors"))
+    assert [*one] != [*other]
+    assert distance(one, other) == 0
+    assert Line()([one, other]).length() == 0

@@ -183,15 +183,14 @@ def combined(controls: Sequence[State], coefficients: ArrayLike) -> State:
     return weighted_sum([controls[k] for k in kept], c[kept].tolist())
 
 
-def inner(controls: Sequence[State], others: Sequence[State] | None = None) -> np.ndarray:
-    """Return the inner products of what states differ by from the first control, of shape (n_controls, n_others).
+def inner(controls: Sequence[State]) -> np.ndarray:
+    """Return the inner products of what states differ by from the first one, of shape (n_controls, n_controls).
 
-    Integer tensors and BatchNorm statistics do not count; tied tensors count once.
+    Integer tensors and BatchNorm statistics do not count; tensors that are tied in all states count once.
     """
-    m = len(controls)
-    products = torch.zeros(m, m if others is None else len(others), dtype=torch.float64)
-    for rows in differences([*controls, *(others or [])]):
-        products += rows[:m] @ (rows[:m] if others is None else rows[m:]).T
+    products = torch.zeros(len(controls), len(controls), dtype=torch.float64)
+    for rows in differences(controls):
+        products += rows @ rows.T
     found: np.ndarray = products.numpy()
     return found
 

@@ -103,7 +103,8 @@ class Symmetry:
         Parameters
         ----------
         axes : dict of sequence of (str or None)
-            For each tensor that moves, the name of the group on each of its axes; None pins an axis.
+            For each tensor that moves, the name of the group on each of its axes; None pins an axis. Of a tensor that
+            is tied in the state, one of its names will do.
         state : State
             A state of the architecture.
         buffers : collection of str, optional

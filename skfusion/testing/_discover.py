@@ -39,7 +39,7 @@ def discover(base: type[Component] | None = None) -> list[type[Component]]:
     base = Component if base is None else base
     found = {
         (cls.__module__, cls.__name__): cls
-        for module in _modules()
+        for module in modules()
         for cls in vars(module).values()
         if inspect.isclass(cls) and issubclass(cls, base) and cls.__module__.startswith("skfusion.")
     }
@@ -47,7 +47,14 @@ def discover(base: type[Component] | None = None) -> list[type[Component]]:
     return [cls for cls in concrete if not cls.__name__.startswith("_")]
 
 
-def _modules() -> Iterator[ModuleType]:
+def modules() -> Iterator[ModuleType]:
+    """Yield the modules of the package whose dependencies are installed.
+
+    Yields
+    ------
+    module
+        Without those of the command line, and of the laws.
+    """
     for info in pkgutil.walk_packages(skfusion.__path__, "skfusion.", onerror=lambda name: None):
         if info.name.startswith(_SKIPPED):
             continue

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,13 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-import skfusion
 from skfusion import align, connect, landscape, merge, state, tangent
 from skfusion.geometry import geometry
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
+from skfusion.testing._discover import modules
 
-_ABOVE = ("cli", "nets", "plots", "pool", "testing")
+_ABOVE = ("nets", "plots", "pool")
 """Packages of nets, pools and displays, whose functions ask those below."""
 
 
@@ -108,10 +106,9 @@ def functions_of_states() -> Iterator[str]:
     str
         A function, known by its annotations.
     """
-    for info in pkgutil.walk_packages(skfusion.__path__, "skfusion."):
-        parts = info.name.split(".")[1:]
+    for module in modules():
+        parts = module.__name__.split(".")[1:]
         if not any(part.startswith("_") or part in _ABOVE for part in parts):
-            module = importlib.import_module(info.name)
             for name, thing in vars(module).items():
                 if inspect.isfunction(thing) and not name.startswith("_") and _takes_states(thing):
                     yield name

@@ -59,7 +59,7 @@ class Probe:
 
     def repeats(self) -> bool:
         """Return whether another run of the same state gives the same outputs; it does not where runs are random."""
-        return self.error(self.state) <= min(self.tolerance, ROUNDED)
+        return self.error(self.state) <= max(self.tolerance, EXACT)
 
 
 def prove(
