@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skfusion.stacked._members import Members, lent, slots_of
+from skfusion.state import place_of
 
 _Products = dict[tuple[int, int], tuple[Tensor, int, Tensor]]
 
@@ -80,7 +81,7 @@ class Spanned(Members):
 
 def _same(a: Tensor, b: Tensor) -> bool:
     """Return whether two tensors are the same numbers in memory; ``a`` is still held, so its place is not another's."""
-    return a is b or (a.data_ptr() == b.data_ptr() and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype))
+    return a is b or place_of(a) == place_of(b)
 
 
 class Span:
