@@ -247,7 +247,7 @@ def test_counters_become_the_largest_and_those_that_differ_are_told(tmp_path):
 
 
 def test_arrays_of_integers_that_differ_are_refused_as_in_memory(tmp_path):
-    paths, states, _, _ = inputs(tmp_path, make=lambda seed, _: {"ids": torch.tensor([seed, 5]), "w": torch.ones(1)})
+    paths, _, states, _ = inputs(tmp_path, make=lambda seed, _: {"ids": torch.tensor([seed, 5]), "w": torch.ones(1)})
     with pytest.raises(ValueError, match=r"Tensor 'ids' holds integers, .*1.pt. .*--head ids"):
         merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform())
     with pytest.raises(ValueError, match="Tensor 'ids' holds integers"):
