@@ -10,32 +10,6 @@ from torch import Tensor
 
 from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, wide
 
-__all__ = [
-    "RunningSum",
-    "State",
-    "addable",
-    "check_compatible",
-    "check_finite",
-    "copy",
-    "difference",
-    "distance",
-    "flatten",
-    "is_finite",
-    "is_position",
-    "is_statistic",
-    "is_summed",
-    "kind_of",
-    "map_tensors",
-    "n_bytes",
-    "n_parameters",
-    "narrowed",
-    "numbers_of",
-    "owners",
-    "place_of",
-    "stack",
-    "weighted_sum",
-]
-
 State = dict[str, Tensor]
 """Parameters and buffers by name."""
 

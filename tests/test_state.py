@@ -6,6 +6,7 @@ from reference.weighted_mean import weighted_sum as reference_sum
 from torch import nn
 
 from skfusion import state as states_of
+from skfusion._numbers import is_finite
 from skfusion.state import (
     RunningSum,
     check_compatible,
@@ -14,7 +15,6 @@ from skfusion.state import (
     difference,
     distance,
     flatten,
-    is_finite,
     map_tensors,
     n_bytes,
     n_parameters,

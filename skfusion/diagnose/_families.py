@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._numbers import addable
 from skfusion.diagnose._lines import has_batch_norm, judged_as
 from skfusion.diagnose._paired import ByRow, by_row
 from skfusion.estimators._on_data import OnData, on_data
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
-from skfusion.state import State, addable, is_position, is_statistic
+from skfusion.state import State, is_position, is_statistic
 
 PURPOSE = "to diagnose the members"
 

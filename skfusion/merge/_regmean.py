@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from skfusion._numbers import narrowed
 from skfusion.merge._base import Merger, check_states
 from skfusion.merge._examples import drawn
 from skfusion.merge._layer_inputs import keys_of, n_groups, own_layers, pieces, watch
 from skfusion.merge._tied import tied
 from skfusion.objective import Objective, evaluating
-from skfusion.state import State, narrowed, weighted_sum
+from skfusion.state import State, weighted_sum
 
 
 class RegMean(Merger):

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
+from skfusion._numbers import narrowed
 from skfusion.merge._base import Merger, check_states
 from skfusion.objective import Objective
-from skfusion.state import State, is_statistic, narrowed, owners, weighted_sum
+from skfusion.state import State, is_statistic, owners, weighted_sum
 
 
 class Entry(NamedTuple):

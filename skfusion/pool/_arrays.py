@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skfusion.state import State, place_of
+from skfusion._numbers import place_of
+from skfusion.state import State
 
 
 def to_numpy(state: State) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from skfusion._numbers import place_of
 from skfusion.pool._member import Member, as_json
-from skfusion.state import State, place_of
+from skfusion.state import State
 
 FORMAT = 1
 """The number of the format that is written, and the highest that is read."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from skfusion._numbers import is_summed
 from skfusion.merge import LinearMerger, Merger, TensorMerger
 from skfusion.pool._checkpoint import Checkpoint, PathLike, open_many
 from skfusion.pool._format import HEADER, library_version
@@ -18,7 +19,7 @@ from skfusion.pool._hashing import hashing
 from skfusion.pool._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
 from skfusion.pool._merge_stream import Progress, Stream, peak_bytes, read_bytes, silent
 from skfusion.pool._write import data_of, header_of, replacing
-from skfusion.state import is_position, is_statistic, is_summed
+from skfusion.state import is_position, is_statistic
 
 _UNKNOWN = "0" * 64
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from skfusion._numbers import kind_of
 from skfusion.merge import Merger, shared_names
 from skfusion.pool._checkpoint import Checkpoint
 from skfusion.pool._write import aligned
-from skfusion.state import State, is_statistic, kind_of, n_parameters, owners
+from skfusion.state import State, is_statistic, n_parameters, owners
 
 CARD = "skfusion_card"
 """The key of the model card in the metadata of a file."""

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skfusion._numbers import addable, is_finite, is_summed, narrowed
 from skfusion.merge import Entry, LinearMerger, TensorMerger
 from skfusion.merge._tensorwise import is_merged
 from skfusion.pool._merge_plan import Job
-from skfusion.state import addable, is_finite, is_position, is_statistic, is_summed, narrowed, weighted_sum
+from skfusion.state import is_position, is_statistic, weighted_sum
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and all bytes."""

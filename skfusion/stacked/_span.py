@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skfusion._numbers import place_of
 from skfusion.stacked._members import Members, lent, slots_of
-from skfusion.state import place_of
 
 _Products = dict[tuple[int, int], tuple[Tensor, int, Tensor]]
 

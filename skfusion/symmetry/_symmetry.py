@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.state import State, place_of
+from skfusion._numbers import place_of
+from skfusion.state import State
 from skfusion.symmetry._action import check, moved
 from skfusion.symmetry._declare import declared
 from skfusion.symmetry._describe import table

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from skfusion.state import place_of
+from skfusion._numbers import place_of
 from skfusion.tracing._call import tensors_among
 
 
