@@ -272,8 +272,9 @@ def test_weights_are_repetitions(name, measure, where):
     repeated = x.repeat_interleave(weight, 0)
     expected = matched(name, measure, where, [Batch(repeated, torch.zeros(len(repeated)))])
     assert_same(matched(name, measure, where, weighted), expected)
-    double = [b._replace(weight=2 * b.weight) for b in weighted]
-    assert_same(matched(name, measure, where, double), expected)
+    for factor in (0.1, 2):
+        others = [b._replace(weight=factor * b.weight) for b in weighted]
+        assert_same(matched(name, measure, where, others), expected)
     x[weight == 0] = torch.nan
     assert_same(matched(name, measure, where, weighted), expected)
     plain = matched(name, measure, where, [Batch(torch.nan_to_num(x), torch.zeros(90))])
