@@ -1,6 +1,7 @@
 """Every law fails on a component that breaks it."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.base import clone
 
 from skfusion import EnsembleClassifier
 from skfusion._component import Component
-from skfusion.align import Aligner, WeightMatching
+from skfusion.align import ActivationMatching, Aligner, WeightMatching
 from skfusion.collect import Collector, Seeds
 from skfusion.combine import Combiner
 from skfusion.connect import Basis, Bezier, Connector, Line, Subspace
@@ -55,6 +56,15 @@ def matched(state, reference, symmetry, objective):
 
 def resting(state, reference, symmetry, objective):
     return symmetry.identity()
+
+
+def by_the_first_batch(state, reference, symmetry, objective):
+    return ActivationMatching(n_batches=1)(state, reference, symmetry, objective)
+
+
+def without_weights(state, reference, symmetry, objective):
+    plain = replace(objective, batches=lambda: [b._replace(weight=None) for b in objective.batches()])
+    return ActivationMatching()(state, reference, symmetry, plain)
 
 
 def shuffling(state, reference, symmetry, objective):
@@ -287,6 +297,10 @@ def recalibrate(state, members, objective):
 def always_writes(state, members, objective):
     found = recalibrate(state, [], objective)
     return {**found, "1.running_mean": found["1.running_mean"] + 1}
+
+
+def half_way(state, members, objective):
+    return weighted_sum([state, Recalibrate()(state, members, objective)], [0.5, 0.5])
 
 
 def drops_the_counter(state, members, objective):
@@ -558,6 +572,7 @@ BROKEN = {
     # repairers
     "check_equal_members_need_no_repair": [repairer(always_writes)],
     "check_statistics_match_the_data": [repairer(lambda state, members, objective: state)],
+    "check_statistics_before_have_no_influence": [repairer(half_way)],
     "check_repair_keeps_names_shapes_and_dtypes": [repairer(drops_the_counter)],
     "check_network_without_statistics_is_returned_as_it_is": [
         repairer(lambda state, members, objective: dict(state)),
@@ -605,6 +620,7 @@ BROKEN = {
         aligner(resting),
         aligner(matched, frame=lambda states, symmetry: [symmetry.identity() for _ in states]),
     ],
+    "check_alignment_does_not_depend_on_the_batches": [aligner(by_the_first_batch), aligner(without_weights)],
     # selectors
     "check_selection_is_a_part_of_the_pool_in_its_order": [
         selector(lambda pool, objective: pool[::-1]),

@@ -4,8 +4,9 @@ For a group of n units with activations :math:`a_i` and :math:`b_j` in the two n
 
 .. math:: \max_\pi \; \sum_i C_{i \pi(i)}
 
-where C is the correlation of the activations, their inner product (whose maximum is the minimum of the squared
-distance) or their mutual information. Where a group is seen at several places, as in a residual stream, C is averaged.
+where C is the correlation of the activations, their inner product from a common origin (whose maximum is the minimum of
+the squared distance) or their mutual information. Where a group is seen at several places, as in a residual stream, C
+is averaged.
 
 References
 ----------
@@ -17,15 +18,18 @@ Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._batches import counting, mapped, n_rows, without_single_rows
 from skfusion.align._base import Aligner, Alignment
 from skfusion.align._evidence import MEASURES, Evidence
 from skfusion.align._match import Match
+from skfusion.align._samples import Layout, layouts, sample_keys, samples_of
 from skfusion.align._views import View, chosen, clear_views, mean_worth, solved
 from skfusion.align._weight_matching import anchor, sweeps
 from skfusion.objective import Objective, evaluating
@@ -53,8 +57,12 @@ class ActivationMatching(Aligner):
     -----
     One pass of both networks over the data, n² products for each activation of a group of n units, and one assignment
     problem of n³ at most for each group. Memory is n² for each place where a group is seen, and the activations of both
-    networks for one batch. Units whose activations are mixed with those of others that are not matched yet are
-    matched in a further pass; those that are seen nowhere by themselves, by their weights.
+    networks for one batch; for mutual information, 5000 values of each unit besides. Units whose activations are mixed
+    with those of others that are not matched yet are matched in a further pass; those that are seen nowhere by
+    themselves, by their weights.
+
+    How the data is cut into batches, and their order, change nothing but the rounding. Sample weights count as
+    repetitions do; places where no axis counts samples, or samples times tokens, are then left out.
 
     References
     ----------
@@ -130,27 +138,29 @@ class ActivationMatching(Aligner):
         self, state: State, reference: State, views: Sequence[View], objective: Objective
     ) -> dict[str, np.ndarray]:
         """Return how alike units are, by group, over the data."""
+        measure = MEASURES[self.measure]
         seen: list[Evidence] = []
-        for k, batch in enumerate(objective.batches()):
-            if k == self.n_batches:
-                break
-            if seen and _n_rows(batch.x) == 1:
-                continue  # it tells little, and torch has other kernels for a single row
+        known: dict[Site, Layout] = {}
+        for batch in without_single_rows(counting(islice(objective.batches(), self.n_batches))):
             sites = [*dict.fromkeys(view.site for view in views)]
             a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
+            if not known and (measure.needs_keys or batch.weight is not None):
+                rolled = _activations(objective, reference, mapped(batch.x, lambda t: t.roll(1, 0)), sites)
+                known = layouts(a, rolled, n_rows(batch.x))
+            there = a if batch.weight is None else {site: a[site] for site in known if site in a}
             if not seen:
-                views = chosen(views, a, self.where)
-                seen = [MEASURES[self.measure]() for _ in views]
+                views = chosen(views, there, self.where)
+                seen = [measure() for _ in views]
+            keys = sample_keys(batch.x) if measure.needs_keys else None
             for view, evidence in zip(views, seen, strict=True):
-                if view.site in a and view.site in b:
-                    evidence.add(view.cut(a[view.site]), view.cut(b[view.site]))
+                if view.site in there:
+                    of = samples_of(view, a[view.site], batch, known.get(view.site), keys)
+                    evidence.add(view.cut(a[view.site]), view.cut(b[view.site]), *of)
         if not seen and views:
-            raise ValueError(f"{self!r} has seen no batch: the objective has none, or n_batches is 0.")
+            raise ValueError(
+                f"{self!r} has seen no batch: the objective has none with rows of positive weight, or n_batches is 0."
+            )
         return mean_worth(views, seen)
-
-
-def _n_rows(x: Any) -> int:
-    return len(next(iter(x.values())) if isinstance(x, dict) else x)
 
 
 def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:

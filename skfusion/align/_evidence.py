@@ -1,8 +1,12 @@
-"""How alike the units of two networks are, gathered batch by batch."""
+"""How alike the units of two networks are, gathered batch by batch.
+
+What is found depends neither on the size of batches nor on their order, but for rounding.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,109 +16,147 @@ from torch import Tensor
 class Evidence(ABC):
     """What has been seen of some units of a reference and of a state."""
 
+    needs_keys: ClassVar[bool] = False
+    """Whether values need keys, by which some of them are drawn."""
+
     @abstractmethod
-    def add(self, a: Tensor, b: Tensor) -> None:
-        """Look at activations of shape (n_combinations, n_units, n_values)."""
+    def add(self, a: Tensor, b: Tensor, weight: Tensor | None = None, keys: np.ndarray | None = None) -> None:
+        """Look at activations of shape (n_combinations, n_units, n_values), with a weight and a key a value."""
 
     @abstractmethod
     def worth(self) -> np.ndarray | None:
         """Return how alike the units are, shape (n_combinations, n_units, n_units); none where nothing was seen."""
 
 
-class InnerProduct(Evidence):
-    r"""The mean product, :math:`E[a_i b_j]`: its largest sum is the least squared distance."""
+class _Moments(Evidence):
+    """Means, squares and products of deviations in float64, each batch from its own means (Chan et al., 1979)."""
 
     def __init__(self) -> None:
-        self.n, self.sum = 0, torch.zeros(())
+        self.n = 0.0
 
-    def add(self, a: Tensor, b: Tensor) -> None:
+    def add(self, a: Tensor, b: Tensor, weight: Tensor | None = None, keys: np.ndarray | None = None) -> None:
         """See :meth:`Evidence.add`."""
-        self.n += a.shape[-1]
-        self.sum = self.sum.to(a.device) + (a @ b.mT).double()
-
-    def worth(self) -> np.ndarray | None:
-        """See :meth:`Evidence.worth`."""
-        return (self.sum / self.n).cpu().numpy() if self.n else None
-
-
-class Correlation(Evidence):
-    r"""The correlation, :math:`E[(a_i - \bar a_i)(b_j - \bar b_j)] / (\sigma_i \sigma_j)`; zero for dead units.
-
-    Activations are taken from the mean of the first batch, so that a large mean does not use up their digits.
-    """
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    def add(self, a: Tensor, b: Tensor) -> None:
-        """See :meth:`Evidence.add`."""
+        n = float(a.shape[-1] if weight is None else weight.sum(dtype=torch.float64))
+        if not n:
+            return
+        both = [x if x.dtype is torch.float64 else x.float() for x in (a, b)]
+        near = [x.mean(-1, keepdim=True) for x in both]  # so that a large mean does not use up the digits
+        gaps = [x - centre for x, centre in zip(both, near, strict=True)]
+        heavy = gaps if weight is None else [gap * weight.to(gap) for gap in gaps]
+        rest = [x.sum(-1, dtype=torch.float64) / n for x in heavy]
+        means = [centre[..., 0].double() + r for centre, r in zip(near, rest, strict=True)]
+        squares = [
+            (h * gap).sum(-1, dtype=torch.float64) - n * r.square() for h, gap, r in zip(heavy, gaps, rest, strict=True)
+        ]
+        products = (heavy[0] @ gaps[1].mT).double() - n * _outer(*rest)
         if not self.n:
-            self.shift = [x.mean(-1, keepdim=True) for x in (a, b)]
-            self.sums = [torch.zeros_like(x[..., 0], dtype=torch.float64) for x in (a, b)]
-            self.squares = [torch.zeros_like(x) for x in self.sums]
-            self.products = (a[..., :1] @ b[..., :1].mT).double().zero_()
-        a, b = (x - shift for x, shift in zip((a, b), self.shift, strict=True))
-        self.n += a.shape[-1]
-        for k, x in enumerate((a, b)):
-            self.sums[k] += x.sum(-1, dtype=torch.float64)
-            self.squares[k] += x.square().sum(-1, dtype=torch.float64)
-        self.products += (a @ b.mT).double()
+            self.n, self.means, self.squares, self.products = n, means, squares, products
+            return
+        total = self.n + n
+        moved = [new - old for new, old in zip(means, self.means, strict=True)]
+        share = self.n * n / total
+        self.means = [old + m * (n / total) for old, m in zip(self.means, moved, strict=True)]
+        self.squares = [
+            old + new + share * m.square() for old, new, m in zip(self.squares, squares, moved, strict=True)
+        ]
+        self.products = self.products + products + share * _outer(*moved)
+        self.n = total
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    return a.unsqueeze(-1) * b.unsqueeze(-2)
+
+
+class SquaredDistance(_Moments):
+    r"""The mean product about a common origin, :math:`\operatorname{Cov}(a_i, b_j) - (\bar a_i - \bar b_j)^2 / 2`.
+
+    Up to terms of one unit, which all assignments share, it is the mean product, and minus half the squared distance. A
+    number that is added to all activations does not change it.
+    """
 
     def worth(self) -> np.ndarray | None:
         """See :meth:`Evidence.worth`."""
         if not self.n:
             return None
-        means = [s / self.n for s in self.sums]
-        spreads = [(q / self.n - m.square()).clamp_min(0).sqrt() for q, m in zip(self.squares, means, strict=True)]
+        apart = self.means[0].unsqueeze(-1) - self.means[1].unsqueeze(-2)
+        return (self.products / self.n - apart.square() / 2).cpu().numpy()
+
+
+class Correlation(_Moments):
+    r"""The correlation, :math:`E[(a_i - \bar a_i)(b_j - \bar b_j)] / (\sigma_i \sigma_j)`; zero for dead units."""
+
+    def worth(self) -> np.ndarray | None:
+        """See :meth:`Evidence.worth`."""
+        if not self.n:
+            return None
+        spreads = [(q / self.n).clamp_min(0).sqrt() for q in self.squares]
         # a spread within rounding of the values is none
-        dead = [s <= 1e-6 * shift[..., 0].abs() for s, shift in zip(spreads, self.shift, strict=True)]
-        inverse = [torch.where(d | (s == 0), 0.0, 1 / s) for s, d in zip(spreads, dead, strict=True)]
-        together = self.products / self.n - means[0].unsqueeze(-1) * means[1].unsqueeze(-2)
-        return (together * inverse[0].unsqueeze(-1) * inverse[1].unsqueeze(-2)).cpu().numpy()
+        dead = [s <= 1e-6 * m.abs() for s, m in zip(spreads, self.means, strict=True)]
+        inverse = [torch.where(d, 0.0, 1 / s) for s, d in zip(spreads, dead, strict=True)]
+        return (self.products / self.n * _outer(*inverse)).cpu().numpy()
 
 
 class MutualInformation(Evidence):
-    r"""The mutual information :math:`\sum p(a, b) \log [p(a, b) / (p(a) p(b))]`, in nats, over bins of equal counts.
+    r"""The mutual information :math:`\sum p(a, b) \log [p(a, b) / (p(a) p(b))]`, in nats, over bins of equal weights.
 
     The bins are between deciles of each unit, so that monotone maps of a unit change nothing. Where many values are
-    equal, as behind a ReLU, bins fall together. Of more than 5000 values of a unit, some all over the data are taken.
+    equal, as behind a ReLU, bins fall together. Of more than 5000 values of a unit, those of the smallest keys are
+    taken, which are hashes: a sample that does not depend on how the data is cut or ordered. Values of one key are of
+    equal samples, and count once with the sum of their weights.
     """
 
+    needs_keys: ClassVar[bool] = True
     n_bins, n_values = 10, 5000
 
     def __init__(self) -> None:
         self.parts: list[Tensor] = []
+        self.keys: np.ndarray = np.empty(0, np.uint64)
+        self.mass: np.ndarray = np.empty(0)
 
-    def add(self, a: Tensor, b: Tensor) -> None:
+    def add(self, a: Tensor, b: Tensor, weight: Tensor | None = None, keys: np.ndarray | None = None) -> None:
         """See :meth:`Evidence.add`."""
-        step = max(1, a.shape[-1] // self.n_values)
-        new = [x[..., ::step] for x in (a, b)]
-        self.parts = [torch.cat(pair, -1) for pair in zip(self.parts, new, strict=True)] if self.parts else new
-        while self.parts[0].shape[-1] > 4 * self.n_values:
-            self.parts = [x[..., ::2] for x in self.parts]
+        assert keys is not None
+        mass = np.ones(len(keys)) if weight is None else weight.double().cpu().numpy()
+        new = np.arange(len(keys)) if len(self.keys) < self.n_values else np.flatnonzero(keys <= self.keys[-1])
+        self.keys, first, place = np.unique(
+            np.concatenate([self.keys, keys[new]]), return_index=True, return_inverse=True
+        )
+        n_old = len(self.mass)
+        self.mass = np.bincount(place, np.concatenate([self.mass, mass[new]]))[: self.n_values]
+        self.keys, first = self.keys[: self.n_values], first[: self.n_values]
+        old, fresh = first[first < n_old], new[first[first >= n_old] - n_old]
+        order = np.argsort(np.argsort(first >= n_old, kind="stable"))  # where each is, with the old ones ahead
+        taken = [x[..., torch.from_numpy(fresh).to(x.device)] for x in (a, b)]
+        if self.parts:
+            kept = (part[..., torch.from_numpy(old).to(part.device)] for part in self.parts)
+            taken = [torch.cat(pair, -1) for pair in zip(kept, taken, strict=True)]
+        self.parts = [x[..., torch.from_numpy(order).to(x.device)] for x in taken]
 
     def worth(self) -> np.ndarray | None:
         """See :meth:`Evidence.worth`."""
-        if not self.parts:
+        if not len(self.keys):
             return None
-        step = -(-self.parts[0].shape[-1] // self.n_values)
-        a, b = (self._bins(x[..., ::step]) for x in self.parts)
-        return torch.stack([self._information(x, y) for x, y in zip(a, b, strict=True)]).cpu().numpy()
+        share = torch.from_numpy(self.mass / self.mass.sum()).to(self.parts[0].device)
+        a, b = (self._bins(x, share) for x in self.parts)
+        return torch.stack([self._information(x, y, share) for x, y in zip(a, b, strict=True)]).cpu().numpy()
 
-    def _bins(self, values: Tensor) -> Tensor:
+    def _bins(self, values: Tensor, share: Tensor) -> Tensor:
         """Return one-hot bins, shape (n_combinations, n_units, n_bins, n_values)."""
-        ranks = torch.linspace(0, values.shape[-1] - 1, self.n_bins + 1, device=values.device)[1:-1].long()
-        edges = values.sort(-1).values[..., ranks]
+        ordered, order = values.sort(-1)
+        below = share[order].cumsum(-1)
+        deciles = torch.arange(1, self.n_bins, device=values.device).double() / self.n_bins - 1e-12
+        places = torch.searchsorted(below, deciles.expand(*below.shape[:-1], -1).contiguous())
+        edges = ordered.gather(-1, places)
         index = (values.unsqueeze(-2) > edges.unsqueeze(-1)).sum(-2)
         return torch.nn.functional.one_hot(index, self.n_bins).mT.float()
 
-    def _information(self, a: Tensor, b: Tensor) -> Tensor:
+    def _information(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
         """Return the information of units of shapes (n_units, n_bins, n_values), unit by unit of the first."""
-        n, flat = a.shape[-1], b.flatten(0, 1)
-        p_a, p_b = a.mean(-1), b.mean(-1)
+        share, flat = share.float(), b.flatten(0, 1)
+        p_a, p_b = a @ share, b @ share
         rows = []
-        for bins, own in zip(a, p_a, strict=True):
-            joint = (bins @ flat.mT / n).unflatten(1, b.shape[:2]).transpose(0, 1)  # shape: (n_units, n_bins, n_bins)
+        for bins, own in zip(a * share, p_a, strict=True):
+            joint = (bins @ flat.mT).unflatten(1, b.shape[:2]).transpose(0, 1)  # shape: (n_units, n_bins, n_bins)
             apart = own.unsqueeze(-1) * p_b.unsqueeze(-2)
             rows.append(torch.special.xlogy(joint, joint / apart.clamp_min(1e-12)).sum((-2, -1)))
         return torch.stack(rows).double()
@@ -122,6 +164,6 @@ class MutualInformation(Evidence):
 
 MEASURES: dict[str, type[Evidence]] = {
     "correlation": Correlation,
-    "l2": InnerProduct,
+    "l2": SquaredDistance,
     "mutual_information": MutualInformation,
 }

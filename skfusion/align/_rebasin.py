@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
+from skfusion._batches import n_rows
 from skfusion.align._base import Aligner
 from skfusion.align._weight_matching import WeightMatching
 from skfusion.objective import Batch, Objective
@@ -81,6 +83,7 @@ def rebasin(
     if not symmetry.groups:
         why = reasons(symmetry.notes, symmetry.pinned)
         warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
-    batches = [Batch(x, x) for x in (_named(module, x) for x in ([example_inputs] if data is None else data))]
+    inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
+    batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
     objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
     return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skfusion._batches import n_rows, without_single_rows
 from skfusion.connect._base import combined
 from skfusion.objective import Batch, Objective, call, evaluating, first_output
 from skfusion.repair import Recalibrate, Repairer
-from skfusion.repair._moments import Moments, without_single_rows
+from skfusion.repair._moments import Moments
 from skfusion.repair._recalibrate import learning
 from skfusion.stacked import Members, Span, reaching
 from skfusion.stacked._span import value_of
@@ -80,9 +83,7 @@ def _together(
         return None
     c = torch.from_numpy(coefficients)
     norms = learning(module)
-    inputs: list[Any] = [batch.x for batch in objective.held_out()]
-    if not inputs or any(isinstance(x, dict) for x in inputs):
-        return None
+    inputs = partial(_inputs, objective.held_out)
     found: list[tuple[float, float]] = []
     try:
         with warnings.catch_warnings(), torch.no_grad(), evaluating(module):
@@ -92,7 +93,8 @@ def _together(
                     out = _with_norms(controls, some, objective, norms, inputs, networks)
                 else:
                     out = _plain(controls, some, module, inputs)
-                if not found and not _agrees(out, controls, some.tolist(), objective, inputs[0], networks, norms):
+                at = some.tolist()
+                if not found and not _agrees(out, controls, at, objective, next(inputs()), networks, norms):
                     return None
                 found += [objective.of_output(o) for o in out]
     except Exception:  # whatever a module may do that cannot be done for many; one by one, it tells what is wrong
@@ -107,13 +109,20 @@ def _alike(controls: Sequence[State]) -> bool:
     return all(torch.equal(first[k], other[k]) for k in fixed for other in controls[1:])
 
 
-def _plain(controls: Sequence[State], c: Tensor, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+def _inputs(held_out: Callable[[], Iterable[Batch]]) -> Iterator[Tensor]:
+    """Iterate over copies of the inputs to judge on, which a module may write to, or raise where they are dicts."""
+    for batch in held_out():
+        if isinstance(batch.x, dict):
+            raise NotImplementedError("Inputs by name are run one by one.")
+        yield batch.x.clone()
+
+
+def _plain(controls: Sequence[State], c: Tensor, module: nn.Module, inputs: Callable[[], Iterator[Tensor]]) -> Tensor:
     """Return the outputs of all points, shape (n_points, n_rows, ...)."""
     span = Span(module, controls)
     parts = []
-    for x in inputs:
-        own = x.clone()  # it may be written to, and is the user's
-        parts.append(torch.cat([_outputs(span, span.points(some), own) for some in torch.split(c, _at_once(len(x)))]))
+    for x in inputs():
+        parts.append(torch.cat([_outputs(span, span.points(some), x) for some in torch.split(c, _at_once(len(x)))]))
         span.forget()
     return torch.cat(parts, dim=1)
 
@@ -123,39 +132,40 @@ def _with_norms(
     c: Tensor,
     objective: Objective,
     norms: dict[str, nn.Module],
-    inputs: Sequence[Tensor],
+    inputs: Callable[[], Iterator[Tensor]],
     networks: Sequence[State],
 ) -> Tensor:
     """Return the outputs of all points, their BatchNorm layers recalibrated in one pass."""
-    batches = list(without_single_rows(objective.batches()))
     span = Span(objective.module, controls)
     found = []
-    for some in torch.split(c, _at_once(max(map(len, [*inputs, *(b.x for b in batches)])))):
-        tensors = _recalibrated(span, span.points(some), norms, batches)
-        found.append(torch.cat([_outputs(span, tensors, x.clone()) for x in inputs], dim=1))
+    longest = max(n_rows(x) for x in chain(inputs(), (b.x for b in without_single_rows(objective.batches()))))
+    for some in torch.split(c, _at_once(longest)):
+        tensors = _recalibrated(span, span.points(some), norms, objective)
+        found.append(torch.cat([_outputs(span, tensors, x) for x in inputs()], dim=1))
         for p, coefficients in enumerate(some.tolist()):
             if 1.0 in coefficients and _among(networks, own := combined(controls, coefficients)):
-                found[-1][p] = torch.cat([call(objective.module, own, x.clone()) for x in inputs])
+                found[-1][p] = torch.cat([call(objective.module, own, x) for x in inputs()])
     span.forget()
     return torch.cat(found)
 
 
 def _recalibrated(
-    span: Span, tensors: dict[str, Tensor], norms: dict[str, nn.Module], batches: Sequence[Batch]
+    span: Span, tensors: dict[str, Tensor], norms: dict[str, nn.Module], objective: Objective
 ) -> dict[str, Tensor]:
     """Return the tensors of some points with the statistics of BatchNorm pooled over the batches."""
     moments = {name: Moments(name) for name in norms}
     scratch = {k: Members(t.value.clone()) if isinstance(t, Members) else t.clone() for k, t in tensors.items()}
     scratch |= {k: t for k, t in tensors.items() if not _statistic_of(k, norms)}
     n_points = next(t.value.shape[0] for t in tensors.values() if isinstance(t, Members))
-    current: list[Batch] = []
+    batch: Batch | None = None
 
     def watch(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            assert batch is not None
             x = args[0]  # the very rows, where the layer is the first one
             value = x.value if isinstance(x, Members) else x.expand(n_points, *x.shape)
             # shape: (n_points, n_rows, n_channels, ...)
-            moments[name].add(value.transpose(0, 1).flatten(1, 2), current[-1].weight)
+            moments[name].add(value.transpose(0, 1).flatten(1, 2), batch.weight)
 
         return hook
 
@@ -163,8 +173,7 @@ def _recalibrated(
     for layer in norms.values():
         layer.train()
     try:
-        for batch in batches:
-            current.append(batch)
+        for batch in without_single_rows(objective.batches()):
             _outputs(span, scratch, _cloned(batch.x))
     finally:
         for handle in hooks:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from skfusion._batches import joined, n_rows, rows_at, take
 from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import drawn, joined, mean, n_rows, rows_at, take
+from skfusion.merge._examples import drawn, mean
 from skfusion.merge._mixture import Mixture
 from skfusion.merge._tensorwise import is_merged
 from skfusion.merge._tied import tied

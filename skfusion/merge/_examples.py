@@ -1,13 +1,14 @@
-"""Rows out of batches."""
+"""Rows that are drawn from batches, and their mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from skfusion.objective import Batch, Input
+from skfusion._batches import n_rows, take
+from skfusion.objective import Batch
 
 
 def drawn(batches: Callable[[], Iterable[Batch]], n: int | None, generator: torch.Generator) -> Iterator[Batch]:
@@ -42,40 +43,6 @@ def drawn(batches: Callable[[], Iterable[Batch]], n: int | None, generator: torc
         if len(here):
             yield take(batch, here)
         start = stop
-
-
-def n_rows(x: Input) -> int:
-    """Return the number of rows of an input."""
-    return len(next(iter(x.values())) if isinstance(x, dict) else x)
-
-
-def take(batch: Batch, index: Tensor) -> Batch:
-    """Return the rows of a batch at some positions."""
-
-    weight = None if batch.weight is None else batch.weight[index.to(batch.weight.device)]
-    return Batch(rows_at(batch.x, index), batch.y[index.to(batch.y.device)], weight)
-
-
-def rows_at(x: Input, index: Tensor) -> Input:
-    """Return the rows of an input at some positions."""
-    return mapped(x, lambda t: t[index.to(t.device)])
-
-
-def mapped(x: Input, function: Callable[[Tensor], Tensor]) -> Input:
-    """Return an input with a function applied to its tensors."""
-    return {k: function(t) for k, t in x.items()} if isinstance(x, dict) else function(x)
-
-
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Return batches as one; they all have weights, or none."""
-    first = batches[0].x
-    x: Input
-    if isinstance(first, dict):
-        x = {k: torch.cat([b.x[k] for b in batches if isinstance(b.x, dict)]) for k in first}
-    else:
-        x = torch.cat([b.x for b in batches if isinstance(b.x, Tensor)])
-    weights = [b.weight for b in batches if b.weight is not None]
-    return Batch(x, torch.cat([b.y for b in batches]), torch.cat(weights) if weights else None)
 
 
 def mean(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from skfusion.merge._examples import n_rows, take
+from skfusion._batches import n_rows, take
 from skfusion.merge._squares import Gradients, Squares
 from skfusion.objective import Batch
 from skfusion.state import State

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from skfusion.merge._examples import mapped, rows_at
+from skfusion._batches import mapped, rows_at
 from skfusion.merge._layer_inputs import input_of, keys_of, own_layers
 from skfusion.objective import Input, Likelihood, Objective
 from skfusion.state import State

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-
 import torch
 from torch import Tensor, nn
 
-from skfusion.objective import Batch, Input, Objective
+from skfusion.objective import Batch, Objective
 from skfusion.state import State
 
 
@@ -47,7 +44,10 @@ class Moments:
         if n == 0:
             return
         mean = torch.einsum("r,rcp->c", w, rows) / n
-        square = torch.einsum("r,rcp->c", w, (rows - mean[:, None]).square())
+        self.pool(n, mean, torch.einsum("r,rcp->c", w, (rows - mean[:, None]).square()))
+
+    def pool(self, n: float, mean: Tensor, square: Tensor) -> None:
+        """Take in the moments of further rows."""
         if self.mean is None or self.square is None:
             self.weight, self.mean, self.square = n, mean, square
             return
@@ -78,10 +78,10 @@ def first_batch(objective: Objective) -> Batch:
     return batch
 
 
-def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> Counter[str]:
-    """Return how often each layer runs in a forward pass, in the order in which they first run."""
-    seen: Counter[str] = Counter()
-    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.update([name])) for name, m in layers.items()]
+def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
+    """Return which layers run in a forward pass, in order; one that runs twice is named twice."""
+    seen: list[str] = []
+    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.append(name)) for name, m in layers.items()]
     try:
         with torch.no_grad():
             objective.forward(state, first_batch(objective).x)
@@ -89,33 +89,3 @@ def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -
         for hook in hooks:
             hook.remove()
     return seen
-
-
-def n_rows(batch: Batch) -> int:
-    """Return how many rows a batch has."""
-    return len(next(iter(batch.x.values())) if isinstance(batch.x, dict) else batch.x)
-
-
-def without_single_rows(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Iterate over batches; one of a single row, on which BatchNorm cannot train, joins the one before it."""
-    last: Batch | None = None
-    for batch in batches:
-        if last is not None and n_rows(batch) == 1:
-            last = _joined(last, batch)
-            continue
-        if last is not None:
-            yield last
-        last = batch
-    if last is not None:
-        yield last
-
-
-def _joined(a: Batch, b: Batch) -> Batch:
-    if isinstance(a.x, dict) and isinstance(b.x, dict):
-        x: Input = {k: torch.cat([v, b.x[k]]) for k, v in a.x.items()}
-    else:
-        assert isinstance(a.x, Tensor) and isinstance(b.x, Tensor)  # noqa: PT018
-        x = torch.cat([a.x, b.x])
-    weighted = a.weight is not None or b.weight is not None
-    weights = [torch.ones(n_rows(c), device=c.y.device) if c.weight is None else c.weight for c in (a, b)]
-    return Batch(x, torch.cat([a.y, b.y]), torch.cat(weights) if weighted else None)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from skfusion._batches import n_rows, without_single_rows
 from skfusion.objective import Batch, Objective, call, evaluating
 from skfusion.repair._base import Repairer
-from skfusion.repair._moments import Enough, Moments, calls_of, equal, n_rows, without_single_rows
-from skfusion.state import State
+from skfusion.repair._moments import Enough, Moments, calls_of, equal
+from skfusion.state import State, is_statistic
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
+_Run = tuple[str, int]
+"""A layer, and how often it has run before in the forward pass."""
 
 
 class Recalibrate(Repairer):
@@ -28,17 +33,23 @@ class Recalibrate(Repairer):
     Parameters
     ----------
     max_passes : int, optional
-        Most passes over the data. By default one a BatchNorm layer, in the order in which they run, each under the
-        final statistics of those before it: exact, at about L / 2 full passes for L layers. With fewer, that many
-        groups of consecutive layers are estimated together, inside a group under the statistics of the batch; 1 is
-        the usual single pass.
+        Most passes over the data. By default one for each time that a BatchNorm layer runs in a forward pass, in their
+        order, under the final statistics of the runs before it: exact, at about L / 2 full passes for L layers. With
+        fewer, that many groups of consecutive runs are estimated together, inside a group under the statistics of the
+        batch; 1 is the usual single pass.
 
     Notes
     -----
     Dropout is off, sample weights count, and modes are restored even after an error. For weights to count, the first
     axis of what a layer sees must be that of samples, or of samples times tokens in this order. A network without
     BatchNorm costs nothing, and a state that is one of the members is returned as it is: its optimiser left it with
-    statistics. Layers that their network keeps in evaluation mode when it is trained keep their statistics.
+    statistics. Layers that their network keeps in evaluation mode when it is trained keep their statistics. Three
+    batches are in memory at most.
+
+    A layer that runs several times in a forward pass has one mean and variance for all of its runs. Each run is
+    normalised by its own moments while those after it are estimated, as in training on all data in a single batch, and
+    then all are pooled. So the result does not depend on the statistics before, and a second time changes nothing. How
+    often layers run is seen on the first batch.
 
     References
     ----------
@@ -73,14 +84,13 @@ class Recalibrate(Repairer):
         if not layers or any(equal(state, member) for member in members):
             return state
         with evaluating(objective.module):
-            calls = calls_of(layers, state, objective)
-            order = [*calls]
-            n_passes = min(self.max_passes or len(order), len(order))
+            runs = _numbered(calls_of(layers, state, objective))
+            n_passes = min(self.max_passes or len(runs), len(runs))
+            known: dict[_Run, Moments] = {}
             for i in range(n_passes):
-                group = order[i * len(order) // n_passes : (i + 1) * len(order) // n_passes]
-                once = len(group) == 1 and calls[group[0]] == 1
-                state = _calibrated(state, group, layers, objective, stop_early=once)
-        return state
+                group = runs[i * len(runs) // n_passes : (i + 1) * len(runs) // n_passes]
+                known |= _seen(state, group, known, layers, objective)
+        return _with_statistics(state, known)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -99,54 +109,95 @@ def learning(module: nn.Module) -> dict[str, nn.Module]:
         }
 
 
-def _calibrated(
-    state: State, group: list[str], layers: dict[str, nn.Module], objective: Objective, stop_early: bool
-) -> State:
-    moments = {name: Moments(name) for name in group}
-    current: list[Batch] = []
+def _numbered(calls: Sequence[str]) -> list[_Run]:
+    """Return the name of each layer that runs, with how often it has run before."""
+    n_before: Counter[str] = Counter()
+    found = []
+    for name in calls:
+        found.append((name, n_before[name]))
+        n_before[name] += 1
+    return found
 
-    def watch(name: str) -> Any:
-        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            moments[name].add(args[0], current[-1].weight)
-            if stop_early:
+
+def _seen(
+    state: State,
+    group: Sequence[_Run],
+    known: Mapping[_Run, Moments],
+    layers: Mapping[str, nn.Module],
+    objective: Objective,
+) -> dict[_Run, Moments]:
+    """Return the moments of what layers see in some runs, behind others whose moments are known, over all data."""
+    found = {run: Moments(run[0]) for run in group}
+    statistics = {run: _statistics(moments) for run, moments in known.items()}
+    scratch = {k: t.clone() if is_statistic(k) or k.endswith("num_batches_tracked") else t for k, t in state.items()}
+    n_before: Counter[str] = Counter()
+    batch: Batch | None = None
+    n, weighted = 0, False
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(layer: Any, args: tuple[Tensor, ...]) -> None:
+            run = name, n_before[name]
+            n_before[name] += 1
+            layer.train(run in found)
+            if run in found:
+                assert batch is not None
+                found[run].add(args[0], batch.weight)
+            elif run in statistics:
+                for own, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
+                    own.copy_(value)
+            if run == group[-1]:
                 raise Enough
 
         return hook
 
-    hooks = [layers[name].register_forward_pre_hook(watch(name)) for name in group]
-    for name in group:
-        layers[name].train(len(group) > 1)
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     try:
         with torch.no_grad():
             for batch in without_single_rows(objective.batches()):
-                current.append(batch)
-                try:
-                    call(objective.module, state, batch.x)
-                except Enough:
-                    continue
+                n, weighted = n + n_rows(batch.x), weighted or batch.weight is not None
+                n_before.clear()
+                with suppress(Enough):
+                    call(objective.module, scratch, batch.x)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise _too_few(group, current) from error
+        raise _too_few([name for name, _ in group], n, weighted) from error
     finally:
         for hook in hooks:
             hook.remove()
-        for name in group:
-            layers[name].eval()
+        for layer in layers.values():
+            layer.eval()
+    for (name, _), moments in found.items():
+        if moments.weight <= 1:
+            raise _too_few([name], n, weighted)
+    return found
+
+
+def _statistics(moments: Moments) -> tuple[Tensor, Tensor]:
+    """Return the mean, and the variance as BatchNorm keeps it."""
+    assert moments.mean is not None
+    assert moments.square is not None
+    return moments.mean, moments.square / (moments.weight - 1)
+
+
+def _with_statistics(state: State, known: Mapping[_Run, Moments]) -> State:
+    """Return the state with the statistics of each layer, pooled over its runs."""
+    pooled: dict[str, Moments] = {}
+    for (name, _), moments in known.items():
+        assert moments.mean is not None
+        assert moments.square is not None
+        pooled.setdefault(name, Moments(name)).pool(moments.weight, moments.mean, moments.square)
     new = dict(state)
-    for name, found in moments.items():
+    for name, moments in pooled.items():
         prefix = f"{name}." if name else ""
-        if found.mean is None or found.square is None or found.weight <= 1:
-            raise _too_few([name], current)
-        for key, value in (("running_mean", found.mean), ("running_var", found.square / (found.weight - 1))):
+        for key, value in zip(("running_mean", "running_var"), _statistics(moments), strict=True):
             old = state[prefix + key]
             new[prefix + key] = value.to(old.device, old.dtype)
     return new
 
 
-def _too_few(names: Sequence[str], batches: Sequence[Batch]) -> ValueError:
-    n = sum(n_rows(b) for b in batches)
-    weight = "" if all(b.weight is None for b in batches) else " (or their weights sum to 1 or less)"
+def _too_few(names: Sequence[str], n: int, weighted: bool) -> ValueError:
+    weight = " (or their weights sum to 1 or less)" if weighted else ""
     which = f"layer {names[0]!r} needs" if len(names) == 1 else f"layers {', '.join(map(repr, names))} need"
     return ValueError(
         f"BatchNorm {which} at least 2 values a channel to estimate a variance, so at least 2 rows; the data to "

@@ -110,7 +110,7 @@ class Repair(Repairer):
 
 def _to_mend(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
     """Return the layers to mend, in the order in which they first run."""
-    order = [*calls_of(layers, state, objective)]
+    order = [*dict.fromkeys(calls_of(layers, state, objective))]
     left = _returned(layers, state, objective) or {*order[-1:]}
     n_names = Counter(id(p) for _, p in objective.module.named_parameters(remove_duplicate=False))
     left |= {name for name in order if not _owns_its_tensors(layers[name], n_names)}

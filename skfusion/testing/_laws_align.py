@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from sklearn.base import clone
 
 from skfusion.align import Aligner
-from skfusion.objective import Objective
+from skfusion.objective import Batch, Objective
 from skfusion.state import State, distance
 from skfusion.symmetry import Permutations, Symmetry
 from skfusion.testing import _problems as problems
@@ -91,6 +93,25 @@ def check_frame_is_common(component: Aligner) -> None:
     assert gap <= 1e-9, f"The outputs in the common frame differ by {gap:.3g}."
 
 
+def check_alignment_does_not_depend_on_the_batches(component: Aligner) -> None:
+    """Rows in one batch, in many, or in another order, and weights or repetitions in their place, give the same."""
+    for depth in _DEPTHS:
+        (a, b, _), symmetry, data = problems.networks(depth)
+        x = torch.cat([batch.x for batch in data.batches() if isinstance(batch.x, torch.Tensor)])
+        weight = torch.arange(len(x)) % 3
+        repeated = [Batch(x.repeat_interleave(weight, 0), torch.zeros(int(weight.sum())))]
+        weighted = [Batch(x[i : i + 9], torch.zeros(len(x[i : i + 9])), weight[i : i + 9]) for i in range(0, len(x), 9)]
+        for one, other in (([Batch(x, torch.zeros(len(x)))], list(data.batches())[::-1]), (repeated, weighted)):
+            expected, found = (
+                aligned(component, b, a, replace(data, batches=lambda rows=rows: rows), symmetry)
+                for rows in (one, other)
+            )
+            for name, p in expected.items():
+                assert np.array_equal(found[name], p), (
+                    f"Group {name!r} goes to {found[name]} in other batches, not {p}."
+                )
+
+
 LAWS = [
     check_alignment_is_a_permutation_of_every_group,
     check_alignment_keeps_the_function,
@@ -98,4 +119,5 @@ LAWS = [
     check_planted_permutation_is_recovered,
     check_distance_never_grows,
     check_frame_is_common,
+    check_alignment_does_not_depend_on_the_batches,
 ]

@@ -10,7 +10,7 @@ from torch import nn
 
 from skfusion.objective import Batch, Objective
 from skfusion.repair import Repairer
-from skfusion.state import State
+from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 
 
@@ -35,6 +35,14 @@ def check_statistics_match_the_data(component: Repairer) -> None:
     for key, expected in (("1.running_mean", seen.mean(0)), ("1.running_var", seen.var(0, correction=1))):
         gap = float((found[key].double() - expected).abs().max() / expected.abs().max())
         assert gap < 1e-5, f"Tensor {key!r} is off by a share of {gap:.3g}."
+
+
+def check_statistics_before_have_no_influence(component: Repairer) -> None:
+    """Another running mean and variance at the start give the same state, and repairing it again changes nothing."""
+    found = repaired(component)
+    for start in (found, {k: 3 * v + 1 if is_statistic(k) else v for k, v in problems.base().items()}):
+        again = clone(component)(start, problems.states(), problems.objective())
+        assert problems.snapshot(again) == problems.snapshot(found), "The result depends on the statistics before."
 
 
 def check_repair_keeps_names_shapes_and_dtypes(component: Repairer) -> None:
@@ -83,6 +91,7 @@ def check_modes_are_restored_after_an_error(component: Repairer) -> None:
 LAWS = [
     check_equal_members_need_no_repair,
     check_statistics_match_the_data,
+    check_statistics_before_have_no_influence,
     check_repair_keeps_names_shapes_and_dtypes,
     check_network_without_statistics_is_returned_as_it_is,
     check_labels_are_not_read,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import mutual_info_score
 from torch import nn
 
 from skfusion.align import ActivationMatching
-from skfusion.align._evidence import MEASURES, Correlation, InnerProduct, MutualInformation
+from skfusion.align._evidence import MEASURES, Correlation, MutualInformation, SquaredDistance
 from skfusion.align._views import clear_views
 from skfusion.objective import Batch, Objective
 from skfusion.symmetry import Symmetry
@@ -222,6 +222,127 @@ def test_information_is_taken_from_all_over_an_image():
     assert (found.argmax(1) == [2, 0, 1]).all()
 
 
+# ---- batches and weights -------------------------------------------------------------------------------------------
+
+FAMILY = [("correlation", "pre"), ("l2", "post"), ("mutual_information", "pre")]
+
+
+def noisy(symmetry, state, size=0.3):
+    """Return a state whose units are alike those of another one, in another order."""
+    generator = torch.Generator().manual_seed(3)
+    near = {k: v + size * torch.randn(v.shape, generator=generator) if v.dim() else v for k, v in state.items()}
+    return symmetry.permute(symmetry.sample(0), near)
+
+
+def matched(name, measure, where, batches):
+    """Return the alignment of a noisy copy on some batches."""
+    symmetry, state, data = problem(name)
+    on = Objective(data.module, lambda: iter(batches), data.loss, data.score)
+    return ActivationMatching(measure, where)(noisy(symmetry, state), state, symmetry, on)
+
+
+def assert_same(found, expected, tolerance=1e-4):
+    for group, p in expected.items():
+        np.testing.assert_array_equal(found[group], p, err_msg=group)
+    assert found.matched == pytest.approx(expected.matched, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize(("measure", "where"), FAMILY)
+@pytest.mark.parametrize("name", ["relu", "images", "recurrent"])
+def test_cut_and_order_of_the_batches_change_nothing(name, measure, where):
+    shape, n = NETS[name][1], 400  # of images and sequences there are more values than are kept
+    generator = torch.Generator().manual_seed(1)
+    drift = torch.linspace(0.2, 3, n).view(-1, *[1] * len(shape))
+    x = (torch.randn(n, *shape, generator=generator) + 1) * drift
+    shuffled = x[torch.randperm(n, generator=generator)]
+    cuts = [x.split(20), x.split(20)[::-1], shuffled.split(177), x.tensor_split([1, 2, 37, 38, 399])]
+    one = matched(name, measure, where, [Batch(x, torch.zeros(n))])
+    for parts in cuts:
+        assert_same(matched(name, measure, where, [Batch(p, torch.zeros(len(p))) for p in parts]), one)
+
+
+@pytest.mark.parametrize(("measure", "where"), FAMILY)
+@pytest.mark.parametrize("name", ["relu", "images", "attention", "recurrent"])
+def test_weights_are_repetitions(name, measure, where):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(90, *NETS[name][1], generator=generator)
+    weight = torch.randint(0, 4, (90,), generator=generator)
+    weight[60:71] = 0  # a batch of which nothing counts
+    weighted = [Batch(x[i:j], torch.zeros(j - i), weight[i:j].double()) for i, j in ((0, 60), (60, 71), (71, 90))]
+    repeated = x.repeat_interleave(weight, 0)
+    expected = matched(name, measure, where, [Batch(repeated, torch.zeros(len(repeated)))])
+    assert_same(matched(name, measure, where, weighted), expected)
+    for factor in (0.1, 2):
+        others = [b._replace(weight=factor * b.weight) for b in weighted]
+        assert_same(matched(name, measure, where, others), expected)
+    x[weight == 0] = torch.nan
+    assert_same(matched(name, measure, where, weighted), expected)
+    plain = matched(name, measure, where, [Batch(torch.nan_to_num(x), torch.zeros(90))])
+    assert plain.matched != pytest.approx(expected.matched, rel=1e-4)
+
+
+class TokensFirst(nn.Module):
+    """Has samples on the second axis behind its first layer, so that this one is not weighed by them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.last(self.first(x.transpose(0, 1)).tanh()).mean(0)
+
+
+def test_samples_may_stand_on_a_later_axis():
+    NETS["tokens first"] = TokensFirst, (5, 3)
+    generator = torch.Generator().manual_seed(1)
+    x, weight = torch.randn(12, 5, 3, generator=generator), torch.arange(12) % 3
+    expected = matched("tokens first", "correlation", "pre", [Batch(x.repeat_interleave(weight, 0), torch.zeros(12))])
+    found = matched("tokens first", "correlation", "pre", [Batch(x, torch.zeros(12), weight.float())])
+    assert_same(found, expected)
+
+
+class Pooled(nn.Module):
+    """Mixes the samples of a batch two by two, so that no axis behind counts them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.last(self.first(x.unflatten(0, (-1, 2)).mean(1)).tanh())
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_where_no_axis_counts_samples_units_are_matched_by_weights_if_samples_are_weighted(measure):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module, x = Pooled().eval(), torch.randn(40, 3)
+    symmetry, state = symmetry_of(module, x), module.state_dict()
+    planted = symmetry.sample(0)
+    for weight in (None, torch.ones(40)):
+        data = Objective(module, lambda weight=weight: [Batch(x, torch.zeros(40), weight)])
+        found = ActivationMatching(measure)(symmetry.permute(planted, state), state, symmetry, data)
+        assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
+        assert bool(found.matched) == (weight is None)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e6])
+def test_least_squares_see_units_far_from_zero(size):
+    symmetry, state, data = problem("relu")
+    for seed, far in enumerate((size, -size, size * torch.sign(torch.arange(16) - 7.5))):
+        moved = {**state, "0.bias": state["0.bias"] + far}
+        planted = symmetry.sample(seed)
+        found = ActivationMatching("l2")(symmetry.permute(planted, moved), moved, symmetry, data)
+        np.testing.assert_array_equal(found["0.weight:0"], symmetry.invert(planted)["0.weight:0"])
+
+
+def test_no_row_counts():
+    symmetry, state, data = problem("relu")
+    none = Objective(data.module, lambda: [b._replace(weight=torch.zeros(len(b.x))) for b in data.batches()])
+    with pytest.raises(ValueError, match="has seen no batch: the objective has none with rows of positive weight"):
+        ActivationMatching()(state, state, symmetry, none)
+
+
 def test_bad_input():
     symmetry, state, data = problem("relu")
     with pytest.raises(ValueError, match="give an objective"):
@@ -236,17 +357,32 @@ def test_bad_input():
 RNG = np.random.default_rng(0)
 
 
-def batches_of(a, b):
-    """Return activations as tensors of shape (1, n_units, n_values), in unequal batches."""
-    a, b = (torch.from_numpy(x.astype(np.float32))[None] for x in (a, b))
-    return [(a[..., i:j], b[..., i:j]) for i, j in ((0, 11), (11, 150), (150, a.shape[-1]))]
+def batches_of(a, b, weight=None, cuts=(11, 150)):
+    """Return activations as tensors of shape (1, n_units, n_values), with weights and keys, in unequal batches."""
+    a, b = (torch.from_numpy(x.astype(np.float32))[None].tensor_split(cuts, -1) for x in (a, b))
+    weights = [None] * len(a) if weight is None else torch.from_numpy(weight).tensor_split(cuts)
+    keys = np.split(np.random.default_rng(1).integers(2**63, size=sum(x.shape[-1] for x in a)).astype(np.uint64), cuts)
+    return [*zip(a, b, weights, keys, strict=True)]
 
 
-def worth(kind, a, b):
+def worth(kind, a, b, weight=None, cuts=(11, 150)):
     evidence = kind()
-    for part in batches_of(a, b):
+    for part in batches_of(a, b, weight, cuts):
         evidence.add(*part)
     return evidence.worth()[0]
+
+
+@pytest.mark.parametrize("kind", MEASURES.values())
+def test_values_that_drift_are_seen_as_one_batch(kind):
+    drift = np.linspace(-40, 40, 300)
+    a, b = RNG.normal(size=(4, 300)) + drift, RNG.normal(size=(4, 300)) * 5 - drift
+    np.testing.assert_allclose(worth(kind, a, b), worth(kind, a, b, cuts=()), rtol=1e-5, atol=1e-5)
+    weight = RNG.integers(1, 4, 300)
+    keys = np.arange(300).repeat(weight)
+    repeated = kind()
+    repeated.add(*(torch.from_numpy(x.astype(np.float32))[None, :, keys] for x in (a, b)), None, keys.astype(np.uint64))
+    for cuts in ((11, 150), ()):
+        np.testing.assert_allclose(worth(kind, a, b, weight, cuts), repeated.worth()[0], rtol=1e-5, atol=1e-5)
 
 
 def test_correlation_is_that_of_numpy():
@@ -258,12 +394,14 @@ def test_correlation_is_that_of_numpy():
     assert (worth(Correlation, a, b)[3] == 0).all()
 
 
-def test_inner_product_is_the_mean_product():
-    a, b = RNG.normal(size=(4, 300)), RNG.normal(size=(4, 300))
-    np.testing.assert_allclose(worth(InnerProduct, a, b), a @ b.T / 300, atol=1e-5)
-    # the best assignment of products is that of squared distances
-    squares = ((a[:, None] - b[None]) ** 2).sum(-1)
-    assert (linear_sum_assignment(squares)[1] == linear_sum_assignment(-worth(InnerProduct, a, b))[1]).all()
+def test_squared_distance_is_that_of_the_squares_but_for_terms_of_single_units():
+    a, b = RNG.normal(size=(4, 300)) + 5 * RNG.normal(size=(4, 1)), RNG.normal(size=(4, 300))
+    squares = ((a[:, None] - b[None]) ** 2).mean(-1)
+    rest = worth(SquaredDistance, a, b) + squares / 2
+    np.testing.assert_allclose(rest - rest[:1] - rest[:, :1] + rest[0, 0], 0, atol=1e-5)
+    np.testing.assert_allclose(rest, (a.var(1)[:, None] + b.var(1)) / 2, atol=1e-5)
+    products = rest - squares / 2 - a @ b.T / 300
+    np.testing.assert_allclose(products - products[:1] - products[:, :1] + products[0, 0], 0, atol=1e-4)
 
 
 def information(x, y, n_bins=10):
@@ -289,6 +427,35 @@ def test_mutual_information_is_that_of_the_histogram():
     assert found[1, 0] > found[1, 1] + 0.3
     assert (found >= -1e-6).all()
     assert (found <= np.log(10) + 1e-6).all()
+
+
+def test_mutual_information_is_that_of_scikit_learn():
+    a, b = RNG.normal(size=(3, 437)), RNG.exponential(size=(2, 437))
+    b[0] += a[2] ** 2
+    q = np.arange(1, 10) / 10
+    codes = [[np.searchsorted(np.quantile(v, q, method="inverted_cdf"), v) for v in x] for x in (a, b)]
+    expected = [[mutual_info_score(u, v) for v in codes[1]] for u in codes[0]]
+    np.testing.assert_allclose(worth(MutualInformation, a, b), expected, atol=1e-5)
+
+
+def test_mutual_information_of_many_values_is_near_that_of_all():
+    a = RNG.normal(size=(3, 60_000))
+    b = a[[1, 2, 0]] + RNG.normal(size=(3, 60_000))
+    expected = [[information(x, y) for y in b] for x in a]
+    found = worth(MutualInformation, a, b, cuts=[*range(700, 60_000, 700)])
+    np.testing.assert_allclose(found, expected, atol=0.03)  # 81 degrees of freedom of 5000 values make .008
+
+
+def test_mutual_information_keeps_few_values():
+    evidence, alike = MutualInformation(), MutualInformation()
+    keys = RNG.permutation(30_000).astype(np.uint64)
+    for part in keys.reshape(-1, 1000):
+        evidence.add(*torch.from_numpy(part.astype(np.float32)).expand(2, 1, 1, -1), None, part)
+        alike.add(*torch.ones(2, 1, 1, 1000), None, part % 7)
+    assert [x.shape[-1] for x in evidence.parts] == [5000] * 2
+    assert (evidence.parts[0].sort().values == torch.arange(5000.0)).all()
+    assert len(alike.keys) == 7
+    assert alike.mass.sum() == 30_000
 
 
 def test_mutual_information_sees_no_monotone_map_and_is_the_entropy_of_twins():

@@ -41,6 +41,13 @@ def test_units_that_are_alike_stay_in_their_places():
     assert (assigned(np.eye(3) + 1e-12 * np.eye(3)[[1, 2, 0]]) == np.arange(3)).all()
 
 
+def test_units_that_are_worth_nothing_stay_in_their_places():
+    for order in permutations(range(4)):
+        worth = -np.ones((4, 4))
+        worth[range(4), order] = worth[range(4), range(4)] = 0
+        assert (assigned(worth) == np.arange(4)).all()
+
+
 @pytest.mark.parametrize(("n", "sizes"), [(2, [2]), (3, [2]), (2, [3, 2]), (3, [1, 2]), (2, [])])
 @pytest.mark.parametrize("with_alone", [True, False])
 def test_nested_is_the_best_of_the_whole_group(n, sizes, with_alone):

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from skfusion.align import MergeMany, WeightMatching
+from skfusion.align._match import Match
+from skfusion.align._weight_matching import _distances
 from skfusion.state import distance, weighted_sum
 from skfusion.symmetry import Block, Group, Symmetry
 
@@ -213,6 +215,60 @@ def test_networks_of_several_dtypes():
     assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
     many = MergeMany().frame([state, moved, moved], symmetry)
     assert all((many[1][g] == p).all() for g, p in symmetry.invert(planted).items())
+
+
+def unanchored(*shape, seed=0):
+    """Return states of tensors whose axes are all units, so that no place is known at first, and their symmetry."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name in ("first", "second")}
+    return state, Symmetry.of_axes({"first": ("rows", "columns"), "second": ("rows", "columns")}, state)
+
+
+def test_without_a_known_place_units_are_known_by_their_sorted_weights():
+    for seed in range(5):
+        state, symmetry = unanchored(9, 7, seed=seed)
+        planted = symmetry.sample(seed)
+        found = WeightMatching()(symmetry.permute(planted, noisy(state, 1e-3)), state, symmetry)
+        for group, p in symmetry.invert(planted).items():
+            np.testing.assert_array_equal(found[group], p)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_distances_of_sorted_weights(scaled):
+    (a, symmetry), (b, _) = unanchored(6, 4, seed=0), unanchored(6, 4, seed=1)
+    b["second"] = 10 * b["second"]
+    expected = np.zeros((6, 6))
+    for name in a:
+        one, other = (np.sort(x[name].numpy(), 1) for x in (a, b))
+        share = 1 / (np.linalg.norm(one) * np.linalg.norm(other)) if scaled else 1
+        expected += share * ((one[:, None] - other[None]) ** 2).sum(2)
+    np.testing.assert_allclose(_distances(Match(b, a, symmetry, scaled), "rows"), expected)
+
+
+def tied(a, b, scale):
+    """Return a match of two matrices whose rows and columns are the same units."""
+    a, b = ({"w": scale * torch.as_tensor(x, dtype=torch.float64)} for x in (a, b))
+    return Match(b, a, Symmetry.of_axes({"w": ("units", "units")}, a))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_units_that_stand_twice_move_only_where_that_raises_the_objective(scale, sign):
+    order, plain = np.array([1, 0, 2]), np.ones((3, 3))
+    one = plain + np.diag([0.01, 0, 0])
+    two = one[order][:, order]
+    near, far = (one, two) if sign > 0 else (two, one)
+    nothing = [(plain, plain), (0 * plain, plain), (one, near), (plain + 1e-8 * (one - plain), two)]
+    for a, b in nothing:
+        match = tied(sign * a, b, scale)
+        before = match.b["w"].clone()
+        assert not match._moved({"units": order}, check=True)
+        assert torch.equal(match.b["w"], before)
+        assert (match.perms["units"] == np.arange(3)).all()
+    match = tied(sign * one, far, scale)
+    assert match._moved({"units": order}, check=True)
+    assert torch.equal(match.b["w"], scale * torch.as_tensor(near))
+    assert (match.perms["units"] == order).all()
 
 
 @pytest.mark.parametrize("params", [{"n_restarts": -1}, {"max_sweeps": 0}])

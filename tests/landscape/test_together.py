@@ -1,5 +1,8 @@
 """Points that are evaluated many at once have the loss and score that they have one by one."""
 
+import weakref
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -272,6 +275,45 @@ def test_a_repairer_of_the_user_is_applied_point_by_point(taken):
     assert taken == [True]
     assert (exact.loss[1:-1] != once.loss[1:-1]).all()
     assert exact.loss[0] == pytest.approx(once.loss[0], rel=1e-6)
+
+
+class Again(nn.Module):
+    """Runs a norm on what it has given."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(self.norm(self.norm(self.first(x)).relu()))
+
+
+def test_a_norm_that_runs_twice(taken):
+    compared(Again, judged(Again(), rows()), judged(Again(), rows(), many=False))
+    assert taken == [True, False]
+
+
+@pytest.mark.parametrize("name", ["perceptron", "two batch norms"])
+def test_batches_are_not_kept(name, taken):
+    make, alive, most = TOGETHER[name], weakref.WeakSet(), []
+
+    def batches():
+        for k in range(12):
+            (batch,) = rows(20, seed=k, cuts=())
+            alive.add(batch.x)
+            most.append(len(alive))
+            yield batch
+
+    module = make()
+    many = judged(module, [*batches()])
+    most.clear()
+    expected = loss_along(segment(*states_of(make)), many, 3).loss
+    most.clear()
+    alive.clear()
+    lazy = replace(many, batches=batches, held_out=batches)
+    np.testing.assert_allclose(loss_along(segment(*states_of(make)), lazy, 3).loss, expected, rtol=1e-6)
+    assert max(most) <= 6  # those that are read for the statistics, and for the outputs
+    assert taken == [True, True]
 
 
 def test_ends_keep_their_statistics_also_together(taken):

@@ -5,8 +5,8 @@ import torch
 from merge.problems import CASES, assert_close, convolutional, fisher_of, normal, objective, perceptron, states
 from torch import nn
 
+from skfusion._batches import rows_at
 from skfusion.merge import _squares as squares
-from skfusion.merge._examples import rows_at
 from skfusion.merge._per_example import mean_squares
 from skfusion.merge._squares import Gradients, Squares
 from skfusion.merge._tied import tied

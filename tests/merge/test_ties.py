@@ -240,3 +240,18 @@ def test_a_base_is_needed():
         TIES()(random_states(2, 8))
     with pytest.raises(ValueError, match="Tensor 'w' has no base"):
         TIES().tensor(Entry("w", [torch.ones(2).double()], None), [0.0])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_rounding_of_many_sums_is_a_tie(last):
+    many = [torch.tensor([0.1, -0.1], dtype=torch.float64)] * 1000
+    one = [torch.tensor([-100.0, 100.0], dtype=torch.float64)]
+    vectors = many + one if last else one + many
+    assert elected(vectors).tolist() == [0, 0]
+    assert elected([*vectors, vectors[0]]).tolist() == vectors[0].sign().tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_the_vote_does_not_depend_on_the_size_of_changes(scale):
+    votes = scale * torch.tensor([[2.0, -1, 1, 0], [-1, 2, -1, 0], [-2, 0, 0, 0]], dtype=torch.float64)
+    assert elected([*votes]).tolist() == [-1, 1, 0, 0]

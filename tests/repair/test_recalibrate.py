@@ -1,6 +1,7 @@
 """Exact BatchNorm statistics."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -290,6 +291,112 @@ def test_a_layer_that_runs_twice_pools_both_calls():
         found = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x)))
         both = torch.cat([x, 2 * x + 1]).double()
         assert_statistics(found, {"norm.running_mean": both.mean(0), "norm.running_var": both.var(0)})
+
+
+class Chain(nn.Module):
+    """A linear layer and several norms that feed one another, some of them several times."""
+
+    def __init__(self, order="abaab"):
+        super().__init__()
+        self.order, self.linear = order, nn.Linear(4, 4)
+        self.norms = nn.ModuleDict({name: nn.BatchNorm1d(4) for name in sorted(set(order))})
+        for norm in self.norms.values():
+            nn.init.uniform_(norm.weight, 0.5, 2)
+
+    def forward(self, x):
+        for name in self.order:
+            x = self.norms[name](self.linear(x)).tanh()
+        return x
+
+
+def run_by_run(module, x, weight=None):
+    """Statistics of a Chain, each run under its own moments over all rows, pooled over the runs of a layer."""
+    w = torch.ones(len(x), dtype=torch.float64) if weight is None else weight.double()
+    module, x, seen = copy.deepcopy(module).double(), x.double(), {}
+    with torch.no_grad():
+        for name in module.order:
+            z = module.linear(x)
+            seen.setdefault(name, []).append(z)
+            mean = w @ z / w.sum()
+            var = w @ (z - mean) ** 2 / (w.sum() - 1)
+            norm = module.norms[name]
+            x = ((z - mean) / (var + norm.eps).sqrt() * norm.weight + norm.bias).tanh()
+    found = {}
+    for name, parts in seen.items():
+        z, each = torch.cat(parts), w.repeat(len(parts))
+        mean = each @ z / each.sum()
+        found |= {
+            f"norms.{name}.running_mean": mean,
+            f"norms.{name}.running_var": each @ (z - mean) ** 2 / (each.sum() - 1),
+        }
+    return found
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("order", ["aa", "aaaa", "aba", "abaab", "ab"])
+def test_layers_that_feed_themselves_are_estimated_run_by_run(order, weighted):
+    module, x = seeded(lambda: Chain(order)), inputs((4,))
+    weight = torch.arange(40) % 4 if weighted else None
+    found = Recalibrate()(module.state_dict(), [], objective(module, cut(x, weight)))
+    assert_statistics(found, run_by_run(module, x, weight), 1e-5)
+
+
+@pytest.mark.parametrize("max_passes", [None, 1, 2])
+@pytest.mark.parametrize("order", ["aa", "aba", "abaab"])
+def test_statistics_of_before_have_no_influence(order, max_passes):
+    module, x = seeded(lambda: Chain(order)), inputs((4,))
+    data = objective(module, cut(x))
+    once = Recalibrate(max_passes)(module.state_dict(), [], data)
+    other = {k: v * 9 + 2 if "running" in k else v for k, v in once.items()}
+    for start in (once, other):
+        again = Recalibrate(max_passes)(start, [], data)
+        assert all(torch.equal(once[k], again[k]) for k in once)
+
+
+@pytest.mark.parametrize("order", ["aa", "abaab"])
+def test_training_on_all_rows_in_one_batch_leaves_the_same_statistics(order):
+    module, x = seeded(lambda: Chain(order)), inputs((4,), 4000)
+    # training divides by the root of n in the place of n - 1, which is 1e-4 of a spread here
+    found = Recalibrate()(module.state_dict(), [], objective(module, [Batch(x, x)]))
+    means = {name: [] for name in module.norms}
+    expected = copy.deepcopy(module).train()
+    for name, norm in expected.norms.items():
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over its runs
+        norm.register_forward_pre_hook(lambda _, args, name=name: means[name].append(args[0].detach().mean(0)))
+    expected(x)
+    for name, norm in expected.norms.items():
+        torch.testing.assert_close(found[f"norms.{name}.running_mean"], norm.running_mean, rtol=1e-3, atol=1e-3)
+        n = len(x) * len(means[name])  # the mean over runs leaves out how their means differ
+        apart = torch.stack(means[name]).var(0, correction=0)
+        total = (norm.running_var * (n - len(means[name])) + n * apart) / (n - 1)
+        torch.testing.assert_close(found[f"norms.{name}.running_var"], total, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("max_passes", [None, 1])
+def test_batches_are_not_kept(max_passes):
+    alive, most = weakref.WeakSet(), []
+
+    def batches():
+        for k in range(30):
+            x = inputs((4,), 1 if k % 4 == 3 else 20) + k  # single rows join their neighbours
+            alive.add(x)
+            most.append(len(alive))
+            yield Batch(x, torch.zeros(len(x)))
+
+    module = perceptron()
+    data = Objective(module, batches)
+    found = Recalibrate(max_passes)(module.state_dict(), [], data)
+    assert max(most) <= 4
+    kept = [*batches()]
+    assert_statistics(found, Recalibrate(max_passes)(module.state_dict(), [], objective(module, kept)))
+
+
+@pytest.mark.parametrize("cuts", [[(i, i + 1) for i in range(40)], [(0, 1), (1, 2), (2, 39), (39, 40)]])
+def test_single_rows_count_as_the_others(cuts):
+    module, x = perceptron(), inputs((4,))
+    found = Recalibrate()(module.state_dict(), [], objective(module, cut(x, cuts=cuts)))
+    assert_statistics(found, layer_by_layer(module, x))
 
 
 def test_a_layer_that_does_not_run_keeps_its_statistics():

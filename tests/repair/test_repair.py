@@ -243,6 +243,38 @@ def test_shares_of_what_is_no_sum_are_equal():
     np.testing.assert_allclose(_shares(states[0], [states[0], states[0]]), [0.5, 0.5], atol=0.51)
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_shares_do_not_depend_on_the_size_of_weights(scale):
+    *states, other = problem("perceptron", 3)[1]
+    sum_, *states, other = (
+        {k: scale * v for k, v in s.items()} for s in (weighted_sum(states, [0.3, 0.7]), *states, other)
+    )
+    np.testing.assert_allclose(_shares(sum_, states), [0.3, 0.7], atol=1e-5)
+    np.testing.assert_array_equal(_shares(other, states), [0.5, 0.5])
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_layers_of_any_size_are_mended(scale):
+    module, states, data, x = problem("perceptron")
+    states = [{k: scale * v if k.startswith("0") else v for k, v in s.items()} for s in states]
+    found = moments(module, Repair()(weighted_sum(states, [0.5, 0.5]), states, data), x)
+    known = [moments(module, s, x) for s in states]
+    for i in range(2):
+        goal = (known[0]["0"][i] + known[1]["0"][i]) / 2
+        torch.testing.assert_close(found["0"][i] / scale, goal / scale, rtol=1e-4, atol=1e-4)
+
+
+def test_rounding_is_not_blown_up_to_the_spread_of_the_members():
+    _, states, data, _ = problem("perceptron")
+    states[1]["0.weight"][3] = -states[0]["0.weight"][3] * (1 + 1e-7)
+    merged = weighted_sum(states, [0.5, 0.5])
+    assert merged["0.weight"][3].any()
+    found = Repair()(merged, states, data)
+    for key in ("0.weight", "0.bias"):
+        assert torch.equal(found[key][3], merged[key][3])
+        assert not torch.equal(found[key][2], merged[key][2])
+
+
 class Made(nn.Module):
     """Layers by name, and a function of them and the inputs."""
 

@@ -1,0 +1,73 @@
+"""Rows of batches: counted, taken and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from skfusion.objective import Batch, Input
+
+
+def n_rows(x: Input) -> int:
+    """Return the number of rows of an input."""
+    return len(next(iter(x.values())) if isinstance(x, dict) else x)
+
+
+def take(batch: Batch, index: Tensor) -> Batch:
+    """Return the rows of a batch at some positions."""
+    weight = None if batch.weight is None else batch.weight[index.to(batch.weight.device)]
+    return Batch(rows_at(batch.x, index), batch.y[index.to(batch.y.device)], weight)
+
+
+def rows_at(x: Input, index: Tensor) -> Input:
+    """Return the rows of an input at some positions."""
+    return mapped(x, lambda t: t[index.to(t.device)])
+
+
+def mapped(x: Input, function: Callable[[Tensor], Tensor]) -> Input:
+    """Return an input with a function applied to its tensors."""
+    return {k: function(t) for k, t in x.items()} if isinstance(x, dict) else function(x)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Return batches as one; rows without a weight count 1 where others have one."""
+    first = batches[0].x
+    x: Input
+    if isinstance(first, dict):
+        x = {k: torch.cat([b.x[k] for b in batches if isinstance(b.x, dict)]) for k in first}
+    else:
+        x = torch.cat([b.x for b in batches if isinstance(b.x, Tensor)])
+    weights = [torch.ones(n_rows(b.x), device=b.y.device) if b.weight is None else b.weight for b in batches]
+    weighted = any(b.weight is not None for b in batches)
+    return Batch(x, torch.cat([b.y for b in batches]), torch.cat(weights) if weighted else None)
+
+
+def counting(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Iterate over batches without the rows of weight zero, and without batches that have no others."""
+    for batch in batches:
+        if batch.weight is None or bool((batch.weight > 0).all()):
+            yield batch
+        elif bool((batch.weight > 0).any()):
+            yield take(batch, (batch.weight > 0).nonzero()[:, 0])
+
+
+def without_single_rows(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Iterate over batches, of which three are held at most; a single row joins the next one, the last row the last.
+
+    BatchNorm cannot train on a single row, and torch has other kernels for it.
+    """
+    last: Batch | None = None
+    single: Batch | None = None
+    for batch in batches:
+        more = batch if single is None else joined([single, batch])
+        single = more if n_rows(more.x) == 1 else None
+        if single is None:
+            if last is not None:
+                yield last
+            last = more
+    if single is not None:
+        last = single if last is None else joined([last, single])
+    if last is not None:
+        yield last
