@@ -116,11 +116,12 @@ class FineTunes(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         seeds = draw_seeds(rng, self.n_members, "n_members")
         first, drawn = draw_seeds(rng, 2, "seeds")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         given = self.distributions
         if given is None:
             given = {"lr": loguniform(net.lr / 10, net.lr)}

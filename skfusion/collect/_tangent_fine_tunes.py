@@ -83,13 +83,14 @@ class TangentFineTunes(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         given = self.distributions
         if isinstance(given, Mapping) and (fixed := [name for name in given if name.startswith("module")]):
             raise ValueError(f"The tangent space is that of one network: {fixed[0]!r} cannot be drawn for each member.")
         (first,) = draw_seeds(rng, 1, "seeds")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         runner = nets.Runner(net, task, rows)
         runner.module.load_state_dict(common_start(net, rows, task, self.start, first))
         tangent = nets.with_module(net, Linearised(runner.module.cpu()))
