@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -14,6 +15,7 @@ import skfusion
 from skfusion import (
     BaggingFusion,
     BoostingFusion,
+    DistillClassifier,
     DropoutEnsembleClassifier,
     EnsembleClassifier,
     SoupClassifier,
@@ -21,10 +23,14 @@ from skfusion import (
     StackingFusion,
 )
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.combine import EnsembleSelection, Stack
+from skfusion.combine import Combiner, EnsembleSelection
 from skfusion.nets import mlp_regressor
-from skfusion.select import TopK
-from skfusion.testing._laws_chance import check_random_labels_give_chance, memorising_net
+from skfusion.testing._laws_chance import (
+    N_ROWS,
+    check_is_chance,
+    check_random_labels_give_chance,
+    memorising_net,
+)
 from skfusion.tuning import FusionSearch
 
 SPLIT = ValidSplit(5, stratified=True)
@@ -42,9 +48,38 @@ def folds_of_stack(trial):
     return {"cv": trial.suggest_int("cv", 2, 3)}
 
 
+class Judging(Combiner):
+    """An average that looks at the predictions that it could learn from."""
+
+    needs_labels = True
+
+    def fit(self, P, y, task, sample_weight=None):
+        check_is_chance((P.mean(axis=0).argmax(axis=1) == y).mean(), N_ROWS / 5, P.shape[2], "The accuracy")
+        return self
+
+    def __call__(self, P):
+        return P.mean(axis=0)
+
+
+class JudgingOutOfFold(Judging):
+    """As above, of predictions by members that were not trained on the rows."""
+
+    out_of_fold = True
+
+
+class JudgingLearner(LogisticRegression):
+    """A meta-learner that looks at the predictions of one member that it learns from."""
+
+    def fit(self, X, y, sample_weight=None):
+        check_is_chance((X.argmax(axis=1) == y).mean(), N_ROWS / 5, X.shape[1], "The accuracy")
+        return super().fit(X, y, sample_weight)
+
+
+JUDGED = EnsembleClassifier(VALIDATED, collect=Seeds(2), combine=Judging())
 SELECTED = EnsembleClassifier(PLAIN, collect=Seeds(2), combine=EnsembleSelection())
 STACK = StackingFusion(estimators=[("net", SELECTED), ("near", KNeighborsClassifier(1))], cv=2)
 OFTEN = {
+    "out of fold": EnsembleClassifier(PLAIN, collect=Seeds(2), combine=JudgingOutOfFold(), cv=3),
     "soup": SoupClassifier(PLAIN, collect=Seeds(2)),
     "bags": BaggingFusion(VALIDATED, n_members=3, oob_score=True),
     "search": FusionSearch(SoupClassifier(PLAIN, collect=Seeds(2)), share_held_out, n_trials=1, cv=2),
@@ -52,8 +87,14 @@ OFTEN = {
 MORE = {
     "soup of values": SoupRegressor(VALUES, collect=Seeds(2)),
     "soup of bags": SoupClassifier(VALIDATED, collect=Bootstrap(2)),
-    "selected": EnsembleClassifier(VALIDATED, collect=Seeds(2), select=TopK(1)),
-    "stacked": EnsembleClassifier(PLAIN, collect=Seeds(2), combine=Stack(), cv=3, select=TopK(2)),
+    "combined": JUDGED,
+    "stack of what is combined": StackingFusion(
+        estimators=[("one", make_pipeline(StandardScaler(), JUDGED))], cv=2, final_estimator=JudgingLearner()
+    ),
+    "stack of neighbours": StackingFusion(
+        estimators=[("one", KNeighborsClassifier(1))], cv=5, final_estimator=JudgingLearner()
+    ),
+    "teacher": DistillClassifier(VALIDATED, teacher=JUDGED),
     "stopped": EnsembleClassifier(STOPPED, collect=Seeds(3)),
     "stopped bags": BaggingFusion(STOPPED, n_members=6, oob_score=True),
     "resampled": BoostingFusion(VALIDATED, n_members=3, resample=True),

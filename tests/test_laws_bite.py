@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from skorch.dataset import ValidSplit
 
-from skfusion import EnsembleClassifier, ModelPool, nets
+from skfusion import EnsembleClassifier, ModelPool, SoupClassifier, nets
 from skfusion._component import Component
 from skfusion.align import Aligner, WeightMatching
 from skfusion.collect import Collector, Seeds
@@ -493,7 +493,7 @@ def fit_first(change):
 
 def forgetting(self, X, y, *others, **named):
     """Rows that are taken for different ones, though they are copies."""
-    rows = EnsembleClassifier._rows(self, X, y, *others, **named)
+    rows = SoupClassifier._rows(self, X, y, *others, **named)
     vars(rows).update(dict.fromkeys(("keys", "input_keys"), np.arange(len(rows), dtype=np.uint64)))
     return rows
 
@@ -502,13 +502,13 @@ def repeating(self, X, y, sample_weight=None, groups=None):
     """Weights are repetitions before the rows are split, with which they lose who is who."""
     times = np.ones(len(y), int) if sample_weight is None else sample_weight.astype(int)
     noise = 1e-4 * np.random.RandomState(0).normal(size=(times.sum(), X.shape[1]))
-    return EnsembleClassifier.fit(self, np.repeat(X, times, axis=0) + noise, np.repeat(y, times))
+    return SoupClassifier.fit(self, np.repeat(X, times, axis=0) + noise, np.repeat(y, times))
 
 
 def bare(net, X, y, rng, n_jobs):
     """Networks that validate on copies, as skorch splits rows."""
     fitted = nets.sized(net, Rows(X, y), "classification", int(y.max()) + 1)
-    fitted = clone(fitted).set_params(max_epochs=40).fit(X, y)
+    fitted = clone(fitted).set_params(max_epochs=15).fit(X, y)
     return ModelPool([Member("bare", nets.state_of(fitted), meta={"history": nets.history_of(fitted)})])
 
 
@@ -517,7 +517,7 @@ def ungrouped(net, X, y, rng, n_jobs):
 
 
 def memorising(**methods):
-    return type("Broken", (EnsembleClassifier,), methods)(memorising_net(), collect=Seeds(2), select=TopK(1))
+    return type("Broken", (SoupClassifier,), methods)(memorising_net(), collect=Seeds(2))
 
 
 def noisy(self, X):

@@ -13,7 +13,7 @@ from skfusion.nets._size import exclusive, is_net, sized, two_classes
 from skfusion.nets._soft import Soft
 from skfusion.nets._stack import fit_many
 from skfusion.nets._train import fit, history_of, state_of
-from skfusion.nets._validation import divides_rows, unit_split
+from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets._watch import DivergedError
 from skfusion.streams import seeded
 
@@ -37,6 +37,7 @@ __all__ = [
     "exclusive",
     "fit",
     "fit_many",
+    "fixed_split",
     "history_of",
     "is_net",
     "mlp_classifier",

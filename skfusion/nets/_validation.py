@@ -14,7 +14,9 @@ from skorch.dataset import ValidSplit, get_len
 from skorch.utils import to_numpy
 from torch.utils.data import Subset
 
-from skfusion.rows import Rows
+from skfusion.nets._size import targets
+from skfusion.rows import Rows, Task
+from skfusion.streams import seeded
 
 
 class UnitSplit:
@@ -79,11 +81,59 @@ class UnitSplit:
         return (dataset if train is some else whole(train)), whole(valid)
 
 
+class FixedSplit:
+    """A ``train_split`` that holds out the same rows each time, also of a part of the rows.
+
+    Parameters
+    ----------
+    held : ndarray of bool, shape (n_samples,)
+        Which rows are held out; none of a part that has no others.
+    """
+
+    keeps_units = True
+
+    def __init__(self, held: np.ndarray):
+        self.held = held
+
+    def __call__(self, dataset: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
+        """Return what is trained on, and what is held out."""
+        if self.held.all() or not self.held.any():
+            return dataset, None
+        return Subset(dataset, np.flatnonzero(~self.held)), Subset(dataset, np.flatnonzero(self.held))
+
+
+def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | None:
+    """Return the split of a net, drawn once; None where it validates on no part of the rows.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    rows : Rows
+        All rows, of which trainings may take some.
+    task : {"classification", "multilabel", "regression"}
+        What the targets are.
+    seed : int
+        Of the split, where it draws random numbers.
+    """
+    if net.train_split is None:
+        return None
+    with seeded(seed, net.device):
+        y = targets(net, rows.y, task)
+        dataset = net.get_dataset(rows.X, y)
+        _, valid = unit_split(net.train_split, rows)(dataset, y)
+    held = None if valid is None else _within(valid, dataset)
+    return None if held is None else FixedSplit(np.isin(np.arange(len(rows)), held))
+
+
 def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
     """Return a ``train_split`` in the place of a net's own; None where it has none.
 
     A split whose attribute ``keeps_units`` is true stays what it is.
     """
+    if isinstance(split, FixedSplit):
+        place = rows.position if index is None else index
+        return split if place is None else FixedSplit(split.held[place])
     if split is None or isinstance(split, UnitSplit) or getattr(split, "keeps_units", False):
         return split
     return UnitSplit(split, rows, index)

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.data import Subset
 
 from skfusion import BoostingFusion, DistillClassifier, EnsembleClassifier, NeuralDecisionForestClassifier, nets
-from skfusion.collect import Bootstrap, Seeds
-from skfusion.nets import unit_split
+from skfusion.collect import Bootstrap, FineTunes, Seeds, TangentFineTunes, Tasks
+from skfusion.nets import fixed_split, mlp_classifier, unit_split
+from skfusion.nets._validation import FixedSplit
 from skfusion.rows import Rows
 from skfusion.testing._laws_chance import memorising_net
 
@@ -167,6 +168,43 @@ def test_every_training_divides_different_rows(estimator):
     estimator.set_params(estimator__train_split=spy).fit(X[COPIES], Y[COPIES])
     assert counts
     assert max(counts) <= 60
+
+
+def by_sign(X, y):
+    return (X[:, 0] > 0).astype(int)
+
+
+@pytest.mark.parametrize(
+    "collect",
+    [
+        FineTunes({"lr": [0.01]}, n_members=3, start=40),
+        Tasks(by_sign, start=40),
+        TangentFineTunes({"lr": [0.01]}, n_members=1, start=40),
+    ],
+    ids=lambda c: type(c).__name__,
+)
+def test_members_validate_on_rows_that_are_new_to_their_start(collect):
+    rng = np.random.RandomState(0)
+    A, b = rng.normal(size=(120, 8)).astype(np.float32), rng.randint(4, size=120)
+    net = memorising_net(train_split=ValidSplit(0.3, stratified=True))
+    pool = collect(net, A, b, np.random.RandomState(0))
+    found = [m.meta["history"][-1]["valid_acc"] for m in pool]
+    assert np.mean(found) < 0.5  # .25 in the mean; .75 where each draws rows of its own
+    assert all(type(m.net.train_split) is ValidSplit for m in pool)
+
+
+def test_a_part_without_rows_to_hold_out_is_trained_on_whole():
+    split = FixedSplit(np.arange(60) < 20)
+    dataset = Dataset(X, Y)
+    train, valid = unit_split(split, Rows(X, Y))(dataset)
+    assert (len(train), len(valid)) == (40, 20)
+    for part, n_valid in ((np.arange(10), 0), (np.arange(30, 40), 0), (np.arange(15, 25), 5)):
+        train, valid = unit_split(split, Rows(X, Y).take(part))(Dataset(X[part], Y[part]))
+        assert len(train) == 10 - n_valid
+        assert (0 if valid is None else len(valid)) == n_valid
+    assert fixed_split(mlp_classifier(), Rows(X, Y), "classification", 0) is None
+    elsewhere = memorising_net(train_split=predefined_split(dataset))
+    assert fixed_split(elsewhere, Rows(X, Y), "classification", 0) is None
 
 
 def test_the_net_is_given_back_with_its_own_split():
