@@ -103,7 +103,7 @@ class FixedSplit:
 
 
 def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | None:
-    """Return the split of a net, drawn once; None where it validates on no part of the rows.
+    """Return the split of a net, drawn once.
 
     Parameters
     ----------
@@ -115,6 +115,11 @@ def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | Non
         What the targets are.
     seed : int
         Of the split, where it draws random numbers.
+
+    Returns
+    -------
+    FixedSplit or None
+        None where the net validates on no part of the rows.
     """
     if net.train_split is None:
         return None
@@ -127,9 +132,21 @@ def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | Non
 
 
 def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
-    """Return a ``train_split`` in the place of a net's own; None where it has none.
+    """Return a ``train_split`` in the place of a net's own, which keeps equal rows and groups on one side.
 
-    A split whose attribute ``keeps_units`` is true stays what it is.
+    Parameters
+    ----------
+    split : callable or None
+        The net's own. One whose attribute ``keeps_units`` is true stays what it is.
+    rows : Rows
+        Training data.
+    index : ndarray of int, optional
+        Which of the rows are trained on, with repetitions; all when omitted.
+
+    Returns
+    -------
+    callable or None
+        None where the net has no split.
     """
     if isinstance(split, FixedSplit):
         place = rows.position if index is None else index
@@ -140,7 +157,18 @@ def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
 
 
 def divides_rows(net: Any) -> bool:
-    """Return whether a net validates on some of its training rows, as far as its ``train_split`` tells."""
+    """Return whether a net validates on some of its training rows.
+
+    Parameters
+    ----------
+    net : skorch net
+        With skorch's ``ValidSplit`` or another ``train_split``, which does not tell.
+
+    Returns
+    -------
+    bool
+        Whether its ``train_split`` is a ``ValidSplit``.
+    """
     return type(net.train_split) is ValidSplit
 
 

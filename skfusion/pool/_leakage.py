@@ -26,7 +26,7 @@ def warn_of_judging(members: Iterable[Member], rows: Rows, purpose: str) -> int:
     count, share = _known(_marks(members), rows)
     if share > MOST_BY_CHANCE:
         _warn(
-            f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.2g} %) are rows that members of the pool "
+            f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.3g} %) are rows that members of the pool "
             "were trained on, or have their inputs, so their scores are too good. Give rows that no member has seen, "
             "or give a collector instead of a pool, which keeps validation_fraction of the rows apart."
         )
@@ -40,7 +40,7 @@ def warn_of_fitting(members: Iterable[Member], rows: Rows) -> None:
     others = len(np.setdiff1d(inputs_of(marks), inputs_of(rows.marks)))
     if share > 0.5 and others:
         _warn(
-            f"{count} of the {len(rows)} rows given to fit ({100 * share:.2g} %) are rows that members of the pool "
+            f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "
             f"were trained on, or have their inputs, and members know {others} more. If those are kept to score on, as "
             "in cross-validation, the scores are too good. Score on rows that no member has seen, or give a collector "
             "instead of a pool, which trains members in each fold."
