@@ -33,6 +33,8 @@ from skfusion.testing._laws_chance import (
 )
 from skfusion.tuning import FusionSearch
 
+N_FEWEST = N_ROWS / 10
+"""Different rows that are held out in one of two folds."""
 SPLIT = ValidSplit(5, stratified=True)
 PLAIN = memorising_net()
 VALIDATED = memorising_net(train_split=SPLIT)
@@ -54,7 +56,7 @@ class Judging(Combiner):
     needs_labels = True
 
     def fit(self, P, y, task, sample_weight=None):
-        check_is_chance((P.mean(axis=0).argmax(axis=1) == y).mean(), N_ROWS / 5, P.shape[2], "The accuracy")
+        check_is_chance((P.mean(axis=0).argmax(axis=1) == y).mean(), N_FEWEST, P.shape[2], "The accuracy")
         return self
 
     def __call__(self, P):
@@ -71,7 +73,7 @@ class JudgingLearner(LogisticRegression):
     """A meta-learner that looks at the predictions of one member that it learns from."""
 
     def fit(self, X, y, sample_weight=None):
-        check_is_chance((X.argmax(axis=1) == y).mean(), N_ROWS / 5, X.shape[1], "The accuracy")
+        check_is_chance((X.argmax(axis=1) == y).mean(), N_FEWEST, X.shape[1], "The accuracy")
         return super().fit(X, y, sample_weight)
 
 
