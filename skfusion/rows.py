@@ -23,6 +23,12 @@ Inputs = np.ndarray | dict[str, np.ndarray]
 MAX_REPEATS = 10
 """Whole-number weights are repetitions while they add up to at most this many times the rows."""
 
+FEW_INPUTS = 10
+"""Fewer inputs than these, each many times, are the cases of a table and no copies."""
+
+_TARGET_BITS = np.uint64(24)
+"""The last bits of a mark, which are those of the target."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -64,13 +70,17 @@ class Rows:
         Rows
             In the order of ``index``.
         """
-        return Rows(
+        found = Rows(
             {k: v[index] for k, v in self.X.items()} if isinstance(self.X, dict) else self.X[index],
             self.y[index],
             None if self.weight is None else self.weight[index],
             None if self.groups is None else self.groups[index],
             np.asarray(index) if self.position is None else self.position[index],
         )
+        vars(found).update(
+            {k: vars(self)[k][index] for k in ("keys", "input_keys") if k in vars(self)}
+        )  # once is enough
+        return found
 
     def among(self, given: Any) -> np.ndarray:
         """Tell which of the rows stood at some places of the data of ``fit``.
@@ -99,14 +109,28 @@ class Rows:
         """A 64-bit hash of each row's inputs, shape (n_samples,), uint64."""
         return row_keys(self.X, np.zeros(len(self)))
 
+    @cached_property
+    def marks(self) -> np.ndarray:
+        """What members remember of each row, uint64: 40 bits of its inputs, 24 of its target of any dtype."""
+        y = np.ascontiguousarray(self.y[:, None] if self.y.ndim == 1 else self.y, np.float32)
+        y = (y + 0).view(np.uint32)  # -0.0 + 0 is 0.0
+        code = np.zeros(len(self), np.uint64)
+        for column in y.T:  # Knuth's and Steele's multipliers: nearby numbers get marks far apart
+            code = (code ^ column) * np.uint64(0x9E3779B97F4A7C15)
+            code = (code ^ (code >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+        return self.input_keys >> _TARGET_BITS << _TARGET_BITS | code >> np.uint64(64) - _TARGET_BITS
+
     def units(self) -> tuple[np.ndarray, np.ndarray]:
         """Tell which rows a split shall not part, so that no row is judged by what has seen a copy of it.
 
         Repetitions by weight are one unit, and so are rows of equal inputs, whatever their targets: were only those of
-        equal targets kept together, a row would be predicted from its like with the other target. Where the inputs are
-        so few that the rows are mostly equal, as of categories, equal rows are not copies but what new data is like,
-        and each is a unit. That is where fewer than a third of the rows differ, or, if equal inputs always have equal
-        targets, fewer than a tenth.
+        equal targets kept together, a row would be predicted from its like with the other target. So copies stay
+        together, however many there are.
+
+        Where inputs are categories, equal rows are not copies but what new data is like, and each is a unit. That is
+        where fewer than a third of the rows differ in their inputs and most of those whose inputs occur again have
+        equals with other targets, as noisy labels have; or where there are fewer than ``FEW_INPUTS`` inputs, and more
+        than ``MAX_REPEATS`` times as many rows.
 
         Returns
         -------
@@ -116,11 +140,8 @@ class Rows:
             The unit of each row.
         """
         place = np.arange(len(self)) if self.position is None else self.position
-        n_given = len(np.unique(place))
         code = self.input_keys
-        n_inputs = len(np.unique(code))
-        copies = len(np.unique(self.keys)) == n_inputs
-        if n_inputs * (MAX_REPEATS if copies else 3) < n_given:
+        if _are_categories(*(keys[np.unique(place, return_index=True)[1]] for keys in (code, self.keys))):
             order = np.lexsort((place, self.keys))
             new = np.r_[True, place[order][1:] != place[order][:-1]]
         else:
@@ -151,38 +172,38 @@ class Rows:
         rows = self.take(index)
         return Rows(rows.X, rows.y, weight, rows.groups, rows.position)
 
-    def overlap(self, seen: np.ndarray) -> int:
-        """Count the rows that are among others.
+    def seen(self, marks: np.ndarray, inputs: bool = False) -> np.ndarray:
+        """Tell which of the rows are among others.
 
         Parameters
         ----------
-        seen : ndarray of uint64
-            Hashes of the others, see :attr:`keys`.
+        marks : ndarray of uint64
+            The others, by :attr:`marks`, or by :attr:`keys` as older pools have them.
+        inputs : bool, default=False
+            Whether a row that has the inputs of another one, and another target, is among them too.
 
         Returns
         -------
-        int
-            How many of these rows are there.
+        ndarray of bool, shape (n_samples,)
+            Which are.
         """
-        return int(np.isin(self.keys, seen).sum())
+        found = np.isin(self.marks, marks) | np.isin(self.keys, marks)
+        return found | np.isin(inputs_of(self.marks), inputs_of(marks)) if inputs else found
+
+
+def _are_categories(inputs: np.ndarray, rows: np.ndarray) -> bool:
+    """Return whether equal inputs are categories and no copies, given the hashes of inputs and of rows."""
+    _, group, size = np.unique(inputs, return_inverse=True, return_counts=True)
+    if len(size) < FEW_INPUTS and len(size) * MAX_REPEATS < len(rows):
+        return True
+    n_targets = np.bincount(group[np.unique(rows, return_index=True)[1]])
+    return len(size) * 3 < len(rows) and 2 * size[n_targets > 1].sum() > size[size > 1].sum()
 
 
 def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the positions and weights that stand for weighted rows; see :meth:`Rows.expanded`.
+    """Return the positions and weights that stand for weighted rows, given their hashes; see :meth:`Rows.expanded`.
 
-    Parameters
-    ----------
-    keys : ndarray of shape (n_samples,)
-        Hashes of the rows.
-    weight : ndarray of shape (n_samples,), optional
-        Non-negative weights.
-
-    Returns
-    -------
-    index : ndarray of int or None
-        Positions, with repetitions; None when the rows can stay as they are.
-    weight : ndarray or None
-        Weights of mean 1 at these positions; None when all count alike.
+    Both are None where the rows can stay as they are, the weights also where all count alike.
     """
     given, rest = repetitions(weight)
     index = np.arange(len(keys)) if given is None else given
@@ -216,6 +237,11 @@ def repetitions(weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarra
     if np.all(kept == np.rint(kept)) and kept.sum() <= MAX_REPEATS * len(kept):
         return np.repeat(index, kept.astype(np.int64)), None
     return index, kept / kept.mean()
+
+
+def inputs_of(marks: np.ndarray) -> np.ndarray:
+    """Return the part of :attr:`Rows.marks` that is the same for all rows of equal inputs."""
+    return marks >> _TARGET_BITS
 
 
 def unlabelled(X: Inputs) -> Rows:

@@ -43,6 +43,9 @@ ESTIMATORS = [
 ]
 
 
+OFTEN = {"Boosting(n_members=3, resample=True)", "Bootstrap(n_members=4)", "Seeds(n_members=4)"}
+
+
 class Hasty(EnsembleClassifier):
     """Asks X for its length before it is an array, which scikit-learn's checks do not forgive."""
 
@@ -56,8 +59,11 @@ def cases(things):
     def label(i, thing):
         return repr(thing) if isinstance(thing, Component) else f"{type(thing).__name__}-{i}"
 
+    def marks(thing, name):  # random labels take seconds: here for some, and for the estimators in test_chance.py
+        return [pytest.mark.slow] if name.startswith("check_random_labels") and repr(thing) not in OFTEN else []
+
     return [
-        pytest.param(thing, law, id=f"{label(i, thing)}-{name}")
+        pytest.param(thing, law, id=f"{label(i, thing)}-{name}", marks=marks(thing, name))
         for i, thing in enumerate(things)
         for name, law in checks_for(thing)
     ]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from skorch.dataset import ValidSplit
 
-from skfusion import EnsembleClassifier
+from skfusion import EnsembleClassifier, ModelPool, SoupClassifier, nets
 from skfusion._component import Component
 from skfusion.align import ActivationMatching, Aligner, WeightMatching
 from skfusion.collect import Collector, Seeds
@@ -16,12 +17,14 @@ from skfusion.combine import Combiner
 from skfusion.connect import Basis, Bezier, Connector, Line, Subspace
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
-from skfusion.pool import MemoryStore
+from skfusion.pool import Member, MemoryStore
 from skfusion.repair import Recalibrate, Repairer
+from skfusion.rows import Rows
 from skfusion.select import Selector, TopK
 from skfusion.state import map_tensors, weighted_sum
 from skfusion.symmetry import Symmetry
 from skfusion.testing import laws
+from skfusion.testing._laws_chance import memorising_net
 
 SMALL_NET = mlp_classifier(max_epochs=2, module__hidden=(4,))
 
@@ -513,6 +516,35 @@ def fit_first(change):
     return fit
 
 
+def forgetting(self, X, y, *others, **named):
+    """Rows that are taken for different ones, though they are copies."""
+    rows = SoupClassifier._rows(self, X, y, *others, **named)
+    vars(rows).update(dict.fromkeys(("keys", "input_keys"), np.arange(len(rows), dtype=np.uint64)))
+    return rows
+
+
+def repeating(self, X, y, sample_weight=None, groups=None):
+    """Weights are repetitions before the rows are split, with which they lose who is who."""
+    times = np.ones(len(y), int) if sample_weight is None else sample_weight.astype(int)
+    noise = 1e-4 * np.random.RandomState(0).normal(size=(times.sum(), X.shape[1]))
+    return SoupClassifier.fit(self, np.repeat(X, times, axis=0) + noise, np.repeat(y, times))
+
+
+def bare(net, X, y, rng, n_jobs):
+    """Networks that validate on copies, as skorch splits rows."""
+    fitted = nets.sized(net, Rows(X, y), "classification", int(y.max()) + 1)
+    fitted = clone(fitted).set_params(max_epochs=15).fit(X, y)
+    return ModelPool([Member("bare", nets.state_of(fitted), meta={"history": nets.history_of(fitted)})])
+
+
+def ungrouped(net, X, y, rng, n_jobs):
+    return seeds(net.set_params(train_split=ValidSplit(0.3)), X, y, rng, n_jobs)
+
+
+def memorising(**methods):
+    return type("Broken", (SoupClassifier,), methods)(memorising_net(), collect=Seeds(2))
+
+
 def noisy(self, X):
     return EnsembleClassifier._predict(self, X) + np.frombuffer(os.urandom(2), np.uint16)[0]
 
@@ -667,6 +699,7 @@ BROKEN = {
         stacking_collector(lambda m: m.replace(state={k: v + 1e-4 for k, v in m.state.items()})),
         stacking_collector(lambda m: m.replace(state={k: v for k, v in m.state.items() if "x_" not in k})),
     ],
+    "check_random_labels_give_chance_in_training": [collector(bare), collector(ungrouped)],
     # combiners
     "check_one_member_gives_its_prediction": [combiner(constant)],
     "check_unanimous_members_are_obeyed": [combiner(total), combiner(constant)],
@@ -706,6 +739,7 @@ BROKEN = {
     "check_fit_leaves_the_global_random_state": [estimator(fit=fit_first(lambda self, X: torch.rand(1)))],
     "check_same_random_state_gives_the_same_predictions": [estimator(_predict=noisy)],
     "check_fit_does_not_write_its_data": [estimator(fit=fit_first(write))],
+    "check_random_labels_give_chance": [memorising(_rows=forgetting), memorising(fit=repeating)],
 }
 
 LAWS = {law.__name__: law for law in laws()}

@@ -14,7 +14,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 
 from skfusion.pool import LeakageWarning, Member, ModelPool
-from skfusion.rows import Rows, row_keys
+from skfusion.rows import Rows
 
 
 class Tied(nn.Module):
@@ -358,7 +358,7 @@ class TestFromEstimators:
     def test_rows_of_a_classifier(self):
         nets = [classifier(seed=k).fit(X, Y) for k in range(2)]
         p = ModelPool.from_estimators(nets, X.astype(np.float64).tolist(), Y.astype(np.int32))
-        assert np.array_equal(p[0].rows, row_keys(X, Y.astype(np.int64)))
+        assert np.array_equal(p[0].rows, Rows(X, Y.astype(np.int64)).marks)
         assert p[0].rows is p[1].rows
         with pytest.warns(LeakageWarning, match="4 of the 4"):
             p.warn_of_leakage(Rows(X[:4], Y[:4].astype(np.int64)), "to select")
@@ -367,7 +367,7 @@ class TestFromEstimators:
         net = classifier(classes=["b", "a", "c"]).fit(X, Y)
         p = ModelPool.from_estimators([net], X, np.array(["a", "b", "c"])[Y])
         assert p.classes.tolist() == ["b", "a", "c"]
-        assert np.array_equal(p[0].rows, row_keys(X, np.array([1, 0, 2])[Y]))
+        assert np.array_equal(p[0].rows, Rows(X, np.array([1, 0, 2])[Y]).marks)
 
     def test_rows_of_a_regressor(self):
         net = NeuralNetRegressor(Head, module__outputs=1, max_epochs=1, verbose=0, train_split=None)
@@ -375,12 +375,13 @@ class TestFromEstimators:
         net.fit(X, target)
         p = ModelPool.from_estimators([net], X, target[:, 0].astype(np.float64))
         assert p.classes is None
-        assert np.array_equal(p[0].rows, row_keys(X, target))
+        assert np.array_equal(p[0].rows, Rows(X, target).marks)
 
     def test_rows_of_several_inputs(self):
         net = classifier().fit(X, Y)
         given = {"b": np.arange(24, dtype=np.int32), "a": X.astype(np.float64)[:, ::-1], "c": Y == 1}
-        expected = row_keys({"a": X[:, ::-1].copy(), "b": np.arange(24), "c": Y == 1}, Y.astype(np.int64))
+        kept = {"a": X[:, ::-1].copy(), "b": np.arange(24), "c": (Y == 1).astype(np.int64)}  # as fit reads them
+        expected = Rows(kept, Y.astype(np.int64)).marks
         assert np.array_equal(ModelPool.from_estimators([net], given, Y)[0].rows, expected)
 
     def test_rows_that_cannot_be_known(self):

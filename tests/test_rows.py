@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skfusion.rows import MAX_REPEATS, Rows, repetitions, row_keys, unlabelled, warn_of_unlabelled
+from skfusion.rows import MAX_REPEATS, Rows, inputs_of, repetitions, row_keys, unlabelled, warn_of_unlabelled
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
@@ -148,10 +148,35 @@ def test_expanding_does_not_write():
     assert before == (X.tobytes(), Y.tobytes(), weight.tobytes())
 
 
-def test_overlap_counts_rows_seen():
+@pytest.mark.parametrize("kept", ["marks", "keys"])
+def test_rows_are_known_by_what_members_remember(kept):
     rows = Rows(X, Y)
-    assert rows.overlap(rows.keys[:5]) == 5
-    assert Rows(X, Y + 1).overlap(rows.keys) == 0
+    seen = getattr(rows, kept)[:5]
+    assert rows.seen(seen).tolist() == [True] * 5 + [False] * 7
+    assert not Rows(X, Y + 1).seen(seen).any()
+    assert not Rows(X + 1, Y).seen(seen, inputs=True).any()
+
+
+def test_inputs_alone_are_known_too():
+    rows = Rows(X, Y)
+    assert Rows(X, Y + 1).seen(rows.marks[:5], inputs=True).sum() == 5
+    assert np.array_equal(inputs_of(rows.marks), inputs_of(Rows(X, RNG.normal(size=(12, 2))).marks))
+
+
+@pytest.mark.parametrize("y", [Y, RNG.normal(size=(12, 2)).astype(np.float32), -Y, RNG.randint(2, size=(12, 3))])
+def test_marks_of_equal_targets_are_equal_whatever_their_dtype(y):
+    marks = Rows(X, y).marks
+    assert marks.dtype == np.uint64
+    assert np.array_equal(marks, Rows(X, y.astype(np.float64)).marks)
+    same = Rows(np.repeat(X[:1], 12, axis=0), y).marks  # of equal inputs
+    assert len(np.unique(same)) == len(np.unique(y, axis=0))
+
+
+def test_hashes_are_computed_once():
+    rows = Rows(X, Y)
+    keys, some = rows.keys, rows.take(np.arange(3))
+    assert np.array_equal(vars(some)["keys"], keys[:3])
+    assert np.array_equal(some.keys, Rows(X[:3], Y[:3]).keys)
 
 
 def test_unlabelled_rows():
@@ -214,10 +239,26 @@ def test_where_most_rows_are_equal_each_is_a_unit():
     assert len(parts(Rows((np.arange(12.0) % 4)[:, None], np.arange(12) // 4))) == 4  # a third
 
 
-def test_where_equal_inputs_have_equal_targets_they_may_be_copies_ten_times():
+def test_a_table_of_few_cases_is_no_set_of_copies():
     for times, n_units in [(10, 4), (11, 44)]:
         X = np.repeat(np.arange(4.0), times)[:, None]
         assert len(parts(Rows(X, X[:, 0].astype(int) % 2))) == n_units
+
+
+@pytest.mark.parametrize("times", [2, 4, 11, 60])
+@pytest.mark.parametrize("n_pairs", [0, 1, 5])
+def test_copies_stay_together_however_many_and_whatever_a_few_labels_are(times, n_pairs):
+    X = np.r_[np.tile(np.arange(30.0), times), np.arange(n_pairs)][:, None]
+    y = np.r_[np.tile(np.arange(30), times), np.arange(n_pairs) + 1] % 2
+    assert parts(Rows(X, y)) == {frozenset(np.flatnonzero(X[:, 0] == v).tolist()) for v in range(30)}
+
+
+@pytest.mark.parametrize("n_values", [3, 12, 30])
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_noisy_labels_of_categories_are_rows_of_their_own(n_values, share):
+    rng = np.random.RandomState(0)
+    X = rng.randint(n_values, size=(3000, 1)).astype(float)
+    assert len(parts(Rows(X, (rng.uniform(size=3000) < share).astype(int)))) == 3000
 
 
 @pytest.mark.parametrize("n_values", [2, 40])

@@ -84,6 +84,7 @@ class Averages(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         start, counted = self.start, isinstance(self.start, Integral)
@@ -95,7 +96,7 @@ class Averages(Collector):
                 f"{start!r}."
             )
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         average = partial(RunningMean, start, partial(recalibrated, net, rows, task))
         runs = [Run(f"average-{i}", seed, average=average) for i, seed in enumerate(seeds)]
         pool = train(net, rows, task, runs, n_jobs, progress)

@@ -20,8 +20,7 @@ from skfusion.rows import Inputs, Rows, Task
 class Collector(Component, ABC):
     """Produce the members of a pool, usually by training them.
 
-    ``draws_groups`` is true where rows are drawn for members: ``__call__`` then takes ``groups`` as well, None or an
-    array of shape (n_samples,), and draws whole groups.
+    ``draws_groups`` is true where rows are drawn for members, and whole groups where the rows have some.
     """
 
     draws_groups: ClassVar[bool] = False
@@ -38,6 +37,7 @@ class Collector(Component, ABC):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Collect members.
 
@@ -59,6 +59,8 @@ class Collector(Component, ABC):
             Runs at a time, by joblib; members do not depend on it.
         progress : Progress, optional
             Told of each run.
+        groups : ndarray of shape (n_samples,), optional
+            Rows of a group are on one side of the net's ``train_split``.
 
         Returns
         -------
@@ -90,7 +92,12 @@ def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
 
 
 def prepared(
-    net: Any, X: Inputs, y: np.ndarray, sample_weight: np.ndarray | None, task: Task | None
+    net: Any,
+    X: Inputs,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+    task: Task | None,
+    groups: np.ndarray | None = None,
 ) -> tuple[Any, Rows, Task]:
     """Return the net sized to the data, the data as rows, and the task."""
     y = np.asarray(y)
@@ -105,5 +112,5 @@ def prepared(
     given = None if nets.is_net(net) is False else net.get_params(deep=False).get("module__n_out")
     if task == "classification" and given is not None:
         n_outputs = max(n_outputs, int(given))
-    rows = Rows(X, y, sample_weight)
+    rows = Rows(X, y, sample_weight, groups)
     return nets.sized(net, rows, task, n_outputs), rows, task

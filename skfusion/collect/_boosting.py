@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -87,12 +88,13 @@ class Boosting(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0 and finite; got {self.learning_rate}.")
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         if task == "multilabel":
             raise ValueError(
                 "Boosting asks of a row whether it is right, and not which of its labels are: boost each label by "
@@ -134,7 +136,7 @@ class Boosting(Collector):
         members: list[Member],
     ) -> ModelPool:
         """Return the next member, trained by the weights of the rows; those before it stand in an error's pool."""
-        weighted = Rows(rows.X, rows.y, None if self.resample else weight * len(rows))
+        weighted = replace(rows, weight=None if self.resample else weight * len(rows))
         if self.resample:
             run = Run(run.name, run.seed, index=rng.choice(len(rows), size=len(rows), p=weight))
         elif (weight == weight[0]).all():

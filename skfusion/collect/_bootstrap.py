@@ -104,11 +104,11 @@ class Bootstrap(Collector):
         if not 0 < self.max_samples <= 1:
             raise ValueError(f"max_samples is a share of the rows, above 0 and at most 1; got {self.max_samples}.")
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         bags = [self._bag(rng, len(rows), groups) for _ in seeds]
         stack = self.stack
-        if stack == "auto" and len({len(bag) for bag in bags if bag is not None}) > 1:  # as groups are of unlike sizes
-            stack = False
+        if stack == "auto" and (len({len(bag) for bag in bags if bag is not None}) > 1 or nets.divides_rows(net)):
+            stack = False  # as groups differ in their sizes, and bags in how many different rows they have
         net, drawn = self._columns(net, rows, task, rng)
         runs = [
             Run(f"bag-{i}", seed, index=bag, meta=meta, params=params)

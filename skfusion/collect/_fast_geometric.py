@@ -94,6 +94,7 @@ class FastGeometric(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the run; see :meth:`Collector.__call__`."""
         own = own_rate(net, "FastGeometric")
@@ -107,7 +108,7 @@ class FastGeometric(Collector):
                 stacklevel=2,
             )
         (seed,) = draw_seeds(rng, 1, "runs")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         schedule = Triangles(keep[0] - self.cycle // 2, self.cycle, high / own, low / own)
         params = {} if self.n_members is None else {"max_epochs": keep[-1]}
         return train(net, rows, task, [Run("fge", seed, schedule=schedule, keep=keep, params=params)], n_jobs, progress)

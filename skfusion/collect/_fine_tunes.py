@@ -11,7 +11,7 @@ from scipy.stats import loguniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._start import common_start
+from skfusion.collect._start import start_and_split
 from skfusion.collect._train import EpochHook, Progress, Run, train
 from skfusion.nets import DivergedError, StackChoice
 from skfusion.pool import Member, ModelPool
@@ -116,23 +116,24 @@ class FineTunes(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         seeds = draw_seeds(rng, self.n_members, "n_members")
         first, drawn = draw_seeds(rng, 2, "seeds")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         given = self.distributions
         if given is None:
             given = {"lr": loguniform(net.lr / 10, net.lr)}
         check_names(net, given)
-        base = common_start(net, rows, task, self.start, first)
+        base, own = start_and_split(net, rows, task, self.start, first)
         if not isinstance(given, Mapping):
-            return proposed(net, rows, task, given.begin(drawn), seeds, base, progress)
+            return proposed(net, rows, task, given.begin(drawn), seeds, base, progress, own)
         settings = sampled(given, self.n_members, drawn)
         others = [name for name in given if name.partition("__")[0] not in ("lr", "optimizer")]
         stack = False if others and self.stack == "auto" else self.stack
         runs = [
-            run_of(f"fine-tune-{i}", seed, params, base)
+            run_of(f"fine-tune-{i}", seed, params, base, own=own)
             for i, (seed, params) in enumerate(zip(seeds, settings, strict=True))
         ]
         try:
@@ -180,14 +181,23 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def run_of(name: str, seed: int, params: dict[str, Any], base: State | None = None, net: Any = None) -> Run:
-    """Return the run of a setting; what cannot stand in a file is told by its representation."""
+def run_of(
+    name: str, seed: int, params: dict[str, Any], base: State | None = None, net: Any = None, own: Any = None
+) -> Run:
+    """Return the run of a setting; what cannot stand in a file is told by its representation, and ``own`` is not."""
     shown = {k: v if isinstance(v, (str, int, float, bool, type(None))) else repr(v) for k, v in params.items()}
-    return Run(name, seed, params=params, state=base, meta={"params": shown}, net=net)
+    return Run(name, seed, params={**(own or {}), **params}, state=base, meta={"params": shown}, net=net)
 
 
 def proposed(
-    net: Any, rows: Rows, task: Task, proposer: Proposer, seeds: Sequence[int], base: State, progress: Progress | None
+    net: Any,
+    rows: Rows,
+    task: Task,
+    proposer: Proposer,
+    seeds: Sequence[int],
+    base: State,
+    progress: Progress | None,
+    own: Mapping[str, Any],
 ) -> ModelPool:
     """Return the pool of settings that are proposed one by one, each after the former ones are trained."""
     members: list[Member] = []
@@ -199,7 +209,8 @@ def proposed(
         params = {name: plain(value) for name, value in proposer.ask().items()}
         check_names(net, params)
         try:
-            pool = train(net, rows, task, [run_of(f"fine-tune-{i}", seed, params, base)], progress=told)
+            run = run_of(f"fine-tune-{i}", seed, params, base, own=own)
+            pool = train(net, rows, task, [run], progress=told)
         except DivergedError as error:
             failures.append(error)
             proposer.tell(params, math.inf)

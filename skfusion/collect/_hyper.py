@@ -89,6 +89,7 @@ class Hyper(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         seeds = draw_seeds(rng, self._number(), "n_members")
@@ -109,7 +110,7 @@ class Hyper(Collector):
             found = next((made for asked, made in own if same(asked, shape)), None)
             if found is None:
                 given = clone(net).set_params(**shape) if shape else net
-                found, rows, task = prepared(given, X, y, sample_weight, task)
+                found, rows, task = prepared(given, X, y, sample_weight, task, groups)
                 own.append((shape, found))
             owned.append(found)
         stack = self.stack

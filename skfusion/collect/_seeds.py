@@ -67,10 +67,11 @@ class Seeds(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         runs = [Run(f"seed-{i}", seed) for i, seed in enumerate(seeds)]
         return train(net, rows, task, runs, n_jobs, progress, self.stack, self.max_stack_bytes)
 

@@ -67,6 +67,7 @@ class Snapshots(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the run; see :meth:`Collector.__call__`."""
         if not 1 <= self.n_cycles <= net.max_epochs:
@@ -77,7 +78,7 @@ class Snapshots(Collector):
         if self.last is not None and not 1 <= self.last <= self.n_cycles:
             raise ValueError(f"last must be between 1 and n_cycles={self.n_cycles}; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         ends = tuple((i + 1) * net.max_epochs // self.n_cycles for i in range(self.n_cycles))
         run = Run("snapshot", seed, schedule=CosineCycles(ends), keep=ends[-(self.last or self.n_cycles) :])
         return train(net, rows, task, [run], n_jobs, progress)

@@ -17,6 +17,18 @@ from skfusion.rows import Rows, Task
 from skfusion.state import State, check_finite, copy
 
 
+def start_and_split(net: Any, rows: Rows, task: Task, start: Any, seed: int) -> tuple[State, dict[str, Any]]:
+    """Return the state from which all members start, and parameters of theirs; see :func:`common_start`.
+
+    Where the start is trained on the rows, members validate on those that it has validated on, in ``train_split``:
+    others would not be new to them.
+    """
+    trained = not isinstance(net.module, nn.Module) if start is None else isinstance(start, Integral)
+    split = nets.fixed_split(net, rows, task, seed) if trained else None
+    own = {} if split is None else {"train_split": split}
+    return common_start(clone(net).set_params(**own) if own else net, rows, task, start, seed), own
+
+
 def common_start(net: Any, rows: Rows, task: Task, start: Any, seed: int) -> State:
     """Return the state from which all members start, on the CPU.
 

@@ -86,6 +86,7 @@ class Tail(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the run; see :meth:`Collector.__call__`."""
         if not 0 <= self.start < 1:
@@ -101,7 +102,7 @@ class Tail(Collector):
         if self.last is not None and self.last < 1:
             raise ValueError(f"last must be at least 1; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         own = 1.0 if self.lr is self.lr_end is None else own_rate(net, "Tail")
         high = 1.0 if self.lr is None else self.lr / own
         low = high if self.lr_end is None else self.lr_end / own

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from skfusion import nets
 from skfusion.collect._base import Collector, draw_seeds, prepared
 from skfusion.collect._fine_tunes import FineTunes, Proposals
-from skfusion.collect._start import common_start
+from skfusion.collect._start import start_and_split
 from skfusion.collect._train import Progress
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
@@ -83,19 +84,22 @@ class TangentFineTunes(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         given = self.distributions
         if isinstance(given, Mapping) and (fixed := [name for name in given if name.startswith("module")]):
             raise ValueError(f"The tangent space is that of one network: {fixed[0]!r} cannot be drawn for each member.")
         (first,) = draw_seeds(rng, 1, "seeds")
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         runner = nets.Runner(net, task, rows)
-        runner.module.load_state_dict(common_start(net, rows, task, self.start, first))
+        base, own = start_and_split(net, rows, task, self.start, first)
+        runner.module.load_state_dict(base)
         tangent = nets.with_module(net, Linearised(runner.module.cpu()))
         tunes = FineTunes(given, self.n_members, stack=False)
-        weight = sample_weight
-        return tunes(tangent, X, y, rng, sample_weight=weight, task=task, n_jobs=n_jobs, progress=progress)
+        rest = {"sample_weight": sample_weight, "task": task, "n_jobs": n_jobs, "progress": progress, "groups": groups}
+        pool = tunes(clone(tangent).set_params(**own) if own else tangent, X, y, rng, **rest)
+        return pool.replace([m.replace(net=tangent) for m in pool]) if own else pool
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._start import common_start
+from skfusion.collect._start import start_and_split
 from skfusion.collect._train import Progress, Run, train
 from skfusion.nets import DivergedError
 from skfusion.pool import ModelPool
@@ -78,9 +78,10 @@ class Tasks(Collector):
         task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
+        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
-        net, rows, task = prepared(net, X, y, sample_weight, task)
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         labels = labels_of(self.by, rows)
         tasks = np.unique(labels)
         if len(tasks) == 1:
@@ -90,9 +91,16 @@ class Tasks(Collector):
                 f"given X, and y as networks get it{codes}."
             )
         (first, *seeds) = draw_seeds(rng, 1 + len(tasks), "tasks")
-        base = common_start(net, rows, task, self.start, first)
+        base, own = start_and_split(net, rows, task, self.start, first)
         runs = [
-            Run(f"task-{label}", seed, np.flatnonzero(labels == label), meta={"task": label.item()}, state=base)
+            Run(
+                f"task-{label}",
+                seed,
+                np.flatnonzero(labels == label),
+                meta={"task": label.item()},
+                params=own,
+                state=base,
+            )
             for label, seed in zip(tasks, seeds, strict=True)
         ]
         try:

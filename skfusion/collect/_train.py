@@ -131,7 +131,7 @@ def train(
         progress.start(len(runs))
     results = _results(net, rows, task, runs, n_jobs, progress, stack, max_stack_bytes)
     for run, (found, failure) in zip(runs, results, strict=False):
-        seen = rows.keys if run.index is None else np.unique(rows.keys[run.index])
+        seen = rows.marks if run.index is None else np.unique(rows.marks[run.index])
         found = [m.replace(rows=seen, net=run.net or net) for m in found]
         members += found
         failures += [failure] if failure else []

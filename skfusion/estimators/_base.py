@@ -19,7 +19,7 @@ from skfusion.collect._start import warn_of_unused_weights
 from skfusion.combine._scorer import scorer_named
 from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._data import check_inputs
-from skfusion.estimators._folds import hold_out
+from skfusion.estimators._folds import groups_kept, hold_out
 from skfusion.estimators._held_out import held_positions
 from skfusion.estimators._members import check_pool
 from skfusion.estimators._out_of_fold import check_same_members, predict_out_of_fold
@@ -111,6 +111,8 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         """
         rows = self._rows(X, y, sample_weight, groups)
         if (given := self._given_pool()) is not None:
+            if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
+                given.warn_of_cross_validation(rows)
             return self._fuse_pool(given, rows, None)
         own = getattr(self, "_skl_callbacks", [])
         shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in own)
@@ -206,8 +208,9 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             context, X, y = watched
             progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
-        drawn = [rows.groups] if collect.draws_groups else []
-        key = fingerprint(collect, net, rows, seed, self._task, *drawn) if kept else None
+        groups = groups_kept(collect, net, rows)
+        apart = [] if groups is None else [groups]
+        key = fingerprint(collect, net, rows, seed, self._task, *apart) if kept else None
         if shared is not None:
             if key not in shared:
                 shared[key] = _run_collector(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
@@ -283,7 +286,8 @@ _NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]
 
 def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # cached by key
     given = {"sample_weight": rows.weight, "task": task, "n_jobs": n_jobs, "progress": progress}
-    given |= {"groups": rows.groups} if collect.draws_groups else {}
+    groups = groups_kept(collect, net, rows)
+    given |= {} if groups is None else {"groups": groups}
     return collect(net, rows.X, rows.y, np.random.RandomState(seed), **given)
 
 

@@ -15,13 +15,13 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import ClassifierTags, get_tags
-from sklearn.utils.validation import check_array, check_consistent_length, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.estimators._as_the_net import has_tags
 from skfusion.estimators._ensemble import EnsembleClassifier
-from skfusion.estimators._seeded import seeded, stream
+from skfusion.estimators._seeded import seeded
 from skfusion.rows import Task, key_of, one_of, repetitions, row_keys
 
 
@@ -111,7 +111,7 @@ class Table:
         if index is None:
             return self
         rows = self.take(index)
-        return Table(rows.X, rows.y, weight)
+        return Table(rows.X, rows.y, weight, rows.position)
 
 
 def check_members(members: Sequence[tuple[str, Any]]) -> None:
@@ -160,24 +160,6 @@ def prepared(member: Any, seed: int, kind: Any) -> Any:
         name, last = member.steps[-1]
         member.set_params(**{name: prepared(last, seed, kind)})
     return seeded(member, seed)
-
-
-def fit_and_predict(
-    member: Any, name: str, train: Table, test: Table | None, task: Task, n_outputs: int, seed: int
-) -> tuple[Any, np.ndarray | None]:
-    """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
-    weights = {}
-    if train.weight is not None:
-        if not has_fit_parameter(member, "sample_weight"):
-            raise ValueError(
-                f"Member {name!r} takes no sample_weight, and the weights are no whole numbers, which could be taken "
-                "as repetitions. Leave it out or give no weights."
-            )
-        weights = {"sample_weight": train.weight}
-    y = train.y[:, 0] if task == "regression" and train.y.shape[1] == 1 else train.y
-    with stream(member, seed):
-        fitted = clone(member).fit(train.X, y, **weights)
-        return fitted, None if test is None else outputs_of(fitted, test.X, task, n_outputs, name)
 
 
 def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None) -> np.ndarray:

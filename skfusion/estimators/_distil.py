@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.estimators._crossfit import Table, prepared
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._one_network import OneNetwork
+from skfusion.estimators._repeated import fit_weighted
 from skfusion.estimators._seeded import stream
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool
@@ -126,18 +127,11 @@ class DistilDriver(OneNetwork):
         """Return a teacher that is fitted on the rows."""
         teacher = self._ensemble(self.estimator, collect=Seeds(5)) if self.teacher is None else self.teacher
         teacher = prepared(teacher, seed, self._ensemble)
-        rows = table.expanded()
-        weights = {}
-        if rows.weight is not None:
-            if not has_fit_parameter(teacher, "sample_weight"):
-                raise ValueError(
-                    f"The teacher {type(teacher).__name__} takes no sample_weight, and the weights are no whole "
-                    "numbers, which could be taken as repetitions. Fit the teacher first, or give no weights."
-                )
-            weights = {"sample_weight": rows.weight}
+        table = replace(table, y=self._decoded(table.y))
         with stream(teacher, seed), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "y has -1 beside the classes", UserWarning)  # the student has said it
-            return teacher.fit(rows.X, self._decoded(rows.y), **weights)
+            remedy = "Fit the teacher first, or give no weights."
+            return fit_weighted(teacher, table, f"The teacher {type(teacher).__name__}", remedy)
 
     def _once(self, table: Table) -> np.ndarray:
         """Return what the teacher predicts, each row asked once: rounding depends on how many are computed together."""

@@ -31,12 +31,16 @@ def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
     """Return which of the rows each member was trained on; nothing where all rows are for all members.
 
     That is where members were trained on the same rows, or where most training rows of some member are not among the
-    rows, or unknown: a few that are, by chance or in a fresh sample, say less of the member than all rows do.
+    rows, or unknown: a few that are, by chance or in a fresh sample, say less of the member than all rows do. Rows are
+    known by their inputs where their targets are others, as those of a net whose classes have other codes.
     """
-    if any(m.rows is None or np.isin(m.rows, rows.keys).sum() <= _MOST * len(m.rows) for m in pool):
+    if any(m.rows is None for m in pool):
         return []
-    found = [np.flatnonzero(np.isin(rows.keys, m.rows)) for m in pool]
-    return [] if all(np.array_equal(index, found[0]) for index in found) else found
+    for by_inputs in (False, True):
+        found = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
+        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(found, pool, strict=True)):
+            return [] if all(np.array_equal(index, found[0]) for index in found) else found
+    return []
 
 
 def repaired(objective: Objective, members: list[State], repair: Repairer, report: dict[str, Any]) -> Objective:

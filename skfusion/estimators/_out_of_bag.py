@@ -13,7 +13,7 @@ from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._scoring import score_function
 from skfusion.pool import Member, ModelPool
-from skfusion.rows import Rows, row_keys
+from skfusion.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +122,8 @@ def out_of_bag(
 
 def _unseen(rows: Rows, members: list[Member]) -> np.ndarray:
     """Return whether a member was not trained on a row, its inputs or its group, shape (n_members, n_samples)."""
-    trained = np.array([np.isin(rows.keys, m.rows) for m in members])
-    alike = [row_keys(rows.X, np.zeros(len(rows)))] + ([] if rows.groups is None else [rows.groups])
+    trained = np.array([rows.seen(m.rows, inputs=True) for m in members])
+    alike = [rows.input_keys] + ([] if rows.groups is None else [rows.groups])
     seen = trained.copy()
     for names in alike:
         unit = np.unique(names, return_inverse=True)[1]

@@ -16,12 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion.combine import Stack
 from skfusion.combine._stack import check_takes_weights
 from skfusion.estimators._as_the_net import AsTheNet, regresses
-from skfusion.estimators._crossfit import Table, check_members, fit_and_predict, member_tags, outputs_of, prepared
+from skfusion.estimators._crossfit import Table, check_members, member_tags, outputs_of, prepared
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
 from skfusion.estimators._members import check_pool
 from skfusion.estimators._named import NamedMembers
+from skfusion.estimators._repeated import fit_and_predict
 from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import groups_of, positive
 from skfusion.nets._size import no_net
@@ -149,8 +150,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         equal = table.input_keys[:, None]  # all that folds ask of the inputs
         rows = Rows(equal, table.y, None, groups, table.position)
         splits = [*folds(rows, self.cv, self._task)]
-        parts = [(table.take(train).expanded(), table.take(test)) for train, test in splits]
-        parts.append((table.expanded(), None))
+        parts = [*((table.take(train), table.take(test)) for train, test in splits), (table, None)]
         found = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_and_predict)(member, name, train, test, self._task, self._n_outputs, seed)
             for train, test in parts

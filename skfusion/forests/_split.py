@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from torch.utils.data import Dataset, Subset
 
+from skfusion import nets
 from skfusion.rows import Rows
 
 
@@ -21,6 +22,8 @@ class KeptSplit:
     valid : ndarray of int, Dataset or None
         Positions to hold out, or other data to judge on.
     """
+
+    keeps_units = True  # as it divides them
 
     def __init__(self, train: np.ndarray | None, valid: np.ndarray | Dataset[Any] | None):
         self.train, self.valid = train, valid
@@ -49,6 +52,7 @@ def kept_split(net: Any, rows: Rows) -> tuple[KeptSplit | None, np.ndarray | Non
         Positions that are trained on; None for all.
     """
     net = clone(net)
+    net.train_split = nets.unit_split(net.train_split, rows)
     dataset = net.get_dataset(rows.X, rows.y)
     net.get_dataset = lambda X, y=None: dataset
     train, valid = net.get_split_datasets(rows.X, rows.y)

@@ -13,6 +13,7 @@ from skfusion.nets._size import exclusive, is_net, sized, two_classes
 from skfusion.nets._soft import Soft
 from skfusion.nets._stack import fit_many
 from skfusion.nets._train import fit, history_of, state_of
+from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets._watch import DivergedError
 from skfusion.streams import seeded
 
@@ -32,9 +33,11 @@ __all__ = [
     "Twice",
     "default_net",
     "default_score",
+    "divides_rows",
     "exclusive",
     "fit",
     "fit_many",
+    "fixed_split",
     "history_of",
     "is_net",
     "mlp_classifier",
@@ -47,6 +50,7 @@ __all__ = [
     "sized",
     "state_of",
     "two_classes",
+    "unit_split",
     "with_columns_of",
     "with_module",
 ]

@@ -20,6 +20,7 @@ from skfusion.nets._foreign import Withheld, check_callbacks, has_foreign_callba
 from skfusion.nets._loader import TensorLoader, rows_of
 from skfusion.nets._stackable import OF_SKORCH, check_net
 from skfusion.nets._train import Ready, from_callback, prepared
+from skfusion.nets._validation import unit_split
 from skfusion.nets._watch import Schedule
 from skfusion.nets._weighted import counted
 from skfusion.rows import Rows, Task
@@ -84,6 +85,7 @@ class Seat:
             raise NotStackableError("its members draw from rows that have weights by themselves and by their classes")
         if job.index is not None and isinstance(self.y, Tensor):  # the rows are in memory once
             index = np.asarray(job.index)
+            net.train_split = unit_split(self.ready.own[2], job.rows, index)
             rows = Dataset(self.X, self.y)
             self.X, self.y = Subset(rows, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
         self.foreign = has_foreign_callback(net)

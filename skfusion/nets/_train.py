@@ -30,6 +30,7 @@ from skfusion.nets._size import (
     two_classes,
 )
 from skfusion.nets._soft import Soft
+from skfusion.nets._validation import unit_split
 from skfusion.nets._watch import Schedule, StepHook, Watch
 from skfusion.nets._weighted import weigh
 from skfusion.rows import Rows, Task
@@ -110,11 +111,11 @@ class Ready:
     X: Any
     y: Any
     batch_norm: bool
-    loaders: tuple[Any, Any]
+    own: tuple[Any, Any, Any]
 
     def finished(self) -> Any:
         """Return the net as its user wrote it, but fitted."""
-        self.net.iterator_train, self.net.iterator_valid = self.loaders
+        self.net.iterator_train, self.net.iterator_valid, self.net.train_split = self.own
         self.net.module_.eval()
         return self.net
 
@@ -148,7 +149,8 @@ def prepared(
     batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
     if batch_norm and len(rows) == 1:
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
-    loaders = net.iterator_train, net.iterator_valid
+    own = net.iterator_train, net.iterator_valid, net.train_split
+    net.train_split = unit_split(net.train_split, rows)
     X, y = _feed(net, rows, task, batch_norm, {} if made is None else made, soft)
     if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(
@@ -157,7 +159,7 @@ def prepared(
         )
     net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
     net.callbacks_.append(("skfusion", Watch(schedule, on_epoch, on_step)))
-    return Ready(net, X, y, batch_norm, loaders)
+    return Ready(net, X, y, batch_norm, own)
 
 
 def state_of(net: Any) -> State:

@@ -2,10 +2,11 @@
 
 from skfusion.pool._checkpoint import read_checkpoint
 from skfusion.pool._format import PoolFormatError
+from skfusion.pool._leakage import LeakageWarning
 from skfusion.pool._member import Member
 from skfusion.pool._merge_files import merge_checkpoints
 from skfusion.pool._merge_plan import MergeReport
-from skfusion.pool._pool import LeakageWarning, ModelPool
+from skfusion.pool._pool import ModelPool
 from skfusion.pool._protocol import MemoryStore, Store
 from skfusion.pool._store import DirectoryStore
 

@@ -14,7 +14,7 @@ from torch import nn
 from skfusion import state as states_of
 from skfusion.pool._member import Member
 from skfusion.pool._pool import ModelPool
-from skfusion.rows import Inputs, row_keys
+from skfusion.rows import Inputs, Rows
 from skfusion.state import State
 
 _COMPILED = re.compile(r"(^|\.)_orig_mod\.")
@@ -147,7 +147,9 @@ def _rows_of(X: Any, y: Any, classes: np.ndarray | None) -> np.ndarray | None:
     if len(lengths) > 1:
         raise ValueError(f"X and y have different numbers of rows: {sorted(lengths)}.")
     if classes is None or (target.ndim > 1 and target.shape[1] > 1):
-        return row_keys(inputs, np.ascontiguousarray(target, dtype=np.float32).reshape(len(target), -1))
+        if target.dtype.kind not in "biuf":  # of a net that was not fitted, which names no classes: their codes
+            target = np.unique(target, return_inverse=True)[1].reshape(target.shape)
+        return Rows(inputs, target.astype(np.float32)).marks
     target = target.reshape(-1)
     order = np.argsort(classes, kind="stable")
     codes = order[np.searchsorted(classes, target, sorter=order).clip(max=len(classes) - 1)].astype(np.int64)
@@ -156,9 +158,9 @@ def _rows_of(X: Any, y: Any, classes: np.ndarray | None) -> np.ndarray | None:
             f"y has labels that the nets do not know: {np.unique(target[unknown])[:5].tolist()}; their classes are "
             f"{classes.tolist()}. Give the y that the nets were fitted with."
         )
-    return row_keys(inputs, codes)
+    return Rows(inputs, codes).marks
 
 
 def _as_input(value: np.ndarray) -> np.ndarray:
-    narrowed = {"f": np.float32, "i": np.int64, "u": np.int64}.get(value.dtype.kind, value.dtype)
+    narrowed = {"f": np.float32, "i": np.int64, "u": np.int64, "b": np.int64}.get(value.dtype.kind, value.dtype)
     return np.ascontiguousarray(value, dtype=narrowed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -11,12 +9,9 @@ import numpy as np
 
 from skfusion import state as states_of
 from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
 from skfusion.pool._member import Member
 from skfusion.state import State
-
-
-class LeakageWarning(UserWarning):
-    """Members are chosen or scored on rows that they were trained on."""
 
 
 class ModelPool(Sequence[Member]):
@@ -151,7 +146,7 @@ class ModelPool(Sequence[Member]):
         states_of.check_compatible(self.states, [repr(n) for n in self.names])
 
     def warn_of_leakage(self, rows: Any, purpose: str) -> int:
-        """Warn if some of ``rows`` were used to train a member.
+        """Warn if more than 5 % of ``rows`` were used to train a member; fewer may be equal to such rows by chance.
 
         Parameters
         ----------
@@ -163,21 +158,19 @@ class ModelPool(Sequence[Member]):
         Returns
         -------
         int
-            How many of the rows were seen in training.
+            How many of the rows were seen in training, or have the inputs of one that was.
         """
-        seen = {id(m.rows): m.rows for m in self.members if m.rows is not None}
-        if not seen:
-            return 0
-        count = rows.overlap(np.unique(np.concatenate([*seen.values()])))
-        if count:
-            warnings.warn(
-                f"{count} of the {len(rows)} rows used {purpose} are rows that members of the pool were trained on, so "
-                "their scores are too good. Give rows that no member has seen, or give a collector instead of a pool, "
-                "which keeps validation_fraction of the rows apart.",
-                LeakageWarning,
-                stacklevel=_callers_level(),
-            )
-        return count
+        return warn_of_judging(self.members, rows, purpose)
+
+    def warn_of_cross_validation(self, rows: Any) -> None:
+        """Warn if members know most of ``rows`` and others too, as where some of their rows are kept to score on.
+
+        Parameters
+        ----------
+        rows : Rows
+            The rows that an estimator with this pool is fitted on.
+        """
+        warn_of_fitting(self.members, rows)
 
     def save(self, path: Any) -> None:
         """Write the pool into a directory; see :class:`~skfusion.pool.DirectoryStore`.
@@ -249,11 +242,3 @@ class ModelPool(Sequence[Member]):
 
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:
     return ModelPool(members, None if base is None else to_torch(base), classes)
-
-
-def _callers_level() -> int:
-    """Return the ``stacklevel`` at which a warning points at the line outside of the libraries that led to it."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skfusion", "sklearn"):
-        level, frame = level + 1, frame.f_back
-    return level

@@ -20,6 +20,7 @@ from skfusion.select import Selector
 from skfusion.testing import (
     _laws_align,
     _laws_all,
+    _laws_chance,
     _laws_collect,
     _laws_combine,
     _laws_connect,
@@ -40,10 +41,10 @@ _BY_FAMILY: dict[type, list[Law]] = {
     Repairer: _laws_repair.LAWS,
     Connector: _laws_connect.LAWS,
     Selector: _laws_select.LAWS,
-    Collector: _laws_collect.LAWS,
+    Collector: [*_laws_collect.LAWS, *_laws_chance.OF_COLLECTORS],
     Combiner: _laws_combine.LAWS,
     Store: _laws_store.LAWS,
-    BaseEstimator: _laws_estimator.LAWS,
+    BaseEstimator: [*_laws_estimator.LAWS, *_laws_chance.OF_ESTIMATORS],
 }
 
 

@@ -72,8 +72,8 @@ def check_members_do_not_depend_on_n_jobs(component: Collector) -> None:
 
 
 def check_training_rows_are_recorded(component: Collector) -> None:
-    """Every member holds the hashes of the rows that it was trained on, each once."""
-    keys = problems.rows().keys
+    """Every member holds the marks of the rows that it was trained on, each once."""
+    keys = problems.rows().marks
     for member in collected(component):
         assert len(() if member.rows is None else member.rows), f"Member {member.name!r} records no training rows."
         assert np.isin(member.rows, keys).all(), f"Member {member.name!r} records rows that are not in the data."

@@ -14,19 +14,50 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._crossfit import Table
 from skfusion.estimators._pipeline import split_pipeline
+from skfusion.estimators._repeated import repeats, transformed
 from skfusion.estimators._seeded import seeded
 from skfusion.pool import ModelPool
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows as estimators take them: whole-number weights have become repetitions."""
+    """Rows as estimators take them.
+
+    Parameters
+    ----------
+    X : array-like
+        Inputs.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+    weight : ndarray of shape (n_samples,), optional
+        Positive weights.
+    groups : ndarray of shape (n_samples,), optional
+        Group of each row.
+    again : ndarray of int, optional
+        Positions, with whole-number weights as repetitions and equal rows side by side; None for the rows as they are.
+    rest : ndarray, optional
+        Weights at these positions, where they are no repetitions.
+    """
 
     X: Any
     y: np.ndarray
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
+    again: np.ndarray | None = None
+    rest: np.ndarray | None = None
+
+    def repeated(self) -> Part:
+        """Return the rows with whole-number weights as repetitions, for scores and estimators of other libraries."""
+        if self.again is None:
+            return self
+        rows = Table(self.X, self.y).take(self.again)
+        return Part(rows.X, rows.y, self.rest, None if self.groups is None else self.groups[self.again])
+
+    def transformed(self, head: Any) -> Any:
+        """Return the inputs as the steps of a pipeline give them, which are fitted on the repeated rows."""
+        return transformed(head, Table(self.X, self.y), np.arange(len(self.y)) if self.again is None else self.again)
 
 
 class Judged(NamedTuple):
@@ -93,7 +124,7 @@ def judge(
     unknown = float("nan")
     try:
         fitted, fit_time = fit_on(clone(candidate), train, own)
-        start = time.perf_counter()
+        start, test = time.perf_counter(), test.repeated()
         weights = {} if test.weight is None else {"sample_weight": test.weight}
         score = float(scorer(fitted, test.X, test.y, **weights))
         judged = Judged(score, fit_time, time.perf_counter() - start, "" if np.isfinite(score) else f"score {score}")
@@ -113,7 +144,7 @@ def fit_on(estimator: Any, part: Part, pools: dict[str, ModelPool]) -> tuple[Any
     if not isinstance(last, BaseFusion):
         fit_whole(estimator, part)
         return estimator, time.perf_counter() - start
-    X = part.X if head is None else head.fit_transform(part.X, part.y)
+    X = part.X if head is None else part.transformed(head)
     rows = last._rows(X, part.y, part.weight, part.groups)
     given = last._given_pool()
     if given is None:
@@ -128,9 +159,23 @@ def fit_on(estimator: Any, part: Part, pools: dict[str, ModelPool]) -> tuple[Any
 
 
 def fit_whole(estimator: Any, part: Part) -> None:
-    """Call an estimator's ``fit`` with weights and groups, where there are some."""
+    """Fit an estimator with weights and groups, where there are some.
+
+    Whole-number weights are given as they are to estimators of this library, which split rows before they repeat them.
+    """
+    head, last = split_pipeline(estimator)
+    if repeats(last) and not isinstance(last, Pipeline):
+        X = part.X if head is None else part.transformed(head)
+        last.fit(X, part.y, **_extra(last, part))
+        if head is not None:
+            estimator.steps = [*head.steps, estimator.steps[-1]]
+        return
     prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
-    last = estimator.steps[-1][1] if prefix else estimator
+    part = part.repeated()
+    estimator.fit(part.X, part.y, **{f"{prefix}{name}": value for name, value in _extra(last, part).items()})
+
+
+def _extra(last: Any, part: Part) -> dict[str, Any]:
     extra = {}
     if part.weight is not None:
         if not has_fit_parameter(last, "sample_weight"):
@@ -138,7 +183,7 @@ def fit_whole(estimator: Any, part: Part) -> None:
                 f"{type(last).__name__} takes no sample_weight, and the weights are no whole numbers, which could be "
                 "taken as repetitions. Leave it out of the space or give no weights."
             )
-        extra[f"{prefix}sample_weight"] = part.weight
+        extra["sample_weight"] = part.weight
     if part.groups is not None and has_fit_parameter(last, "groups"):
-        extra[f"{prefix}groups"] = part.groups
-    estimator.fit(part.X, part.y, **extra)
+        extra["groups"] = part.groups
+    return extra

@@ -75,15 +75,13 @@ class Data:
         table, groups = self.table, self.groups
         if index is not None:
             table, groups = table.take(index), None if groups is None else groups[index]
-        again, weight = expansion(table.keys, table.weight)
-        if again is not None:
-            table, groups = table.take(again), None if groups is None else groups[again]
+        again, rest = expansion(table.keys, table.weight)
         y = table.y
         if self.task == "classification":
             y = self.classes[y]
         elif self.task == "regression":
             y = (y[:, 0] if self.flat else y).astype(np.float64)
-        return Part(table.X, y, weight, groups)
+        return Part(table.X, y, table.weight, groups, again, rest)
 
     def mark(self, splits: Splits) -> str:
         """Return a hash of the rows and of their folds."""

@@ -152,8 +152,8 @@ def test_a_member_is_a_run_on_the_weights_of_its_round():
 
 def test_rows_are_drawn_by_their_weights():
     pool = Boosting(3, resample=True)(weak(), X, y, np.random.RandomState(7))
-    keys, runner = Rows(X, y).keys, nets.Runner(pool[0].net, "classification")
-    first, second, _ = (np.isin(keys, m.rows) for m in pool)
+    rows, runner = Rows(X, y), nets.Runner(pool[0].net, "classification")
+    first, second, _ = (rows.seen(m.rows) for m in pool)
     assert 0.5 < first.mean() < 0.75
     wrong = runner.predict(pool[0].state, X).argmax(axis=1) != y
     assert second[wrong].mean() > second[~wrong].mean() + 0.2

@@ -29,7 +29,7 @@ def test_a_member_is_a_run_on_its_sample():
         index = rng.randint(24, size=24)
         fitted = nets.fit(member.net, rows.take(index), "classification", int(seed))
         assert all(torch.equal(v, member.state[k]) for k, v in nets.state_of(fitted).items())
-        assert np.array_equal(member.rows, np.unique(rows.keys[index]))
+        assert np.array_equal(member.rows, np.unique(rows.marks[index]))
 
 
 def test_sample_weights_travel_with_their_rows():
@@ -54,7 +54,7 @@ def test_a_class_that_a_sample_misses_keeps_its_output():
     x = np.arange(12, dtype=np.float32)[:, None]
     y = np.array([0] * 11 + [1])
     pool = Bootstrap(5)(problems.net(module__norm=None), x, y, np.random.RandomState(0))
-    missed = [m for m in pool if not np.isin(Rows(x, y).keys[-1:], m.rows)[0]]
+    missed = [m for m in pool if not np.isin(Rows(x, y).marks[-1:], m.rows)[0]]
     assert missed
     assert {m.state["layers.2.bias"].shape for m in pool} == {(2,)}
 
@@ -75,7 +75,7 @@ def test_all_rows_without_replacement_are_independent_runs():
     pool = Bootstrap(3, bootstrap=False)(problems.net(), rows.X, rows.y, np.random.RandomState(7))
     seeds = Seeds(3)(problems.net(), rows.X, rows.y, np.random.RandomState(7))
     assert all(same_state(a.state, b.state) for a, b in zip(pool, seeds, strict=True))
-    assert all(np.array_equal(m.rows, rows.keys) for m in pool)
+    assert all(np.array_equal(m.rows, rows.marks) for m in pool)
 
 
 def test_a_share_without_replacement_has_no_row_twice():
@@ -91,7 +91,7 @@ def test_whole_groups_are_drawn(bootstrap):
     groups = np.random.RandomState(1).permutation(np.repeat(["a", "b", "c", "d", "e", "f"], [4, 6, 8, 10, 12, 20]))
     collect, drawn = Bootstrap(8, max_samples=0.5, bootstrap=bootstrap, stack="auto"), []
     for member in collect(mlp_regressor(max_epochs=1), x, x, np.random.RandomState(0), groups=groups):
-        seen = np.isin(Rows(x, x).keys, member.rows)
+        seen = np.isin(Rows(x, x).marks, member.rows)
         drawn.append({str(g) for g in groups[seen]})
         assert not seen[~np.isin(groups, [*drawn[-1]])].any()
         assert seen[np.isin(groups, [*drawn[-1]])].all()

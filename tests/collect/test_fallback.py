@@ -145,7 +145,7 @@ def test_samples_that_are_only_indexed_are_those_of_the_loop(params, named):
     weight = np.random.RandomState(1).uniform(0.1, 3, size=53)
     data = {"X": X} if named else X
     pools = [
-        Bootstrap(4, max_samples=0.9, stack=stack)(
+        Bootstrap(4, max_samples=0.9, bootstrap=not params, stack=stack)(  # bags differ in how many rows they validate
             net, data, CLASSES.y, np.random.RandomState(0), sample_weight=weight / weight.mean()
         )
         for stack in (False, True)

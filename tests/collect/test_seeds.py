@@ -179,4 +179,4 @@ def test_dict_inputs_and_images():
     data = {"code": code, "x": ROWS.X}
     pool = Seeds(2)(net, data, ROWS.y, np.random.RandomState(0))
     assert pool[0].state["head.weight"].shape == (3, 6)
-    assert np.array_equal(pool[0].rows, Rows(data, ROWS.y).keys)
+    assert np.array_equal(pool[0].rows, Rows(data, ROWS.y).marks)

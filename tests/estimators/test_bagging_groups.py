@@ -57,7 +57,7 @@ def test_groups_are_drawn_whole_so_the_score_is_honest():
 
 
 def _groups_of_bags(fitted, A, b, groups):
-    return [set(groups[np.isin(Rows(A, b).keys, m.rows)].tolist()) for m in fitted.pool_]
+    return [set(groups[np.isin(Rows(A, b).marks, m.rows)].tolist()) for m in fitted.pool_]
 
 
 def test_groups_out_of_bag_where_rows_were_drawn():
@@ -88,7 +88,7 @@ def test_inputs_that_were_trained_on_are_not_unseen():
     b = np.repeat(rng.normal(size=60), 2) + np.tile([-0.01, 0.01], 60)
     bags = EnsembleRegressor(mlp_regressor(max_epochs=2), collect=Bootstrap(15), random_state=0).fit(A, b)
     found = out_of_bag(bags, A, b)
-    own = np.array([np.isin(Rows(A, b.astype(np.float32)[:, None]).keys, m.rows) for m in bags.pool_])
+    own = np.array([np.isin(Rows(A, b.astype(np.float32)[:, None]).marks, m.rows) for m in bags.pool_])
     pair = own.reshape(15, 60, 2).any(axis=2).repeat(2, axis=1)
     assert (pair != own).any()
     np.testing.assert_array_equal(found.n_members, (~pair).sum(axis=0))
@@ -107,7 +107,7 @@ def test_the_passes_of_a_network_with_dropout_are_one_member():
     pool = Bootstrap(12)(net(module__dropout=0.2), X, y, np.random.RandomState(0))
     fitted = DropoutEnsembleClassifier(net(module__dropout=0.2), n_passes=3, random_state=0).fuse(pool, X, y)
     P = fitted.predict_members(X).reshape(12, 3, 150, 3).mean(axis=1)
-    unseen = np.array([~np.isin(Rows(X, y).keys, m.rows) for m in pool])
+    unseen = np.array([~np.isin(Rows(X, y).marks, m.rows) for m in pool])
     found = out_of_bag(fitted, X, y)
     np.testing.assert_array_equal(found.n_members, unseen.sum(axis=0))
     np.testing.assert_allclose(found.prediction, means(P, unseen), rtol=1e-5, atol=1e-7)
@@ -155,7 +155,7 @@ def test_the_means_of_scikit_learn(kind, monkeypatch):
     reference.estimators_features_ = [np.array(m.meta["columns"]) for m in members]
     reference.n_features_in_ = reference._n_features = A.shape[1]
     reference.estimator_ = reference.estimators_[0]
-    keys = Rows(A, b if kind == "classifier" else b.astype(np.float32)[:, None]).keys
+    keys = Rows(A, b if kind == "classifier" else b.astype(np.float32)[:, None]).marks
     samples = [np.flatnonzero(np.isin(keys, m.rows)) for m in members]
     monkeypatch.setattr(type(reference), "estimators_samples_", property(lambda self: samples))
     if kind == "classifier":

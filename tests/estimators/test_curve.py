@@ -242,7 +242,7 @@ def test_curves_are_trained_on_the_rows_of_the_members(predict_with):
     (seen,) = Seeing.seen
     fit = np.arange(150) if fitted.held_out_ is None else np.setdiff1d(np.arange(150), fitted.held_out_)
     np.testing.assert_array_equal(np.sort(seen, axis=0), np.sort(X[fit], axis=0))
-    np.testing.assert_array_equal(np.sort(fitted.pool_[0].rows), np.unique(Rows(X[fit], Y[fit]).keys))
+    np.testing.assert_array_equal(np.sort(fitted.pool_[0].rows), np.unique(Rows(X[fit], Y[fit]).marks))
 
 
 # ---- three members and more ----------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def regressor(**params):
 
 def by_hand(fitted, X, codes):
     """Out-of-bag means by a loop over rows and members."""
-    P, keys = fitted.predict_members(X).astype(np.float64), Rows(X, codes).keys
+    P, keys = fitted.predict_members(X).astype(np.float64), Rows(X, codes).marks
     found = np.full(P.shape[1:], np.nan)
     for i in range(len(X)):
         others = [P[k, i] for k, m in enumerate(fitted.pool_) if keys[i] not in set(m.rows.tolist())]
@@ -71,7 +71,7 @@ def test_values_out_of_bag():
 def test_the_mean_of_scikit_learn():
     """The same members on the same samples give scikit-learn's own out-of-bag predictions."""
     fitted = BaggingFusion(net(), n_members=12, oob_score=True, random_state=0).fit(X, y)
-    keys = Rows(X, y).keys
+    keys = Rows(X, y).marks
     reference = BaggingClassifier(n_estimators=12, random_state=0)
     reference.estimators_ = fitted.estimators_
     reference.estimators_features_ = [np.arange(4)] * 12
@@ -168,7 +168,7 @@ def test_several_labels_a_row():
 def test_a_class_that_samples_miss():
     rare = np.where(np.arange(150) == 0, 2, y % 2)
     fitted = BaggingFusion(net(), n_members=12, oob_score=True, random_state=0).fit(X, rare)
-    missed = [m for m in fitted.pool_ if not np.isin(Rows(X, rare).keys[0], m.rows)]
+    missed = [m for m in fitted.pool_ if not np.isin(Rows(X, rare).marks[0], m.rows)]
     assert missed
     assert fitted.oob_decision_function_.shape == (150, 3)
     assert not np.isnan(fitted.oob_decision_function_[0]).any()

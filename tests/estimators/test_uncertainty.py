@@ -304,8 +304,8 @@ def test_rows_of_calibration_that_members_know_are_told_of(regressor, diabetes):
     X, y, new, truth = diabetes
     with pytest.warns(LeakageWarning, match="200 of the 200 rows used to calibrate intervals"):
         regressor.predict_interval(new, X, y)
-    some = np.concatenate([X[:3], new]), np.concatenate([y[:3], truth])
-    with pytest.warns(LeakageWarning, match=f"3 of the {len(truth) + 3} rows"):
+    some = np.concatenate([X[:30], new]), np.concatenate([y[:30], truth])
+    with pytest.warns(LeakageWarning, match=f"30 of the {len(truth) + 30} rows"):
         regressor.predict_interval(new, *some)
     curve = CurveRegressor(mlp_regressor(**SMALL), connect=Bezier(n_epochs=1), n_points=3, random_state=0).fit(X, y)
     with pytest.warns(LeakageWarning, match="200 of the 200 rows"):

@@ -1,0 +1,125 @@
+"""Rows are split before they are repeated: no member is trained on copies of the rows that it is judged on."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skfusion import DeepForestClassifier, DistillClassifier, EnsembleClassifier, SoupClassifier, StackingFusion
+from skfusion.collect import Collector, Seeds
+from skfusion.combine import EnsembleSelection
+from skfusion.estimators._crossfit import Table
+from skfusion.estimators._repeated import repeats
+from skfusion.nets import mlp_classifier
+from skfusion.rows import Rows
+from skfusion.tuning import FusionSearch
+
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(100, 6)).astype(np.float32)
+Y = RNG.randint(2, size=100)
+PAIRED = np.r_[X, X[:1]], np.r_[Y, 1 - Y[0]]  # with two labels for one input
+WEIGHT = np.full(101, 5)
+NET = mlp_classifier(max_epochs=1, module__hidden=(4,))
+
+
+class Spy(Collector):
+    """Keeps the inputs that members are trained on."""
+
+    seen: list = []  # noqa: RUF012
+
+    def __call__(self, net, X, y, rng, *, sample_weight=None, task=None, n_jobs=None, progress=None):
+        self.seen.append(X)
+        return Seeds(2)(net, X, y, rng, sample_weight=sample_weight, task=task)
+
+
+@pytest.fixture
+def parted(monkeypatch):
+    """Held-out rows, each time that some are held out, and how many of them are among those of training."""
+    found = []
+    Spy.seen = []
+    own = EnsembleClassifier._fuse, SoupClassifier._fuse
+
+    def fuse(self, collected):
+        held, trained = np.unique(collected.held_out.input_keys), Rows(Spy.seen[-1], np.zeros(len(Spy.seen[-1])))
+        found.append((len(held), int(np.isin(held, trained.input_keys).sum()), len(collected.held_out)))
+        return own[isinstance(self, SoupClassifier)](self, collected)
+
+    for cls in (EnsembleClassifier, SoupClassifier):
+        monkeypatch.setattr(cls, "_fuse", fuse)
+    return found
+
+
+ENSEMBLE = EnsembleClassifier(NET, collect=Spy(), combine=EnsembleSelection(), random_state=0)
+SOUP = SoupClassifier(NET, collect=Spy(), random_state=0)
+
+
+def fraction(trial):
+    return {"validation_fraction": trial.suggest_float("validation_fraction", 0.2, 0.3)}
+
+
+def piped(trial):
+    return {"ensembleclassifier__validation_fraction": trial.suggest_float("share", 0.2, 0.3)}
+
+
+WEIGHTED = {
+    "ensemble": ENSEMBLE,
+    "soup": SOUP,
+    "member of a stack": StackingFusion(estimators=[("one", ENSEMBLE)], cv=3, random_state=0),
+    "end of a pipeline in a stack": StackingFusion(
+        estimators=[("one", make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), ENSEMBLE)))], cv=3
+    ),
+    "teacher": DistillClassifier(NET, teacher=ENSEMBLE, random_state=0),
+    "search": FusionSearch(SOUP, fraction, n_trials=1, cv=3, random_state=0),
+    "search of a pipeline": FusionSearch(
+        make_pipeline(StandardScaler(), ENSEMBLE), piped, n_trials=1, cv=3, random_state=0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_members_are_not_trained_on_held_out_rows_of_weight(name, parted):
+    clone(WEIGHTED[name]).fit(*PAIRED, sample_weight=WEIGHT)
+    assert parted
+    for n_held, n_known, n_rows in parted:
+        assert n_held >= 13
+        assert n_known == 0  # all of them where rows are repeated first
+        assert n_rows >= 5 * n_held
+
+
+@pytest.mark.parametrize("times", [4, 11])
+@pytest.mark.parametrize("name", ["ensemble", "soup", "member of a stack", "search"])
+def test_nor_on_copies(name, times, parted):
+    index = np.r_[np.tile(np.arange(100), times), 100]
+    clone(WEIGHTED[name]).fit(PAIRED[0][index], PAIRED[1][index])
+    assert parted
+    assert all(n_held >= 13 and n_known == 0 for n_held, n_known, _ in parted)
+
+
+@pytest.mark.parametrize("times", [4, 11])
+def test_the_levels_of_a_forest_are_not_judged_by_copies(times):
+    index = np.r_[np.tile(np.arange(100), times), 100]
+    forest = DeepForestClassifier(n_trees=10, max_levels=1, random_state=0).fit(PAIRED[0][index], PAIRED[1][index])
+    assert forest.level_scores_[0] < 0.7  # of random labels; .97 where copies are parted
+
+
+def test_weights_of_repeated_rows_keep_their_places():
+    table = Table(X, Y, np.arange(100) % 3)
+    found = table.expanded()
+    assert np.array_equal(found.position, np.repeat(np.arange(100), np.arange(100) % 3))
+    assert np.array_equal(found.X, X[found.position])
+
+
+def test_estimators_of_other_libraries_are_given_repetitions():
+    assert repeats(ENSEMBLE)
+    assert repeats(make_pipeline(StandardScaler(), SOUP))
+    assert not repeats(RandomForestClassifier())
+    weight = np.arange(100) % 3
+    index = np.repeat(np.arange(100), weight)
+    stack = StackingFusion(
+        estimators=[("line", LogisticRegression()), ("net", make_pipeline(StandardScaler(), NET))], cv=3, random_state=0
+    )
+    weighted = stack.fit(X, Y, sample_weight=weight).predict_proba(X)
+    np.testing.assert_allclose(weighted, stack.fit(X[index], Y[index]).predict_proba(X), atol=1e-6)
