@@ -17,7 +17,7 @@ from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion.collect import Collector
 from skfusion.collect._start import warn_of_unused_weights
 from skfusion.combine._scorer import scorer_named
-from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._cache import fingerprint_or_warning
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import hold_out
 from skfusion.estimators._held_out import held_positions
@@ -206,13 +206,12 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             context, X, y = watched
             progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
-        drawn = [rows.groups] if collect.draws_groups else []
-        key = fingerprint(collect, net, rows, seed, self._task, *drawn) if kept else None
-        if shared is not None:
+        key = fingerprint_or_warning(collect, net, rows, seed, self._task) if kept else None
+        if key is not None and shared is not None:
             if key not in shared:
                 shared[key] = _run_collector(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
             return shared[key]
-        run = check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY) if key else _run_collector
+        run = _run_collector if key is None else check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY)
         return run(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
 
     # ---- parts -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._cache import NoKey, fingerprint
 from skfusion.estimators._pipeline import split_pipeline
 from skfusion.estimators._seeded import seeded
 from skfusion.pool import ModelPool
@@ -52,10 +52,19 @@ def candidate_of(estimator: Any, params: Any, seed: int) -> Any:
     return seeded(clone(base).set_params(**given), seed)
 
 
-def mark_of(estimator: Any) -> str:
-    """Return a hash of what an estimator computes, and not of how."""
+def mark_of(estimator: Any) -> str | None:
+    """Return a hash of what an estimator computes, and not of how; None where it cannot be told for certain."""
     params = estimator.get_params(deep=False)
-    return fingerprint(type(estimator), {k: v for k, v in params.items() if k not in ("memory", "n_jobs", "verbose")})
+    kept = {k: v for k, v in sorted(params.items()) if k not in ("memory", "n_jobs", "verbose")}
+    return mark_of_thing(type(estimator), kept)
+
+
+def mark_of_thing(*things: Any) -> str | None:
+    """Return a hash of what things are and do; None where it cannot be told for certain."""
+    try:
+        return fingerprint(*things)
+    except NoKey:
+        return None
 
 
 def check_searched(estimator: Any) -> None:

@@ -14,10 +14,9 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._seeded import seeded
 from skfusion.tuning._best import PredictsWithBest
-from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of
+from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._data import Data
 from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
@@ -187,8 +186,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
             "data or folds": data.mark(splits),
             "estimator": mark_of(self.estimator),
             "random_state": str(seed),
-            "scoring": fingerprint(self.scoring),
-            "space": fingerprint(self.space),
+            "scoring": mark_of_thing(self.scoring),
+            "space": mark_of_thing(self.space),
         }
         self.study_ = open_study(self, marks, seed)
         for trial in finished(self.study_):
