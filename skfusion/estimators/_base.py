@@ -164,7 +164,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return self
 
     def _collect(self, rows: Rows, watched: Any = None, force_hold_out: bool = False, shared: Any = None) -> Collected:
-        """Split, size the net, and collect members; ``shared`` is a dict that keeps pools between fusions."""
+        """Split, size the net, and collect members; ``shared`` has the pools that several fusions share."""
         self._check_parts()
         rng = check_random_state(self.random_state)
         split_seed, seed = (int(s) for s in rng.randint(np.iinfo(np.int32).max, size=2))
@@ -207,12 +207,11 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
         key = fingerprint_or_warning(collect, net, rows, seed, self._task) if kept else None
+        given = key, collect, net, rows, seed, self._task, self.n_jobs, progress
         if key is not None and shared is not None:
-            if key not in shared:
-                shared[key] = _run_collector(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
-            return shared[key]
+            return shared.get(key, lambda: _run_collector(*given))
         run = _run_collector if key is None else check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY)
-        return run(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
+        return run(*given)
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:
