@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer
 
 from skfusion.combine._held_out import HeldOut
@@ -92,14 +94,19 @@ def _score(
 ) -> float:
     kind = KnownRegressor if task == "regression" else KnownClassifier
     try:
-        found = score_by(scorer, kind(prediction, task), X, y, **weights)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)  # an error says it
+            found = score_by(scorer, kind(prediction, task), X, y, **weights)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"scoring={scoring!r} cannot judge predictions for {len(y)} held-out rows ({task}): {error} A combiner has "
             "probabilities or values and no inputs, and the rows may lack a class; use another score, or more rows."
         ) from error
     if np.isnan(found):
-        raise ValueError(f"scoring={scoring!r} gives NaN for {len(y)} held-out rows; use another score, or more rows.")
+        raise ValueError(
+            f"scoring={scoring!r} gives NaN for {len(y)} held-out rows, which may lack a class; use another score, or "
+            "more rows."
+        )
     return found
 
 

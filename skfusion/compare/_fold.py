@@ -110,10 +110,11 @@ class Fold:
         else:
             estimator.fit(*(self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)))
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
-        scores = self.scores(estimator)
+        scores, first = self.scores(estimator), next(iter(self.scorers))
+        known = not scores["error"].startswith(f"{first}: ")
         return {
             **scores,
-            **self.gains(last, X_test, scores[next(iter(self.scorers))]),
+            **self.gains(last, X_test, scores[first] if known else float("nan")),
             **calibration(estimator, self.X_test, self.y_test),
             **spent,
             "predict_us_per_row": microseconds_a_row(estimator, self.X_test, self.sizes["n_test"]),
@@ -132,7 +133,7 @@ class Fold:
             except Exception as error:
                 if self.error_score == "raise":
                     raise
-                found |= {name: self.error_score, "error": f"{name}: {_told(error)}"}
+                found |= {name: self.error_score, "error": found["error"] or f"{name}: {_told(error)}"}
         return found
 
     def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:

@@ -42,13 +42,18 @@ class NoKey(ValueError):
 
 
 def fingerprint(*things: Any) -> str:
+    """Return the :func:`digest` of things and of the libraries, so that what another release has made is not used."""
+    return digest(_versions(), str(torch.get_default_dtype()), things)
+
+
+def digest(*things: Any) -> str:
     """Return a hash of all that things are and do, the same in every process; raise NoKey where some of it is hidden.
 
     The things are pickled into a hash: tensors bit for bit, with flags, hooks and ties; functions and classes of the
     user as code, which is what runs even where the file has changed since, with all that it reads. This ends at
     installed packages, which are known by name, version and code.
     """
-    return _Hasher().key((_versions(), str(torch.get_default_dtype()), things))
+    return _Hasher().key(things)
 
 
 def fingerprint_or_warning(*things: Any) -> str | None:
@@ -110,7 +115,7 @@ class _Hasher(NumpyHasher):
         if isinstance(obj, Rows):
             return [getattr(obj, field.name) for field in fields(obj)]
         if isinstance(obj, (set, frozenset)):
-            return type(obj), sorted(_Hasher().key(item) for item in obj)
+            return type(obj), sorted(digest(item) for item in obj)
         if isinstance(obj, type):
             return parts_of_class(obj)
         if isinstance(obj, FunctionType):

@@ -70,8 +70,8 @@ def warn_if_far_below(
     remedy = "" if aligned else "match their units first (align=WeightMatching()), "
     warnings.warn(
         f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(own):.3g} to {max(own):.3g} "
-        f"({name}): there are barriers between them, as between networks that did not start from the same weights. To "
-        f"keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine their predictions "
+        f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
+        f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine their predictions "
         f"({ensemble}).",
         FarBelowWarning,
         stacklevel=2,

@@ -40,6 +40,13 @@ class SharedPools:
         """Return what the present user would have taken of a time if nobody had collected its pools before."""
         return seconds - self.spent + self.charged
 
+    def without(self, known: SharedPools) -> SharedPools:
+        """Return those that others lack."""
+        fresh = SharedPools()
+        fresh.pools = {key: pool for key, pool in self.pools.items() if key not in known.pools}
+        fresh.seconds = {key: self.seconds[key] for key in fresh.pools}
+        return fresh
+
     def update(self, others: SharedPools) -> None:
         """Take over the pools of others."""
         self.pools |= others.pools

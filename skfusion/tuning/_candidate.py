@@ -15,7 +15,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.combine._scorer import score_by
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import NoKey, fingerprint
+from skfusion.estimators._cache import NoKey, digest
 from skfusion.estimators._far_below import FarBelowWarning
 from skfusion.estimators._pipeline import split_pipeline
 from skfusion.estimators._seeded import seeded
@@ -58,11 +58,8 @@ def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) ->
         raise ValueError(f"{type(base).__name__} is {kinds[0]}, and the estimator of the search is {kinds[1]}.")
     candidate = seeded(clone(base).set_params(**given), seed)
     last = split_pipeline(candidate)[1]
-    if (
-        isinstance(scoring, str)
-        and isinstance(last, BaseFusion)
-        and last.get_params(deep=False).get("scoring", 0) is None
-    ):
+    free = isinstance(last, BaseFusion) and last.get_params(deep=False).get("scoring", "has none") is None
+    if free and isinstance(scoring, str):
         last.set_params(scoring=scoring)
     return candidate
 
@@ -77,7 +74,7 @@ def mark_of(estimator: Any) -> str | None:
 def mark_of_thing(*things: Any) -> str | None:
     """Return a hash of what things are and do; None where it cannot be told for certain."""
     try:
-        return fingerprint(*things)
+        return digest(*things)
     except NoKey:
         return None
 
@@ -113,7 +110,7 @@ def judge(
     judged : Judged
         With the error, where there is one.
     pools : SharedPools
-        With the members that were collected now.
+        The members that were collected now.
     """
     own = SharedPools(known)
     unknown = float("nan")
@@ -129,7 +126,7 @@ def judge(
         if raising:
             raise
         judged = Judged(unknown, unknown, unknown, f"{type(error).__name__}: {error}")
-    return judged, own
+    return judged, own.without(known)
 
 
 def fit_on(estimator: Any, part: Part, pools: SharedPools) -> tuple[Any, float]:
