@@ -39,6 +39,7 @@ from skfusion.pool import LeakageWarning
 from skfusion.select import TopK
 
 IRIS = load_iris(return_X_y=True)
+IRIS[0][:] += np.linspace(0, 1e-3, 150)[:, None]  # no two rows are alike, so that folds are scikit-learn's own
 NET = mlp_classifier(max_epochs=3, module__hidden=(8,))
 DIABETES = load_diabetes(return_X_y=True)
 VALUES = mlp_regressor(max_epochs=3, module__hidden=(8,))
@@ -364,8 +365,9 @@ def test_a_failing_fusion_is_named(n_jobs):
     def refuse(estimator, X, y):
         raise ValueError("no score today")
 
+    given = {"cv": 2, "scoring": refuse, "n_jobs": n_jobs, "error_score": "raise"}
     with pytest.raises(RuntimeError, match="Fusion 'bad' failed in fold [01]: ValueError: no score today"):
-        compare_fusions({"bad": ensemble(1)}, *IRIS, cv=2, scoring=refuse, n_jobs=n_jobs)
+        compare_fusions({"bad": ensemble(1)}, *IRIS, **given)
 
 
 @pytest.mark.parametrize(

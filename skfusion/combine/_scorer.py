@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer
 
 from skfusion.combine._held_out import HeldOut
@@ -91,15 +94,56 @@ def _score(
 ) -> float:
     kind = KnownRegressor if task == "regression" else KnownClassifier
     try:
-        found = float(scorer(kind(prediction, task), X, y, **weights))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)  # an error says it
+            found = score_by(scorer, kind(prediction, task), X, y, **weights)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"scoring={scoring!r} cannot judge predictions for {len(y)} held-out rows ({task}): {error} A combiner has "
             "probabilities or values and no inputs, and the rows may lack a class; use another score, or more rows."
         ) from error
     if np.isnan(found):
-        raise ValueError(f"scoring={scoring!r} gives NaN for {len(y)} held-out rows; use another score, or more rows.")
+        raise ValueError(
+            f"scoring={scoring!r} gives NaN for {len(y)} held-out rows, which may lack a class; use another score, or "
+            "more rows."
+        )
     return found
+
+
+def score_by(scorer: Any, estimator: Any, X: Any, y: Any, **weights: Any) -> float:
+    """Return the score of an estimator.
+
+    Where the rows lack a class, scikit-learn asks for the names of all, which the estimator knows: the log-loss then is
+    what it is, and the area under a curve NaN, with a warning.
+
+    Parameters
+    ----------
+    scorer : callable
+        ``scorer(estimator, X, y)``.
+    estimator : estimator
+        A fitted one.
+    X, y : array-like
+        The rows.
+    **weights : array-like
+        As ``sample_weight``, where they do not count alike.
+
+    Returns
+    -------
+    float
+        Higher is better.
+    """
+    try:
+        return float(scorer(estimator, X, y, **weights))
+    except ValueError:
+        classes = getattr(estimator, "classes_", None)
+        if classes is None or not hasattr(scorer, "set_score_request"):  # as scikit-learn's own have
+            raise
+        try:
+            with config_context(enable_metadata_routing=True):  # which is what lets ``labels`` through
+                return float(scorer(estimator, X, y, labels=classes, **weights))
+        except (TypeError, ValueError):
+            pass
+        raise
 
 
 def takes_weights(scorer: Any) -> bool:

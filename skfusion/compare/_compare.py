@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
 from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
-from skfusion.compare._table import summary
+from skfusion.compare._splits import splits_of
+from skfusion.compare._table import framed, summary, warn_of_gaps
 from skfusion.estimators._seeded import seeded
 
 
@@ -31,6 +31,7 @@ def compare_fusions(
     n_jobs: int | None = None,
     random_state: Any = None,
     callback: Callable[[str, int], Any] | None = None,
+    error_score: float | str = np.nan,
 ) -> pd.DataFrame:
     r"""Cross-validate fusions, training each fold's members once.
 
@@ -51,7 +52,8 @@ def compare_fusions(
         tested on the labelled rows of a fold, and the others are trained on labelled rows alone.
     cv : int, splitter or iterable, default=5
         A number asks for that many shuffled folds, stratified for classifiers, that keep groups together where they are
-        given. More cost more and test on smaller parts.
+        given, and rows of equal inputs, as in :class:`~skfusion.tuning.FusionSearch`; it is reduced to the size of the
+        smallest class of two rows or more. More cost more and test on smaller parts.
     scoring : str, callable, list, tuple or dict, optional
         As in ``cross_validate``: one scorer or several; accuracy or R2 when omitted. Higher is better.
     groups : array-like of shape (n_samples,), optional
@@ -62,12 +64,15 @@ def compare_fusions(
         Of the folds, and of every fusion whose own ``random_state`` is None: all get the same integer.
     callback : callable, optional
         Called as ``callback(name, fold)`` when a fusion is done with a fold.
+    error_score : float or "raise", default=nan
+        The score where a fusion, or a scorer, fails in a fold; a warning names both. ``"raise"`` raises the error.
 
     Returns
     -------
     DataFrame
         One row a fusion, in the given order. For each score s there are ``s_mean``, ``s_std`` (with k - 1 in the
-        denominator) and ``s_low``, ``s_high``, the 95 % interval described in the Notes. The other columns are means
+        denominator) and ``s_low``, ``s_high``, the 95 % interval described in the Notes; all are NaN where the score of
+        a fold is, as that of an area under a curve is where a class is missing. The other columns are means
         over the folds (of times medians, so that what is set up in the first fold does not count):
 
         - ``gain_over_best``, ``gain_over_mean``: the first score, less that of the best and of the mean single member
@@ -85,13 +90,13 @@ def compare_fusions(
         - ``n_merged``: networks that have a share in a soup, where the merger is a sum. 1 says that a greedy soup is
           its best member; its warning is not shown.
 
-        ``attrs`` has ``folds``, a DataFrame with a row for each fusion and fold, and ``scores``, ``random_state`` (the
-        integer), ``n_rows``, ``n_folds`` and ``cv``.
+        ``attrs`` has ``folds``, a DataFrame with a row for each fusion and fold whose ``error`` is what went wrong, and
+        ``scores``, ``random_state`` (the integer), ``n_rows``, ``n_folds`` and ``cv``.
 
     Raises
     ------
     RuntimeError
-        If a fusion fails, with its name and the fold; the cause is chained.
+        If all fusions fail in all folds, or one does and ``error_score="raise"``, with its name and the fold.
 
     Notes
     -----
@@ -124,18 +129,20 @@ def compare_fusions(
     check_consistent_length(y, groups)
     if n_rows(X) != n_rows(y):
         raise ValueError(f"X has {n_rows(X)} rows and y has {n_rows(y)}; give a target a row.")
+    if error_score != "raise" and not isinstance(error_score, Real):
+        raise ValueError(f"error_score must be a number, NaN among them, or 'raise'; got {error_score!r}.")
     rng = check_random_state(random_state)
     seed = random_state if isinstance(random_state, int | np.integer) else rng.randint(np.iinfo(np.int32).max)
     labelled = labelled_rows(fusions, y)
     strata = y if labelled is None else pd.factorize(np.asarray(y, dtype=object))[0]
-    splitter = _splitter(cv, strata, groups, classify, int(seed))
-    splits = list(splitter.split(np.zeros(n_rows(y)), np.asarray(strata), groups))
+    splits, described = splits_of(cv, X, np.asarray(strata), groups, classify, int(seed))
     scorers = _scorers(scoring, classify)
     ready = {name: seeded(clone(estimator), int(seed)) for name, estimator in fusions.items()}
     hold_out = any(holds_out(estimator) for estimator in ready.values())
-    jobs = [(i, X, y, groups, train, test, scorers, hold_out, labelled) for i, (train, test) in enumerate(splits)]
-    folds = pd.DataFrame(_rows(jobs, ready, n_jobs, callback))
-    folds = folds.sort_values("fold", kind="stable").reset_index(drop=True)
+    others = scorers, hold_out, error_score, labelled
+    jobs = [(i, X, y, groups, train, test, *others) for i, (train, test) in enumerate(splits)]
+    folds = framed(_rows(jobs, ready, n_jobs, callback))
+    warn_of_gaps(folds, list(scorers))
     table = summary(folds, list(fusions), list(scorers))
     table.attrs = {
         "folds": folds,
@@ -143,7 +150,7 @@ def compare_fusions(
         "random_state": int(seed),
         "n_rows": n_rows(y),
         "n_folds": len(splits),
-        "cv": repr(splitter),
+        "cv": described,
     }
     return table
 
@@ -186,17 +193,6 @@ def _is_classification(fusions: dict[str, Any]) -> bool:
     if len(set(kinds.values())) > 1 or "neither" in kinds.values():
         raise ValueError(f"Compare either classifiers or regressors; got {kinds}.")
     return "classifier" in kinds.values()
-
-
-def _splitter(cv: Any, y: Any, groups: Any, classify: bool, seed: int) -> Any:
-    if not isinstance(cv, int | np.integer):
-        return check_cv(cv)
-    if cv < 2:
-        raise ValueError(f"cv must be at least 2 folds; got {cv}.")
-    stratified = classify and type_of_target(y) in ("binary", "multiclass")
-    kinds = {(False, False): KFold, (True, False): StratifiedKFold, (False, True): GroupKFold}
-    kind = kinds.get((stratified, groups is not None), StratifiedGroupKFold)
-    return kind(int(cv), shuffle=True, random_state=seed)
 
 
 def _scorers(scoring: Any, classify: bool) -> dict[str, Any]:

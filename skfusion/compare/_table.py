@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
+from sklearn.exceptions import FitFailedWarning
 
 MEANS = ["gain_over_best", "gain_over_mean", "log_loss", "ece"]
 TIMES = ["collect_seconds", "fuse_seconds", "predict_us_per_row"]
 SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected", "n_merged"]
+
+
+def framed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return the results of fusions and folds in the order of the folds, or raise where there is none."""
+    folds = pd.DataFrame(rows).sort_values("fold", kind="stable").reset_index(drop=True)
+    if folds.columns.isin(MEANS).any():  # which all have that were fitted
+        return folds
+    first = folds.iloc[0]
+    raise RuntimeError(
+        f"All fusions failed in all folds. Fusion {first['fusion']!r} failed in fold {first['fold']}: {first['error']}"
+    )
 
 
 def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
@@ -28,19 +42,52 @@ def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) ->
     Returns
     -------
     DataFrame
-        Scores with mean, standard deviation and interval, means of all else, medians of times.
+        Scores with mean, standard deviation and interval, means of all else, medians of times. A mean with a
+        fold that has no score is NaN: one over the folds that are left would be that of other rows.
     """
     by_fusion = folds.groupby("fusion", sort=False)
     out = pd.DataFrame(index=pd.Index(names, name="fusion"))
     for score in scores:
-        spread = by_fusion[score].agg(["mean", "std"])
+        spread = by_fusion[score].agg([_mean, _std]).set_axis(["mean", "std"], axis=1)
         half = interval_half_widths(folds, score)
         out[f"{score}_mean"], out[f"{score}_std"] = spread["mean"], spread["std"]
         out[f"{score}_low"], out[f"{score}_high"] = spread["mean"] - half, spread["mean"] + half
-    out = out.join(by_fusion[MEANS].mean()).join(by_fusion[TIMES].median())
+    out = out.join(by_fusion[MEANS].agg(_mean)).join(by_fusion[TIMES].median())
     for column, values in by_fusion[SIZES].mean().items():
         out[column] = values.astype("int64") if (values % 1 == 0).all() else values
     return out
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean(skipna=False))
+
+
+def _std(values: pd.Series) -> float:
+    return float(values.std(skipna=False))
+
+
+def warn_of_gaps(folds: pd.DataFrame, scores: Sequence[str]) -> None:
+    """Warn of fusions that have no score in some folds, with the reason where one is known.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        One row a fusion and fold; ``error`` says what went wrong.
+    scores : sequence of str
+        Columns that hold scores.
+    """
+    for name, part in folds.groupby("fusion", sort=False):
+        gaps = part[part[[*scores]].isna().any(axis=1) | (part["error"] != "")]
+        if len(gaps):
+            unknown = [score for score in scores if gaps[score].isna().any()]
+            errors = [f"fold {fold}: {error}" for fold, error in zip(gaps["fold"], gaps["error"], strict=True) if error]
+            why = errors[0] if errors else "undefined there, as where the rows of a fold lack a class"
+            warnings.warn(
+                f"Fusion {name!r} has no {', '.join(unknown) or 'score of its own'} in folds {gaps['fold'].tolist()}, "
+                f"so that the mean is {'NaN' if unknown else 'that of error_score'} ({why.rstrip('.')}).",
+                FitFailedWarning,
+                stacklevel=3,
+            )
 
 
 def interval_half_widths(folds: pd.DataFrame, score: str) -> pd.Series:

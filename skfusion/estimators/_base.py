@@ -17,7 +17,7 @@ from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion.collect import Collector
 from skfusion.collect._start import warn_of_unused_weights
 from skfusion.combine._scorer import scorer_named
-from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._cache import fingerprint_or_warning
 from skfusion.estimators._data import check_inputs
 from skfusion.estimators._folds import groups_kept, hold_out
 from skfusion.estimators._held_out import held_positions
@@ -166,7 +166,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return self
 
     def _collect(self, rows: Rows, watched: Any = None, force_hold_out: bool = False, shared: Any = None) -> Collected:
-        """Split, size the net, and collect members; ``shared`` is a dict that keeps pools between fusions."""
+        """Split, size the net, and collect members; ``shared`` has the pools that several fusions share."""
         self._check_parts()
         rng = check_random_state(self.random_state)
         split_seed, seed = (int(s) for s in rng.randint(np.iinfo(np.int32).max, size=2))
@@ -210,13 +210,12 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         kept = shared is not None or self.memory is not None
         groups = groups_kept(collect, net, rows)
         apart = [] if groups is None else [groups]
-        key = fingerprint(collect, net, rows, seed, self._task, *apart) if kept else None
-        if shared is not None:
-            if key not in shared:
-                shared[key] = _run_collector(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
-            return shared[key]
-        run = check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY) if key else _run_collector
-        return run(key, collect, net, rows, seed, self._task, self.n_jobs, progress)
+        key = fingerprint_or_warning(collect, net, rows, seed, self._task, *apart) if kept else None
+        given = key, collect, net, rows, seed, self._task, self.n_jobs, progress
+        if key is not None and shared is not None:
+            return shared.get(key, lambda: _run_collector(*given))
+        run = _run_collector if key is None else check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY)
+        return run(*given)
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:

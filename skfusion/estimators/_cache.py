@@ -2,169 +2,159 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Iterator
-from copyreg import dispatch_table
-from dis import get_instructions
-from functools import partial
-from logging import Logger
-from operator import methodcaller
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+import warnings
+from dataclasses import fields
+from functools import cache, cached_property, lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from inspect import getsource
+from pathlib import Path
+from pickle import _Pickler as Pickler
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
-import joblib
-import numpy as np
-from scipy.stats import rv_continuous, rv_discrete
+import torch
+from joblib.hashing import NumpyHasher
+from sklearn.utils import check_random_state
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from skfusion.estimators._code import is_installed, parts_of_class, parts_of_function, release
 from skfusion.rows import Rows
 
-_VALUES = (str, bytes, int, float, bool, type(None), np.ndarray, np.generic)
-_LIBRARIES = {"skfusion", "sklearn", "torch", *sys.stdlib_module_names}  # wherever their files are
-_OF_EVERY_MODULE = vars(nn.Module()).keys()
+_HOOKS = {name for name in vars(nn.Module()) if "_hooks" in name}
+_CODE = "code consts names varnames flags argcount posonlyargcount kwonlyargcount exceptiontable"
+_MADE_OF = {
+    CodeType: [f"co_{name}" for name in _CODE.split()],
+    MethodType: ["__func__", "__self__"],
+    MemberDescriptorType: ["__name__"],
+    property: ["fget", "fset", "fdel"],
+    cached_property: ["func"],
+    staticmethod: ["__wrapped__"],
+    classmethod: ["__wrapped__"],
+    type(lru_cache(repr)): ["__wrapped__"],
+}
+
+
+class NoKey(ValueError):
+    """A thing has no key that is certain, so what was made of it cannot be known again."""
 
 
 def fingerprint(*things: Any) -> str:
-    """Return a hash that depends on values only: of arrays, of parameters, of weights, and of what functions do.
+    """Return the :func:`digest` of things and of the libraries, so that what another release has made is not used."""
+    return digest(_versions(), str(torch.get_default_dtype()), things)
 
-    ``joblib.hash`` alone gives two equal modules two hashes, as tensors pickle with their storage.
 
-    A function is its code, its defaults, what it closes over and the globals that it reads, a class its methods, other
-    attributes and bases; so the user's own code is followed to where it ends. A module of the user's is what is read
-    of it. Functions and classes of installed packages are known by name and code, modules by name and version.
+def digest(*things: Any) -> str:
+    """Return a hash of all that things are and do, the same in every process; raise NoKey where some of it is hidden.
+
+    The things are pickled into a hash: tensors bit for bit, with flags, hooks and ties; functions and classes of the
+    user as code, which is what runs even where the file has changed since, with all that it reads. This ends at
+    installed packages, which are known by name, version and code.
     """
-    return joblib.hash(_plain(things, {}))
+    return _Hasher().key(things)
 
 
-def _plain(thing: Any, known: dict[int, Any], around: tuple[int, ...] = ()) -> Any:
-    """Return a value as it is, and the hash of any other thing.
-
-    ``known`` has hashes by the id of the thing, and the thing, so that no other gets its id; ``around`` are the ids of
-    what the thing is a part of.
-    """
-    if isinstance(thing, _VALUES):
-        return thing
-    if id(thing) in around:
-        return "a thing that it is a part of"
-    if id(thing) not in known:
-        known[id(thing)] = thing, joblib.hash(_parts(thing, lambda part: _plain(part, known, (*around, id(thing)))))
-    return known[id(thing)][1]
-
-
-def _parts(thing: Any, inner: Callable[[Any], Any]) -> Any:
-    """Return what a thing is in lists, names, values and the hashes of its parts, which ``inner`` returns."""
-
-    def kind() -> Any:
-        return _name(thing) if _is_installed(type(thing).__module__) else inner(type(thing))
-
-    def guarded(values: dict[str, Any]) -> Any:  # these were not meant to be hashed, and can be anything
-        return [(name, _or_shown(inner, values[name])) for name in sorted(values)]
-
-    if isinstance(thing, nn.Module):
-        kinds = {_name(part): type(part) for part in thing.modules()}
-        own = [{k: v for k, v in vars(part).items() if k not in _OF_EVERY_MODULE} for part in thing.modules()]
-        return repr(thing), inner(kinds), inner(dict(thing.state_dict())), [guarded(values) for values in own]
-    if isinstance(thing, Tensor):
-        return str(thing.dtype), thing.detach().cpu().float().numpy()
-    if isinstance(thing, Rows):
-        return inner([thing.X, thing.y, thing.weight])
-    if isinstance(thing, dict):
-        return [(k, inner(v)) for k, v in sorted(thing.items(), key=lambda item: str(item[0]))]
-    if isinstance(thing, (list, tuple)):
-        return [inner(v) for v in thing]
-    if isinstance(thing, type):
-        name = thing.__module__, thing.__qualname__
-        if _is_installed(thing.__module__):
-            functions = [f for cls in thing.__mro__ for f in vars(cls).values() if isinstance(f, FunctionType)]
-            return name, [_code(f.__code__) for f in functions]
-        methods = FunctionType, staticmethod, classmethod
-        own_parts = {k: v for k, v in vars(thing).items() if isinstance(v, methods) or not k.startswith("__")}
-        return name, inner(thing.__bases__), guarded(own_parts)
-    if isinstance(thing, FunctionType):
-        held = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]  # which is an empty one
-        given = inner([held, thing.__defaults__, thing.__kwdefaults__])
-        return thing.__module__, thing.__qualname__, _code(thing.__code__), given, guarded(_globals_of(thing))
-    if isinstance(thing, MethodType):
-        return inner([thing.__self__, thing.__func__])
-    if isinstance(thing, (staticmethod, classmethod)):
-        return _name(thing), inner(thing.__func__)
-    if isinstance(thing, property):
-        return inner([thing.fget, thing.fset])
-    if isinstance(thing, partial):
-        return inner([thing.func, thing.args, thing.keywords])
-    if isinstance(thing, (set, frozenset)):
-        return sorted(repr(inner(v)) for v in thing)
-    if isinstance(thing, BuiltinFunctionType):
-        return str(thing.__module__), thing.__qualname__
-    if isinstance(thing, ModuleType):
-        return thing.__name__, str(getattr(thing, "__version__", ""))
-    if isinstance(thing, Logger):  # which holds all others
-        return _name(thing), thing.name
-    if isinstance(getattr(thing, "module_", None), nn.Module):  # a fitted net is known by its weights
-        return kind(), inner(thing.module_)
-    if isinstance(getattr(thing, "dist", None), (rv_continuous, rv_discrete)):  # a distribution to draw from
-        return _name(thing.dist), inner([thing.args, thing.kwds])
-    if hasattr(thing, "get_params"):
-        params = thing.get_params(deep=False)
-        return kind(), inner({k: v for k, v in params.items() if not k.startswith("_") and k != "n_jobs"})
-    if hasattr(thing, "__dict__"):
-        return kind(), inner(vars(thing))
-    reduced = dispatch_table.get(type(thing), methodcaller("__reduce_ex__", 3))  # what it would be pickled as
-    return _or_shown(lambda other: inner(reduced(other)), thing)
-
-
-def _globals_of(function: FunctionType) -> dict[str, Any]:
-    """Return the globals that a function of the user's reads, and what it may read of the user's modules among them."""
-    scope = function.__globals__
-    if _is_installed(scope.get("__name__")):  # where it was written, whatever a decorator has made it say
-        return {}
-    codes = [*_codes(function.__code__)]
-    read = {i.argval for code in codes for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    found = {name: scope[name] for name in read if name in scope}
-    modules = [m for m in found.values() if isinstance(m, ModuleType) and not _is_installed(m.__name__)]
-    names = {name for code in codes for name in code.co_names}
-    return found | {f"{m.__name__}.{k}": v for m in modules for k, v in vars(m).items() if k in names}
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """Iterate over the code of a function and of those within it."""
-    yield code
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _codes(inner)
-
-
-def _code(code: CodeType) -> Any:
-    """Return what a function does, so that an edited one is another one."""
-    return code.co_code, [*code.co_names], [_constant(c) for c in code.co_consts]
-
-
-def _constant(value: Any) -> Any:
-    if isinstance(value, CodeType):
-        return _code(value)
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # its order is that of the process
-
-
-def _is_installed(module: Any) -> bool:
-    """Return whether a module, by its name, is of a package that is installed and not of the user's own code."""
-    name = str(module)
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    installed = re.search(r"[\\/](site|dist)-packages[\\/]", file)
-    return name != "__main__" and (name.partition(".")[0] in _LIBRARIES or installed is not None)
-
-
-def _or_shown(hashed: Callable[[Any], Any], thing: Any) -> Any:
-    """Return the hash of a thing, or what it prints where it has none, which must not have its address."""
+def fingerprint_or_warning(*things: Any) -> str | None:
+    """Return the key of members that are to be kept, or warn and return None where there is none that is certain."""
     try:
-        return joblib.hash(hashed(thing))
-    except Exception:
-        pass
-    try:
-        return _name(thing), re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
-    except Exception:
-        return _name(thing)
+        return fingerprint(*things)
+    except NoKey as error:
+        warnings.warn(
+            "The members are trained anew and not kept for other fits and fusions, as it cannot be told for certain "
+            f"what they depend on: {error}.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
 
 
-def _name(thing: Any) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+class _Hasher(NumpyHasher):
+    """joblib's pickler into a hash, where that knows a thing by its name or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__("sha1", coerce_mmap=True)
+        self.storages: dict[int, int] = {}
+        self.failed: list[str] = []
+
+    def key(self, thing: Any) -> str:
+        try:
+            found: str = self.hash(thing)
+        except Exception as error:
+            where = " of ".join(name for name in self.failed if name not in ("dict", "list", "tuple"))
+            raise NoKey(f"{where or 'a nested structure'} ({type(error).__name__}: {error})") from error
+        return found
+
+    def save(self, obj: Any) -> None:
+        try:
+            parts = obj if id(obj) in self.memo else self._parts(obj)
+            if parts is not obj:
+                self.memoize(obj)  # before its parts, which may hold it
+            super().save(parts)
+        except Exception:
+            self.failed += [type(obj).__qualname__] if len(self.failed) < 9 else []
+            raise
+
+    def memoize(self, obj: Any) -> None:
+        if not isinstance(obj, tuple):  # equal tuples may be one in this process and two in another
+            super().memoize(obj)
+
+    def _batch_setitems(self, items: Any, *rest: Any) -> None:
+        Pickler._batch_setitems(self, items, *rest)  # not sorted, as layers have an order
+
+    def _parts(self, obj: Any) -> Any:
+        """Return what stands for a thing; the thing itself where pickling it tells all."""
+        if type(obj) in _MADE_OF:
+            return type(obj).__name__, [getattr(obj, name, None) for name in _MADE_OF[type(obj)]]
+        if isinstance(obj, Tensor) and not is_lazy(obj) and obj.layout is torch.strided and not obj.is_quantized:
+            storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
+            return storage, *_of_tensor(obj)
+        if isinstance(obj, nn.Module):
+            return [(name, type(part), _of_module(part)) for name, part in obj.named_modules(remove_duplicate=False)]
+        if isinstance(obj, Rows):
+            return [getattr(obj, field.name) for field in fields(obj)]
+        if isinstance(obj, (set, frozenset)):
+            return type(obj), sorted(digest(item) for item in obj)
+        if isinstance(obj, type):
+            return parts_of_class(obj)
+        if isinstance(obj, FunctionType):
+            return parts_of_function(obj)
+        if isinstance(obj, ModuleType):
+            return obj.__name__, release(obj.__name__) if is_installed(obj.__name__) else getsource(obj)
+        if isinstance(obj, torch.Generator):
+            return "generator", obj.get_state()
+        if obj is check_random_state(None):
+            return "the global generator"
+        return _of_estimator(obj) if callable(getattr(obj, "get_params", None)) else obj
+
+
+def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten().view(torch.uint8).numpy()
+    place = tensor.storage_offset(), tensor.stride(), tuple(tensor.shape)
+    hooks = [*(tensor._backward_hooks or {}).values(), *(tensor._post_accumulate_grad_hooks or {}).values()]
+    return type(tensor), str(tensor.dtype), tensor.requires_grad, place, hooks, vars(tensor), values
+
+
+def _of_module(module: nn.Module) -> list[Any]:
+    """Return the attributes of a module but its parts; modes only where it sets them itself: training sets others."""
+    own = {k: v for k, v in vars(module).items() if k not in ("_modules", "training")}
+    hooks = {k: own.pop(k) for k in _HOOKS & own.keys()}
+    ids = sorted({i for held in hooks.values() for i in held})  # they count the hooks of the process
+    ranked = [(k, [(ids.index(i), hook) for i, hook in held.items()]) for k, held in sorted(hooks.items())]
+    return [own, ranked, type(module).train is not nn.Module.train and [part.training for part in module.modules()]]
+
+
+def _of_estimator(obj: Any) -> tuple[Any, ...]:
+    """Return the parameters that matter, and what was fitted, which is the weights of a net."""
+    net = hasattr(obj, "initialize_module")
+    fitted = {k: v for k, v in vars(obj).items() if (k == "module_" if net else k.endswith("_"))}
+    params = {k: v for k, v in obj.get_params(deep=False).items() if not k.startswith("_") and k != "n_jobs"}
+    return type(obj), sorted({**fitted, **params}.items())
+
+
+@cache
+def _versions() -> list[str]:
+    """Return the versions of what trains members, and a hash of this library's files, which may have been edited."""
+    own = sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parents[1].rglob("*.py"))))
+    return [sys.version, own.hexdigest(), *map(version, ("torch", "skorch", "numpy", "scikit-learn", "scipy"))]

@@ -85,7 +85,7 @@ def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> tupl
     return next(GroupShuffleSplit(1, test_size=fraction, random_state=seed).split(rows.y, groups=rows.groups))
 
 
-def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Iterate over the training and test positions of each fold.
 
     A number of folds keeps rows of equal inputs together, so that no row is predicted by what was fitted on a copy of
@@ -104,6 +104,8 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
         are given the targets and the groups. Positions in an iterable count the rows that ``fit`` was given.
     task : {"classification", "multilabel", "regression"}
         Classes are stratified.
+    seed : int, optional
+        A number of folds is drawn by it, from shuffled rows; rows are cut in their order when omitted.
 
     Yields
     ------
@@ -113,7 +115,7 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
     if len(rows) < 2:
         raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
     if cv is None or isinstance(cv, Integral):
-        yield from _numbered(rows, 5 if cv is None else int(cv), task)
+        yield from _numbered(rows, 5 if cv is None else int(cv), task, seed)
     elif isinstance(cv, Iterable) and not isinstance(cv, str):  # some of the rows may have been dropped or held out
         yield from ((rows.among(train), rows.among(test)) for train, test in cv)
     else:
@@ -121,7 +123,7 @@ def folds(rows: Rows, cv: Any, task: Task) -> Iterator[tuple[np.ndarray, np.ndar
         yield from check_cv(cv).split(np.zeros(len(rows)), y, rows.groups)
 
 
-def _numbered(rows: Rows, n_splits: int, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _numbered(rows: Rows, n_splits: int, task: Task, seed: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if n_splits < 2:
         raise ValueError(f"cv must be at least 2 folds; got cv={n_splits}.")
     first, unit = _units(rows)
@@ -134,11 +136,12 @@ def _numbered(rows: Rows, n_splits: int, task: Task) -> Iterator[tuple[np.ndarra
     stratified = bool((counts >= 2).any())  # a class of one row is in the test part of one fold
     n_splits = max(2, min(n_splits, int(counts[counts >= 2].min()) if stratified else most))
     groups = None if rows.groups is None else rows.groups[first]
-    splitter: Any = (StratifiedKFold if stratified else KFold)(n_splits)
+    drawn: dict[str, Any] = {} if seed is None else {"shuffle": True, "random_state": seed}
+    splitter: Any = (StratifiedKFold if stratified else KFold)(n_splits, **drawn)
     if groups is not None:
         if (n_groups := len(np.unique(groups))) < 2:
             raise ValueError(f"Folds of whole groups need at least 2 groups; got {n_groups}.")
-        splitter = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, n_groups))
+        splitter = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, n_groups), **drawn)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parts = [test for _, test in splitter.split(np.zeros(len(first)), y if stratified else None, groups)]

@@ -23,8 +23,8 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
         All rows.
     seed : int
         Of each collection.
-    shared : dict or None
-        Keeps pools between fusions.
+    shared : SharedPools or None
+        Pools that several fusions share.
 
     Returns
     -------

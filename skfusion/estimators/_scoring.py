@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import get_scorer
 
-from skfusion.combine._scorer import KnownClassifier, KnownRegressor, takes_weights
+from skfusion.combine._scorer import KnownClassifier, KnownRegressor, score_by, takes_weights
 from skfusion.nets import default_score
 from skfusion.rows import Rows, Task
 
@@ -41,7 +41,7 @@ def score_function(scoring: Any, task: Task) -> Any:
                 "make it with sklearn.metrics.make_scorer."
             )
         try:
-            return float(scorer(kind(prediction, task), rows.X, rows.y, **weights))
+            return score_by(scorer, kind(prediction, task), rows.X, rows.y, **weights)
         except ValueError as error:
             raise ValueError(
                 f"scoring={scoring!r} cannot judge the {len(rows)} held-out rows: {error} Where they lack a class, use "

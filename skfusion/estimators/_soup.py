@@ -11,6 +11,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._far_below import warn_if_far_below
 from skfusion.estimators._frame import in_one_frame
 from skfusion.estimators._members import repaired, rows_of_members
 from skfusion.estimators._targets import Classifies, Regresses
@@ -67,6 +68,8 @@ class SoupDriver(BaseFusion):
         else:
             state = merge(chosen.states, chosen.base, objective)
         state = repair(state, chosen.states, objective)
+        labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
+        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
         self._runner = runner
 

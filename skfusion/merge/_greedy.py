@@ -118,7 +118,14 @@ class Trial(NamedTuple):
 
 def known_scores(own: list[float]) -> list[float]:
     """Return the scores of members, or raise where one is NaN."""
-    if unknown := [k for k, value in enumerate(own) if math.isnan(value)]:
+    unknown = [k for k, value in enumerate(own) if math.isnan(value)]
+    if len(unknown) == len(own) > 1:
+        raise ValueError(
+            f"The held-out score of each of the {len(own)} members is NaN, so there is nothing to choose by: the score "
+            "is not defined on these rows, as an area under a curve is where they lack a class, or all members have "
+            "diverged. Use a larger validation_fraction, more rows or another score."
+        )
+    if unknown:
         raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
     return own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,13 +13,15 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from skfusion.combine._scorer import score_by
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._cache import NoKey, digest
 from skfusion.estimators._crossfit import Table
+from skfusion.estimators._far_below import FarBelowWarning
 from skfusion.estimators._pipeline import split_pipeline
 from skfusion.estimators._repeated import repeats, transformed
 from skfusion.estimators._seeded import seeded
-from skfusion.pool import ModelPool
+from skfusion.estimators._shared_pools import SharedPools
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class Part:
 
 
 class Judged(NamedTuple):
-    """What came of a candidate in a fold; ``fit_time`` is without the time to collect members."""
+    """What came of a candidate in a fold; ``fit_time`` has the training of its members, whoever had them trained."""
 
     score: float
     fit_time: float
@@ -69,8 +72,12 @@ class Judged(NamedTuple):
     error: str = ""
 
 
-def candidate_of(estimator: Any, params: Any, seed: int) -> Any:
-    """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set."""
+def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) -> Any:
+    """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set.
+
+    A fusion that has no ``scoring`` of its own judges its members by that of the search, where this is a name: a
+    function may read inputs or labels, which are not the same inside of a fusion.
+    """
     if not isinstance(params, Mapping):
         raise TypeError(f"space must return a dict of parameters; got {params!r}.")
     given = {name: clone(value, safe=False) for name, value in params.items()}
@@ -80,13 +87,27 @@ def candidate_of(estimator: Any, params: Any, seed: int) -> Any:
     if is_classifier(base) != is_classifier(estimator):
         kinds = ["a classifier" if is_classifier(e) else "a regressor" for e in (base, estimator)]
         raise ValueError(f"{type(base).__name__} is {kinds[0]}, and the estimator of the search is {kinds[1]}.")
-    return seeded(clone(base).set_params(**given), seed)
+    candidate = seeded(clone(base).set_params(**given), seed)
+    last = split_pipeline(candidate)[1]
+    free = isinstance(last, BaseFusion) and last.get_params(deep=False).get("scoring", "has none") is None
+    if free and isinstance(scoring, str):
+        last.set_params(scoring=scoring)
+    return candidate
 
 
-def mark_of(estimator: Any) -> str:
-    """Return a hash of what an estimator computes, and not of how."""
+def mark_of(estimator: Any) -> str | None:
+    """Return a hash of what an estimator computes, and not of how; None where it cannot be told for certain."""
     params = estimator.get_params(deep=False)
-    return fingerprint(type(estimator), {k: v for k, v in params.items() if k not in ("memory", "n_jobs", "verbose")})
+    kept = {k: v for k, v in sorted(params.items()) if k not in ("memory", "n_jobs", "verbose")}
+    return mark_of_thing(type(estimator), kept)
+
+
+def mark_of_thing(*things: Any) -> str | None:
+    """Return a hash of what things are and do; None where it cannot be told for certain."""
+    try:
+        return digest(*things)
+    except NoKey:
+        return None
 
 
 def check_searched(estimator: Any) -> None:
@@ -98,8 +119,8 @@ def check_searched(estimator: Any) -> None:
 
 
 def judge(
-    candidate: Any, train: Part, test: Part, scorer: Any, pools: dict[str, ModelPool]
-) -> tuple[Judged, dict[str, ModelPool]]:
+    candidate: Any, train: Part, test: Part, scorer: Any, known: SharedPools, raising: bool
+) -> tuple[Judged, SharedPools]:
     """Fit and score a candidate on a fold.
 
     Parameters
@@ -110,31 +131,37 @@ def judge(
         The fold.
     scorer : callable
         Higher is better.
-    pools : dict
+    known : SharedPools
         Members that were collected for the fold already.
+    raising : bool
+        Whether an error is raised, and not returned.
 
     Returns
     -------
     judged : Judged
         With the error, where there is one.
-    pools : dict
-        Members that were collected now.
+    pools : SharedPools
+        The members that were collected now.
     """
-    own = dict(pools)
+    own = SharedPools(known)
     unknown = float("nan")
     try:
-        fitted, fit_time = fit_on(clone(candidate), train, own)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FarBelowWarning)  # which the score says
+            fitted, fit_time = fit_on(clone(candidate), train, own)
         start, test = time.perf_counter(), test.repeated()
         weights = {} if test.weight is None else {"sample_weight": test.weight}
-        score = float(scorer(fitted, test.X, test.y, **weights))
+        score = score_by(scorer, fitted, test.X, test.y, **weights)
         judged = Judged(score, fit_time, time.perf_counter() - start, "" if np.isfinite(score) else f"score {score}")
     except Exception as error:
+        if raising:
+            raise
         judged = Judged(unknown, unknown, unknown, f"{type(error).__name__}: {error}")
-    return judged, {key: pool for key, pool in own.items() if key not in pools}
+    return judged, own.without(known)
 
 
-def fit_on(estimator: Any, part: Part, pools: dict[str, ModelPool]) -> tuple[Any, float]:
-    """Fit an estimator, and return it with the seconds that it took beside the collecting of members.
+def fit_on(estimator: Any, part: Part, pools: SharedPools) -> tuple[Any, float]:
+    """Fit an estimator, and return it with the seconds that it takes by itself, training its members.
 
     A fusion, also at the end of a pipeline, takes its members from ``pools``, or adds them; it holds rows out in any
     case, so that all fusions have members that were trained on the same rows.
@@ -148,14 +175,12 @@ def fit_on(estimator: Any, part: Part, pools: dict[str, ModelPool]) -> tuple[Any
     rows = last._rows(X, part.y, part.weight, part.groups)
     given = last._given_pool()
     if given is None:
-        collected = last._collect(rows, force_hold_out=True, shared=pools)
-        start = time.perf_counter()
-        last._fuse(collected)
+        last._fuse(last._collect(rows, force_hold_out=True, shared=pools))
     else:
         last._fuse_pool(given, rows, None)
     if head is not None:
         estimator.steps = [*head.steps, estimator.steps[-1]]
-    return estimator, time.perf_counter() - start
+    return estimator, pools.fair(time.perf_counter() - start)
 
 
 def fit_whole(estimator: Any, part: Part) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import fingerprint
+from skfusion.estimators._cache import digest
 from skfusion.estimators._crossfit import Table
 from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._folds import folds
@@ -85,4 +85,4 @@ class Data:
 
     def mark(self, splits: Splits) -> str:
         """Return a hash of the rows and of their folds."""
-        return fingerprint(self.table.keys, self.table.weight, self.groups, self.classes, splits)
+        return digest(self.table.keys, self.table.weight, self.groups, self.classes, splits)

@@ -14,10 +14,9 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import fingerprint
 from skfusion.estimators._seeded import seeded
 from skfusion.tuning._best import PredictsWithBest
-from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of
+from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._data import Data
 from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
@@ -44,7 +43,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
     cv : int, splitter or iterable, default=5
         Folds; a number keeps groups together where they are given. More cost more and test on smaller parts.
     scoring : str or callable, optional
-        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better.
+        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better. A name is also what fusions
+        without a ``scoring`` of their own choose and weigh their members by.
     sampler : sampler of Optuna, or callable, optional
         TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
         ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
@@ -65,6 +65,9 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         Seconds after which no trial is begun. What is found then depends on the machine.
     verbose : int, default=0
         1 shows a progress bar.
+    error_score : "raise" or nan, default=nan
+        What becomes of the error of a fusion. With NaN its trial has failed and is never the best one, as where a score
+        is NaN, and a warning names it.
 
     Attributes
     ----------
@@ -78,7 +81,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         Its place in ``cv_results_``.
     cv_results_ : dict of arrays
         One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``,
-        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) is without collecting members.
+        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) has the training of the members, in
+        each of the trials that share them.
     study_ : optuna.Study
         The study.
     scorer_ : callable
@@ -139,6 +143,7 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         random_state: Any = None,
         timeout: float | None = None,
         verbose: int = 0,
+        error_score: Any = np.nan,
     ):
         self.estimator = estimator
         self.space = space
@@ -154,6 +159,7 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         self.random_state = random_state
         self.timeout = timeout
         self.verbose = verbose
+        self.error_score = error_score
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionSearch:
@@ -187,19 +193,20 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
             "data or folds": data.mark(splits),
             "estimator": mark_of(self.estimator),
             "random_state": str(seed),
-            "scoring": fingerprint(self.scoring),
-            "space": fingerprint(self.space),
+            "scoring": mark_of_thing(self.scoring),
+            "space": mark_of_thing(self.space),
         }
         self.study_ = open_study(self, marks, seed)
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
         folds = [(data.part(train), data.part(test)) for train, test in splits]
         context = self._begin(X, y)
-        self._run(Trials(estimator, self.space, folds, self.scorer_, seed, self.n_jobs), context)
+        given = seed, self.n_jobs, self.scoring, self.error_score == "raise"
+        self._run(Trials(estimator, self.space, folds, self.scorer_, *given), context)
         self._keep_results(finished(self.study_))
         if self.refit:
             start = time.monotonic()
-            best = candidate_of(estimator, self.best_params_, seed)
+            best = candidate_of(estimator, self.best_params_, seed, self.scoring)
             if isinstance(best, BaseFusion):
                 best.fit(X, y, sample_weight=sample_weight, groups=groups)
             else:
@@ -213,6 +220,8 @@ class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, B
         check_space(self.space)
         if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
             raise ValueError(f"n_trials must be a whole number, 1 or more; got {self.n_trials!r}.")
+        if self.error_score != "raise" and not np.isnan(self.error_score):
+            raise ValueError(f"error_score must be 'raise' or NaN; got {self.error_score!r}.")
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
         if self.storage is not None:

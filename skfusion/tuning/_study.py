@@ -116,7 +116,7 @@ def _reached(storage: Any) -> Any:
     return optuna.storages.get_storage(storage)
 
 
-def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
+def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
     """Return a new study, or one that is in the storage and was made of the same things.
 
     Parameters
@@ -124,7 +124,7 @@ def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
     search : FusionSearch
         Has ``sampler``, ``pruner``, ``storage`` and ``study_name``.
     marks : dict
-        Hashes of what must not change, by what to call it.
+        Hashes of what must not change, by what to call it; None where that cannot be told for certain.
     seed : int
         Of the sampler.
 
@@ -151,7 +151,14 @@ def open_study(search: Any, marks: dict[str, str], seed: int) -> Any:
         )
     if not (known := {k: v for k, v in study.user_attrs.items() if k in marks}) and study.get_trials(deepcopy=False):
         raise ValueError(f"{foreign} by something other than a FusionSearch. Give another study_name.")
-    if changed := [name for name, mark in known.items() if mark != marks[name]]:
+    if search.storage is not None and (hidden := [name for name, mark in marks.items() if mark is None]):
+        warnings.warn(
+            f"It cannot be told for certain whether study {study.study_name!r} of the storage is continued with the "
+            f"same {' and '.join(hidden)}, as something that cannot be pickled is part of it: see to it yourself.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if changed := [name for name, mark in known.items() if None not in (mark, marks[name]) and mark != marks[name]]:
         raise ValueError(
             f"{foreign} with other {' and other '.join(changed)}, so its scores cannot be compared. Give another "
             "study_name, or fit as before."

@@ -10,7 +10,7 @@ import optuna
 from joblib import Parallel, delayed, effective_n_jobs
 from optuna.trial import TrialState
 
-from skfusion.pool import ModelPool
+from skfusion.estimators._shared_pools import SharedPools
 from skfusion.tuning._candidate import Judged, Part, candidate_of, judge
 
 
@@ -35,19 +35,31 @@ class Trials:
         Of every part whose own is None.
     n_jobs : int, optional
         Folds at a time.
+    scoring : str, optional
+        What fusions judge their members by that have no score of their own.
+    raising : bool
+        Whether the error of a fusion is raised, and does not fail its trial alone.
     """
 
     def __init__(
-        self, estimator: Any, space: Any, folds: Sequence[tuple[Part, Part]], scorer: Any, seed: int, n_jobs: int | None
+        self,
+        estimator: Any,
+        space: Any,
+        folds: Sequence[tuple[Part, Part]],
+        scorer: Any,
+        seed: int,
+        n_jobs: int | None,
+        scoring: Any,
+        raising: bool,
     ):
         self.estimator, self.space, self.folds, self.scorer, self.seed = estimator, space, folds, scorer, seed
-        self.n_jobs = n_jobs
-        self.pools: list[dict[str, ModelPool]] = [{} for _ in folds]
+        self.n_jobs, self.scoring, self.raising = n_jobs, scoring, raising
+        self.pools = [SharedPools() for _ in folds]
 
     def value(self, trial: Any) -> float:
         """Return the mean score of what the space makes of a trial."""
         try:
-            return self._mean(trial, candidate_of(self.estimator, self.space(trial), self.seed))
+            return self._mean(trial, candidate_of(self.estimator, self.space(trial), self.seed, self.scoring))
         except optuna.TrialPruned:
             raise
         except KeyboardInterrupt:
@@ -80,7 +92,7 @@ class Trials:
         n = effective_n_jobs(self.n_jobs)
         for start in range(0, len(self.folds), n):
             chunk = range(start, min(start + n, len(self.folds)))
-            jobs = (delayed(judge)(candidate, *self.folds[i], self.scorer, self.pools[i]) for i in chunk)
+            jobs = (delayed(judge)(candidate, *self.folds[i], self.scorer, self.pools[i], self.raising) for i in chunk)
             done = Parallel(n_jobs=self.n_jobs)(jobs)
             for i, (_, pools) in zip(chunk, done, strict=True):
                 self.pools[i].update(pools)

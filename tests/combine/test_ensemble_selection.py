@@ -370,7 +370,7 @@ def test_wrong_settings_are_refused_before_there_are_predictions(params, message
 def test_scorers_that_need_what_is_not_there():
     P, y = guesses("classification")
     kept = y != 1
-    with pytest.raises(ValueError, match="'roc_auc_ovr' cannot judge .* may lack a class"):
+    with pytest.raises(ValueError, match="'roc_auc_ovr' gives NaN .* may lack a class"):
         EnsembleSelection(scoring="roc_auc_ovr").fit(P[:, kept], y[kept], "classification")
     with pytest.raises(ValueError, match="'accuracy' cannot judge"):
         EnsembleSelection(scoring="accuracy").fit(*guesses("regression"), "regression")

@@ -1,0 +1,108 @@
+"""What is measured of a fitted fusion beside its scores: calibration, time and size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cache
+from statistics import median
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import log_loss
+from torch import Tensor
+
+from skfusion.collect import Seeds
+from skfusion.compare._calibration import expected_calibration_error
+from skfusion.estimators import EnsembleClassifier, StackingFusion
+from skfusion.estimators._pipeline import split_pipeline
+from skfusion.nets import mlp_classifier
+from skfusion.state import n_bytes, n_parameters
+
+REPEATS = 5
+"""Timed predictions, of which the median counts."""
+
+
+@cache
+def warm_up(device: str) -> None:
+    """Train and ask two small networks, so that no fusion is charged for what the first one of a process imports."""
+    net = mlp_classifier(max_epochs=1, module__hidden=(2,), device=device)
+    X, y = np.random.RandomState(0).randn(8, 2).astype(np.float32), np.arange(8) % 2
+    EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, y).predict(X)
+
+
+def device_of(estimator: Any) -> str | None:
+    """Return where the networks of a fusion are trained; None where it is none of this library."""
+    last = split_pipeline(estimator)[1]
+    device = getattr(getattr(last, "estimator", None), "device", None) or "cpu"
+    return str(device) if type(last).__module__.startswith("skfusion.") else None
+
+
+def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
+    """Return log-loss and expected calibration error; NaN where there are no probabilities.
+
+    Labels that do not exclude each other count as that many binary problems.
+    """
+    unknown = {"log_loss": float("nan"), "ece": float("nan")}
+    if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
+        return unknown
+    proba, y = estimator.predict_proba(X), np.asarray(y)
+    if not isinstance(proba, np.ndarray):
+        return unknown
+    if y.ndim == 2 and y.shape[1] > 1:
+        positive = proba.astype(np.float64).ravel()
+        proba, codes, n_classes = np.stack([1 - positive, positive], axis=1), y.ravel().astype(int), 2
+    else:
+        classes = list(estimator.classes_)
+        classes += [label for label in np.unique(y) if label not in classes]  # that the training rows lack
+        place = {label: i for i, label in enumerate(classes)}
+        codes, n_classes = np.array([place[label] for label in y.ravel()]), len(classes)
+        proba = np.pad(proba.astype(np.float64), ((0, 0), (0, n_classes - proba.shape[1])))
+    tiny = np.finfo(np.float32).eps
+    clipped = np.clip(proba, tiny, 1.0)
+    loss = log_loss(codes, clipped / clipped.sum(axis=1, keepdims=True), labels=np.arange(n_classes))
+    return {"log_loss": float(loss), "ece": expected_calibration_error(codes, proba)}
+
+
+def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
+    """Return the time of a prediction, the median of some; the first calls, which set things up, came before."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        estimator.predict(X)
+        times.append(time.perf_counter() - start)
+        if sum(times) > 2:
+            break
+    return 1e6 * median(times) / n
+
+
+def size(estimator: Any) -> dict[str, float]:
+    """Return what a prediction needs: numbers, bytes, networks; and the networks that were collected and summed."""
+    if isinstance(estimator, StackingFusion):
+        n, states = len(estimator.estimators_), [] if estimator.pool_ is None else estimator.pool_.states
+        numbers = {"n_parameters": sum(map(n_parameters, states)), "n_bytes": sum(map(n_bytes, states))}
+        unknown = dict.fromkeys(numbers, float("nan"))
+        return {**(numbers if states else unknown), "n_members": n, "n_collected": n, "n_merged": float("nan")}
+    states = states_of(estimator)
+    if not states:
+        unknown = dict.fromkeys(["n_parameters", "n_bytes", "n_merged"], float("nan"))
+        return {**unknown, "n_members": 1, "n_collected": 1}
+    pool, shares = getattr(estimator, "pool_", None), getattr(estimator, "member_weights_", None)
+    merged = shares is not None and not hasattr(estimator, "members_")
+    return {
+        "n_parameters": sum(n_parameters(s) for s in states),
+        "n_bytes": sum(n_bytes(s) for s in states),
+        "n_members": len(states) * getattr(estimator, "n_passes_", 1),
+        "n_collected": 1 if pool is None else len(pool),
+        "n_merged": sum(share != 0 for share in shares.values()) if merged else float("nan"),
+    }
+
+
+def states_of(estimator: Any) -> list[Any]:
+    """Return the states of the networks that a fitted estimator of this library predicts with."""
+    if hasattr(estimator, "members_"):
+        return [m.state for m in estimator.members_]
+    state = getattr(estimator, "state_", None)
+    own = isinstance(state, Mapping) and all(isinstance(tensor, Tensor) for tensor in state.values())
+    return [state] if own else []

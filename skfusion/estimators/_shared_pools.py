@@ -1,0 +1,53 @@
+"""Pools that several fusions of the same rows share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from skfusion.pool import ModelPool
+
+
+class SharedPools:
+    """Pools by the fingerprint of what made them; each user is charged for the whole of its pools.
+
+    Parameters
+    ----------
+    known : SharedPools, optional
+        Others whose pools are taken over.
+    """
+
+    def __init__(self, known: SharedPools | None = None):
+        self.pools: dict[str, ModelPool] = {} if known is None else {**known.pools}
+        self.seconds: dict[str, float] = {} if known is None else {**known.seconds}
+        self.begin()
+
+    def begin(self) -> None:
+        """Charge the next user."""
+        self.spent = self.charged = 0.0
+
+    def get(self, key: str, collect: Callable[[], ModelPool]) -> ModelPool:
+        """Return a pool, which is collected where it is unknown."""
+        if key not in self.pools:
+            start = time.perf_counter()
+            self.pools[key] = collect()
+            self.seconds[key] = time.perf_counter() - start
+            self.spent += self.seconds[key]
+        self.charged += self.seconds[key]
+        return self.pools[key]
+
+    def fair(self, seconds: float) -> float:
+        """Return what the present user would have taken of a time if nobody had collected its pools before."""
+        return seconds - self.spent + self.charged
+
+    def without(self, known: SharedPools) -> SharedPools:
+        """Return those that others lack."""
+        fresh = SharedPools()
+        fresh.pools = {key: pool for key, pool in self.pools.items() if key not in known.pools}
+        fresh.seconds = {key: self.seconds[key] for key in fresh.pools}
+        return fresh
+
+    def update(self, others: SharedPools) -> None:
+        """Take over the pools of others."""
+        self.pools |= others.pools
+        self.seconds |= others.seconds
