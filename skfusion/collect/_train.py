@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed, effective_n_jobs
 from sklearn.base import clone
 from torch import nn
 
@@ -179,20 +179,11 @@ def _results(
             yield from found
         return
     jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
-    for found, reason in _parallel(plan.n_jobs or n_jobs, jobs):
+    for found, reason in nets.in_order(jobs, plan.n_jobs or n_jobs):
         if reason not in reasons:
             _warn(reason)
         reasons.add(reason)
         yield from found
-
-
-def _parallel(n_jobs: int | None, jobs: list[Any]) -> Iterator[Any]:
-    try:
-        yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    except (ValueError, NotImplementedError) as error:
-        if "return_as" not in str(error) and "generator" not in str(error):
-            raise
-        yield from Parallel(n_jobs=n_jobs)(jobs)  # a backend without generators
 
 
 def _warn(reason: str) -> None:
