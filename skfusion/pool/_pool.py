@@ -11,6 +11,7 @@ import numpy as np
 
 from skfusion import state as states_of
 from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.pool._check import members_in
 from skfusion.pool._member import Member
 from skfusion.state import State
 
@@ -56,15 +57,11 @@ class ModelPool(Sequence[Member]):
     members: tuple[Member, ...]
     base: State | None
     classes: np.ndarray | None
+    _places: dict[str, int]
 
     def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
-        members = tuple(members)
-        if not members:
-            raise ValueError("A pool needs at least one member; got none.")
-        names = [m.name for m in members]
-        if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"Member names must be unique in a pool; these occur more than once: {twice}.")
-        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "members", members_in(members))
+        object.__setattr__(self, "_places", {m.name: place for place, m in enumerate(self.members)})
         object.__setattr__(self, "base", base)
         if classes is not None:
             classes = np.array(classes)
@@ -88,9 +85,9 @@ class ModelPool(Sequence[Member]):
         if isinstance(key, slice):
             return self.replace(self.members[key])
         if isinstance(key, str):
-            if key not in self.names:
+            if key not in self._places:
                 raise KeyError(f"No member {key!r} in the pool; there are {self.names}.")
-            return self.members[self.names.index(key)]
+            return self.members[self._places[key]]
         if isinstance(key, (list, tuple, np.ndarray)):
             if len(key) and all(isinstance(k, (bool, np.bool_)) for k in key):
                 if len(key) != len(self):
