@@ -20,13 +20,13 @@ def members_in(given: Any) -> tuple[Member, ...]:
             "ModelPool.load(path), and checkpoints by ModelPool.from_files({name: path, ...})."
         )
     if isinstance(given, Mapping):
-        one = any(isinstance(value, Tensor) for value in given.values())
+        if any(isinstance(value, Tensor) for value in given.values()):
+            raise TypeError(
+                "A pool is made of members; got one state dict. Give it a name: ModelPool([Member('a', state)])."
+            )
         raise TypeError(
-            "A pool is made of a list of members; got "
-            + ("one state dict. Give it a name: " if one else f"a {type(given).__name__}. ")
-            + ("ModelPool([Member('a', state)])." if one else "")
-            + ("" if one else "States by name become one by ModelPool([Member(n, s) for n, s in states.items()]), ")
-            + ("" if one else "paths by name by ModelPool.from_files(paths).")
+            f"A pool is made of a list of members; got a {type(given).__name__}. States by name become one by "
+            "ModelPool([Member(name, s) for name, s in states.items()]), paths by name by ModelPool.from_files(paths)."
         )
     try:
         members = tuple(given)

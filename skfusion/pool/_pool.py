@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -13,6 +13,7 @@ from skfusion import state as states_of
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.pool._check import members_in
 from skfusion.pool._member import Member
+from skfusion.pool._readers import ReadsFiles
 from skfusion.state import State
 
 
@@ -20,7 +21,7 @@ class LeakageWarning(UserWarning):
     """Members are chosen or scored on rows that they were trained on."""
 
 
-class ModelPool(Sequence[Member]):
+class ModelPool(ReadsFiles, Sequence[Member]):
     """An immutable sequence of members, kept between training them and fusing them.
 
     A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A
@@ -187,41 +188,6 @@ class ModelPool(Sequence[Member]):
         from skfusion.pool._store import save_pool
 
         save_pool(self, path)
-
-    @classmethod
-    def load(cls, path: Any, net: Any = None) -> ModelPool:
-        """Read a pool from a directory.
-
-        Parameters
-        ----------
-        path : path-like
-            A directory written by :meth:`save`.
-        net : object or dict of objects, optional
-            The unfitted net that the states belong to, or, for unlike architectures, a net for each member's name;
-            files hold no code, so it is not stored.
-
-        Returns
-        -------
-        ModelPool
-            The pool.
-
-        Raises
-        ------
-        PoolFormatError
-            If there is no pool, or a damaged one.
-        ValueError
-            If the names of nets and members differ.
-        """
-        from skfusion.pool._store import load_pool
-
-        pool = load_pool(path)
-        if isinstance(net, Mapping) and set(net) != set(pool.names):
-            raise ValueError(
-                f"net must have a net for each of the members, and no others: missing are "
-                f"{sorted(set(pool.names) - set(net))}, unknown {sorted(set(net) - set(pool.names))}."
-            )
-        nets = net if isinstance(net, Mapping) else dict.fromkeys(pool.names, net)
-        return pool if net is None else pool.replace([m.replace(net=nets[m.name]) for m in pool])
 
     @classmethod
     def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> ModelPool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,16 @@ def load_pool(path: str | os.PathLike[str]) -> ModelPool:
         base = None if index.base is None else read_file(_format.read_state, directory / index.base, "the base")
         return ModelPool(members, base, _format.classes_from_json(index.classes))
 
-    return consistently(Index(directory), read)
+    index = Index(directory)
+    pool = consistently(index, read)
+    if index.torn and index.refresh().torn:  # and no other process is writing just now
+        warnings.warn(
+            f"{directory / str(index.journal)} ends in half a line: a writer was cut off there, and its member is not "
+            f"in the pool. Its state, if that is whole, is among those of ModelPool.recover({str(directory)!r}).",
+            UserWarning,
+            stacklevel=4,
+        )
+    return pool
 
 
 def _no_pool(directory: Path) -> Exception:
