@@ -85,7 +85,7 @@ def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
         index = parsed(text)
     except (ValueError, RecursionError) as error:
         refuse(path, error)
-    if not isinstance(index, dict) or index.get("kind") != KIND or not is_whole(index.get("format")):
+    if not isinstance(index, dict) or index.get("kind") != KIND or not _is_number(index.get("format")):
         raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
     if index["format"] > FORMAT:
         raise PoolFormatError(
@@ -162,9 +162,9 @@ def files_of(entry: dict[str, Any]) -> list[str]:
     return [entry[part] for part in _PARTS if entry.get(part) is not None]
 
 
-def is_whole(number: Any) -> bool:
-    """Return whether JSON holds a whole number."""
-    return isinstance(number, int) and not isinstance(number, bool)
+def _is_number(given: Any) -> bool:
+    """Return whether JSON holds the number of a format."""
+    return isinstance(given, int) and not isinstance(given, bool) and given > 0
 
 
 def refuse(path: Path, error: Exception) -> NoReturn:
