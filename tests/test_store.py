@@ -1,6 +1,7 @@
 """Stores: what is put comes back, also after failures, crashes, and from two processes at once."""
 
 import errno
+import hashlib
 import json
 import math
 import multiprocessing
@@ -218,7 +219,7 @@ class TestFiles:
         members = [member("a", 0, rows=rows), member("b", 1, score=0.5, rows=rows.copy(), meta={"epoch": 3})]
         ModelPool(members, classes=["n", "y"]).save(tmp_path)
         index = json.loads((tmp_path / "pool.json").read_text("ascii"))
-        assert index["format"] == 1
+        assert index["format"] == 2
         assert index["version"] == skfusion.__version__
         assert index["classes"] == {"dtype": "<U1", "values": ["n", "y"]}
         assert index["base"] is None
@@ -252,7 +253,7 @@ class TestFiles:
         index = json.loads((tmp_path / "pool.json").read_text("ascii"))
         for entry in index["members"]:
             del entry["predictions"]
-        (tmp_path / "pool.json").write_text(json.dumps(index))
+        write_index(tmp_path, {**index, "format": 1})
         assert_same_pool(ModelPool.load(tmp_path), pool(1, 2))
 
     def test_nothing_is_pickled(self, tmp_path):
@@ -277,7 +278,7 @@ class TestFiles:
         for name in "ab":
             ModelPool([Member("x", rich_state())], rich_state()).save(tmp_path / name)
         assert files(tmp_path / "a") == files(tmp_path / "b")
-        assert len([*(tmp_path / "a").glob("state-*")]) == 1
+        assert len([*(tmp_path / "a").glob("state-*")]) == 2  # each says whose it is
 
     def test_files_have_the_usual_permissions(self, tmp_path):
         (tmp_path / "plain").write_text("")
@@ -542,13 +543,22 @@ class TestFailures:
         (tmp_path / f"state-{'0' * 64}.safetensors").write_bytes(b"half")
         assert DirectoryStore(tmp_path).names() == []
         pool(1).save(tmp_path)
-        assert files(tmp_path).keys() == {"pool.json", *index_files(tmp_path)}
+        # No index tells that the state was never a pool's, so it stays.
+        assert files(tmp_path).keys() == {"pool.json", f"state-{'0' * 64}.safetensors", *index_files(tmp_path)}
 
 
 def index_files(path):
     index = json.loads((Path(path) / "pool.json").read_text())
     found = [index["base"], *(m[part] for m in index["members"] for part in ("state", "rows"))]
     return {name for name in found if name is not None}
+
+
+def write_index(path, index):
+    """Write an index as the library does, in its older format where it says so."""
+    rest = json.dumps({key: value for key, value in index.items() if key != "check"})[1:]
+    check = hashlib.sha256(rest.encode()).hexdigest()
+    head = "{" if index["format"] == 1 else f'{{"check": "{check}", '
+    (Path(path) / "pool.json").write_text(head + rest)
 
 
 class TestDamage:
@@ -656,18 +666,18 @@ class TestDamage:
     def test_entry_of_the_index(self, path, change):
         index = json.loads((path / "pool.json").read_text())
         index["members"][1].update(change)
-        (path / "pool.json").write_text(json.dumps(index))
+        write_index(path, index)
         self.refused(path, "is damaged")
 
     def test_newer_format(self, path):
         index = json.loads((path / "pool.json").read_text())
         (path / "pool.json").write_text(json.dumps({"kind": index["kind"], "format": 12, "version": "9.8.7"}))
-        self.refused(path, rf"format 12, written by skfusion 9.8.7.*{skfusion.__version__}.*up to 1\. Upgrade")
+        self.refused(path, rf"format 12, written by skfusion 9.8.7.*{skfusion.__version__}.*up to 2\. Upgrade")
 
     def test_fields_that_are_not_known_do_no_harm(self, path):
         index = json.loads((path / "pool.json").read_text())
         index["members"][0]["comment"] = index["comment"] = "x"
-        (path / "pool.json").write_text(json.dumps(index))
+        write_index(path, index)
         assert ModelPool.load(path).names == ["m1", "m2", "m3"]
 
     def refused(self, path, words):
@@ -732,7 +742,7 @@ class TestTogether:
         assert sorted(store.names()) == sorted(f"{name}-{k}" for name in "ab" for k in range(10))
         assert [store.get(f"b-{k}").state["w"][99].item() for k in range(10)] == [*range(10)]
         assert files(tmp_path / "s").keys() == {"pool.json", *index_files(tmp_path / "s")}
-        assert len(index_files(tmp_path / "s")) == 10
+        assert len(index_files(tmp_path / "s")) == 20
 
     def test_a_reader_sees_one_pool_or_the_other(self, tmp_path):
         pool(0, 1).save(tmp_path)

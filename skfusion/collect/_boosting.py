@@ -14,7 +14,9 @@ import numpy as np
 from skfusion import nets
 from skfusion.collect._base import Collector, draw_seeds, prepared
 from skfusion.collect._fine_tunes import OneByOne
-from skfusion.collect._train import Progress, Run, train
+from skfusion.collect._interrupt import hand_over
+from skfusion.collect._progress import Progress
+from skfusion.collect._train import Run, train
 from skfusion.nets import DivergedError
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Inputs, Rows, Task
@@ -145,6 +147,9 @@ class Boosting(Collector):
             return train(net, weighted, task, [run], progress=told)
         except DivergedError as error:
             error.pool = ModelPool(members) if members else None
+            raise
+        except KeyboardInterrupt as stop:
+            hand_over(stop, members)
             raise
         except ValueError as error:
             if weighted.weight is None or "weight" not in str(error):

@@ -11,8 +11,10 @@ from scipy.stats import loguniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._interrupt import hand_over
+from skfusion.collect._progress import EpochHook, Progress
 from skfusion.collect._start import start_and_split
-from skfusion.collect._train import EpochHook, Progress, Run, train
+from skfusion.collect._train import Run, train
 from skfusion.nets import DivergedError, StackChoice
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Inputs, Rows, Task
@@ -138,8 +140,9 @@ class FineTunes(Collector):
         ]
         try:
             pool = train(net, rows, task, runs, n_jobs, progress, stack, self.max_stack_bytes)
-        except DivergedError as error:
-            error.pool = error.pool and error.pool.replace(base=base)
+        except (DivergedError, KeyboardInterrupt) as error:
+            kept = getattr(error, "pool", None)
+            error.pool = kept and kept.replace(base=base)  # type: ignore[union-attr]
             raise
         return pool.replace(base=base)
 
@@ -215,6 +218,9 @@ def proposed(
             failures.append(error)
             proposer.tell(params, math.inf)
             continue
+        except KeyboardInterrupt as stop:
+            hand_over(stop, members, base)
+            raise
         members += pool
         last = pool[0].meta["history"][-1] if pool[0].meta["history"] else {}
         proposer.tell(params, last.get("valid_loss", last.get("train_loss", math.nan)))

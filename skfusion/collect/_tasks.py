@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._progress import Progress
 from skfusion.collect._start import start_and_split
-from skfusion.collect._train import Progress, Run, train
+from skfusion.collect._train import Run, train
 from skfusion.nets import DivergedError
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Rows, Task
@@ -105,8 +106,9 @@ class Tasks(Collector):
         ]
         try:
             pool = train(net, rows, task, runs, n_jobs, progress)
-        except DivergedError as error:
-            error.pool = error.pool and error.pool.replace(base=base)
+        except (DivergedError, KeyboardInterrupt) as error:
+            kept = getattr(error, "pool", None)
+            error.pool = kept and kept.replace(base=base)  # type: ignore[union-attr]
             raise
         return pool.replace(base=base)
 

@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed, effective_n_jobs
 from sklearn.base import clone
 from torch import nn
 
 from skfusion import nets
+from skfusion.collect._interrupt import hand_over
+from skfusion.collect._progress import EpochHook, Progress, once
 from skfusion.nets import DivergedError, Job
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows, Task
@@ -23,24 +25,7 @@ from skfusion.state import State, copy
 if TYPE_CHECKING:
     from skfusion.collect._running_mean import RunningMean
 
-EpochHook = Callable[[int, Any], bool | None]
 Result = tuple[list[Member], DivergedError | None]
-
-
-class Progress(Protocol):
-    """What a collector tells of its work, run by run."""
-
-    def start(self, n_runs: int) -> None:
-        """The work starts; it has that many runs."""
-
-    def finish(self) -> None:
-        """The work is done."""
-
-    def begin(self, name: str, n_epochs: int) -> EpochHook | None:
-        """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
-
-    def end(self, name: str, members: Sequence[Member]) -> bool:
-        """A run is done; a true result asks for no further runs."""
 
 
 @dataclass(frozen=True)
@@ -124,22 +109,34 @@ def train(
     ------
     DivergedError
         If a run diverged. All others are trained to their end and stand in the error's ``pool``.
+    KeyboardInterrupt
+        If the user interrupts; the members that are trained stand in its ``pool``.
     """
     members: list[Member] = []
     failures: list[DivergedError] = []
+    base = copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
+
+    def known(run: Run, found: list[Member]) -> list[Member]:
+        seen = rows.marks if run.index is None else np.unique(rows.marks[run.index])
+        return [m.replace(rows=seen, net=run.net or net) for m in found]
+
     if progress is not None:
         progress.start(len(runs))
     results = _results(net, rows, task, runs, n_jobs, progress, stack, max_stack_bytes)
-    for run, (found, failure) in zip(runs, results, strict=False):
-        seen = rows.marks if run.index is None else np.unique(rows.marks[run.index])
-        found = [m.replace(rows=seen, net=run.net or net) for m in found]
-        members += found
-        failures += [failure] if failure else []
-        if progress is not None and progress.end(run.name, found):
-            break
+    try:
+        for run, (found, failure) in zip(runs, results, strict=False):
+            members += (found := known(run, found))
+            failures += [failure] if failure else []
+            if progress is not None and progress.end(run.name, found):
+                break
+    except KeyboardInterrupt as stop:
+        kept = getattr(stop, "kept", {})
+        names = {m.name for m in members}
+        also = [m for run in runs for m in known(run, kept.get(run.name, [])) if m.name not in names]
+        hand_over(stop, [*members, *also], base)
+        raise
     if progress is not None:
         progress.finish()
-    base = copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
     if failures:
         kept = ModelPool(members, base) if members else None
         rest = (
@@ -179,20 +176,11 @@ def _results(
             yield from found
         return
     jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
-    for found, reason in _parallel(plan.n_jobs or n_jobs, jobs):
+    for found, reason in nets.in_order(jobs, plan.n_jobs or n_jobs):
         if reason not in reasons:
             _warn(reason)
         reasons.add(reason)
         yield from found
-
-
-def _parallel(n_jobs: int | None, jobs: list[Any]) -> Iterator[Any]:
-    try:
-        yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    except (ValueError, NotImplementedError) as error:
-        if "return_as" not in str(error) and "generator" not in str(error):
-            raise
-        yield from Parallel(n_jobs=n_jobs)(jobs)  # a backend without generators
 
 
 def _warn(reason: str) -> None:
@@ -221,20 +209,39 @@ def _train_chunk(
     net: Any, rows: Rows, task: Task, runs: Sequence[Run], stacked: bool, hooks: Sequence[EpochHook | None] = ()
 ) -> tuple[list[Result], str | None]:
     """Train some runs in this process; the result of each, and why they were not stacked although they should be."""
-    hooks = [hook and _once(hook) for hook in hooks or [None] * len(runs)]
+    hooks = [hook and once(hook) for hook in hooks or [None] * len(runs)]
+    keepers: list[_Keeper] = []
+    try:
+        return _train_kept(net, rows, task, runs, stacked, hooks, keepers)
+    except KeyboardInterrupt as stop:
+        stop.kept = {keeper.run.name: keeper.members for keeper in keepers}  # type: ignore[attr-defined]
+        raise
+
+
+def _train_kept(
+    net: Any,
+    rows: Rows,
+    task: Task,
+    runs: Sequence[Run],
+    stacked: bool,
+    hooks: Sequence[EpochHook | None],
+    keepers: list[_Keeper],
+) -> tuple[list[Result], str | None]:
+    """Train some runs, and put what keeps their members into ``keepers`` as they begin."""
     reason = None
     if stacked and len(runs) > 1:
-        keepers = [_Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
+        keepers += [_Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
         jobs = [_job(rows, run, keeper) for run, keeper in zip(runs, keepers, strict=True)]
         try:
             found = nets.fit_many(net, task, jobs)
             return [keeper.result(fitted) for keeper, fitted in zip(keepers, found, strict=True)], None
         except NotStackableError as error:
             reason = str(error)
-        del keepers, jobs  # and what they kept of a stack that has failed
+        del jobs  # and what was kept of a stack that has failed
+        keepers.clear()
     results = []
     for run, hook in zip(runs, hooks, strict=True):
-        keeper = _Keeper(run, hook)
+        keepers.append(keeper := _Keeper(run, hook))
         here = rows if run.index is None else rows.take(run.index)
         own = run.net or net
         own = clone(own).set_params(**run.params) if run.params else own
@@ -251,24 +258,13 @@ def _job(rows: Rows, run: Run, on_epoch: EpochHook | None = None) -> Job:
     return Job(rows, run.seed, run.params, run.schedule, on_epoch, run.index, run.state)
 
 
-def _once(hook: EpochHook) -> EpochHook:
-    """Return a hook that is told of each epoch once: a run that leaves a stack is trained again from its start."""
-    answers: dict[int, bool] = {}
-
-    def told(epoch: int, net: Any) -> bool:
-        if epoch not in answers:
-            answers[epoch] = bool(hook(epoch, net))
-        return answers[epoch]
-
-    return told
-
-
 class _Keeper:
     """Keeps states of a run while it trains, and makes members of them."""
 
     def __init__(self, run: Run, hook: EpochHook | None):
         self.run, self.hook = run, hook
         self.kept: list[Member] = []
+        self.done: list[Member] = []
         self.average = None if run.average is None else run.average()
         self.stopped = False  # by who asked for the run
 
@@ -279,14 +275,23 @@ class _Keeper:
         self.stopped = bool(self.hook is not None and self.hook(epoch, net))
         return self.stopped
 
+    @property
+    def members(self) -> list[Member]:
+        """The members of the run so far."""
+        return self.done or [m.replace(meta={**self._meta, **m.meta}) for m in self.kept]
+
+    @property
+    def _meta(self) -> dict[str, Any]:
+        return {**self.run.meta, "seed": self.run.seed} | ({} if self.run.net is None else {"own_net": True})
+
     def result(self, fitted: Any) -> Result:
         """Return the members of the run, or why there are none."""
         if isinstance(fitted, DivergedError):
             return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        meta = {**self.run.meta, "seed": self.run.seed} | ({} if self.run.net is None else {"own_net": True})
         history = nets.history_of(fitted)
         if not self.stopped:
             _warn_of_missing(self.run, self.kept)
         last = Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})
         kept = self.kept or [last if self.average is None else self.average.member(last)]
-        return [m.replace(meta={**meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept], None
+        self.done = [m.replace(meta={**self._meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept]
+        return self.done, None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed, effective_n_jobs
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
@@ -18,6 +18,7 @@ from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
 from skfusion.estimators._seeded import seeded
+from skfusion.nets import in_order
 
 
 def compare_fusions(
@@ -156,10 +157,10 @@ def compare_fusions(
 
 
 def _rows(jobs: Sequence[Any], fusions: dict[str, Any], n_jobs: int | None, callback: Any) -> list[dict[str, Any]]:
-    if Parallel(n_jobs=n_jobs).n_jobs == 1:
+    if effective_n_jobs(n_jobs) == 1:
         return [row for job in jobs for row in Fold(*job).run(fusions, callback)]
     found = []
-    for rows in Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_run)(job, fusions) for job in jobs):
+    for rows in in_order([delayed(_run)(job, fusions) for job in jobs], n_jobs):
         found += rows
         for row in rows if callback is not None else ():
             callback(row["fusion"], row["fold"])

@@ -71,8 +71,8 @@ def warn_if_far_below(
     warnings.warn(
         f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(own):.3g} to {max(own):.3g} "
         f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
-        f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine their predictions "
-        f"({ensemble}).",
+        f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine "
+        f"their predictions ({ensemble}).",
         FarBelowWarning,
         stacklevel=2,
     )

@@ -5,6 +5,7 @@ from skfusion.nets._consistency import Ensembled, Twice
 from skfusion.nets._evaluate import Judge, objective
 from skfusion.nets._lineup import Lineup, Lineups
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
+from skfusion.nets._parallel import in_order
 from skfusion.nets._plan import Plan, StackChoice, plan
 from skfusion.nets._runner import Runner, restored, with_module
 from skfusion.nets._score import default_score
@@ -39,6 +40,7 @@ __all__ = [
     "fit_many",
     "fixed_split",
     "history_of",
+    "in_order",
     "is_net",
     "mlp_classifier",
     "mlp_regressor",

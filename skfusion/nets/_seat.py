@@ -19,9 +19,9 @@ from torch.utils.data import Subset
 from skfusion.nets._foreign import Withheld, check_callbacks, has_foreign_callback
 from skfusion.nets._loader import TensorLoader, rows_of
 from skfusion.nets._stackable import OF_SKORCH, check_net
-from skfusion.nets._train import Ready, from_callback, prepared
+from skfusion.nets._train import Ready, prepared
 from skfusion.nets._validation import unit_split
-from skfusion.nets._watch import Schedule
+from skfusion.nets._watch import Schedule, from_callback
 from skfusion.nets._weighted import counted
 from skfusion.rows import Rows, Task
 from skfusion.stacked import Members, NotStackableError, attributes, described

@@ -31,7 +31,7 @@ from skfusion.nets._size import (
 )
 from skfusion.nets._soft import Soft
 from skfusion.nets._validation import unit_split
-from skfusion.nets._watch import Schedule, StepHook, Watch
+from skfusion.nets._watch import Schedule, StepHook, Watch, from_callback
 from skfusion.nets._weighted import weigh
 from skfusion.rows import Rows, Task
 from skfusion.state import State
@@ -225,14 +225,6 @@ def _loop(ready: Ready) -> None:
     finally:
         vars(net).pop("_set_training", None)
     net.notify("on_train_end", X=X, y=y)
-
-
-def from_callback(stop: KeyboardInterrupt) -> bool:
-    """Return whether a callback ended the training, which skorch lets it do by this exception, and not the user."""
-    trace = stop.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_name.startswith("on_")
 
 
 def _switch_modes(net: Any, training: bool = True) -> None:

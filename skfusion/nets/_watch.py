@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,9 @@ Schedule = Callable[[int, int], float]
 
 StepHook = Callable[[int, int, Any], None]
 """``hook(step, steps_per_epoch, net)`` sees the net after that many optimiser steps, from 0."""
+
+_RAISE = bytes([dis.opmap["RAISE_VARARGS"]])
+"""The instruction of a ``raise`` statement."""
 
 
 class DivergedError(ValueError):
@@ -96,6 +101,24 @@ class Watch(Callback):
             )
         if self.on_epoch is not None and self.on_epoch(self.epoch, net):
             raise KeyboardInterrupt  # how skorch ends a training early
+
+
+def from_callback(stop: KeyboardInterrupt) -> bool:
+    """Return whether a callback ended the training, which skorch lets it do by this exception, and not the user.
+
+    A callback raises it by a statement of its own. An interrupt of the user comes from the handler of the signal, at
+    whatever the program is just doing, and that may be a callback.
+    """
+    trace = stop.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    code = trace.tb_frame.f_code
+    if code is getattr(signal.getsignal(signal.SIGINT), "__code__", None):
+        return False
+    step = code.co_code[trace.tb_lasti : trace.tb_lasti + 1]
+    return code.co_name.startswith("on_") and step == _RAISE
 
 
 def _advice(net: Any) -> str:

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
 import numpy as np
-from safetensors import SafetensorError
 
 from skfusion.pool import _format
-from skfusion.pool._format import PoolFormatError
+from skfusion.pool._format import DATA_FILE, PoolFormatError
+from skfusion.pool._index import LOCK, PENDING, TEMPORARY, Index
+from skfusion.pool._index_format import INDEX, JOURNAL, entry_to_text, files_of, index_to_bytes, line_of, refuse
 from skfusion.pool._member import Member
 from skfusion.state import State
 
+__all__ = ["INDEX", "Writer", "read_file", "read_index", "read_member", "writing"]
+
 T = TypeVar("T")
 
-INDEX = "pool.json"
-LOCK = ".pool.lock"
-_TEMPORARY = re.compile(r"\.writing-[0-9a-f]{16}")
+SMALL = 2**16
+"""Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
 
 
 class Writer:
-    """Adds files beside a pool, which becomes the new pool by ``commit`` only."""
+    """Adds files beside a pool, which become part of it by ``put`` or ``replace`` only."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.index = read_index(directory)
+    def __init__(self, directory: Path, index: Index) -> None:
+        self.directory, self.index = directory, index
+        self.pending: set[str] = set()
 
-    def add(self, member: Member) -> dict[str, Any]:
+    def add(self, member: Member, classes: dict[str, Any] | None) -> dict[str, Any]:
         """Write the files of a member and return its entry for the index."""
         if not isinstance(member.name, str):
             raise TypeError(f"The name of a member must be a string; got {member.name!r}.")
@@ -43,47 +45,118 @@ class Writer:
             if (array := getattr(member, kind)) is not None:
                 data = _format.array_to_bytes(array, f"The {kind} of member {member.name!r}")
                 entry[kind] = self._add_file(kind, data)
-        return {**entry, "state": self.add_state(member.state, f"member {member.name!r}")}
+        known = {"member": {**entry, "state": None}, "classes": classes}
+        return {**entry, "state": self.add_state(member.state, f"member {member.name!r}", known)}
 
-    def add_state(self, state: State, owner: str) -> str:
+    def add_state(self, state: State, owner: str, known: dict[str, Any]) -> str:
         """Write a state and return the name of its file."""
-        return self._add_file("state", _format.state_to_bytes(state, owner))
+        return self._add_file("state", _format.state_to_bytes(state, owner, known))
 
     def _add_file(self, kind: str, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self.directory / f"{kind}-{digest}.safetensors"
-        # A file that is there may have been damaged since: saving again mends it.
-        if not (path.exists() and _format.digest_of(path) == digest):
-            _replace(path, data)
+        with suppress(OSError, ValueError):  # there is none, or something else in its place
+            # A file that is there may have been damaged since: saving again mends it.
+            if _format.digest_of(path) == digest:
+                return path.name
+        if not path.exists():
+            self.announce([path.name])
+        _replace(path, data)
         return path.name
 
-    def commit(self, index: dict[str, Any]) -> None:
-        """Make ``index`` the index of the pool, at once."""
-        _replace(self.directory / INDEX, _format.index_to_bytes(index))
+    def announce(self, names: Iterable[str]) -> None:
+        """Tell the next writer, should this one crash, which files to remove where the index does not list them."""
+        self.pending.update(names := [*names])
+        with (self.directory / PENDING).open("a", encoding="ascii") as file:
+            file.writelines(f"{name}\n" for name in names)
+
+    def put(self, entry: dict[str, Any]) -> None:
+        """Add a member, or replace the one of its name, at once."""
+        self.announce(files_of(self.index.members.get(entry["name"], {})))
+        self._change("put", entry, entry["name"])
+
+    def delete(self, name: str) -> None:
+        """Remove a member, at once."""
+        self.announce(files_of(self.index.members[name]))
+        self._change("delete", name, name)
+
+    def _change(self, event: str, what: Any, name: str) -> None:
+        line = line_of(event, what)
+        # A journal as long as the index is merged into it, so that a change costs the same however many came before.
+        if self.index.journal is not None and self.index.end + len(line) <= self.index.size:
+            _append(self.directory / self.index.journal, line, self.index.end)
+            return
+        members = {**self.index.members, name: what}
+        if event == "delete":
+            del members[name]
+        self._write(members.values(), self.index.classes, self.index.base)
+
+    def replace(self, entries: list[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
+        """Make other members the pool, at once."""
+        self.announce(self.index.uses)
+        self._write(entries, classes, base)
+
+    def _write(self, entries: Iterable[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
+        if self.index.journal is not None:
+            self.announce([self.index.journal])
+        texts = [entry_to_text(entry) for entry in entries]
+        journal = None
+        if sum(map(len, texts)) > SMALL:
+            journal = f"journal-{secrets.token_hex(8)}.jsonl"
+            self.announce([journal])
+            _replace(self.directory / journal, b"")
+        _replace(self.directory / INDEX, index_to_bytes(texts, classes, base, journal))
 
 
 @contextmanager
-def writing(directory: Path) -> Iterator[Writer]:
-    """Lock a directory for a change; remove what the pool does not need afterwards, also after a failure."""
-    read_index(directory)  # refuses what is not a pool before the first touch
+def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
+    """Lock the directory of an index for a change; remove what the change has left over, also after a failure."""
+    directory, lock = index.directory, lock or nullcontext()
+    with lock:
+        index.refresh()  # refuses what is not a pool before the first touch
     directory.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(directory / LOCK):
-        writer = Writer(directory)
+    _check_plain(directory / LOCK)
+    _check_plain(directory / PENDING)
+    with filelock.FileLock(directory / LOCK), lock:
+        writer = Writer(directory, index.refresh())
+        if not index.exists:
+            # Nobody knows whether states that are there are a lost pool's, so none is removed; only halves of files.
+            (directory / PENDING).unlink(missing_ok=True)
+            _remove(directory, _temporaries(directory))
+        elif (directory / PENDING).exists():  # a writer has crashed
+            names = (directory / PENDING).read_text("ascii", errors="replace").split("\n")
+            writer.pending.update(name for name in names if DATA_FILE.fullmatch(name) or JOURNAL.fullmatch(name))
+            writer.pending.update(_temporaries(directory))
+        writer.announce([])
         try:
             yield writer
         finally:
             with suppress(OSError, PoolFormatError):
-                _collect_garbage(directory)
+                index.refresh()  # the old one if the change failed before its end, else the new one
+                needed = {index.journal, index.base}
+                left = [n for n in writer.pending if n not in needed and index.uses[n] <= 0]
+                if _remove(directory, left):
+                    (directory / PENDING).unlink()
 
 
-def _collect_garbage(directory: Path) -> None:
-    # The index on disk decides: the old one if the change failed at any point before its replacement, else the new one.
-    needed = _format.files_of(read_index(directory))
-    for path in directory.iterdir():
-        mine = _format.DATA_FILE.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)
-        if mine and path.name not in needed:
-            with suppress(OSError):  # some systems do not remove a file that is mapped by a reader
-                path.unlink()
+def _check_plain(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise PoolFormatError(f"{path} is no plain file, and writers of the pool need one there. Move it away.")
+
+
+def _temporaries(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir() if TEMPORARY.fullmatch(path.name)]
+
+
+def _remove(directory: Path, names: Iterable[str]) -> bool:
+    """Remove files; return whether all are gone, as some systems do not remove what a reader has mapped."""
+    gone = True
+    for name in names:
+        try:
+            (directory / name).unlink(missing_ok=True)
+        except OSError:
+            gone = False
+    return gone
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -105,38 +178,25 @@ def _replace(path: Path, data: bytes) -> None:
             os.close(handle)
 
 
-def read_index(directory: Path) -> dict[str, Any]:
-    """Return the index of a directory, an empty one where nothing is yet, or raise ``PoolFormatError``."""
-    path = directory / INDEX
-    try:
-        return _format.index_from_bytes(path.read_bytes(), path)
-    except FileNotFoundError:
-        found = [p.name for p in directory.iterdir()] if directory.exists() else []
-    except NotADirectoryError as error:
-        raise PoolFormatError(f"{directory} is a file; a pool is a directory. Give another path.") from error
-    if path.exists():  # written in the meantime
-        return read_index(directory)
-    patterns = (_format.DATA_FILE, _TEMPORARY, re.compile(re.escape(LOCK)))
-    if foreign := sorted(name for name in found if not any(p.fullmatch(name) for p in patterns)):
-        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
-        raise PoolFormatError(
-            f"{directory} is not a pool: it has no {INDEX}, but other files ({shown}). Nothing was written. "
-            "Give the path of a pool, or of a new or empty directory."
-        )
-    return {"members": [], "classes": None, "base": None}
-
-
-def consistently(directory: Path, read: Callable[[dict[str, Any]], T]) -> T:
-    """Return ``read(index)``, again if a writer replaced the index and its files meanwhile."""
-    index = read_index(directory)
-    while True:
+def _append(path: Path, line: bytes, end: int) -> None:
+    """Write a line at a place, over half a line that a stopped writer has left there; nothing is left of a failure."""
+    with path.open("r+b", buffering=0) as file:
+        file.truncate(end)
+        file.seek(end)
         try:
-            return read(index)
-        except PoolFormatError:
-            newer = read_index(directory)
-            if newer == index:
-                raise
-            index = newer
+            rest = memoryview(line)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(end)
+            raise
+
+
+def read_index(directory: Path) -> dict[str, Any]:
+    """Return members, classes and base of a directory, none where nothing is yet, or raise ``PoolFormatError``."""
+    index = Index(directory).refresh()
+    return {"members": [*index.members.values()], "classes": index.classes, "base": index.base}
 
 
 def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarray]) -> Member:
@@ -148,7 +208,10 @@ def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarr
     predictions = entry.get("predictions")
     if predictions is not None:
         predictions = read_file(_format.read_array, directory / predictions, f"the predictions of {owner}")
-    return _format.member_from_json(entry, state, None if file is None else rows[file], predictions)
+    try:
+        return _format.member_from_json(entry, state, None if file is None else rows[file], predictions)
+    except RecursionError as error:
+        refuse(directory / INDEX, error)
 
 
 def read_file(reader: Callable[[Path], T], path: Path, owner: str) -> T:
@@ -157,9 +220,16 @@ def read_file(reader: Callable[[Path], T], path: Path, owner: str) -> T:
         return reader(path)
     except FileNotFoundError as error:
         fault, cause = "is missing", error
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        fault, cause = "is damaged: it is a loop of links", error
+    except MemoryError:
+        raise
+    except Exception as error:  # crafted files can raise any
         # Torch reports a file that a writer removed after the first look as a RuntimeError.
-        fault, cause = (f"is damaged: {error}" if path.exists() else "is missing"), error
+        told = " ".join(str(error)[:300].split())
+        fault, cause = (f"is damaged: {told}" if path.exists() else "is missing"), error
     raise PoolFormatError(
         f"{path}, which holds {owner}, {fault}. Restore the file from a backup, or save the pool again; the other "
         f"members can still be read by DirectoryStore({str(path.parent)!r}).get(name)."

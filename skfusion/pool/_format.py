@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,10 @@ from skfusion._numbers import place_of
 from skfusion.pool._member import Member, as_json
 from skfusion.state import State
 
-FORMAT = 1
-"""The number of the format that is written, and the highest that is read."""
-KIND = "skfusion.ModelPool"
 DATA_FILE = re.compile(r"(?:state|rows|predictions)-[0-9a-f]{64}\.safetensors")
 HEADER = "skfusion"
+_MOST = 2**24
+"""Bytes of what is known of a member above which its file does not hold it too: a header has at most 100 MB."""
 
 # fmt: off
 _DTYPES = (
@@ -44,8 +44,8 @@ def library_version() -> str:
     return str(getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"))
 
 
-def state_to_bytes(state: State, owner: str) -> bytes:
-    """Return a state as a safetensors file; equal states give equal bytes.
+def state_to_bytes(state: State, owner: str, known: dict[str, Any] | None = None) -> bytes:
+    """Return a state as a safetensors file; equal states of equal owners give equal bytes.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ def state_to_bytes(state: State, owner: str) -> bytes:
         Tensors of any device and stride; tied ones are written once.
     owner : str
         Whose state it is, in the words of a message.
+    known : dict, optional
+        What else the header holds, so that a pool can be recovered from its states alone.
 
     Returns
     -------
@@ -88,16 +90,25 @@ def state_to_bytes(state: State, owner: str) -> bytes:
         tensors[key] = flat.clone() if flat.untyped_storage().data_ptr() in storages else flat
         storages.add(flat.untyped_storage().data_ptr())
     # One metadata key only: safetensors writes several in random order, and the name of a file is its content's hash.
-    return safetensors.torch.save(tensors, {HEADER: json.dumps({"order": list(state), "ties": ties})})
+    header = json.dumps({**(known or {}), "order": list(state), "ties": ties}, sort_keys=True, allow_nan=False)
+    if len(header) > _MOST:
+        header = json.dumps({"order": list(state), "ties": ties}, sort_keys=True)
+    return safetensors.torch.save(tensors, {HEADER: header})
 
 
 def read_state(path: Path) -> State:
     """Return the state in a file of :func:`state_to_bytes`, mapped into memory."""
+    return read_known(path)[0]
+
+
+def read_known(path: Path) -> tuple[State, dict[str, Any]]:
+    """Return the state in a file of :func:`state_to_bytes`, and what else its header holds."""
     check_digest(path)
     with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()[HEADER])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    return {key: tensors[header["ties"].get(key, key)] for key in header["order"]}
+    ties = header.pop("ties")
+    return {key: tensors[ties.get(key, key)] for key in header.pop("order")}, header
 
 
 def array_to_bytes(array: np.ndarray, owner: str) -> bytes:
@@ -117,6 +128,8 @@ def read_array(path: Path) -> np.ndarray:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever, and a device may have no end
+        raise ValueError("it is no regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -150,7 +163,7 @@ def member_from_json(
     entry: dict[str, Any], state: State, rows: np.ndarray | None, predictions: np.ndarray | None
 ) -> Member:
     """Return the member of an entry in the index."""
-    score, meta = _score_from_json(entry["score"]), _from_json(entry["meta"])
+    score, meta = score_from_json(entry["score"]), _from_json(entry["meta"])
     return Member(entry["name"], state, score, meta, rows, predictions=predictions)
 
 
@@ -171,77 +184,20 @@ def classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
 
 def classes_from_json(stored: dict[str, Any] | None) -> np.ndarray | None:
     """Return class labels from an index."""
-    return None if stored is None else np.array(_from_json(stored["values"]), dtype=np.dtype(stored["dtype"]))
+    if stored is None:
+        return None
+    values, dtype = _from_json(stored["values"]), np.dtype(stored["dtype"])
+    if not isinstance(values, list) or any(isinstance(value, list | dict) for value in values):
+        raise ValueError("classes are no list of labels")
+    if dtype.kind not in "biufUO" or (dtype.kind == "U" and dtype.itemsize > 4 * max([1, *map(len, values)])):
+        raise ValueError(f"{stored['dtype']!r:.80} is no dtype of class labels")
+    return np.array(values, dtype=dtype)
 
 
-def index_to_bytes(index: dict[str, Any]) -> bytes:
-    """Return an index as JSON, with the format number and the version of the library."""
-    head = {**index, "kind": KIND, "format": FORMAT, "version": library_version()}
-    members = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in head.pop("members")]
-    lines = ",\n".join(members)
-    # A line for each member is legible, and many times faster than indentation, which json does in Python.
-    rest = json.dumps(head, sort_keys=True, allow_nan=False)
-    return f'{rest[:-1]}, "members": [\n{lines}\n]}}\n'.encode("ascii")
-
-
-def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
-    """Return the index in a file, checked.
-
-    Parameters
-    ----------
-    text : bytes
-        The content of the file.
-    path : Path
-        Where it was read, for messages.
-
-    Returns
-    -------
-    dict
-        With ``members``, ``classes`` and ``base``.
-
-    Raises
-    ------
-    PoolFormatError
-        If it is not an index, is damaged, or has a newer format.
-    """
-    try:
-        index = json.loads(text)
-    except ValueError as error:
-        raise PoolFormatError(
-            f"{path} is damaged: {error}. Restore it from a backup, or save the pool into another directory; the "
-            "state-*.safetensors files beside it can still be read one by one with safetensors.torch.load_file."
-        ) from error
-    if not isinstance(index, dict) or index.get("kind") != KIND or not isinstance(index.get("format"), int):
-        raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
-    if index["format"] > FORMAT:
-        raise PoolFormatError(
-            f"{path} has format {index['format']}, written by skfusion {index.get('version')}; this is skfusion "
-            f"{library_version()}, which knows formats up to {FORMAT}. Upgrade it: pip install --upgrade skfusion."
-        )
-    try:
-        classes_from_json(index["classes"])
-        for entry in index["members"]:
-            if not (isinstance(entry["name"], str) and isinstance(entry["meta"], dict)):
-                raise ValueError(f"name {entry['name']!r} or its meta has the wrong type")
-            _score_from_json(entry["score"])
-        for file in files_of(index):
-            if not DATA_FILE.fullmatch(file):
-                raise ValueError(f"{file!r} is not the name of a file of a pool")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PoolFormatError(
-            f"{path} is damaged: {error!r}. Restore it from a backup, or save the pool into another directory."
-        ) from error
-    return index
-
-
-def files_of(index: dict[str, Any]) -> set[str]:
-    """Return the names of the files that an index refers to."""
-    parts = ("state", "rows", "predictions")
-    named = [index["base"], *(entry.get(part) for entry in index["members"] for part in parts)]
-    return {file for file in named if file is not None}
-
-
-def _score_from_json(stored: float | str | None) -> float:
+def score_from_json(stored: float | str | None) -> float:
+    """Return the score in an entry."""
+    if not (stored is None or stored in ("inf", "-inf") or (isinstance(stored, int | float) and stored is not True)):
+        raise ValueError(f"{stored!r:.80} is no score")
     return math.nan if stored is None else float(stored)
 
 

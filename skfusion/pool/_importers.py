@@ -56,7 +56,7 @@ def members_from_estimators(cls: type[ModelPool], estimators: Iterable[Any], X: 
                 "or make one pool for each set of classes."
             )
     classes = None if not labels or labels[0] is None else np.asarray(labels[0])
-    rows = _rows_of(X, y, classes)
+    rows = rows_of(X, y, classes)
     return cls(
         [
             Member(
@@ -131,7 +131,7 @@ def _redraw(module: nn.Module) -> None:
                 part.reset_parameters()
 
 
-def _rows_of(X: Any, y: Any, classes: np.ndarray | None) -> np.ndarray | None:
+def rows_of(X: Any, y: Any, classes: np.ndarray | None) -> np.ndarray | None:
     """Return the hashes that training on X and y would have recorded."""
     if X is None and y is None:
         return None

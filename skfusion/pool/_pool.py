@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from skfusion import state as states_of
 from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.pool._check import members_in
 from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
 from skfusion.pool._member import Member
+from skfusion.pool._readers import ReadsFiles
 from skfusion.state import State
 
 
-class ModelPool(Sequence[Member]):
+class ModelPool(ReadsFiles, Sequence[Member]):
     """An immutable sequence of members, kept between training them and fusing them.
 
     A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A
@@ -51,15 +53,11 @@ class ModelPool(Sequence[Member]):
     members: tuple[Member, ...]
     base: State | None
     classes: np.ndarray | None
+    _places: dict[str, int]
 
     def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
-        members = tuple(members)
-        if not members:
-            raise ValueError("A pool needs at least one member; got none.")
-        names = [m.name for m in members]
-        if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"Member names must be unique in a pool; these occur more than once: {twice}.")
-        object.__setattr__(self, "members", members)
+        object.__setattr__(self, "members", members_in(members))
+        object.__setattr__(self, "_places", {m.name: place for place, m in enumerate(self.members)})
         object.__setattr__(self, "base", base)
         if classes is not None:
             classes = np.array(classes)
@@ -83,9 +81,9 @@ class ModelPool(Sequence[Member]):
         if isinstance(key, slice):
             return self.replace(self.members[key])
         if isinstance(key, str):
-            if key not in self.names:
+            if key not in self._places:
                 raise KeyError(f"No member {key!r} in the pool; there are {self.names}.")
-            return self.members[self.names.index(key)]
+            return self.members[self._places[key]]
         if isinstance(key, (list, tuple, np.ndarray)):
             if len(key) and all(isinstance(k, (bool, np.bool_)) for k in key):
                 if len(key) != len(self):
@@ -183,41 +181,6 @@ class ModelPool(Sequence[Member]):
         from skfusion.pool._store import save_pool
 
         save_pool(self, path)
-
-    @classmethod
-    def load(cls, path: Any, net: Any = None) -> ModelPool:
-        """Read a pool from a directory.
-
-        Parameters
-        ----------
-        path : path-like
-            A directory written by :meth:`save`.
-        net : object or dict of objects, optional
-            The unfitted net that the states belong to, or, for unlike architectures, a net for each member's name;
-            files hold no code, so it is not stored.
-
-        Returns
-        -------
-        ModelPool
-            The pool.
-
-        Raises
-        ------
-        PoolFormatError
-            If there is no pool, or a damaged one.
-        ValueError
-            If the names of nets and members differ.
-        """
-        from skfusion.pool._store import load_pool
-
-        pool = load_pool(path)
-        if isinstance(net, Mapping) and set(net) != set(pool.names):
-            raise ValueError(
-                f"net must have a net for each of the members, and no others: missing are "
-                f"{sorted(set(pool.names) - set(net))}, unknown {sorted(set(net) - set(pool.names))}."
-            )
-        nets = net if isinstance(net, Mapping) else dict.fromkeys(pool.names, net)
-        return pool if net is None else pool.replace([m.replace(net=nets[m.name]) for m in pool])
 
     @classmethod
     def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> ModelPool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 from skfusion import state as states_of
@@ -135,6 +135,6 @@ class MemoryStore:
         return f"MemoryStore({len(self._members)} members)"
 
 
-def check_known(name: str, names: Sequence[str], store: object) -> None:
+def check_known(name: str, names: Collection[str], store: object) -> None:
     if name not in names:
         raise KeyError(f"No member {name!r} in {store!r}; there are {[*names]}.")

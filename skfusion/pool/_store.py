@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skfusion.pool import _format
-from skfusion.pool._directory import consistently, read_file, read_index, read_member, writing
+from skfusion.pool._directory import read_file, read_member, writing
+from skfusion.pool._format import DATA_FILE, PoolFormatError
+from skfusion.pool._index import Index, consistently
 from skfusion.pool._member import Member
 from skfusion.pool._pool import ModelPool
 from skfusion.pool._protocol import check_known
@@ -18,10 +22,12 @@ from skfusion.pool._protocol import check_known
 class DirectoryStore:
     """A store in a directory: a safetensors file for each state, and an index ``pool.json``.
 
-    Files of states are named after their content and never change; the index is replaced at once. So a reader, which
-    takes no lock, sees all of a change or nothing of it, a writer that fails or crashes leaves what was there, and
-    several processes may write, one after another. Nothing is ever unpickled. A member is checked against its hash
-    when it is read.
+    Files of states are named after their content and never change; the index is replaced at once. Where it is large,
+    changes are added to a journal beside it, so that a ``put`` costs the same however many came before. So a reader,
+    which takes no lock, sees all of a change or nothing of it, a writer that fails or crashes leaves what was there,
+    and several processes may write, one after another. Nothing is ever unpickled. All that is read is checked against
+    its hash. Files that this index never listed are not removed; where it is lost,
+    :meth:`ModelPool.recover <skfusion.pool.ModelPool.recover>` reads the states back.
 
     Parameters
     ----------
@@ -40,6 +46,10 @@ class DirectoryStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._index, self._lock = Index(self.path), threading.RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path,)
 
     def put(self, member: Member) -> None:
         """Write a member; one of the same name is replaced in its place.
@@ -56,11 +66,8 @@ class DirectoryStore:
         OSError
             If the disk is full or not writable; the members that were there stay.
         """
-        with writing(self.path) as writer:
-            entry = writer.add(member)
-            members = writer.index["members"]
-            at = next((i for i, m in enumerate(members) if m["name"] == member.name), len(members))
-            writer.commit({**writer.index, "members": [*members[:at], entry, *members[at + 1 :]]})
+        with writing(self._index, self._lock) as writer:
+            writer.put(writer.add(member, self._index.classes))
 
     def get(self, name: str) -> Member:
         """Read the member of a name.
@@ -83,12 +90,12 @@ class DirectoryStore:
             If its file is missing or damaged.
         """
 
-        def read(index: dict[str, Any]) -> Member:
-            entries = {m["name"]: m for m in index["members"]}
-            check_known(name, [*entries], self)
-            return read_member(self.path, entries[name], {})
+        def read(index: Index) -> Member:
+            check_known(name, index.members, self)
+            return read_member(self.path, index.members[name], {})
 
-        return consistently(self.path, read)
+        with self._lock:
+            return consistently(self._index, read)
 
     def names(self) -> list[str]:
         """Return the names in the order in which they were first put.
@@ -98,7 +105,8 @@ class DirectoryStore:
         list of str
             The names; none where the directory does not exist yet.
         """
-        return [m["name"] for m in read_index(self.path)["members"]]
+        with self._lock:
+            return [*self._index.refresh().members]
 
     def delete(self, name: str) -> None:
         """Remove a member and the files that no other member needs.
@@ -114,10 +122,9 @@ class DirectoryStore:
             If there is none of this name.
         """
         check_known(name, self.names(), self)
-        with writing(self.path) as writer:
-            members = writer.index["members"]
-            check_known(name, [m["name"] for m in members], self)
-            writer.commit({**writer.index, "members": [m for m in members if m["name"] != name]})
+        with writing(self._index, self._lock) as writer:
+            check_known(name, self._index.members, self)
+            writer.delete(name)
 
     def __repr__(self) -> str:
         return f"DirectoryStore({str(self.path)!r})"
@@ -141,10 +148,12 @@ def save_pool(pool: ModelPool, path: str | os.PathLike[str]) -> None:
         If the disk is full or not writable. A pool that was there stays whole.
     """
     classes = _format.classes_to_json(pool.classes)
-    with writing(Path(path)) as writer:
-        members = [writer.add(m) for m in pool]
-        base = None if pool.base is None else writer.add_state(pool.base, "the base")
-        writer.commit({"members": members, "classes": classes, "base": base})
+    with writing(Index(Path(path))) as writer:
+        members = [writer.add(m, classes) for m in pool]
+        base = None
+        if pool.base is not None:
+            base = writer.add_state(pool.base, "the base", {"base": True, "classes": classes})
+        writer.replace(members, classes, base)
 
 
 def load_pool(path: str | os.PathLike[str]) -> ModelPool:
@@ -169,12 +178,31 @@ def load_pool(path: str | os.PathLike[str]) -> ModelPool:
     """
     directory = Path(path)
 
-    def read(index: dict[str, Any]) -> ModelPool:
-        if not index["members"]:
-            raise FileNotFoundError(f"There is no pool in {directory}: save one there, or correct the path.")
+    def read(index: Index) -> ModelPool:
+        if not index.members:
+            raise _no_pool(directory)
         rows: dict[str, np.ndarray] = {}
-        members = [read_member(directory, entry, rows) for entry in index["members"]]
-        base = index["base"] and read_file(_format.read_state, directory / index["base"], "the base")
-        return ModelPool(members, base, _format.classes_from_json(index["classes"]))
+        members = [read_member(directory, entry, rows) for entry in index.members.values()]
+        base = None if index.base is None else read_file(_format.read_state, directory / index.base, "the base")
+        return ModelPool(members, base, _format.classes_from_json(index.classes))
 
-    return consistently(directory, read)
+    index = Index(directory)
+    pool = consistently(index, read)
+    if index.torn and index.refresh().torn:  # and no other process is writing just now
+        warnings.warn(
+            f"{directory / str(index.journal)} ends in half a line: a writer was cut off there, and its member is not "
+            f"in the pool. Its state, if that is whole, is among those of ModelPool.recover({str(directory)!r}).",
+            UserWarning,
+            stacklevel=4,
+        )
+    return pool
+
+
+def _no_pool(directory: Path) -> Exception:
+    names = [p.name for p in directory.iterdir()] if directory.is_dir() else []
+    if n := sum(name.startswith("state-") and DATA_FILE.fullmatch(name) is not None for name in names):
+        return PoolFormatError(
+            f"{directory} has no members in its index, but {n} files of states: the index was lost, or a first save "
+            f"was cut off. Read the states back by ModelPool.recover({str(directory)!r}), and save them anew."
+        )
+    return FileNotFoundError(f"There is no pool in {directory}: save one there, or correct the path.")
