@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._progress import Progress
 from skfusion.collect._running_mean import RunningMean, recalibrated
-from skfusion.collect._train import Run, train
+from skfusion.collect._train import Progress, Run, train
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from skfusion import nets
 from skfusion._component import Component
-from skfusion.collect._progress import Progress
+from skfusion.collect._train import Progress
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Rows, Task
 

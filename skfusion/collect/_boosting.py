@@ -15,8 +15,7 @@ from skfusion import nets
 from skfusion.collect._base import Collector, draw_seeds, prepared
 from skfusion.collect._fine_tunes import OneByOne
 from skfusion.collect._interrupt import hand_over
-from skfusion.collect._progress import Progress
-from skfusion.collect._train import Run, train
+from skfusion.collect._train import Progress, Run, train
 from skfusion.nets import DivergedError
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Inputs, Rows, Task

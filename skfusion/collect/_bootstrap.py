@@ -11,8 +11,7 @@ import numpy as np
 
 from skfusion import nets
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._progress import Progress
-from skfusion.collect._train import Run, train
+from skfusion.collect._train import Progress, Run, train
 from skfusion.nets import StackChoice
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Rows, Task

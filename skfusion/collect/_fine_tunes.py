@@ -12,9 +12,9 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
 from skfusion.collect._interrupt import hand_over
-from skfusion.collect._progress import EpochHook, Progress
+from skfusion.collect._keeper import EpochHook
 from skfusion.collect._start import start_and_split
-from skfusion.collect._train import Run, train
+from skfusion.collect._train import Progress, Run, train
 from skfusion.nets import DivergedError, StackChoice
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Inputs, Rows, Task

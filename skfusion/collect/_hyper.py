@@ -13,8 +13,7 @@ from torch import nn
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
 from skfusion.collect._fine_tunes import check_names, run_of, sampled
-from skfusion.collect._progress import Progress
-from skfusion.collect._train import train
+from skfusion.collect._train import Progress, train
 from skfusion.nets import StackChoice
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task

@@ -11,8 +11,8 @@ from sklearn.base import clone
 from skfusion import nets
 from skfusion.collect._base import Collector, draw_seeds, prepared
 from skfusion.collect._fine_tunes import FineTunes, Proposals
-from skfusion.collect._progress import Progress
 from skfusion.collect._start import start_and_split
+from skfusion.collect._train import Progress
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Task
 from skfusion.tangent import Linearised

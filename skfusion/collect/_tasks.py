@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._progress import Progress
 from skfusion.collect._start import start_and_split
-from skfusion.collect._train import Run, train
+from skfusion.collect._train import Progress, Run, train
 from skfusion.nets import DivergedError
 from skfusion.pool import ModelPool
 from skfusion.rows import Inputs, Rows, Task

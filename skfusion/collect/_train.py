@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from joblib import delayed, effective_n_jobs
@@ -15,7 +15,7 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.collect._interrupt import hand_over
-from skfusion.collect._progress import EpochHook, Progress, once
+from skfusion.collect._keeper import EpochHook, Keeper, Result, once
 from skfusion.nets import DivergedError, Job
 from skfusion.pool import Member, ModelPool
 from skfusion.rows import Rows, Task
@@ -25,7 +25,21 @@ from skfusion.state import State, copy
 if TYPE_CHECKING:
     from skfusion.collect._running_mean import RunningMean
 
-Result = tuple[list[Member], DivergedError | None]
+
+class Progress(Protocol):
+    """What a collector tells of its work, run by run."""
+
+    def start(self, n_runs: int) -> None:
+        """The work starts; it has that many runs."""
+
+    def finish(self) -> None:
+        """The work is done."""
+
+    def begin(self, name: str, n_epochs: int) -> EpochHook | None:
+        """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
+
+    def end(self, name: str, members: Sequence[Member]) -> bool:
+        """A run is done; a true result asks for no further runs."""
 
 
 @dataclass(frozen=True)
@@ -191,26 +205,12 @@ def _warn(reason: str) -> None:
     )
 
 
-def _warn_of_missing(run: Run, kept: Sequence[Member]) -> None:
-    """Warn where a run has ended before the last state that was to be kept."""
-    n = len(kept)
-    if n == len(run.keep):
-        return
-    rest = f"there are {n} members" if n > 1 else "there is 1 member" if n else "its last state is the only member"
-    warnings.warn(
-        f"The run {run.name!r} ended before the state of epoch {run.keep[n]} could be kept, and {len(run.keep)} states "
-        f"were to be kept, the last one after epoch {run.keep[-1]}: {rest}. Take the callback that ends the training, "
-        "such as EarlyStopping, from the net, or let it wait longer.",
-        stacklevel=3,
-    )
-
-
 def _train_chunk(
     net: Any, rows: Rows, task: Task, runs: Sequence[Run], stacked: bool, hooks: Sequence[EpochHook | None] = ()
 ) -> tuple[list[Result], str | None]:
     """Train some runs in this process; the result of each, and why they were not stacked although they should be."""
     hooks = [hook and once(hook) for hook in hooks or [None] * len(runs)]
-    keepers: list[_Keeper] = []
+    keepers: list[Keeper] = []
     try:
         return _train_kept(net, rows, task, runs, stacked, hooks, keepers)
     except KeyboardInterrupt as stop:
@@ -225,12 +225,12 @@ def _train_kept(
     runs: Sequence[Run],
     stacked: bool,
     hooks: Sequence[EpochHook | None],
-    keepers: list[_Keeper],
+    keepers: list[Keeper],
 ) -> tuple[list[Result], str | None]:
     """Train some runs, and put what keeps their members into ``keepers`` as they begin."""
     reason = None
     if stacked and len(runs) > 1:
-        keepers += [_Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
+        keepers += [Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
         jobs = [_job(rows, run, keeper) for run, keeper in zip(runs, keepers, strict=True)]
         try:
             found = nets.fit_many(net, task, jobs)
@@ -241,7 +241,7 @@ def _train_kept(
         keepers.clear()
     results = []
     for run, hook in zip(runs, hooks, strict=True):
-        keepers.append(keeper := _Keeper(run, hook))
+        keepers.append(keeper := Keeper(run, hook))
         here = rows if run.index is None else rows.take(run.index)
         own = run.net or net
         own = clone(own).set_params(**run.params) if run.params else own
@@ -256,42 +256,3 @@ def _train_kept(
 
 def _job(rows: Rows, run: Run, on_epoch: EpochHook | None = None) -> Job:
     return Job(rows, run.seed, run.params, run.schedule, on_epoch, run.index, run.state)
-
-
-class _Keeper:
-    """Keeps states of a run while it trains, and makes members of them."""
-
-    def __init__(self, run: Run, hook: EpochHook | None):
-        self.run, self.hook = run, hook
-        self.kept: list[Member] = []
-        self.done: list[Member] = []
-        self.average = None if run.average is None else run.average()
-        self.stopped = False  # by who asked for the run
-
-    def __call__(self, epoch: int, net: Any) -> bool:
-        if epoch in self.run.keep:
-            meta = {**self.run.meta, "epoch": epoch}
-            self.kept.append(Member(f"{self.run.name}-epoch-{epoch}", nets.state_of(net), meta=meta))
-        self.stopped = bool(self.hook is not None and self.hook(epoch, net))
-        return self.stopped
-
-    @property
-    def members(self) -> list[Member]:
-        """The members of the run so far."""
-        return self.done or [m.replace(meta={**self._meta, **m.meta}) for m in self.kept]
-
-    @property
-    def _meta(self) -> dict[str, Any]:
-        return {**self.run.meta, "seed": self.run.seed} | ({} if self.run.net is None else {"own_net": True})
-
-    def result(self, fitted: Any) -> Result:
-        """Return the members of the run, or why there are none."""
-        if isinstance(fitted, DivergedError):
-            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        history = nets.history_of(fitted)
-        if not self.stopped:
-            _warn_of_missing(self.run, self.kept)
-        last = Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})
-        kept = self.kept or [last if self.average is None else self.average.member(last)]
-        self.done = [m.replace(meta={**self._meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept]
-        return self.done, None

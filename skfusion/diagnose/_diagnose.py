@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skfusion.diagnose._advice import advice
+from skfusion.diagnose._chosen import Pairs, chosen_pairs, places
 from skfusion.diagnose._cka import similarity
 from skfusion.diagnose._facts import Facts
 from skfusion.diagnose._families import PURPOSE, Family, families, is_of_one_architecture, run
@@ -40,6 +40,7 @@ def diagnose(
     n_points: int = 11,
     tolerance: float = 0.02,
     random_state: int = 0,
+    pairs: Pairs = "all",
 ) -> FusionReport:
     """Measure whether the members of a pool can be merged, and say what to do with them.
 
@@ -68,7 +69,10 @@ def diagnose(
     tolerance : float, default=0.02
         A fall of the score up to this counts as none, in units of the score. A larger one finds more members alike.
     random_state : int, default=0
-        Seed of the matching, and of the choice of rows for CKA.
+        Seed of the matching, and of the choice of rows for CKA and of pairs.
+    pairs : {"all", "neighbours"} or int, default="all"
+        Which pairs of members are looked at: all; those K - 1 of the least distances that join all K members; or a
+        number of them that is drawn. A note tells how many of how many.
 
     Returns
     -------
@@ -92,9 +96,10 @@ def diagnose(
     recalibrated ones: where one gains by these, a note tells, and a soup that it beats by more than the tolerance, and
     by more than chance, is a maybe.
 
-    For K members, costs K (K - 1) / 2 times six lines of ``n_points`` evaluations, of which those with Repair take
-    several passes over the rows each; networks with BatchNorm have four lines, which take about L / 2 passes for L such
-    layers, and those that cannot be aligned one or two. Representations are compared on at most 1000 rows.
+    For K members, costs K (K - 1) / 2 pairs, or as many as ``pairs`` says, times six lines of ``n_points`` evaluations,
+    of which those with Repair take several passes over the rows each; networks with BatchNorm have four lines, which
+    take about L / 2 passes for L such layers, and those that cannot be aligned one or two. Representations are compared
+    on at most 1000 rows.
 
     References
     ----------
@@ -114,7 +119,7 @@ def diagnose(
     >>> report.advice["verdict"]["soup"]
     'yes'
     """
-    return report_on(pool, X, y, estimator, scoring, X_fit, n_points, tolerance, random_state, Recipes())
+    return report_on(pool, X, y, estimator, scoring, X_fit, n_points, tolerance, random_state, Recipes(), pairs)
 
 
 def report_on(
@@ -128,20 +133,22 @@ def report_on(
     tolerance: float,
     random_state: int,
     recipes: Recipes,
+    which: Pairs = "all",
 ) -> FusionReport:
     """Return what :func:`diagnose` does, with code in the terms of ``recipes``."""
     _check(pool, X, y, X_fit, n_points, tolerance)
     parts = families(pool)
-    pairs, differ = weights_of(pool, parts)
+    chosen, partly = chosen_pairs(pool, parts, which, random_state)
+    pairs, differ = weights_of(pool, parts, chosen)
     alone = is_of_one_architecture(pool, parts)
     found = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
     if found and len(found[0].data.rows) < LEAST_ROWS:
         raise ValueError(f"X has {len(found[0].data.rows)} rows, which tell nothing: give at least {LEAST_ROWS}.")
     n_seen = pool.warn_of_leakage(found[0].data.rows, PURPOSE) if found else 0
-    members, notes = members_of(pool, found), []
+    members, notes = members_of(pool, found), [partly] if partly else []
     frames = [frame_of(family.data) if len(family.index) > 1 else (None, "", []) for family in found]
-    profiles = dict(_lines(pool, found, frames, n_points, random_state))
-    layers = {pair: s for family in found for pair, s in _similar(pool, family, random_state, notes)}
+    profiles = dict(_lines(pool, found, frames, chosen, n_points, random_state))
+    layers = {pair: s for family in found for pair, s in _similar(pool, family, chosen, random_state, notes)}
     scores, rows = scores_of(pool, members, found, frames, scoring, random_state)
     if found:
         add_lines(pairs, profiles)
@@ -209,24 +216,29 @@ def _check(pool: ModelPool, X: Any, y: Any, X_fit: Any, n_points: int, tolerance
 
 
 def _lines(
-    pool: ModelPool, found: list[Family], frames: list[Frame], n_points: int, random_state: int
+    pool: ModelPool,
+    found: list[Family],
+    frames: list[Frame],
+    chosen: list[tuple[int, int]],
+    n_points: int,
+    random_state: int,
 ) -> Iterator[tuple[tuple[str, str], dict[str, Profile]]]:
     for family, (symmetry, _, _) in zip(found, frames, strict=True):
-        for i, j in combinations(range(len(family.index)), 2):
+        for i, j in places(family.index, chosen):
             a, b = family.data.states[i], family.data.states[j]
             pair = (pool.names[family.index[i]], pool.names[family.index[j]])
             yield pair, profiles_of(a, b, family.data, symmetry, n_points, random_state)
 
 
 def _similar(
-    pool: ModelPool, family: Family, random_state: int, notes: list[str]
+    pool: ModelPool, family: Family, chosen: list[tuple[int, int]], random_state: int, notes: list[str]
 ) -> Iterator[tuple[tuple[str, str], pd.Series]]:
     if len(family.index) < 2:
         return
     by_layer, n_rows = similarity(family.data, random_state)
     if n_rows < len(family.data.rows):
         notes.append(f"CKA was taken on {n_rows} of the {len(family.data.rows)} rows, chosen at random.")
-    for i, j in combinations(range(len(family.index)), 2):
+    for i, j in places(family.index, chosen):
         pair = (pool.names[family.index[i]], pool.names[family.index[j]])
         yield pair, pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)
 

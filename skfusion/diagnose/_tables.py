@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from skfusion.diagnose._chosen import places
 from skfusion.diagnose._families import Family, agreement, statistics_apart, unlike
 from skfusion.diagnose._lines import HOWS
 from skfusion.geometry import geometry
@@ -17,20 +17,21 @@ from skfusion.pool import ModelPool
 from skfusion.state import n_parameters
 
 
-def weights_of(pool: ModelPool, parts: list[list[int]]) -> tuple[pd.DataFrame, str]:
+def weights_of(pool: ModelPool, parts: list[list[int]], index: list[tuple[int, int]]) -> tuple[pd.DataFrame, str]:
     """Return a row a pair with what weights tell, and how members differ that cannot be averaged."""
-    index = [*combinations(range(len(pool)), 2)]
     names = pd.MultiIndex.from_tuples([(pool.names[i], pool.names[j]) for i, j in index], names=["member", "other"])
     columns = ("distance", "cosine", "sign_conflict")
     table = pd.DataFrame(np.nan, index=names, columns=columns)
     for part in parts:
         base = pool.base if len(parts) == 1 else None
         found = geometry([pool[k].state for k in part], base)
-        for i, j in combinations(range(len(part)), 2):
+        for i, j in places(part, index):
             pair = (pool.names[part[i]], pool.names[part[j]])
             table.loc[pair, columns] = [float(getattr(found, name)[i, j]) for name in columns]
     differ = [unlike(pool, i, j) for i, j in index]
     table["reason"] = ["" if found is None else found.reason for found in differ]
+    if len(parts) > 1:  # of which no pair may have been chosen
+        differ.append(unlike(pool, parts[0][0], parts[1][0]))
     return table, next((found.clause for found in differ if found is not None), "")
 
 

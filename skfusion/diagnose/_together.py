@@ -40,7 +40,8 @@ def basins_of(pool: ModelPool, found: list[Family], pairs: pd.DataFrame, toleran
 
 
 def _fall(pairs: pd.DataFrame, a: str, b: str) -> float:
-    return float(pairs["fall_line"][(a, b) if (a, b) in pairs.index else (b, a)])
+    pair = (a, b) if (a, b) in pairs.index else (b, a)
+    return float(pairs["fall_line"][pair]) if pair in pairs.index else math.inf  # it was not looked at
 
 
 def _recalibrated(family: Family) -> Iterator[tuple[int, np.ndarray | None]]:
