@@ -107,6 +107,70 @@ def test_a_folder_with_one_checkpoint(tmp_path, name):
     assert_equal(read_checkpoint(tmp_path), state())
 
 
+@pytest.mark.parametrize(
+    ("weights", "beside"),
+    [
+        (
+            "pytorch_model.bin",
+            ["training_args.bin", "optimizer.pt", "rng_state.pth", "rng_state_0.pth"],
+        ),
+        ("model.bin", ["optimizer.bin", "scheduler.bin", "sampler.bin", "random_states_0.pkl", "scaler.pt"]),
+        ("params.pt", ["optimizer.pt", "criterion.pt", "history.json"]),
+        ("model.safetensors", ["training_args.bin", "optimizer.pt"]),
+    ],
+)
+def test_what_training_programs_save_beside_the_weights_is_no_checkpoint(tmp_path, weights, beside):
+    for name in beside:
+        torch.save({"other": torch.ones(1)}, tmp_path / name)
+    assert "There is no checkpoint" in message_of(tmp_path, FileNotFoundError)
+    if weights.endswith("safetensors"):
+        safetensors.torch.save_file(state(), tmp_path / weights)
+    else:
+        torch.save(state(), tmp_path / weights)
+    assert_equal(read_checkpoint(tmp_path), state())
+    assert [file.name for file in open_checkpoint(tmp_path).files] == [weights]
+    assert_equal(read_checkpoint(tmp_path / beside[0]), {"other": torch.ones(1)})  # by its own name it can be read
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"epoch": 3, "model_state": state()}, "model_state"),
+        ({"ema": {"decay": 0.9, "module": state()}}, "ema.module"),
+        ({"a.b": {"c.d": state()}}, "a.b.c.d"),
+        ({"model_state": state(), "step": torch.tensor(3)}, "model_state"),
+    ],
+)
+def test_a_nested_state_is_read_by_its_key(tmp_path, content, key):
+    path = tmp_path / "a.pt"
+    torch.save(content, path)
+    assert f"{path} holds no state at the top, but under {key!r}. Say which to read: key={key!r}" in message_of(path)
+    assert_equal(read_checkpoint(path, key=key), state())
+    assert f"{path}: its entry {key!r} is read." in open_checkpoint(path, key).notes[0]
+
+
+def test_a_key_goes_before_the_usual_entries(tmp_path):
+    torch.save({"model": state(0), "ema": state(1), "optimizer": {"state": {0: torch.ones(1)}}}, tmp_path / "a.pt")
+    assert_equal(read_checkpoint(tmp_path / "a.pt"), state(0))
+    assert_equal(read_checkpoint(tmp_path / "a.pt", key="ema"), state(1))
+    assert open_checkpoint(tmp_path / "a.pt", "ema").notes[0].endswith("The entries model, optimizer are left aside.")
+
+
+@pytest.mark.parametrize("key", ["none", "model.none", "epoch"])
+def test_a_key_that_is_none(tmp_path, key):
+    torch.save({"model": state(), "epoch": 3}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="has no state under .*; there are states under 'model'"):
+        read_checkpoint(tmp_path / "a.pt", key=key)
+
+
+def test_a_file_that_is_a_state_itself_needs_no_key(tmp_path):
+    torch.save(state(), tmp_path / "a.pt")
+    assert_equal(read_checkpoint(tmp_path / "a.pt", key="ema"), state())
+    assert "there is no entry 'ema'; the file is a state itself" in open_checkpoint(tmp_path / "a.pt", "ema").notes[0]
+    safetensors.torch.save_file(state(), tmp_path / "a.safetensors")
+    assert_equal(read_checkpoint(tmp_path / "a.safetensors", key="ema"), state())
+
+
 def test_the_prefix_of_compiled_modules_is_taken_off(tmp_path):
     torch.save({f"_orig_mod.{n}": t for n, t in state().items()} | {"a._orig_mod.b": torch.ones(1)}, tmp_path / "a.pt")
     assert_equal(read_checkpoint(tmp_path / "a.pt"), state() | {"a.b": torch.ones(1)})
@@ -202,7 +266,8 @@ def test_a_program_of_torchscript_is_refused(tmp_path):
         ([torch.ones(1)], "holds a list and no state dict"),
         ({}, "holds no tensors"),
         ({"w": torch.ones(1), "epoch": 3}, "Entry 'epoch' of .* is a int; a state holds tensors only"),
-        ({"w": {"v": torch.ones(1)}}, "Entry 'w' of .* is a dict"),
+        ({"w": {"v": torch.ones(1)}}, "holds no state at the top, but under 'w'"),
+        ({"w": {"v": 1}, "b": torch.ones(1)}, "Entry 'w' of .* is a dict"),
         ({3: torch.ones(1)}, "Tensor 3 of .* only dense tensors with a string as name"),
         ({"w": torch.eye(2).to_sparse()}, "Tensor 'w' of .*sparse"),
         ({"w": torch.empty(2, device="meta")}, "Tensor 'w' of .* is meta"),

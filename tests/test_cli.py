@@ -1,5 +1,6 @@
 """The command line: it compares, prepares tables, leaves a report, and says what is wrong."""
 
+import io
 import json
 import re
 
@@ -7,11 +8,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from skfusion import ModelPool, __version__
-from skfusion.cli import app
+from skfusion.cli import _leaderboard, _report, app
+from skfusion.cli._csv import read_csv, separator_of
 from skfusion.cli._fusions import FUSIONS
 from skfusion.cli._table import BUILT_IN, DataError, from_frame
 
@@ -66,6 +69,42 @@ def test_all_fusions_of_a_built_in_set(data):
     assert all(name in text for name in names)
     assert ("vote" in text) == (data == "wine")
     assert ("ECE" in text) == (data == "wine")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("regression", [False, True])
+def test_no_number_is_lost_on_a_terminal_of_any_width(width, regression):
+    names = ["single", "uniform-soup", "greedy-soup"]
+    table = pd.DataFrame(
+        {
+            "accuracy_mean": [0.912, 0.512, 0.999],
+            "accuracy_high": [0.923, 0.601, 1.111],
+            "gain_over_best": [0.001, -0.511, 0.021],
+            "gain_over_mean": [0.015, -0.251, 0.031],
+            "log_loss": [np.nan] * 3 if regression else [0.312, 1.231, 0.277],
+            "ece": [np.nan] * 3 if regression else [0.041, 0.123, 0.033],
+            "collect_seconds": [1.25, 123.45, 54321.5],
+            "fuse_seconds": [0.01, 0.02, 0.03],
+            "predict_us_per_row": [1.5, 2.5, 123456.5],
+            "n_parameters": [1e3, 1e6, 1e9],
+            "n_members": [1, 1, 5],
+        },
+        index=names,
+    )
+    console = Console(file=io.StringIO(), width=width)
+    _leaderboard.show(console, "wine: [178] rows", table, "accuracy", "single")
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert lines[0].strip() == "wine: [178] rows"
+    assert not re.search("…", " ".join(lines))
+    headings = _report.columns(table, "accuracy")
+    for name, row in table.iterrows():
+        found = [word for line in lines if line.split()[:1] == [name] for word in line.split()[1:]]
+        expected = " ".join(text(row) for text in headings.values()).split()
+        assert sorted(found) == sorted(expected)
+    words = " ".join(lines).split()
+    assert all(words.count(word) >= 1 for heading in headings for word in heading.split())
+    assert (words.count("fusion") == 1) == (width >= 120)
 
 
 def test_the_report_stands_alone(tmp_path):
@@ -144,6 +183,51 @@ def test_a_table_for_regression(messy, tmp_path):
     text = run("compare", "--data", path, "--target", "price", *QUICK, *ONE, "--n-jobs", "1")
     assert "Taken as regression" in text
     assert "r2" in text
+
+
+@pytest.mark.parametrize(("separator", "told"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_table_without_commas_between_its_columns(messy, separator, told, decimal, tmp_path):
+    path = tmp_path / "messy.csv"
+    messy.to_csv(path, index=False, sep=separator, decimal=decimal)
+    notes = []
+    found = read_csv(path, notes)
+    messy.to_csv(tmp_path / "plain.csv", index=False)
+    pd.testing.assert_frame_equal(found, read_csv(tmp_path / "plain.csv", []))
+    assert notes[0] == f"messy.csv is read with {told} between its columns."
+    assert len(notes) == (2 if decimal == "," else 1)
+    text = run("compare", "--data", path, "--target", "price", *QUICK, *ONE)
+    assert notes[0] in text
+    assert "Taken as regression" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("a,b\n1,2\n", ","),
+        ("a\n1\n", ","),
+        ("a;b;c\n", ","),
+        ("", ","),
+        ("\ufeffa;b\n1;2\n", ";"),
+        ('"size, cm";b\n1,5;2\n', ";"),
+        ("size, cm;b;c\n1,5;2;3\n", ";"),
+        ("a,b;c;d\n1,2\n", ","),  # a name with semicolons in it, once
+        ("a,b\n1,x;y;z\n", ","),
+        ("a;b\n1,5;2,5\n", ";"),
+    ],
+)
+def test_what_is_between_columns(text, separator, tmp_path):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    assert separator_of(tmp_path / "t.csv") == separator
+
+
+def test_commas_are_decimal_points_only_where_all_are(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1,5;1,2\n2,5;x\n;3,4\n")
+    assert read_csv(tmp_path / "t.csv", []).to_dict("list")["a"][:2] == [1.5, 2.5]
+    (tmp_path / "t.csv").write_text("a;b\n1,2;1,2 and 3\n2,5,6;x\n")
+    notes = []
+    assert read_csv(tmp_path / "t.csv", notes)["a"].tolist() == ["1,2", "2,5,6"]
+    assert len(notes) == 1
 
 
 def test_rows_that_occur_more_than_once(tmp_path):

@@ -478,6 +478,16 @@ def test_recommendations_are_commands_and_code_that_run(here, monkeypatch):
     assert f"{ensemble.fit(X[800:].astype(np.float32), y[800:]).score(X[800:].astype(np.float32), y[800:]):.3f}" in text
 
 
+def test_keys_and_prefixes_are_in_the_lines_of_python(tmp_path):
+    paths = [tmp_path / f"{k}.pt" for k in "ab"]
+    for k, path in enumerate(paths):
+        torch.save({"ema": {"module.net.w": torch.full((2,), float(k))}}, path)
+    note = in_python(paths, [*map(str, paths)], ["a", "b"], ["net.", "net."], None, [], "", ("ema", ["module"]))
+    space = {}
+    exec(note.partition("\n")[2], space)
+    assert [member.state["w"].tolist() for member in space["members"]] == [[0, 0], [1, 1]]
+
+
 def test_members_of_pools_are_read_in_python(here):
     states = near(2)
     ModelPool([Member("one", states[0]), Member("two", states[1])]).save("saved")

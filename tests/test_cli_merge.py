@@ -119,6 +119,33 @@ def test_one_tensor_is_told_as_one(tmp_path):
     assert ": 1 tensor, " in run(tmp_path / "a.safetensors", "-o", tmp_path / "out.safetensors")
 
 
+def test_one_checkpoint_is_not_called_a_merge(files, tmp_path):
+    text = run(files[0], "-o", tmp_path / "out.safetensors")
+    assert f"Note: {files[0]} is the only checkpoint: there is nothing to merge it with. Give several." in text
+    assert "only checkpoint" not in run(*files[:2], "-o", tmp_path / "two.safetensors")
+
+
+def test_nested_states_are_merged_by_their_key(files, tmp_path):
+    paths = [tmp_path / f"{k}.pt" for k in range(2)]
+    for k, path in enumerate(paths):
+        torch.save({"model_state": network(k), "epoch": k}, path)
+    out = tmp_path / "out.safetensors"
+    assert "key='model_state' (--key model_state)" in run(*paths, "-o", out, code=2)
+    text = run(*paths, files[2], "-o", out, "--key", "model_state")
+    assert f"{paths[0]}: its entry 'model_state' is read. The entries epoch are left aside." in text
+    assert_equal(read_checkpoint(out), Uniform()([network(k) for k in range(3)]))
+
+
+def test_a_folder_of_a_training_program_is_one_checkpoint(tmp_path):
+    for k in range(2):
+        (tmp_path / f"run-{k}").mkdir()
+        torch.save(network(k), tmp_path / f"run-{k}" / "pytorch_model.bin")
+        for name in ("training_args.bin", "optimizer.pt", "scheduler.pt"):
+            torch.save({"lr": 0.1}, tmp_path / f"run-{k}" / name)
+    run(tmp_path / "run-0", tmp_path / "run-1", "-o", tmp_path / "out.safetensors")
+    assert_equal(read_checkpoint(tmp_path / "out.safetensors"), Uniform()([network(0), network(1)]))
+
+
 def test_notes_are_shown(files, tmp_path):
     safetensors.torch.save_file({n: t.half() for n, t in network(1).items()}, files[1])
     text = run(*files[:2], "-o", tmp_path / "out.safetensors")

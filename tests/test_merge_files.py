@@ -347,7 +347,7 @@ def test_unlike_architectures_are_not_taken_for_heads(tmp_path):
 
     paths = [save(make(width), tmp_path / f"{width}.pt") for width in (9, 5)]
     message = refused(paths, tmp_path / "out.safetensors")
-    assert "Only one tensor is shared by all: these are unlike architectures" in message
+    assert "Only one tensor is shared by all: these are different architectures" in message
     assert "keep_heads" not in message
     notes = merge_checkpoints(paths, tmp_path / "out.safetensors", Uniform(), keep_heads=True).notes
     assert f"Only 1 of 5 tensors are merged, 10% of the numbers; the rest is that of {paths[0]} as it was." in notes
@@ -442,17 +442,37 @@ def test_a_dry_run_refuses_what_the_merge_would(tmp_path):
         assert expected in refused(paths, tmp_path / "out.safetensors", merge, base=start, dry_run=True)
 
 
-@pytest.mark.parametrize("merge", [Uniform(), TIES(), ModelStock()], ids=repr)
-def test_progress_ends_at_all_bytes(tmp_path, merge, small_parts):
+@pytest.mark.parametrize("merge", [Uniform(), TIES(), ModelStock(), DARE(0.5), DARE(0.5, TIES())], ids=repr)
+def test_progress_grows_to_all_bytes_of_all_passes(tmp_path, merge, small_parts):
     paths, start, _, _ = inputs(tmp_path)
     told = []
     report = merge_checkpoints(
         paths, tmp_path / "out.safetensors", merge, base=start, progress=lambda *words: told.append(words)
     )
-    merging = [(done, total) for what, done, total in told if what == "Merging"]
-    assert merging[-1] == (report.read_bytes, report.read_bytes)
-    assert merging == sorted(merging)
-    assert any(what == "Surveying" for what, _, _ in told) == isinstance(merge, TIES)
+    reading = [words for words in told if words[0] in ("Surveying", "Merging")]
+    surveys = [words for words in reading if words[0] == "Surveying"]
+    assert bool(surveys) == ("TIES" in repr(merge))
+    assert len({total for _, _, total in reading}) == 1  # so that a bar never goes back
+    assert [done for _, done, _ in reading] == sorted(done for _, done, _ in reading)
+    total = reading[-1][2]
+    assert reading[-1][1] == total
+    assert total == report.read_bytes + (surveys[-1][1] if surveys else 0)
+
+
+def test_progress_of_a_survey_that_is_shorter_or_longer_than_others(tmp_path, small_parts, monkeypatch):
+    paths, start, _, _ = inputs(tmp_path)
+    for usual in (0, 1, 5):
+        monkeypatch.setattr(TIES, "n_surveys", lambda self, size, usual=usual: usual)
+        told = []
+        merge_checkpoints(
+            paths,
+            tmp_path / f"{usual}.safetensors",
+            TIES(),
+            base=start,
+            progress=lambda *words, told=told: told.append(words[1:]),
+        )
+        assert all(done <= total for done, total in told)
+        assert any(done == total for done, total in told)
 
 
 def test_one_that_is_slow_to_hash_is_waited_for(tmp_path, monkeypatch):

@@ -13,23 +13,25 @@ import joblib
 import numpy as np
 import torch
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from skfusion import EnsembleClassifier, EnsembleRegressor
-from skfusion.cli import _report
+from skfusion.cli import _leaderboard, _report
 from skfusion.cli._fusions import FUSIONS, chosen
+from skfusion.cli._progress import progress
 from skfusion.cli._table import Data, DataError, load
 from skfusion.collect import Seeds, Tail
 from skfusion.compare import compare_fusions
 from skfusion.merge import OneMemberWarning
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
+
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
 def compare(
@@ -62,26 +64,27 @@ def compare(
     fusions = {name: _prepared(found, e.set_params(random_state=seed)) for name, e in networks.items()}
     console = Console()
     for note in found.notes:
-        console.print(f"[dim]{note}[/]", highlight=False)
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
     try:
         table = _compared(found, fusions, cv, n_jobs, seed)
     except RuntimeError as error:
         _fail(str(error), 1)
     score = table.attrs["scores"][0]
     best = str(table[f"{score}_mean"].idxmax())
-    _show(console, found, table, score, best)
+    title = f"{found.name}: {len(found.y)} rows, {table.attrs['n_folds']} folds"
+    _leaderboard.show(console, title, table, score, best)
     alone = _alone(table)
     for note in alone:
-        console.print(f"[dim]{note}[/]", highlight=False)
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
     if out is not None:
         with console.status(f"Fitting {best} on all rows and writing the report"):
             line = _command(data, target, task, fusion, cv, members, epochs, seed, n_jobs, out)
             _write(out, found, fusions, table, score, best, epochs, seed, line, alone)
-        console.print(f"The report is in {out / 'index.html'}.", highlight=False, soft_wrap=True)
+        console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
 
 
 def _fail(message: str, code: int) -> None:
-    Console(stderr=True).print(f"[bold red]Error:[/] {message}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -115,36 +118,16 @@ def _prepared(found: Data, estimator: Any) -> Any:
 
 
 def _compared(found: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        job = bar.add_task("Comparing", total=cv * len(fusions))
+    total, n_done = cv * len(fusions), 0
+    with progress(BAR) as tell:
+        tell("Comparing", 0, total)
 
         def done(name: str, fold: int) -> None:
-            bar.update(job, advance=1, description=f"fold {fold + 1}: {name}")
+            nonlocal n_done
+            n_done += 1
+            tell(f"fold {fold + 1}, {name}", n_done, total)
 
         return compare_fusions(fusions, found.X, found.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done)
-
-
-def _show(console: Console, found: Data, table: Any, score: str, best: str) -> None:
-    shown = _report.columns(table, score)
-    title = f"{found.name}: {len(found.y)} rows, {table.attrs['n_folds']} folds"
-    if console.width < 110:
-        shown = {name: show for name, show in shown.items() if name not in _report.COMPACT}
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("fusion", no_wrap=True)
-    for name in shown:
-        grid.add_column(name, justify="right", no_wrap=name == score)
-    for name, row in _report.ranked(table, score).iterrows():
-        style = "bold" if name == best else None
-        grid.add_row(str(name), *(show(row) for show in shown.values()), style=style)
-    console.print(grid)
 
 
 def _alone(table: Any) -> list[str]:

@@ -15,12 +15,15 @@ from skfusion.cli._files import in_python, net_lines, recipes_for
 from skfusion.cli._judged import inputs as unlabelled_rows
 from skfusion.cli._judged import rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
+from skfusion.cli._options import KEY, STRIP_PREFIX
 from skfusion.cli._outputs import inputs_for, net_for
 from skfusion.cli._table import BUILT_IN
 from skfusion.diagnose import FusionReport
 from skfusion.diagnose._diagnose import report_on
 from skfusion.pool import Member, ModelPool
-from skfusion.pool._checkpoint import open_many
+from skfusion.pool._archive import check_sums
+from skfusion.pool._checkpoint import Checkpoint, open_many
+from skfusion.pool._prefixes import differing_prefixes, without_prefixes
 from skfusion.state import State
 
 
@@ -49,6 +52,8 @@ def diagnose(
     target: Annotated[str | None, typer.Option(help="Column to predict, in tables.")] = None,
     task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
     base: Annotated[Path | None, typer.Option(help="What the checkpoints were fine-tuned from.")] = None,
+    key: KEY = None,
+    strip_prefix: STRIP_PREFIX = None,
     n_points: Annotated[int, typer.Option(help="Positions on each line; an odd number.")] = 11,
     tolerance: Annotated[float, typer.Option(min=0.0, help="A fall of the score up to this counts as none.")] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Of the matching of units.")] = 0,
@@ -61,7 +66,11 @@ def diagnose(
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
-            report = _report(inputs, module, param or [], data, fit_data, target, task, base, n_points, tolerance, seed)
+            _check_options(module, param or [], data, fit_data, target, task)
+            opened, how = _opened(inputs, base, key, strip_prefix or []), (key, strip_prefix or [])
+            report = _report(
+                inputs, *opened, how, module, param or [], data, fit_data, target, task, n_points, tolerance, seed
+            )
         report.notes.extend(str(w.message) for w in caught)
         if html is not None:
             report.to_html(html)
@@ -88,25 +97,35 @@ def _told(error: Exception) -> str:
     )
 
 
+def _opened(
+    inputs: list[Path], base: Path | None, key: str | None, strip_prefix: list[str]
+) -> tuple[list[Checkpoint], Checkpoint | None]:
+    opened, start = open_many([*inputs], base, key)
+    for checkpoint in (*opened, *([] if start is None else [start])):
+        for file in checkpoint.files:
+            check_sums(file)
+    if len(opened) < 2:
+        raise ValueError(f"A diagnosis compares at least two checkpoints; got {opened[0].name} alone.")
+    return without_prefixes(opened, start, strip_prefix)
+
+
 def _report(
     inputs: list[Path],
+    opened: list[Checkpoint],
+    start: Checkpoint | None,
+    read: tuple[str | None, list[str]],
     module: str | None,
     param: list[str],
     data: str | None,
     fit_data: str | None,
     target: str | None,
     task: str,
-    base: Path | None,
     n_points: int,
     tolerance: float,
     seed: int,
 ) -> FusionReport:
     torch.set_num_threads(1)  # small networks are faster so
-    _check_options(module, param, data, fit_data, target, task)
-    opened, start = open_many([*inputs], base)
     notes = [note for checkpoint in opened for note in checkpoint.notes]
-    if len(opened) < 2:
-        raise ValueError(f"A diagnosis compares at least two checkpoints; got {opened[0].name} alone.")
     names = short([checkpoint.name for checkpoint in opened])
     states = [checkpoint.state for checkpoint in opened]
     first = None if start is None else start.state
@@ -126,14 +145,23 @@ def _report(
                 X_fit = inputs_for(built, unlabelled_rows(fit_data, target))
             notes.append("Scores hold where no network was trained on these rows; otherwise they are too good.")
     pool = ModelPool([Member(n, s, net=net) for n, s in zip(names, states, strict=True)], first, classes)
-    pool.check_compatible()
+    _check_compatible(pool, opened)
     report = report_on(pool, X, y, None, None, X_fit, n_points, tolerance, seed, recipes)
     report.notes.extend(notes)
     if lines:
         taken = [_prefix(c.state, s) for c, s in zip(opened, states, strict=True)]
         given = (inputs, [checkpoint.name for checkpoint in opened], names, taken, classes)
-        report.notes.append(in_python(*given, lines, str(report)))
+        report.notes.append(in_python(*given, lines, str(report), read))
     return report
+
+
+def _check_compatible(pool: ModelPool, opened: list[Checkpoint]) -> None:
+    try:
+        pool.check_compatible()
+    except ValueError as error:
+        if told := differing_prefixes(opened):
+            raise ValueError(f"{error} {told}") from error
+        raise
 
 
 def _prefix(given: State, used: State) -> str:

@@ -58,6 +58,7 @@ def in_python(
     classes: np.ndarray | None,
     net: Sequence[str],
     said: str,
+    read: tuple[str | None, Sequence[str]] = (None, ()),
 ) -> str:
     """Return the lines of Python that code in a report needs before it, as a note.
 
@@ -73,6 +74,8 @@ def in_python(
         Lines that make the skorch net; of the first ones, imports.
     said : str
         The report, of which code is imported for.
+    read : tuple of (str or None, sequence of str), optional
+        The entry of files of ``torch.save`` that holds a state, and the prefixes that were to be taken off.
 
     Returns
     -------
@@ -80,7 +83,10 @@ def in_python(
         Words in the first line, and code in the others.
     """
     given = {str(path) for path in inputs}
-    members = [_member(*each, each[0] in given) for each in zip(checkpoints, names, prefixes, strict=True)]
+    members = [
+        _member(path, name, read[0], [*read[1], prefix], path in given)
+        for path, name, prefix in zip(checkpoints, names, prefixes, strict=True)
+    ]
     whole = [f"members = ModelPool.load({str(inputs[0])!r})"]
     if len(inputs) > 1 or members != [f"ModelPool.load({str(inputs[0])!r})[{name!r}]" for name in names]:
         end = "])" if classes is None or _is_counted(classes) else f"], classes=np.array({classes.tolist()!r}))"
@@ -107,12 +113,11 @@ def _is_counted(classes: np.ndarray) -> bool:
     return bool(np.array_equal(classes, np.arange(len(classes))))
 
 
-def _member(path: str, name: str, prefix: str, is_file: bool) -> str:
+def _member(path: str, name: str, key: str | None, prefixes: Sequence[str], is_file: bool) -> str:
+    cut = "".join(f".removeprefix({p.removesuffix('.') + '.'!r})" for p in prefixes if p)
     if is_file:
-        state = f"read_checkpoint({path!r})"
-        if prefix:
-            state = f"{{k.removeprefix({prefix!r}): t for k, t in {state}.items()}}"
-        return f"Member({name!r}, {state})"
+        state = f"read_checkpoint({path!r}{f', key={key!r}' if key else ''})"
+        return f"Member({name!r}, {f'{{k{cut}: t for k, t in {state}.items()}}' if cut else state})"
     pool, _, own = path.rpartition("[")
     text = f"ModelPool.load({pool!r})[{own.removesuffix(']')!r}]"
     return text if own.removesuffix("]") == name else f"{text}.replace(name={name!r})"

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from skfusion.cli._table import BUILT_IN, TASKS, DataError, load, read_target
+from skfusion.cli._table import BUILT_IN, READERS, TASKS, DataError, load, read_table, read_target
 
 LEAST_ROWS = 10
-_READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ def rows(source: str, target: str | None, task: str, notes: list[str]) -> Judged
     path = _path(source, "--data")
     if path.suffix.lower() == ".npz":
         return _checked(_arrays(path, target, task, notes))
-    return _checked(_table(_frame(path), target, task, notes))
+    return _checked(_table(read_table(path, notes).rename(columns=str), target, task, notes))
 
 
 def inputs(source: str, target: str | None) -> np.ndarray:
@@ -101,7 +100,7 @@ def inputs(source: str, target: str | None) -> np.ndarray:
         (X,) = _read(path, "X")
         _check_inputs(X, path)
     else:
-        X = _numbers(_frame(path).drop(columns=target or [], errors="ignore"))
+        X = _numbers(read_table(path, []).rename(columns=str).drop(columns=target or [], errors="ignore"))
     if len(X) < 2:
         raise DataError(f"--fit-data {source} has {len(X)} rows, which have no spread: give at least 2, or hundreds.")
     _check_finite(X)
@@ -110,20 +109,13 @@ def inputs(source: str, target: str | None) -> np.ndarray:
 
 def _path(source: str, option: str) -> Path:
     path = Path(source)
-    if path.suffix.lower() not in (*_READERS, ".npz"):
+    if path.suffix.lower() not in (*READERS, ".npz"):
         raise DataError(
             f"Unknown {option} {source!r}; there are {', '.join(BUILT_IN)}, or a .csv, .parquet or .npz file."
         )
     if not path.is_file():
         raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
     return path
-
-
-def _frame(path: Path) -> pd.DataFrame:
-    try:
-        return _READERS[path.suffix.lower()](path).rename(columns=str)
-    except (ValueError, OSError, ImportError) as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
 
 
 def _read(path: Path, *names: str) -> list[np.ndarray]:

@@ -15,9 +15,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from skfusion.cli._options import KEY, STRIP_PREFIX
+from skfusion.cli._progress import progress
 from skfusion.merge import (
     DARE,
     TIES,
@@ -31,6 +33,7 @@ from skfusion.merge import (
 )
 from skfusion.pool import MergeReport, merge_checkpoints
 
+BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
@@ -89,6 +92,8 @@ def merge(
         list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
     ] = None,
     keep_heads: Annotated[bool, typer.Option("--keep-heads", help="Do so with all that is not alike.")] = False,
+    key: KEY = None,
+    strip_prefix: STRIP_PREFIX = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the result of an earlier merge.")] = False,
 ) -> None:
@@ -109,7 +114,7 @@ def merge(
     try:
         _check_weights(inputs, weights)
         merger = merger_of(method, {name: value for name, value in options.items() if value is not None}, base)
-        with _bar() as tell, _ended_by_sigterm():
+        with progress(BAR, _size) as tell, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,
@@ -117,6 +122,8 @@ def merge(
                 base=base,
                 heads=head or (),
                 keep_heads=keep_heads,
+                key=key,
+                strip_prefix=strip_prefix or (),
                 overwrite=force,
                 dry_run=dry_run,
                 progress=tell,
@@ -177,14 +184,6 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         raise ValueError(f"--weights must be numbers with commas between them, such as 1,2,3; got {text!r}.") from None
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task("Opening", total=None)
-        yield lambda what, done, total: bar.update(job, description=what, completed=done, total=total)
 
 
 @contextmanager

@@ -49,8 +49,8 @@ def columns(table: pd.DataFrame, score: str) -> dict[str, Callable[[Any], str]]:
     }
 
 
-COMPACT = {"vs mean single", "fuse s", "parameters"}
-"""Columns that a narrow terminal can do without."""
+CAN_WAIT = {"vs mean single", "fuse s", "parameters"}
+"""Columns that come last where not all fit side by side."""
 
 
 def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from skfusion.cli._csv import read_csv
+
 BUILT_IN = {
     "breast_cancer": (datasets.load_breast_cancer, "classification"),
     "diabetes": (datasets.load_diabetes, "regression"),
@@ -22,6 +24,7 @@ BUILT_IN = {
     "iris": (datasets.load_iris, "classification"),
     "wine": (datasets.load_wine, "classification"),
 }
+READERS = {".csv": read_csv, ".parquet": lambda path, notes: pd.read_parquet(path)}
 TASKS = ("auto", "classification", "regression")
 MAX_CLASSES = 20
 """Whole numbers with at most so many distinct values are taken as classes."""
@@ -83,16 +86,22 @@ def load(source: str, target: str | None, task: str) -> Data:
         X, y = loader(return_X_y=True)
         return Data(source, X, y, own)
     path = Path(source)
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    if path.suffix.lower() not in readers:
+    if path.suffix.lower() not in READERS:
         raise DataError(f"Unknown --data {source!r}; there are {', '.join(BUILT_IN)}, or a .csv or .parquet file.")
     if not path.is_file():
         raise DataError(f"There is no file {source!r}. --data takes a file or one of {', '.join(BUILT_IN)}.")
+    notes: list[str] = []
+    frame = read_table(path, notes)
+    found = from_frame(frame, target, task, path.stem)
+    return replace(found, notes=[*notes, *found.notes])
+
+
+def read_table(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return the table in a file of one of :data:`READERS`; how it was read, where that is not plain, is noted."""
     try:
-        frame = readers[path.suffix.lower()](path)
+        return READERS[path.suffix.lower()](path, notes)
     except (ValueError, OSError, ImportError) as error:  # pandas' and pyarrow's errors about contents are ValueErrors
-        raise DataError(f"{source!r} cannot be read: {error}") from error
-    return from_frame(frame, target, task, path.stem)
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
 
 
 def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str) -> Data:

@@ -68,6 +68,11 @@ class DARE(TensorMerger):
         self.merge = merge
         self.random_state = random_state
 
+    def n_surveys(self, size: int) -> int:
+        """Return those of the inner merger; see :meth:`TensorMerger.n_surveys`."""
+        inner = self._inner()
+        return inner.n_surveys(size) if isinstance(inner, TensorMerger) else 0
+
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
         """Return the coefficients or the survey of the inner merger; see :meth:`TensorMerger.survey`."""
         if not 0 <= self.rate < 1:

@@ -42,6 +42,21 @@ class TensorMerger(Merger):
     elementwise: ClassVar[bool] = False
     """Whether an element of the result depends on the same element of the members, and on the survey, only."""
 
+    def n_surveys(self, size: int) -> int:
+        """Return how often the survey iterates over the entries, as a rule; progress is computed from it.
+
+        Parameters
+        ----------
+        size : int
+            Numbers of all members together.
+
+        Returns
+        -------
+        int
+            None by default.
+        """
+        return 0
+
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
         """Return what must be known of all tensors before the first one is merged.
 

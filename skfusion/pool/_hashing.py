@@ -1,4 +1,4 @@
-"""Hash files on other threads, while they are read for another purpose."""
+"""Hash files and check their sums on other threads, while they are read for another purpose."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from pathlib import Path
+
+from skfusion.pool._archive import CheckSums
 
 _BLOCK, _THREADS = 2**18, 4
 
@@ -27,26 +29,29 @@ def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int
     ------
     callable
         ``wait(tell)`` returns the SHA-256 of each file when all are known, or raises ``ValueError`` where a file was
-        changed in the meantime. It calls ``tell(what, done, total)`` with numbers of bytes.
+        changed in the meantime, or the check sums of an archive are not those of its entries. It calls
+        ``tell(what, done, total)`` with numbers of bytes.
     """
     before, done, stop = {f: _mark(f) for f in files}, dict.fromkeys(files, 0), threading.Event()
     total = sum(mark[0] for mark in before.values())
 
     def digest(path: Path) -> str:
-        found, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+        found, sums, block = hashlib.sha256(), CheckSums(path), memoryview(bytearray(_BLOCK))
         with path.open("rb", buffering=0) as file:
             while not stop.is_set() and (n := file.readinto(block)):
                 found.update(block[:n])
+                sums.update(block[:n])
                 done[path] += n
+        if not stop.is_set():
+            sums.check()
         return found.hexdigest()
 
     def wait(tell: Callable[[str, int, int], None]) -> dict[Path, str]:
         while wait_for(futures.values(), timeout=0.1).not_done:
             tell("Hashing the inputs", sum(done.values()), total)
-        found = {path: future.result() for path, future in futures.items()}
         if changed := [path for path in files if _mark(path) != before[path]]:
             raise ValueError(f"{changed[0]} was changed while it was read, so the result is void. Merge again.")
-        return found
+        return {path: future.result() for path, future in futures.items()}
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         futures = {path: pool.submit(digest, path) for path in files}

@@ -18,6 +18,7 @@ from skfusion.pool._format import HEADER, library_version
 from skfusion.pool._hashing import hashing
 from skfusion.pool._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
 from skfusion.pool._merge_stream import Progress, Stream, peak_bytes, read_bytes, silent
+from skfusion.pool._prefixes import without_prefixes
 from skfusion.pool._write import data_of, header_of, replacing
 from skfusion.state import is_position, is_statistic
 
@@ -32,6 +33,8 @@ def merge_checkpoints(
     base: PathLike | None = None,
     heads: Sequence[str] = (),
     keep_heads: bool = False,
+    key: str | None = None,
+    strip_prefix: str | Sequence[str] = (),
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -55,6 +58,11 @@ def merge_checkpoints(
     keep_heads : bool, default=False
         Whether tensors that are missing in a checkpoint, or have another shape there, are heads as well. Otherwise they
         are an error.
+    key : str, optional
+        The entry with the state in files of ``torch.save``; see :func:`read_checkpoint`. A file that is a state itself
+        is read as it is.
+    strip_prefix : str or sequence of str, optional
+        Beginnings of names, such as ``"model."``, which are taken off where a name has them.
     overwrite : bool, default=False
         Whether a file that is there may be replaced. An input never is.
     dry_run : bool, default=False
@@ -106,7 +114,8 @@ def merge_checkpoints(
     """
     method = _checked(merge)
     target = Path(out)
-    members, start = open_many([paths] if isinstance(paths, str | os.PathLike) else list(paths), base)
+    members, start = open_many([paths] if isinstance(paths, str | os.PathLike) else list(paths), base, key)
+    members, start = without_prefixes(members, start, strip_prefix)
     if not members:
         raise ValueError("No checkpoints to merge; give one path at least.")
     if method.needs_base and start is None:

@@ -12,6 +12,7 @@ import torch
 from skfusion._numbers import kind_of
 from skfusion.merge import Merger, shared_names
 from skfusion.pool._checkpoint import Checkpoint
+from skfusion.pool._prefixes import differing_prefixes, without_wrapper
 from skfusion.pool._write import aligned
 from skfusion.state import State, is_statistic, n_parameters, owners
 
@@ -19,7 +20,6 @@ CARD = "skfusion_card"
 """The key of the model card in the metadata of a file."""
 SHOWN = 10
 """Names that a message lists before it counts the rest."""
-_WRAPPER = "module."
 
 
 class PlannedTensor(NamedTuple):
@@ -136,10 +136,12 @@ def job_of(
         The tensors side by side.
     """
     notes = [note for c in [*inputs, *([] if base is None else [base])] for note in c.notes]
+    if len(inputs) == 1:
+        notes.append(f"{inputs[0].name} is the only checkpoint: there is nothing to merge it with. Give several.")
     if base is not None and not merge.needs_base:
         notes.append(f"{base.name} is not read: {type(merge).__name__} does not use the base.")
     used = [*inputs, base] if base is not None and merge.needs_base else [*inputs]
-    plain, unwrapped = _without_wrapper(used)
+    plain, unwrapped = without_wrapper(used)
     sources, tied = _with_ties(plain)
     states = [c.state for c in sources]
     shared = shared_names(states, heads=heads)
@@ -172,16 +174,6 @@ def job_of(
         tuple(dict.fromkeys(file for c in sources for file in c.files)),
         (*notes, *unwrapped, *tied, *_remarks(bodies, sources)),
     )
-
-
-def _without_wrapper(sources: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
-    """Take the prefix of DataParallel off the names of a source, where others lack it."""
-    found, notes = [*sources], []
-    wrapped = [k for k, c in enumerate(sources) if all(name.startswith(_WRAPPER) for name in c.state)]
-    for k in wrapped if len(wrapped) < len(sources) else ():
-        found[k] = replace(found[k], state={name.removeprefix(_WRAPPER): t for name, t in found[k].state.items()})
-        notes.append(f"{found[k].name}: the prefix {_WRAPPER} of DataParallel is taken off, as others lack it.")
-    return found, notes
 
 
 def _with_ties(sources: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
@@ -218,7 +210,8 @@ def _unlike(names: Sequence[str], sources: Sequence[Checkpoint], n_shared: int) 
         shared = (
             f"Only {n_shared} tensors are" if n_shared > 1 else "Only one tensor is" if n_shared else "No tensor is"
         )
-        advice = f"{shared} shared by all: these are unlike architectures, or one has a prefix before its names."
+        prefixes = differing_prefixes(sources)
+        advice = f"{shared} shared by all: {prefixes or 'these are different architectures.'}"
     listed = "; ".join(told(name) for name in names[:SHOWN])
     what = f"{len(names)} tensors are" if len(names) > 1 else "One tensor is"
     return f"{what} not alike in all checkpoints, and cannot be merged: {listed}{more}. {advice}"

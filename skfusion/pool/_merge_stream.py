@@ -40,11 +40,13 @@ class Stream:
 
     def __init__(self, merge: LinearMerger | TensorMerger, job: Job, tell: Progress = silent) -> None:
         self.merge, self.job, self._tell = merge, job, tell
-        self.read_bytes = read_bytes(job)
+        self.read_bytes, self._survey_bytes = read_bytes(job), _survey_bytes(job)
         self.unlike: dict[str, None] = {}
         self.negative: dict[str, None] = {}
         self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
-        self._done = 0
+        self._done, self._n_surveys = 0, 0
+        size = sum(state[name].numel() for state in job.shared for name in state)
+        self._usual = merge.n_surveys(size) if isinstance(merge, TensorMerger) else 0
 
     def check(self) -> None:
         """Raise ``ValueError`` where parameters of the merger make no sense, without a look at the data."""
@@ -62,7 +64,7 @@ class Stream:
 
     def merged(self, known: Any) -> Iterator[Tensor]:
         """Yield the parts of the result, in its dtypes, in the order of the data."""
-        self._done = 0
+        self._usual = 0  # surveys are over
         for name, first in self.job.written.items():
             for found in self._results(name, first, known):
                 if is_statistic(name) and name.endswith("var") and bool((addable(found) < 0).any()):
@@ -70,7 +72,7 @@ class Stream:
                 yield narrowed(found, first.dtype, name)
 
     def _all_entries(self) -> Iterator[Entry]:
-        self._done = 0
+        self._n_surveys += 1
         for name, first in self.job.shared[0].items():
             if name not in self.job.ties and is_merged(name, first):
                 yield from self._entries(name, "Surveying")
@@ -121,7 +123,12 @@ class Stream:
             pieces = [*flat] if whole else [t[start : start + self._part] for t in flat]
             yield pieces
             self._done += sum(piece.numel() * piece.element_size() for piece in pieces)
-            self._tell(doing, self._done, self.read_bytes)
+            self._tell(doing, self._done, self._total)
+
+    @property
+    def _total(self) -> int:
+        """Bytes that are read by the surveys that there are as a rule, or more of them, and by the merge."""
+        return self.read_bytes + max(self._usual, self._n_surveys) * self._survey_bytes
 
     def _check_finite(self, name: str, parts: Sequence[Tensor]) -> None:
         for part, source in zip(parts, self.job.names, strict=False):
@@ -132,6 +139,11 @@ def read_bytes(job: Job) -> int:
     """Return the bytes of all tensors that a merge reads."""
     unique = [t for state in (*job.shared, job.heads) for name, t in state.items() if name not in job.ties]
     return sum(t.numel() * t.element_size() for t in unique)
+
+
+def _survey_bytes(job: Job) -> int:
+    named = [name for name, first in job.shared[0].items() if name not in job.ties and is_merged(name, first)]
+    return sum(state[name].numel() * state[name].element_size() for state in job.shared for name in named)
 
 
 def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:

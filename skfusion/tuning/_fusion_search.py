@@ -13,6 +13,7 @@ from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
+from skfusion._component import Readable
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._seeded import seeded
 from skfusion.tuning._best import PredictsWithBest
@@ -23,7 +24,7 @@ from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
 
-class FusionSearch(PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Let Optuna choose a fusion, its parameters and its members by cross-validation.
 
     The members of each fold are collected once for each collector, net and seed, and all trials fuse them: a search

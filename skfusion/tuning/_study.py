@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,8 @@ import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
+
+from skfusion.tuning._storage import opening, reached
 
 Maker = Callable[..., BaseSampler]
 
@@ -106,16 +107,6 @@ class Continued(BaseSampler):
         self._of(trial).after_trial(study, trial, state, values)
 
 
-def _reached(storage: Any) -> Any:
-    """Return a storage, given by its address too; while another process makes the tables of a database, wait for it."""
-    if isinstance(storage, str):
-        for pause in (0.1, 0.3, 1.0):
-            with suppress(Exception):  # each database has its own errors; one that lasts is raised below
-                return optuna.storages.get_storage(storage)
-            time.sleep(pause)
-    return optuna.storages.get_storage(storage)
-
-
 def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
     """Return a new study, or one that is in the storage and was made of the same things.
 
@@ -136,14 +127,17 @@ def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
     given = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
     with quiet():
         sampler = sampler_of(given, seed)
-        study = optuna.create_study(
-            direction="maximize",
-            sampler=sampler if isinstance(given, BaseSampler) else Continued(given, seed),
-            pruner=NopPruner() if search.pruner is None else copy.deepcopy(search.pruner),
-            storage=_reached(search.storage),
-            study_name="fusion-search" if search.study_name is None else search.study_name,
-            load_if_exists=search.storage is not None,
-        )
+        pruner = NopPruner() if search.pruner is None else copy.deepcopy(search.pruner)
+        with opening(search.storage):
+            study = optuna.create_study(
+                direction="maximize",
+                sampler=sampler if isinstance(given, BaseSampler) else Continued(given, seed),
+                pruner=pruner,
+                storage=reached(search.storage),
+                study_name="fusion-search" if search.study_name is None else search.study_name,
+                load_if_exists=search.storage is not None,
+            )
+            study.get_trials(deepcopy=False)
     foreign = f"Study {study.study_name!r} of the storage was made"
     if study.directions != [StudyDirection.MAXIMIZE]:
         raise ValueError(

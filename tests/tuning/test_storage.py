@@ -217,7 +217,7 @@ def test_tables_that_another_process_makes_are_waited_for(tmp_path, monkeypatch)
 
 
 def test_a_database_that_cannot_be_opened_is_told_of(tmp_path):
-    with pytest.raises(OperationalError, match="unable to open database file"):
+    with pytest.raises(ValueError, match="studies.db cannot be opened: .*unable to open database file"):
         search(1, storage=f"sqlite:///{tmp_path / 'no' / 'such' / 'studies.db'}").fit(X, y)
 
 

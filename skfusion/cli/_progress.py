@@ -1,0 +1,64 @@
+"""How far a command is: a bar on a terminal, and a line now and then where its output goes elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+
+FIRST, EVERY = 1.0, 10.0
+"""Seconds until the first line, and between lines."""
+
+
+@contextmanager
+def progress(
+    columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str
+) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far a command is, on the standard error.
+
+    Parameters
+    ----------
+    columns : sequence of ProgressColumn
+        Of the bar.
+    amount : callable, optional
+        How to write a number.
+
+    Yields
+    ------
+    callable
+        To be called with what is being done, how much is done, and how much there is. What begins anew with less gets a
+        new bar.
+    """
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        yield _Lines(console, amount)
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
+        job, before = bar.add_task("Opening", total=None), 0
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal before
+            if done < before:
+                bar.reset(job, total=total)
+            bar.update(job, description=what, completed=done, total=total)
+            before = done
+
+        yield tell
+
+
+class _Lines:
+    def __init__(self, console: Console, amount: Callable[[int], str]) -> None:
+        self.console, self.amount = console, amount
+        self._next = time.monotonic() + FIRST
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + EVERY
+        share = f" ({done / total:.0%})" if total else ""
+        text = f"{what}: {self.amount(done)} of {self.amount(total)}{share}"
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,145 @@
+"""The zip archives of ``torch.save``: what is in them, and whether its bytes are those that were written."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+_LOCAL = struct.Struct("<4s22xHH")
+"""Of the header before the data of an entry: its mark, and the lengths of the name and of more after it."""
+_ENCRYPTED = 1
+_BLOCK = 2**18
+
+
+class Part(NamedTuple):
+    """Where the data of an entry lie in an archive."""
+
+    name: str
+    start: int
+    size: int
+    check_sum: int
+
+
+def parts_of(path: Path) -> list[Part]:
+    """Return the entries of an archive by their places, without reading their data.
+
+    Parameters
+    ----------
+    path : Path
+        A zip archive.
+
+    Returns
+    -------
+    list of Part
+        None overlaps another one.
+
+    Raises
+    ------
+    ValueError
+        If it is no archive, or one that ``torch.save`` does not write: its entries are stored as they are, so that
+        tensors can be mapped, and what is compressed may be a thousand times as large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+            _check_kind(entries, path)
+            parts = [Part(e.filename, _start(file, e), e.file_size, e.CRC) for e in entries]
+    except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+        raise ValueError(
+            f"{path} is damaged, or no file of torch.save: {error or 'an entry has no header'}. Fetch or save it again."
+        ) from error
+    ends = [0, *(part.start + part.size for part in parts)]
+    if wrong := [part for part, end in zip(parts, ends, strict=False) if part.start < end]:
+        raise ValueError(f"{path} is damaged: its entry {wrong[0].name!r} overlaps another. Fetch or save it again.")
+    if ends[-1] > path.stat().st_size:
+        raise ValueError(f"{path} is damaged: its entry {parts[-1].name!r} ends beyond it. Fetch or save it again.")
+    return parts
+
+
+def _check_kind(entries: list[zipfile.ZipInfo], path: Path) -> None:
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise ValueError(f"{path} is a program of TorchScript and not a state. Save torch.jit.load(...).state_dict().")
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+            raise ValueError(
+                f"{path} is refused: its entry {entry.filename!r} is compressed ({entry.compress_size} bytes for "
+                f"{entry.file_size}), and torch.save compresses nothing. Load it where it was made, and save it."
+            )
+        if entry.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{path} is refused: its entry {entry.filename!r} is encrypted. Save it again without.")
+
+
+def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    file.seek(entry.header_offset)
+    mark, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+    if mark != b"PK\3\4":
+        raise zipfile.BadZipFile(f"its entry {entry.filename!r} is not where its table says")
+    return entry.header_offset + _LOCAL.size + name + extra
+
+
+class CheckSums:
+    """The check sums of the entries of a file, made while its bytes go by from first to last.
+
+    Files that are no archives have none, so nothing is done for them. An entry whose sum is zero has none either:
+    ``torch.serialization.set_crc32_options(False)`` leaves them out.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            is_archive = file.read(2) == b"PK"
+        self.path = path
+        self._parts = [part for part in parts_of(path) if part.check_sum] if is_archive else []
+        self._sums = [0] * len(self._parts)
+        self._first, self._place = 0, 0
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._parts)
+
+    def update(self, block: memoryview) -> None:
+        """Take notice of the next bytes of the file."""
+        end = self._place + len(block)
+        for k in range(self._first, len(self._parts)):
+            part = self._parts[k]
+            if part.start >= end:
+                break
+            low, high = max(part.start, self._place), min(part.start + part.size, end)
+            if low < high:
+                self._sums[k] = zlib.crc32(block[low - self._place : high - self._place], self._sums[k])
+            if part.start + part.size <= end:
+                self._first = k + 1
+        self._place = end
+
+    def check(self) -> None:
+        """Raise ``ValueError`` that names the first entry that has changed, when all bytes have gone by."""
+        for part, found in zip(self._parts, self._sums, strict=True):
+            if found != part.check_sum:
+                raise ValueError(
+                    f"{self.path} is damaged: the check sum of its entry {part.name!r} is not that of what was "
+                    "written. Fetch or save it again."
+                )
+
+
+def check_sums(path: Path) -> None:
+    """Raise ``ValueError`` where the bytes of an archive are not those that were written; it is read whole.
+
+    Parameters
+    ----------
+    path : Path
+        Any file; those that are no archives have no check sums and are not read.
+    """
+    sums, block = CheckSums(path), memoryview(bytearray(_BLOCK))
+    if sums.has_any:
+        with path.open("rb", buffering=0) as file:
+            while n := file.readinto(block):
+                sums.update(block[:n])
+        sums.check()
