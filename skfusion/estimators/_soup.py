@@ -12,7 +12,7 @@ from skfusion._component import Component
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._frame import in_one_frame
-from skfusion.estimators._members import repaired, rows_of_members
+from skfusion.estimators._members import repaired, reported_shares, rows_of_members
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
@@ -43,7 +43,7 @@ class SoupDriver(BaseFusion):
         self.pool_ = collected.pool
         if any(p.needs_labels for p in self._parts()):
             found = judge.members(pool.states)
-            known = [{"predictions": p, "score": s} for p, s in found]
+            known = [{"predictions": self._outputs.predictions(p), "score": s} for p, s in found]
             self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
         objective = judge.objective(collected.fit_rows)
         chosen = pool if select is None else select(pool, objective)
@@ -66,6 +66,7 @@ class SoupDriver(BaseFusion):
             state = merge.combine(chosen.states, weights, chosen.base)
         else:
             state = merge(chosen.states, chosen.base, objective)
+            self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
         state = repair(state, chosen.states, objective)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
         self._runner = runner
@@ -73,16 +74,19 @@ class SoupDriver(BaseFusion):
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
 
-    def _predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:
             self._runner = Runner(self.net_, self._task, unlabelled(X))
-        return self._runner.predict(self.state_, X)
+        return self._outputs.predictions(self._runner.predict(self.state_, X, logs))
+
+    def _predict_logs(self, X: Any) -> np.ndarray:
+        return self._predict(X, logs=True)
 
     @property
     def estimator_(self) -> Any:
         """A fitted copy of the net with the fused weights."""
         check_is_fitted(self)
-        return nets.restored(self.net_, self.state_, self._labels())
+        return nets.restored(self.net_, self.state_, self._labels(), self._outputs.scaling)
 
 
 class _Soup(SoupDriver):
@@ -160,7 +164,8 @@ class SoupClassifier(Classifies, _Soup):
     state_ : dict of Tensor
         The fused weights.
     member_weights_ : dict or None
-        Share of each member in the sum, by name, where the merger is a sum.
+        Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
+        shares of its own, which ``merge_report_["weights"]`` has all.
     merge_report_ : dict
         What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
         for each member as ``n_rows``.
@@ -238,7 +243,8 @@ class SoupRegressor(Regresses, _Soup):
     state_ : dict of Tensor
         The fused weights.
     member_weights_ : dict or None
-        Share of each member in the sum, by name, where the merger is a sum.
+        Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
+        shares of its own, which ``merge_report_["weights"]`` has all.
     merge_report_ : dict
         What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
         for each member as ``n_rows``.

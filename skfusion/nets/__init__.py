@@ -6,7 +6,9 @@ from skfusion.nets._evaluate import Judge, objective
 from skfusion.nets._lineup import Lineup, Lineups
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._plan import Plan, StackChoice, plan
-from skfusion.nets._runner import Runner, restored, with_module
+from skfusion.nets._restored import restored, with_module
+from skfusion.nets._runner import Runner
+from skfusion.nets._scaling import standardising
 from skfusion.nets._score import default_score
 from skfusion.nets._seat import Job
 from skfusion.nets._size import exclusive, is_net, sized, two_classes
@@ -14,6 +16,7 @@ from skfusion.nets._soft import Soft
 from skfusion.nets._stack import fit_many
 from skfusion.nets._train import fit, history_of, state_of
 from skfusion.nets._watch import DivergedError
+from skfusion.nets._without_effect import biases_without_effect
 from skfusion.streams import seeded
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Soft",
     "StackChoice",
     "Twice",
+    "biases_without_effect",
     "default_net",
     "default_score",
     "exclusive",
@@ -45,6 +49,7 @@ __all__ = [
     "restored",
     "seeded",
     "sized",
+    "standardising",
     "state_of",
     "two_classes",
     "with_columns_of",

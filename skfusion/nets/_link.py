@@ -18,7 +18,7 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
     """Return the map from the module's output to probabilities, as skorch's ``predict_nonlinearity`` asks."""
 
     def narrow(p: Tensor) -> Tensor:
-        return p.reshape(len(p), -1)
+        return p.reshape(len(p), -1).to(torch.promote_types(p.dtype, torch.float32))  # numpy knows no bfloat16
 
     if task == "regression":
         return narrow
@@ -43,9 +43,35 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
                     f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads "
                     "them: give the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
                 )
-        return narrow(p).to(z.dtype)
+        return narrow(p).to(torch.promote_types(z.dtype, torch.float32))
 
     return link
+
+
+def logits_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
+    """Return the map from the module's output to log-probabilities of classes, or to log-odds of labels, in float64.
+
+    They are those of the logits, where the module returns logits; probabilities of 0 count as the least positive number
+    of their dtype.
+    """
+    kind, asked = criterion_type(net), net.predict_nonlinearity
+    logits = asked == "auto" and issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss))
+    one = issubclass(kind, (nn.BCEWithLogitsLoss, nn.BCELoss)) and task == "classification"
+
+    def read(z: Tensor) -> Tensor:
+        wide = z.double().reshape(len(z), -1)
+        if one or task == "multilabel":
+            odds = wide
+            if not logits:
+                p = asked(z.double()).reshape(len(z), -1) if callable(asked) and not one else wide
+                odds = torch.logit(p, torch.finfo(z.dtype).eps)
+            return torch.cat([F.logsigmoid(-odds), F.logsigmoid(odds)], 1) if one else odds
+        if logits:
+            return wide.log_softmax(1)
+        p = asked(z.double()).reshape(len(z), -1) if callable(asked) else wide
+        return p.clamp_min(torch.finfo(torch.float64 if callable(asked) else z.dtype).tiny).log()
+
+    return read
 
 
 def keeps_order(net: Any, task: Task) -> bool:
