@@ -131,6 +131,8 @@ def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tu
 def encode_values(y: np.ndarray) -> np.ndarray:
     """Return targets as float64, shape (n_samples, n_outputs)."""
     y = np.asarray(y, np.float64)
+    if len(y) and np.abs(y).max() > 1e150:
+        raise ValueError("y has values whose squares are too large for float64; scale it (TransformedTargetRegressor).")
     return y[:, None] if y.ndim == 1 else y
 
 

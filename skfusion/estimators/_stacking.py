@@ -191,7 +191,9 @@ class StackingFusion(AsTheNet, NamedMembers):
         if pool.classes is not None:
             coded = pool.replace(classes=np.argsort(np.argsort(pool.classes, kind="stable")))
         fitted = [kind(self.estimator).fuse(coded[[i]], table.X, table.y, table.weight) for i in range(len(pool))]
-        pool.warn_of_leakage(fitted[0]._rows(table.X, table.y, None, None, coded), "to learn how to combine members")
+        pool.warn_of_leakage(
+            fitted[0]._rows(table.X, table.y, None, None, coded[[0]]), "to learn how to combine members"
+        )
         P = np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted])
         self._learn(P, table, self._seeds(len(pool))[-1])
         self._keep(pool.names, fitted)

@@ -37,12 +37,7 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
         elif logits:
             p = _softmax(wide) if task == "classification" else wide.sigmoid()
         else:
-            p = wide
-            if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
-                raise ValueError(
-                    f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads "
-                    "them: give the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
-                )
+            p = _probabilities(wide, kind)
         return narrow(p).to(torch.promote_types(z.dtype, torch.float32))
 
     return link
@@ -59,19 +54,32 @@ def logits_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
     one = issubclass(kind, (nn.BCEWithLogitsLoss, nn.BCELoss)) and task == "classification"
 
     def read(z: Tensor) -> Tensor:
-        wide = z.double().reshape(len(z), -1)
-        if one or task == "multilabel":
-            odds = wide
-            if not logits:
-                p = asked(z.double()).reshape(len(z), -1) if callable(asked) and not one else wide
-                odds = torch.logit(p, torch.finfo(z.dtype).eps)
-            return torch.cat([F.logsigmoid(-odds), F.logsigmoid(odds)], 1) if one else odds
-        if logits:
-            return wide.log_softmax(1)
-        p = asked(z.double()).reshape(len(z), -1) if callable(asked) else wide
-        return p.clamp_min(torch.finfo(torch.float64 if callable(asked) else z.dtype).tiny).log()
+        wide, exact = z.double(), z.dtype
+        if not logits:
+            if not one and callable(asked):
+                wide, exact = asked(wide), torch.float64
+            else:
+                wide = wide if one else _probabilities(wide, kind)
+            if one or task == "multilabel":
+                wide = torch.logit(wide, torch.finfo(exact).eps)
+            else:
+                wide = wide.clamp_min(torch.finfo(exact).tiny).log()
+        wide = wide.reshape(len(z), -1)
+        if one:
+            return torch.cat([F.logsigmoid(-wide), F.logsigmoid(wide)], 1)
+        return wide.log_softmax(1) if logits and task == "classification" else wide
 
     return read
+
+
+def _probabilities(p: Tensor, kind: type) -> Tensor:
+    """Return outputs that are probabilities; raise where they cannot be."""
+    if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
+        raise ValueError(
+            f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads them: give "
+            "the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
+        )
+    return p
 
 
 def keeps_order(net: Any, task: Task) -> bool:
