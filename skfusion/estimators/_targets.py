@@ -67,7 +67,9 @@ class Classifies(ClassifierMixin):
         if logs is None:
             with np.errstate(divide="ignore"):
                 return np.log(self._predict(X).astype(np.float64))
-        return -np.logaddexp(0.0, -logs) if self._task == "multilabel" else logs
+        if self._task == "multilabel":
+            logs = -np.logaddexp(0.0, -logs)
+        return np.where(np.exp(logs).astype(np.float32) == 1, 0.0, logs)  # as scikit-learn's checks have it
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.

@@ -59,7 +59,9 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         sizes = [n_in, *hidden]
         for n, m in pairwise(sizes):
-            layers.append(nn.Linear(n, m, bias=norm != "batch"))  # BatchNorm takes away what a bias would add
+            layers.append(nn.Linear(n, m))
+            if norm == "batch":  # which takes a bias away; it is drawn all the same, as seeds give what they gave
+                layers[-1].register_parameter("bias", None)
             if (kind := norms[norm]) is not None:
                 layers.append(kind(m))
             # in one place, so that the names of tensors are the same for any dropout
