@@ -102,7 +102,7 @@ class Rows:
     @cached_property
     def keys(self) -> np.ndarray:
         """A 64-bit hash of each row's inputs and target, shape (n_samples,), uint64."""
-        return row_keys(self.X, self.y)
+        return row_keys(self.X, narrowed(self.y))
 
     @cached_property
     def input_keys(self) -> np.ndarray:
@@ -259,6 +259,12 @@ def row_keys(X: Inputs, y: np.ndarray) -> np.ndarray:
     parts = [*(X[k] for k in sorted(X))] if isinstance(X, dict) else [X]
     blocks = [np.ascontiguousarray(np.asarray(p) + 0).reshape(len(p), -1) for p in [*parts, y]]  # -0.0 + 0 is 0.0
     return np.array([key_of(*(block[i].data for block in blocks)) for i in range(len(y))], np.uint64)
+
+
+def narrowed(y: np.ndarray) -> np.ndarray:
+    """Return targets in the precision of networks, by which rows are known again wherever they come from."""
+    with np.errstate(over="ignore"):
+        return y.astype(np.float32) if y.dtype == np.float64 else y
 
 
 def key_of(*parts: bytes | memoryview) -> int:

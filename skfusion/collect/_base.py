@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, ClassVar
@@ -112,5 +113,12 @@ def prepared(
     given = None if nets.is_net(net) is False else net.get_params(deep=False).get("module__n_out")
     if task == "classification" and given is not None:
         n_outputs = max(n_outputs, int(given))
+    if task == "regression" and nets.standardising(y.astype(np.float64), sample_weight) is not None:
+        warnings.warn(
+            "Networks in float32 cannot tell such targets well apart, as their mean is so far from zero for their "
+            "spread, or they are so large or small. Estimators such as EnsembleRegressor standardise them; a collector "
+            "that is called by itself takes them as they are: give it (y - y.mean(axis=0)) / y.std(axis=0).",
+            stacklevel=3,
+        )
     rows = Rows(X, y, sample_weight, groups)
     return nets.sized(net, rows, task, n_outputs), rows, task

@@ -176,7 +176,7 @@ def _results(
     plan = nets.plan(net, task, [_job(rows, run) for run in runs], stack, max_stack_bytes, n_processes)
     reasons = {None, plan.reason}  # each is told once
     if plan.reason:
-        _warn(plan.reason)
+        _warn(plan.reason, net, rows)
     ends = np.cumsum([0, *plan.sizes]).tolist()
     chunks = [runs[a:b] for a, b in pairwise(ends)]
     if n_processes == 1 or len(chunks) == 1:
@@ -185,22 +185,28 @@ def _results(
             hooks = [progress and progress.begin(run.name, n) for run, n in zip(chunk, epochs, strict=True)]
             found, reason = _train_chunk(net, rows, task, chunk, plan.stacked, hooks)
             if reason not in reasons:
-                _warn(reason)
+                _warn(reason, net, rows)
             reasons.add(reason)
             yield from found
         return
     jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
     for found, reason in nets.in_order(jobs, plan.n_jobs or n_jobs):
         if reason not in reasons:
-            _warn(reason)
+            _warn(reason, net, rows)
         reasons.add(reason)
         yield from found
 
 
-def _warn(reason: str) -> None:
+def _warn(reason: str, net: Any, rows: Rows) -> None:
+    names = nets.biases_without_effect(net, rows)
+    more = (
+        f" By more they differ through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
+        f"are rounding alone, of which {getattr(net.optimizer, '__name__', 'the optimizer')} makes full steps. Give "
+        "their layers bias=False."
+    )
     warnings.warn(
-        f"The members are trained one after another and not as one stack: {reason}. Results are the same; stack=False "
-        "says that this is meant.",
+        f"The members are trained one after another and not as one stack: {reason}. Results are the same but for "
+        f"rounding, which training can amplify; stack=False says that this is meant.{more if names else ''}",
         stacklevel=2,
     )
 

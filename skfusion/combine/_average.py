@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from skfusion.combine._base import Combiner
 from skfusion.combine._weights import check_number, checked, shares, weighted_sum
@@ -61,6 +62,13 @@ class Average(Combiner):
         if self.weights is None:
             return P.mean(axis=0)
         return weighted_sum(shares(self.weights, len(P), "Average"), P)
+
+    def of_logs(self, logs: np.ndarray, task: Task) -> np.ndarray | None:
+        """Return the logarithm of the mean probability of classes; see :meth:`Combiner.of_logs`."""
+        if task == "multilabel":
+            return None
+        weights = shares(self.weights, len(logs), "Average")
+        return logsumexp(logs, axis=0, b=weights[:, None, None])
 
     def member_weights(self, n_members: int) -> np.ndarray | None:
         """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""

@@ -17,6 +17,9 @@ class Combiner(Component, ABC):
     out_of_fold: ClassVar[bool] = False
     """Whether ``fit`` must be given predictions for rows that the members were not trained on."""
 
+    by_logs: ClassVar[bool] = False
+    """Whether :meth:`of_logs` is how it combines, where logarithms are known that probabilities have lost."""
+
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
         """Learn how to combine; does nothing where there is nothing to learn.
 
@@ -64,6 +67,23 @@ class Combiner(Component, ABC):
         ndarray of shape (n_samples, n_outputs)
             The combined prediction; rows of class probabilities sum to one.
         """
+
+    def of_logs(self, logs: np.ndarray, task: Task) -> np.ndarray | None:
+        """Combine logarithms of predictions to that of the combined prediction; of a fitted combiner.
+
+        Parameters
+        ----------
+        logs : ndarray of shape (n_members, n_samples, n_outputs)
+            Log-probabilities of classes, or log-odds of labels, float64.
+        task : {"classification", "multilabel"}
+            Which of the two.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs) or None
+            Of the same kind; None where it combines probabilities only.
+        """
+        return None
 
     def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the members' predictions as they are combined, and what each counts for; of a fitted combiner.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import log_softmax
 
 from skfusion.combine._base import Combiner
 from skfusion.combine._logs import from_logs, logs
@@ -14,14 +15,14 @@ from skfusion.rows import Task
 
 
 class GeometricAverage(Combiner):
-    r"""Average the members' log-probabilities, which is to average their logits but for what these lose to rounding.
+    r"""Average the members' log-probabilities, which is to average their logits.
 
     .. math:: p_c(x) = \frac{\prod_k p_{kc}(x)^{\lambda_k}}{\sum_{c'} \prod_k p_{kc'}(x)^{\lambda_k}},
         \qquad \sum_k \lambda_k = 1
 
-    Of labels, which do not exclude each other, the log-odds are averaged. The logits themselves are not seen: a
-    probability below the rounding error of its dtype (1.2e-7 for float32) counts as that, so that a member whose logits
-    are farther apart than 16 counts as one with 16.
+    Of labels, which do not exclude each other, the log-odds are averaged. An ensemble of networks averages the logits
+    themselves. Of probabilities, as it is called with, one below the rounding error of its dtype (1.2e-7 for float32)
+    counts as that, so that a member whose logits are farther apart than 16 counts as one with 16.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ class GeometricAverage(Combiner):
     [[0.75, 0.25]]
     """
 
+    by_logs: ClassVar[bool] = True
+
     def __init__(self, weights: Sequence[float] | None = None):
         self.weights = weights
 
@@ -76,10 +79,17 @@ class GeometricAverage(Combiner):
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""
         check_fitted(self, "task_")
-        weights = shares(self.weights, len(P), "GeometricAverage")
+        return from_logs(self._mean(logs(P, self.task_)), self.task_).astype(floating(P), copy=False)
+
+    def of_logs(self, logs: np.ndarray, task: Task) -> np.ndarray:
+        """Return the mean of the logarithms, normalised over classes; see :meth:`Combiner.of_logs`."""
+        mean = self._mean(logs)
+        return mean if task == "multilabel" else log_softmax(mean, axis=-1)
+
+    def _mean(self, logs: np.ndarray) -> np.ndarray:
+        weights = shares(self.weights, len(logs), "GeometricAverage")
         used = np.flatnonzero(weights)  # members of no weight are not read
-        mean = np.tensordot(weights[used], logs(P[used], self.task_), axes=1)
-        return from_logs(mean, self.task_).astype(floating(P), copy=False)
+        return np.tensordot(weights[used], logs[used], axes=1)
 
     def member_weights(self, n_members: int) -> np.ndarray | None:
         """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""

@@ -82,6 +82,22 @@ class AsTheNet:
         """
         return Classifies.predict_proba(self, X)
 
+    @available_if(_classifies)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Those of ``predict_proba``, in float64; -inf where a probability is 0.
+        """
+        return Classifies.predict_log_proba(self, X)
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return accuracy, or R2 in regression.
 

@@ -23,6 +23,7 @@ from skfusion.estimators._folds import groups_kept, hold_out
 from skfusion.estimators._held_out import held_positions
 from skfusion.estimators._members import check_pool
 from skfusion.estimators._out_of_fold import check_same_members, predict_out_of_fold
+from skfusion.estimators._outputs import Outputs
 from skfusion.estimators._progress import CallbackProgress
 from skfusion.estimators._scoring import score_function
 from skfusion.nets import Judge, Runner
@@ -63,6 +64,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
     _fusing: ClassVar[tuple[str, ...]] = ()
+    _outputs: Outputs = Outputs()
     collect: Any = None
     select: Any = None
     align: Any = None
@@ -188,7 +190,8 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         if out_of_fold is not None:
             check_same_members(names, pool.names, "the training on all rows")
         net = pool[0].net or net  # a collector may train another architecture than the one it is given
-        return Collected(pool.replace(classes=self._labels()), net, fit_rows, held.expanded(), out_of_fold)
+        pool = self._outputs.marked(pool.replace(classes=self._labels()))
+        return Collected(pool, net, fit_rows, held.expanded(), out_of_fold)
 
     def _pool(self, net: Any, rows: Rows, seed: int, watched: Any = None, shared: Any = None) -> ModelPool:
         collect = self._part("collect")
@@ -256,7 +259,8 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return nets.sized(net, rows, self._task, n_outputs)
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
-        return Judge(runner, collected.held_out, score_function(self.scoring, self._task))
+        score = self._outputs.scored(score_function(self.scoring, self._task))
+        return Judge(runner, collected.held_out, score)
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:
@@ -287,7 +291,8 @@ def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # ca
     given = {"sample_weight": rows.weight, "task": task, "n_jobs": n_jobs, "progress": progress}
     groups = groups_kept(collect, net, rows)
     given |= {} if groups is None else {"groups": groups}
-    return collect(net, rows.X, rows.y, np.random.RandomState(seed), **given)
+    y = rows.y.astype(np.float32) if task == "regression" else rows.y  # networks' own precision, and that of their keys
+    return collect(net, rows.X, y, np.random.RandomState(seed), **given)
 
 
 def _out_of_fold(part: Any) -> bool:

@@ -200,13 +200,16 @@ class CurveDriver(Uncertain, BaseFusion):
     def _lineup(self, runner: Runner) -> Lineup:
         return Lineup(runner, [runner.on_device(m.state) for m in self.members_])
 
-    def _member_predictions(self, X: Any) -> np.ndarray:
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:
             self._runner = self._lineup(Runner(self.net_, self._task, unlabelled(X)))
-        return self._runner.predict(X)
+        return self._outputs.predictions(self._runner.predict(X, logs))
 
     def _predict(self, X: Any) -> np.ndarray:
         return Average()(self._member_predictions(X))
+
+    def _predict_logs(self, X: Any) -> np.ndarray | None:
+        return Average().of_logs(self._member_predictions(X, logs=True), self._task)
 
     def predict_members(self, X: Any) -> np.ndarray:
         """Predict with each of the points that predict by itself.
@@ -227,7 +230,7 @@ class CurveDriver(Uncertain, BaseFusion):
     def estimators_(self) -> list[Any]:
         """The points that predict as fitted copies of the net."""
         check_is_fitted(self)
-        return [nets.restored(m.net, m.state, self._labels()) for m in self.members_]
+        return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
 
     @property
     def estimator_(self) -> Any:

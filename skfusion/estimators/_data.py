@@ -101,7 +101,7 @@ def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tu
     codes : ndarray of int64
         Positions in the classes, or indicators.
     classes : ndarray of shape (n_classes,)
-        Sorted labels.
+        Labels by their code: sorted, or in the order of ``classes``.
     task : {"classification", "multilabel"}
         What the outputs will be.
     """
@@ -129,13 +129,11 @@ def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tu
 
 
 def encode_values(y: np.ndarray) -> np.ndarray:
-    """Return targets as float32, shape (n_samples, n_outputs)."""
+    """Return targets as float64, shape (n_samples, n_outputs)."""
     y = np.asarray(y, np.float64)
-    with np.errstate(over="ignore"):
-        out = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
-    if not np.isfinite(out).all():
-        raise ValueError("y has values that are too large for float32; scale it (TransformedTargetRegressor).")
-    return out
+    if len(y) and np.abs(y).max() > 1e150:
+        raise ValueError("y has values whose squares are too large for float64; scale it (TransformedTargetRegressor).")
+    return y[:, None] if y.ndim == 1 else y
 
 
 def _if_codes(known: np.ndarray, present: np.ndarray) -> str:

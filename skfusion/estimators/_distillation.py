@@ -13,6 +13,7 @@ from skfusion.estimators._crossfit import member_tags, outputs_of
 from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.estimators._distil import DistilDriver
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators._outputs import Outputs
 from skfusion.estimators._targets import Classifies, Regresses, positive
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task, warn_of_unlabelled
@@ -126,7 +127,8 @@ class DistillClassifier(Classifies, DistilDriver):
                 f"{remedy}"
             )
         named = getattr(self.estimator, "classes", None)
-        codes, self.classes_, self._task = encode_classes(y, weight, known if named is None else named)
+        codes, columns, self._task = encode_classes(y, weight, known if named is None else named)
+        self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
         if known is None and named is None:
             warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight)), codes
@@ -137,7 +139,7 @@ class DistillClassifier(Classifies, DistilDriver):
             if found.shape[1] != len(self.classes_):
                 raise ValueError(f"The teacher knows {found.shape[1]} labels, and y has {len(self.classes_)}.")
             return found
-        column = {label: i for i, label in enumerate(self.classes_.tolist())}
+        column = {label: i for i, label in enumerate(self._labels().tolist())}
         taught = np.asarray(self.teacher_.classes_).tolist()
         if unknown := [label for label in taught if label not in column]:
             raise ValueError(
@@ -153,7 +155,7 @@ class DistillClassifier(Classifies, DistilDriver):
         return soft > 0.5 if self._task == "multilabel" else soft.argmax(axis=1)
 
     def _decoded(self, y: np.ndarray) -> np.ndarray:
-        return y if self._task == "multilabel" else self.classes_[y]
+        return y if self._task == "multilabel" else self._labels()[y]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -254,14 +256,16 @@ class DistillRegressor(Regresses, DistilDriver):
         self._flat = y.ndim == 1
         values = encode_values(y)
         self._n_outputs = values.shape[1]
-        return positive(Rows(X, values, check_weight(sample_weight, len(y)))), y
+        weight = check_weight(sample_weight, len(y))
+        self._outputs = Outputs.of_values(values, weight)
+        return positive(Rows(X, self._outputs.encoded(values), weight)), y
 
     def _asked(self, X: Any) -> np.ndarray:
         found = np.asarray(self.teacher_.predict(X))
         found = found.reshape(len(found), -1)
         if found.shape[1] != self._n_outputs:
             raise ValueError(f"The teacher predicts {found.shape[1]} values a row, and y has {self._n_outputs}.")
-        return found
+        return self._outputs.encoded(found)
 
     def _guessed(self, soft: np.ndarray) -> np.ndarray:
         return soft

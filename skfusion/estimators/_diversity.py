@@ -147,7 +147,7 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     if truth.shape != P.shape[1:]:
         raise ValueError(f"y has {truth.shape[1]} outputs, and the members predict {P.shape[2]}.")
     if isinstance(pool := getattr(predictor, "pool_", None), ModelPool):
-        rows = Rows(check_inputs(predictor, X, reset=False)[0], codes)
+        rows = Rows(check_inputs(predictor, X, reset=False)[0], predictor._outputs.encoded(codes))
         pool.warn_of_leakage(rows, "to compare the mistakes of members")
     weight = check_weight(sample_weight, len(truth))
     weight = np.ones(len(truth)) if weight is None else weight

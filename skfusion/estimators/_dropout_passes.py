@@ -46,16 +46,19 @@ class DropoutPasses:
 
     def __init__(self, runners: Sequence[Runner], states: Sequence[State], n_passes: int, seed: int):
         self.runners, self.states = runners, states
+        self.dtype = np.result_type(*(runner.precision for runner in runners))
         n_seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=(n_passes, len(states)))
         self.seeds = n_seeds.T.tolist()
 
-    def predict(self, X: Inputs) -> np.ndarray:
+    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
         """Return the predictions of all sub-networks.
 
         Parameters
         ----------
         X : ndarray or dict of ndarray
             Inputs.
+        logs : bool, default=False
+            Whether to return logarithms; see :meth:`skfusion.nets.Runner.read`.
 
         Returns
         -------
@@ -67,7 +70,7 @@ class DropoutPasses:
             chunks = list(runner.chunks(X))
             for seed in seeds:
                 out = [first_output(part) for part in _outputs(runner, state, chunks, seed)]
-                found.append(runner.link(torch.cat(out)).cpu().numpy())
+                found.append(runner.read(torch.cat(out), logs))
         return np.stack(found)
 
 

@@ -13,6 +13,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack
+from skfusion.combine._logs import from_logs
 from skfusion.combine._running import by_row
 from skfusion.combine._stack import check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
@@ -76,10 +77,10 @@ class EnsembleDriver(Uncertain, BaseFusion):
         P, rows = np.empty((len(members), 0, 0)), collected.held_out
         if collected.out_of_fold is not None:
             P, rows = collected.out_of_fold
-            P = P[chosen]
+            P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
-            P = self._lineups(members, runners).predict(rows.X)
-        self._fit_combiner(combine, P, rows)
+            P = self._outputs.predictions(self._lineups(members, runners).predict(rows.X))
+        self._fit_combiner(combine, P, self._outputs.rows(rows))
         weights = combine.member_weights(len(members))
         named = None if weights is None else dict(zip([m.name for m in members], weights.tolist(), strict=True))
         kept = combine.narrow(len(members))
@@ -128,14 +129,19 @@ class EnsembleDriver(Uncertain, BaseFusion):
         combine = Average()
         return {"members_": [member], "combine_": combine, "net_": net, "_runner": None}
 
-    def _member_predictions(self, X: Any) -> np.ndarray:
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:
             self._runner = self._lineups(self.members_, self._runners(self.members_, unlabelled(X)))
-        return self._runner.predict(X)
+        return self._outputs.predictions(self._runner.predict(X, logs))
 
     def _predict(self, X: Any) -> np.ndarray:
+        if self.combine_.by_logs and (logs := self._predict_logs(X)) is not None:
+            return from_logs(logs, self._task).astype(self._runner.dtype)
         P = self._member_predictions(X)
         return self.combine_(P).astype(P.dtype, copy=False)
+
+    def _predict_logs(self, X: Any) -> np.ndarray | None:
+        return self.combine_.of_logs(self._member_predictions(X, logs=True), self._task)
 
     def predict_members(self, X: Any) -> np.ndarray:
         """Predict with each member of ``members_`` by itself; those that a learned combiner gives no weight are not in.
@@ -156,7 +162,7 @@ class EnsembleDriver(Uncertain, BaseFusion):
     def estimators_(self) -> list[Any]:
         """The members as fitted copies of the net."""
         check_is_fitted(self)
-        return [nets.restored(m.net, m.state, self._labels()) for m in self.members_]
+        return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
 
 
 def _names_a_score(key: str) -> bool:

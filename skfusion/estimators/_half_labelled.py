@@ -16,6 +16,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skfusion.estimators._data import check_inputs, check_weight, encode_classes
 from skfusion.estimators._one_network import OneNetwork
+from skfusion.estimators._outputs import Outputs
 from skfusion.estimators._targets import Classifies, positive
 from skfusion.rows import Inputs, Rows
 
@@ -146,7 +147,8 @@ class SemiSupervised(Classifies, OneNetwork):
         if named is None and not labelled[used].all() and _two_signs(y[labelled & used]):
             labelled[:] = True
         codes = np.zeros(len(y), np.int64)
-        codes[labelled], self.classes_, self._task = encode_classes(_plain(y[labelled]), _at(weight, labelled), named)
+        codes[labelled], columns, self._task = encode_classes(_plain(y[labelled]), _at(weight, labelled), named)
+        self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
         rows = positive(Rows(X, codes, weight))
         return rows, labelled if rows.position is None else labelled[rows.position]
 

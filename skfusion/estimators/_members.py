@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,28 @@ def repaired(objective: Objective, members: list[State], repair: Repairer, repor
         many_both=lambda states: objective.evaluate(mended(states)),
         report=report.__setitem__,
     )
+
+
+def reported_shares(report: Mapping[str, Any], names: Sequence[str]) -> dict[str, float] | None:
+    """Return the share of each member by name, where a merger reports weights; the mean over layers of those by layer.
+
+    Parameters
+    ----------
+    report : dict
+        What the merger reports: ``weights``, as one number a member, or such numbers by layer.
+    names : sequence of str
+        The members.
+
+    Returns
+    -------
+    dict of float or None
+        None where no weights are reported.
+    """
+    weights = report.get("weights")
+    if weights is None:
+        return None
+    shares = np.mean([*weights.values()], axis=0) if isinstance(weights, Mapping) else np.asarray(weights)
+    return dict(zip(names, shares.tolist(), strict=True))
 
 
 def check_one_code(pool: ModelPool) -> None:

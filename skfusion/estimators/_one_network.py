@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._component import HasParts
 from skfusion.estimators._data import check_inputs
+from skfusion.estimators._outputs import Outputs
 from skfusion.nets import Runner
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.rows import Rows, unlabelled
@@ -19,6 +20,8 @@ from skfusion.rows import Rows, unlabelled
 
 class OneNetwork(HasParts, BaseEstimator):
     """Train a network on rows and on more than their targets, and predict with it."""
+
+    _outputs: Outputs = Outputs()
 
     def _train(
         self, rows: Rows, seed: int, soft: Any, on_epoch: Callable[[int, Any], bool | None] | None = None
@@ -38,16 +41,19 @@ class OneNetwork(HasParts, BaseEstimator):
         check_is_fitted(self)
         return check_inputs(self, X, reset=False)[0]
 
-    def _predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:
             self._runner = Runner(self.net_, self._task, unlabelled(X))
-        return self._runner.predict(self.state_, X)
+        return self._outputs.predictions(self._runner.predict(self.state_, X, logs))
+
+    def _predict_logs(self, X: Any) -> np.ndarray:
+        return self._predict(X, logs=True)
 
     @property
     def estimator_(self) -> Any:
         """The student as a fitted copy of the net."""
         check_is_fitted(self)
-        return nets.restored(self.net_, self.state_, self._labels())
+        return nets.restored(self.net_, self.state_, self._labels(), self._outputs.scaling)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "state_")

@@ -113,7 +113,9 @@ def out_of_bag(
     with np.errstate(invalid="ignore"):
         mean = np.einsum("kno,kn->no", P, unseen, dtype=np.float64) / n_members[:, None]
     found = np.flatnonzero(n_members)
-    score = score_function(scoring, ensemble._task)(mean[found].astype(P.dtype), rows.take(found))
+    score = score_function(scoring, ensemble._task)(
+        mean[found].astype(P.dtype), ensemble._outputs.rows(rows.take(found))
+    )
     position = np.arange(n) if rows.position is None else rows.position
     prediction, counts = np.full((n, P.shape[2]), np.nan, P.dtype), np.zeros(n, np.int64)
     prediction[position], counts[position] = mean, n_members

@@ -13,7 +13,7 @@ from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._far_below import warn_if_far_below
 from skfusion.estimators._frame import in_one_frame
-from skfusion.estimators._members import repaired, rows_of_members
+from skfusion.estimators._members import repaired, reported_shares, rows_of_members
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
@@ -44,7 +44,7 @@ class SoupDriver(BaseFusion):
         self.pool_ = collected.pool
         if any(p.needs_labels for p in self._parts()):
             found = judge.members(pool.states)
-            known = [{"predictions": p, "score": s} for p, s in found]
+            known = [{"predictions": self._outputs.predictions(p), "score": s} for p, s in found]
             self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
         objective = judge.objective(collected.fit_rows)
         chosen = pool if select is None else select(pool, objective)
@@ -67,6 +67,7 @@ class SoupDriver(BaseFusion):
             state = merge.combine(chosen.states, weights, chosen.base)
         else:
             state = merge(chosen.states, chosen.base, objective)
+            self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
         state = repair(state, chosen.states, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
         warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None)
@@ -76,16 +77,19 @@ class SoupDriver(BaseFusion):
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
 
-    def _predict(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:
             self._runner = Runner(self.net_, self._task, unlabelled(X))
-        return self._runner.predict(self.state_, X)
+        return self._outputs.predictions(self._runner.predict(self.state_, X, logs))
+
+    def _predict_logs(self, X: Any) -> np.ndarray:
+        return self._predict(X, logs=True)
 
     @property
     def estimator_(self) -> Any:
         """A fitted copy of the net with the fused weights."""
         check_is_fitted(self)
-        return nets.restored(self.net_, self.state_, self._labels())
+        return nets.restored(self.net_, self.state_, self._labels(), self._outputs.scaling)
 
 
 class _Soup(SoupDriver):
@@ -163,7 +167,8 @@ class SoupClassifier(Classifies, _Soup):
     state_ : dict of Tensor
         The fused weights.
     member_weights_ : dict or None
-        Share of each member in the sum, by name, where the merger is a sum.
+        Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
+        shares of its own, which ``merge_report_["weights"]`` has all.
     merge_report_ : dict
         What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
         for each member as ``n_rows``.
@@ -241,7 +246,8 @@ class SoupRegressor(Regresses, _Soup):
     state_ : dict of Tensor
         The fused weights.
     member_weights_ : dict or None
-        Share of each member in the sum, by name, where the merger is a sum.
+        Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
+        shares of its own, which ``merge_report_["weights"]`` has all.
     merge_report_ : dict
         What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
         for each member as ``n_rows``.

@@ -22,6 +22,7 @@ from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._folds import folds
 from skfusion.estimators._members import check_pool
 from skfusion.estimators._named import NamedMembers
+from skfusion.estimators._named_classes import named_classes, with_codes
 from skfusion.estimators._repeated import fit_and_predict
 from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import groups_of, positive
@@ -68,7 +69,7 @@ class StackingFusion(AsTheNet, NamedMembers):
     combine_ : Stack
         The fitted combiner.
     pool_ : ModelPool or None
-        The members' states, where all members are networks.
+        The members' states, where all members are networks, whose ``classes``, if they name them, have one order.
     classes_ : ndarray of shape (n_classes,)
         The labels, in classification.
 
@@ -140,8 +141,9 @@ class StackingFusion(AsTheNet, NamedMembers):
         given = self._given()
         *seeds, last = self._seeds(len(given))
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-        members = [(name, prepared(member, seed, kind)) for (name, member), seed in zip(given, seeds, strict=True)]
-        table = self._table(X, y, sample_weight)
+        table = self._table(X, y, sample_weight, named_classes(given))
+        coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in given]
+        members = [(name, prepared(member, seed, kind)) for (name, member), seed in zip(coded, seeds, strict=True)]
         self._beside(table.X)  # these three raise before anything is trained
         Stack(self.final_estimator).check(self._task)
         check_takes_weights(self.final_estimator, repetitions(table.weight)[1])
@@ -185,9 +187,13 @@ class StackingFusion(AsTheNet, NamedMembers):
         self._check_given()
         table = self._table(X, y, sample_weight, pool.classes)
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-        coded = pool if pool.classes is None else pool.replace(classes=np.arange(len(pool.classes)))
+        coded = pool
+        if pool.classes is not None:
+            coded = pool.replace(classes=np.argsort(np.argsort(pool.classes, kind="stable")))
         fitted = [kind(self.estimator).fuse(coded[[i]], table.X, table.y, table.weight) for i in range(len(pool))]
-        pool.warn_of_leakage(fitted[0]._rows(table.X, table.y, None, None, coded), "to learn how to combine members")
+        pool.warn_of_leakage(
+            fitted[0]._rows(table.X, table.y, None, None, coded[[0]]), "to learn how to combine members"
+        )
         P = np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted])
         self._learn(P, table, self._seeds(len(pool))[-1])
         self._keep(pool.names, fitted)
@@ -221,12 +227,15 @@ class StackingFusion(AsTheNet, NamedMembers):
         self.pool_ = None
         if all(isinstance(pool, ModelPool) and len(pool) == 1 for pool in pools):
             members = [pool[0].replace(name=name) for name, pool in zip(names, pools, strict=True)]
-            self.pool_ = ModelPool(members, classes=getattr(self, "classes_", None))
+            columns = [pool.classes for pool in pools]  # codes of labels
+            if all(np.array_equal(codes, columns[0]) for codes in columns):
+                self.pool_ = ModelPool(members, classes=self.classes_[columns[0]] if self._is_classifier() else None)
 
     def _table(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Table:
         table = Table.checked(self, X, y, numeric=not self._is_classifier())
         weight = check_weight(sample_weight, len(table))
         if self._is_classifier():
+            classes = None if classes is None else np.sort(classes)  # members put them in an order of their own
             y, self.classes_, self._task = encode_classes(table.y, weight, classes)
             if classes is None:
                 warn_of_unlabelled(self.classes_, y)
@@ -270,6 +279,9 @@ class StackingFusion(AsTheNet, NamedMembers):
     def _inputs(self, X: Any) -> Any:
         check_is_fitted(self, "combine_")
         return Table.inputs(self, X)
+
+    def _predict_logs(self, X: Any) -> None:
+        """No logits are known of what a meta-learner predicts."""
 
     def _predict(self, X: Any) -> np.ndarray:
         found = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]

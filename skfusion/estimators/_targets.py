@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 
 from skfusion import nets
 from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.estimators._outputs import Outputs
 from skfusion.pool import ModelPool
 from skfusion.rows import Rows, Task, warn_of_unlabelled
 
@@ -21,13 +22,16 @@ class Classifies(ClassifierMixin):
         weight = check_weight(sample_weight, len(y))
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
-        codes, self.classes_, self._task = encode_classes(y, weight, named)
+        codes, columns, self._task = encode_classes(y, weight, named)
+        self._outputs = Outputs.of_classes(columns)
+        self.classes_ = np.sort(columns)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
 
     def _labels(self) -> np.ndarray:
-        return self.classes_
+        """Return the class of each column of a network's output."""
+        return self._outputs.columns(self.classes_)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities.
@@ -43,6 +47,29 @@ class Classifies(ClassifierMixin):
             Probabilities, in the order of ``classes_``; of each label by itself in multi-label problems.
         """
         return self._predict(self._inputs(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Those of ``predict_proba``, in float64. One network, and plain or geometric averages of networks, tell them
+            from logits, also where a probability is too small for its dtype; others give -inf for that.
+        """
+        X = self._inputs(X)
+        logs = self._predict_logs(X)
+        if logs is None:
+            with np.errstate(divide="ignore"):
+                return np.log(self._predict(X).astype(np.float64))
+        if self._task == "multilabel":
+            logs = -np.logaddexp(0.0, -logs)
+        return np.where(np.exp(logs).astype(np.float32) == 1, 0.0, logs)  # as scikit-learn's checks have it
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
@@ -76,7 +103,9 @@ class Regresses(RegressorMixin):
         weight = check_weight(sample_weight, len(y))
         self._task: Task = "regression"
         self._flat = y.ndim == 1
-        return positive(Rows(X, encode_values(y), weight, groups_of(groups, len(y))))
+        values = encode_values(y)
+        self._outputs = Outputs.of_values(values, weight, pool if pool is not None else self._given_pool())
+        return positive(Rows(X, self._outputs.encoded(values), weight, groups_of(groups, len(y))))
 
     def _labels(self) -> None:
         return None

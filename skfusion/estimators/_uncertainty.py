@@ -14,7 +14,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from skfusion.combine import Average, Combiner
-from skfusion.estimators._data import encode_values
 from skfusion.rows import Rows
 
 
@@ -66,7 +65,9 @@ class Uncertain:
         learning", ICML 2018, arXiv:1710.07283.
         """
         found = self.predict_members(X)
-        combined = self._combiner()(found).astype(np.float64)
+        combiner = self._combiner()
+        combined = self._predict(self._inputs(X)) if combiner.by_logs else combiner(found)
+        combined = combined.astype(np.float64)
         P, weights = self._weighed(found)
         if self._task == "multilabel":  # each label is a class of its own, against its absence
             P, combined = np.stack([P, 1 - P], axis=-1), np.stack([combined, 1 - combined], axis=-1)
@@ -168,7 +169,7 @@ class Uncertain:
         y = y.reshape(len(y), -1)
         if y.shape != center.shape:
             raise ValueError(f"y_calibration has {y.shape[1]} outputs, but y had {center.shape[1]} in fit.")
-        self.pool_.warn_of_leakage(Rows(X_calibration, encode_values(y)), "to calibrate intervals")
+        self.pool_.warn_of_leakage(Rows(X_calibration, self._outputs.encoded(y)), "to calibrate intervals")
         z = norm.ppf((1 + coverage) / 2)
         rank = ceil((len(y) + 1) * coverage * (1 - 1e-12))  # 10 * 0.9 is 9, and not a rounding error more
         if rank > len(y):

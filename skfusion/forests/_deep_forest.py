@@ -11,10 +11,11 @@ from sklearn.metrics import accuracy_score
 
 from skfusion.forests._cascade import Cascade
 from skfusion.forests._data import check_inputs, class_rows
+from skfusion.forests._log_proba import LogProbabilities
 from skfusion.rows import Rows, Task
 
 
-class DeepForestClassifier(ClassifierMixin, Cascade):
+class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):
     r"""Classify by a cascade of random forests, without gradients.
 
     Each level has ``n_forests`` random forests and as many of completely random trees. A level reads the inputs and the

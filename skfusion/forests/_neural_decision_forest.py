@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from skfusion import nets
 from skfusion._component import HasParts
 from skfusion.forests._data import check_inputs, class_rows
+from skfusion.forests._log_proba import LogProbabilities
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
 from skfusion.nets._size import initialised, no_net
@@ -23,7 +24,7 @@ from skfusion.rows import Rows
 from skfusion.state import State, map_tensors
 
 
-class NeuralDecisionForestClassifier(HasParts, ClassifierMixin, BaseEstimator):
+class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
     A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where

@@ -115,7 +115,9 @@ class Judge:
         float
             Higher is better.
         """
-        return self._score((out if self._by_rank else self.runner.link(out)).cpu().numpy(), self.held_out)
+        # of what is bfloat16, which numpy has not, the ranks are those in single precision
+        found = out.to(torch.promote_types(out.dtype, torch.float32)) if self._by_rank else self.runner.link(out)
+        return self._score(found.cpu().numpy(), self.held_out)
 
     def members(self, states: Sequence[State]) -> list[tuple[np.ndarray, float]]:
         """Return held-out predictions and the score of each state, which is remembered for the state.

@@ -73,13 +73,15 @@ class Lineup:
                 return found
         return torch.stack(self.runner.outputs(self.states, chunks))
 
-    def predict(self, X: Inputs) -> np.ndarray:
+    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
         """Return the predictions of all states.
 
         Parameters
         ----------
         X : ndarray or dict of ndarray
             Inputs.
+        logs : bool, default=False
+            Whether to return logarithms; see :meth:`Runner.read`.
 
         Returns
         -------
@@ -89,10 +91,11 @@ class Lineup:
         chunks = list(self.runner.chunks(X))
         if len(one_of(X)) <= FEW:
             out = self.raw(chunks)
-            return self.runner.link(out.flatten(0, 1)).unflatten(0, out.shape[:2]).cpu().numpy()
+            together = self.runner.read(out.flatten(0, 1), logs)
+            return together.reshape(*out.shape[:2], *together.shape[1:])
         found: np.ndarray | None = None
         for k, state in enumerate(self.states):
-            p = self.runner.link(self.runner.outputs([state], chunks)[0]).cpu().numpy()
+            p = self.runner.read(self.runner.outputs([state], chunks)[0], logs)
             found = np.empty((len(self.states), *p.shape), p.dtype) if found is None else found
             found[k] = p
         assert found is not None
@@ -226,9 +229,10 @@ class Lineups:
         for k, runner in enumerate(runners):
             groups.setdefault(id(runner), []).append(k)
         self._order = np.argsort(np.concatenate(list(groups.values())))
+        self.dtype = np.result_type(*(runner.precision for runner in runners))
         self._parts = [Lineup(runners[members[0]], [states[k] for k in members]) for members in groups.values()]
 
-    def predict(self, X: Inputs) -> np.ndarray:
+    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
         """Return the predictions of all states; see :meth:`Lineup.predict`."""
-        found = [part.predict(X) for part in self._parts]
+        found = [part.predict(X, logs) for part in self._parts]
         return found[0] if len(found) == 1 else np.concatenate(found)[self._order]

@@ -18,7 +18,7 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
     """Return the map from the module's output to probabilities, as skorch's ``predict_nonlinearity`` asks."""
 
     def narrow(p: Tensor) -> Tensor:
-        return p.reshape(len(p), -1)
+        return p.reshape(len(p), -1).to(torch.promote_types(p.dtype, torch.float32))  # numpy knows no bfloat16
 
     if task == "regression":
         return narrow
@@ -37,15 +37,49 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
         elif logits:
             p = _softmax(wide) if task == "classification" else wide.sigmoid()
         else:
-            p = wide
-            if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
-                raise ValueError(
-                    f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads "
-                    "them: give the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
-                )
-        return narrow(p).to(z.dtype)
+            p = _probabilities(wide, kind)
+        return narrow(p).to(torch.promote_types(z.dtype, torch.float32))
 
     return link
+
+
+def logits_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
+    """Return the map from the module's output to log-probabilities of classes, or to log-odds of labels, in float64.
+
+    They are those of the logits, where the module returns logits; probabilities of 0 count as the least positive number
+    of their dtype.
+    """
+    kind, asked = criterion_type(net), net.predict_nonlinearity
+    logits = asked == "auto" and issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss))
+    one = issubclass(kind, (nn.BCEWithLogitsLoss, nn.BCELoss)) and task == "classification"
+
+    def read(z: Tensor) -> Tensor:
+        wide, exact = z.double(), z.dtype
+        if not logits:
+            if not one and callable(asked):
+                wide, exact = asked(wide), torch.float64
+            else:
+                wide = wide if one else _probabilities(wide, kind)
+            if one or task == "multilabel":
+                wide = torch.logit(wide, torch.finfo(exact).eps)
+            else:
+                wide = wide.clamp_min(torch.finfo(exact).tiny).log()
+        wide = wide.reshape(len(z), -1)
+        if one:
+            return torch.cat([F.logsigmoid(-wide), F.logsigmoid(wide)], 1)
+        return wide.log_softmax(1) if logits and task == "classification" else wide
+
+    return read
+
+
+def _probabilities(p: Tensor, kind: type) -> Tensor:
+    """Return outputs that are probabilities; raise where they cannot be."""
+    if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
+        raise ValueError(
+            f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads them: give "
+            "the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
+        )
+    return p
 
 
 def keeps_order(net: Any, task: Task) -> bool:

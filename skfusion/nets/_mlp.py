@@ -26,7 +26,7 @@ class MLP(nn.Module):
     hidden : sequence of int, default=(64, 64)
         Units of each hidden layer. More fit more and cost more.
     norm : {None, "batch", "layer"}, default=None
-        Normalisation after each hidden linear layer.
+        Normalisation after each hidden linear layer, which has no bias ahead of BatchNorm, as that takes it away.
     dropout : float, default=0.0
         Probability of zeroing a hidden unit in training.
     scaling : dict of ndarray, optional
@@ -60,11 +60,30 @@ class MLP(nn.Module):
         sizes = [n_in, *hidden]
         for n, m in pairwise(sizes):
             layers.append(nn.Linear(n, m))
+            if norm == "batch":  # which takes a bias away; it is drawn all the same, as seeds give what they gave
+                layers[-1].register_parameter("bias", None)
             if (kind := norms[norm]) is not None:
                 layers.append(kind(m))
             # in one place, so that the names of tensors are the same for any dropout
             layers.append(nn.Sequential(nn.ReLU(), nn.Dropout(dropout)) if dropout else nn.ReLU())
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
+
+    def mean_after(self, name: str) -> str | None:
+        """Return the running mean that a bias of a hidden layer would be subtracted from; None if there is none.
+
+        Parameters
+        ----------
+        name : str
+            Of a tensor, such as ``layers.0.bias``.
+
+        Returns
+        -------
+        str or None
+            The name of the mean.
+        """
+        *_, place, kind = ["", "", *name.split(".")]
+        mean = f"layers.{int(place) + 1}.running_mean" if place.isdigit() else ""
+        return mean if kind == "bias" and name not in self.state_dict() and mean in self.state_dict() else None
 
     def forward(self, X: Tensor) -> Tensor:  # X shape: (n_samples, ...)
         """Return logits or values.

@@ -12,12 +12,12 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from skfusion.nets._columns import with_columns_of
-from skfusion.nets._link import link_of
+from skfusion.nets._link import link_of, logits_of
+from skfusion.nets._mlp import MLP
 from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
 from skfusion.rows import Inputs, Rows, Task, one_of
 from skfusion.stacked import keep_freed_memory, lent, reaching, slots_of
-from skfusion.state import State
+from skfusion.state import State, owners
 
 
 class Runner:
@@ -43,7 +43,10 @@ class Runner:
             match_shapes(self.net)
         self.dtype, self.device = dtype_of(self.module), self.net.device or "cpu"
         self.link = link_of(self.net, task)
+        self.logits = logits_of(self.net, task)
         self.slots = slots_of(self.module)
+        own = self.module.state_dict().items()
+        self._dtypes = {k: v.dtype for k, v in own if v.is_floating_point() and not nn.parameter.is_lazy(v)}
         self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.module.modules())
         self.aliased = reaching(self.module) is not None  # then tensors that are lent would not reach all of it
         self.writes: bool | None = None
@@ -51,7 +54,7 @@ class Runner:
         keep_freed_memory()
 
     def place(self, state: State) -> State:
-        """Return the state on the device of the net, checked against the architecture.
+        """Return the state on the device of the net and in its dtypes, checked against the architecture.
 
         Parameters
         ----------
@@ -61,7 +64,7 @@ class Runner:
         Returns
         -------
         State
-            The same values.
+            The same values; see :meth:`on_device`.
 
         Raises
         ------
@@ -73,20 +76,29 @@ class Runner:
             found = tuple(state[key].shape) if key in state else "missing"
             asked = "unknown" if key not in own else found if nn.parameter.is_lazy(own[key]) else tuple(own[key].shape)
             if found != asked:
-                remedy = "Give the net that it was trained with."
-                if {name.partition(".")[0] for name in state} == {"net", "start"}:
-                    remedy = (
-                        "Tensors that begin with net. and start. are those of tangent fine-tunes: give the net "
-                        "skfusion.nets.with_module(net, skfusion.tangent.Linearised(module))."
-                    )
                 raise ValueError(
                     f"Tensor {key!r} is {found} in the state and {asked} in the net given as estimator: the member was "
-                    f"trained with another architecture. {remedy}"
+                    f"trained with another architecture. {self._remedy(state, key)}"
                 )
         return self.on_device(state)
 
+    def _remedy(self, state: State, key: str) -> str:
+        if {name.partition(".")[0] for name in state} == {"net", "start"}:
+            return (
+                "Tensors that begin with net. and start. are those of tangent fine-tunes: give the net "
+                "skfusion.nets.with_module(net, skfusion.tangent.Linearised(module))."
+            )
+        if isinstance(self.module, MLP) and (mean := self.module.mean_after(key)) is not None:
+            return (
+                "MLP(norm='batch') used to have this bias, which BatchNorm takes away. The state without it computes "
+                f"the same: state[{mean!r}] = state[{mean!r}] - state.pop({key!r}), for each of its biases."
+            )
+        return "Give the net that it was trained with."
+
     def on_device(self, state: State) -> State:
-        """Return the state on the device of the net.
+        """Return the state on the device of the net, and in its dtypes, as ``load_state_dict`` has it.
+
+        So members in half precision run in a net in single precision, and in sums with members of another precision.
 
         Parameters
         ----------
@@ -96,9 +108,16 @@ class Runner:
         Returns
         -------
         State
-            The same tensors where they are there already.
+            The same tensors where they are there already; others that were tied are tied.
         """
-        return {k: v.to(self.device) for k, v in state.items()}
+        moved: State = {}
+        for key, owner in owners([state]).items():
+            tensor, like = state[key], self._dtypes.get(key)
+            if owner != key and like == self._dtypes.get(owner):
+                moved[key] = moved[owner]
+            else:
+                moved[key] = tensor.to(self.device, like if tensor.is_floating_point() else None)
+        return moved
 
     def chunks(self, X: Inputs) -> Iterator[Any]:
         """Iterate over inputs as tensors: as many rows as keep activations in a CPU's cache, fewer of images.
@@ -200,7 +219,30 @@ class Runner:
             return None
         return [t._version for t in parts] != before
 
-    def predict(self, state: State, X: Inputs) -> np.ndarray:
+    @property
+    def precision(self) -> np.dtype:
+        """The dtype of predictions: that of the net, or float32 if that is of half precision."""
+        return np.dtype(np.float64 if self.dtype == torch.float64 else np.float32)
+
+    def read(self, out: Tensor, logs: bool = False) -> np.ndarray:
+        """Return what outputs of the module stand for.
+
+        Parameters
+        ----------
+        out : Tensor of shape (n_samples, ...)
+            Logits or values.
+        logs : bool, default=False
+            Whether to return log-probabilities of classes, or log-odds of labels, in place of probabilities.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Probabilities or values in the dtype of the net, or in float32 if that is of half precision; logarithms in
+            float64.
+        """
+        return (self.logits if logs else self.link)(out).cpu().numpy()
+
+    def predict(self, state: State, X: Inputs, logs: bool = False) -> np.ndarray:
         """Return probabilities or values.
 
         Parameters
@@ -209,57 +251,16 @@ class Runner:
             The weights.
         X : ndarray or dict of ndarray
             Inputs.
+        logs : bool, default=False
+            Whether to return logarithms; see :meth:`read`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            In the dtype of the net, usually float32.
+            The prediction.
         """
-        return self.link(self.raw(state, X)).cpu().numpy()
+        return self.read(self.raw(state, X), logs)
 
 
 def _cloned(x: Any) -> Any:
     return {k: v.clone() for k, v in x.items()} if isinstance(x, dict) else x.clone()
-
-
-def restored(net: Any, state: State, classes: Any = None) -> Any:
-    """Return a fitted skorch net with the weights of ``state``.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    state : State
-        The weights.
-    classes : array-like, optional
-        What the net's outputs stand for.
-
-    Returns
-    -------
-    skorch net
-        Initialised; its module holds copies of the weights. A copy of it that is fitted anew sees the same columns.
-    """
-    runner = Runner(with_columns_of(net, state), "regression")
-    runner.module.load_state_dict(runner.place(state))
-    if classes is not None:
-        runner.net.classes_inferred_ = np.asarray(classes)
-    return runner.net
-
-
-def with_module(net: Any, module: nn.Module) -> Any:
-    """Return an unfitted net with another module, given as an instance.
-
-    Parameters
-    ----------
-    net : skorch net
-        Not changed.
-    module : nn.Module
-        Whose weights a training starts from.
-
-    Returns
-    -------
-    skorch net
-        With the parameters of the net, but for those of its module.
-    """
-    params = {k: v for k, v in clone(net).get_params(deep=False).items() if not k.startswith("module__")}
-    return type(net)(**{**params, "module": module})

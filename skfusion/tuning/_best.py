@@ -50,6 +50,22 @@ class PredictsWithBest:
         """
         return self._best().predict_proba(X)
 
+    @available_if(_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the logarithms of class probabilities with the best fusion.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), frame, or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Those of ``predict_proba``; -inf where a probability is 0.
+        """
+        return self._best().predict_log_proba(X)
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the score of the best fusion by ``scoring``.
 
