@@ -13,6 +13,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skfusion.nets._columns import with_columns_of
+from skfusion.nets._embeddings import naming_embeddings
 from skfusion.nets._link import link_of
 from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
 from skfusion.rows import Inputs, Rows, Task, one_of
@@ -155,7 +156,7 @@ class Runner:
         found = []
         with self.lock, torch.inference_mode():
             for state in states:
-                with self._holding(state):
+                with self._holding(state), naming_embeddings(self.module, chunks):
                     if self.writes is None:
                         self.writes = self._writes(chunks[0])
                     parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
