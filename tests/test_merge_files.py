@@ -389,7 +389,9 @@ def test_the_card_tells_what_was_merged(tmp_path):
         assert file.metadata()["format"] == "pt"
     assert card == report.card
     assert (card["library"], card["version"]) == ("skfusion", skfusion.__version__)
-    assert (card["method"], card["parameters"]) == ("TIES", {"density": 0.5, "scale": 1.0})
+    grid = card["parameters"].pop("grid")
+    assert grid == [*TIES().grid]
+    assert (card["method"], card["parameters"]) == ("TIES", {"density": 0.5, "scale": 1.0, "weights": None})
     assert card["merge"] == "TIES(density=0.5)"
 
     def told(path):
@@ -601,13 +603,17 @@ def test_nan_in_the_base_and_in_a_head(tmp_path):
     assert f"Tensor 'head.w' of {paths[0]} holds NaN" in message
 
 
-@pytest.mark.parametrize("merge", [TaskArithmetic(None), Interpolate(None), Greedy(), Fisher()])
+@pytest.mark.parametrize(
+    "merge",
+    [TaskArithmetic(None), Interpolate(None), TIES(scale=None), DARE(merge=TIES(scale=None)), Greedy(), Fisher()],
+)
 def test_a_number_is_asked_for_only_where_one_helps(tmp_path, merge):
     paths, start, _, _ = inputs(tmp_path, make=plain)
     message = refused(paths, tmp_path / "out.safetensors", merge, base=start)
     assert f"Merge with data: SoupClassifier(net, collect=pool, merge={merge!r})" in message
-    number = {"TaskArithmetic": "; or give a number for scale.", "Interpolate": "; or give a number for t."}
-    assert message.endswith(number.get(type(merge).__name__, ")."))
+    number = {"TaskArithmetic": "scale", "Interpolate": "t", "TIES": "scale", "DARE": "merge__scale"}
+    name = number.get(type(merge).__name__)
+    assert message.endswith(f"; or give a number for {name}." if name else ").")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -117,8 +117,31 @@ class Subspace:
         float
             In units of the weights; the distance of the ends for a line.
         """
-        coefficients = np.array([self.weights(t) for t in np.linspace(0, 1, n_points)])
-        return float(steps(self.controls, coefficients).sum())
+        return float(self._lengths(np.linspace(0, 1, n_points)).sum())
+
+    def by_length(self, n_points: int = 1001) -> Subspace:
+        """Return the same path with positions that are shares of its length.
+
+        Parameters
+        ----------
+        n_points : int, default=1001
+            Positions between which it is taken as straight. More space points more evenly.
+
+        Returns
+        -------
+        Subspace
+            Equally spaced positions are points at equal distances along the path. Its control states and its ends are
+            those of this one; a path of no length stays as it is.
+        """
+        t = np.linspace(0, 1, n_points)
+        arc = np.concatenate([[0.0], np.cumsum(self._lengths(t))])
+        if not arc[-1] > 0:
+            return self
+        return Subspace(self.controls, ByLength(self.basis, t, arc / arc[-1]), self.history, self.own_ends)
+
+    def _lengths(self, t: np.ndarray) -> np.ndarray:
+        """Return the distances between neighbours among some positions."""
+        return steps(self.controls, np.array([self.weights(at) for at in t]))
 
 
 class Basis(ABC):
@@ -140,6 +163,28 @@ class Basis(ABC):
         ndarray of shape (n_controls,)
             In float64; they sum to one.
         """
+
+
+class ByLength(Basis):
+    """Another basis, whose positions are found by the share of the length that lies before them.
+
+    Parameters
+    ----------
+    basis : Basis
+        Gives the coefficients.
+    t, share : ndarray of shape (n_points,)
+        Positions of it, and the share of the length before each; both from 0 to 1.
+    """
+
+    def __init__(self, basis: Basis, t: np.ndarray, share: np.ndarray):
+        self.basis, self.t, self.share = basis, t, share
+
+    def __repr__(self) -> str:
+        return f"ByLength({self.basis!r})"
+
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients; see :meth:`Basis.weights`."""
+        return self.basis.weights(float(np.interp(t, self.share, self.t)), n_controls)
 
 
 class Connector(Component, ABC):

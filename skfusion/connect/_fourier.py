@@ -46,8 +46,10 @@ class Fourier(Connector, Basis):
     Notes
     -----
     Bends start in the middle between the ends, where the curve is the line, which it passes slowly near its ends: t is
-    the place :math:`(1 - \cos \pi t) / 2` on it. Costs as :class:`Bezier`, and leaves the same tensors as they are. The
-    curve does not pass through its bends. Coefficients may be negative.
+    the place :math:`(1 - \cos \pi t) / 2` on it; :meth:`Subspace.by_length` has it at an even speed. Costs as
+    :class:`Bezier`, and leaves the same tensors as they are. The curve does not pass through its bends. Coefficients
+    may be negative. The survey prints frequencies and phases that are free and ends that are not met; here they are
+    :math:`i \pi` and 0. How the defaults of training differ from those of Garipov et al. is said in :class:`Bezier`.
 
     References
     ----------

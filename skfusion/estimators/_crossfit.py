@@ -21,6 +21,7 @@ from skfusion import nets
 from skfusion.collect import Seeds
 from skfusion.estimators._as_the_net import has_tags
 from skfusion.estimators._ensemble import EnsembleClassifier
+from skfusion.estimators._not_numbers import check_no_none
 from skfusion.estimators._seeded import seeded
 from skfusion.rows import Task, key_of, one_of, repetitions, row_keys
 
@@ -51,6 +52,7 @@ class Table:
         """Return validated data; ``estimator`` remembers the features."""
         if y is None:
             raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+        check_no_none(y)
         X = cls.inputs(estimator, X, reset=True)
         y = check_array(y, ensure_2d=False, dtype=np.float64 if numeric else None, input_name="y", estimator=estimator)
         check_consistent_length(one_of(X), y)

@@ -18,6 +18,7 @@ class _Curve(CurveDriver):
         connect: Any = None,
         repair: Any = None,
         n_points: int = 11,
+        arc_length: bool = False,
         predict_with: str = "ensemble",
         validation_fraction: float = 0.2,
         scoring: Any = None,
@@ -32,6 +33,7 @@ class _Curve(CurveDriver):
         self.connect = connect
         self.repair = repair
         self.n_points = n_points
+        self.arc_length = arc_length
         self.predict_with = predict_with
         self.validation_fraction = validation_fraction
         self.scoring = scoring
@@ -65,6 +67,9 @@ class CurveClassifier(Classifies, _Curve):
     n_points : int, default=11
         Equally spaced points of each curve, 3 or more, both ends included, which the loss is measured at and of which
         ensembles are made. More cost more in prediction.
+    arc_length : bool, default=False
+        Whether points are equally spaced by the length of the curve, and not in its own parameter, in which it may be
+        slow near its ends, so that many points are almost the members.
     predict_with : {"ensemble", "best", "midpoint"}, default="ensemble"
         What predicts: the mean of the predictions of all points, in which a member that several curves share counts
         once; the one point with the best held-out score, of equal ones that with the lowest loss; or the point in the
@@ -174,6 +179,9 @@ class CurveRegressor(Regresses, _Curve):
     n_points : int, default=11
         Equally spaced points of each curve, 3 or more, both ends included, which the loss is measured at and of which
         ensembles are made. More cost more in prediction.
+    arc_length : bool, default=False
+        Whether points are equally spaced by the length of the curve, and not in its own parameter, in which it may be
+        slow near its ends, so that many points are almost the members.
     predict_with : {"ensemble", "best", "midpoint"}, default="ensemble"
         What predicts: the mean of the predictions of all points, in which a member that several curves share counts
         once; the one point with the best held-out score, of equal ones that with the lowest loss; or the point in the

@@ -53,6 +53,7 @@ class CurveDriver(Uncertain, BaseFusion):
     _fusing: ClassVar[tuple[str, ...]] = ("align", "connect", "repair")
     connect: Any = None
     n_points: int = 11
+    arc_length: bool = False
     predict_with: str = "ensemble"
 
     @classmethod
@@ -151,6 +152,7 @@ class CurveDriver(Uncertain, BaseFusion):
             ends = state[edge[0]], state[edge[1]]
             path = copy(connect(ends, in_unit(objective, unit)))
             path.history = tuple(loss * unit for loss in path.history)
+            path = path.by_length() if self.arc_length else path
             joined.append(Joined(edge, ends, path, objective, repair))
         members = self._points(joined, pool, collected.net)
         self.line_profiles_ = {edge: lines[edge] for edge in self.spanning_tree_}

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
+from skfusion.estimators._not_numbers import as_array, check_dates, check_no_none, explained
 from skfusion.rows import Inputs, Task
 
 
@@ -38,8 +39,20 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     if reset and y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     y = y.toarray() if issparse(y) else y  # multi-label indicators
+    if reset:
+        check_no_none(y)
     if isinstance(X, Mapping) and not issparse(X):  # scipy's dok arrays are dicts too
         return _check_dict(estimator, X, reset), None if y is None else _check_targets(estimator, X, y)
+    check_dates(X)
+    try:
+        return _check_array(estimator, X, y, reset)
+    except (TypeError, ValueError) as error:
+        if (told := explained(X, error)) is error:
+            raise
+        raise told from error
+
+
+def _check_array(estimator: BaseEstimator, X: Any, y: Any, reset: bool) -> tuple[Inputs, Any]:
     kept = {"dtype": np.float32, "order": "C", "allow_nd": True}
     if reset:
         numeric = not hasattr(estimator, "predict_proba")
@@ -151,7 +164,7 @@ def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], reset: bool) -> 
         raise ValueError("X is an empty dict; give an array for each argument of the module's forward.")
     out = {}
     for name, values in X.items():
-        array = np.asarray(values)
+        array = as_array(name, values)
         kind = np.int64 if array.dtype.kind in "iub" else np.float32
         out[name] = check_array(array, dtype=kind, order="C", allow_nd=True, ensure_2d=False, input_name=f"X[{name!r}]")
     check_consistent_length(*out.values())

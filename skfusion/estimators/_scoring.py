@@ -47,5 +47,11 @@ def score_function(scoring: Any, task: Task) -> Any:
                 f"scoring={scoring!r} cannot judge the {len(rows)} held-out rows: {error} Where they lack a class, use "
                 "a larger validation_fraction, more rows, or another score."
             ) from error
+        except AttributeError as error:
+            told = str(error).replace(kind.__name__, "what is scored")
+            raise ValueError(
+                f"scoring={scoring!r} asks for more than there is ({task}): {told.rstrip('.')}. Scores see predictions "
+                f"{'and probabilities ' if task != 'regression' else ''}only; give another one."
+            ) from error
 
     return score

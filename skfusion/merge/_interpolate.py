@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from skfusion.merge._base import LinearMerger, check_states
-from skfusion.merge._scale import GRID, best_on_grid
+from skfusion.merge._scale import GRID, OnGrid
 from skfusion.objective import Objective
 from skfusion.state import State
 
 
-class Interpolate(LinearMerger):
+class Interpolate(OnGrid, LinearMerger):
     r"""Go part of the way from the base to the mean of the members.
 
     .. math:: \theta = (1 - t)\, \theta_0 + t\, \tfrac{1}{K} \sum_k \theta_k
@@ -47,20 +47,11 @@ class Interpolate(LinearMerger):
     """
 
     needs_base: ClassVar[bool] = True
+    on_grid: ClassVar[str] = "t"
 
     def __init__(self, t: float | None = 0.5, grid: Sequence[float] = GRID):
         self.t = t
         self.grid = grid
-
-    @property
-    def needs_objective(self) -> bool:  # type: ignore[override]
-        """Whether the value of t is chosen on data."""
-        return self.t is None
-
-    @property
-    def needs_labels(self) -> bool:  # type: ignore[override]
-        """Whether the value of t is chosen on held-out rows."""
-        return self.t is None
 
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
@@ -69,16 +60,14 @@ class Interpolate(LinearMerger):
         wrong = [t for t in (self.grid if self.t is None else [self.t]) if not 0 <= t <= 1]
         if wrong:
             raise ValueError(f"Interpolate goes from t=0 to t=1, and got {wrong[0]}; TaskArithmetic goes beyond.")
-        t = self._best(states, base, objective) if self.t is None else float(self.t)
+        if self.t is None:
+            check_states(self, states, base)
+
+        def merged(merge: Interpolate) -> State:
+            return merge.combine(states, merge.coefficients(states), base)
+
+        t = float(self.chosen(merged, objective)._number())
         return [t / len(states)] * len(states)
-
-    def _best(self, states: Sequence[State], base: State | None, objective: Objective | None) -> float:
-        check_states(self, states, base)
-
-        def state_at(t: float) -> State:
-            return self.combine(states, [t / len(states)] * len(states), base)
-
-        return best_on_grid("Interpolate", "t", self.grid, state_at, objective)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

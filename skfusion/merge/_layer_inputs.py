@@ -36,15 +36,19 @@ def own_layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]
     dict of str to nn.Module
         The layers.
     """
+    is_own = own_keys(module, owner)
+    return {
+        name: part for name, part in module.named_modules() if is_linear(part) and all(map(is_own, keys_of(name, part)))
+    }
+
+
+def own_keys(module: nn.Module, owner: dict[str, str]) -> Callable[[str], bool]:
+    """Return a function that tells whether the tensor of a name is in the state, and that of one layer only."""
     holders: Counter[str] = Counter()
     for name, part in module.named_modules():
         keys = [key_of(name, t) for t, _ in part.named_parameters(recurse=False)]
         holders.update({owner[key] for key in keys if key in owner})
-    return {
-        name: part
-        for name, part in module.named_modules()
-        if is_linear(part) and all(key in owner and holders[owner[key]] == 1 for key in keys_of(name, part))
-    }
+    return lambda key: key in owner and holders[owner[key]] == 1
 
 
 def keys_of(name: str, layer: nn.Module) -> list[str]:
@@ -64,7 +68,7 @@ def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[
     Parameters
     ----------
     layer : nn.Module
-        A linear layer or a convolution.
+        A linear layer, a convolution, or attention.
     name : str
         What to call it in a message.
     x : Tensor
@@ -79,8 +83,9 @@ def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[
     weight : Tensor
         In float64, shape (n_rows,).
     """
-    if isinstance(layer, nn.Linear):
-        windows = x.reshape(-1, 1, 1, layer.in_features) if x.ndim < 3 else x.flatten(1, -2).unsqueeze(1)
+    bias = getattr(layer, "in_proj_bias" if isinstance(layer, nn.MultiheadAttention) else "bias")
+    if isinstance(layer, (nn.Linear, nn.MultiheadAttention)):
+        windows = x.reshape(-1, 1, 1, x.shape[-1]) if x.ndim < 3 else x.flatten(1, -2).unsqueeze(1)
         n_axes = 1
     else:
         n_axes = layer.weight.ndim - 2
@@ -95,7 +100,7 @@ def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[
         for j in range(0, lines, most):
             part = windows[i : i + step, :, j : j + most].transpose(0, 1)
             rows = part.reshape(groups, -1, n_features).double()
-            if layer.bias is not None:
+            if bias is not None:
                 rows = F.pad(rows, (0, 1), value=1.0)
             yield rows, many[i : i + step].repeat_interleave(part.shape[2] * width)
 

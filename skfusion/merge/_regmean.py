@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from skfusion._numbers import narrowed
 from skfusion.merge._base import Merger, check_states
 from skfusion.merge._examples import drawn
-from skfusion.merge._layer_inputs import keys_of, n_groups, own_layers, pieces, watch
+from skfusion.merge._layer_inputs import pieces
+from skfusion.merge._matrices import Matrix, Which, matrices, meant, watching
 from skfusion.merge._tied import tied
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, weighted_sum
+
+_SHRINK = 0.9
 
 
 class RegMean(Merger):
@@ -29,10 +30,11 @@ class RegMean(Merger):
 
     Parameters
     ----------
-    shrink : float, default=0.9
+    shrink : float or dict, default=0.9
         Factor of the off-diagonal elements of each Gram matrix, from 0 to 1. With 0, each input feature is averaged by
         its own mean square; a larger value takes more account of the correlations between features, which must be
-        estimated well for that. The paper takes 0.9, and 0.1 for some language models.
+        estimated well for that. The paper takes 0.9, and 0.1 for some language models. A dict has one for some layers,
+        by what ``skip`` may hold; the first that means a layer counts, and all others have 0.9.
     normalise : bool, default=True
         Divide each Gram matrix by the number of its rows, so that members count alike. With False, members count by
         their rows, as if their data were pooled.
@@ -44,18 +46,23 @@ class RegMean(Merger):
         hundred are usual.
     random_state : int, default=0
         Seed of the rows that are drawn.
+    skip : sequence of (str or type), default=()
+        Layers that become the plain mean, as the paper has it for some. A name, or a pattern such as
+        ``"encoder.*.linear1"``, means the layers that are called so, and those in modules that are; a type of module,
+        such as ``nn.Conv2d``, means layers of this type, and those in modules of it.
 
     Notes
     -----
     Costs a forward pass of each of K members over its rows, p² a row for a layer with p inputs, and a linear system of
     size p a layer; memory is 2 p² numbers for each layer. No labels are needed.
 
-    Solved are ``nn.Linear`` and the convolutions, whose rows are the patches that the kernel sees, group by group; they
-    are reported as ``layers``. Where a layer has a bias, it is solved for with the weights, as that of a feature which
-    is always 1; the paper averages it. All else becomes the plain mean: normalisation, embeddings, attention
-    inside ``nn.MultiheadAttention``, and layers whose weights are parametrised, or shared with other layers (such as a
-    decoder that is tied to an embedding), or that no row reaches. For sample weights to count, the first axis of what a
-    layer sees must be that of samples, or of samples times tokens in this order.
+    Solved are ``nn.Linear``, the convolutions, whose rows are the patches that the kernel sees, group by group, and the
+    four matrices of ``nn.MultiheadAttention``, which are called by its name and ``q_proj``, ``k_proj``, ``v_proj`` and
+    ``out_proj``; all are reported as ``layers``. Rows that attention masks count, as in layers that see them. Where a
+    layer has a bias, it is solved for with the weights, as that of a feature which is always 1; the paper averages it.
+    All else becomes the plain mean: normalisation, embeddings, and layers whose weights are parametrised, or shared
+    with other layers (such as a decoder that is tied to an embedding), or that no row reaches. For sample weights to
+    count, the first axis of what a layer sees must be that of samples, or of samples times tokens in this order.
 
     References
     ----------
@@ -84,50 +91,47 @@ class RegMean(Merger):
 
     def __init__(
         self,
-        shrink: float = 0.9,
+        shrink: float | Mapping[Which, float] = _SHRINK,
         normalise: bool = True,
         ridge: float = 1e-6,
         n_examples: int | None = None,
         random_state: int = 0,
+        skip: Sequence[Which] = (),
     ):
         self.shrink = shrink
         self.normalise = normalise
         self.ridge = ridge
         self.n_examples = n_examples
         self.random_state = random_state
+        self.skip = skip
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"shrink": 1.0, "normalise": False, "n_examples": 12}
+        yield {"shrink": {"3": 0.5}, "skip": ("0",)}
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the state whose linear layers are solved for; see :meth:`Merger.__call__`."""
         check_states(self, states, base)
-        if not 0 <= self.shrink <= 1:
-            raise ValueError(f"shrink must lie between 0 and 1; got {self.shrink}.")
         if not (math.isfinite(self.ridge) and self.ridge >= 0):
             raise ValueError(f"ridge must be finite and at least 0; got {self.ridge}.")
         if objective is None:
             raise ValueError("RegMean looks at the inputs of layers; give it an objective.")
         owner = tied(states, objective.module)
-        layers = own_layers(objective.module, owner)
-        if not layers:
-            raise ValueError(
-                "RegMean solves for linear layers and convolutions, and the module has none whose weights are its own: "
-                "use Uniform."
-            )
+        solvable = self._solvable(objective.module, owner)
+        shrink = self._shrink_of(solvable, objective.module)
         mean = weighted_sum(states, [1 / len(states)] * len(states))
         left: dict[str, Tensor] = {}
         right: dict[str, Tensor] = {}
         for k, state in enumerate(states):
-            for name, gram in self._grams(state, objective.of_member(k), layers).items():
-                off = gram @ (_columns(state, name, layers[name]) - _columns(mean, name, layers[name]))
+            for name, gram in self._grams(state, objective.of_member(k), solvable, shrink).items():
+                off = gram @ (solvable[name].columns(state) - solvable[name].columns(mean))
                 left[name] = left[name] + gram if name in left else gram
                 right[name] = right[name] + off if name in right else off
         if not left:
             raise ValueError("RegMean looks at the inputs of layers, and no rows of positive weight reach any of them.")
-        keys = [key for name in left for key in keys_of(name, layers[name])]
+        keys = [key for name in left for key in solvable[name].keys]
         if _alike(states, keys) and not _alike(states, [key for key, t in mean.items() if t.is_floating_point()]):
             raise ValueError(
                 f"RegMean solves for layers whose inputs it sees, and members are alike in all {len(left)} of them, so "
@@ -137,11 +141,37 @@ class RegMean(Merger):
         objective.report("layers", sorted(left))
         merged = dict(mean)
         for name in left:
-            new = _columns(mean, name, layers[name]) + solved(left[name], right[name], self.ridge)
-            merged |= {owner[key]: t for key, t in _tensors(new, mean, name, layers[name]).items()}
+            new = solvable[name].columns(mean) + solved(left[name], right[name], self.ridge)
+            now = {key: merged[owner[key]] for key in solvable[name].keys}
+            merged |= {owner[key]: t for key, t in solvable[name].written(new, now).items()}
         return {key: merged[owner[key]] for key in mean}
 
-    def _grams(self, state: State, objective: Objective, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+    def _solvable(self, module: nn.Module, owner: dict[str, str]) -> dict[str, Matrix]:
+        """Return the matrices to solve for, by name."""
+        every = matrices(module, owner)
+        if not every:
+            raise ValueError(
+                "RegMean solves for linear layers, convolutions and attention, and the module has none whose weights "
+                "are its own: use Uniform."
+            )
+        if isinstance(self.skip, (str, type)):
+            raise TypeError(f"skip is a sequence of names and types, such as [{self.skip!r}]; got {self.skip!r}.")
+        left_out = meant(self.skip, [*every], module, "skip")
+        if len(left_out) == len(every):
+            raise ValueError(f"skip={self.skip!r} leaves no layer to solve for, out of {[*every]}: use Uniform.")
+        return {name: matrix for name, matrix in every.items() if name not in left_out}
+
+    def _shrink_of(self, names: Iterable[str], module: nn.Module) -> dict[str, float]:
+        """Return the factor of the off-diagonal elements for each of some layers."""
+        given: Mapping[Any, float] = self.shrink if isinstance(self.shrink, Mapping) else {"*": self.shrink}
+        if wrong := [value for value in given.values() if not 0 <= value <= 1]:
+            raise ValueError(f"shrink must lie between 0 and 1; got {wrong[0]}.")
+        found = meant([*given], [*names], module, "shrink")
+        return {name: given[found[name]] if name in found else _SHRINK for name in names}
+
+    def _grams(
+        self, state: State, objective: Objective, solvable: dict[str, Matrix], shrink: dict[str, float]
+    ) -> dict[str, Tensor]:
         """Return the Gram matrices of the inputs of one member's layers, shape (n_groups, n_features, n_features)."""
         generator = torch.Generator().manual_seed(self.random_state)
         total: dict[str, Tensor] = {}
@@ -149,22 +179,18 @@ class RegMean(Merger):
         weight: Tensor | None = None
 
         def see(name: str, x: Tensor) -> None:
-            for rows, w in pieces(layers[name], name, x, weight):
+            for rows, w in pieces(solvable[name].layer, name, x, weight):
                 gram = (rows * w[:, None]).mT @ rows
                 total[name] = total[name] + gram if name in total else gram
                 mass[name] = mass.get(name, 0.0) + float(w.sum())
 
-        hooks = [watch(layer, partial(see, name)) for name, layer in layers.items()]
-        try:
-            with evaluating(objective.module), torch.no_grad():
-                for batch in drawn(objective.batches, self.n_examples, generator):
-                    weight = batch.weight
-                    objective.forward(state, batch.x)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        module = objective.module
+        with watching(module, solvable, see), evaluating(module), torch.no_grad():
+            for batch in drawn(objective.batches, self.n_examples, generator):
+                weight = batch.weight
+                objective.forward(state, batch.x)
         return {
-            name: shrunk(gram / mass[name] if self.normalise else gram, self.shrink)
+            name: shrunk(gram / mass[name] if self.normalise else gram, shrink[name])
             for name, gram in total.items()
             if mass[name] > 0
         }
@@ -210,18 +236,3 @@ def solved(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
         else:
             out[i] = torch.cholesky_solve(right[i], factor[i])
     return out
-
-
-def _columns(state: State, name: str, layer: nn.Module) -> Tensor:
-    """Return a layer's weights, and its bias as the last feature, in float64: (n_groups, n_features, n_units)."""
-    tensors = [state[key].detach().double() for key in keys_of(name, layer)]
-    w = torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
-    return w.reshape(n_groups(layer), -1, w.shape[1]).mT
-
-
-def _tensors(columns: Tensor, like: State, name: str, layer: nn.Module) -> State:
-    """Return weight and bias from what :func:`_columns` makes of them."""
-    keys = keys_of(name, layer)
-    w = columns.mT.flatten(0, 1)
-    parts = torch.split(w, [w.shape[1] - 1, 1] if len(keys) == 2 else [w.shape[1]], dim=1)
-    return {key: narrowed(t.reshape(like[key].shape), like[key].dtype, key) for key, t in zip(keys, parts, strict=True)}

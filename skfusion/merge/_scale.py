@@ -2,14 +2,73 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
+from skfusion.merge._base import Merger
 from skfusion.objective import Objective
 from skfusion.state import State
 
 GRID = tuple(k / 20 for k in range(21))
 """From 0 to 1 in steps of 0.05 (Ilharco et al., 2023)."""
+
+
+class OnGrid(Merger):
+    """A merger with one number that is chosen on held-out rows where it is None."""
+
+    grid: Sequence[float]
+    """The numbers that are tried."""
+    on_grid: ClassVar[str] = "scale"
+    """The parameter that may be None."""
+
+    @property
+    def needs_objective(self) -> bool:  # type: ignore[override]
+        """Whether the number is chosen on data."""
+        return getattr(self, self.on_grid) is None
+
+    @property
+    def needs_labels(self) -> bool:  # type: ignore[override]
+        """Whether the number is chosen on held-out rows."""
+        return getattr(self, self.on_grid) is None
+
+    def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
+        """Return this merger, or a copy that has the number with the highest held-out score where it has none.
+
+        Parameters
+        ----------
+        merged : callable
+            ``merged(merger)`` is the state to which a copy with a number merges the members.
+        objective : Objective or None
+            What scores the states.
+
+        Returns
+        -------
+        OnGrid
+            With a number.
+        """
+        if not self.needs_objective:
+            return self
+
+        def state_at(value: float) -> State:
+            return merged(self._at(value))
+
+        return self._at(best_on_grid(type(self).__name__, self.on_grid, self.grid, state_at, objective))
+
+    def _at(self, value: float) -> Self:
+        found = copy.copy(self)
+        setattr(found, self.on_grid, value)
+        return found
+
+    def _number(self) -> Any:
+        """Return the parameter, or raise ``ValueError`` where it is neither None nor a finite number."""
+        value = getattr(self, self.on_grid)
+        if value is not None and not math.isfinite(value):
+            raise ValueError(
+                f"The {self.on_grid} of {type(self).__name__} must be a finite number, or None; got {value}."
+            )
+        return value
 
 
 def best_on_grid(

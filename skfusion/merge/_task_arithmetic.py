@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from skfusion.merge._base import LinearMerger, check_states
-from skfusion.merge._scale import GRID, best_on_grid
+from skfusion.merge._scale import GRID, OnGrid
+from skfusion.merge._weights import factors
 from skfusion.objective import Objective
 from skfusion.state import State
 
 
-class TaskArithmetic(LinearMerger):
+class TaskArithmetic(OnGrid, LinearMerger):
     r"""Add to the base what fine-tuning has changed in each member.
 
     .. math:: \theta = \theta_0 + \lambda \sum_k w_k (\theta_k - \theta_0)
@@ -25,9 +25,9 @@ class TaskArithmetic(LinearMerger):
     scale : float or None, default=0.3
         The factor λ of the sum of the changes. A larger value goes further from the base: 0 is the base, and 1 gives
         a single member back. None takes the value of the grid with the highest held-out score.
-    weights : sequence of float, optional
-        Factor of each member's change, shape (K,), of any sign and not normalised. A larger value brings more of that
-        member. All 1 when omitted.
+    weights : float or sequence of float, optional
+        Factor of each member's change, shape (K,), or one for all, of any sign and not normalised. A larger value
+        brings more of that member. All 1 when omitted.
     grid : sequence of float, default=(0, 0.05, ..., 1)
         The values that are tried where ``scale`` is None. More of them cost one evaluation each; the first one of
         equal scores is taken.
@@ -57,42 +57,29 @@ class TaskArithmetic(LinearMerger):
 
     needs_base: ClassVar[bool] = True
 
-    def __init__(self, scale: float | None = 0.3, weights: Sequence[float] | None = None, grid: Sequence[float] = GRID):
+    def __init__(
+        self,
+        scale: float | None = 0.3,
+        weights: float | Sequence[float] | None = None,
+        grid: Sequence[float] = GRID,
+    ):
         self.scale = scale
         self.weights = weights
         self.grid = grid
-
-    @property
-    def needs_objective(self) -> bool:  # type: ignore[override]
-        """Whether the scale is chosen on data."""
-        return self.scale is None
-
-    @property
-    def needs_labels(self) -> bool:  # type: ignore[override]
-        """Whether the scale is chosen on held-out rows."""
-        return self.scale is None
 
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
         """Return the scale times the weights; see :meth:`LinearMerger.coefficients`."""
-        weights = [1.0] * len(states) if self.weights is None else [float(w) for w in self.weights]
-        if len(weights) != len(states) or not all(map(math.isfinite, weights)):
-            raise ValueError(f"TaskArithmetic wants a finite weight for each of {len(states)} members; got {weights}.")
-        if self.scale is not None and not math.isfinite(self.scale):
-            raise ValueError(f"The scale of TaskArithmetic must be a finite number, or None; got {self.scale}.")
-        scale = self._best(states, base, objective, weights) if self.scale is None else float(self.scale)
+        weights = factors("TaskArithmetic", self.weights, len(states))
+        if self._number() is None:
+            check_states(self, states, base)
+
+        def merged(merge: TaskArithmetic) -> State:
+            return merge.combine(states, merge.coefficients(states), base)
+
+        scale = float(self.chosen(merged, objective)._number())
         return [scale * w for w in weights]
-
-    def _best(
-        self, states: Sequence[State], base: State | None, objective: Objective | None, weights: list[float]
-    ) -> float:
-        check_states(self, states, base)
-
-        def state_at(scale: float) -> State:
-            return self.combine(states, [scale * w for w in weights], base)
-
-        return best_on_grid("TaskArithmetic", "scale", self.grid, state_at, objective)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, Self, final
 
 import torch
 from torch import Tensor
@@ -92,6 +92,24 @@ class TensorMerger(Merger):
             Of the same shape, in double precision.
         """
 
+    def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
+        """Return this merger with all of its numbers, where some are chosen on data.
+
+        Parameters
+        ----------
+        merged : callable
+            ``merged(merger)`` is what another merger of this kind makes of the members; the survey is that of this
+            one.
+        objective : Objective or None
+            Data to judge states on.
+
+        Returns
+        -------
+        TensorMerger
+            This object by default.
+        """
+        return self
+
     @final
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the states merged tensor by tensor; see :meth:`Merger.__call__`."""
@@ -107,10 +125,14 @@ class TensorMerger(Merger):
                 yield Entry(key, wide[: len(states)], None if base is None else wide[-1])
 
         known = self.survey(read, len(states))
-        found = {e.name: narrowed(self.tensor(e, known), states[0][e.name].dtype, e.name) for e in read()}
-        others = [{key: s[key] for key in s if first[key] == key and key not in found} for s in states]
-        found |= weighted_sum(others, [1 / len(states)] * len(states))
-        return {key: found[first[key]] for key in states[0]}
+        others = [{key: s[key] for key in s if first[key] == key and key not in {*keys}} for s in states]
+        mean = weighted_sum(others, [1 / len(states)] * len(states))
+
+        def merged(merge: Self) -> State:
+            found = {e.name: narrowed(merge.tensor(e, known), states[0][e.name].dtype, e.name) for e in read()}
+            return {key: (found if first[key] in found else mean)[first[key]] for key in states[0]}
+
+        return merged(self.chosen(merged, objective))
 
 
 def is_merged(name: str, tensor: Tensor) -> bool:

@@ -1,9 +1,9 @@
-"""Weights that are given for the members."""
+"""Numbers that are given for the members."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def shares(asker: str, weights: Sequence[float] | None, n: int) -> list[float]:
@@ -15,3 +15,19 @@ def shares(asker: str, weights: Sequence[float] | None, n: int) -> list[float]:
     if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
         raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
     return [w / total for w in given]
+
+
+def factors(asker: str, weights: float | Sequence[float] | None, n: int) -> list[float]:
+    """Return the factors of the changes of n members, of any sign; all 1 where none are given."""
+    found = one_each(asker, "finite weight", 1.0 if weights is None else weights, n)
+    if not all(map(math.isfinite, found)):
+        raise ValueError(f"{asker} wants a finite weight for each of {n} members; got {found}.")
+    return found
+
+
+def one_each(asker: str, name: str, given: float | Sequence[float], n: int) -> list[float]:
+    """Return a number for each of n members, of which one for all may be given, or one for each."""
+    found = [float(v) for v in given] if isinstance(given, Iterable) else [float(given)] * n
+    if len(found) != n:
+        raise ValueError(f"{asker} wants a {name} for each of {n} members; got {found}.")
+    return found

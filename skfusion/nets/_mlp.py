@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -44,6 +45,10 @@ class MLP(nn.Module):
         scaling: dict[str, np.ndarray] | None = None,
     ):
         super().__init__()
+        if not isinstance(hidden, Iterable) or isinstance(hidden, str):
+            raise TypeError(
+                f"hidden is a sequence with the units of each layer, such as ({hidden!r},); got {hidden!r}."
+            )
         scaling = scaling or {}
         for name, size, default in (("x_mean", n_in, 0), ("x_std", n_in, 1), ("y_mean", n_out, 0), ("y_std", n_out, 1)):
             value = scaling.get(name, np.full(size, default))
@@ -131,6 +136,7 @@ def mlp_classifier(multilabel: bool = False, **params: Any) -> NeuralNetClassifi
     skorch.NeuralNetClassifier
         An unfitted net; an estimator of this library sizes it to the data.
     """
+    _check_names("mlp_classifier", params)
     criterion = nn.BCEWithLogitsLoss if multilabel else nn.CrossEntropyLoss
     return NeuralNetClassifier(MLP, **{**_DEFAULTS, "criterion": criterion, **params})
 
@@ -148,7 +154,18 @@ def mlp_regressor(**params: Any) -> NeuralNetRegressor:
     skorch.NeuralNetRegressor
         An unfitted net; an estimator of this library sizes it to the data.
     """
+    _check_names("mlp_regressor", params)
     return NeuralNetRegressor(MLP, **{**_DEFAULTS, "criterion": nn.MSELoss, **params})
+
+
+def _check_names(maker: str, params: dict[str, Any]) -> None:
+    """Raise ``TypeError`` where a parameter of the network is given as one of its net."""
+    if wrong := [name for name in params if name in inspect.signature(MLP).parameters]:
+        name = wrong[0]
+        raise TypeError(
+            f"{name} is a parameter of the network, and not of the net that trains it: write "
+            f"{maker}(module__{name}={params[name]!r})."
+        )
 
 
 def default_net(task: Task) -> NeuralNetClassifier | NeuralNetRegressor:

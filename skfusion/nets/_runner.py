@@ -12,6 +12,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from skfusion.nets._embeddings import naming_embeddings
 from skfusion.nets._link import link_of, logits_of
 from skfusion.nets._mlp import MLP
 from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
@@ -174,7 +175,7 @@ class Runner:
         found = []
         with self.lock, torch.inference_mode():
             for state in states:
-                with self._holding(state):
+                with self._holding(state), naming_embeddings(self.module, chunks):
                     if self.writes is None:
                         self.writes = self._writes(chunks[0])
                     parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]

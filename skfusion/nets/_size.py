@@ -14,6 +14,8 @@ from sklearn.base import clone, is_classifier, is_regressor
 from skorch import NeuralNet
 from torch import Tensor, nn
 
+from skfusion.nets._class_weights import check_class_weights
+from skfusion.nets._embeddings import naming_embeddings
 from skfusion.nets._scaling import scaling
 from skfusion.objective import first_output
 from skfusion.rows import Inputs, Rows, Task
@@ -147,6 +149,7 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
     if not is_net(net):
         raise no_net(net)
     _check_task(net, task, n_outputs)
+    check_class_weights(net, task, n_outputs)
     net = clone(net)
     binary = task == "classification" and two_classes(net)
     if not isinstance(net.module, nn.Module):
@@ -233,7 +236,8 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     with seeded(0, net.device), torch.no_grad():
         module = initialised(net, rows).eval()
         try:
-            out = run(module, tensors(head.X, dtype_of(module), net.device))
+            with naming_embeddings(module, rows.X):
+                out = run(module, tensors(head.X, dtype_of(module), net.device))
         except (RuntimeError, TypeError) as error:
             X = rows.X
             shapes = {k: v.shape[1:] for k, v in X.items()} if isinstance(X, dict) else X.shape[1:]

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from skfusion import state as states
 from skfusion.nets._consistency import Consistency
+from skfusion.nets._embeddings import naming_embeddings
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
 from skfusion.nets._size import (
     dtype_of,
@@ -98,7 +99,7 @@ def fit(
             verbose=verbose,
             soft=soft,
         )
-        with few_threads(ready.net.module_):
+        with few_threads(ready.net.module_), naming_embeddings(ready.net.module_, rows.X):
             _loop(ready)
     return ready.finished()
 

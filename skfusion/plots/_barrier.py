@@ -10,8 +10,23 @@ import numpy as np
 from skfusion.estimators._on_data import on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._frames import aligned, chosen, fitted
-from skfusion.plots._paths import check_paths, draw_paths
-from skfusion.plots._style import BLUE, GREEN, GREY, VERMILION, legend_above, new_axes, tidy, widen
+from skfusion.plots._paths import check_paths, draw_paths, ticks_between
+from skfusion.plots._style import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILION,
+    finite,
+    largest,
+    legend_above,
+    mark_missing,
+    new_axes,
+    number,
+    plain,
+    tidy,
+    title,
+    widen,
+)
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
 
@@ -245,17 +260,19 @@ class BarrierDisplay:
         return self
 
     def _plot_one(self, axes: list[Any]) -> None:
-        panels = [(self.loss, self.loss_name, BLUE), (self.score, self.score_name, GREEN)][: len(axes)]
-        for panel, (values, label, colour) in zip(axes, panels, strict=True):
+        panels = [("loss", self.loss_name, BLUE), ("score", self.score_name, GREEN)][: len(axes)]
+        for panel, (what, label, colour) in zip(axes, panels, strict=True):
+            values = finite(getattr(self, what))
             panel.plot(self.t, values, color=colour, linewidth=2, marker="o", markersize=3.5)
             panel.plot([0, 1], [values[0], values[-1]], color=GREY, linestyle=":", linewidth=1.2)
-            panel.set_ylabel(label)
-            widen(panel, 0.1 * float(np.abs(values).max()))
+            mark_missing(panel, self.t, values, what)
+            panel.set_ylabel(title(label))
+            widen(panel, 0.1 * largest(values))
             tidy(panel, "y")
-        axes[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], [self.names[0], "0.25", "0.5", "0.75", self.names[1]])
-        line = (1 - self.t) * self.loss[0] + self.t * self.loss[-1]
-        axes[0].set_title(f"barrier {self.barrier:.3g}", fontsize="medium", color=VERMILION, loc="left")
-        if self.barrier > 0:
+        ticks_between(axes[-1], self.names)
+        axes[0].set_title(number(self.barrier, "barrier"), fontsize="medium", color=VERMILION, loc="left")
+        if 0 < self.barrier < np.inf:
+            line = (1 - self.t) * self.loss[0] + self.t * self.loss[-1]
             i = int(np.argmax(self.loss - line))
             axes[0].annotate(
                 "",
@@ -267,6 +284,6 @@ class BarrierDisplay:
     def _plot_several(self, axes: list[Any]) -> None:
         first = Profile(self.t, self.loss, self.score)  # type: ignore[arg-type]  # unknown where it is not drawn
         paths = {self.label: first, **self.others}
-        named = {f"{name}: barrier {self.barriers[name]:.3g}": path for name, path in paths.items()}
+        named = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in paths.items()}
         draw_paths(axes, named, self.names, (self.loss_name, self.score_name))
-        legend_above(axes[0], 2)
+        legend_above(axes[0], 2 if max(map(len, named)) <= 32 else 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.plots._style import colour_bar
+from skfusion.plots._style import colour_bar, write
 
 _SERIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
 """Round numbers of a decade, from coarse to fine."""
@@ -89,6 +89,8 @@ def draw_contours(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: 
     drawn = ax.contourf(x, y, known, levels=levels, norm=norm, cmap=colours, extend=extend)
     ax.contour(x, y, known, levels=levels, colors="white", linewidths=0.5, alpha=0.5)
     ax.set_facecolor("#BBBBBB")  # where the network overflows
+    if not np.isfinite(z).all():
+        write(ax, "grey: not finite", (x[-1], y[0]), (-4, 8))
     ticks = levels if len(levels) <= 10 else levels[::2]
     bar = colour_bar(ax, drawn, name, ticks=ticks, spacing="uniform")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))

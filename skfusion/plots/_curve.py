@@ -12,7 +12,7 @@ from skfusion.estimators._scoring import score_function
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._curves import curve_of
 from skfusion.plots._paths import draw_paths
-from skfusion.plots._style import ORANGE, legend_above, new_axes
+from skfusion.plots._style import ORANGE, legend_above, new_axes, number
 from skfusion.repair import Recalibrate
 
 
@@ -159,15 +159,16 @@ class CurveDisplay:
         axes = list(np.atleast_1d(ax))[:n]
         losses, scores = (self.line_loss, self.curve_loss), (self.line_score, self.curve_score)
         paths = {
-            f"{name}: barrier {rise:.3g}": Profile(self.t, loss, score)  # type: ignore[arg-type]
+            f"{name}: {number(rise, 'barrier')}": Profile(self.t, loss, score)  # type: ignore[arg-type]
             for (name, rise), loss, score in zip(self.barriers.items(), losses, scores, strict=True)
         }
         draw_paths(axes, paths, self.names, (self.loss_name, self.score_name))
         axes[-1].set_xlabel("position t between the two networks")
         legend_above(axes[0], 2)
         if self.ensemble_score is not None and len(axes) > 1:
-            label = f"ensemble along the curve: {self.ensemble_score:.3g}"
-            drawn = axes[1].axhline(self.ensemble_score, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), label=label)
+            label = f"ensemble along the curve: {number(self.ensemble_score, 'score').removeprefix('score ')}"
+            level = self.ensemble_score if np.isfinite(self.ensemble_score) else np.nan
+            drawn = axes[1].axhline(level, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), label=label)
             drawn.set_linewidth(1.8)
             legend_above(axes[1], 1, [drawn])
         self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None

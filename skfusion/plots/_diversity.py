@@ -9,7 +9,7 @@ import pandas as pd
 
 from skfusion.estimators._diversity import diversity
 from skfusion.plots._similarity import SimilarityDisplay
-from skfusion.plots._style import GREY
+from skfusion.plots._style import GREY, plain
 
 _LABELS = {
     "disagreement": "share of rows with unlike labels",
@@ -161,8 +161,9 @@ class DiversityDisplay:
         """
         drawn = SimilarityDisplay(self.matrix, self.names, self.label).plot(ax)
         if (known := self.decomposition) is not None:
+            loss = plain(known["loss_name"], 24)
             drawn.ax_.set_title(
-                f"{known['loss_name']}: members' mean {known['mean_loss']:.3g} - ambiguity {known['ambiguity']:.3g}"
+                f"{loss}: members' mean {known['mean_loss']:.3g} - ambiguity {known['ambiguity']:.3g}"
                 f" = average {known['ensemble_loss']:.3g}",
                 fontsize="small",
                 color=GREY,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skfusion.plots._style import BLUE, GREY, ORANGE, new_axes, tidy
+from skfusion.plots._style import BLUE, GREY, ORANGE, new_axes, plain, say_missing, tidy, title
 
 
 class LeaderboardDisplay:
@@ -21,7 +20,7 @@ class LeaderboardDisplay:
     names : sequence of str
         The fusions.
     mean : array-like of shape (n_fusions,)
-        Mean score of each.
+        Mean score of each; those that are NaN or infinite stand at the bottom, without a score.
     low, high : array-like of shape (n_fusions,)
         Ends of the intervals; NaN where unknown.
     score_name : str, default="score"
@@ -48,13 +47,13 @@ class LeaderboardDisplay:
         self, names: Any, mean: Any, low: Any, high: Any, score_name: str = "score", reference: float | None = None
     ):
         mean = np.asarray(mean, np.float64)
-        order = np.argsort(-mean, kind="stable")
+        order = np.argsort(np.where(np.isfinite(mean), -mean, np.inf), kind="stable")
         self.names = [str(names[i]) for i in order]
         self.mean = mean[order]
         self.low = np.asarray(low, np.float64)[order]
         self.high = np.asarray(high, np.float64)[order]
         self.score_name = score_name
-        self.reference = reference
+        self.reference = None if reference is None or not np.isfinite(reference) else float(reference)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, score: str | None = None) -> LeaderboardDisplay:
@@ -85,8 +84,8 @@ class LeaderboardDisplay:
         mean, low, high = (frame[f"{score}_{what}"] for what in ("mean", "low", "high"))
         reference = None
         if score == scores[0] and "gain_over_best" in frame.columns:
-            best = (mean - frame["gain_over_best"]).max()
-            reference = None if np.isnan(best) else float(best)
+            best = mean - frame["gain_over_best"]
+            reference = best[np.isfinite(best)].max()
         return cls(list(frame.index), mean, low, high, score, reference)
 
     def plot(self, ax: Any = None) -> LeaderboardDisplay:
@@ -106,10 +105,13 @@ class LeaderboardDisplay:
         ax = new_axes(1, 6.4, 1.3 + 0.36 * n)[0] if ax is None else ax
         left, right = self._limits()
         rows = np.arange(n)
-        inside = self.mean >= left
-        ax.hlines(rows[inside], self.low[inside].clip(left), self.high[inside], color=BLUE, linewidth=2, alpha=0.55)
+        known = np.isfinite(self.mean)
+        inside = known & (self.mean >= left)
+        ends = (v[inside].clip(left, right) for v in (self.low, self.high))
+        ax.hlines(rows[inside], *ends, color=BLUE, linewidth=2, alpha=0.55)
         ax.plot(self.mean[inside], rows[inside], "o", color=BLUE, markersize=7, label="mean, 95 % interval")
-        for row in rows[~inside]:
+        say_missing(ax, rows, self.mean, "score", self.reference is not None)
+        for row in rows[known & ~inside]:
             ax.annotate(
                 f"{self.mean[row]:.3g}",
                 (left, row),
@@ -123,8 +125,8 @@ class LeaderboardDisplay:
             ax.axvline(
                 self.reference, color=ORANGE, linestyle="--", linewidth=1.5, label="best single network, in hindsight"
             )
-        ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{self.score_name}, higher is better")
-        ax.set_yticks(rows, [fill(name, 28) for name in self.names])
+        ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{title(self.score_name)}, higher is better")
+        ax.set_yticks(rows, [plain(name, 52, 28) for name in self.names])
         ax.tick_params(axis="y", length=0)
         tidy(ax, "x")
         ax.legend(
@@ -135,12 +137,16 @@ class LeaderboardDisplay:
 
     def _limits(self) -> tuple[float, float]:
         """Return an axis that the scores near the best fill; a far worse one is marked at the edge."""
-        half = np.nan_to_num(self.high - self.mean)
-        span = 6 * max(float(np.median(self.mean.max() - self.mean)), float(np.median(half)), 1e-3)
-        near = self.mean >= self.mean.max() - span
-        low = float((self.mean - half)[near].min())
-        low = max(low, self.mean.max() - 2 * span)
-        right = float((self.mean + half)[near].max())
+        known = np.isfinite(self.mean)
+        if not known.any():
+            return (0.0, 1.0) if self.reference is None else (self.reference - 0.5, self.reference + 0.5)
+        mean, high = self.mean[known], self.high[known]
+        half = np.where(np.isfinite(high), high - mean, 0.0)
+        span = 6 * max(float(np.median(mean.max() - mean)), float(np.median(half)), 1e-3)
+        near = mean >= mean.max() - span
+        low = float((mean - half)[near].min())
+        low = max(low, mean.max() - 2 * span)
+        right = float((mean + half)[near].max())
         ends = [low, right] if self.reference is None else [min(low, self.reference), max(right, self.reference)]
         margin = 0.04 * max(ends[1] - ends[0], 1e-6)
         return ends[0] - margin, ends[1] + margin

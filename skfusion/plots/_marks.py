@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.plots._style import ORANGE, legend_above, write
+from skfusion.plots._style import ORANGE, legend_above, plain, write
 
 
 def draw_points(
@@ -29,7 +29,7 @@ def draw_points(
     taken: list[Any] = []
     for name, at in points.items():
         hollow = name in off
-        label = f"{name}: {off[name]:.3g} off the plane" if hollow else None
+        label = f"{plain(name, 16)}: {off[name]:.3g} off the plane" if hollow else None
         inner, edge = ("none", "white") if hollow else ("white", "black")
         (drawn,) = ax.plot(
             *at, "o", color=inner, markeredgecolor=edge, markersize=8.5, markeredgewidth=1.6, zorder=5, label=label

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.landscape import Profile
-from skfusion.plots._style import GREY, STROKES, tidy, widen
+from skfusion.plots._style import GREY, STROKES, finite, largest, mark_missing, plain, tidy, title, widen
 
 
 def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str], labels: tuple[str, str]) -> None:
@@ -30,17 +30,26 @@ def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str], 
             colour, line, marker = STROKES[k]
             values, every = getattr(path, what), max(1, round((len(path.t) - 1) / 12))
             panel.plot(
-                path.t, values, color=colour, linestyle=line, linewidth=2, marker=marker, markersize=5,
+                path.t, finite(values), color=colour, linestyle=line, linewidth=2, marker=marker, markersize=5,
                 markevery=every, label=name,
             )  # fmt: skip
-        drawn = [getattr(path, what)[[0, -1]] for path in paths.values()]
+            mark_missing(panel, path.t, values, what, colour)
+        drawn = [finite(getattr(path, what))[[0, -1]] for path in paths.values()]
         for k, ends in enumerate(drawn):
-            if not any(np.allclose(ends, known, rtol=1e-3, atol=1e-6) for known in drawn[:k]):
+            if not any(np.allclose(ends, known, rtol=1e-3, atol=1e-6, equal_nan=True) for known in drawn[:k]):
                 panel.plot([0, 1], ends, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, zorder=1)
-        panel.set_ylabel(label)
-        widen(panel, 0.1 * max(float(np.abs(getattr(path, what)).max()) for path in paths.values()))
+        panel.set_ylabel(title(label))
+        widen(panel, 0.1 * max(largest(getattr(path, what)) for path in paths.values()))
         tidy(panel, "y")
-    axes[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], [names[0], "0.25", "0.5", "0.75", names[1]])
+    ticks_between(axes[-1], names)
+
+
+def ticks_between(ax: Any, names: tuple[str, str]) -> None:
+    """Let the x-axis begin and end with the names of two networks."""
+    first, last = (plain(name, 28, 14) for name in names)
+    wide = ax.get_window_extent().width / ax.figure.dpi > 3.2  # inches
+    between = (0.25, 0.5, 0.75) if wide else (0.5,)
+    ax.set_xticks([0, *between, 1], [first, *map(str, between), last])
 
 
 def check_paths(paths: Mapping[str, Any], purpose: str) -> None:

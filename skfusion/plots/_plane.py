@@ -15,7 +15,7 @@ from skfusion.plots._curves import curve_of
 from skfusion.plots._frames import chosen
 from skfusion.plots._marks import draw_path, draw_points
 from skfusion.plots._spans import evaluated, named, plane_of, response_of
-from skfusion.plots._style import new_axes
+from skfusion.plots._style import new_axes, title
 from skfusion.pool import ModelPool
 
 _PURPOSE = "to evaluate the networks of a plane"
@@ -271,7 +271,7 @@ class PlaneDisplay:
             ax = new_axes(1, 6.4, float(np.clip(5.0 * shape + 0.9, 3.2, 6.4)))[0]
         self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
         ax.set_aspect("auto" if stretched else "equal", adjustable="box")
-        ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel=self.x_name, ylabel=self.y_name)
+        ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel=title(self.x_name), ylabel=title(self.y_name))
         draw_path(ax, self.path, self.bends, [*self.points.values()], self.off.get("path"))
         draw_points(ax, self.points, self.off, below=self.path is not None)
         self.ax_, self.figure_ = ax, ax.figure

@@ -11,7 +11,7 @@ import pandas as pd
 from skfusion.estimators._on_data import OnData, on_data
 from skfusion.geometry import LEAST_ROWS, alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
-from skfusion.plots._style import colour_bar, new_axes
+from skfusion.plots._style import colour_bar, new_axes, plain
 from skfusion.pool import ModelPool
 
 _WEIGHTS = {
@@ -50,7 +50,7 @@ class SimilarityDisplay:
     Parameters
     ----------
     matrix : array-like of shape (n_members, n_members)
-        Symmetric; NaN where unknown, which is drawn in grey.
+        Symmetric; NaN where unknown, which is drawn in grey, as is what is infinite.
     names : sequence of str
         The members.
     label : str, default="similarity"
@@ -213,15 +213,17 @@ class SimilarityDisplay:
         self.image_ = ax.imshow(masked, cmap="cividis", vmin=low, vmax=high, aspect="equal")
         ax.set_facecolor("#BBBBBB")
         long = max(map(len, self.names)) > 6
-        ax.set_xticks(range(n), self.names, rotation=35 if long else 0, ha="right" if long else "center")
-        ax.set_yticks(range(n), self.names)
+        names = [plain(name, 24) for name in self.names]
+        ax.set_xticks(range(n), names, rotation=35 if long else 0, ha="right" if long else "center")
+        ax.set_yticks(range(n), names)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         size = float(np.clip(72 / n, 5, 10))
         for i, j in np.ndindex(n, n):
             value = self.matrix[i, j]
-            if np.isfinite(value):
-                colour = "white" if value < (low + high) / 2 else "black"  # the map goes from dark to bright
+            if not np.isnan(value):
+                dark = np.isfinite(value) and value < (low + high) / 2
+                colour = "white" if dark else "black"  # the map goes from dark to bright
                 ax.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=size, color=colour)
         colour_bar(ax, self.image_, self.label)
         self.ax_, self.figure_ = ax, ax.figure
@@ -231,7 +233,7 @@ class SimilarityDisplay:
         """Return the ends of the colours."""
         known = self.matrix[np.isfinite(self.matrix)]
         if not known.size:
-            raise ValueError(f"All numbers are NaN, so there is nothing to draw: {self.label}.")
+            raise ValueError(f"All numbers are NaN or infinite, so there is nothing to draw: {self.label}.")
         low, high = float(known.min()), float(known.max())
         return (low, high) if high > low else (low, low + 1.0)
 

@@ -10,7 +10,19 @@ from sklearn.base import is_classifier
 
 from skfusion.estimators._on_data import on_data
 from skfusion.plots._frames import fitted
-from skfusion.plots._style import BLUE, GREEN, GREY, ORANGE, legend_above, new_axes, tidy
+from skfusion.plots._style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    finite,
+    legend_above,
+    new_axes,
+    plain,
+    say_missing,
+    tidy,
+    title,
+)
 from skfusion.state import weighted_sum
 
 
@@ -27,7 +39,7 @@ class SoupDisplay:
     weights : array-like of shape (n_members,) or None
         Coefficient of each in the sum; None where the soup is no sum.
     scores : array-like of shape (n_members,)
-        Score of each by itself, higher is better.
+        Score of each by itself, higher is better; NaN or infinite where there is none.
     soup_score : float
         The score of the soup.
     after : array-like of shape (n_members,), optional
@@ -38,7 +50,7 @@ class SoupDisplay:
     Attributes
     ----------
     gain : float
-        The score of the soup, less that of the best member.
+        The score of the soup, less that of the best member that has one; NaN where either is missing.
     ax_ : matplotlib Axes
         Where scores are drawn.
     weights_ax_ : matplotlib Axes or None
@@ -66,7 +78,8 @@ class SoupDisplay:
                 raise ValueError(f"{what} needs one number for each of the {len(self.names)} names; got {found.shape}.")
         self.soup_score = float(soup_score)
         self.score_name = score_name
-        self.gain = self.soup_score - float(np.max(self.scores))
+        known = self.scores[np.isfinite(self.scores)]  # type: ignore[index]  # scores are not omitted
+        self.gain = self.soup_score - float(known.max()) if known.size and np.isfinite(self.soup_score) else np.nan
 
     @classmethod
     def from_estimator(cls, soup: Any, X: Any = None, y: Any = None, *, scoring: Any = None) -> SoupDisplay:
@@ -95,7 +108,7 @@ class SoupDisplay:
         after: dict[str, float] = {}
         if X is None:
             scores, found = {m.name: m.score for m in pool}, soup.merge_report_.get("score")
-            if found is None or np.isnan([*scores.values()]).any():
+            if found is None or np.isnan([*scores.values()]).all():
                 raise ValueError(
                     f"{soup._part('merge')!r} did not score its members and its soup on held-out rows: give X and y, "
                     "rows that no member was trained on."
@@ -109,7 +122,7 @@ class SoupDisplay:
             found = data.objective.score(data.runner.place(soup.state_))
             after = _after(soup, joined, data, found)
             score_name = data.score_name
-        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=lambda n: (-scores[n], n))]
+        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=lambda n: (_rank(scores[n]), n))]
         return cls(
             order,
             None if weights is None else [weights.get(name, 0.0) for name in order],
@@ -146,7 +159,7 @@ class SoupDisplay:
         for panel in {self.ax_, self.weights_ax_ or self.ax_}:
             panel.set_ylim(n - 0.4, -0.6)
             tidy(panel, "x")
-        axes[0].set_yticks(range(n), self.names)
+        axes[0].set_yticks(range(n), [plain(name, 28) for name in self.names])
         for panel in axes:
             panel.tick_params(axis="y", length=0)
             panel.locator_params(axis="x", nbins=4)
@@ -154,8 +167,9 @@ class SoupDisplay:
 
     def _plot_weights(self, ax: Any) -> None:
         rows = np.arange(len(self.names))
-        ax.barh(rows, self.weights, height=0.6, color=BLUE)
-        for row, weight in zip(rows, self.weights, strict=True):
+        ax.barh(rows, finite(self.weights), height=0.6, color=BLUE)
+        say_missing(ax, rows, self.weights, "weight")
+        for row, weight in ((r, w) for r, w in zip(rows, self.weights, strict=True) if np.isfinite(w)):
             ax.annotate(
                 f"{weight:.2g}", (max(weight, 0.0), row), xytext=(4, 0), textcoords="offset points", va="center",
                 fontsize="small", color=GREY,
@@ -166,7 +180,7 @@ class SoupDisplay:
 
     def _plot_scores(self, ax: Any) -> None:
         rows = np.arange(len(self.names))
-        ax.plot(self.scores, rows, "o", color=BLUE, markersize=7, label="member", zorder=4)
+        ax.plot(finite(self.scores), rows, "o", color=BLUE, markersize=7, label="member", zorder=4)
         if self.after is not None and (joined := np.isfinite(self.after)).any():
             steps, at = self.after[joined], rows[joined]
             edges = np.concatenate([at - 0.5, at[-1:] + 0.5])
@@ -174,10 +188,19 @@ class SoupDisplay:
                 np.repeat(steps, 2), np.repeat(edges, 2)[1:-1], color=GREEN, linewidth=2, linestyle="-",
                 label="soup once it has joined",
             )  # fmt: skip
-        ax.axvline(self.soup_score, color=ORANGE, linestyle="--", linewidth=1.8, label=f"soup: {self.soup_score:.3g}")
-        ax.set_xlabel(f"{self.score_name}\n(gain over the best member: {self.gain:+.2g})")
+        known = bool(np.isfinite(self.soup_score))
+        say_missing(ax, rows, self.scores, "score", known)
+        label = f"soup: {self.soup_score:.3g}" if known else "soup: no score"
+        ax.axvline(self.soup_score if known else np.nan, color=ORANGE, linestyle="--", linewidth=1.8, label=label)
+        gain = "unknown" if np.isnan(self.gain) else f"{self.gain:+.2g}"
+        ax.set_xlabel(f"{title(self.score_name)}\n(gain over the best member: {gain})")
         ax.margins(x=0.08)
         legend_above(ax, 1)
+
+
+def _rank(score: float) -> float:
+    """Return what sorts scores from the best to those that are missing."""
+    return -score if np.isfinite(score) else np.inf
 
 
 def _joined(soup: Any) -> list[str]:

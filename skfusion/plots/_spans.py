@@ -10,6 +10,7 @@ import numpy as np
 from skfusion.connect import Subspace
 from skfusion.estimators._on_data import OnData
 from skfusion.landscape import Plane, loss_on
+from skfusion.plots._style import plain
 from skfusion.state import State
 
 _OFF = 1e-3
@@ -81,7 +82,7 @@ def _axes(names: list[str], places: np.ndarray, far: float) -> dict[str, str]:
     if len(names) < 2 or np.abs(places[0]).max() > far or np.abs(places[1, 1:]).max() > far:
         return {}
     return {
-        "x_name": f"distance of weights from {names[0]} towards {names[1]}",
+        "x_name": f"distance of weights from {plain(names[0], 20)} towards {plain(names[1], 20)}",
         "y_name": "distance of weights from that line",
     }
 

@@ -1,13 +1,97 @@
-"""Colours, and axes to draw on."""
+"""Colours, axes to draw on, and how names and missing numbers are drawn."""
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
+
+import numpy as np
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 STROKES = ((VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, "-.", "^"), (ORANGE, ":", "D"), ("#CC79A7", "-", "v"))
 """Colour, line and marker of each of several lines, so that they also differ without colour."""
+
+
+def plain(name: Any, most: int = 36, width: int | None = None) -> str:
+    """Return a name as it is drawn: its dollar signs are no mathematics, and the middle of a long one is left out.
+
+    Parameters
+    ----------
+    name : object
+        Of a network or a fusion, as users have chosen it.
+    most : int, default=36
+        Characters that are shown.
+    width : int, optional
+        Characters of a line; there is one line when omitted.
+
+    Returns
+    -------
+    str
+        For any text of a figure.
+    """
+    text = str(name)
+    if len(text) > most:
+        tail = (most - 1) // 2
+        text = f"{text[: most - 1 - tail]}…{text[-tail:]}"
+    return (fill(text, width) if width else text).replace("$", r"\$")
+
+
+def title(text: str, most: int = 60) -> str:
+    """Return what numbers are as it is drawn: mathematics between dollar signs where it is valid, else as a name."""
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        valid = False
+    else:
+        valid = "$" in text
+    return text if valid else plain(text, most, 30 if len(text) > most else None)
+
+
+def number(value: float, what: str) -> str:
+    """Return what a number is and its value, or that there is none."""
+    return f"no {what}" if np.isnan(value) else f"{what} {value:.3g}"
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Return numbers with NaN, which is not drawn, for those that are infinite."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def largest(values: np.ndarray) -> float:
+    """Return the largest size among numbers that are finite; 0 where none is."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def mark_missing(ax: Any, t: np.ndarray, values: np.ndarray, what: str, colour: str = GREY) -> None:
+    """Put a cross on the x-axis at each position without a finite number, and say what is missing."""
+    if not np.isfinite(values).any() and not ax.dataLim.height > 0:
+        ax.set_yticks([])  # which would stand for nothing
+    if (bad := ~np.isfinite(values)).any():
+        where = ax.get_xaxis_transform()
+        ax.plot(t[bad], np.zeros(bad.sum()), "x", color=colour, transform=where, clip_on=False, zorder=5)
+        ax.annotate(
+            f"× no {what}", (0.99, 0.05), xycoords="axes fraction", ha="right", fontsize="small", color=GREY, zorder=6
+        )
+
+
+def say_missing(ax: Any, rows: np.ndarray, values: np.ndarray, what: str, others: bool = False) -> None:
+    """Write at the left of each row without a finite number that it has none; ``others`` are drawn beside them."""
+    if not (np.isfinite(values).any() or others):
+        ax.set_xticks([])  # which would stand for nothing
+    for row, value in zip(rows, values, strict=True):
+        if not np.isfinite(value):
+            ax.annotate(
+                f"no {what}" if np.isnan(value) else f"no {what} ({value})",
+                (0.02, row),
+                xycoords=ax.get_yaxis_transform(),
+                va="center",
+                fontsize="small",
+                fontstyle="italic",
+                color=GREY,
+            )
 
 
 def new_axes(n: int, width: float, height: float, columns: int = 1) -> Any:
@@ -53,11 +137,13 @@ def widen(ax: Any, span: float) -> None:
 
 def colour_bar(ax: Any, drawn: Any, name: str, **options: Any) -> Any:
     """Explain colours beside the axes, as high as they are."""
-    return ax.figure.colorbar(drawn, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)), label=name, **options)
+    return ax.figure.colorbar(drawn, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)), label=title(name), **options)
 
 
 def legend_above(ax: Any, columns: int, handles: Any = None) -> None:
-    """Explain lines and markers above the axes, where nothing is covered."""
+    """Explain lines and markers above the axes, where nothing is covered, in fewer columns where they are narrow."""
+    room = ax.get_window_extent().width / ax.figure.dpi  # inches
+    columns = max(1, min(columns, int(room / 1.5)))
     given = {} if handles is None else {"handles": handles}
     ax.legend(
         **given,
@@ -80,7 +166,7 @@ def write(ax: Any, text: str, at: Any, shift: tuple[float, float], dark: bool = 
     ax : matplotlib Axes
         Where.
     text : str
-        What.
+        A name.
     at : pair of float
         The point.
     shift : pair of float
@@ -92,7 +178,7 @@ def write(ax: Any, text: str, at: Any, shift: tuple[float, float], dark: bool = 
 
     ink, halo = ("white", "black") if dark else ("black", "white")
     ax.annotate(
-        text,
+        plain(text, 20),
         at,
         xytext=shift,
         textcoords="offset points",

@@ -136,7 +136,8 @@ def _checked(merge: Merger) -> LinearMerger | TensorMerger:
     if not isinstance(merge, Merger):
         raise TypeError(f"merge must be a merger such as Uniform() or TIES(); got {merge!r}.")
     if merge.needs_objective:
-        free = [name for name in ("scale", "t") if merge.get_params(deep=False).get(name, 0) is None]
+        params = merge.get_params().items()
+        free = [name for name, value in params if value is None and name.rpartition("__")[2] in ("scale", "t")]
         raise ValueError(
             f"{merge!r} needs data to judge networks on, which files do not hold. Merge with data: "
             f"SoupClassifier(net, collect=pool, merge={merge!r})"

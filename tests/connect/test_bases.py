@@ -1,5 +1,7 @@
 """Coefficients of curves, beside slow restatements of their definitions."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,35 @@ def test_length_leaves_out_counters_and_statistics():
         for v in (0.0, 1.0)
     )
     assert Subspace([a, b], Line()).length() == pytest.approx(2**0.5)
+
+
+@sizes
+def test_points_by_length_are_equally_far_apart(name, n):
+    even = path_of(BASES[name], points(n)).by_length()
+    dense = np.array([BASES[name].weights(t, n) for t in np.linspace(0, 1, 4001)]) @ np.array(points(n))
+    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(dense, axis=0), axis=1))])
+    for share in np.linspace(0, 1, 9):
+        expected = [np.interp(share * arc[-1], arc, column) for column in dense.T]
+        assert at(even, share) == pytest.approx(expected, abs=1e-3 * arc[-1])
+        assert even.weights(share).sum() == pytest.approx(1, abs=1e-13)
+    assert even.length(501) == pytest.approx(arc[-1], rel=1e-2)  # corners are cut
+
+
+@sizes
+def test_by_length_keeps_the_ends_and_all_else_of_the_path(name, n):
+    path = path_of(BASES[name], points(n))
+    path.history, path.own_ends = (2.0, 1.0), False
+    even = pickle.loads(pickle.dumps(path.by_length()))
+    assert (even.history, even.own_ends, len(even.controls)) == ((2.0, 1.0), False, n)
+    for t, end in ((0.0, path.controls[0]), (1.0, path.controls[-1])):
+        assert torch.equal(even.at(t)["w"], end["w"])
+        assert path.by_length().at(t) is end
+    assert repr(even.basis) == f"ByLength({BASES[name]!r})"
+
+
+def test_a_path_of_no_length_stays_as_it_is():
+    path = path_of(Bezier(), [[1.0, 2.0]] * 3)
+    assert path.by_length() is path
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.0001, float("nan")])

@@ -1,6 +1,7 @@
 """CurveClassifier and CurveRegressor: which points predict, on which rows curves are trained and judged."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -69,6 +70,24 @@ def test_ensemble_is_the_mean_over_the_points(connect):
     assert len({p.tobytes() for p in fitted.predict_members(X)}) == 5
     assert isinstance(path, Subspace)
     assert len(path.history) == getattr(connect, "n_epochs", 0)
+
+
+def test_points_are_spaced_by_the_length_of_the_curve_where_asked_for():
+    connect = Fourier(n_epochs=3)  # slow near its ends
+    plain, even = (curve(connect=connect, n_points=7, arc_length=asked).fit(X, Y) for asked in (False, True))
+
+    def gaps(fitted):
+        flat = [torch.cat([t.double().flatten() for t in m.state.values()]) for m in fitted.members_]
+        return np.array([float((b - a).norm()) for a, b in itertools.pairwise(flat)])
+
+    assert np.ptp(gaps(plain)) > 0.2 * gaps(plain).mean()
+    assert np.ptp(gaps(even)) < 0.05 * gaps(even).mean()  # chords of a bent curve
+    for a, b in zip(plain.members_[:: len(plain.members_) - 1], even.members_[:: len(even.members_) - 1], strict=True):
+        assert a.name == b.name
+        assert same(a.state, b.state)
+    again = pickle.loads(pickle.dumps(even))
+    assert same(again.curves_[ENDS].at(0.5), even.curves_[ENDS].at(0.5))
+    assert even.profiles_[ENDS].arc[-1] == pytest.approx(gaps(even).sum(), rel=1e-4)
 
 
 def test_ends_are_the_members_bit_for_bit():

@@ -28,8 +28,34 @@ def test_it_matches_sorting(n, density, gamma, whole):
     found = Breadcrumbs(density, gamma, 0.6)(states, base)
     for key in base:
         columns = [s[key].reshape(-1).tolist() for s in (base, *states)]
-        expected = reference_breadcrumbs(columns[0], columns[1:], density, gamma, 0.6)
+        expected = reference_breadcrumbs(columns[0], columns[1:], [density] * n, [gamma] * n, 0.6)
         assert found[key].reshape(-1).tolist() == pytest.approx(expected, rel=0, abs=1e-14)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_each_member_has_a_weight_and_shares(whole):
+    base, *states = random_states(4, 7, whole=whole)
+    density, gamma, weights = [0.1, 0.5, 0.9], [0.3, 0.0, 0.1], [1.0, -0.5, 2.0]
+    found = Breadcrumbs(density, gamma, 0.6, weights)(states, base)
+    for key in base:
+        columns = [s[key].reshape(-1).tolist() for s in (base, *states)]
+        expected = reference_breadcrumbs(columns[0], columns[1:], density, gamma, 0.6, weights)
+        assert found[key].reshape(-1).tolist() == pytest.approx(expected, rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"density": [0.1, 0.2]}, "Breadcrumbs wants a density for each of 3 members"),
+        ({"gamma": [0.1, 0.2]}, "Breadcrumbs wants a gamma for each of 3 members"),
+        ({"weights": [1, 2, math.nan]}, "Breadcrumbs wants a finite weight for each of 3 members"),
+        ({"gamma": [0.0, 0.0, 0.95]}, "at most 1 together"),
+    ],
+)
+def test_numbers_that_do_not_fit_the_members_are_refused(params, message):
+    base, *states = random_states(4, 5)
+    with pytest.raises(ValueError, match=message):
+        Breadcrumbs(**params)(states, base)
 
 
 def test_it_selects_in_each_tensor():
@@ -75,7 +101,9 @@ def test_of_a_small_tensor_one_number_is_kept():
 def test_low_precision_is_rounded_once():
     base, *states = random_states(4, 4, dtype=torch.bfloat16)
     columns = [s["w"].reshape(-1).tolist() for s in (base, *states)]
-    expected = torch.tensor(reference_breadcrumbs(columns[0], columns[1:], 0.4, 0.1, 0.3), dtype=torch.float64)
+    expected = torch.tensor(
+        reference_breadcrumbs(columns[0], columns[1:], [0.4] * 3, [0.1] * 3, 0.3), dtype=torch.float64
+    )
     found = Breadcrumbs(0.4, 0.1)(states, base)["w"].reshape(-1)
     assert torch.equal(found, expected.to(torch.bfloat16))
 

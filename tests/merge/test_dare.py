@@ -22,11 +22,12 @@ def random_states(n, seed=0, d=50, dtype=torch.float64):
 def thinned(states, base, rate, random_state=0):
     """The members with most of their changes dropped, by the definition."""
     found = []
-    for k, state in enumerate(states):
+    rates = rate if isinstance(rate, list) else [rate] * len(states)
+    for k, (state, p) in enumerate(zip(states, rates, strict=True)):
         new = {}
         for name, t in state.items():
-            kept = mask(t.shape, rate, f"{random_state} {k} {name}")
-            new[name] = torch.where(kept, base[name] + (t - base[name]) / (1 - rate), base[name])
+            kept = mask(t.shape, p, f"{random_state} {k} {name}")
+            new[name] = torch.where(kept, base[name] + (t - base[name]) / (1 - p), base[name])
         found.append(new)
     return found
 
@@ -39,13 +40,14 @@ def thinned(states, base, rate, random_state=0):
         Uniform(weights=[1, 2, 3]),
         TIES(density=0.3),
         TIES(density=1.0),
+        TIES(density=[0.3, 0.5, 1.0], weights=[1, 2, -1]),
         Breadcrumbs(density=0.2),
         ModelStock(),
         Slerp(weights=[3, 1, 1]),
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9, [0.0, 0.4, 0.8]])
 def test_it_merges_the_thinned_members(inner, rate):
     base, *states = random_states(4)
     expected = inner(thinned(states, base, rate, 5), base)
@@ -154,15 +156,17 @@ def test_a_seed_that_is_no_whole_number_is_refused(seed):
         DARE(random_state=seed)(states, base)
 
 
-@pytest.mark.parametrize("inner", [Greedy(), TaskArithmetic(scale=None), "ties"], ids=repr)
+@pytest.mark.parametrize("inner", [Greedy(), "ties"], ids=repr)
 def test_a_merger_that_needs_data_or_is_none_is_refused(inner):
     base, *states = random_states(3)
-    with pytest.raises(ValueError, match="DARE merges tensor by tensor, without data"):
+    with pytest.raises(ValueError, match="DARE merges tensor by tensor, and asks data for nothing but a scale"):
         DARE(merge=inner)(states, base)
 
 
 def test_faults_of_the_inner_merger_are_told():
     base, *states = random_states(4)
+    with pytest.raises(ValueError, match="DARE wants a rate for each of 3 members; got .0.5, 0.6."):
+        DARE(rate=[0.5, 0.6])(states, base)
     with pytest.raises(ValueError, match="2 weights for 3 members"):
         DARE(merge=Uniform(weights=[1, 2]))(states, base)
     with pytest.raises(ValueError, match="DARE needs the common start"):

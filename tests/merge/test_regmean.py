@@ -149,7 +149,7 @@ def test_tokens_are_rows_and_all_else_is_averaged():
     assert all(torch.equal(found[name], mean[name]) for name in ("words.weight", "norm.weight", "norm.bias"))
 
 
-def test_inputs_with_names_go_through_and_attention_is_averaged():
+def test_inputs_with_names_go_through():
     module = Named().double()
     each = [{"values": normal(n, 3, 4, seed=n), "mask": torch.ones(n, 3).double()} for n in (8, 12)]
     members, report = states(module, 2), {}
@@ -157,9 +157,7 @@ def test_inputs_with_names_go_through_and_attention_is_averaged():
     inputs = [rows_of(x["values"]) for x in each]
     expected = reference.regmean(inputs, [wide(s, "each") for s in members], 0.9, normalise=True)
     np.testing.assert_allclose(wide(found, "each"), expected, rtol=0, atol=1e-10)
-    assert report["layers"] == ["each", "head"]
-    mean = Uniform()(members)
-    assert all(torch.equal(found[name], mean[name]) for name in mean if name.startswith("attention"))
+    assert report["layers"] == [*(f"attention.{k}_proj" for k in ("k", "out", "q", "v")), "each", "head"]
 
 
 def test_a_layer_that_runs_twice_sees_both_inputs_and_one_that_never_runs_is_averaged():
@@ -234,6 +232,81 @@ def test_some_rows_are_drawn_and_the_module_is_left_as_it_was():
     assert min(seen) < 30 < 60 < max(seen)
     assert all(part.training for part in module.modules())
     assert not any(part._forward_pre_hooks for part in module.children())
+
+
+# Some layers only.
+
+
+class Inner(nn.Sequential):
+    """A part of a network."""
+
+
+@pytest.mark.parametrize(
+    ("skip", "left"),
+    [
+        ([], ["0", "2.0", "2.1", "3"]),
+        (["0"], ["2.0", "2.1", "3"]),
+        (["2"], ["0", "3"]),  # all that is in it
+        (["2.*"], ["0", "3"]),
+        ([nn.Conv1d], ["2.0", "2.1", "3"]),
+        ([nn.Linear], ["0"]),
+        ([Inner], ["0", "3"]),  # all that is in modules of this type
+        ([nn.Conv1d, "?"], None),  # all of them
+    ],
+    ids=repr,
+)
+def test_layers_that_are_left_out_are_averaged(skip, left):
+    body = Inner(nn.Linear(6, 5), nn.Linear(5, 4))
+    module = nn.Sequential(nn.Conv1d(1, 2, 2), nn.Flatten(), body, nn.Linear(4, 3)).double()
+    each = [normal(20, 1, 4), normal(30, 1, 4, seed=2) - 1]
+    members, report = states(module, 2), {}
+    whole = merged(RegMean(), module, members, own=own(*each))
+    if left is None:
+        with pytest.raises(ValueError, match="leaves no layer to solve for, out of .*use Uniform"):
+            merged(RegMean(skip=skip), module, members, own=own(*each))
+        return
+    found = merged(RegMean(skip=skip), module, members, own=own(*each), report=report.__setitem__)
+    assert report["layers"] == left
+    mean = Uniform()(members)
+    for name in mean:
+        expected = whole if name.rpartition(".")[0] in left else mean
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-12)
+        if name.endswith("weight"):
+            assert (whole[name] - mean[name]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("shrink", "expected"),
+    [
+        ({"0": 0.1}, {"0": 0.1, "2": 0.9}),
+        ({"0": 0.1, "*": 0.5}, {"0": 0.1, "2": 0.5}),
+        ({nn.Linear: 0.2, "2": 1.0}, {"0": 0.2, "2": 0.2}),  # the first that means it
+    ],
+    ids=repr,
+)
+def test_layers_are_shrunk_by_their_own_factors(shrink, expected):
+    module, each = perceptron(4, 5, 3), [normal(20, 4), normal(30, 4, seed=2) - 1]
+    members = states(module, 2)
+    found = merged(RegMean(shrink), module, members, own=own(*each))
+    for name, value in expected.items():
+        one = merged(RegMean(value), module, members, own=own(*each))
+        np.testing.assert_allclose(wide(found, name), wide(one, name), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"skip": ["encoder"]}, ValueError, r"skip names 'encoder', and no layer is called or made so; .*\['0', '2'\]"),
+        ({"skip": [nn.Conv2d]}, ValueError, "skip names 'Conv2d', and no layer"),
+        ({"skip": "head"}, TypeError, r"skip is a sequence of names and types, such as \['head'\]"),
+        ({"shrink": {"3": 0.5}}, ValueError, "shrink names '3', and no layer"),
+        ({"shrink": {"0": 1.5}}, ValueError, "shrink must lie between 0 and 1; got 1.5"),
+    ],
+)
+def test_layers_that_are_not_there_are_named(params, error, message):
+    module = perceptron(4, 5, 3)
+    with pytest.raises(error, match=message):
+        merged(RegMean(**params), module, states(module, 2), batch(normal(9, 4)))
 
 
 # Bad input.

@@ -169,6 +169,11 @@ def test_a_base_is_needed(scale):
         TaskArithmetic(scale)(vectors(2), None, objective(lambda s: 0.0))
 
 
+def test_one_weight_stands_for_all():
+    base, *states = vectors(4)
+    assert TaskArithmetic(0.5, weights=2).coefficients(states, base) == [1.0, 1.0, 1.0]
+
+
 def test_integer_buffers_are_the_maximum_of_what_has_a_share():
     base = {"w": torch.zeros(2), "n": torch.tensor(40)}
     states = [{"w": torch.ones(2), "n": torch.tensor(n)} for n in (50, 60)]

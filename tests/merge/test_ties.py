@@ -32,14 +32,62 @@ def flat(state):
 @pytest.mark.parametrize("whole", [False, True])  # whole numbers have many ties, of sizes and of votes
 def test_it_matches_loops(n, density, whole):
     base, *states = random_states(n + 1, n, whole=whole)
-    expected = reference_ties(flat(base), [flat(s) for s in states], density, 0.75)
+    expected = reference_ties(flat(base), [flat(s) for s in states], [density] * n, 0.75)
     assert flat(TIES(density, 0.75)(states, base)) == pytest.approx(expected, rel=0, abs=1e-14)
+
+
+WEIGHTS = [1.0, 0.5, -2.0, 0.0, 3.0]
+DENSITIES = [0.2, 1.0, 0.5, 0.3, 0.7]
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("densities", [[0.5] * 5, DENSITIES])
+@pytest.mark.parametrize("whole", [False, True])
+def test_each_member_has_a_weight_and_a_density(weights, densities, whole):
+    base, *states = random_states(6, 3, whole=whole)
+    expected = reference_ties(flat(base), [flat(s) for s in states], densities, 0.75, weights)
+    assert flat(TIES(densities, 0.75, weights)(states, base)) == pytest.approx(expected, rel=0, abs=1e-13)
+
+
+def test_a_member_of_weight_0_is_as_good_as_absent_and_a_negative_weight_turns_round():
+    base, *states = random_states(4, 4)
+    states[1]["frozen"] = torch.ones(9).double()  # which only the member of weight 0 has changed
+    for s in (base, states[0], states[2]):
+        s["frozen"] = torch.zeros(9).double()
+    without = TIES(0.4, weights=[1.0, 2.0])([states[0], states[2]], base)
+    assert flat(TIES(0.4, weights=[1.0, 0.0, 2.0])(states, base)) == pytest.approx(flat(without), rel=0, abs=1e-14)
+    turned = {k: 2 * base[k] - t for k, t in states[2].items()}
+    expected = TIES(0.4)([states[0], turned], base)
+    found = TIES(0.4, weights=[1.0, -1.0])([states[0], states[2]], base)
+    assert flat(found) == pytest.approx(flat(expected), rel=0, abs=1e-13)
+
+
+def test_one_weight_for_all_changes_nothing():
+    base, *states = random_states(4, 5)
+    expected = flat(TIES(0.4)(states, base))
+    assert flat(TIES(0.4, weights=2.5)(states, base)) == pytest.approx(expected, rel=0, abs=1e-14)
+    assert flat(TIES([0.4] * 3, weights=[1, 1, 1])(states, base)) == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"density": [0.2, 0.3]}, r"TIES wants a density for each of 3 members; got \[0.2, 0.3\]"),
+        ({"density": [0.2, 0.3, 1.5]}, "density of TIES is a share of the numbers"),
+        ({"weights": [1.0]}, r"TIES wants a finite weight for each of 3 members; got \[1.0\]"),
+        ({"weights": [1.0, 2.0, math.inf]}, "TIES wants a finite weight for each of 3 members"),
+    ],
+)
+def test_numbers_that_do_not_fit_the_members_are_refused(params, message):
+    base, *states = random_states(4, 6)
+    with pytest.raises(ValueError, match=message):
+        TIES(**params)(states, base)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_low_precision_is_rounded_once(dtype):
     base, *states = random_states(4, 0, dtype)
-    expected = reference_ties(flat(base), [flat(s) for s in states], 0.5)
+    expected = reference_ties(flat(base), [flat(s) for s in states], [0.5] * 3)
     rounded = torch.tensor(expected, dtype=torch.float64).to(dtype)
     assert flat(TIES(0.5)(states, base)) == rounded.tolist()
 

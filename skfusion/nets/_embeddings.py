@@ -1,0 +1,84 @@
+"""Which embedding an index is too large for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skfusion.objective import evaluating
+
+
+@contextmanager
+def naming_embeddings(module: nn.Module, X: Any) -> Iterator[None]:
+    """Where an index is out of range, say of which embedding, for all inputs that the module is to see.
+
+    Parameters
+    ----------
+    module : nn.Module
+        What runs.
+    X : ndarray, Tensor, or dict or sequence of them
+        All inputs; a sequence holds parts of their rows.
+    """
+    try:
+        yield
+    except IndexError as error:
+        if found := out_of_range(module, X):
+            raise ValueError(found) from error
+        raise
+
+
+def out_of_range(module: nn.Module, X: Any, step: int = 512) -> str | None:
+    """Return which embedding is given indices that it does not have, and what to do; None if none is."""
+    low: dict[str, int] = {}
+    high: dict[str, int] = {}
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    rows = {name: m.num_embeddings for name, m in module.named_modules() if isinstance(m, kinds)}
+
+    def see(name: str) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            index = args[0] if args else kwargs["input"]
+            if isinstance(index, Tensor) and index.numel():
+                low[name] = min(low.get(name, 0), int(index.min()))
+                high[name] = max(high.get(name, 0), int(index.max()))
+
+        return hook
+
+    handles = [module.get_submodule(name).register_forward_pre_hook(see(name), with_kwargs=True) for name in rows]
+    try:
+        with torch.no_grad(), evaluating(module):
+            for part in _parts(X, step):
+                with suppress(Exception):  # which is what is looked for
+                    module(**part) if isinstance(part, dict) else module(part)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name, n in rows.items():
+        if low.get(name, 0) < 0 or high.get(name, 0) >= n:
+            called = f"Embedding {name!r}" if name else "The embedding"
+            remedy = f"give it num_embeddings={high[name] + 1} or more, or map unknown indices to one that it has"
+            if low[name] < 0:
+                remedy = "number from 0, and give missing ones an index of their own"
+            return (
+                f"{called} has {n} rows, for indices from 0 to {n - 1}, and is given indices from {low[name]} to "
+                f"{high[name]}: {remedy}."
+            )
+    return None
+
+
+def _parts(X: Any, step: int) -> Iterator[Any]:
+    """Iterate over some rows of the inputs at a time, as tensors."""
+    if isinstance(X, (list, tuple)):
+        for part in X:
+            yield from _parts(part, step)
+        return
+    n = len(next(iter(X.values())) if isinstance(X, dict) else X)
+    for i in range(0, n, step):
+        yield {k: _tensor(v[i : i + step]) for k, v in X.items()} if isinstance(X, dict) else _tensor(X[i : i + step])
+
+
+def _tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.tensor(values)
