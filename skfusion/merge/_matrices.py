@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skfusion._numbers import narrowed
 from skfusion.merge._layer_inputs import keys_of, n_groups, own_keys, own_layers, watch
 from skfusion.merge._tied import key_of
-from skfusion.state import State, narrowed
+from skfusion.state import State
 
 _ALL = slice(None)
 _INPUTS = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
