@@ -3,8 +3,6 @@
 import io
 import itertools
 import re
-import subprocess
-import sys
 
 import pytest
 import safetensors.torch
@@ -85,12 +83,3 @@ def test_commands_say_how_far_they_are(tmp_path, command, monkeypatch):
     lines = result.stderr.splitlines()
     assert lines
     assert all(re.fullmatch(line, text) for text in lines), lines
-
-
-def test_a_pipe_gets_no_control_characters(tmp_path):
-    safetensors.torch.save_file({"w": torch.ones(5)}, tmp_path / "a.safetensors")
-    code = "from skfusion.cli import _progress, main; _progress.FIRST = 0; main()"
-    words = [sys.executable, "-c", code, "merge", tmp_path / "a.safetensors", "-o", tmp_path / "out.safetensors"]
-    found = subprocess.run(words, check=True, capture_output=True, text=True)
-    assert found.stderr == "Merging: 20 B of 20 B (100%)\n"
-    assert found.stdout.isprintable() or not re.search(r"[^\n -~]", found.stdout)

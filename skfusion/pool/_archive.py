@@ -45,12 +45,13 @@ def parts_of(path: Path) -> list[Part]:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-            _check_kind(entries, path)
-            parts = [Part(e.filename, _start(file, e), e.file_size, e.CRC) for e in entries]
-    except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+            starts = [_start(file, entry) for entry in entries]
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path} is damaged, or no file of torch.save: {error or 'an entry has no header'}. Fetch or save it again."
         ) from error
+    _check_kind(entries, path)
+    parts = [Part(e.filename, start, e.file_size, e.CRC) for e, start in zip(entries, starts, strict=True)]
     ends = [0, *(part.start + part.size for part in parts)]
     if wrong := [part for part, end in zip(parts, ends, strict=False) if part.start < end]:
         raise ValueError(f"{path} is damaged: its entry {wrong[0].name!r} overlaps another. Fetch or save it again.")
@@ -73,9 +74,9 @@ def _check_kind(entries: list[zipfile.ZipInfo], path: Path) -> None:
 
 
 def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
-    file.seek(entry.header_offset)
+    file.seek(max(entry.header_offset, 0))
     mark, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
-    if mark != b"PK\3\4":
+    if mark != b"PK\3\4" or entry.header_offset < 0:
         raise zipfile.BadZipFile(f"its entry {entry.filename!r} is not where its table says")
     return entry.header_offset + _LOCAL.size + name + extra
 
