@@ -196,7 +196,7 @@ def stale(norms, share=0.3):
 
 @pytest.mark.parametrize("own_fit", [False, True])
 def test_members_are_judged_with_recalibrated_statistics(norms, own_fit):
-    pool = stale(norms)
+    pool = stale(norms, 0.1)
     report = diagnose(pool, X, y, n_points=3, X_fit=DATA[FIT] if own_fit else None)
     held, fit = Rows(X, y), unlabelled(DATA[FIT] if own_fit else X)
     run = Runner(norms[0].net, "classification", held)

@@ -185,7 +185,7 @@ def rows(task: str = "classification") -> Rows:
 
 def net(**params: Any) -> Any:
     """Return a small skorch net with dropout and BatchNorm that trains for four epochs."""
-    params = {"max_epochs": 4, "batch_size": 8, "module__hidden": (4,), "module__norm": "batch", **params}
+    params = {"max_epochs": 4, "batch_size": 8, "lr": 0.02, "module__hidden": (4,), "module__norm": "batch", **params}
     return nets.mlp_classifier(module__dropout=0.1, **params)
 
 
