@@ -43,7 +43,7 @@ ESTIMATORS = [
 ]
 
 
-OFTEN = {"Boosting(n_members=3, resample=True)", "Bootstrap(n_members=4)", "Seeds(n_members=4)"}
+OFTEN = {"Bootstrap(n_members=4)"}
 
 
 class Hasty(EnsembleClassifier):

@@ -303,7 +303,7 @@ def test_lazy_modules():
     fitted = SoupClassifier(lazy, collect=Tail(0), merge=Uniform(), random_state=0).fit(X, y)
     inside = fitted.estimator_.predict_proba(X.astype(np.float32))
     np.testing.assert_allclose(inside, fitted.predict_proba(X), rtol=1e-5)
-    again = SoupClassifier(lazy, random_state=0).fuse(fitted.pool_, X[:50], y[:50] * 0 + y[50:100])
+    again = SoupClassifier(lazy, random_state=0).fuse(fitted.pool_, X[:50] + 0.1, y[50:100])
     assert again.predict(X).shape == (150,)
 
 
