@@ -149,6 +149,8 @@ def test_a_mean_of_largest_numbers_may_exceed_them_by_its_rounding(dtype):
     largest, weights = torch.finfo(dtype).max, [0.1, 0.7, 0.2 + 1e-12]
     assert sum(w * largest for w in weights) > largest
     assert weighted_sum([{"w": torch.tensor([largest], dtype=dtype)}] * 3, weights)["w"].real.tolist() == [largest]
+    with pytest.raises(ValueError, match="'w' reaches"):
+        weighted_sum([{"w": torch.tensor([largest], dtype=dtype)}], [1.005])
 
 
 def test_incompatible_states_are_named():

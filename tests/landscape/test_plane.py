@@ -77,6 +77,10 @@ def test_coordinates_are_exact_where_three_states_are_almost_on_one_line():
     assert plane.coordinates(states)[2, 1] == pytest.approx(np.linalg.norm(step), rel=1e-9)
     for state, place in zip(states, plane.coordinates(states), strict=True):
         assert plane.at(*place[:2]) is state
+    slanted = Plane(states, np.eye(2))  # its axes are the sides themselves, and almost one
+    far = {"w": torch.from_numpy(a + 2 * b + 30 * (bent - a))}
+    found = slanted.coordinates([*states, far])[:, :2]
+    np.testing.assert_allclose(found, [[0, 0], [1, 0], [0, 1], [2, 30]], rtol=0, atol=1e-8)
 
 
 def test_axes_are_those_of_gram_and_schmidt():
