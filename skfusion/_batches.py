@@ -12,7 +12,12 @@ from skfusion.objective import Batch, Input
 
 def n_rows(x: Input) -> int:
     """Return the number of rows of an input."""
-    return len(next(iter(x.values())) if isinstance(x, dict) else x)
+    return len(x if isinstance(x, Tensor) else tensors_of(x)[0])
+
+
+def tensors_of(x: Input) -> list[Tensor]:
+    """Return the tensors of an input; arguments by name may hold flags besides."""
+    return [x] if isinstance(x, Tensor) else [t for t in x.values() if isinstance(t, Tensor)]
 
 
 def take(batch: Batch, index: Tensor) -> Batch:
@@ -28,7 +33,9 @@ def rows_at(x: Input, index: Tensor) -> Input:
 
 def mapped(x: Input, function: Callable[[Tensor], Tensor]) -> Input:
     """Return an input with a function applied to its tensors."""
-    return {k: function(t) for k, t in x.items()} if isinstance(x, dict) else function(x)
+    if isinstance(x, Tensor):
+        return function(x)
+    return {k: function(t) if isinstance(t, Tensor) else t for k, t in x.items()}
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -36,7 +43,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
     first = batches[0].x
     x: Input
     if isinstance(first, dict):
-        x = {k: torch.cat([b.x[k] for b in batches if isinstance(b.x, dict)]) for k in first}
+        parts = {k: [b.x[k] for b in batches if isinstance(b.x, dict)] for k in first}
+        x = {k: torch.cat(some) if isinstance(some[0], Tensor) else some[0] for k, some in parts.items()}
     else:
         x = torch.cat([b.x for b in batches if isinstance(b.x, Tensor)])
     weights = [torch.ones(n_rows(b.x), device=b.y.device) if b.weight is None else b.weight for b in batches]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion._batches import n_rows
+from skfusion._batches import n_rows, tensors_of
 from skfusion.align._views import View
 from skfusion.objective import Batch, Input
 from skfusion.symmetry import Site
@@ -114,7 +114,7 @@ def _keys_of(row: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 def sample_keys(x: Input) -> np.ndarray:
     """Return a 64-bit hash of each row of an input; equal rows have equal ones."""
-    parts = [t.detach().cpu().contiguous() for t in (x.values() if isinstance(x, dict) else (x,))]
+    parts = [t.detach().cpu().contiguous() for t in tensors_of(x)]
     flat = [t.reshape(len(t), -1).view(torch.uint8).numpy() for t in parts]
     return np.array(
         [int.from_bytes(blake2b(b"".join(row), digest_size=8).digest(), "little") for row in zip(*flat, strict=True)],

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import mutual_info_score
 from torch import nn
 
-from skfusion.align import ActivationMatching
+from skfusion.align import ActivationMatching, rebasin
 from skfusion.align._evidence import MEASURES, Correlation, MutualInformation, SquaredDistance
 from skfusion.align._views import clear_views
 from skfusion.objective import Batch, Objective
@@ -281,6 +281,16 @@ def test_weights_are_repetitions(name, measure, where):
     assert plain.matched != pytest.approx(expected.matched, rel=1e-4)
 
 
+@pytest.mark.parametrize(("measure", "where"), FAMILY)
+def test_tokens_count_as_rows(measure, where):
+    x = torch.randn(60, 5, 3, generator=torch.Generator().manual_seed(1))
+    weight = torch.arange(60) % 3 + 1
+    for w, each in ((None, None), (weight, weight.repeat_interleave(5))):
+        tokens = matched("relu", measure, where, [Batch(x, torch.zeros(60), w)])
+        rows = matched("relu", measure, where, [Batch(x.flatten(0, 1), torch.zeros(300), each)])
+        assert_same(tokens, rows)
+
+
 class TokensFirst(nn.Module):
     """Has samples on the second axis behind its first layer, so that this one is not weighed by them."""
 
@@ -334,6 +344,29 @@ def test_least_squares_see_units_far_from_zero(size):
         planted = symmetry.sample(seed)
         found = ActivationMatching("l2")(symmetry.permute(planted, moved), moved, symmetry, data)
         np.testing.assert_array_equal(found["0.weight:0"], symmetry.invert(planted)["0.weight:0"])
+
+
+class Flagged(nn.Module):
+    """Takes its input by name, and a flag."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = relu_net()
+
+    def forward(self, twice, x):
+        return self.net(2 * x if twice else x)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_inputs_by_name_may_hold_flags_and_single_rows(measure):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module, x = Flagged().eval(), torch.randn(201, 3)
+    state, symmetry = module.state_dict(), symmetry_of(module, {"twice": True, "x": x})
+    planted = symmetry.permute(symmetry.sample(0), state)
+    data = [{"twice": True, "x": part} for part in x.split(50)]
+    found = rebasin(state, planted, module, data[0], ActivationMatching(measure), data)
+    assert all(torch.equal(found[k], state[k]) for k in state)
 
 
 def test_no_row_counts():
@@ -454,6 +487,9 @@ def test_mutual_information_keeps_few_values():
         alike.add(*torch.ones(2, 1, 1, 1000), None, part % 7)
     assert [x.shape[-1] for x in evidence.parts] == [5000] * 2
     assert (evidence.parts[0].sort().values == torch.arange(5000.0)).all()
+    assert (evidence.mass == 1).all()
+    evidence.add(*torch.zeros(2, 1, 1, 30_000), None, keys)
+    assert (evidence.mass == 2).all()
     assert len(alike.keys) == 7
     assert alike.mass.sum() == 30_000
 
