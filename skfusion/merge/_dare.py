@@ -97,7 +97,11 @@ class DARE(TensorMerger):
         if not isinstance(self.random_state, Integral):
             raise ValueError(f"The random_state of DARE is a whole number, the seed; got {self.random_state!r}.")
         inner = self._inner()
-        return inner.survey(lambda: map(self._thinned, read()), n) if isinstance(inner, TensorMerger) else None
+        if isinstance(inner, TensorMerger):
+            return inner.survey(lambda: map(self._thinned, read()), n)
+        if not inner.needs_objective:
+            inner.coefficients([{}] * n)  # which refuses weights that do not fit the members, before data is read
+        return None
 
     def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
         """Return the method with the scale that the inner merger chooses; see :meth:`TensorMerger.chosen`."""

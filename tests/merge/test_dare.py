@@ -168,6 +168,8 @@ def test_faults_of_the_inner_merger_are_told():
     with pytest.raises(ValueError, match="DARE wants a rate for each of 3 members; got .0.5, 0.6."):
         DARE(rate=[0.5, 0.6])(states, base)
     with pytest.raises(ValueError, match="2 weights for 3 members"):
+        DARE(merge=Uniform(weights=[1, 2])).survey(lambda: iter(()), 3)
+    with pytest.raises(ValueError, match="2 weights for 3 members"):
         DARE(merge=Uniform(weights=[1, 2]))(states, base)
     with pytest.raises(ValueError, match="DARE needs the common start"):
         DARE(merge=Uniform())(states)
