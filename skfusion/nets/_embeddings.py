@@ -27,7 +27,7 @@ def naming_embeddings(module: nn.Module, X: Any) -> Iterator[None]:
         yield
     except IndexError as error:
         if found := out_of_range(module, X):
-            raise ValueError(found) from error
+            raise IndexError(found) from error
         raise
 
 

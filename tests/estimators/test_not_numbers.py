@@ -151,13 +151,13 @@ def test_the_embedding_that_lacks_an_index_is_named(stack):
     far, low = ids.copy(), ids - 1
     far[-1, 0], far[0, 0] = 17, 12
     message = "Embedding 'words' has 10 rows, for indices from 0 to 9, and is given indices from 0 to 17: give it num_"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(IndexError, match=message):
         made.fit({"ids": far}, y)
-    with pytest.raises(ValueError, match="is given indices from -1 to 8: number from 0"):
+    with pytest.raises(IndexError, match="is given indices from -1 to 8: number from 0"):
         made.fit({"ids": low}, y)
     fitted = made.fit({"ids": ids}, y)
     hooks = [len(part._forward_pre_hooks) for part in fitted.estimators_[0].module_.modules()]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(IndexError, match=message):
         fitted.predict({"ids": far})
     assert [len(part._forward_pre_hooks) for part in fitted.estimators_[0].module_.modules()] == hooks
     assert len(fitted.predict({"ids": ids})) == 600

@@ -143,7 +143,7 @@ def test_words_out_of_range_are_an_error_in_a_lineup_too():
     lineup = Lineup(runner, states)
     words = np.array([[1, 2], [3, 4]])
     np.testing.assert_allclose(lineup.predict({"words": words}), alone(modules, words), rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match="Embedding 'table' has 10 rows, .* is given indices from 0 to 13"):
+    with pytest.raises(IndexError, match="Embedding 'table' has 10 rows, .* is given indices from 0 to 13"):
         lineup.predict({"words": words + 9})
 
 
