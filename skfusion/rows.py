@@ -77,9 +77,8 @@ class Rows:
             None if self.groups is None else self.groups[index],
             np.asarray(index) if self.position is None else self.position[index],
         )
-        vars(found).update(
-            {k: vars(self)[k][index] for k in ("keys", "input_keys") if k in vars(self)}
-        )  # once is enough
+        for name in {"keys", "input_keys"} & vars(self).keys():
+            vars(found)[name] = vars(self)[name][index]  # hashed once
         return found
 
     def among(self, given: Any) -> np.ndarray:
@@ -112,8 +111,8 @@ class Rows:
     @cached_property
     def marks(self) -> np.ndarray:
         """What members remember of each row, uint64: 40 bits of its inputs, 24 of its target of any dtype."""
-        y = np.ascontiguousarray(self.y[:, None] if self.y.ndim == 1 else self.y, np.float32)
-        y = (y + 0).view(np.uint32)  # -0.0 + 0 is 0.0
+        y = narrowed(self.y[:, None] if self.y.ndim == 1 else self.y)
+        y = (np.ascontiguousarray(y, np.float32) + 0).view(np.uint32)  # -0.0 + 0 is 0.0
         code = np.zeros(len(self), np.uint64)
         for column in y.T:  # Knuth's and Steele's multipliers: nearby numbers get marks far apart
             code = (code ^ column) * np.uint64(0x9E3779B97F4A7C15)
@@ -218,17 +217,8 @@ def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray |
 def repetitions(weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the positions and weights that stand for weighted rows, in the order in which the rows came.
 
-    Parameters
-    ----------
-    weight : ndarray of shape (n_samples,), optional
-        Non-negative weights. Whole numbers become repetitions, up to ``MAX_REPEATS`` times the rows.
-
-    Returns
-    -------
-    index : ndarray of int or None
-        Positions, with repetitions side by side; None where there are no weights.
-    weight : ndarray or None
-        Weights of mean 1 at these positions; None when all count alike.
+    Whole numbers become repetitions, side by side, up to ``MAX_REPEATS`` times the rows; other weights get mean 1. The
+    positions are None where there are no weights, the weights also where all count alike.
     """
     if weight is None:
         return None, None
