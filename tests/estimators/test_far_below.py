@@ -80,8 +80,8 @@ def test_it_looks_at_few_rows_and_members(monkeypatch):
 
 def test_random_labels_have_nothing_to_lose():
     noise = np.random.RandomState(0).randint(5, size=400)
-    pool = SoupClassifier(LABELS, collect=Seeds(2), merge=Uniform(), random_state=0)
-    pool.set_params(estimator__max_epochs=1).fit(D, noise)
+    net = mlp_classifier(max_epochs=1, module__hidden=(32,))
+    SoupClassifier(net, collect=Seeds(2), merge=Uniform(), random_state=0).fit(D, noise)
 
 
 @pytest.mark.parametrize("aligned", [True, False])
