@@ -16,7 +16,7 @@ from skfusion.estimators._seeded import stream
 from skfusion.rows import Task, repetitions
 
 
-def fit_weighted(estimator: Any, table: Table, who: str, remedy: str) -> Any:
+def fit_weighted(estimator: Any, table: Table, who: str, remedy: str, groups: np.ndarray | None = None) -> Any:
     """Fit an estimator, and return it.
 
     An estimator of this library, also at the end of a pipeline, is given the weights: it splits rows before it repeats
@@ -30,6 +30,8 @@ def fit_weighted(estimator: Any, table: Table, who: str, remedy: str) -> Any:
         Rows to fit on, with targets as the estimator takes them.
     who, remedy : str
         The estimator in messages, and what to do about it.
+    groups : ndarray of shape (n_samples,), optional
+        For an estimator of this library that takes some.
 
     Returns
     -------
@@ -37,14 +39,15 @@ def fit_weighted(estimator: Any, table: Table, who: str, remedy: str) -> Any:
         The same, fitted.
     """
     index, rest = repetitions(table.weight)
-    if index is not None and rest is None and repeats(estimator):
+    if rest is None and repeats(estimator) and not (index is None and groups is None):
         head, last = split_pipeline(estimator)
         if last is estimator:
-            return estimator.fit(table.X, table.y, sample_weight=table.weight)
+            extra = {"groups": groups} if groups is not None and has_fit_parameter(estimator, "groups") else {}
+            return estimator.fit(table.X, table.y, sample_weight=table.weight, **extra)
         if head is not None:
-            table = replace(table, X=transformed(head, table, index))
+            table = replace(table, X=transformed(head, table, np.arange(len(table)) if index is None else index))
         steps = [] if head is None else head.steps
-        estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, table, who, remedy))]
+        estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, table, who, remedy, groups))]
         return estimator
     rows = table.expanded()
     weights = {}
@@ -89,12 +92,18 @@ def transformed(head: Any, table: Table, index: np.ndarray) -> Any:
 
 
 def fit_and_predict(
-    member: Any, name: str, train: Table, test: Table | None, task: Task, n_outputs: int, seed: int
+    member: Any,
+    name: str,
+    train: Table,
+    groups: np.ndarray | None,
+    test: Table | None,
+    task: Task,
+    n_outputs: int,
+    seed: int,
 ) -> tuple[Any, np.ndarray | None]:
     """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
     y = train.y[:, 0] if task == "regression" and train.y.shape[1] == 1 else train.y
+    who, remedy = f"Member {name!r}", "Leave it out or give no weights."
     with stream(member, seed):
-        fitted = fit_weighted(
-            clone(member), replace(train, y=y), f"Member {name!r}", "Leave it out or give no weights."
-        )
+        fitted = fit_weighted(clone(member), replace(train, y=y), who, remedy, groups)
         return fitted, None if test is None else outputs_of(fitted, test.X, task, n_outputs, name)

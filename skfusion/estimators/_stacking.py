@@ -152,10 +152,12 @@ class StackingFusion(AsTheNet, NamedMembers):
         equal = table.input_keys[:, None]  # all that folds ask of the inputs
         rows = Rows(equal, table.y, None, groups, table.position)
         splits = [*folds(rows, self.cv, self._task)]
-        parts = [*((table.take(train), table.take(test)) for train, test in splits), (table, None)]
+        within = [None if groups is None else groups[train] for train, _ in splits]
+        parts = [(table.take(train), own, table.take(test)) for own, (train, test) in zip(within, splits, strict=True)]
+        parts.append((table, groups, None))
         found = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_and_predict)(member, name, train, test, self._task, self._n_outputs, seed)
-            for train, test in parts
+            delayed(fit_and_predict)(member, name, train, own, test, self._task, self._n_outputs, seed)
+            for train, own, test in parts
             for (name, member), seed in zip(members, seeds, strict=True)
         )
         n = len(members)
