@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
+from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.combine._scorer import score_by
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
@@ -108,7 +109,10 @@ class Fold:
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            estimator.fit(*(self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)))
+            rows, groups = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train), {}
+            if self.groups is not None and has_fit_parameter(last, "groups"):
+                groups[f"{estimator.steps[-1][0]}__groups" if last is not estimator else "groups"] = self.groups
+            estimator.fit(*rows, **groups)
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")

@@ -42,15 +42,14 @@ def fit_weighted(estimator: Any, table: Table, who: str, remedy: str, groups: np
     if rest is None and repeats(estimator) and not (index is None and groups is None):
         head, last = split_pipeline(estimator)
         if last is estimator:
-            extra = {"groups": groups} if groups is not None and has_fit_parameter(estimator, "groups") else {}
-            return estimator.fit(table.X, table.y, sample_weight=table.weight, **extra)
+            return estimator.fit(table.X, table.y, sample_weight=table.weight, **taken(estimator, groups))
         if head is not None:
             table = replace(table, X=transformed(head, table, np.arange(len(table)) if index is None else index))
         steps = [] if head is None else head.steps
         estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, table, who, remedy, groups))]
         return estimator
     rows = table.expanded()
-    weights = {}
+    weights: dict[str, Any] = {}
     if rows.weight is not None:
         if not has_fit_parameter(estimator, "sample_weight"):
             raise ValueError(
@@ -58,7 +57,14 @@ def fit_weighted(estimator: Any, table: Table, who: str, remedy: str, groups: np
                 f"repetitions. {remedy}"
             )
         weights = {"sample_weight": rows.weight}
+    if rest is not None and repeats(estimator):
+        weights |= taken(estimator, None if groups is None else groups[index])
     return estimator.fit(rows.X, rows.y, **weights)
+
+
+def taken(estimator: Any, groups: np.ndarray | None) -> dict[str, Any]:
+    """Return groups as an argument of ``fit``, where there are some and the estimator takes them."""
+    return {} if groups is None or not has_fit_parameter(estimator, "groups") else {"groups": groups}
 
 
 def repeats(estimator: Any) -> bool:

@@ -7,8 +7,17 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNetClassifier
+from skorch.dataset import ValidSplit
 
-from skfusion import DeepForestClassifier, DistillClassifier, EnsembleClassifier, SoupClassifier, StackingFusion
+from skfusion import (
+    DeepForestClassifier,
+    DistillClassifier,
+    EnsembleClassifier,
+    SoupClassifier,
+    StackingFusion,
+    compare_fusions,
+)
 from skfusion.collect import Collector, Seeds
 from skfusion.combine import EnsembleSelection
 from skfusion.estimators._crossfit import Table
@@ -123,3 +132,53 @@ def test_estimators_of_other_libraries_are_given_repetitions():
     )
     weighted = stack.fit(X, Y, sample_weight=weight).predict_proba(X)
     np.testing.assert_allclose(weighted, stack.fit(X[index], Y[index]).predict_proba(X), atol=1e-6)
+
+
+GROUPED = {
+    "member": ENSEMBLE,
+    "end of a pipeline": make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), ENSEMBLE)),
+    "validates on a part": EnsembleClassifier(clone(NET).set_params(train_split=ValidSplit(0.2)), random_state=0),
+}
+
+
+@pytest.mark.parametrize("weight", [None, np.full(200, 2), np.linspace(0.5, 1.5, 200)], ids=["no", "whole", "other"])
+@pytest.mark.parametrize("name", GROUPED)
+def test_members_of_a_stack_part_no_groups(name, weight, monkeypatch):
+    if name == "end of a pipeline" and weight is not None and weight[0] != 2:
+        weight = np.full(200, 3)  # pipelines take no other weights
+    group = np.repeat(np.arange(100), 2)
+    inputs = np.c_[np.arange(200), X[group, 0]].astype(np.float32)  # rows differ, and the second column tells the group
+    parts, own, fuse = [], NeuralNetClassifier.get_split_datasets, EnsembleClassifier._fuse
+
+    def split(self, data, y=None, **options):
+        train, valid = own(self, data, y, **options)
+        if valid is not None:
+            parts.append([{float(part[i][0][1]) for i in range(len(part))} for part in (train, valid)])
+        return train, valid
+
+    def spy(self, collected):
+        if self.held_out_ is not None:
+            parts.append([{float(value) for value in some[:, 1]} for some in (Spy.seen[-1], collected.held_out.X)])
+        return fuse(self, collected)
+
+    monkeypatch.setattr(NeuralNetClassifier, "get_split_datasets", split)
+    monkeypatch.setattr(EnsembleClassifier, "_fuse", spy)
+    stack = StackingFusion(estimators=[("one", GROUPED[name])], cv=3, random_state=0)
+    stack.fit(inputs, Y[group], sample_weight=weight, groups=group)
+    assert len(parts) >= 4  # three folds and all rows
+    assert not any(trained & held for trained, held in parts)
+
+
+def test_a_comparison_gives_groups_to_all_that_take_some():
+    told = []
+
+    class Told(StackingFusion):
+        def fit(self, X, y, sample_weight=None, groups=None):
+            told.append(np.unique(groups, return_counts=True)[1].tolist())
+            return super().fit(X, y, sample_weight, groups)
+
+    stack = Told(NET, n_members=1, cv=2)
+    fusions = {"bare": stack, "piped": make_pipeline(StandardScaler(), stack)}
+    compare_fusions(fusions, X, Y, cv=2, groups=np.arange(100) // 2, random_state=0, error_score="raise")
+    assert len(told) == 4
+    assert {size for sizes in told for size in sizes} == {2}
