@@ -37,7 +37,8 @@ def warn_of_fitting(members: Iterable[Member], rows: Rows) -> None:
     """Warn where members know most rows of a fit, and others; see :meth:`ModelPool.warn_of_cross_validation`."""
     marks = _marks(members)
     count, share = _known(marks, rows)
-    others = len(np.setdiff1d(inputs_of(marks), inputs_of(rows.marks)))
+    strange = marks[~np.isin(marks, rows.keys)]  # which older pools have
+    others = len(np.setdiff1d(inputs_of(strange), inputs_of(rows.marks)))
     if share > 0.5 and others:
         _warn(
             f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "
