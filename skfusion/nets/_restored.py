@@ -29,6 +29,7 @@ def restored(net: Any, state: State, classes: Any = None, scaling: Any = None) -
         What the net's outputs stand for.
     scaling : tuple of sequence of float, optional
         Shift and scale of each output: the module's outputs times the scale plus the shift, in float64, are its values.
+        The net tells of them in ``target_scale_``.
 
     Returns
     -------
@@ -40,6 +41,7 @@ def restored(net: Any, state: State, classes: Any = None, scaling: Any = None) -
     if classes is not None:
         runner.net.classes_inferred_ = np.asarray(classes)
     if scaling is not None:
+        runner.net.target_scale_ = dict(zip(("shift", "scale"), scaling, strict=True))
         runner.module.register_forward_hook(partial(_in_units, *scaling))
     return runner.net
 

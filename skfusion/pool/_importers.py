@@ -62,7 +62,7 @@ def members_from_estimators(cls: type[ModelPool], estimators: Iterable[Any], X: 
             Member(
                 name,
                 _state_of(net, name),
-                meta={"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])},
+                meta=_meta_of(net),
                 rows=rows,
                 net=_unfitted(net),
             )
@@ -107,6 +107,13 @@ def _state_of(net: Any, name: str) -> State:
             )
     copied = states_of.map_tensors(lambda t: t.detach().to("cpu", copy=True), state)
     return {_COMPILED.sub(r"\1", key): value for key, value in copied.items()}
+
+
+def _meta_of(net: Any) -> dict[str, Any]:
+    found = {"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])}
+    if (scale := getattr(net, "target_scale_", None)) is not None:  # which is not in the state
+        found["target_scale"] = scale
+    return found
 
 
 def _unfitted(net: Any) -> Any:

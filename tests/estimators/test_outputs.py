@@ -130,6 +130,13 @@ def test_the_scale_travels_with_the_pool(tmp_path):
     assert StackingFusion(NET).fuse(mixed, Z, late).score(Z, late) > 0.9
 
 
+def test_and_with_the_networks_of_an_ensemble():
+    y = targets(X, "timestamps")
+    fitted = EnsembleRegressor(NET, collect=Seeds(2), random_state=0).fit(X, y)
+    pool = ModelPool.from_estimators(fitted.estimators_)
+    np.testing.assert_array_equal(EnsembleRegressor(NET).fuse(pool, X, y).predict(X), fitted.predict(X))
+
+
 @pytest.mark.filterwarnings("ignore:Greedy kept 1 of")
 def test_scores_are_those_of_the_targets():
     y, seen = targets(X, "timestamps"), []
