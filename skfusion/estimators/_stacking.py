@@ -149,11 +149,9 @@ class StackingFusion(AsTheNet, NamedMembers):
         check_takes_weights(self.final_estimator, repetitions(table.weight)[1])
         used = slice(None) if table.position is None else table.position
         groups = groups_of(groups, len(np.asarray(y)), used)
-        equal = table.input_keys[:, None]  # all that folds ask of the inputs
-        rows = Rows(equal, table.y, None, groups, table.position)
+        rows = Rows(table.input_keys[:, None], table.y, None, groups, table.position)  # of inputs, folds ask no more
         splits = [*folds(rows, self.cv, self._task)]
-        within = [None if groups is None else groups[train] for train, _ in splits]
-        parts = [(table.take(train), own, table.take(test)) for own, (train, test) in zip(within, splits, strict=True)]
+        parts = [(table.take(a), None if groups is None else groups[a], table.take(b)) for a, b in splits]
         parts.append((table, groups, None))
         found = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_and_predict)(member, name, train, own, test, self._task, self._n_outputs, seed)
