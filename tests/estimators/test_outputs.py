@@ -7,6 +7,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import Ridge
 from sklearn.metrics import get_scorer, r2_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skfusion import (
     BaggingFusion,
@@ -240,6 +242,15 @@ CLASSIFIERS = {
     "out of fold": EnsembleClassifier(classifier(), collect=Seeds(2), combine=Stack(), cv=2, random_state=0),
     "soup": SoupClassifier(classifier(), collect=Seeds(2), merge=Greedy(), scoring="roc_auc", random_state=0),
     "stacking": StackingFusion(classifier(), n_members=2, cv=2, random_state=0),
+    "stacked within others": StackingFusion(
+        estimators=[
+            ("piped", make_pipeline(StandardScaler(), classifier())),
+            ("fused", EnsembleClassifier(classifier(), collect=Seeds(1))),
+            ("distilled", DistillClassifier(classifier(), teacher=RandomForestClassifier(n_estimators=10))),
+        ],
+        cv=2,
+        random_state=0,
+    ),
     "boosted": BoostingFusion(classifier(), n_members=2, random_state=0),
     "bagged": BaggingFusion(classifier(), n_members=10, oob_score=True, random_state=0),
     "distilled": DistillClassifier(classifier(), teacher=RandomForestClassifier(random_state=0), random_state=0),
