@@ -10,6 +10,7 @@ Without --out the figure is shown; with it, it is written to the folder.
 """
 
 import argparse
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -54,6 +55,7 @@ def place(fusion):
 
 
 figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+warnings.filterwarnings("ignore", "The merged network scores")  # near the start, which has not seen turned digits
 path = [
     place(SoupClassifier(net, collect=pool, merge=Interpolate(t=t / 10), random_state=0).fit(away, y_home))
     for t in range(11)

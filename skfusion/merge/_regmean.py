@@ -109,7 +109,7 @@ class RegMean(Merger):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"shrink": 1.0, "normalise": False, "n_examples": 12}
-        yield {"shrink": {"3": 0.5}, "skip": ("0",)}
+        yield {"shrink": {"*": 0.5}}
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the state whose linear layers are solved for; see :meth:`Merger.__call__`."""

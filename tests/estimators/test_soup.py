@@ -162,6 +162,7 @@ def test_members_of_the_same_or_of_unknown_rows_have_none_of_their_own(pool):
         assert Recorder.given[2].own == ()
 
 
+@pytest.mark.filterwarnings("ignore:90 of the 90 rows given to fit")
 def test_own_rows_are_taken_where_most_of_them_are_there_and_all_rows_otherwise():
     class Looks(Recorder):
         needs_objective = True
