@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -40,12 +40,15 @@ class Table:
         Non-negative weights.
     position : ndarray of int, shape (n_samples,), optional
         Where the rows stood in the data of ``fit``; None when they are all of it.
+    groups : ndarray of shape (n_samples,), optional
+        Rows of a group stay together when members split their rows.
     """
 
     X: Any
     y: np.ndarray
     weight: np.ndarray | None = None
     position: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     @classmethod
     def checked(cls, estimator: BaseEstimator, X: Any, y: Any, numeric: bool) -> Table:
@@ -102,7 +105,8 @@ class Table:
         else:
             X = self.X.iloc[index] if hasattr(self.X, "iloc") else self.X[index]
         position = index if self.position is None else self.position[index]
-        return Table(X, self.y[index], None if self.weight is None else self.weight[index], position)
+        weight, groups = (None if v is None else v[index] for v in (self.weight, self.groups))
+        return Table(X, self.y[index], weight, position, groups)
 
     def expanded(self) -> Table:
         """Return the rows with whole-number weights as repetitions, in the order in which they came.
@@ -113,7 +117,7 @@ class Table:
         if index is None:
             return self
         rows = self.take(index)
-        return Table(rows.X, rows.y, weight, rows.position)
+        return replace(rows, weight=weight)
 
 
 def check_members(members: Sequence[tuple[str, Any]]) -> None:

@@ -20,7 +20,8 @@ def fit_weighted(estimator: Any, table: Table, who: str, remedy: str) -> Any:
     """Fit an estimator, and return it.
 
     An estimator of this library, also at the end of a pipeline, is given the weights: it splits rows before it repeats
-    them, and a split of repetitions would have copies of a row on both sides. Others are given repeated rows.
+    them, and a split of repetitions would have copies of a row on both sides. It is given the groups too, where it
+    takes some. Others are given repeated rows.
 
     Parameters
     ----------
@@ -37,33 +38,38 @@ def fit_weighted(estimator: Any, table: Table, who: str, remedy: str) -> Any:
         The same, fitted.
     """
     index, rest = repetitions(table.weight)
-    if index is not None and rest is None and repeats(estimator):
+    extra = {"groups": table.groups} if table.groups is not None and _own_takes(estimator, "groups") else {}
+    if repeats(estimator) and rest is None and (index is not None or extra):
         head, last = split_pipeline(estimator)
         if last is estimator:
-            return estimator.fit(table.X, table.y, sample_weight=table.weight)
+            return estimator.fit(table.X, table.y, sample_weight=table.weight, **extra)
         if head is not None:
-            table = replace(table, X=transformed(head, table, index))
+            table = replace(table, X=transformed(head, table, np.arange(len(table)) if index is None else index))
         steps = [] if head is None else head.steps
         estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, table, who, remedy))]
         return estimator
     rows = table.expanded()
-    weights = {}
     if rows.weight is not None:
         if not has_fit_parameter(estimator, "sample_weight"):
             raise ValueError(
                 f"{who} takes no sample_weight, and the weights are no whole numbers, which could be taken as "
                 f"repetitions. {remedy}"
             )
-        weights = {"sample_weight": rows.weight}
-    return estimator.fit(rows.X, rows.y, **weights)
+        return estimator.fit(rows.X, rows.y, sample_weight=rows.weight, **extra)
+    return estimator.fit(rows.X, rows.y)
 
 
 def repeats(estimator: Any) -> bool:
     """Return whether an estimator, or the end of a pipeline, takes whole-number weights as repetitions by itself."""
+    return _own_takes(estimator, "sample_weight")
+
+
+def _own_takes(estimator: Any, name: str) -> bool:
+    """Return whether an estimator, or the end of a pipeline, is of this library and its ``fit`` takes an argument."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     ours = any(cls.__module__.partition(".")[0] == "skfusion" for cls in type(estimator).__mro__)
-    return ours and has_fit_parameter(estimator, "sample_weight")
+    return ours and has_fit_parameter(estimator, name)
 
 
 def transformed(head: Any, table: Table, index: np.ndarray) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -131,7 +132,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights. Whole numbers are repetitions of the row, for members of any kind.
         groups : array-like of shape (n_samples,), optional
-            Rows of one group stay in one fold.
+            Rows of one group stay in one fold, and on one side where a network or fusion among the members splits rows.
 
         Returns
         -------
@@ -148,9 +149,8 @@ class StackingFusion(AsTheNet, NamedMembers):
         Stack(self.final_estimator).check(self._task)
         check_takes_weights(self.final_estimator, repetitions(table.weight)[1])
         used = slice(None) if table.position is None else table.position
-        groups = groups_of(groups, len(np.asarray(y)), used)
-        equal = table.input_keys[:, None]  # all that folds ask of the inputs
-        rows = Rows(equal, table.y, None, groups, table.position)
+        table = replace(table, groups=groups_of(groups, len(np.asarray(y)), used))
+        rows = Rows(table.input_keys[:, None], table.y, None, table.groups, table.position)  # all that folds ask for
         splits = [*folds(rows, self.cv, self._task)]
         parts = [*((table.take(train), table.take(test)) for train, test in splits), (table, None)]
         found = Parallel(n_jobs=self.n_jobs)(
