@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,13 +39,19 @@ def restored(net: Any, state: State, classes: Any = None, scaling: Any = None) -
     if classes is not None:
         runner.net.classes_inferred_ = np.asarray(classes)
     if scaling is not None:
-        runner.module.register_forward_hook(partial(_in_units, *scaling))
+        runner.module.register_forward_hook(_InUnits(*scaling))
     return runner.net
 
 
-def _in_units(shift: Sequence[float], scale: Sequence[float], _module: nn.Module, _args: Any, out: Any) -> Tensor:
-    wide = first_output(out).double()
-    return wide * wide.new_tensor(scale) + wide.new_tensor(shift)
+class _InUnits:
+    """A hook that turns outputs into values; a pool that is made of the net reads the scale off it."""
+
+    def __init__(self, shift: Sequence[float], scale: Sequence[float]):
+        self.target_scale = {"shift": list(shift), "scale": list(scale)}
+
+    def __call__(self, _module: nn.Module, _args: Any, out: Any) -> Tensor:
+        wide = first_output(out).double()
+        return wide * wide.new_tensor(self.target_scale["scale"]) + wide.new_tensor(self.target_scale["shift"])
 
 
 def with_module(net: Any, module: nn.Module) -> Any:

@@ -62,7 +62,11 @@ def members_from_estimators(cls: type[ModelPool], estimators: Iterable[Any], X: 
             Member(
                 name,
                 _state_of(net, name),
-                meta={"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])},
+                meta={
+                    "source": "from_estimators",
+                    "epochs": len(getattr(net, "history", None) or []),
+                    **_target_scale(net.module_),
+                },
                 rows=rows,
                 net=_unfitted(net),
             )
@@ -120,7 +124,18 @@ def _unfitted(net: Any) -> Any:
     for value in vars(fresh).values():
         if isinstance(value, nn.Module):
             _redraw(value)
+            _target_scale(value, remove=True)
     return fresh
+
+
+def _target_scale(module: nn.Module, remove: bool = False) -> dict[str, Any]:
+    """Return the scale of the targets that a net of this library undoes by a hook; its weights know nothing of it."""
+    for key, hook in [*module._forward_hooks.items()]:
+        if hasattr(hook, "target_scale"):
+            if remove:
+                del module._forward_hooks[key]
+            return {"target_scale": copy.deepcopy(hook.target_scale)}
+    return {}
 
 
 def _redraw(module: nn.Module) -> None:
