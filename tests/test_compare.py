@@ -312,6 +312,21 @@ def test_inputs_by_name_and_lists():
     assert compare_fusions({"e": ensemble(1)}, X.tolist(), y.tolist(), cv=2).shape[0] == 1
 
 
+@pytest.mark.parametrize("wrap", [lambda stack: stack, lambda stack: make_pipeline(StandardScaler(), stack)])
+def test_a_stack_is_given_the_groups(monkeypatch, wrap):
+    given, fit = [], StackingFusion.fit
+
+    def spy(self, X, y, sample_weight=None, groups=None):
+        given.append(groups)
+        return fit(self, X, y, sample_weight, groups)
+
+    monkeypatch.setattr(StackingFusion, "fit", spy)
+    stack = wrap(StackingFusion(estimators=[("line", LogisticRegression())], cv=2))
+    compare_fusions({"stack": stack}, *IRIS, cv=3, groups=np.arange(150) // 3, error_score="raise")
+    assert len(given) == 3
+    assert all(len(np.unique(groups)) < 50 for groups in given)  # those of the training rows alone
+
+
 def test_groups_are_tested_together():
     X, y = IRIS
     groups = np.arange(150) // 3

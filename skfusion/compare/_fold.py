@@ -16,9 +16,11 @@ from sklearn.metrics import check_scoring
 from skfusion.combine._scorer import score_by
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
 from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._crossfit import Table
 from skfusion.estimators._far_below import FarBelowWarning
 from skfusion.estimators._half_labelled import SemiSupervised
 from skfusion.estimators._pipeline import split_pipeline
+from skfusion.estimators._repeated import fit_weighted
 from skfusion.estimators._shared_pools import SharedPools
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
@@ -108,7 +110,11 @@ class Fold:
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            estimator.fit(*(self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)))
+            if self.groups is None or isinstance(last, SemiSupervised):
+                estimator.fit(*(self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)))
+            else:  # which a stack keeps together too
+                table = Table(self.X_train, np.asarray(self.y_train), groups=np.asarray(self.groups))
+                fit_weighted(estimator, table, type(last).__name__, "")
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")
