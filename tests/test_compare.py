@@ -32,6 +32,7 @@ from skfusion import (
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.compare import compare_fusions, expected_calibration_error
+from skfusion.compare._measures import warm_up
 from skfusion.compare._table import half_width
 from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
@@ -57,6 +58,7 @@ def soup(n=2, **params):
 @pytest.fixture
 def trainings(monkeypatch):
     """Count the networks that are trained."""
+    warm_up("cpu")  # which trains once in a process
     rows, fit, fit_many = [], nets.fit, nets.fit_many
 
     def counted(net, data, *args, **kwargs):
