@@ -49,4 +49,7 @@ class Epochs:
         weighted = isinstance(loader, TensorLoader) and loader.weight is not None
         for data in loader:
             x, y = (to_device(to_tensor(part, net.device or "cpu"), net.device or "cpu") for part in unpack_data(data))
-            yield Batch(x, y, loader.current_weight[0] if weighted else None)
+            weight = loader.current_weight[0] if weighted else None
+            if weight is not None and weight.ndim > 1:  # beside it stands what rows count by their classes
+                weight = weight[:, 0]
+            yield Batch(x, y, weight)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
@@ -9,6 +10,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import get_scorer, r2_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNetRegressor
+from torch import nn
 
 from skfusion import (
     BaggingFusion,
@@ -180,6 +183,20 @@ def test_a_pool_that_was_trained_on_such_targets_as_they_are():
         pool = Seeds(1)(NET, X.astype(np.float32), y, np.random.RandomState(0))
     with pytest.warns(UserWarning, match="members of the pool were trained on them as they are"):
         EnsembleRegressor(NET).fuse(pool, Z, targets(Z, "timestamps"))
+
+
+@pytest.mark.parametrize("instance", [False, True])
+def test_a_pool_of_the_nets_of_an_ensemble_has_their_scale(tmp_path, instance):
+    y = targets(X, "timestamps")
+    net = clone(NET)
+    if instance:
+        net = NeuralNetRegressor(nn.Linear(4, 1), optimizer=torch.optim.Adam, lr=0.1, max_epochs=5, verbose=0)
+    fitted = EnsembleRegressor(net, collect=Seeds(2), random_state=0).fit(X, y)
+    own = fitted.estimators_[0].predict(X.astype(np.float32))
+    ModelPool.from_estimators(fitted.estimators_).save(tmp_path)
+    again = EnsembleRegressor(net, collect=ModelPool.load(tmp_path)).fit(Z, targets(Z, "timestamps"))
+    np.testing.assert_allclose(again.predict(X), fitted.predict(X), rtol=1e-12)
+    np.testing.assert_array_equal(fitted.estimators_[0].predict(X.astype(np.float32)), own)  # and keep it themselves
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_an_epoch_has_every_row_once_with_its_target():
     assert all(b.weight is None for b in found)
 
 
+def test_weights_of_rows_are_their_own_beside_weights_of_classes():
+    rows = Rows(X, ROWS.y, np.random.RandomState(1).uniform(0.5, 2, size=50).astype(np.float32))
+    found = epoch(Epochs(net(criterion__weight=torch.tensor([1.0, 3.0])), rows, "classification"))
+    order = [int(np.flatnonzero((x == X).all(axis=1))[0]) for x in inputs(found).numpy()]
+    ratio = torch.cat([b.weight for b in found]).numpy() / rows.weight[order]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+
+
 def test_order_is_drawn_from_the_global_generator_also_in_the_first_epoch():
     epochs = Epochs(net(), ROWS, "classification")
     first, again, other = (inputs(epoch(epochs, seed)) for seed in (0, 0, 1))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset, ValidSplit
@@ -11,7 +13,14 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import Subset
 
-from skfusion import BoostingFusion, DistillClassifier, EnsembleClassifier, NeuralDecisionForestClassifier, nets
+from skfusion import (
+    BoostingFusion,
+    DistillClassifier,
+    EnsembleClassifier,
+    NeuralDecisionForestClassifier,
+    StackingFusion,
+    nets,
+)
 from skfusion.collect import Bootstrap, FineTunes, Seeds, TangentFineTunes, Tasks
 from skfusion.nets import fixed_split, mlp_classifier, unit_split
 from skfusion.nets._validation import FixedSplit
@@ -168,6 +177,36 @@ def test_every_training_divides_different_rows(estimator):
     estimator.set_params(estimator__train_split=spy).fit(X[COPIES], Y[COPIES])
     assert counts
     assert max(counts) <= 60
+
+
+@pytest.mark.parametrize("weight", [None, np.full(90, 2.0), np.arange(1, 91) / 7], ids=["none", "whole", "fractions"])
+@pytest.mark.parametrize("wrap", [lambda m: m, EnsembleClassifier, StackingFusion], ids=["net", "ensemble", "stack"])
+def test_members_of_a_stack_keep_groups_together(wrap, weight):
+    counts = []
+
+    def spy(dataset, y):
+        counts.append(len(dataset))
+        return by_hand(dataset, y)
+
+    A, groups = np.random.RandomState(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 30
+    StackingFusion(estimators=[("member", wrap(memorising_net(train_split=spy, max_epochs=1)))], cv=2).fit(
+        A, groups % 2, sample_weight=weight, groups=groups
+    )
+    assert counts
+    assert max(counts) <= 30  # the rows of a part, up to 180, where groups were forgotten
+
+
+def test_so_do_members_at_the_end_of_a_pipeline():
+    counts = []
+
+    def spy(dataset, y):
+        counts.append(len(dataset))
+        return by_hand(dataset, y)
+
+    A, groups = np.random.RandomState(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 30
+    member = make_pipeline(StandardScaler(), memorising_net(train_split=spy, max_epochs=1))
+    StackingFusion(estimators=[("member", member)], cv=2).fit(A, groups % 2, groups=groups)
+    assert max(counts) <= 30
 
 
 def by_sign(X, y):
