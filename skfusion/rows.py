@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from skfusion._copies import are_categories
+
 __all__ = ["Rows"]
 
 Task = Literal["classification", "multilabel", "regression"]
@@ -22,9 +24,6 @@ Inputs = np.ndarray | dict[str, np.ndarray]
 
 MAX_REPEATS = 10
 """Whole-number weights are repetitions while they add up to at most this many times the rows."""
-
-FEW_INPUTS = 10
-"""Fewer inputs than these, each many times, are the cases of a table and no copies."""
 
 _TARGET_BITS = np.uint64(24)
 """The last bits of a mark, which are those of the target."""
@@ -127,9 +126,9 @@ class Rows:
         together, however many there are.
 
         Where inputs are categories, equal rows are not copies but what new data is like, and each is a unit. That is
-        where fewer than a third of the rows differ in their inputs and most of those whose inputs occur again have
-        equals with other targets, as noisy labels have; or where there are fewer than ``FEW_INPUTS`` inputs, and more
-        than ``MAX_REPEATS`` times as many rows.
+        where fewer than a third of the rows differ in their inputs, most of those whose inputs occur again have equals
+        with other targets, as noisy labels have, and the inputs are whole numbers that fill the grid of their columns'
+        values; or where there are fewer than ten inputs, and more than ten times as many rows.
 
         Returns
         -------
@@ -140,7 +139,8 @@ class Rows:
         """
         place = np.arange(len(self)) if self.position is None else self.position
         code = self.input_keys
-        if _are_categories(*(keys[np.unique(place, return_index=True)[1]] for keys in (code, self.keys))):
+        given = self if self.position is None else self.take(np.unique(place, return_index=True)[1])
+        if are_categories(given.X, given.input_keys, given.keys):
             order = np.lexsort((place, self.keys))
             new = np.r_[True, place[order][1:] != place[order][:-1]]
         else:
@@ -188,15 +188,6 @@ class Rows:
         """
         found = np.isin(self.marks, marks) | np.isin(self.keys, marks)
         return found | np.isin(inputs_of(self.marks), inputs_of(marks)) if inputs else found
-
-
-def _are_categories(inputs: np.ndarray, rows: np.ndarray) -> bool:
-    """Return whether equal inputs are categories and no copies, given the hashes of inputs and of rows."""
-    _, group, size = np.unique(inputs, return_inverse=True, return_counts=True)
-    if len(size) < FEW_INPUTS and len(size) * MAX_REPEATS < len(rows):
-        return True
-    n_targets = np.bincount(group[np.unique(rows, return_index=True)[1]])
-    return len(size) * 3 < len(rows) and 2 * size[n_targets > 1].sum() > size[size > 1].sum()
 
 
 def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -261,6 +261,26 @@ def test_noisy_labels_of_categories_are_rows_of_their_own(n_values, share):
     assert len(parts(Rows(X, (rng.uniform(size=3000) < share).astype(int)))) == 3000
 
 
+@pytest.mark.parametrize("kind", ["values", "labels", "counts", "hashes"])
+def test_measurements_that_are_repeated_are_no_categories(kind):
+    """Their targets differ by noise; were they parted, a network that learns them by heart would score well."""
+    rng = np.random.RandomState(0)
+    X = rng.poisson(1, size=(50, 20)).astype(float) if kind == "counts" else rng.normal(size=(50, 4))
+    X = rng.randint(2**63, size=(50, 1)).astype(np.uint64) if kind == "hashes" else X
+    index = np.repeat(np.arange(50), 5)
+    y = rng.normal(size=(250, 1)) if kind == "values" else rng.randint(2, size=250)
+    assert len(parts(Rows(X[index], y))) == 50
+    assert len(parts(Rows({"a": X[index], "b": np.zeros(250)}, y))) == 50
+
+
+def test_categories_of_several_columns_fill_their_grid():
+    rng = np.random.RandomState(0)
+    X, y = rng.randint(5, size=(2000, 3)), rng.randint(2, size=2000)
+    assert len(parts(Rows(X, y))) == 2000
+    assert len(parts(Rows(X + 0.5, y))) == 125
+    assert len(parts(Rows({"a": X[:, 0], "b": X[:, 1:].astype(np.float32)}, y))) == 2000
+
+
 @pytest.mark.parametrize("n_values", [2, 40])
 def test_repetitions_by_weight_are_one_unit(n_values):
     rows = Rows((np.arange(40.0) % n_values)[:, None], np.arange(40) % 3, np.full(40, 5)).expanded()

@@ -48,8 +48,10 @@ def splits_of(cv: Any, X: Any, y: np.ndarray, groups: Any, classify: bool, seed:
         splitter = check_cv(cv)
         return list(splitter.split(np.zeros(len(y)), y, groups)), repr(splitter)
     task: Task = "classification" if classify and type_of_target(y) in ("binary", "multiclass") else "regression"
-    targets = np.unique(y, return_inverse=True)[1].ravel() if task == "classification" else np.zeros((len(y), 1))
-    rows = Rows(_keys(X, len(y))[:, None], targets, None, groups_of(groups, len(y)))
+    codes = np.unique(y, axis=0 if y.ndim > 1 else None, return_inverse=True)[1].ravel()
+    rows = Rows(
+        _columns(X, len(y)), codes if task == "classification" else codes[:, None], None, groups_of(groups, len(y))
+    )
     splits = list(folds(rows, int(cv), task, seed))
     if len(splits) < cv:
         warnings.warn(
@@ -62,8 +64,8 @@ def splits_of(cv: Any, X: Any, y: np.ndarray, groups: Any, classify: bool, seed:
     return splits, f"{kind}(n_splits={len(splits)}, random_state={seed}, shuffle=True), rows of equal inputs together"
 
 
-def _keys(X: Any, n: int) -> np.ndarray:
-    """Return a hash of the inputs of each row; where they have none, of its place."""
+def _columns(X: Any, n: int) -> Any:
+    """Return the inputs of each row as numbers; where they are none, and have no hash, its place."""
     if isinstance(X, Mapping) and not issparse(X):
         X = {name: np.asarray(values) for name, values in X.items()}
     elif issparse(X):
@@ -71,6 +73,6 @@ def _keys(X: Any, n: int) -> np.ndarray:
     elif not hasattr(X, "iloc"):
         X = np.asarray(X)
     try:
-        return Table(X, np.zeros(n)).input_keys
+        return Table(X, np.zeros(n)).columns
     except (TypeError, ValueError):  # cells that only a pipeline knows what to make of
-        return np.arange(n, dtype=np.uint64)
+        return np.arange(n, dtype=np.uint64)[:, None]

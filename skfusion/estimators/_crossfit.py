@@ -95,6 +95,23 @@ class Table:
         except TypeError:  # cells that cannot be hashed can be no numbers either: let numpy say which
             return row_keys(np.asarray(X, np.float64), nothing)
 
+    @property
+    def columns(self) -> Any:
+        """Inputs as numbers, equal where those of the table are, which is all that folds ask of them.
+
+        Columns of a frame that hold no numbers are the codes of their values; sparse inputs are hashes.
+        """
+        X = self.X
+        if isinstance(X, Mapping) or (isinstance(X, np.ndarray) and X.dtype.kind in "biuf"):
+            return X
+        if issparse(X):
+            return self.input_keys[:, None]
+        frame = X if hasattr(X, "iloc") else pd.DataFrame(X.reshape(len(X), -1))
+        try:
+            return np.column_stack([_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])])
+        except TypeError:  # cells that cannot be hashed
+            return self.input_keys[:, None]
+
     def take(self, index: np.ndarray) -> Table:
         """Return the rows at ``index``."""
         if isinstance(self.X, Mapping):
@@ -258,6 +275,13 @@ def _scores(fitted: Any, X: Any, n_classes: int, who: str) -> np.ndarray:
             "probabilities."
         )
     return found
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """Return the values of a column where they are numbers, and codes of them elsewhere."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    return pd.factorize(column)[0].astype(np.float64)
 
 
 def _sparse_keys(X: Any) -> np.ndarray:

@@ -149,7 +149,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         check_takes_weights(self.final_estimator, repetitions(table.weight)[1])
         used = slice(None) if table.position is None else table.position
         groups = groups_of(groups, len(np.asarray(y)), used)
-        rows = Rows(table.input_keys[:, None], table.y, None, groups, table.position)  # of inputs, folds ask no more
+        rows = Rows(table.columns, table.y, None, groups, table.position)
         splits = [*folds(rows, self.cv, self._task)]
         parts = [(table.take(a), None if groups is None else groups[a], table.take(b)) for a, b in splits]
         parts.append((table, groups, None))

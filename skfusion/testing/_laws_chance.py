@@ -17,7 +17,7 @@ from skfusion.collect import Collector
 
 N_ROWS = 120
 """Different rows; with copies there are four times as many."""
-SITUATIONS = ("plain", "weights", "copies", "groups")
+SITUATIONS = ("plain", "weights", "copies", "replicates", "groups")
 
 
 def random_rows(situation: str, n_classes: int | None) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -25,9 +25,9 @@ def random_rows(situation: str, n_classes: int | None) -> tuple[np.ndarray, np.n
 
     Parameters
     ----------
-    situation : {"plain", "weights", "copies", "groups"}
-        Rows that all differ; rows of weight four; four copies of each row; groups of two rows that hardly differ.
-        With weights and copies, two rows of equal inputs have different targets.
+    situation : {"plain", "weights", "copies", "replicates", "groups"}
+        Rows that all differ; rows of weight four; four copies of each row; the same with some noise in the targets;
+        groups of two rows that hardly differ. With weights and copies, two rows of equal inputs have different targets.
     n_classes : int or None
         Random labels; random values when it is None.
     """
@@ -44,6 +44,10 @@ def random_rows(situation: str, n_classes: int | None) -> tuple[np.ndarray, np.n
             {"groups": index},
         )
     index = np.arange(N_ROWS) if situation == "weights" else np.tile(np.arange(N_ROWS), 4)
+    if situation == "replicates":
+        other = rng.normal(size=len(index)) if n_classes is None else rng.randint(n_classes, size=len(index))
+        y = np.where(rng.uniform(size=len(index)) < 0.2, other, y[index]).astype(y.dtype)
+        return X[index], y, {}
     X, y = np.concatenate([X[index], X[:1]]), np.concatenate([y[index], y[1:2]])
     return X, y, {"sample_weight": np.full(len(y), 4.0)} if situation == "weights" else {}
 

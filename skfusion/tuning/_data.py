@@ -67,8 +67,7 @@ class Data:
     def splits(self, cv: Any) -> Splits:
         """Return the positions to fit on and to score on, for each fold."""
         table = self.table
-        equal = table.input_keys[:, None]  # all that folds ask of the inputs
-        return [*folds(Rows(equal, table.y, None, self.groups, table.position), cv, self.task)]
+        return [*folds(Rows(table.columns, table.y, None, self.groups, table.position), cv, self.task)]
 
     def part(self, index: np.ndarray | None = None) -> Part:
         """Return the rows at some positions, or all, with the targets as they were given."""
