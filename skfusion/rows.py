@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from skfusion._caller import warn_caller
 from skfusion._copies import are_categories
 
 __all__ = ["Rows"]
@@ -272,13 +271,8 @@ def warn_of_unlabelled(classes: np.ndarray, codes: np.ndarray) -> None:
         return
     if others.tolist() == [0, 1] and 2 * (codes == np.flatnonzero(classes == -1)[0]).sum() < len(codes):
         return
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("skfusion", "sklearn"):
-        level, frame = level + 1, frame.f_back  # the line outside of the libraries
-    warnings.warn(
+    warn_caller(
         f"y has -1 beside the classes {others.tolist()}, and it is taken for a class of its own. If it marks rows "
         "without labels, leave them out, or learn from them: for TemporalEnsemblingClassifier and PiModelClassifier -1 "
-        "is no label, and DistillClassifier takes such rows as X_unlabelled. If it is a class, give it another number.",
-        UserWarning,
-        stacklevel=level,
+        "is no label, and DistillClassifier takes such rows as X_unlabelled. If it is a class, give it another number."
     )

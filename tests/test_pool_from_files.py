@@ -86,6 +86,7 @@ def test_what_does_not_fit_is_named(paths, tmp_path):
             ModelPool.from_files(given, **kwargs)
         assert "\n" not in str(caught.value)
 
+    refused(TypeError, "module is the class Linear: give an instance", module=nn.Linear)
     refused(
         ValueError,
         r"'0.weight' is \(6, 4\) in member 'movie' and \(5, 4\) in module",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
+from skfusion._caller import warn_caller
 from skfusion.nets import Judge, Runner, default_score
 from skfusion.rows import Rows, Task
 from skfusion.state import State
@@ -68,13 +68,12 @@ def warn_if_far_below(
     name = "R2" if task == "regression" else "accuracy"
     ensemble = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
     remedy = "" if aligned else "match their units first (align=WeightMatching()), "
-    warnings.warn(
+    warn_caller(
         f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(own):.3g} to {max(own):.3g} "
         f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
         f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine "
         f"their predictions ({ensemble}).",
         FarBelowWarning,
-        stacklevel=2,
     )
 
 

@@ -44,5 +44,5 @@ def check_class_weights(net: Any, task: Task, n_outputs: int) -> None:
         noun = "classes" if task == "classification" else "labels"
         raise ValueError(
             f"{shown} has the shape {tuple(given.shape)}, and y has {n_outputs} {noun}: give a tensor of {n_outputs} "
-            "numbers, in the order of the sorted labels."
+            "numbers, in the order of the classes."
         )

@@ -20,6 +20,8 @@ from skfusion.state import State
 
 def members_from_files(cls: type[ModelPool], paths: Any, module: Any, base: Any, rows: Any, classes: Any) -> ModelPool:
     """Make a pool of checkpoints; see :meth:`ModelPool.from_files`."""
+    if isinstance(module, type):
+        raise TypeError(f"module is the class {module.__name__}: give an instance of it, or a skorch net that has it.")
     named = _named(paths)
     given = _rows_by_name(rows, [*named])
     labels = _labels([y for _, y in given.values()]) if classes is None else np.asarray(classes)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
 
+from skfusion._caller import warn_caller
 from skfusion.pool._member import Member
 from skfusion.rows import Rows, inputs_of
 
 MOST_BY_CHANCE = 0.05
 """Share of rows that may equal those of training without a word: rounded numbers are often equal by chance."""
-
-_LIBRARIES = ("joblib", "skfusion", "sklearn")  # whose frames no user looks at
 
 
 class LeakageWarning(UserWarning):
@@ -25,10 +22,11 @@ def warn_of_judging(members: Iterable[Member], rows: Rows, purpose: str) -> int:
     """Warn where networks are judged on rows that they know; see :meth:`ModelPool.warn_of_leakage`."""
     count, share = _known(_marks(members), rows)
     if share > MOST_BY_CHANCE:
-        _warn(
+        warn_caller(
             f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.3g} %) are rows that members of the pool "
             "were trained on, or have their inputs, so their scores are too good. Give rows that no member has seen, "
-            "or give a collector instead of a pool, which keeps validation_fraction of the rows apart."
+            "or give a collector instead of a pool, which keeps validation_fraction of the rows apart.",
+            LeakageWarning,
         )
     return count
 
@@ -40,11 +38,12 @@ def warn_of_fitting(members: Iterable[Member], rows: Rows) -> None:
     strange = marks[~np.isin(marks, rows.keys)]  # which older pools have
     others = len(np.setdiff1d(inputs_of(strange), inputs_of(rows.marks)))
     if share > 0.5 and others:
-        _warn(
+        warn_caller(
             f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "
             f"were trained on, or have their inputs, and members know {others} more. If those are kept to score on, as "
             "in cross-validation, the scores are too good. Score on rows that no member has seen, or give a collector "
-            "instead of a pool, which trains members in each fold."
+            "instead of a pool, which trains members in each fold.",
+            LeakageWarning,
         )
 
 
@@ -58,11 +57,3 @@ def _known(marks: np.ndarray, rows: Rows) -> tuple[int, float]:
     """Return how many of the rows are known, and their share."""
     count = int(rows.seen(marks, inputs=True).sum()) if len(marks) else 0
     return count, count / max(1, len(rows))
-
-
-def _warn(message: str) -> None:
-    """Warn at the line outside of the libraries that led here."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, LeakageWarning, stacklevel=level)

@@ -42,8 +42,9 @@ def test_networks_that_are_not_in_one_frame_are_told_of_with_numbers_and_remedie
     pool = pool.replace(base={k: 0 * v if k.startswith("layers") else v for k, v in pool.states[0].items()})
     soup = SoupRegressor(collect=pool, merge=merge)
     message = r"The merged network scores -?[\d.]+ on 150 rows, and its members 0.9\d+ to .*R2.*align=.*Greedy.*Ens"
-    with pytest.warns(FarBelowWarning, match=message):
+    with pytest.warns(FarBelowWarning, match=message) as told:
         soup.fit(X[1::2], y[1::2])
+    assert told[0].filename == __file__
     assert soup.score(X[1::2], y[1::2]) < 0.5
 
 
