@@ -53,7 +53,7 @@ def warn_if_far_below(
     task : {"classification", "multilabel", "regression"}
         What the predictions are.
     aligned : bool
-        Whether the members are in one frame already.
+        Whether the members are aligned already.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
         return

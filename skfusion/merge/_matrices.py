@@ -130,7 +130,7 @@ def watching(module: nn.Module, found: dict[str, Matrix], see: Callable[[str, Te
 
 
 def _ignore(x: Tensor) -> None:
-    """Take no notice of what a layer sees that is not asked for."""
+    """Ignore what a layer sees that is not asked for."""
 
 
 def _show(see: dict[str, Callable[[Tensor], None]], layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Writer:
         digest = hashlib.sha256(data).hexdigest()
         path = self.directory / f"{kind}-{digest}.safetensors"
         with suppress(OSError, ValueError):  # there is none, or something else in its place
-            # A file that is there may have been damaged since: saving again mends it.
+            # A file that is there may have been damaged since: saving again repairs it.
             if _format.digest_of(path) == digest:
                 return path.name
         if not path.exists():

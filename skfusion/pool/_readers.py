@@ -25,7 +25,7 @@ class ReadsFiles:
         path : path-like
             A directory written by :meth:`save`.
         net : object or dict of objects, optional
-            The unfitted net that the states belong to, or, for unlike architectures, a net for each member's name;
+            The unfitted net that the states belong to, or, for different architectures, a net for each member's name;
             files hold no code, so it is not stored.
 
         Returns
