@@ -288,7 +288,6 @@ def test_each_number_by_another_way(net):
     assert report.members["loss"].tolist() == pytest.approx([data.loss(s) for s in (a, b)])
 
 
-@pytest.mark.filterwarnings("ignore:The merged network scores")  # those that are not recommended
 def test_soups_are_those_that_the_recommended_estimator_makes(copies):
     report = diagnose(copies, X, y, n_points=3)
     recipes = {

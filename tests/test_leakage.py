@@ -28,7 +28,6 @@ def pool():
     return EnsembleClassifier(NET, collect=Seeds(2), random_state=0).fit(X, Y).pool_
 
 
-@pytest.mark.filterwarnings("ignore:The merged network scores")  # of unaligned seeds
 @pytest.mark.parametrize("kind", [EnsembleClassifier, SoupClassifier])
 def test_cross_validation_of_a_pool_on_its_own_rows_is_told_of(kind, pool):
     fusion = kind(collect=pool) if kind is EnsembleClassifier else kind(collect=pool, merge=Uniform())

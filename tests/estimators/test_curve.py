@@ -373,7 +373,8 @@ def test_ensembles_along_curves_predict_noisy_labels_better():
     losses = [log_loss(labels[1::2], p) for p in members]
     assert log_loss(labels[1::2], members.mean(axis=0)) < 0.9 * min(losses[0], losses[-1])
     accuracy = (members.argmax(axis=2) == labels[1::2]).mean(axis=1)
-    assert fitted.score(inputs[1::2], labels[1::2]) >= accuracy[[0, -1]].mean()
+    expected, found = accuracy[[0, -1]].mean(), fitted.score(inputs[1::2], labels[1::2])
+    assert found > expected - 2 * np.sqrt(expected * (1 - expected) / 1000)  # two standard errors of a share
 
 
 # ---- what is trained -----------------------------------------------------------------------------------------------

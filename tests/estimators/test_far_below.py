@@ -15,6 +15,8 @@ from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.rows import Rows
 from skfusion.tuning import FusionSearch
 
+pytestmark = pytest.mark.filterwarnings("error:The merged network scores")  # which other tests ignore
+
 X, y = make_regression(300, 8, noise=1.0, random_state=0)
 y = y / y.std()
 VALUES = mlp_regressor(max_epochs=30, module__hidden=(32,), lr=0.02)

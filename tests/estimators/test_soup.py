@@ -24,8 +24,6 @@ from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems
 from skfusion.testing import discover, instances
 
-pytestmark = pytest.mark.filterwarnings("ignore:The merged network scores")  # of hardly trained members
-
 X, y = load_iris(return_X_y=True)
 X = (X + np.linspace(0, 1e-3, 150)[:, None]).astype(np.float32)  # no two rows are alike
 NET = mlp_classifier(max_epochs=2, module__hidden=(6,), module__norm="batch")
