@@ -51,8 +51,8 @@ def title(text: str, most: int = 60) -> str:
 
 
 def number(value: float, what: str) -> str:
-    """Return what a number is and its value, or that there is none."""
-    return f"no {what}" if np.isnan(value) else f"{what} {value:.3g}"
+    """Return what a number is and its value, or that it is unknown, which is not that there is none."""
+    return f"{what} unknown" if np.isnan(value) else f"{what} {value:.3g}"
 
 
 def finite(values: np.ndarray) -> np.ndarray:

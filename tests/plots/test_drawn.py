@@ -107,4 +107,4 @@ def test_positions_without_a_loss_are_gaps_with_a_cross():
         assert np.isfinite(line.get_ydata()).tolist() == [True, False, False, True, True]
         (crosses,) = (line for line in ax.lines if line.get_marker() == "x")
         assert crosses.get_xdata().tolist() == [0.25, 0.5]
-    assert display.ax_.get_title(loc="left") == "no barrier"
+    assert display.ax_.get_title(loc="left") == "barrier unknown"
