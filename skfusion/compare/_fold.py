@@ -12,7 +12,6 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
-from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.combine._scorer import score_by
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
@@ -20,6 +19,7 @@ from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._far_below import FarBelowWarning
 from skfusion.estimators._half_labelled import SemiSupervised
 from skfusion.estimators._pipeline import split_pipeline
+from skfusion.estimators._repeated import taken
 from skfusion.estimators._shared_pools import SharedPools
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
@@ -109,10 +109,9 @@ class Fold:
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            rows, groups = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train), {}
-            if self.groups is not None and has_fit_parameter(last, "groups"):
-                groups[f"{estimator.steps[-1][0]}__groups" if last is not estimator else "groups"] = self.groups
-            estimator.fit(*rows, **groups)
+            rows = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
+            prefix = "" if last is estimator else f"{estimator.steps[-1][0]}__"
+            estimator.fit(*rows, **{f"{prefix}{name}": given for name, given in taken(last, self.groups).items()})
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")

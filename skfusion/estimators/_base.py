@@ -211,9 +211,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             context, X, y = watched
             progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
-        groups = groups_kept(collect, net, rows)
-        apart = [] if groups is None else [groups]
-        key = fingerprint_or_warning(collect, net, rows, seed, self._task, *apart) if kept else None
+        key = fingerprint_or_warning(collect, net, rows, seed, self._task) if kept else None
         given = key, collect, net, rows, seed, self._task, self.n_jobs, progress
         if key is not None and shared is not None:
             return shared.get(key, lambda: _run_collector(*given))
