@@ -27,10 +27,10 @@ from torch import nn
 
 import skfusion
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.connect import Bezier
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import Runner
-from skfusion.rows import Rows
 
 N_POINTS, N_ROWS_AT_ONCE = 61, 2048
 ASKED_PATH, ASKED_TRAINING = 0.6, 1.25

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 import skfusion
-from skfusion.merge._per_example import mean_squares
-from skfusion.merge._squares import Gradients
+from skfusion.merge.statistics._per_example import mean_squares
+from skfusion.merge.statistics._squares import Gradients
 from skfusion.objective import Batch, Likelihood, Objective
 from skfusion.state import owners
 

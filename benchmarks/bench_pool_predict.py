@@ -23,9 +23,9 @@ from torch import nn
 
 import skfusion
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.merge import Greedy
-from skfusion.nets import Lineup, Runner
-from skfusion.rows import Rows
+from skfusion.nets import BatchedPredictor, Runner
 
 ROWS = (1, 10, 100, 1000, 10_000)
 ASKED_LOOP = {1: 12.0, 10_000: 1 / 1.05}
@@ -75,7 +75,7 @@ class Pool:
         self.states = [{k: v.detach() for k, v in m.state_dict().items()} for m in self.modules]
         net = NeuralNetClassifier(module, criterion=nn.CrossEntropyLoss, verbose=0)
         self.runner = Runner(net, "classification")
-        self.lineup = Lineup(self.runner, self.states)
+        self.lineup = BatchedPredictor(self.runner, self.states)
         self.skorch = [NeuralNetClassifier(m, criterion=nn.CrossEntropyLoss).initialize() for m in self.modules]
 
     def bare(self, X):

@@ -24,14 +24,14 @@ from torch import nn
 
 import skfusion
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.align import ActivationMatching
 from skfusion.collect import Seeds
 from skfusion.connect import Bezier, Fourier, Line, PolyChain
 from skfusion.landscape import Plane, Profile, loss_along, loss_on
-from skfusion.nets import Lineup, Runner
+from skfusion.nets import BatchedPredictor, Runner
 from skfusion.plots import BarrierDisplay, PlaneDisplay
 from skfusion.repair import Recalibrate
-from skfusion.rows import Rows
 from skfusion.tracing import symmetry_of
 
 N_MEMBERS = 11
@@ -132,7 +132,7 @@ def ensembles(path, runner, objective, rows):
     repair, ends = Recalibrate(max_passes=1), [path.at(0), path.at(1)]
     states = [path.at(t) for t in np.linspace(0, 1, N_MEMBERS)]
     states = [s if i in (0, len(states) - 1) else repair(s, ends, objective) for i, s in enumerate(states)]
-    P = Lineup(runner, states).predict(rows.X)
+    P = BatchedPredictor(runner, states).predict(rows.X)
     accuracy = lambda p: float((p.argmax(1) == rows.y).mean())  # noqa: E731
     return {
         "ends": [accuracy(P[0]), accuracy(P[-1])],

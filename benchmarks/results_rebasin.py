@@ -27,6 +27,7 @@ from torch import nn
 
 import skfusion
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor, compare_fusions, nets
+from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, MergeMany, WeightMatching
 from skfusion.collect import Seeds
 from skfusion.compare._table import half_width
@@ -34,7 +35,6 @@ from skfusion.landscape import loss_along, segment
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import Runner
 from skfusion.repair import Repair
-from skfusion.rows import Rows
 from skfusion.tracing import symmetry_of
 
 ALIGNERS = {"none": None, "weights": WeightMatching(), "activations": ActivationMatching(n_batches=20)}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         WeightAveragingClassifier,
         WeightAveragingRegressor,
     )
-    from skfusion.estimators._out_of_bag import out_of_bag
+    from skfusion.estimators.support._out_of_bag import out_of_bag
     from skfusion.forests import DeepForestClassifier, DeepForestRegressor, NeuralDecisionForestClassifier
     from skfusion.pool import ModelPool
 
@@ -80,7 +80,7 @@ _HOMES = {
     "ModelPool": "skfusion.pool",
     "NeuralDecisionForestClassifier": "skfusion.forests",
     "compare_fusions": "skfusion.compare",
-    "out_of_bag": "skfusion.estimators._out_of_bag",
+    "out_of_bag": "skfusion.estimators.support._out_of_bag",
     "rebasin": "skfusion.align",
 }
 """What does not come from ``skfusion.estimators``."""

@@ -10,9 +10,9 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.nets import DivergedError, Job
-from skfusion.rows import Rows
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(53, 6)).astype(np.float32)  # three batches of 16, and one of 5

@@ -126,10 +126,10 @@ def test_a_component_is_abstract_or_final(cls):
 @pytest.mark.parametrize(
     ("module", "source", "message"),
     [
-        ("skfusion.merge._uniform", "import sklearn.base", "may be imported only in"),
-        ("skfusion.merge._uniform", "def f():\n    from skorch import NeuralNet", "only in skfusion.nets"),
+        ("skfusion.merge.soups._uniform", "import sklearn.base", "may be imported only in"),
+        ("skfusion.merge.soups._uniform", "def f():\n    from skorch import NeuralNet", "only in skfusion.nets"),
         ("skfusion.nets_more", "import skorch", "only in skfusion.nets"),
-        ("skfusion.collect._seeds", "import requests", "no dependency"),
+        ("skfusion.collect.independent._seeds", "import requests", "no dependency"),
         ("skfusion.plots._barrier", "import matplotlib.pyplot as plt", "inside the function"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_misplaced_import_is_found(module, source, message):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("skfusion.merge._uniform", "import torch\nfrom . import _base\nfrom skfusion.state import State"),
+        ("skfusion.merge.soups._uniform", "import torch\nfrom . import _base\nfrom skfusion.state import State"),
         ("skfusion.nets", "import skorch"),
         ("skfusion.plots._barrier", "class Display:\n    def plot(self):\n        import matplotlib.pyplot as plt"),
     ],

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from skfusion import ModelPool, SoupClassifier
+from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds
 from skfusion.diagnose import pairwise
 from skfusion.geometry import geometry
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import Runner, mlp_classifier, objective
 from skfusion.pool import LeakageWarning, Member
-from skfusion.rows import Rows
 
 
 def states(n=3, seed=1):

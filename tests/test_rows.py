@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skfusion.rows import MAX_REPEATS, Rows, inputs_of, repetitions, row_keys, unlabelled, warn_of_unlabelled
+from skfusion._rows import MAX_REPEATS, Rows, inputs_of, repetitions, row_keys, unlabelled, warn_of_unlabelled
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)

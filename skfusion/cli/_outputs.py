@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from skfusion._rows import one_of
 from skfusion.cli._judged import Judged
 from skfusion.cli._table import DataError
 from skfusion.nets import mlp_classifier, mlp_regressor, with_module
-from skfusion.nets._size import dtype_of, tensors
+from skfusion.nets._prepare import dtype_of, tensors
 from skfusion.objective import call, evaluating
-from skfusion.rows import one_of
 from skfusion.state import State
 
 _ROWS = 1024

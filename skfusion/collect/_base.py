@@ -13,9 +13,9 @@ from torch import nn
 
 from skfusion import nets
 from skfusion._component import Component
-from skfusion.collect._train import Progress
+from skfusion._rows import Inputs, Rows, Task
+from skfusion.collect._run import Progress
 from skfusion.pool import ModelPool
-from skfusion.rows import Inputs, Rows, Task
 
 
 class Collector(Component, ABC):

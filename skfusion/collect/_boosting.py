@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from skfusion import nets
+from skfusion._rows import Inputs, Rows, Task
 from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._fine_tunes import OneByOne
 from skfusion.collect._interrupt import hand_over
-from skfusion.collect._train import Progress, Run, train
+from skfusion.collect._run import Progress, Run, train
+from skfusion.collect.fine_tuning._fine_tunes import OneByOne
 from skfusion.nets import DivergedError
 from skfusion.pool import Member, ModelPool
-from skfusion.rows import Inputs, Rows, Task
 
 Step = tuple[float, float, np.ndarray]
 """The weighted error of a member, the weight of its vote, and the weights of the rows for the next one."""

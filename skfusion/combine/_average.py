@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._weights import check_number, checked, shares, weighted_sum
-from skfusion.rows import Task
 
 
 class Average(Combiner):

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from skfusion._component import Component
-from skfusion.rows import Task
+from skfusion._rows import Task
 
 
 class Combiner(Component, ABC):

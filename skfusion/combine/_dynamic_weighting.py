@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._neighbours import Neighbours, check_neighbors
 from skfusion.combine._weights import check_fitted, check_members
-from skfusion.rows import Task
 
 
 class DynamicWeighting(Combiner):

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.stats import norm
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._budget import Budget, check_costs
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._running import Running, by_row, running
 from skfusion.combine._scorer import scorer_named
 from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
-from skfusion.rows import Task
 
 DIGITS = 6
 """Decimals of a score that are compared; finer differences are noise of rounding, or of the rows."""

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import log_softmax
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._logs import from_logs, logs
 from skfusion.combine._weights import check_fitted, check_number, checked, floating, shares
-from skfusion.rows import Task
 
 
 class GeometricAverage(Combiner):

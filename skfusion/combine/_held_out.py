@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skfusion._rows import Task
 from skfusion.combine._weights import floating
-from skfusion.rows import Task
 
 
 @dataclass(frozen=True, eq=False)

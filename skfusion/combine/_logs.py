@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, softmax
 
+from skfusion._rows import Task
 from skfusion.combine._weights import floating
-from skfusion.rows import Task
 
 
 def logs(P: np.ndarray, task: Task) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._weights import check_fitted, floating
-from skfusion.rows import Task
 
 
 class Median(Combiner):

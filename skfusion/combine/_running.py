@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._rows import Task
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._scorer import scorer_of
-from skfusion.rows import Task
 
 SLACK = 1e-9
 """What rounding may add to a bound on a lead."""

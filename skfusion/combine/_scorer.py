@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer
 
+from skfusion._rows import Task
 from skfusion.combine._held_out import HeldOut
-from skfusion.rows import Task
 
 
 class _Known(BaseEstimator):

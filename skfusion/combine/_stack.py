@@ -16,8 +16,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skfusion import nets
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
-from skfusion.rows import Task
 
 
 class Stack(Combiner):

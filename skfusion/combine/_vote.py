@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._weights import check_number, checked, floating, shares
-from skfusion.rows import Task
 
 
 class Vote(Combiner):

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from skfusion._rows import Task
 from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._simplex import likeliest_mixture, nearest_to_origin
 from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
-from skfusion.rows import Task
 
 ENOUGH = 1e-6
 """How far above the minimum the loss may end before a warning is given: nats, or a share of the squared error."""

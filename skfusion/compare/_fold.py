@@ -16,11 +16,11 @@ from sklearn.metrics import check_scoring
 from skfusion.combine._scorer import score_by
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._far_below import FarBelowWarning
-from skfusion.estimators._half_labelled import SemiSupervised
-from skfusion.estimators._pipeline import split_pipeline
-from skfusion.estimators._repeated import taken
-from skfusion.estimators._shared_pools import SharedPools
+from skfusion.estimators.students._half_labelled import SemiSupervised
+from skfusion.estimators.support._far_below import FarBelowWarning
+from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.estimators.support._repeated import taken
+from skfusion.estimators.support._shared_pools import SharedPools
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 

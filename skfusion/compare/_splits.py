@@ -11,10 +11,10 @@ from scipy.sparse import issparse
 from sklearn.model_selection import check_cv
 from sklearn.utils.multiclass import type_of_target
 
-from skfusion.estimators._crossfit import Table
-from skfusion.estimators._folds import folds
+from skfusion._rows import Rows, Task
 from skfusion.estimators._targets import groups_of
-from skfusion.rows import Rows, Task
+from skfusion.estimators.support._crossfit import Table
+from skfusion.estimators.support._folds import folds
 
 Splits = list[tuple[np.ndarray, np.ndarray]]
 

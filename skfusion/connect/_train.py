@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skfusion._random import seeded
+from skfusion._vectorized import lent, reaching, slots_of
 from skfusion.connect._base import Subspace
 from skfusion.connect._ends import check_ends
 from skfusion.objective import Batch, Objective, evaluating, first_output
-from skfusion.stacked import lent, reaching, slots_of
 from skfusion.state import State, is_statistic, owners, weighted_sum
-from skfusion.streams import seeded
 
 
 class Trainable(Protocol):

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.diagnose._advice import advice
-from skfusion.diagnose._chosen import Pairs, chosen_pairs, places
-from skfusion.diagnose._cka import similarity
-from skfusion.diagnose._facts import Facts
-from skfusion.diagnose._families import PURPOSE, Family, families, is_of_one_architecture, run
-from skfusion.diagnose._lines import Frame, frame_of, has_batch_norm, profiles_of
-from skfusion.diagnose._notes import recommend, remarks
-from skfusion.diagnose._recipes import Recipes
 from skfusion.diagnose._report import FusionReport
-from skfusion.diagnose._tables import add_lines, add_similarity, members_of, statistics_of, weights_of
-from skfusion.diagnose._together import basins_of, scores_of
+from skfusion.diagnose.judge._advice import advice
+from skfusion.diagnose.judge._notes import recommend, remarks
+from skfusion.diagnose.judge._recipes import Recipes
+from skfusion.diagnose.measure._chosen import Pairs, chosen_pairs, places
+from skfusion.diagnose.measure._cka import similarity
+from skfusion.diagnose.measure._facts import Facts
+from skfusion.diagnose.measure._families import PURPOSE, Family, families, is_of_one_architecture, run
+from skfusion.diagnose.measure._lines import Frame, frame_of, has_batch_norm, profiles_of
+from skfusion.diagnose.measure._together import basins_of, scores_of
+from skfusion.diagnose.render._tables import add_lines, add_similarity, members_of, statistics_of, weights_of
 from skfusion.geometry import LEAST_ROWS
 from skfusion.landscape import Profile
 from skfusion.pool import ModelPool

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from skfusion.diagnose._notes import Recommendation
+from skfusion.diagnose.judge._notes import Recommendation
 from skfusion.landscape import Profile
 
 
@@ -86,12 +86,12 @@ class FusionReport:
         return "\n".join([*self.recommendation, "", *lines, *([""] if self.notes else []), *self.notes])
 
     def __rich__(self) -> Any:
-        from skfusion.diagnose._terminal import tables
+        from skfusion.diagnose.render._terminal import tables
 
         return tables(self)
 
     def _repr_html_(self) -> str:
-        from skfusion.diagnose._page import fragment
+        from skfusion.diagnose.render._page import fragment
 
         return fragment(self)
 
@@ -108,7 +108,7 @@ class FusionReport:
         str
             HTML.
         """
-        from skfusion.diagnose._page import page
+        from skfusion.diagnose.render._page import page
 
         text = page(self)
         if path is not None:

@@ -1,23 +1,26 @@
 """Estimators: one for each way to predict, and recipes that name a well-known fusion."""
 
-from skfusion.estimators._bagging import BaggingFusion
-from skfusion.estimators._boosting import BoostingFusion
 from skfusion.estimators._curve import CurveClassifier, CurveRegressor
-from skfusion.estimators._distillation import DistillClassifier, DistillRegressor
-from skfusion.estimators._dropout import DropoutEnsembleClassifier, DropoutEnsembleRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._rebasin import ReBasinMerger
-from skfusion.estimators._recipes import (
+from skfusion.estimators._soup import SoupClassifier, SoupRegressor
+from skfusion.estimators._stacking import StackingFusion
+from skfusion.estimators.recipes._bagging import BaggingFusion
+from skfusion.estimators.recipes._boosting import BoostingFusion
+from skfusion.estimators.recipes._dropout_ensemble import DropoutEnsembleClassifier, DropoutEnsembleRegressor
+from skfusion.estimators.recipes._ensemble_of_averages import EnsembleOfAveragesClassifier, EnsembleOfAveragesRegressor
+from skfusion.estimators.recipes._fast_geometric_ensemble import (
+    FastGeometricEnsembleClassifier,
+    FastGeometricEnsembleRegressor,
+)
+from skfusion.estimators.recipes._rebasin_merger import ReBasinMerger
+from skfusion.estimators.recipes._weight_averaging import (
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
     WeightAveragingClassifier,
     WeightAveragingRegressor,
 )
-from skfusion.estimators._recipes_averages import EnsembleOfAveragesClassifier, EnsembleOfAveragesRegressor
-from skfusion.estimators._recipes_fast_geometric import FastGeometricEnsembleClassifier, FastGeometricEnsembleRegressor
-from skfusion.estimators._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
-from skfusion.estimators._soup import SoupClassifier, SoupRegressor
-from skfusion.estimators._stacking import StackingFusion
+from skfusion.estimators.students._distillation import DistillClassifier, DistillRegressor
+from skfusion.estimators.students._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
 
 __all__ = [
     "BaggingFusion",

@@ -14,22 +14,22 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skfusion import nets
 from skfusion._component import EXAMPLES, Component, HasParts
+from skfusion._rows import Rows
 from skfusion.collect import Collector
-from skfusion.collect._start import warn_of_unused_weights
+from skfusion.collect.fine_tuning._init import warn_of_unused_weights
 from skfusion.combine._scorer import scorer_named
-from skfusion.estimators._cache import fingerprint_or_warning
-from skfusion.estimators._data import check_inputs
-from skfusion.estimators._folds import groups_kept, hold_out
-from skfusion.estimators._held_out import held_positions
-from skfusion.estimators._members import check_pool
-from skfusion.estimators._out_of_fold import check_same_members, predict_out_of_fold
-from skfusion.estimators._outputs import Outputs
-from skfusion.estimators._progress import CallbackProgress
-from skfusion.estimators._scoring import score_function
+from skfusion.estimators.support._cache import fingerprint_or_warning
+from skfusion.estimators.support._data import check_inputs
+from skfusion.estimators.support._folds import groups_kept, hold_out
+from skfusion.estimators.support._held_out import held_positions
+from skfusion.estimators.support._members import check_pool
+from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
+from skfusion.estimators.support._outputs import Outputs
+from skfusion.estimators.support._progress import CallbackProgress
+from skfusion.estimators.support._scoring import score_function
 from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
-from skfusion.rows import Rows
 from skfusion.select import Selector
 from skfusion.tangent import Linearised
 

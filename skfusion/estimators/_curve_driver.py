@@ -16,24 +16,24 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
+from skfusion._rows import Rows, unlabelled
 from skfusion.collect import Seeds
 from skfusion.combine import Average
 from skfusion.connect import Bezier, Connector, Subspace
 from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._folds import hold_out
-from skfusion.estimators._frame import in_one_frame
-from skfusion.estimators._joined import Joined
-from skfusion.estimators._members import check_pool
-from skfusion.estimators._spanning_tree import spanning_tree
-from skfusion.estimators._uncertainty import Uncertain
-from skfusion.estimators._unit import in_unit, unit_of_loss
+from skfusion.estimators.support._alignment import align_members
+from skfusion.estimators.support._curve_segment import CurveSegment
+from skfusion.estimators.support._folds import hold_out
+from skfusion.estimators.support._loss_scale import in_unit, loss_scale
+from skfusion.estimators.support._members import check_pool
+from skfusion.estimators.support._spanning_tree import spanning_tree
+from skfusion.estimators.support._uncertainty import Uncertain
 from skfusion.landscape import loss_along, segment
-from skfusion.nets import Lineup, Runner
+from skfusion.nets import BatchedPredictor, Runner
 from skfusion.pool import Member, ModelPool
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.repair import Recalibrate
 from skfusion.repair._recalibrate import learning
-from skfusion.rows import Rows, unlabelled
 from skfusion.state import State
 
 _WAYS = ("ensemble", "best", "midpoint")
@@ -134,7 +134,7 @@ class CurveDriver(Uncertain, BaseFusion):
         self.pool_ = collected.pool
         self.symmetry_, self.permutations_ = None, None
         if self.align is not None:
-            pool, self.symmetry_, self.permutations_ = in_one_frame(
+            pool, self.symmetry_, self.permutations_ = align_members(
                 parts[0], pool, collected.fit_rows, runner, objective
             )
         repair, connect = self._part("repair"), clone(self._part("connect"))
@@ -146,14 +146,14 @@ class CurveDriver(Uncertain, BaseFusion):
             for a, b in combinations(pool.names, 2)
         }
         self.spanning_tree_ = spanning_tree({edge: line.barrier for edge, line in lines.items()})
-        unit = unit_of_loss(objective) if self._task == "regression" else 1.0
+        unit = loss_scale(objective) if self._task == "regression" else 1.0
         joined = []
         for edge in self.spanning_tree_:
             ends = state[edge[0]], state[edge[1]]
             path = copy(connect(ends, in_unit(objective, unit)))
             path.history = tuple(loss * unit for loss in path.history)
             path = path.by_length() if self.arc_length else path
-            joined.append(Joined(edge, ends, path, objective, repair))
+            joined.append(CurveSegment(edge, ends, path, objective, repair))
         members = self._points(joined, pool, collected.net)
         self.line_profiles_ = {edge: lines[edge] for edge in self.spanning_tree_}
         self.curves_ = {j.edge: _converted(j.path, _on_cpu) for j in joined}
@@ -162,7 +162,7 @@ class CurveDriver(Uncertain, BaseFusion):
         self.members_, self.net_ = members, collected.net
         self._runner = self._lineup(runner)
 
-    def _points(self, joined: list[Joined], pool: ModelPool, net: Any) -> list[Member]:
+    def _points(self, joined: list[CurveSegment], pool: ModelPool, net: Any) -> list[Member]:
         """Set the profiles, and return the points that predict; a member at which curves meet counts once."""
         positions = np.linspace(0.0, 1.0, self.n_points)
         together = self.predict_with == "ensemble"
@@ -175,12 +175,12 @@ class CurveDriver(Uncertain, BaseFusion):
         else:
             points = [self._one(joined, positions.tolist())]
             self.edge_, self.t_ = points[0][0].edge, points[0][1]
-        first: dict[str, tuple[Joined, float, float]] = {}
+        first: dict[str, tuple[CurveSegment, float, float]] = {}
         for j, t, score in points:
             first.setdefault(j.name(t), (j, t, score))
         return [self._member(name, *point, pool, net) for name, point in first.items()]
 
-    def _one(self, joined: list[Joined], positions: list[float]) -> tuple[Joined, float, float]:
+    def _one(self, joined: list[CurveSegment], positions: list[float]) -> tuple[CurveSegment, float, float]:
         """Return the curve and the position of the one point that predicts, and its score."""
         if self.predict_with == "midpoint":
             return joined[0], 0.5, joined[0].objective.score(joined[0].state(0.5))
@@ -188,7 +188,7 @@ class CurveDriver(Uncertain, BaseFusion):
         j, t, k = max(at, key=lambda point: (point[0].profile.score[point[2]], -point[0].profile.loss[point[2]]))
         return j, t, j.profile.score[k]
 
-    def _member(self, name: str, j: Joined, t: float, score: float, pool: ModelPool, net: Any) -> Member:
+    def _member(self, name: str, j: CurveSegment, t: float, score: float, pool: ModelPool, net: Any) -> Member:
         state = _on_cpu(j.state(t))
         score = math.nan if self.held_out_ is None else float(score)  # of rows that the curve was trained on
         if name in j.edge:
@@ -199,8 +199,8 @@ class CurveDriver(Uncertain, BaseFusion):
         return {"members_": [Member("running", state, net=net)], "net_": net, "_runner": None}
 
     # ---- predicting --------------------------------------------------------------------------
-    def _lineup(self, runner: Runner) -> Lineup:
-        return Lineup(runner, [runner.on_device(m.state) for m in self.members_])
+    def _lineup(self, runner: Runner) -> BatchedPredictor:
+        return BatchedPredictor(runner, [runner.on_device(m.state) for m in self.members_])
 
     def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:

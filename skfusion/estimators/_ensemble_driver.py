@@ -11,17 +11,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
+from skfusion._rows import Rows, repetitions, unlabelled
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack
 from skfusion.combine._logs import from_logs
 from skfusion.combine._running import by_row
 from skfusion.combine._stack import check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._seeded import seeded, stream
-from skfusion.estimators._uncertainty import Uncertain
-from skfusion.nets import Lineups, Runner
+from skfusion.estimators.support._fill_random_state import seeded, stream
+from skfusion.estimators.support._uncertainty import Uncertain
+from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
-from skfusion.rows import Rows, repetitions, unlabelled
 
 
 class EnsembleDriver(Uncertain, BaseFusion):
@@ -115,8 +115,8 @@ class EnsembleDriver(Uncertain, BaseFusion):
             done[id(m.net)].place(m.state)
         return [done[id(m.net)] for m in members]
 
-    def _lineups(self, members: list[Any], runners: list[Runner]) -> Lineups:
-        return Lineups(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
+    def _lineups(self, members: list[Any], runners: list[Runner]) -> Predictors:
+        return Predictors(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
 
     def _scores(self, members: list[Any], runners: list[Runner], collected: Collected) -> list[float]:
         judges = {id(r): self._judge(r, collected) for r in runners}

@@ -9,16 +9,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
+from skfusion._rows import unlabelled
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._far_below import warn_if_far_below
-from skfusion.estimators._frame import in_one_frame
-from skfusion.estimators._members import repaired, reported_shares, rows_of_members
 from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators.support._alignment import align_members
+from skfusion.estimators.support._far_below import warn_if_far_below
+from skfusion.estimators.support._members import repaired, reported_shares, rows_of_members
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
 from skfusion.repair import Recalibrate
-from skfusion.rows import unlabelled
 
 
 class SoupDriver(BaseFusion):
@@ -50,7 +50,7 @@ class SoupDriver(BaseFusion):
         chosen = pool if select is None else select(pool, objective)
         self.symmetry_, self.permutations_ = None, None
         if align is not None:
-            chosen, self.symmetry_, self.permutations_ = in_one_frame(
+            chosen, self.symmetry_, self.permutations_ = align_members(
                 align, chosen, collected.fit_rows, runner, objective
             )
         self.merge_report_: dict[str, Any] = {}

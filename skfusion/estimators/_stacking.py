@@ -13,22 +13,22 @@ from sklearn.base import clone
 from sklearn.utils import RegressorTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skfusion._rows import Rows, Task, repetitions, warn_of_unlabelled
 from skfusion.combine import Stack
 from skfusion.combine._stack import check_takes_weights
-from skfusion.estimators._as_the_net import AsTheNet, regresses
-from skfusion.estimators._crossfit import Table, check_members, member_tags, outputs_of, prepared
-from skfusion.estimators._data import check_weight, encode_classes, encode_values
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._folds import folds
-from skfusion.estimators._members import check_pool
-from skfusion.estimators._named import NamedMembers
-from skfusion.estimators._named_classes import named_classes, with_codes
-from skfusion.estimators._repeated import fit_and_predict
-from skfusion.estimators._seeded import seeded, stream
 from skfusion.estimators._targets import groups_of, positive
-from skfusion.nets._size import no_net
+from skfusion.estimators.support._crossfit import Table, check_members, member_tags, outputs_of, prepared
+from skfusion.estimators.support._data import check_weight, encode_classes, encode_values
+from skfusion.estimators.support._fill_random_state import seeded, stream
+from skfusion.estimators.support._folds import folds
+from skfusion.estimators.support._members import check_pool
+from skfusion.estimators.support._named_classes import named_classes, with_codes
+from skfusion.estimators.support._named_estimators import NamedMembers
+from skfusion.estimators.support._repeated import fit_and_predict
+from skfusion.estimators.support._task_from_net import AsTheNet, regresses
+from skfusion.nets._prepare import no_net
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task, repetitions, warn_of_unlabelled
 
 
 class StackingFusion(AsTheNet, NamedMembers):

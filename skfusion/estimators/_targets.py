@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from skfusion import nets
-from skfusion.estimators._data import check_inputs, check_weight, encode_classes, encode_values
-from skfusion.estimators._outputs import Outputs
+from skfusion._rows import Rows, Task, warn_of_unlabelled
+from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.estimators.support._outputs import Outputs
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows, Task, warn_of_unlabelled
 
 
 class Classifies(ClassifierMixin):

@@ -12,11 +12,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import HasParts
+from skfusion._rows import Rows, Task
 from skfusion.forests._data import check_inputs
 from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 from skfusion.forests._scan import MultiGrainedScan
-from skfusion.rows import Rows, Task
 
 
 class Cascade(HasParts, BaseEstimator):

@@ -1,4 +1,4 @@
-"""From what users pass to :class:`~skfusion.rows.Rows`, for methods that are their own predictor."""
+"""From what users pass to :class:`~skfusion._rows.Rows`, for methods that are their own predictor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
-from skfusion.rows import Inputs, Rows, warn_of_unlabelled
+from skfusion._rows import Inputs, Rows, warn_of_unlabelled
 
 
 def check_inputs(

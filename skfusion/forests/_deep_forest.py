@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
+from skfusion._rows import Rows, Task
 from skfusion.forests._cascade import Cascade
 from skfusion.forests._data import check_inputs, class_rows
 from skfusion.forests._log_proba import LogProbabilities
-from skfusion.rows import Rows, Task
 
 
 class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
+from skfusion._rows import Rows, Task
 from skfusion.forests._cascade import Cascade
 from skfusion.forests._data import check_inputs, value_rows
-from skfusion.rows import Rows, Task
 
 
 class DeepForestRegressor(RegressorMixin, Cascade):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from skfusion.rows import Rows, Task
+from skfusion._rows import Rows, Task
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Positions to fit on, and positions to predict."""
@@ -32,7 +32,7 @@ def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> 
         What is fitted on. Repetitions by weight stay in one fold.
     cv : int, splitter or iterable
         A number of folds, which are stratified by class; at most as many as there are rows of the largest class. Rows
-        of equal inputs, see :meth:`~skfusion.rows.Rows.units`, and the rows of a group are in one of them. A splitter,
+        of equal inputs, see :meth:`~skfusion._rows.Rows.units`, and the rows of a group are in one of them. A splitter,
         or an iterable of positions, divides the rows that ``fit`` was given, and may part rows that are equal.
     task : {"classification", "regression"}
         Classes are stratified.

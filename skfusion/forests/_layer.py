@@ -15,8 +15,8 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 
+from skfusion._rows import Rows, Task
 from skfusion.forests._folds import Fold
-from skfusion.rows import Rows, Task
 
 
 def kinds(task: Task, n_of_each: int, n_trees: int, max_features: Any, **params: Any) -> list[Any]:

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from skfusion import nets
 from skfusion._component import HasParts
+from skfusion._rows import Rows
 from skfusion.forests._data import check_inputs, class_rows
 from skfusion.forests._log_proba import LogProbabilities
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
-from skfusion.nets._size import initialised, no_net
+from skfusion.nets._prepare import initialised, no_net
 from skfusion.pool._arrays import to_numpy, to_torch
-from skfusion.rows import Rows
 from skfusion.state import State, map_tensors
 
 

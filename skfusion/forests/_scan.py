@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skfusion._rows import Rows, Task
 from skfusion.forests._data import check_inputs, class_rows, is_values, value_rows
 from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
-from skfusion.rows import Rows, Task
 
 
 class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

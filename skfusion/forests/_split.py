@@ -9,7 +9,7 @@ from sklearn.base import clone
 from torch.utils.data import Dataset, Subset
 
 from skfusion import nets
-from skfusion.rows import Rows
+from skfusion._rows import Rows
 
 
 class KeptSplit:

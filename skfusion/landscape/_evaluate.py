@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from skfusion._batches import n_rows, without_single_rows
+from skfusion._vectorized import Members, Span, reaching
+from skfusion._vectorized._span import value_of
 from skfusion.connect._base import combined
 from skfusion.objective import Batch, Objective, call, evaluating, first_output
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.repair._moments import Moments
 from skfusion.repair._recalibrate import learning
-from skfusion.stacked import Members, Span, reaching
-from skfusion.stacked._span import value_of
 from skfusion.state import State, check_compatible
 
 _ROWS = 4096

@@ -1,22 +1,22 @@
 """Mergers: many states to one state."""
 
-from skfusion.merge._adamerging import AdaMerging
 from skfusion.merge._base import LinearMerger, Merger
-from skfusion.merge._breadcrumbs import Breadcrumbs
-from skfusion.merge._dare import DARE
-from skfusion.merge._fisher import Fisher
-from skfusion.merge._greedy import Greedy, OneMemberWarning
-from skfusion.merge._interpolate import Interpolate
-from skfusion.merge._learned import Learned
-from skfusion.merge._model_stock import ModelStock
-from skfusion.merge._regmean import RegMean
-from skfusion.merge._robust_soup import RobustSoup
 from skfusion.merge._shared import merge_shared, shared_names
-from skfusion.merge._slerp import Slerp
-from skfusion.merge._task_arithmetic import TaskArithmetic
 from skfusion.merge._tensorwise import Entry, TensorMerger
-from skfusion.merge._ties import TIES
-from skfusion.merge._uniform import Uniform
+from skfusion.merge.soups._greedy import Greedy, OneMemberWarning
+from skfusion.merge.soups._interpolate import Interpolate
+from skfusion.merge.soups._learned import Learned
+from skfusion.merge.soups._model_stock import ModelStock
+from skfusion.merge.soups._robust_soup import RobustSoup
+from skfusion.merge.soups._slerp import Slerp
+from skfusion.merge.soups._uniform import Uniform
+from skfusion.merge.statistics._fisher import Fisher
+from skfusion.merge.statistics._regmean import RegMean
+from skfusion.merge.task_vectors._adamerging import AdaMerging
+from skfusion.merge.task_vectors._breadcrumbs import Breadcrumbs
+from skfusion.merge.task_vectors._dare import DARE
+from skfusion.merge.task_vectors._task_arithmetic import TaskArithmetic
+from skfusion.merge.task_vectors._ties import TIES
 
 __all__ = [
     "DARE",

@@ -9,11 +9,11 @@ import torch
 from skorch.dataset import unpack_data
 from skorch.utils import to_device, to_tensor
 
+from skfusion._random import seeded
+from skfusion._rows import Rows, Task
 from skfusion.nets._loader import TensorLoader
 from skfusion.nets._train import prepared
 from skfusion.objective import Batch
-from skfusion.rows import Rows, Task
-from skfusion.streams import seeded
 
 
 class Epochs:

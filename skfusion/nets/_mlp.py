@@ -12,7 +12,7 @@ import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import Tensor, nn
 
-from skfusion.rows import Task
+from skfusion._rows import Task
 
 
 class MLP(nn.Module):

@@ -12,12 +12,12 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from skfusion._rows import Inputs, Rows, Task, one_of
+from skfusion._vectorized import keep_freed_memory, lent, reaching, slots_of
 from skfusion.nets._embeddings import naming_embeddings
-from skfusion.nets._link import link_of, logits_of
 from skfusion.nets._mlp import MLP
-from skfusion.nets._size import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
-from skfusion.rows import Inputs, Rows, Task, one_of
-from skfusion.stacked import keep_freed_memory, lent, reaching, slots_of
+from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
+from skfusion.nets.losses._output import link_of, logits_of
 from skfusion.state import State, owners
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skfusion.rows import Rows, Task
+from skfusion._rows import Rows, Task
 
 FAR = 1e3
 """How many standard deviations from zero the mean of targets may lie before networks get standardised ones."""

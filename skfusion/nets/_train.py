@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skfusion import state as states
-from skfusion.nets._consistency import Consistency
+from skfusion._rows import Rows, Task
 from skfusion.nets._embeddings import naming_embeddings
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
-from skfusion.nets._size import (
+from skfusion.nets._prepare import (
     dtype_of,
     few_threads,
     initialised,
@@ -30,11 +30,11 @@ from skfusion.nets._size import (
     tensors,
     two_classes,
 )
-from skfusion.nets._soft import Soft
+from skfusion.nets._training_callback import Schedule, StepHook, Watch, from_callback
 from skfusion.nets._validation import unit_split
-from skfusion.nets._watch import Schedule, StepHook, Watch, from_callback
-from skfusion.nets._weighted import weigh
-from skfusion.rows import Rows, Task
+from skfusion.nets.losses._consistency import Consistency
+from skfusion.nets.losses._soft import Soft
+from skfusion.nets.losses._weighted import weigh
 from skfusion.state import State
 
 

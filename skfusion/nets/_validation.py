@@ -14,16 +14,16 @@ from skorch.dataset import ValidSplit, get_len
 from skorch.utils import to_numpy
 from torch.utils.data import Subset
 
-from skfusion.nets._size import targets
-from skfusion.rows import Rows, Task
-from skfusion.streams import seeded
+from skfusion._random import seeded
+from skfusion._rows import Rows, Task
+from skfusion.nets._prepare import targets
 
 
 class UnitSplit:
     """A ``train_split`` that divides rows as a user's does, but keeps equal rows, or those of a group, on one side.
 
     Rows that all differ and have no groups are left to the user's own. Otherwise it is asked to divide one row of each
-    unit, see :meth:`~skfusion.rows.Rows.units`, or of each group, and the others go where that one goes. skorch's
+    unit, see :meth:`~skfusion._rows.Rows.units`, or of each group, and the others go where that one goes. skorch's
     ``ValidSplit`` of a number or a share becomes one of groups. What is no part of the data that a split is given, such
     as the data of ``predefined_split``, stays as it is.
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skfusion.nets._size import dtype_of, initialised, run, tensors
-from skfusion.rows import Rows
-from skfusion.streams import seeded
+from skfusion._random import seeded
+from skfusion._rows import Rows
+from skfusion.nets._prepare import dtype_of, initialised, run, tensors
 
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 

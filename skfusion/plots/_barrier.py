@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.estimators._on_data import on_data
+from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._frames import aligned, chosen, fitted
 from skfusion.plots._paths import check_paths, draw_paths, ticks_between
@@ -176,7 +176,7 @@ class BarrierDisplay:
         """
         pair = chosen(pool, members, 2, "A path")
         given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
-        data = on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
+        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
         lines = {_BEFORE: data.states}
         if align is not None:
             lines[_AFTER] = aligned(align, data, given)
@@ -222,7 +222,7 @@ class BarrierDisplay:
             raise ValueError(f"{left} were not selected, so they were not aligned: choose among {[*perms]}.")
         given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
         scoring = estimator.scoring if scoring is None else scoring
-        data = on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
+        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
         repair = estimator._part("repair")
         repair = None if isinstance(repair, Recalibrate) else repair  # as points of a path are by default, only faster
         lines = {_BEFORE: data.states}

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.estimators._on_data import OnData
-from skfusion.estimators._scoring import score_function
+from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.estimators.support._scoring import score_function
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._curves import curve_of
 from skfusion.plots._paths import draw_paths
@@ -181,7 +181,7 @@ def ends_of(curve: Subspace) -> tuple[Any, Any]:
     return curve.at(0.0), curve.at(1.0)
 
 
-def ensemble_score(curve: Subspace, data: OnData, n_points: int, scoring: Any) -> float:
+def ensemble_score(curve: Subspace, data: PoolOnData, n_points: int, scoring: Any) -> float:
     """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
     ends = ends_of(curve)
     states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from skfusion.connect import Subspace
-from skfusion.estimators._on_data import OnData, on_data
+from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
 from skfusion.plots._frames import fitted
 
 
 def curve_of(
     estimator: Any, X: Any, y: Any, pair: Any = None, scoring: Any = None
-) -> tuple[tuple[str, str], OnData, Subspace]:
+) -> tuple[tuple[str, str], PoolOnData, Subspace]:
     """Return the names of the ends of a curve, its members on some rows, and the curve on the device of their net.
 
     Parameters
@@ -31,7 +31,7 @@ def curve_of(
         raise ValueError(f"There is no curve between {names}; there are {[*curves]}.")
     names = names if names in curves else names[::-1]
     curve = curves[names]
-    data = on_data(
+    data = pool_on_data(
         estimator.pool_[[*names]],
         X,
         y,

@@ -8,20 +8,20 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion.align import Aligner
-from skfusion.estimators._frame import in_one_frame
-from skfusion.estimators._on_data import OnData
+from skfusion.estimators.support._alignment import align_members
+from skfusion.estimators.support._pool_on_data import PoolOnData
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State
 
 
-def aligned(align: Any, data: OnData, pool: ModelPool) -> list[State]:
+def aligned(align: Any, data: PoolOnData, pool: ModelPool) -> list[State]:
     """Return the states of some members in one frame; they compute what the members compute.
 
     Parameters
     ----------
     align : Aligner
         How their units are matched.
-    data : OnData
+    data : PoolOnData
         The members on some rows.
     pool : ModelPool
         The members themselves.
@@ -29,7 +29,7 @@ def aligned(align: Any, data: OnData, pool: ModelPool) -> list[State]:
     if not isinstance(align, Aligner):
         raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
     placed = pool.replace([m.replace(state=s) for m, s in zip(pool, data.states, strict=True)])
-    return in_one_frame(align, placed, data.rows, data.runner, data.objective)[0].states
+    return align_members(align, placed, data.rows, data.runner, data.objective)[0].states
 
 
 def chosen(pool: ModelPool, members: Iterable[Any], least: int, purpose: str) -> list[Member]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.estimators._on_data import on_data
+from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
 from skfusion.plots._curves import curve_of
@@ -149,7 +149,7 @@ class PlaneDisplay:
             members = (0, 1)
         shown = chosen(pool, members, 3 if path is None else 2, "A plane")
         given = pool.replace(shown)
-        data = on_data(given, X, y, estimator, scoring, _PURPOSE)
+        data = pool_on_data(given, X, y, estimator, scoring, _PURPOSE)
         if path is not None:
             controls = [data.runner.place(s) for s in path.controls]
             path = Subspace(controls, path.basis, path.history, path.own_ends)
@@ -244,7 +244,7 @@ class PlaneDisplay:
         if not radius > 0:
             raise ValueError(f"radius must be above 0; got {radius}.")
         (only,) = chosen(pool, [member], 1, "A plane")
-        data = on_data(pool.replace([only]), X, y, estimator, scoring, _PURPOSE)
+        data = pool_on_data(pool.replace([only]), X, y, estimator, scoring, _PURPOSE)
         steps = np.linspace(-radius, radius, n_points)
         plane = Plane.around(data.states[0], random_state, data.objective.module)
         surface = loss_on(plane, data.objective, x=steps, y=steps)

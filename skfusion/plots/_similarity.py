@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.estimators._on_data import OnData, on_data
+from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
 from skfusion.geometry import LEAST_ROWS, alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
 from skfusion.plots._style import colour_bar, new_axes, plain
@@ -185,7 +185,7 @@ class SimilarityDisplay:
             return cls(getattr(geometry(pool.states, pool.base), what).numpy(), pool.names, _WEIGHTS[what])
         if X is None or y is None:
             raise ValueError(f"{what!r} is measured on data: give X and y, rows that no member was trained on.")
-        data = on_data(pool, X, y, estimator, purpose="to compare members")
+        data = pool_on_data(pool, X, y, estimator, purpose="to compare members")
         if what == "cka":
             if len(data.rows) < LEAST_ROWS:
                 raise ValueError(f"CKA needs at least {LEAST_ROWS} rows; got {len(data.rows)}.")
@@ -238,7 +238,7 @@ class SimilarityDisplay:
         return (low, high) if high > low else (low, low + 1.0)
 
 
-def _barriers(data: OnData, n_points: int) -> np.ndarray:
+def _barriers(data: PoolOnData, n_points: int) -> np.ndarray:
     n = len(data.states)
     found = np.zeros((n, n))
     for i, j in combinations(range(n), 2):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from skfusion.estimators._on_data import on_data
+from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.plots._frames import fitted
 from skfusion.plots._style import (
     BLUE,
@@ -117,7 +117,7 @@ class SoupDisplay:
             score_name = default if scoring is None else scoring if isinstance(scoring, str) else "score"
             score_name = f"held-out {score_name}"
         else:
-            data = on_data(pool, X, y, soup, scoring, "to judge the soup and its members")
+            data = pool_on_data(pool, X, y, soup, scoring, "to judge the soup and its members")
             scores = dict(zip(pool.names, data.objective.scores(data.states), strict=True))
             found = data.objective.score(data.runner.place(soup.state_))
             after = _after(soup, joined, data, found)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.estimators._on_data import OnData
+from skfusion.estimators.support._pool_on_data import PoolOnData
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._style import plain
 from skfusion.state import State
@@ -32,7 +32,7 @@ def evaluated(
     plane: Plane,
     states: Mapping[str, State],
     path: Subspace | None,
-    data: OnData,
+    data: PoolOnData,
     n_points: int,
     margin: float,
     response: str,
@@ -47,7 +47,7 @@ def evaluated(
         What is shown on it, by name.
     path : Subspace or None
         A curve that is shown too.
-    data : OnData
+    data : PoolOnData
         Architecture and rows.
     n_points : int
         Positions along each axis.
@@ -110,7 +110,7 @@ def response_of(name: str) -> str:
     return name
 
 
-def named(data: OnData, response: str) -> dict[str, Any]:
+def named(data: PoolOnData, response: str) -> dict[str, Any]:
     """Return the label of what is shown, and which way is better, for a display."""
     if response == "loss":
         return {"z_name": data.loss_name}

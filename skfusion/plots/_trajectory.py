@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect._base import combined, inner
-from skfusion.estimators._on_data import on_data
+from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
 from skfusion.plots._frames import chosen
@@ -140,7 +140,7 @@ class TrajectoryDisplay:
         labels = [_label(m, k) for k, m in enumerate(given)]
         if X is None:
             return cls(places, labels, variance)
-        data = on_data(given, X, y, estimator, scoring, "to evaluate the networks of a plane")
+        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks of a plane")
         xs, ys = grids(places, margin, n_points)
         reach = float(np.abs(places).max())  # as far out as the states are: rounding would move a nearer one
         states = data.states

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from skfusion import state as states_of
+from skfusion._rows import Inputs, Rows
 from skfusion.pool._member import Member
 from skfusion.pool._pool import ModelPool
-from skfusion.rows import Inputs, Rows
 from skfusion.state import State
 
 _COMPILED = re.compile(r"(^|\.)_orig_mod\.")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from skfusion._caller import warn_caller
+from skfusion._rows import Rows, inputs_of
 from skfusion.pool._member import Member
-from skfusion.rows import Rows, inputs_of
 
 MOST_BY_CHANCE = 0.05
 """Share of rows that may equal those of training without a word: rounded numbers are often equal by chance."""

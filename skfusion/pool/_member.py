@@ -31,7 +31,7 @@ class Member:
     meta : dict, optional
         What else is known: seed, epoch, history. Must be writable as JSON.
     rows : ndarray of shape (n_rows,), optional
-        64-bit marks of the training rows, see :attr:`skfusion.rows.Rows.marks`; None when unknown.
+        64-bit marks of the training rows, see :attr:`skfusion._rows.Rows.marks`; None when unknown.
     net : object, optional
         The unfitted net that the state belongs to; kept in memory only, never in a file.
     predictions : ndarray of shape (n_held_out, n_outputs), optional

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 
 from skfusion import nets
-from skfusion.rows import Rows
+from skfusion._rows import Rows
 from skfusion.testing import _problems as problems
 from skfusion.testing._laws_all import check_random_state_is_untouched_by, params_of
 

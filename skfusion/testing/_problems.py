@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from skfusion import nets
 from skfusion._component import Component
+from skfusion._rows import Rows
 from skfusion.connect import Subspace
 from skfusion.objective import Batch, Likelihood, Objective
 from skfusion.pool import Member, ModelPool
-from skfusion.rows import Rows
 from skfusion.state import State
 from skfusion.symmetry import Symmetry
 from skfusion.tracing import symmetry_of

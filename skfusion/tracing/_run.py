@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from skfusion.streams import seeded
+from skfusion._random import seeded
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 QUIET = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RNNBase)

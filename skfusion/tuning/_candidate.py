@@ -15,13 +15,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skfusion.combine._scorer import score_by
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import NoKey, digest
-from skfusion.estimators._crossfit import Table
-from skfusion.estimators._far_below import FarBelowWarning
-from skfusion.estimators._pipeline import split_pipeline
-from skfusion.estimators._repeated import repeats, transformed
-from skfusion.estimators._seeded import seeded
-from skfusion.estimators._shared_pools import SharedPools
+from skfusion.estimators.support._cache import NoKey, digest
+from skfusion.estimators.support._crossfit import Table
+from skfusion.estimators.support._far_below import FarBelowWarning
+from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.estimators.support._repeated import repeats, transformed
+from skfusion.estimators.support._shared_pools import SharedPools
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 
+from skfusion._rows import Rows, Task, expansion
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._cache import digest
-from skfusion.estimators._crossfit import Table
-from skfusion.estimators._data import check_weight, encode_classes, encode_values
-from skfusion.estimators._folds import folds
 from skfusion.estimators._targets import groups_of, positive
-from skfusion.rows import Rows, Task, expansion
+from skfusion.estimators.support._cache import digest
+from skfusion.estimators.support._crossfit import Table
+from skfusion.estimators.support._data import check_weight, encode_classes, encode_values
+from skfusion.estimators.support._folds import folds
 from skfusion.tuning._candidate import Part
 
 Splits = list[tuple[np.ndarray, np.ndarray]]

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 
 from skfusion._component import Readable
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._seeded import seeded
+from skfusion.estimators.support._fill_random_state import seeded
 from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._data import Data

@@ -10,7 +10,7 @@ import optuna
 from joblib import Parallel, delayed, effective_n_jobs
 from optuna.trial import TrialState
 
-from skfusion.estimators._shared_pools import SharedPools
+from skfusion.estimators.support._shared_pools import SharedPools
 from skfusion.tuning._candidate import Judged, Part, candidate_of, judge
 
 

@@ -12,11 +12,11 @@ from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 from torch import nn
 
 from skfusion import BoostingFusion, EnsembleClassifier, nets
+from skfusion._rows import Rows
 from skfusion.collect import Boosting, Seeds
 from skfusion.collect._boosting import r2, samme
-from skfusion.estimators._boosting import weighted_median
+from skfusion.estimators.recipes._boosting import weighted_median
 from skfusion.nets import DivergedError, mlp_classifier, mlp_regressor
-from skfusion.rows import Rows
 
 X, y = load_digits(return_X_y=True)
 X, y = (X[:300] / 16).astype(np.float32), y[:300]

@@ -14,8 +14,8 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.collect._train import Run, train
-from skfusion.nets import _stack
+from skfusion.collect._run import Run, train
+from skfusion.nets.vectorized import _fit_many as _stack
 
 R = nn.ReLU
 
@@ -189,7 +189,7 @@ net = NeuralNetClassifier(
 )
 Bootstrap(2, max_samples=0.01, stack=True)(net, X, y, np.random.RandomState(0))
 before = peak()
-Bootstrap(16, stack=True, max_stack_bytes=int(sys.argv[1]))(net, X, y, np.random.RandomState(0))
+Bootstrap(16, stack=True, max_bytes=int(sys.argv[1]))(net, X, y, np.random.RandomState(0))
 print(peak() - before)
 """
 

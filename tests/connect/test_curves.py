@@ -7,13 +7,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.align import WeightMatching
 from skfusion.connect import Bezier, Fourier, Line, PolyChain
 from skfusion.landscape import barrier, excess, loss_along, segment
 from skfusion.nets import Runner, mlp_classifier
 from skfusion.objective import Batch, Objective
 from skfusion.repair import Recalibrate
-from skfusion.rows import Rows
 from skfusion.testing import _problems as problems
 from skfusion.tracing import symmetry_of
 

@@ -9,10 +9,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skfusion import StackingFusion
+from skfusion._rows import Rows
 from skfusion.compare._splits import splits_of
-from skfusion.estimators._crossfit import Table
-from skfusion.estimators._folds import folds
-from skfusion.rows import Rows
+from skfusion.estimators.support._crossfit import Table
+from skfusion.estimators.support._folds import folds
 
 RNG = np.random.RandomState(0)
 WORDS = pd.DataFrame({"colour": RNG.choice(list("abcdefgh"), 600), "size": RNG.randint(3, size=600)})

@@ -13,17 +13,17 @@ from skorch.callbacks import Freezer
 from torch import nn
 
 from skfusion import CurveClassifier, CurveRegressor, EnsembleClassifier, ModelPool
+from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, WeightMatching
 from skfusion.collect import Bootstrap, FineTunes, Seeds
 from skfusion.connect import Bezier, Connector, Fourier, Line, PolyChain, Subspace
-from skfusion.estimators._spanning_tree import spanning_tree
-from skfusion.estimators._unit import unit_of_loss
+from skfusion.estimators.support._loss_scale import loss_scale
+from skfusion.estimators.support._spanning_tree import spanning_tree
 from skfusion.landscape import _profile, excess
 from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
 from skfusion.objective import Batch, Objective
 from skfusion.pool import LeakageWarning, Member
 from skfusion.repair import Recalibrate, Repair, Repairer
-from skfusion.rows import Rows
 from skfusion.state import is_statistic
 
 X, Y = load_iris(return_X_y=True)
@@ -432,7 +432,7 @@ def test_a_loss_that_looks_at_the_inputs():
     np.testing.assert_allclose(fitted.profiles_[ENDS].loss, expected, rtol=1e-4)
     runner = Runner(fitted.net_, "regression")
     rows = Rows(VALUES[0].astype(np.float32), (VALUES[1] / 100)[:, None].astype(np.float32))
-    unit = unit_of_loss(Judge(runner, rows).objective(rows))
+    unit = loss_scale(Judge(runner, rows).objective(rows))
     assert unit == pytest.approx(np.mean((VALUES[1] / 100 - np.mean(VALUES[1] / 100)) ** 2 * factor), rel=1e-4)
 
 
@@ -442,8 +442,8 @@ def test_the_unit_of_many_batches_is_that_of_all_rows():
         Objective(nn.Linear(1, 1), lambda b=b: b, criterion=lambda out, b: nn.functional.mse_loss(out, b.y))
         for b in ([Batch(y, y)], [Batch(part, part) for part in y.split([7, 30, 13])])
     )
-    assert unit_of_loss(parts) == pytest.approx(unit_of_loss(whole), rel=1e-6)
-    assert unit_of_loss(whole) == pytest.approx(float(y.var(dim=0, unbiased=False).mean()), rel=1e-6)
+    assert loss_scale(parts) == pytest.approx(loss_scale(whole), rel=1e-6)
+    assert loss_scale(whole) == pytest.approx(float(y.var(dim=0, unbiased=False).mean()), rel=1e-6)
 
 
 # ---- targets and weights -------------------------------------------------------------------------------------------
@@ -479,7 +479,7 @@ def test_a_criterion_of_more_than_values_keeps_its_unit():
         (lambda out, b: nn.functional.mse_loss(out, b.y), y.var(unbiased=False).item()),
         (lambda out, b: nn.functional.mse_loss(out, out), 1.0),
     ):
-        found = unit_of_loss(Objective(nn.Linear(1, 1), lambda: [Batch(y, y)], criterion=criterion))
+        found = loss_scale(Objective(nn.Linear(1, 1), lambda: [Batch(y, y)], criterion=criterion))
         assert found == pytest.approx(expected)
 
 
@@ -492,7 +492,7 @@ def test_unit_of_weighted_rows_is_that_of_repeated_ones():
     batches = [Batch(y[:4], y[:4], w[:4]), Batch(y[4:], y[4:], w[4:])]
     repeated = y.repeat_interleave(w.long(), dim=0)
     a, b = (
-        unit_of_loss(Objective(nn.Linear(1, 1), lambda found=found: found, criterion=weighted))
+        loss_scale(Objective(nn.Linear(1, 1), lambda found=found: found, criterion=weighted))
         for found in (batches, [Batch(repeated, repeated)])
     )
     assert a == pytest.approx(b, rel=1e-6)

@@ -20,7 +20,7 @@ from skfusion.combine import (
     Vote,
     WeightedAverage,
 )
-from skfusion.estimators._out_of_fold import check_same_members
+from skfusion.estimators.support._out_of_fold import check_same_members
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.select import Pick, TopK
 

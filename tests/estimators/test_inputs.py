@@ -17,13 +17,13 @@ from skorch.helper import SliceDict
 from torch import nn
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
+from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
 from skfusion.combine import Stack
-from skfusion.estimators import _folds
+from skfusion.estimators.support import _folds
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool
-from skfusion.rows import Rows
 from skfusion.select import TopK
 
 X, y = load_iris(return_X_y=True)

@@ -13,12 +13,12 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import SoupClassifier, SoupRegressor, nets
+from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds, Tail, TangentFineTunes, Tasks
 from skfusion.merge import Greedy, Merger, TaskArithmetic, Uniform
 from skfusion.nets import Runner, default_score, mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
-from skfusion.rows import Rows
 from skfusion.select import Pick, TopK
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems

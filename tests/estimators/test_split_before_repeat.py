@@ -18,12 +18,12 @@ from skfusion import (
     StackingFusion,
     compare_fusions,
 )
+from skfusion._rows import Rows
 from skfusion.collect import Collector, Seeds
 from skfusion.combine import EnsembleSelection
-from skfusion.estimators._crossfit import Table
-from skfusion.estimators._repeated import repeats
+from skfusion.estimators.support._crossfit import Table
+from skfusion.estimators.support._repeated import repeats
 from skfusion.nets import mlp_classifier
-from skfusion.rows import Rows
 from skfusion.tuning import FusionSearch
 
 RNG = np.random.RandomState(0)

@@ -8,10 +8,10 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
 from skfusion import DeepForestClassifier, DeepForestRegressor
+from skfusion._rows import Rows
 from skfusion.forests import MultiGrainedScan
 from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds
-from skfusion.rows import Rows
 
 SMALL = {"n_trees": 8, "cv": 3, "random_state": 0}
 

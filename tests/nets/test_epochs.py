@@ -8,10 +8,10 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.connect import Bezier
 from skfusion.nets import Runner, mlp_classifier
 from skfusion.nets._epochs import Epochs
-from skfusion.rows import Rows
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(50, 3)).astype(np.float32)

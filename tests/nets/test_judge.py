@@ -7,8 +7,8 @@ from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
-from skfusion.rows import Rows
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(90, 3)).astype(np.float32)

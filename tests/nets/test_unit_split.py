@@ -21,10 +21,10 @@ from skfusion import (
     StackingFusion,
     nets,
 )
+from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, FineTunes, Seeds, TangentFineTunes, Tasks
 from skfusion.nets import fixed_split, mlp_classifier, unit_split
 from skfusion.nets._validation import FixedSplit
-from skfusion.rows import Rows
 from skfusion.testing._laws_chance import memorising_net
 
 RNG = np.random.RandomState(0)

@@ -21,8 +21,8 @@ from skorch.helper import predefined_split
 from torch import nn
 
 from skfusion import nets
+from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.rows import Rows
 
 R = nn.ReLU
 

@@ -8,10 +8,10 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier
+from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.merge import Uniform
 from skfusion.nets import MLP, biases_without_effect, mlp_classifier, sized
-from skfusion.rows import Rows
 
 X, y = load_iris(return_X_y=True)
 ROWS = Rows(X.astype(np.float32), y)

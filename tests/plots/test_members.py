@@ -9,7 +9,7 @@ from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, WeightAv
 from skfusion.align import WeightMatching
 from skfusion.collect import FineTunes
 from skfusion.diagnose import cka, diagnose, pairwise
-from skfusion.estimators._on_data import on_data
+from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.merge import TIES, Greedy, Uniform
 from skfusion.nets import mlp_regressor
 from skfusion.plots import SimilarityDisplay, SoupDisplay
@@ -67,7 +67,7 @@ def test_similarity_of_outputs(pool, data):
     assert display.matrix.shape == (3, 3)
     np.testing.assert_allclose(np.diag(display.matrix), 1)
     assert (display.matrix <= 1).all()
-    asked = on_data(pool, *data[2:])
+    asked = pool_on_data(pool, *data[2:])
     outputs = [np.asarray(asked.runner.raw(state, asked.rows.X)) for state in asked.states]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert display.matrix[i, j] == pytest.approx(cka(outputs[i], outputs[j]), rel=1e-6)

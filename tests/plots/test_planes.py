@@ -9,7 +9,7 @@ from skfusion import CurveClassifier, EnsembleClassifier
 from skfusion.collect import Seeds, Tail
 from skfusion.connect import Bezier, Line
 from skfusion.connect._base import inner
-from skfusion.estimators._on_data import on_data
+from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.nets import mlp_classifier, with_module
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
 from skfusion.plots._contours import levels_of
@@ -314,7 +314,7 @@ def test_networks_with_batch_norm_keep_their_own_statistics(data):
     assert around.z[1, 1] == pytest.approx(losses[0], rel=1e-4)
     assert np.isfinite(around.z).all()
     way = TrajectoryDisplay.from_pool(pool, *data[2:], n_points=2)
-    asked = on_data(pool, *data[2:])
+    asked = pool_on_data(pool, *data[2:])
     gram = inner(asked.states[::-1])[::-1, ::-1]
     _, shares, _ = principal(gram)
     for i, y in enumerate(way.y):
@@ -327,6 +327,6 @@ def test_networks_with_batch_norm_keep_their_own_statistics(data):
 
 @pytest.mark.parametrize("train_ends", [False, True])
 def test_only_networks_of_a_curve_keep_their_own_statistics(pool, data, train_ends):
-    asked = on_data(pool[:2], *data[2:])
+    asked = pool_on_data(pool[:2], *data[2:])
     path = Bezier(n_epochs=1, train_ends=train_ends)(asked.states, asked.objective)
     assert plane_of(path).own == (() if train_ends else (0, 1))  # never the bend

@@ -1,0 +1,245 @@
+"""Kernels for many members: what is faster than ``vmap``, or draws random numbers.
+
+Each rule computes what ``vmap`` of its function computes. A physical tensor carries the member axis first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skfusion._vectorized._members import Members, rule
+from skfusion._vectorized._span import Spanned
+
+_STREAMS: ContextVar[Sequence[torch.Generator]] = ContextVar("streams", default=())
+
+
+@contextmanager
+def drawing(streams: Sequence[torch.Generator]) -> Iterator[None]:
+    """Let each member draw its dropout masks from a random stream of its own."""
+    token = _STREAMS.set(streams)
+    try:
+        yield
+    finally:
+        _STREAMS.reset(token)
+
+
+@rule(F.linear)
+def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    """One batched matrix product, with the bias added by the same kernel."""
+    if isinstance(weight, Spanned) and not isinstance(x, Members) and (bias is None or isinstance(bias, Spanned)):
+        return weight.applied_to(x, bias)
+    if isinstance(weight, Spanned):
+        weight = Members(weight.value)
+    if isinstance(bias, Spanned):
+        bias = Members(bias.value)
+    if type(weight) is not Members or not (bias is None or type(bias) is Members):
+        return NotImplemented
+    matrices = weight.value.mT
+    n = matrices.shape[0]
+    rows = x.value if type(x) is Members else x.expand(n, *x.shape)
+    lead = rows.shape[1:-1]
+    if len(lead) != 1:
+        rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
+    out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias.value.unsqueeze(1), rows, matrices)
+    return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
+
+
+@rule(
+    *(F.relu, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.tanh, F.sigmoid, F.hardtanh, F.relu6),
+    *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
+    *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
+    *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous, Tensor.to),
+)
+def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Functions of single numbers do not see the member axis."""
+    if not isinstance(x, Members) or any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
+        return NotImplemented
+    return func(x.value, *args, **kwargs)
+
+
+@rule(
+    *(torch.add, torch.sub, torch.mul, torch.div),
+    *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
+    *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, Tensor.__mul__, Tensor.__rmul__),
+    *(Tensor.__truediv__, Tensor.__rtruediv__),
+)
+def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
+    """Shapes broadcast from the right, so the member axis needs as many axes behind it as the result has."""
+    tensors = [t for t in (a, b) if isinstance(t, Tensor)]
+    n_axes = max(t.dim() for t in tensors)
+    if len(tensors) == 2 and a.dtype != b.dtype and not (a.dim() and b.dim()):
+        return NotImplemented  # a tensor without axes has a say in the dtype only beside its like
+    return func(_widened(a, n_axes), _widened(b, n_axes), **kwargs)
+
+
+def _widened(x: Any, n_axes: int) -> Any:
+    if not isinstance(x, Members):
+        return x
+    missing = n_axes - x.dim()
+    return x.value if missing == 0 else x.value.reshape(len(x.value), *[1] * missing, *x.shape)
+
+
+@rule(torch.flatten, Tensor.flatten)
+def _flatten(func: Any, x: Members, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Axes count from the one behind the member axis."""
+    if x.dim() == 0:
+        return NotImplemented
+    return x.value.flatten(start_dim + 1 if start_dim >= 0 else start_dim, end_dim + 1 if end_dim >= 0 else end_dim)
+
+
+@rule(torch.reshape, Tensor.reshape, Tensor.view)
+def _reshape(func: Any, x: Members, *shape: Any) -> Any:
+    """The member axis stays in front."""
+    asked = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    if not all(isinstance(n, int) for n in asked):  # a view as another dtype
+        return NotImplemented
+    return x.value.reshape(len(x.value), *asked)
+
+
+@rule(F.mse_loss)
+def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", **kwargs: Any) -> Any:
+    """The mean over the numbers of each member."""
+    if reduction != "mean" or any(v is not None for v in (*_, *kwargs.values())) or input.shape != target.shape:
+        return NotImplemented
+    if not (isinstance(input, Members) and isinstance(target, Members)):
+        return NotImplemented
+    a, b = input.value, target.value
+    return F.mse_loss(a, b, reduction="none").reshape(len(a), -1).mean(1)
+
+
+@rule(F.cross_entropy)
+def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: Any, **kwargs: Any) -> Any:
+    """Rows of all members together, then the mean over those of each one."""
+    asked = {k: v for k, v in kwargs.items() if v is not None and (k, v) != ("reduction", "mean")}
+    options = {k: asked.pop(k) for k in ("ignore_index", "label_smoothing") if k in asked}
+    codes = isinstance(input, Members) and isinstance(target, Members) and input.dim() == 2 and target.dim() == 1
+    if not codes or _ or asked or isinstance(weight, Members):
+        return NotImplemented
+    flat = F.cross_entropy(input.value.flatten(0, 1), target.value.flatten(), weight, reduction="none", **options)
+    counted = target.value.ne(options.get("ignore_index", -100))
+    share = counted if weight is None else weight[target.value * counted] * counted
+    return flat.view(target.value.shape).sum(1) / share.sum(1)
+
+
+@rule(F.batch_norm)
+def _batch_norm(
+    func: Any,
+    input: Members,
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    *args: Any,
+    **kw: Any,
+) -> Any:
+    """K times C channels are normalised like C; running statistics are written in place.
+
+    The rows of a channel are one line in memory: sums over rows of all channels would round by the number of members.
+    """
+    stacked = [t for t in (mean, var, weight, bias) if t is not None]
+    if not all(isinstance(t, Members) for t in (input, *stacked)) or input.dim() < 2:
+        return NotImplemented
+    lines = input.value.transpose(1, 2)
+    wide = lines.flatten(0, 1).flatten(1).unsqueeze(0)
+    flat = (None if t is None else t.value.flatten() for t in (mean, var, weight, bias))
+    return func(wide, *flat, *args, **kw).view(lines.shape).transpose(1, 2).contiguous()
+
+
+@rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout)
+def _dropout(func: Any, input: Members, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Every member's mask comes from its own stream, in the order in which it would draw by itself."""
+    if not training or p == 0:
+        return input.value
+    streams = _STREAMS.get()
+    n_axes = {F.dropout1d: 3, F.dropout2d: 4, F.dropout3d: 5}.get(func)
+    if len(streams) != len(input.value) or n_axes not in (None, input.dim()):
+        raise NotImplementedError(f"{func.__name__} has no random streams, or an input without a batch axis.")
+    if p == 1:
+        mask = input.value.new_zeros(())  # torch draws nothing
+    else:
+        masks = [
+            torch.empty_like(x) if n_axes is None else x.new_empty((*x.shape[:2], *[1] * (x.dim() - 2)))
+            for x in input.value.detach()  # laid out as by torch, for a mask is drawn in the order of its memory
+        ]
+        for part, stream in zip(masks, streams, strict=True):
+            part.bernoulli_(1 - p, generator=stream)
+        mask = torch.stack(masks).div_(1 - p)
+    return input.value.mul_(mask) if inplace else input.value * mask
+
+
+@rule(F.scaled_dot_product_attention)
+def _attention(
+    func: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **kw: Any,
+) -> Any:
+    """Members join the batch axis; with dropout or a mask the formula is written out."""
+    parts = query, key, value
+    if not all(isinstance(t, Members) and t.dim() == 4 for t in parts) or kw.get("enable_gqa"):
+        return NotImplemented
+    if dropout_p == 0 and attn_mask is None:
+        flat = func(*(t.value.flatten(0, 1) for t in parts), is_causal=is_causal, scale=kw.get("scale"))
+        return flat.unflatten(0, query.value.shape[:2])
+    root = math.sqrt(kw.get("scale") or 1 / math.sqrt(query.shape[-1]))
+    score = (query * root) @ (key * root).transpose(-2, -1)
+    if is_causal:
+        attn_mask = torch.ones(score.shape[-2:], dtype=torch.bool, device=score.device).tril()
+    if attn_mask is not None:
+        bias = attn_mask
+        if attn_mask.dtype == torch.bool:
+            bias = torch.zeros_like(attn_mask, dtype=score.dtype).masked_fill(attn_mask.logical_not(), -math.inf)
+        score = score + bias
+    blind = score.value.isneginf().all(-1, keepdim=True)  # a query without a key attends to nothing, as in torch
+    share = score.value.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0)
+    return (F.dropout(Members(share), dropout_p) @ value).value
+
+
+_OPENED = FunctionType(
+    F.multi_head_attention_forward.__code__,
+    {**vars(F), "has_torch_function": lambda _: False},
+    argdefs=F.multi_head_attention_forward.__defaults__,
+)
+
+
+@rule(F.multi_head_attention_forward)
+def _multi_head(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run torch's own function step by step; the steps have rules, the whole has none."""
+    return _OPENED(*args, **kwargs)
+
+
+@rule(F.embedding, F.embedding_bag)
+def _embedding(func: Any, input: Tensor, weight: Tensor, **options: Any) -> Any:
+    """The tables of all members as one long table."""
+    if type(weight) is not Members:
+        return NotImplemented
+    tables, n = weight.value, len(weight.value)
+    n_rows, width = weight.shape
+    index = input.value if isinstance(input, Members) else input.expand(n, *input.shape)
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < n_rows:
+        raise IndexError(f"index out of range: the table has {n_rows} rows")  # and not its neighbour's row
+    asked = {k: v for k, v in options.items() if v is not None and v is not False and k not in ("norm_type", "mode")}
+    padding = asked.pop("padding_idx", None) if func is F.embedding else None
+    if asked or (func is F.embedding_bag and index.dim() != 3):  # vmap would mix the members' rows
+        raise NotImplementedError(f"{func.__name__} with {', '.join(asked) or 'rows in one line'} has no stacked form")
+    start = torch.arange(n, device=index.device).mul_(n_rows).view(n, *[1] * (index.dim() - 1))
+    long, rows = tables.flatten(0, 1), index + start
+    if func is F.embedding_bag:
+        return func(rows.flatten(0, 1), long, mode=options["mode"]).view(n, -1, width)
+    out = func(rows.reshape(-1), long).view(*index.shape, width)
+    if padding is None:
+        return out
+    return torch.where((index == padding % n_rows).unsqueeze(-1), out.detach(), out)

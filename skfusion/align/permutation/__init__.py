@@ -1,0 +1,1 @@
+"""Alignments that are permutations of units (git re-basin and activation matching)."""

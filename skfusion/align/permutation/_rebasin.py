@@ -1,0 +1,89 @@
+"""Re-basin for people without scikit-learn: one call from two states to one in the frame of the other."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from skfusion._batches import n_rows
+from skfusion.align._base import Aligner
+from skfusion.align.permutation._weight_matching import WeightMatching
+from skfusion.objective import Batch, Objective
+from skfusion.state import State
+from skfusion.symmetry import reasons
+from skfusion.tracing import symmetry_of
+
+
+def _named(module: nn.Module, inputs: Any) -> Any:
+    """Return inputs as a tensor, or by the names of the arguments of ``forward``."""
+    if not isinstance(inputs, (tuple, list)):
+        return inputs
+    by_name = inputs[-1] if inputs and isinstance(inputs[-1], dict) else {}
+    given = inputs[:-1] if by_name else inputs
+    return dict(inspect.signature(module.forward).bind(*given, **by_name).arguments)
+
+
+def rebasin(
+    state_a: State,
+    state_b: State,
+    module: nn.Module,
+    example_inputs: Any,
+    align: Aligner | None = None,
+    data: Iterable[Any] | None = None,
+    axes: Mapping[str, Sequence[str | None]] | None = None,
+) -> State:
+    """Return the second state with its units in the order of the first one's, so that their weights can be averaged.
+
+    Parameters
+    ----------
+    state_a : State
+        The frame.
+    state_b : State
+        What is moved; of the same architecture.
+    module : nn.Module
+        The architecture; it is not changed.
+    example_inputs : Tensor, tuple or dict
+        Some rows to run it on.
+    align : Aligner, optional
+        How to match units; ``WeightMatching()`` when omitted.
+    data : iterable of (Tensor, tuple or dict), optional
+        Batches of inputs, for aligners that compare activations; the example when omitted.
+    axes : dict, optional
+        A symmetry that is declared by hand; see :func:`skfusion.tracing.symmetry_of`.
+
+    Returns
+    -------
+    State
+        It computes what ``state_b`` computes.
+
+    References
+    ----------
+    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skfusion import rebasin
+    >>> a, b = (nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)).eval() for _ in range(2))
+    >>> x = torch.randn(5, 3)
+    >>> moved = rebasin(a.state_dict(), b.state_dict(), a, x)
+    >>> expected = b(x)
+    >>> _ = b.load_state_dict(moved)
+    >>> torch.allclose(b(x), expected, atol=1e-6)
+    True
+    """
+    align = WeightMatching() if align is None else align
+    symmetry = symmetry_of(module, example_inputs, axes=axes)
+    if not symmetry.groups:
+        why = reasons(symmetry.notes, symmetry.pinned)
+        warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
+    inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
+    batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
+    objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)

@@ -1,0 +1,1 @@
+"""Fine-tunes of one network: with different hyperparameters, in the tangent space, or one a task."""

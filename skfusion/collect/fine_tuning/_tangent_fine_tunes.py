@@ -1,0 +1,106 @@
+"""Fine-tunes in the tangent space of their start (Ortiz-Jimenez et al., 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from skfusion import nets
+from skfusion._rows import Inputs, Task
+from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._run import Progress
+from skfusion.collect.fine_tuning._fine_tunes import FineTunes, Proposals
+from skfusion.collect.fine_tuning._init import start_and_split
+from skfusion.pool import ModelPool
+from skfusion.tangent import Linearised
+
+
+class TangentFineTunes(Collector):
+    r"""Train members that are linear in their weights, from one start.
+
+    What is trained is the network's expansion at the start :math:`\theta_0`,
+
+    .. math:: f_\mathrm{lin}(x; \theta) = f(x; \theta_0) + J_\theta f(x; \theta_0)\,(\theta - \theta_0),
+
+    so that outputs add up as task vectors do. Merge them with :class:`~skfusion.merge.TaskArithmetic` for task
+    arithmetic in the tangent space, or with any other merger.
+
+    Parameters
+    ----------
+    distributions : dict or Proposals, optional
+        What the net's parameters are drawn from, as in :class:`FineTunes`; those of the module are fixed.
+    n_members : int, default=8
+        Networks to train.
+    start : int, State, Member, fitted net or FrozenEstimator, optional
+        The common start, as in :class:`FineTunes`.
+
+    Notes
+    -----
+    Costs twice the time of :class:`FineTunes`. Members carry a net of their own, whose module is
+    :class:`skfusion.tangent.Linearised`; a fused network is one, too, and costs two forward passes. Dropout and
+    BatchNorm are in evaluation mode. In a file members have no net: a pool from a directory is fused with
+    ``skfusion.nets.with_module(net, Linearised(module))`` as the estimator, where ``module`` is of the architecture of
+    the start.
+
+    References
+    ----------
+    Ortiz-Jimenez, Favero and Frossard, "Task arithmetic in the tangent space: improved editing of pre-trained
+    models", NeurIPS 2023, arXiv:2305.12827.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.collect import TangentFineTunes
+    >>> from skfusion.nets import mlp_regressor
+    >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
+    >>> tunes = TangentFineTunes({"lr": [0.01, 0.003]}, n_members=2, start=2)
+    >>> pool = tunes(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> type(pool[0].net.module).__name__
+    'Linearised'
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, Any] | Proposals | None = None, n_members: int = 8, start: Any = None
+    ):
+        self.distributions = distributions
+        self.n_members = n_members
+        self.start = start
+
+    def has_base(self, net: Any) -> bool:
+        """Return True: all members start from one state; see :meth:`Collector.has_base`."""
+        return True
+
+    def __call__(
+        self,
+        net: Any,
+        X: Inputs,
+        y: np.ndarray,
+        rng: np.random.RandomState,
+        *,
+        sample_weight: np.ndarray | None = None,
+        task: Task | None = None,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
+        groups: np.ndarray | None = None,
+    ) -> ModelPool:
+        """Train the members; see :meth:`Collector.__call__`."""
+        given = self.distributions
+        if isinstance(given, Mapping) and (fixed := [name for name in given if name.startswith("module")]):
+            raise ValueError(f"The tangent space is that of one network: {fixed[0]!r} cannot be drawn for each member.")
+        (first,) = draw_seeds(rng, 1, "seeds")
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
+        runner = nets.Runner(net, task, rows)
+        base, own = start_and_split(net, rows, task, self.start, first)
+        runner.module.load_state_dict(base)
+        tangent = nets.with_module(net, Linearised(runner.module.cpu()))
+        tunes = FineTunes(given, self.n_members, stack=False)
+        rest = {"sample_weight": sample_weight, "task": task, "n_jobs": n_jobs, "progress": progress, "groups": groups}
+        pool = tunes(clone(tangent).set_params(**own) if own else tangent, X, y, rng, **rest)
+        return pool.replace([m.replace(net=tangent) for m in pool]) if own else pool
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"n_members": 2, "start": 1}

@@ -1,0 +1,1 @@
+"""Independent runs: deep ensembles, bagging, ensembles over hyperparameters."""

@@ -1,0 +1,151 @@
+"""Checkpoints along the tail of one run (Polyak and Juditsky, 1992; Izmailov et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skfusion._rows import Inputs, Task
+from skfusion.collect._base import Collector, draw_seeds, prepared
+from skfusion.collect._run import Progress, Run, train
+from skfusion.pool import ModelPool
+
+
+class Tail(Collector):
+    r"""Keep checkpoints of one run after a burn-in; their uniform mean is stochastic weight averaging.
+
+    After the burn-in the learning rate is constant, or falls from :math:`\alpha_1` to :math:`\alpha_2` in every cycle
+    of c steps between two checkpoints: at step i, counted from 1,
+
+    .. math:: \alpha(i) = (1 - t)\,\alpha_1 + t\,\alpha_2, \qquad t = \frac{\operatorname{mod}(i - 1, c) + 1}{c}
+
+    Before, it is the net's own for the first half of the burn-in and goes linearly to :math:`\alpha_1` until 90 % of
+    it.
+
+    Parameters
+    ----------
+    start : float, default=0.75
+        Burn-in, as a share of the net's ``max_epochs``. 0.5 is tail averaging's usual choice; 0 is Polyak averaging.
+    every : int, default=1
+        Epochs between checkpoints.
+    lr : float, optional
+        Learning rate :math:`\alpha_1` after the burn-in; the net's own when omitted. A larger one explores more.
+    lr_end : float, optional
+        Learning rate :math:`\alpha_2` at the end of each cycle; constant at ``lr`` when omitted.
+    last : int, optional
+        Keep only that many latest checkpoints (LAWA); all when omitted.
+
+    Notes
+    -----
+    Costs one training and one copy of the state for each checkpoint. The rate is set by a factor on the net's own,
+    which is on all groups of ``optimizer__param_groups`` alike.
+
+    References
+    ----------
+    Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018,
+    arXiv:1803.05407. Jain et al., "Parallelizing stochastic gradient descent for least squares regression", JMLR 18,
+    2018, arXiv:1610.03774. Kaddour, "Stop wasting my time! Saving days of ImageNet and BERT training with latest
+    weight averaging", 2022, arXiv:2209.14981.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfusion.collect import Tail
+    >>> from skfusion.nets import mlp_regressor
+    >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
+    >>> pool = Tail(start=0.5, every=2)(mlp_regressor(max_epochs=8), x, x**2, np.random.RandomState(0))
+    >>> pool.names
+    ['tail-epoch-6', 'tail-epoch-8']
+    """
+
+    def __init__(
+        self,
+        start: float = 0.75,
+        every: int = 1,
+        lr: float | None = None,
+        lr_end: float | None = None,
+        last: int | None = None,
+    ):
+        self.start = start
+        self.every = every
+        self.lr = lr
+        self.lr_end = lr_end
+        self.last = last
+
+    def __call__(
+        self,
+        net: Any,
+        X: Inputs,
+        y: np.ndarray,
+        rng: np.random.RandomState,
+        *,
+        sample_weight: np.ndarray | None = None,
+        task: Task | None = None,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
+        groups: np.ndarray | None = None,
+    ) -> ModelPool:
+        """Train the run; see :meth:`Collector.__call__`."""
+        if not 0 <= self.start < 1:
+            raise ValueError(f"start is a share of the epochs, at least 0 and below 1; got {self.start}.")
+        burn_in = int(self.start * net.max_epochs)
+        keep = tuple(range(burn_in + self.every, net.max_epochs + 1, self.every)) if self.every >= 1 else ()
+        if not keep:
+            raise ValueError(
+                f"No checkpoint falls after the burn-in of {burn_in} of the net's {net.max_epochs} epochs with "
+                f"every={self.every}; train longer, start earlier, or set every to at least 1 and at most "
+                f"{net.max_epochs - burn_in}."
+            )
+        if self.last is not None and self.last < 1:
+            raise ValueError(f"last must be at least 1; got {self.last}.")
+        (seed,) = draw_seeds(rng, 1, "runs")
+        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
+        own = 1.0 if self.lr is self.lr_end is None else own_rate(net, "Tail")
+        high = 1.0 if self.lr is None else self.lr / own
+        low = high if self.lr_end is None else self.lr_end / own
+        run = Run(
+            "tail", seed, schedule=TailRate(burn_in, self.every, high, low), keep=keep[-(self.last or len(keep)) :]
+        )
+        return train(net, rows, task, [run], n_jobs, progress)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"start": 0.5}
+        yield {"start": 0.5, "every": 2, "lr": 0.02, "lr_end": 0.002}
+
+
+@dataclass(frozen=True)
+class TailRate:
+    """The factor on the learning rate at a step, with a burn-in and cycles in epochs."""
+
+    burn_in: int
+    every: int
+    high: float
+    low: float
+
+    def __call__(self, step: int, steps_per_epoch: int) -> float:
+        done = step - self.burn_in * steps_per_epoch
+        if done >= 0:
+            cycle = self.every * steps_per_epoch
+            t = (done % cycle + 1) / cycle
+            return (1 - t) * self.high + t * self.low
+        return lead_in(step / (self.burn_in * steps_per_epoch), self.high)
+
+
+def lead_in(share: float, to: float) -> float:
+    """Return the factor on the learning rate at a share of the burn-in: 1 for a half, then linearly to ``to``."""
+    t = min(max((share - 0.5) / 0.4, 0.0), 1.0)
+    return (1 - t) + t * to
+
+
+def own_rate(net: Any, name: str) -> float:
+    """Return the net's own learning rate, which a schedule multiplies by a factor."""
+    own = net.get_params(deep=False).get("optimizer__lr", net.lr)
+    if not own > 0:
+        raise ValueError(
+            f"{name} sets the learning rate by a factor on the net's own, which is {own:g}: give the net an lr above 0."
+        )
+    return own

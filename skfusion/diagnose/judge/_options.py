@@ -1,0 +1,109 @@
+"""What can predict, by its score, and how two of them compare."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from skfusion.diagnose.measure._facts import Facts, key_of, listed, told, words_for
+from skfusion.diagnose.measure._paired import doubt
+
+ALONE = "recalibrated"
+
+
+class Option(NamedTuple):
+    """Something that predicts.
+
+    Parameters
+    ----------
+    words : str
+        What it is, for a sentence.
+    score : float
+        Its score.
+    rows : ndarray of shape (n_rows,) or None
+        What each row adds to the score, where it is a mean over rows.
+    how : str
+        Of a soup, the way to average; :data:`ALONE` of a member with recalibrated statistics; nothing for others.
+    members : tuple of str or None
+        Of a soup of some members, which ones; of such a member, its name.
+    """
+
+    words: str
+    score: float
+    rows: np.ndarray | None
+    how: str = ""
+    members: tuple[str, ...] | None = None
+
+
+def best_member(f: Facts) -> Option:
+    """Return the member of the highest score."""
+    return Option(repr(f.best), f.top, f.rows.get(("members", f.best)))
+
+
+def averaged(f: Facts) -> Option:
+    """Return the averaged predictions of all members."""
+    return Option("the averaged predictions", float(f.pool["ensemble"]), f.rows.get(("pool", "ensemble")))
+
+
+def best_network(f: Facts) -> Option:
+    """Return the one network of the highest score; the best member where none is better."""
+    found = [best_member(f)]
+    if "soup" in f.pool:
+        ways = {"line": "the uniform soup"}
+        if (how := f.best_frame()) is not None:
+            ways[how] = f"the uniform soup {words_for(how)}"
+        for way, words in ways.items():
+            key = key_of(way)
+            found.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
+    for basin in f.good_basins:
+        words = f"the soup of {listed(basin.members)}"
+        found.append(Option(words, basin.soup, basin.rows, "line", basin.members))
+    found += [mended for _, mended in lagging(f)]
+    return max(found, key=lambda option: option.score)
+
+
+def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
+    """Return each member as it is and with recalibrated statistics; nothing without BatchNorm or data."""
+    if not (f.has_data and f.batch_norm):
+        return []
+    return [
+        (
+            Option(repr(name), float(row["score"]), f.rows.get(("members", name))),
+            Option(
+                f"{name!r} with recalibrated statistics",
+                float(row["score_recalibrated"]),
+                f.rows.get(("recalibrated", name)),
+                ALONE,
+                (str(name),),
+            ),
+        )
+        for name, row in f.members.iterrows()
+    ]
+
+
+def lagging(f: Facts) -> list[tuple[Option, Option]]:
+    """Return the members of :func:`recalibrated` that gain by it."""
+    return [(own, mended) for own, mended in recalibrated(f) if is_beyond(f, mended, own)]
+
+
+def is_beyond(f: Facts, one: Option, other: Option) -> bool:
+    """Return whether the score of one is higher, by more than the tolerance and by more than chance."""
+    margin = doubt(one.rows, other.rows, f.tolerance)
+    return math.isfinite(one.score) and one.score - other.score > max(f.tolerance, margin)
+
+
+def is_apart(f: Facts, one: Option, other: Option) -> bool:
+    """Return whether the scores of two differ by more than chance, or by more than the tolerance of other scores."""
+    return abs(one.score - other.score) > doubt(one.rows, other.rows, f.tolerance)
+
+
+def in_doubt(f: Facts, one: Option, other: Option) -> str:
+    """Return why two are not told apart, as a sentence after another one."""
+    if one.rows is None or other.rows is None:
+        return f" They are within the tolerance, {f.tolerance:.3g}."
+    return (
+        f" On {f.n_rows} rows, they are not told apart: two standard errors of the difference are "
+        f"{told(doubt(one.rows, other.rows, f.tolerance))}."
+    )

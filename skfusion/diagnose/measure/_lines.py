@@ -1,0 +1,163 @@
+"""What lies between members of one architecture, and in their middle: as they are, and in one frame."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from skfusion.align import ActivationMatching, Aligner, MergeMany, WeightMatching
+from skfusion.diagnose.measure._paired import ByRow
+from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.landscape import Profile, loss_along, segment
+from skfusion.merge import Uniform
+from skfusion.objective import Objective
+from skfusion.repair import Recalibrate, Repair
+from skfusion.repair._recalibrate import learning
+from skfusion.state import State
+from skfusion.symmetry import Symmetry, reasons
+from skfusion.tangent import Linearised
+from skfusion.tracing import symmetry_of
+
+HOWS = {
+    "raw": "as they are",
+    "line": "recalibrated",
+    "weights": "weights matched",
+    "weights_repair": "weights matched, Repair",
+    "activations": "activations matched",
+    "activations_repair": "activations matched, Repair",
+}
+"""Ways to average, with words for them."""
+ALIGNED = tuple(HOWS)[2:]
+Frame = tuple[Symmetry | None, str, list[str]]
+"""Units that may change places, why there are none, and what was noticed."""
+
+
+class Made(NamedTuple):
+    """A mean of states, as judged.
+
+    Parameters
+    ----------
+    loss, score : float
+        Of all rows.
+    rows : ndarray of shape (n_rows,) or None
+        What each row adds to the score, where it is a mean over rows.
+    """
+
+    loss: float
+    score: float
+    rows: np.ndarray | None
+
+
+def as_it_is(state: State, members: Sequence[State], objective: Objective) -> State:
+    """Return a state with no statistics mended, as plain averaging leaves it."""
+    return state
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Return whether averages of a network need other statistics than the average of those of its members."""
+    return bool(learning(module))
+
+
+def exact(module: nn.Module) -> Recalibrate | None:
+    """Return what gives exact BatchNorm statistics to points of a line, as to soups.
+
+    None, which is quicker, stands for a single pass: it is exact where there is one layer, as none before it changes.
+    """
+    return Recalibrate() if len(learning(module)) > 1 else None
+
+
+def frame_of(data: PoolOnData) -> Frame:
+    """Return the units of an architecture that may change places."""
+    module = data.runner.module
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            symmetry = symmetry_of(module, data.example())
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            return None, f"the symmetry of {type(module).__name__} was not found: {error}", []
+    notes = [str(w.message) for w in caught]
+    if symmetry.groups:
+        return symmetry, "", notes
+    why = reasons(symmetry.notes, symmetry.pinned) or "it has no hidden layer"
+    return None, f"no units of {type(module).__name__} can change places: {why}", notes
+
+
+def profiles_of(
+    a: State, b: State, data: PoolOnData, symmetry: Symmetry | None, n_points: int, random_state: int
+) -> dict[str, Profile]:
+    """Return loss and score along the line between two states, by each of :data:`HOWS` that there is.
+
+    Parameters
+    ----------
+    a, b : State
+        Of one architecture.
+    data : PoolOnData
+        The rows.
+    symmetry : Symmetry or None
+        Units that may change places.
+    n_points : int
+        Positions.
+    random_state : int
+        Seed of the matching.
+
+    Returns
+    -------
+    dict of Profile
+        The same object twice where two ways are one: with BatchNorm, Repair is recalibration, and without it there is
+        nothing to recalibrate.
+    """
+    objective, mends = data.objective, _repairs(data.runner.module)
+    mend, plain = exact(objective.module), not has_batch_norm(objective.module)
+    line = loss_along(segment(a, b), objective, n_points, mend)
+    found = {"raw": line if plain else loss_along(segment(a, b), objective, n_points, as_it_is), "line": line}
+    if symmetry is None:
+        return found
+    aligners = {"weights": WeightMatching(random_state=random_state), "activations": ActivationMatching()}
+    for name, aligner in aligners.items():
+        path = segment(a, symmetry.permute(aligner(b, a, symmetry, objective), b))
+        found[name] = loss_along(path, objective, n_points, mend)
+        repaired = loss_along(path, objective, n_points, Repair()) if mends else found[name]
+        found[f"{name}_repair"] = repaired
+    return found
+
+
+def soups_of(
+    states: Sequence[State], data: PoolOnData, symmetry: Symmetry | None, random_state: int, by_row: ByRow | None
+) -> dict[str, Made]:
+    """Return the mean of states as judged, by each of :data:`HOWS` that there is."""
+    objective, mends = data.objective, _repairs(data.runner.module)
+    plain = Uniform()(states)
+    made = {"raw": plain, "line": Recalibrate()(plain, states, objective)}
+    aligners: dict[str, Aligner] = {
+        "weights": MergeMany(random_state=random_state),
+        "activations": ActivationMatching(),
+    }
+    for name, aligner in aligners.items() if symmetry is not None else ():
+        perms = aligner.frame(states, symmetry, objective)
+        moved = [symmetry.permute(p, s) for p, s in zip(perms, states, strict=True)]
+        soup = Uniform()(moved)
+        made[name] = Recalibrate()(soup, moved, objective)
+        made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]
+    judged = (judged_as(out, data, by_row) for out in data.judge.outputs(made.values()))
+    return dict(zip(made, judged, strict=True))
+
+
+def judged_as(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Made:
+    """Return loss and score of the output for all rows, and what each row adds to the score."""
+    rows = None if by_row is None else by_row(data.runner.link(out).cpu().numpy(), data.rows)
+    return Made(*data.judge.of_output(out), rows)
+
+
+def _repairs(module: nn.Module) -> bool:
+    """Return whether Repair is anything else than recalibration: it is that where there is BatchNorm.
+
+    Tangent networks are linear in their weights, so that a mean needs no repair.
+    """
+    if any(isinstance(m, Linearised) for m in module.modules()):
+        return False
+    norms = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return all(m.running_mean is None for m in norms)

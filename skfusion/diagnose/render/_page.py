@@ -1,0 +1,264 @@
+"""The report as HTML: tables with coloured cells, and drawings of the lines, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from string import Template
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skfusion.diagnose.measure._lines import HOWS
+from skfusion.diagnose.render._terminal import NONE, number, pair_columns, pool_rows
+from skfusion.landscape import Profile
+
+if TYPE_CHECKING:
+    from skfusion.diagnose._report import FusionReport
+
+_COLOURS = {"raw": "#999999", "line": "#0072b2", "weights": "#d55e00", "activations": "#009e73"}
+_HEADS = {
+    "distance": "distance",
+    "cosine": "cosine",
+    "sign_conflict": "sign conflict",
+    "midpoint_line": "score of the middle",
+    "agreement": "agreement",
+    "cka_mean": "CKA, mean",
+    "cka_last": "CKA, last",
+}
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 300, 170, 46, 10, 22
+
+
+def page(report: FusionReport) -> str:
+    """Return the report as a page of its own."""
+    return Template(_PAGE).substitute(style=_STYLE, body=_body(report, "h1"))
+
+
+def fragment(report: FusionReport) -> str:
+    """Return the report as a part of another page, such as a notebook."""
+    return f"<style>{_STYLE}</style>{_body(report, 'h3')}"
+
+
+def _body(report: FusionReport, top: str) -> str:
+    n = len(report.members)
+    rows = f", judged on {report.n_rows:,} rows" if report.n_rows else ", by their weights alone"
+    parts = [
+        f"<{top}>Can these networks be merged?</{top}>",
+        f"<p class='sf-small'>{n} networks{rows}.</p>",
+        *(f"<p class='sf-do'>{escape(sentence)}</p>" for sentence in report.recommendation),
+        _section("What to do", _advice(report)),
+        f"<ul class='sf-small'>{''.join(map(_note, report.notes))}</ul>",
+        _section("Members", _members(report)),
+    ]
+    if len(report.pool):
+        parts.append(_section("All together", _pool(report)))
+    parts.append(_section("Pairs", _pairs(report)))
+    if report.profiles:
+        parts.append(_section("The lines between them", _lines(report)))
+    if any(len(layers) for layers in report.similarity.values()):
+        parts.append(_section("How alike their layers are", _layers(report)))
+    return f"<div class='sf-report'>{''.join(parts)}</div>"
+
+
+def _note(note: str) -> str:
+    words, _, code = note.partition("\n")
+    return f"<li>{escape(words)}{f'<pre>{escape(code)}</pre>' if code else ''}</li>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{title}</h2>{body}"
+
+
+def _table(head: list[str], rows: list[str]) -> str:
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f"<div class='sf-wide'><table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
+
+
+def _cell(x: float, colour: str = "", digits: int = 3) -> str:
+    style = f" style='background:{colour}'" if colour and not math.isnan(x) else ""
+    return f"<td{style}>{escape(number(x, digits))}</td>"
+
+
+def _shade(x: float, worst: float, best: float) -> str:
+    """Return a colour from orange at the worst number to blue at the best one, white between them."""
+    if math.isnan(x) or not (math.isfinite(worst) and math.isfinite(best)) or worst == best:
+        return ""
+    share = min(1.0, max(0.0, (x - worst) / (best - worst)))
+    end = (213, 94, 0) if share < 0.5 else (0, 114, 178)
+    strength = 0.45 * abs(2 * share - 1)
+    return "#" + "".join(f"{round(255 + strength * (c - 255)):02x}" for c in end)
+
+
+def _advice(report: FusionReport) -> str:
+    rows = [
+        f"<tr><th>{escape(str(way))}</th><td class='sf-{row['verdict']}'>{row['verdict']}</td>"
+        f"<td>{escape(row['networks'])}</td><td>{escape(row['training'])}</td>"
+        f"<td class='sf-text'>{escape(row['why'])}</td></tr>"
+        for way, row in report.advice.iterrows()
+    ]
+    return f"<div class='sf-advice'>{_table(['way', 'verdict', 'networks', 'training', 'why'], rows)}</div>"
+
+
+def _members(report: FusionReport) -> str:
+    table, head = report.members, ["member", "parameters", "norm"]
+    if not len(report.pool):
+        return _table(
+            head, [_row(str(n), _cell(r["n_parameters"], "", 0), _cell(r["norm"], "", 2)) for n, r in table.iterrows()]
+        )
+    mended = [] if table["score_recalibrated"].equals(table["score"].rename("score_recalibrated")) else ["recalibrated"]
+    scores = ["score", *(f"score_{name}" for name in mended)]
+    low, high = table["score"].min(), table[scores].max(axis=None)
+    rows = [
+        _row(
+            str(name),
+            _cell(row["n_parameters"], "", 0),
+            _cell(row["norm"], "", 2),
+            _cell(row["loss"]),
+            *(_cell(row[name], _shade(row[name], min(low, high - 2 * report.tolerance), high)) for name in scores),
+        )
+        for name, row in table.iterrows()
+    ]
+    return _table([*head, report.loss_name, report.score_name, *(f"{report.score_name}, {m}" for m in mended)], rows)
+
+
+def _pool(report: FusionReport) -> str:
+    top, tolerance = float(report.pool["best_member"]), max(report.tolerance, 1e-9)
+    rows = [
+        _row(words, _cell(score, _shade(score, top - 5 * tolerance, top + 5 * tolerance)))
+        for words, score in pool_rows(report)
+    ]
+    return _table(["what", report.score_name], rows)
+
+
+def _pairs(report: FusionReport) -> str:
+    shown, tolerance = pair_columns(report), max(report.tolerance, 1e-9)
+    heads = {f"fall_{how}": f"fall: {words}" for how, words in HOWS.items()} | _HEADS
+
+    def colour(name: str, x: float) -> str:
+        return _shade(x, 5 * tolerance, -3 * tolerance) if name.startswith("fall_") else ""
+
+    rows = [
+        _row(" – ".join(pair), *(_cell(float(row[name]), colour(name, float(row[name]))) for name in shown))
+        for pair, row in report.pairs.iterrows()
+    ]
+    text = _table(["pair", *(heads[name] for name in shown)], rows)
+    reasons = [f"<li>{escape(' – '.join(p))}: {escape(r)}</li>" for p, r in report.pairs["reason"].items() if r]
+    if any(name.startswith("fall_") for name in shown):
+        text += (
+            f"<p class='sf-small'>A fall is the most that the {escape(report.score_name)} loses on the straight line "
+            f"between two networks, against the line between their own; up to {report.tolerance:g} counts as none.</p>"
+        )
+    return text + (f"<ul class='sf-small'>{''.join(reasons)}</ul>" if reasons else "")
+
+
+def _lines(report: FusionReport) -> str:
+    drawn = {pair: _drawn(profiles) for pair, profiles in report.profiles.items()}
+    used = {how for some in drawn.values() for how in some}
+    names = {how: HOWS[how] for how in _COLOURS if how in used}
+    if "raw" not in used:
+        names["line"] = HOWS["raw"]
+    key = "".join(f"<span><i style='background:{_COLOURS[how]}'></i>{words}</span>" for how, words in names.items())
+    losses = np.concatenate([p.loss for some in drawn.values() for p in some.values()])
+    low, high = min(0.0, float(losses.min())), float(losses.max())
+    figures = "".join(
+        f"<figure><figcaption>{escape(' – '.join(pair))}</figcaption>{_drawing(pair, some, low, high)}</figure>"
+        for pair, some in drawn.items()
+    )
+    text = f"The {report.loss_name} along each line; matched ones by the better of recalibration and Repair."
+    return f"<p class='sf-small'>{escape(text)}</p><p class='sf-key'>{key}</p><div class='sf-figures'>{figures}</div>"
+
+
+def _drawn(profiles: dict[str, Profile]) -> dict[str, Profile]:
+    """Return the lines to draw: those that are another one only by name are left out."""
+    found = {}
+    if profiles["raw"] is not profiles["line"]:
+        found["raw"] = profiles["raw"]
+    found["line"] = profiles["line"]
+    for how in ("weights", "activations"):
+        if how in profiles:
+            found[how] = min(profiles[how], profiles[f"{how}_repair"], key=lambda p: p.barrier)
+    return found
+
+
+def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, high: float) -> str:
+    size = (high - low) or 1.0
+
+    def place(t: float, loss: float) -> str:
+        x = _LEFT + t * (_WIDTH - _LEFT - 8)
+        y = _TOP + (high - loss) / size * (_HEIGHT - _TOP - _BOTTOM)
+        return f"{x:.1f},{y:.1f}"
+
+    lines = "".join(
+        f"<polyline points='{' '.join(place(*at) for at in zip(p.t, p.loss, strict=True))}' fill='none' "
+        f"stroke='{_COLOURS[how]}' stroke-width='2'/>"
+        for how, p in profiles.items()
+    )
+    bottom, middle, right = _HEIGHT - _BOTTOM, (_LEFT + _WIDTH - 8) / 2, _WIDTH - 8
+    labels = [
+        (_LEFT - 5, _TOP + 8, "end", number(high, 2)),
+        (_LEFT - 5, bottom, "end", number(low, 2)),
+        (_LEFT, _HEIGHT - 6, "start", _short(pair[0])),
+        (middle, _HEIGHT - 6, "middle", "middle"),
+        (right, _HEIGHT - 6, "end", _short(pair[1])),
+    ]
+    texts = "".join(f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{a}'>{escape(w)}</text>" for x, y, a, w in labels)
+    return (
+        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{escape(' – '.join(pair), quote=True)}'>"
+        f"<path d='M{_LEFT},{_TOP} V{bottom} H{right}' fill='none' stroke='#bbb'/>{lines}{texts}</svg>"
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 14 else f"{name[:13]}…"
+
+
+def _layers(report: FusionReport) -> str:
+    pairs = {pair: layers for pair, layers in report.similarity.items() if len(layers)}
+    names = list(dict.fromkeys(name for layers in pairs.values() for name in layers.index))
+    rows = []
+    for name in names:
+        values = [float(layers.get(name, math.nan)) for layers in pairs.values()]
+        rows.append(_row(name or NONE, *(_cell(x, _shade(x, -1.0, 1.0) if x > 0 else "") for x in values)))
+    head = ["layer", *(" – ".join(pair) for pair in pairs)]
+    return _table(head, rows) + "<p class='sf-small'>CKA: 1 is alike up to rotation and scale, 0 is unrelated.</p>"
+
+
+_STYLE = """
+.sf-report { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; padding: .5em 1em; }
+.sf-report h1 { font-size: 1.6em; margin: .4em 0 0; } .sf-report h3 { font-size: 1.2em; margin: .4em 0 0; }
+.sf-report h2 { font-size: 1.1em; margin: 1.6em 0 .5em; }
+.sf-report .sf-do { margin: .5em 0; padding: .6em .8em; background: #e8f2f9; border-left: 4px solid #0072b2; }
+.sf-report .sf-wide, .sf-report pre { overflow-x: auto; }
+.sf-report table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
+.sf-report th, .sf-report td { padding: .35em .7em; text-align: right; border-bottom: 1px solid #ddd; color: #222; }
+.sf-report td { white-space: nowrap; } .sf-report tbody tr { background: #fff; }
+.sf-report thead th { vertical-align: bottom; font-weight: 600; max-width: 9em; }
+.sf-report th:first-child { text-align: left; white-space: nowrap; font-weight: 600; }
+.sf-report .sf-advice thead th, .sf-report .sf-advice td { text-align: left; }
+.sf-report td.sf-text { text-align: left; white-space: normal; min-width: 22em; line-height: 1.4; }
+.sf-report .sf-yes { background: #cfe8dc; font-weight: 600; } .sf-report .sf-maybe { background: #f8e6c8; }
+.sf-report .sf-no { color: #777; }
+.sf-report .sf-small { font-size: .85em; color: #555; max-width: 60em; }
+.sf-report .sf-figures { display: flex; flex-wrap: wrap; gap: 1.2em; }
+.sf-report figure { margin: 0; width: 300px; } .sf-report figcaption { font-size: .85em; font-weight: 600; }
+.sf-report svg { width: 100%; height: auto; } .sf-report svg text { font: 11px system-ui, sans-serif; fill: #555; }
+.sf-report .sf-key span { margin-right: 1.4em; font-size: .85em; }
+.sf-report .sf-key i { display: inline-block; width: 1.4em; height: 3px; margin-right: .4em; vertical-align: middle; }
+"""
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Can these networks be merged?</title>
+<style>:root { color-scheme: light; } body { margin: 0 auto; max-width: 1080px; background: #fff; }$style</style>
+</head>
+<body>
+$body
+</body>
+</html>
+"""

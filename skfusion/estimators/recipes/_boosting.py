@@ -1,0 +1,156 @@
+"""Boosting of networks, which vote by their weights (Freund and Schapire, 1997; Drucker, 1997)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skfusion._rows import Task
+from skfusion.collect import Boosting
+from skfusion.combine import Combiner
+from skfusion.estimators._base import Collected
+from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators.support._task_from_net import AsTheNet
+
+
+class _ByWeight(Combiner):
+    """Votes for classes, or medians of values, by weights of the members."""
+
+    def __init__(self, weights: Sequence[float]):
+        self.weights = weights
+
+    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> _ByWeight:
+        self.task_ = task
+        return self
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        weights = np.asarray(self.weights, np.float64)
+        if self.task_ == "regression":
+            return weighted_median(P, weights)
+        votes = np.eye(P.shape[2])[P.argmax(axis=2)]
+        return np.tensordot(weights / weights.sum(), votes, axes=1)
+
+    def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weights = np.asarray(self.weights, np.float64)
+        return P, weights / weights.sum()
+
+
+def weighted_median(P: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the least value that members of half of the weight, or more, do not exceed.
+
+    Parameters
+    ----------
+    P : ndarray of shape (n_members, n_samples, n_outputs)
+        Values.
+    weights : ndarray of shape (n_members,)
+        Positive.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+        Of each output by itself.
+    """
+    order = np.argsort(P, axis=0, kind="stable")
+    share = np.cumsum(weights[order], axis=0)
+    middle = (share >= 0.5 * share[-1]).argmax(axis=0)
+    return np.take_along_axis(P, np.take_along_axis(order, middle[None], axis=0), axis=0)[0]
+
+
+class BoostingFusion(AsTheNet, EnsembleDriver):
+    """Let networks vote, each of which was trained with more weight on what the former one got wrong (AdaBoost).
+
+    Classes are voted for (SAMME), values are those of the weighted median (AdaBoost.R2). Whether it classifies or
+    predicts values is told by the net, as in ``GridSearchCV``.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        The network, a small one, or for few epochs. A perceptron for classification when omitted.
+    n_members : int, default=10
+        Networks to train at most; see :class:`~skfusion.collect.Boosting`.
+    learning_rate : float, default=1.0
+        A smaller one trusts each member less, and needs more of them.
+    resample : bool, default=False
+        Whether rows are drawn by their weights; else the weights stand in the loss.
+    memory : str or joblib.Memory, optional
+        Where to cache members. Needs an integer ``random_state``.
+    random_state : int or RandomState, optional
+        Seed of the members.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    pool_ : ModelPool
+        The members.
+    estimators_ : list of skorch nets
+        Fitted copies of the net, one a member.
+    member_weights_ : dict
+        The weight of each member's vote, by name.
+    member_errors_ : dict
+        The weighted training error of each member, by name.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, in classification.
+
+    Notes
+    -----
+    The probability of a class is its share of the votes, which is coarse, and no probability of being right.
+
+    References
+    ----------
+    Freund and Schapire, "A decision-theoretic generalization of on-line learning and an application to boosting",
+    Journal of Computer and System Sciences 55, 1997, doi:10.1006/jcss.1997.1504. Drucker, "Improving regressors using
+    boosting techniques", ICML 1997.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import BoostingFusion
+    >>> X, y = load_iris(return_X_y=True)
+    >>> BoostingFusion(n_members=3, random_state=0).fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        n_members: int = 10,
+        learning_rate: float = 1.0,
+        resample: bool = False,
+        memory: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.n_members = n_members
+        self.learning_rate = learning_rate
+        self.resample = resample
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def collect(self) -> Boosting:
+        """The collector that the parameters stand for."""
+        return Boosting(self.n_members, self.learning_rate, self.resample)
+
+    def _fuse(self, collected: Collected) -> None:
+        if without := [m.name for m in collected.pool if "weight" not in m.meta]:
+            raise ValueError(
+                f"Member {without[0]!r} has no weight in its meta, so it was not boosted. Train members with "
+                "Boosting(), or fuse these with EnsembleClassifier or EnsembleRegressor."
+            )
+        super()._fuse(collected)
+        self.member_weights_ = {m.name: m.meta["weight"] for m in self.pool_}
+        self.member_errors_ = {m.name: m.meta["error"] for m in self.pool_}
+        nothing = np.empty((0, 0, 0))
+        self.combine_ = _ByWeight([*self.member_weights_.values()]).fit(nothing, nothing, self._task)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = False
+        return tags

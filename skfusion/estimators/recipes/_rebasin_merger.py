@@ -1,0 +1,190 @@
+"""Re-basin: networks that were trained apart are brought into one frame, and become one."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skfusion.align import ActivationMatching, Aligner, WeightMatching
+from skfusion.collect import Seeds
+from skfusion.estimators._base import Collected
+from skfusion.estimators._soup import SoupDriver
+from skfusion.estimators.support._task_from_net import AsTheNet, regresses
+from skfusion.landscape import loss_along, segment
+from skfusion.merge import Uniform
+from skfusion.pool import ModelPool
+from skfusion.repair import Repair, Repairer
+from skfusion.state import State
+
+_ALIGNERS: dict[str, type[Aligner]] = {"weights": WeightMatching, "activations": ActivationMatching}
+
+
+class _AsItIs(Repairer):
+    def __call__(self, state: State, members: Any, objective: Any) -> State:
+        return state
+
+
+class ReBasinMerger(AsTheNet, SoupDriver):
+    """Merge networks that were trained apart, after their units are matched (Git Re-Basin).
+
+    It stands for a soup with an aligner: ``SoupClassifier(estimator, collect=Seeds(2), align=WeightMatching(),
+    merge=Uniform(), repair=Repair())``. Whether it classifies or predicts values is told by the net, as in
+    ``GridSearchCV``.
+
+    Parameters
+    ----------
+    estimator : skorch net, optional
+        The network. A perceptron for classification when omitted, or the net of ``members``.
+    n_members : int, default=2
+        Seeds of it to train.
+    members : ModelPool or list of fitted skorch nets, optional
+        Networks to merge instead; nothing is trained then.
+    align : {"weights", "activations"}, Aligner or None, default="weights"
+        How units are matched: by :class:`~skfusion.align.WeightMatching`,
+        :class:`~skfusion.align.ActivationMatching`, another aligner, or not at all.
+    merge : Merger, optional
+        How to merge; ``Uniform()`` when omitted.
+    repair : bool, Repairer or None, default=True
+        Whether to mend the statistics of the merged network, by :class:`~skfusion.repair.Repair`.
+    n_points : int, default=11
+        Points at which the barrier is measured between the first member and each other one; 0 spares it.
+    validation_fraction : float, default=0.2
+        Share of the rows that is held out, where the merger scores.
+    scoring : str or callable, optional
+        The held-out score: accuracy or R2 when omitted.
+    memory : str or joblib.Memory, optional
+        Where to cache members. Needs an integer ``random_state``.
+    n_jobs : int, optional
+        Members trained at a time; they do not depend on it.
+    random_state : int or RandomState, optional
+        Seed of the members.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    barrier_ : dict of float, or None
+        The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on the held-out rows, or
+        on all where none are held out.
+    permutations_ : dict
+        By member: where its units went, by group.
+    symmetry_ : Symmetry
+        The units that may change places.
+    pool_ : ModelPool
+        The members, as they were trained.
+    estimator_ : skorch net
+        A fitted copy of the net with the merged weights.
+    state_ : dict of Tensor
+        The merged weights.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, in classification.
+
+    References
+    ----------
+    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
+    Jordan et al., "REPAIR: REnormalizing permuted activations for interpolation repair", ICLR 2023, arXiv:2211.08403.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import ReBasinMerger
+    >>> X, y = load_iris(return_X_y=True)
+    >>> merger = ReBasinMerger(random_state=0).fit(X, y)
+    >>> merger.score(X, y) > 0.9
+    True
+    >>> merger.barrier_["after"] <= merger.barrier_["before"]
+    True
+    """
+
+    _defaults: ClassVar[dict[str, Any]] = {"merge": Uniform}
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        n_members: int = 2,
+        members: Any = None,
+        align: Any = "weights",
+        merge: Any = None,
+        repair: Any = True,
+        n_points: int = 11,
+        validation_fraction: float = 0.2,
+        scoring: Any = None,
+        memory: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.n_members = n_members
+        self.members = members
+        self.align = align
+        self.merge = merge
+        self.repair = repair
+        self.n_points = n_points
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def collect(self) -> Any:
+        """What the parameters say of where members come from."""
+        if self.members is None:
+            if not isinstance(self.n_members, Integral) or self.n_members < 1:
+                raise ValueError(f"n_members must be at least 1; got {self.n_members!r}.")
+            return Seeds(int(self.n_members))
+        if isinstance(self.members, ModelPool):
+            return self.members
+        if not isinstance(self.members, (list, tuple)):
+            raise TypeError(f"members must be a ModelPool or a list of fitted skorch nets; got {self.members!r}.")
+        try:
+            return ModelPool.from_estimators(self.members)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} scikit-learn's clone, and with it cross-validation and searches, unfits nets in a list: give "
+                "members=ModelPool.from_estimators(nets)."
+            ) from error
+
+    def _part(self, name: str) -> Any:
+        part = super()._part(name)
+        if name == "align" and isinstance(part, str):
+            if part not in _ALIGNERS:
+                raise ValueError(f"align must be one of {[*_ALIGNERS]}, or an Aligner; got {part!r}.")
+            return _ALIGNERS[part]()
+        if name == "repair" and (part is None or isinstance(part, (bool, np.bool_))):
+            return Repair() if part else _AsItIs()
+        return part
+
+    def _fuse(self, collected: Collected) -> None:
+        if not isinstance(self.n_points, Integral) or self.n_points in (1, 2) or self.n_points < 0:
+            raise ValueError(
+                f"n_points must be 0, or at least 3, the ends and a point between them; got {self.n_points!r}."
+            )
+        super()._fuse(collected)
+        self.barrier_ = None
+        if self.n_points and len(self.pool_) > 1:
+            before = {m.name: self._runner.place(m.state) for m in self.pool_}
+            after = before
+            if self.symmetry_ is not None:
+                after = {n: self.symmetry_.permute(self.permutations_[n], s) for n, s in before.items()}
+            objective = self._judge(self._runner, collected).objective(collected.fit_rows)
+            repair = self._part("repair")
+            self.barrier_ = {}
+            for name, states in (("before", before), ("after", after)):
+                first, *others = states.values()
+                found = [loss_along(segment(first, s), objective, self.n_points, repair).barrier for s in others]
+                self.barrier_[name] = float(np.mean(found))
+
+    # ---- classifier or regressor, as the net is -----------------------------------------------------------
+    def _is_classifier(self) -> bool:
+        net = self.estimator
+        if net is None and self.members is not None:
+            known = isinstance(self.members, (ModelPool, list, tuple)) and len(self.members)
+            first = self.members[0] if known else None
+            net = getattr(first, "net", first) if isinstance(self.members, ModelPool) else first
+        return not regresses(net)

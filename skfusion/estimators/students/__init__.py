@@ -1,0 +1,1 @@
+"""One network that learns from more than the labels of its rows."""

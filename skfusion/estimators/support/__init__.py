@@ -1,0 +1,1 @@
+"""What the drivers are made of: validation, folds, members, scores, caching."""

@@ -1,0 +1,160 @@
+"""Keys for pools that are kept between fits."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import fields
+from functools import cache, cached_property, lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from inspect import getsource
+from pathlib import Path
+from pickle import _Pickler as Pickler
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from joblib.hashing import NumpyHasher
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from skfusion._rows import Rows
+from skfusion.estimators.support._code import is_installed, parts_of_class, parts_of_function, release
+
+_HOOKS = {name for name in vars(nn.Module()) if "_hooks" in name}
+_CODE = "code consts names varnames flags argcount posonlyargcount kwonlyargcount exceptiontable"
+_MADE_OF = {
+    CodeType: [f"co_{name}" for name in _CODE.split()],
+    MethodType: ["__func__", "__self__"],
+    MemberDescriptorType: ["__name__"],
+    property: ["fget", "fset", "fdel"],
+    cached_property: ["func"],
+    staticmethod: ["__wrapped__"],
+    classmethod: ["__wrapped__"],
+    type(lru_cache(repr)): ["__wrapped__"],
+}
+
+
+class NoKey(ValueError):
+    """A thing has no key that is certain, so what was made of it cannot be known again."""
+
+
+def fingerprint(*things: Any) -> str:
+    """Return the :func:`digest` of things and of the libraries, so that what another release has made is not used."""
+    return digest(_versions(), str(torch.get_default_dtype()), things)
+
+
+def digest(*things: Any) -> str:
+    """Return a hash of all that things are and do, the same in every process; raise NoKey where some of it is hidden.
+
+    The things are pickled into a hash: tensors bit for bit, with flags, hooks and ties; functions and classes of the
+    user as code, which is what runs even where the file has changed since, with all that it reads. This ends at
+    installed packages, which are known by name, version and code.
+    """
+    return _Hasher().key(things)
+
+
+def fingerprint_or_warning(*things: Any) -> str | None:
+    """Return the key of members that are to be kept, or warn and return None where there is none that is certain."""
+    try:
+        return fingerprint(*things)
+    except NoKey as error:
+        warnings.warn(
+            "The members are trained anew and not kept for other fits and fusions, as it cannot be told for certain "
+            f"what they depend on: {error}.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+class _Hasher(NumpyHasher):
+    """joblib's pickler into a hash, where that knows a thing by its name or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__("sha1", coerce_mmap=True)
+        self.storages: dict[int, int] = {}
+        self.failed: list[str] = []
+
+    def key(self, thing: Any) -> str:
+        try:
+            found: str = self.hash(thing)
+        except Exception as error:
+            where = " of ".join(name for name in self.failed if name not in ("dict", "list", "tuple"))
+            raise NoKey(f"{where or 'a nested structure'} ({type(error).__name__}: {error})") from error
+        return found
+
+    def save(self, obj: Any) -> None:
+        try:
+            parts = obj if id(obj) in self.memo else self._parts(obj)
+            if parts is not obj:
+                self.memoize(obj)  # before its parts, which may hold it
+            super().save(parts)
+        except Exception:
+            self.failed += [type(obj).__qualname__] if len(self.failed) < 9 else []
+            raise
+
+    def memoize(self, obj: Any) -> None:
+        if not isinstance(obj, tuple):  # equal tuples may be one in this process and two in another
+            super().memoize(obj)
+
+    def _batch_setitems(self, items: Any, *rest: Any) -> None:
+        Pickler._batch_setitems(self, items, *rest)  # not sorted, as layers have an order
+
+    def _parts(self, obj: Any) -> Any:
+        """Return what stands for a thing; the thing itself where pickling it tells all."""
+        if type(obj) in _MADE_OF:
+            return type(obj).__name__, [getattr(obj, name, None) for name in _MADE_OF[type(obj)]]
+        if isinstance(obj, Tensor) and not is_lazy(obj) and obj.layout is torch.strided and not obj.is_quantized:
+            storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
+            return storage, *_of_tensor(obj)
+        if isinstance(obj, nn.Module):
+            return [(name, type(part), _of_module(part)) for name, part in obj.named_modules(remove_duplicate=False)]
+        if isinstance(obj, Rows):
+            return [getattr(obj, field.name) for field in fields(obj)]
+        if isinstance(obj, (set, frozenset)):
+            return type(obj), sorted(digest(item) for item in obj)
+        if isinstance(obj, type):
+            return parts_of_class(obj)
+        if isinstance(obj, FunctionType):
+            return parts_of_function(obj)
+        if isinstance(obj, ModuleType):
+            return obj.__name__, release(obj.__name__) if is_installed(obj.__name__) else getsource(obj)
+        if isinstance(obj, torch.Generator):
+            return "generator", obj.get_state()
+        if obj is check_random_state(None):
+            return "the global generator"
+        return _of_estimator(obj) if callable(getattr(obj, "get_params", None)) else obj
+
+
+def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten().view(torch.uint8).numpy()
+    place = tensor.storage_offset(), tensor.stride(), tuple(tensor.shape)
+    hooks = [*(tensor._backward_hooks or {}).values(), *(tensor._post_accumulate_grad_hooks or {}).values()]
+    return type(tensor), str(tensor.dtype), tensor.requires_grad, place, hooks, vars(tensor), values
+
+
+def _of_module(module: nn.Module) -> list[Any]:
+    """Return the attributes of a module but its parts; modes only where it sets them itself: training sets others."""
+    own = {k: v for k, v in vars(module).items() if k not in ("_modules", "training")}
+    hooks = {k: own.pop(k) for k in _HOOKS & own.keys()}
+    ids = sorted({i for held in hooks.values() for i in held})  # they count the hooks of the process
+    ranked = [(k, [(ids.index(i), hook) for i, hook in held.items()]) for k, held in sorted(hooks.items())]
+    return [own, ranked, type(module).train is not nn.Module.train and [part.training for part in module.modules()]]
+
+
+def _of_estimator(obj: Any) -> tuple[Any, ...]:
+    """Return the parameters that matter, and what was fitted, which is the weights of a net."""
+    net = hasattr(obj, "initialize_module")
+    fitted = {k: v for k, v in vars(obj).items() if (k == "module_" if net else k.endswith("_"))}
+    params = {k: v for k, v in obj.get_params(deep=False).items() if not k.startswith("_") and k != "n_jobs"}
+    return type(obj), sorted({**fitted, **params}.items())
+
+
+@cache
+def _versions() -> list[str]:
+    """Return the versions of what trains members, and a hash of this library's files, which may have been edited."""
+    own = sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parents[1].rglob("*.py"))))
+    return [sys.version, own.hexdigest(), *map(version, ("torch", "skorch", "numpy", "scikit-learn", "scipy"))]

@@ -1,0 +1,240 @@
+"""How unlike the mistakes of members are (Kuncheva and Whitaker, 2003)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+
+from skfusion._rows import Rows, Task
+from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.pool import ModelPool
+
+
+def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, estimator: Any = None) -> pd.DataFrame:
+    r"""Compare the mistakes of each pair of members, and tell what averaging gains by them.
+
+    The loss of the average is the members' mean loss less their ambiguity, exactly, for values and for the Brier score:
+
+    .. math:: \|\bar p - y\|^2 = \frac 1 K \sum_k \|p_k - y\|^2 - \frac 1 K \sum_k \|p_k - \bar p\|^2
+
+    Parameters
+    ----------
+    predictor : ModelPool or fitted estimator
+        Two members or more, of any architectures; of an estimator those of its ``predict_members``, such as an
+        ensemble or a curve, or of one at the end of a pipeline.
+    X, y : array-like
+        Rows that no member was trained on; a warning says where one was.
+    sample_weight : array-like of shape (n_samples,), optional
+        Non-negative weights of the rows.
+    estimator : estimator of this library or skorch net, optional
+        How to run the members of a pool; the nets that they carry when omitted.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair, by the names of its members. For classes and labels, the columns are:
+
+        - ``disagreement``: share of the rows for which the two predict unlike labels. 0 adds nothing to a vote.
+        - ``double_fault``: share of the rows for which both are wrong, which no vote of the two can mend.
+        - ``error_correlation``: of being wrong, from -1 to 1. 0 is the ideal of independent members; NaN where one of
+          the two is always right, or always wrong.
+        - ``q_statistic``: Yule's Q of being right, from -1 to 1, of the sign of the correlation. NaN where the table
+          of the two leaves it undefined.
+        - ``squared_difference``: of the probabilities, summed over classes and averaged over rows.
+
+        Each label of a multi-label problem counts as a row does, and probabilities are averaged over labels. For values
+        the columns are ``error_correlation``, of the residuals, averaged over outputs, and ``squared_difference``; the
+        first is NaN where a residual of one of the two is the same for all rows, as far as the rounding of the
+        predictions tells.
+
+        ``attrs`` of the frame has the decomposition, as means over rows: ``"ensemble_loss"`` of the plain average,
+        ``"mean_loss"`` of the members and their ``"ambiguity"``, which is the first subtracted from the second; with
+        ``"loss_name"``, ``"member_loss"`` by name, and ``"n_rows"``.
+
+    Notes
+    -----
+    Costs K predictions and K (K - 1) / 2 comparisons of them for K members. The ambiguity is the sum of the squared
+    differences of all pairs, divided by K squared.
+
+    References
+    ----------
+    Kuncheva and Whitaker, "Measures of diversity in classifier ensembles and their relationship with the ensemble
+    accuracy", Machine Learning 51, 2003, doi:10.1023/A:1022859003006. Krogh and Vedelsby, "Neural network ensembles,
+    cross validation, and active learning", NeurIPS 1994 (ambiguity).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skfusion import EnsembleClassifier
+    >>> from skfusion.collect import Bootstrap
+    >>> from skfusion.diagnose import diversity
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> bagging = EnsembleClassifier(collect=Bootstrap(3), random_state=0).fit(X[::2], y[::2])
+    >>> frame = diversity(bagging, X[1::2], y[1::2])
+    >>> len(frame), [*frame.columns][:2]
+    (3, ['disagreement', 'double_fault'])
+    >>> abs(frame.attrs["mean_loss"] - frame.attrs["ambiguity"] - frame.attrs["ensemble_loss"]) < 1e-12
+    True
+    """
+    found = _predicted(predictor, X, y, sample_weight, estimator)
+    pairs = [*combinations(range(len(found.names)), 2)]
+    measures = _of_values(found) if found.task == "regression" else _of_labels(found)
+    measures["squared_difference"] = _squared_differences(found)
+    frame = pd.DataFrame(
+        {name: [float(matrix[i, j]) for i, j in pairs] for name, matrix in measures.items()},
+        index=pd.MultiIndex.from_tuples(
+            [(found.names[i], found.names[j]) for i, j in pairs], names=["member", "other"]
+        ),
+    )
+    frame.attrs = _decomposed(found)
+    return frame
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """What members predict, and what is true."""
+
+    names: list[str]
+    P: np.ndarray  # shape: (n_members, n_samples, n_outputs), float64
+    truth: np.ndarray  # shape: (n_samples, n_outputs): indicators of classes or labels, or values
+    weight: np.ndarray  # shape: (n_samples,), of sum 1
+    task: Task
+    rounding: float  # of the members' own dtype, relative
+
+    def mean_of_rows(self, squares: np.ndarray) -> np.ndarray:
+        """Return the mean over rows of squares of shape (..., n_samples, n_outputs)."""
+        rows = squares.sum(axis=-1) if self.task == "classification" else squares.mean(axis=-1)
+        return rows @ self.weight
+
+
+def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: Any) -> _Predicted:
+    if isinstance(predictor, ModelPool):
+        predictor = _fused(predictor, X, y, estimator)
+    elif estimator is not None:
+        raise ValueError("estimator= tells how to run the members of a pool; a fitted estimator runs its own.")
+    head, predictor = split_pipeline(predictor)
+    if not hasattr(predictor, "predict_members"):
+        raise TypeError(
+            f"{type(predictor).__name__} has no predict_members, by which each member predicts by itself: give a "
+            "ModelPool or a fitted ensemble, such as EnsembleClassifier."
+        )
+    check_is_fitted(predictor)
+    X = X if head is None else head.transform(X)
+    given = predictor.predict_members(X)
+    P = given.astype(np.float64)
+    if len(P) < 2:
+        raise ValueError(f"A pair needs two members; there are {len(P)}.{_dropped(predictor, len(P))}")
+    task: Task = predictor._task
+    if task == "regression":
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        truth, codes = y.reshape(len(y), -1), encode_values(y)
+    else:
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        codes, _, kind = encode_classes(y, None, predictor.classes_)
+        if kind != task:
+            raise ValueError(f"y is that of a {kind} problem, and the members were trained for {task}.")
+        truth = np.eye(P.shape[2])[codes] if task == "classification" else codes.astype(np.float64)
+    check_consistent_length(P[0], truth)
+    if truth.shape != P.shape[1:]:
+        raise ValueError(f"y has {truth.shape[1]} outputs, and the members predict {P.shape[2]}.")
+    if isinstance(pool := getattr(predictor, "pool_", None), ModelPool):
+        rows = Rows(check_inputs(predictor, X, reset=False)[0], predictor._outputs.encoded(codes))
+        pool.warn_of_leakage(rows, "to compare the mistakes of members")
+    weight = check_weight(sample_weight, len(truth))
+    weight = np.ones(len(truth)) if weight is None else weight
+    names = [m.name for m in getattr(predictor, "members_", ())]
+    if len(names) != len(P):  # such as the passes of one network with dropout
+        names = [f"member-{k}" for k in range(len(P))]
+    return _Predicted(names, P, truth, weight / weight.sum(), task, float(np.finfo(given.dtype).eps))
+
+
+def _dropped(predictor: Any, n: int) -> str:
+    """Return what became of the others, where an estimator has dropped some of its pool."""
+    pool = getattr(predictor, "pool_", None)
+    if not isinstance(pool, ModelPool) or len(pool) <= n:
+        return ""
+    return (
+        f" The selector or combiner of {type(predictor).__name__} dropped the others of the {len(pool)} in its pool: "
+        "to compare all, give its pool_, and itself as estimator=, which tells how to run them."
+    )
+
+
+def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
+    """Return an ensemble of all members of a pool."""
+    net = estimator.estimator if isinstance(estimator, BaseFusion) else estimator
+    judged = pool[0].net if net is None else net
+    if judged is None:
+        raise ValueError(
+            "The pool has no net, as it comes from a file: give estimator=, the net that its members were trained with."
+        )
+    return (EnsembleClassifier if is_classifier(judged) else EnsembleRegressor)(net).fuse(pool, X, y)
+
+
+def _of_labels(found: _Predicted) -> dict[str, np.ndarray]:
+    """Return measures of classes or labels, each of shape (n_members, n_members)."""
+    if found.task == "multilabel":
+        n_labels = found.truth.shape[1]
+        labels = (found.P > 0.5).reshape(len(found.P), -1)
+        truth, weight = (found.truth > 0.5).ravel(), np.repeat(found.weight / n_labels, n_labels)
+    else:
+        labels, truth, weight = found.P.argmax(axis=2), found.truth.argmax(axis=1), found.weight
+    wrong = (labels != truth).astype(np.float64)
+    right = 1 - wrong
+    # each share is a sum of its own: as a difference of others, an empty one would not be exactly zero
+    both_wrong, both_right = (wrong * weight) @ wrong.T, (right * weight) @ right.T
+    first_only = (right * weight) @ wrong.T
+    error, success = wrong @ weight, right @ weight
+    agreeing, opposing = both_right * both_wrong, first_only * first_only.T
+    spread = np.sqrt(np.outer(error * success, error * success))
+    return {
+        "disagreement": np.array([[(a != b) @ weight for b in labels] for a in labels]),
+        "double_fault": both_wrong,
+        "error_correlation": _ratio(agreeing - opposing, spread),
+        "q_statistic": _ratio(agreeing - opposing, agreeing + opposing),
+    }
+
+
+def _of_values(found: _Predicted) -> dict[str, np.ndarray]:
+    """Return the correlation of residuals, of shape (n_members, n_members)."""
+    error = found.P - found.truth
+    centred = error - np.einsum("kno,n->ko", error, found.weight)[:, None]
+    both = np.einsum("ino,jno,n->oij", centred, centred, found.weight)
+    variance = np.einsum("okk->ok", both)
+    size = np.sqrt(np.einsum("kno,n->ok", found.P**2, found.weight))
+    variance = np.where(variance > (found.rounding * size) ** 2, variance, 0.0)  # else it is that of rounding
+    spread = np.sqrt(variance[:, :, None] * variance[:, None, :])
+    return {"error_correlation": _ratio(both, spread).mean(axis=0)}
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
+
+
+def _squared_differences(found: _Predicted) -> np.ndarray:
+    n = len(found.P)
+    out = np.zeros((n, n))
+    for i, j in combinations(range(n), 2):
+        out[i, j] = out[j, i] = found.mean_of_rows((found.P[i] - found.P[j]) ** 2)
+    return out
+
+
+def _decomposed(found: _Predicted) -> dict[str, Any]:
+    mean = found.P.mean(axis=0)
+    losses = np.array([found.mean_of_rows((p - found.truth) ** 2) for p in found.P])
+    return {
+        "loss_name": "squared error" if found.task == "regression" else "Brier score",
+        "ensemble_loss": float(found.mean_of_rows((mean - found.truth) ** 2)),
+        "mean_loss": float(losses.mean()),
+        "ambiguity": float(np.mean([found.mean_of_rows((p - mean) ** 2) for p in found.P])),
+        "member_loss": dict(zip(found.names, losses.tolist(), strict=True)),
+        "n_rows": len(found.truth),
+    }

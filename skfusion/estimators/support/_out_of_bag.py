@@ -1,0 +1,153 @@
+"""Predictions for rows by the members that were not trained on them (Breiman, 1996)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from skfusion._rows import Rows
+from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators.support._scoring import score_function
+from skfusion.pool import Member, ModelPool
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfBag:
+    """Predictions for rows by the members that were not trained on them.
+
+    Parameters
+    ----------
+    prediction : ndarray of shape (n_samples, n_outputs)
+        The mean of their probabilities or values; NaN for rows that all members were trained on, or of weight zero.
+    n_members : ndarray of int, shape (n_samples,)
+        Members that were not trained on each row, nor on one of its group where there are groups.
+    score : float
+        Accuracy, R2 or another score over the rows that have a prediction.
+    """
+
+    prediction: np.ndarray
+    n_members: np.ndarray
+    score: float
+
+
+class NothingOutOfBag(ValueError):
+    """No row is unknown to any member."""
+
+
+def out_of_bag(
+    fitted: Any, X: Any, y: Any, sample_weight: Any = None, scoring: Any = None, groups: Any = None
+) -> OutOfBag:
+    """Predict each row of the training data by the members that were not trained on it.
+
+    The score is an estimate of that on new rows which costs no rows and no training.
+
+    Parameters
+    ----------
+    fitted : estimator or ModelPool
+        A fitted ensemble, or a pool whose members carry their nets; such as of ``collect=Bootstrap()``.
+    X, y : array-like
+        The data of ``fit``.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weights of the rows in the score.
+    scoring : str or callable, optional
+        The score; accuracy or R2 when omitted.
+    groups : array-like of shape (n_samples,), optional
+        The groups of ``fit``. A row is predicted by members that were trained on no row of its group.
+
+    Returns
+    -------
+    OutOfBag
+        Predictions and their score.
+
+    Raises
+    ------
+    ValueError
+        If there is no row that some member was not trained on, nor on one with its inputs or of its group, or it is
+        unknown what a member was trained on.
+
+    Notes
+    -----
+    Rows are known by their values. Of rows with equal inputs, whatever their targets, all count as trained on where one
+    was. Costs one prediction of all rows by all members. Predictions are averaged whatever the combiner of the
+    ensemble; of a network with dropout, over its passes.
+
+    References
+    ----------
+    Breiman, "Out-of-bag estimation", technical report, University of California, Berkeley, 1996.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skfusion import EnsembleClassifier, out_of_bag
+    >>> from skfusion.collect import Bootstrap
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bags = EnsembleClassifier(collect=Bootstrap(10), random_state=0).fit(X, y)
+    >>> out_of_bag(bags, X, y).score > 0.9
+    True
+    """
+    ensemble = _ensemble(fitted, X, y)
+    n = len(np.asarray(y))
+    rows = clone(ensemble)._rows(X, y, sample_weight, groups, pool=ensemble.pool_)
+    members = ensemble.members_
+    if unknown := [m.name for m in members if m.rows is None]:
+        raise ValueError(
+            f"It is unknown what member {unknown[0]!r} was trained on. Give it with the pool: "
+            "ModelPool.from_estimators(nets, X, y), or train the members with a collector."
+        )
+    unseen = _unseen(rows, members)
+    n_members = unseen.sum(axis=0)
+    if not n_members.any():
+        raise NothingOutOfBag(
+            "Every member was trained on every row, or on one with its inputs or of its group, so no row has an "
+            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, few inputs or "
+            "groups are unlike: draw less of them, by its max_samples, or keep rows to score on."
+        )
+    P = ensemble._member_predictions(rows.X)
+    if len(P) != len(members):  # of one with dropout, there are several passes in a row
+        P = P.reshape(len(members), -1, *P.shape[1:]).mean(axis=1)
+    with np.errstate(invalid="ignore"):
+        mean = np.einsum("kno,kn->no", P, unseen, dtype=np.float64) / n_members[:, None]
+    found = np.flatnonzero(n_members)
+    score = score_function(scoring, ensemble._task)(
+        mean[found].astype(P.dtype), ensemble._outputs.rows(rows.take(found))
+    )
+    position = np.arange(n) if rows.position is None else rows.position
+    prediction, counts = np.full((n, P.shape[2]), np.nan, P.dtype), np.zeros(n, np.int64)
+    prediction[position], counts[position] = mean, n_members
+    return OutOfBag(prediction, counts, score)
+
+
+def _unseen(rows: Rows, members: list[Member]) -> np.ndarray:
+    """Return whether a member was not trained on a row, its inputs or its group, shape (n_members, n_samples)."""
+    trained = np.array([rows.seen(m.rows, inputs=True) for m in members])
+    alike = [rows.input_keys] + ([] if rows.groups is None else [rows.groups])
+    seen = trained.copy()
+    for names in alike:
+        unit = np.unique(names, return_inverse=True)[1]
+        for mine, bag in zip(seen, trained, strict=True):
+            mine |= (np.bincount(unit, bag) > 0)[unit]
+    return ~seen
+
+
+def _ensemble(fitted: Any, X: Any, y: Any) -> EnsembleDriver:
+    """Return a fitted ensemble of the members, which predicts with each of them."""
+    if isinstance(fitted, EnsembleDriver):
+        check_is_fitted(fitted)
+        return fitted
+    if not isinstance(fitted, ModelPool):
+        raise TypeError(
+            "out_of_bag needs a fitted ensemble of networks, such as EnsembleClassifier, or a ModelPool; got "
+            f"{fitted!r}."
+        )
+    if fitted[0].net is None:
+        raise ValueError(
+            "The pool has no net, as it comes from a file: fuse it first, "
+            "EnsembleClassifier(net).fuse(pool, X, y), and give that."
+        )
+    kind = EnsembleClassifier if is_classifier(fitted[0].net) else EnsembleRegressor
+    return kind().fuse(fitted, X, y)

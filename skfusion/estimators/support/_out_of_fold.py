@@ -1,0 +1,68 @@
+"""Predictions of a collector's members for rows that they were not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skfusion._rows import Rows, expansion
+from skfusion.estimators.support._folds import folds
+from skfusion.estimators.support._predictors import lineups_of
+
+
+def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
+    """Collect members on each fold but one, and predict that one.
+
+    Parameters
+    ----------
+    fusion : BaseFusion
+        The estimator whose members these are.
+    rows : Rows
+        All rows.
+    seed : int
+        Of each collection.
+    shared : SharedPools or None
+        Pools that several fusions share.
+
+    Returns
+    -------
+    names : list of str
+        The members, which are the same in every fold.
+    P : ndarray of shape (n_members, n_samples, n_outputs)
+        Their predictions.
+    rows : Rows
+        What is predicted; repetitions and weights have one scale over the folds.
+    """
+    found, tested = [], []
+    names: list[str] = []
+    for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task)):
+        fit_rows, part = rows.take(train).expanded(), rows.take(test)
+        net = fusion._net(fit_rows)
+        pool = fusion._pool(net, fit_rows, seed, shared=shared)
+        names = names or pool.names
+        check_same_members(names, pool.names, f"fold {i} of cv")
+        # each row once: rounding depends on how many rows are computed together, and repetitions are weights
+        _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
+        P = lineups_of(pool, net, fusion._task, part).predict(part.take(first).X)
+        found.append(P[:, inverse])
+        tested.append(test)
+    P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))
+    index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale
+    return (names, P, asked) if index is None else (names, P[:, index], replace(asked.take(index), weight=weight))
+
+
+def check_same_members(first: list[str], others: list[str], where: str) -> None:
+    """Raise where the members of the first fold differ from those of another one, or of all rows."""
+    if first == others:
+        return
+    what = f"{len(first)} members in fold 0 of cv and {len(others)} in {where}"
+    if len(first) == len(others):
+        a, b = next((a, b) for a, b in zip(first, others, strict=True) if a != b)
+        what = f"member {a!r} in fold 0 of cv where {where} has {b!r}"
+    raise ValueError(
+        f"The collector kept {what}, and out-of-fold predictions are those of the same members in every fold. How many "
+        "members boosting or early stopping keeps depends on the rows: use BoostingFusion for boosted members, train "
+        "without early stopping, or take a combiner that learns on held-out rows, such as WeightedAverage()."
+    )

@@ -1,0 +1,129 @@
+"""Estimators that classify or predict values as the net does that they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, get_tags
+from sklearn.utils.metaestimators import available_if
+
+from skfusion import nets
+from skfusion._rows import Rows
+from skfusion.estimators._ensemble import EnsembleClassifier
+from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.nets._prepare import no_net
+from skfusion.pool import ModelPool
+
+
+def _classifies(self: AsTheNet) -> bool:
+    return self._is_classifier()
+
+
+def has_tags(estimator: Any) -> bool:
+    """Return whether scikit-learn can tell what kind of estimator something is; of others ``fit`` complains."""
+    return hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type)
+
+
+def regresses(estimator: Any) -> bool:
+    """Return whether something is an estimator that predicts values."""
+    return has_tags(estimator) and is_regressor(estimator)
+
+
+class AsTheNet:
+    """Targets in and predictions out, of the task that ``estimator`` is for; classification when it is None."""
+
+    estimator: Any
+
+    def _is_classifier(self) -> bool:
+        return not regresses(self.estimator)
+
+    def _kind(self) -> Any:
+        return Classifies if self._is_classifier() else Regresses
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
+        if self.estimator is not None and not nets.is_net(self.estimator):
+            raise no_net(self.estimator)
+        return self._kind()._rows(self, X, y, sample_weight, groups, pool)
+
+    def _labels(self) -> Any:
+        return self._kind()._labels(self)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels or values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, indicators or values.
+        """
+        return self._kind().predict(self, X)
+
+    @available_if(_classifies)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        return Classifies.predict_proba(self, X)
+
+    @available_if(_classifies)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Those of ``predict_proba``, in float64; -inf where a probability is 0.
+        """
+        return Classifies.predict_log_proba(self, X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return accuracy, or R2 in regression.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs.
+        y : array-like
+            True targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Higher is better.
+        """
+        metric = accuracy_score if self._is_classifier() else r2_score
+        return float(metric(y, self.predict(X), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if self._is_classifier():
+            own = get_tags(EnsembleClassifier(self.estimator)).classifier_tags
+            tags.estimator_type, tags.classifier_tags = "classifier", own or ClassifierTags()
+        else:
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags

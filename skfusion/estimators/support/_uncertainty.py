@@ -1,0 +1,200 @@
+"""How sure many networks are of what they predict together."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import entr, rel_entr
+from scipy.stats import norm
+from sklearn.base import is_classifier
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from skfusion._rows import Rows
+from skfusion.combine import Average, Combiner
+
+
+def _classifies(self: Any) -> bool:
+    return is_classifier(self)
+
+
+def _regresses(self: Any) -> bool:
+    return not is_classifier(self)
+
+
+class Uncertain:
+    """Tell how sure members are, from the predictions of each; for estimators with ``predict_members``."""
+
+    @available_if(_classifies)
+    def predict_uncertainty(self, X: Any) -> pd.DataFrame:
+        r"""Predict how uncertain the classes are, and why: because classes overlap, or because members disagree.
+
+        .. math::
+            H(\bar p) = \sum_k \lambda_k H(p_k) + \sum_k \lambda_k \, \mathrm{KL}(p_k \,\|\, \bar p),
+            \qquad \bar p = \sum_k \lambda_k p_k
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        DataFrame
+            One row a sample, in nats, summed over labels in multi-label problems. ``entropy`` is that of
+            ``predict_proba``; ``expected_entropy`` the mean of the members' own, which more members do not lower
+            (aleatoric); ``mutual_information`` that of the class and the member, which is 0 where all agree and large
+            for inputs unlike those of ``fit`` (epistemic).
+
+        Notes
+        -----
+        The two others add up to the entropy where the prediction is a weighted mean of the members: with ``Average``,
+        ``WeightedAverage``, ``EnsembleSelection``, and ``Calibrated`` with one of these. Members count by the
+        combiner's weights, and as it changes them first, as ``Calibrated`` does. Where it has no weights, or others for
+        each row (``Median``, ``Stack``, ``DynamicSelection``, ``DynamicWeighting``), they count alike, and the two
+        others tell of the members whatever the combiner makes of them; so they do where it combines otherwise than by
+        the mean (``Vote``, ``GeometricAverage``, ``Calibrated(of="ensemble")``).
+
+        References
+        ----------
+        Houlsby et al., "Bayesian active learning for classification and preference learning", 2011, arXiv:1112.5745.
+        Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
+        learning", ICML 2018, arXiv:1710.07283.
+        """
+        found = self.predict_members(X)
+        combiner = self._combiner()
+        combined = self._predict(self._inputs(X)) if combiner.by_logs else combiner(found)
+        combined = combined.astype(np.float64)
+        P, weights = self._weighed(found)
+        if self._task == "multilabel":  # each label is a class of its own, against its absence
+            P, combined = np.stack([P, 1 - P], axis=-1), np.stack([combined, 1 - combined], axis=-1)
+        mean = np.tensordot(weights, P, axes=1)
+        rounding = 8 * np.finfo(found.dtype).eps  # the mean itself is more exact than the prediction in the net's dtype
+        axes = tuple(range(1, mean.ndim))
+        combined = np.where((np.abs(combined - mean) <= rounding).all(axis=axes, keepdims=True), mean, combined)
+        own = entr(P).sum(axis=tuple(a + 1 for a in axes))
+        apart = rel_entr(P, mean).sum(axis=tuple(a + 1 for a in axes))
+        return pd.DataFrame(
+            {
+                "entropy": entr(combined).sum(axis=axes),
+                "expected_entropy": weights @ own,
+                "mutual_information": np.maximum(weights @ apart, 0.0),  # which rounding alone can make negative
+            },
+            index=X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None,
+        )
+
+    @available_if(_regresses)
+    def predict_std(self, X: Any) -> np.ndarray:
+        """Predict the standard deviation of the members' values, which tells how far they disagree.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of the targets. The noise of the targets is not in it: :meth:`predict_interval` has both.
+
+        Notes
+        -----
+        It is that of the K values themselves, with K and not K - 1 in the denominator, around their mean. Members count
+        by the combiner's weights, and alike where it has none, or others for each row.
+
+        References
+        ----------
+        Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using deep
+        ensembles", NeurIPS 2017, arXiv:1612.01474.
+        """
+        std = self._spread(self._inputs(X))[1]
+        return std[:, 0] if self._flat else std
+
+    @available_if(_regresses)
+    def predict_interval(
+        self, X: Any, X_calibration: Any, y_calibration: Any, coverage: float = 0.9
+    ) -> tuple[np.ndarray, np.ndarray]:
+        r"""Predict intervals that new targets lie in with a given probability.
+
+        They are wide where members disagree, and as wide on top of that as rows ask for that no member was trained on
+        (split conformal prediction). For the prediction :math:`f`, the members' standard deviation :math:`s` and the
+        normal quantile :math:`z`,
+
+        .. math:: |y - f(x)| \le z\, s(x) + q
+
+        where :math:`q` is the smallest number for which this holds for :math:`\lceil (n + 1) c \rceil` of the n rows
+        of calibration, :math:`c` being the coverage.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+        X_calibration, y_calibration : array-like
+            Rows that nothing was trained on, and that come from where the rows of ``X`` come from. A warning says where
+            members were trained on some of them.
+        coverage : float, default=0.9
+            Probability that the target of a new row lies in its interval. It needs c / (1 - c) rows of calibration: 9
+            for 0.9, 99 for 0.99.
+
+        Returns
+        -------
+        low, high : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Ends of the intervals; those of several outputs hold for each output by itself.
+
+        Raises
+        ------
+        ValueError
+            If the coverage is not between 0 and 1, or takes more rows of calibration.
+
+        Notes
+        -----
+        The coverage holds on average over draws of the rows, whatever their distribution and however bad the members,
+        as long as rows of calibration and new ones are exchangeable. It does not hold for each input by itself.
+
+        References
+        ----------
+        Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", Springer, 2005, doi:10.1007/b106715.
+        Romano, Patterson and Candès, "Conformalized quantile regression", NeurIPS 2019, arXiv:1905.03222 (an interval
+        of the model's own, widened).
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must lie between 0 and 1; got {coverage!r}.")
+        X_calibration = self._inputs(X_calibration)
+        center, std = self._spread(X_calibration)
+        y = check_array(y_calibration, ensure_2d=False, dtype=np.float64, input_name="y_calibration")
+        check_consistent_length(center, y)
+        y = y.reshape(len(y), -1)
+        if y.shape != center.shape:
+            raise ValueError(f"y_calibration has {y.shape[1]} outputs, but y had {center.shape[1]} in fit.")
+        self.pool_.warn_of_leakage(Rows(X_calibration, self._outputs.encoded(y)), "to calibrate intervals")
+        z = norm.ppf((1 + coverage) / 2)
+        rank = ceil((len(y) + 1) * coverage * (1 - 1e-12))  # 10 * 0.9 is 9, and not a rounding error more
+        if rank > len(y):
+            raise ValueError(
+                f"A coverage of {coverage} takes more than the {len(y)} rows of calibration that were given: at least "
+                f"{ceil(coverage / (1 - coverage) * (1 - 1e-12))}."
+            )
+        widening = np.sort(np.abs(y - center) - z * std, axis=0)[rank - 1]
+        center, std = self._spread(self._inputs(X))
+        half = np.maximum(z * std + widening, 0.0)
+        low, high = center - half, center + half
+        return (low[:, 0], high[:, 0]) if self._flat else (low, high)
+
+    def _spread(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the prediction for checked inputs, and the members' standard deviation around their mean."""
+        found = self._member_predictions(X)
+        P, weights = self._weighed(found)
+        mean = np.tensordot(weights, P, axes=1)
+        return self._combiner()(found).astype(np.float64), np.sqrt(np.tensordot(weights, (P - mean) ** 2, axes=1))
+
+    def _weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the predictions of the members that count, and what each counts for, of sum 1."""
+        P, weights = self._combiner().weighed(P)
+        used = np.flatnonzero(weights)
+        return P[used].astype(np.float64), weights[used] / weights[used].sum()
+
+    def _combiner(self) -> Combiner:
+        return getattr(self, "combine_", Average())

@@ -1,0 +1,1 @@
+"""Soups: means of networks in weight space, whose weights are given, chosen or learned."""

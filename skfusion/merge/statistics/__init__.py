@@ -1,0 +1,1 @@
+"""Merging by statistics of the data: Fisher information and inner products of activations."""

@@ -1,0 +1,185 @@
+"""The matrices of a network that multiply what they are given, those inside attention included."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import accumulate
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skfusion._numbers import narrowed
+from skfusion.merge._tied import key_of
+from skfusion.merge.statistics._layer_inputs import keys_of, n_groups, own_keys, own_layers, watch
+from skfusion.state import State
+
+_ALL = slice(None)
+_INPUTS = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
+"""What the projections of attention multiply, in the order in which their rows are stacked."""
+
+Which = str | type[nn.Module]
+"""A pattern of names, or a type, of layers or of modules that they are in."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight that multiplies inputs, and its bias.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        What holds it.
+    parts : tuple of (str, slice)
+        The weight, and the bias where there is one: its name in a state, and which rows of it.
+    """
+
+    layer: nn.Module
+    parts: tuple[tuple[str, slice], ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """The names in a state."""
+        return [key for key, _ in self.parts]
+
+    def columns(self, state: State) -> Tensor:
+        """Return the weights, and the bias as the last feature, in float64: (n_groups, n_features, n_units)."""
+        tensors = [state[key][rows].detach().double() for key, rows in self.parts]
+        w = torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
+        return w.reshape(n_groups(self.layer), -1, w.shape[1]).mT
+
+    def written(self, columns: Tensor, state: State) -> State:
+        """Return the tensors of a state with what :meth:`columns` would make of them in their place."""
+        w = columns.mT.flatten(0, 1)
+        found = {}
+        parts = torch.split(w, [w.shape[1] - 1, 1] if len(self.parts) == 2 else [w.shape[1]], dim=1)
+        for (key, rows), part in zip(self.parts, parts, strict=True):
+            found[key] = state[key].clone()
+            found[key][rows] = narrowed(part.reshape(state[key][rows].shape), state[key].dtype, key)
+        return found
+
+
+def matrices(module: nn.Module, owner: dict[str, str]) -> dict[str, Matrix]:
+    """Return the matrices of linear layers, convolutions and attention that share no tensor with other layers.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network.
+    owner : dict of str to str
+        The first name of each name's tensor.
+
+    Returns
+    -------
+    dict of str to Matrix
+        By the name of the layer; those of attention by its name and ``q_proj``, ``k_proj``, ``v_proj`` or
+        ``out_proj``.
+    """
+    layers = own_layers(module, owner)
+    found = {name: Matrix(layer, tuple((key, _ALL) for key in keys_of(name, layer))) for name, layer in layers.items()}
+    is_own = own_keys(module, owner)
+    for name, layer in module.named_modules():
+        if is_attention(layer):
+            every = _projections(name, layer)
+            found |= {key_of(name, p): m for p, m in every.items() if all(map(is_own, m.keys))}
+    return found
+
+
+def is_attention(layer: nn.Module) -> bool:
+    """Return whether a layer is PyTorch's multi-head attention, and computes as such."""
+    return type(layer).forward is nn.MultiheadAttention.forward
+
+
+def _projections(name: str, layer: Any) -> dict[str, Matrix]:
+    """Return the matrices of queries, keys and values, which are rows of one tensor where their sizes are equal."""
+    n, found = layer.embed_dim, {}
+    for i, part in enumerate(_INPUTS):
+        rows = slice(i * n, (i + 1) * n)
+        weight = ("in_proj_weight", rows) if layer.in_proj_weight is not None else (f"{part}_weight", _ALL)
+        bias = [] if layer.in_proj_bias is None else [("in_proj_bias", rows)]
+        found[part] = Matrix(layer, tuple((key_of(name, key), rows) for key, rows in (weight, *bias)))
+    return found
+
+
+@contextmanager
+def watching(module: nn.Module, found: dict[str, Matrix], see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Show ``see(name, x)`` what matrices multiply while the module runs; samples come first."""
+    seen = {name: partial(see, name) for name in found}
+    before = torch.backends.mha.get_fastpath_enabled()
+    hooks = [watch(m.layer, seen[name]) for name, m in found.items() if not is_attention(m.layer)]
+    for name, layer in module.named_modules():
+        if is_attention(layer):
+            parts: dict[str, Callable[[Tensor], None]] = {
+                part: seen.get(key_of(name, part), _ignore) for part in (*_INPUTS, "out_proj")
+            }
+            hooks.append(layer.register_forward_pre_hook(partial(_show, parts), with_kwargs=True))
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)  # which would pass by the layers
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+        for hook in hooks:
+            hook.remove()
+
+
+def _ignore(x: Tensor) -> None:
+    """Ignore what a layer sees that is not asked for."""
+
+
+def _show(see: dict[str, Callable[[Tensor], None]], layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Show the inputs of the four matrices of attention."""
+    given = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs).arguments
+    heads = nn.MultiheadAttention.forward(_open(layer), *args, **kwargs)[0]
+    for part, x in [*((part, given[what]) for part, what in _INPUTS.items()), ("out_proj", heads)]:
+        see[part]((x if layer.batch_first or x.ndim == 2 else x.transpose(0, 1)).detach())
+
+
+def _open(layer: Any) -> Any:
+    """Return attention whose last matrix is the identity, so that it returns what that one multiplies."""
+    like = layer.out_proj.weight
+    eye = torch.eye(len(like), dtype=like.dtype, device=like.device)
+    found = copy.copy(layer)
+    found._modules = {"out_proj": SimpleNamespace(weight=eye, bias=None)}
+    return found
+
+
+def meant(which: Sequence[Which], names: Sequence[str], module: nn.Module, asker: str) -> dict[str, Which]:
+    """Return for names of layers the first pattern or type that means them.
+
+    Parameters
+    ----------
+    which : sequence of str or type
+        A pattern means the layers whose name it matches, and those in a module whose name it matches; a type means
+        layers of this type, and those in modules of it.
+    names : sequence of str
+        Names of layers, or of matrices in them.
+    module : nn.Module
+        The network.
+    asker : str
+        The parameter, for the message where a pattern or a type means no part of the network.
+
+    Returns
+    -------
+    dict of str to (str or type)
+        For the names that are meant.
+    """
+    modules = dict(module.named_modules())
+
+    def means(what: Which, name: str) -> bool:
+        places = [*accumulate(name.split("."), "{}.{}".format)]
+        if isinstance(what, str):
+            return any(fnmatchcase(place, what) for place in places)
+        return any(isinstance(modules.get(place), what) for place in ("", *places))
+
+    for what in which:
+        if not any(means(what, name) for name in (*names, *modules)):
+            shown = what if isinstance(what, str) else what.__name__
+            raise ValueError(f"{asker} names {shown!r}, and no layer is called or made so; solved for are {[*names]}.")
+    return {name: hits[0] for name in names if (hits := [what for what in which if means(what, name)])}

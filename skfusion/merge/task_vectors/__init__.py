@@ -1,0 +1,1 @@
+"""Merging by task vectors: what fine-tuning changed of a common base."""

@@ -1,0 +1,130 @@
+"""Watch a training: learning rates, the loss, and states after each epoch."""
+
+from __future__ import annotations
+
+import dis
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from skfusion.nets._prepare import criterion_type
+
+Schedule = Callable[[int, int], float]
+"""``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
+
+StepHook = Callable[[int, int, Any], None]
+"""``hook(step, steps_per_epoch, net)`` sees the net after that many optimiser steps, from 0."""
+
+_RAISE = bytes([dis.opmap["RAISE_VARARGS"]])
+"""The instruction of a ``raise`` statement."""
+
+
+class DivergedError(ValueError):
+    """The loss of a network became NaN or infinite in training.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and what helps.
+    epoch : int, default=0
+        The epoch in which it happened, from 1.
+    pool : ModelPool, optional
+        The members that did not diverge.
+    """
+
+    def __init__(self, message: str, epoch: int = 0, pool: Any = None):
+        super().__init__(message)
+        self.epoch, self.pool = epoch, pool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.epoch, self.pool)
+
+
+class Watch(Callback):
+    """Sets learning rates, watches the loss, and hands the net out after each epoch, or each step."""
+
+    def __init__(
+        self,
+        schedule: Schedule | None,
+        on_epoch: Callable[[int, Any], bool | None] | None,
+        on_step: StepHook | None = None,
+    ):
+        self.schedule, self.on_epoch, self.on_step = schedule, on_epoch, on_step
+        self.step = self.epoch = self.steps_per_epoch = 0
+        self.rates: list[list[Any]] = []
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
+        if (self.schedule is not None or self.on_step is not None) and not self.rates:
+            self.steps_per_epoch = len(net.get_iterator(dataset_train, training=True))
+            self.rates = [[group["lr"] for group in o.param_groups] for o in _optimizers(net)]
+
+    def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
+        if not training:
+            return
+        if self.schedule is not None:
+            factor = self.schedule(self.step, self.steps_per_epoch)
+            for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+        if self.on_step is not None and self.step == 0:
+            self.on_step(0, self.steps_per_epoch, net)
+        self.step += 1
+
+    def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
+        if training and self.on_step is not None:
+            self.on_step(self.step, self.steps_per_epoch, net)
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        self.epoch += 1
+        row = net.history[-1]
+        for loss, size in (("train_loss", "train_batch_size"), ("valid_loss", "valid_batch_size")):
+            batches = [b for b in row["batches"] if loss in b]
+            if batches and loss not in row:  # with callbacks="disable" nothing else averages the batches
+                losses, sizes = ([b[key] for b in batches] for key in (loss, size))
+                net.history.record(loss, float(np.average(losses, weights=sizes)))
+        if "train_loss" not in row:
+            raise ValueError(
+                "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number of "
+                "training rows."
+            )
+        loss = net.history[-1, "train_loss"]
+        if not np.isfinite(loss):
+            raise DivergedError(
+                f"the training loss became {loss} in epoch {self.epoch}. Use a smaller learning rate (it is "
+                f"{net.lr:g}), scale the inputs, or clip gradients.{_advice(net)}",
+                self.epoch,
+            )
+        if self.on_epoch is not None and self.on_epoch(self.epoch, net):
+            raise KeyboardInterrupt  # how skorch ends a training early
+
+
+def from_callback(stop: KeyboardInterrupt) -> bool:
+    """Return whether a callback ended the training, which skorch lets it do by this exception, and not the user.
+
+    A callback raises it by a statement of its own. An interrupt of the user comes from the handler of the signal, at
+    whatever the program is just doing, and that may be a callback.
+    """
+    trace = stop.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    code = trace.tb_frame.f_code
+    if code is getattr(signal.getsignal(signal.SIGINT), "__code__", None):
+        return False
+    step = code.co_code[trace.tb_lasti : trace.tb_lasti + 1]
+    return code.co_name.startswith("on_") and step == _RAISE
+
+
+def _advice(net: Any) -> str:
+    advice = " NLLLoss, skorch's default, asks for probabilities: for logits give criterion=CrossEntropyLoss."
+    return advice if issubclass(criterion_type(net), nn.NLLLoss) else ""
+
+
+def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
+    return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]

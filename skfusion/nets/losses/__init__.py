@@ -1,0 +1,1 @@
+"""Losses, scores and the reading of a net's output."""

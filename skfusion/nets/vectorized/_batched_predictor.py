@@ -1,0 +1,240 @@
+"""Run many states of an architecture: few rows for all states at once, many rows state by state."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skfusion._rows import Inputs, one_of
+from skfusion._vectorized import Members, Program
+from skfusion.nets._prepare import run
+from skfusion.nets._runner import Runner
+from skfusion.state import State, map_tensors, n_bytes
+
+FEW = 200
+"""Rows up to which all states are computed at once."""
+RECORDED = 16
+"""Rows up to which the kernels are recorded; above, the calls that this spares weigh little."""
+LARGEST_STACK = 2**28
+"""Bytes of states up to which a copy of them all is kept."""
+LARGEST_ACTIVATION = 2**25
+"""Bytes up to which a step's result is computed for all states at once; above, memory costs more than calls."""
+_FORMS = 64
+"""Shapes of inputs that are remembered."""
+
+
+class BatchedPredictor:
+    """Many states of one architecture, ready to predict.
+
+    Few rows are computed for all states at once, as a row costs a small network no more than the calls that it takes;
+    many rows are computed state by state, which needs the memory of one. ``FEW`` rows is where the two ways meet, or
+    fewer where activations are large. For each shape of a row, outputs of the two ways are compared first.
+
+    Parameters
+    ----------
+    runner : Runner
+        The architecture.
+    states : sequence of State
+        The weights, on the device of the runner.
+    """
+
+    def __init__(self, runner: Runner, states: Sequence[State]):
+        self.runner, self.states = runner, list(states)
+        small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_STACK
+        self._may_stack = len(self.states) > 1 and small and not (runner.convolves or runner.aliased)
+        self._lock = threading.Lock()  # a server's threads may predict while the first one sets things up
+        self._stack: dict[str, Tensor] | None = None
+        self._limits: dict[Any, int] = {}
+        self._programs: dict[Any, Program | None] = {}
+
+    def raw(self, chunks: Sequence[Any]) -> Tensor:
+        """Return the outputs of all states for rows that :meth:`Runner.chunks` made.
+
+        Parameters
+        ----------
+        chunks : sequence of Tensor or dict of Tensor
+            Inputs.
+
+        Returns
+        -------
+        Tensor of shape (n_members, n_samples, ...)
+            Logits or values.
+        """
+        if self._may_stack and len(chunks) == 1 and len(one_of(chunks[0])) <= FEW:
+            found = self._together(chunks[0])
+            if found is not None:
+                return found
+        return torch.stack(self.runner.outputs(self.states, chunks))
+
+    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
+        """Return the predictions of all states.
+
+        Parameters
+        ----------
+        X : ndarray or dict of ndarray
+            Inputs.
+        logs : bool, default=False
+            Whether to return logarithms; see :meth:`Runner.read`.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_outputs)
+            Probabilities or values.
+        """
+        chunks = list(self.runner.chunks(X))
+        if len(one_of(X)) <= FEW:
+            out = self.raw(chunks)
+            together = self.runner.read(out.flatten(0, 1), logs)
+            return together.reshape(*out.shape[:2], *together.shape[1:])
+        found: np.ndarray | None = None
+        for k, state in enumerate(self.states):
+            p = self.runner.read(self.runner.outputs([state], chunks)[0], logs)
+            found = np.empty((len(self.states), *p.shape), p.dtype) if found is None else found
+            found[k] = p
+        assert found is not None
+        return found
+
+    def _together(self, x: Any) -> Tensor | None:
+        """Return the outputs of all states at once; none where that cannot be done, or does not pay."""
+        form = tuple((tuple(t.shape[1:]), t.dtype) for t in (x.values() if isinstance(x, dict) else [x]))
+        n_rows = len(one_of(x))
+        with self._lock:
+            if form not in self._limits:
+                _remember(self._limits, form, self._limit(x))
+            if n_rows > self._limits[form]:
+                return None
+            program = None
+            if isinstance(x, Tensor) and n_rows <= RECORDED:
+                key = n_rows, form
+                if key not in self._programs:
+                    _remember(self._programs, key, self._recorded(x))
+                program = self._programs[key]
+        try:
+            if program is None:
+                return self._computed(x)
+            with torch.inference_mode():
+                return program(x)
+        except Exception:  # what is wrong with an input is told by the module itself
+            return None
+
+    def _limit(self, x: Any) -> int:
+        """Return up to how many rows of this shape all states are computed at once: none where outputs differ."""
+        head, largest = _head(x, 8, repeated=True), _Largest()
+        self.runner.outputs(self.states[:1], [head])  # tells what is wrong with the input, if anything is
+        if self.runner.writes is not False:
+            return 0
+        with largest:
+            if self._tried(head) is None:
+                return 0
+        limit = min(FEW, LARGEST_ACTIVATION * 8 // max(1, largest.bytes))
+        part = _head(x, limit)
+        if not limit:
+            return 0
+        first, last = self.runner.outputs([self.states[0], self.states[-1]], [part])
+        found = self._tried(part)
+        return limit if found is not None and _close(first, found[0]) and _close(last, found[-1]) else 0
+
+    def _tried(self, x: Any) -> Tensor | None:
+        """Return the outputs of all states at once; none where that fails, or ``vmap`` has no kernel for a step."""
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "There is a performance drop")
+                self._stack = self._stack or self._stacked()
+                return self._computed(x)
+        except Exception:  # whatever a module may do that cannot be done for many
+            return None
+
+    def _computed(self, x: Any) -> Tensor:
+        assert self._stack is not None
+        with self.runner.computing(self._stack) as module:
+            out: Any = run(module, x)
+        found: Tensor = out.value
+        return found
+
+    def _recorded(self, x: Tensor) -> Program | None:
+        """Return the kernels that compute inputs of this shape, where they give the same outputs for unlike ones."""
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x) * (1 + x.abs().max())
+        try:
+            program = Program(self._computed, x)
+            with torch.inference_mode():
+                same = all(_close(program(other), self._computed(other)) for other in (x.flip(-1), noise, noise.relu()))
+        except Exception:  # a step that cannot be repeated, or inputs that the module does not take
+            return None
+        return program if same else None
+
+    def _stacked(self) -> dict[str, Tensor]:
+        """Return the tensors of all states as those of one."""
+        parts = self.runner.module.named_modules()
+        matrices = {f"{prefix}.weight".lstrip(".") for prefix, part in parts if type(part) is nn.Linear}
+        together = map_tensors(lambda *tensors: torch.stack(tensors), *self.states)
+        tensors: dict[str, Tensor] = {}
+        for name, t in together.items():  # products of few rows are twice as fast with columns in a row
+            tensors[name] = Members(t.mT.contiguous().mT if name in matrices else t)
+        return tensors
+
+
+class _Largest(TorchDispatchMode):
+    """Keeps the bytes of the largest result of a step that is no view."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute a step."""
+        out = func(*args, **(kwargs or {}))
+        given = {a.untyped_storage().data_ptr() for a in args if isinstance(a, Tensor)}
+        if isinstance(out, Tensor) and out.untyped_storage().data_ptr() not in given:
+            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        return out
+
+
+def _head(x: Any, n_rows: int, repeated: bool = False) -> Any:
+    """Return the first rows; those that there are again and again where there are fewer."""
+    if isinstance(x, dict):
+        return {k: _head(v, n_rows, repeated) for k, v in x.items()}
+    return x[torch.arange(n_rows, device=x.device) % len(x)] if repeated else x[:n_rows]
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(known) >= _FORMS:
+        known.clear()
+    known[key] = value
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) if a.is_floating_point() else torch.equal(a, b)
+
+
+class Predictors:
+    """Many states of one or several architectures, ready to predict.
+
+    Parameters
+    ----------
+    runners : sequence of Runner
+        The architecture of each state.
+    states : sequence of State
+        The weights, on the devices of their runners.
+    """
+
+    def __init__(self, runners: Sequence[Runner], states: Sequence[State]):
+        groups: dict[int, list[int]] = {}
+        for k, runner in enumerate(runners):
+            groups.setdefault(id(runner), []).append(k)
+        self._order = np.argsort(np.concatenate(list(groups.values())))
+        self.dtype = np.result_type(*(runner.precision for runner in runners))
+        self._parts = [
+            BatchedPredictor(runners[members[0]], [states[k] for k in members]) for members in groups.values()
+        ]
+
+    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
+        """Return the predictions of all states; see :meth:`BatchedPredictor.predict`."""
+        found = [part.predict(X, logs) for part in self._parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)[self._order]

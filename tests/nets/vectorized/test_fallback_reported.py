@@ -1,0 +1,147 @@
+"""When a fallback is told, and when nothing is: choices, memory, and mistakes of the user."""
+
+import numpy as np
+import pytest
+import torch
+from looped import CLASSES, Net, X, check_falls_back, classifier, collect, module_that, same_pools
+from torch import nn
+
+from skfusion import nets
+from skfusion.collect import Bootstrap, Seeds
+from skfusion.nets import mlp_classifier
+from skfusion.testing import _problems as problems
+
+R = nn.ReLU
+
+
+# ---- once, or never ----------------------------------------------------------------------------------------------
+
+
+def test_each_reason_is_told_once_whatever_the_number_of_stacks():
+    class Coin(Net):  # which is seen only as it trains
+        def forward(self, X):
+            return super().forward(X) + 0.1 * torch.rand(3)
+
+    net = classifier(module=Coin)
+    check_falls_back(net, "Coin draws random numbers", max_bytes=8_000)
+    check_falls_back(net, "Coin draws random numbers", Bootstrap, max_bytes=8_000)
+
+
+def test_nothing_is_told_of_a_single_member():
+    net = classifier(R, optimizer=torch.optim.RMSprop)
+    assert same_pools(collect(Seeds(1, stack=True), net), collect(Seeds(1, stack=False), net))
+
+
+def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
+    class Image(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+
+        def forward(self, X):
+            return self.body(X[:, None])
+
+    calls = count_stacks(monkeypatch)
+    net = classifier(module=Image)
+    auto, alone = (collect(Seeds(2, stack=stack), net) for stack in ("auto", False))
+    assert not calls
+    assert same_pools(auto, alone)
+    collect(Seeds(2, stack=True), net)
+    assert calls == [2]
+
+
+def test_small_perceptrons_are_stacked_by_default(monkeypatch):
+    calls = count_stacks(monkeypatch)
+    collect(Seeds(3), mlp_classifier(max_epochs=1))  # too few to repay a stack
+    assert calls == []
+    collect(Seeds(5), mlp_classifier(max_epochs=1))
+    collect(Bootstrap(4), mlp_classifier(max_epochs=1))
+    assert calls == [5, 4]
+
+
+def count_stacks(monkeypatch):
+    calls, fit_many = [], nets.fit_many
+
+    def counted(net, task, jobs):
+        calls.append(len(jobs))
+        return fit_many(net, task, jobs)
+
+    monkeypatch.setattr(nets, "fit_many", counted)
+    return calls
+
+
+def test_too_little_memory_is_told_with_both_numbers():
+    with pytest.warns(UserWarning, match=r"two members need [\d,]{5,} bytes, and max_bytes is 1,234") as caught:
+        found = collect(Seeds(2, stack=True, max_bytes=1234), classifier(R))
+    assert len(caught) == 1
+    assert same_pools(found, collect(Seeds(2, stack=False), classifier(R)))
+
+
+@pytest.mark.parametrize("stack", ["yes", None, 2])
+@pytest.mark.parametrize("collector", [Seeds, Bootstrap])
+def test_wrong_choices_are_refused(collector, stack):
+    with pytest.raises(ValueError, match=f"stack must be 'auto', True or False; got {stack!r}"):
+        collect(collector(2, stack=stack), classifier(R))
+
+
+@pytest.mark.parametrize("size", [0, -1, float("nan"), float("inf"), "1GB"])
+def test_wrong_sizes_are_refused(size):
+    with pytest.raises(ValueError, match=f"max_bytes is a number of bytes, at least 1; got {size!r}"):
+        collect(Seeds(2, max_bytes=size), classifier(R))
+
+
+def test_numpys_false_and_floats_are_taken(monkeypatch):
+    calls = count_stacks(monkeypatch)
+    collect(Seeds(2, stack=np.bool_(False)), classifier(R))
+    assert not calls
+    collect(Seeds(2, stack=np.bool_(True), max_bytes=1e9), classifier(R), n_jobs=1)
+    assert calls == [2]
+
+
+# ---- mistakes of the user ----------------------------------------------------------------------------------------
+
+
+class TooWide(Net):
+    """Fails on batches of training."""
+
+    def forward(self, X):
+        return super().forward(X if len(X) < 3 else X[:, :5])
+
+
+MISTAKES = {
+    "shape": classifier(module=TooWide),
+    "single rows": problems.net(batch_size=1),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_told_as_in_the_loop(name):
+    errors = []
+    for stack in (False, True):
+        with pytest.raises((ValueError, RuntimeError)) as caught:
+            collect(Seeds(2, stack=stack), MISTAKES[name])
+        errors.append((type(caught.value), str(caught.value)))
+    assert errors[0] == errors[1]
+
+
+def test_an_epoch_without_a_batch_is_told_as_in_the_loop():
+    net = classifier(R, batch_size=99, iterator_train__drop_last=True)
+    with pytest.warns(UserWarning, match="an epoch has no batch"), pytest.raises(ValueError, match="must be at most"):
+        collect(Seeds(2, stack=True), net)
+
+
+def test_an_interrupt_of_the_user_is_not_swallowed(untouched_rng):
+    def interrupted(self, z):
+        if self.training and torch.is_grad_enabled():
+            raise KeyboardInterrupt
+        return z
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(Seeds(2, stack=True), classifier(module=module_that(interrupted)))
+
+
+def test_rows_without_a_number_are_looped_and_stacked_alike():
+    x = np.where(np.arange(53)[:, None] == 7, np.nan, X)
+    for stack in (True, False):
+        with pytest.raises(ValueError, match=r"'seed-0' diverged.*in epoch 1.*'seed-1' diverged.*in epoch 1"):
+            Seeds(2, stack=stack)(classifier(R), x, CLASSES.y, np.random.RandomState(0))
