@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Literal
@@ -44,6 +44,8 @@ class Rows:
         Rows of a group stay together when the data is split.
     position : ndarray of int, shape (n_samples,), optional
         Where the rows stood in the data that they were taken from; None when they are all of it, in order.
+    task : {"classification", "multilabel", "regression"}, optional
+        What the targets are; None where that is not known.
     """
 
     X: Inputs
@@ -51,6 +53,7 @@ class Rows:
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
     position: np.ndarray | None = None
+    task: Task | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -74,6 +77,7 @@ class Rows:
             None if self.weight is None else self.weight[index],
             None if self.groups is None else self.groups[index],
             np.asarray(index) if self.position is None else self.position[index],
+            self.task,
         )
         for name in {"keys", "input_keys"} & vars(self).keys():
             vars(found)[name] = vars(self)[name][index]  # hashed once
@@ -168,7 +172,7 @@ class Rows:
         if index is None:
             return self
         rows = self.take(index)
-        return Rows(rows.X, rows.y, weight, rows.groups, rows.position)
+        return replace(rows, weight=weight)
 
     def seen(self, marks: np.ndarray, inputs: bool = False) -> np.ndarray:
         """Tell which of the rows are among others.

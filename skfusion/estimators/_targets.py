@@ -27,7 +27,7 @@ class Classifies(ClassifierMixin):
         self.classes_ = np.sort(columns)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
-        return positive(Rows(X, codes, weight, groups_of(groups, len(codes))))
+        return positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
 
     def _labels(self) -> np.ndarray:
         """Return the class of each column of a network's output."""
@@ -105,7 +105,8 @@ class Regresses(RegressorMixin):
         self._flat = y.ndim == 1
         values = encode_values(y)
         self._outputs = Outputs.of_values(values, weight, pool if pool is not None else self._given_pool())
-        return positive(Rows(X, self._outputs.encoded(values), weight, groups_of(groups, len(y))))
+        codes = groups_of(groups, len(y))
+        return positive(Rows(X, self._outputs.encoded(values), weight, codes, task=self._task))
 
     def _labels(self) -> None:
         return None

@@ -145,4 +145,4 @@ class DistilDriver(OneNetwork):
         X = {k: np.concatenate([v, more[k]]) for k, v in rows.X.items()} if isinstance(rows.X, dict) else None
         weight = None if rows.weight is None else np.concatenate([rows.weight, np.ones(len(guessed))])
         y = np.concatenate([rows.y, self._guessed(guessed).astype(rows.y.dtype)])
-        return Rows(np.concatenate([rows.X, more]) if X is None else X, y, weight)
+        return Rows(np.concatenate([rows.X, more]) if X is None else X, y, weight, task=rows.task)

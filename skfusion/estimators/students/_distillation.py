@@ -131,7 +131,7 @@ class DistillClassifier(Classifies, DistilDriver):
         self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
         if known is None and named is None:
             warn_of_unlabelled(self.classes_, codes)
-        return positive(Rows(X, codes, weight)), codes
+        return positive(Rows(X, codes, weight, task=self._task)), codes
 
     def _asked(self, X: Any) -> np.ndarray:
         if self._task == "multilabel":
@@ -258,7 +258,7 @@ class DistillRegressor(Regresses, DistilDriver):
         self._n_outputs = values.shape[1]
         weight = check_weight(sample_weight, len(y))
         self._outputs = Outputs.of_values(values, weight)
-        return positive(Rows(X, self._outputs.encoded(values), weight)), y
+        return positive(Rows(X, self._outputs.encoded(values), weight, task=self._task)), y
 
     def _asked(self, X: Any) -> np.ndarray:
         found = np.asarray(self.teacher_.predict(X))

@@ -149,7 +149,7 @@ class SemiSupervised(Classifies, OneNetwork):
         codes = np.zeros(len(y), np.int64)
         codes[labelled], columns, self._task = encode_classes(_plain(y[labelled]), _at(weight, labelled), named)
         self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
-        rows = positive(Rows(X, codes, weight))
+        rows = positive(Rows(X, codes, weight, task=self._task))
         return rows, labelled if rows.position is None else labelled[rows.position]
 
     def __sklearn_tags__(self) -> Any:
