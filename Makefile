@@ -10,7 +10,7 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-foreign test-portable lint format docs bench clean
+.PHONY: help demo test test-slow test-all mutants test-foreign test-portable lint format docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 # -------------------------------------------------------------------------------------------------------- targets
 
 # Small networks are fastest on one thread; processes use the other cores.
-demo test test-all test-foreign lint: export OMP_NUM_THREADS = 1
+demo test test-slow mutants test-foreign lint: export OMP_NUM_THREADS = 1
 
 # Another processor on this one: the kernels of ATen, oneDNN, MKL and OpenBLAS that it would choose. A result that only
 # one of them gives is no result, and no test may ask for it.
@@ -49,11 +49,16 @@ demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-l
 	$(BIN)/skfusion compare --data diabetes --out demo/diabetes
 	@printf '\nThe reports are in\n  %s\n  %s\n' '$(CURDIR)/demo/digits' '$(CURDIR)/demo/diabetes'
 
-test: $(VENV)/.dev  ## run the tests and every example in a docstring
-	$(BIN)/python -m pytest -n $(WORKERS)
+test: $(VENV)/.dev  ## run the tests and every example in a docstring, and print what they cover
+	$(BIN)/python -m pytest -n $(WORKERS) --cov
 
-test-all: $(VENV)/.dev  ## run the slow tests too
-	$(BIN)/python -m pytest -n $(WORKERS) -m ""
+test-slow: $(VENV)/.dev  ## run the slow tests: all checks of scikit-learn of all estimators, random labels
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+test-all: test test-slow  ## run both
+
+mutants: $(VENV)/.dev  ## change formulas at random, and see whether the tests notice (about an hour)
+	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
 
 test-foreign: $(VENV)/.dev  ## run the tests of the torch layers as on another processor
 	$(FOREIGN) $(BIN)/python -m pytest -n $(WORKERS) $(FAST)

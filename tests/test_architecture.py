@@ -19,8 +19,6 @@ MAX_LINES = 300
 VAGUE_NAMES = {"common", "helper", "helpers", "misc", "util", "utils"}
 IMPORT_NAMES = {"scikit-learn": "sklearn"}  # distributions whose module has another name
 
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-
 
 def declared_libraries():
     """Import names of the libraries that pyproject.toml lets users of the package have."""
@@ -90,28 +88,32 @@ def concrete_bases(cls):
     return [base for base in components if not inspect.isabstract(base)]
 
 
-@each_file
-def test_files_stay_short(path):
-    lines = len(path.read_text().splitlines())
-    assert lines <= MAX_LINES, f"{lines} lines, at most {MAX_LINES}: what is the second thing that this file does?"
+def faults(find):
+    """Name each file of the package in which ``find(path)`` finds something, with what it finds."""
+    found = {str(path.relative_to(ROOT)): find(path) for path in FILES}
+    return [f"{name}: {fault}" for name, fault in found.items() if fault]
 
 
-@each_file
-def test_names_say_what_a_module_is(path):
-    vague = VAGUE_NAMES.intersection(part.strip("_") for part in path.with_suffix("").relative_to(ROOT).parts)
-    assert not vague, f"{sorted(vague)} says nothing: name a module after what it holds"
+def test_files_stay_short():
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
+    long = [f"{name} has {lines} lines" for name, lines in lengths.items() if lines > MAX_LINES]
+    assert not long, f"at most {MAX_LINES} lines; what is the second thing that these files do? {long}"
 
 
-@each_file
-def test_foreign_libraries_come_in_by_their_door(path):
-    problems = list(misplaced_imports(path.read_text(), module_name(path)))
-    assert not problems, "\n".join(problems)
+def test_names_say_what_a_module_is():
+    def vague(path):
+        return VAGUE_NAMES.intersection(part.strip("_") for part in path.with_suffix("").relative_to(ROOT).parts)
+
+    assert not faults(vague), "name a module after what it holds"
 
 
-@each_file
-def test_only_the_command_line_prints(path):
-    lines = [] if module_name(path) == "skfusion.cli" else prints(path.read_text())
-    assert not lines, f"print() at line {lines}: return the value, or warn"
+def test_foreign_libraries_come_in_by_their_door():
+    assert not faults(lambda path: list(misplaced_imports(path.read_text(), module_name(path))))
+
+
+def test_only_the_command_line_prints():
+    found = faults(lambda path: [] if module_name(path) == "skfusion.cli" else prints(path.read_text()))
+    assert not found, "print() at these lines: return the value, or warn"
 
 
 @pytest.mark.parametrize("cls", list(discover()), ids=lambda cls: cls.__name__)

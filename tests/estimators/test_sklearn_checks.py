@@ -1,9 +1,10 @@
-"""scikit-learn's own checks, all of them, for every estimator and recipe."""
+"""scikit-learn's own checks for every estimator and recipe."""
 
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn_checks import cases
 
 import skfusion
 from skfusion import (
@@ -64,19 +65,15 @@ ESTIMATORS = {
 }
 
 
-def cases():
-    """Every check of every estimator, under names that are the same in every process."""
-    for name, estimator in ESTIMATORS.items():
-        for instance, check in estimator_checks_generator(estimator):
-            function = getattr(check, "func", check)
-            yield pytest.param(instance, check, id=f"{name}-{function.__name__}")
+DRIVERS = {"soup-classifier", "soup-regressor", "ensemble-classifier", "ensemble-regressor", "stacking-classifier"}
 
 
-@pytest.mark.parametrize(("estimator", "check"), list(cases()))
+@pytest.mark.parametrize(("estimator", "check"), list(cases(ESTIMATORS, DRIVERS)))
 def test_estimator_keeps_to_scikit_learn(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:All labels are -1 or 1:UserWarning")  # scikit-learn calls two classes so
 @pytest.mark.parametrize("name", sorted(skfusion.estimators.__all__))
 def test_check_estimator_itself_passes_for_the_defaults(name):

@@ -1,7 +1,7 @@
-"""scikit-learn's own checks, all of them, for every forest."""
+"""scikit-learn's own checks for every forest."""
 
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn_checks import cases
 
 from skfusion import DeepForestClassifier, DeepForestRegressor, NeuralDecisionForestClassifier
 from skfusion.forests import MultiGrainedScan
@@ -21,14 +21,9 @@ ESTIMATORS = {
 }
 
 
-def cases():
-    """Every check of every estimator, under names that are the same in every process."""
-    for name, estimator in ESTIMATORS.items():
-        for instance, check in estimator_checks_generator(estimator):
-            function = getattr(check, "func", check)
-            yield pytest.param(instance, check, id=f"{name}-{function.__name__}")
+DRIVERS = {"deep-classifier", "scan", "neural"}
 
 
-@pytest.mark.parametrize(("estimator", "check"), list(cases()))
+@pytest.mark.parametrize(("estimator", "check"), list(cases(ESTIMATORS, DRIVERS)))
 def test_estimator_keeps_to_scikit_learn(estimator, check):
     check(estimator)

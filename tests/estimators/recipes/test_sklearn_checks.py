@@ -1,7 +1,7 @@
 """scikit-learn's own checks, and the laws of estimators, for the recipes of many networks."""
 
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn_checks import cases
 
 from skfusion import (
     BaggingFusion,
@@ -41,17 +41,14 @@ ESTIMATORS = {
 }
 
 
-def cases():
-    """Every check and law of every estimator, under names that are the same in every process."""
+def law_cases():
+    """Every law of every estimator, under names that are the same in every process."""
     for name, estimator in ESTIMATORS.items():
-        for instance, check in estimator_checks_generator(estimator):
-            function = getattr(check, "func", check)
-            yield pytest.param(instance, check, id=f"{name}-{function.__name__}")
         for law_name, law in checks_for(estimator):
             yield pytest.param(estimator, law, id=f"{name}-{law_name}")
 
 
 @pytest.mark.filterwarnings("ignore:Boosting ends with member")  # true of the noise that some checks fit
-@pytest.mark.parametrize(("estimator", "check"), list(cases()))
+@pytest.mark.parametrize(("estimator", "check"), [*cases(ESTIMATORS, set()), *law_cases()])
 def test_recipe_keeps_to_scikit_learn_and_the_laws(estimator, check):
     check(estimator)

@@ -510,7 +510,10 @@ def test_a_loss_that_is_validated_is_that_of_the_labels(wine):
     "student",
     [
         DistillClassifier(classifier(lr=0.02, max_epochs=15), teacher=LogisticRegression()),
-        DistillClassifier(classifier(lr=0.02, max_epochs=15), teacher=classifier(lr=0.02, max_epochs=15)),
+        pytest.param(
+            DistillClassifier(classifier(lr=0.02, max_epochs=15), teacher=classifier(lr=0.02, max_epochs=15)),
+            marks=pytest.mark.slow,
+        ),
         DistillRegressor(regressor(lr=0.02, max_epochs=15), teacher=Ridge()),
     ],
     ids=["classifier", "classifier-of-a-net", "regressor"],

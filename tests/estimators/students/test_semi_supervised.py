@@ -409,7 +409,9 @@ def test_it_pickles(wine, kind):
     assert len(model.history_) == 6
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "kind", [TemporalEnsemblingClassifier, pytest.param(PiModelClassifier, marks=pytest.mark.slow)]
+)
 @pytest.mark.filterwarnings("ignore:All labels are -1 or 1:UserWarning")
 def test_it_keeps_to_scikit_learn(kind):
     check_estimator(kind(small(max_epochs=20)), on_fail="raise", on_skip=None)
