@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from skfusion.checkpoints import Checkpoint, differing_prefixes, read_many
 from skfusion.cli._files import in_python, net_lines, recipes_for
 from skfusion.cli._judged import inputs as unlabelled_rows
 from skfusion.cli._judged import rows
@@ -21,9 +22,6 @@ from skfusion.cli._table import BUILT_IN
 from skfusion.diagnose import FusionReport
 from skfusion.diagnose._diagnose import report_on
 from skfusion.pool import Member, ModelPool
-from skfusion.pool._archive import check_sums
-from skfusion.pool._checkpoint import Checkpoint, open_many
-from skfusion.pool._prefixes import differing_prefixes, without_prefixes
 from skfusion.state import State
 
 
@@ -100,13 +98,10 @@ def _told(error: Exception) -> str:
 def _opened(
     inputs: list[Path], base: Path | None, key: str | None, strip_prefix: list[str]
 ) -> tuple[list[Checkpoint], Checkpoint | None]:
-    opened, start = open_many([*inputs], base, key)
-    for checkpoint in (*opened, *([] if start is None else [start])):
-        for file in checkpoint.files:
-            check_sums(file)
+    opened, start = read_many(inputs, base, key, strip_prefix)
     if len(opened) < 2:
         raise ValueError(f"A diagnosis compares at least two checkpoints; got {opened[0].name} alone.")
-    return without_prefixes(opened, start, strip_prefix)
+    return opened, start
 
 
 def _report(

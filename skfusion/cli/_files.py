@@ -18,10 +18,11 @@ _HOMES = {
         *("ModelPool", "SoupClassifier", "SoupRegressor"),
     ),
     "skfusion.align": ("ActivationMatching", "MergeMany", "WeightMatching"),
+    "skfusion.checkpoints": ("read_checkpoint",),
     "skfusion.merge": ("Uniform",),
     "skfusion.nets": ("mlp_classifier", "mlp_regressor", "with_module"),
     "skfusion.objective": ("Batch", "Objective"),
-    "skfusion.pool": ("Member", "read_checkpoint"),
+    "skfusion.pool": ("Member",),
     "skfusion.repair": ("Recalibrate", "Repair"),
 }
 """Where to import names in code from."""

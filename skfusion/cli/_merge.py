@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from skfusion.checkpoints import MergeReport, merge_checkpoints
 from skfusion.cli._options import KEY, STRIP_PREFIX
 from skfusion.cli._progress import progress
 from skfusion.merge import (
@@ -31,7 +32,6 @@ from skfusion.merge import (
     TaskArithmetic,
     Uniform,
 )
-from skfusion.pool import MergeReport, merge_checkpoints
 
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")

@@ -18,6 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier
+from skfusion.checkpoints import read_checkpoint
 from skfusion.cli import app
 from skfusion.cli._diagnose import short
 from skfusion.cli._files import in_python, recipes_for
@@ -25,7 +26,7 @@ from skfusion.cli._modules import ran_a_module
 from skfusion.diagnose import diagnose
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, with_module
-from skfusion.pool import Member, read_checkpoint
+from skfusion.pool import Member
 
 CODE = """
 import os

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from skfusion.pool import DirectoryStore, Member, ModelPool, PoolFormatError, _format
+from skfusion.checkpoints.format import state_to_bytes
+from skfusion.pool import DirectoryStore, Member, ModelPool, PoolFormatError
 
 ROWS = np.arange(4, dtype=np.uint64)
 
@@ -90,7 +91,7 @@ def test_a_net_is_given_as_to_load(tmp_path):
 
 
 def test_states_without_names_are_called_as_their_files(tmp_path):
-    data = _format.state_to_bytes({"w": torch.ones(2)}, "a")  # as in format 1
+    data = state_to_bytes({"w": torch.ones(2)}, "a")  # as in format 1
     name = f"state-{hashlib.sha256(data).hexdigest()}"
     (tmp_path / f"{name}.safetensors").write_bytes(data)
     found = ModelPool.recover(tmp_path)

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 import skfusion
-from skfusion.pool import DirectoryStore, Member, MemoryStore, ModelPool, PoolFormatError, Store, _format
+from skfusion.checkpoints.format import _safetensors
+from skfusion.pool import DirectoryStore, Member, MemoryStore, ModelPool, PoolFormatError, Store
 
 LOCK = ".pool.lock"
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -767,7 +768,7 @@ class TestTogether:
     @pytest.mark.parametrize("late", [False, True])
     def test_a_writer_between_two_looks_of_a_reader(self, tmp_path, monkeypatch, late):
         pool(1, 2).save(tmp_path)
-        check, writers = _format.check_digest, [pool(3, 4), pool(5, 6)]
+        check, writers = _safetensors.check_digest, [pool(3, 4), pool(5, 6)]
 
         def interfere(path):
             if late:
@@ -777,7 +778,7 @@ class TestTogether:
             if not late:
                 check(path)
 
-        monkeypatch.setattr(_format, "check_digest", interfere)
+        monkeypatch.setattr(_safetensors, "check_digest", interfere)
         assert_same_pool(ModelPool.load(tmp_path), pool(3, 4))
         assert writers == []
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 from pool.test_store import files, finish, member, pool, run, start
 
-from skfusion.pool import DirectoryStore, ModelPool, PoolFormatError, _directory
+from skfusion.pool import DirectoryStore, ModelPool, PoolFormatError
+from skfusion.pool.stores import _writer
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """Return a store of three members whose last two stand in the journal."""
-    monkeypatch.setattr(_directory, "SMALL", 300)
+    monkeypatch.setattr(_writer, "SMALL", 300)
     store = DirectoryStore(tmp_path)
     store.put(member("a", meta={"text": "x" * 2000}))
     store.put(member("b", 1, score=0.5))
@@ -46,9 +47,9 @@ def test_puts_stand_in_the_journal_and_are_part_of_the_pool(store, tmp_path):
 
 
 def test_the_cost_of_a_put_does_not_grow(tmp_path, monkeypatch):
-    written, text = [], _directory.entry_to_text
-    monkeypatch.setattr(_directory, "SMALL", 1000)
-    monkeypatch.setattr(_directory, "entry_to_text", lambda entry: written.append(entry) or text(entry))
+    written, text = [], _writer.entry_to_text
+    monkeypatch.setattr(_writer, "SMALL", 1000)
+    monkeypatch.setattr(_writer, "entry_to_text", lambda entry: written.append(entry) or text(entry))
     store = DirectoryStore(tmp_path)
     for k in range(120):
         store.put(member(f"m{k}", k, meta={"history": [0.5] * 20}))
@@ -127,13 +128,14 @@ def test_a_writer_that_is_killed_at_the_journal(store, tmp_path, moment):
     run(
         f"""
         import os, torch
-        from skfusion.pool import DirectoryStore, Member, _directory
-        append, moment = _directory._append, {moment!r}
+        from skfusion.pool import DirectoryStore, Member
+        from skfusion.pool.stores import _writer
+        append, moment = _writer._append, {moment!r}
         def crash(path, line, end):
             if moment != "before":
                 append(path, line if moment == "after" else line[:30], end)
             os._exit(9)
-        _directory._append = crash
+        _writer._append = crash
         DirectoryStore({str(tmp_path)!r}).put(Member("b", {{"w": torch.ones(3)}}))
         """,
         code=9,
@@ -153,7 +155,8 @@ def test_a_writer_that_is_killed_while_it_merges_the_journal(store, tmp_path):
     run(
         f"""
         import os, sys, torch
-        from skfusion.pool import DirectoryStore, Member, _directory
+        from skfusion.pool import DirectoryStore, Member
+        from skfusion.pool.stores import _writer
         replace = os.replace
         def crash(source, target):
             if str(target).endswith("pool.json"):
@@ -174,8 +177,9 @@ def test_a_writer_that_is_killed_while_it_merges_the_journal(store, tmp_path):
 def test_two_processes_put_into_the_journal(tmp_path):
     source = """
         import sys, torch
-        from skfusion.pool import DirectoryStore, Member, _directory
-        _directory.SMALL = 2000
+        from skfusion.pool import DirectoryStore, Member
+        from skfusion.pool.stores import _writer
+        _writer.SMALL = 2000
         store = DirectoryStore(sys.argv[1])
         for k in range(20):
             store.put(Member(f"{sys.argv[2]}-{k}", {"w": torch.full((3,), float(k))}, meta={"text": "x" * 100}))
