@@ -636,7 +636,7 @@ def test_rows_that_cannot_be_used(here):
     assert "bad.npz cannot be read" in refused("bad.npz")
     pd.DataFrame({"a": ["x"] * 20, "y": [0, 1] * 10}).to_csv("text.csv", index=False)
     assert "Say which column to predict: --target, one of a, y" in refused("text.csv")
-    assert "No column 'z'; there are a, y" in refused("text.csv", "--target", "z")
+    assert "no column 'z' for --target; there are a, y" in refused("text.csv", "--target", "z")
     assert "Column 'a' is no number" in refused("text.csv", "--target", "y")
     pd.DataFrame({"a": [1.0] * 20, "y": [np.nan] * 20}).to_csv("empty.csv", index=False)
     assert "No row has a target 'y'" in refused("empty.csv", "--target", "y")
