@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from pool.test_store import files, finish, member, pool, run, start
+from pools_on_disk import files, finish, member, pool, run, start
 
 from skfusion.pool import DirectoryStore, ModelPool, PoolFormatError
 from skfusion.pool.stores import _writer
