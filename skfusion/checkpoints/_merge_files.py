@@ -113,8 +113,8 @@ def merge_checkpoints(
     """
     method = _checked(merge)
     target = Path(out)
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    members, start = open_many(given, base, key, strip_prefix)
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    members, start = open_many(listed, base, key, strip_prefix)
     if not members:
         raise ValueError("No checkpoints to merge; give one path at least.")
     if method.needs_base and start is None:
@@ -123,12 +123,11 @@ def merge_checkpoints(
             "fine-tuned from, base=... (--base on the command line)."
         )
     job = job_of(method, members, start, heads, keep_heads)
-    used = [*members, start] if start is not None and len(job.names) > len(members) else members
     Stream(method, job).check()
-    report = _planned(method, job, used, target)
+    report = _planned(method, job, target)
     inputs = [file for c in (*members, *([] if start is None else [start])) for file in c.files]
     _check_target(target, inputs, overwrite, report.n_bytes)
-    return report if dry_run else _written(method, job, used, report, progress or silent)
+    return report if dry_run else _written(method, job, report, progress or silent)
 
 
 def _checked(merge: Merger) -> LinearMerger | TensorMerger:
@@ -150,8 +149,8 @@ def _checked(merge: Merger) -> LinearMerger | TensorMerger:
     return merge
 
 
-def _planned(merge: LinearMerger | TensorMerger, job: Job, used: Sequence[Checkpoint], out: Path) -> MergeReport:
-    card = _card(merge, job, used, {})
+def _planned(merge: LinearMerger | TensorMerger, job: Job, out: Path) -> MergeReport:
+    card = _card(merge, job, {})
     like = job.shared[0] | job.heads
 
     def action(name: str) -> str:
@@ -169,21 +168,22 @@ def _planned(merge: LinearMerger | TensorMerger, job: Job, used: Sequence[Checkp
             t = like[name]
             n_bytes = 0 if name in job.ties else t.numel() * t.element_size()
             plan.append(PlannedTensor(name, tuple(t.shape), str(t.dtype).removeprefix("torch."), n_bytes, action(name)))
+    members, base = job.split(job.names)
     return MergeReport(
         out,
         repr(merge),
-        job.names[: job.n_members],
-        job.names[-1] if len(job.names) > job.n_members else None,
+        tuple(members),
+        base,
         tuple(plan),
         job.notes,
         read_bytes(job),
         len(_header(job, card)) + sum(t.n_bytes for t in plan),
-        peak_bytes(merge, job) + sum(c.in_memory for c in used),
+        peak_bytes(merge, job) + sum(c.in_memory for c in job.sources),
         card,
     )
 
 
-def _card(merge: Merger, job: Job, used: Sequence[Checkpoint], hashes: dict[Path, str]) -> dict[str, Any]:
+def _card(merge: Merger, job: Job, hashes: dict[Path, str]) -> dict[str, Any]:
     """Return the model card as what JSON can hold; files whose hash is not known yet have zeros.
 
     Files appear by their names without folders, so that equal inputs give equal cards.
@@ -193,15 +193,15 @@ def _card(merge: Merger, job: Job, used: Sequence[Checkpoint], hashes: dict[Path
         files = [{"name": file.name, "sha256": hashes.get(file, _UNKNOWN)} for file in c.files]
         return {"name": Path(c.name).name, "files": files}
 
-    sources = [source(c) for c in used]
+    members, base = job.split([source(c) for c in job.sources])
     return {
         "library": "skfusion",
         "version": library_version(),
         "method": type(merge).__name__,
         "merge": repr(merge),
         "parameters": json.loads(json.dumps(merge.get_params(), default=repr)),
-        "inputs": sources[: job.n_members],
-        "base": sources[-1] if len(sources) > job.n_members else None,
+        "inputs": members,
+        "base": base,
         "not_merged": list(job.heads),
     }
 
@@ -231,17 +231,15 @@ def _check_target(out: Path, inputs: Sequence[Path], overwrite: bool, n_bytes: i
         raise OSError(errno.ENOSPC, f"The result takes {n_bytes} bytes, and the disk of {out.parent} has {free} left.")
 
 
-def _written(
-    merge: LinearMerger | TensorMerger, job: Job, used: Sequence[Checkpoint], report: MergeReport, progress: Progress
-) -> MergeReport:
+def _written(merge: LinearMerger | TensorMerger, job: Job, report: MergeReport, progress: Progress) -> MergeReport:
     stream = Stream(merge, job, progress)
-    with hashing(job.files) as hashes:
+    with hashing([*dict.fromkeys(file for c in job.sources for file in c.files)]) as hashes:
         known = stream.survey()
         with replacing(report.out, f".{report.out.name}.writing-") as file:
             file.write(_header(job, report.card))
             for part in stream.merged(known):
                 file.write(data_of(part))
-            card = _card(merge, job, used, hashes(progress))  # of the same length: only the hashes have changed
+            card = _card(merge, job, hashes(progress))  # of the same length: only the hashes have changed
             file.seek(0)
             file.write(_header(job, card))
     notes = report.notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -15,6 +15,8 @@ from skfusion.checkpoints._prefixes import differing_prefixes, without_wrapper
 from skfusion.checkpoints.format import aligned
 from skfusion.merge import Merger, shared_names
 from skfusion.state import State, is_statistic, n_parameters, owners
+
+T = TypeVar("T")
 
 CARD = "skfusion_card"
 """The key of the model card in the metadata of a file."""
@@ -76,10 +78,9 @@ class MergeReport:
 class Job:
     """The tensors of a merge, side by side."""
 
-    names: tuple[str, ...]
-    """The sources: the members, and the base at the end where it is used."""
+    sources: tuple[Checkpoint, ...]
+    """The members, and the base at the end where it is used."""
     n_members: int
-    """Members among them."""
     shared: tuple[State, ...]
     """The tensors of the sources that are merged, all of the same names."""
     heads: State
@@ -88,10 +89,18 @@ class Job:
     """Names that are written as another one."""
     order: tuple[str, ...]
     """All names in the order of the first source."""
-    files: tuple[Path, ...]
-    """All files that are read."""
     notes: tuple[str, ...]
     """What the user should know."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sources."""
+        return [c.name for c in self.sources]
+
+    def split(self, values: Sequence[T]) -> tuple[list[T], T | None]:
+        """Return those of the members among values of all sources, and that of the base where it is used."""
+        n = self.n_members
+        return list(values[:n]), values[n] if len(values) > n else None
 
     @property
     def written(self) -> State:
@@ -138,13 +147,12 @@ def job_of(
     _check_kinds(bodies, sources)
     owner = owners(bodies) | owners([copied])
     return Job(
-        tuple(c.name for c in sources),
+        tuple(sources),
         len(inputs),
         bodies,
         copied,
         {name: first for name, first in owner.items() if name != first},
         tuple(states[0]),
-        tuple(dict.fromkeys(file for c in sources for file in c.files)),
         (*notes, *unwrapped, *tied, *_remarks(bodies, sources)),
     )
 
@@ -187,7 +195,7 @@ def _difference(names: Sequence[str], sources: Sequence[Checkpoint], n_shared: i
         advice = f"{shared} shared by all: {prefixes or 'these are different architectures.'}"
     listed = "; ".join(described(name) for name in names[:SHOWN])
     what = f"{len(names)} tensors are" if len(names) > 1 else "One tensor is"
-    return f"{what} not alike in all checkpoints, and cannot be merged: {listed}{more}. {advice}"
+    return f"{what} not the same in all checkpoints, and cannot be merged: {listed}{more}. {advice}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -46,10 +46,9 @@ class Stream:
         return self._known(self._all_entries)
 
     def _known(self, read: Callable[[], Iterable[Entry]]) -> Any:
-        n, states = self.job.n_members, self.job.shared
         if isinstance(self.merge, LinearMerger):
-            return self.merge.coefficients(states[:n], states[n] if len(states) > n else None)
-        return self.merge.survey(read, n)
+            return self.merge.coefficients(*self.job.split(self.job.shared))
+        return self.merge.survey(read, self.job.n_members)
 
     def merged(self, known: Any) -> Iterator[Tensor]:
         """Yield the parts of the result, in its dtypes, in the order of the data."""
@@ -67,11 +66,10 @@ class Stream:
                 yield from self._entries(name, "Surveying")
 
     def _entries(self, name: str, doing: str) -> Iterator[Entry]:
-        n, whole = self.job.n_members, _needs_whole(self.merge)
-        for pieces in self._pieces([s[name] for s in self.job.shared], doing, whole):
+        for pieces in self._pieces([s[name] for s in self.job.shared], doing, _needs_whole(self.merge)):
             parts = [piece.to(torch.float64) for piece in pieces]
             self._check_finite(name, parts)
-            yield Entry(name, parts[:n], parts[n] if len(parts) > n else None)
+            yield Entry(name, *self.job.split(parts))
 
     def _results(self, name: str, first: Tensor, known: Any) -> Iterator[Tensor]:
         if name in self.job.heads:
@@ -86,7 +84,6 @@ class Stream:
                 yield self._combined(name, pieces, known)
 
     def _combined(self, name: str, pieces: list[Tensor], known: Any) -> Tensor:
-        n = self.job.n_members
         different = [k for k, p in enumerate(pieces) if not is_summed(p) and not torch.equal(p, pieces[0])]
         if different and is_position(self.job.shared[0][name]):
             raise ValueError(
@@ -97,11 +94,11 @@ class Stream:
             )
         if different and not name.endswith("num_batches_tracked"):
             self.different[name] = None
-        states = [{name: piece} for piece in pieces]
+        members, base = self.job.split([{name: piece} for piece in pieces])
         try:
             if isinstance(self.merge, LinearMerger):
-                return self.merge.combine(states[:n], known, states[n] if len(states) > n else None)[name]
-            return weighted_sum(states[:n], [1 / n] * n)[name]
+                return self.merge.combine(members, known, base)[name]
+            return weighted_sum(members, [1 / len(members)] * len(members))[name]
         except ValueError:
             self._check_finite(name, pieces)  # its message names the file
             raise

@@ -303,7 +303,7 @@ def test_a_missing_tensor_is_no_tie_where_one_file_has_it_apart(tmp_path):
     apart = save(network(8) | {"again": torch.full((5, 3), 2.0)}, tmp_path / "apart.pt")
     lacks = save({n: t for n, t in network(9).items() if n != "again"}, tmp_path / "lacks.pt")
     message = refused([*paths, apart, lacks], tmp_path / "out.safetensors")
-    assert "One tensor is not alike" in message
+    assert "One tensor is not the same" in message
     assert f"'again' ((5, 3) in {paths[0]} and {apart}, missing in {lacks})" in message
 
 
@@ -323,7 +323,7 @@ def test_heads_that_are_unlike_are_listed_or_kept(tmp_path):
     a, b = plain(1) | body, plain(2) | body | {"head.w": torch.ones(7), "extra": torch.ones(1)}
     paths = [save(s, tmp_path / f"{k}.pt") for k, s in enumerate((a, b))]
     message = refused(paths, tmp_path / "out.safetensors")
-    assert "2 tensors are not alike" in message
+    assert "2 tensors are not the same" in message
     assert f"'head.w' ((4,) in {paths[0]}, (7,) in {paths[1]})" in message
     assert f"'extra' (missing in {paths[0]}, (1,) in {paths[1]})" in message
     assert "keep_heads=True (--keep-heads)" in message
@@ -370,7 +370,7 @@ def test_the_prefix_of_data_parallel_is_taken_off_where_others_lack_it(tmp_path)
 def test_many_names_that_differ_are_counted(tmp_path):
     paths = [save({f"{p}.{i}": torch.ones(1) for i in range(9)}, tmp_path / f"{p}.pt") for p in "ab"]
     message = refused(paths, tmp_path / "out.safetensors", keep_heads=True)
-    assert "18 tensors are not alike" in message
+    assert "18 tensors are not the same" in message
     assert "and 8 more. No tensor is shared by all" in message
 
 
