@@ -74,7 +74,7 @@ def merge(
     head: Annotated[
         list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
     ] = None,
-    keep_heads: Annotated[bool, typer.Option("--keep-heads", help="Do so with all that is not alike.")] = False,
+    keep_heads: Annotated[bool, typer.Option("--keep-heads", help="Do so with all that is not the same in all.")] = False,
     key: KEY = None,
     strip_prefix: STRIP_PREFIX = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
@@ -82,7 +82,7 @@ def merge(
 ) -> None:
     """Merge checkpoints on disk into one, in little memory.
 
-    A tensor has the dtype of the first checkpoint, and what is not alike in all is an error. The result appears when it
+    A tensor has the dtype of the first checkpoint, and what is not the same in all is an error. The result appears when it
     is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
     """
     options = {

@@ -22,7 +22,7 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 @contextmanager
 def _importing_from_here() -> Iterator[None]:
-    """Let modules of the current directory be imported first, as Python does in a script, and only meanwhile."""
+    """Let modules of the current directory be imported first, as Python does in a script, and only while this lasts."""
     here = os.getcwd()
     sys.path.insert(0, here)
     importlib.invalidate_caches()
@@ -61,7 +61,7 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
             module = target(**arguments)
         except Exception as error:  # raised by code of the user
             missing = [p for p in sizes if p in takes and p not in arguments]
-            hint = f" Give --param {missing[0]}=..., or --data, which tells it." if missing else ""
+            hint = f" Give --param {missing[0]}=..., or --data, which determines it." if missing else ""
             raise ValueError(f"--module {name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} makes a {type(module).__name__}, and not a torch.nn.Module.")

@@ -62,7 +62,7 @@ def net_for(module: nn.Module, states: Sequence[State], judged: Judged, notes: l
     if judged.task == "regression":
         return with_module(mlp_regressor(), module), X, None, "mlp_regressor()"
     if seen.width == 1:
-        classes = _classes(judged.y, 2, "one number, which tells two classes apart")
+        classes = _classes(judged.y, 2, "one number, which separates two classes")
         net, code = _of_one(seen, classes, notes)
         return with_module(net, module), X, classes, code
     classes = _classes(judged.y, seen.width, f"{seen.width} numbers")

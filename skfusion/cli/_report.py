@@ -69,8 +69,8 @@ def image(figure: Any, alt: str) -> str:
 def versions() -> str:
     """Return the versions that a result depends on."""
     names = ["torch", "skorch", "scikit-learn", "numpy", "pandas"]
-    own = [f"skfusion {__version__}", *(f"{name} {version(name)}" for name in names)]
-    return ", ".join([*own, f"Python {platform.python_version()}"])
+    libraries = [f"skfusion {__version__}", *(f"{name} {version(name)}" for name in names)]
+    return ", ".join([*libraries, f"Python {platform.python_version()}"])
 
 
 def page(

@@ -574,7 +574,7 @@ def test_architectures_that_cannot_be_had(here, name, message):
         (["--module", "{here}:Net", "--param", "hidden"], "--param must be name=value"),
         (["--module", "{here}:Net", "--param", "hidden=[8"], "--param hidden is no JSON"),
         (["--module", "{here}:Net", "--param", "n_in=64"], "missing 1 required positional argument: 'n_out'"),
-        (["--module", "{here}:Net", "--param", "n_in=64"], "Give --param n_out=..., or --data, which tells it"),
+        (["--module", "{here}:Net", "--param", "n_in=64"], "Give --param n_out=..., or --data, which determines it"),
         (["--module", "{here}:built", "--param", "n_in=64"], "is a network that is built already; leave --param out"),
         (["--param", "n_in=64"], "--param is for --module, which is not given"),
         (["--data", "digits"], "--data needs --module"),
