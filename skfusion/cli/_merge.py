@@ -74,7 +74,9 @@ def merge(
     head: Annotated[
         list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
     ] = None,
-    keep_heads: Annotated[bool, typer.Option("--keep-heads", help="Do so with all that is not the same in all.")] = False,
+    keep_heads: Annotated[
+        bool, typer.Option("--keep-heads", help="Do so with all that is not the same in all.")
+    ] = False,
     key: KEY = None,
     strip_prefix: STRIP_PREFIX = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,

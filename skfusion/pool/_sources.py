@@ -9,10 +9,14 @@ from typing import Any, Self
 
 from skfusion.pool import importers, stores
 from skfusion.pool._member import Member
+from skfusion.state import State
 
 
 class PoolSources:
-    """Class methods that make a pool by ``cls(members, base, classes)``."""
+    """Class methods that make a pool by its constructor."""
+
+    def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None) -> None:
+        raise NotImplementedError
 
     @classmethod
     def load(cls, path: Any, net: Any = None) -> Self:
@@ -96,7 +100,7 @@ class PoolSources:
         Parameters
         ----------
         paths : dict of path-like by name, or iterable of path-like
-            Checkpoints, as :func:`read_checkpoint` reads them. Without names, members are called as their files.
+            Checkpoints, as :func:`skfusion.checkpoints.read_checkpoint` reads them. Without names, members are called as their files.
         module : nn.Module or skorch net, optional
             What the states belong to. Each is checked against a module, tensor by tensor; a net is kept as that of the
             members, so that ``SoupClassifier(collect=pool)`` needs no other.

@@ -105,5 +105,6 @@ def _redraw(module: nn.Module) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         for part in module.to("cpu").modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
+            reset: Any = getattr(part, "reset_parameters", None)
+            if reset is not None:
+                reset()

@@ -27,7 +27,7 @@ def from_files(
     pairs = _rows_by_name(rows, [*named])
     labels = _labels([y for _, y in pairs.values()]) if classes is None else np.asarray(classes)
     states = {name: _read(path) for name, path in named.items()}
-    start = base if base is None or isinstance(base, Mapping) else _read(base)
+    start: Any = base if base is None or isinstance(base, Mapping) else _read(base)
     if isinstance(module, nn.Module):
         for owner, state in [*((f"member {name!r}", s) for name, s in states.items()), ("the base", start)]:
             if state is not None:
@@ -69,13 +69,14 @@ def _named(paths: Any) -> dict[str, Path]:
 def _of_paths(paths: Any) -> list[Any]:
     if not isinstance(paths, Iterable):
         raise TypeError(f"Give checkpoints by name, or a list of them; got a {type(paths).__name__}.")
-    for path in (paths := [*paths]):
+    listed = [*paths]
+    for path in listed:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
                 f"Give paths of checkpoints; got a {type(path).__name__}. A state in memory becomes a member by "
                 "Member(name, state)."
             )
-    return paths
+    return listed
 
 
 def _read(path: Any) -> State:
@@ -106,7 +107,7 @@ def _labels(targets: list[Any]) -> np.ndarray | None:
 
 def _marks(name: str, pair: Any, labels: np.ndarray | None) -> np.ndarray | None:
     try:
-        return rows_of(*pair, labels)
+        return rows_of(pair[0], pair[1], labels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error
 

@@ -41,6 +41,7 @@ def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarr
 
 def read_file(reader: Callable[[Path], T], path: Path, owner: str) -> T:
     """Return ``reader(path)``, or raise ``PoolFormatError`` that names the file, whose it is, and the remedy."""
+    cause: Exception
     try:
         return reader(path)
     except FileNotFoundError as error:
