@@ -75,7 +75,7 @@ def merge(
         list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
     ] = None,
     keep_heads: Annotated[
-        bool, typer.Option("--keep-heads", help="Do so with all that is not the same in all.")
+        bool, typer.Option("--keep-heads", help="Do so with all that is not in all, or differs in shape.")
     ] = False,
     key: KEY = None,
     strip_prefix: STRIP_PREFIX = None,
@@ -84,8 +84,8 @@ def merge(
 ) -> None:
     """Merge checkpoints on disk into one, in little memory.
 
-    A tensor has the dtype of the first checkpoint, and what is not the same in all is an error. The result appears when it
-    is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
+    A tensor has the dtype of the first checkpoint, and what is not the same in all is an error. The result appears when
+    it is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
     """
     options = {
         **{"weights": weights, "scale": scale, "t": t, "density": density},

@@ -100,7 +100,8 @@ class PoolSources:
         Parameters
         ----------
         paths : dict of path-like by name, or iterable of path-like
-            Checkpoints, as :func:`skfusion.checkpoints.read_checkpoint` reads them. Without names, members are called as their files.
+            Checkpoints, as :func:`skfusion.checkpoints.read_checkpoint` reads them. Without names, members are called
+            as their files.
         module : nn.Module or skorch net, optional
             What the states belong to. Each is checked against a module, tensor by tensor; a net is kept as that of the
             members, so that ``SoupClassifier(collect=pool)`` needs no other.
