@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -117,9 +118,16 @@ class CheckSums:
 
 def check_sums(path: Path) -> None:
     """Raise ``ValueError`` where the bytes of an archive have changed; it is read whole, and no other file is read."""
-    sums, block = CheckSums(path), memoryview(bytearray(_BLOCK))
+    sums = CheckSums(path)
     if sums.has_any:
-        with path.open("rb", buffering=0) as file:
-            while n := file.readinto(block):
-                sums.update(block[:n])
+        for block in blocks_of(path):
+            sums.update(block)
         sums.check()
+
+
+def blocks_of(path: Path) -> Iterator[memoryview]:
+    """Yield the bytes of a file in blocks, each of which is overwritten by the next one."""
+    block = memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while n := file.readinto(block):
+            yield block[:n]

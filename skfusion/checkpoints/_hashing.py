@@ -11,9 +11,9 @@ from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from pathlib import Path
 
-from skfusion.checkpoints._archive import CheckSums
+from skfusion.checkpoints._archive import CheckSums, blocks_of
 
-_BLOCK, _THREADS = 2**18, 4
+_THREADS = 4
 
 
 @contextmanager
@@ -27,14 +27,14 @@ def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int
     total = sum(mark[0] for mark in before.values())
 
     def digest(path: Path) -> str:
-        sha256, sums, block = hashlib.sha256(), CheckSums(path), memoryview(bytearray(_BLOCK))
-        with path.open("rb", buffering=0) as file:
-            while not stop.is_set() and (n := file.readinto(block)):
-                sha256.update(block[:n])
-                sums.update(block[:n])
-                done[path] += n
-        if not stop.is_set():
-            sums.check()
+        sha256, sums = hashlib.sha256(), CheckSums(path)
+        for block in blocks_of(path):
+            if stop.is_set():
+                return ""
+            sha256.update(block)
+            sums.update(block)
+            done[path] += len(block)
+        sums.check()
         return sha256.hexdigest()
 
     def wait(progress: Callable[[str, int, int], None]) -> dict[Path, str]:
