@@ -46,7 +46,7 @@ OURS = (
     PRELUDE
     + """
 from skfusion.merge import Uniform
-from skfusion.pool import merge_checkpoints
+from skfusion.checkpoints import merge_checkpoints
 
 def merge(out, paths):
     merge_checkpoints(paths, Path(out) / "out.safetensors", Uniform(), overwrite=True)

@@ -31,8 +31,9 @@ import safetensors.torch
 import torch
 
 import skfusion
-from skfusion.pool import DirectoryStore, Member, ModelPool, PoolFormatError, read_checkpoint
-from skfusion.pool import _directory as directory_of
+from skfusion.checkpoints import read_checkpoint
+from skfusion.pool import DirectoryStore, Member, ModelPool, PoolFormatError
+from skfusion.pool.stores import _writer
 
 SLOW = 10
 """Seconds above which a case is one that must not be."""
@@ -159,11 +160,11 @@ def make_pools(folder):
         )
 
     ModelPool([member(k) for k in range(3)], {"w": torch.zeros(4)}, ["no", "yes"]).save(folder / "small")
-    small, directory_of.SMALL = directory_of.SMALL, 500
+    small, _writer.SMALL = _writer.SMALL, 500
     store = DirectoryStore(folder / "journal")
     for k in range(5):
         store.put(member(k))
-    directory_of.SMALL = small
+    _writer.SMALL = small
     shutil.copytree(folder / "small", folder / "format 1")
     index = json.loads((folder / "format 1" / "pool.json").read_text())
     old = {key: value for key, value in index.items() if key not in ("check", "journal")}

@@ -26,8 +26,9 @@ from sklearn.model_selection import cross_val_score
 
 import skfusion as sf
 from skfusion import align, collect, combine, compare, connect, forests, merge, nets, tuning
+from skfusion.checkpoints import merge_checkpoints
 from skfusion.diagnose import diagnose, pairwise
-from skfusion.pool import ModelPool, merge_checkpoints
+from skfusion.pool import ModelPool
 
 torch.set_num_threads(1)
 digits = load_digits()

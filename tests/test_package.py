@@ -28,5 +28,5 @@ def test_a_name_that_is_not_there():
 def test_merging_starts_without_scikit_learn():
     code = "import sys, skfusion.cli._merge; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert {"torch", "skfusion.merge", "skfusion.pool"} <= {*found}
+    assert {"torch", "skfusion.merge", "skfusion.checkpoints"} <= {*found}
     assert not HEAVY & {*found}

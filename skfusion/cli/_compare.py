@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from skfusion import EnsembleClassifier, EnsembleRegressor
 from skfusion.cli import _leaderboard, _report
 from skfusion.cli._fusions import FUSIONS, chosen
+from skfusion.cli._options import TASK, fail
 from skfusion.cli._progress import progress
 from skfusion.cli._table import Data, DataError, load
 from skfusion.collect import Seeds, Tail
@@ -37,7 +38,7 @@ BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Time
 def compare(
     data: Annotated[str, typer.Option(help="breast_cancer, diabetes, digits, iris, wine, or a .csv or .parquet file.")],
     target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
-    task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
+    task: TASK = "auto",
     fusion: Annotated[
         list[str] | None, typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. All that suit by default.")
     ] = None,
@@ -55,49 +56,48 @@ def compare(
     """
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:
-        found = load(data, target, task)
-        networks = chosen(fusion or [], found.task, members, epochs)
-        _check_folds(found, cv)
+        dataset = load(data, target, task)
+        networks = chosen(fusion or [], dataset.task, members, epochs)
+        _check_folds(dataset, cv)
         _check_folder(out)
-    except (DataError, ValueError) as error:
-        _fail(str(error), 2)
-    fusions = {name: _prepared(found, e.set_params(random_state=seed)) for name, e in networks.items()}
+    except ValueError as error:
+        fail(str(error), 2)
+    fusions = {name: _prepared(dataset, e.set_params(random_state=seed)) for name, e in networks.items()}
     console = Console()
-    for note in found.notes:
-        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+
+    def show_notes(notes: list[str]) -> None:
+        for note in notes:
+            console.print(f"[dim]{escape(note)}[/]", highlight=False)
+
+    show_notes(dataset.notes)
     try:
-        table = _compared(found, fusions, cv, n_jobs, seed)
+        table = _compared(dataset, fusions, cv, n_jobs, seed)
     except RuntimeError as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     score = table.attrs["scores"][0]
     best = str(table[f"{score}_mean"].idxmax())
-    title = f"{found.name}: {len(found.y)} rows, {table.attrs['n_folds']} folds"
+    title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
     _leaderboard.show(console, title, table, score, best)
     alone = _alone(table)
-    for note in alone:
-        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+    show_notes(alone)
     if out is not None:
+        numbers = {"cv": cv, "members": members, "epochs": epochs, "seed": seed, "n-jobs": n_jobs, "out": out}
         with console.status(f"Fitting {best} on all rows and writing the report"):
-            line = _command(data, target, task, fusion, cv, members, epochs, seed, n_jobs, out)
-            _write(out, found, fusions, table, score, best, epochs, seed, line, alone)
+            command = _command(data, target, task, fusion or [], numbers)
+            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], epochs, seed, command)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
 
 
-def _fail(message: str, code: int) -> None:
-    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def _check_folds(found: Data, cv: int) -> None:
-    if found.task == "classification":
-        labels, counts = np.unique(found.y, return_counts=True)
+def _check_folds(dataset: Data, cv: int) -> None:
+    if dataset.task == "classification":
+        labels, counts = np.unique(dataset.y, return_counts=True)
         if counts.min() < cv:
             raise DataError(
                 f"Class {labels[counts.argmin()]!s} has {counts.min()} rows, fewer than the {cv} folds: lower --cv (at "
                 "least 2), add rows, or remove or merge the class. A column of numbers is learnt by --task regression."
             )
-    elif len(found.y) < 3 * cv:
-        raise DataError(f"{len(found.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
+    elif len(dataset.y) < 3 * cv:
+        raise DataError(f"{len(dataset.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
 
 
 def _check_folder(out: Path | None) -> None:
@@ -113,21 +113,21 @@ def _check_folder(out: Path | None) -> None:
         raise DataError(f"The folder {out} of --out cannot be written to.")
 
 
-def _prepared(found: Data, estimator: Any) -> Any:
-    return estimator if found.prepare is None else Pipeline([("prepare", found.prepare), ("fusion", estimator)])
+def _prepared(dataset: Data, estimator: Any) -> Any:
+    return estimator if dataset.prepare is None else Pipeline([("prepare", dataset.prepare), ("fusion", estimator)])
 
 
-def _compared(found: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
+def _compared(dataset: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
     total, n_done = cv * len(fusions), 0
-    with progress(BAR) as tell:
-        tell("Comparing", 0, total)
+    with progress(BAR) as update:
+        update("Comparing", 0, total)
 
         def done(name: str, fold: int) -> None:
             nonlocal n_done
             n_done += 1
-            tell(f"fold {fold + 1}, {name}", n_done, total)
+            update(f"fold {fold + 1}, {name}", n_done, total)
 
-        return compare_fusions(fusions, found.X, found.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done)
+        return compare_fusions(fusions, dataset.X, dataset.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done)
 
 
 def _alone(table: Any) -> list[str]:
@@ -141,76 +141,75 @@ def _alone(table: Any) -> list[str]:
     ]
 
 
-def _command(data: str, target: Any, task: str, fusion: Any, cv: int, *rest: Any) -> str:
-    members, epochs, seed, n_jobs, out = rest
+def _command(data: str, target: str | None, task: str, fusions: list[str], numbers: dict[str, Any]) -> str:
     words: list[Any] = ["skfusion", "compare", "--data", data]
     words += [] if target is None else ["--target", target, "--task", task]
-    words += [word for name in fusion or [] for word in ("--fusion", name)]
-    words += ["--cv", cv, "--members", members, "--epochs", epochs, "--seed", seed, "--n-jobs", n_jobs, "--out", out]
+    words += [word for name in fusions for word in ("--fusion", name)]
+    words += [word for name, value in numbers.items() for word in (f"--{name}", value)]
     return shlex.join(str(word) for word in words)
 
 
 def _write(
     out: Path,
-    found: Data,
+    dataset: Data,
     fusions: dict[str, Any],
     table: Any,
-    score: str,
     best: str,
+    notes: list[str],
     epochs: int,
     seed: int,
-    line: str,
-    alone: list[str],
+    command: str,
 ) -> None:
     from skfusion.plots import LeaderboardDisplay
 
+    score = table.attrs["scores"][0]
     table.to_csv(out / "leaderboard.csv")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OneMemberWarning)  # the notes tell it
-        model = clone(fusions[best]).fit(found.X, found.y)
+        warnings.simplefilter("ignore", OneMemberWarning)  # the notes say so
+        model = clone(fusions[best]).fit(dataset.X, dataset.y)
     joblib.dump(model, out / "model.joblib.part")
     os.replace(out / "model.joblib.part", out / "model.joblib")
-    (model[-1] if found.prepare is not None else model).pool_.save(out / "pool")
+    (model[-1] if dataset.prepare is not None else model).pool_.save(out / "pool")
     ranking = LeaderboardDisplay.from_frame(table, score).plot()
     text = _report.page(
-        title=f"Fusions compared on {found.name}",
-        lead=f"{len(found.y)} rows, {found.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
+        title=f"Fusions compared on {dataset.name}",
+        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
         f"{table.loc[best, f'{score}_mean']:.3f}.",
-        notes=[*found.notes, *alone],
+        notes=notes,
         table=table,
         score=score,
         leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
-        barriers=_barriers(found, epochs, seed),
+        barriers=_barriers(dataset, epochs, seed),
         says={name: FUSIONS[name].says for name in table.index},
         best=best,
-        command=line,
+        command=command,
         seed=seed,
-        takes="an array" if found.prepare is None else "a DataFrame with the columns of the file",
+        takes="an array" if dataset.prepare is None else "a DataFrame with the columns of the file",
     )
     (out / "index.html").write_text(text, encoding="utf-8")
 
 
-def _barriers(found: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
+def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
     """Draw the line between two independent networks, and between two states of one training, on the same scales."""
     from skfusion.plots import BarrierDisplay
 
-    classify = found.task == "classification"
-    index = np.arange(len(found.y))
-    train, test = train_test_split(index, random_state=seed, stratify=found.y if classify else None)
-    rows = found.X if found.prepare is None else found.X.iloc
+    classify = dataset.task == "classification"
+    index = np.arange(len(dataset.y))
+    train, test = train_test_split(index, random_state=seed, stratify=dataset.y if classify else None)
+    rows = dataset.X if dataset.prepare is None else dataset.X.iloc
     A, B = rows[train], rows[test]
-    if found.prepare is not None:
-        prepare = clone(found.prepare).fit(A)
+    if dataset.prepare is not None:
+        prepare = clone(dataset.prepare).fit(A)
         A, B = prepare.transform(A), prepare.transform(B)
     net = (mlp_classifier if classify else mlp_regressor)(max_epochs=epochs)
     kind = EnsembleClassifier if classify else EnsembleRegressor
     displays = {}
     for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
-        pool = kind(net, collect=collect, random_state=seed).fit(A, found.y[train]).pool_
+        pool = kind(net, collect=collect, random_state=seed).fit(A, dataset.y[train]).pool_
         if len(pool) > 1:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", LeakageWarning)  # of equal rows, which the table itself has
-                displays[title] = BarrierDisplay.from_pool(pool, B, found.y[test], members=(0, -1)).plot()
+                warnings.simplefilter("ignore", LeakageWarning)  # about equal rows, which the table itself has
+                displays[title] = BarrierDisplay.from_pool(pool, B, dataset.y[test], members=(0, -1)).plot()
     for axis in ("ax_", "score_ax_"):
         limits = np.array([getattr(d, axis).get_ylim() for d in displays.values()])
         for d in displays.values():

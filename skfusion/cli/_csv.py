@@ -12,20 +12,7 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
-    """Return the table in a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    notes : list of str
-        Added to where columns have no commas between them, or numbers have commas in them.
-
-    Returns
-    -------
-    DataFrame
-        The table.
-    """
+    """Return the table in a file; notes say where columns have no commas between them, or numbers have commas."""
     separator = separator_of(path)
     if separator == ",":
         return pd.read_csv(path)
@@ -38,14 +25,14 @@ def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
 
 
 def separator_of(path: Path) -> str:
-    """Return what is between the columns: a comma, or what makes more of them of the first two lines, alike in both."""
+    """Return what separates columns: a comma, or what gives more, equally many in the first two lines."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = [line for line in islice(file, 2) if line.strip()]
     if len(lines) < 2:
         return ","
     n_columns = {sep: [len(row) for row in csv.reader(lines, delimiter=sep)] for sep in (",", *SEPARATORS)}
-    alike = {sep: n[0] for sep, n in n_columns.items() if sep == "," or (len(n) == 2 and n[0] == n[1])}
-    return max(alike, key=alike.__getitem__)
+    n_in_both = {sep: n[0] for sep, n in n_columns.items() if sep == "," or (len(n) == 2 and n[0] == n[1])}
+    return max(n_in_both, key=n_in_both.__getitem__)
 
 
 def _has_decimal_commas(column: pd.Series) -> bool:

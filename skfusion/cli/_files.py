@@ -1,4 +1,4 @@
-"""Checkpoints on disk, in the terms of a command and of Python."""
+"""How a report writes about checkpoints on disk: as arguments of a command, and as lines of Python."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.cli._modules import parameters_of
-from skfusion.diagnose.judge._recipes import Recipes
+from skfusion.diagnose import Recipes
 
 _HOMES = {
     "skfusion": (
@@ -18,31 +17,20 @@ _HOMES = {
         *("ModelPool", "SoupClassifier", "SoupRegressor"),
     ),
     "skfusion.align": ("ActivationMatching", "MergeMany", "WeightMatching"),
+    "skfusion.checkpoints": ("read_checkpoint",),
     "skfusion.merge": ("Uniform",),
     "skfusion.nets": ("mlp_classifier", "mlp_regressor", "with_module"),
     "skfusion.objective": ("Batch", "Objective"),
-    "skfusion.pool": ("Member", "read_checkpoint"),
+    "skfusion.pool": ("Member",),
     "skfusion.repair": ("Recalibrate", "Repair"),
 }
 """Where to import names in code from."""
 
 
 def recipes_for(inputs: Sequence[Path], checkpoints: Sequence[str], names: Sequence[str]) -> Recipes:
-    """Return how to write code about checkpoints.
+    """Return how a report writes code about checkpoints, which it calls by ``names``.
 
-    Parameters
-    ----------
-    inputs : sequence of Path
-        What the command was given.
-    checkpoints : sequence of str
-        Names of the checkpoints: paths, or ``path[member]`` where they are in a pool.
-    names : sequence of str
-        What the report calls them.
-
-    Returns
-    -------
-    Recipes
-        For the report.
+    ``inputs`` are what the command was given; ``checkpoints`` are paths, or ``path[member]`` where they are in a pool.
     """
     given = {str(path) for path in inputs}
     files = {name: path for name, path in zip(names, checkpoints, strict=True) if path in given}
@@ -60,27 +48,11 @@ def in_python(
     said: str,
     read: tuple[str | None, Sequence[str]] = (None, ()),
 ) -> str:
-    """Return the lines of Python that code in a report needs before it, as a note.
+    """Return the lines of Python that code in a report needs before it, as a note: words, and then code.
 
-    Parameters
-    ----------
-    inputs, checkpoints, names : sequence
-        As in :func:`recipes_for`.
-    prefixes : sequence of str
-        What the names of the tensors of each checkpoint begin with, which the module lacks.
-    classes : ndarray or None
-        Labels in the order of the outputs.
-    net : sequence of str
-        Lines that make the skorch net; of the first ones, imports.
-    said : str
-        The report, of which code is imported for.
-    read : tuple of (str or None, sequence of str), optional
-        The entry of files of ``torch.save`` that holds a state, and the prefixes that were to be taken off.
-
-    Returns
-    -------
-    str
-        Words in the first line, and code in the others.
+    ``prefixes`` were removed from the names of the tensors of each checkpoint, ``net`` are lines that make the skorch
+    net, and ``said`` is the report, whose code needs imports. ``read`` are the options ``--key`` and
+    ``--strip-prefix``.
     """
     given = {str(path) for path in inputs}
     members = [
@@ -93,7 +65,8 @@ def in_python(
         whole = ["members = ModelPool([", *(f"    {member}," for member in members), end]
     code = [*net, *whole]
     used = {*re.findall(r"\w+", "\n".join([*code, *re.findall(r"\w+\(.*?\)(?= |\.|,)", said)]))}
-    imports = [f"from {home} import {', '.join(own)}" for home in _HOMES if (own := _used(home, used))]
+    of_homes = {home: [name for name in names if name in used] for home, names in _HOMES.items()}
+    imports = [f"from {home} import {', '.join(names)}" for home, names in of_homes.items() if names]
     plain = [line for name, line in {"np": "import numpy as np", "torch": "import torch"}.items() if name in used]
     return "\n".join(
         [
@@ -105,10 +78,6 @@ def in_python(
     )
 
 
-def _used(home: str, used: set[str]) -> list[str]:
-    return [name for name in _HOMES[home] if name in used]
-
-
 def _is_counted(classes: np.ndarray) -> bool:
     return bool(np.array_equal(classes, np.arange(len(classes))))
 
@@ -118,27 +87,13 @@ def _member(path: str, name: str, key: str | None, prefixes: Sequence[str], is_f
     if is_file:
         state = f"read_checkpoint({path!r}{f', key={key!r}' if key else ''})"
         return f"Member({name!r}, {f'{{k{cut}: t for k, t in {state}.items()}}' if cut else state})"
-    pool, _, own = path.rpartition("[")
-    text = f"ModelPool.load({pool!r})[{own.removesuffix(']')!r}]"
-    return text if own.removesuffix("]") == name else f"{text}.replace(name={name!r})"
+    pool, _, in_pool = path.removesuffix("]").rpartition("[")
+    text = f"ModelPool.load({pool!r})[{in_pool!r}]"
+    return text if in_pool == name else f"{text}.replace(name={name!r})"
 
 
-def net_lines(module: str, param: Sequence[str], offers: Mapping[str, Any], skorch: str) -> list[str]:
-    """Return lines of Python that make a skorch net.
-
-    Parameters
-    ----------
-    module, param, offers : str, sequence of str and dict
-        As for :func:`skfusion.cli._modules.architecture`, which has built it.
-    skorch : str
-        The net without its module.
-
-    Returns
-    -------
-    list of str
-        An import, and the net.
-    """
+def net_lines(module: str, arguments: Mapping[str, Any] | None, skorch: str) -> list[str]:
+    """Return lines of Python, of which the first is an import, that put an architecture into the code of a net."""
     where, _, what = module.partition(":")
-    given = parameters_of(module, param, offers)
-    built = what if given is None else f"{what}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+    built = what if arguments is None else f"{what}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
     return [f"from {where} import {what.partition('.')[0]}", f"net = with_module({skorch}, {built})"]

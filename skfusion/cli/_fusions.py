@@ -24,27 +24,21 @@ from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 
+ENSEMBLE = (EnsembleClassifier, EnsembleRegressor)
+
 
 @dataclass(frozen=True)
 class Choice:
-    """A fusion by name.
-
-    Parameters
-    ----------
-    says : str
-        What it is, in one sentence.
-    parts : callable
-        ``parts(n_members)`` are the parameters.
-    kinds : tuple of two classes
-        The classifier and the regressor.
-    regression : bool, default=True
-        Whether it can predict values.
-    """
+    """A fusion by name."""
 
     says: str
+    """What it is, in one sentence."""
     parts: Callable[[int], dict[str, Any]]
-    kinds: tuple[type, type]
+    """``parts(n_members)`` are the parameters."""
+    kinds: tuple[type, type] = ENSEMBLE
+    """The classifier and the regressor."""
     regression: bool = True
+    """Whether it can predict values."""
 
     def build(self, task: str, n_members: int, n_epochs: int) -> Any:
         """Return the unfitted estimator."""
@@ -53,25 +47,21 @@ class Choice:
         return self.kinds[not classify](net, **self.parts(n_members))
 
 
-SOUP = (SoupClassifier, SoupRegressor)
-ENSEMBLE = (EnsembleClassifier, EnsembleRegressor)
-
 FUSIONS = {
     "single": Choice(
         "One network: what all others must beat.",
         lambda n: {"collect": Seeds(1)},
-        kinds=ENSEMBLE,
     ),
     "uniform-soup": Choice(
         "One network with the mean weights of independent networks; expected to fail, as these lie in different "
         "valleys of the loss and their mean lies between.",
         lambda n: {"collect": Seeds(n), "merge": Uniform()},
-        kinds=SOUP,
+        kinds=(SoupClassifier, SoupRegressor),
     ),
     "greedy-soup": Choice(
         "One network: the best member, averaged with each other one that does not lower the held-out score.",
         lambda n: {"collect": Seeds(n), "merge": Greedy()},
-        kinds=SOUP,
+        kinds=(SoupClassifier, SoupRegressor),
     ),
     "swa": Choice(
         "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
@@ -93,24 +83,20 @@ FUSIONS = {
     "ensemble": Choice(
         "Many independent networks, whose predictions are averaged (deep ensemble).",
         lambda n: {"collect": Seeds(n)},
-        kinds=ENSEMBLE,
     ),
     "selection": Choice(
         "Many independent networks, averaged with the weights that greedy selection on held-out rows gives them; some "
         "have none.",
         lambda n: {"collect": Seeds(n), "combine": EnsembleSelection()},
-        kinds=ENSEMBLE,
     ),
     "vote": Choice(
         "Many independent networks, each with one vote for a class.",
         lambda n: {"collect": Seeds(n), "combine": Vote()},
-        kinds=ENSEMBLE,
         regression=False,
     ),
     "bagging": Choice(
         "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
         lambda n: {"collect": Bootstrap(n)},
-        kinds=ENSEMBLE,
     ),
     "boosting": Choice(
         "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
@@ -121,30 +107,12 @@ FUSIONS = {
     "stack": Choice(
         "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
         lambda n: {"collect": Seeds(n), "combine": Stack()},
-        kinds=ENSEMBLE,
     ),
 }
 
 
 def chosen(names: list[str], task: str, n_members: int, n_epochs: int) -> dict[str, Any]:
-    """Return the fusions of these names, or all that suit the task where there are none.
-
-    Parameters
-    ----------
-    names : list of str
-        Of :data:`FUSIONS`.
-    task : {"classification", "regression"}
-        What is to be predicted.
-    n_members : int
-        Networks of a fusion.
-    n_epochs : int
-        Epochs of a training.
-
-    Returns
-    -------
-    dict
-        Unfitted estimators by name.
-    """
+    """Return unfitted estimators by name, of all fusions that suit the task where no names are given."""
     suited = [name for name, choice in FUSIONS.items() if choice.regression or task == "classification"]
     if wrong := [name for name in names if name not in suited]:
         why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"

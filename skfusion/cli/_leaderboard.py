@@ -17,20 +17,9 @@ _BETWEEN = 3
 
 
 def show(console: Console, title: str, table: Any, score: str, best: str) -> None:
-    """Print the scores of all fusions; columns that do not fit beside the others follow in a table below.
+    """Print the table of ``compare_fusions`` by its score, with the best fusion in bold.
 
-    Parameters
-    ----------
-    console : Console
-        Where to.
-    title : str
-        What was compared.
-    table : DataFrame
-        The result of ``compare_fusions``.
-    score : str
-        Its first score.
-    best : str
-        The fusion to stress.
+    Columns that do not fit beside the others follow in a table below.
     """
     ranked = _report.ranked(table, score)
     names = [str(name) for name in ranked.index]
@@ -46,21 +35,10 @@ def show(console: Console, title: str, table: Any, score: str, best: str) -> Non
 
 
 def fitting(names: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[dict[str, int]]:
-    """Return the widths of columns by their headings, in as many tables as a terminal needs.
+    """Return the widths of columns by their headings, for as many tables as the width of a terminal needs.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Of the rows of each table.
-    cells : dict of str to sequence of str
-        The columns by their headings.
-    width : int
-        Of the terminal.
-
-    Returns
-    -------
-    list of dict of str to int
-        A single table where all fit. Of several, headings are broken between words, and what can wait comes last.
+    ``cells`` are the columns by their headings, and ``names`` those of the rows of each table. Where they do not fit
+    into one table, headings are broken between words, and what can wait comes last.
     """
     start = max(map(len, ("fusion", *names))) + 2
     whole = {heading: max(map(len, (heading, *column))) for heading, column in cells.items()}

@@ -7,9 +7,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -18,7 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from skfusion.cli._options import KEY, STRIP_PREFIX
+from skfusion.checkpoints import MergeReport, merge_checkpoints
+from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, message_of
 from skfusion.cli._progress import progress
 from skfusion.merge import (
     DARE,
@@ -31,23 +31,13 @@ from skfusion.merge import (
     TaskArithmetic,
     Uniform,
 )
-from skfusion.pool import MergeReport, merge_checkpoints
 
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
-@dataclass(frozen=True)
-class Method:
-    """A merger by name.
-
-    Parameters
-    ----------
-    kind : callable
-        Makes the merger.
-    options : dict
-        The options of the command that it takes, and their parameters.
-    """
+class Method(NamedTuple):
+    """A merger by name: what makes it, and the options of the command that it takes with their parameters."""
 
     kind: Callable[..., Merger]
     options: dict[str, str]
@@ -70,17 +60,10 @@ METHODS = {
 
 
 def merge(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="Files (.safetensors, .pt, .pth, .bin, .ckpt), folders with one, indices of shards, or pools.",
-            show_default=False,
-        ),
-    ],
+    inputs: CHECKPOINTS,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)],
     method: Annotated[str, typer.Option(help=f"Of {', '.join(METHODS)}.")] = "uniform",
-    base: Annotated[Path | None, typer.Option(help="What the checkpoints were fine-tuned from.")] = None,
+    base: BASE = None,
     weights: Annotated[str | None, typer.Option(help="A number for each checkpoint, such as 1,2,3.")] = None,
     scale: Annotated[float | None, typer.Option(help="Factor of the changes from the base.")] = None,
     t: Annotated[float | None, typer.Option("--t", help="How far to go from the base, 0 to 1.")] = None,
@@ -91,7 +74,9 @@ def merge(
     head: Annotated[
         list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
     ] = None,
-    keep_heads: Annotated[bool, typer.Option("--keep-heads", help="Do so with all that is not alike.")] = False,
+    keep_heads: Annotated[
+        bool, typer.Option("--keep-heads", help="Do so with all that is not in all, or differs in shape.")
+    ] = False,
     key: KEY = None,
     strip_prefix: STRIP_PREFIX = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
@@ -99,22 +84,17 @@ def merge(
 ) -> None:
     """Merge checkpoints on disk into one, in little memory.
 
-    A tensor has the dtype of the first checkpoint, and what is not alike in all is an error. The result appears when it
-    is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
+    A tensor has the dtype of the first checkpoint, and what is not the same in all is an error. The result appears when
+    it is complete, and holds a model card with the hashes of its inputs. No code in a file is run.
     """
     options = {
-        "weights": weights,
-        "scale": scale,
-        "t": t,
-        "density": density,
-        "gamma": gamma,
-        "rate": rate,
-        "seed": seed,
+        **{"weights": weights, "scale": scale, "t": t, "density": density},
+        **{"gamma": gamma, "rate": rate, "seed": seed},
     }
     try:
         _check_weights(inputs, weights)
         merger = merger_of(method, {name: value for name, value in options.items() if value is not None}, base)
-        with progress(BAR, _size) as tell, _ended_by_sigterm():
+        with progress(BAR, _size) as update, _ended_by_sigterm():
             report = merge_checkpoints(
                 inputs,
                 out,
@@ -126,36 +106,16 @@ def merge(
                 strip_prefix=strip_prefix or (),
                 overwrite=force,
                 dry_run=dry_run,
-                progress=tell,
+                progress=update,
             )
     except (ValueError, TypeError, OSError) as error:
-        message = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
-        if isinstance(error, OSError) and error.filename is not None:
-            message = f"{error.filename}: {message}."
-        Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(
-            2 if isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError) else 1
-        ) from None
+        refused = isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError)
+        fail(message_of(error), 2 if refused else 1)
     _show(report, dry_run)
 
 
 def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger:
-    """Return the merger of a name with the options that were given.
-
-    Parameters
-    ----------
-    method : str
-        Of :data:`METHODS`.
-    options : dict
-        Options of the command with their values.
-    base : Path or None
-        The common start, which only some take.
-
-    Returns
-    -------
-    Merger
-        The merger.
-    """
+    """Return the merger of a name with the options that were given; a base is refused where it is not used."""
     if method not in METHODS:
         raise ValueError(f"--method {method} is unknown; there are {', '.join(METHODS)}.")
     known = METHODS[method].options

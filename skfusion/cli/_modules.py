@@ -8,11 +8,11 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from skfusion.state import State
@@ -22,93 +22,63 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 @contextmanager
 def _importing_from_here() -> Iterator[None]:
-    """Let modules of the current directory be imported first, as Python does in a script, and only meanwhile."""
+    """Let modules of the current directory be imported first, as Python does in a script, and only while this lasts."""
     here = os.getcwd()
     sys.path.insert(0, here)
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        if here in sys.path:  # code of the user's may have changed it
+        if here in sys.path:  # code of the user may have changed it
             sys.path.remove(here)
 
 
-def architecture(name: str, parameters: Sequence[str], offers: Mapping[str, int | None]) -> nn.Module:
-    """Return the module that a name stands for; it may be in the current directory.
+class Architecture(NamedTuple):
+    """A module with its first weights, and the arguments that made it; None where it was a module already."""
 
-    Parameters
-    ----------
-    name : str
-        ``package.module:Class``, or a function or an instance in the place of the class.
-    parameters : sequence of str
-        Of the form ``name=json``.
-    offers : dict of int
-        Sizes that the data tells, for parameters of these names that are not given.
+    module: nn.Module
+    arguments: dict[str, Any] | None
 
-    Returns
-    -------
-    nn.Module
-        With the weights that it starts with.
 
-    Raises
-    ------
-    ValueError
-        If it cannot be imported or built; it names the part that failed.
+def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int | None]) -> Architecture:
+    """Return what ``package.module:Class`` stands for, or a function or an instance in the place of the class.
+
+    ``parameters`` are of the form ``name=json``; ``sizes`` of the data are used for parameters of these names that are
+    not given. Raises ``ValueError`` that names the part that cannot be imported or built.
     """
     with _importing_from_here():
-        return _built(name, parameters, offers)
-
-
-def parameters_of(name: str, parameters: Sequence[str], offers: Mapping[str, int | None]) -> dict[str, Any] | None:
-    """Return what :func:`architecture` gives to a class or function; None where it is a network already."""
-    with _importing_from_here():
-        found = _imported(name)
-    if isinstance(found, nn.Module):
-        return None
-    return _arguments(found, parameters, offers)
-
-
-def _built(name: str, parameters: Sequence[str], offers: Mapping[str, int | None]) -> nn.Module:
-    found = _imported(name)
-    given = dict(_parameter(text) for text in parameters)
-    if isinstance(found, nn.Module):
-        if given:
-            raise ValueError(f"--module {name} is a network that is built already; leave --param out.")
-        return found
-    if not callable(found):
-        raise ValueError(f"--module {name} is a {type(found).__name__}, neither a class nor a function.")
-    arguments = _arguments(found, parameters, offers)
-    try:
-        module = found(**arguments)
-    except Exception as error:  # code of the user's: whatever it raises is told
-        missing = [p for p in offers if p in _takes(found) and p not in arguments]
-        hint = f" Give --param {missing[0]}=..., or --data, which tells it." if missing else ""
-        raise ValueError(f"--module {name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
+        target = _imported(name)
+        given = dict(_parameter(text) for text in parameters)
+        if isinstance(target, nn.Module):
+            if given:
+                raise ValueError(f"--module {name} is a network that is built already; leave --param out.")
+            return Architecture(target, None)
+        if not callable(target):
+            raise ValueError(f"--module {name} is a {type(target).__name__}, neither a class nor a function.")
+        takes = _parameters_of(target)
+        arguments = given | {k: n for k, n in sizes.items() if n is not None and k in takes and k not in given}
+        try:
+            module = target(**arguments)
+        except Exception as error:  # raised by code of the user
+            missing = [p for p in sizes if p in takes and p not in arguments]
+            hint = f" Give --param {missing[0]}=..., or --data, which determines it." if missing else ""
+            raise ValueError(f"--module {name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} makes a {type(module).__name__}, and not a torch.nn.Module.")
-    return module
+    return Architecture(module, arguments)
 
 
-def _takes(found: Any) -> Collection[str]:
+def _parameters_of(target: Any) -> Collection[str]:
     try:
-        return inspect.signature(found).parameters
+        return inspect.signature(target).parameters
     except (TypeError, ValueError):
         return ()
 
 
-def _arguments(found: Any, parameters: Sequence[str], offers: Mapping[str, int | None]) -> dict[str, Any]:
-    given, takes = dict(_parameter(text) for text in parameters), _takes(found)
-    return given | {key: n for key, n in offers.items() if n is not None and key in takes and key not in given}
-
-
 def ran_a_module(error: BaseException) -> bool:
-    """Return whether an error was raised while some network ran, so by code of the user's or its use of torch."""
-    place = error.__traceback__
-    while place is not None:
-        if place.tb_frame.f_code is nn.Module._call_impl.__code__:
-            return True
-        place = place.tb_next
-    return False
+    """Return whether an error was raised while some network ran, so by code of the user or its use of torch."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is nn.Module._call_impl.__code__ for frame, _ in frames)
 
 
 def _imported(name: str) -> Any:
@@ -119,22 +89,22 @@ def _imported(name: str) -> Any:
     for n in range(1, len(parts) + 1):
         part = ".".join(parts[:n])
         try:
-            found = importlib.import_module(part)
+            target = importlib.import_module(part)
         except ModuleNotFoundError as error:
             if error.name == part:
                 raise ValueError(
                     f"--module {name}: there is no module {part!r}, neither in the current directory nor installed."
                 ) from error
             raise ValueError(f"--module {name}: {part!r} imports {error.name!r}, which is not installed.") from error
-        except Exception as error:  # code of the user's
+        except Exception as error:  # raised by code of the user
             raise ValueError(f"--module {name}: importing {part!r} failed: {type(error).__name__}: {error}.") from error
     for part in what.split("."):
-        if not hasattr(found, part):
-            known = [k for k, v in vars(found).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
+        if not hasattr(target, part):
+            known = [k for k, v in vars(target).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
             hint = f" It has the networks {', '.join(known)}." if known else ""
             raise ValueError(f"--module {name}: {where!r} has no {part!r}.{hint}")
-        found = getattr(found, part)
-    return found
+        target = getattr(target, part)
+    return target
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -152,55 +122,34 @@ def _parameter(text: str) -> tuple[str, Any]:
 def fitted(state: State, module: nn.Module, name: str, notes: list[str]) -> State:
     """Return a state as a module takes it: without a prefix that all names share, and in its dtypes.
 
-    Parameters
-    ----------
-    state : State
-        Of a checkpoint.
-    module : nn.Module
-        The architecture.
-    name : str
-        What to call the checkpoint.
-    notes : list of str
-        What was changed is added to them.
-
-    Returns
-    -------
-    State
-        With the names, shapes and dtypes of the module.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
+    Changes are noted under the checkpoint's ``name``. Raises ``ValueError`` that names the tensor and both shapes where
+    one is missing, unknown or of another shape.
     """
-    own = module.state_dict()
-    state = _stripped(state, own, name, notes)
-    for key in [*own, *(k for k in state if k not in own)]:
-        if key in own and nn.parameter.is_lazy(own[key]) and key in state:
+    expected = module.state_dict()
+    state = _stripped(state, expected, name, notes)
+    for key in [*expected, *(k for k in state if k not in expected)]:
+        if key in expected and nn.parameter.is_lazy(expected[key]) and key in state:
             continue
-        sizes = [str(tuple(s[key].shape)) if key in s else "missing" for s in (state, own)]
-        if sizes[0] != sizes[1]:
+        shape, needed = (str(tuple(s[key].shape)) if key in s else "missing" for s in (state, expected))
+        if shape != needed:
             raise ValueError(
-                f"Tensor {key!r} is {sizes[0]} in {name} and {sizes[1]} in the module. All checkpoints must be of the "
-                "architecture that --module and --param give; networks of unlike architectures cannot be averaged."
+                f"Tensor {key!r} is {shape} in {name} and {needed} in the module. All checkpoints must be of the "
+                "architecture that --module and --param give; networks of different architectures cannot be averaged."
             )
-    if changed := [k for k in state if _dtype(own[k]) not in (None, state[k].dtype)]:
-        notes.append(f"{name}: {len(changed)} tensors are converted to {_dtype(own[changed[0]])}, as in the module.")
-    return {k: t if _dtype(own[k]) is None else t.to(_dtype(own[k])) for k, t in state.items()}
+    dtypes = {k: t.dtype for k, t in expected.items() if not nn.parameter.is_lazy(t)}
+    if changed := [k for k, t in state.items() if dtypes.get(k, t.dtype) != t.dtype]:
+        notes.append(f"{name}: {len(changed)} tensors are converted to {dtypes[changed[0]]}, as in the module.")
+    return {k: t.to(dtypes.get(k, t.dtype)) for k, t in state.items()}
 
 
-def _stripped(state: State, own: State, name: str, notes: list[str]) -> State:
-    found, prefix = state, ""
-    while found and not found.keys() & own.keys():
-        firsts = {key.partition(".")[0] for key in found}
-        if len(firsts) > 1 or any("." not in key for key in found):
+def _stripped(state: State, expected: State, name: str, notes: list[str]) -> State:
+    stripped, prefix = state, ""
+    while stripped and not stripped.keys() & expected.keys():
+        firsts = {key.partition(".")[0] for key in stripped}
+        if len(firsts) > 1 or any("." not in key for key in stripped):
             return state
         prefix += f"{firsts.pop()}."
-        found = {key.partition(".")[2]: t for key, t in found.items()}
+        stripped = {key.partition(".")[2]: t for key, t in stripped.items()}
     if prefix:
         notes.append(f"{name}: the prefix {prefix} is taken off.")
-    return found
-
-
-def _dtype(tensor: torch.Tensor) -> torch.dtype | None:
-    return None if nn.parameter.is_lazy(tensor) else tensor.dtype
+    return stripped

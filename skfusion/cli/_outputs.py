@@ -1,4 +1,4 @@
-"""How the outputs of a network are to be read: told by what its checkpoints give for all rows."""
+"""How the outputs of a network are to be read, judged by what its checkpoints give for all rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import nn
 from skfusion._rows import one_of
 from skfusion.cli._judged import Judged
 from skfusion.cli._table import DataError
-from skfusion.nets import mlp_classifier, mlp_regressor, with_module
-from skfusion.nets._prepare import dtype_of, tensors
+from skfusion.nets import dtype_of, mlp_classifier, mlp_regressor, tensors, with_module
 from skfusion.objective import call, evaluating
 from skfusion.state import State
 
@@ -25,22 +24,15 @@ _SUM = 1e-4
 
 
 class Seen(NamedTuple):
-    """What networks gave for all rows.
-
-    Parameters
-    ----------
-    width : int
-        Numbers a row.
-    low, high : float
-        The least and the largest one.
-    off : float
-        By how much the numbers of a row miss a sum of one, at most.
-    """
+    """What networks gave for all rows."""
 
     width: int
+    """Numbers a row."""
     low: float
     high: float
+    """The smallest and the largest number."""
     off: float
+    """By how much the numbers of a row miss a sum of one, at most."""
 
     @property
     def is_share(self) -> bool:
@@ -54,59 +46,26 @@ class Seen(NamedTuple):
 
 
 def inputs_for(module: nn.Module, X: np.ndarray) -> Any:
-    """Return inputs as a module takes them.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The architecture.
-    X : ndarray
-        The inputs.
-
-    Returns
-    -------
-    ndarray or dict of ndarray
-        Integers stay integers where there is an embedding.
-    """
+    """Return inputs as a module takes them: integers stay integers, under their name, where there is an embedding."""
     if X.dtype.kind in "iu" and any(isinstance(m, nn.Embedding) for m in module.modules()):
         return {next(iter(inspect.signature(module.forward).parameters)): X.astype(np.int64)}
     return X
 
 
-def net_for(module: nn.Module, states: Sequence[State], found: Judged, notes: list[str]) -> tuple[Any, Any, Any, str]:
-    """Return a skorch net with a module, the inputs as it takes them, and the classes that its outputs stand for.
+def net_for(module: nn.Module, states: Sequence[State], judged: Judged, notes: list[str]) -> tuple[Any, Any, Any, str]:
+    """Return a skorch net with a module, the inputs as it takes them, the classes of its outputs, and the net's code.
 
-    Parameters
-    ----------
-    module : nn.Module
-        The architecture.
-    states : sequence of State
-        The networks, all of which are run on all rows.
-    found : Judged
-        The rows.
-    notes : list of str
-        How the outputs are read is added to them.
-
-    Returns
-    -------
-    net : skorch net
-        Unfitted.
-    X : ndarray or dict of ndarray
-        As :func:`inputs_for` gives them.
-    classes : ndarray or None
-        Labels in the order of the outputs; None in regression.
-    code : str
-        The net without its module, in Python.
+    All networks are run on all rows; how their outputs are read is noted. The classes are None in regression.
     """
-    X = inputs_for(module, found.X)
+    X = inputs_for(module, judged.X)
     seen = _seen(module, states, X)
-    if found.task == "regression":
+    if judged.task == "regression":
         return with_module(mlp_regressor(), module), X, None, "mlp_regressor()"
     if seen.width == 1:
-        classes = _classes(found.y, 2, "one number, which tells two classes apart")
+        classes = _classes(judged.y, 2, "one number, which separates two classes")
         net, code = _of_one(seen, classes, notes)
         return with_module(net, module), X, classes, code
-    classes = _classes(found.y, seen.width, f"{seen.width} numbers")
+    classes = _classes(judged.y, seen.width, f"{seen.width} numbers")
     shown = ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
     notes.append(f"The outputs are taken as {shown}, in this order.")
     net, code = _of_several(seen, notes)
@@ -129,7 +88,7 @@ def _of_one(seen: Seen, classes: np.ndarray, notes: list[str]) -> tuple[Any, str
 def _of_several(seen: Seen, notes: list[str]) -> tuple[Any, str]:
     if seen.is_distribution:
         notes.append("The outputs are read as probabilities: they sum to 1 for all rows and networks.")
-        # of probabilities, by skorch's convention
+        # skorch takes the logarithm itself where the criterion is NLLLoss
         return mlp_classifier(criterion=nn.NLLLoss), "mlp_classifier(criterion=torch.nn.NLLLoss)"
     text = "The outputs are read as logits of classes that exclude each other"
     if seen.is_share:
@@ -162,7 +121,7 @@ def _outputs(module: nn.Module, state: State, X: Any) -> Iterator[torch.Tensor]:
         try:
             with torch.no_grad(), evaluating(module):
                 out = call(module, state, tensors(part, dtype_of(module)))
-        except Exception as error:  # code of the user's
+        except Exception as error:  # raised by code of the user
             raise DataError(
                 f"The module cannot run on rows of shape {one_of(X).shape[1:]}: {type(error).__name__}: {error}. Give "
                 "the rows as it was trained on them."

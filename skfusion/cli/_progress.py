@@ -17,20 +17,10 @@ FIRST, EVERY = 1.0, 10.0
 def progress(
     columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str
 ) -> Iterator[Callable[[str, int, int], None]]:
-    """Show how far a command is, on the standard error.
+    """Show on the standard error how far a command is.
 
-    Parameters
-    ----------
-    columns : sequence of ProgressColumn
-        Of the bar.
-    amount : callable, optional
-        How to write a number.
-
-    Yields
-    ------
-    callable
-        To be called with what is being done, how much is done, and how much there is. What begins anew with less gets a
-        new bar.
+    Yields a callable that takes what is being done, how much is done, and how much there is; ``amount`` formats these
+    numbers. When less is done than before, a new bar starts.
     """
     console = Console(stderr=True)
     if not console.is_interactive:
@@ -39,14 +29,14 @@ def progress(
     with Progress(*columns, console=console, transient=True) as bar:
         job, before = bar.add_task("Opening", total=None), 0
 
-        def tell(what: str, done: int, total: int) -> None:
+        def update(what: str, done: int, total: int) -> None:
             nonlocal before
             if done < before:
                 bar.reset(job, total=total)
             bar.update(job, description=what, completed=done, total=total)
             before = done
 
-        yield tell
+        yield update
 
 
 class _Lines:

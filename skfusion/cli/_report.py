@@ -69,8 +69,8 @@ def image(figure: Any, alt: str) -> str:
 def versions() -> str:
     """Return the versions that a result depends on."""
     names = ["torch", "skorch", "scikit-learn", "numpy", "pandas"]
-    own = [f"skfusion {__version__}", *(f"{name} {version(name)}" for name in names)]
-    return ", ".join([*own, f"Python {platform.python_version()}"])
+    libraries = [f"skfusion {__version__}", *(f"{name} {version(name)}" for name in names)]
+    return ", ".join([*libraries, f"Python {platform.python_version()}"])
 
 
 def page(
@@ -88,37 +88,10 @@ def page(
     seed: int,
     takes: str,
 ) -> str:
-    """Return the page.
+    """Return the page about a ``table`` of ``compare_fusions``, ranked by ``score``.
 
-    Parameters
-    ----------
-    title, lead : str
-        What was compared, and on what.
-    notes : sequence of str
-        On the data.
-    table : DataFrame
-        The result of ``compare_fusions``.
-    score : str
-        Its first score.
-    leaderboard : str
-        An image.
-    barriers : sequence of (str, str)
-        Headings and images.
-    says : dict
-        A sentence for each fusion.
-    best : str
-        The fusion that was fitted on all rows.
-    command : str
-        What makes this page again.
-    seed : int
-        Of all randomness.
-    takes : str
-        What the saved model predicts from.
-
-    Returns
-    -------
-    str
-        HTML.
+    ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, ``command``
+    makes this page again, and ``takes`` says what the saved model predicts from.
     """
     shown = columns(table, score)
     head = "".join(f"<th>{escape(name)}</th>" for name in ["fusion", *shown])

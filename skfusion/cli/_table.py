@@ -36,110 +36,89 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    """What is to be learnt.
-
-    Parameters
-    ----------
-    name : str
-        For titles.
-    X, y : array-like
-        Inputs and targets.
-    task : {"classification", "regression"}
-        What y is.
-    prepare : ColumnTransformer, optional
-        Turns X into numbers; None where it is numbers already.
-    notes : list of str
-        What the user should know: rows and columns that were dropped, what was inferred.
-    """
+    """What is to be learnt."""
 
     name: str
     X: Any
     y: np.ndarray
+    """Labels or values."""
     task: str
+    """Classification or regression."""
     prepare: ColumnTransformer | None = None
+    """Turns X into numbers; None where it is numbers already."""
     notes: list[str] = field(default_factory=list)
+    """What the user should know: rows and columns that were dropped, what was inferred."""
 
 
 def load(source: str, target: str | None, task: str) -> Data:
-    """Return a built-in set by its name, or the table in a file.
+    """Return a built-in set by its name, or the table in a ``.csv`` or ``.parquet`` file."""
+    check_task(task)
+    if source in BUILT_IN:
+        loader, its_task = BUILT_IN[source]
+        if target is not None or task not in ("auto", its_task):
+            raise DataError(
+                f"--data {source} is a {its_task} set with a target of its own: leave out --target and --task."
+            )
+        X, y = loader(return_X_y=True)
+        return Data(source, X, y, its_task)
+    path = file_at(source, "--data", *READERS)
+    notes: list[str] = []
+    data = from_frame(read_table(path, notes), target, task, path.stem)
+    return replace(data, notes=[*notes, *data.notes])
 
-    Parameters
-    ----------
-    source : str
-        Name of a set, or path of a ``.csv`` or ``.parquet`` file.
-    target : str or None
-        The column to learn, in files.
-    task : {"auto", "classification", "regression"}
-        What the target is.
 
-    Returns
-    -------
-    Data
-        Inputs, targets and how to prepare them.
-    """
+def check_task(task: str) -> None:
+    """Raise ``DataError`` where there is no such task."""
     if task not in TASKS:
         raise DataError(f"Unknown --task {task!r}; there are {', '.join(TASKS)}.")
-    if source in BUILT_IN:
-        loader, own = BUILT_IN[source]
-        if target is not None or task not in ("auto", own):
-            raise DataError(f"--data {source} is a {own} set with a target of its own: leave out --target and --task.")
-        X, y = loader(return_X_y=True)
-        return Data(source, X, y, own)
+
+
+def file_at(source: str, option: str, *endings: str) -> Path:
+    """Return the path of a file with one of these endings, which an option of the command names."""
     path = Path(source)
-    if path.suffix.lower() not in READERS:
-        raise DataError(f"Unknown --data {source!r}; there are {', '.join(BUILT_IN)}, or a .csv or .parquet file.")
+    if path.suffix.lower() not in endings:
+        kinds = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise DataError(f"Unknown {option} {source!r}; there are {', '.join(BUILT_IN)}, or a {kinds} file.")
     if not path.is_file():
-        raise DataError(f"There is no file {source!r}. --data takes a file or one of {', '.join(BUILT_IN)}.")
-    notes: list[str] = []
-    frame = read_table(path, notes)
-    found = from_frame(frame, target, task, path.stem)
-    return replace(found, notes=[*notes, *found.notes])
+        raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
+    return path
 
 
 def read_table(path: Path, notes: list[str]) -> pd.DataFrame:
-    """Return the table in a file of one of :data:`READERS`; how it was read, where that is not plain, is noted."""
+    """Return the table in a file of one of :data:`READERS`; what was guessed about its format is noted."""
     try:
-        return READERS[path.suffix.lower()](path, notes)
+        return READERS[path.suffix.lower()](path, notes).rename(columns=str)
     except (ValueError, OSError, ImportError) as error:  # pandas' and pyarrow's errors about contents are ValueErrors
         raise DataError(f"{str(path)!r} cannot be read: {error}") from error
 
 
-def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str) -> Data:
-    """Return a table as data.
-
-    Rows without a target, columns that say nothing, and columns that only number or name the rows are dropped, with a
-    note. Numbers are imputed by their median and standardised; all else is text, of which a missing entry is a value of
-    its own, and is one-hot encoded. Values unseen in fitting are encoded as zeros.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        The table.
-    target : str or None
-        The column to learn.
-    task : {"auto", "classification", "regression"}
-        What the target is.
-    name : str
-        For titles.
-
-    Returns
-    -------
-    Data
-        Inputs, targets and how to prepare them.
-    """
-    frame = frame.rename(columns=str)
+def with_target(frame: pd.DataFrame, target: str | None, notes: list[str]) -> pd.DataFrame:
+    """Return the rows that have a target, numbered as in the file; how many are dropped is noted."""
+    columns = ", ".join(frame.columns)
     if target is None:
-        raise DataError(f"Say which column to learn: --target, one of {', '.join(frame.columns)}.")
+        raise DataError(f"Say which column to predict: --target, one of {columns}.")
     if target not in frame.columns:
-        raise DataError(f"There is no column {target!r} for --target; there are {', '.join(frame.columns)}.")
+        raise DataError(f"There is no column {target!r} for --target; there are {columns}.")
     if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise DataError(f"Column names must be unique; these occur more than once: {', '.join(twice)}.")
-    frame, notes = frame.reset_index(drop=True), []
+    frame = frame.reset_index(drop=True)
     if missing := int(frame[target].isna().sum()):
         notes.append(f"Dropped {missing} of {len(frame)} rows, which have no {target!r}.")
         frame = frame[frame[target].notna()]
     if frame.empty:
         raise DataError(f"No row has a target {target!r}.")
+    return frame
+
+
+def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str) -> Data:
+    """Return a table as data, with the transformer that prepares it.
+
+    Rows without a target, columns that say nothing, and columns that only number or name the rows are dropped, with a
+    note. Numbers are imputed by their median and standardised; all else is text, of which a missing entry is a value of
+    its own, and is one-hot encoded. Values unseen in fitting are encoded as zeros.
+    """
+    notes: list[str] = []
+    frame = with_target(frame.rename(columns=str), target, notes)
     y, task = read_target(frame[target], task, notes)
     X = frame.drop(columns=target)
     X = X.drop(columns=_useless(X, notes))
@@ -152,21 +131,14 @@ def preparation(X: pd.DataFrame) -> ColumnTransformer:
     """Return the unfitted transformer of a table into numbers; see :func:`from_frame`."""
     numeric = [c for c in X.columns if _is_number(X[c])]
     text = [c for c in X.columns if c not in numeric]
-    numbers = Pipeline(
-        [
-            ("float", FunctionTransformer(as_float)),
-            ("fill", SimpleImputer(strategy="median")),
-            ("scale", StandardScaler()),
-        ]
-    )
-    categories = Pipeline(
-        [
-            ("text", FunctionTransformer(as_text)),
-            ("fill", SimpleImputer(strategy="constant", fill_value="missing")),
-            ("encode", OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
-        ]
-    )
-    parts = [("numbers", numbers, numeric), ("categories", categories, text)]
+    fill = SimpleImputer(strategy="constant", fill_value="missing")
+    encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    numbers = [("float", FunctionTransformer(as_float)), ("fill", SimpleImputer(strategy="median"))]
+    categories = [("text", FunctionTransformer(as_text)), ("fill", fill), ("encode", encode)]
+    parts = [
+        ("numbers", Pipeline([*numbers, ("scale", StandardScaler())]), numeric),
+        ("categories", Pipeline(categories), text),
+    ]
     return ColumnTransformer([part for part in parts if part[2]])
 
 
@@ -177,11 +149,11 @@ def as_float(frame: pd.DataFrame) -> np.ndarray:
 
 def as_text(frame: pd.DataFrame) -> np.ndarray:
     """Return all values as text with NaN where one is missing, shape (n_rows, n_columns)."""
-    found = frame.astype(object).to_numpy(copy=True)
-    gone = frame.isna().to_numpy()
-    found[~gone] = [str(value) for value in found[~gone]]
-    found[gone] = np.nan
-    return found
+    values = frame.astype(object).to_numpy(copy=True)
+    missing = frame.isna().to_numpy()
+    values[~missing] = [str(value) for value in values[~missing]]
+    values[missing] = np.nan
+    return values
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -189,24 +161,7 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def read_target(column: pd.Series, task: str, notes: list[str]) -> tuple[np.ndarray, str]:
-    """Return a column as labels or values, and which of them it is.
-
-    Parameters
-    ----------
-    column : Series
-        Without missing values.
-    task : {"auto", "classification", "regression"}
-        What it is.
-    notes : list of str
-        What was inferred is added to them.
-
-    Returns
-    -------
-    y : ndarray
-        Labels or values.
-    task : {"classification", "regression"}
-        What they are.
-    """
+    """Return a column without missing values as labels or values, and the task; what was inferred is noted."""
     distinct = column.nunique()
     number = _is_number(column)
     if number and not np.isfinite(column.to_numpy(dtype=np.float64)).all():
@@ -244,13 +199,13 @@ def _useless(X: pd.DataFrame, notes: list[str]) -> list[str]:
             names.append(c)
         elif types.is_integer_dtype(values) and len(X) > 2 and (values - X.index).nunique(dropna=False) == 1:
             numbers.append(c)
-    for found, why in [
+    for columns, why in [
         (constant, "the same value in every row, or none"),
         (names, "another text in every row, like a name or an identifier"),
         (numbers, "the number of the row"),
     ]:
-        if found:
-            notes.append(f"Dropped {', '.join(map(repr, found))}: {why}.")
+        if columns:
+            notes.append(f"Dropped {', '.join(map(repr, columns))}: {why}.")
     return constant + names + numbers
 
 

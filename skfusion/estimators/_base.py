@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skfusion import nets
+from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion._rows import Rows
 from skfusion.collect import Collector
@@ -29,7 +30,6 @@ from skfusion.estimators.support._progress import CallbackProgress
 from skfusion.estimators.support._scoring import score_function
 from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
-from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.select import Selector
 from skfusion.tangent import Linearised
 

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
+from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import Component
 from skfusion._rows import Rows, unlabelled
 from skfusion.collect import Seeds
@@ -31,7 +32,6 @@ from skfusion.estimators.support._uncertainty import Uncertain
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import BatchedPredictor, Runner
 from skfusion.pool import Member, ModelPool
-from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.repair import Recalibrate
 from skfusion.repair._recalibrate import learning
 from skfusion.state import State

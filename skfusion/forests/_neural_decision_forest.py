@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skfusion import nets
+from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import HasParts
 from skfusion._rows import Rows
 from skfusion.forests._data import check_inputs, class_rows
@@ -20,7 +21,6 @@ from skfusion.forests._log_proba import LogProbabilities
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
 from skfusion.nets._prepare import initialised, no_net
-from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.state import State, map_tensors
 
 

@@ -3,6 +3,7 @@
 from skfusion.merge._base import LinearMerger, Merger
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import is_merged as is_merged
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning
 from skfusion.merge.soups._interpolate import Interpolate
 from skfusion.merge.soups._learned import Learned

@@ -1,4 +1,4 @@
-"""What is no member, and how it becomes one."""
+"""Check the members of a pool; a message says how something else becomes one."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from torch import Tensor, nn
 from skfusion.pool._member import Member
 
 
-def members_in(given: Any) -> tuple[Member, ...]:
-    """Return the members that a pool is made of, or raise an error that says how what was given becomes a pool."""
-    if isinstance(given, str | os.PathLike):
+def members_in(argument: Any) -> tuple[Member, ...]:
+    """Return members as a tuple, or raise an error that says how the argument becomes a pool."""
+    if isinstance(argument, str | os.PathLike):
         raise TypeError(
-            f"A pool is made of members; got the path {os.fspath(given)!r}. Read the folder of a pool by "
+            f"A pool is made of members; got the path {os.fspath(argument)!r}. Read the folder of a pool by "
             "ModelPool.load(path), and checkpoints by ModelPool.from_files({name: path, ...})."
         )
-    if isinstance(given, Mapping):
-        if any(isinstance(value, Tensor) for value in given.values()):
+    if isinstance(argument, Mapping):
+        if any(isinstance(value, Tensor) for value in argument.values()):
             raise TypeError(
                 "A pool is made of members; got one state dict. Give it a name: ModelPool([Member('a', state)])."
             )
         raise TypeError(
-            f"A pool is made of a list of members; got a {type(given).__name__}. States by name become one by "
+            f"A pool is made of a list of members; got a {type(argument).__name__}. States by name become one by "
             "ModelPool([Member(name, s) for name, s in states.items()]), paths by name by ModelPool.from_files(paths)."
         )
     try:
-        members = tuple(given)
+        members = tuple(argument)
     except TypeError:
         raise TypeError(
-            f"A pool is made of a list of members; got a {type(given).__name__}. Give [member, ...]."
+            f"A pool is made of a list of members; got a {type(argument).__name__}. Give [member, ...]."
         ) from None
     for place, item in enumerate(members):
         if not isinstance(item, Member):
@@ -45,7 +45,7 @@ def members_in(given: Any) -> tuple[Member, ...]:
 
 
 def _remedy(item: Any) -> str:
-    """Describe what is no member, with what makes one of it."""
+    """Return what an item is that is no member, and how a member is made of it."""
     if isinstance(item, str | os.PathLike):
         return f"the path {os.fspath(item)!r}. Read checkpoints by ModelPool.from_files({{name: path, ...}})."
     if isinstance(item, Mapping):

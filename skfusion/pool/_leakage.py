@@ -1,4 +1,4 @@
-"""Which rows the members of a pool know, and when that makes scores too good."""
+"""Data leakage: which rows the members of a pool were trained on, and when that makes scores too good."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skfusion._rows import Rows, inputs_of
 from skfusion.pool._member import Member
 
 MOST_BY_CHANCE = 0.05
-"""Share of rows that may equal those of training without a word: rounded numbers are often equal by chance."""
+"""Share of rows that may equal those of training without a warning: rounded numbers are often equal by chance."""
 
 
 class LeakageWarning(UserWarning):
@@ -35,8 +35,8 @@ def warn_of_fitting(members: Iterable[Member], rows: Rows) -> None:
     """Warn where members know most rows of a fit, and others; see :meth:`ModelPool.warn_of_cross_validation`."""
     marks = _marks(members)
     count, share = _known(marks, rows)
-    strange = marks[~np.isin(marks, rows.keys)]  # which older pools have
-    others = len(np.setdiff1d(inputs_of(strange), inputs_of(rows.marks)))
+    unknown = marks[~np.isin(marks, rows.keys)]  # older pools have keys of rows in the place of marks
+    others = len(np.setdiff1d(inputs_of(unknown), inputs_of(rows.marks)))
     if share > 0.5 and others:
         warn_caller(
             f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from skfusion import state as states_of
-from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion._arrays import to_numpy, to_torch
 from skfusion.state import State
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One trained network: its state and what is known of it.
+    """One trained network: its state and what is known about it.
 
     Parameters
     ----------
@@ -47,8 +46,8 @@ class Member:
     predictions: np.ndarray | None = None
 
     def __repr__(self) -> str:
-        known = "" if math.isnan(self.score) else f", score={self.score:.4g}"
-        return f"Member({self.name!r}, {states_of.n_parameters(self.state)} numbers{known})"
+        score = "" if math.isnan(self.score) else f", score={self.score:.4g}"
+        return f"Member({self.name!r}, {states_of.n_parameters(self.state)} numbers{score})"
 
     def replace(self, **changes: Any) -> Member:
         """Return a copy with some fields changed.
@@ -70,11 +69,3 @@ class Member:
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         self.__dict__.update({**stored, "state": to_torch(stored["state"])})
-
-
-def as_json(meta: Mapping[str, Any]) -> str:
-    """Return the metadata of a member as JSON."""
-    try:
-        return json.dumps(dict(meta), sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The meta of a member must be writable as JSON: {error}.") from error

@@ -8,15 +8,16 @@ from typing import Any, overload
 import numpy as np
 
 from skfusion import state as states_of
-from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion._arrays import to_numpy, to_torch
 from skfusion.pool._check import members_in
 from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
 from skfusion.pool._member import Member
-from skfusion.pool._readers import ReadsFiles
+from skfusion.pool._sources import PoolSources
+from skfusion.pool.stores import write_pool
 from skfusion.state import State
 
 
-class ModelPool(ReadsFiles, Sequence[Member]):
+class ModelPool(PoolSources, Sequence[Member]):
     """An immutable sequence of members, kept between training them and fusing them.
 
     A pool stands wherever a collector stands, ``SoupClassifier(net, collect=pool)``, and then nothing is trained. A
@@ -178,29 +179,7 @@ class ModelPool(ReadsFiles, Sequence[Member]):
         path : path-like
             The directory. A pool that is there already is replaced at once when all is written, or kept whole.
         """
-        from skfusion.pool._store import save_pool
-
-        save_pool(self, path)
-
-    @classmethod
-    def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> ModelPool:
-        """Make a pool of fitted skorch nets.
-
-        Parameters
-        ----------
-        estimators : iterable of fitted skorch nets, or of (name, net) pairs
-            They may be of unlike architectures; then only ensembles can use the pool.
-        X, y : array-like, optional
-            The data that the nets were trained on, so that its use as held-out data can be warned of.
-
-        Returns
-        -------
-        ModelPool
-            Copies of the nets' states; the nets are not changed.
-        """
-        from skfusion.pool._importers import members_from_estimators
-
-        return members_from_estimators(cls, estimators, X, y)
+        write_pool(self.members, self.base, self.classes, path)
 
 
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:

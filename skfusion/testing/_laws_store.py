@@ -10,7 +10,7 @@ from skfusion.testing import _problems as problems
 
 
 def member(name: str = "a", k: int = 0) -> Member:
-    """Return a member with states of many dtypes, a score, metadata, row hashes and predictions."""
+    """Return a member with tensors of many dtypes, a score, metadata, row hashes and predictions."""
     state = problems.states(k + 1)[k] | {
         "half": torch.tensor([1.5, -0.0], dtype=torch.bfloat16),
         "wide": torch.tensor([[1e-300]], dtype=torch.float64),
@@ -18,8 +18,8 @@ def member(name: str = "a", k: int = 0) -> Member:
         "none": torch.zeros(0, 3),
     }
     keys = np.array([1, 2**63, 3 + k], np.uint64)
-    known = np.array([[0.25, 0.75], [-0.0, np.nan]], np.float32) + k
-    return Member(name, state, 0.1 + 0.2 * k, {"epoch": k, "lr": 0.1}, keys, predictions=known)
+    predictions = np.array([[0.25, 0.75], [-0.0, np.nan]], np.float32) + k
+    return Member(name, state, 0.1 + 0.2 * k, {"epoch": k, "lr": 0.1}, keys, predictions=predictions)
 
 
 def unknown_is_key_error(call: object, name: str) -> None:
@@ -33,14 +33,14 @@ def unknown_is_key_error(call: object, name: str) -> None:
 
 def check_get_returns_what_was_put(store: Store) -> None:
     """States, scores, metadata, row hashes and predictions come back bit for bit."""
-    given = [member("a", 0), member("b", 1)]
-    for one in given:
+    members = [member("a", 0), member("b", 1)]
+    for one in members:
         store.put(one)
-    for one in given:
-        found = store.get(one.name)
+    for one in members:
+        read = store.get(one.name)
         for what in ("name", "state", "score", "meta", "rows", "predictions"):
-            now, then = (dict(v) if what == "meta" else v for v in (getattr(found, what), getattr(one, what)))
-            assert problems.snapshot(now) == problems.snapshot(then), f"The {what} of a member comes back otherwise."
+            after, before = (dict(v) if what == "meta" else v for v in (getattr(read, what), getattr(one, what)))
+            assert problems.snapshot(after) == problems.snapshot(before), f"The {what} of a member has changed."
 
 
 def check_put_replaces_a_member_of_the_same_name(store: Store) -> None:
@@ -59,7 +59,7 @@ def check_put_keeps_a_copy(store: Store) -> None:
     assert problems.snapshot(one) == before, "put writes to the member."
     for value in one.state.values():
         value.zero_()
-    assert problems.snapshot(store.get("a").state) == before[1][1], "The store holds the caller's own tensors."
+    assert problems.snapshot(store.get("a").state) == before[1][1], "The store shares tensors with its caller."
 
 
 def check_names_are_in_the_order_of_puts(store: Store) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier
+from skfusion.checkpoints import read_checkpoint
 from skfusion.cli import app
 from skfusion.cli._diagnose import short
 from skfusion.cli._files import in_python, recipes_for
@@ -25,7 +26,7 @@ from skfusion.cli._modules import ran_a_module
 from skfusion.diagnose import diagnose
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, with_module
-from skfusion.pool import Member, read_checkpoint
+from skfusion.pool import Member
 
 CODE = """
 import os
@@ -573,7 +574,7 @@ def test_architectures_that_cannot_be_had(here, name, message):
         (["--module", "{here}:Net", "--param", "hidden"], "--param must be name=value"),
         (["--module", "{here}:Net", "--param", "hidden=[8"], "--param hidden is no JSON"),
         (["--module", "{here}:Net", "--param", "n_in=64"], "missing 1 required positional argument: 'n_out'"),
-        (["--module", "{here}:Net", "--param", "n_in=64"], "Give --param n_out=..., or --data, which tells it"),
+        (["--module", "{here}:Net", "--param", "n_in=64"], "Give --param n_out=..., or --data, which determines it"),
         (["--module", "{here}:built", "--param", "n_in=64"], "is a network that is built already; leave --param out"),
         (["--param", "n_in=64"], "--param is for --module, which is not given"),
         (["--data", "digits"], "--data needs --module"),
@@ -635,7 +636,7 @@ def test_rows_that_cannot_be_used(here):
     assert "bad.npz cannot be read" in refused("bad.npz")
     pd.DataFrame({"a": ["x"] * 20, "y": [0, 1] * 10}).to_csv("text.csv", index=False)
     assert "Say which column to predict: --target, one of a, y" in refused("text.csv")
-    assert "No column 'z'; there are a, y" in refused("text.csv", "--target", "z")
+    assert "no column 'z' for --target; there are a, y" in refused("text.csv", "--target", "z")
     assert "Column 'a' is no number" in refused("text.csv", "--target", "y")
     pd.DataFrame({"a": [1.0] * 20, "y": [np.nan] * 20}).to_csv("empty.csv", index=False)
     assert "No row has a target 'y'" in refused("empty.csv", "--target", "y")

@@ -15,10 +15,11 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
+from skfusion.checkpoints import read_checkpoint
 from skfusion.cli import app
 from skfusion.cli._merge import METHODS, _size, merge, merger_of
 from skfusion.merge import DARE, TIES, LinearMerger, Merger, Slerp, TaskArithmetic, TensorMerger, Uniform
-from skfusion.pool import Member, ModelPool, read_checkpoint
+from skfusion.pool import Member, ModelPool
 from skfusion.testing import discover
 
 VALUES = {"weights": "1,2,3", "scale": 0.7, "t": 0.25, "density": 0.4, "gamma": 0.1, "rate": 0.3, "seed": 5}

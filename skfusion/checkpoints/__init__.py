@@ -1,0 +1,16 @@
+"""Checkpoints on disk: read states from files of any size, and merge them into one file.
+
+Here are the readers of safetensors and torch files, of shards and of pools' directories (`_checkpoint`, `_many`), what
+they refuse (`_adapters`, `_archive`), and the merge that holds a part of a tensor at a time (`_merge_files`,
+`_merge_plan`, `_merge_stream`). The room may import `merge`, `state` and what is below; `pool` stands above it. To read
+another format, write a reader that returns a state and call it in `_checkpoint`.
+"""
+
+from skfusion.checkpoints._checkpoint import Checkpoint as Checkpoint
+from skfusion.checkpoints._checkpoint import read_checkpoint
+from skfusion.checkpoints._many import read_many as read_many
+from skfusion.checkpoints._merge_files import merge_checkpoints
+from skfusion.checkpoints._merge_plan import MergeReport
+from skfusion.checkpoints._prefixes import differing_prefixes as differing_prefixes
+
+__all__ = ["MergeReport", "merge_checkpoints", "read_checkpoint"]

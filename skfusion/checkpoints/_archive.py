@@ -1,0 +1,133 @@
+"""The zip archives of ``torch.save``: what they contain, and whether their bytes are those that were written."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+_LOCAL = struct.Struct("<4s22xHH")
+"""Of the header before the data of an entry: its mark, and the lengths of the name and of the extra field after it."""
+_ENCRYPTED = 1
+_BLOCK = 2**18
+_ADVICE = "Fetch or save it again."
+
+
+class Part(NamedTuple):
+    """Where the data of an entry lie in an archive."""
+
+    name: str
+    start: int
+    size: int
+    check_sum: int
+
+
+def parts_of(path: Path) -> list[Part]:
+    """Return the entries of an archive by their places, without reading their data; none overlaps another one.
+
+    Raises ``ValueError`` if it is no archive, or one that ``torch.save`` does not write: its entries are stored as they
+    are, so that tensors can be mapped, and what is compressed may be a thousand times as large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+            starts = [_start(file, entry) for entry in entries]
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{path} is damaged, or no file of torch.save: {error or 'an entry has no header'}. {_ADVICE}"
+        ) from error
+    _check_kind(entries, path)
+    parts = [Part(e.filename, start, e.file_size, e.CRC) for e, start in zip(entries, starts, strict=True)]
+    end = 0
+    for part in parts:
+        if part.start < end:
+            raise ValueError(f"{path} is damaged: its entry {part.name!r} overlaps another. {_ADVICE}")
+        end = part.start + part.size
+    if end > path.stat().st_size:
+        raise ValueError(f"{path} is damaged: its entry {parts[-1].name!r} ends beyond it. {_ADVICE}")
+    return parts
+
+
+def _check_kind(entries: list[zipfile.ZipInfo], path: Path) -> None:
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise ValueError(f"{path} is a program of TorchScript and not a state. Save torch.jit.load(...).state_dict().")
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+            raise ValueError(
+                f"{path} is refused: its entry {entry.filename!r} is compressed ({entry.compress_size} bytes for "
+                f"{entry.file_size}), and torch.save compresses nothing. Load it where it was made, and save it."
+            )
+        if entry.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{path} is refused: its entry {entry.filename!r} is encrypted. Save it again without.")
+
+
+def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    file.seek(max(entry.header_offset, 0))
+    mark, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+    if mark != b"PK\3\4" or entry.header_offset < 0:
+        raise zipfile.BadZipFile(f"its entry {entry.filename!r} is not where its table says")
+    return int(entry.header_offset + _LOCAL.size + name + extra)
+
+
+class CheckSums:
+    """The CRC-32 sums of the entries of a file, computed while its bytes pass by from first to last.
+
+    Files that are no archives have none, so nothing is done for them. An entry whose sum is zero has none either:
+    ``torch.serialization.set_crc32_options(False)`` leaves them out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            is_archive = file.read(2) == b"PK"
+        self.path = path
+        self._parts = [part for part in parts_of(path) if part.check_sum] if is_archive else []
+        self._sums = [0] * len(self._parts)
+        self._first, self._place = 0, 0
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._parts)
+
+    def update(self, block: memoryview) -> None:
+        """Add the next bytes of the file to the sums of the entries that they belong to."""
+        end = self._place + len(block)
+        for k in range(self._first, len(self._parts)):
+            part = self._parts[k]
+            if part.start >= end:
+                break
+            low, high = max(part.start, self._place), min(part.start + part.size, end)
+            if low < high:
+                self._sums[k] = zlib.crc32(block[low - self._place : high - self._place], self._sums[k])
+            if part.start + part.size <= end:
+                self._first = k + 1
+        self._place = end
+
+    def check(self) -> None:
+        """Raise ``ValueError`` that names the first entry that has changed, once all bytes have passed by."""
+        for part, actual in zip(self._parts, self._sums, strict=True):
+            if actual != part.check_sum:
+                raise ValueError(
+                    f"{self.path} is damaged: the check sum of its entry {part.name!r} is not that of what was "
+                    f"written. {_ADVICE}"
+                )
+
+
+def check_sums(path: Path) -> None:
+    """Raise ``ValueError`` where the bytes of an archive have changed; it is read whole, and no other file is read."""
+    sums = CheckSums(path)
+    if sums.has_any:
+        for block in blocks_of(path):
+            sums.update(block)
+        sums.check()
+
+
+def blocks_of(path: Path) -> Iterator[memoryview]:
+    """Yield the bytes of a file in blocks, each of which is overwritten by the next one."""
+    block = memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while n := file.readinto(block):
+            yield block[:n]

@@ -1,0 +1,165 @@
+"""The text of a pool's index and of its journal, and the check of what is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from skfusion.checkpoints.format._values import classes_from_json, score_from_json
+
+INDEX = "pool.json"
+DATA_FILE = re.compile(r"(?:state|rows|predictions)-[0-9a-f]{64}\.safetensors")
+JOURNAL = re.compile(r"journal-[0-9a-f]{16}\.jsonl")
+FORMAT = 2
+"""The number of the format that is written, and the highest that is read. In format 1 there was no check sum."""
+KIND = "skfusion.ModelPool"
+CHECKED = re.compile(rb'\{"check": "([0-9a-f]{64})", ')
+_PARTS = ("state", "rows", "predictions")
+_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What a crafted text raises in the checks below."""
+
+
+class PoolFormatError(ValueError):
+    """A directory is not a pool, is damaged, or was written by a newer version."""
+
+
+def library_version() -> str:
+    """Return the version of the library that is running."""
+    # Looked up and not imported: this room lies below what the top module imports.
+    return str(getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"))
+
+
+def index_to_bytes(entries: list[str], classes: Any, base: str | None, journal: str | None) -> bytes:
+    """Return an index as JSON that begins with the SHA-256 of what follows.
+
+    ``entries`` are the members as JSON, in their order; ``base`` and ``journal`` are names of files.
+    """
+    head = {"base": base, "classes": classes, "format": FORMAT, "journal": journal, "kind": KIND}
+    head["version"] = library_version()
+    # A line for each member is legible, and many times faster than indentation, which json does in Python.
+    rest = json.dumps(head, sort_keys=True, allow_nan=False)[1:-1] + ', "members": [\n' + ",\n".join(entries) + "\n]}\n"
+    return _checked(rest)
+
+
+def line_of(event: str, what: Any) -> bytes:
+    """Return a line of the journal: an event and what it is about, with their check sum."""
+    return _checked(json.dumps({event: what}, allow_nan=False)[1:] + "\n")
+
+
+def _checked(rest: str) -> bytes:
+    text = rest.encode("ascii")
+    return b'{"check": "%s", ' % hashlib.sha256(text).hexdigest().encode() + text
+
+
+def entry_to_text(entry: dict[str, Any]) -> str:
+    """Return the entry of a member as one line of JSON."""
+    return json.dumps(entry, sort_keys=True, allow_nan=False)
+
+
+def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
+    """Return the checked index in a file's text, with ``members``, ``classes``, ``base`` and ``journal``.
+
+    Raises ``PoolFormatError`` if it is no index, is damaged, or has a newer format.
+    """
+    try:
+        index = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        refuse(path, error)
+    if not isinstance(index, dict) or index.get("kind") != KIND or not _is_number(index.get("format")):
+        raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
+    if index["format"] > FORMAT:
+        raise PoolFormatError(
+            f"{path} has format {index['format']}, written by skfusion {index.get('version')!s:.20}; this is skfusion "
+            f"{library_version()}, which knows formats up to {FORMAT}. Upgrade it: pip install --upgrade skfusion."
+        )
+    try:
+        if "check" in index or index["format"] > 1:
+            _verify(text)
+        classes_from_json(index["classes"])
+        if not isinstance(index["members"], list):
+            raise ValueError(f"members are a {type(index['members']).__name__} and no list")
+        names = [check_entry(entry) for entry in index["members"]]
+        if len(set(names)) < len(names):
+            raise ValueError("two members have one name")
+        _check_file(index["base"], DATA_FILE, "state", optional=True)
+        _check_file(index.setdefault("journal", None), JOURNAL, "journal", optional=True)
+    except _DAMAGE as error:
+        refuse(path, error)
+    return index
+
+
+def event_from_line(line: bytes, path: Path) -> tuple[str, Any]:
+    """Return an event of the journal and what it is about, checked."""
+    try:
+        _verify(line)
+        record = _parsed(line)
+        (event,) = record.keys() - {"check"}
+        if event == "put":
+            check_entry(record[event])
+        elif event != "delete" or not isinstance(record[event], str):
+            raise ValueError(f"{event!r} is no event")
+    except _DAMAGE as error:
+        refuse(path, error)
+    return event, record[event]
+
+
+def _parsed(text: bytes) -> Any:
+    def constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    return json.loads(text.decode("ascii"), parse_constant=constant)
+
+
+def _verify(text: bytes) -> None:
+    head = CHECKED.match(text)
+    if head is None or hashlib.sha256(text[head.end() :]).hexdigest().encode() != head[1]:
+        raise ValueError("its content has changed since it was written")
+
+
+def check_entry(entry: Any) -> str:
+    """Return the name of a member, or raise an error where its entry is not one."""
+    if not (isinstance(entry["name"], str) and isinstance(entry["meta"], dict)):
+        raise ValueError(f"name {entry['name']!r:.80} or its meta has the wrong type")
+    score_from_json(entry["score"])
+    _check_file(entry["state"], DATA_FILE, "state", optional=False)
+    _check_file(entry["rows"], DATA_FILE, "rows", optional=True)
+    _check_file(entry.get("predictions"), DATA_FILE, "predictions", optional=True)
+    name: str = entry["name"]
+    return name
+
+
+def _check_file(name: Any, pattern: re.Pattern[str], kind: str, optional: bool) -> None:
+    # Only such names are ever opened or removed, so a crafted index cannot reach files outside of its directory.
+    if name is None and optional:
+        return
+    if not (isinstance(name, str) and pattern.fullmatch(name) and name.startswith(f"{kind}-")):
+        raise ValueError(f"{name!r:.80} is not the name of a {kind} file of a pool")
+
+
+def files_of(entry: dict[str, Any]) -> list[str]:
+    """Return the names of the files of a member."""
+    return [entry[part] for part in _PARTS if entry.get(part) is not None]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def refuse(path: Path, error: Exception) -> NoReturn:
+    """Raise that a file of the index is damaged, and what helps."""
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error)[:200].split())
+    if isinstance(error, KeyError):
+        reason = f"it has no {reason}"
+    raise damaged(path, reason) from error
+
+
+def damaged(path: Path, reason: str) -> PoolFormatError:
+    """Return the error for a damaged index or journal, with both remedies."""
+    return PoolFormatError(
+        f"{path} is damaged: {reason}. Restore it from a backup, or read the states beside it by "
+        f"ModelPool.recover({str(path.parent)!r}) and save them into another directory."
+    )

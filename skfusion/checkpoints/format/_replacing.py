@@ -1,0 +1,39 @@
+"""Write a file so that it appears whole, in the place of what was there, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path, temporary: str = ".writing-") -> Iterator[BinaryIO]:
+    """Open a temporary file beside a path. It takes the place of the path at the end, or vanishes after an error.
+
+    ``temporary`` is the start of its name, which a random number follows. It tells whose file is left by a crash: the
+    next writer of a pool removes the files of crashed writers of that pool, and no others.
+    """
+    part = path.parent / f"{temporary}{secrets.token_hex(8)}"
+    try:
+        with part.open("x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # before the file is renamed, or a crash may leave the name with half the content
+        os.replace(part, path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = "Nothing is left of it, and what was there is as before: make room, or give another place."
+            raise OSError(error.errno, f"{error.strerror} to write {path}. {advice}") from error
+        raise
+    with suppress(OSError):  # not every system can sync a directory, which makes the new name last
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,172 @@
+"""The ways in which a pool is made of what is on disk, or was trained elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from skfusion.pool import importers, stores
+from skfusion.pool._member import Member
+from skfusion.state import State
+
+
+class PoolSources:
+    """Class methods that make a pool by its constructor."""
+
+    def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, path: Any, net: Any = None) -> Self:
+        """Read a pool from a directory.
+
+        Parameters
+        ----------
+        path : path-like
+            A directory written by :meth:`save`.
+        net : object or dict of objects, optional
+            The unfitted net that the states belong to, or, for different architectures, a net for each member's name;
+            files hold no code, so it is not stored.
+
+        Returns
+        -------
+        ModelPool
+            The pool.
+
+        Raises
+        ------
+        PoolFormatError
+            If there is no pool, or a damaged one.
+        ValueError
+            If the names of nets and members differ.
+        """
+        members, base, classes = stores.read_pool(path)
+        return cls(_with_nets(members, net), base, classes)
+
+    @classmethod
+    def recover(cls, path: Any, net: Any = None) -> Self:
+        """Read a pool back from its states, where its index was lost or damaged.
+
+        Nothing in the directory is changed: save what is read into another one.
+
+        Parameters
+        ----------
+        path : path-like
+            A directory that holds files of states. Each says whose it is, and what else is known of this member. Those
+            of skfusion before format 2 do not: their members, and a base, are called as their files.
+        net : object or dict of objects, optional
+            As for :meth:`load`.
+
+        Returns
+        -------
+        ModelPool
+            All states that can be read, in the order of their names; older ones of replaced members too, where they
+            are still there. What is left out, a warning names.
+
+        Raises
+        ------
+        PoolFormatError
+            If no state can be read.
+
+        Examples
+        --------
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> from skfusion import ModelPool
+        >>> from skfusion.pool import Member
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ModelPool([Member("a", {"w": torch.ones(2)}, score=0.5)]).save(folder)
+        ...     (Path(folder) / "pool.json").unlink()
+        ...     ModelPool.recover(folder)["a"].score
+        0.5
+        """
+        members, base, classes = stores.recovered(Path(path))
+        return cls(_with_nets(members, net), base, classes)
+
+    @classmethod
+    def from_files(
+        cls,
+        paths: Mapping[str, str | os.PathLike[str]] | Iterable[str | os.PathLike[str]],
+        *,
+        module: Any = None,
+        base: Any = None,
+        rows: Mapping[str, tuple[Any, Any]] | tuple[Any, Any] | None = None,
+        classes: Any = None,
+    ) -> Self:
+        """Make a pool of checkpoints that were trained elsewhere.
+
+        Parameters
+        ----------
+        paths : dict of path-like by name, or iterable of path-like
+            Checkpoints, as :func:`skfusion.checkpoints.read_checkpoint` reads them. Without names, members are called
+            as their files.
+        module : nn.Module or skorch net, optional
+            What the states belong to. Each is checked against a module, tensor by tensor; a net is kept as that of the
+            members, so that ``SoupClassifier(collect=pool)`` needs no other.
+        base : path-like or State, optional
+            The common start of the members, as task vectors need it.
+        rows : dict of (X, y) by name, or (X, y), optional
+            The rows that each member, or all, were trained on. With them Fisher, RegMean and AdaMerging run each member
+            on its own rows among those of ``fit``, and the use of a member's rows to judge it is warned of.
+        classes : array-like, optional
+            The class labels in the order of the outputs; where they are omitted, the sorted labels in ``rows``, or none
+            where targets are floats.
+
+        Returns
+        -------
+        ModelPool
+            The members, their tensors mapped from the files.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read or does not fit the module, or if rows do not fit the members.
+        OSError
+            If a file is not there.
+
+        Examples
+        --------
+        >>> import tempfile, torch
+        >>> from torch import nn
+        >>> from skfusion import ModelPool
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(nn.Linear(2, 2).state_dict(), f"{folder}/movie.pt")
+        ...     X, y = [[0.0, 1.0], [1.0, 0.0]], ["bad", "good"]
+        ...     paths = {"movie": f"{folder}/movie.pt"}
+        ...     pool = ModelPool.from_files(paths, module=nn.Linear(2, 2), rows={"movie": (X, y)})
+        >>> len(pool["movie"].rows), pool.classes.tolist()
+        (2, ['bad', 'good'])
+        """
+        return cls(*importers.from_files(paths, module, base, rows, classes))
+
+    @classmethod
+    def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> Self:
+        """Make a pool of fitted skorch nets.
+
+        Parameters
+        ----------
+        estimators : iterable of fitted skorch nets, or of (name, net) pairs
+            They may be of different architectures; then only ensembles can use the pool.
+        X, y : array-like, optional
+            The data that the nets were trained on, so that its use as held-out data can be warned of.
+
+        Returns
+        -------
+        ModelPool
+            Copies of the nets' states; the nets are not changed.
+        """
+        members, classes = importers.from_estimators(estimators, X, y)
+        return cls(members, classes=classes)
+
+
+def _with_nets(members: list[Member], net: Any) -> list[Member]:
+    names = [m.name for m in members]
+    if isinstance(net, Mapping) and set(net) != set(names):
+        raise ValueError(
+            f"net must have a net for each of the members, and no others: missing are "
+            f"{sorted(set(names) - set(net))}, unknown {sorted(set(net) - set(names))}."
+        )
+    nets = net if isinstance(net, Mapping) else dict.fromkeys(names, net)
+    return members if net is None else [m.replace(net=nets[m.name]) for m in members]

@@ -1,0 +1,126 @@
+"""Members from checkpoints that were trained elsewhere, with the rows that each was trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from skfusion.checkpoints import read_checkpoint
+from skfusion.checkpoints.format import INDEX
+from skfusion.pool._member import Member
+from skfusion.pool.importers._rows import rows_of
+from skfusion.state import State
+
+
+def from_files(
+    paths: Any, module: Any, base: Any, rows: Any, classes: Any
+) -> tuple[list[Member], State | None, np.ndarray | None]:
+    """Return members, base and classes; see :meth:`ModelPool.from_files`."""
+    if isinstance(module, type):
+        raise TypeError(f"module is the class {module.__name__}: give an instance of it, or a skorch net that has it.")
+    named = _named(paths)
+    pairs = _rows_by_name(rows, [*named])
+    labels = _labels([y for _, y in pairs.values()]) if classes is None else np.asarray(classes)
+    states = {name: _read(path) for name, path in named.items()}
+    start: Any = base if base is None or isinstance(base, Mapping) else _read(base)
+    if isinstance(module, nn.Module):
+        for owner, state in [*((f"member {name!r}", s) for name, s in states.items()), ("the base", start)]:
+            if state is not None:
+                _check_fits(state, module, owner)
+    marks: dict[int, np.ndarray | None] = {}  # rows that several members share are hashed once
+    for name, pair in pairs.items():
+        if id(pair) not in marks:
+            marks[id(pair)] = _marks(name, pair, labels)
+    net = None if isinstance(module, nn.Module) else module
+    members = [
+        Member(
+            name,
+            state,
+            meta={"source": str(named[name])},
+            rows=marks[id(pairs[name])] if name in pairs else None,
+            net=net,
+        )
+        for name, state in states.items()
+    ]
+    return members, start, labels
+
+
+def _named(paths: Any) -> dict[str, Path]:
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(
+            f"Give checkpoints by name, or a list of them; got one path: from_files([{os.fspath(paths)!r}])."
+        )
+    if not isinstance(paths, Mapping):
+        listed = [Path(path) for path in _of_paths(paths)]
+        stems = [path.stem for path in listed]
+        if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+            raise ValueError(
+                f"Several files are called {twice}, so their members need names: from_files({{name: path, ...}})."
+            )
+        return dict(zip(stems, listed, strict=True))
+    return {name: Path(path) for name, path in zip(paths, _of_paths(paths.values()), strict=True)}
+
+
+def _of_paths(paths: Any) -> list[Any]:
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"Give checkpoints by name, or a list of them; got a {type(paths).__name__}.")
+    listed = [*paths]
+    for path in listed:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"Give paths of checkpoints; got a {type(path).__name__}. A state in memory becomes a member by "
+                "Member(name, state)."
+            )
+    return listed
+
+
+def _read(path: Any) -> State:
+    if (Path(path) / INDEX).exists():
+        raise ValueError(f"{path} is a pool, not a checkpoint: read it by ModelPool.load({str(path)!r}).")
+    return read_checkpoint(path)
+
+
+def _rows_by_name(rows: Any, names: list[str]) -> dict[str, tuple[Any, Any]]:
+    if rows is None:
+        return {}
+    pairs = rows if isinstance(rows, Mapping) else dict.fromkeys(names, rows)
+    if unknown := [name for name in pairs if name not in names]:
+        raise ValueError(f"rows has {unknown}, which are no members: they are {names}.")
+    for name, pair in pairs.items():
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise ValueError(f"The rows of member {name!r} must be a pair (X, y); got a {type(pair).__name__}.")
+    return dict(pairs)
+
+
+def _labels(targets: list[Any]) -> np.ndarray | None:
+    """Return the labels of all targets; None where they are values, or several a row."""
+    arrays = [np.asarray(y) for y in targets]
+    if not arrays or any(y.dtype.kind == "f" or (y.ndim > 1 and y.shape[1] > 1) for y in arrays):
+        return None
+    return np.unique(np.concatenate([y.reshape(-1) for y in arrays]))
+
+
+def _marks(name: str, pair: Any, labels: np.ndarray | None) -> np.ndarray | None:
+    try:
+        return rows_of(pair[0], pair[1], labels)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error
+
+
+def _check_fits(state: State, module: nn.Module, owner: str) -> None:
+    expected = module.state_dict()
+    for key in [*expected, *(k for k in state if k not in expected)]:
+        shape = tuple(state[key].shape) if key in state else "missing"
+        needed: Any = "unknown"
+        if key in expected:
+            needed = shape if nn.parameter.is_lazy(expected[key]) else tuple(expected[key].shape)
+        if shape != needed:
+            raise ValueError(
+                f"Tensor {key!r} is {shape} in {owner} and {needed} in module, a {type(module).__name__}. Give the "
+                "architecture that it was trained with, or rename the tensors of its file."
+            )

@@ -1,0 +1,69 @@
+"""What a store of members is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol, runtime_checkable
+
+from skfusion.pool._member import Member
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A place that keeps members by name.
+
+    What is put comes back bit for bit, without its ``net``, which a store need not keep.
+
+    Examples
+    --------
+    >>> from skfusion.pool import MemoryStore, Store
+    >>> isinstance(MemoryStore(), Store)
+    True
+    """
+
+    def put(self, member: Member) -> None:
+        """Keep a member; one of the same name is replaced in its place.
+
+        Parameters
+        ----------
+        member : Member
+            What to keep. Later changes of its tensors do not reach the store.
+        """
+
+    def get(self, name: str) -> Member:
+        """Return the member of a name, or raise ``KeyError`` that lists the names.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names()``.
+
+        Returns
+        -------
+        Member
+            Its tensors, bit for bit.
+        """
+
+    def names(self) -> list[str]:
+        """Return the names in the order in which they were first put.
+
+        Returns
+        -------
+        list of str
+            None in a new store.
+        """
+
+    def delete(self, name: str) -> None:
+        """Forget the member of a name, or raise ``KeyError`` that lists the names.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names()``.
+        """
+
+
+def check_known(name: str, names: Collection[str], store: object) -> None:
+    """Raise ``KeyError`` where a name is not one of those in a store."""
+    if name not in names:
+        raise KeyError(f"No member {name!r} in {store!r}; there are {[*names]}.")

@@ -1,0 +1,210 @@
+"""Change the directory of a pool, safe against crashes, full disks and other processes.
+
+Data files are named after their content and are never changed. They become part of the pool only when the index, which
+is replaced at once, or a line that is appended to its journal refers to them. So a crash at any moment leaves the old
+pool or the new one. The names of files that may be left over are written to a list of pending files beforehand; the
+next writer removes those that the index does not refer to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from skfusion.checkpoints.format import (
+    DATA_FILE,
+    INDEX,
+    JOURNAL,
+    LOCK,
+    PENDING,
+    TEMPORARY,
+    Index,
+    PoolFormatError,
+    array_to_bytes,
+    digest_of,
+    entry_to_text,
+    files_of,
+    index_to_bytes,
+    line_of,
+    meta_to_json,
+    replacing,
+    score_to_json,
+    state_to_bytes,
+)
+from skfusion.pool._member import Member
+from skfusion.state import State
+
+SMALL = 2**16
+"""Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
+
+
+class Writer:
+    """Adds files beside a pool, which become part of it by ``put`` or ``replace`` only."""
+
+    def __init__(self, directory: Path, index: Index) -> None:
+        self.directory, self.index = directory, index
+        self.pending: set[str] = set()
+
+    def add(self, member: Member, classes: dict[str, Any] | None) -> dict[str, Any]:
+        """Write the files of a member and return its entry for the index."""
+        if not isinstance(member.name, str):
+            raise TypeError(f"The name of a member must be a string; got {member.name!r}.")
+        entry = _entry_of(member)  # before the large write, as it may refuse the metadata
+        for kind in ("rows", "predictions"):
+            if (array := getattr(member, kind)) is not None:
+                entry[kind] = self._add_file(kind, array_to_bytes(array, f"The {kind} of member {member.name!r}"))
+        known = {"member": {**entry, "state": None}, "classes": classes}
+        return {**entry, "state": self.add_state(member.state, f"member {member.name!r}", known)}
+
+    def add_state(self, state: State, owner: str, known: dict[str, Any]) -> str:
+        """Write a state and return the name of its file."""
+        return self._add_file("state", state_to_bytes(state, owner, known))
+
+    def _add_file(self, kind: str, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.directory / f"{kind}-{digest}.safetensors"
+        with suppress(OSError, ValueError):  # there is none, or something else in its place
+            # A file that is there may have been damaged since: saving again repairs it.
+            if digest_of(path) == digest:
+                return path.name
+        if not path.exists():
+            self.announce([path.name])
+        _replace(path, data)
+        return path.name
+
+    def announce(self, names: Iterable[str]) -> None:
+        """List files that the next writer, should this one crash, removes where the index does not refer to them."""
+        self.pending.update(names := [*names])
+        with (self.directory / PENDING).open("a", encoding="ascii") as file:
+            file.writelines(f"{name}\n" for name in names)
+
+    def put(self, entry: dict[str, Any]) -> None:
+        """Add a member, or replace the one of its name, at once."""
+        self.announce(files_of(self.index.members.get(entry["name"], {})))
+        self._change("put", entry, entry["name"])
+
+    def delete(self, name: str) -> None:
+        """Remove a member, at once."""
+        self.announce(files_of(self.index.members[name]))
+        self._change("delete", name, name)
+
+    def _change(self, event: str, what: Any, name: str) -> None:
+        line = line_of(event, what)
+        # A journal as long as the index is merged into it, so that a change costs the same however many came before.
+        if self.index.journal is not None and self.index.end + len(line) <= self.index.size:
+            _append(self.directory / self.index.journal, line, self.index.end)
+            return
+        members = {**self.index.members, name: what}
+        if event == "delete":
+            del members[name]
+        self._write(members.values(), self.index.classes, self.index.base)
+
+    def replace(self, entries: list[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
+        """Make other members the pool, at once."""
+        self.announce(self.index.uses)
+        self._write(entries, classes, base)
+
+    def _write(self, entries: Iterable[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
+        if self.index.journal is not None:
+            self.announce([self.index.journal])
+        texts = [entry_to_text(entry) for entry in entries]
+        journal = None
+        if sum(map(len, texts)) > SMALL:
+            journal = f"journal-{secrets.token_hex(8)}.jsonl"
+            self.announce([journal])
+            _replace(self.directory / journal, b"")  # before the index that refers to it
+        _replace(self.directory / INDEX, index_to_bytes(texts, classes, base, journal))
+
+
+def _entry_of(member: Member) -> dict[str, Any]:
+    """Return the entry of a member in the index, without the names of its files."""
+    try:
+        meta = json.loads(json.dumps(dict(member.meta), sort_keys=True))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Member {member.name!r} cannot be stored. The meta of a member must be writable as JSON: {error}."
+        ) from error
+    score = score_to_json(float(member.score))
+    entry = {"name": member.name, "state": "", "score": score, "meta": meta_to_json(meta)}
+    return {**entry, "rows": None, "predictions": None}
+
+
+@contextmanager
+def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
+    """Lock the directory of an index for a change; remove what the change has left over, also after a failure."""
+    directory, lock = index.directory, lock or nullcontext()
+    with lock:
+        index.refresh()  # refuses what is not a pool before anything is written
+    directory.mkdir(parents=True, exist_ok=True)
+    _check_plain(directory / LOCK)
+    _check_plain(directory / PENDING)
+    with filelock.FileLock(directory / LOCK), lock:
+        writer = Writer(directory, index.refresh())
+        if not index.exists:
+            # States that are there may be those of a pool whose index was lost, so only halves of files are removed.
+            (directory / PENDING).unlink(missing_ok=True)
+            _remove(directory, _temporaries(directory))
+        elif (directory / PENDING).exists():  # a writer has crashed
+            names = (directory / PENDING).read_text("ascii", errors="replace").split("\n")
+            # The list may have been cut off or edited: nothing but names of our files is ever removed.
+            writer.pending.update(name for name in names if DATA_FILE.fullmatch(name) or JOURNAL.fullmatch(name))
+            writer.pending.update(_temporaries(directory))
+        writer.announce([])
+        try:
+            yield writer
+        finally:
+            with suppress(OSError, PoolFormatError):
+                index.refresh()  # the old one if the change failed before its end, else the new one
+                needed = {index.journal, index.base}
+                left = [n for n in writer.pending if n not in needed and index.uses[n] <= 0]
+                if _remove(directory, left):
+                    (directory / PENDING).unlink()
+
+
+def _check_plain(path: Path) -> None:
+    # Through a link, a crafted directory would have files elsewhere written or emptied.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise PoolFormatError(f"{path} is no plain file, and writers of the pool need one there. Move it away.")
+
+
+def _temporaries(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir() if TEMPORARY.fullmatch(path.name)]
+
+
+def _remove(directory: Path, names: Iterable[str]) -> bool:
+    """Remove files; return whether all are gone, as some systems do not remove what a reader has mapped."""
+    gone = True
+    for name in names:
+        try:
+            (directory / name).unlink(missing_ok=True)
+        except OSError:
+            gone = False
+    return gone
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _append(path: Path, line: bytes, end: int) -> None:
+    """Write a line at a place, over half a line that a stopped writer has left; a failure leaves nothing of it."""
+    with path.open("r+b", buffering=0) as file:
+        file.truncate(end)
+        file.seek(end)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(end)
+            raise
