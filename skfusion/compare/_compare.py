@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length
 from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
-from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.estimators.support import seeded
 from skfusion.nets import in_order
 
 

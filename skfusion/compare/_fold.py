@@ -13,14 +13,11 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
-from skfusion.combine._scorer import score_by
+from skfusion._rows import rows_at
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators.students._half_labelled import SemiSupervised
-from skfusion.estimators.support._far_below import FarBelowWarning
-from skfusion.estimators.support._pipeline import split_pipeline
-from skfusion.estimators.support._repeated import taken
-from skfusion.estimators.support._shared_pools import SharedPools
+from skfusion.data import score_by
+from skfusion.estimators import BaseFusion, SemiSupervised
+from skfusion.estimators.support import FarBelowWarning, SharedPools, fit_on_shared, split_pipeline, taken
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 
@@ -65,13 +62,13 @@ class Fold:
         self.number, self.scorers, self.hold_out, self.error_score = number, scorers, hold_out, error_score
         whole = None
         if labelled is not None:
-            whole = take(X, train), take(y, train)
+            whole = rows_at(X, train), rows_at(y, train)
             train, test = train[labelled[train]], test[labelled[test]]
             y = _plain(y)
-        self.X_train, self.X_test = take(X, train), take(X, test)
-        self.y_train, self.y_test = take(y, train), take(y, test)
+        self.X_train, self.X_test = rows_at(X, train), rows_at(X, test)
+        self.y_train, self.y_test = rows_at(y, train), rows_at(y, test)
         self.whole = whole or (self.X_train, self.y_train)  # with the rows that have no label
-        self.groups = None if groups is None else take(groups, train)
+        self.groups = None if groups is None else rows_at(groups, train)
         self.sizes = {"n_train": len(train), "n_test": len(test)}
         self.pools = SharedPools()
         self.singles: dict[Any, list[float]] = {}
@@ -141,19 +138,11 @@ class Fold:
 
     def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:
         """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
-        given = estimator._part("collect")
-        if isinstance(given, ModelPool):
-            given.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
+        if (pool := estimator._given_pool()) is not None:
+            pool.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
         rows = estimator._rows(X, self.y_train, None, self.groups)
-        self.pools.begin()
-        if isinstance(given, ModelPool):
-            ready = time.perf_counter()
-            estimator._fuse_pool(given, rows, None)
-        else:
-            collected = estimator._collect(rows, force_hold_out=self.hold_out, shared=self.pools)
-            ready = time.perf_counter()
-            estimator._fuse(collected)
-        return {"collect_seconds": self.pools.fair(ready - start), "fuse_seconds": time.perf_counter() - ready}
+        spent = fit_on_shared(estimator, rows, self.pools, self.hold_out, start)
+        return dict(zip(("collect_seconds", "fuse_seconds"), spent, strict=True))
 
     def gains(self, estimator: Any, X_test: Any, score: float) -> dict[str, float]:
         """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""
@@ -202,15 +191,6 @@ def _plain(y: Any) -> Any:
         return y
     known = [label for label in y.tolist() if label != -1]
     return np.array([known[0] if label == -1 else label for label in y.tolist()])
-
-
-def take(data: Any, index: np.ndarray) -> Any:
-    """Return rows of arrays, frames, lists, or dicts of them."""
-    if isinstance(data, Mapping):
-        return {k: take(v, index) for k, v in data.items()}
-    if hasattr(data, "iloc"):
-        return data.iloc[index]
-    return (data if hasattr(data, "shape") else np.asarray(data))[index]
 
 
 def n_rows(data: Any) -> int:

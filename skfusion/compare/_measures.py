@@ -16,7 +16,7 @@ from torch import Tensor
 from skfusion.collect import Seeds
 from skfusion.compare._calibration import expected_calibration_error
 from skfusion.estimators import EnsembleClassifier, StackingFusion
-from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.estimators.support import split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 

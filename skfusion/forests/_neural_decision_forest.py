@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from skfusion import nets
 from skfusion._component import HasParts
 from skfusion._rows import Rows
-from skfusion.forests._data import check_inputs, class_rows
-from skfusion.forests._log_proba import LogProbabilities
+from skfusion.data import PredictsClasses, check_inputs
+from skfusion.forests._checked import check_counts, class_rows
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
 from skfusion.nets._prepare import initialised, no_net
@@ -24,7 +24,7 @@ from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.state import State, map_tensors
 
 
-class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin, BaseEstimator):
+class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
     A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where
@@ -131,13 +131,10 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
         NeuralDecisionForestClassifier
             The fitted estimator.
         """
-        X, y = check_inputs(self, X, y, reset=True, named=True)
-        for name, least in (("n_trees", 1), ("depth", 0), ("n_leaf_updates", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
-        found, self.classes_ = class_rows(X, y, sample_weight, None)
-        rows = found.expanded()
+        X, y = check_inputs(self, X, y, reset=True)
+        check_counts(self, n_trees=1, depth=0, n_leaf_updates=1)
+        rows, self.classes_ = class_rows(X, y, sample_weight, None)
+        rows = rows.expanded()
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self.units_ = self._drawn_units(rng)
@@ -245,24 +242,8 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
             Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        out = self._run().raw(self.state_, check_inputs(self, X, reset=False, named=True)).cpu()
+        out = self._run().raw(self.state_, check_inputs(self, X, reset=False)[0]).cpu()
         return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The most probable class of each row.
-        """
-        found = self.predict_proba(X)
-        return self.classes_[found.argmax(axis=1)]
 
     def _run(self) -> nets.Runner:
         if not hasattr(self, "_runner"):

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, Task
-from skfusion.forests._data import check_inputs, class_rows, is_values, value_rows
-from skfusion.forests._folds import Given, crossfit_folds
+from skfusion.data import Given, crossfit_folds
+from skfusion.forests._checked import check_array_inputs, check_counts, class_rows, value_rows
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 
 
@@ -162,20 +163,21 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Cross-fitted features, float32, grain by grain; of a sample of weight zero those of ``transform``.
         """
         given = Given(X, y, groups)
-        X, y = check_inputs(self, X, y, reset=True, missing=True)
-        if is_values(y):
-            rows, task = value_rows(X, y, sample_weight, groups), "regression"
+        values = y is not None and type_of_target(np.asarray(y), input_name="y").startswith("continuous")
+        X, y = check_array_inputs(self, X, y, reset=True, numeric=values)
+        if values:
+            rows = value_rows(X, y, sample_weight, groups)
             n_outputs = rows.y.shape[1]
         else:
-            (rows, self.classes_), task = class_rows(X, y, sample_weight, groups), "classification"
+            rows, self.classes_ = class_rows(X, y, sample_weight, groups)
             n_outputs = len(self.classes_)
         expanded = rows.expanded()
-        found = np.hstack(self._fit_rows(expanded, given, task, n_outputs))
+        features = np.hstack(self._fit_rows(expanded, given, rows.task, n_outputs))
         if expanded.position is None:
-            return found
+            return features
         whole = len(np.unique(expanded.position)) == len(X)
-        out = np.empty((len(X), found.shape[1]), np.float32) if whole else np.hstack(self._grains_of(X))
-        out[expanded.position] = found
+        out = np.empty((len(X), features.shape[1]), np.float32) if whole else np.hstack(self._grains_of(X))
+        out[expanded.position] = features
         return out
 
     def transform(self, X: Any) -> np.ndarray:
@@ -192,7 +194,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Features, float32, grain by grain.
         """
         check_is_fitted(self)
-        return np.hstack(self._grains_of(check_inputs(self, X, reset=False, missing=True)))
+        return np.hstack(self._grains_of(check_array_inputs(self, X, reset=False)[0]))
 
     def _fit_rows(self, rows: Rows, given: Given, task: Task, n_outputs: int) -> list[np.ndarray]:
         """Fit on rows as they are, and return the cross-fitted features of each grain."""
@@ -200,10 +202,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), given)
         sample = rows.X.shape[1:] if self.shape is None else self._shaped(rows.X).shape[1:]
         self.windows_ = [_window(size, sample) for size in _listed(self.windows)]
-        for name in ("stride", "pool"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
+        check_counts(self, stride=1, pool=1, n_trees=1)
         self.n_outputs_ = n_outputs
         self.forests_, self.grid_, found = [], [], []
         trees = {"max_depth": self.max_depth, "min_samples_leaf": self.min_samples_leaf}

@@ -14,11 +14,11 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skfusion._component import Readable
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.data import folds
+from skfusion.estimators import BaseFusion
+from skfusion.estimators.support import digest, seeded
 from skfusion.tuning._best import PredictsWithBest
-from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, mark_of_thing
-from skfusion.tuning._data import Data
+from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
@@ -184,14 +184,14 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         """
         seed = self._checked_seed()
         estimator = seeded(clone(self.estimator), seed)
-        data = Data.checked(self, estimator, X, y, sample_weight, groups)
-        splits = data.splits(self.cv)
+        rows, shown, classes = checked(self, estimator, X, y, sample_weight, groups)
+        splits = [*folds(rows, self.cv, rows.task)]
         self.n_splits_ = len(splits)
         if isinstance(self.scoring, (list, tuple, set, dict)):
             raise ValueError(f"scoring must be one score, as a search has one best fusion; got {self.scoring!r}.")
         self.scorer_ = check_scoring(estimator, self.scoring)
         marks = {
-            "data or folds": data.mark(splits),
+            "data or folds": digest(rows.keys, rows.weight, rows.groups, classes, splits),
             "estimator": mark_of(self.estimator),
             "random_state": str(seed),
             "scoring": mark_of_thing(self.scoring),
@@ -200,10 +200,10 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         self.study_ = open_study(self, marks, seed)
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
-        folds = [(data.part(train), data.part(test)) for train, test in splits]
+        parts = [(shown.take(train), shown.take(test)) for train, test in splits]
         context = self._begin(X, y)
-        given = seed, self.n_jobs, self.scoring, self.error_score == "raise"
-        self._run(Trials(estimator, self.space, folds, self.scorer_, *given), context)
+        settings = seed, self.n_jobs, self.scoring, self.error_score == "raise"
+        self._run(Trials(estimator, self.space, parts, self.scorer_, *settings), context)
         self._keep_results(finished(self.study_))
         if self.refit:
             start = time.monotonic()
@@ -211,7 +211,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
             if isinstance(best, BaseFusion):
                 best.fit(X, y, sample_weight=sample_weight, groups=groups)
             else:
-                fit_whole(best, data.part())
+                fit_whole(best, shown)
             self.best_estimator_, self.refit_time_ = best, time.monotonic() - start
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self

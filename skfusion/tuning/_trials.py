@@ -10,8 +10,9 @@ import optuna
 from joblib import Parallel, delayed, effective_n_jobs
 from optuna.trial import TrialState
 
-from skfusion.estimators.support._shared_pools import SharedPools
-from skfusion.tuning._candidate import Judged, Part, candidate_of, judge
+from skfusion._rows import Rows
+from skfusion.estimators.support import SharedPools
+from skfusion.tuning._candidate import Judged, candidate_of, judge
 
 
 class FoldFailed(Exception):
@@ -27,7 +28,7 @@ class Trials:
         What a trial changes.
     space : callable
         ``space(trial)`` returns the parameters of a trial.
-    folds : sequence of (Part, Part)
+    folds : sequence of (Rows, Rows)
         Rows to fit on and rows to score on.
     scorer : callable
         ``scorer(estimator, X, y)``, higher is better.
@@ -45,7 +46,7 @@ class Trials:
         self,
         estimator: Any,
         space: Any,
-        folds: Sequence[tuple[Part, Part]],
+        folds: Sequence[tuple[Rows, Rows]],
         scorer: Any,
         seed: int,
         n_jobs: int | None,

@@ -9,8 +9,8 @@ from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleS
 
 from skfusion import DeepForestClassifier, DeepForestRegressor
 from skfusion._rows import Rows
+from skfusion.data import Given, crossfit_folds
 from skfusion.forests import MultiGrainedScan
-from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds
 
 SMALL = {"n_trees": 8, "cv": 3, "random_state": 0}

@@ -6,8 +6,8 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from skfusion._rows import Rows
+from skfusion.data import Given, crossfit_folds
 from skfusion.forests import MultiGrainedScan
-from skfusion.forests._folds import Given, crossfit_folds
 
 SMALL = {"n_trees": 3, "min_samples_leaf": 1, "cv": 2, "random_state": 0}
 

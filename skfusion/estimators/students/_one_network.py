@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._component import HasParts
 from skfusion._rows import Rows, unlabelled
-from skfusion.estimators.support._data import check_inputs
+from skfusion.data import check_inputs
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.nets import Runner
 from skfusion.pool._arrays import to_numpy, to_torch

@@ -10,9 +10,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows
+from skfusion.data import score_function
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._ensemble_driver import EnsembleDriver
-from skfusion.estimators.support._scoring import score_function
 from skfusion.pool import Member, ModelPool
 
 

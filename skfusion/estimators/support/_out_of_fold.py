@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion._rows import Rows, expansion
-from skfusion.estimators.support._folds import folds
+from skfusion.data import folds
 from skfusion.estimators.support._predictors import lineups_of
 
 

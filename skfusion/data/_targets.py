@@ -1,86 +1,24 @@
-"""From what users pass to :class:`~skfusion._rows.Rows`: validation and encoding of targets."""
+"""Validation and encoding of targets, weights and groups."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, column_or_1d
 
-from skfusion._rows import Inputs, Task
-from skfusion.estimators.support._not_numbers import as_array, check_dates, check_no_none, explained
-
-
-def check_inputs(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool) -> tuple[Inputs, Any]:
-    """Return inputs as float32 arrays (integers of a dict as int64), and targets as an array.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Remembers what it is fitted on.
-    X : array-like of shape (n_samples, ...), or dict of array-like
-        A dict names the arguments of the module's ``forward``.
-    y : array-like, optional
-        Targets; not looked at in prediction.
-    reset : bool
-        Whether this is the data to be fitted on.
-
-    Returns
-    -------
-    X : ndarray or dict of ndarray
-        Inputs.
-    y : ndarray or None
-        Targets.
-    """
-    if reset and y is None:
-        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
-    y = y.toarray() if issparse(y) else y  # multi-label indicators
-    if reset:
-        check_no_none(y)
-    if isinstance(X, Mapping) and not issparse(X):  # scipy's dok arrays are dicts too
-        return _check_dict(estimator, X, reset), None if y is None else _check_targets(estimator, X, y)
-    check_dates(X)
-    try:
-        return _check_array(estimator, X, y, reset)
-    except (TypeError, ValueError) as error:
-        if (told := explained(X, error)) is error:
-            raise
-        raise told from error
-
-
-def _check_array(estimator: BaseEstimator, X: Any, y: Any, reset: bool) -> tuple[Inputs, Any]:
-    kept = {"dtype": np.float32, "order": "C", "allow_nd": True}
-    if reset:
-        numeric = not hasattr(estimator, "predict_proba")
-        X, y = validate_data(estimator, X, y, reset=True, multi_output=True, y_numeric=numeric, **kept)
-        estimator._shape_in = X.shape[1:]
-        return X, y
-    if isinstance(getattr(estimator, "_shape_in", None), dict):
-        raise ValueError(f"X must be a dict with the inputs {sorted(estimator._shape_in)}, as in fit.")
-    X = validate_data(estimator, X, reset=False, **kept)
-    if X.shape[1:] != estimator._shape_in:
-        raise ValueError(f"A sample of X has shape {X.shape[1:]}, but had shape {estimator._shape_in} in fit.")
-    return X, y
+from skfusion._caller import warn_caller
+from skfusion._rows import Rows, Task
+from skfusion.data._inputs import check_given, check_targets, columns_of, table_inputs
+from skfusion.data._not_numbers import check_no_none
 
 
 def check_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     """Return sample weights as float64, shape (n,), or None where all rows count alike.
 
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n,), float or None
-        Non-negative, not all zero.
-    n : int
-        Rows.
-
-    Returns
-    -------
-    ndarray of shape (n,) or None
-        The weights; None when they are all one.
+    They are non-negative and not all zero; a number is the weight of every row.
     """
     if sample_weight is None:
         return None
@@ -95,6 +33,21 @@ def check_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     if not weight.any():
         raise ValueError("Sample weights are all zero: no rows are left to fit on.")
     return None if (weight == 1).all() else weight
+
+
+def positive(rows: Rows) -> Rows:
+    """Return the rows of positive weight; the others are as good as absent."""
+    return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
+
+
+def groups_of(groups: Any, n: int) -> np.ndarray | None:
+    """Return the groups of n rows as codes."""
+    if groups is None:
+        return None
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    if len(codes) != n:
+        raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
+    return codes
 
 
 def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tuple[np.ndarray, np.ndarray, Task]:
@@ -159,26 +112,47 @@ def _if_codes(known: np.ndarray, present: np.ndarray) -> str:
     )
 
 
-def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], reset: bool) -> Inputs:
-    if not X:
-        raise ValueError("X is an empty dict; give an array for each argument of the module's forward.")
-    out = {}
-    for name, values in X.items():
-        array = as_array(name, values)
-        kind = np.int64 if array.dtype.kind in "iub" else np.float32
-        out[name] = check_array(array, dtype=kind, order="C", allow_nd=True, ensure_2d=False, input_name=f"X[{name!r}]")
-    check_consistent_length(*out.values())
-    shapes = {name: array.shape[1:] for name, array in out.items()}
-    if reset:
-        estimator._shape_in = shapes
-        estimator.n_features_in_ = len(shapes)
-    elif shapes != estimator._shape_in:
-        raise ValueError(f"The inputs have sample shapes {shapes}, but had {estimator._shape_in} in fit.")
-    return out
+def check_table(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    groups: Any = None,
+    *,
+    classify: bool,
+    classes: Any = None,
+) -> tuple[Rows, np.ndarray | None, bool]:
+    """Return validated rows for estimators of any kind: inputs as they are, encoded targets, positive weights.
+
+    Also return the classes (None in regression), and whether the targets came without a second axis. ``estimator``
+    remembers the features; ``classes`` are those that members name.
+    """
+    check_given(estimator, y)
+    check_no_none(y)
+    X = table_inputs(estimator, X, reset=True)
+    y = check_targets(estimator, X, y, numeric=not classify)
+    weight, flat = check_weight(sample_weight, len(y)), y.ndim == 1
+    if classify:
+        codes, classes, task = encode_classes(y, weight, classes)
+    else:
+        codes, task = encode_values(y), "regression"
+    rows = Rows(X, codes, weight, groups_of(groups, len(y)), task=task, columns=columns_of(X))
+    return positive(rows), classes, flat
 
 
-def _check_targets(estimator: BaseEstimator, X: Mapping[str, Any], y: Any) -> np.ndarray:
-    numeric = not hasattr(estimator, "predict_proba")
-    y = check_array(y, ensure_2d=False, dtype=np.float64 if numeric else None, input_name="y", estimator=estimator)
-    check_consistent_length(next(iter(X.values())), y)
-    return y
+def warn_of_unlabelled(classes: np.ndarray, codes: np.ndarray) -> None:
+    """Warn that -1 is a class like any other, where it looks as if it marked rows without labels.
+
+    There is no warning where -1 stands beside one other number or a negative one, as classes are often called -1 and 1;
+    nor where the classes are -1, 0 and 1, unless at least half of the rows have -1.
+    """
+    others = classes[classes != -1] if classes.dtype.kind in "if" else classes
+    if len(others) == len(classes) or len(others) < 2 or (others < 0).any():
+        return
+    if others.tolist() == [0, 1] and 2 * (codes == np.flatnonzero(classes == -1)[0]).sum() < len(codes):
+        return
+    warn_caller(
+        f"y has -1 beside the classes {others.tolist()}, and it is taken for a class of its own. If it marks rows "
+        "without labels, leave them out, or learn from them: for TemporalEnsemblingClassifier and PiModelClassifier -1 "
+        "is no label, and DistillClassifier takes such rows as X_unlabelled. If it is a class, give it another number."
+    )
