@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -14,13 +13,13 @@ from sklearn.base import clone
 from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skfusion import nets
 from skfusion._rows import Rows, repetitions
-from skfusion.combine import Stack
-from skfusion.combine._stack import check_takes_weights
+from skfusion.combine import Stack, check_takes_weights
 from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._fill_random_state import seeded, stream
-from skfusion.estimators.support._fit_weighted import fit_weighted
+from skfusion.estimators.support._fit_weighted import fit_and_predict
 from skfusion.estimators.support._member_outputs import outputs_of
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._named_members import (
@@ -32,14 +31,13 @@ from skfusion.estimators.support._named_members import (
     with_codes,
 )
 from skfusion.estimators.support._task_from_net import AsTheNet, regresses
-from skfusion.nets._prepare import no_net
 from skfusion.pool import ModelPool
 
 
 class StackingFusion(AsTheNet, NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
 
-    Whether it classifies or predicts values is told by its members, as in ``GridSearchCV``.
+    Whether it classifies or predicts values follows from its members, as in ``GridSearchCV``.
 
     Parameters
     ----------
@@ -82,7 +80,7 @@ class StackingFusion(AsTheNet, NamedMembers):
     -----
     On the same folds and with seeded members this is scikit-learn's ``StackingClassifier`` and ``StackingRegressor``. A
     number of folds gives those of scikit-learn where no two rows are equal; where some are, ``StratifiedKFold(5)`` or
-    ``KFold(5)`` does, and a member may then predict a row that it was fitted on. Unlike there, whole weights are
+    ``KFold(5)`` does, and a member may then predict a row that it was fitted on. In contrast to it, whole weights are
     repetitions, and a class that a fold lacks gets the least score of the row from members without probabilities.
 
     References
@@ -155,7 +153,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         splits = [*folds(rows, self.cv, self._task)]
         parts = [(rows.take(train), rows.take(test)) for train, test in splits] + [(rows, None)]
         results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_predict)(member, name, train, test, self._n_outputs, seed)
+            delayed(fit_and_predict)(member, name, train, test, self._n_outputs, seed)
             for train, test in parts
             for (name, member), seed in zip(members, seeds, strict=True)
         )
@@ -213,8 +211,8 @@ class StackingFusion(AsTheNet, NamedMembers):
             return {}
         asked = "passthrough=True gives the meta-learner X beside the predictions"
         if isinstance(X, Mapping) or len(X.shape) != 2:
-            got = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
-            raise ValueError(f"{asked}, and so X must have two axes; got {got}. Leave it False for such inputs.")
+            kind = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
+            raise ValueError(f"{asked}, and so X must have two axes; got {kind}. Leave it False for such inputs.")
         try:
             return {"X": X.astype(np.float64) if issparse(X) else np.asarray(X, np.float64)}
         except (TypeError, ValueError) as error:
@@ -251,7 +249,7 @@ class StackingFusion(AsTheNet, NamedMembers):
                 "are listed in estimators."
             )
         if not hasattr(self.estimator, "fit") or isinstance(self.estimator, type):
-            raise no_net(self.estimator)
+            raise nets.no_net(self.estimator)
 
     def _listed(self) -> list[tuple[str, Any]]:
         self._check_estimator()
@@ -294,15 +292,3 @@ class StackingFusion(AsTheNet, NamedMembers):
         tags.target_tags.required = True
         tags.input_tags.sparse = self._member_tags()[0]
         return tags
-
-
-def _fit_and_predict(
-    member: Any, name: str, train: Rows, test: Rows | None, n_outputs: int, seed: int
-) -> tuple[Any, np.ndarray | None]:
-    """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
-    flat = train.task == "regression" and n_outputs == 1
-    who, remedy = f"Member {name!r}", "Leave it out or give no weights."
-    with stream(member, seed):
-        rows = replace(train, y=train.y[:, 0]) if flat else train
-        fitted = fit_weighted(clone(member), rows, who, remedy, train.groups)
-        return fitted, None if test is None else outputs_of(fitted, test.X, train.task, n_outputs, name)

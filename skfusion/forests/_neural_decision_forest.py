@@ -19,8 +19,7 @@ from skfusion.data import PredictsClasses, check_inputs
 from skfusion.forests._checked import check_counts, class_rows
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
-from skfusion.nets._prepare import initialised, no_net
-from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.pool import to_numpy, to_torch
 from skfusion.state import State, map_tensors
 
 
@@ -34,9 +33,9 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
     .. math:: P(y \mid x) = \frac{1}{T} \sum_{t=1}^T \sum_\ell \pi_{t \ell y}\, \mu_{t\ell}(x).
 
     The outputs are logits, of which the trees take the sigmoid: a module must not end in a softmax. The
-    leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained as
-    its own optimiser, batch size and epochs say, with :math:`-\log P_t(y \mid x)` of one tree, drawn at random for each
-    batch.
+    leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained
+    with its optimiser, batch size and epochs, and with the loss :math:`-\log P_t(y \mid x)` of one tree, drawn at
+    random for each batch.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
         Decisions on the way to a leaf: a tree has ``2 ** depth`` leaves. 0 gives the class frequencies.
     n_units : int, optional
         Outputs of the network, which the trees share where there are fewer than nodes. One a node when omitted. Set it
-        to the width of a module that has one of its own.
+        to the width of a module whose width is fixed.
     n_leaf_updates : int, default=20
         Steps of the fixed point before an epoch. It begins with uniform leaves each time.
     random_state : int, RandomState or None, default=None
@@ -146,7 +145,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
         self.net_ = type(net)(**{**clone(net).get_params(deep=False), "criterion": nn.CrossEntropyLoss})
         self._runner = nets.Runner(self.net_, "classification", rows)
         with nets.seeded(seed, net.device):
-            state = map_tensors(lambda t: t.detach().clone(), initialised(net, rows).state_dict())
+            state = map_tensors(lambda t: t.detach().clone(), nets.initialised(net, rows).state_dict())
         self.history_ = []
         if self.depth:  # else there is nothing to route
             self._warn_of_probabilities(state, rows)
@@ -183,7 +182,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
         """Return the net with the forest as its criterion and an output for each unit."""
         net = nets.default_net("classification") if self.estimator is None else self.estimator
         if not nets.is_net(net):
-            raise no_net(net)
+            raise nets.no_net(net)
         if any(kind.__name__ == "NeuralNetBinaryClassifier" for kind in type(net).__mro__):
             raise ValueError(
                 f"{type(net).__name__} takes one output a row, the logit of a class, but here outputs route: give a "

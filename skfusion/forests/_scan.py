@@ -20,7 +20,7 @@ from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 
 
 class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    r"""Describe images or sequences by what forests say of each of their windows.
+    r"""Describe images or sequences by the predictions of forests for each of their windows.
 
     A window slides over a sample; every patch is a row of its own with the label of its sample. A random forest and a
     forest of completely random trees learn to tell the label from a patch, and the features of a sample are their class
@@ -204,7 +204,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.windows_ = [_window(size, sample) for size in _listed(self.windows)]
         check_counts(self, stride=1, pool=1, n_trees=1)
         self.n_outputs_ = n_outputs
-        self.forests_, self.grid_, found = [], [], []
+        self.forests_, self.grid_, grains = [], [], []
         trees = {"max_depth": self.max_depth, "min_samples_leaf": self.min_samples_leaf}
         for window in self.windows_:
             patches, grid = self._patches(rows.X, window)
@@ -215,16 +215,16 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             fitted, vectors = fit_crossfitted(forests, patches, repeated, parts, n_outputs, rng, self.n_jobs)
             self.forests_.append(fitted)
             self.grid_.append(grid)
-            found.append(self._features(vectors, grid))
-        self.n_features_out_ = [part.shape[1] for part in found]
-        return found
+            grains.append(self._features(vectors, grid))
+        self.n_features_out_ = [grain.shape[1] for grain in grains]
+        return grains
 
     def _grains_of(self, X: np.ndarray) -> list[np.ndarray]:
-        found = []
+        grains = []
         for window, grid, forests in zip(self.windows_, self.grid_, self.forests_, strict=True):
             vectors = predict_each(forests, self._patches(X, window)[0], self.n_outputs_, self.n_jobs)
-            found.append(self._features(vectors, grid))
-        return found
+            grains.append(self._features(vectors, grid))
+        return grains
 
     def _shaped(self, X: np.ndarray) -> np.ndarray:
         if self.shape is None:
@@ -267,10 +267,10 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 
 def _listed(windows: Any) -> list[Any]:
-    found = [windows] if isinstance(windows, Real) else list(windows)
-    if not found:
+    sizes = [windows] if isinstance(windows, Real) else list(windows)
+    if not sizes:
         raise ValueError("windows is empty: give at least one size, such as windows=(0.25,).")
-    return found
+    return sizes
 
 
 def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
@@ -281,7 +281,7 @@ def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
         asked = [sample[0], size, size] if len(sample) == 3 else [size] * len(sample)
     if len(asked) != len(sample):
         raise ValueError(f"The window {size!r} has {len(asked)} axes, but a sample of X has shape {sample}.")
-    found = []
+    shape = []
     for one, n in zip(asked, sample, strict=True):
         whole = isinstance(one, Integral)
         if isinstance(one, bool) or not isinstance(one, Real) or not (1 <= one <= n if whole else 0 < one <= 1):
@@ -290,8 +290,8 @@ def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
                 f"The window {size!r} does not fit samples of shape {sample}: along each axis it is an int from 1 to "
                 f"its length, or a float, which is a share of it, above 0 and at most 1.0.{channels}"
             )
-        found.append(int(one) if whole else max(1, round(float(one) * n)))
-    return tuple(found)
+        shape.append(int(one) if whole else max(1, round(float(one) * n)))
+    return tuple(shape)
 
 
 def _places(samples: np.ndarray, n_places: int) -> np.ndarray:

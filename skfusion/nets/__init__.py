@@ -6,7 +6,7 @@ from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
-from skfusion.nets._prepare import exclusive, is_net, sized, two_classes
+from skfusion.nets._prepare import exclusive, initialised, is_net, no_net, sized, two_classes
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._scaling import standardising

@@ -1,5 +1,6 @@
 """Pools of trained members, and stores that keep them."""
 
+from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.pool._checkpoint import read_checkpoint
 from skfusion.pool._format import PoolFormatError
 from skfusion.pool._leakage import LeakageWarning

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skfusion._rows import Rows, repetitions, rows_at
+from skfusion.estimators.support._fill_random_state import stream
+from skfusion.estimators.support._member_outputs import outputs_of
 
 
 def split_pipeline(estimator: Any) -> tuple[Any, Any]:
@@ -71,3 +75,15 @@ def transformed(head: Any, rows: Rows, index: np.ndarray) -> Any:
     again = rows.take(index)
     X = head.fit_transform(again.X, again.y)
     return rows_at(X, np.unique(index, return_index=True)[1])
+
+
+def fit_and_predict(
+    member: Any, name: str, train: Rows, test: Rows | None, n_outputs: int, seed: int
+) -> tuple[Any, np.ndarray | None]:
+    """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
+    flat = train.task == "regression" and n_outputs == 1
+    who, remedy = f"Member {name!r}", "Leave it out or give no weights."
+    with stream(member, seed):
+        rows = replace(train, y=train.y[:, 0]) if flat else train
+        fitted = fit_weighted(clone(member), rows, who, remedy, train.groups)
+        return fitted, None if test is None else outputs_of(fitted, test.X, train.task, n_outputs, name)

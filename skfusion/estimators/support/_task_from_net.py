@@ -14,7 +14,6 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.nets._prepare import no_net
 from skfusion.pool import ModelPool
 
 
@@ -45,7 +44,7 @@ class AsTheNet:
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
         if self.estimator is not None and not nets.is_net(self.estimator):
-            raise no_net(self.estimator)
+            raise nets.no_net(self.estimator)
         return self._kind()._rows(self, X, y, sample_weight, groups, pool)
 
     def _labels(self) -> Any:
