@@ -159,12 +159,12 @@ def compare_fusions(
 def _rows(jobs: Sequence[Any], fusions: dict[str, Any], n_jobs: int | None, callback: Any) -> list[dict[str, Any]]:
     if effective_n_jobs(n_jobs) == 1:
         return [row for job in jobs for row in Fold(*job).run(fusions, callback)]
-    found = []
+    results = []
     for rows in in_order([delayed(_run)(job, fusions) for job in jobs], n_jobs):
-        found += rows
+        results += rows
         for row in rows if callback is not None else ():
             callback(row["fusion"], row["fold"])
-    return found
+    return results
 
 
 def _run(job: Any, fusions: dict[str, Any]) -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ def _named(fusions: Any) -> dict[str, Any]:
         raise TypeError("fusions must be a dict from names to estimators, or (name, estimator) pairs.")
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Each fusion needs a name of its own; these occur more than once: {twice}.")
+        raise ValueError(f"Each fusion needs its own name; these occur more than once: {twice}.")
     for name, estimator in pairs:
         if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
             raise TypeError(f"Fusion {name!r} must be a scikit-learn estimator (not a class); got {estimator!r}.")

@@ -1,4 +1,4 @@
-"""One fold of a comparison: train what is shared once, then fuse, score and time every fusion."""
+"""One fold of a comparison: train shared members once, then fuse, score and time every fusion."""
 
 from __future__ import annotations
 
@@ -23,27 +23,12 @@ from skfusion.pool import ModelPool
 
 
 class Fold:
-    """The rows of one fold, and what its fusions share.
+    """The rows of one fold, and the members that its fusions share.
 
-    Parameters
-    ----------
-    number : int
-        From 0.
-    X, y : array-like
-        All rows.
-    groups : array-like or None
-        Groups of all rows.
-    train, test : ndarray of int
-        Positions.
-    scorers : dict
-        ``scorer(estimator, X, y)`` by name; the gains are those of the first.
-    hold_out : bool
-        Whether all fusions hold out rows.
-    error_score : float or "raise"
-        The score of a fusion, or a scorer, that fails.
-    labelled : ndarray of bool, optional
-        Which of all rows have a label, where some of the fusions learn from rows that have none. The others are trained
-        on the labelled rows, and all are tested on these.
+    ``X``, ``y`` and ``groups`` are all rows, ``train`` and ``test`` positions. The gains are those of the first of the
+    ``scorers``; ``error_score`` is the score of a fusion, or a scorer, that fails. With ``hold_out`` all fusions hold
+    out rows. ``labelled`` says which of all rows have a label, where some of the fusions learn from rows that have
+    none: the others are trained on the labelled rows, and all are tested on these.
     """
 
     def __init__(
@@ -82,20 +67,20 @@ class Fold:
             row = {"fusion": name, "fold": self.number, **self.sizes}
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", OneMemberWarning)  # which the column n_merged tells of
-                    warnings.simplefilter("ignore", FarBelowWarning)  # and the gains
+                    warnings.simplefilter("ignore", OneMemberWarning)  # the column n_merged shows it
+                    warnings.simplefilter("ignore", FarBelowWarning)  # and the gains show this
                     row |= self.results(estimator)
             except Exception as error:
                 if self.error_score == "raise":
-                    raise RuntimeError(f"Fusion {name!r} failed in fold {self.number}: {_told(error)}") from error
-                row |= {**dict.fromkeys(self.scorers, self.error_score), "error": _told(error)}
+                    raise RuntimeError(f"Fusion {name!r} failed in fold {self.number}: {_named(error)}") from error
+                row |= {**dict.fromkeys(self.scorers, self.error_score), "error": _named(error)}
             rows.append(row)
             if done is not None:
                 done(name, self.number)
         return rows
 
     def results(self, estimator: Any) -> dict[str, Any]:
-        """Fit one fusion and return what is known of it."""
+        """Fit one fusion, and return its scores, gains, times and sizes."""
         estimator = clone(estimator)
         head, last = split_pipeline(estimator)
         start, X_test = time.perf_counter(), self.X_test
@@ -108,7 +93,7 @@ class Fold:
         else:
             rows = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
             prefix = "" if last is estimator else f"{estimator.steps[-1][0]}__"
-            estimator.fit(*rows, **{f"{prefix}{name}": given for name, given in taken(last, self.groups).items()})
+            estimator.fit(*rows, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups).items()})
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")
@@ -123,18 +108,18 @@ class Fold:
 
     def scores(self, estimator: Any) -> dict[str, Any]:
         """Return the scores by name, and what went wrong with those that have none."""
-        found: dict[str, Any] = {"error": ""}
+        scores: dict[str, Any] = {"error": ""}
         together = check_scoring(estimator, scoring=dict(self.scorers), raise_exc=False)
         for name, score in together(estimator, self.X_test, self.y_test).items():
             try:
                 failed = isinstance(score, str)  # the traceback of it
-                asked = self.scorers[name]
-                found[name] = score_by(asked, estimator, self.X_test, self.y_test) if failed else float(score)
+                scorer = self.scorers[name]
+                scores[name] = score_by(scorer, estimator, self.X_test, self.y_test) if failed else float(score)
             except Exception as error:
                 if self.error_score == "raise":
                     raise
-                found |= {name: self.error_score, "error": found["error"] or f"{name}: {_told(error)}"}
-        return found
+                scores |= {name: self.error_score, "error": scores["error"] or f"{name}: {_named(error)}"}
+        return scores
 
     def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:
         """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
@@ -153,14 +138,14 @@ class Fold:
         key = joblib.hash((tuple(id(m.state) for m in pool), X_test)), passes
         if key not in self.singles:
             scorer = next(iter(self.scorers.values()))
-            found = []
+            scores = []
             for member in pool:
                 single = copy(estimator)
-                own = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
-                net = member.net if own and member.net is not None else estimator.net_
+                runs_itself = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
+                net = member.net if runs_itself and member.net is not None else estimator.net_
                 vars(single).update(single._fitted_as(member.state, net))
-                found.append(score_by(scorer, single, X_test, self.y_test))
-            self.singles[key] = found
+                scores.append(score_by(scorer, single, X_test, self.y_test))
+            self.singles[key] = scores
         best, mean = max(self.singles[key]), float(np.mean(self.singles[key]))
         return {
             "best_single": best,
@@ -170,7 +155,7 @@ class Fold:
         }
 
 
-def _told(error: Exception) -> str:
+def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 

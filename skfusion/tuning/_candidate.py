@@ -30,7 +30,7 @@ from skfusion.estimators.support import (
 
 
 class Judged(NamedTuple):
-    """What came of a candidate in a fold; ``fit_time`` has the training of its members, whoever had them trained."""
+    """The result of a candidate in a fold; ``fit_time`` has the training of its members, also of shared ones."""
 
     score: float
     fit_time: float
@@ -64,19 +64,19 @@ def checked(
 def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) -> Any:
     """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set.
 
-    A fusion that has no ``scoring`` of its own judges its members by that of the search, where this is a name: a
+    A fusion that has no ``scoring`` judges its members by that of the search, where this is a name: a
     function may read inputs or labels, which are not the same inside of a fusion.
     """
     if not isinstance(params, Mapping):
         raise TypeError(f"space must return a dict of parameters; got {params!r}.")
-    given = {name: clone(value, safe=False) for name, value in params.items()}
-    base = given.pop("fusion", estimator)
+    params = {name: clone(value, safe=False) for name, value in params.items()}
+    base = params.pop("fusion", estimator)
     if isinstance(base, type) or not (hasattr(base, "fit") and hasattr(base, "get_params")):
         raise TypeError(f"'fusion' must be an estimator, not its class or its name; got {base!r}.")
     if is_classifier(base) != is_classifier(estimator):
         kinds = ["a classifier" if is_classifier(e) else "a regressor" for e in (base, estimator)]
         raise ValueError(f"{type(base).__name__} is {kinds[0]}, and the estimator of the search is {kinds[1]}.")
-    candidate = seeded(clone(base).set_params(**given), seed)
+    candidate = seeded(clone(base).set_params(**params), seed)
     last = split_pipeline(candidate)[1]
     free = isinstance(last, BaseFusion) and last.get_params(deep=False).get("scoring", "has none") is None
     if free and isinstance(scoring, str):
@@ -85,14 +85,14 @@ def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) ->
 
 
 def mark_of(estimator: Any) -> str | None:
-    """Return a hash of what an estimator computes, and not of how; None where it cannot be told for certain."""
+    """Return a hash of what an estimator computes, and not of how; None where it is not certain."""
     params = estimator.get_params(deep=False)
     kept = {k: v for k, v in sorted(params.items()) if k not in ("memory", "n_jobs", "verbose")}
     return mark_of_thing(type(estimator), kept)
 
 
 def mark_of_thing(*things: Any) -> str | None:
-    """Return a hash of what things are and do; None where it cannot be told for certain."""
+    """Return a hash of what things are and do; None where it is not certain."""
     try:
         return digest(*things)
     except NoKey:

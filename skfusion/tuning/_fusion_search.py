@@ -19,7 +19,7 @@ from skfusion.estimators import BaseFusion
 from skfusion.estimators.support import digest, seeded
 from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
-from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
+from skfusion.tuning._results import finished, params_of, table_of, warn_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
@@ -44,13 +44,13 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     cv : int, splitter or iterable, default=5
         Folds; a number keeps groups together where they are given. More cost more and test on smaller parts.
     scoring : str or callable, optional
-        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better. A name is also what fusions
-        without a ``scoring`` of their own choose and weigh their members by.
+        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better. A name is also the
+        score by which fusions without ``scoring`` choose and weigh their members.
     sampler : sampler of Optuna, or callable, optional
         TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
         ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
     pruner : pruner of Optuna, optional
-        Is told the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
+        Gets the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
         by more than fusions often do.
     storage : str or storage of Optuna, optional
         Where the study is kept, so that another fit or other processes can continue it; in memory when omitted.
@@ -233,15 +233,15 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def _begin(self, X: Any, y: Any) -> Any:
-        own = getattr(self, "_skl_callbacks", [])
-        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in own)
+        callbacks = getattr(self, "_skl_callbacks", [])
+        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in callbacks)
         if self.verbose and not shown:
-            self.set_callbacks(*own, ProgressBar())
+            self.set_callbacks(*callbacks, ProgressBar())
         try:
             left = max(0, self.n_trials - len(finished(self.study_)))
             return self._init_callback_context(max_subtasks=left).call_on_fit_task_begin(estimator=self, X=X, y=y)
         finally:
-            self.set_callbacks(*own)
+            self.set_callbacks(*callbacks)
 
     def _run(self, trials: Trials, context: Any) -> None:
         def value(trial: Any) -> float:
@@ -261,7 +261,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
                 self.study_.optimize(value, timeout=self.timeout, callbacks=[enough], catch=(FoldFailed,))
 
     def _keep_results(self, trials: list[Any]) -> None:
-        tell_of_failures(trials)
+        warn_of_failures(trials)
         self.cv_results_ = table_of(trials, self.space, self.n_splits_)
         means = self.cv_results_["mean_test_score"]
         self.best_index_ = int(np.nanargmax(means))

@@ -39,7 +39,7 @@ class LayerwiseSoupWeights(Merger):
     -----
     Costs ``n_trials`` + 2K + 1 evaluations at most, as :class:`SoupWeights` does, in a space of K L numbers. On the
     held-out rows the result is never worse than the uniform soup, the greedy soup or the best member, by construction.
-    What the objective is told is the same, too, with ``weights`` by the name of the layer. Tensors that are tied are
+    The reports to the objective are the same, too, with ``weights`` by the name of the layer. Tensors that are tied are
     one tensor, of the layer that has it first.
 
     References
