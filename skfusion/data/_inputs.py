@@ -27,20 +27,9 @@ def check_inputs(
 ) -> tuple[Inputs, Any]:
     """Return inputs as float32 arrays (integers of a dict as int64), and targets as an array.
 
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Remembers what it is fitted on.
-    X : array-like of shape (n_samples, ...), or dict of array-like
-        A dict names the arguments of the module's ``forward``.
-    y : array-like, optional
-        Targets; not looked at in prediction.
-    reset : bool
-        Whether this is the data to be fitted on.
-    numeric : bool, optional
-        Whether targets are values; where the estimator has no ``predict_proba`` when omitted.
-    missing : bool, default=False
-        Whether NaN stands for a missing value.
+    A dict names the arguments of the module's ``forward``. ``estimator`` remembers what it is fitted on where
+    ``reset``, which is when targets are needed; ``numeric`` targets are values, which is so where the estimator has no
+    ``predict_proba`` unless stated. ``missing`` lets NaN stand for a missing value.
     """
     if reset:
         check_given(estimator, y)

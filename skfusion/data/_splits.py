@@ -104,25 +104,15 @@ def held_positions(held_out: Any, n: int) -> np.ndarray:
 def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[Fold]:
     """Iterate over the training and test positions of each fold.
 
-    A number of folds keeps rows of equal inputs together, so that no row is predicted by a model that was fitted on a
-    copy of it, and whole weights and repetitions are the same: the different rows, in the order in which they first
-    occur, are cut as scikit-learn cuts them. Where no inputs are equal, or most are, see
-    :meth:`~skfusion._rows.Rows.units`, the folds are scikit-learn's own. A splitter or an iterable is obeyed as it is,
-    also where it parts equal rows.
+    A number of folds (5 for None) keeps rows of equal inputs together, so that no row is predicted by a model that was
+    fitted on a copy of it, and whole weights and repetitions are the same: the different rows, in the order in which
+    they first occur, are cut as scikit-learn cuts them, or shuffled by ``seed``. Where no inputs are equal, or most
+    are, see :meth:`~skfusion._rows.Rows.units`, the folds are scikit-learn's own. They are stratified in classification
+    and keep groups together where there are some; then equal rows of different groups may be parted. A number that is
+    larger than the smallest class of at least two (or, in regression, than the rows) is reduced to it.
 
-    Parameters
-    ----------
-    rows : Rows
-        All rows.
-    cv : int, splitter or iterable
-        As in scikit-learn. A number of folds is 5 where it is None, at least 2, stratified in classification, and
-        keeps groups together where there are some; then equal rows of different groups may be parted. A number that
-        is larger than the smallest class of at least two (or, in regression, than the rows) is reduced to it. Splitters
-        are given the targets and the groups. Positions in an iterable count the rows that ``fit`` was given.
-    task : {"classification", "multilabel", "regression"}
-        Classes are stratified.
-    seed : int, optional
-        A number of folds is drawn by it, from shuffled rows; rows are cut in their order when omitted.
+    A splitter or an iterable is obeyed as it is, also where it parts equal rows. Splitters are given the targets and
+    the groups; positions in an iterable count the rows that ``fit`` was given.
     """
     if len(rows) < 2:
         raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
@@ -180,20 +170,10 @@ class Given(NamedTuple):
 def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> list[Fold]:
     """Return folds whose test parts are all rows, each once, so that every row is predicted without its equals.
 
-    Parameters
-    ----------
-    rows : Rows
-        What is fitted on. Repetitions by weight stay in one fold.
-    cv : int, splitter or iterable
-        A number of folds, which are stratified by class; at most as many as there are rows of the largest class. Rows
-        of equal inputs, see :meth:`~skfusion._rows.Rows.units`, and the rows of a group are in one of them. A splitter,
-        or an iterable of positions, divides the rows that ``fit`` was given, and may part rows that are equal.
-    task : {"classification", "regression"}
-        Classes are stratified.
-    seed : int
-        Of the shuffling.
-    given : Given
-        What ``fit`` was given.
+    A number of folds, shuffled by ``seed`` and stratified by class, is at most that of the rows of the largest class.
+    Rows of equal inputs, see :meth:`~skfusion._rows.Rows.units`, repetitions by weight, and the rows of a group are in
+    one of them. A splitter, or an iterable of positions, divides the rows that ``fit`` was given, and may part rows
+    that are equal.
     """
     if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
         if cv < 2:

@@ -51,25 +51,10 @@ def groups_of(groups: Any, n: int) -> np.ndarray | None:
 
 
 def encode_classes(y: np.ndarray, weight: np.ndarray | None, classes: Any) -> tuple[np.ndarray, np.ndarray, Task]:
-    """Return class codes (or indicators), the classes, and the task.
+    """Return class codes (or indicators of labels), the classes by their code, and the task.
 
-    Parameters
-    ----------
-    y : ndarray
-        Labels, or a binary indicator matrix of shape (n_samples, n_labels) for multi-label problems.
-    weight : ndarray of shape (n_samples,), optional
-        Rows of weight zero do not count, not for the classes either.
-    classes : array-like, optional
-        The classes, where a net or a pool names them; those in y when omitted.
-
-    Returns
-    -------
-    codes : ndarray of int64
-        Positions in the classes, or indicators.
-    classes : ndarray of shape (n_classes,)
-        Labels by their code: sorted, or in the order of ``classes``.
-    task : {"classification", "multilabel"}
-        What the outputs will be.
+    ``classes`` are those that a net or a pool names, in its order; the sorted labels in y when omitted. Rows of weight
+    zero do not count, not for the classes either. A binary indicator matrix is a multi-label problem.
     """
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")

@@ -24,17 +24,9 @@ class NamedMembers(HasParts, BaseEstimator):
     """Reach the parameters of ``estimators`` by their names, as in scikit-learn's stacking and pipelines."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name.
+        """Return the parameters, of members too; see :meth:`sklearn.base.BaseEstimator.get_params`.
 
-        Parameters
-        ----------
-        deep : bool, default=True
-            Also return the members by their names, and their parameters as ``name__parameter``.
-
-        Returns
-        -------
-        dict
-            Parameter names mapped to their values.
+        Members are there by their names, and their parameters as ``name__parameter``.
         """
         params = super().get_params(deep=deep)
         members = self._by_name() if deep else {}
@@ -45,17 +37,9 @@ class NamedMembers(HasParts, BaseEstimator):
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; a member's name replaces that member, unless it is the name of a parameter.
+        """Set parameters by name; see :meth:`sklearn.base.BaseEstimator.set_params`.
 
-        Parameters
-        ----------
-        **params : dict
-            New values.
-
-        Returns
-        -------
-        estimator
-            This object.
+        A member's name replaces that member, unless it is the name of a parameter.
         """
         if "estimators" in params:
             self.estimators = params.pop("estimators")
