@@ -261,8 +261,8 @@ def _narrowed(y: np.ndarray) -> np.ndarray:
 def _are_categories(X: Inputs, input_keys: np.ndarray, keys: np.ndarray) -> bool:
     """Return whether equal inputs are categories and not copies, by the rule of :meth:`Rows.units`.
 
-    That the values fill a grid is what tells categories from repeated measurements with noise in their targets. Columns
-    of dtype uint64 are hashes, which are no categories.
+    Repeated measurements with noise in their targets differ from categories in that their values do not fill a grid.
+    Columns of dtype uint64 are hashes, which are no categories.
     """
     _, first, group, size = np.unique(input_keys, return_index=True, return_inverse=True, return_counts=True)
     if len(size) < _FEW_INPUTS and len(size) * _MANY_TIMES < len(keys):

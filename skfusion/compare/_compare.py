@@ -62,7 +62,7 @@ def compare_fusions(
     n_jobs : int, optional
         Folds at a time, by joblib. All but the timings is the same for any number.
     random_state : int or RandomState, optional
-        Of the folds, and of every fusion whose own ``random_state`` is None: all get the same integer.
+        Of the folds, and of every fusion whose ``random_state`` is None: all get the same integer.
     callback : callable, optional
         Called as ``callback(name, fold)`` when a fusion is done with a fold.
     error_score : float or "raise", default=nan

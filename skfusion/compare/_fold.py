@@ -170,7 +170,7 @@ def labelled_rows(fusions: Mapping[str, Any], y: Any) -> np.ndarray | None:
 
 
 def _plain(y: Any) -> Any:
-    """Return labels in an array of their own type, not of objects, with -1 in the place of no label."""
+    """Return labels in an array of their type, not of objects, with a label in the place of -1 for none."""
     y = np.asarray(y)
     if y.dtype.kind != "O":
         return y

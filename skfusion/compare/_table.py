@@ -80,8 +80,8 @@ def interval_half_widths(folds: pd.DataFrame, score: str) -> pd.Series:
 def half_width(scores: np.ndarray, n_train: float, n_test: float, level: float = 0.95) -> float:
     r"""Return half the width of a t interval for a mean over k overlapping training sets; NaN for k = 1.
 
-    Training sets that share rows make scores alike, so that :math:`s^2 / k` is too small a variance. The correction of
-    Nadeau and Bengio (2003, doi:10.1023/A:1024068626366), for folds that train and test on that many rows, is
+    Training sets that share rows make scores similar, so that :math:`s^2 / k` is too small a variance. The correction
+    of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366), for folds that train and test on that many rows, is
 
     .. math:: \left(\frac{1}{k} + \frac{n_\mathrm{test}}{n_\mathrm{train}}\right) s^2
     """

@@ -93,7 +93,7 @@ def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], reset: bool) -> 
     return out
 
 
-# ---- tables: inputs that estimators of any kind are given as they are ----------------------------
+# ---- tables: inputs that are handed to estimators of any kind as they are ----------------------------
 
 
 def table_inputs(estimator: BaseEstimator, X: Any, reset: bool = False) -> Any:

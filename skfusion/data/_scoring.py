@@ -128,7 +128,7 @@ def score_by(scorer: Any, estimator: Any, X: Any, y: Any, **weights: Any) -> flo
         return float(scorer(estimator, X, y, **weights))
     except ValueError:
         classes = getattr(estimator, "classes_", None)
-        if classes is None or not hasattr(scorer, "set_score_request"):  # as scikit-learn's own have
+        if classes is None or not hasattr(scorer, "set_score_request"):  # which scikit-learn's scorers have
             raise
         try:
             with config_context(enable_metadata_routing=True):  # which is what lets ``labels`` through

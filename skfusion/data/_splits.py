@@ -72,7 +72,7 @@ def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> Fold
 def held_positions(held_out: Any, n: int) -> np.ndarray:
     """Return the positions that ``fuse(held_out=)`` means, in their order, among n rows of positive weight.
 
-    They are given as positions or as a mask, and are some of the rows but not all.
+    They come as positions or as a mask, and are some of the rows but not all.
     """
     positions = np.asarray(held_out)
     rows = f"the {n} rows of positive weight"
@@ -159,15 +159,15 @@ def _units_in_order(rows: Rows) -> Fold:
     return first[order], rank[unit]
 
 
-class Given(NamedTuple):
-    """The data as ``fit`` was given it, which splitters split: in its order, with rows of weight zero."""
+class Original(NamedTuple):
+    """The data as it was passed to ``fit``, which splitters split: in its order, with rows of weight zero."""
 
     X: Any
     y: Any
     groups: Any = None
 
 
-def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> list[Fold]:
+def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, original: Original) -> list[Fold]:
     """Return folds whose test parts are all rows, each once, so that every row is predicted without its equals.
 
     A number of folds, shuffled by ``seed`` and stratified by class, is at most that of the rows of the largest class.
@@ -182,8 +182,8 @@ def crossfit_folds(rows: Rows, cv: Any, task: Task, seed: int, given: Given) -> 
     elif isinstance(cv, str) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
         raise ValueError(f"cv must be a number of folds, a splitter or an iterable of positions; got {cv!r}.")
     else:
-        asked = cv.split(*given) if hasattr(cv, "split") else cv
-        parts = [(rows.among(train), rows.among(test)) for train, test in asked]
+        splits = cv.split(*original) if hasattr(cv, "split") else cv
+        parts = [(rows.among(train), rows.among(test)) for train, test in splits]
         parts = [(train, test) for train, test in parts if len(test)]  # all rows of one may have had weight zero
     tested = np.bincount(np.concatenate([np.empty(0, np.int64), *(test for _, test in parts)]), minlength=len(rows))
     name = f"cv={cv!r}" if hasattr(cv, "split") else "cv"  # not all positions of an iterable

@@ -209,14 +209,14 @@ class StackingFusion(AsTheNet, NamedMembers):
             raise TypeError(f"passthrough must be True or False; got {self.passthrough!r}.")
         if not self.passthrough:
             return {}
-        asked = "passthrough=True gives the meta-learner X beside the predictions"
+        reason = "passthrough=True gives the meta-learner X beside the predictions"
         if isinstance(X, Mapping) or len(X.shape) != 2:
             kind = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
-            raise ValueError(f"{asked}, and so X must have two axes; got {kind}. Leave it False for such inputs.")
+            raise ValueError(f"{reason}, and so X must have two axes; got {kind}. Leave it False for such inputs.")
         try:
             return {"X": X.astype(np.float64) if issparse(X) else np.asarray(X, np.float64)}
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{asked}, and not all of it are numbers: {error}. Encode it first.") from error
+            raise ValueError(f"{reason}, and not all of it are numbers: {error}. Encode it first.") from error
 
     def _keep(self, names: list[str], fitted: list[Any]) -> None:
         self.estimators_, self.named_estimators_ = fitted, dict(zip(names, fitted, strict=True))
@@ -230,14 +230,14 @@ class StackingFusion(AsTheNet, NamedMembers):
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
         classify = self._is_classifier()
-        known = None if classes is None else np.sort(classes)  # members put them in an order of their own
-        rows, found, self._flat = check_table(self, X, y, sample_weight, groups, classify=classify, classes=known)
+        known = None if classes is None else np.sort(classes)  # members may have them in another order
+        rows, labels, self._flat = check_table(self, X, y, sample_weight, groups, classify=classify, classes=known)
         self._task = rows.task
         if classify:
-            self.classes_ = found
+            self.classes_ = labels
             if known is None:
-                warn_of_unlabelled(found, rows.y)
-        self._n_outputs = len(found) if classify else rows.y.shape[1]
+                warn_of_unlabelled(labels, rows.y)
+        self._n_outputs = len(labels) if classify else rows.y.shape[1]
         return rows
 
     def _check_estimator(self) -> None:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import HasParts
 from skfusion._rows import Rows, Task
-from skfusion.data import Given, crossfit_folds
+from skfusion.data import Original, crossfit_folds
 from skfusion.forests._checked import check_array_inputs, check_counts
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 from skfusion.forests._scan import MultiGrainedScan
@@ -32,7 +32,7 @@ PARAMETERS = """Parameters
         Rows in a leaf. More give smoother {vectors}.
     cv : int, splitter or iterable, default=5
         Folds of the cross-fitting. More cost more and leave each forest more rows. A number keeps equal rows in one
-        fold; a splitter, or positions, divide the rows that ``fit`` is given as they say.
+        fold; a splitter, or positions, divide the rows that are passed to ``fit`` as they say.
     max_levels : int, default=20
         Most levels.
     tolerance : int, default=2
@@ -41,7 +41,7 @@ PARAMETERS = """Parameters
         How much better than the best so far counts as an improvement, in {score}.
     scan : skfusion.forests.MultiGrainedScan, optional
         Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs. Flat
-        rows are sequences to it, though they be the pixels of an image, unless it is given their ``shape``.
+        rows are sequences to it, also where they are the pixels of an image, unless it has their ``shape``.
     n_jobs : int, optional
         Forests that are fitted at a time, by the scan too where it has no ``n_jobs``; the result does not depend on it.
     random_state : int, RandomState or None, default=None
@@ -122,9 +122,9 @@ class Cascade(HasParts, BaseEstimator):
         rows = self._rows(X, y, sample_weight, groups).expanded()
         check_counts(self, max_levels=1, tolerance=1, n_forests=1, n_trees=1)
         rng = check_random_state(self.random_state)
-        given = Given(X, y, groups)
-        grains = self._scan_rows(rows, given, rng)
-        folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), given)
+        original = Original(X, y, groups)
+        grains = self._scan_rows(rows, original, rng)
+        folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), original)
         forests = kinds(
             self._task,
             self.n_forests,
@@ -150,7 +150,7 @@ class Cascade(HasParts, BaseEstimator):
         self.n_levels_ = best + 1
         return self
 
-    def _scan_rows(self, rows: Rows, given: Given, rng: np.random.RandomState) -> list[np.ndarray]:
+    def _scan_rows(self, rows: Rows, original: Original, rng: np.random.RandomState) -> list[np.ndarray]:
         """Return the features of each grain, cross-fitted; without a scan there is one grain, the inputs."""
         seed = int(rng.randint(np.iinfo(np.int32).max))
         if self.scan is None:
@@ -164,7 +164,7 @@ class Cascade(HasParts, BaseEstimator):
             self.scan_.set_params(random_state=seed)
         if self.scan_.n_jobs is None:
             self.scan_.set_params(n_jobs=self.n_jobs)
-        return self.scan_._fit_rows(rows, given, self._task, self._n_outputs)
+        return self.scan_._fit_rows(rows, original, self._task, self._n_outputs)
 
     @staticmethod
     def _augmented(grains: list[np.ndarray], level: int, vectors: np.ndarray | None) -> np.ndarray:

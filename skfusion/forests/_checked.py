@@ -39,7 +39,7 @@ def class_rows(X: Inputs, y: np.ndarray, sample_weight: Any, groups: Any) -> tup
     check_classification_targets(y)
     if y.ndim == 2 and y.shape[1] > 1:
         raise ValueError(
-            f"y has {y.shape[1]} columns, and a forest of this kind tells classes apart that exclude each other. Fit "
+            f"y has {y.shape[1]} columns, and a forest of this kind predicts classes that exclude each other. Fit "
             "one a column with sklearn.multioutput.MultiOutputClassifier."
         )
     weight = check_weight(sample_weight, len(y))

@@ -55,8 +55,8 @@ class DeepForestClassifier(PredictsClasses, Cascade):
     The accuracy of the first level is that of an honest cross-validation. That of a later one is optimistic where
     labels are noisy: no forest saw the row that it describes, but the vectors of the other rows, which a level learns
     from, knew its label. With 500 tossed coins for labels, the later levels score 0.5 to 3.3 points above chance (means
-    of 12 draws, with 3, 5 and 10 folds). A larger ``delta`` asks more of a new level. Judge the whole on rows of its
-    own.
+    of 12 draws, with 3, 5 and 10 folds). A larger ``delta`` asks more of a new level. Judge the whole on other
+    rows.
 
     References
     ----------

@@ -188,9 +188,9 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
                 f"{type(net).__name__} takes one output a row, the logit of a class, but here outputs route: give a "
                 "NeuralNetClassifier."
             )
-        own = sorted(name for name in net.get_params(deep=False) if name.startswith("criterion__"))
-        if own:
-            raise ValueError(f"The forest is the criterion here, and takes no {own}: leave them out of the net.")
+        criterion = sorted(name for name in net.get_params(deep=False) if name.startswith("criterion__"))
+        if criterion:
+            raise ValueError(f"The forest is the criterion here, and takes no {criterion}: leave them out of the net.")
         net = type(net)(**{**clone(net).get_params(deep=False), "criterion": loss})  # no module may be set later
         try:
             return nets.sized(net, rows, "classification", self._width())

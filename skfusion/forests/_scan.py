@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, Task
-from skfusion.data import Given, crossfit_folds
+from skfusion.data import Original, crossfit_folds
 from skfusion.forests._checked import check_array_inputs, check_counts, class_rows, value_rows
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 
@@ -22,9 +22,9 @@ from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Describe images or sequences by the predictions of forests for each of their windows.
 
-    A window slides over a sample; every patch is a row of its own with the label of its sample. A random forest and a
-    forest of completely random trees learn to tell the label from a patch, and the features of a sample are their class
-    vectors at all places side by side. Each size of window is a *grain*:
+    A window slides over a sample; every patch is a row with the label of its sample. A random forest and a
+    forest of completely random trees learn to predict the label from a patch, and the features of a sample are their
+    class vectors at all places side by side. Each size of window is a *grain*:
 
     .. math:: 2 C \prod_a \lceil (\lfloor (s_a - w_a) / \text{stride} \rfloor + 1) / \text{pool} \rceil
 
@@ -51,7 +51,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Patches in a leaf.
     cv : int, splitter or iterable, default=3
         Folds of samples for the features of the samples that were fitted on. A number keeps equal samples in one fold;
-        a splitter, or positions, divide the samples that ``fit`` is given as they say.
+        a splitter, or positions, divide the samples that are passed to ``fit`` as they say.
     n_jobs : int, optional
         Fits at a time; the result does not depend on it. When omitted, the ``n_jobs`` of the deep forest that scans.
     random_state : int, RandomState or None, default=None
@@ -162,7 +162,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ndarray of shape (n_samples, n_features_out)
             Cross-fitted features, float32, grain by grain; of a sample of weight zero those of ``transform``.
         """
-        given = Given(X, y, groups)
+        original = Original(X, y, groups)
         values = y is not None and type_of_target(np.asarray(y), input_name="y").startswith("continuous")
         X, y = check_array_inputs(self, X, y, reset=True, numeric=values)
         if values:
@@ -172,7 +172,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             rows, self.classes_ = class_rows(X, y, sample_weight, groups)
             n_outputs = len(self.classes_)
         expanded = rows.expanded()
-        features = np.hstack(self._fit_rows(expanded, given, rows.task, n_outputs))
+        features = np.hstack(self._fit_rows(expanded, original, rows.task, n_outputs))
         if expanded.position is None:
             return features
         whole = len(np.unique(expanded.position)) == len(X)
@@ -196,10 +196,10 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         return np.hstack(self._grains_of(check_array_inputs(self, X, reset=False)[0]))
 
-    def _fit_rows(self, rows: Rows, given: Given, task: Task, n_outputs: int) -> list[np.ndarray]:
+    def _fit_rows(self, rows: Rows, original: Original, task: Task, n_outputs: int) -> list[np.ndarray]:
         """Fit on rows as they are, and return the cross-fitted features of each grain."""
         rng = check_random_state(self.random_state)
-        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), given)
+        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), original)
         sample = rows.X.shape[1:] if self.shape is None else self._shaped(rows.X).shape[1:]
         self.windows_ = [_window(size, sample) for size in _listed(self.windows)]
         check_counts(self, stride=1, pool=1, n_trees=1)
@@ -276,13 +276,13 @@ def _listed(windows: Any) -> list[Any]:
 def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a window for samples of a shape."""
     if isinstance(size, (Sequence, np.ndarray)) and not isinstance(size, str):
-        asked = list(size)
+        sizes = list(size)
     else:
-        asked = [sample[0], size, size] if len(sample) == 3 else [size] * len(sample)
-    if len(asked) != len(sample):
-        raise ValueError(f"The window {size!r} has {len(asked)} axes, but a sample of X has shape {sample}.")
+        sizes = [sample[0], size, size] if len(sample) == 3 else [size] * len(sample)
+    if len(sizes) != len(sample):
+        raise ValueError(f"The window {size!r} has {len(sizes)} axes, but a sample of X has shape {sample}.")
     shape = []
-    for one, n in zip(asked, sample, strict=True):
+    for one, n in zip(sizes, sample, strict=True):
         whole = isinstance(one, Integral)
         if isinstance(one, bool) or not isinstance(one, Real) or not (1 <= one <= n if whole else 0 < one <= 1):
             channels = " Images come as (channels, height, width)." if len(sample) == 3 else ""

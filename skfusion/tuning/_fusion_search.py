@@ -61,9 +61,9 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     refit : bool, default=True
         Whether to fit the best fusion on all rows.
     random_state : int or RandomState, optional
-        Of the sampler, and of every part whose own ``random_state`` is None. A study in a storage needs an integer.
+        Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
-        Seconds after which no trial is begun. What is found then depends on the machine.
+        Seconds after which no trial is begun. The result then depends on the machine.
     verbose : int, default=0
         1 shows a progress bar.
     error_score : "raise" or nan, default=nan

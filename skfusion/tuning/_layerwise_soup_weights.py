@@ -82,9 +82,9 @@ class LayerwiseSoupWeights(Merger):
         def soup(weights: np.ndarray) -> State:
             return layerwise_sum(states, dict(zip(layers, weights, strict=True)), layers)
 
-        found = best_weights(self, states, objective, soup, len(layers))
-        objective.report("weights", dict(zip(layers, found.tolist(), strict=True)))
-        return soup(found)
+        weights = best_weights(self, states, objective, soup, len(layers))
+        objective.report("weights", dict(zip(layers, weights.tolist(), strict=True)))
+        return soup(weights)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -93,10 +93,10 @@ class LayerwiseSoupWeights(Merger):
 
 def layers_of(states: Sequence[State]) -> dict[str, list[str]]:
     """Map each layer to the names of its tensors; tied tensors are of the layer that has them first."""
-    found: dict[str, list[str]] = {}
+    layers: dict[str, list[str]] = {}
     for key, first in owners(states).items():
-        found.setdefault(layer_of(first), []).append(key)
-    return found
+        layers.setdefault(layer_of(first), []).append(key)
+    return layers
 
 
 def layerwise_sum(

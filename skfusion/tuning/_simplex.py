@@ -33,8 +33,8 @@ def best_weights(
     check_settings(merger, objective)
     count = [0]
 
-    def scores(asked: Iterable[State]) -> list[float]:
-        results = objective.scores(asked)
+    def scores(states: Iterable[State]) -> list[float]:
+        results = objective.scores(states)
         count[0] += len(results)
         return results
 

@@ -16,7 +16,7 @@ class SoupWeights(LinearMerger):
 
     .. math:: \theta = \sum_k w_k \theta_k, \qquad w = \operatorname{softmax}(z), \qquad z \in [-b, b]^K
 
-    The score may be any, as no gradient is asked for. The uniform soup, the greedy soup and the single members are
+    The score may be any, as no gradient is needed. The uniform soup, the greedy soup and the single members are
     evaluated first, with their exact weights, and added to the study.
 
     Parameters
@@ -85,9 +85,10 @@ class SoupWeights(LinearMerger):
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
         """Return the weights, which sum to one; see :meth:`LinearMerger.coefficients`."""
-        found: list[float] = best_weights(self, states, objective, lambda w: weighted_sum(states, w[0]))[0].tolist()
-        objective.report("weights", found)
-        return found
+        best = best_weights(self, states, objective, lambda weights: weighted_sum(states, weights[0]))
+        coefficients: list[float] = best[0].tolist()
+        objective.report("weights", coefficients)
+        return coefficients
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ class StudyProposals(BaseEstimator):
 
     Notes
     -----
-    Each collection has a study of its own, whose seed the collector draws. A setting whose training diverges has an
+    Each collection has its own study, whose seed the collector draws. A setting whose training diverges has an
     infinite loss.
 
     References

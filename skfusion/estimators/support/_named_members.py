@@ -50,7 +50,7 @@ class NamedMembers(HasParts, BaseEstimator):
         return super().set_params(**params)
 
     def _check_names(self, names: list[str]) -> None:
-        """Raise an error where ``set_params`` could not tell the members by these names."""
+        """Raise an error where ``set_params`` could not find the members by these names."""
         if len(set(names)) < len(names):
             raise ValueError(f"Names of members must be unique; got {names}.")
         if taken := sorted(set(names) & set(super().get_params(deep=False))):

@@ -32,9 +32,11 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
         P = lineups_of(pool, net, fusion._task, part).predict(part.take(first).X)
         predictions.append(P[:, inverse])
         tested.append(test)
-    P, asked = np.concatenate(predictions, axis=1), rows.take(np.concatenate(tested))
-    index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale
-    return (names, P, asked) if index is None else (names, P[:, index], replace(asked.take(index), weight=weight))
+    P, predicted = np.concatenate(predictions, axis=1), rows.take(np.concatenate(tested))
+    index, weight = expansion(predicted.keys, predicted.weight)  # of all folds at once: their weights have one scale
+    if index is None:
+        return names, P, predicted
+    return names, P[:, index], replace(predicted.take(index), weight=weight)
 
 
 def check_same_members(first: list[str], others: list[str], where: str) -> None:

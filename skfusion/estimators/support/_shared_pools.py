@@ -11,7 +11,7 @@ from skfusion.pool import ModelPool
 
 
 class SharedPools:
-    """Pools by the fingerprint of what made them; each user is charged for the whole of its pools.
+    """Pools by the fingerprint of what made them; each user is charged for all of its pools.
 
     Parameters
     ----------
