@@ -104,8 +104,8 @@ def out_of_bag(
     if not n_members.any():
         raise NothingOutOfBag(
             "Every member was trained on every row, or on one with its inputs or of its group, so no row has an "
-            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, few inputs "
-            "or groups are different: draw less of them, by its max_samples, or keep rows to score on."
+            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, there are "
+            "few different inputs or groups: draw less of them, by its max_samples, or keep rows to score on."
         )
     P = ensemble._member_predictions(rows.X)
     if len(P) != len(members):  # of one with dropout, there are several passes in a row
