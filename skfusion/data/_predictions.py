@@ -14,17 +14,9 @@ class PredictsClasses(ClassifierMixin):
     _task: str = "classification"
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithms of class probabilities.
+        """Predict the logarithms of class probabilities; see :meth:`predict_proba`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Those of ``predict_proba``, in float64; -inf where a probability is 0.
+        They are float64, and -inf where a probability is 0.
         """
         return logarithms(self.predict_proba(X))
 

@@ -59,18 +59,10 @@ class Classifies(PredictsClasses):
         return self._predict(self._inputs(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithms of class probabilities.
+        """Predict the logarithms of class probabilities; see :meth:`predict_proba`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Those of ``predict_proba``, in float64. One network, and plain or geometric averages of networks, compute
-            them from logits, also where a probability is too small for its dtype; others give -inf there.
+        They are float64. One network, and plain or geometric averages of networks, compute them from logits, also where
+        a probability is too small for its dtype; others give -inf there.
         """
         X = self._inputs(X)
         logs = self._predict_logs(X)

@@ -108,12 +108,7 @@ class DeepForestClassifier(PredictsClasses, Cascade):
         return self._last(X)
 
     def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
-        """Predict class probabilities by each level.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Inputs, as in ``fit``.
+        """Predict class probabilities by each level in turn; see :meth:`predict_proba`.
 
         Yields
         ------

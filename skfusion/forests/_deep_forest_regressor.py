@@ -105,12 +105,7 @@ class DeepForestRegressor(RegressorMixin, Cascade):
         return values[:, 0] if self._flat else values
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """Predict values by each level.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Inputs, as in ``fit``.
+        """Predict values by each level in turn; see :meth:`predict`.
 
         Yields
         ------

@@ -144,23 +144,10 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> np.ndarray:
-        """Fit the forests, and describe the samples by forests that were fitted without them.
+        """Fit, and describe each sample by forests that were fitted without it; see :meth:`fit`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            Samples, as in ``fit``.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels or values.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
-        groups : array-like of shape (n_samples,), optional
-            Samples of one group are in one fold.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features_out)
-            Cross-fitted features, float32, grain by grain; of a sample of weight zero those of ``transform``.
+        Return features of shape (n_samples, n_features_out), float32, grain by grain; for a sample of weight zero those
+        of ``transform``.
         """
         original = Original(X, y, groups)
         values = y is not None and type_of_target(np.asarray(y), input_name="y").startswith("continuous")
