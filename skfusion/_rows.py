@@ -1,4 +1,4 @@
-"""Rows of data as they travel through ``fit``: inputs, encoded targets and weights together."""
+"""Rows of data as they travel through ``fit``: inputs, encoded targets, weights and groups together."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
-
-from skfusion._caller import warn_caller
-from skfusion._copies import are_categories
 
 __all__ = ["Rows"]
 
@@ -27,6 +24,15 @@ MAX_REPEATS = 10
 _TARGET_BITS = np.uint64(24)
 """The last bits of a mark, which are those of the target."""
 
+_FEW_INPUTS = 10
+"""Fewer different inputs than these, each of them many times, are the cases of a table and no copies."""
+
+_MANY_TIMES = 10
+"""How often each of few inputs occurs, on average, at least."""
+
+_FULL = 10
+"""Where columns are categories: combinations of their values for each one that occurs, at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -34,8 +40,9 @@ class Rows:
 
     Parameters
     ----------
-    X : ndarray or dict of ndarray
-        Inputs; the first axis counts samples.
+    X : ndarray, dict of ndarray, DataFrame or sparse array
+        Inputs; the first axis counts samples. Networks take arrays and dicts of them; stacks, searches and comparisons
+        hand the inputs of the user on to estimators of any kind.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Encoded targets: class codes, indicators, or values.
     weight : ndarray of shape (n_samples,), optional
@@ -46,74 +53,67 @@ class Rows:
         Where the rows stood in the data that they were taken from; None when they are all of it, in order.
     task : {"classification", "multilabel", "regression"}, optional
         What the targets are; None where that is not known.
+    columns : ndarray of shape (n_samples, n_columns), optional
+        Numbers that are equal where the inputs of two rows are equal, by which rows are compared whose inputs are not
+        arrays of numbers; see :func:`skfusion.data.columns_of`.
     """
 
-    X: Inputs
+    X: Any
     y: np.ndarray
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
     position: np.ndarray | None = None
     task: Task | None = None
+    columns: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, index: np.ndarray) -> Rows:
-        """Return some of the rows.
-
-        Parameters
-        ----------
-        index : ndarray of int
-            Positions.
-
-        Returns
-        -------
-        Rows
-            In the order of ``index``.
-        """
-        found = Rows(
-            {k: v[index] for k, v in self.X.items()} if isinstance(self.X, dict) else self.X[index],
+        """Return the rows at some positions, in the order of these."""
+        rows = Rows(
+            rows_at(self.X, index),
             self.y[index],
             None if self.weight is None else self.weight[index],
             None if self.groups is None else self.groups[index],
             np.asarray(index) if self.position is None else self.position[index],
             self.task,
+            None if self.columns is None else self.columns[index],
         )
         for name in {"keys", "input_keys"} & vars(self).keys():
-            vars(found)[name] = vars(self)[name][index]  # hashed once
-        return found
+            vars(rows)[name] = vars(self)[name][index]  # hashed once
+        return rows
 
-    def among(self, given: Any) -> np.ndarray:
-        """Tell which of the rows stood at some places of the data of ``fit``.
+    def with_targets(self, y: np.ndarray) -> Rows:
+        """Return the rows with the targets as the user gave them, which are equal where the encoded ones are."""
+        rows = replace(self, y=y)
+        vars(rows)["keys"] = self.keys
+        return rows
 
-        Parameters
-        ----------
-        given : array-like of int or bool
-            Positions, or a mask.
+    def among(self, places: Any) -> np.ndarray:
+        """Return the positions of the rows that stood at some places (or in a mask) of the data of ``fit``."""
+        places = np.asarray(places)
+        places = np.flatnonzero(places) if places.dtype == bool else places
+        return places if self.position is None else np.flatnonzero(np.isin(self.position, places))
 
-        Returns
-        -------
-        ndarray of int
-            Positions among these rows.
-        """
-        given = np.asarray(given)
-        given = np.flatnonzero(given) if given.dtype == bool else given
-        return given if self.position is None else np.flatnonzero(np.isin(self.position, given))
+    @property
+    def _compared(self) -> Inputs:
+        return self.X if self.columns is None else self.columns
 
     @cached_property
     def keys(self) -> np.ndarray:
         """A 64-bit hash of each row's inputs and target, shape (n_samples,), uint64."""
-        return row_keys(self.X, narrowed(self.y))
+        return row_keys(self._compared, _narrowed(self.y))
 
     @cached_property
     def input_keys(self) -> np.ndarray:
         """A 64-bit hash of each row's inputs, shape (n_samples,), uint64."""
-        return row_keys(self.X, np.zeros(len(self)))
+        return row_keys(self._compared, np.zeros(len(self)))
 
     @cached_property
     def marks(self) -> np.ndarray:
         """What members remember of each row, uint64: 40 bits of its inputs, 24 of its target of any dtype."""
-        y = narrowed(self.y[:, None] if self.y.ndim == 1 else self.y)
+        y = _narrowed(self.y[:, None] if self.y.ndim == 1 else self.y)
         y = (np.ascontiguousarray(y, np.float32) + 0).view(np.uint32)  # -0.0 + 0 is 0.0
         code = np.zeros(len(self), np.uint64)
         for column in y.T:  # Knuth's and Steele's multipliers: nearby numbers get marks far apart
@@ -122,16 +122,16 @@ class Rows:
         return self.input_keys >> _TARGET_BITS << _TARGET_BITS | code >> np.uint64(64) - _TARGET_BITS
 
     def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tell which rows a split shall not part, so that no row is judged by what has seen a copy of it.
+        """Return the rows that a split must keep together, so that no row is judged by a model fitted on a copy of it.
 
         Repetitions by weight are one unit, and so are rows of equal inputs, whatever their targets: were only those of
-        equal targets kept together, a row would be predicted from its like with the other target. So copies stay
+        equal targets kept together, a row would be predicted from its copy with the other target. So copies stay
         together, however many there are.
 
         Where inputs are categories, equal rows are not copies but what new data is like, and each is a unit. That is
         where fewer than a third of the rows differ in their inputs, most of those whose inputs occur again have equals
         with other targets, as noisy labels have, and the inputs are whole numbers that fill the grid of their columns'
-        values; or where there are fewer than ten inputs, and more than ten times as many rows.
+        values; or where there are fewer than ten different inputs, and more than ten times as many rows.
 
         Returns
         -------
@@ -142,8 +142,8 @@ class Rows:
         """
         place = np.arange(len(self)) if self.position is None else self.position
         code = self.input_keys
-        given = self if self.position is None else self.take(np.unique(place, return_index=True)[1])
-        if are_categories(given.X, given.input_keys, given.keys):
+        once = self if self.position is None else self.take(np.unique(place, return_index=True)[1])
+        if _are_categories(once._compared, once.input_keys, once.keys):
             order = np.lexsort((place, self.keys))
             new = np.r_[True, place[order][1:] != place[order][:-1]]
         else:
@@ -162,35 +162,25 @@ class Rows:
         order they came in. Rows without weights and repetitions, which is ordinary data, come back as they are.
         Weights that are not whole numbers, or add up to more than ``MAX_REPEATS`` times the rows, stay weights, scaled
         to mean 1.
-
-        Returns
-        -------
-        Rows
-            These, or others that stand for them.
         """
         index, weight = expansion(self.keys, self.weight)
-        if index is None:
-            return self
-        rows = self.take(index)
-        return replace(rows, weight=weight)
+        return self if index is None else replace(self.take(index), weight=weight)
+
+    def repeated(self) -> Rows:
+        """Return the rows with whole-number weights as repetitions, in the order in which they came.
+
+        Estimators of other libraries may depend on the order; networks get the one of :meth:`expanded`.
+        """
+        index, weight = repetitions(self.weight)
+        return self if index is None else replace(self.take(index), weight=weight)
 
     def seen(self, marks: np.ndarray, inputs: bool = False) -> np.ndarray:
-        """Tell which of the rows are among others.
+        """Return which of the rows are among others, of which :attr:`marks` (in older pools :attr:`keys`) are known.
 
-        Parameters
-        ----------
-        marks : ndarray of uint64
-            The others, by :attr:`marks`, or by :attr:`keys` as older pools have them.
-        inputs : bool, default=False
-            Whether a row that has the inputs of another one, and another target, is among them too.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples,)
-            Which are.
+        With ``inputs``, a row that has the inputs of another one, and another target, is among them too.
         """
-        found = np.isin(self.marks, marks) | np.isin(self.keys, marks)
-        return found | np.isin(inputs_of(self.marks), inputs_of(marks)) if inputs else found
+        seen = np.isin(self.marks, marks) | np.isin(self.keys, marks)
+        return seen | np.isin(inputs_of(self.marks), inputs_of(marks)) if inputs else seen
 
 
 def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -198,8 +188,8 @@ def expansion(keys: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray |
 
     Both are None where the rows can stay as they are, the weights also where all count alike.
     """
-    given, rest = repetitions(weight)
-    index = np.arange(len(keys)) if given is None else given
+    repeated, rest = repetitions(weight)
+    index = np.arange(len(keys)) if repeated is None else repeated
     if len(np.unique(keys[index])) < len(index):
         order = np.argsort(keys[index], kind="stable")
         index, rest = index[order], None if rest is None else rest[order]
@@ -238,17 +228,20 @@ def one_of(X: Any) -> Any:
     return next(iter(X.values())) if isinstance(X, Mapping) else X
 
 
+def rows_at(X: Any, index: np.ndarray) -> Any:
+    """Return the rows at some positions of an array, frame, sparse array or list, or of a dict of them."""
+    if isinstance(X, Mapping):
+        return {name: rows_at(values, index) for name, values in X.items()}
+    if hasattr(X, "iloc"):
+        return X.iloc[index]
+    return (X if hasattr(X, "shape") else np.asarray(X))[index]
+
+
 def row_keys(X: Inputs, y: np.ndarray) -> np.ndarray:
     """Return a 64-bit hash of each row, shape (n_samples,), uint64; equal rows have equal hashes."""
     parts = [*(X[k] for k in sorted(X))] if isinstance(X, dict) else [X]
     blocks = [np.ascontiguousarray(np.asarray(p) + 0).reshape(len(p), -1) for p in [*parts, y]]  # -0.0 + 0 is 0.0
     return np.array([key_of(*(block[i].data for block in blocks)) for i in range(len(y))], np.uint64)
-
-
-def narrowed(y: np.ndarray) -> np.ndarray:
-    """Return targets in the precision of networks, by which rows are known again wherever they come from."""
-    with np.errstate(over="ignore"):
-        return y.astype(np.float32) if y.dtype == np.float64 else y
 
 
 def key_of(*parts: bytes | memoryview) -> int:
@@ -259,24 +252,33 @@ def key_of(*parts: bytes | memoryview) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def warn_of_unlabelled(classes: np.ndarray, codes: np.ndarray) -> None:
-    """Warn that -1 is a class like any other, where it looks as if it marked rows without labels.
+def _narrowed(y: np.ndarray) -> np.ndarray:
+    """Return targets in the precision of networks, by which rows are recognised wherever they come from."""
+    with np.errstate(over="ignore"):
+        return y.astype(np.float32) if y.dtype == np.float64 else y
 
-    Parameters
-    ----------
-    classes : ndarray of shape (n_classes,)
-        The labels in y. There is no warning where -1 stands beside one other number or a negative one, as classes are
-        often called -1 and 1; nor where they are -1, 0 and 1, unless at least half of the rows have -1.
-    codes : ndarray of shape (n_samples,)
-        The class of each row.
+
+def _are_categories(X: Inputs, input_keys: np.ndarray, keys: np.ndarray) -> bool:
+    """Return whether equal inputs are categories and not copies, by the rule of :meth:`Rows.units`.
+
+    Repeated measurements with noise in their targets differ from categories in that their values do not fill a grid.
+    Columns of dtype uint64 are hashes, which are no categories.
     """
-    others = classes[classes != -1] if classes.dtype.kind in "if" else classes
-    if len(others) == len(classes) or len(others) < 2 or (others < 0).any():
-        return
-    if others.tolist() == [0, 1] and 2 * (codes == np.flatnonzero(classes == -1)[0]).sum() < len(codes):
-        return
-    warn_caller(
-        f"y has -1 beside the classes {others.tolist()}, and it is taken for a class of its own. If it marks rows "
-        "without labels, leave them out, or learn from them: for TemporalEnsemblingClassifier and PiModelClassifier -1 "
-        "is no label, and DistillClassifier takes such rows as X_unlabelled. If it is a class, give it another number."
-    )
+    _, first, group, size = np.unique(input_keys, return_index=True, return_inverse=True, return_counts=True)
+    if len(size) < _FEW_INPUTS and len(size) * _MANY_TIMES < len(keys):
+        return True
+    if len(size) * 3 >= len(keys):
+        return False
+    n_targets = np.bincount(group[np.unique(keys, return_index=True)[1]])
+    if 2 * size[n_targets > 1].sum() <= size[size > 1].sum():
+        return False
+    n_cells = 1
+    for part in X.values() if isinstance(X, Mapping) else [X]:
+        if part.dtype == np.uint64:
+            return False
+        for column in part.reshape(len(part), -1).T:
+            values = np.unique(column[first])
+            n_cells *= len(values)
+            if n_cells > _FULL * len(first) or (values != np.rint(values)).any():
+                return False
+    return True

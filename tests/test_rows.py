@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skfusion._rows import MAX_REPEATS, Rows, inputs_of, repetitions, row_keys, unlabelled, warn_of_unlabelled
+from skfusion._rows import MAX_REPEATS, Rows, inputs_of, repetitions, row_keys, unlabelled
+from skfusion.data import warn_of_unlabelled
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
@@ -297,3 +298,14 @@ def test_units_do_not_depend_on_the_order_of_the_rows(n_values):
     (first, unit), (again, moved) = rows.units(), rows.take(order).units()
     assert np.array_equal(rows.keys[first], rows.keys[order][again])
     assert np.array_equal(rows.keys[first][unit][order], rows.keys[order][again][moved])
+
+
+def test_repetitions_stand_where_the_row_stood():
+    y = np.arange(5)
+    rows = Rows(X[:5], y, np.array([1.0, 3, 0, 2, 1]))
+    assert rows.repeated().y.tolist() == [0, 1, 1, 1, 3, 3, 4]
+    twice = Rows(X[[3, 1, 3, 0]], y[[3, 1, 3, 0]])
+    assert twice.repeated() is twice
+    fractions = Rows(X[:5], y, np.array([1.0, 0, 0.5, 2, 0.5])).repeated()
+    assert fractions.y.tolist() == [0, 2, 3, 4]
+    np.testing.assert_allclose(fractions.weight, [1, 0.5, 2, 0.5])

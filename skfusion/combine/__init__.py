@@ -8,7 +8,7 @@ from skfusion.combine._dynamic_weighting import DynamicWeighting
 from skfusion.combine._ensemble_selection import EnsembleSelection
 from skfusion.combine._geometric_average import GeometricAverage
 from skfusion.combine._median import Median
-from skfusion.combine._stack import Stack
+from skfusion.combine._stack import Stack, check_takes_weights
 from skfusion.combine._vote import Vote
 from skfusion.combine._weighted_average import WeightedAverage
 

@@ -15,8 +15,8 @@ from skfusion.combine._base import Combiner
 from skfusion.combine._budget import Budget, check_costs
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._running import Running, by_row, running
-from skfusion.combine._scorer import scorer_named
 from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
+from skfusion.data import scorer_named
 
 DIGITS = 6
 """Decimals of a score that are compared; finer differences are noise of rounding, or of the rows."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from skfusion._rows import Task
 from skfusion.combine._held_out import HeldOut
-from skfusion.combine._scorer import scorer_of
+from skfusion.data import scorer_of
 
 SLACK = 1e-9
 """What rounding may add to a bound on a lead."""
@@ -193,7 +193,8 @@ class Scorer(Running):
     by_row = False
 
     def __init__(self, held: HeldOut, scoring: Any):
-        self.P, self.scorer = held.P.astype(np.float64, copy=False), scorer_of(scoring, held)
+        self.P = held.P.astype(np.float64, copy=False)
+        self.scorer = scorer_of(scoring, held.y, held.weight if held.weighted else None, held.task)
         self.restart()
 
     def restart(self) -> None:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length
 from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
-from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.estimators.support import seeded
 from skfusion.nets import in_order
 
 
@@ -62,7 +62,7 @@ def compare_fusions(
     n_jobs : int, optional
         Folds at a time, by joblib. All but the timings is the same for any number.
     random_state : int or RandomState, optional
-        Of the folds, and of every fusion whose own ``random_state`` is None: all get the same integer.
+        Of the folds, and of every fusion whose ``random_state`` is None: all get the same integer.
     callback : callable, optional
         Called as ``callback(name, fold)`` when a fusion is done with a fold.
     error_score : float or "raise", default=nan
@@ -159,12 +159,12 @@ def compare_fusions(
 def _rows(jobs: Sequence[Any], fusions: dict[str, Any], n_jobs: int | None, callback: Any) -> list[dict[str, Any]]:
     if effective_n_jobs(n_jobs) == 1:
         return [row for job in jobs for row in Fold(*job).run(fusions, callback)]
-    found = []
+    results = []
     for rows in in_order([delayed(_run)(job, fusions) for job in jobs], n_jobs):
-        found += rows
+        results += rows
         for row in rows if callback is not None else ():
             callback(row["fusion"], row["fold"])
-    return found
+    return results
 
 
 def _run(job: Any, fusions: dict[str, Any]) -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ def _named(fusions: Any) -> dict[str, Any]:
         raise TypeError("fusions must be a dict from names to estimators, or (name, estimator) pairs.")
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Each fusion needs a name of its own; these occur more than once: {twice}.")
+        raise ValueError(f"Each fusion needs its own name; these occur more than once: {twice}.")
     for name, estimator in pairs:
         if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
             raise TypeError(f"Fusion {name!r} must be a scikit-learn estimator (not a class); got {estimator!r}.")

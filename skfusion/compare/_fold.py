@@ -1,4 +1,4 @@
-"""One fold of a comparison: train what is shared once, then fuse, score and time every fusion."""
+"""One fold of a comparison: train shared members once, then fuse, score and time every fusion."""
 
 from __future__ import annotations
 
@@ -13,40 +13,22 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
-from skfusion.combine._scorer import score_by
+from skfusion._rows import rows_at
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators.students._half_labelled import SemiSupervised
-from skfusion.estimators.support._far_below import FarBelowWarning
-from skfusion.estimators.support._pipeline import split_pipeline
-from skfusion.estimators.support._repeated import taken
-from skfusion.estimators.support._shared_pools import SharedPools
+from skfusion.data import score_by
+from skfusion.estimators import BaseFusion, SemiSupervised
+from skfusion.estimators.support import FarBelowWarning, SharedPools, fit_on_shared, split_pipeline, taken
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 
 
 class Fold:
-    """The rows of one fold, and what its fusions share.
+    """The rows of one fold, and the members that its fusions share.
 
-    Parameters
-    ----------
-    number : int
-        From 0.
-    X, y : array-like
-        All rows.
-    groups : array-like or None
-        Groups of all rows.
-    train, test : ndarray of int
-        Positions.
-    scorers : dict
-        ``scorer(estimator, X, y)`` by name; the gains are those of the first.
-    hold_out : bool
-        Whether all fusions hold out rows.
-    error_score : float or "raise"
-        The score of a fusion, or a scorer, that fails.
-    labelled : ndarray of bool, optional
-        Which of all rows have a label, where some of the fusions learn from rows that have none. The others are trained
-        on the labelled rows, and all are tested on these.
+    ``X``, ``y`` and ``groups`` are all rows, ``train`` and ``test`` positions. The gains are those of the first of the
+    ``scorers``; ``error_score`` is the score of a fusion, or a scorer, that fails. With ``hold_out`` all fusions hold
+    out rows. ``labelled`` says which of all rows have a label, where some of the fusions learn from rows that have
+    none: the others are trained on the labelled rows, and all are tested on these.
     """
 
     def __init__(
@@ -65,13 +47,13 @@ class Fold:
         self.number, self.scorers, self.hold_out, self.error_score = number, scorers, hold_out, error_score
         whole = None
         if labelled is not None:
-            whole = take(X, train), take(y, train)
+            whole = rows_at(X, train), rows_at(y, train)
             train, test = train[labelled[train]], test[labelled[test]]
             y = _plain(y)
-        self.X_train, self.X_test = take(X, train), take(X, test)
-        self.y_train, self.y_test = take(y, train), take(y, test)
+        self.X_train, self.X_test = rows_at(X, train), rows_at(X, test)
+        self.y_train, self.y_test = rows_at(y, train), rows_at(y, test)
         self.whole = whole or (self.X_train, self.y_train)  # with the rows that have no label
-        self.groups = None if groups is None else take(groups, train)
+        self.groups = None if groups is None else rows_at(groups, train)
         self.sizes = {"n_train": len(train), "n_test": len(test)}
         self.pools = SharedPools()
         self.singles: dict[Any, list[float]] = {}
@@ -85,20 +67,20 @@ class Fold:
             row = {"fusion": name, "fold": self.number, **self.sizes}
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", OneMemberWarning)  # which the column n_merged tells of
-                    warnings.simplefilter("ignore", FarBelowWarning)  # and the gains
+                    warnings.simplefilter("ignore", OneMemberWarning)  # the column n_merged shows it
+                    warnings.simplefilter("ignore", FarBelowWarning)  # and the gains show this
                     row |= self.results(estimator)
             except Exception as error:
                 if self.error_score == "raise":
-                    raise RuntimeError(f"Fusion {name!r} failed in fold {self.number}: {_told(error)}") from error
-                row |= {**dict.fromkeys(self.scorers, self.error_score), "error": _told(error)}
+                    raise RuntimeError(f"Fusion {name!r} failed in fold {self.number}: {_named(error)}") from error
+                row |= {**dict.fromkeys(self.scorers, self.error_score), "error": _named(error)}
             rows.append(row)
             if done is not None:
                 done(name, self.number)
         return rows
 
     def results(self, estimator: Any) -> dict[str, Any]:
-        """Fit one fusion and return what is known of it."""
+        """Fit one fusion, and return its scores, gains, times and sizes."""
         estimator = clone(estimator)
         head, last = split_pipeline(estimator)
         start, X_test = time.perf_counter(), self.X_test
@@ -111,7 +93,7 @@ class Fold:
         else:
             rows = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
             prefix = "" if last is estimator else f"{estimator.steps[-1][0]}__"
-            estimator.fit(*rows, **{f"{prefix}{name}": given for name, given in taken(last, self.groups).items()})
+            estimator.fit(*rows, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups).items()})
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")
@@ -126,34 +108,26 @@ class Fold:
 
     def scores(self, estimator: Any) -> dict[str, Any]:
         """Return the scores by name, and what went wrong with those that have none."""
-        found: dict[str, Any] = {"error": ""}
+        scores: dict[str, Any] = {"error": ""}
         together = check_scoring(estimator, scoring=dict(self.scorers), raise_exc=False)
         for name, score in together(estimator, self.X_test, self.y_test).items():
             try:
                 failed = isinstance(score, str)  # the traceback of it
-                asked = self.scorers[name]
-                found[name] = score_by(asked, estimator, self.X_test, self.y_test) if failed else float(score)
+                scorer = self.scorers[name]
+                scores[name] = score_by(scorer, estimator, self.X_test, self.y_test) if failed else float(score)
             except Exception as error:
                 if self.error_score == "raise":
                     raise
-                found |= {name: self.error_score, "error": found["error"] or f"{name}: {_told(error)}"}
-        return found
+                scores |= {name: self.error_score, "error": scores["error"] or f"{name}: {_named(error)}"}
+        return scores
 
     def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:
         """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
-        given = estimator._part("collect")
-        if isinstance(given, ModelPool):
-            given.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
+        if (pool := estimator._given_pool()) is not None:
+            pool.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
         rows = estimator._rows(X, self.y_train, None, self.groups)
-        self.pools.begin()
-        if isinstance(given, ModelPool):
-            ready = time.perf_counter()
-            estimator._fuse_pool(given, rows, None)
-        else:
-            collected = estimator._collect(rows, force_hold_out=self.hold_out, shared=self.pools)
-            ready = time.perf_counter()
-            estimator._fuse(collected)
-        return {"collect_seconds": self.pools.fair(ready - start), "fuse_seconds": time.perf_counter() - ready}
+        spent = fit_on_shared(estimator, rows, self.pools, self.hold_out, start)
+        return dict(zip(("collect_seconds", "fuse_seconds"), spent, strict=True))
 
     def gains(self, estimator: Any, X_test: Any, score: float) -> dict[str, float]:
         """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""
@@ -164,14 +138,14 @@ class Fold:
         key = joblib.hash((tuple(id(m.state) for m in pool), X_test)), passes
         if key not in self.singles:
             scorer = next(iter(self.scorers.values()))
-            found = []
+            scores = []
             for member in pool:
                 single = copy(estimator)
-                own = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
-                net = member.net if own and member.net is not None else estimator.net_
+                runs_itself = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
+                net = member.net if runs_itself and member.net is not None else estimator.net_
                 vars(single).update(single._fitted_as(member.state, net))
-                found.append(score_by(scorer, single, X_test, self.y_test))
-            self.singles[key] = found
+                scores.append(score_by(scorer, single, X_test, self.y_test))
+            self.singles[key] = scores
         best, mean = max(self.singles[key]), float(np.mean(self.singles[key]))
         return {
             "best_single": best,
@@ -181,7 +155,7 @@ class Fold:
         }
 
 
-def _told(error: Exception) -> str:
+def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -196,21 +170,12 @@ def labelled_rows(fusions: Mapping[str, Any], y: Any) -> np.ndarray | None:
 
 
 def _plain(y: Any) -> Any:
-    """Return labels in an array of their own type, not of objects, with -1 in the place of no label."""
+    """Return labels in an array of their type, not of objects, with a label in the place of -1 for none."""
     y = np.asarray(y)
     if y.dtype.kind != "O":
         return y
     known = [label for label in y.tolist() if label != -1]
     return np.array([known[0] if label == -1 else label for label in y.tolist()])
-
-
-def take(data: Any, index: np.ndarray) -> Any:
-    """Return rows of arrays, frames, lists, or dicts of them."""
-    if isinstance(data, Mapping):
-        return {k: take(v, index) for k, v in data.items()}
-    if hasattr(data, "iloc"):
-        return data.iloc[index]
-    return (data if hasattr(data, "shape") else np.asarray(data))[index]
 
 
 def n_rows(data: Any) -> int:

@@ -1,4 +1,4 @@
-"""What is measured of a fitted fusion beside its scores: calibration, time and size."""
+"""Measures of a fitted fusion beside its scores: calibration, time and size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from skfusion.collect import Seeds
 from skfusion.compare._calibration import expected_calibration_error
 from skfusion.estimators import EnsembleClassifier, StackingFusion
-from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.estimators.support import split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 
@@ -26,7 +26,7 @@ REPEATS = 5
 
 @cache
 def warm_up(device: str) -> None:
-    """Train and ask two small networks, so that no fusion is charged for what the first one of a process imports."""
+    """Train and run two small networks, so that no fusion is charged for the imports of the first one of a process."""
     net = mlp_classifier(max_epochs=1, module__hidden=(2,), device=device)
     X, y = np.random.RandomState(0).randn(8, 2).astype(np.float32), np.arange(8) % 2
     EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, y).predict(X)
@@ -66,7 +66,7 @@ def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
 
 
 def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
-    """Return the time of a prediction, the median of some; the first calls, which set things up, came before."""
+    """Return the median time of some predictions; the first calls, which set things up, came before."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -78,7 +78,7 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
 
 
 def size(estimator: Any) -> dict[str, float]:
-    """Return what a prediction needs: numbers, bytes, networks; and the networks that were collected and summed."""
+    """Return the numbers, bytes and networks that a prediction needs, and the networks collected and summed."""
     if isinstance(estimator, StackingFusion):
         n, states = len(estimator.estimators_), [] if estimator.pool_ is None else estimator.pool_.states
         numbers = {"n_parameters": sum(map(n_parameters, states)), "n_bytes": sum(map(n_bytes, states))}
@@ -104,5 +104,5 @@ def states_of(estimator: Any) -> list[Any]:
     if hasattr(estimator, "members_"):
         return [m.state for m in estimator.members_]
     state = getattr(estimator, "state_", None)
-    own = isinstance(state, Mapping) and all(isinstance(tensor, Tensor) for tensor in state.values())
-    return [state] if own else []
+    is_state = isinstance(state, Mapping) and all(isinstance(tensor, Tensor) for tensor in state.values())
+    return [state] if is_state else []

@@ -28,22 +28,10 @@ def framed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
-    """Return one row a fusion, in the order of ``names``.
+    """Return one row a fusion, in the order of ``names``, from one row a fusion and fold.
 
-    Parameters
-    ----------
-    folds : DataFrame
-        One row a fusion and fold.
-    names : sequence of str
-        The fusions.
-    scores : sequence of str
-        Columns that hold scores.
-
-    Returns
-    -------
-    DataFrame
-        Scores with mean, standard deviation and interval, means of all else, medians of times. A mean with a
-        fold that has no score is NaN: one over the folds that are left would be that of other rows.
+    Scores have mean, standard deviation and interval; there are means of all else, and medians of times. A mean with a
+    fold that has no score is NaN: one over the folds that are left would be that of other rows.
     """
     by_fusion = folds.groupby("fusion", sort=False)
     out = pd.DataFrame(index=pd.Index(names, name="fusion"))
@@ -67,15 +55,7 @@ def _std(values: pd.Series) -> float:
 
 
 def warn_of_gaps(folds: pd.DataFrame, scores: Sequence[str]) -> None:
-    """Warn of fusions that have no score in some folds, with the reason where one is known.
-
-    Parameters
-    ----------
-    folds : DataFrame
-        One row a fusion and fold; ``error`` says what went wrong.
-    scores : sequence of str
-        Columns that hold scores.
-    """
+    """Warn of fusions that have no score in some folds, with the reason where one is known."""
     for name, part in folds.groupby("fusion", sort=False):
         gaps = part[part[[*scores]].isna().any(axis=1) | (part["error"] != "")]
         if len(gaps):
@@ -98,30 +78,12 @@ def interval_half_widths(folds: pd.DataFrame, score: str) -> pd.Series:
 
 
 def half_width(scores: np.ndarray, n_train: float, n_test: float, level: float = 0.95) -> float:
-    r"""Return half the width of a t interval for a mean over k overlapping training sets.
+    r"""Return half the width of a t interval for a mean over k overlapping training sets; NaN for k = 1.
 
-    Training sets that share rows make scores alike, so that :math:`s^2 / k` is too small a variance. The correction is
+    Training sets that share rows make scores similar, so that :math:`s^2 / k` is too small a variance. The correction
+    of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366), for folds that train and test on that many rows, is
 
     .. math:: \left(\frac{1}{k} + \frac{n_\mathrm{test}}{n_\mathrm{train}}\right) s^2
-
-    Parameters
-    ----------
-    scores : ndarray of shape (k,)
-        Score of each fold; :math:`s^2` is their variance, with k - 1 in the denominator.
-    n_train, n_test : float
-        Rows that a fold trains and tests on.
-    level : float, default=0.95
-        Coverage.
-
-    Returns
-    -------
-    float
-        The half width; NaN for k = 1.
-
-    References
-    ----------
-    Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003,
-    doi:10.1023/A:1024068626366.
     """
     k = len(scores)
     if k < 2:

@@ -1,5 +1,6 @@
 """Estimators: one for each way to predict, and recipes that name a well-known fusion."""
 
+from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._curve import CurveClassifier, CurveRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
@@ -20,6 +21,7 @@ from skfusion.estimators.recipes._weight_averaging import (
     WeightAveragingRegressor,
 )
 from skfusion.estimators.students._distillation import DistillClassifier, DistillRegressor
+from skfusion.estimators.students._half_labelled import SemiSupervised
 from skfusion.estimators.students._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
 
 __all__ = [

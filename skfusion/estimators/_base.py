@@ -18,16 +18,13 @@ from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion._rows import Rows
 from skfusion.collect import Collector
 from skfusion.collect.fine_tuning._init import warn_of_unused_weights
-from skfusion.combine._scorer import scorer_named
+from skfusion.data import check_inputs, held_positions, hold_out, score_function, scorer_named
 from skfusion.estimators.support._cache import fingerprint_or_warning
-from skfusion.estimators.support._data import check_inputs
-from skfusion.estimators.support._folds import groups_kept, hold_out
-from skfusion.estimators.support._held_out import held_positions
+from skfusion.estimators.support._folds import groups_kept
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.estimators.support._progress import CallbackProgress
-from skfusion.estimators.support._scoring import score_function
 from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.select import Selector

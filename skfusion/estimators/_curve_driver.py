@@ -21,10 +21,10 @@ from skfusion._rows import Rows, unlabelled
 from skfusion.collect import Seeds
 from skfusion.combine import Average
 from skfusion.connect import Bezier, Connector, Subspace
+from skfusion.data import hold_out
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._curve_segment import CurveSegment
-from skfusion.estimators.support._folds import hold_out
 from skfusion.estimators.support._loss_scale import in_unit, loss_scale
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._spanning_tree import spanning_tree

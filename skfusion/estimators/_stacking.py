@@ -10,31 +10,34 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.sparse import issparse
 from sklearn.base import clone
-from sklearn.utils import RegressorTags, check_random_state
+from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._rows import Rows, Task, repetitions, warn_of_unlabelled
-from skfusion.combine import Stack
-from skfusion.combine._stack import check_takes_weights
+from skfusion import nets
+from skfusion._rows import Rows, repetitions
+from skfusion.combine import Stack, check_takes_weights
+from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._targets import groups_of, positive
-from skfusion.estimators.support._crossfit import Table, check_members, member_tags, outputs_of, prepared
-from skfusion.estimators.support._data import check_weight, encode_classes, encode_values
 from skfusion.estimators.support._fill_random_state import seeded, stream
-from skfusion.estimators.support._folds import folds
+from skfusion.estimators.support._fit_weighted import fit_and_predict
+from skfusion.estimators.support._member_outputs import outputs_of
 from skfusion.estimators.support._members import check_pool
-from skfusion.estimators.support._named_classes import named_classes, with_codes
-from skfusion.estimators.support._named_estimators import NamedMembers
-from skfusion.estimators.support._repeated import fit_and_predict
+from skfusion.estimators.support._named_members import (
+    NamedMembers,
+    check_members,
+    member_tags,
+    named_classes,
+    prepared,
+    with_codes,
+)
 from skfusion.estimators.support._task_from_net import AsTheNet, regresses
-from skfusion.nets._prepare import no_net
 from skfusion.pool import ModelPool
 
 
 class StackingFusion(AsTheNet, NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
 
-    Whether it classifies or predicts values is told by its members, as in ``GridSearchCV``.
+    Whether it classifies or predicts values follows from its members, as in ``GridSearchCV``.
 
     Parameters
     ----------
@@ -77,7 +80,7 @@ class StackingFusion(AsTheNet, NamedMembers):
     -----
     On the same folds and with seeded members this is scikit-learn's ``StackingClassifier`` and ``StackingRegressor``. A
     number of folds gives those of scikit-learn where no two rows are equal; where some are, ``StratifiedKFold(5)`` or
-    ``KFold(5)`` does, and a member may then predict a row that it was fitted on. Unlike there, whole weights are
+    ``KFold(5)`` does, and a member may then predict a row that it was fitted on. In contrast to it, whole weights are
     repetitions, and a class that a fold lacks gets the least score of the row from members without probabilities.
 
     References
@@ -138,32 +141,28 @@ class StackingFusion(AsTheNet, NamedMembers):
         StackingFusion
             The fitted estimator.
         """
-        given = self._given()
-        *seeds, last = self._seeds(len(given))
+        listed = self._listed()
+        *seeds, last = self._seeds(len(listed))
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-        table = self._table(X, y, sample_weight, named_classes(given))
-        coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in given]
+        rows = self._checked(X, y, sample_weight, groups, named_classes(listed))
+        coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
         members = [(name, prepared(member, seed, kind)) for (name, member), seed in zip(coded, seeds, strict=True)]
-        self._beside(table.X)  # these three raise before anything is trained
+        self._beside(rows.X)  # these three raise before anything is trained
         Stack(self.final_estimator).check(self._task)
-        check_takes_weights(self.final_estimator, repetitions(table.weight)[1])
-        used = slice(None) if table.position is None else table.position
-        groups = groups_of(groups, len(np.asarray(y)), used)
-        rows = Rows(table.columns, table.y, None, groups, table.position)
+        check_takes_weights(self.final_estimator, repetitions(rows.weight)[1])
         splits = [*folds(rows, self.cv, self._task)]
-        parts = [(table.take(a), None if groups is None else groups[a], table.take(b)) for a, b in splits]
-        parts.append((table, groups, None))
-        found = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_and_predict)(member, name, train, own, test, self._task, self._n_outputs, seed)
-            for train, own, test in parts
+        parts = [(rows.take(train), rows.take(test)) for train, test in splits] + [(rows, None)]
+        results = Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_and_predict)(member, name, train, test, self._n_outputs, seed)
+            for train, test in parts
             for (name, member), seed in zip(members, seeds, strict=True)
         )
         n = len(members)
-        P = [np.stack([p for _, p in found[i : i + n]]) for i in range(0, len(found) - n, n)]
+        P = [np.stack([p for _, p in results[i : i + n]]) for i in range(0, len(results) - n, n)]
         tested = np.concatenate([test for _, test in splits])
         order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it
-        self._learn(np.concatenate(P, axis=1)[:, order], table.take(tested[order]), last)
-        self._keep([name for name, _ in members], [fitted for fitted, _ in found[-n:]])
+        self._learn(np.concatenate(P, axis=1)[:, order], rows.take(tested[order]), last)
+        self._keep([name for name, _ in members], [fitted for fitted, _ in results[-n:]])
         return self
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
@@ -184,27 +183,25 @@ class StackingFusion(AsTheNet, NamedMembers):
             The fitted estimator.
         """
         check_pool(pool)
-        self._check_given()
-        table = self._table(X, y, sample_weight, pool.classes)
+        self._check_estimator()
+        rows = self._checked(X, y, sample_weight, None, pool.classes)
         kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
         coded = pool
         if pool.classes is not None:
             coded = pool.replace(classes=np.argsort(np.argsort(pool.classes, kind="stable")))
-        fitted = [kind(self.estimator).fuse(coded[[i]], table.X, table.y, table.weight) for i in range(len(pool))]
-        pool.warn_of_leakage(
-            fitted[0]._rows(table.X, table.y, None, None, coded[[0]]), "to learn how to combine members"
-        )
-        P = np.stack([outputs_of(member, table.X, self._task, self._n_outputs) for member in fitted])
-        self._learn(P, table, self._seeds(len(pool))[-1])
+        fitted = [kind(self.estimator).fuse(coded[[i]], rows.X, rows.y, rows.weight) for i in range(len(pool))]
+        pool.warn_of_leakage(fitted[0]._rows(rows.X, rows.y, None, None, coded[[0]]), "to learn how to combine members")
+        P = np.stack([outputs_of(member, rows.X, self._task, self._n_outputs) for member in fitted])
+        self._learn(P, rows, self._seeds(len(pool))[-1])
         self._keep(pool.names, fitted)
         return self
 
-    def _learn(self, P: np.ndarray, table: Table, seed: int) -> None:
-        index, weight = repetitions(table.weight)  # of all folds at once: their weights have one scale
-        P, table = (P, table) if index is None else (P[:, index], table.take(index))
+    def _learn(self, P: np.ndarray, rows: Rows, seed: int) -> None:
+        index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
+        P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
         meta = None if self.final_estimator is None else seeded(clone(self.final_estimator), seed)
         with stream(meta, seed):
-            self.combine_ = Stack(meta).fit(P, table.y, self._task, weight, **self._beside(table.X))
+            self.combine_ = Stack(meta).fit(P, rows.y, self._task, weight, **self._beside(rows.X))
 
     def _beside(self, X: Any) -> dict[str, Any]:
         """Return what the meta-learner sees beside the predictions, as an argument of ``Stack``."""
@@ -212,14 +209,14 @@ class StackingFusion(AsTheNet, NamedMembers):
             raise TypeError(f"passthrough must be True or False; got {self.passthrough!r}.")
         if not self.passthrough:
             return {}
-        asked = "passthrough=True gives the meta-learner X beside the predictions"
+        reason = "passthrough=True gives the meta-learner X beside the predictions"
         if isinstance(X, Mapping) or len(X.shape) != 2:
-            got = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
-            raise ValueError(f"{asked}, and so X must have two axes; got {got}. Leave it False for such inputs.")
+            kind = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
+            raise ValueError(f"{reason}, and so X must have two axes; got {kind}. Leave it False for such inputs.")
         try:
             return {"X": X.astype(np.float64) if issparse(X) else np.asarray(X, np.float64)}
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{asked}, and not all of it are numbers: {error}. Encode it first.") from error
+            raise ValueError(f"{reason}, and not all of it are numbers: {error}. Encode it first.") from error
 
     def _keep(self, names: list[str], fitted: list[Any]) -> None:
         self.estimators_, self.named_estimators_ = fitted, dict(zip(names, fitted, strict=True))
@@ -231,23 +228,19 @@ class StackingFusion(AsTheNet, NamedMembers):
             if all(np.array_equal(codes, columns[0]) for codes in columns):
                 self.pool_ = ModelPool(members, classes=self.classes_[columns[0]] if self._is_classifier() else None)
 
-    def _table(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Table:
-        table = Table.checked(self, X, y, numeric=not self._is_classifier())
-        weight = check_weight(sample_weight, len(table))
-        if self._is_classifier():
-            classes = None if classes is None else np.sort(classes)  # members put them in an order of their own
-            y, self.classes_, self._task = encode_classes(table.y, weight, classes)
-            if classes is None:
-                warn_of_unlabelled(self.classes_, y)
-            self._n_outputs = len(self.classes_)
-        else:
-            self._task: Task = "regression"
-            self._flat = table.y.ndim == 1
-            y = encode_values(table.y)
-            self._n_outputs = y.shape[1]
-        return positive(Table(table.X, y, weight))
+    def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
+        classify = self._is_classifier()
+        known = None if classes is None else np.sort(classes)  # members may have them in another order
+        rows, labels, self._flat = check_table(self, X, y, sample_weight, groups, classify=classify, classes=known)
+        self._task = rows.task
+        if classify:
+            self.classes_ = labels
+            if known is None:
+                warn_of_unlabelled(labels, rows.y)
+        self._n_outputs = len(labels) if classify else rows.y.shape[1]
+        return rows
 
-    def _check_given(self) -> None:
+    def _check_estimator(self) -> None:
         if self.estimator is None:
             return
         if self.estimators is not None:
@@ -256,17 +249,17 @@ class StackingFusion(AsTheNet, NamedMembers):
                 "are listed in estimators."
             )
         if not hasattr(self.estimator, "fit") or isinstance(self.estimator, type):
-            raise no_net(self.estimator)
+            raise nets.no_net(self.estimator)
 
-    def _given(self) -> list[tuple[str, Any]]:
-        self._check_given()
-        if self.estimators is None:
-            if not isinstance(self.n_members, Integral) or self.n_members < 1:
-                raise ValueError(f"n_members must be at least 1; got {self.n_members!r}. It is a whole number.")
-            return [(f"seed-{i}", self.estimator) for i in range(self.n_members)]
-        check_members(self.estimators)
-        self._check_names([name for name, _ in self.estimators])
-        return [*self.estimators]
+    def _listed(self) -> list[tuple[str, Any]]:
+        self._check_estimator()
+        if self.estimators is not None:
+            check_members(self.estimators)
+            self._check_names([name for name, _ in self.estimators])
+            return [*self.estimators]
+        if not isinstance(self.n_members, Integral) or self.n_members < 1:
+            raise ValueError(f"n_members must be at least 1; got {self.n_members!r}. It is a whole number.")
+        return [(f"seed-{i}", self.estimator) for i in range(self.n_members)]
 
     def _seeds(self, n_members: int) -> list[int]:
         """Return a seed for each member, and one for the meta-learner."""
@@ -278,23 +271,24 @@ class StackingFusion(AsTheNet, NamedMembers):
 
     def _inputs(self, X: Any) -> Any:
         check_is_fitted(self, "combine_")
-        return Table.inputs(self, X)
+        return table_inputs(self, X)
 
     def _predict_logs(self, X: Any) -> None:
         """No logits are known of what a meta-learner predicts."""
 
     def _predict(self, X: Any) -> np.ndarray:
-        found = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
-        coarsest = min((p.dtype for p in found), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
-        return self.combine_(np.stack(found), **self._beside(X)).astype(coarsest, copy=False)
+        P = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
+        coarsest = min((p.dtype for p in P), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
+        return self.combine_(np.stack(P), **self._beside(X)).astype(coarsest, copy=False)
+
+    def _member_tags(self) -> tuple[bool, ClassifierTags]:
+        return member_tags([m for _, m in self.estimators] if self.estimators else [self.estimator])
+
+    def _classifier_tags(self) -> ClassifierTags:
+        return self._member_tags()[1]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags.sparse, classes = member_tags(self.estimators, self.estimator)
-        if self._is_classifier():
-            tags.estimator_type, tags.classifier_tags = "classifier", classes
-        else:
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
-            tags.target_tags.multi_output = True
+        tags.input_tags.sparse = self._member_tags()[0]
         return tags

@@ -1,20 +1,30 @@
-"""What classifiers and regressors differ in: targets in, and predictions out."""
+"""The difference between classifiers and regressors: targets in, and predictions out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import RegressorMixin
 
 from skfusion import nets
-from skfusion._rows import Rows, Task, warn_of_unlabelled
-from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion._rows import Rows, Task
+from skfusion.data import (
+    PredictsClasses,
+    check_inputs,
+    check_weight,
+    encode_classes,
+    encode_values,
+    groups_of,
+    logarithms,
+    positive,
+    warn_of_unlabelled,
+)
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.pool import ModelPool
 
 
-class Classifies(ClassifierMixin):
+class Classifies(PredictsClasses):
     """Labels in, probabilities and labels out."""
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
@@ -49,43 +59,18 @@ class Classifies(ClassifierMixin):
         return self._predict(self._inputs(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithms of class probabilities.
+        """Predict the logarithms of class probabilities; see :meth:`predict_proba`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Those of ``predict_proba``, in float64. One network, and plain or geometric averages of networks, tell them
-            from logits, also where a probability is too small for its dtype; others give -inf for that.
+        They are float64. One network, and plain or geometric averages of networks, compute them from logits, also where
+        a probability is too small for its dtype; others give -inf there.
         """
         X = self._inputs(X)
         logs = self._predict_logs(X)
         if logs is None:
-            with np.errstate(divide="ignore"):
-                return np.log(self._predict(X).astype(np.float64))
+            return logarithms(self._predict(X))
         if self._task == "multilabel":
             logs = -np.logaddexp(0.0, -logs)
         return np.where(np.exp(logs).astype(np.float32) == 1, 0.0, logs)  # as scikit-learn's checks have it
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable class, or an indicator of the labels of probability above 0.5.
-        """
-        proba = self.predict_proba(X)
-        return (proba > 0.5).astype(np.int64) if self._task == "multilabel" else self.classes_[proba.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -124,25 +109,10 @@ class Regresses(RegressorMixin):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Values, in the shape of the y that was fitted on.
         """
-        found = self._predict(self._inputs(X))
-        return found[:, 0] if self._flat else found.astype(np.float64)  # scikit-learn asks for float64 here
+        values = self._predict(self._inputs(X))
+        return values[:, 0] if self._flat else values.astype(np.float64)  # scikit-learn asks for float64 here
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-def positive(rows: Any) -> Any:
-    """Return the rows (``Rows`` or ``Table``) of positive weight; the others are as good as absent."""
-    return rows if rows.weight is None or (rows.weight > 0).all() else rows.take(np.flatnonzero(rows.weight > 0))
-
-
-def groups_of(groups: Any, n: int, used: Any = slice(None)) -> np.ndarray | None:
-    """Return the groups of the rows at ``used`` as codes; ``n`` rows were given."""
-    if groups is None:
-        return None
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
-    if len(codes) != n:
-        raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
-    return codes[used]

@@ -1,9 +1,9 @@
-"""A cascade of levels of forests: what deep forests of classes and of values have in common."""
+"""A cascade of levels of forests, which deep forests of classes and of values share."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,28 +13,83 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import HasParts
 from skfusion._rows import Rows, Task
-from skfusion.forests._data import check_inputs
-from skfusion.forests._folds import Given, crossfit_folds
+from skfusion.data import Original, crossfit_folds
+from skfusion.forests._checked import check_array_inputs, check_counts
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 from skfusion.forests._scan import MultiGrainedScan
+
+PARAMETERS = """Parameters
+    ----------
+    n_forests : int, default=2
+        Forests of each kind in a level, :math:`M`.
+    n_trees : int, default=100
+        Trees of a forest.
+    max_features : {{"sqrt", "log2"}}, int, float or None, default={max_features}
+        Features that a random forest looks at in a split.
+    max_depth : int, optional
+        Depth of the trees; until leaves {leaves} when omitted.
+    min_samples_leaf : int or float, default=1
+        Rows in a leaf. More give smoother {vectors}.
+    cv : int, splitter or iterable, default=5
+        Folds of the cross-fitting. More cost more and leave each forest more rows. A number keeps equal rows in one
+        fold; a splitter, or positions, divide the rows that are passed to ``fit`` as they say.
+    max_levels : int, default=20
+        Most levels.
+    tolerance : int, default=2
+        Levels in a row without improvement after which to stop.
+    delta : float, default=1e-5
+        How much better than the best so far counts as an improvement, in {score}.
+    scan : skfusion.forests.MultiGrainedScan, optional
+        Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs. Flat
+        rows are sequences to it, also where they are the pixels of an image, unless it has their ``shape``.
+    n_jobs : int, optional
+        Forests that are fitted at a time, by the scan too where it has no ``n_jobs``; the result does not depend on it.
+    random_state : int, RandomState or None, default=None
+        Seed of folds and forests."""
+
+
+def with_parameters(**words: str) -> Callable[[type], type]:
+    """Put the paragraphs of the parameters into the docstring of a deep forest, in the place of its ``PARAMETERS``."""
+
+    def fill(cls: type) -> type:
+        cls.__doc__ = (cls.__doc__ or "").replace("PARAMETERS", PARAMETERS.format(**words))
+        return cls
+
+    return fill
 
 
 class Cascade(HasParts, BaseEstimator):
     """Grow levels while the cross-fitted score improves. Subclasses say what is predicted, and how it is scored."""
 
     _task: ClassVar[Task]
-    n_forests: int
-    n_trees: int
-    max_features: Any
-    max_depth: int | None
-    min_samples_leaf: Any
-    cv: Any
-    max_levels: int
-    tolerance: int
-    delta: float
-    scan: Any
-    n_jobs: int | None
-    random_state: Any
+
+    def __init__(
+        self,
+        n_forests: int = 2,
+        n_trees: int = 100,
+        max_features: Any = "sqrt",
+        max_depth: int | None = None,
+        min_samples_leaf: int | float = 1,
+        cv: Any = 5,
+        max_levels: int = 20,
+        tolerance: int = 2,
+        delta: float = 1e-5,
+        scan: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ):
+        self.n_forests = n_forests
+        self.n_trees = n_trees
+        self.max_features = max_features
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.cv = cv
+        self.max_levels = max_levels
+        self.tolerance = tolerance
+        self.delta = delta
+        self.scan = scan
+        self.n_jobs = n_jobs
+        self.random_state = random_state
 
     @abstractmethod
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
@@ -65,14 +120,11 @@ class Cascade(HasParts, BaseEstimator):
             The fitted estimator.
         """
         rows = self._rows(X, y, sample_weight, groups).expanded()
-        for name, least in (("max_levels", 1), ("tolerance", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+        check_counts(self, max_levels=1, tolerance=1, n_forests=1, n_trees=1)
         rng = check_random_state(self.random_state)
-        given = Given(X, y, groups)
-        grains = self._scan_rows(rows, given, rng)
-        folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), given)
+        original = Original(X, y, groups)
+        grains = self._scan_rows(rows, original, rng)
+        folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), original)
         forests = kinds(
             self._task,
             self.n_forests,
@@ -98,7 +150,7 @@ class Cascade(HasParts, BaseEstimator):
         self.n_levels_ = best + 1
         return self
 
-    def _scan_rows(self, rows: Rows, given: Given, rng: np.random.RandomState) -> list[np.ndarray]:
+    def _scan_rows(self, rows: Rows, original: Original, rng: np.random.RandomState) -> list[np.ndarray]:
         """Return the features of each grain, cross-fitted; without a scan there is one grain, the inputs."""
         seed = int(rng.randint(np.iinfo(np.int32).max))
         if self.scan is None:
@@ -112,7 +164,7 @@ class Cascade(HasParts, BaseEstimator):
             self.scan_.set_params(random_state=seed)
         if self.scan_.n_jobs is None:
             self.scan_.set_params(n_jobs=self.n_jobs)
-        return self.scan_._fit_rows(rows, given, self._task, self._n_outputs)
+        return self.scan_._fit_rows(rows, original, self._task, self._n_outputs)
 
     @staticmethod
     def _augmented(grains: list[np.ndarray], level: int, vectors: np.ndarray | None) -> np.ndarray:
@@ -122,7 +174,7 @@ class Cascade(HasParts, BaseEstimator):
 
     def _staged(self, X: Any) -> Iterator[np.ndarray]:
         check_is_fitted(self)
-        X = check_inputs(self, X, reset=False, missing=True)
+        X, _ = check_array_inputs(self, X, reset=False)
         grains = [X.reshape(len(X), -1)] if self.scan_ is None else self.scan_._grains_of(X)
         vectors = None
         for level, forests in enumerate(self.levels_):
@@ -131,8 +183,8 @@ class Cascade(HasParts, BaseEstimator):
             yield vectors.mean(axis=0)
 
     def _last(self, X: Any) -> np.ndarray:
-        *_, found = self._staged(X)
-        return found
+        *_, last = self._staged(X)
+        return last
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

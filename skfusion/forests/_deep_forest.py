@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from skfusion._rows import Rows, Task
-from skfusion.forests._cascade import Cascade
-from skfusion.forests._data import check_inputs, class_rows
-from skfusion.forests._log_proba import LogProbabilities
+from skfusion.data import PredictsClasses
+from skfusion.forests._cascade import Cascade, with_parameters
+from skfusion.forests._checked import check_array_inputs, class_rows
 
 
-class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):
+@with_parameters(max_features='"sqrt"', leaves="are pure", vectors="class vectors", score="accuracy")
+class DeepForestClassifier(PredictsClasses, Cascade):
     r"""Classify by a cascade of random forests, without gradients.
 
     Each level has ``n_forests`` random forests and as many of completely random trees. A level reads the inputs and the
@@ -28,34 +28,7 @@ class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):
     Levels are added until the cross-fitted accuracy has not improved for ``tolerance`` levels, and cut back to the best
     one.
 
-    Parameters
-    ----------
-    n_forests : int, default=2
-        Forests of each kind in a level, :math:`M`.
-    n_trees : int, default=100
-        Trees of a forest.
-    max_features : {"sqrt", "log2"}, int, float or None, default="sqrt"
-        Features that a random forest looks at in a split.
-    max_depth : int, optional
-        Depth of the trees; until leaves are pure when omitted.
-    min_samples_leaf : int or float, default=1
-        Rows in a leaf. More give smoother class vectors.
-    cv : int, splitter or iterable, default=5
-        Folds of the cross-fitting. More cost more and leave each forest more rows. A number keeps equal rows in one
-        fold; a splitter, or positions, divide the rows that ``fit`` is given as they say.
-    max_levels : int, default=20
-        Most levels.
-    tolerance : int, default=2
-        Levels in a row without improvement after which to stop.
-    delta : float, default=1e-5
-        How much better than the best so far counts as an improvement, in accuracy.
-    scan : skfusion.forests.MultiGrainedScan, optional
-        Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs. Flat
-        rows are sequences to it, though they be the pixels of an image, unless it is told their ``shape``.
-    n_jobs : int, optional
-        Forests that are fitted at a time, by the scan too where it has no ``n_jobs``; the result does not depend on it.
-    random_state : int, RandomState or None, default=None
-        Seed of folds and forests.
+    PARAMETERS
 
     Attributes
     ----------
@@ -82,8 +55,8 @@ class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):
     The accuracy of the first level is that of an honest cross-validation. That of a later one is optimistic where
     labels are noisy: no forest saw the row that it describes, but the vectors of the other rows, which a level learns
     from, knew its label. With 500 tossed coins for labels, the later levels score 0.5 to 3.3 points above chance (means
-    of 12 draws, with 3, 5 and 10 folds). A larger ``delta`` asks more of a new level. Judge the whole on rows of its
-    own.
+    of 12 draws, with 3, 5 and 10 folds). A larger ``delta`` asks more of a new level. Judge the whole on other
+    rows.
 
     References
     ----------
@@ -110,36 +83,8 @@ class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):
 
     _task: ClassVar[Task] = "classification"
 
-    def __init__(
-        self,
-        n_forests: int = 2,
-        n_trees: int = 100,
-        max_features: Any = "sqrt",
-        max_depth: int | None = None,
-        min_samples_leaf: int | float = 1,
-        cv: Any = 5,
-        max_levels: int = 20,
-        tolerance: int = 2,
-        delta: float = 1e-5,
-        scan: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ):
-        self.n_forests = n_forests
-        self.n_trees = n_trees
-        self.max_features = max_features
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.cv = cv
-        self.max_levels = max_levels
-        self.tolerance = tolerance
-        self.delta = delta
-        self.scan = scan
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
-        X, y = check_inputs(self, X, y, reset=True, missing=True)
+        X, y = check_array_inputs(self, X, y, reset=True)
         rows, self.classes_ = class_rows(X, y, sample_weight, groups)
         self._n_outputs = len(self.classes_)
         return rows
@@ -162,29 +107,8 @@ class DeepForestClassifier(LogProbabilities, ClassifierMixin, Cascade):
         """
         return self._last(X)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The most probable class of each row.
-        """
-        found = self.predict_proba(X)
-        return self.classes_[found.argmax(axis=1)]
-
     def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
-        """Predict class probabilities by each level.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Inputs, as in ``fit``.
+        """Predict class probabilities by each level in turn; see :meth:`predict_proba`.
 
         Yields
         ------

@@ -10,10 +10,11 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from skfusion._rows import Rows, Task
-from skfusion.forests._cascade import Cascade
-from skfusion.forests._data import check_inputs, value_rows
+from skfusion.forests._cascade import Cascade, with_parameters
+from skfusion.forests._checked import check_array_inputs, value_rows
 
 
+@with_parameters(max_features="1/3", leaves="hold one value", vectors="values", score="R2")
 class DeepForestRegressor(RegressorMixin, Cascade):
     r"""Predict values by a cascade of random forests, without gradients.
 
@@ -22,34 +23,7 @@ class DeepForestRegressor(RegressorMixin, Cascade):
     .. math:: v_{l,f} = F_{l,f}\big([x, v_{l-1,1}, \dots, v_{l-1,2M}]\big), \qquad
         y(x) = \frac{1}{2M} \sum_f v_{L,f}
 
-    Parameters
-    ----------
-    n_forests : int, default=2
-        Forests of each kind in a level, :math:`M`.
-    n_trees : int, default=100
-        Trees of a forest.
-    max_features : {"sqrt", "log2"}, int, float or None, default=1/3
-        Features that a random forest looks at in a split.
-    max_depth : int, optional
-        Depth of the trees; until leaves hold one value when omitted.
-    min_samples_leaf : int or float, default=1
-        Rows in a leaf. More give smoother values.
-    cv : int, splitter or iterable, default=5
-        Folds of the cross-fitting. More cost more and leave each forest more rows. A number keeps equal rows in one
-        fold; a splitter, or positions, divide the rows that ``fit`` is given as they say.
-    max_levels : int, default=20
-        Most levels.
-    tolerance : int, default=2
-        Levels in a row without improvement after which to stop.
-    delta : float, default=1e-5
-        How much better than the best so far counts as an improvement, in R2.
-    scan : skfusion.forests.MultiGrainedScan, optional
-        Describes images or sequences by windows; the levels read its grains in turn, in the place of the inputs. Flat
-        rows are sequences to it, though they be the pixels of an image, unless it is told their ``shape``.
-    n_jobs : int, optional
-        Forests that are fitted at a time, by the scan too where it has no ``n_jobs``; the result does not depend on it.
-    random_state : int, RandomState or None, default=None
-        Seed of folds and forests.
+    PARAMETERS
 
     Attributes
     ----------
@@ -101,21 +75,11 @@ class DeepForestRegressor(RegressorMixin, Cascade):
         n_jobs: int | None = None,
         random_state: Any = None,
     ):
-        self.n_forests = n_forests
-        self.n_trees = n_trees
-        self.max_features = max_features
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.cv = cv
-        self.max_levels = max_levels
-        self.tolerance = tolerance
-        self.delta = delta
-        self.scan = scan
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+        trees = n_forests, n_trees, max_features, max_depth, min_samples_leaf
+        super().__init__(*trees, cv, max_levels, tolerance, delta, scan, n_jobs, random_state)
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
-        X, y = check_inputs(self, X, y, reset=True, missing=True)
+        X, y = check_array_inputs(self, X, y, reset=True)
         self._flat = y.ndim == 1
         rows = value_rows(X, y, sample_weight, groups)
         self._n_outputs = rows.y.shape[1]
@@ -137,24 +101,19 @@ class DeepForestRegressor(RegressorMixin, Cascade):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Values, in the shape of the y that was fitted on.
         """
-        found = self._last(X)
-        return found[:, 0] if self._flat else found
+        values = self._last(X)
+        return values[:, 0] if self._flat else values
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """Predict values by each level.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Inputs, as in ``fit``.
+        """Predict values by each level in turn; see :meth:`predict`.
 
         Yields
         ------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Values of the next level.
         """
-        for found in self._staged(X):
-            yield found[:, 0] if self._flat else found
+        for values in self._staged(X):
+            yield values[:, 0] if self._flat else values
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -16,33 +16,15 @@ from sklearn.ensemble import (
 )
 
 from skfusion._rows import Rows, Task
-from skfusion.forests._folds import Fold
+from skfusion.data import Fold
 
 
 def kinds(task: Task, n_of_each: int, n_trees: int, max_features: Any, **params: Any) -> list[Any]:
-    """Return unfitted random forests, then as many of completely random trees.
+    """Return unfitted random forests without seeds, then as many of completely random trees.
 
-    Parameters
-    ----------
-    task : {"classification", "regression"}
-        What is predicted.
-    n_of_each : int
-        Forests of each kind.
-    n_trees : int
-        Trees of a forest.
-    max_features : str, int, float or None
-        Features that a random forest looks at in a split; completely random trees look at one, and cut it anywhere.
-    **params : dict
-        Of all trees.
-
-    Returns
-    -------
-    list of sklearn forest
-        ``2 * n_of_each`` forests without seeds.
+    ``max_features`` is how many features a random forest looks at in a split; completely random trees look at one, and
+    cut it anywhere. ``params`` are those of all trees.
     """
-    for name, value in (("n_forests", n_of_each), ("n_trees", n_trees)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
     forest, extra = (
         (RandomForestClassifier, ExtraTreesClassifier)
         if task == "classification"
@@ -63,37 +45,17 @@ def fit_crossfitted(
 ) -> tuple[list[Any], np.ndarray]:
     """Fit forests on all rows, and predict each row by forests that were fitted without its fold.
 
-    Parameters
-    ----------
-    forests : sequence of sklearn forest
-        Not changed.
-    X : ndarray of shape (n_rows, n_features)
-        Features.
-    rows : Rows
-        Their targets and weights.
-    folds : sequence of (ndarray of int, ndarray of int)
-        Positions to fit on and to predict.
-    n_outputs : int
-        Classes or targets.
-    rng : RandomState
-        Gives every fit a seed of its own, so that the number of jobs has no influence.
-    n_jobs : int or None
-        Jobs at a time, as joblib counts them: threads, for trees are grown without Python's lock.
-
-    Returns
-    -------
-    fitted : list of sklearn forest
-        On all rows.
-    vectors : ndarray of shape (n_forests, n_rows, n_outputs)
-        Cross-fitted probabilities or values.
+    Return the forests and the cross-fitted probabilities or values, shape (n_forests, n_rows, n_outputs). ``X`` are the
+    features of ``rows``. Every fit has its own seed, so that the number of jobs has no influence; jobs are threads, as
+    trees are grown without Python's lock.
     """
     seeds = rng.randint(np.iinfo(np.int32).max, size=(len(forests), len(folds) + 1))
     everything = [(np.arange(len(X)), None), *folds]
     done = iter(
         Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_fit)(forest, int(seed), X, rows.y, rows.weight, train, test, n_outputs)
-            for forest, own in zip(forests, seeds, strict=True)
-            for seed, (train, test) in zip(own, everything, strict=True)
+            for forest, its_seeds in zip(forests, seeds, strict=True)
+            for seed, (train, test) in zip(its_seeds, everything, strict=True)
         )
     )
     fitted, vectors = [], np.zeros((len(forests), len(X), n_outputs))
@@ -105,24 +67,7 @@ def fit_crossfitted(
 
 
 def predict_each(forests: Sequence[Any], X: np.ndarray, n_outputs: int, n_jobs: int | None = None) -> np.ndarray:
-    """Return what each forest predicts.
-
-    Parameters
-    ----------
-    forests : sequence of sklearn forest
-        Fitted.
-    X : ndarray of shape (n_rows, n_features)
-        Features.
-    n_outputs : int
-        Classes or targets.
-    n_jobs : int or None
-        Jobs at a time.
-
-    Returns
-    -------
-    ndarray of shape (n_forests, n_rows, n_outputs)
-        Probabilities or values.
-    """
+    """Return the probabilities or values that each forest predicts, shape (n_forests, n_rows, n_outputs)."""
     run = Parallel(n_jobs=n_jobs, prefer="threads")
     return np.stack(run(delayed(vectors_of)(forest, X, n_outputs) for forest in forests))
 

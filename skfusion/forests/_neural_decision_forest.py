@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -16,15 +16,14 @@ from skfusion import nets
 from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import HasParts
 from skfusion._rows import Rows
-from skfusion.forests._data import check_inputs, class_rows
-from skfusion.forests._log_proba import LogProbabilities
+from skfusion.data import PredictsClasses, check_inputs
+from skfusion.forests._checked import check_counts, class_rows
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
-from skfusion.nets._prepare import initialised, no_net
 from skfusion.state import State, map_tensors
 
 
-class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin, BaseEstimator):
+class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
     A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where
@@ -34,9 +33,9 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
     .. math:: P(y \mid x) = \frac{1}{T} \sum_{t=1}^T \sum_\ell \pi_{t \ell y}\, \mu_{t\ell}(x).
 
     The outputs are logits, of which the trees take the sigmoid: a module must not end in a softmax. The
-    leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained as
-    its own optimiser, batch size and epochs say, with :math:`-\log P_t(y \mid x)` of one tree, drawn at random for each
-    batch.
+    leaves are fitted before each epoch by a fixed point that never lowers the likelihood; the network is trained
+    with its optimiser, batch size and epochs, and with the loss :math:`-\log P_t(y \mid x)` of one tree, drawn at
+    random for each batch.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
         Decisions on the way to a leaf: a tree has ``2 ** depth`` leaves. 0 gives the class frequencies.
     n_units : int, optional
         Outputs of the network, which the trees share where there are fewer than nodes. One a node when omitted. Set it
-        to the width of a module that has one of its own.
+        to the width of a module whose width is fixed.
     n_leaf_updates : int, default=20
         Steps of the fixed point before an epoch. It begins with uniform leaves each time.
     random_state : int, RandomState or None, default=None
@@ -131,13 +130,10 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
         NeuralDecisionForestClassifier
             The fitted estimator.
         """
-        X, y = check_inputs(self, X, y, reset=True, named=True)
-        for name, least in (("n_trees", 1), ("depth", 0), ("n_leaf_updates", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
-        found, self.classes_ = class_rows(X, y, sample_weight, None)
-        rows = found.expanded()
+        X, y = check_inputs(self, X, y, reset=True)
+        check_counts(self, n_trees=1, depth=0, n_leaf_updates=1)
+        rows, self.classes_ = class_rows(X, y, sample_weight, None)
+        rows = rows.expanded()
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self.units_ = self._drawn_units(rng)
@@ -149,7 +145,7 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
         self.net_ = type(net)(**{**clone(net).get_params(deep=False), "criterion": nn.CrossEntropyLoss})
         self._runner = nets.Runner(self.net_, "classification", rows)
         with nets.seeded(seed, net.device):
-            state = map_tensors(lambda t: t.detach().clone(), initialised(net, rows).state_dict())
+            state = map_tensors(lambda t: t.detach().clone(), nets.initialised(net, rows).state_dict())
         self.history_ = []
         if self.depth:  # else there is nothing to route
             self._warn_of_probabilities(state, rows)
@@ -186,15 +182,15 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
         """Return the net with the forest as its criterion and an output for each unit."""
         net = nets.default_net("classification") if self.estimator is None else self.estimator
         if not nets.is_net(net):
-            raise no_net(net)
+            raise nets.no_net(net)
         if any(kind.__name__ == "NeuralNetBinaryClassifier" for kind in type(net).__mro__):
             raise ValueError(
                 f"{type(net).__name__} takes one output a row, the logit of a class, but here outputs route: give a "
                 "NeuralNetClassifier."
             )
-        own = sorted(name for name in net.get_params(deep=False) if name.startswith("criterion__"))
-        if own:
-            raise ValueError(f"The forest is the criterion here, and takes no {own}: leave them out of the net.")
+        criterion = sorted(name for name in net.get_params(deep=False) if name.startswith("criterion__"))
+        if criterion:
+            raise ValueError(f"The forest is the criterion here, and takes no {criterion}: leave them out of the net.")
         net = type(net)(**{**clone(net).get_params(deep=False), "criterion": loss})  # no module may be set later
         try:
             return nets.sized(net, rows, "classification", self._width())
@@ -245,24 +241,8 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
             Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        out = self._run().raw(self.state_, check_inputs(self, X, reset=False, named=True)).cpu()
+        out = self._run().raw(self.state_, check_inputs(self, X, reset=False)[0]).cpu()
         return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The most probable class of each row.
-        """
-        found = self.predict_proba(X)
-        return self.classes_[found.argmax(axis=1)]
 
     def _run(self) -> nets.Runner:
         if not hasattr(self, "_runner"):

@@ -1,4 +1,4 @@
-"""Trees of soft decisions: where a sample goes, what leaves say, and how wrong it is. Torch only."""
+"""Trees of soft decisions: the routing of samples, the distributions of leaves, and the loss. Torch only."""
 
 from __future__ import annotations
 
@@ -11,27 +11,18 @@ TINY = 1e-30
 
 
 def log_reach(f: Tensor) -> Tensor:  # f shape: (..., n_nodes)
-    """Return the logarithm of the probability that a sample ends in each leaf.
+    """Return the logarithm of the probability that a sample ends in each leaf, shape (..., n_nodes + 1).
 
-    Parameters
-    ----------
-    f : Tensor of shape (..., n_nodes)
-        One number a node, ``2 ** depth - 1`` of them, level by level from the root; a sample goes left with probability
-        ``sigmoid(f)``.
-
-    Returns
-    -------
-    Tensor of shape (..., n_nodes + 1)
-        Of the leaves from left to right; the exponentials sum to 1.
+    The nodes of ``f`` stand level by level from the root; a sample goes left with probability ``sigmoid(f)``. Leaves
+    stand from left to right.
     """
-    found = f.new_zeros(*f.shape[:-1], 1)
-    done = 0
-    while found.shape[-1] <= f.shape[-1]:
-        here = f[..., done : done + found.shape[-1]]
-        done += found.shape[-1]
-        sides = torch.stack([logsigmoid(here), logsigmoid(-here)], dim=-1)
-        found = (found.unsqueeze(-1) + sides).flatten(-2)
-    return found
+    logs, done = f.new_zeros(*f.shape[:-1], 1), 0
+    while logs.shape[-1] <= f.shape[-1]:
+        level = f[..., done : done + logs.shape[-1]]
+        done += logs.shape[-1]
+        sides = torch.stack([logsigmoid(level), logsigmoid(-level)], dim=-1)
+        logs = (logs.unsqueeze(-1) + sides).flatten(-2)
+    return logs
 
 
 def updated_leaves(leaves: Tensor, reach: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -40,21 +31,8 @@ def updated_leaves(leaves: Tensor, reach: Tensor, y: Tensor, weight: Tensor | No
     .. math:: \pi_{\ell c} \leftarrow \frac{1}{Z_\ell} \sum_{i:\, y_i = c} w_i
         \frac{\pi_{\ell c}\, \mu_\ell(x_i)}{\sum_{m} \pi_{m c}\, \mu_m(x_i)}
 
-    Parameters
-    ----------
-    leaves : Tensor of shape (n_leaves, n_classes)
-        Class distributions.
-    reach : Tensor of shape (n_samples, n_leaves)
-        Probabilities of ending in each leaf.
-    y : Tensor of int64, shape (n_samples,)
-        Class codes.
-    weight : Tensor of shape (n_samples,), optional
-        Of the rows.
-
-    Returns
-    -------
-    Tensor of shape (n_leaves, n_classes)
-        Distributions; a leaf that nothing reaches keeps its own.
+    ``leaves`` have shape (n_leaves, n_classes), and ``reach`` has :math:`\mu`, shape (n_samples, n_leaves). A leaf that
+    no sample reaches keeps its distribution.
     """
     share = leaves.T.contiguous()[y] * reach
     share = share / share.sum(dim=1, keepdim=True).clamp_min(TINY)
@@ -66,26 +44,7 @@ def updated_leaves(leaves: Tensor, reach: Tensor, y: Tensor, weight: Tensor | No
 
 
 def fitted_leaves(reach: Tensor, y: Tensor, n_classes: int, n_updates: int, weight: Tensor | None = None) -> Tensor:
-    """Return the leaves of a tree after some updates, which begin with uniform distributions.
-
-    Parameters
-    ----------
-    reach : Tensor of shape (n_samples, n_leaves)
-        Probabilities of ending in each leaf.
-    y : Tensor of int64, shape (n_samples,)
-        Class codes.
-    n_classes : int
-        Classes.
-    n_updates : int
-        Steps of the fixed point.
-    weight : Tensor of shape (n_samples,), optional
-        Of the rows.
-
-    Returns
-    -------
-    Tensor of shape (n_leaves, n_classes)
-        Distributions.
-    """
+    """Return the leaves of a tree after some updates, which begin with uniform distributions."""
     leaves = reach.new_full((reach.shape[1], n_classes), 1 / n_classes)
     for _ in range(n_updates):
         leaves = updated_leaves(leaves, reach, y, weight)
@@ -93,26 +52,14 @@ def fitted_leaves(reach: Tensor, y: Tensor, n_classes: int, n_updates: int, weig
 
 
 def mean_of_trees(out: Tensor, units: Tensor, leaves: Tensor) -> Tensor:
-    """Return the class probabilities that trees give on average.
+    """Return the class probabilities that trees predict on average, shape (n_rows, n_classes).
 
-    Parameters
-    ----------
-    out : Tensor of shape (n_rows, n_units)
-        Of the network.
-    units : Tensor of int64, shape (n_trees, n_nodes)
-        Which output decides at each node.
-    leaves : Tensor of shape (n_trees, n_leaves, n_classes)
-        Class distributions, float64.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, n_classes)
-        Probabilities, in the dtype of the network, which has no more digits.
+    They are in the dtype of the outputs ``out`` of the network, of which ``units`` say which one decides at each node.
     """
-    found = leaves.new_zeros(len(out), leaves.shape[2])
-    for own, says in zip(units, leaves, strict=True):
-        found += log_reach(out[:, own].to(leaves.dtype)).exp() @ says / len(units)
-    return found.to(out.dtype)
+    mean = leaves.new_zeros(len(out), leaves.shape[2])
+    for units_of_tree, leaves_of_tree in zip(units, leaves, strict=True):
+        mean += log_reach(out[:, units_of_tree].to(leaves.dtype)).exp() @ leaves_of_tree / len(units)
+    return mean.to(out.dtype)
 
 
 class ForestLoss(nn.Module):
@@ -148,12 +95,12 @@ class ForestLoss(nn.Module):
         return loss.mean() if self.reduction == "mean" else loss
 
     def probabilities(self, out: Tensor) -> Tensor:
-        """Return what all trees say of a network's outputs, shape (n_rows, n_classes), as skorch asks of a net."""
+        """Return the mean prediction of the trees, shape (n_rows, n_classes); a ``predict_nonlinearity`` of skorch."""
         return mean_of_trees(out, self.units, self.leaves)
 
     def __deepcopy__(self, memo: dict[int, object]) -> ForestLoss:
         return self
 
     def _log_likelihood(self, out: Tensor, y: Tensor, tree: int) -> Tensor:
-        says = self.leaves[tree].clamp_min(TINY).log().to(out.dtype)
-        return torch.logsumexp(log_reach(out[:, self.units[tree]]) + says.T[y], dim=1)
+        logs = self.leaves[tree].clamp_min(TINY).log().to(out.dtype)
+        return torch.logsumexp(log_reach(out[:, self.units[tree]]) + logs.T[y], dim=1)

@@ -10,20 +10,21 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, Task
-from skfusion.forests._data import check_inputs, class_rows, is_values, value_rows
-from skfusion.forests._folds import Given, crossfit_folds
+from skfusion.data import Original, crossfit_folds
+from skfusion.forests._checked import check_array_inputs, check_counts, class_rows, value_rows
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 
 
 class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    r"""Describe images or sequences by what forests say of each of their windows.
+    r"""Describe images or sequences by the predictions of forests for each of their windows.
 
-    A window slides over a sample; every patch is a row of its own with the label of its sample. A random forest and a
-    forest of completely random trees learn to tell the label from a patch, and the features of a sample are their class
-    vectors at all places side by side. Each size of window is a *grain*:
+    A window slides over a sample; every patch is a row with the label of its sample. A random forest and a
+    forest of completely random trees learn to predict the label from a patch, and the features of a sample are their
+    class vectors at all places side by side. Each size of window is a *grain*:
 
     .. math:: 2 C \prod_a \lceil (\lfloor (s_a - w_a) / \text{stride} \rfloor + 1) / \text{pool} \rceil
 
@@ -50,7 +51,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Patches in a leaf.
     cv : int, splitter or iterable, default=3
         Folds of samples for the features of the samples that were fitted on. A number keeps equal samples in one fold;
-        a splitter, or positions, divide the samples that ``fit`` is given as they say.
+        a splitter, or positions, divide the samples that are passed to ``fit`` as they say.
     n_jobs : int, optional
         Fits at a time; the result does not depend on it. When omitted, the ``n_jobs`` of the deep forest that scans.
     random_state : int, RandomState or None, default=None
@@ -143,39 +144,27 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> np.ndarray:
-        """Fit the forests, and describe the samples by forests that were fitted without them.
+        """Fit, and describe each sample by forests that were fitted without it; see :meth:`fit`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            Samples, as in ``fit``.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels or values.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
-        groups : array-like of shape (n_samples,), optional
-            Samples of one group are in one fold.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features_out)
-            Cross-fitted features, float32, grain by grain; of a sample of weight zero those of ``transform``.
+        Return features of shape (n_samples, n_features_out), float32, grain by grain; for a sample of weight zero those
+        of ``transform``.
         """
-        given = Given(X, y, groups)
-        X, y = check_inputs(self, X, y, reset=True, missing=True)
-        if is_values(y):
-            rows, task = value_rows(X, y, sample_weight, groups), "regression"
+        original = Original(X, y, groups)
+        values = y is not None and type_of_target(np.asarray(y), input_name="y").startswith("continuous")
+        X, y = check_array_inputs(self, X, y, reset=True, numeric=values)
+        if values:
+            rows = value_rows(X, y, sample_weight, groups)
             n_outputs = rows.y.shape[1]
         else:
-            (rows, self.classes_), task = class_rows(X, y, sample_weight, groups), "classification"
+            rows, self.classes_ = class_rows(X, y, sample_weight, groups)
             n_outputs = len(self.classes_)
         expanded = rows.expanded()
-        found = np.hstack(self._fit_rows(expanded, given, task, n_outputs))
+        features = np.hstack(self._fit_rows(expanded, original, rows.task, n_outputs))
         if expanded.position is None:
-            return found
+            return features
         whole = len(np.unique(expanded.position)) == len(X)
-        out = np.empty((len(X), found.shape[1]), np.float32) if whole else np.hstack(self._grains_of(X))
-        out[expanded.position] = found
+        out = np.empty((len(X), features.shape[1]), np.float32) if whole else np.hstack(self._grains_of(X))
+        out[expanded.position] = features
         return out
 
     def transform(self, X: Any) -> np.ndarray:
@@ -192,20 +181,17 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Features, float32, grain by grain.
         """
         check_is_fitted(self)
-        return np.hstack(self._grains_of(check_inputs(self, X, reset=False, missing=True)))
+        return np.hstack(self._grains_of(check_array_inputs(self, X, reset=False)[0]))
 
-    def _fit_rows(self, rows: Rows, given: Given, task: Task, n_outputs: int) -> list[np.ndarray]:
+    def _fit_rows(self, rows: Rows, original: Original, task: Task, n_outputs: int) -> list[np.ndarray]:
         """Fit on rows as they are, and return the cross-fitted features of each grain."""
         rng = check_random_state(self.random_state)
-        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), given)
+        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), original)
         sample = rows.X.shape[1:] if self.shape is None else self._shaped(rows.X).shape[1:]
         self.windows_ = [_window(size, sample) for size in _listed(self.windows)]
-        for name in ("stride", "pool"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
+        check_counts(self, stride=1, pool=1, n_trees=1)
         self.n_outputs_ = n_outputs
-        self.forests_, self.grid_, found = [], [], []
+        self.forests_, self.grid_, grains = [], [], []
         trees = {"max_depth": self.max_depth, "min_samples_leaf": self.min_samples_leaf}
         for window in self.windows_:
             patches, grid = self._patches(rows.X, window)
@@ -216,16 +202,16 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             fitted, vectors = fit_crossfitted(forests, patches, repeated, parts, n_outputs, rng, self.n_jobs)
             self.forests_.append(fitted)
             self.grid_.append(grid)
-            found.append(self._features(vectors, grid))
-        self.n_features_out_ = [part.shape[1] for part in found]
-        return found
+            grains.append(self._features(vectors, grid))
+        self.n_features_out_ = [grain.shape[1] for grain in grains]
+        return grains
 
     def _grains_of(self, X: np.ndarray) -> list[np.ndarray]:
-        found = []
+        grains = []
         for window, grid, forests in zip(self.windows_, self.grid_, self.forests_, strict=True):
             vectors = predict_each(forests, self._patches(X, window)[0], self.n_outputs_, self.n_jobs)
-            found.append(self._features(vectors, grid))
-        return found
+            grains.append(self._features(vectors, grid))
+        return grains
 
     def _shaped(self, X: np.ndarray) -> np.ndarray:
         if self.shape is None:
@@ -268,22 +254,22 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 
 def _listed(windows: Any) -> list[Any]:
-    found = [windows] if isinstance(windows, Real) else list(windows)
-    if not found:
+    sizes = [windows] if isinstance(windows, Real) else list(windows)
+    if not sizes:
         raise ValueError("windows is empty: give at least one size, such as windows=(0.25,).")
-    return found
+    return sizes
 
 
 def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a window for samples of a shape."""
     if isinstance(size, (Sequence, np.ndarray)) and not isinstance(size, str):
-        asked = list(size)
+        sizes = list(size)
     else:
-        asked = [sample[0], size, size] if len(sample) == 3 else [size] * len(sample)
-    if len(asked) != len(sample):
-        raise ValueError(f"The window {size!r} has {len(asked)} axes, but a sample of X has shape {sample}.")
-    found = []
-    for one, n in zip(asked, sample, strict=True):
+        sizes = [sample[0], size, size] if len(sample) == 3 else [size] * len(sample)
+    if len(sizes) != len(sample):
+        raise ValueError(f"The window {size!r} has {len(sizes)} axes, but a sample of X has shape {sample}.")
+    shape = []
+    for one, n in zip(sizes, sample, strict=True):
         whole = isinstance(one, Integral)
         if isinstance(one, bool) or not isinstance(one, Real) or not (1 <= one <= n if whole else 0 < one <= 1):
             channels = " Images come as (channels, height, width)." if len(sample) == 3 else ""
@@ -291,8 +277,8 @@ def _window(size: Any, sample: tuple[int, ...]) -> tuple[int, ...]:
                 f"The window {size!r} does not fit samples of shape {sample}: along each axis it is an int from 1 to "
                 f"its length, or a float, which is a share of it, above 0 and at most 1.0.{channels}"
             )
-        found.append(int(one) if whole else max(1, round(float(one) * n)))
-    return tuple(found)
+        shape.append(int(one) if whole else max(1, round(float(one) * n)))
+    return tuple(shape)
 
 
 def _places(samples: np.ndarray, n_places: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The rows that a net holds out of its training, drawn once."""
+"""A validation split of a net that is drawn once."""
 
 from __future__ import annotations
 
@@ -29,27 +29,16 @@ class KeptSplit:
         self.train, self.valid = train, valid
 
     def __call__(self, dataset: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
-        """Return what is trained on, and what is held out."""
+        """Return the data to train on, and the data that is held out."""
         valid = Subset(dataset, self.valid) if isinstance(self.valid, np.ndarray) else self.valid
         return (dataset if self.train is None else Subset(dataset, self.train)), valid
 
 
 def kept_split(net: Any, rows: Rows) -> tuple[KeptSplit | None, np.ndarray | None]:
-    """Return a split of rows that stays what it is, however often it is asked.
+    """Return a ``train_split`` that divides the rows in the same way each time, and the positions that it trains on.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; its ``train_split`` draws from the global generators where it draws at all.
-    rows : Rows
-        Training data.
-
-    Returns
-    -------
-    split : KeptSplit or None
-        For the net in the place of its own; None where it has none.
-    train : ndarray of int or None
-        Positions that are trained on; None for all.
+    The split is None where the net has none, and the positions are None for all rows. The net is sized to the data; its
+    own ``train_split`` may draw from the global generators.
     """
     net = clone(net)
     net.train_split = nets.unit_split(net.train_split, rows)
@@ -70,8 +59,8 @@ def kept_split(net: Any, rows: Rows) -> tuple[KeptSplit | None, np.ndarray | Non
 
 def _within(part: Any) -> tuple[np.ndarray | None, Any]:
     """Return positions in the data that a part was taken from, None where it is all of it, and that data."""
-    found = None
+    positions = None
     while isinstance(part, Subset):
-        own = np.asarray(part.indices)
-        found, part = own if found is None else own[found], part.dataset
-    return found, part
+        indices = np.asarray(part.indices)
+        positions, part = indices if positions is None else indices[positions], part.dataset
+    return positions, part

@@ -1,12 +1,13 @@
 """The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
 
 from skfusion._random import seeded
+from skfusion.data import default_score
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import dtype_of as dtype_of
-from skfusion.nets._prepare import exclusive, is_net, sized, two_classes
+from skfusion.nets._prepare import exclusive, initialised, is_net, no_net, sized, two_classes
 from skfusion.nets._prepare import tensors as tensors
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
@@ -16,7 +17,6 @@ from skfusion.nets._training_callback import DivergedError
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets._without_effect import biases_without_effect
 from skfusion.nets.losses._consistency import Ensembled, Twice
-from skfusion.nets.losses._score import default_score
 from skfusion.nets.losses._soft import Soft
 from skfusion.nets.vectorized._batched_predictor import BatchedPredictor, Predictors
 from skfusion.nets.vectorized._fit_many import fit_many

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
+from skfusion.data import score_function
 from skfusion.estimators.support._pool_on_data import PoolOnData
-from skfusion.estimators.support._scoring import score_function
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._curves import curve_of
 from skfusion.plots._paths import draw_paths

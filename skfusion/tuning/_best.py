@@ -1,9 +1,10 @@
-"""What a search does with the best estimator that it has found."""
+"""Predictions of a search, which are those of its best estimator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,20 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skfusion.estimators import EnsembleClassifier
 
-def _has(name: str) -> Callable[[Any], bool]:
-    return lambda self: hasattr(getattr(self, "best_estimator_", self.estimator), name)
+
+def _by_best(method: Callable[..., np.ndarray]) -> Any:
+    """Return a method of a classifier as one of a search, which has it where its best estimator has it."""
+
+    @wraps(method)
+    def by_best(self: Any, X: Any) -> np.ndarray:
+        return getattr(self._best(), method.__name__)(X)
+
+    def has_it(self: Any) -> bool:
+        return hasattr(getattr(self, "best_estimator_", self.estimator), method.__name__)
+
+    return available_if(has_it)(by_best)
 
 
 class PredictsWithBest:
@@ -34,37 +46,8 @@ class PredictsWithBest:
         """
         return self._best().predict(X)
 
-    @available_if(_has("predict_proba"))
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities with the best fusion.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return self._best().predict_proba(X)
-
-    @available_if(_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithms of class probabilities with the best fusion.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Those of ``predict_proba``; -inf where a probability is 0.
-        """
-        return self._best().predict_log_proba(X)
+    predict_proba = _by_best(EnsembleClassifier.predict_proba)
+    predict_log_proba = _by_best(EnsembleClassifier.predict_log_proba)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the score of the best fusion by ``scoring``.
@@ -84,8 +67,7 @@ class PredictsWithBest:
             Higher is better.
         """
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        best = self._best()
-        return float(self.scorer_(best, X, y, **weights))
+        return float(self.scorer_(self._best(), X, y, **weights))
 
     def _best(self) -> Any:
         check_is_fitted(self)
@@ -101,10 +83,8 @@ class PredictsWithBest:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        own = get_tags(self.estimator)
-        tags.estimator_type = own.estimator_type
-        tags.classifier_tags = deepcopy(own.classifier_tags)
-        tags.regressor_tags = deepcopy(own.regressor_tags)
-        tags.target_tags = deepcopy(own.target_tags)
-        tags.input_tags.sparse = own.input_tags.sparse
+        best = get_tags(self.estimator)
+        for name in ("estimator_type", "classifier_tags", "regressor_tags", "target_tags"):
+            setattr(tags, name, deepcopy(getattr(best, name)))
+        tags.input_tags.sparse = best.input_tags.sparse
         return tags

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,58 +12,25 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from skfusion.combine._scorer import score_by
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators.support._cache import NoKey, digest
-from skfusion.estimators.support._crossfit import Table
-from skfusion.estimators.support._far_below import FarBelowWarning
-from skfusion.estimators.support._fill_random_state import seeded
-from skfusion.estimators.support._pipeline import split_pipeline
-from skfusion.estimators.support._repeated import repeats, transformed
-from skfusion.estimators.support._shared_pools import SharedPools
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Rows as estimators take them.
-
-    Parameters
-    ----------
-    X : array-like
-        Inputs.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Targets.
-    weight : ndarray of shape (n_samples,), optional
-        Positive weights.
-    groups : ndarray of shape (n_samples,), optional
-        Group of each row.
-    again : ndarray of int, optional
-        Positions, with whole-number weights as repetitions and equal rows side by side; None for the rows as they are.
-    rest : ndarray, optional
-        Weights at these positions, where they are no repetitions.
-    """
-
-    X: Any
-    y: np.ndarray
-    weight: np.ndarray | None = None
-    groups: np.ndarray | None = None
-    again: np.ndarray | None = None
-    rest: np.ndarray | None = None
-
-    def repeated(self) -> Part:
-        """Return the rows with whole-number weights as repetitions, for scores and estimators of other libraries."""
-        if self.again is None:
-            return self
-        rows = Table(self.X, self.y).take(self.again)
-        return Part(rows.X, rows.y, self.rest, None if self.groups is None else self.groups[self.again])
-
-    def transformed(self, head: Any) -> Any:
-        """Return the inputs as the steps of a pipeline give them, which are fitted on the repeated rows."""
-        return transformed(head, Table(self.X, self.y), np.arange(len(self.y)) if self.again is None else self.again)
+from skfusion._rows import Rows, expansion
+from skfusion.data import check_table, score_by
+from skfusion.estimators import BaseFusion
+from skfusion.estimators.support import (
+    FarBelowWarning,
+    NoKey,
+    SharedPools,
+    digest,
+    fit_on_shared,
+    repeats,
+    seeded,
+    split_pipeline,
+    taken,
+    transformed,
+)
 
 
 class Judged(NamedTuple):
-    """What came of a candidate in a fold; ``fit_time`` has the training of its members, whoever had them trained."""
+    """The result of a candidate in a fold; ``fit_time`` has the training of its members, also of shared ones."""
 
     score: float
     fit_time: float
@@ -72,22 +38,45 @@ class Judged(NamedTuple):
     error: str = ""
 
 
+def checked(
+    search: Any, estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
+) -> tuple[Rows, Rows, np.ndarray | None]:
+    """Return rows with encoded targets, the same with targets as the user gave them, and the classes.
+
+    ``search`` remembers the features and the classes.
+    """
+    if isinstance(estimator, BaseFusion):  # it knows what is wrong with data before a trial is spent on them
+        rows = clone(estimator)._rows(X, y, sample_weight, groups)
+        if (pool := estimator._given_pool()) is not None:
+            pool.warn_of_leakage(rows, "to compare fusions")
+    classify = is_classifier(estimator)
+    rows, classes, flat = check_table(search, X, y, sample_weight, groups, classify=classify)
+    if classify:
+        search.classes_ = classes
+    targets = rows.y
+    if rows.task == "classification":
+        targets = classes[targets]
+    elif rows.task == "regression":
+        targets = (targets[:, 0] if flat else targets).astype(np.float64)
+    return rows, rows.with_targets(targets), classes
+
+
 def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) -> Any:
     """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set.
 
-    A fusion that has no ``scoring`` of its own judges its members by that of the search, where this is a name: a
+    A fusion that has no ``scoring`` judges its members by that of the search, where this is a name: a
     function may read inputs or labels, which are not the same inside of a fusion.
     """
     if not isinstance(params, Mapping):
         raise TypeError(f"space must return a dict of parameters; got {params!r}.")
-    given = {name: clone(value, safe=False) for name, value in params.items()}
-    base = given.pop("fusion", estimator)
+    params = {name: clone(value, safe=False) for name, value in params.items()}
+    base = params.pop("fusion", estimator)
     if isinstance(base, type) or not (hasattr(base, "fit") and hasattr(base, "get_params")):
         raise TypeError(f"'fusion' must be an estimator, not its class or its name; got {base!r}.")
     if is_classifier(base) != is_classifier(estimator):
         kinds = ["a classifier" if is_classifier(e) else "a regressor" for e in (base, estimator)]
         raise ValueError(f"{type(base).__name__} is {kinds[0]}, and the estimator of the search is {kinds[1]}.")
-    candidate = seeded(clone(base).set_params(**given), seed)
+    candidate = seeded(clone(base).set_params(**params), seed)
     last = split_pipeline(candidate)[1]
     free = isinstance(last, BaseFusion) and last.get_params(deep=False).get("scoring", "has none") is None
     if free and isinstance(scoring, str):
@@ -96,14 +85,14 @@ def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) ->
 
 
 def mark_of(estimator: Any) -> str | None:
-    """Return a hash of what an estimator computes, and not of how; None where it cannot be told for certain."""
+    """Return a hash of what an estimator computes, and not of how; None where it is not certain."""
     params = estimator.get_params(deep=False)
     kept = {k: v for k, v in sorted(params.items()) if k not in ("memory", "n_jobs", "verbose")}
     return mark_of_thing(type(estimator), kept)
 
 
 def mark_of_thing(*things: Any) -> str | None:
-    """Return a hash of what things are and do; None where it cannot be told for certain."""
+    """Return a hash of what things are and do; None where it is not certain."""
     try:
         return digest(*things)
     except NoKey:
@@ -119,37 +108,19 @@ def check_searched(estimator: Any) -> None:
 
 
 def judge(
-    candidate: Any, train: Part, test: Part, scorer: Any, known: SharedPools, raising: bool
+    candidate: Any, train: Rows, test: Rows, scorer: Any, known: SharedPools, raising: bool
 ) -> tuple[Judged, SharedPools]:
-    """Fit and score a candidate on a fold.
+    """Fit a clone of a candidate on a fold, and return its score and the members that were collected for it.
 
-    Parameters
-    ----------
-    candidate : estimator
-        Stays as it is.
-    train, test : Part
-        The fold.
-    scorer : callable
-        Higher is better.
-    known : SharedPools
-        Members that were collected for the fold already.
-    raising : bool
-        Whether an error is raised, and not returned.
-
-    Returns
-    -------
-    judged : Judged
-        With the error, where there is one.
-    pools : SharedPools
-        The members that were collected now.
+    ``known`` are the members that were collected for the fold already. An error is returned, or raised if ``raising``.
     """
-    own = SharedPools(known)
+    pools = SharedPools(known)
     unknown = float("nan")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FarBelowWarning)  # which the score says
-            fitted, fit_time = fit_on(clone(candidate), train, own)
-        start, test = time.perf_counter(), test.repeated()
+            fitted, fit_time = fit_on(clone(candidate), train, pools)
+        start, test = time.perf_counter(), test.expanded()
         weights = {} if test.weight is None else {"sample_weight": test.weight}
         score = score_by(scorer, fitted, test.X, test.y, **weights)
         judged = Judged(score, fit_time, time.perf_counter() - start, "" if np.isfinite(score) else f"score {score}")
@@ -157,10 +128,10 @@ def judge(
         if raising:
             raise
         judged = Judged(unknown, unknown, unknown, f"{type(error).__name__}: {error}")
-    return judged, own.without(known)
+    return judged, pools.without(known)
 
 
-def fit_on(estimator: Any, part: Part, pools: SharedPools) -> tuple[Any, float]:
+def fit_on(estimator: Any, rows: Rows, pools: SharedPools) -> tuple[Any, float]:
     """Fit an estimator, and return it with the seconds that it takes by itself, training its members.
 
     A fusion, also at the end of a pipeline, takes its members from ``pools``, or adds them; it holds rows out in any
@@ -169,46 +140,46 @@ def fit_on(estimator: Any, part: Part, pools: SharedPools) -> tuple[Any, float]:
     head, last = split_pipeline(estimator)
     start = time.perf_counter()
     if not isinstance(last, BaseFusion):
-        fit_whole(estimator, part)
+        fit_whole(estimator, rows)
         return estimator, time.perf_counter() - start
-    X = part.X if head is None else part.transformed(head)
-    rows = last._rows(X, part.y, part.weight, part.groups)
-    given = last._given_pool()
-    if given is None:
-        last._fuse(last._collect(rows, force_hold_out=True, shared=pools))
-    else:
-        last._fuse_pool(given, rows, None)
+    X = _through(head, rows)
+    spent = fit_on_shared(last, last._rows(X, rows.y, rows.weight, rows.groups), pools, hold_out=True, start=start)
     if head is not None:
         estimator.steps = [*head.steps, estimator.steps[-1]]
-    return estimator, pools.fair(time.perf_counter() - start)
+    return estimator, sum(spent)
 
 
-def fit_whole(estimator: Any, part: Part) -> None:
+def fit_whole(estimator: Any, rows: Rows) -> None:
     """Fit an estimator with weights and groups, where there are some.
 
     Whole-number weights are given as they are to estimators of this library, which split rows before they repeat them.
     """
     head, last = split_pipeline(estimator)
     if repeats(last) and not isinstance(last, Pipeline):
-        X = part.X if head is None else part.transformed(head)
-        last.fit(X, part.y, **_extra(last, part))
+        last.fit(_through(head, rows), rows.y, **_extra(last, rows))
         if head is not None:
             estimator.steps = [*head.steps, estimator.steps[-1]]
         return
     prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
-    part = part.repeated()
-    estimator.fit(part.X, part.y, **{f"{prefix}{name}": value for name, value in _extra(last, part).items()})
+    rows = rows.expanded()
+    estimator.fit(rows.X, rows.y, **{f"{prefix}{name}": value for name, value in _extra(last, rows).items()})
 
 
-def _extra(last: Any, part: Part) -> dict[str, Any]:
-    extra = {}
-    if part.weight is not None:
+def _through(head: Any, rows: Rows) -> Any:
+    """Return the inputs as the first steps of a pipeline give them, which are fitted on the repeated rows."""
+    if head is None:
+        return rows.X
+    index = expansion(rows.keys, rows.weight)[0]
+    return transformed(head, rows, np.arange(len(rows)) if index is None else index)
+
+
+def _extra(last: Any, rows: Rows) -> dict[str, Any]:
+    extra = taken(last, rows.groups)
+    if rows.weight is not None:
         if not has_fit_parameter(last, "sample_weight"):
             raise ValueError(
                 f"{type(last).__name__} takes no sample_weight, and the weights are no whole numbers, which could be "
                 "taken as repetitions. Leave it out of the space or give no weights."
             )
-        extra["sample_weight"] = part.weight
-    if part.groups is not None and has_fit_parameter(last, "groups"):
-        extra["groups"] = part.groups
+        extra["sample_weight"] = rows.weight
     return extra

@@ -14,12 +14,12 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skfusion._component import Readable
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.data import folds
+from skfusion.estimators import BaseFusion
+from skfusion.estimators.support import digest, seeded
 from skfusion.tuning._best import PredictsWithBest
-from skfusion.tuning._candidate import candidate_of, check_searched, fit_whole, mark_of, mark_of_thing
-from skfusion.tuning._data import Data
-from skfusion.tuning._results import finished, params_of, table_of, tell_of_failures
+from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
+from skfusion.tuning._results import finished, params_of, table_of, warn_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
@@ -44,13 +44,13 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     cv : int, splitter or iterable, default=5
         Folds; a number keeps groups together where they are given. More cost more and test on smaller parts.
     scoring : str or callable, optional
-        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better. A name is also what fusions
-        without a ``scoring`` of their own choose and weigh their members by.
+        As in ``GridSearchCV``, one score; accuracy or R2 when omitted. Higher is better. A name is also the
+        score by which fusions without ``scoring`` choose and weigh their members.
     sampler : sampler of Optuna, or callable, optional
         TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
         ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
     pruner : pruner of Optuna, optional
-        Is told the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
+        Gets the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
         by more than fusions often do.
     storage : str or storage of Optuna, optional
         Where the study is kept, so that another fit or other processes can continue it; in memory when omitted.
@@ -61,9 +61,9 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     refit : bool, default=True
         Whether to fit the best fusion on all rows.
     random_state : int or RandomState, optional
-        Of the sampler, and of every part whose own ``random_state`` is None. A study in a storage needs an integer.
+        Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
-        Seconds after which no trial is begun. What is found then depends on the machine.
+        Seconds after which no trial is begun. The result then depends on the machine.
     verbose : int, default=0
         1 shows a progress bar.
     error_score : "raise" or nan, default=nan
@@ -184,14 +184,14 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         """
         seed = self._checked_seed()
         estimator = seeded(clone(self.estimator), seed)
-        data = Data.checked(self, estimator, X, y, sample_weight, groups)
-        splits = data.splits(self.cv)
+        rows, shown, classes = checked(self, estimator, X, y, sample_weight, groups)
+        splits = [*folds(rows, self.cv, rows.task)]
         self.n_splits_ = len(splits)
         if isinstance(self.scoring, (list, tuple, set, dict)):
             raise ValueError(f"scoring must be one score, as a search has one best fusion; got {self.scoring!r}.")
         self.scorer_ = check_scoring(estimator, self.scoring)
         marks = {
-            "data or folds": data.mark(splits),
+            "data or folds": digest(rows.keys, rows.weight, rows.groups, classes, splits),
             "estimator": mark_of(self.estimator),
             "random_state": str(seed),
             "scoring": mark_of_thing(self.scoring),
@@ -200,10 +200,10 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         self.study_ = open_study(self, marks, seed)
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
-        folds = [(data.part(train), data.part(test)) for train, test in splits]
+        parts = [(shown.take(train), shown.take(test)) for train, test in splits]
         context = self._begin(X, y)
-        given = seed, self.n_jobs, self.scoring, self.error_score == "raise"
-        self._run(Trials(estimator, self.space, folds, self.scorer_, *given), context)
+        settings = seed, self.n_jobs, self.scoring, self.error_score == "raise"
+        self._run(Trials(estimator, self.space, parts, self.scorer_, *settings), context)
         self._keep_results(finished(self.study_))
         if self.refit:
             start = time.monotonic()
@@ -211,7 +211,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
             if isinstance(best, BaseFusion):
                 best.fit(X, y, sample_weight=sample_weight, groups=groups)
             else:
-                fit_whole(best, data.part())
+                fit_whole(best, shown)
             self.best_estimator_, self.refit_time_ = best, time.monotonic() - start
         context.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
@@ -233,15 +233,15 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def _begin(self, X: Any, y: Any) -> Any:
-        own = getattr(self, "_skl_callbacks", [])
-        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in own)
+        callbacks = getattr(self, "_skl_callbacks", [])
+        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in callbacks)
         if self.verbose and not shown:
-            self.set_callbacks(*own, ProgressBar())
+            self.set_callbacks(*callbacks, ProgressBar())
         try:
             left = max(0, self.n_trials - len(finished(self.study_)))
             return self._init_callback_context(max_subtasks=left).call_on_fit_task_begin(estimator=self, X=X, y=y)
         finally:
-            self.set_callbacks(*own)
+            self.set_callbacks(*callbacks)
 
     def _run(self, trials: Trials, context: Any) -> None:
         def value(trial: Any) -> float:
@@ -261,7 +261,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
                 self.study_.optimize(value, timeout=self.timeout, callbacks=[enough], catch=(FoldFailed,))
 
     def _keep_results(self, trials: list[Any]) -> None:
-        tell_of_failures(trials)
+        warn_of_failures(trials)
         self.cv_results_ = table_of(trials, self.space, self.n_splits_)
         means = self.cv_results_["mean_test_score"]
         self.best_index_ = int(np.nanargmax(means))

@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skfusion.merge import Merger
-from skfusion.merge._base import check_states
-from skfusion.merge._tied import layer_of
+from skfusion.merge import Merger, check_states, layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
 from skfusion.tuning._simplex import best_weights
@@ -41,7 +39,7 @@ class LayerwiseSoupWeights(Merger):
     -----
     Costs ``n_trials`` + 2K + 1 evaluations at most, as :class:`SoupWeights` does, in a space of K L numbers. On the
     held-out rows the result is never worse than the uniform soup, the greedy soup or the best member, by construction.
-    What the objective is told is the same, too, with ``weights`` by the name of the layer. Tensors that are tied are
+    The reports to the objective are the same, too, with ``weights`` by the name of the layer. Tensors that are tied are
     one tensor, of the layer that has it first.
 
     References
@@ -84,9 +82,9 @@ class LayerwiseSoupWeights(Merger):
         def soup(weights: np.ndarray) -> State:
             return layerwise_sum(states, dict(zip(layers, weights, strict=True)), layers)
 
-        found = best_weights(self, states, objective, soup, len(layers))
-        objective.report("weights", dict(zip(layers, found.tolist(), strict=True)))
-        return soup(found)
+        weights = best_weights(self, states, objective, soup, len(layers))
+        objective.report("weights", dict(zip(layers, weights.tolist(), strict=True)))
+        return soup(weights)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -95,10 +93,10 @@ class LayerwiseSoupWeights(Merger):
 
 def layers_of(states: Sequence[State]) -> dict[str, list[str]]:
     """Map each layer to the names of its tensors; tied tensors are of the layer that has them first."""
-    found: dict[str, list[str]] = {}
+    layers: dict[str, list[str]] = {}
     for key, first in owners(states).items():
-        found.setdefault(layer_of(first), []).append(key)
-    return found
+        layers.setdefault(layer_of(first), []).append(key)
+    return layers
 
 
 def layerwise_sum(

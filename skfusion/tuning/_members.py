@@ -14,7 +14,7 @@ def suggest_members(trial: Any, names: Sequence[str | int], min_members: int = 1
     Parameters
     ----------
     trial : optuna.trial.Trial
-        Is asked of each member whether to take it, under the name ``"member-" + name``.
+        Suggests for each member whether to take it, under the name ``"member-" + name``.
     names : sequence of str or int
         Names of members, or their positions.
     min_members : int, default=1

@@ -1,4 +1,4 @@
-"""What a search has found, as a table."""
+"""The results of a search, as a table."""
 
 from __future__ import annotations
 
@@ -37,37 +37,23 @@ def params_of(space: Callable[[Any], dict[str, Any]], trial: Any) -> Any:
 
 
 def table_of(trials: Sequence[Any], space: Callable[[Any], dict[str, Any]], n_splits: int) -> dict[str, Any]:
-    """Return the results of trials in the form of scikit-learn's ``cv_results_``.
+    """Return the results of finished trials in the form of scikit-learn's ``cv_results_``, one entry a trial.
 
-    Parameters
-    ----------
-    trials : sequence of FrozenTrial
-        Finished ones.
-    space : callable
-        Makes parameters of a trial.
-    n_splits : int
-        Folds.
-
-    Returns
-    -------
-    dict of arrays
-        One entry a trial. Scores are NaN where a fold was not reached, means where a trial is not complete.
+    Scores are NaN where a fold was not reached, means where a trial is not complete.
     """
     folds = np.full((len(trials), n_splits, 3), np.nan)
     for i, trial in enumerate(trials):
-        found = trial.user_attrs.get("folds", [])
-        folds[i, : len(found)] = np.reshape(found, (len(found), 3))
+        reached = trial.user_attrs.get("folds", [])
+        folds[i, : len(reached)] = np.reshape(reached, (len(reached), 3))
     complete = np.array([t.state == TrialState.COMPLETE for t in trials], dtype=bool)
     means, deviations = folds.mean(axis=1), folds.std(axis=1)
-    names = {name: None for t in trials for name in t.params}
     table: dict[str, Any] = {}
     for name, k in (("fit_time", 1), ("score_time", 2)):
         table |= {f"mean_{name}": means[:, k], f"std_{name}": deviations[:, k]}
-    for name in names:
-        known = [name in t.params for t in trials]
-        values = np.ma.MaskedArray(np.empty(len(trials), dtype=object), mask=~np.array(known))
+    for name in dict.fromkeys(name for t in trials for name in t.params):
+        values = np.ma.masked_all(len(trials), dtype=object)
         for i, trial in enumerate(trials):
-            if known[i]:
+            if name in trial.params:
                 values[i] = trial.params[name]
         table[f"param_{name}"] = values
     table["params"] = [params_of(space, t) for t in trials]
@@ -82,7 +68,7 @@ def table_of(trials: Sequence[Any], space: Callable[[Any], dict[str, Any]], n_sp
     return table
 
 
-def tell_of_failures(trials: Sequence[Any]) -> None:
+def warn_of_failures(trials: Sequence[Any]) -> None:
     """Warn of trials that have failed, or raise where no trial has a score."""
     failed = [(t.number, t.user_attrs.get("error", "unknown")) for t in trials if t.state == TrialState.FAIL]
     shown = "; ".join(f"trial {number}: {error}" for number, error in failed[:5]).rstrip(".")

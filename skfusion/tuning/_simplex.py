@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import CmaEsSampler
 
-from skfusion.merge.soups._greedy import greedy_soup, known_scores
+from skfusion.merge import greedy_soup, known_scores
 from skfusion.objective import Objective
 from skfusion.state import State
 from skfusion.tuning._study import quiet, sampler_of
@@ -24,41 +24,27 @@ Soup = Callable[[np.ndarray], State]
 def best_weights(
     merger: Any, states: Sequence[State], objective: Objective | None, soup: Soup, n_groups: int = 1
 ) -> np.ndarray:
-    """Return the weights of the best held-out score, of those that starts have and those that a study proposes.
+    """Return the weights of the best held-out score, shape (n_groups, K), among starts and proposals of a study.
 
-    Parameters
-    ----------
-    merger : Merger
-        Has the parameters ``n_trials``, ``sampler``, ``bound`` and ``random_state``.
-    states : sequence of State
-        K states.
-    objective : Objective
-        With a held-out score; it is told what was found.
-    soup : callable
-        Makes the state of some weights.
-    n_groups : int, default=1
-        Groups of tensors that have weights of their own.
-
-    Returns
-    -------
-    ndarray of shape (n_groups, K)
-        No start has a better score; of equal scores the uniform soup comes first, then the greedy one, then members.
+    The merger has the parameters ``n_trials``, ``sampler``, ``bound`` and ``random_state``; ``n_groups`` groups of
+    tensors have weights each. No start has a better score; of equal scores the uniform soup comes first, then the
+    greedy one, then members. The results are reported to the objective.
     """
     check_settings(merger, objective)
     count = [0]
 
-    def scores(asked: Iterable[State]) -> list[float]:
-        found = objective.scores(asked)
-        count[0] += len(found)
-        return found
+    def scores(states: Iterable[State]) -> list[float]:
+        results = objective.scores(states)
+        count[0] += len(results)
+        return results
 
-    own = known_scores(scores(states))
-    chosen = greedy_soup(states, scores, own=own)
-    ranked = sorted(range(len(states)), key=lambda k: -own[k])
+    of_members = known_scores(scores(states))
+    chosen = greedy_soup(states, scores, own=of_members)
+    ranked = sorted(range(len(states)), key=lambda k: -of_members[k])
     starts = [np.full(len(states), 1 / len(states)), np.isin(np.arange(len(states)), chosen) / len(chosen)]
     starts += [np.eye(len(states))[k] for k in ranked]
     everywhere = [np.tile(weights, (n_groups, 1)) for weights in starts]
-    known = [_number(s) for s in scores(soup(weights) for weights in everywhere[:2])] + [own[k] for k in ranked]
+    known = [_number(s) for s in scores(soup(weights) for weights in everywhere[:2])] + [of_members[k] for k in ranked]
     score = max(known)
     best = everywhere[known.index(score)]
     study = _Study(merger, ranked, n_groups)
@@ -66,10 +52,10 @@ def best_weights(
         study.know(weights, value)
     for _ in range(merger.n_trials if len(states) > 1 else 0):
         weights = study.ask()
-        (found,) = scores([soup(weights)])
-        study.tell(_number(found))
-        if found > score:
-            score, best = found, weights
+        (new,) = scores([soup(weights)])
+        study.tell(_number(new))
+        if new > score:
+            score, best = new, weights
     facts = {"score": score, "uniform_score": known[0], "greedy_score": known[1], "best_single_score": known[2]}
     facts |= {"improvement": score - max(known), "n_evaluations": count[0], "study": study.study}
     for name, value in facts.items():
@@ -110,7 +96,7 @@ class _Study:
             self.study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def know(self, weights: np.ndarray, score: float) -> None:
-        """Tell of weights that have been evaluated; zero is not in the space, so ``-bound`` stands for it."""
+        """Add weights that have been evaluated; zero is not in the space, so ``-bound`` stands for it."""
         z = np.where(weights > 0, self.bound, -self.bound) if (weights == 0).any() else np.zeros(len(weights))
         by_rank = np.empty(len(z))
         by_rank[self.place] = z
@@ -131,7 +117,7 @@ class _Study:
         return weights
 
     def tell(self, score: float) -> None:
-        """Tell the score of the weights that were asked for."""
+        """Store the score of the weights that were asked for."""
         with quiet():
             self.study.tell(self.trial, score)
 

@@ -16,8 +16,8 @@ class SoupWeights(LinearMerger):
 
     .. math:: \theta = \sum_k w_k \theta_k, \qquad w = \operatorname{softmax}(z), \qquad z \in [-b, b]^K
 
-    The score may be any, as no gradient is asked for. The uniform soup, the greedy soup and the single members are
-    evaluated first, with their exact weights, and told to the sampler.
+    The score may be any, as no gradient is needed. The uniform soup, the greedy soup and the single members are
+    evaluated first, with their exact weights, and added to the study.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ class SoupWeights(LinearMerger):
     -----
     Costs ``n_trials`` + 2K + 1 evaluations at most, each with O(K d) sums for d parameters, and what the sampler takes:
     about 1 ms a trial for CMA-ES, 4 ms for ``TPESampler``, 0.1 s for ``GPSampler``. CMA-ES finds more in 200 trials,
-    and TPE, which learns from the starts, in 50: take it where an evaluation is dear. Where the score is a loss with
-    gradients, :class:`skfusion.merge.Learned` needs fewer passes.
+    and TPE, which learns from the starts, in 50: take it where an evaluation is expensive. Where the score is a loss
+    with gradients, :class:`skfusion.merge.Learned` needs fewer passes.
 
     On the held-out rows the result is never worse than the uniform soup, the greedy soup or the best member, by
     construction, and one of these where nothing is better. All of its gain is on rows that it was chosen by: look at
     others, too.
 
-    Where the objective listens, it is told ``score``, ``uniform_score``, ``greedy_score``, ``best_single_score``,
+    The objective gets the reports ``score``, ``uniform_score``, ``greedy_score``, ``best_single_score``,
     ``improvement`` (over the best of these), ``n_evaluations`` and ``study``, whose trials have their weights, in the
     order of the members, among their ``user_attrs``.
 
@@ -85,9 +85,10 @@ class SoupWeights(LinearMerger):
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
         """Return the weights, which sum to one; see :meth:`LinearMerger.coefficients`."""
-        found: list[float] = best_weights(self, states, objective, lambda w: weighted_sum(states, w[0]))[0].tolist()
-        objective.report("weights", found)
-        return found
+        best = best_weights(self, states, objective, lambda weights: weighted_sum(states, weights[0]))
+        coefficients: list[float] = best[0].tolist()
+        objective.report("weights", coefficients)
+        return coefficients
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

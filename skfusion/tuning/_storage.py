@@ -18,18 +18,7 @@ _REMEDY = "restore it from a backup, or give another storage"
 
 @contextmanager
 def opening(storage: Any) -> Iterator[None]:
-    """Turn what a database, a driver or a parser raises into one line that names the storage.
-
-    Parameters
-    ----------
-    storage : storage, str or None
-        What is opened meanwhile.
-
-    Raises
-    ------
-    ValueError
-        If the storage cannot be opened.
-    """
+    """Turn what a database, a driver or a parser raises into one line that names the storage."""
     file = _journal_of(storage)
     if file is not None and _is_cut(file):
         raise ValueError(
@@ -68,7 +57,7 @@ def _name_of(storage: Any) -> str:
 
 
 def _journal_of(storage: Any) -> Path | None:
-    """Return the file of a journal; Optuna does not tell it otherwise."""
+    """Return the file of a journal, of which Optuna has no public name."""
     path = getattr(getattr(storage, "_backend", None), "_file_path", None)
     return None if path is None else Path(path)
 

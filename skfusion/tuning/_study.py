@@ -1,4 +1,4 @@
-"""Studies of Optuna that are quiet and give the same trials in every run."""
+"""Studies of Optuna that log nothing and give the same trials in every run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Maker = Callable[..., BaseSampler]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let Optuna neither log nor warn of what is experimental, and give its log the old level back."""
+    """Keep Optuna from logging and from warning of experimental features, and restore the level of its log."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -34,7 +34,7 @@ def quiet() -> Iterator[None]:
 
 
 def check_space(space: Any) -> None:
-    """Raise where something is no function of a trial."""
+    """Raise where a space is not a function of a trial."""
     if not callable(space):
         raise TypeError(f"space must be a function of a trial that returns a dict of parameters; got {space!r}.")
 
@@ -42,17 +42,7 @@ def check_space(space: Any) -> None:
 def sampler_of(sampler: BaseSampler | Maker, seed: int) -> BaseSampler:
     """Return a sampler at the start of its stream, which no other study uses.
 
-    Parameters
-    ----------
-    sampler : callable or BaseSampler
-        A callable is called with ``seed``; an instance is copied and keeps the seed that it was made with.
-    seed : int
-        Of a sampler that is made here.
-
-    Returns
-    -------
-    BaseSampler
-        The sampler.
+    A callable makes it from ``seed``; an instance is copied and keeps the seed that it was made with.
     """
     if isinstance(sampler, BaseSampler):
         return copy.deepcopy(sampler)
@@ -66,13 +56,6 @@ class Continued(BaseSampler):
 
     So a trial depends on these and on the trials before it, and on nothing else: a study that is continued gets the
     trials that it would have got without the break, and processes that share a study do not propose the same ones.
-
-    Parameters
-    ----------
-    make : callable
-        ``make(seed=...)`` returns a sampler.
-    seed : int
-        Of all trials.
     """
 
     def __init__(self, make: Maker, seed: int):
@@ -81,57 +64,46 @@ class Continued(BaseSampler):
 
     def _of(self, trial: Any) -> BaseSampler:
         if trial.number != self._number:
-            (own,) = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
+            (seed,) = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
             with quiet():
-                self._number, self._present = trial.number, sampler_of(self.make, int(own))
+                self._number, self._present = trial.number, sampler_of(self.make, int(seed))
         return self._present
 
     def before_trial(self, study: Any, trial: Any) -> None:
-        """Hand over to the sampler of the trial."""
+        """Delegate to the sampler of the trial."""
         self._of(trial).before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        """Hand over to the sampler of the trial."""
+        """Delegate to the sampler of the trial."""
         return self._of(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
-        """Hand over to the sampler of the trial."""
+        """Delegate to the sampler of the trial."""
         return self._of(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """Hand over to the sampler of the trial."""
+        """Delegate to the sampler of the trial."""
         return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-        """Hand over to the sampler of the trial."""
+        """Delegate to the sampler of the trial."""
         self._of(trial).after_trial(study, trial, state, values)
 
 
 def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
     """Return a new study, or one that is in the storage and was made of the same things.
 
-    Parameters
-    ----------
-    search : FusionSearch
-        Has ``sampler``, ``pruner``, ``storage`` and ``study_name``.
-    marks : dict
-        Hashes of what must not change, by what to call it; None where that cannot be told for certain.
-    seed : int
-        Of the sampler.
-
-    Returns
-    -------
-    Study
-        Its ``user_attrs`` have the marks.
+    ``marks`` are hashes of what must not change, by what to call it; None where one is not certain. They become the
+    ``user_attrs`` of the study. ``seed`` is that of the sampler.
     """
-    given = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
+    make = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
     with quiet():
-        sampler = sampler_of(given, seed)
+        sampler = sampler_of(make, seed)
         pruner = NopPruner() if search.pruner is None else copy.deepcopy(search.pruner)
         with opening(search.storage):
             study = optuna.create_study(
                 direction="maximize",
-                sampler=sampler if isinstance(given, BaseSampler) else Continued(given, seed),
+                sampler=sampler if isinstance(make, BaseSampler) else Continued(make, seed),
                 pruner=pruner,
                 storage=reached(search.storage),
                 study_name="fusion-search" if search.study_name is None else search.study_name,
@@ -147,7 +119,7 @@ def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
         raise ValueError(f"{foreign} by something other than a FusionSearch. Give another study_name.")
     if search.storage is not None and (hidden := [name for name, mark in marks.items() if mark is None]):
         warnings.warn(
-            f"It cannot be told for certain whether study {study.study_name!r} of the storage is continued with the "
+            f"It is not certain whether study {study.study_name!r} of the storage is continued with the "
             f"same {' and '.join(hidden)}, as something that cannot be pickled is part of it: see to it yourself.",
             UserWarning,
             stacklevel=2,

@@ -31,7 +31,7 @@ class StudyProposals(BaseEstimator):
 
     Notes
     -----
-    Each collection has a study of its own, whose seed the collector draws. A setting whose training diverges has an
+    Each collection has its own study, whose seed the collector draws. A setting whose training diverges has an
     infinite loss.
 
     References
@@ -79,7 +79,7 @@ class StudyProposals(BaseEstimator):
 
 
 class Proposer:
-    """A study that is asked for a setting and told what came of it, in turns."""
+    """A study that proposes a setting and then gets its loss, in turns."""
 
     def __init__(self, space: Callable[[Any], dict[str, Any]], study: Any):
         self.space, self.study = space, study
@@ -94,7 +94,7 @@ class Proposer:
         return dict(params)
 
     def tell(self, params: dict[str, Any], value: float) -> None:
-        """Take notice of the loss of the setting that was asked for last; it has failed where the loss is NaN."""
+        """Store the loss of the setting that was asked for last; it has failed where the loss is NaN."""
         with quiet():
             if math.isnan(value):
                 self.study.tell(self.trial, state=TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""Trials of a search: a fusion that is fitted and scored on each fold, on members that all trials share."""
+"""Trials of a search: a fusion is fitted and scored on each fold, with members that all trials share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import optuna
 from joblib import Parallel, delayed, effective_n_jobs
 from optuna.trial import TrialState
 
-from skfusion.estimators.support._shared_pools import SharedPools
-from skfusion.tuning._candidate import Judged, Part, candidate_of, judge
+from skfusion._rows import Rows
+from skfusion.estimators.support import SharedPools
+from skfusion.tuning._candidate import Judged, candidate_of, judge
 
 
 class FoldFailed(Exception):
@@ -19,33 +20,18 @@ class FoldFailed(Exception):
 
 
 class Trials:
-    """What a trial is worth.
+    """The value of a trial: the mean score over the folds, of an estimator that the trial changes.
 
-    Parameters
-    ----------
-    estimator : estimator
-        What a trial changes.
-    space : callable
-        ``space(trial)`` returns the parameters of a trial.
-    folds : sequence of (Part, Part)
-        Rows to fit on and rows to score on.
-    scorer : callable
-        ``scorer(estimator, X, y)``, higher is better.
-    seed : int
-        Of every part whose own is None.
-    n_jobs : int, optional
-        Folds at a time.
-    scoring : str, optional
-        What fusions judge their members by that have no score of their own.
-    raising : bool
-        Whether the error of a fusion is raised, and does not fail its trial alone.
+    ``space(trial)`` returns the parameters; ``folds`` are the rows to fit on and to score on, ``n_jobs`` of them at a
+    time. ``seed`` and ``scoring`` are for the parts and fusions that have none. If ``raising``, the error of a fusion
+    is raised, and does not fail its trial alone.
     """
 
     def __init__(
         self,
         estimator: Any,
         space: Any,
-        folds: Sequence[tuple[Part, Part]],
+        folds: Sequence[tuple[Rows, Rows]],
         scorer: Any,
         seed: int,
         n_jobs: int | None,
@@ -57,7 +43,7 @@ class Trials:
         self.pools = [SharedPools() for _ in folds]
 
     def value(self, trial: Any) -> float:
-        """Return the mean score of what the space makes of a trial."""
+        """Return the mean score of the fusion that the space makes of a trial."""
         try:
             return self._mean(trial, candidate_of(self.estimator, self.space(trial), self.seed, self.scoring))
         except optuna.TrialPruned:
@@ -66,20 +52,20 @@ class Trials:
             trial.set_user_attr("interrupted", True)
             raise
         except Exception as error:
-            told = f"{error}" if isinstance(error, FoldFailed) else f"{type(error).__name__}: {error}"
-            trial.set_user_attr("error", told)
+            message = f"{error}" if isinstance(error, FoldFailed) else f"{type(error).__name__}: {error}"
+            trial.set_user_attr("error", message)
             raise
 
     def _mean(self, trial: Any, candidate: Any) -> float:
         done = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if before := next((t for t in done if t.params == trial.params), None):  # what comes again keeps its scores
+        if before := next((t for t in done if t.params == trial.params), None):  # repeated values keep their scores
             trial.set_user_attr("folds", before.user_attrs["folds"])
             return before.value
         judged: list[Judged] = []
-        for i, found in enumerate(self._judged(candidate)):
-            if found.error:
-                raise FoldFailed(f"fold {i}: {found.error}")
-            judged.append(found)
+        for i, result in enumerate(self._judged(candidate)):
+            if result.error:
+                raise FoldFailed(f"fold {i}: {result.error}")
+            judged.append(result)
             trial.set_user_attr("folds", [list(j[:3]) for j in judged])
             mean = float(np.mean([j.score for j in judged]))
             trial.report(mean, i)
@@ -96,4 +82,4 @@ class Trials:
             done = Parallel(n_jobs=self.n_jobs)(jobs)
             for i, (_, pools) in zip(chunk, done, strict=True):
                 self.pools[i].update(pools)
-            yield from (found for found, _ in done)
+            yield from (result for result, _ in done)

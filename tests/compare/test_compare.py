@@ -351,7 +351,7 @@ def test_a_given_pool_is_used_and_its_leakage_told(trainings):
     ("fusions", "error", "message"),
     [
         ({}, ValueError, "nothing to compare"),
-        ([("a", soup()), ("a", ensemble())], ValueError, "name of its own.*'a'"),
+        ([("a", soup()), ("a", ensemble())], ValueError, "its own name.*'a'"),
         ([soup()], TypeError, "pairs"),
         ({"a": SoupClassifier}, TypeError, "'a' must be a scikit-learn estimator"),
         ({"a": soup(), "b": Ridge()}, ValueError, "either classifiers or regressors"),

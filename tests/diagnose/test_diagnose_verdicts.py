@@ -15,9 +15,9 @@ from skfusion._rows import Rows, unlabelled
 from skfusion.align import ActivationMatching, MergeMany, WeightMatching
 from skfusion.collect import FineTunes, Seeds
 from skfusion.connect import Line
+from skfusion.data import score_function
 from skfusion.diagnose import diagnose, pairwise
 from skfusion.diagnose.measure._paired import by_row, doubt
-from skfusion.estimators.support._scoring import score_function
 from skfusion.merge import Uniform
 from skfusion.nets import Runner, mlp_classifier, objective
 from skfusion.objective import Batch, Objective

@@ -20,7 +20,7 @@ from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, Soup
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
 from skfusion.combine import Stack
-from skfusion.estimators.support import _folds
+from skfusion.data import folds
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool
@@ -479,7 +479,7 @@ def test_groups_are_held_out_together():
 def test_groups_stay_in_one_fold(task, cv):
     groups = np.repeat(np.arange(10), 15)
     rows = Rows(X.astype(np.float32), y if task == "classification" else X[:, :1], groups=groups)
-    parts = [*_folds.folds(rows, cv, task)]
+    parts = [*folds(rows, cv, task)]
     assert len(parts) == (cv or 5)
     assert sorted(np.concatenate([test for _, test in parts])) == list(range(150))
     for train, test in parts:

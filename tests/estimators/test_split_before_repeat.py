@@ -21,8 +21,7 @@ from skfusion import (
 from skfusion._rows import Rows
 from skfusion.collect import Collector, Seeds
 from skfusion.combine import EnsembleSelection
-from skfusion.estimators.support._crossfit import Table
-from skfusion.estimators.support._repeated import repeats
+from skfusion.estimators.support import repeats
 from skfusion.nets import mlp_classifier
 from skfusion.tuning import FusionSearch
 
@@ -115,8 +114,7 @@ def test_the_levels_of_a_forest_are_not_judged_by_copies(times):
 
 
 def test_weights_of_repeated_rows_keep_their_places():
-    table = Table(X, Y, np.arange(100) % 3)
-    found = table.expanded()
+    found = Rows(X, Y, np.arange(100) % 3).repeated()
     assert np.array_equal(found.position, np.repeat(np.arange(100), np.arange(100) % 3))
     assert np.array_equal(found.X, X[found.position])
 

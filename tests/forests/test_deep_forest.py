@@ -9,8 +9,8 @@ from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleS
 
 from skfusion import DeepForestClassifier, DeepForestRegressor
 from skfusion._rows import Rows
+from skfusion.data import Original, crossfit_folds
 from skfusion.forests import MultiGrainedScan
-from skfusion.forests._folds import Given, crossfit_folds
 from skfusion.forests._layer import fit_crossfitted, kinds
 
 SMALL = {"n_trees": 8, "cv": 3, "random_state": 0}
@@ -27,7 +27,7 @@ def deep(**params):
 def test_class_vectors_are_distributions_and_cross_fitted():
     X, y = classes()
     rows = Rows(X.astype(np.float32), y)
-    folds = crossfit_folds(rows, 3, "classification", 0, Given(X, y))
+    folds = crossfit_folds(rows, 3, "classification", 0, Original(X, y))
     forests = kinds("classification", 2, 8, "sqrt")
     fitted, vectors = fit_crossfitted(forests, rows.X, rows, folds, 3, np.random.RandomState(0), None)
     assert vectors.shape == (4, 240, 3)
@@ -166,7 +166,7 @@ def test_noisy_labels_of_equal_inputs_do_not_turn_a_cascade_around():
 def test_repetitions_of_a_row_stay_in_one_fold():
     X, y = classes(n=60)
     rows = Rows(np.repeat(X, 2, axis=0).astype(np.float32), np.repeat(y, 2))
-    folds = crossfit_folds(rows, 5, "classification", 0, Given(rows.X, rows.y))
+    folds = crossfit_folds(rows, 5, "classification", 0, Original(rows.X, rows.y))
     assert len(folds) == 5
     for train, test in folds:
         assert not np.isin(rows.keys[test], rows.keys[train]).any()
@@ -176,7 +176,7 @@ def test_repetitions_of_a_row_stay_in_one_fold():
 def test_rows_of_a_group_stay_in_one_fold():
     X, y = classes(n=120)
     rows = Rows(X.astype(np.float32), y, groups=np.arange(120) // 6)
-    for train, test in crossfit_folds(rows, 4, "classification", 0, Given(X, y, rows.groups)):
+    for train, test in crossfit_folds(rows, 4, "classification", 0, Original(X, y, rows.groups)):
         assert not np.isin(rows.groups[test], rows.groups[train]).any()
 
 
@@ -190,7 +190,7 @@ def test_groups_keep_a_leak_out_of_the_score():
 
 def test_folds_are_stratified_and_a_rare_class_is_no_obstacle():
     X, y = classes(n=100, n_classes=2)
-    folds = crossfit_folds(Rows(X, y), 5, "classification", 0, Given(X, y))
+    folds = crossfit_folds(Rows(X, y), 5, "classification", 0, Original(X, y))
     assert {int(y[test].sum()) for _, test in folds} <= {int(y.sum()) // 5, int(y.sum()) // 5 + 1}
     y = np.r_[y[:-1], 7]
     forest = deep().fit(X, y)
@@ -201,7 +201,7 @@ def test_folds_are_stratified_and_a_rare_class_is_no_obstacle():
 @pytest.mark.parametrize("cv", [KFold(4), list(KFold(4).split(np.zeros(90)))], ids=["splitter", "positions"])
 def test_other_folds(cv):
     X, y = classes(n=90)
-    own = [test for _, test in crossfit_folds(Rows(X, y), cv, "classification", 0, Given(X, y))]
+    own = [test for _, test in crossfit_folds(Rows(X, y), cv, "classification", 0, Original(X, y))]
     np.testing.assert_array_equal(np.concatenate(own), np.arange(90))
     assert deep(cv=cv).fit(X, y).n_levels_ == 3
 

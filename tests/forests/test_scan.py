@@ -6,8 +6,8 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from skfusion._rows import Rows
+from skfusion.data import Original, crossfit_folds
 from skfusion.forests import MultiGrainedScan
-from skfusion.forests._folds import Given, crossfit_folds
 
 SMALL = {"n_trees": 3, "min_samples_leaf": 1, "cv": 2, "random_state": 0}
 
@@ -54,7 +54,7 @@ def test_training_samples_are_described_by_forests_that_did_not_see_them():
     scan = MultiGrainedScan([4], **SMALL)
     found = scan.fit_transform(X, y)
     rng = np.random.RandomState(0)
-    folds = crossfit_folds(Rows(X, y), 2, "classification", int(rng.randint(np.iinfo(np.int32).max)), Given(X, y))
+    folds = crossfit_folds(Rows(X, y), 2, "classification", int(rng.randint(np.iinfo(np.int32).max)), Original(X, y))
     seeds = rng.randint(np.iinfo(np.int32).max, size=(2, 3))
     cut = [[x[i : i + 4, j : j + 4].ravel() for i in (0, 1) for j in (0, 1, 2)] for x in X]
     patches = np.array(cut)  # shape: (n_samples, 6 places, 16)

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from skfusion.combine import Average
+from skfusion.data import score_function
 from skfusion.diagnose.measure._facts import Basin, key_of
 from skfusion.diagnose.measure._families import Family
 from skfusion.diagnose.measure._lines import HOWS, Frame, soups_of
-from skfusion.estimators.support._scoring import score_function
 from skfusion.pool import ModelPool
 
 

@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._rows import Inputs, Rows, unlabelled
 from skfusion.collect import Seeds
+from skfusion.data import check_inputs, table, table_inputs
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._crossfit import Table, prepared
-from skfusion.estimators.support._data import check_inputs
 from skfusion.estimators.support._fill_random_state import stream
-from skfusion.estimators.support._repeated import fit_weighted
+from skfusion.estimators.support._fit_weighted import fit_weighted
+from skfusion.estimators.support._named_members import prepared
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool
 
@@ -80,16 +80,16 @@ class DistilDriver(OneNetwork):
         teacher_seed, seed = (int(s) for s in check_random_state(self.random_state).randint(2**31 - 1, size=2))
         teacher = self._given_teacher(X, y, sample_weight)
         rows, exact = self._validated(X, y, sample_weight, teacher)
-        table = Table(Table.inputs(self, X), exact)
+        seen = table(table_inputs(self, X), exact)
         if rows.position is not None:  # those of weight zero are left out
-            table = table.take(rows.position)
-        table = replace(table, weight=rows.weight, position=None)
-        self.teacher_ = self._taught(table, teacher_seed) if teacher is None else teacher
-        soft, labelled = self._once(table), None
+            seen = seen.take(rows.position)
+        seen = replace(seen, weight=rows.weight, position=None)
+        self.teacher_ = self._taught(seen, teacher_seed) if teacher is None else teacher
+        soft, labelled = self._once(seen), None
         rows = replace(rows, position=None)
         if X_unlabelled is not None and self.alpha < 1:
             more = check_inputs(self, X_unlabelled, reset=False)[0]
-            guessed = self._once(Table(Table.inputs(self, X_unlabelled), unlabelled(more).y))
+            guessed = self._once(table(table_inputs(self, X_unlabelled), unlabelled(more).y))
             labelled = np.arange(len(rows) + len(guessed)) < len(rows)
             rows, soft = self._joined(rows, more, guessed), np.concatenate([soft, guessed])
         rows = rows.expanded()
@@ -123,20 +123,20 @@ class DistilDriver(OneNetwork):
             return None
         return teacher
 
-    def _taught(self, table: Table, seed: int) -> Any:
+    def _taught(self, rows: Rows, seed: int) -> Any:
         """Return a teacher that is fitted on the rows."""
         teacher = self._ensemble(self.estimator, collect=Seeds(5)) if self.teacher is None else self.teacher
         teacher = prepared(teacher, seed, self._ensemble)
-        table = replace(table, y=self._decoded(table.y))
+        rows = replace(rows, y=self._decoded(rows.y))
         with stream(teacher, seed), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "y has -1 beside the classes", UserWarning)  # the student has said it
             remedy = "Fit the teacher first, or give no weights."
-            return fit_weighted(teacher, table, f"The teacher {type(teacher).__name__}", remedy)
+            return fit_weighted(teacher, rows, f"The teacher {type(teacher).__name__}", remedy)
 
-    def _once(self, table: Table) -> np.ndarray:
+    def _once(self, rows: Rows) -> np.ndarray:
         """Return what the teacher predicts, each row asked once: rounding depends on how many are computed together."""
-        _, first, inverse = np.unique(table.keys, return_index=True, return_inverse=True)
-        soft = self._asked(table.take(first).X)
+        _, first, inverse = np.unique(rows.keys, return_index=True, return_inverse=True)
+        soft = self._asked(rows.take(first).X)
         if not np.isfinite(soft).all():
             raise ValueError(f"The teacher {type(self.teacher_).__name__} predicts values that are NaN or infinite.")
         return soft[inverse]

@@ -9,12 +9,13 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 from skfusion import nets
-from skfusion._rows import Rows, Task, warn_of_unlabelled
+from skfusion._rows import Rows, Task
+from skfusion.data import check_inputs, check_weight, encode_classes, encode_values, positive, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._targets import Classifies, Regresses, positive
+from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.students._distil import DistilDriver
-from skfusion.estimators.support._crossfit import member_tags, outputs_of
-from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
+from skfusion.estimators.support._member_outputs import outputs_of
+from skfusion.estimators.support._named_members import member_tags
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.pool import ModelPool
 
@@ -160,7 +161,7 @@ class DistillClassifier(Classifies, DistilDriver):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if _is_estimator(self.teacher):
-            own, of_teacher = tags.classifier_tags, member_tags([("teacher", self.teacher)], None)[1]
+            own, of_teacher = tags.classifier_tags, member_tags([self.teacher])[1]
             own.multi_class &= of_teacher.multi_class
             own.multi_label &= of_teacher.multi_label
         return tags

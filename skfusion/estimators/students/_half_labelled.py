@@ -15,9 +15,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import column_or_1d
 
 from skfusion._rows import Inputs, Rows
-from skfusion.estimators._targets import Classifies, positive
+from skfusion.data import check_inputs, check_weight, encode_classes, positive
+from skfusion.estimators._targets import Classifies
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes
 from skfusion.estimators.support._outputs import Outputs
 
 _IN_OBJECTS = (

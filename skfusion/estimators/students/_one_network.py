@@ -13,7 +13,7 @@ from skfusion import nets
 from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import HasParts
 from skfusion._rows import Rows, unlabelled
-from skfusion.estimators.support._data import check_inputs
+from skfusion.data import check_inputs
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.nets import Runner
 

@@ -12,10 +12,10 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion._rows import Rows, Task
+from skfusion.data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
-from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.estimators.support import split_pipeline
 from skfusion.pool import ModelPool
 
 

@@ -1,4 +1,4 @@
-"""A merged network that is far below its members is worth a warning, whatever merged it."""
+"""A warning where a merged network scores far below its members, whatever merged it."""
 
 from __future__ import annotations
 
@@ -38,38 +38,25 @@ def warn_if_far_below(
 
     Scores are counted from what a constant prediction reaches, c: the merged network is far below where it has less
     than half of the skill of the weakest member, :math:`s - c < (\min_k s_k - c) / 2`, and by more than chance makes of
-    so many rows.
-
-    Parameters
-    ----------
-    state : State
-        The merged network.
-    members : sequence of State
-        Its members, on the device of the runner; four of them are looked at, at most.
-    runner : Runner
-        The architecture.
-    rows : Rows
-        Labelled rows, of which a thousand are looked at, at most.
-    task : {"classification", "multilabel", "regression"}
-        What the predictions are.
-    aligned : bool
-        Whether the members are aligned already.
+    so many rows. The members are on the device of the runner; a few members and rows are looked at. Where the members
+    are ``aligned`` already, the message does not ask for it.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
         return
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
-    asked = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
-    merged, *own = Judge(runner, some, default_score(task)).scores([state, *asked])
+    some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
+    merged, *scores = Judge(runner, some, default_score(task)).scores([state, *some_members])
     trivial = _of_a_constant(some, task)
-    lost = min(own) - trivial
+    lost = min(scores) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
-    if not (np.isfinite(own).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
+    if not (np.isfinite(scores).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
         return
     name = "R2" if task == "regression" else "accuracy"
     ensemble = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
     remedy = "" if aligned else "match their units first (align=WeightMatching()), "
     warn_caller(
-        f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(own):.3g} to {max(own):.3g} "
+        f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(scores):.3g} to "
+        f"{max(scores):.3g} "
         f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
         f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine "
         f"their predictions ({ensemble}).",

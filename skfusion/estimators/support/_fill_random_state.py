@@ -14,28 +14,16 @@ from skfusion import nets
 def seeded(estimator: Any, seed: int) -> Any:
     """Return the estimator with the seed in place of every ``random_state`` that is None."""
     free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
-    if free:  # a frozen estimator has no parameters to set
+    if free:  # a frozen estimator has no parameters that can be set
         estimator.set_params(**dict.fromkeys(free, seed))
     return estimator
 
 
 def stream(estimator: Any, seed: int) -> AbstractContextManager[None]:
-    """Seed the global generators while an estimator runs that may draw from them, and restore them afterwards.
+    """Seed the global generators while an estimator of any library runs that may draw from them, and restore them.
 
     Estimators of this library seed their own networks. One that holds such an estimator gets no seed here, as the
     threads in which it may train would wait for this one.
-
-    Parameters
-    ----------
-    estimator : estimator or None
-        Of any library.
-    seed : int
-        Non-negative.
-
-    Returns
-    -------
-    context manager
-        To fit the estimator in.
     """
     parts = [] if estimator is None else [estimator, *estimator.get_params().values()]
     if any(_is_own(part) for part in parts):

@@ -1,4 +1,4 @@
-"""Predictions for rows by the members that were not trained on them (Breiman, 1996)."""
+"""Out-of-bag predictions: those for rows by the members that were not trained on them (Breiman, 1996)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows
+from skfusion.data import score_function
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._ensemble_driver import EnsembleDriver
-from skfusion.estimators.support._scoring import score_function
 from skfusion.pool import Member, ModelPool
 
 
@@ -36,7 +36,7 @@ class OutOfBag:
 
 
 class NothingOutOfBag(ValueError):
-    """No row is unknown to any member."""
+    """Every member was trained on every row."""
 
 
 def out_of_bag(
@@ -104,17 +104,17 @@ def out_of_bag(
     if not n_members.any():
         raise NothingOutOfBag(
             "Every member was trained on every row, or on one with its inputs or of its group, so no row has an "
-            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, few inputs or "
-            "groups are unlike: draw less of them, by its max_samples, or keep rows to score on."
+            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, there are "
+            "few different inputs or groups: draw less of them, by its max_samples, or keep rows to score on."
         )
     P = ensemble._member_predictions(rows.X)
     if len(P) != len(members):  # of one with dropout, there are several passes in a row
         P = P.reshape(len(members), -1, *P.shape[1:]).mean(axis=1)
     with np.errstate(invalid="ignore"):
         mean = np.einsum("kno,kn->no", P, unseen, dtype=np.float64) / n_members[:, None]
-    found = np.flatnonzero(n_members)
+    known = np.flatnonzero(n_members)
     score = score_function(scoring, ensemble._task)(
-        mean[found].astype(P.dtype), ensemble._outputs.rows(rows.take(found))
+        mean[known].astype(P.dtype), ensemble._outputs.rows(rows.take(known))
     )
     position = np.arange(n) if rows.position is None else rows.position
     prediction, counts = np.full((n, P.shape[2]), np.nan, P.dtype), np.zeros(n, np.int64)
@@ -125,12 +125,11 @@ def out_of_bag(
 def _unseen(rows: Rows, members: list[Member]) -> np.ndarray:
     """Return whether a member was not trained on a row, its inputs or its group, shape (n_members, n_samples)."""
     trained = np.array([rows.seen(m.rows, inputs=True) for m in members])
-    alike = [rows.input_keys] + ([] if rows.groups is None else [rows.groups])
     seen = trained.copy()
-    for names in alike:
+    for names in [rows.input_keys] if rows.groups is None else [rows.input_keys, rows.groups]:
         unit = np.unique(names, return_inverse=True)[1]
-        for mine, bag in zip(seen, trained, strict=True):
-            mine |= (np.bincount(unit, bag) > 0)[unit]
+        for seen_by_member, bag in zip(seen, trained, strict=True):
+            seen_by_member |= (np.bincount(unit, bag) > 0)[unit]
     return ~seen
 
 

@@ -1,4 +1,4 @@
-"""Predictions of a collector's members for rows that they were not trained on."""
+"""Out-of-fold predictions: those of members for rows that they were not trained on."""
 
 from __future__ import annotations
 
@@ -8,34 +8,18 @@ from typing import Any
 import numpy as np
 
 from skfusion._rows import Rows, expansion
-from skfusion.estimators.support._folds import folds
+from skfusion.data import folds
 from skfusion.estimators.support._predictors import lineups_of
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
-    """Collect members on each fold but one, and predict that one.
+    """Collect members on all folds but one, and predict that one, for each fold.
 
-    Parameters
-    ----------
-    fusion : BaseFusion
-        The estimator whose members these are.
-    rows : Rows
-        All rows.
-    seed : int
-        Of each collection.
-    shared : SharedPools or None
-        Pools that several fusions share.
-
-    Returns
-    -------
-    names : list of str
-        The members, which are the same in every fold.
-    P : ndarray of shape (n_members, n_samples, n_outputs)
-        Their predictions.
-    rows : Rows
-        What is predicted; repetitions and weights have one scale over the folds.
+    Return the names of the members, which are the same in every fold, their predictions of shape (n_members, n_samples,
+    n_outputs), and the rows that are predicted; repetitions and weights have one scale over the folds. ``shared`` are
+    pools that several fusions share, if any.
     """
-    found, tested = [], []
+    predictions, tested = [], []
     names: list[str] = []
     for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task)):
         fit_rows, part = rows.take(train).expanded(), rows.take(test)
@@ -46,11 +30,13 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
         # each row once: rounding depends on how many rows are computed together, and repetitions are weights
         _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
         P = lineups_of(pool, net, fusion._task, part).predict(part.take(first).X)
-        found.append(P[:, inverse])
+        predictions.append(P[:, inverse])
         tested.append(test)
-    P, asked = np.concatenate(found, axis=1), rows.take(np.concatenate(tested))
-    index, weight = expansion(asked.keys, asked.weight)  # of all folds at once: their weights have one scale
-    return (names, P, asked) if index is None else (names, P[:, index], replace(asked.take(index), weight=weight))
+    P, predicted = np.concatenate(predictions, axis=1), rows.take(np.concatenate(tested))
+    index, weight = expansion(predicted.keys, predicted.weight)  # of all folds at once: their weights have one scale
+    if index is None:
+        return names, P, predicted
+    return names, P[:, index], replace(predicted.take(index), weight=weight)
 
 
 def check_same_members(first: list[str], others: list[str], where: str) -> None:

@@ -1,4 +1,4 @@
-"""What the outputs of networks stand for: the order of classes, and the scale of values."""
+"""The meaning of the outputs of networks: the order of classes, and the scale of values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Outputs:
     """How outputs of networks are read: columns in the order of sorted classes, values in the units of y.
 
     Networks, pools and rows within an estimator have the order of columns and the scale that networks are trained with.
-    What users see, scores and combiners among it, goes through here.
+    What users see, scores and combiners included, goes through here.
 
     Parameters
     ----------
@@ -37,53 +37,29 @@ class Outputs:
 
     @classmethod
     def of_classes(cls, columns: np.ndarray) -> Outputs:
-        """Return how columns are read that stand for classes in some order.
-
-        Parameters
-        ----------
-        columns : ndarray of shape (n_classes,)
-            The class of each column.
-
-        Returns
-        -------
-        Outputs
-            The way to read them.
-        """
+        """Return how columns are read, of which the classes are given in the order of the columns."""
         order = np.argsort(columns, kind="stable")
         return cls(None if np.array_equal(order, np.arange(len(order))) else order)
 
     @classmethod
     def of_values(cls, y: np.ndarray, weight: np.ndarray | None, pool: ModelPool | None = None) -> Outputs:
-        """Return the scale of the networks that are to be trained on targets, or of those in a pool.
+        """Return the scale of networks that are to be trained on targets, by ``nets.standardising``, or that of a pool.
 
-        It is that of :func:`skfusion.nets.standardising`.
-
-        Parameters
-        ----------
-        y : ndarray of shape (n_samples, n_outputs)
-            Targets, float64.
-        weight : ndarray of shape (n_samples,), optional
-            Their weights.
-        pool : ModelPool, optional
-            Members that are trained already; they bring their scale along.
-
-        Returns
-        -------
-        Outputs
-            The way to read them.
+        Targets are float64, of shape (n_samples, n_outputs). Members of a pool are trained already, and have their
+        scale.
         """
-        asked = standardising(y, weight)
+        scaling = standardising(y, weight)
         if pool is None:
-            return cls() if asked is None else cls(None, *asked)
-        found = cls._of_pool(pool)
-        if found.scale is None and asked is not None:
+            return cls() if scaling is None else cls(None, *scaling)
+        outputs = cls._of_pool(pool)
+        if outputs.scale is None and scaling is not None:
             warnings.warn(
                 "The mean of the targets is so far from zero for their spread, or they are so large or small, that "
                 "networks in float32 cannot tell them well apart, and the members of the pool were trained on them as "
                 "they are. Members that EnsembleRegressor trains on such targets learn standardised ones.",
                 stacklevel=2,
             )
-        return found
+        return outputs
 
     @classmethod
     def _of_pool(cls, pool: ModelPool) -> Outputs:
@@ -133,8 +109,8 @@ class Outputs:
         return lambda P, rows: score(self.predictions(P), self.rows(rows))
 
     def marked(self, pool: ModelPool) -> ModelPool:
-        """Return a pool whose members bring the scale along, in their ``meta``."""
-        if (found := self.scaling) is None:
+        """Return a pool whose members have the scale in their ``meta``."""
+        if (scaling := self.scaling) is None:
             return pool
-        meta: Mapping[str, Any] = {_KEY: dict(zip(("shift", "scale"), found, strict=True))}
+        meta: Mapping[str, Any] = {_KEY: dict(zip(("shift", "scale"), scaling, strict=True))}
         return pool.replace([m.replace(meta={**m.meta, **meta}) for m in pool])

@@ -10,10 +10,9 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 
 from skfusion._rows import Rows, Task, unlabelled
+from skfusion.data import check_inputs, score_function
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
-from skfusion.estimators.support._data import check_inputs
-from skfusion.estimators.support._scoring import score_function
 from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool

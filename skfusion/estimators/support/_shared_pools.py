@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+from skfusion._rows import Rows
 from skfusion.pool import ModelPool
 
 
 class SharedPools:
-    """Pools by the fingerprint of what made them; each user is charged for the whole of its pools.
+    """Pools by the fingerprint of what made them; each user is charged for all of its pools.
 
     Parameters
     ----------
@@ -51,3 +53,23 @@ class SharedPools:
         """Take over the pools of others."""
         self.pools |= others.pools
         self.seconds |= others.seconds
+
+
+def fit_on_shared(
+    fusion: Any, rows: Rows, pools: SharedPools, hold_out: bool, start: float | None = None
+) -> tuple[float, float]:
+    """Fit a fusion on members that others share, and return the seconds of collecting and of fusing them.
+
+    Collecting counts from ``start`` (now, when omitted), as if this fusion had trained its members alone.
+    """
+    start = time.perf_counter() if start is None else start
+    pools.begin()
+    pool = fusion._given_pool()
+    if pool is None:
+        collected = fusion._collect(rows, force_hold_out=hold_out, shared=pools)
+        ready = time.perf_counter()
+        fusion._fuse(collected)
+    else:
+        ready = time.perf_counter()
+        fusion._fuse_pool(pool, rows, None)
+    return pools.fair(ready - start), time.perf_counter() - ready

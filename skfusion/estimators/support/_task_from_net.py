@@ -1,4 +1,4 @@
-"""Estimators that classify or predict values as the net does that they are given."""
+"""Estimators that classify or predict values, whichever the net that they are given does."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.nets._prepare import no_net
 from skfusion.pool import ModelPool
 
 
-def _classifies(self: AsTheNet) -> bool:
-    return self._is_classifier()
-
-
 def has_tags(estimator: Any) -> bool:
-    """Return whether scikit-learn can tell what kind of estimator something is; of others ``fit`` complains."""
+    """Return whether scikit-learn can say what kind of estimator something is; ``fit`` raises an error for others."""
     return hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type)
 
 
 def regresses(estimator: Any) -> bool:
     """Return whether something is an estimator that predicts values."""
     return has_tags(estimator) and is_regressor(estimator)
+
+
+def _classifies(estimator: AsTheNet) -> bool:
+    return estimator._is_classifier()
 
 
 class AsTheNet:
@@ -45,7 +44,7 @@ class AsTheNet:
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
         if self.estimator is not None and not nets.is_net(self.estimator):
-            raise no_net(self.estimator)
+            raise nets.no_net(self.estimator)
         return self._kind()._rows(self, X, y, sample_weight, groups, pool)
 
     def _labels(self) -> Any:
@@ -66,37 +65,8 @@ class AsTheNet:
         """
         return self._kind().predict(self, X)
 
-    @available_if(_classifies)
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return Classifies.predict_proba(self, X)
-
-    @available_if(_classifies)
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Predict the logarithms of class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Those of ``predict_proba``, in float64; -inf where a probability is 0.
-        """
-        return Classifies.predict_log_proba(self, X)
+    predict_proba = available_if(_classifies)(Classifies.predict_proba)
+    predict_log_proba = available_if(_classifies)(Classifies.predict_log_proba)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return accuracy, or R2 in regression.
@@ -118,11 +88,13 @@ class AsTheNet:
         metric = accuracy_score if self._is_classifier() else r2_score
         return float(metric(y, self.predict(X), sample_weight=sample_weight))
 
+    def _classifier_tags(self) -> ClassifierTags:
+        return get_tags(EnsembleClassifier(self.estimator)).classifier_tags or ClassifierTags()
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if self._is_classifier():
-            own = get_tags(EnsembleClassifier(self.estimator)).classifier_tags
-            tags.estimator_type, tags.classifier_tags = "classifier", own or ClassifierTags()
+            tags.estimator_type, tags.classifier_tags = "classifier", self._classifier_tags()
         else:
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
             tags.target_tags.multi_output = True

@@ -126,7 +126,7 @@ def test_rows_that_all_samples_know_are_told_and_the_fit_is_kept(kind, by):
     assert found.shape == (300, 2)
     assert np.isnan(found).all()
     assert len(fitted.predict(A)) == 300
-    with pytest.raises(ValueError, match="or on one with its inputs or of its group.*few inputs or groups are unlike"):
+    with pytest.raises(ValueError, match="or on one with its inputs or of its group.*few different inputs or groups"):
         out_of_bag(fitted, A, targets, groups=groups)
 
 

@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris
 from skfusion import CurveClassifier, EnsembleClassifier, SoupClassifier
 from skfusion.collect import Seeds
 from skfusion.connect import Connector, Line
-from skfusion.estimators.support._held_out import held_positions
+from skfusion.data import held_positions
 from skfusion.merge import Greedy
 from skfusion.nets import mlp_classifier
 from skfusion.pool import ModelPool

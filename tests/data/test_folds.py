@@ -18,7 +18,7 @@ from skfusion import EnsembleClassifier, StackingFusion
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.combine import EnsembleSelection, Stack, WeightedAverage
-from skfusion.estimators.support._folds import folds
+from skfusion.data import folds
 from skfusion.nets import mlp_classifier
 
 RNG = np.random.RandomState(0)

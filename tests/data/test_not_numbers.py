@@ -12,7 +12,7 @@ from torch import nn
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, StackingFusion
 from skfusion.collect import Seeds
-from skfusion.estimators.support._data import check_inputs
+from skfusion.data import check_inputs
 from skfusion.merge import Greedy
 from skfusion.nets import mlp_classifier, mlp_regressor
 
@@ -134,7 +134,7 @@ def test_scores_that_ask_for_more_than_predictions_name_no_private_class(scoring
 
 def _scored(ensemble, y):
     from skfusion._rows import Rows
-    from skfusion.estimators.support._scoring import score_function
+    from skfusion.data import score_function
 
     rows = Rows(X.astype(np.float32), y[:, None])
     return score_function(ensemble.scoring, "regression")(y[:, None], rows)

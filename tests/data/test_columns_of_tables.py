@@ -9,10 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skfusion import StackingFusion
-from skfusion._rows import Rows
 from skfusion.compare._splits import splits_of
-from skfusion.estimators.support._crossfit import Table
-from skfusion.estimators.support._folds import folds
+from skfusion.data import folds, table
 
 RNG = np.random.RandomState(0)
 WORDS = pd.DataFrame({"colour": RNG.choice(list("abcdefgh"), 600), "size": RNG.randint(3, size=600)})
@@ -35,16 +33,16 @@ MIXED = pd.DataFrame({"when": pd.date_range("2020", periods=50), "name": list("a
     ids=lambda X: type(X).__name__,
 )
 def test_they_are_equal_where_the_inputs_are(X):
-    table = Table(X, np.zeros(len(X["a"]) if isinstance(X, dict) else X.shape[0]))
-    rows = Rows(table.columns, np.zeros(len(table)))
-    known, found = (np.unique(keys, return_inverse=True)[1] for keys in (table.input_keys, rows.input_keys))
-    pairs = len(np.unique(np.column_stack([known, found]), axis=0))
-    assert pairs == len(np.unique(known)) == len(np.unique(found))
+    cells = pd.DataFrame(X.toarray() if scipy.sparse.issparse(X) else X)
+    known = cells.groupby([*cells.columns], dropna=False, sort=False, observed=True).ngroup()
+    found = table(X, np.zeros(len(cells))).input_keys
+    pairs = len({*zip(known, found, strict=True)})
+    assert pairs == known.nunique() == len(np.unique(found))
 
 
 def test_words_are_categories_for_all_that_makes_folds():
     """Rows of equal categories and noisy labels are split one by one, as new data has the same ones."""
-    parts = folds(Rows(Table(WORDS, y).columns, y), 5, "classification")
+    parts = folds(table(WORDS, y), 5, "classification")
     assert [len(test) for _, test in parts] == [120] * 5
     compared, _ = splits_of(5, WORDS, y, None, True, 0)
     assert [len(test) for _, test in compared] == [120] * 5

@@ -15,7 +15,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from skfusion import StackingFusion
-from skfusion.estimators.support._crossfit import Table, outputs_of
+from skfusion.estimators.support._member_outputs import outputs_of
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(120, 4))
@@ -103,17 +103,3 @@ def test_a_class_that_a_fold_lacked_has_no_probability():
     found = outputs_of(GaussianNB().fit(X, np.where(X[:, 0] > 0, 2, 0)), X, "classification", 3)
     assert (found[:, 1] == 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1)
-
-
-# ---- rows --------------------------------------------------------------------------------------------------------
-
-
-def test_repetitions_stand_where_the_row_stood():
-    y = np.arange(5)
-    table = Table(X[:5], y, np.array([1.0, 3, 0, 2, 1]))
-    assert table.expanded().y.tolist() == [0, 1, 1, 1, 3, 3, 4]
-    twice = Table(X[[3, 1, 3, 0]], y[[3, 1, 3, 0]])
-    assert twice.expanded() is twice
-    fractions = Table(X[:5], y, np.array([1.0, 0, 0.5, 2, 0.5])).expanded()
-    assert fractions.y.tolist() == [0, 2, 3, 4]
-    np.testing.assert_allclose(fractions.weight, [1, 0.5, 2, 0.5])

@@ -1,4 +1,4 @@
-"""Which part of the data is no number, for messages."""
+"""Which part of the data is not numeric, for messages."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ def check_dates(X: Any) -> None:
     is_table = hasattr(X, "columns") and hasattr(X, "dtypes")
     kinds = {_kind(dtype) for dtype in (X.dtypes if is_table else [getattr(X, "dtype", None)])}
     if {"M", "m"} & kinds:
-        raise ValueError(_told(X))
+        raise ValueError(_message(X))
 
 
 def explained(X: Any, error: Exception) -> Exception:
-    """Return the error that says which inputs are text or dates, or the error that was met if none are."""
-    told = _told(X)
-    return ValueError(told) if told else error
+    """Return an error that says which inputs are text or dates, or the original error if none are."""
+    message = _message(X)
+    return ValueError(message) if message else error
 
 
-def _told(X: Any) -> str:
-    """Return which columns hold text or dates, and what to do with them; nothing if none do."""
+def _message(X: Any) -> str:
+    """Return which columns hold text or dates, and what to do with them; an empty string if none do."""
     kinds = {name: "dates" if _kind(v.dtype) in "Mm" else "text" for name, v in _columns(X) if not _is_numbers(v)}
     if not kinds:
         return ""
     names = [*kinds]
-    told = ", ".join(f"{name!r} ({kinds[name]})" for name in names[:5]) + (", ..." if len(names) > 5 else "")
-    few = f"1 column of X is none: {told}" if len(names) == 1 else f"{len(names)} columns of X are none: {told}"
+    listed = ", ".join(f"{name!r} ({kinds[name]})" for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    few = f"1 column of X is none: {listed}" if len(names) == 1 else f"{len(names)} columns of X are none: {listed}"
     remedy = "turn dates into numbers, such as the day of the year"
     if "text" in kinds.values():
         remedy = f"encode them, such as by make_column_transformer((OneHotEncoder(), {names[:1]!r}), ...) in a pipeline"
@@ -42,7 +42,7 @@ def check_no_none(y: Any) -> None:
         return
     try:
         values = np.asarray(y, dtype=object)
-    except ValueError:  # of rows of different lengths, which is told elsewhere
+    except ValueError:  # rows of different lengths, which scikit-learn reports
         return
     missing = np.equal(values, None).reshape(len(values), -1).any(axis=1) if values.ndim else np.zeros(0, bool)
     if missing.any():
@@ -67,7 +67,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
 
 
 def _columns(X: Any) -> Iterator[tuple[Any, Any]]:
-    """Iterate over the columns of a table with their names, and over those of an array that is no numbers."""
+    """Iterate over the columns of a table with their names, and over those of an array that is not numeric."""
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         yield from ((name, X.iloc[:, i]) for i, name in enumerate(X.columns))  # names may occur twice
     elif hasattr(X, "columns") and hasattr(X, "__getitem__"):

@@ -10,45 +10,37 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from skfusion._rows import Task, repetitions
-from skfusion.estimators.support._crossfit import Table, outputs_of
+from skfusion._rows import Rows, repetitions, rows_at
 from skfusion.estimators.support._fill_random_state import stream
-from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.estimators.support._member_outputs import outputs_of
 
 
-def fit_weighted(estimator: Any, table: Table, who: str, remedy: str, groups: np.ndarray | None = None) -> Any:
-    """Fit an estimator, and return it.
+def split_pipeline(estimator: Any) -> tuple[Any, Any]:
+    """Return the steps before the last one as a pipeline (None where there are none), and the last one."""
+    if not isinstance(estimator, Pipeline):
+        return None, estimator
+    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator.steps[-1][1]
+
+
+def fit_weighted(estimator: Any, rows: Rows, who: str, remedy: str, groups: np.ndarray | None = None) -> Any:
+    """Fit an estimator of any library in place, and return it.
 
     An estimator of this library, also at the end of a pipeline, is given the weights: it splits rows before it repeats
     them, and a split of repetitions would have copies of a row on both sides. Others are given repeated rows.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Of any library; it is changed.
-    table : Table
-        Rows to fit on, with targets as the estimator takes them.
-    who, remedy : str
-        The estimator in messages, and what to do about it.
-    groups : ndarray of shape (n_samples,), optional
-        For an estimator of this library that takes some.
-
-    Returns
-    -------
-    estimator
-        The same, fitted.
+    ``groups`` are for those of this library; ``who`` and ``remedy`` are the estimator and the remedy, in messages.
     """
-    index, rest = repetitions(table.weight)
+    index, rest = repetitions(rows.weight)
     if rest is None and repeats(estimator) and not (index is None and groups is None):
         head, last = split_pipeline(estimator)
         if last is estimator:
-            return estimator.fit(table.X, table.y, sample_weight=table.weight, **taken(estimator, groups))
+            return estimator.fit(rows.X, rows.y, sample_weight=rows.weight, **taken(estimator, groups))
         if head is not None:
-            table = replace(table, X=transformed(head, table, np.arange(len(table)) if index is None else index))
+            X = transformed(head, rows, np.arange(len(rows)) if index is None else index)
+            rows = Rows(X, rows.y, rows.weight)
         steps = [] if head is None else head.steps
-        estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, table, who, remedy, groups))]
+        estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, rows, who, remedy, groups))]
         return estimator
-    rows = table.expanded()
+    rows = rows.repeated()
     weights: dict[str, Any] = {}
     if rows.weight is not None:
         if not has_fit_parameter(estimator, "sample_weight"):
@@ -75,41 +67,23 @@ def repeats(estimator: Any) -> bool:
     return ours and has_fit_parameter(estimator, "sample_weight")
 
 
-def transformed(head: Any, table: Table, index: np.ndarray) -> Any:
-    """Return the rows of a table, once each, as the steps of a pipeline give them that are fitted on repetitions.
+def transformed(head: Any, rows: Rows, index: np.ndarray) -> Any:
+    """Return the inputs of rows, once each, as the steps of a pipeline give them that are fitted on repetitions.
 
-    Parameters
-    ----------
-    head : Pipeline
-        The steps, which are fitted.
-    table : Table
-        Rows.
-    index : ndarray of int
-        Their positions, with repetitions; every row is among them.
-
-    Returns
-    -------
-    array-like
-        The inputs for the next step.
+    ``index`` has the positions of the rows, with repetitions; every row is among them.
     """
-    rows = table.take(index)
-    found = Table(head.fit_transform(rows.X, rows.y), rows.y)
-    return found.take(np.unique(index, return_index=True)[1]).X
+    again = rows.take(index)
+    X = head.fit_transform(again.X, again.y)
+    return rows_at(X, np.unique(index, return_index=True)[1])
 
 
 def fit_and_predict(
-    member: Any,
-    name: str,
-    train: Table,
-    groups: np.ndarray | None,
-    test: Table | None,
-    task: Task,
-    n_outputs: int,
-    seed: int,
+    member: Any, name: str, train: Rows, test: Rows | None, n_outputs: int, seed: int
 ) -> tuple[Any, np.ndarray | None]:
     """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
-    y = train.y[:, 0] if task == "regression" and train.y.shape[1] == 1 else train.y
+    flat = train.task == "regression" and n_outputs == 1
     who, remedy = f"Member {name!r}", "Leave it out or give no weights."
     with stream(member, seed):
-        fitted = fit_weighted(clone(member), replace(train, y=y), who, remedy, groups)
-        return fitted, None if test is None else outputs_of(fitted, test.X, task, n_outputs, name)
+        rows = replace(train, y=train.y[:, 0]) if flat else train
+        fitted = fit_weighted(clone(member), rows, who, remedy, train.groups)
+        return fitted, None if test is None else outputs_of(fitted, test.X, train.task, n_outputs, name)
