@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from skfusion.collect.fine_tuning._init import warn_of_unused_weights
 from skfusion.combine._scorer import scorer_named
 from skfusion.estimators.support._cache import fingerprint_or_warning
 from skfusion.estimators.support._data import check_inputs
-from skfusion.estimators.support._folds import groups_kept, hold_out
+from skfusion.estimators.support._folds import hold_out
 from skfusion.estimators.support._held_out import held_positions
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
@@ -211,8 +211,8 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             context, X, y = watched
             progress = CallbackProgress(context, self, self._fitted_as, X, y)
         kept = shared is not None or self.memory is not None
-        key = fingerprint_or_warning(collect, net, rows, seed, self._task) if kept else None
-        given = key, collect, net, rows, seed, self._task, self.n_jobs, progress
+        key = fingerprint_or_warning(collect, net, rows, seed) if kept else None
+        given = key, collect, net, rows, seed, self.n_jobs, progress
         if key is not None and shared is not None:
             return shared.get(key, lambda: _run_collector(*given))
         run = _run_collector if key is None else check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY)
@@ -254,7 +254,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
 
     def _sized(self, net: Any, rows: Rows) -> Any:
         n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
-        return nets.sized(net, rows, self._task, n_outputs)
+        return nets.sized(net, rows, n_outputs)
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
         score = self._outputs.scored(score_function(self.scoring, self._task))
@@ -282,15 +282,24 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-_NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]
+_NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]
 
 
-def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # cached by key
-    given = {"sample_weight": rows.weight, "task": task, "n_jobs": n_jobs, "progress": progress}
-    groups = groups_kept(collect, net, rows)
-    given |= {} if groups is None else {"groups": groups}
-    y = rows.y.astype(np.float32) if task == "regression" else rows.y  # networks' own precision, and that of their keys
-    return collect(net, rows.X, y, np.random.RandomState(seed), **given)
+def _run_collector(key, collect, net, rows, seed, n_jobs, progress):  # cached by key
+    rows = _as_networks_learn(net, rows)
+    return collect(net, rows, np.random.RandomState(seed), n_jobs=n_jobs, progress=progress)
+
+
+def _as_networks_learn(net: Any, rows: Rows) -> Rows:
+    """Return rows with targets in the precision of networks, and with groups where copies must be known by them.
+
+    Repetitions by weight are groups for the net's ``train_split`` where equal rows are no copies, as of categories.
+    """
+    groups, alone = rows.groups, replace(rows, position=None)
+    if groups is None and rows.position is not None and getattr(net, "train_split", None) is not None:
+        groups = rows.position if len(rows.units()[0]) < len(alone.units()[0]) else None
+    y = rows.y.astype(np.float32) if rows.task == "regression" else rows.y
+    return replace(alone, y=y, groups=groups)
 
 
 def _out_of_fold(part: Any) -> bool:

@@ -5,12 +5,12 @@ from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
-from skfusion.nets._prepare import exclusive, is_net, sized, two_classes
+from skfusion.nets._prepare import exclusive, is_net, sized, task_of, two_classes
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._scaling import standardising
 from skfusion.nets._train import fit, history_of, state_of
-from skfusion.nets._training_callback import DivergedError
+from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets._without_effect import biases_without_effect
 from skfusion.nets.losses._consistency import Ensembled, Twice
@@ -26,11 +26,13 @@ __all__ = [
     "BatchedPredictor",
     "DivergedError",
     "Ensembled",
+    "EpochHook",
     "Job",
     "Judge",
     "OnColumns",
     "Plan",
     "Predictors",
+    "Recorder",
     "Runner",
     "Soft",
     "Twice",
@@ -56,6 +58,7 @@ __all__ = [
     "sized",
     "standardising",
     "state_of",
+    "task_of",
     "two_classes",
     "unit_split",
     "with_columns_of",

@@ -118,7 +118,16 @@ def tensors(X: Inputs, like: torch.dtype, device: Any = "cpu") -> Any:
     return x.to(device or "cpu", like if x.is_floating_point() else None)
 
 
-def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
+def task_of(net: Any, rows: Rows) -> Task:
+    """Return what the targets of rows are; the net and their shape say it where the rows do not."""
+    if rows.task is not None:
+        return rows.task
+    if is_regressor(net):
+        return "regression"
+    return "multilabel" if rows.y.ndim == 2 else "classification"
+
+
+def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
     """Return an unfitted clone of ``net`` that fits the data.
 
     A module class (or function) that takes ``n_in``, ``n_out`` or ``scaling`` is given those that the user has not
@@ -131,8 +140,6 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
         Not changed.
     rows : Rows
         The training data.
-    task : {"classification", "multilabel", "regression"}
-        What the outputs are.
     n_outputs : int
         Classes, labels or targets.
 
@@ -148,6 +155,7 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
     """
     if not is_net(net):
         raise no_net(net)
+    task = task_of(net, rows)
     _check_task(net, task, n_outputs)
     check_class_weights(net, task, n_outputs)
     net = clone(net)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from inspect import signature
 from numbers import Integral
 from typing import Any
 
@@ -160,32 +158,3 @@ def _units(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     rank = np.empty(len(first), np.int64)
     rank[order] = np.arange(len(first))
     return first[order], rank[unit]
-
-
-def groups_kept(collect: Any, net: Any, rows: Rows) -> np.ndarray | None:
-    """Return groups of rows that stay together where a collector draws rows, or its net validates on some of them.
-
-    Repetitions by weight are groups where they cannot be known by their values, as those of categories.
-
-    Parameters
-    ----------
-    collect : Collector
-        It is given the groups, where it takes some.
-    net : skorch net
-        Sized to the data.
-    rows : Rows
-        Training data.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,) or None
-        None where neither asks for groups.
-    """
-    if rows.groups is not None and collect.draws_groups:
-        return rows.groups
-    if getattr(net, "train_split", None) is None or "groups" not in signature(collect).parameters:
-        return None
-    if rows.groups is not None or rows.position is None:
-        return rows.groups
-    alone = replace(rows, position=None)
-    return rows.position if len(rows.units()[0]) < len(alone.units()[0]) else None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from recording import ROWS
+from skfusion.collect.trajectory._running_mean import RunningMean
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
@@ -18,7 +19,6 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Averages, Seeds
 from skfusion.collect.trajectory import _averages
-from skfusion.collect.trajectory._running_mean import RunningMean
 from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.testing import _problems as problems
