@@ -227,7 +227,7 @@ def _warn_of_fallback(reason: str, net: Any, rows: Rows) -> None:
         "their layers bias=False."
     )
     warnings.warn(
-        f"The members are trained one after another and not as one vectorised program: {reason}. Results are the same "
+        f"The members are trained one after another and not vectorised: {reason}. Results are the same "
         "but for rounding, which training can amplify; vectorize=False says that this is meant."
         f"{more if names else ''}",
         stacklevel=2,

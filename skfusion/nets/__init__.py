@@ -5,7 +5,7 @@ from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
-from skfusion.nets._prepare import exclusive, is_net, sized, task_of, two_classes
+from skfusion.nets._prepare import exclusive, is_net, resized, sized, task_of, two_classes
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._scaling import standardising
@@ -53,6 +53,7 @@ __all__ = [
     "objective",
     "on_columns",
     "plan",
+    "resized",
     "restored",
     "seeded",
     "sized",

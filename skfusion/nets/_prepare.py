@@ -21,6 +21,9 @@ from skfusion.nets._scaling import scaling
 from skfusion.nets.losses._class_weights import check_class_weights
 from skfusion.objective import first_output
 
+_SIZES = ("n_in", "n_out", "scaling")
+"""Parameters of a module that :func:`sized` gives it."""
+
 _BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
 
 SMALL = 1_000_000
@@ -181,6 +184,19 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
                 )
     _check_width(net, rows, task, n_outputs, binary)
     return net
+
+
+def resized(net: Any, rows: Rows, n_outputs: int, **params: Any) -> Any:
+    """Return a sized net with other parameters, sized again; see :func:`sized`.
+
+    Another module is not given the sizes of the former one where it does not take them.
+    """
+    net = clone(net).set_params(**params)
+    if not isinstance(net.module, nn.Module):
+        taken = inspect.signature(net.module).parameters
+        unknown = {f"module__{name}" for name in _SIZES if name not in taken}
+        net = type(net)(**{k: v for k, v in net.get_params(deep=False).items() if k not in unknown})
+    return sized(net, rows, n_outputs)
 
 
 def no_net(estimator: Any) -> TypeError:

@@ -99,8 +99,8 @@ class Hyper(Collector):
             if sized is None:
                 sized = net
                 if shape:
-                    sized = clone(net).set_params(**shape)
-                    sized = nets.sized(sized, rows, n_outputs_of(sized, rows))
+                    n_outputs = n_outputs_of(clone(net).set_params(**shape), rows)
+                    sized = nets.resized(net, rows, n_outputs, **shape)
                 by_shape.append((shape, sized))
             sized_nets.append(sized)
         others = [name for name in names if name.partition("__")[0] not in ("lr", "optimizer")]
