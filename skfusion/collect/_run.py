@@ -222,7 +222,7 @@ def _hooks(net: Any, runs: Sequence[Run], progress: Progress) -> list[EpochHook 
 def _warn_of_fallback(reason: str, net: Any, rows: Rows) -> None:
     names = nets.biases_without_effect(net, rows)
     more = (
-        f" They differ by more through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
+        f" They also differ through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
         f"are rounding alone, of which {getattr(net.optimizer, '__name__', 'the optimizer')} makes full steps. Give "
         "their layers bias=False."
     )

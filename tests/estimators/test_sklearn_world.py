@@ -346,7 +346,7 @@ def test_inputs_are_not_written():
 def test_regressors_in_a_search():
     Z, t = load_diabetes(return_X_y=True)
     small = mlp_regressor(max_epochs=3, module__hidden=(8,))
-    search = GridSearchCV(SoupRegressor(small, collect=Tail(), random_state=0), {"collect__start": [0.0, 0.5]}, cv=2)
+    search = GridSearchCV(SoupRegressor(small, collect=Tail(), random_state=0), {"collect__burn_in": [0.0, 0.5]}, cv=2)
     assert np.isfinite(search.fit(Z, t).best_score_)
     found = cross_validate(WeightAveragingRegressor(small, random_state=0), Z, t, cv=2)
     assert np.isfinite(found["test_score"]).all()

@@ -94,9 +94,9 @@ def by_class(X, y):
     return y
 
 
-@pytest.mark.parametrize("kind", [FineTunes, TangentFineTunes, lambda start: Tasks(by_class, start)])
+@pytest.mark.parametrize("kind", [FineTunes, TangentFineTunes, lambda init: Tasks(by_class, init)])
 def test_collectors_with_a_start_have_a_base(kind):
-    collect = kind(start=1)
+    collect = kind(init=1)
     assert collect.has_base(NET)
     fitted = soup(collect, merge=TaskArithmetic(0.0)).fit(X, y)
     base = fitted.pool_.base

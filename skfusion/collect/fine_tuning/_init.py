@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -56,14 +55,3 @@ def common_start(net: Any, rows: Rows, init: Any, seed: int) -> State:
         )
     check_finite(given, "init")
     return copy({k: v.cpu() for k, v in nets.Runner(net, nets.task_of(net, rows), rows).place(given).items()})
-
-
-def warn_of_unused_weights(net: Any, collect: Any) -> None:
-    """Warn where members have a common start, and it is not the weights of a net that is fitted."""
-    fitted = getattr(net, "initialized_", False) and not isinstance(net.module, nn.Module)
-    if fitted and getattr(collect, "init", 0) is None:
-        warnings.warn(
-            f"The net is fitted, and {collect!r} does not start from its weights: as everywhere in scikit-learn, fit "
-            "begins anew. To fine-tune it, give init=net.module_.state_dict().",
-            stacklevel=4,
-        )
