@@ -122,7 +122,20 @@ def tensors(X: Inputs, like: torch.dtype, device: Any = "cpu") -> Any:
 
 
 def task_of(net: Any, rows: Rows) -> Task:
-    """Return what the targets of rows are; the net and their shape say it where the rows do not."""
+    """Return what the targets of rows are; the net and their shape say it where the rows do not.
+
+    Parameters
+    ----------
+    net : skorch net
+        To be trained on the rows.
+    rows : Rows
+        Training data.
+
+    Returns
+    -------
+    {"classification", "multilabel", "regression"}
+        What they are.
+    """
     if rows.task is not None:
         return rows.task
     if is_regressor(net):
@@ -190,6 +203,22 @@ def resized(net: Any, rows: Rows, n_outputs: int, **params: Any) -> Any:
     """Return a sized net with other parameters, sized again; see :func:`sized`.
 
     Another module is not given the sizes of the former one where it does not take them.
+
+    Parameters
+    ----------
+    net : skorch net
+        Sized to the data; not changed.
+    rows : Rows
+        The training data.
+    n_outputs : int
+        Classes, labels or targets.
+    **params : dict
+        Parameters of the net.
+
+    Returns
+    -------
+    skorch net
+        Unfitted.
     """
     net = clone(net).set_params(**params)
     if not isinstance(net.module, nn.Module):

@@ -106,7 +106,7 @@ class FineTunes(Collector):
         return True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
-        """Return runs from one start; proposals fill in their settings in turn. See :meth:`Collector.runs`."""
+        """Return runs from one start, with settings where they are drawn at once; see :meth:`Collector.runs`."""
         return self._runs_and_seed(net, rows, rng)[0]
 
     def __call__(

@@ -85,7 +85,7 @@ class Bootstrap(Collector):
         self.max_bytes = max_bytes
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
-        """Return runs on samples; of rows with groups, whole groups are drawn. See :meth:`Collector.runs`."""
+        """Return runs on samples, of whole groups where the rows have some; see :meth:`Collector.runs`."""
         if not 0 < self.max_samples <= 1:
             raise ValueError(f"max_samples is a share of the rows, above 0 and at most 1; got {self.max_samples}.")
         seeds = draw_seeds(rng, self.n_members, "n_members")
