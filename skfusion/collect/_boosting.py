@@ -14,7 +14,8 @@ import numpy as np
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import InTurn, Progress, Run, hand_over, train
+from skfusion.collect._in_turn import InTurn
+from skfusion.collect._run import Progress, Run, hand_over, train
 from skfusion.nets import DivergedError
 from skfusion.pool import Member, ModelPool
 

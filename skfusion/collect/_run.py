@@ -11,8 +11,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Protocol
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 from joblib import delayed, effective_n_jobs
@@ -23,16 +23,15 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
 from skfusion.collect._recorders import LastState
-from skfusion.nets import DivergedError, Job, Recorder
+from skfusion.nets import DivergedError, EpochHook, Job, Recorder
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
 
-EpochHook = Callable[[int, Any], bool | None]
 Result = tuple[list[Member], DivergedError | None]
 
 
-class Progress(Protocol):
-    """What a collector reports of its work, run by run."""
+class Progress:
+    """What a collector reports of its work, run by run; this one ignores it."""
 
     def start(self, n_runs: int) -> None:
         """The work starts; it has that many runs."""
@@ -42,9 +41,11 @@ class Progress(Protocol):
 
     def begin(self, name: str, n_epochs: int) -> EpochHook | None:
         """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
+        return None
 
     def end(self, name: str, members: Sequence[Member]) -> bool:
         """A run is done; a true result asks for no further runs."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -95,38 +96,12 @@ def train(
     vectorize: nets.VectorizeChoice = False,
     max_bytes: int | None = None,
 ) -> ModelPool:
-    """Train runs and return their members.
+    """Train runs, and return their members; ``net`` is sized to the rows.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data.
-    rows : Rows
-        Training data.
-    runs : sequence of Run
-        What to train.
-    n_jobs : int, optional
-        Processes.
-    progress : Progress, optional
-        Is informed of each run.
-    vectorize : {"auto", True, False}, default=False
-        Whether runs are trained together.
-    max_bytes : int, optional
-        Memory for runs that are trained together; half of what is free when omitted.
-
-    Returns
-    -------
-    ModelPool
-        The members.
-
-    Raises
-    ------
-    DivergedError
-        If a run diverged. All others are trained to their end and stand in the error's ``pool``.
-    KeyboardInterrupt
-        If the user interrupts; the members that are trained stand in its ``pool``.
+    Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
+    the members so far in that of a KeyboardInterrupt of the user.
     """
-    progress = progress or Silent()
+    progress = progress or Progress()
     members: list[Member] = []
     failures: list[DivergedError] = []
     base = _common_start(net, runs)
@@ -136,8 +111,11 @@ def train(
         return [m.replace(rows=marks, net=run.net or net) for m in found]
 
     progress.start(len(runs))
-    results = _results(net, rows, runs, n_jobs, progress, vectorize, max_bytes)
+    if vectorize == "auto" and not _alike(net, runs):
+        vectorize = False
     try:
+        plan = nets.plan(net, [_job(rows, run) for run in runs], vectorize, max_bytes, effective_n_jobs(n_jobs))
+        results = _results(net, rows, runs, plan, n_jobs, progress)
         for run, (found, failure) in zip(runs, results, strict=False):
             members += (found := completed(run, found))
             failures += [failure] if failure else []
@@ -151,13 +129,13 @@ def train(
         raise
     progress.finish()
     if failures:
-        kept = ModelPool(members, base) if members else None
-        rest = (
-            f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
-            "fuse(error.pool, X, y)."
-        )
-        message = " ".join(str(failure) for failure in failures) + (rest if members else "")
-        raise DivergedError(message, failures[0].epoch, kept)
+        message = " ".join(map(str, failures))
+        if members:
+            message += (
+                f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
+                "fuse(error.pool, X, y)."
+            )
+        raise DivergedError(message, failures[0].epoch, ModelPool(members, base) if members else None)
     return ModelPool(members, base)
 
 
@@ -170,32 +148,20 @@ def _common_start(net: Any, runs: Sequence[Run]) -> State | None:
 
 
 def _results(
-    net: Any,
-    rows: Rows,
-    runs: Sequence[Run],
-    n_jobs: int | None,
-    progress: Progress,
-    vectorize: nets.VectorizeChoice,
-    max_bytes: int | None,
+    net: Any, rows: Rows, runs: Sequence[Run], plan: nets.Plan, n_jobs: int | None, progress: Progress
 ) -> Iterator[Result]:
     """Iterate over what becomes of each run, in the order of the runs."""
-    n_processes = effective_n_jobs(n_jobs)
-    if vectorize == "auto" and not _alike(net, runs):
-        vectorize = False
-    plan = nets.plan(net, [_job(rows, run) for run in runs], vectorize, max_bytes, n_processes)
     ends = np.cumsum([0, *plan.sizes]).tolist()
     chunks = [runs[a:b] for a, b in pairwise(ends)]
     done: Iterable[tuple[list[Result], str | None]]
-    if n_processes == 1 or len(chunks) == 1:
+    if effective_n_jobs(n_jobs) == 1 or len(chunks) == 1:
         done = (_train_chunk(net, rows, chunk, plan.stacked, _hooks(net, chunk, progress)) for chunk in chunks)
     else:
-        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.stacked) for chunk in chunks]
+        jobs = (delayed(_train_chunk)(net, rows, chunk, plan.stacked) for chunk in chunks)
         done = nets.in_order(jobs, plan.n_jobs or n_jobs)
-    reported = {None, plan.reason}
-    if plan.reason:
-        _warn_of_fallback(plan.reason, net, rows)
-    for results, reason in done:
-        if reason not in reported:
+    reported = set()
+    for results, reason in chain([([], plan.reason)], done):
+        if reason and reason not in reported:
             _warn_of_fallback(reason, net, rows)
         reported.add(reason)
         yield from results
@@ -204,8 +170,8 @@ def _results(
 def _alike(net: Any, runs: Sequence[Run]) -> bool:
     """Return whether runs take the same steps, so that it is worth a trial to train them together.
 
-    Of the settings that were drawn for them, those of the optimiser may differ. Where a run has rows of its own, there
-    must be as many in each run, also after the net's ``train_split``, which keeps copies of a row together.
+    Of drawn settings, those of the optimiser may differ. Runs must have equally many rows, also after the net's
+    ``train_split``, which keeps copies of a row together.
     """
     drawn = {name.partition("__")[0] for run in runs for name in run.meta.get("params", ())}
     if drawn - {"lr", "optimizer"}:
@@ -295,8 +261,7 @@ def _train_chunk(
 
 def _train_alone(net: Any, rows: Rows, training: _Training) -> Any:
     """Return the fitted net of a run, or its DivergedError."""
-    run = training.run
-    net = run.net or net
+    run, net = training.run, training.run.net or net
     net = clone(net).set_params(**run.params) if run.params else net
     rows = rows if run.index is None else rows.take(run.index)
     watched = {"recorder": training.recorder, "on_epoch": training.on_epoch}
@@ -333,49 +298,3 @@ def hand_over(stop: KeyboardInterrupt, members: Iterable[Member], base: State | 
             f"{count} trained can be fused: fuse(error.pool, X, y), where error is this KeyboardInterrupt, "
             "sys.last_value in a console.",
         )
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def start(self, n_runs: int) -> None:
-        """Ignore it."""
-
-    def finish(self) -> None:
-        """Ignore it."""
-
-    def begin(self, name: str, n_epochs: int) -> None:
-        """Return no hook."""
-
-    def end(self, name: str, members: Sequence[Member]) -> bool:
-        """Go on."""
-        return False
-
-
-class InTurn(Silent):
-    """Progress of runs each of which depends on those before it: they are trained by one call of train each.
-
-    Parameters
-    ----------
-    progress : Progress or None
-        Of the whole collection.
-    n_runs : int
-        Runs of the whole.
-    """
-
-    def __init__(self, progress: Progress | None, n_runs: int):
-        self.progress, self.stopped = progress or Silent(), False
-        self.progress.start(n_runs)
-
-    def begin(self, name: str, n_epochs: int) -> EpochHook | None:  # type: ignore[override]
-        """A run starts."""
-        return self.progress.begin(name, n_epochs)
-
-    def end(self, name: str, members: Sequence[Member]) -> bool:
-        """A run is done."""
-        self.stopped = bool(self.progress.end(name, members))
-        return self.stopped
-
-    def close(self) -> None:
-        """The whole is done."""
-        self.progress.finish()

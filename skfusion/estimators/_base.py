@@ -205,10 +205,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
                 f"{wanting[0]!r} needs the common start of the members, and {collect!r} starts each from its own "
                 "weights. Use FineTunes(), or give the net a module instance, from which all start."
             )
-        progress = None
-        if watched is not None:
-            context, X, y = watched
-            progress = CallbackProgress(context, self, self._fitted_as, X, y)
+        progress = None if watched is None else CallbackProgress(watched[0], self, self._fitted_as, *watched[1:])
         kept = shared is not None or self.memory is not None
         key = fingerprint_or_warning(collect, net, rows, seed) if kept else None
         task = key, collect, net, rows, seed, self.n_jobs, progress
@@ -252,12 +249,11 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return net if pool is None else nets.with_columns_of(net, pool[0].state)
 
     def _sized(self, net: Any, rows: Rows) -> Any:
-        n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
-        return nets.sized(net, rows, n_outputs)
+        return nets.sized(net, rows, rows.y.shape[1] if self._task == "regression" else len(self._labels()))
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
-        score = self._outputs.scored(score_function(self.scoring, self._task))
-        return Judge(runner, collected.held_out, score)
+        score = score_function(self.scoring, self._task)
+        return Judge(runner, collected.held_out, self._outputs.scored(score))
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:
@@ -285,15 +281,12 @@ _NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]
 
 
 def _run_collector(key, collect, net, rows, seed, n_jobs, progress):  # cached by key
-    rows = _as_networks_learn(net, rows)
-    return collect(net, rows, np.random.RandomState(seed), n_jobs=n_jobs, progress=progress)
+    rng = np.random.RandomState(seed)
+    return collect(net, _as_networks_learn(net, rows), rng, n_jobs=n_jobs, progress=progress)
 
 
 def _as_networks_learn(net: Any, rows: Rows) -> Rows:
-    """Return rows with targets in the precision of networks, and with groups where copies must be known by them.
-
-    Repetitions by weight are groups for the net's ``train_split`` where equal rows are no copies, as of categories.
-    """
+    """Return rows with targets in the precision of networks; where equal rows are no copies, repetitions are groups."""
     groups, alone = rows.groups, replace(rows, position=None)
     if groups is None and rows.position is not None and getattr(net, "train_split", None) is not None:
         groups = rows.position if len(rows.units()[0]) < len(alone.units()[0]) else None

@@ -5,7 +5,12 @@ from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
-from skfusion.nets._prepare import exclusive, is_net, resized, sized, task_of, two_classes
+from skfusion.nets._prepare import exclusive as exclusive  # these serve other rooms, and are not public
+from skfusion.nets._prepare import is_net as is_net
+from skfusion.nets._prepare import resized as resized
+from skfusion.nets._prepare import sized
+from skfusion.nets._prepare import task_of as task_of
+from skfusion.nets._prepare import two_classes as two_classes
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._scaling import standardising
@@ -41,26 +46,21 @@ __all__ = [
     "default_net",
     "default_score",
     "divides_rows",
-    "exclusive",
     "fit",
     "fit_many",
     "fixed_split",
     "history_of",
     "in_order",
-    "is_net",
     "mlp_classifier",
     "mlp_regressor",
     "objective",
     "on_columns",
     "plan",
-    "resized",
     "restored",
     "seeded",
     "sized",
     "standardising",
     "state_of",
-    "task_of",
-    "two_classes",
     "unit_split",
     "with_columns_of",
     "with_module",

@@ -43,18 +43,7 @@ def few_threads(module: nn.Module) -> Iterator[None]:
 
 
 def is_net(estimator: Any) -> bool:
-    """Return whether an estimator is a skorch net.
-
-    Parameters
-    ----------
-    estimator : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for instances of ``skorch.NeuralNet``.
-    """
+    """Return whether an estimator is a skorch net."""
     return isinstance(estimator, NeuralNet)
 
 
@@ -64,34 +53,12 @@ def criterion_type(net: Any) -> type:
 
 
 def exclusive(net: Any) -> bool:
-    """Return whether the net is for classes that exclude each other, and not for multi-label problems.
-
-    Parameters
-    ----------
-    net : skorch net
-        Its criterion tells.
-
-    Returns
-    -------
-    bool
-        Whether its criterion is a cross-entropy over classes.
-    """
+    """Return whether the criterion of a net is a cross-entropy over classes, which exclude each other."""
     return issubclass(criterion_type(net), (nn.CrossEntropyLoss, nn.NLLLoss))
 
 
 def two_classes(net: Any) -> bool:
-    """Return whether the net can tell two classes apart but no more.
-
-    Parameters
-    ----------
-    net : skorch net
-        Its criterion tells.
-
-    Returns
-    -------
-    bool
-        Whether its criterion is a binary cross-entropy.
-    """
+    """Return whether the criterion of a net is a binary cross-entropy, which tells two classes apart but no more."""
     return issubclass(criterion_type(net), _BINARY)
 
 
@@ -122,20 +89,7 @@ def tensors(X: Inputs, like: torch.dtype, device: Any = "cpu") -> Any:
 
 
 def task_of(net: Any, rows: Rows) -> Task:
-    """Return what the targets of rows are; the net and their shape say it where the rows do not.
-
-    Parameters
-    ----------
-    net : skorch net
-        To be trained on the rows.
-    rows : Rows
-        Training data.
-
-    Returns
-    -------
-    {"classification", "multilabel", "regression"}
-        What they are.
-    """
+    """Return what the targets of rows are; the net and their shape say it where the rows do not."""
     if rows.task is not None:
         return rows.task
     if is_regressor(net):
@@ -200,26 +154,7 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
 
 
 def resized(net: Any, rows: Rows, n_outputs: int, **params: Any) -> Any:
-    """Return a sized net with other parameters, sized again; see :func:`sized`.
-
-    Another module is not given the sizes of the former one where it does not take them.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    rows : Rows
-        The training data.
-    n_outputs : int
-        Classes, labels or targets.
-    **params : dict
-        Parameters of the net.
-
-    Returns
-    -------
-    skorch net
-        Unfitted.
-    """
+    """Return a sized net with other parameters, sized again; another module need not take the sizes of the former."""
     net = clone(net).set_params(**params)
     if not isinstance(net.module, nn.Module):
         taken = inspect.signature(net.module).parameters

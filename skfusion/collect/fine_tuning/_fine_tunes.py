@@ -13,7 +13,8 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import InTurn, Progress, Run, hand_over, train
+from skfusion.collect._in_turn import InTurn
+from skfusion.collect._run import Progress, Run, hand_over, train
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import DivergedError, VectorizeChoice
 from skfusion.pool import Member, ModelPool
