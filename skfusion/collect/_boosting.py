@@ -115,8 +115,8 @@ class Boosting(Collector):
             if vote <= 0:
                 _warn(pool[0].name, error, n_classes, alone=not members)
             if vote > 0 or not members:
-                found = {"weight": vote if vote > 0 else 1.0, "error": error}
-                members.append(pool[0].replace(meta={**pool[0].meta, **found}))
+                record = {"weight": vote if vote > 0 else 1.0, "error": error}
+                members.append(pool[0].replace(meta={**pool[0].meta, **record}))
             if vote <= 0 or error <= 0 or in_turn.stopped:
                 break
         in_turn.close()

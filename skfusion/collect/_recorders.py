@@ -49,8 +49,8 @@ class Checkpoints(Recorder):
 
     def members(self, name: str, net: Any = None) -> list[Member]:
         """Return the checkpoints so far."""
-        found = [Member(f"{name}-epoch-{epoch}", state, meta={"epoch": epoch}) for epoch, state in self.kept]
-        return found or LastState().members(name, net)
+        checkpoints = [Member(f"{name}-epoch-{epoch}", state, meta={"epoch": epoch}) for epoch, state in self.kept]
+        return checkpoints or LastState().members(name, net)
 
     def warn_if_incomplete(self, name: str) -> None:
         """Warn where the run has ended before the last checkpoint."""

@@ -106,9 +106,9 @@ def train(
     failures: list[DivergedError] = []
     base = _common_start(net, runs)
 
-    def completed(run: Run, found: list[Member]) -> list[Member]:
+    def completed(run: Run, kept: list[Member]) -> list[Member]:
         marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
-        return [m.replace(rows=marks, net=run.net or net) for m in found]
+        return [m.replace(rows=marks, net=run.net or net) for m in kept]
 
     progress.start(len(runs))
     if vectorize == "auto" and not _alike(net, runs):
@@ -116,15 +116,15 @@ def train(
     try:
         plan = nets.plan(net, [_job(rows, run) for run in runs], vectorize, max_bytes, effective_n_jobs(n_jobs))
         results = _results(net, rows, runs, plan, n_jobs, progress)
-        for run, (found, failure) in zip(runs, results, strict=False):
-            members += (found := completed(run, found))
+        for run, (kept, failure) in zip(runs, results, strict=False):
+            members += (kept := completed(run, kept))
             failures += [failure] if failure else []
-            if progress.end(run.name, found):
+            if progress.end(run.name, kept):
                 break
     except KeyboardInterrupt as stop:
-        kept = getattr(stop, "kept", {})
+        by_run = getattr(stop, "kept", {})
         names = {m.name for m in members}
-        also = [m for run in runs for m in completed(run, kept.get(run.name, [])) if m.name not in names]
+        also = [m for run in runs for m in completed(run, by_run.get(run.name, [])) if m.name not in names]
         hand_over(stop, [*members, *also], base)
         raise
     progress.finish()
@@ -218,12 +218,12 @@ class _Training:
         if self.done is not None:
             return self.done
         meta = {**self.run.meta, "seed": self.run.seed}
-        found = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
+        members = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
         if fitted is not None:
             history = nets.history_of(fitted)
-            found = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in found]
-            self.done = found
-        return found
+            members = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in members]
+            self.done = members
+        return members
 
     def result(self, fitted: Any) -> Result:
         """Return the members of the run, or why there are none."""

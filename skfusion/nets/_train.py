@@ -99,11 +99,11 @@ class Ready:
     X: Any
     y: Any
     batch_norm: bool
-    own: tuple[Any, Any, Any]
+    user_settings: tuple[Any, Any, Any]  # of its user, while others are in their place
 
     def finished(self) -> Any:
         """Return the net as its user wrote it, but fitted."""
-        self.net.iterator_train, self.net.iterator_valid, self.net.train_split = self.own
+        self.net.iterator_train, self.net.iterator_valid, self.net.train_split = self.user_settings
         self.net.module_.eval()
         return self.net
 
@@ -135,7 +135,7 @@ def prepared(
     batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
     if batch_norm and len(rows) == 1:
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
-    own = net.iterator_train, net.iterator_valid, net.train_split
+    user_settings = net.iterator_train, net.iterator_valid, net.train_split
     net.train_split = unit_split(net.train_split, rows)
     X, y = _feed(net, rows, batch_norm, {} if made is None else made, soft)
     if watch.schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
@@ -145,7 +145,7 @@ def prepared(
         )
     net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
     net.callbacks_.append(("skfusion", watch))
-    return Ready(net, X, y, batch_norm, own)
+    return Ready(net, X, y, batch_norm, user_settings)
 
 
 def state_of(net: Any) -> State:
@@ -193,8 +193,8 @@ def _only_prints(callback: Any) -> bool:
 def _loop(ready: Ready) -> None:
     """Run skorch's loop as ``partial_fit`` does, but let an interrupt of the user through."""
     net, X, y = ready.net, ready.X, ready.y
-    own_switch = getattr(type(net), "_set_training", None)
-    if own_switch is not None and own_switch is getattr(NeuralNet, "_set_training", None):
+    switch = getattr(type(net), "_set_training", None)
+    if switch is not None and switch is getattr(NeuralNet, "_set_training", None):
         net._set_training = partial(_switch_modes, net)
     net.notify("on_train_begin", X=X, y=y)
     try:
@@ -230,8 +230,10 @@ def _feed(
     task = task_of(net, rows)
     if task == "classification" and two_classes(net):
         match_shapes(net)
-    own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
-    plain = not own and net.dataset is Dataset and not net.get_params_for("dataset")
+    overrides = (
+        type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
+    )
+    plain = not overrides and net.dataset is Dataset and not net.get_params_for("dataset")
     if not (plain and _is_plain(net, "iterator_train")):
         if soft is not None:
             raise ValueError(

@@ -165,11 +165,11 @@ def sampled(distributions: Mapping[str, Any], n: int, seed: int) -> list[dict[st
     """Return n settings; where there are no more of them, they come again in another order."""
     listed = all(not hasattr(values, "rvs") for values in distributions.values())
     at_once = min(n, len(ParameterGrid(dict(distributions)))) if listed else n
-    found: list[dict[str, Any]] = []
-    while len(found) < n:
-        part = ParameterSampler(dict(distributions), min(at_once, n - len(found)), random_state=seed + len(found))
-        found += [{name: plain(value) for name, value in setting.items()} for setting in part]
-    return found
+    settings: list[dict[str, Any]] = []
+    while len(settings) < n:
+        part = ParameterSampler(dict(distributions), min(at_once, n - len(settings)), random_state=seed + len(settings))
+        settings += [{name: plain(value) for name, value in setting.items()} for setting in part]
+    return settings
 
 
 def plain(value: Any) -> Any:

@@ -116,9 +116,9 @@ class Bootstrap(Collector):
         if n is None:
             return net, [({}, {})] * self.n_members
         drawn = [np.sort(rng.permutation(shape[1])[:n]) for _ in range(self.n_members)]
-        own = [nets.on_columns(net, columns) for columns in drawn]
+        narrowed = [nets.on_columns(net, columns) for columns in drawn]
         try:
-            runner = nets.Runner(own[0], nets.task_of(net, rows), rows)
+            runner = nets.Runner(narrowed[0], nets.task_of(net, rows), rows)
             some = rows.take(np.arange(min(2, len(rows))))
             if (n_out := len(runner.raw(runner.module.state_dict(), some.X))) != len(some):
                 raise ValueError(f"it returns {n_out} rows for {len(some)}, as a reshape to more columns does")
@@ -127,8 +127,9 @@ class Bootstrap(Collector):
                 f"max_features={self.max_features} gives each member {n} of the {shape[1]} columns, and the net's "
                 f"module cannot run on them: {error}. Let the module take n_in, which is then set to their number."
             ) from error
-        return own[0], [
-            ({"module": net.module}, {"columns": columns.tolist()}) for net, columns in zip(own, drawn, strict=True)
+        return narrowed[0], [
+            ({"module": net.module}, {"columns": columns.tolist()})
+            for net, columns in zip(narrowed, drawn, strict=True)
         ]
 
     def _n_columns(self, shape: tuple[int, ...] | None) -> int | None:

@@ -16,7 +16,7 @@ from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
 from skfusion.collect._recorders import Checkpoints
 from skfusion.collect._run import Run
-from skfusion.collect.trajectory._tail import epochs_of_burn_in, lead_in, own_rate
+from skfusion.collect.trajectory._tail import epochs_of_burn_in, lead_in, rate_of
 
 
 class FastGeometric(Collector):
@@ -86,8 +86,8 @@ class FastGeometric(Collector):
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return the one run; see :meth:`Collector.runs`."""
-        own = own_rate(net, "FastGeometric")
-        high, low = self._rates(own)
+        rate = rate_of(net, "FastGeometric")
+        high, low = self._rates(rate)
         keep = self._epochs(net.max_epochs)
         if self.n_members is None and len(keep) == 1:
             warnings.warn(
@@ -97,7 +97,7 @@ class FastGeometric(Collector):
                 stacklevel=2,
             )
         (seed,) = draw_seeds(rng, 1, "runs")
-        schedule = Triangles(keep[0] - self.cycle // 2, self.cycle, high / own, low / own)
+        schedule = Triangles(keep[0] - self.cycle // 2, self.cycle, high / rate, low / rate)
         params = {} if self.n_members is None else {"max_epochs": keep[-1]}
         return [Run("fge", seed, schedule=schedule, recorder=partial(Checkpoints, keep), params=params)]
 
@@ -122,9 +122,9 @@ class FastGeometric(Collector):
             )
         return tuple(range(first, max_epochs + 1, self.cycle))
 
-    def _rates(self, own: float) -> tuple[float, float]:
+    def _rates(self, rate: float) -> tuple[float, float]:
         """Return the highest and the lowest learning rate of a cycle."""
-        high = own if self.lr_max is None else self.lr_max
+        high = rate if self.lr_max is None else self.lr_max
         low = high / 100 if self.lr_min is None else self.lr_min
         if not (0 <= low <= high < math.inf):
             raise ValueError(f"Rates must be finite, with 0 <= lr_min <= lr_max; got lr_min={low}, lr_max={high}.")

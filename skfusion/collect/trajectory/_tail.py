@@ -90,9 +90,9 @@ class Tail(Collector):
         if self.last is not None and self.last < 1:
             raise ValueError(f"last must be at least 1; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
-        own = 1.0 if self.lr is self.lr_end is None else own_rate(net, "Tail")
-        high = 1.0 if self.lr is None else self.lr / own
-        low = high if self.lr_end is None else self.lr_end / own
+        rate = 1.0 if self.lr is self.lr_end is None else rate_of(net, "Tail")
+        high = 1.0 if self.lr is None else self.lr / rate
+        low = high if self.lr_end is None else self.lr_end / rate
         kept = keep[-(self.last or len(keep)) :]
         return [
             Run("tail", seed, schedule=TailRate(burn_in, self.every, high, low), recorder=partial(Checkpoints, kept))
@@ -135,11 +135,11 @@ def lead_in(share: float, to: float) -> float:
     return (1 - t) + t * to
 
 
-def own_rate(net: Any, name: str) -> float:
+def rate_of(net: Any, name: str) -> float:
     """Return the net's own learning rate, which a schedule multiplies by a factor."""
-    own = net.get_params(deep=False).get("optimizer__lr", net.lr)
-    if not own > 0:
+    rate = net.get_params(deep=False).get("optimizer__lr", net.lr)
+    if not rate > 0:
         raise ValueError(
-            f"{name} sets the learning rate by a factor on the net's own, which is {own:g}: give the net an lr above 0."
+            f"{name} sets the learning rate by a factor on the net's own, which is {rate:g}: give the net a positive lr."
         )
-    return own
+    return rate

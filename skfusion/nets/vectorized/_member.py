@@ -89,7 +89,7 @@ class TrainingMember:
             )
         if job.index is not None and isinstance(self.y, Tensor):  # the rows are in memory once
             index = np.asarray(job.index)
-            net.train_split = unit_split(self.ready.own[2], job.rows, index)
+            net.train_split = unit_split(self.ready.user_settings[2], job.rows, index)
             rows = Dataset(self.X, self.y)
             self.X, self.y = Subset(rows, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
         self.foreign = has_foreign_callback(net)
