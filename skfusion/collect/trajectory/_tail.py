@@ -140,6 +140,7 @@ def rate_of(net: Any, name: str) -> float:
     rate = net.get_params(deep=False).get("optimizer__lr", net.lr)
     if not rate > 0:
         raise ValueError(
-            f"{name} sets the learning rate by a factor on the net's own, which is {rate:g}: give the net a positive lr."
+            f"{name} sets the learning rate by a factor on the net's own, which is {rate:g}: give the net an lr above "
+            "0."
         )
     return rate
