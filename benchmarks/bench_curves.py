@@ -181,7 +181,7 @@ def training(cells, repeats):
         times = medians(
             {
                 "bare": lambda a=(make, rows, batch_size, n_epochs): bare(*a),
-                "fit": lambda n=net, r=rows: nets.fit(n, r, "classification", 0),
+                "fit": lambda n=net, r=rows: nets.fit(n, r, 0),
                 "ours": lambda c=curve, e=ends, o=objective: c(e, o),
             },
             repeats,

@@ -179,8 +179,8 @@ class Problem(NamedTuple):
         def train(n, epochs):
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "The members are trained one after another")
-                Seeds(n, stack=stack)(
-                    self.net(epochs, **params), self.X, self.Y, np.random.RandomState(0), n_jobs=n_jobs
+                Seeds(n, vectorize=stack).collect(
+                    self.net(epochs, **params), self.X, self.Y, random_state=0, n_jobs=n_jobs
                 )
 
         return train
@@ -261,9 +261,9 @@ def asked_and_reached(asked, times, way, reference):
     return f"1/{asked:g}", f"{reached} ({'yes' if times[reference] / times[way] >= asked else 'no'})"
 
 
-BARE, SKORCH, LOOP, STACK = "bare loops", "skorch fits", "stack=False", "stack=True"
-AUTO = 'stack="auto"'
-SPLIT, OTHER = "stack=True, train_split", "torchensemble, n_jobs={}"
+BARE, SKORCH, LOOP, STACK = "bare loops", "skorch fits", "vectorize=False", "vectorize=True"
+AUTO = 'vectorize="auto"'
+SPLIT, OTHER = "vectorize=True, train_split", "torchensemble, n_jobs={}"
 
 
 def perceptrons(args):

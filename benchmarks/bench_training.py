@@ -79,7 +79,7 @@ def net(batch, epochs, **params):
 
 def collected(estimator):
     """Train one member with a collector."""
-    return Seeds(1)(estimator, X, Y, np.random.RandomState(0))
+    return Seeds(1).collect(estimator, X, Y, random_state=0)
 
 
 # name -> (train(batch, epochs), the bare loop to compare with)

@@ -99,7 +99,7 @@ def measured(net, data, seed, epochs, n_points, keep):
     """Train two networks, join them by each curve, with and without alignment; call ``keep`` with each result."""
     X, y, Xt, yt = data
     start = time.perf_counter()
-    pool = Seeds(2)(net, X, y, np.random.RandomState(seed))
+    pool = Seeds(2).collect(net, X, y, random_state=seed)
     trained = time.perf_counter() - start
     runner = Runner(pool[0].net, "classification")
     seen = np.random.RandomState(0).permutation(len(X))[: 10_000 if X.ndim == 2 else 4000]

@@ -226,7 +226,7 @@ METHODS = {
     "fast geometric": {
         "skfusion": ours(
             lambda m, s: FastGeometricEnsembleClassifier(
-                net(m), n_members=MEMBERS, start=BURN_IN / EPOCHS, cycle=CYCLE, lr_min=LOW, random_state=s
+                net(m), n_members=MEMBERS, burn_in=BURN_IN / EPOCHS, cycle=CYCLE, lr_min=LOW, random_state=s
             )
         ),
         "torchensemble": torchensemble(
@@ -236,7 +236,7 @@ METHODS = {
     },
     "weight averaging": {
         "skfusion": ours(
-            lambda m, s: WeightAveragingClassifier(net(m), start=START / EPOCHS, lr=SWA_LR, random_state=s)
+            lambda m, s: WeightAveragingClassifier(net(m), burn_in=START / EPOCHS, lr=SWA_LR, random_state=s)
         ),
         "torch-uncertainty": torch_uncertainty(averager, LR, EPOCHS, tail),
     },

@@ -129,7 +129,7 @@ def compared(net, data, seed, repairs, n_points=25):
     """Train two networks and return, by aligner and repair, barrier, accuracy of ends and midpoint, and seconds."""
     X, y, Xt, yt = data
     start = time.perf_counter()
-    pool = Seeds(2)(net, X, y, np.random.RandomState(seed))
+    pool = Seeds(2).collect(net, X, y, random_state=seed)
     trained = time.perf_counter() - start
     some = np.random.RandomState(0).permutation(len(X))[: 5000 if X.ndim == 2 else 1000]
     runner = Runner(pool[0].net, "classification")

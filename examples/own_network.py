@@ -79,7 +79,7 @@ def main():
         train_split=None,
     )
     for lr in (0.5, 1.0):
-        collect = Tail(start=0.5, lr=lr)  # checkpoints of the second half of one training
+        collect = Tail(burn_in=0.5, lr=lr)  # checkpoints of the second half of one training
         soup = SoupClassifier(net, collect=collect, merge=Uniform(), random_state=0).fit(X_train, y_train)
         pool = soup.pool_
         fused = {  # none of these trains again

@@ -43,7 +43,7 @@ start = EnsembleClassifier(net, collect=Seeds(1), random_state=0).fit(home, y_ho
 tunes = FineTunes(
     {"lr": loguniform(1e-4, 1e-2), "max_epochs": [2, 4] if args.quick else [5, 10, 20]},
     n_members=8,
-    start=FrozenEstimator(start),
+    init=FrozenEstimator(start),
 )
 soup = SoupClassifier(net, collect=tunes, merge=Uniform(), random_state=0).fit(away, y_home)
 pool = soup.pool_

@@ -12,6 +12,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
+from skfusion.collect._base import sized_with_rows
 from skfusion.nets import DivergedError, Job
 
 RNG = np.random.RandomState(0)
@@ -54,20 +55,20 @@ def jobs_of(rows=CLASSES, n=3, **settings):
     return [Job(rows, seed, **settings) for seed in range(3, 3 + n)]
 
 
-def looped(net, jobs, task="classification"):
+def looped(net, jobs):
     """The fitted net of each job, or why there is none; trained one after another."""
     found = []
     for job in jobs:
         own = clone(net).set_params(**job.params)
         try:
-            found.append(nets.fit(own, job.rows, task, job.seed, schedule=job.schedule, on_epoch=job.on_epoch))
+            found.append(nets.fit(own, job.rows, job.seed, schedule=job.schedule, on_epoch=job.on_epoch))
         except DivergedError as error:
             found.append(error)
     return found
 
 
-def stacked(net, jobs, task="classification"):
-    return nets.fit_many(net, task, jobs)
+def stacked(net, jobs):
+    return nets.fit_many(net, jobs)
 
 
 def states(fitted):
@@ -78,9 +79,9 @@ def same_bits(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def check_same(net, jobs, task="classification", dtype=torch.float32):
+def check_same(net, jobs, dtype=torch.float32):
     """Raise where a stack gives other members, or other histories, than the loop; return the members of the stack."""
-    one, many = looped(net, jobs, task), stacked(net, jobs, task)
+    one, many = looped(net, jobs), stacked(net, jobs)
     tolerance = TOLERANCE[dtype]
     for a, b in zip(one, many, strict=True):
         check_same_state(a.module_.state_dict(), b.module_.state_dict(), tolerance)
@@ -107,8 +108,10 @@ def check_same_history(a, b, tolerance):
             assert abs(row[name] - other[name]) <= tolerance, f"{name} of epoch {i + 1}: {row[name]} and {other[name]}"
 
 
-def collect(collector, net, rows=CLASSES, seed=0, **kwargs):
-    return collector(net, rows.X, rows.y, np.random.RandomState(seed), **kwargs)
+def collect(collector, net, rows=CLASSES, seed=0, n_jobs=None, progress=None, **given):
+    """The members of a collector, as an estimator asks for them: with progress."""
+    net, rows = sized_with_rows(net, rows.X, rows.y, **given)
+    return collector(net, rows, np.random.RandomState(seed), n_jobs=n_jobs, progress=progress)
 
 
 def same_pools(a, b):
@@ -119,15 +122,15 @@ def same_pools(a, b):
 
 def check_falls_back(net, name, collector=Seeds, **params):
     with pytest.warns(UserWarning, match="one after another") as caught:
-        found = collect(collector(3, stack=True, **params), net)
+        found = collect(collector(3, vectorize=True, **params), net)
     texts = [str(w.message) for w in caught]
     assert len(texts) == 1, texts
-    assert texts[0].startswith("The members are trained one after another and not as one stack: ")
+    assert texts[0].startswith("The members are trained one after another and not vectorised: ")
     assert name in texts[0]
-    assert "stack=False" in texts[0]
+    assert "vectorize=False" in texts[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        expected = collect(collector(3, stack=False), net)
+        expected = collect(collector(3, vectorize=False), net)
     assert same_pools(found, expected)
     assert not same_bits(found[0].state, found[1].state)
     return found

@@ -1,6 +1,5 @@
 """A net that writes down what a collector does to it."""
 
-import numpy as np
 from skorch.callbacks import Callback
 
 from skfusion import nets
@@ -29,4 +28,4 @@ class Recorder(Callback):
 
 def collect(collector, **params):
     net = problems.net(callbacks=[("record", Recorder())], **params)
-    return collector(net, ROWS.X, ROWS.y, np.random.RandomState(0))
+    return collector.collect(net, ROWS.X, ROWS.y, random_state=0)

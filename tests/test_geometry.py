@@ -95,7 +95,7 @@ def digits():
 def tunes(digits):
     X, y = digits
     net = mlp_classifier(max_epochs=4, module__hidden=(16,), module__norm="batch")
-    return SoupClassifier(net, collect=FineTunes(n_members=3, start=4), random_state=0).fit(X[:900], y[:900]).pool_
+    return SoupClassifier(net, collect=FineTunes(n_members=3, init=4), random_state=0).fit(X[:900], y[:900]).pool_
 
 
 def test_pairs_have_what_lies_between_them(digits, tunes):

@@ -72,6 +72,7 @@ class Stack:
         ends = torch.tensor([0, *(p.numel() for p in trained.values())]).cumsum(0).tolist()
         shapes = [p.shape for p in trained.values()]
         self._places = dict(zip(trained, zip(ends[:-1], ends[1:], shapes, strict=True), strict=True))
+        self._names = [*first.state_dict()]  # without the buffers that do not persist
         self.theta = next(iter(trained.values())).new_empty(n_rows, ends[-1]).detach()
         self.held = {name: t.new_empty(n_rows, *t.shape).detach() for name, t in _held(first).items()}
 
@@ -200,6 +201,11 @@ class Stack:
             Views by the names of the parameters.
         """
         return {name: row[a:b].view(s) for name, (a, b, s) in self._places.items()}
+
+    def state_of(self, k: int) -> dict[str, Tensor]:
+        """Return the state of a member as views of its rows, also while its module computes for all members."""
+        views = {**self.by_name(self.theta[k]), **{name: t[k] for name, t in self.held.items()}}
+        return {name: views[name] for name in self._names if name in views}
 
     def keep(self, members: Sequence[int]) -> None:
         """Go on with some members; the others get tensors of their own.

@@ -5,42 +5,96 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from sklearn.base import is_regressor
+from sklearn.utils import check_random_state
 from torch import nn
 
 from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._run import Progress
+from skfusion.collect._run import Progress, Run, train
 from skfusion.pool import ModelPool
 
 
 class Collector(Component, ABC):
-    """Produce the members of a pool, usually by training them.
+    """Produce the members of a pool by training them.
 
-    ``draws_groups`` is true where rows are drawn for members, and whole groups where the rows have some.
+    A collector says which :meth:`runs` shall be trained. One whose runs depend on what came of those before them, such
+    as boosting, overrides :meth:`__call__` too.
     """
 
-    draws_groups: ClassVar[bool] = False
+    vectorize: nets.VectorizeChoice = False
+    """Whether runs are trained together; a parameter of collectors whose runs can be alike."""
+    max_bytes: int | None = None
+    """Memory for runs that are trained together."""
 
     @abstractmethod
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return the training runs that the members come from.
+
+        Parameters
+        ----------
+        net : skorch net
+            Sized to the data; not changed and not fitted.
+        rows : Rows
+            Training data, with its weights and groups.
+        rng : numpy.random.RandomState
+            Where seeds are drawn from.
+
+        Returns
+        -------
+        list of Run
+            At least one, with unique names.
+        """
+
     def __call__(
+        self,
+        net: Any,
+        rows: Rows,
+        rng: np.random.RandomState,
+        *,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
+    ) -> ModelPool:
+        """Collect members, within an estimator; :meth:`collect` does it outside.
+
+        Parameters
+        ----------
+        net : skorch net
+            Sized to the data; not changed and not fitted.
+        rows : Rows
+            Training data: targets are class codes from 0, indicators, or values (always with an axis of outputs).
+        rng : numpy.random.RandomState
+            Where seeds are drawn from.
+        n_jobs : int, optional
+            Runs at a time, by joblib; members do not depend on it.
+        progress : Progress, optional
+            Is informed of each run.
+
+        Returns
+        -------
+        ModelPool
+            At least one member, with unique names.
+        """
+        runs = self.runs(net, rows, rng)
+        options = {"vectorize": self.vectorize, "max_bytes": self.max_bytes}
+        return train(net, rows, runs, n_jobs=n_jobs, progress=progress, **options)
+
+    def collect(
         self,
         net: Any,
         X: Inputs,
         y: np.ndarray,
-        rng: np.random.RandomState,
         *,
         sample_weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
         task: Task | None = None,
         n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
+        random_state: Any = 0,
     ) -> ModelPool:
-        """Collect members.
+        """Collect members without an estimator.
 
         Parameters
         ----------
@@ -49,25 +103,25 @@ class Collector(Component, ABC):
         X : ndarray or dict of ndarray
             Inputs; the first axis counts samples.
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Class codes from 0, indicators, or values (always with an axis of outputs).
-        rng : numpy.random.RandomState
-            Where seeds are drawn from.
+            Class codes from 0, indicators, or values.
         sample_weight : ndarray of shape (n_samples,), optional
             Weights of the rows.
+        groups : ndarray of shape (n_samples,), optional
+            Rows of a group are on one side of the net's ``train_split``, and in the same samples of rows.
         task : {"classification", "multilabel", "regression"}, optional
-            What the targets are; told by the net when omitted.
+            What the targets are; the net says it when omitted.
         n_jobs : int, optional
             Runs at a time, by joblib; members do not depend on it.
-        progress : Progress, optional
-            Told of each run.
-        groups : ndarray of shape (n_samples,), optional
-            Rows of a group are on one side of the net's ``train_split``.
+        random_state : int or RandomState, default=0
+            Where seeds are drawn from.
 
         Returns
         -------
         ModelPool
             At least one member, with unique names.
         """
+        net, rows = sized_with_rows(net, X, y, sample_weight, groups, task)
+        return self(net, rows, check_random_state(random_state), n_jobs=n_jobs)
 
     def has_base(self, net: Any) -> bool:
         """Return whether the members of the pool will have a common start.
@@ -92,27 +146,13 @@ def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
     return [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=n)]
 
 
-def prepared(
-    net: Any,
-    X: Inputs,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None,
-    task: Task | None,
-    groups: np.ndarray | None = None,
-) -> tuple[Any, Rows, Task]:
-    """Return the net sized to the data, the data as rows, and the task."""
-    y = np.asarray(y)
-    if task is None:
-        task = "regression" if is_regressor(net) else "multilabel" if y.ndim == 2 else "classification"
-    if task == "regression" and y.ndim == 1:
-        y = y[:, None]
-    n_outputs = int(y.max()) + 1 if task == "classification" else y.shape[1]
-    classes = getattr(net, "classes", None)
-    if task == "classification" and classes is not None:
-        n_outputs = max(n_outputs, len(classes))
-    given = None if nets.is_net(net) is False else net.get_params(deep=False).get("module__n_out")
-    if task == "classification" and given is not None:
-        n_outputs = max(n_outputs, int(given))
+def sized_with_rows(
+    net: Any, X: Inputs, y: Any, sample_weight: Any = None, groups: Any = None, task: Task | None = None
+) -> tuple[Any, Rows]:
+    """Return the net sized to data that no estimator has prepared, and the data as rows."""
+    rows = Rows(X, np.asarray(y), sample_weight, groups, task=task)
+    task = nets.task_of(net, rows)
+    y = rows.y[:, None] if task == "regression" and rows.y.ndim == 1 else rows.y
     if task == "regression" and nets.standardising(y.astype(np.float64), sample_weight) is not None:
         warnings.warn(
             "Networks in float32 cannot tell such targets well apart, as their mean is so far from zero for their "
@@ -120,5 +160,14 @@ def prepared(
             "that is called by itself takes them as they are: give it (y - y.mean(axis=0)) / y.std(axis=0).",
             stacklevel=3,
         )
-    rows = Rows(X, y, sample_weight, groups)
-    return nets.sized(net, rows, task, n_outputs), rows, task
+    rows = Rows(X, y, sample_weight, groups, task=task)
+    return nets.sized(net, rows, n_outputs_of(net, rows)), rows
+
+
+def n_outputs_of(net: Any, rows: Rows) -> int:
+    """Return how many outputs the rows ask for; classes may be missing in them that the net names."""
+    if rows.task != "classification":
+        return int(rows.y.shape[1])
+    named = getattr(net, "classes", None)
+    width = net.get_params(deep=False).get("module__n_out") if nets.is_net(net) else None
+    return max(int(rows.y.max()) + 1, 0 if named is None else len(named), 0 if width is None else int(width))

@@ -1,4 +1,4 @@
-"""Members that look at what the former ones got wrong: AdaBoost (Freund and Schapire, 1997; Drucker, 1997)."""
+"""AdaBoost: members that learn what the former ones got wrong (Freund and Schapire, 1997; Drucker, 1997)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from skfusion import nets
-from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._interrupt import hand_over
-from skfusion.collect._run import Progress, Run, train
-from skfusion.collect.fine_tuning._fine_tunes import OneByOne
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._in_turn import InTurn
+from skfusion.collect._run import Progress, Run, hand_over, train
 from skfusion.nets import DivergedError
 from skfusion.pool import Member, ModelPool
 
@@ -41,7 +40,7 @@ class Boosting(Collector):
     ----------
     n_members : int, default=10
         Networks to train at most. The training ends early with a member that is right about all rows, and before one
-        that is no better than chance, of which a warning tells.
+        that is no better than chance, with a warning.
     learning_rate : float, default=1.0
         :math:`\eta` above. A smaller one trusts each member less, and needs more of them.
     resample : bool, default=False
@@ -68,7 +67,7 @@ class Boosting(Collector):
     >>> from skfusion.collect import Boosting
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = Boosting(2)(mlp_regressor(max_epochs=50), x, x**2, np.random.RandomState(0))
+    >>> pool = Boosting(2).collect(mlp_regressor(max_epochs=50), x, x**2)
     >>> all(member.meta["error"] < 0.5 for member in pool)
     True
     """
@@ -78,24 +77,25 @@ class Boosting(Collector):
         self.learning_rate = learning_rate
         self.resample = resample
 
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return the runs, of as many members as there are at most; see :meth:`Collector.runs`."""
+        seeds = draw_seeds(rng, self.n_members, "n_members")
+        return [Run(f"boost-{i}", seed) for i, seed in enumerate(seeds)]
+
     def __call__(
         self,
         net: Any,
-        X: Inputs,
-        y: np.ndarray,
+        rows: Rows,
         rng: np.random.RandomState,
         *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
-        groups: np.ndarray | None = None,
     ) -> ModelPool:
-        """Train the members; see :meth:`Collector.__call__`."""
+        """Train the members, each with the weights that the former one asks for; see :meth:`Collector.__call__`."""
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0 and finite; got {self.learning_rate}.")
-        seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
+        runs = self.runs(net, rows, rng)
+        task = nets.task_of(net, rows)
         if task == "multilabel":
             raise ValueError(
                 "Boosting asks of a row whether it is right, and not which of its labels are: boost each label by "
@@ -106,44 +106,40 @@ class Boosting(Collector):
         weight = weight / weight.sum()
         n_classes = len(np.unique(rows.y[weight > 0])) if task == "classification" else None
         step = r2 if n_classes is None else partial(samme, n_classes=n_classes)
-        told = None if progress is None else OneByOne(progress)
-        if progress is not None:
-            progress.start(len(seeds))
+        in_turn = InTurn(progress, len(runs))
         members: list[Member] = []
-        for i, seed in enumerate(seeds):
-            pool = self._trained(net, rows, task, Run(f"boost-{i}", seed), weight, rng, told, members)
+        for run in runs:
+            pool = self._trained(net, rows, run, weight, rng, in_turn, members)
             P = runner.predict(pool[0].state, rows.X)
             error, vote, weight = step(P, rows.y, weight, self.learning_rate)
             if vote <= 0:
                 _warn(pool[0].name, error, n_classes, alone=not members)
             if vote > 0 or not members:
-                found = {"weight": vote if vote > 0 else 1.0, "error": error}
-                members.append(pool[0].replace(meta={**pool[0].meta, **found}))
-            if vote <= 0 or error <= 0 or (told is not None and told.stopped):
+                record = {"weight": vote if vote > 0 else 1.0, "error": error}
+                members.append(pool[0].replace(meta={**pool[0].meta, **record}))
+            if vote <= 0 or error <= 0 or in_turn.stopped:
                 break
-        if progress is not None:
-            progress.finish()
+        in_turn.close()
         return ModelPool(members, pool.base)
 
     def _trained(
         self,
         net: Any,
         rows: Rows,
-        task: Task,
         run: Run,
         weight: np.ndarray,
         rng: np.random.RandomState,
-        told: Progress | None,
+        progress: Progress,
         members: list[Member],
     ) -> ModelPool:
         """Return the next member, trained by the weights of the rows; those before it stand in an error's pool."""
         weighted = replace(rows, weight=None if self.resample else weight * len(rows))
         if self.resample:
-            run = Run(run.name, run.seed, index=rng.choice(len(rows), size=len(rows), p=weight))
+            run = replace(run, index=rng.choice(len(rows), size=len(rows), p=weight))
         elif (weight == weight[0]).all():
             weighted = rows  # as plain training, also for nets whose rows cannot be weighted
         try:
-            return train(net, weighted, task, [run], progress=told)
+            return train(net, weighted, [run], progress=progress)
         except DivergedError as error:
             error.pool = ModelPool(members) if members else None
             raise

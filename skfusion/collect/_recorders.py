@@ -1,82 +1,203 @@
-"""What is kept of a run while it trains."""
+"""Recorders: what a run leaves behind. The last state, checkpoints, the best state, or an average of states.
+
+A recorder sees one run, whether that is trained alone or vectorised with others; see :class:`skfusion.nets.Recorder`.
+To average states in another way (SWA, EMA, LAWA, ...), write an :class:`Average`, and let :class:`Averaged` feed it.
+"""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from skfusion import nets
-from skfusion.nets import DivergedError
+from skfusion.nets import Recorder
 from skfusion.pool import Member
-
-if TYPE_CHECKING:
-    from skfusion.collect._run import Run
-
-EpochHook = Callable[[int, Any], bool | None]
-Result = tuple[list[Member], DivergedError | None]
+from skfusion.state import State, copy
 
 
-class Keeper:
-    """Keeps states of a run while it trains, and makes members of them."""
+class LastState(Recorder):
+    """Leaves the last state of a run as its one member."""
 
-    def __init__(self, run: Run, hook: EpochHook | None):
-        self.run, self.hook = run, hook
-        self.kept: list[Member] = []
-        self.done: list[Member] = []
-        self.average = None if run.average is None else run.average()
-        self.stopped = False  # by who asked for the run
-
-    def __call__(self, epoch: int, net: Any) -> bool:
-        if epoch in self.run.keep:
-            meta = {**self.run.meta, "epoch": epoch}
-            self.kept.append(Member(f"{self.run.name}-epoch-{epoch}", nets.state_of(net), meta=meta))
-        self.stopped = bool(self.hook is not None and self.hook(epoch, net))
-        return self.stopped
-
-    @property
-    def members(self) -> list[Member]:
-        """The members of the run so far."""
-        return self.done or [m.replace(meta={**self._meta, **m.meta}) for m in self.kept]
-
-    @property
-    def _meta(self) -> dict[str, Any]:
-        return {**self.run.meta, "seed": self.run.seed} | ({} if self.run.net is None else {"own_net": True})
-
-    def result(self, fitted: Any) -> Result:
-        """Return the members of the run, or why there are none."""
-        if isinstance(fitted, DivergedError):
-            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        history = nets.history_of(fitted)
-        if not self.stopped:
-            _warn_of_missing(self.run, self.kept)
-        last = Member(self.run.name, nets.state_of(fitted), meta={"epoch": len(history)})
-        kept = self.kept or [last if self.average is None else self.average.member(last)]
-        self.done = [m.replace(meta={**self._meta, **m.meta, "history": history[: m.meta["epoch"]]}) for m in kept]
-        return self.done, None
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the last state, of a run that has ended."""
+        return [] if net is None else [last_of(name, net)]
 
 
-def once(hook: EpochHook) -> EpochHook:
-    """Return a hook that is told of each epoch once: a run that leaves a stack is trained again from its start."""
-    answers: dict[int, bool] = {}
+class Checkpoints(Recorder):
+    """Leaves the states after some epochs, or the last one where the run ends before all of them.
 
-    def told(epoch: int, net: Any) -> bool:
-        if epoch not in answers:
-            answers[epoch] = bool(hook(epoch, net))
-        return answers[epoch]
+    Parameters
+    ----------
+    epochs : sequence of int
+        Counted from 1, in increasing order.
+    """
 
-    return told
+    def __init__(self, epochs: Sequence[int]):
+        self.epochs = epochs
+        self.kept: list[tuple[int, State]] = []
+
+    def after_epoch(self, epoch: int, net: Any) -> None:
+        """Keep the state where the epoch is one of those that were asked for."""
+        if epoch in self.epochs:
+            self.kept.append((epoch, nets.state_of(net)))
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the checkpoints so far."""
+        checkpoints = [Member(f"{name}-epoch-{epoch}", state, meta={"epoch": epoch}) for epoch, state in self.kept]
+        return checkpoints or LastState().members(name, net)
+
+    def warn_if_incomplete(self, name: str) -> None:
+        """Warn where the run has ended before the last checkpoint."""
+        n = len(self.kept)
+        if n == len(self.epochs):
+            return
+        rest = f"there are {n} members" if n > 1 else "there is 1 member" if n else "its last state is the only member"
+        warnings.warn(
+            f"The run {name!r} ended before the state of epoch {self.epochs[n]} could be kept, and {len(self.epochs)} "
+            f"states were to be kept, the last one after epoch {self.epochs[-1]}: {rest}. Take the callback that ends "
+            "the training, such as EarlyStopping, from the net, or let it wait longer.",
+            stacklevel=3,
+        )
 
 
-def _warn_of_missing(run: Run, kept: Sequence[Member]) -> None:
-    """Warn where a run has ended before the last state that was to be kept."""
-    n = len(kept)
-    if n == len(run.keep):
-        return
-    rest = f"there are {n} members" if n > 1 else "there is 1 member" if n else "its last state is the only member"
-    warnings.warn(
-        f"The run {run.name!r} ended before the state of epoch {run.keep[n]} could be kept, and {len(run.keep)} states "
-        f"were to be kept, the last one after epoch {run.keep[-1]}: {rest}. Take the callback that ends the training, "
-        "such as EarlyStopping, from the net, or let it wait longer.",
-        stacklevel=3,
-    )
+class BestState(Recorder):
+    """Leaves the state after the epoch in which a number that the net logs was lowest.
+
+    Parameters
+    ----------
+    monitor : str, default="valid_loss"
+        A column of the net's history.
+    """
+
+    def __init__(self, monitor: str = "valid_loss"):
+        self.monitor, self.lowest = monitor, math.inf
+        self.best: Member | None = None
+
+    def after_epoch(self, epoch: int, net: Any) -> None:
+        """Keep the state where its number is lower than that of all epochs before."""
+        if self.monitor not in net.history[-1]:
+            raise ValueError(
+                f"The best state is that of the lowest {self.monitor!r}, which the net does not log; it logs "
+                f"{sorted(nets.history_of(net)[-1])}. Give the net a train_split, or monitor one of these."
+            )
+        value = float(net.history[-1, self.monitor])
+        if value < self.lowest:
+            self.lowest = value
+            self.best = Member("best", nets.state_of(net), meta={"epoch": epoch, self.monitor: value})
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the best state so far."""
+        return LastState().members(name, net) if self.best is None else [self.best.replace(name=name)]
+
+
+class Average(Protocol):
+    """Makes one state of many, which it sees one after another and need not keep."""
+
+    def update(self, step: int, state: State) -> None:
+        """See the state after a step. Its tensors are overwritten by the next step: copy what shall last."""
+
+    def result(self) -> State:
+        """Return the average of the tensors that have one, by name; others are taken from the last state."""
+
+
+class Averaged(Recorder):
+    """Leaves an average of the late states of a run; the last state where there is no late one.
+
+    Parameters
+    ----------
+    average : callable
+        Makes an :class:`Average`, such as :class:`RunningMean`.
+    burn_in : float or int
+        Steps, or epochs, before the first state that enters; see :func:`burn_in_of`.
+    by_step : bool, default=True
+        Whether the average is over steps, or else over epochs.
+    repair : callable, optional
+        ``repair(module, average, last)`` returns the average as it is to be used, such as with BatchNorm statistics of
+        its own.
+    """
+
+    def __init__(
+        self,
+        average: Callable[[], Average],
+        burn_in: float,
+        by_step: bool = True,
+        repair: Callable[[Any, State, State], State] | None = None,
+    ):
+        self.average, self.burn_in, self.by_step, self.repair = average(), burn_in, by_step, repair
+        self.n = 0
+
+    def after_step(self, step: int, n_steps: int, state: State) -> None:
+        """Let the state after a step enter, if it is late enough."""
+        if step >= burn_in_of(self.burn_in, n_steps):
+            self._enter(step, state)
+
+    def after_epoch(self, epoch: int, net: Any) -> None:
+        """Let the state after an epoch enter, if the average is over epochs and it is late enough."""
+        if not self.by_step and epoch > burn_in_of(self.burn_in, net.max_epochs):
+            self._enter(epoch, net.module_.state_dict())
+
+    def _enter(self, step: int, state: State) -> None:
+        self.average.update(step, state)
+        self.n += 1
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the average, of a run that has ended."""
+        if net is None:
+            return []
+        member = last_of(name, net)
+        state = member.state
+        if self.n:
+            last = copy(state)
+            for key, tensor in self.average.result().items():
+                state[key.replace("_orig_mod.", "")].copy_(tensor)  # which leaves tied tensors tied
+            state = state if self.repair is None else self.repair(net.module_, state, last)
+        return [member.replace(state=state, meta={**member.meta, "n_averaged": max(self.n, 1)})]
+
+
+class RunningMean:
+    """The arithmetic mean of states, an :class:`Average`: sums in float64, and one copy of the state."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.sums: list[Tensor] = []
+        self.names: list[str] = []
+
+    def update(self, step: int, state: State) -> None:
+        """Add a state."""
+        tensors = {k: t for k, t in state.items() if t.is_floating_point() or t.is_complex()}
+        if self.n:
+            torch._foreach_add_(self.sums, [*tensors.values()])
+        else:
+            self.names, self.sums = [*tensors], [t.to(_wide(t), copy=True) for t in tensors.values()]
+        self.n += 1
+
+    def result(self) -> State:
+        """Return the mean of all tensors but integers."""
+        return {name: total / self.n for name, total in zip(self.names, self.sums, strict=True)}
+
+
+def burn_in_of(burn_in: float, total: int) -> int:
+    """Return how many of ``total`` epochs or steps are burn-in; this is what ``burn_in`` means everywhere.
+
+    A float from 0 to 1 is a share of the epochs that the net is trained for (``max_epochs``), or of the steps in these
+    epochs where states are averaged step by step, and is rounded down. An int is the number of the first epoch or step
+    that counts, from 1.
+    """
+    return burn_in - 1 if isinstance(burn_in, Integral) and burn_in else int(burn_in * total)
+
+
+def last_of(name: str, net: Any) -> Member:
+    """Return the last state of a fitted net as a member."""
+    return Member(name, nets.state_of(net), meta={"epoch": len(net.history)})
+
+
+def _wide(t: Tensor) -> torch.dtype:
+    if t.device.type == "mps":  # has no float64
+        return torch.promote_types(t.dtype, torch.float32)
+    return torch.promote_types(t.dtype, torch.float64)

@@ -1,12 +1,18 @@
-"""Train the runs of a collector: as stacks, in processes, or one after another."""
+"""Train the runs of a collector: plan, train, and make members of what the recorders of the runs have kept.
+
+:func:`train` asks :func:`skfusion.nets.plan` how the runs are trained, which is one of three ways: together, as one
+vectorised program with a member axis (:func:`skfusion.nets.fit_many`); in several processes; or one after another
+(:func:`skfusion.nets.fit`). In all three each run has a recorder, which sees the states of the run and hands over its
+members at the end, or those so far when the user interrupts.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 from joblib import delayed, effective_n_jobs
@@ -14,20 +20,18 @@ from sklearn.base import clone
 from torch import nn
 
 from skfusion import nets
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
-from skfusion.collect._interrupt import hand_over
-from skfusion.collect._recorders import EpochHook, Keeper, Result, once
-from skfusion.nets import DivergedError, Job
+from skfusion.collect._recorders import LastState
+from skfusion.nets import DivergedError, EpochHook, Job, Recorder
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
 
-if TYPE_CHECKING:
-    from skfusion.collect.trajectory._running_mean import RunningMean
+Result = tuple[list[Member], DivergedError | None]
 
 
-class Progress(Protocol):
-    """What a collector tells of its work, run by run."""
+class Progress:
+    """What a collector reports of its work, run by run; this one ignores it."""
 
     def start(self, n_runs: int) -> None:
         """The work starts; it has that many runs."""
@@ -37,14 +41,16 @@ class Progress(Protocol):
 
     def begin(self, name: str, n_epochs: int) -> EpochHook | None:
         """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
+        return None
 
     def end(self, name: str, members: Sequence[Member]) -> bool:
         """A run is done; a true result asks for no further runs."""
+        return False
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run, of which one or more states are kept.
+    """One training run, of which one or more states become members.
 
     Parameters
     ----------
@@ -56,209 +62,239 @@ class Run:
         Rows to train on; all when omitted.
     schedule : callable, optional
         Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
-    keep : tuple of int, optional
-        Epochs (from 1) after which the state is kept; the last one when empty.
+    recorder : callable, default=LastState
+        Makes the :class:`~skfusion.nets.Recorder` of the run, in the process where it is trained. It is called anew
+        when a run begins again, as after a vectorised training that had to be given up.
     meta : dict, optional
         Kept with each member.
     params : dict, optional
-        Parameters of the net, such as ``lr``, that are this run's own.
+        Parameters of the net, such as ``lr``, of this run only.
     state : State, optional
-        Where to start; a fresh initialisation when omitted.
+        Where to start; a fresh initialisation when omitted. A state from which all runs start is the pool's ``base``.
     net : skorch net, optional
-        Sized to the data, where the run has an architecture of its own. Its member's ``meta["own_net"]`` is true.
-    average : callable, optional
-        Makes the mean of states that is kept in place of the last one, in the process where the run is trained. Such a
-        run cannot be stacked.
+        Sized to the data, where it is another one than that of the collector; its members carry it.
     """
 
     name: str
     seed: int
     index: np.ndarray | None = None
     schedule: Callable[[int, int], float] | None = None
-    keep: tuple[int, ...] = ()
+    recorder: Callable[[], Recorder] = LastState
     meta: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     state: State | None = None
     net: Any = None
-    average: Callable[[], RunningMean] | None = None
 
 
 def train(
     net: Any,
     rows: Rows,
-    task: Task,
     runs: Sequence[Run],
+    *,
     n_jobs: int | None = None,
     progress: Progress | None = None,
-    stack: nets.VectorizeChoice = False,
+    vectorize: nets.VectorizeChoice = False,
     max_bytes: int | None = None,
 ) -> ModelPool:
-    """Train the runs, stacked or one by one, in processes where ``n_jobs`` asks for some; return their members.
+    """Train runs, and return their members; ``net`` is sized to the rows.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data.
-    rows : Rows
-        Training data.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
-    runs : sequence of Run
-        What to train.
-    n_jobs : int, optional
-        Processes.
-    progress : Progress, optional
-        Told of each run.
-    stack : {"auto", True, False}, default=False
-        Whether runs are trained as one stack.
-    max_bytes : int, optional
-        Memory for the stacks; half of what is free when omitted.
-
-    Returns
-    -------
-    ModelPool
-        The members.
-
-    Raises
-    ------
-    DivergedError
-        If a run diverged. All others are trained to their end and stand in the error's ``pool``.
-    KeyboardInterrupt
-        If the user interrupts; the members that are trained stand in its ``pool``.
+    Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
+    the members so far in that of a KeyboardInterrupt of the user.
     """
+    progress = progress or Progress()
     members: list[Member] = []
     failures: list[DivergedError] = []
-    base = copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
+    base = _common_start(net, runs)
 
-    def known(run: Run, found: list[Member]) -> list[Member]:
-        seen = rows.marks if run.index is None else np.unique(rows.marks[run.index])
-        return [m.replace(rows=seen, net=run.net or net) for m in found]
+    def completed(run: Run, kept: list[Member]) -> list[Member]:
+        marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
+        return [m.replace(rows=marks, net=run.net or net) for m in kept]
 
-    if progress is not None:
-        progress.start(len(runs))
-    results = _results(net, rows, task, runs, n_jobs, progress, stack, max_bytes)
+    progress.start(len(runs))
+    if vectorize == "auto" and not _alike(net, runs):
+        vectorize = False
     try:
-        for run, (found, failure) in zip(runs, results, strict=False):
-            members += (found := known(run, found))
+        plan = nets.plan(net, [_job(rows, run) for run in runs], vectorize, max_bytes, effective_n_jobs(n_jobs))
+        results = _results(net, rows, runs, plan, n_jobs, progress)
+        for run, (kept, failure) in zip(runs, results, strict=False):
+            members += (kept := completed(run, kept))
             failures += [failure] if failure else []
-            if progress is not None and progress.end(run.name, found):
+            if progress.end(run.name, kept):
                 break
     except KeyboardInterrupt as stop:
-        kept = getattr(stop, "kept", {})
+        by_run = getattr(stop, "kept", {})
         names = {m.name for m in members}
-        also = [m for run in runs for m in known(run, kept.get(run.name, [])) if m.name not in names]
+        also = [m for run in runs for m in completed(run, by_run.get(run.name, [])) if m.name not in names]
         hand_over(stop, [*members, *also], base)
         raise
-    if progress is not None:
-        progress.finish()
+    progress.finish()
     if failures:
-        kept = ModelPool(members, base) if members else None
-        rest = (
-            f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
-            "fuse(error.pool, X, y)."
-        )
-        message = " ".join(str(failure) for failure in failures) + (rest if members else "")
-        raise DivergedError(message, failures[0].epoch, kept)
+        message = " ".join(map(str, failures))
+        if members:
+            message += (
+                f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
+                "fuse(error.pool, X, y)."
+            )
+        raise DivergedError(message, failures[0].epoch, ModelPool(members, base) if members else None)
     return ModelPool(members, base)
 
 
+def _common_start(net: Any, runs: Sequence[Run]) -> State | None:
+    """Return the state from which all runs start, if there is one."""
+    first = runs[0].state
+    if first is not None and all(run.state is first for run in runs):
+        return first
+    return copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
+
+
 def _results(
-    net: Any,
-    rows: Rows,
-    task: Task,
-    runs: Sequence[Run],
-    n_jobs: int | None,
-    progress: Progress | None,
-    stack: nets.VectorizeChoice,
-    max_bytes: int | None,
+    net: Any, rows: Rows, runs: Sequence[Run], plan: nets.Plan, n_jobs: int | None, progress: Progress
 ) -> Iterator[Result]:
-    n_processes = effective_n_jobs(n_jobs)
-    plan = nets.plan(net, task, [_job(rows, run) for run in runs], stack, max_bytes, n_processes)
-    reasons = {None, plan.reason}  # each is told once
-    if plan.reason:
-        _warn(plan.reason, net, rows)
+    """Iterate over what becomes of each run, in the order of the runs."""
     ends = np.cumsum([0, *plan.sizes]).tolist()
     chunks = [runs[a:b] for a, b in pairwise(ends)]
-    if n_processes == 1 or len(chunks) == 1:
-        for chunk in chunks:
-            epochs = [run.params.get("max_epochs", net.max_epochs) for run in chunk]
-            hooks = [progress and progress.begin(run.name, n) for run, n in zip(chunk, epochs, strict=True)]
-            found, reason = _train_chunk(net, rows, task, chunk, plan.stacked, hooks)
-            if reason not in reasons:
-                _warn(reason, net, rows)
-            reasons.add(reason)
-            yield from found
-        return
-    jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
-    for found, reason in nets.in_order(jobs, plan.n_jobs or n_jobs):
-        if reason not in reasons:
-            _warn(reason, net, rows)
-        reasons.add(reason)
-        yield from found
+    done: Iterable[tuple[list[Result], str | None]]
+    if effective_n_jobs(n_jobs) == 1 or len(chunks) == 1:
+        done = (_train_chunk(net, rows, chunk, plan.stacked, _hooks(net, chunk, progress)) for chunk in chunks)
+    else:
+        jobs = (delayed(_train_chunk)(net, rows, chunk, plan.stacked) for chunk in chunks)
+        done = nets.in_order(jobs, plan.n_jobs or n_jobs)
+    reported = set()
+    for results, reason in chain([([], plan.reason)], done):
+        if reason and reason not in reported:
+            _warn_of_fallback(reason, net, rows)
+        reported.add(reason)
+        yield from results
 
 
-def _warn(reason: str, net: Any, rows: Rows) -> None:
+def _alike(net: Any, runs: Sequence[Run]) -> bool:
+    """Return whether runs take the same steps, so that it is worth a trial to train them together.
+
+    Of drawn settings, those of the optimiser may differ. Runs must have equally many rows, also after the net's
+    ``train_split``, which keeps copies of a row together.
+    """
+    drawn = {name.partition("__")[0] for run in runs for name in run.meta.get("params", ())}
+    if drawn - {"lr", "optimizer"}:
+        return False
+    bags = [len(run.index) for run in runs if run.index is not None]
+    return len(set(bags)) <= 1 and not (bags and nets.divides_rows(net))
+
+
+def _hooks(net: Any, runs: Sequence[Run], progress: Progress) -> list[EpochHook | None]:
+    """Let runs begin; return what is called after each of their epochs."""
+    return [progress.begin(run.name, run.params.get("max_epochs", net.max_epochs)) for run in runs]
+
+
+def _warn_of_fallback(reason: str, net: Any, rows: Rows) -> None:
     names = nets.biases_without_effect(net, rows)
     more = (
-        f" By more they differ through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
+        f" They also differ through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
         f"are rounding alone, of which {getattr(net.optimizer, '__name__', 'the optimizer')} makes full steps. Give "
         "their layers bias=False."
     )
     warnings.warn(
-        f"The members are trained one after another and not as one stack: {reason}. Results are the same but for "
-        f"rounding, which training can amplify; stack=False says that this is meant.{more if names else ''}",
+        f"The members are trained one after another and not vectorised: {reason}. Results are the same "
+        "but for rounding, which training can amplify; vectorize=False says that this is meant."
+        f"{more if names else ''}",
         stacklevel=2,
     )
 
 
+class _Training:
+    """A run that is being trained in this process, with its recorder and the hook that may end it."""
+
+    def __init__(self, run: Run, hook: EpochHook | None):
+        self.run, self.hook = run, hook
+        self.recorder = run.recorder()
+        self.stopped = False
+        self.done: list[Member] | None = None
+
+    def on_epoch(self, epoch: int, net: Any) -> bool:
+        self.stopped = bool(self.hook is not None and self.hook(epoch, net))
+        return self.stopped
+
+    def members(self, fitted: Any = None) -> list[Member]:
+        """Return the members of a fitted net, or, when it is interrupted, those so far."""
+        if self.done is not None:
+            return self.done
+        meta = {**self.run.meta, "seed": self.run.seed}
+        members = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
+        if fitted is not None:
+            history = nets.history_of(fitted)
+            members = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in members]
+            self.done = members
+        return members
+
+    def result(self, fitted: Any) -> Result:
+        """Return the members of the run, or why there are none."""
+        if isinstance(fitted, DivergedError):
+            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
+        if not self.stopped:
+            self.recorder.warn_if_incomplete(self.run.name)
+        return self.members(fitted), None
+
+
 def _train_chunk(
-    net: Any, rows: Rows, task: Task, runs: Sequence[Run], stacked: bool, hooks: Sequence[EpochHook | None] = ()
+    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, hooks: Sequence[EpochHook | None] = ()
 ) -> tuple[list[Result], str | None]:
-    """Train some runs in this process; the result of each, and why they were not stacked although they should be."""
-    hooks = [hook and once(hook) for hook in hooks or [None] * len(runs)]
-    keepers: list[Keeper] = []
+    """Train some runs in this process; return the results, and why they were not vectorised although they should be."""
+    hooks = [hook and _once(hook) for hook in hooks or [None] * len(runs)]
+    trainings: list[_Training] = []
+    results, reason = [], None
     try:
-        return _train_kept(net, rows, task, runs, stacked, hooks, keepers)
+        if vectorized and len(runs) > 1:
+            trainings += map(_Training, runs, hooks)
+            try:
+                fitted = nets.fit_many(net, [_job(rows, t.run, t) for t in trainings])
+                return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], None
+            except NotVectorizableError as error:
+                reason = str(error)
+            trainings.clear()  # the runs begin again, with new recorders
+        for run, hook in zip(runs, hooks, strict=True):
+            trainings.append(training := _Training(run, hook))
+            results.append(training.result(_train_alone(net, rows, training)))
     except KeyboardInterrupt as stop:
-        stop.kept = {keeper.run.name: keeper.members for keeper in keepers}  # type: ignore[attr-defined]
+        stop.kept = {t.run.name: t.members() for t in trainings}  # type: ignore[attr-defined]
         raise
-
-
-def _train_kept(
-    net: Any,
-    rows: Rows,
-    task: Task,
-    runs: Sequence[Run],
-    stacked: bool,
-    hooks: Sequence[EpochHook | None],
-    keepers: list[Keeper],
-) -> tuple[list[Result], str | None]:
-    """Train some runs, and put what keeps their members into ``keepers`` as they begin."""
-    reason = None
-    if stacked and len(runs) > 1:
-        keepers += [Keeper(run, hook) for run, hook in zip(runs, hooks, strict=True)]
-        jobs = [_job(rows, run, keeper) for run, keeper in zip(runs, keepers, strict=True)]
-        try:
-            found = nets.fit_many(net, task, jobs)
-            return [keeper.result(fitted) for keeper, fitted in zip(keepers, found, strict=True)], None
-        except NotVectorizableError as error:
-            reason = str(error)
-        del jobs  # and what was kept of a stack that has failed
-        keepers.clear()
-    results = []
-    for run, hook in zip(runs, hooks, strict=True):
-        keepers.append(keeper := Keeper(run, hook))
-        here = rows if run.index is None else rows.take(run.index)
-        own = run.net or net
-        own = clone(own).set_params(**run.params) if run.params else own
-        try:
-            watched = {"schedule": run.schedule, "on_epoch": keeper, "on_step": keeper.average}
-            fitted = nets.fit(own, here, task, run.seed, state=run.state, **watched)
-        except DivergedError as error:
-            fitted = error
-        results.append(keeper.result(fitted))
     return results, reason
 
 
-def _job(rows: Rows, run: Run, on_epoch: EpochHook | None = None) -> Job:
-    return Job(rows, run.seed, run.params, run.schedule, on_epoch, run.index, run.state)
+def _train_alone(net: Any, rows: Rows, training: _Training) -> Any:
+    """Return the fitted net of a run, or its DivergedError."""
+    run, net = training.run, training.run.net or net
+    net = clone(net).set_params(**run.params) if run.params else net
+    rows = rows if run.index is None else rows.take(run.index)
+    watched = {"recorder": training.recorder, "on_epoch": training.on_epoch}
+    try:
+        return nets.fit(net, rows, run.seed, state=run.state, schedule=run.schedule, **watched)
+    except DivergedError as error:
+        return error
+
+
+def _job(rows: Rows, run: Run, training: _Training | None = None) -> Job:
+    watched = {} if training is None else {"recorder": training.recorder, "on_epoch": training.on_epoch}
+    return Job(rows, run.seed, run.params, run.schedule, index=run.index, state=run.state, **watched)
+
+
+def _once(hook: EpochHook) -> EpochHook:
+    """Return a hook that sees each epoch once, also where a run that was vectorised is trained again."""
+    answers: dict[int, bool] = {}
+
+    def asked_once(epoch: int, net: Any) -> bool:
+        if epoch not in answers:
+            answers[epoch] = bool(hook(epoch, net))
+        return answers[epoch]
+
+    return asked_once
+
+
+def hand_over(stop: KeyboardInterrupt, members: Iterable[Member], base: State | None = None) -> None:
+    """Give an interrupt of the user the members that are trained, as its ``pool``; None where there are none."""
+    members = [*members]
+    stop.pool = ModelPool(members, base) if members else None  # type: ignore[attr-defined]
+    if members:
+        count = "The member that is" if len(members) == 1 else f"The {len(members)} members that are"
+        stop.args = (
+            f"{count} trained can be fused: fuse(error.pool, X, y), where error is this KeyboardInterrupt, "
+            "sys.last_value in a console.",
+        )

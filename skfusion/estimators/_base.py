@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,16 +12,15 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
+from torch import nn
 
 from skfusion import nets
 from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import EXAMPLES, Component, HasParts
 from skfusion._rows import Rows
 from skfusion.collect import Collector
-from skfusion.collect.fine_tuning._init import warn_of_unused_weights
 from skfusion.data import check_inputs, held_positions, hold_out, score_function, scorer_named
 from skfusion.estimators.support._cache import fingerprint_or_warning
-from skfusion.estimators.support._folds import groups_kept
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._outputs import Outputs
@@ -33,27 +33,13 @@ from skfusion.tangent import Linearised
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """What collecting hands to fusing.
-
-    Parameters
-    ----------
-    pool : ModelPool
-        The members.
-    net : skorch net
-        Sized to the data; the architecture of members that carry none.
-    fit_rows : Rows
-        Rows to estimate statistics on.
-    held_out : Rows
-        Rows to judge on.
-    out_of_fold : tuple of (ndarray, Rows), optional
-        Predictions of shape (n_members, n_samples, n_outputs) for rows that the members were not trained on.
-    """
+    """What collecting hands to fusing; ``net`` is the architecture of members that carry none."""
 
     pool: ModelPool
     net: Any
-    fit_rows: Rows
-    held_out: Rows
-    out_of_fold: tuple[np.ndarray, Rows] | None = None
+    fit_rows: Rows  # to estimate statistics on
+    held_out: Rows  # to judge on
+    out_of_fold: tuple[np.ndarray, Rows] | None = None  # P of shape (n_members, n_samples, n_outputs), and its rows
 
 
 class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
@@ -113,15 +99,16 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
                 given.warn_of_cross_validation(rows)
             return self._fuse_pool(given, rows, None)
-        own = getattr(self, "_skl_callbacks", [])
-        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in own)
-        if self.verbose and not shown:
-            self.set_callbacks(*own, ProgressBar())
+        callbacks = getattr(self, "_skl_callbacks", [])
+        nested = hasattr(self, "_parent_callback_ctx")
+        if self.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):
+            self.set_callbacks(*callbacks, ProgressBar())
+        watched = nested or bool(getattr(self, "_skl_callbacks", []))
         try:
             context = self._init_callback_context(max_subtasks=2).call_on_fit_task_begin(estimator=self, X=X, y=y)
         finally:
-            self.set_callbacks(*own)
-        collected = self._collect(rows, (context, X, y))
+            self.set_callbacks(*callbacks)
+        collected = self._collect(rows, (context, X, y) if watched else None)
         fusing = context.subcontext(task_name="fuse").call_on_fit_task_begin(estimator=self)
         self._fuse(collected)
         fusing.call_on_fit_task_end(estimator=self)
@@ -181,7 +168,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
             names, P, asked = predict_out_of_fold(self, fit_part, seed, shared)
             out_of_fold = P, asked
         fit_rows = fit_part.expanded()
-        warn_of_unused_weights(self.estimator, self._part("collect"))
+        self._warn_of_unused_weights()
         net = self._net(fit_rows)
         pool = self._pool(net, fit_rows, seed, watched, shared)
         if out_of_fold is not None:
@@ -189,6 +176,17 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         net = pool[0].net or net  # a collector may train another architecture than the one it is given
         pool = self._outputs.marked(pool.replace(classes=self._labels()))
         return Collected(pool, net, fit_rows, held.expanded(), out_of_fold)
+
+    def _warn_of_unused_weights(self) -> None:
+        """Warn where members have a common start, and it is not the weights of a net that is fitted."""
+        net, collect = self.estimator, self._part("collect")
+        fitted = getattr(net, "initialized_", False) and not isinstance(net.module, nn.Module)
+        if fitted and getattr(collect, "init", 0) is None:
+            warnings.warn(
+                f"The net is fitted, and {collect!r} does not start from its weights: as everywhere in scikit-learn, "
+                "fit begins anew. To fine-tune it, give init=net.module_.state_dict().",
+                stacklevel=3,
+            )
 
     def _pool(self, net: Any, rows: Rows, seed: int, watched: Any = None, shared: Any = None) -> ModelPool:
         collect = self._part("collect")
@@ -203,17 +201,14 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
                 f"{wanting[0]!r} needs the common start of the members, and {collect!r} starts each from its own "
                 "weights. Use FineTunes(), or give the net a module instance, from which all start."
             )
-        progress = None
-        if watched is not None:
-            context, X, y = watched
-            progress = CallbackProgress(context, self, self._fitted_as, X, y)
+        progress = None if watched is None else CallbackProgress(watched[0], self, self._fitted_as, *watched[1:])
         kept = shared is not None or self.memory is not None
-        key = fingerprint_or_warning(collect, net, rows, seed, self._task) if kept else None
-        given = key, collect, net, rows, seed, self._task, self.n_jobs, progress
+        key = fingerprint_or_warning(collect, net, rows, seed) if kept else None
+        task = key, collect, net, rows, seed, self.n_jobs, progress
         if key is not None and shared is not None:
-            return shared.get(key, lambda: _run_collector(*given))
+            return shared.get(key, lambda: _run_collector(*task))
         run = _run_collector if key is None else check_memory(self.memory).cache(_run_collector, ignore=_NOT_IN_KEY)
-        return run(*given)
+        return run(*task)
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:
@@ -250,12 +245,11 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return net if pool is None else nets.with_columns_of(net, pool[0].state)
 
     def _sized(self, net: Any, rows: Rows) -> Any:
-        n_outputs = len(self._labels()) if self._task != "regression" else rows.y.shape[1]
-        return nets.sized(net, rows, self._task, n_outputs)
+        return nets.sized(net, rows, rows.y.shape[1] if self._task == "regression" else len(self._labels()))
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
-        score = self._outputs.scored(score_function(self.scoring, self._task))
-        return Judge(runner, collected.held_out, score)
+        score = score_function(self.scoring, self._task)
+        return Judge(runner, collected.held_out, self._outputs.scored(score))
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:
@@ -279,15 +273,21 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-_NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]
+_NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]
 
 
-def _run_collector(key, collect, net, rows, seed, task, n_jobs, progress):  # cached by key
-    given = {"sample_weight": rows.weight, "task": task, "n_jobs": n_jobs, "progress": progress}
-    groups = groups_kept(collect, net, rows)
-    given |= {} if groups is None else {"groups": groups}
-    y = rows.y.astype(np.float32) if task == "regression" else rows.y  # networks' own precision, and that of their keys
-    return collect(net, rows.X, y, np.random.RandomState(seed), **given)
+def _run_collector(key, collect, net, rows, seed, n_jobs, progress):  # cached by key
+    rng = np.random.RandomState(seed)
+    return collect(net, _as_networks_learn(net, rows), rng, n_jobs=n_jobs, progress=progress)
+
+
+def _as_networks_learn(net: Any, rows: Rows) -> Rows:
+    """Return rows with targets in the precision of networks; where equal rows are no copies, repetitions are groups."""
+    groups, alone = rows.groups, replace(rows, position=None)
+    if groups is None and rows.position is not None and getattr(net, "train_split", None) is not None:
+        groups = rows.position if len(rows.units()[0]) < len(alone.units()[0]) else None
+    y = rows.y.astype(np.float32) if rows.task == "regression" else rows.y
+    return replace(alone, y=y, groups=groups)
 
 
 def _out_of_fold(part: Any) -> bool:

@@ -158,7 +158,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
             def refit(epoch: int, trained: Any) -> None:
                 loss.leaves.copy_(self._leaves(nets.state_of(trained), seen))
 
-            trained = nets.fit(net, rows, "classification", seed, state=state, on_epoch=refit)
+            trained = nets.fit(net, rows, seed, state=state, on_epoch=refit)
             state, self.history_ = nets.state_of(trained), nets.history_of(trained)
         self.state_ = state
         self.leaves_ = self._leaves(state, rows).numpy()
@@ -193,7 +193,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
             raise ValueError(f"The forest is the criterion here, and takes no {criterion}: leave them out of the net.")
         net = type(net)(**{**clone(net).get_params(deep=False), "criterion": loss})  # no module may be set later
         try:
-            return nets.sized(net, rows, "classification", self._width())
+            return nets.sized(net, rows, self._width())
         except ValueError as error:
             if "returns an output of shape" not in str(error):
                 raise

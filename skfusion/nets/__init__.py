@@ -7,13 +7,18 @@ from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import dtype_of as dtype_of
-from skfusion.nets._prepare import exclusive, initialised, is_net, no_net, sized, two_classes
+from skfusion.nets._prepare import exclusive as exclusive  # these serve other rooms, and are not public
+from skfusion.nets._prepare import initialised, no_net, sized
+from skfusion.nets._prepare import is_net as is_net
+from skfusion.nets._prepare import resized as resized
+from skfusion.nets._prepare import task_of as task_of
 from skfusion.nets._prepare import tensors as tensors
+from skfusion.nets._prepare import two_classes as two_classes
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._scaling import standardising
 from skfusion.nets._train import fit, history_of, state_of
-from skfusion.nets._training_callback import DivergedError
+from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets._without_effect import biases_without_effect
 from skfusion.nets.losses._consistency import Ensembled, Twice
@@ -28,11 +33,13 @@ __all__ = [
     "BatchedPredictor",
     "DivergedError",
     "Ensembled",
+    "EpochHook",
     "Job",
     "Judge",
     "OnColumns",
     "Plan",
     "Predictors",
+    "Recorder",
     "Runner",
     "Soft",
     "Twice",
@@ -41,13 +48,11 @@ __all__ = [
     "default_net",
     "default_score",
     "divides_rows",
-    "exclusive",
     "fit",
     "fit_many",
     "fixed_split",
     "history_of",
     "in_order",
-    "is_net",
     "mlp_classifier",
     "mlp_regressor",
     "objective",
@@ -58,7 +63,6 @@ __all__ = [
     "sized",
     "standardising",
     "state_of",
-    "two_classes",
     "unit_split",
     "with_columns_of",
     "with_module",

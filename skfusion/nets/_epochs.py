@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,15 +31,15 @@ class Epochs:
     """
 
     def __init__(self, net: Any, rows: Rows, task: Task):
-        self._given = net, rows, task
+        self._given = net, rows if rows.task == task else replace(rows, task=task)
         self._loader: Any = None
 
     def __call__(self) -> Iterator[Batch]:
         """Iterate over an epoch of mini-batches; their order is drawn from torch's global generator."""
-        net, rows, task = self._given
+        net, rows = self._given
         if self._loader is None:
             with seeded(0, net.device):
-                ready = prepared(net, rows, task)
+                ready = prepared(net, rows)
                 train, _ = ready.net.get_split_datasets(ready.X, ready.y)
             self._loader = ready.net.get_iterator(train, training=True)
         loader = self._loader

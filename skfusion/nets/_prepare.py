@@ -21,6 +21,9 @@ from skfusion.nets._scaling import scaling
 from skfusion.nets.losses._class_weights import check_class_weights
 from skfusion.objective import first_output
 
+_SIZES = ("n_in", "n_out", "scaling")
+"""Parameters of a module that :func:`sized` gives it."""
+
 _BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
 
 SMALL = 1_000_000
@@ -40,18 +43,7 @@ def few_threads(module: nn.Module) -> Iterator[None]:
 
 
 def is_net(estimator: Any) -> bool:
-    """Return whether an estimator is a skorch net.
-
-    Parameters
-    ----------
-    estimator : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for instances of ``skorch.NeuralNet``.
-    """
+    """Return whether an estimator is a skorch net."""
     return isinstance(estimator, NeuralNet)
 
 
@@ -61,34 +53,12 @@ def criterion_type(net: Any) -> type:
 
 
 def exclusive(net: Any) -> bool:
-    """Return whether the net is for classes that exclude each other, and not for multi-label problems.
-
-    Parameters
-    ----------
-    net : skorch net
-        Its criterion tells.
-
-    Returns
-    -------
-    bool
-        Whether its criterion is a cross-entropy over classes.
-    """
+    """Return whether the criterion of a net is a cross-entropy over classes, which exclude each other."""
     return issubclass(criterion_type(net), (nn.CrossEntropyLoss, nn.NLLLoss))
 
 
 def two_classes(net: Any) -> bool:
-    """Return whether the net can tell two classes apart but no more.
-
-    Parameters
-    ----------
-    net : skorch net
-        Its criterion tells.
-
-    Returns
-    -------
-    bool
-        Whether its criterion is a binary cross-entropy.
-    """
+    """Return whether the criterion of a net is a binary cross-entropy, which tells two classes apart but no more."""
     return issubclass(criterion_type(net), _BINARY)
 
 
@@ -118,7 +88,16 @@ def tensors(X: Inputs, like: torch.dtype, device: Any = "cpu") -> Any:
     return x.to(device or "cpu", like if x.is_floating_point() else None)
 
 
-def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
+def task_of(net: Any, rows: Rows) -> Task:
+    """Return what the targets of rows are; the net and their shape say it where the rows do not."""
+    if rows.task is not None:
+        return rows.task
+    if is_regressor(net):
+        return "regression"
+    return "multilabel" if rows.y.ndim == 2 else "classification"
+
+
+def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
     """Return an unfitted clone of ``net`` that fits the data.
 
     A module class (or function) that takes ``n_in``, ``n_out`` or ``scaling`` is given those that the user has not
@@ -131,8 +110,6 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
         Not changed.
     rows : Rows
         The training data.
-    task : {"classification", "multilabel", "regression"}
-        What the outputs are.
     n_outputs : int
         Classes, labels or targets.
 
@@ -148,6 +125,7 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
     """
     if not is_net(net):
         raise no_net(net)
+    task = task_of(net, rows)
     _check_task(net, task, n_outputs)
     check_class_weights(net, task, n_outputs)
     net = clone(net)
@@ -173,6 +151,16 @@ def sized(net: Any, rows: Rows, task: Task, n_outputs: int) -> Any:
                 )
     _check_width(net, rows, task, n_outputs, binary)
     return net
+
+
+def resized(net: Any, rows: Rows, n_outputs: int, **params: Any) -> Any:
+    """Return a sized net with other parameters, sized again; another module need not take the sizes of the former."""
+    net = clone(net).set_params(**params)
+    if not isinstance(net.module, nn.Module):
+        taken = inspect.signature(net.module).parameters
+        unknown = {f"module__{name}" for name in _SIZES if name not in taken}
+        net = type(net)(**{k: v for k, v in net.get_params(deep=False).items() if k not in unknown})
+    return sized(net, rows, n_outputs)
 
 
 def no_net(estimator: Any) -> TypeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skfusion import state as states
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows
 from skfusion.nets._embeddings import naming_embeddings
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
 from skfusion.nets._prepare import (
@@ -27,10 +26,11 @@ from skfusion.nets._prepare import (
     match_shapes,
     seeded,
     targets,
+    task_of,
     tensors,
     two_classes,
 )
-from skfusion.nets._training_callback import Schedule, StepHook, Watch, from_callback
+from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._consistency import Consistency
 from skfusion.nets.losses._soft import Soft
@@ -41,13 +41,12 @@ from skfusion.state import State
 def fit(
     net: Any,
     rows: Rows,
-    task: Task,
     seed: int,
     *,
     state: State | None = None,
     schedule: Schedule | None = None,
-    on_epoch: Callable[[int, Any], bool | None] | None = None,
-    on_step: StepHook | None = None,
+    recorder: Recorder | None = None,
+    on_epoch: EpochHook | None = None,
     verbose: bool = False,
     soft: Soft | Consistency | None = None,
 ) -> Any:
@@ -59,19 +58,16 @@ def fit(
         Sized to the data; not changed.
     rows : Rows
         Training data.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
     seed : int
         Seed of the initialisation, the shuffling and dropout; the global generators are left as they were.
     state : State, optional
         Where to start; a fresh initialisation when omitted.
     schedule : callable, optional
         ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
+    recorder : Recorder, optional
+        Sees the net after each epoch, and its state after each step where it asks for that.
     on_epoch : callable, optional
         ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
-    on_step : callable, optional
-        ``on_step(step, steps_per_epoch, net)`` runs after each optimiser step, counted from 1, and before the first
-        one, with 0.
     verbose : bool, default=False
         Let the net print its table of epochs, where its own ``verbose`` asks for it.
     soft : Soft or Consistency, optional
@@ -88,17 +84,8 @@ def fit(
         If the training loss becomes NaN or infinite; it names the epoch.
     """
     with seeded(seed, net.device):
-        ready = prepared(
-            net,
-            rows,
-            task,
-            state=state,
-            schedule=schedule,
-            on_epoch=on_epoch,
-            on_step=on_step,
-            verbose=verbose,
-            soft=soft,
-        )
+        watch = Watch(schedule, recorder, on_epoch)
+        ready = prepared(net, rows, watch, state=state, verbose=verbose, soft=soft)
         with few_threads(ready.net.module_), naming_embeddings(ready.net.module_, rows.X):
             _loop(ready)
     return ready.finished()
@@ -112,11 +99,11 @@ class Ready:
     X: Any
     y: Any
     batch_norm: bool
-    own: tuple[Any, Any, Any]
+    user_settings: tuple[Any, Any, Any]  # of its user, while others are in their place
 
     def finished(self) -> Any:
         """Return the net as its user wrote it, but fitted."""
-        self.net.iterator_train, self.net.iterator_valid, self.net.train_split = self.own
+        self.net.iterator_train, self.net.iterator_valid, self.net.train_split = self.user_settings
         self.net.module_.eval()
         return self.net
 
@@ -124,20 +111,18 @@ class Ready:
 def prepared(
     net: Any,
     rows: Rows,
-    task: Task,
+    watch: Watch | None = None,
     *,
     state: State | None = None,
-    schedule: Schedule | None = None,
-    on_epoch: Callable[[int, Any], bool | None] | None = None,
-    on_step: StepHook | None = None,
     verbose: bool = False,
     made: dict[Any, Any] | None = None,
     soft: Soft | Consistency | None = None,
 ) -> Ready:
-    """Return a clone of a net, initialised from the global generators; see :func:`fit` for the parameters.
+    """Return a clone of a net, initialised from the global generators, with what :func:`fit` takes.
 
     ``made`` keeps the tensors of rows, so that many nets share them.
     """
+    watch = watch or Watch()
     net = clone(net)
     if not verbose:
         net.set_params(verbose=0)
@@ -150,17 +135,17 @@ def prepared(
     batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
     if batch_norm and len(rows) == 1:
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
-    own = net.iterator_train, net.iterator_valid, net.train_split
+    user_settings = net.iterator_train, net.iterator_valid, net.train_split
     net.train_split = unit_split(net.train_split, rows)
-    X, y = _feed(net, rows, task, batch_norm, {} if made is None else made, soft)
-    if schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
+    X, y = _feed(net, rows, batch_norm, {} if made is None else made, soft)
+    if watch.schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(
             "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
             stacklevel=2,
         )
     net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
-    net.callbacks_.append(("skfusion", Watch(schedule, on_epoch, on_step)))
-    return Ready(net, X, y, batch_norm, own)
+    net.callbacks_.append(("skfusion", watch))
+    return Ready(net, X, y, batch_norm, user_settings)
 
 
 def state_of(net: Any) -> State:
@@ -206,10 +191,10 @@ def _only_prints(callback: Any) -> bool:
 
 
 def _loop(ready: Ready) -> None:
-    """Run skorch's loop; unlike ``partial_fit`` it lets the user's own interrupt through."""
+    """Run skorch's loop as ``partial_fit`` does, but let an interrupt of the user through."""
     net, X, y = ready.net, ready.X, ready.y
-    own_switch = getattr(type(net), "_set_training", None)
-    if own_switch is not None and own_switch is getattr(NeuralNet, "_set_training", None):
+    switch = getattr(type(net), "_set_training", None)
+    if switch is not None and switch is getattr(NeuralNet, "_set_training", None):
         net._set_training = partial(_switch_modes, net)
     net.notify("on_train_begin", X=X, y=y)
     try:
@@ -239,13 +224,16 @@ def _switch_modes(net: Any, training: bool = True) -> None:
 
 
 def _feed(
-    net: Any, rows: Rows, task: Task, batch_norm: bool, made: dict[Any, Any], soft: Soft | Consistency | None = None
+    net: Any, rows: Rows, batch_norm: bool, made: dict[Any, Any], soft: Soft | Consistency | None = None
 ) -> tuple[Any, Any]:
     """Return the data for skorch, and give the net the fast loader where the user left the loader alone."""
+    task = task_of(net, rows)
     if task == "classification" and two_classes(net):
         match_shapes(net)
-    own = type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
-    plain = not own and net.dataset is Dataset and not net.get_params_for("dataset")
+    overrides = (
+        type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
+    )
+    plain = not overrides and net.dataset is Dataset and not net.get_params_for("dataset")
     if not (plain and _is_plain(net, "iterator_train")):
         if soft is not None:
             raise ValueError(

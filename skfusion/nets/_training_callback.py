@@ -1,9 +1,10 @@
-"""Watch a training: learning rates, the loss, and states after each epoch."""
+"""The callback by which a training is steered and recorded: learning rates, the loss, and states as they come."""
 
 from __future__ import annotations
 
 import dis
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,14 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skfusion.nets._prepare import criterion_type
+from skfusion.pool import Member
+from skfusion.state import State
 
 Schedule = Callable[[int, int], float]
 """``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
 
-StepHook = Callable[[int, int, Any], None]
-"""``hook(step, steps_per_epoch, net)`` sees the net after that many optimiser steps, from 0."""
+EpochHook = Callable[[int, Any], bool | None]
+"""``hook(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training."""
 
 _RAISE = bytes([dis.opmap["RAISE_VARARGS"]])
 """The instruction of a ``raise`` statement."""
@@ -45,39 +48,112 @@ class DivergedError(ValueError):
         return type(self), (str(self), self.epoch, self.pool)
 
 
+class Recorder(ABC):
+    """Keep what one training run leaves behind, whether the run is trained alone or vectorised with others.
+
+    Attributes
+    ----------
+    by_step : bool
+        Whether it asks for the states after single steps, too.
+    """
+
+    by_step: bool = False
+
+    def after_step(self, step: int, n_steps: int, state: State) -> None:  # noqa: B027  not all ask for steps
+        """See the state after an optimiser step.
+
+        Parameters
+        ----------
+        step : int
+            Counted from 1; 0 is the state before the first step.
+        n_steps : int
+            Steps that the run takes in all.
+        state : State
+            Tensors that the next step overwrites: copy what shall last.
+        """
+
+    def after_epoch(self, epoch: int, net: Any) -> None:  # noqa: B027  the last state needs no epochs
+        """See the net after an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 1.
+        net : skorch net
+            Its module and history go on to change.
+        """
+
+    @abstractmethod
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the members of the run.
+
+        Parameters
+        ----------
+        name : str
+            Of the run; names of members start with it.
+        net : skorch net, optional
+            Fitted. None where the user has interrupted the run, whose members are those so far.
+
+        Returns
+        -------
+        list of Member
+            Each with its ``meta["epoch"]``, up to which it is given the history.
+        """
+
+    def warn_if_incomplete(self, name: str) -> None:  # noqa: B027  most are always complete
+        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose.
+
+        Parameters
+        ----------
+        name : str
+            Of the run.
+        """
+
+
 class Watch(Callback):
-    """Sets learning rates, watches the loss, and hands the net out after each epoch, or each step."""
+    """Sets learning rates, checks the loss, lets the recorder see each epoch or step, and asks whether to go on."""
 
     def __init__(
         self,
-        schedule: Schedule | None,
-        on_epoch: Callable[[int, Any], bool | None] | None,
-        on_step: StepHook | None = None,
+        schedule: Schedule | None = None,
+        recorder: Recorder | None = None,
+        on_epoch: EpochHook | None = None,
     ):
-        self.schedule, self.on_epoch, self.on_step = schedule, on_epoch, on_step
+        self.schedule, self.recorder, self.on_epoch = schedule, recorder, on_epoch
+        self.records_steps = recorder is not None and recorder.by_step
+        self.acts_by_step = self.records_steps or schedule is not None
         self.step = self.epoch = self.steps_per_epoch = 0
         self.rates: list[list[Any]] = []
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
-        if (self.schedule is not None or self.on_step is not None) and not self.rates:
+        if self.acts_by_step and not self.rates:
             self.steps_per_epoch = len(net.get_iterator(dataset_train, training=True))
             self.rates = [[group["lr"] for group in o.param_groups] for o in _optimizers(net)]
 
     def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
         if not training:
             return
+        if self.records_steps and self.step == 0:
+            self.record_step(net, net.module_.state_dict())
+        self.set_rates(net)
+
+    def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
+        if training and self.records_steps:
+            self.record_step(net, net.module_.state_dict())
+
+    def set_rates(self, net: Any) -> None:
+        """Set the learning rates of the next step."""
         if self.schedule is not None:
             factor = self.schedule(self.step, self.steps_per_epoch)
             for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
-        if self.on_step is not None and self.step == 0:
-            self.on_step(0, self.steps_per_epoch, net)
         self.step += 1
 
-    def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
-        if training and self.on_step is not None:
-            self.on_step(self.step, self.steps_per_epoch, net)
+    def record_step(self, net: Any, state: State) -> None:
+        """Let the recorder see the state after the last step."""
+        if self.recorder is not None:
+            self.recorder.after_step(self.step, self.steps_per_epoch * net.max_epochs, state)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         self.epoch += 1
@@ -99,6 +175,8 @@ class Watch(Callback):
                 f"{net.lr:g}), scale the inputs, or clip gradients.{_advice(net)}",
                 self.epoch,
             )
+        if self.recorder is not None:
+            self.recorder.after_epoch(self.epoch, net)
         if self.on_epoch is not None and self.on_epoch(self.epoch, net):
             raise KeyboardInterrupt  # how skorch ends a training early
 

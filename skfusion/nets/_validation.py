@@ -15,8 +15,8 @@ from skorch.utils import to_numpy
 from torch.utils.data import Subset
 
 from skfusion._random import seeded
-from skfusion._rows import Rows, Task
-from skfusion.nets._prepare import targets
+from skfusion._rows import Rows
+from skfusion.nets._prepare import targets, task_of
 
 
 class UnitSplit:
@@ -102,7 +102,7 @@ class FixedSplit:
         return Subset(dataset, np.flatnonzero(~self.held)), Subset(dataset, np.flatnonzero(self.held))
 
 
-def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | None:
+def fixed_split(net: Any, rows: Rows, seed: int) -> FixedSplit | None:
     """Return the split of a net, drawn once.
 
     Parameters
@@ -111,8 +111,6 @@ def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | Non
         Sized to the data; not changed.
     rows : Rows
         All rows, of which trainings may take some.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
     seed : int
         Of the split, where it draws random numbers.
 
@@ -124,7 +122,7 @@ def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | Non
     if net.train_split is None:
         return None
     with seeded(seed, net.device):
-        y = targets(net, rows.y, task)
+        y = targets(net, rows.y, task_of(net, rows))
         dataset = net.get_dataset(rows.X, y)
         _, valid = unit_split(net.train_split, rows)(dataset, y)
     held = None if valid is None else _within(valid, dataset)

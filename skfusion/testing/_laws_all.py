@@ -62,8 +62,8 @@ def problem_of(
         pool = pool.replace([m.replace(state=s) for m, s in zip(pool, change(pool.states), strict=True)])
         return [pool, data], lambda: component(pool, data)
     if isinstance(component, Collector):
-        net, rows = problems.net(), problems.rows()
-        return [net, rows], lambda: component(net, rows.X, rows.y, np.random.RandomState(0))
+        net, rows = problems.sized_net(), problems.rows()
+        return [net, rows], lambda: component(net, rows, np.random.RandomState(0))
     if isinstance(component, Combiner):
         given = [(*problems.predictions(task), task) for task in tasks_of(component)]
         return given, lambda: [clone(component).fit(P, y, task)(P) for P, y, task in given]

@@ -136,7 +136,7 @@ def check_random_labels_give_chance_in_training(component: Collector) -> None:
         X, y, extra = random_rows(situation, 4)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that members are no better than chance, which they are not
-            pool = clone(component)(net.set_params(train_split=default), X, y, np.random.RandomState(0), **extra)
+            pool = clone(component).collect(net.set_params(train_split=default), X, y, **extra)
         check_histories([m.meta.get("history", []) for m in pool], N_ROWS / 5, situation)
 
 

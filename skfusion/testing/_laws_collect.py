@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from skfusion.testing import _problems as problems
 def collected(component: Collector, seed: int = 0, n_jobs: int | None = None, **params: Any) -> ModelPool:
     """Return the members of a small net of some parameters on 24 rows."""
     rows = problems.rows()
-    return clone(component)(problems.net(**params), rows.X, rows.y, np.random.RandomState(seed), n_jobs=n_jobs)
+    return clone(component)(problems.sized_net(**params), rows, np.random.RandomState(seed), n_jobs=n_jobs)
 
 
 def check_collection_is_not_empty(component: Collector) -> None:
@@ -29,7 +30,7 @@ def check_collection_is_not_empty(component: Collector) -> None:
 
 
 def check_member_names_are_unique(component: Collector) -> None:
-    """Members have names of their own, which do not depend on the seed."""
+    """Members have unique names, which do not depend on the seed."""
     names = collected(component).names
     assert len({*names}) == len(names), f"Names occur more than once: {names}."
     assert collected(component, seed=1).names == names, "Names depend on the seed."
@@ -57,10 +58,10 @@ def check_net_is_not_fitted_in_place(component: Collector) -> None:
     """The net that is given is neither initialised nor changed, also when the training fails."""
     rows = problems.rows()
     for labels in (rows.y, rows.y[:-1]):
-        net = problems.net()
+        net = problems.sized_net()
         before = problems.snapshot(net)
         with contextlib.suppress(ValueError, IndexError):
-            clone(component)(net, rows.X, labels, np.random.RandomState(0))
+            clone(component)(net, replace(rows, y=labels), np.random.RandomState(0))
         assert not getattr(net, "initialized_", False), "The net is initialised in place."
         assert problems.snapshot(net) == before, "The net's parameters are changed."
 
@@ -80,26 +81,26 @@ def check_training_rows_are_recorded(component: Collector) -> None:
         assert len(np.unique(member.rows)) == len(member.rows), f"Member {member.name!r} records rows twice."
 
 
-def check_stacked_members_are_looped_members(component: Collector) -> None:
-    """Members that are trained as one stack are, to float tolerance, those that are trained one after another.
+def check_vectorized_members_are_looped_members(component: Collector) -> None:
+    """Members that are trained together are, to float tolerance, those that are trained one after another.
 
     The net has no BatchNorm: a bias ahead of it has no gradient but rounding errors, which Adam scales up.
     """
-    if "stack" not in component.get_params(deep=False):
+    if "vectorize" not in component.get_params(deep=False):
         return
-    pools = [collected(clone(component).set_params(stack=stack), module__norm=None) for stack in (False, True)]
-    assert pools[0].names == pools[1].names, "Stacked members have other names."
+    pools = [collected(clone(component).set_params(vectorize=choice), module__norm=None) for choice in (False, True)]
+    assert pools[0].names == pools[1].names, "Vectorised members have other names."
     for one, other in zip(*pools, strict=True):
         kept, found = (_numbers(dict(member.meta)) for member in (one, other))
-        assert kept.keys() == found.keys(), f"The meta of member {one.name!r} has other entries in a stack."
+        assert kept.keys() == found.keys(), f"The meta of member {one.name!r} has other entries when it is vectorised."
         for key, value in kept.items():
             other_value = found[key]
             alike = abs(value - other_value) <= 1e-5 if isinstance(value, float) else value == other_value
-            assert alike, f"{key} of member {one.name!r} is {value} alone, and {other_value} in a stack."
-        assert one.state.keys() == other.state.keys(), f"Member {one.name!r} has other tensors in a stack."
+            assert alike, f"{key} of member {one.name!r} is {value} alone, and {other_value} when it is vectorised."
+        assert one.state.keys() == other.state.keys(), f"Member {one.name!r} has other tensors when it is vectorised."
         for key, value in one.state.items():
             alike = torch.allclose(value.double(), other.state[key].double(), rtol=0, atol=1e-5)
-            assert alike, f"Tensor {key!r} of member {one.name!r} differs in a stack."
+            assert alike, f"Tensor {key!r} of member {one.name!r} differs when it is vectorised."
 
 
 def _numbers(meta: dict[str, Any]) -> dict[str, Any]:
@@ -116,5 +117,5 @@ LAWS = [
     check_net_is_not_fitted_in_place,
     check_members_do_not_depend_on_n_jobs,
     check_training_rows_are_recorded,
-    check_stacked_members_are_looped_members,
+    check_vectorized_members_are_looped_members,
 ]

@@ -189,6 +189,11 @@ def net(**params: Any) -> Any:
     return nets.mlp_classifier(module__dropout=0.1, **params)
 
 
+def sized_net(**params: Any) -> Any:
+    """Return the small net, sized to the rows of classification."""
+    return nets.sized(net(**params), rows(), 3)
+
+
 def snapshot(thing: Any) -> Any:
     """Return a value that is equal for two things with the same content, bit for bit."""
     if isinstance(thing, Tensor):

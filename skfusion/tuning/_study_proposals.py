@@ -48,8 +48,8 @@ class StudyProposals(BaseEstimator):
     >>> def space(trial):
     ...     return {"lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> tunes = FineTunes(StudyProposals(space), n_members=3, start=2)
-    >>> pool = tunes(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> tunes = FineTunes(StudyProposals(space), n_members=3, init=2)
+    >>> pool = tunes.collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> all(1e-4 <= member.meta["params"]["lr"] <= 1e-2 for member in pool)
     True
     """

@@ -136,12 +136,12 @@ def test_the_weighted_median_by_a_loop():
 
 
 def test_a_member_is_a_run_on_the_weights_of_its_round():
-    pool = Boosting(3)(weak(), X, y, np.random.RandomState(7))
+    pool = Boosting(3).collect(weak(), X, y, random_state=7)
     seeds = np.random.RandomState(7).randint(np.iinfo(np.int32).max, size=3)
     weight, runner = np.full(300, 1 / 300), nets.Runner(pool[0].net, "classification")
     for i, (member, seed) in enumerate(zip(pool, seeds, strict=True)):
         rows = Rows(X, y, weight * 300 if i else None)
-        fitted = nets.fit(member.net, rows, "classification", int(seed))
+        fitted = nets.fit(member.net, rows, int(seed))
         for key, value in nets.state_of(fitted).items():
             torch.testing.assert_close(member.state[key], value, rtol=1e-4, atol=1e-5)
         error, vote, weight = samme(runner.predict(member.state, X), y, weight, 1.0, 10)
@@ -151,7 +151,7 @@ def test_a_member_is_a_run_on_the_weights_of_its_round():
 
 
 def test_rows_are_drawn_by_their_weights():
-    pool = Boosting(3, resample=True)(weak(), X, y, np.random.RandomState(7))
+    pool = Boosting(3, resample=True).collect(weak(), X, y, random_state=7)
     rows, runner = Rows(X, y), nets.Runner(pool[0].net, "classification")
     first, second, _ = (rows.seen(m.rows) for m in pool)
     assert 0.5 < first.mean() < 0.75
@@ -161,7 +161,7 @@ def test_rows_are_drawn_by_their_weights():
 
 def test_weights_of_rows_are_where_it_starts():
     weight = np.linspace(0.5, 1.5, 300)
-    pool = Boosting(1)(weak(), X, y, np.random.RandomState(0), sample_weight=weight)
+    pool = Boosting(1).collect(weak(), X, y, random_state=0, sample_weight=weight)
     P = nets.Runner(pool[0].net, "classification").predict(pool[0].state, X)
     assert pool[0].meta["error"] == pytest.approx(weight[P.argmax(axis=1) != y].sum() / weight.sum())
 
@@ -173,7 +173,7 @@ def test_boosting_helps_a_weak_net():
 
 
 def test_it_ends_with_a_member_that_is_always_right():
-    pool = Boosting(10)(weak(max_epochs=200, lr=0.05), X[:40], y[:40], np.random.RandomState(0))
+    pool = Boosting(10).collect(weak(max_epochs=200, lr=0.05), X[:40], y[:40], random_state=0)
     assert pool.names == ["boost-0"]
     assert pool[0].meta["error"] == 0.0
     assert pool[0].meta["weight"] == 1.0
@@ -187,7 +187,7 @@ def test_it_ends_before_a_member_that_is_no_better_than_chance():
     stuck.bias.data = torch.tensor([0.0, 0.0, 1.0])  # it says 2 of every row, and cannot learn
     given = nets.with_module(weak(lr=0.0), stuck)
     with pytest.warns(UserWarning, match="Boosting ends with member 'boost-0'.*0.667 or more is no better.*kept alone"):
-        pool = Boosting(4)(given, X, target, np.random.RandomState(1))
+        pool = Boosting(4).collect(given, X, target, random_state=1)
     assert pool.names == ["boost-0"]
     assert pool[0].meta["error"] == pytest.approx(280 / 300)
     assert pool[0].meta["weight"] == 1.0
@@ -196,15 +196,15 @@ def test_it_ends_before_a_member_that_is_no_better_than_chance():
 def test_chance_is_among_the_classes_that_rows_have():
     A, b = make_moons(200, noise=0.3, random_state=0)
     net = weak(max_epochs=30, module__hidden=(3,))
-    narrow = Boosting(4)(net, A.astype(np.float32), b, np.random.RandomState(0))
-    wide = Boosting(4)(clone(net).set_params(classes=list(range(10))), A, b, np.random.RandomState(0))
+    narrow = Boosting(4).collect(net, A.astype(np.float32), b, random_state=0)
+    wide = Boosting(4).collect(clone(net).set_params(classes=list(range(10))), A, b, random_state=0)
     assert len(narrow) == len(wide) == 4
     for member in (*narrow, *wide):  # whatever a head has room for, there are two classes
         error = member.meta["error"]
         assert member.meta["weight"] == pytest.approx(np.log((1 - error) / error), rel=1e-9)
     absent = np.where(np.arange(200) % 9, 1.0, 0.0)  # the only rows of a third class count nothing
     three = np.where(absent > 0, b, 2)
-    with_absent = Boosting(2)(net, A, three, np.random.RandomState(0), sample_weight=absent)
+    with_absent = Boosting(2).collect(net, A, three, random_state=0, sample_weight=absent)
     error = with_absent[0].meta["error"]
     assert with_absent[0].meta["weight"] == pytest.approx(np.log((1 - error) / error), rel=1e-9)
 
@@ -215,13 +215,13 @@ def test_a_head_of_ten_classes_does_not_make_a_coin_better_than_chance():
     stuck.bias.data = 10 * torch.eye(10)[1]  # it says 1 of every row, and cannot learn
     target = np.repeat([0, 1], [180, 120])
     with pytest.warns(UserWarning, match="its weighted error is 0.6, and 0.5 or more is no better than chance"):
-        Boosting(4)(nets.with_module(weak(lr=0.0, classes=list(range(10))), stuck), X, target, np.random.RandomState(1))
+        Boosting(4).collect(nets.with_module(weak(lr=0.0, classes=list(range(10))), stuck), X, target, random_state=1)
 
 
 def test_weights_of_classes_that_are_all_alike_change_nothing():
     plain = weak(optimizer=torch.optim.SGD, lr=0.1)
     heavy = clone(plain).set_params(criterion__weight=torch.full((10,), 10.0))
-    for one, other in zip(*(Boosting(4)(n, X, y, np.random.RandomState(0)) for n in (plain, heavy)), strict=True):
+    for one, other in zip(*(Boosting(4).collect(n, X, y, random_state=0) for n in (plain, heavy)), strict=True):
         for key, value in one.state.items():
             torch.testing.assert_close(other.state[key], value, rtol=1e-4, atol=1e-5)
 
@@ -231,7 +231,7 @@ def test_a_later_member_that_is_useless_is_left_out():
     for seed in range(3):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            pool = Boosting(30)(values(), Z, t, np.random.RandomState(seed))
+            pool = Boosting(30).collect(values(), Z, t, random_state=seed)
         assert len(pool) < 30
         assert all(m.meta["error"] < 0.5 for m in pool) or len(pool) == 1
         name = f"boost-{len(pool)}" if len(pool) > 1 or pool[0].meta["error"] < 0.5 else "boost-0"
@@ -249,12 +249,12 @@ def test_labels_that_do_not_exclude_each_other_are_refused():
 def test_rows_that_cannot_be_weighted_can_be_drawn():
     own = weak(iterator_train__collate_fn=torch.utils.data.default_collate)
     with pytest.raises(ValueError, match="sample_weight with fractions needs skorch's default"):
-        Boosting(2)(own, X, y, np.random.RandomState(0))
-    assert len(Boosting(2, resample=True)(own, X, y, np.random.RandomState(0))) == 2
+        Boosting(2).collect(own, X, y, random_state=0)
+    assert len(Boosting(2, resample=True).collect(own, X, y, random_state=0)) == 2
 
 
 def test_members_that_were_not_boosted_cannot_vote():
-    pool = Seeds(2)(weak(), X, y, np.random.RandomState(0))
+    pool = Seeds(2).collect(weak(), X, y, random_state=0)
     with pytest.raises(ValueError, match="Member 'seed-0' has no weight in its meta, so it was not boosted"):
         BoostingFusion(weak()).fuse(pool, X, y)
 
@@ -273,15 +273,15 @@ def test_members_before_one_that_diverges_are_kept():
 
     Diverges.limit = float("inf")
     given = nets.mlp_classifier(max_epochs=2, lr=0.02).set_params(module=Diverges)
-    first, second = (m.state["layer.weight"][0, 0].item() for m in Boosting(2)(given, X, y, np.random.RandomState(1)))
+    first, second = (m.state["layer.weight"][0, 0].item() for m in Boosting(2).collect(given, X, y, random_state=1))
     assert first < second
     Diverges.limit = (first + second) / 2
     with pytest.raises(DivergedError, match="'boost-1' diverged") as caught:
-        Boosting(2)(given, X, y, np.random.RandomState(1))
+        Boosting(2).collect(given, X, y, random_state=1)
     assert caught.value.pool.names == ["boost-0"]
 
 
 @pytest.mark.parametrize("params", [{"n_members": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}])
 def test_wrong_parameters_are_refused(params):
     with pytest.raises(ValueError, match=next(iter(params))):
-        Boosting(**params)(weak(), X, y, np.random.RandomState(0))
+        Boosting(**params).collect(weak(), X, y, random_state=0)

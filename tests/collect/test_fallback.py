@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.collect import Bootstrap, Seeds
+from skfusion.collect._recorders import Checkpoints
 from skfusion.collect._run import Run, train
 from skfusion.nets.vectorized import _fit_many as _stack
 
@@ -52,8 +54,8 @@ def test_a_stack_that_fails_late_tells_of_each_epoch_once(last):
     progress, alone = Listener(last), Listener(last)
     net = classifier(R, callbacks=[Replaces()], max_epochs=4)
     with pytest.warns(UserWarning, match="one of its callbacks replaced or froze parameters"):
-        found = collect(Seeds(3, stack=True), net, progress=progress)
-    expected = collect(Seeds(3, stack=False), net, progress=alone)
+        found = collect(Seeds(3, vectorize=True), net, progress=progress)
+    expected = collect(Seeds(3, vectorize=False), net, progress=alone)
     assert sorted(map(str, progress.told)) == sorted(map(str, alone.told))
     for a, b in zip(found, expected, strict=True):
         assert same_bits(a.state, b.state)
@@ -61,29 +63,29 @@ def test_a_stack_that_fails_late_tells_of_each_epoch_once(last):
 
 
 def test_a_stack_that_fails_late_leaves_no_states():
-    net = nets.sized(classifier(R, callbacks=[Replaces()], max_epochs=4), CLASSES, "classification", 3)
-    runs = [Run("a", 1, keep=(1, 3)), Run("b", 2, keep=(2, 4))]
+    net = nets.sized(classifier(R, callbacks=[Replaces()], max_epochs=4), CLASSES, 3)
+    runs = [Run("a", 1, recorder=partial(Checkpoints, (1, 3))), Run("b", 2, recorder=partial(Checkpoints, (2, 4)))]
     with pytest.warns(UserWarning, match="replaced or froze"):
-        found = train(net, CLASSES, "classification", runs, stack=True)
+        found = train(net, CLASSES, runs, vectorize=True)
     assert found.names == ["a-epoch-1", "a-epoch-3", "b-epoch-2", "b-epoch-4"]
-    expected = train(net, CLASSES, "classification", runs, stack=False)
+    expected = train(net, CLASSES, runs, vectorize=False)
     assert all(same_bits(a.state, b.state) for a, b in zip(found, expected, strict=True))
 
 
 def stacks(monkeypatch):
     sizes, fit_many = [], nets.fit_many
-    monkeypatch.setattr(nets, "fit_many", lambda net, task, jobs: sizes.append(len(jobs)) or fit_many(net, task, jobs))
+    monkeypatch.setattr(nets, "fit_many", lambda net, jobs: sizes.append(len(jobs)) or fit_many(net, jobs))
     return sizes
 
 
 def test_a_chunk_of_one_member_is_looped(monkeypatch):
     sizes = stacks(monkeypatch)
     monkeypatch.setattr(nets, "plan", lambda *args: nets.Plan([2, 1], True))
-    found, expected = collect(Seeds(3, stack=True), classifier(R)), collect(Seeds(3, stack=True), classifier(R))
+    found, expected = collect(Seeds(3, vectorize=True), classifier(R)), collect(Seeds(3, vectorize=True), classifier(R))
     assert sizes == [2, 2]
     assert same_bits(found[2].state, expected[2].state)
     monkeypatch.undo()
-    assert same_bits(found[2].state, collect(Seeds(3, stack=False), classifier(R))[2].state)
+    assert same_bits(found[2].state, collect(Seeds(3, vectorize=False), classifier(R))[2].state)
 
 
 @pytest.mark.parametrize(("n_members", "n_jobs", "sizes"), [(3, 1, []), (4, 1, [4]), (4, 2, [4]), (7, 2, [7])])
@@ -108,10 +110,10 @@ class Counts(Callback):
         Counts.ended += 1
 
 
-@pytest.mark.parametrize("stack", ["auto", True, False])
-def test_no_callback_is_told_of_a_plan(stack):
+@pytest.mark.parametrize("vectorize", ["auto", True, False])
+def test_no_callback_is_told_of_a_plan(vectorize):
     Counts.begun = Counts.ended = 0
-    collect(Seeds(4, stack=stack), classifier(R, callbacks=[Counts()]))
+    collect(Seeds(4, vectorize=vectorize), classifier(R, callbacks=[Counts()]))
     assert (Counts.begun, Counts.ended) == (4, 4)
 
 
@@ -127,7 +129,7 @@ def test_members_on_bootstrap_samples_share_the_rows(monkeypatch):
             held.append((self.x, {loader.dataset.X.data_ptr() for loader in loaders}))
 
     monkeypatch.setattr(_stack, "Data", Data)
-    collect(Bootstrap(5, stack=True), classifier(R))
+    collect(Bootstrap(5, vectorize=True), classifier(R))
     ((rows, places),) = held
     assert rows.shape == X.shape
     assert places == {rows.data_ptr()}
@@ -144,11 +146,11 @@ def test_samples_that_are_only_indexed_are_those_of_the_loop(params, named):
         net.set_params(callbacks=[score])
     weight = np.random.RandomState(1).uniform(0.1, 3, size=53)
     data = {"X": X} if named else X
-    pools = [
-        Bootstrap(4, max_samples=0.9, bootstrap=not params, stack=stack)(  # bags differ in how many rows they validate
-            net, data, CLASSES.y, np.random.RandomState(0), sample_weight=weight / weight.mean()
+    pools = [  # bags differ in how many rows they validate
+        Bootstrap(4, max_samples=0.9, bootstrap=not params, vectorize=vectorize).collect(
+            net, data, CLASSES.y, random_state=0, sample_weight=weight / weight.mean()
         )
-        for stack in (False, True)
+        for vectorize in (False, True)
     ]
     for a, b in zip(*pools, strict=True):
         check_same_state(a.state, b.state, 1e-5)
@@ -171,7 +173,7 @@ def test_best_states_are_copies_of_one_member():
     callbacks = [("stop", EarlyStopping(patience=9, load_best=True)), ("weigh", Weighs())]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        collect(Seeds(8, stack=True), classifier(R, callbacks=callbacks, train_split=ValidSplit(3)))
+        collect(Seeds(8, vectorize=True), classifier(R, callbacks=callbacks, train_split=ValidSplit(3)))
     assert {*held} == {1.0}
 
 
@@ -187,9 +189,9 @@ y = (X[:, 0] > 0).astype(np.int64)
 net = NeuralNetClassifier(
     nn.Linear(50, 2), criterion=nn.CrossEntropyLoss, max_epochs=1, batch_size=2048, train_split=None, verbose=0
 )
-Bootstrap(2, max_samples=0.01, stack=True)(net, X, y, np.random.RandomState(0))
+Bootstrap(2, max_samples=0.01, vectorize=True).collect(net, X, y)
 before = peak()
-Bootstrap(16, stack=True, max_bytes=int(sys.argv[1]))(net, X, y, np.random.RandomState(0))
+Bootstrap(16, vectorize=True, max_bytes=int(sys.argv[1])).collect(net, X, y)
 print(peak() - before)
 """
 

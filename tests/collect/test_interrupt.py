@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import looped
 import numpy as np
 import pytest
 import torch
@@ -50,7 +51,7 @@ def _count():
 
 
 def collect(collector, net, **params):
-    return collector(net, ROWS.X, ROWS.y, np.random.RandomState(0), **params)
+    return looped.collect(collector, net, ROWS, **params)
 
 
 def interrupted(collector, training=2, epoch=2, how="busy", **params):
@@ -62,8 +63,8 @@ def interrupted(collector, training=2, epoch=2, how="busy", **params):
 
 @pytest.mark.parametrize("how", ["busy", "asleep"])
 def test_members_that_are_trained_are_kept(how, untouched_rng):
-    stop = interrupted(Seeds(3, stack=False), training=3, how=how)
-    whole = collect(Seeds(3, stack=False), problems.net(max_epochs=4))
+    stop = interrupted(Seeds(3, vectorize=False), training=3, how=how)
+    whole = collect(Seeds(3, vectorize=False), problems.net(max_epochs=4))
     assert stop.pool.names == ["seed-0", "seed-1"]
     assert "The 2 members that are trained can be fused: fuse(error.pool, X, y)" in str(stop)
     for kept, member in zip(stop.pool, whole, strict=False):
@@ -74,7 +75,7 @@ def test_members_that_are_trained_are_kept(how, untouched_rng):
 
 
 def test_where_nothing_is_trained_there_is_no_pool():
-    stop = interrupted(Seeds(2, stack=False), training=1)
+    stop = interrupted(Seeds(2, vectorize=False), training=1)
     assert stop.pool is None
     assert str(stop) == ""
 
@@ -85,14 +86,14 @@ def test_a_handler_of_the_users_may_be_called_as_callbacks_are():
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        assert interrupted(Seeds(2, stack=False)).pool.names == ["seed-0"]
+        assert interrupted(Seeds(2, vectorize=False)).pool.names == ["seed-0"]
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def test_a_callback_still_ends_a_training():
     net = problems.net(callbacks=[("stop", Interrupts(2, 2, "raise"))], max_epochs=4)
-    assert [m.meta["epoch"] for m in collect(Seeds(3, stack=False), net)] == [4, 2, 4]
+    assert [m.meta["epoch"] for m in collect(Seeds(3, vectorize=False), net)] == [4, 2, 4]
 
 
 def test_states_that_a_run_has_kept_are_members():
@@ -117,15 +118,15 @@ def test_a_stack_that_is_interrupted_has_no_members():
         begin = staticmethod(lambda *_: schedule)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        collect(Seeds(3, stack=True), problems.net(max_epochs=4), progress=Hooks())
+        collect(Seeds(3, vectorize=True), problems.net(max_epochs=4), progress=Hooks())
     assert caught.value.pool is None
 
 
 @pytest.mark.parametrize(
     ("collector", "names"),
     [
-        (FineTunes(n_members=3, start=1, stack=False), ["fine-tune-0"]),
-        (Tasks(by=lambda X, y: (X[:, 0] > 0).astype(int), start=1), ["task-0"]),
+        (FineTunes(n_members=3, init=1, vectorize=False), ["fine-tune-0"]),
+        (Tasks(by=lambda X, y: (X[:, 0] > 0).astype(int), init=1), ["task-0"]),
     ],
 )
 def test_fine_tunes_keep_their_start(collector, names):
@@ -148,5 +149,5 @@ def test_what_other_processes_have_trained_is_kept(monkeypatch):
 
     monkeypatch.setattr("skfusion.nets.in_order", in_order)
     with pytest.raises(KeyboardInterrupt) as caught:
-        collect(Seeds(3, stack=False), problems.net(max_epochs=2), n_jobs=2)
+        collect(Seeds(3, vectorize=False), problems.net(max_epochs=2), n_jobs=2)
     assert caught.value.pool.names == ["seed-0"]

@@ -4,6 +4,7 @@ import os
 import warnings
 from functools import partial
 
+import looped
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
+from skfusion.collect._recorders import Checkpoints
 from skfusion.collect._run import Run, train
 from skfusion.nets import DivergedError, mlp_classifier
 from skfusion.nets.vectorized._plan import cost
@@ -28,7 +30,7 @@ COLLECTORS = pytest.mark.parametrize("collector", [Seeds(5), Bootstrap(5), Boots
 
 def collect(collector, net=None, seed=0, rows=CLASSES, **kwargs):
     net = classifier(*NOISY, **ADAM) if net is None else net
-    return collector(net, rows.X, rows.y, np.random.RandomState(seed), **kwargs)
+    return looped.collect(collector, net, rows, seed, **kwargs)
 
 
 def with_params(collector, **params):
@@ -52,9 +54,9 @@ def close_pools(a, b):
 @COLLECTORS
 def test_stacked_members_are_looped_members(collector, weighted, monkeypatch):
     weight = np.random.RandomState(1).uniform(0.1, 3, size=53) if weighted else None
-    one = collect(with_params(collector, stack=False), sample_weight=weight)
+    one = collect(with_params(collector, vectorize=False), sample_weight=weight)
     monkeypatch.setattr(nets, "fit", None)  # so that nothing can be trained alone
-    many = collect(with_params(collector, stack=True), sample_weight=weight)
+    many = collect(with_params(collector, vectorize=True), sample_weight=weight)
     assert one.names == many.names
     for a, b in zip(one, many, strict=True):
         check_same_state(a.state, b.state, 1e-5)
@@ -72,10 +74,10 @@ def test_weights_reach_the_stack():
 
 @COLLECTORS
 def test_chunks_and_processes_change_no_member(collector, untouched_rng):
-    collector = with_params(collector, stack=True)
+    collector = with_params(collector, vectorize=True)
     whole = collect(collector)
-    net = nets.sized(classifier(*NOISY, **ADAM), CLASSES, "classification", 3)
-    one = cost(net, "classification", nets.Job(CLASSES, 0, index=np.arange(53))).bytes
+    net = nets.sized(classifier(*NOISY, **ADAM), CLASSES, 3)
+    one = cost(net, nets.Job(CLASSES, 0, index=np.arange(53))).bytes
     for size in (3 * one, 4 * one):  # stacks of three and two members
         assert close_pools(collect(with_params(collector, max_bytes=size)), whole)
     assert same_pools(collect(collector), whole)
@@ -93,14 +95,18 @@ def test_all_processes_may_be_asked_for(monkeypatch):
 
 
 def test_more_members_keep_the_first_ones():
-    few, more = collect(Seeds(2, stack=True)), collect(Seeds(6, stack=True))
+    few, more = collect(Seeds(2, vectorize=True)), collect(Seeds(6, vectorize=True))
     assert all(same_bits(a.state, b.state) for a, b in zip(few, more, strict=False))
 
 
 def test_states_are_kept_at_the_epochs_that_a_run_names():
-    net = nets.sized(classifier(*NOISY, max_epochs=4, **ADAM), CLASSES, "classification", 3)
-    runs = [Run("a", 1, keep=(1, 3), meta={"k": 1}), Run("b", 2, keep=(4,)), Run("c", 3)]
-    one, many = (train(net, CLASSES, "classification", runs, stack=stack) for stack in (False, True))
+    net = nets.sized(classifier(*NOISY, max_epochs=4, **ADAM), CLASSES, 3)
+    runs = [
+        Run("a", 1, recorder=partial(Checkpoints, (1, 3)), meta={"k": 1}),
+        Run("b", 2, recorder=partial(Checkpoints, (4,))),
+        Run("c", 3),
+    ]
+    one, many = (train(net, CLASSES, runs, vectorize=vectorize) for vectorize in (False, True))
     assert one.names == many.names == ["a-epoch-1", "a-epoch-3", "b-epoch-4", "c"]
     for a, b in zip(one, many, strict=True):
         check_same_state(a.state, b.state, 1e-5)
@@ -109,7 +115,7 @@ def test_states_are_kept_at_the_epochs_that_a_run_names():
 
 
 def test_runs_have_schedules_and_parameters_of_their_own():
-    net = nets.sized(classifier(R), CLASSES, "classification", 3)
+    net = nets.sized(classifier(R), CLASSES, 3)
     runs = [
         Run("plain", 1),
         Run("slow", 1, params={"lr": 1e-3}),
@@ -117,7 +123,7 @@ def test_runs_have_schedules_and_parameters_of_their_own():
         Run("decaying", 1, params={"optimizer__weight_decay": 0.3}),
         Run("some rows", 1, index=np.arange(0, 106, 2) % 53),
     ]
-    one, many = (train(net, CLASSES, "classification", runs, stack=stack) for stack in (False, True))
+    one, many = (train(net, CLASSES, runs, vectorize=vectorize) for vectorize in (False, True))
     for a, b in zip(one, many, strict=True):
         check_same_state(a.state, b.state, 1e-5)
     assert not any(same_bits(many[0].state, other.state) for other in [*many][1:])
@@ -127,7 +133,7 @@ def test_runs_have_schedules_and_parameters_of_their_own():
 def test_members_that_stop_early_hold_their_best_epochs():
     stopping = EarlyStopping(patience=3, load_best=True)
     net = classifier(R, lr=0.4, max_epochs=40, train_split=ValidSplit(3), callbacks=[stopping])
-    one, many = (collect(Seeds(5, stack=stack), net) for stack in (False, True))
+    one, many = (collect(Seeds(5, vectorize=vectorize), net) for vectorize in (False, True))
     assert len({m.meta["epoch"] for m in many}) > 1
     for a, b in zip(one, many, strict=True):
         assert a.meta["epoch"] == b.meta["epoch"]
@@ -138,7 +144,8 @@ def test_members_that_stop_early_hold_their_best_epochs():
 
 def test_the_default_net_is_stacked_as_it_is_looped():
     one, many = (
-        collect(Seeds(3, stack=stack), mlp_classifier(max_epochs=10, batch_size=16)) for stack in (False, True)
+        collect(Seeds(3, vectorize=vectorize), mlp_classifier(max_epochs=10, batch_size=16))
+        for vectorize in (False, True)
     )
     for a, b in zip(one, many, strict=True):
         check_same_state(a.state, b.state, 1e-5)
@@ -147,11 +154,11 @@ def test_the_default_net_is_stacked_as_it_is_looped():
 # ---- divergence --------------------------------------------------------------------------------------------------
 
 
-def diverging(stack, which=("b",), **kwargs):
+def diverging(vectorize, which=("b",), **kwargs):
     """Four runs of which some have a rate at which the loss grows beyond all numbers, in some epochs."""
-    net = nets.sized(classifier(*NOISY, max_epochs=4), CLASSES, "classification", 3)
+    net = nets.sized(classifier(*NOISY, max_epochs=4), CLASSES, 3)
     runs = [Run(name, k, params={"lr": 1e38 if name in which else 0.05}) for k, name in enumerate("abcd")]
-    return train(net, CLASSES, "classification", runs, stack=stack, **kwargs)
+    return train(net, CLASSES, runs, vectorize=vectorize, **kwargs)
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"max_bytes": 40_000}, {"n_jobs": 2}], ids=["one", "chunks", "processes"])
@@ -178,10 +185,10 @@ def test_all_members_may_diverge():
 def test_a_member_may_diverge_in_rows_of_its_own():
     rows = Rows(np.where(np.arange(53)[:, None] == 7, np.float32("nan"), X), CLASSES.y)
     runs = [Run(name, k, index=np.arange(k, k + 8)) for k, name in zip((0, 20, 40), "abc", strict=True)]
-    net = nets.sized(classifier(*NOISY, batch_size=4), CLASSES, "classification", 3)
+    net = nets.sized(classifier(*NOISY, batch_size=4), CLASSES, 3)
     with pytest.raises(DivergedError, match="Member 'a' diverged.*in epoch 1") as caught:
-        train(net, rows, "classification", runs, stack=True)
-    sane = train(net, CLASSES, "classification", runs, stack=True)
+        train(net, rows, runs, vectorize=True)
+    sane = train(net, CLASSES, runs, vectorize=True)
     assert caught.value.pool.names == ["b", "c"]
     assert all(same_bits(m.state, sane[m.name].state) for m in caught.value.pool)
 
@@ -215,7 +222,7 @@ class Listener:
 
 def test_every_run_is_told_of():
     progress = Listener()
-    collect(Seeds(3, stack=True), progress=progress)
+    collect(Seeds(3, vectorize=True), progress=progress)
     assert progress.told[0] == ("start", 3)
     assert progress.told[-1] == ("finish",)
     for name in ("seed-0", "seed-1", "seed-2"):
@@ -224,21 +231,21 @@ def test_every_run_is_told_of():
 
 
 def test_a_hook_ends_its_own_run_only():
-    whole = collect(Seeds(3, stack=True))
+    whole = collect(Seeds(3, vectorize=True))
     progress = Listener(last={"seed-1": 2})
-    pool = collect(Seeds(3, stack=True), progress=progress)
+    pool = collect(Seeds(3, vectorize=True), progress=progress)
     assert [m.meta["epoch"] for m in pool] == [3, 2, 3]
     assert [len(m.meta["history"]) for m in pool] == [3, 2, 3]
     assert [same_bits(a.state, b.state) for a, b in zip(pool, whole, strict=True)] == [True, False, True]
-    short = collect(Seeds(3, stack=True), classifier(*NOISY, max_epochs=2, **ADAM))
+    short = collect(Seeds(3, vectorize=True), classifier(*NOISY, max_epochs=2, **ADAM))
     assert same_bits(pool[1].state, short[1].state)
     assert ("epoch", 3) not in progress.of("seed-1")
 
 
 def test_progress_can_end_the_work():
-    pool = collect(Seeds(4, stack=True), progress=Listener(stop_after="seed-1"))
+    pool = collect(Seeds(4, vectorize=True), progress=Listener(stop_after="seed-1"))
     assert pool.names == ["seed-0", "seed-1"]
-    assert same_pools(pool, collect(Seeds(2, stack=True)))
+    assert same_pools(pool, collect(Seeds(2, vectorize=True)))
 
 
 def test_a_run_that_diverges_has_an_end_without_members():
@@ -253,6 +260,6 @@ def test_a_fallback_tells_of_no_run_twice():
     progress = Listener()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        collect(Seeds(2, stack=True), classifier(R, optimizer=torch.optim.RMSprop, lr=1e-3), progress=progress)
+        collect(Seeds(2, vectorize=True), classifier(R, optimizer=torch.optim.RMSprop, lr=1e-3), progress=progress)
     assert len(caught) == 1
     assert progress.of("seed-0") == [("begin", 3), ("epoch", 1), ("epoch", 2), ("epoch", 3), ("end", ["seed-0"])]

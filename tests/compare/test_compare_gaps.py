@@ -16,7 +16,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, nets
-from skfusion.collect import Collector, Seeds
+from skfusion.collect import Seeds
 from skfusion.compare import _measures, compare_fusions
 from skfusion.compare._splits import splits_of
 from skfusion.merge import Uniform
@@ -229,7 +229,7 @@ class Guarded(nn.Module):
 
 def test_members_that_have_no_certain_key_are_trained_anew_and_this_is_told(monkeypatch, tmp_path):
     trained, fit_many, fit = [], nets.fit_many, nets.fit
-    monkeypatch.setattr(nets, "fit_many", lambda net, task, jobs: trained.extend(jobs) or fit_many(net, task, jobs))
+    monkeypatch.setattr(nets, "fit_many", lambda net, jobs: trained.extend(jobs) or fit_many(net, jobs))
     monkeypatch.setattr(nets, "fit", lambda net, *args, **kwargs: trained.append(net) or fit(net, *args, **kwargs))
     net = mlp_classifier(max_epochs=1).set_params(module=Guarded)
     fusions = {name: EnsembleClassifier(net, collect=Seeds(2), random_state=0) for name in "ab"}
@@ -244,13 +244,13 @@ def test_members_that_have_no_certain_key_are_trained_anew_and_this_is_told(monk
     assert len(trained) == 2 * 2 * 2 + 2 * 2
 
 
-class Slow(Collector):
+class Slow(Seeds):
     """Takes a tenth of a second, and hands out the same members."""
 
     def __init__(self, pool):
         self.pool = pool
 
-    def __call__(self, net, X, y, rng, **others):
+    def __call__(self, net, rows, rng, **others):
         torch.zeros(1)
         import time
 

@@ -117,8 +117,8 @@ def digits():
     X = (X / 16).astype(np.float32)
     train, held_out = Rows(X[:1200], y[:1200]), Rows(X[1200:], y[1200:])
     net = mlp_classifier(module__hidden=(32, 32), module__norm="batch", max_epochs=15, batch_size=64)
-    net = nets.sized(net, train, "classification", 10)
-    states = [nets.state_of(nets.fit(net, train, "classification", seed)) for seed in (0, 1)]
+    net = nets.sized(net, train, 10)
+    states = [nets.state_of(nets.fit(net, train, seed)) for seed in (0, 1)]
     runner = Runner(net, "classification", train)
     return states, nets.objective(runner, train, held_out)
 
@@ -160,8 +160,8 @@ def test_a_curve_of_a_network_without_classes():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(200, 4)).astype(np.float32)
     rows = Rows(X, (X[:, :1] * X[:, 1:2]).astype(np.float32))
-    net = nets.sized(nets.mlp_regressor(module__hidden=(16,), max_epochs=30), rows, "regression", 1)
-    states = [nets.state_of(nets.fit(net, rows, "regression", seed)) for seed in (0, 1)]
+    net = nets.sized(nets.mlp_regressor(module__hidden=(16,), max_epochs=30), rows, 1)
+    states = [nets.state_of(nets.fit(net, rows, seed)) for seed in (0, 1)]
     data = nets.objective(Runner(net, "regression", rows), rows, rows)
     path = Bezier(n_epochs=30)(states, data)
     assert loss_along(path, data).barrier < 0.5 * loss_along(segment(*states), data).barrier

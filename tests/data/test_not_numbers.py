@@ -143,11 +143,11 @@ def _scored(ensemble, y):
 # ---- indices, weights of classes, and names of parameters ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("stack", [True, False])
-def test_the_embedding_that_lacks_an_index_is_named(stack):
+@pytest.mark.parametrize("vectorize", [True, False])
+def test_the_embedding_that_lacks_an_index_is_named(vectorize):
     ids = np.random.RandomState(0).randint(10, size=(600, 5))
     y = ids[:, 0] % 2
-    made = EnsembleClassifier(words(), collect=Seeds(2, stack=stack), random_state=0)
+    made = EnsembleClassifier(words(), collect=Seeds(2, vectorize=vectorize), random_state=0)
     far, low = ids.copy(), ids - 1
     far[-1, 0], far[0, 0] = 17, 12
     message = "Embedding 'words' has 10 rows, for indices from 0 to 9, and is given indices from 0 to 17: give it num_"

@@ -105,7 +105,7 @@ def test_middles_have_recalibrated_statistics(pool):
 
 
 def test_fine_tunes_are_nearer_to_each_other_than_seeds(pool):
-    tunes = EnsembleClassifier(NET, collect=FineTunes(n_members=3, start=3), random_state=0).fit(X[::2], y[::2]).pool_
+    tunes = EnsembleClassifier(NET, collect=FineTunes(n_members=3, init=3), random_state=0).fit(X[::2], y[::2]).pool_
     near, far = (pairwise(p, X[1::2], y[1::2]) for p in (tunes, pool))
     assert near["distance"].max() < far["distance"].min()
     assert near["barrier"].max() < far["barrier"].max()  # some seeds have no barrier on some processors

@@ -68,7 +68,7 @@ def apart(seeds):
 
 @pytest.fixture(scope="module")
 def tunes():
-    return trained(NET, FineTunes(n_members=3, start=10))
+    return trained(NET, FineTunes(n_members=3, init=10))
 
 
 @pytest.fixture(scope="module")

@@ -263,7 +263,7 @@ def test_few_rows_tell_little_of_any_accuracy(seeds, right, bounds):
 
 
 def test_rows_on_one_network_do_not_contradict_each_other(seeds):
-    tunes = trained(NET, FineTunes(n_members=3, start=10))
+    tunes = trained(NET, FineTunes(n_members=3, init=10))
     for pool in (tunes, seeds):
         verdict = diagnose(pool, X, y, n_points=3).advice["verdict"]
         merges = "yes" in (verdict["soup"], verdict["align then soup"])

@@ -78,7 +78,7 @@ def test_no_members():
         (SnapshotEnsembleClassifier(net(), n_cycles=2, last=3), "last must be between 1 and n_cycles=2"),
         (SoupClassifier(net(), collect=Tail(0.9, every=2)), "No checkpoint falls after the burn-in"),
         (SoupClassifier(net(), collect=Tail(every=0)), "set every to at least 1"),
-        (WeightAveragingClassifier(net(), start=1.0), "start is a share of the epochs"),
+        (WeightAveragingClassifier(net(), burn_in=1.0), "start is a share of the epochs"),
         (SoupClassifier(net(), collect=Seeds(2), select=TopK(0)), "keeps at least one member; got k=0"),
         (SoupClassifier(net(), collect=Seeds(2), merge=Uniform([1, 2, 3])), "3 weights for 2 members"),
         (
@@ -165,7 +165,7 @@ def test_loss_that_is_not_finite(estimator):
     with pytest.raises(
         DivergedError, match=r"Member 'seed-\d' diverged: the training loss became nan in epoch 2"
     ) as error:
-        estimator(some, collect=Seeds(6, stack=False), random_state=0).fit(X, y)
+        estimator(some, collect=Seeds(6, vectorize=False), random_state=0).fit(X, y)
     kept = error.value.pool
     assert 0 < len(kept) < 6
     assert error.value.epoch == 2

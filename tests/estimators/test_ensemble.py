@@ -1,5 +1,7 @@
 """Ensembles: what is refused before training, who predicts, and the seeds of what learns to combine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ SMALL = {"max_epochs": 3, "module__hidden": (8,)}
 class Untrained(Collector):
     """Fails the test if members are asked for."""
 
-    def __call__(self, *given, **options):
+    def runs(self, net, rows, rng):
         raise AssertionError("Members are collected.")
 
 
@@ -107,11 +109,11 @@ class ByRows(Collector):
         self.renamed = renamed
         self.above = above
 
-    def __call__(self, net, X, y, rng, **given):
-        pool = Seeds(3)(net, X, y, rng, **given)
-        if len(X) <= self.above:
-            return pool
-        return pool.replace([*pool[:2], pool[2].replace(name=f"rows-{len(X)}")]) if self.renamed else pool[:2]
+    def runs(self, net, rows, rng):
+        runs = Seeds(3).runs(net, rows, rng)
+        if len(rows) <= self.above:
+            return runs
+        return [*runs[:2], replace(runs[2], name=f"rows-{len(rows)}")] if self.renamed else runs[:2]
 
 
 @pytest.mark.parametrize(

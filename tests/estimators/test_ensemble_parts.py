@@ -45,7 +45,7 @@ SMALL = {"max_epochs": 3, "module__hidden": (8,)}
 class Untrained(Collector):
     """Fails the test if members are asked for."""
 
-    def __call__(self, *given, **options):
+    def runs(self, net, rows, rng):
         raise AssertionError("Members are collected.")
 
 

@@ -348,8 +348,8 @@ def test_nets_with_parts_of_their_own(params):
     if given.optimizer is torch.optim.SGD:
         given = mlp_classifier(optimizer=torch.optim.SGD, optimizer__fused=False, max_epochs=3, lr=0.1)
         given.set_params(optimizer__weight_decay=0.0)
-    stack = "auto" if {"iterator_train", "f1"}.isdisjoint([*params, *dict(params.get("callbacks", []))]) else False
-    fitted = soup(given, collect=Seeds(2, stack=stack)).fit(X, y)
+    vectorize = "auto" if {"iterator_train", "f1"}.isdisjoint([*params, *dict(params.get("callbacks", []))]) else False
+    fitted = soup(given, collect=Seeds(2, vectorize=vectorize)).fit(X, y)
     assert fitted.predict(X).shape == (150,)
     if params.get("max_epochs") == 9:
         assert max(m.meta["epoch"] for m in fitted.pool_) < 9
@@ -369,7 +369,7 @@ def test_second_order_optimizer():
         lr=0.5,
         **QUIET,
     )
-    assert soup(given, collect=Seeds(2, stack=False)).fit(X, y).score(X, y) > 0.6
+    assert soup(given, collect=Seeds(2, vectorize=False)).fit(X, y).score(X, y) > 0.6
 
 
 def test_nets_with_a_validation_split_of_their_own():

@@ -129,10 +129,10 @@ class Counted(Collector):
     def __init__(self, path):
         self.path = path
 
-    def __call__(self, net, X, y, rng, **others):
+    def runs(self, net, rows, rng):
         with open(self.path, "a") as file:
             file.write("x")
-        return Seeds(2)(net, X, y, rng, **others)
+        return Seeds(2).runs(net, rows, rng)
 
 
 def test_cross_validate_returns_estimators():
@@ -234,13 +234,13 @@ class Spy:
 
 def test_callbacks_see_members_and_epochs():
     spy = Spy()
-    soup(collect=Seeds(2, stack=False)).set_callbacks(spy).fit(X, y)
+    soup(collect=Seeds(2, vectorize=False)).set_callbacks(spy).fit(X, y)
     assert spy.ended == [*["epoch"] * 3, "seed-0", *["epoch"] * 3, "seed-1", "collect", "fuse", "fit"]
 
 
 def test_callbacks_stop_a_run_or_the_rest():
     spy = Spy(lambda name, n: name == "epoch" and n == 2)
-    fitted = soup(collect=Seeds(2, stack=False)).set_callbacks(spy).fit(X, y)
+    fitted = soup(collect=Seeds(2, vectorize=False)).set_callbacks(spy).fit(X, y)
     assert [m.meta["epoch"] for m in fitted.pool_] == [2, 3]
     spy = Spy(lambda name, n: name == "seed-0")
     fitted = soup(collect=Seeds(5)).set_callbacks(spy).fit(X, y)
@@ -346,7 +346,7 @@ def test_inputs_are_not_written():
 def test_regressors_in_a_search():
     Z, t = load_diabetes(return_X_y=True)
     small = mlp_regressor(max_epochs=3, module__hidden=(8,))
-    search = GridSearchCV(SoupRegressor(small, collect=Tail(), random_state=0), {"collect__start": [0.0, 0.5]}, cv=2)
+    search = GridSearchCV(SoupRegressor(small, collect=Tail(), random_state=0), {"collect__burn_in": [0.0, 0.5]}, cv=2)
     assert np.isfinite(search.fit(Z, t).best_score_)
     found = cross_validate(WeightAveragingRegressor(small, random_state=0), Z, t, cv=2)
     assert np.isfinite(found["test_score"]).all()

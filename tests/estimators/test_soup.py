@@ -54,7 +54,7 @@ class Untrained(Seeds):
 
 @pytest.fixture(scope="module")
 def pool():
-    return FineTunes(n_members=3, start=2)(NET, X[::2], y[::2], np.random.RandomState(0))
+    return FineTunes(n_members=3, init=2).collect(NET, X[::2], y[::2], random_state=0)
 
 
 def soup(collect, **params):
@@ -94,9 +94,9 @@ def by_class(X, y):
     return y
 
 
-@pytest.mark.parametrize("kind", [FineTunes, TangentFineTunes, lambda start: Tasks(by_class, start)])
+@pytest.mark.parametrize("kind", [FineTunes, TangentFineTunes, lambda init: Tasks(by_class, init)])
 def test_collectors_with_a_start_have_a_base(kind):
-    collect = kind(start=1)
+    collect = kind(init=1)
     assert collect.has_base(NET)
     fitted = soup(collect, merge=TaskArithmetic(0.0)).fit(X, y)
     base = fitted.pool_.base
@@ -126,7 +126,7 @@ def test_a_base_of_another_architecture_is_refused(pool):
 
 
 def test_members_of_tasks_bring_their_own_rows():
-    fitted = soup(Tasks(by_class, start=2), merge=Recorder()).fit(X, y)
+    fitted = soup(Tasks(by_class, init=2), merge=Recorder()).fit(X, y)
     _, base, objective = Recorder.given
     assert len(objective.own) == 3
     for k in range(3):
@@ -140,7 +140,7 @@ def test_own_rows_are_without_those_that_are_held_out_and_follow_the_selection()
     class Judges(Recorder):
         needs_objective = needs_labels = True
 
-    fitted = soup(Tasks(by_class, start=2), merge=Judges(), select=Pick([0, 2])).fit(X, y)
+    fitted = soup(Tasks(by_class, init=2), merge=Judges(), select=Pick([0, 2])).fit(X, y)
     _, _, objective = Recorder.given
     seen = np.setdiff1d(np.arange(150), fitted.held_out_)
     assert len(objective.own) == 2
@@ -153,7 +153,7 @@ def test_own_rows_are_without_those_that_are_held_out_and_follow_the_selection()
 
 
 def test_members_of_the_same_or_of_unknown_rows_have_none_of_their_own(pool):
-    soup(FineTunes(n_members=2, start=1), merge=Recorder()).fit(X, y)
+    soup(FineTunes(n_members=2, init=1), merge=Recorder()).fit(X, y)
     assert Recorder.given[2].own == ()
     for given in (pool, pool.replace([m.replace(rows=None) for m in pool])):
         soup(given, merge=Recorder()).fit(X[1::2], y[1::2])
@@ -165,7 +165,7 @@ def test_own_rows_are_taken_where_most_of_them_are_there_and_all_rows_otherwise(
     class Looks(Recorder):
         needs_objective = True
 
-    pool = soup(Tasks(by_class, start=2), merge=Uniform()).fit(X, y).pool_
+    pool = soup(Tasks(by_class, init=2), merge=Uniform()).fit(X, y).pool_
     near = np.concatenate([np.flatnonzero(y == k)[:30] for k in range(3)])
     fitted = soup(pool, merge=Looks()).fit(X[near], y[near])
     assert fitted.merge_report_["n_rows"] == {m.name: 30 for m in pool}
@@ -190,7 +190,7 @@ def test_candidates_are_judged_with_their_statistics_mended(pool):
 
     held = Rows(X[1::2], y[1::2])
     soup(pool, merge=Recorder(learn)).fit(X[1::2], y[1::2])
-    run = Runner(nets.sized(clone(NET), held, "classification", 3), "classification", held)
+    run = Runner(nets.sized(clone(NET), held, 3), "classification", held)
     data = nets.objective(run, held, held)
     mended = Recalibrate()(found["mean"], [], data)
     score = default_score("classification")
@@ -215,7 +215,7 @@ def test_what_a_merger_reports_is_kept():
 
 @pytest.mark.parametrize("merge", [Greedy(), Greedy(passes=3, order="given"), TaskArithmetic(None)], ids=repr)
 def test_the_reported_score_is_that_of_the_soup(merge):
-    fitted = soup(FineTunes(n_members=4, start=3), merge=merge).fit(X, y)
+    fitted = soup(FineTunes(n_members=4, init=3), merge=merge).fit(X, y)
     held, report = fitted.held_out_, fitted.merge_report_
     reported = report["score"] if "score" in report else max(report["scale_scores"].values())
     assert reported == pytest.approx(fitted.score(X[held], y[held]))
@@ -226,7 +226,7 @@ def test_the_reported_score_is_that_of_the_soup(merge):
 
 @pytest.mark.parametrize("params", [{"merge": Greedy()}, {"merge": Uniform(), "select": TopK(2)}], ids=str)
 def test_members_have_scores_and_predictions_where_they_are_judged(params):
-    fitted = soup(FineTunes(n_members=3, start=2), **params).fit(X, y)
+    fitted = soup(FineTunes(n_members=3, init=2), **params).fit(X, y)
     held = fitted.held_out_
     assert len(fitted.pool_) == 3
     for member in fitted.pool_:
@@ -236,7 +236,7 @@ def test_members_have_scores_and_predictions_where_they_are_judged(params):
 
 
 def test_members_have_neither_where_nobody_judges_them(pool):
-    fitted = soup(FineTunes(n_members=2, start=2), merge=Uniform()).fit(X, y)
+    fitted = soup(FineTunes(n_members=2, init=2), merge=Uniform()).fit(X, y)
     assert fitted.held_out_ is None
     assert all(np.isnan(m.score) and m.predictions is None for m in fitted.pool_)
     known = pool.replace([m.replace(score=0.5) for m in pool])
@@ -246,12 +246,12 @@ def test_members_have_neither_where_nobody_judges_them(pool):
 def test_predictions_of_values_have_a_column_a_target():
     target = X[:, :2].astype(np.float32)
     net = mlp_regressor(max_epochs=2, module__hidden=(6,))
-    fitted = SoupRegressor(net, collect=FineTunes(n_members=2, start=2), random_state=0).fit(X[:, 2:], target)
+    fitted = SoupRegressor(net, collect=FineTunes(n_members=2, init=2), random_state=0).fit(X[:, 2:], target)
     assert all(m.predictions.shape == (len(fitted.held_out_), 2) for m in fitted.pool_)
 
 
 def test_predictions_are_saved_with_the_pool(tmp_path):
-    fitted = soup(FineTunes(n_members=2, start=2)).fit(X, y)
+    fitted = soup(FineTunes(n_members=2, init=2)).fit(X, y)
     fitted.pool_.save(tmp_path / "pool")
     loaded = ModelPool.load(tmp_path / "pool")
     for kept, found in zip(fitted.pool_, loaded, strict=True):

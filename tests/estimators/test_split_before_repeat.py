@@ -38,9 +38,9 @@ class Spy(Collector):
 
     seen: list = []  # noqa: RUF012
 
-    def __call__(self, net, X, y, rng, *, sample_weight=None, task=None, n_jobs=None, progress=None):
-        self.seen.append(X)
-        return Seeds(2)(net, X, y, rng, sample_weight=sample_weight, task=task)
+    def runs(self, net, rows, rng):
+        self.seen.append(rows.X)
+        return Seeds(2).runs(net, rows, rng)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ ROWS = Rows(X, (X[:, 0] > X[:, 1]).astype(np.int64))
 
 def net(**params):
     given = {"max_epochs": 1, "batch_size": 16, "module__hidden": (4,), "train_split": None, **params}
-    return nets.sized(mlp_classifier(**given), ROWS, "classification", 2)
+    return nets.sized(mlp_classifier(**given), ROWS, 2)
 
 
 def epoch(epochs, seed=0):
@@ -48,7 +48,7 @@ def test_batches_are_cut_as_in_the_nets_own_training(monkeypatch, shuffle):
     monkeypatch.setattr(Spying, "seen", [])
     own = Spying(nn.Linear(3, 2), criterion=nn.CrossEntropyLoss, batch_size=16, max_epochs=1, verbose=0)
     own.set_params(iterator_train__shuffle=shuffle, iterator_train__drop_last=True)
-    nets.fit(own, ROWS, "classification", 0)
+    nets.fit(own, ROWS, 0)
     found = epoch(Epochs(own, ROWS, "classification"))
     assert [len(x) for x, _ in Spying.seen] == [len(b.x) for b in found] == [16, 16]
     if not shuffle:

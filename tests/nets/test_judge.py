@@ -27,7 +27,7 @@ TASKS = pytest.mark.parametrize("task", NETS)
 
 def runner(task, net=None):
     rows = ROWS[task]
-    return Runner(nets.sized(net or NETS[task], rows, task, 3 if task == "classification" else 2), task, rows)
+    return Runner(nets.sized(net or NETS[task], rows, 3 if task == "classification" else 2), task, rows)
 
 
 def some_states(run, n=4):
@@ -178,7 +178,7 @@ def test_dicts_are_cut_into_batches():
 
     code = np.arange(3000) % 4
     rows = Rows({"code": code, "x": np.repeat(X[:1], 3000, 0)}, code[:, None].astype(np.float32))
-    run = Runner(nets.sized(NeuralNetRegressor(Two()), rows, "regression", 1), "regression", rows)
+    run = Runner(nets.sized(NeuralNetRegressor(Two()), rows, 1), "regression", rows)
     batches = [*Judge(run, rows).objective(rows, [np.array([2, 1])]).batches()]
     assert [len(b.y) for b in batches] == [len(b.x["code"]) for b in batches]
     assert sum(len(b.y) for b in batches) == 3000

@@ -63,7 +63,7 @@ def equal(a, b):
 
 
 def trained(net, rows=CLASSES, task="classification", n_outputs=3, seed=0, **kwargs):
-    return nets.fit(nets.sized(net, rows, task, n_outputs), rows, task, seed, **kwargs)
+    return nets.fit(nets.sized(net, rows, n_outputs), rows, seed, **kwargs)
 
 
 def own_loader(dataset, **kwargs):
@@ -202,9 +202,9 @@ def test_fractional_weights_weigh_the_loss_of_one_step(task):
     params = {"module__flat": True} if task == "binary" else {}
     net = kind(Small, criterion=criterion, optimizer=torch.optim.SGD, lr=0.5, max_epochs=1, batch_size=-1,
                **QUIET, **params)  # fmt: skip
-    kind_of_task, width = {"binary": ("classification", 2)}.get(task, (task, 3 if task == "classification" else 2))
-    net = nets.sized(net, rows, kind_of_task, width)
-    fitted = nets.fit(net, rows, kind_of_task, 0)
+    width = 3 if task == "classification" else 2
+    net = nets.sized(net, rows, width)
+    fitted = nets.fit(net, rows, 0)
     with nets.seeded(0):
         module = clone(net).initialize().module_
     x, y = torch.from_numpy(X), torch.from_numpy(rows.y)
@@ -390,44 +390,42 @@ def test_threads_are_restored():
 
 
 def test_sizes_and_scaling_are_filled_in():
-    net = nets.sized(mlp_regressor(), VALUES, "regression", 2)
+    net = nets.sized(mlp_regressor(), VALUES, 2)
     params = net.get_params()
     assert (params["module__n_in"], params["module__n_out"]) == (3, 2)
     scaling = params["module__scaling"]
     assert np.allclose(scaling["x_mean"], X.mean(axis=0), atol=1e-6)
     assert np.allclose(scaling["x_std"], X.std(axis=0), atol=1e-6)
     assert np.allclose(scaling["y_mean"], VALUES.y.mean(axis=0), atol=1e-6)
-    assert "y_mean" not in nets.sized(mlp_classifier(), CLASSES, "classification", 3).get_params()["module__scaling"]
+    assert "y_mean" not in nets.sized(mlp_classifier(), CLASSES, 3).get_params()["module__scaling"]
 
 
 def test_scaling_counts_weights_as_repetitions_and_survives_constants():
     weight = np.arange(50.0) % 3
     repeated = Rows(X, VALUES.y).take(np.repeat(np.arange(50), weight.astype(int)))
     a, b = (
-        nets.sized(mlp_regressor(), rows, "regression", 2).get_params()["module__scaling"]
+        nets.sized(mlp_regressor(), rows, 2).get_params()["module__scaling"]
         for rows in (Rows(X, VALUES.y, weight), repeated)
     )
     assert all(np.allclose(a[k], b[k], rtol=1e-6, atol=1e-6) for k in a)
     flat = Rows(np.full((5, 3), 7, np.float32), np.zeros((5, 1), np.float32))
-    assert (
-        nets.sized(mlp_regressor(), flat, "regression", 1).get_params()["module__scaling"]["x_std"].tolist() == [1] * 3
-    )
+    assert nets.sized(mlp_regressor(), flat, 1).get_params()["module__scaling"]["x_std"].tolist() == [1] * 3
 
 
 def test_what_the_user_has_set_stays():
     net = mlp_classifier(module__n_in=3, module__hidden=(7,), module__scaling=None)
-    params = nets.sized(net, CLASSES, "classification", 3).get_params()
+    params = nets.sized(net, CLASSES, 3).get_params()
     assert params["module__scaling"] is None
     assert params["module__n_out"] == 3
     with pytest.raises(
         ValueError, match=r"shape \(2, 5\) for 2 rows, but y has 3 classes, which asks for shape \(2, 3\)"
     ):
-        nets.sized(mlp_classifier(module__n_out=5), CLASSES, "classification", 3)
+        nets.sized(mlp_classifier(module__n_out=5), CLASSES, 3)
 
 
 def test_images_are_counted_in_numbers():
     rows = Rows(np.zeros((4, 2, 3, 3), np.float32), np.array([0, 1, 0, 1]))
-    assert nets.sized(mlp_classifier(), rows, "classification", 2).get_params()["module__n_in"] == 18
+    assert nets.sized(mlp_classifier(), rows, 2).get_params()["module__n_in"] == 18
 
 
 class Fixed(nn.Sequential):
@@ -440,13 +438,13 @@ def test_modules_of_fixed_size():
     assert len(trained(net).history) == 1
     labels = NeuralNetClassifier(Fixed, criterion=nn.BCEWithLogitsLoss, **QUIET)
     values = NeuralNetRegressor(Fixed, **QUIET)
-    for given, rows, task, n, noun in (
-        (net, CLASSES, "classification", 4, "classes"),
-        (labels, LABELS, "multilabel", 2, "labels"),
-        (values, VALUES, "regression", 2, "targets"),
+    for given, rows, n, noun in (
+        (net, CLASSES, 4, "classes"),
+        (labels, LABELS, 2, "labels"),
+        (values, VALUES, 2, "targets"),
     ):
         with pytest.raises(ValueError, match=f"y has {n} {noun}.*n_out parameter"):
-            nets.sized(given, rows, task, n)
+            nets.sized(given, rows, n)
 
 
 def test_module_instances_are_copied():
@@ -468,14 +466,14 @@ def test_lazy_modules_are_materialised():
     fitted = trained(net)
     state = nets.state_of(fitted)
     assert state["0.weight"].shape == (4, 3)
-    runner = Runner(nets.sized(net, CLASSES, "classification", 3), "classification", CLASSES)
+    runner = Runner(nets.sized(net, CLASSES, 3), "classification", CLASSES)
     assert np.allclose(runner.predict(state, X), fitted.predict_proba(X), rtol=0, atol=1e-6)
-    assert nets.restored(nets.sized(net, CLASSES, "classification", 3), state) is not None
+    assert nets.restored(nets.sized(net, CLASSES, 3), state) is not None
 
 
 def test_other_estimators_are_refused():
     with pytest.raises(TypeError, match=r"must be a skorch net.*got MLP"):
-        nets.sized(MLP(3, 2), CLASSES, "classification", 3)
+        nets.sized(MLP(3, 2), CLASSES, 3)
     with pytest.raises(ValueError, match="norm must be one of"):
         MLP(3, 2, norm="weight")
 
@@ -483,7 +481,7 @@ def test_other_estimators_are_refused():
 def test_too_many_classes_for_a_binary_criterion():
     net = NeuralNetBinaryClassifier(Small, **QUIET)
     with pytest.raises(ValueError, match="3 classes, but BCEWithLogitsLoss tells 2 apart"):
-        nets.sized(net, CLASSES, "classification", 3)
+        nets.sized(net, CLASSES, 3)
 
 
 # ---- predictions -------------------------------------------------------------------------------------------------
@@ -535,8 +533,8 @@ KINDS = {
 def test_predictions_are_those_of_skorch(kind):
     net, rows, task, n_outputs = KINDS[kind]
     net = clone(net).set_params(max_epochs=3, lr=0.3, **QUIET)
-    sized = nets.sized(net, rows, task, n_outputs)
-    fitted = nets.fit(sized, rows, task, 0)
+    sized = nets.sized(net, rows, n_outputs)
+    fitted = nets.fit(sized, rows, 0)
     found = Runner(sized, task, rows).predict(nets.state_of(fitted), rows.X)
     x = rows.X
     if kind == "double":
@@ -555,17 +553,17 @@ def test_predictions_are_those_of_skorch(kind):
 
 
 def test_chunks_of_many_rows_and_of_images():
-    net = nets.sized(mlp_classifier(), CLASSES, "classification", 3)
+    net = nets.sized(mlp_classifier(), CLASSES, 3)
     runner = Runner(net, "classification", CLASSES)
     many = np.random.RandomState(1).normal(size=(9000, 3)).astype(np.float32)
-    state = nets.state_of(nets.fit(net.set_params(max_epochs=1), CLASSES, "classification", 0))
+    state = nets.state_of(nets.fit(net.set_params(max_epochs=1), CLASSES, 0))
     assert [len(c) for c in runner.chunks(many)] == [2048] * 4 + [808]
     assert [len(c) for c in runner.chunks(many.reshape(-1, 3, 1))] == [64] * 140 + [40]
     assert np.array_equal(runner.predict(state, many)[8192:], runner.predict(state, many[8192:]))
 
 
 def test_runner_refuses_states_of_another_architecture():
-    net = nets.sized(mlp_classifier(module__hidden=(4,)), CLASSES, "classification", 3)
+    net = nets.sized(mlp_classifier(module__hidden=(4,)), CLASSES, 3)
     runner = Runner(net, "classification")
     state = runner.module.state_dict()
     assert equal(runner.place(state), state)
@@ -581,7 +579,7 @@ def test_restored_net_predicts_with_copies_of_the_weights():
     net = mlp_classifier(max_epochs=2, module__hidden=(4,))
     fitted = trained(net)
     state = nets.state_of(fitted)
-    found = nets.restored(nets.sized(net, CLASSES, "classification", 3), state, ["a", "b", "c"])
+    found = nets.restored(nets.sized(net, CLASSES, 3), state, ["a", "b", "c"])
     expected = fitted.predict_proba(X)
     assert np.array_equal(found.predict_proba(X), expected)
     assert list(found.classes_) == ["a", "b", "c"]
@@ -603,8 +601,8 @@ def test_compiled_names_are_stripped():
 def test_objective_is_loss_and_score_on_held_out_rows(task, weighted):
     rows = {"classification": CLASSES, "multilabel": LABELS, "regression": VALUES}[task]
     net = {"classification": mlp_classifier(), "multilabel": mlp_classifier(True), "regression": mlp_regressor()}[task]
-    net = nets.sized(clone(net).set_params(max_epochs=2), rows, task, 3 if task == "classification" else 2)
-    state = nets.state_of(nets.fit(net, rows, task, 0))
+    net = nets.sized(clone(net).set_params(max_epochs=2), rows, 3 if task == "classification" else 2)
+    state = nets.state_of(nets.fit(net, rows, 0))
     weight = np.arange(50.0) % 3
     held = Rows(rows.X, rows.y, weight) if weighted else rows
     data = nets.objective(Runner(net, task, rows), rows, held)
@@ -625,9 +623,9 @@ def test_objective_is_loss_and_score_on_held_out_rows(task, weighted):
 def test_objective_of_a_binary_net_and_of_softmax_outputs():
     for kind in ("binary, (n, 1)", "binary, (n,)", "log of softmax"):
         net, rows, task, n = KINDS[kind]
-        sized = nets.sized(clone(net).set_params(max_epochs=1, **QUIET), rows, task, n)
+        sized = nets.sized(clone(net).set_params(max_epochs=1, **QUIET), rows, n)
         runner = Runner(sized, task, rows)
-        state = nets.state_of(nets.fit(sized, rows, task, 0))
+        state = nets.state_of(nets.fit(sized, rows, 0))
         p = runner.predict(state, X)[np.arange(50), rows.y]
         weighted = Rows(X, rows.y, np.linspace(0.1, 2, 50))
         assert nets.objective(runner, rows, rows).loss(state) == pytest.approx(-np.log(p).mean(), rel=1e-4)
@@ -688,13 +686,13 @@ def softmax(z):
 @pytest.mark.parametrize(("end", "criterion"), [(None, nn.CrossEntropyLoss), (softmax, nn.NLLLoss)])
 def test_logits_and_probabilities_where_they_belong_are_no_news(end, criterion):
     net = NeuralNetClassifier(Ended, module__end=end, criterion=criterion)
-    nets.sized(net, Rows(X[:, :3], np.arange(50) % 3), "classification", 3)
+    nets.sized(net, Rows(X[:, :3], np.arange(50) % 3), 3)
 
 
 def test_probabilities_that_are_taken_for_logits_are_told():
     net = NeuralNetClassifier(Ended, module__end=softmax, criterion=nn.CrossEntropyLoss)
     with pytest.warns(UserWarning, match="outputs are probabilities, and the criterion CrossEntropyLoss"):
-        nets.sized(net, Rows(X[:, :3], np.arange(50) % 3), "classification", 3)
+        nets.sized(net, Rows(X[:, :3], np.arange(50) % 3), 3)
 
 
 def test_a_module_that_changes_the_number_of_rows_is_told():
@@ -708,4 +706,4 @@ def test_a_module_that_changes_the_number_of_rows_is_told():
     net = NeuralNetClassifier(CurveSegment, criterion=nn.CrossEntropyLoss)
     rows = Rows(X[:, :3], np.arange(50) % 3)
     with pytest.raises(ValueError, match=r"shape \(1, 3\) for 2 rows: its module changes the number of rows"):
-        nets.sized(net, rows, "classification", 3)
+        nets.sized(net, rows, 3)

@@ -1,6 +1,5 @@
 """Jobs run on any backend of joblib, and an error in one of them is never taken for a backend's refusal."""
 
-import numpy as np
 import pytest
 from joblib import delayed, parallel_config, register_parallel_backend
 from joblib.parallel import BACKENDS, ThreadingBackend
@@ -73,7 +72,7 @@ def test_comparisons_run_on_a_backend_without_generators(without_generators):
 def test_an_error_of_a_training_is_raised_whatever_it_says(monkeypatch):
     failed = []
 
-    def train(net, rows, task, runs, stacked):
+    def train(net, rows, runs, vectorized):
         if runs[0].name == "seed-0" and not failed:  # an error that does not come again
             failed.append(runs[0])
             raise ValueError(MESSAGE)
@@ -81,5 +80,5 @@ def test_an_error_of_a_training_is_raised_whatever_it_says(monkeypatch):
 
     monkeypatch.setattr("skfusion.collect._run._train_chunk", train)
     with parallel_config(backend="threading"), pytest.raises(ValueError, match=MESSAGE):
-        Seeds(2, stack=False)(problems.net(), ROWS.X, ROWS.y, np.random.RandomState(0), n_jobs=2)
+        Seeds(2, vectorize=False).collect(problems.net(), ROWS.X, ROWS.y, random_state=0, n_jobs=2)
     assert len(failed) == 1

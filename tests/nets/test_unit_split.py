@@ -132,7 +132,7 @@ def stopping(**params):
     return NeuralNetClassifier(Memory, criterion=nn.CrossEntropyLoss, callbacks=callbacks, **given)
 
 
-@pytest.mark.parametrize("collect", [Seeds(2, stack=True), Bootstrap(2)], ids=repr)
+@pytest.mark.parametrize("collect", [Seeds(2, vectorize=True), Bootstrap(2)], ids=repr)
 def test_training_on_random_labels_stops_early(collect):
     rng = np.random.RandomState(0)
     A, b = rng.normal(size=(120, 8)).astype(np.float32), rng.randint(4, size=120)
@@ -216,9 +216,9 @@ def by_sign(X, y):
 @pytest.mark.parametrize(
     "collect",
     [
-        FineTunes({"lr": [0.01]}, n_members=3, start=40),
-        Tasks(by_sign, start=40),
-        TangentFineTunes({"lr": [0.01]}, n_members=1, start=40),
+        FineTunes({"lr": [0.01]}, n_members=3, init=40),
+        Tasks(by_sign, init=40),
+        TangentFineTunes({"lr": [0.01]}, n_members=1, init=40),
     ],
     ids=lambda c: type(c).__name__,
 )
@@ -226,7 +226,7 @@ def test_members_validate_on_rows_that_are_new_to_their_start(collect):
     rng = np.random.RandomState(0)
     A, b = rng.normal(size=(120, 8)).astype(np.float32), rng.randint(4, size=120)
     net = memorising_net(train_split=ValidSplit(0.3, stratified=True))
-    pool = collect(net, A, b, np.random.RandomState(0))
+    pool = collect.collect(net, A, b, random_state=0)
     found = [m.meta["history"][-1]["valid_acc"] for m in pool]
     assert np.mean(found) < 0.5  # .25 in the mean; .75 where each draws rows of its own
     assert all(type(m.net.train_split) is ValidSplit for m in pool)
@@ -241,22 +241,22 @@ def test_a_part_without_rows_to_hold_out_is_trained_on_whole():
         train, valid = unit_split(split, Rows(X, Y).take(part))(Dataset(X[part], Y[part]))
         assert len(train) == 10 - n_valid
         assert (0 if valid is None else len(valid)) == n_valid
-    assert fixed_split(mlp_classifier(), Rows(X, Y), "classification", 0) is None
+    assert fixed_split(mlp_classifier(), Rows(X, Y), 0) is None
     elsewhere = memorising_net(train_split=predefined_split(dataset))
-    assert fixed_split(elsewhere, Rows(X, Y), "classification", 0) is None
+    assert fixed_split(elsewhere, Rows(X, Y), 0) is None
 
 
 def test_the_net_is_given_back_with_its_own_split():
     net = memorising_net(train_split=ValidSplit(4), max_epochs=1, module__n_in=8, module__n_out=3)
-    fitted = nets.fit(net, Rows(X[COPIES], Y[COPIES]), "classification", 0)
+    fitted = nets.fit(net, Rows(X[COPIES], Y[COPIES]), 0)
     assert type(fitted.train_split) is ValidSplit
     assert type(net.train_split) is ValidSplit
 
 
 def test_bags_that_validate_are_looped_without_a_word(recwarn):
     net = memorising_net(max_epochs=1, batch_size=16, train_split=ValidSplit(5))
-    pool = Bootstrap(4)(net, X, Y, np.random.RandomState(0))
+    pool = Bootstrap(4).collect(net, X, Y, random_state=0)
     assert len(pool) == 4
     assert not recwarn
     with pytest.warns(UserWarning, match="its members differ in rows"):
-        Bootstrap(4, stack=True)(net, X, Y, np.random.RandomState(0))
+        Bootstrap(4, vectorize=True).collect(net, X, Y, random_state=0)

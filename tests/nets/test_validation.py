@@ -46,7 +46,7 @@ def test_rows_of_a_predefined_split_are_those_of_validation(n):
 def test_a_predefined_split_stops_members_where_the_loop_does():
     stopping = EarlyStopping(patience=2, load_best=True)
     net = classifier(R, max_epochs=30, lr=0.3, train_split=predefined_split(Dataset(*apart())), callbacks=[stopping])
-    one, many = (collect(Seeds(3, stack=stack), net) for stack in (False, True))
+    one, many = (collect(Seeds(3, vectorize=vectorize), net) for vectorize in (False, True))
     assert max(m.meta["epoch"] for m in one) < 30
     for a, b in zip(one, many, strict=True):
         check_same_history(a.meta["history"], b.meta["history"], 1e-4)
@@ -68,7 +68,7 @@ def test_members_share_the_memory_of_a_predefined_split():
 @pytest.mark.parametrize("collector", [Seeds, Bootstrap])
 def test_rows_of_ones_own_and_a_predefined_split(collector):
     net = classifier(R, train_split=predefined_split(Dataset(*apart())))
-    one, many = (collect(collector(3, stack=stack), net) for stack in (False, True))
+    one, many = (collect(collector(3, vectorize=vectorize), net) for vectorize in (False, True))
     for a, b in zip(one, many, strict=True):
         check_same_history(a.meta["history"], b.meta["history"], 1e-5)
 
@@ -84,7 +84,7 @@ def test_a_dataset_of_ones_own_is_asked_for_its_rows():
     net = classifier(R, train_split=predefined_split(Doubled(*apart())))
     found = check_falls_back(net, "a dataset or a DataLoader of its own")
     x, y = apart()
-    plain = collect(Seeds(3, stack=False), classifier(R, train_split=predefined_split(Dataset(2 * x, y))))
+    plain = collect(Seeds(3, vectorize=False), classifier(R, train_split=predefined_split(Dataset(2 * x, y))))
     for a, b in zip(found, plain, strict=True):
         assert a.meta["history"][0]["valid_loss"] == pytest.approx(b.meta["history"][0]["valid_loss"], rel=1e-6)
 
@@ -149,9 +149,9 @@ def test_what_fails_late_is_trained_alone_from_the_start(name, untouched_rng):
 
 def test_a_late_mistake_is_told_as_in_the_loop():
     net = classifier(module=from_the_second_epoch(LATE["a mistake"][0]), callbacks=[Late()])
-    for stack in (False, True):
+    for vectorize in (False, True):
         with pytest.raises(AttributeError, match="no_such_thing"):
-            collect(Seeds(3, stack=stack), net)
+            collect(Seeds(3, vectorize=vectorize), net)
 
 
 def test_rows_of_unlike_members_have_places_of_their_own():

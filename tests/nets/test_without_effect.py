@@ -60,7 +60,7 @@ def net(module=Net, optimizer=torch.optim.Adam, **params):
 )
 def test_biases_that_batch_norm_takes_away_are_found(given, names):
     state = torch.get_rng_state()
-    assert biases_without_effect(sized(given, ROWS, "classification", 3), ROWS) == names
+    assert biases_without_effect(sized(given, ROWS, 3), ROWS) == names
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -84,8 +84,8 @@ class Own(NeuralNetClassifier):
 def test_the_warning_says_where_a_stack_would_differ(bias):
     given = Own(Net, module__bias=bias, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, max_epochs=1,
                 verbose=0, train_split=None)  # fmt: skip
-    with pytest.warns(UserWarning, match="as one stack: .*but for rounding, which training can amplify") as told:
-        EnsembleClassifier(given, collect=Seeds(2, stack=True), random_state=0).fit(X, y)
+    with pytest.warns(UserWarning, match="not vectorised: .*but for rounding, which training can amplify") as told:
+        EnsembleClassifier(given, collect=Seeds(2, vectorize=True), random_state=0).fit(X, y)
     named = "differ through first.bias: BatchNorm takes these biases away" in str(told[0].message)
     assert named == bias
 
@@ -93,8 +93,8 @@ def test_the_warning_says_where_a_stack_would_differ(bias):
 def test_stacked_and_looped_perceptrons_with_batch_norm_agree():
     given = mlp_classifier(module__norm="batch", module__hidden=(16, 16), max_epochs=20)
     found = [
-        EnsembleClassifier(given, collect=Seeds(3, stack=stack), random_state=0).fit(X, y).predict_members(X)
-        for stack in (True, False)
+        EnsembleClassifier(given, collect=Seeds(3, vectorize=vectorize), random_state=0).fit(X, y).predict_members(X)
+        for vectorize in (True, False)
     ]
     np.testing.assert_allclose(*found, atol=1e-4)  # with biases: 0.02
 

@@ -18,7 +18,7 @@ from skfusion.select import TopK
 
 @pytest.fixture(scope="module")
 def tunes(data, net):
-    collect = FineTunes({"lr": [0.1, 0.03, 0.01]}, n_members=4, start=3)
+    collect = FineTunes({"lr": [0.1, 0.03, 0.01]}, n_members=4, init=3)
     return EnsembleClassifier(net, collect=collect, random_state=0).fit(*data[:2]).pool_
 
 
@@ -194,11 +194,11 @@ def test_soup_that_is_no_sum(tunes, data):
 
 
 def test_weight_averaging_and_regression(data, net):
-    swa = WeightAveragingClassifier(net, start=0.2, random_state=0).fit(*data[:2])
+    swa = WeightAveragingClassifier(net, burn_in=0.2, random_state=0).fit(*data[:2])
     display = SoupDisplay.from_estimator(swa, *data[2:])
     assert display.soup_score == pytest.approx(swa.score(*data[2:]))
     X, y = load_diabetes(return_X_y=True)
-    soup = SoupRegressor(mlp_regressor(max_epochs=2), collect=FineTunes(n_members=2, start=1), random_state=0)
+    soup = SoupRegressor(mlp_regressor(max_epochs=2), collect=FineTunes(n_members=2, init=1), random_state=0)
     display = SoupDisplay.from_estimator(soup.fit(X[::2], y[::2]))
     assert display.score_name == "held-out R2"
 

@@ -11,9 +11,8 @@ from skorch.dataset import ValidSplit
 
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier, nets
 from skfusion._component import Component
-from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, Aligner, WeightMatching
-from skfusion.collect import Collector, Seeds
+from skfusion.collect import Seeds
 from skfusion.combine import Combiner
 from skfusion.connect import Basis, Bezier, Connector, Line, Subspace
 from skfusion.merge import Merger, Uniform
@@ -136,25 +135,22 @@ def selector(call):
 
 
 def collector(call):
-    """A collector of a given call ``(net, X, y, rng, n_jobs)``."""
+    """A collector of a given call ``(net, rows, rng, n_jobs)``."""
 
-    def __call__(self, net, X, y, rng, *, n_jobs=None, **_):
-        return call(net, X, y, rng, n_jobs)
+    def __call__(self, net, rows, rng, *, n_jobs=None, progress=None):
+        return call(net, rows, rng, n_jobs)
 
-    return type("Broken", (Collector,), {"__call__": __call__})()
+    return type("Broken", (Seeds,), {"__call__": __call__})()
 
 
-def stacking_collector(change):
-    """A collector with a parameter ``stack`` that changes the members ``change(member)`` where it is true."""
+def vectorizing(change):
+    """A collector that changes the members by ``change(member)`` where it vectorises them."""
 
-    def __init__(self, stack=False):
-        self.stack = stack
+    def __call__(self, net, rows, rng, *, n_jobs=None, progress=None):
+        pool = seeds(net, rows, rng)
+        return pool.replace([change(member) for member in pool]) if self.vectorize is True else pool
 
-    def __call__(self, net, X, y, rng, *, n_jobs=None, **_):
-        pool = seeds(net, X, y, rng)
-        return pool.replace([change(member) for member in pool]) if self.stack else pool
-
-    return type("Broken", (Collector,), {"__init__": __init__, "__call__": __call__})()
+    return type("Broken", (Seeds,), {"__call__": __call__})()
 
 
 def lossless(row):
@@ -180,8 +176,8 @@ def mean(states):
     return Uniform()(states)
 
 
-def seeds(net, X, y, rng, n_jobs=None):
-    return Seeds(2)(net, X, y, rng)
+def seeds(net, rows, rng, n_jobs=None):
+    return Seeds(2)(net, rows, rng)
 
 
 # ---- all components ----------------------------------------------------------------------------------------------
@@ -530,15 +526,14 @@ def repeating(self, X, y, sample_weight=None, groups=None):
     return SoupClassifier.fit(self, np.repeat(X, times, axis=0) + noise, np.repeat(y, times))
 
 
-def bare(net, X, y, rng, n_jobs):
+def bare(net, rows, rng, n_jobs):
     """Networks that validate on copies, as skorch splits rows."""
-    fitted = nets.sized(net, Rows(X, y), "classification", int(y.max()) + 1)
-    fitted = clone(fitted).set_params(max_epochs=15).fit(X, y)
+    fitted = clone(net).set_params(max_epochs=15).fit(rows.X, rows.y)
     return ModelPool([Member("bare", nets.state_of(fitted), meta={"history": nets.history_of(fitted)})])
 
 
-def ungrouped(net, X, y, rng, n_jobs):
-    return seeds(net.set_params(train_split=ValidSplit(0.3)), X, y, rng, n_jobs)
+def ungrouped(net, rows, rng, n_jobs):
+    return seeds(net.set_params(train_split=ValidSplit(0.3)), replace(rows, groups=None), rng, n_jobs)
 
 
 def memorising(**methods):
@@ -671,7 +666,7 @@ BROKEN = {
         collector(lambda *a: (p := seeds(*a)).replace([m.replace(name=f"{m.meta['seed']}") for m in p]))
     ],
     "check_other_seeds_give_other_members": [
-        collector(lambda net, X, y, rng, n_jobs: seeds(net, X, y, np.random.RandomState(0)))
+        collector(lambda net, rows, rng, n_jobs: seeds(net, rows, np.random.RandomState(0)))
     ],
     "check_members_fit_the_net": [
         collector(lambda *a: (p := seeds(*a)).replace([m.replace(state={}) for m in p])),
@@ -684,20 +679,20 @@ BROKEN = {
         collector(lambda net, *a: seeds(net.set_params(lr=0.1), *a)),
     ],
     "check_members_do_not_depend_on_n_jobs": [
-        collector(lambda net, X, y, rng, n_jobs: seeds(net, X, y, np.random.RandomState(n_jobs)))
+        collector(lambda net, rows, rng, n_jobs: seeds(net, rows, np.random.RandomState(n_jobs)))
     ],
     "check_training_rows_are_recorded": [
         collector(lambda *a, rows=rows: (p := seeds(*a)).replace([m.replace(rows=rows) for m in p]))
         for rows in (None, np.array([7], np.uint64))
     ],
-    "check_stacked_members_are_looped_members": [
-        stacking_collector(lambda m: m.replace(name=f"stacked-{m.name}")),
-        stacking_collector(lambda m: m.replace(meta={**m.meta, "seed": m.meta["seed"] + 1})),
-        stacking_collector(lambda m: m.replace(meta={**m.meta, "history": m.meta["history"][1:]})),
-        stacking_collector(lambda m: m.replace(meta={**m.meta, "history": [{**r, "x": 1} for r in m.meta["history"]]})),
-        stacking_collector(lambda m: m.replace(meta={**m.meta, "history": [lossless(r) for r in m.meta["history"]]})),
-        stacking_collector(lambda m: m.replace(state={k: v + 1e-4 for k, v in m.state.items()})),
-        stacking_collector(lambda m: m.replace(state={k: v for k, v in m.state.items() if "x_" not in k})),
+    "check_vectorized_members_are_looped_members": [
+        vectorizing(lambda m: m.replace(name=f"vectorized-{m.name}")),
+        vectorizing(lambda m: m.replace(meta={**m.meta, "seed": m.meta["seed"] + 1})),
+        vectorizing(lambda m: m.replace(meta={**m.meta, "history": m.meta["history"][1:]})),
+        vectorizing(lambda m: m.replace(meta={**m.meta, "history": [{**r, "x": 1} for r in m.meta["history"]]})),
+        vectorizing(lambda m: m.replace(meta={**m.meta, "history": [lossless(r) for r in m.meta["history"]]})),
+        vectorizing(lambda m: m.replace(state={k: v + 1e-4 for k, v in m.state.items()})),
+        vectorizing(lambda m: m.replace(state={k: v for k, v in m.state.items() if "x_" not in k})),
     ],
     "check_random_labels_give_chance_in_training": [collector(bare), collector(ungrouped)],
     # combiners

@@ -228,7 +228,7 @@ def test_it_needs_held_out_data(merger):
 def test_a_soup_estimator_tells_of_the_search(merge):
     X, y = load_iris(return_X_y=True)
     net = mlp_classifier(max_epochs=3, module__hidden=(6,), module__norm="batch")
-    collect = FineTunes({"lr": [0.001, 0.05]}, n_members=3, start=2)
+    collect = FineTunes({"lr": [0.001, 0.05]}, n_members=3, init=2)
     soup = SoupClassifier(net, collect=collect, merge=merge, scoring="neg_log_loss", random_state=0).fit(X, y)
     found = soup.merge_report_
     assert found["score"] >= max(found["uniform_score"], found["greedy_score"], found["best_single_score"])

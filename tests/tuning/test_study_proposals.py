@@ -77,7 +77,7 @@ def test_bad_settings_are_named(proposals, message):
 
 def test_it_proposes_fine_tunes_of_an_estimator():
     X, y = load_iris(return_X_y=True)
-    tunes = FineTunes(StudyProposals(space), n_members=4, start=1)
+    tunes = FineTunes(StudyProposals(space), n_members=4, init=1)
     soup = SoupClassifier(mlp_classifier(max_epochs=2, module__hidden=(4,)), collect=tunes, random_state=0)
     soup.set_params(collect__distributions__sampler=RandomSampler)
     first, again = (clone(soup).fit(X, y).pool_ for _ in range(2))

@@ -1,24 +1,23 @@
-"""Fine-tunes of one network with unlike hyperparameters (Wortsman et al., 2022)."""
+"""Fine-tunes of one network with different hyperparameters, for model soups (Wortsman et al., 2022)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._interrupt import hand_over
-from skfusion.collect._recorders import EpochHook
-from skfusion.collect._run import Progress, Run, train
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._in_turn import InTurn
+from skfusion.collect._run import Progress, Run, hand_over, train
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import DivergedError, VectorizeChoice
 from skfusion.pool import Member, ModelPool
-from skfusion.state import State
 
 
 class Proposer(Protocol):
@@ -28,7 +27,7 @@ class Proposer(Protocol):
         """Return parameters of the net."""
 
     def tell(self, params: dict[str, Any], value: float) -> None:
-        """Take notice of what came of a setting: its last validation loss (or training loss), lower is better."""
+        """Learn the result of a setting: its last validation loss (or training loss), lower is better."""
 
 
 class Proposals(Protocol):
@@ -39,7 +38,7 @@ class Proposals(Protocol):
 
 
 class FineTunes(Collector):
-    """Train members from one start, each with hyperparameters of its own.
+    """Train members from one start, each with other hyperparameters.
 
     Members that share a start often lie in one basin, where the mean of their weights is a good network.
 
@@ -54,11 +53,11 @@ class FineTunes(Collector):
     n_members : int, default=8
         Networks to train. Where all distributions are lists, settings repeat only when all have been drawn; seeds
         differ in any case.
-    start : int, State, Member, fitted net or FrozenEstimator, optional
+    init : int, State, Member, fitted net or FrozenEstimator, optional
         The common start. A number trains the net for that many epochs on the same rows first. When omitted, a net
         with a module instance starts from its weights, and any other is trained first with its own parameters. A
         fitted net loses its weights in scikit-learn's ``clone``; wrap it in ``FrozenEstimator``.
-    stack : {"auto", True, False}, default="auto"
+    vectorize : {"auto", True, False}, default="auto"
         Train members together, as one network with a member axis, where only parameters of the optimiser and the
         learning rate are drawn; one after another otherwise. True says why that is not possible.
     max_bytes : int, optional
@@ -83,8 +82,8 @@ class FineTunes(Collector):
     >>> from skfusion.collect import FineTunes
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> tunes = FineTunes({"lr": [0.01, 0.003]}, n_members=2, start=2)
-    >>> pool = tunes(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> tunes = FineTunes({"lr": [0.01, 0.003]}, n_members=2, init=2)
+    >>> pool = tunes.collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> sorted(member.meta["params"]["lr"] for member in pool)
     [0.003, 0.01]
     """
@@ -93,62 +92,56 @@ class FineTunes(Collector):
         self,
         distributions: Mapping[str, Any] | Proposals | None = None,
         n_members: int = 8,
-        start: Any = None,
-        stack: VectorizeChoice = "auto",
+        init: Any = None,
+        vectorize: VectorizeChoice = "auto",
         max_bytes: int | None = None,
     ):
         self.distributions = distributions
         self.n_members = n_members
-        self.start = start
-        self.stack = stack
+        self.init = init
+        self.vectorize = vectorize
         self.max_bytes = max_bytes
 
     def has_base(self, net: Any) -> bool:
         """Return True: all members start from one state; see :meth:`Collector.has_base`."""
         return True
 
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs from one start, with settings where they are drawn at once; see :meth:`Collector.runs`."""
+        return self._runs_and_seed(net, rows, rng)[0]
+
     def __call__(
         self,
         net: Any,
-        X: Inputs,
-        y: np.ndarray,
+        rows: Rows,
         rng: np.random.RandomState,
         *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
         n_jobs: int | None = None,
         progress: Progress | None = None,
-        groups: np.ndarray | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
+        if not hasattr(self.distributions, "begin"):
+            return super().__call__(net, rows, rng, n_jobs=n_jobs, progress=progress)
+        runs, seed = self._runs_and_seed(net, rows, rng)
+        return train_proposed(net, rows, runs, self.distributions.begin(seed), progress)
+
+    def _runs_and_seed(self, net: Any, rows: Rows, rng: np.random.RandomState) -> tuple[list[Run], int]:
+        """Return the runs, with settings where they are drawn at once, and the seed of the settings."""
         seeds = draw_seeds(rng, self.n_members, "n_members")
         first, drawn = draw_seeds(rng, 2, "seeds")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        given = self.distributions
-        if given is None:
-            given = {"lr": loguniform(net.lr / 10, net.lr)}
-        check_names(net, given)
-        base, own = start_and_split(net, rows, task, self.start, first)
-        if not isinstance(given, Mapping):
-            return proposed(net, rows, task, given.begin(drawn), seeds, base, progress, own)
-        settings = sampled(given, self.n_members, drawn)
-        others = [name for name in given if name.partition("__")[0] not in ("lr", "optimizer")]
-        stack = False if others and self.stack == "auto" else self.stack
-        runs = [
-            run_of(f"fine-tune-{i}", seed, params, base, own=own)
-            for i, (seed, params) in enumerate(zip(seeds, settings, strict=True))
-        ]
-        try:
-            pool = train(net, rows, task, runs, n_jobs, progress, stack, self.max_bytes)
-        except (DivergedError, KeyboardInterrupt) as error:
-            kept = getattr(error, "pool", None)
-            error.pool = kept and kept.replace(base=base)  # type: ignore[union-attr]
-            raise
-        return pool.replace(base=base)
+        distributions = self.distributions
+        if distributions is None:
+            distributions = {"lr": loguniform(net.lr / 10, net.lr)}
+        check_names(net, distributions)
+        start, params = start_and_split(net, rows, self.init, first)
+        runs = [Run(f"fine-tune-{i}", seed, state=start, params=params) for i, seed in enumerate(seeds)]
+        if isinstance(distributions, Mapping):
+            runs = [*map(with_setting, runs, sampled(distributions, self.n_members, drawn))]
+        return runs, drawn
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_members": 4, "start": 1}
+        yield {"n_members": 4, "init": 1}
         yield {"distributions": {"lr": [0.01, 0.001], "optimizer__weight_decay": [0.0, 0.1]}, "n_members": 3}
 
 
@@ -172,11 +165,11 @@ def sampled(distributions: Mapping[str, Any], n: int, seed: int) -> list[dict[st
     """Return n settings; where there are no more of them, they come again in another order."""
     listed = all(not hasattr(values, "rvs") for values in distributions.values())
     at_once = min(n, len(ParameterGrid(dict(distributions)))) if listed else n
-    found: list[dict[str, Any]] = []
-    while len(found) < n:
-        part = ParameterSampler(dict(distributions), min(at_once, n - len(found)), random_state=seed + len(found))
-        found += [{name: plain(value) for name, value in setting.items()} for setting in part]
-    return found
+    settings: list[dict[str, Any]] = []
+    while len(settings) < n:
+        part = ParameterSampler(dict(distributions), min(at_once, n - len(settings)), random_state=seed + len(settings))
+        settings += [{name: plain(value) for name, value in setting.items()} for setting in part]
+    return settings
 
 
 def plain(value: Any) -> Any:
@@ -184,73 +177,39 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def run_of(
-    name: str, seed: int, params: dict[str, Any], base: State | None = None, net: Any = None, own: Any = None
-) -> Run:
-    """Return the run of a setting; what cannot stand in a file is told by its representation, and ``own`` is not."""
-    shown = {k: v if isinstance(v, (str, int, float, bool, type(None))) else repr(v) for k, v in params.items()}
-    return Run(name, seed, params={**(own or {}), **params}, state=base, meta={"params": shown}, net=net)
+def with_setting(run: Run, setting: dict[str, Any]) -> Run:
+    """Return the run with hyperparameters; ``meta["params"]`` has the representation of what cannot stand in a file."""
+    shown = {k: v if isinstance(v, (str, int, float, bool, type(None))) else repr(v) for k, v in setting.items()}
+    return replace(run, params={**run.params, **setting}, meta={"params": shown, **run.meta})
 
 
-def proposed(
-    net: Any,
-    rows: Rows,
-    task: Task,
-    proposer: Proposer,
-    seeds: Sequence[int],
-    base: State,
-    progress: Progress | None,
-    own: Mapping[str, Any],
+def train_proposed(
+    net: Any, rows: Rows, runs: Sequence[Run], proposer: Proposer, progress: Progress | None
 ) -> ModelPool:
-    """Return the pool of settings that are proposed one by one, each after the former ones are trained."""
+    """Return the members of runs whose settings are proposed one by one, each after the former ones are trained."""
     members: list[Member] = []
     failures: list[DivergedError] = []
-    told = None if progress is None else OneByOne(progress)
-    if progress is not None:
-        progress.start(len(seeds))
-    for i, seed in enumerate(seeds):
-        params = {name: plain(value) for name, value in proposer.ask().items()}
-        check_names(net, params)
+    base = runs[0].state
+    in_turn = InTurn(progress, len(runs))
+    for run in runs:
+        setting = {name: plain(value) for name, value in proposer.ask().items()}
+        check_names(net, setting)
         try:
-            run = run_of(f"fine-tune-{i}", seed, params, base, own=own)
-            pool = train(net, rows, task, [run], progress=told)
+            pool = train(net, rows, [with_setting(run, setting)], progress=in_turn)
         except DivergedError as error:
             failures.append(error)
-            proposer.tell(params, math.inf)
+            proposer.tell(setting, math.inf)
             continue
         except KeyboardInterrupt as stop:
             hand_over(stop, members, base)
             raise
         members += pool
         last = pool[0].meta["history"][-1] if pool[0].meta["history"] else {}
-        proposer.tell(params, last.get("valid_loss", last.get("train_loss", math.nan)))
-        if told is not None and told.stopped:
+        proposer.tell(setting, last.get("valid_loss", last.get("train_loss", math.nan)))
+        if in_turn.stopped:
             break
-    if progress is not None:
-        progress.finish()
+    in_turn.close()
     if failures:
         kept = ModelPool(members, base) if members else None
         raise DivergedError(" ".join(str(error) for error in failures), failures[0].epoch, kept)
     return ModelPool(members, base)
-
-
-class OneByOne:
-    """Tells of runs that are trained one call at a time as parts of one collection."""
-
-    def __init__(self, progress: Progress):
-        self.progress, self.stopped = progress, False
-
-    def start(self, n_runs: int) -> None:
-        """The whole has started already."""
-
-    def finish(self) -> None:
-        """The whole is not done yet."""
-
-    def begin(self, name: str, n_epochs: int) -> EpochHook | None:
-        """A run starts."""
-        return self.progress.begin(name, n_epochs)
-
-    def end(self, name: str, members: Sequence[Member]) -> bool:
-        """A run is done."""
-        self.stopped = bool(self.progress.end(name, members))
-        return self.stopped

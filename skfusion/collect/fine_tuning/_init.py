@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -12,77 +11,47 @@ from sklearn.frozen import FrozenEstimator
 from torch import Tensor, nn
 
 from skfusion import nets
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows
 from skfusion.pool import Member
 from skfusion.state import State, check_finite, copy
 
 
-def start_and_split(net: Any, rows: Rows, task: Task, start: Any, seed: int) -> tuple[State, dict[str, Any]]:
-    """Return the state from which all members start, and parameters of theirs; see :func:`common_start`.
+def start_and_split(net: Any, rows: Rows, init: Any, seed: int) -> tuple[State, dict[str, Any]]:
+    """Return the state from which all members start, and parameters of the net for their training.
 
     Where the start is trained on the rows, members validate on those that it has validated on, in ``train_split``:
     others would not be new to them.
     """
-    trained = not isinstance(net.module, nn.Module) if start is None else isinstance(start, Integral)
-    split = nets.fixed_split(net, rows, task, seed) if trained else None
-    own = {} if split is None else {"train_split": split}
-    return common_start(clone(net).set_params(**own) if own else net, rows, task, start, seed), own
+    trained = not isinstance(net.module, nn.Module) if init is None else isinstance(init, Integral)
+    split = nets.fixed_split(net, rows, seed) if trained else None
+    params = {} if split is None else {"train_split": split}
+    return common_start(clone(net).set_params(**params) if params else net, rows, init, seed), params
 
 
-def common_start(net: Any, rows: Rows, task: Task, start: Any, seed: int) -> State:
-    """Return the state from which all members start, on the CPU.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data.
-    rows : Rows
-        To train on first, where ``start`` asks for it.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
-    start : None, int, State, Member, or fitted net
-        See :class:`~skfusion.collect.FineTunes`.
-    seed : int
-        Of the training.
-
-    Returns
-    -------
-    State
-        A copy that shares no memory with ``start``.
-    """
-    start = start.estimator if isinstance(start, FrozenEstimator) else start
-    if start is None and isinstance(net.module, nn.Module):
+def common_start(net: Any, rows: Rows, init: Any, seed: int) -> State:
+    """Return the state that ``init`` of :class:`~skfusion.collect.FineTunes` asks for, as a copy on the CPU."""
+    init = init.estimator if isinstance(init, FrozenEstimator) else init
+    if init is None and isinstance(net.module, nn.Module):
         return copy(net.module.state_dict())
-    if start is None or (isinstance(start, Integral) and not isinstance(start, bool)):
-        if start is not None and start < 1:
-            raise ValueError(f"start must be at least 1 epoch to train first; got {start}.")
-        first = net if start is None else clone(net).set_params(max_epochs=int(start))
-        return nets.state_of(nets.fit(first, rows, task, seed))
-    if isinstance(start, Member):
-        given = start.state
-    elif isinstance(start, Mapping) and start and all(isinstance(t, Tensor) for t in start.values()):
-        given = dict(start)
-    elif nets.is_net(start) and getattr(start, "initialized_", False):
-        given = nets.state_of(start)
-    elif nets.is_net(start):
+    if init is None or (isinstance(init, Integral) and not isinstance(init, bool)):
+        if init is not None and init < 1:
+            raise ValueError(f"init must be at least 1 epoch to train first; got {init}.")
+        first = net if init is None else clone(net).set_params(max_epochs=int(init))
+        return nets.state_of(nets.fit(first, rows, seed))
+    if isinstance(init, Member):
+        given = init.state
+    elif isinstance(init, Mapping) and init and all(isinstance(t, Tensor) for t in init.values()):
+        given = dict(init)
+    elif nets.is_net(init) and getattr(init, "initialized_", False):
+        given = nets.state_of(init)
+    elif nets.is_net(init):
         raise ValueError(
-            "start is a net without weights: it was not fitted, or scikit-learn's clone has dropped them. Give "
-            "start=net.module_.state_dict(), or start=FrozenEstimator(net), which clone leaves alone."
+            "init is a net without weights: it was not fitted, or scikit-learn's clone has dropped them. Give "
+            "init=net.module_.state_dict(), or init=FrozenEstimator(net), which clone leaves alone."
         )
     else:
         raise TypeError(
-            f"start must be a number of epochs to train first, a state, a Member or a fitted net; got {start!r}."
+            f"init must be a number of epochs to train first, a state, a Member or a fitted net; got {init!r}."
         )
-    check_finite(given, "start")
-    return copy({k: v.cpu() for k, v in nets.Runner(net, task, rows).place(given).items()})
-
-
-def warn_of_unused_weights(net: Any, collect: Any) -> None:
-    """Warn where members have a common start, and it is not the weights of a net that is fitted."""
-    fitted = getattr(net, "initialized_", False) and not isinstance(net.module, nn.Module)
-    if fitted and getattr(collect, "start", 0) is None:
-        warnings.warn(
-            f"The net is fitted, and {collect!r} does not start from its weights: as everywhere in scikit-learn, fit "
-            "begins anew. To fine-tune it, give start=net.module_.state_dict().",
-            stacklevel=4,
-        )
+    check_finite(given, "init")
+    return copy({k: v.cpu() for k, v in nets.Runner(net, nets.task_of(net, rows), rows).place(given).items()})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from skfusion import nets
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes, Proposals
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.pool import ModelPool
@@ -34,7 +35,7 @@ class TangentFineTunes(Collector):
         What the net's parameters are drawn from, as in :class:`FineTunes`; those of the module are fixed.
     n_members : int, default=8
         Networks to train.
-    start : int, State, Member, fitted net or FrozenEstimator, optional
+    init : int, State, Member, fitted net or FrozenEstimator, optional
         The common start, as in :class:`FineTunes`.
 
     Notes
@@ -56,51 +57,47 @@ class TangentFineTunes(Collector):
     >>> from skfusion.collect import TangentFineTunes
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> tunes = TangentFineTunes({"lr": [0.01, 0.003]}, n_members=2, start=2)
-    >>> pool = tunes(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> tunes = TangentFineTunes({"lr": [0.01, 0.003]}, n_members=2, init=2)
+    >>> pool = tunes.collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> type(pool[0].net.module).__name__
     'Linearised'
     """
 
     def __init__(
-        self, distributions: Mapping[str, Any] | Proposals | None = None, n_members: int = 8, start: Any = None
+        self, distributions: Mapping[str, Any] | Proposals | None = None, n_members: int = 8, init: Any = None
     ):
         self.distributions = distributions
         self.n_members = n_members
-        self.start = start
+        self.init = init
 
     def has_base(self, net: Any) -> bool:
         """Return True: all members start from one state; see :meth:`Collector.has_base`."""
         return True
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs of the expansion at the start; see :meth:`Collector.runs`."""
+        tangent, params, tunes = self._tangent(net, rows, rng)
+        runs = tunes.runs(tangent, rows, rng)
+        return [replace(run, net=tangent, params={**params, **run.params}) for run in runs]
+
+    def __call__(self, net: Any, rows: Rows, rng: np.random.RandomState, **options: Any) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
+        tangent, params, tunes = self._tangent(net, rows, rng)
+        pool = tunes(clone(tangent).set_params(**params) if params else tangent, rows, rng, **options)
+        return pool.replace([m.replace(net=tangent) for m in pool]) if params else pool
+
+    def _tangent(self, net: Any, rows: Rows, rng: np.random.RandomState) -> tuple[Any, dict[str, Any], FineTunes]:
+        """Return the net that is linear in its weights, parameters for its training, and what fine-tunes it."""
         given = self.distributions
         if isinstance(given, Mapping) and (fixed := [name for name in given if name.startswith("module")]):
             raise ValueError(f"The tangent space is that of one network: {fixed[0]!r} cannot be drawn for each member.")
         (first,) = draw_seeds(rng, 1, "seeds")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        runner = nets.Runner(net, task, rows)
-        base, own = start_and_split(net, rows, task, self.start, first)
-        runner.module.load_state_dict(base)
+        runner = nets.Runner(net, nets.task_of(net, rows), rows)
+        start, params = start_and_split(net, rows, self.init, first)
+        runner.module.load_state_dict(start)
         tangent = nets.with_module(net, Linearised(runner.module.cpu()))
-        tunes = FineTunes(given, self.n_members, stack=False)
-        rest = {"sample_weight": sample_weight, "task": task, "n_jobs": n_jobs, "progress": progress, "groups": groups}
-        pool = tunes(clone(tangent).set_params(**own) if own else tangent, X, y, rng, **rest)
-        return pool.replace([m.replace(net=tangent) for m in pool]) if own else pool
+        return tangent, params, FineTunes(given, self.n_members, vectorize=False)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_members": 2, "start": 1}
+        yield {"n_members": 2, "init": 1}

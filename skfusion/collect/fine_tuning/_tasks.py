@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._init import start_and_split
-from skfusion.nets import DivergedError
-from skfusion.pool import ModelPool
 
 
 class Tasks(Collector):
     """Train one member a task, or a domain, each on the rows of its task, all from one start.
 
-    All members have the outputs of all classes. Networks whose heads are of unlike shape or name are merged by
+    All members have the outputs of all classes. Networks whose heads have different shapes or names are merged by
     :func:`skfusion.merge.merge_shared`, which leaves each its own head.
 
     Parameters
@@ -28,7 +26,7 @@ class Tasks(Collector):
         What tells the task of a row: ``by(X, y)`` returns one label a row, shape (n_samples,), where y are class codes
         (positions in the sorted classes) or values. A number is a column of X, which stays a feature. A string is an
         input of a dict; where it is a label only, ``forward`` takes and ignores it.
-    start : int, State, Member, fitted net or FrozenEstimator, optional
+    init : int, State, Member, fitted net or FrozenEstimator, optional
         The common start, as in :class:`FineTunes`.
 
     Notes
@@ -49,8 +47,8 @@ class Tasks(Collector):
     >>> from skfusion.collect import Tasks
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> side = Tasks(lambda X, y: np.where(X[:, 0] < 0, "left", "right"), start=2)
-    >>> pool = side(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> side = Tasks(lambda X, y: np.where(X[:, 0] < 0, "left", "right"), init=2)
+    >>> pool = side.collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> {member.name: len(member.rows) for member in pool}
     {'task-left': 16, 'task-right': 16}
     """
@@ -58,62 +56,42 @@ class Tasks(Collector):
     def __init__(
         self,
         by: Callable[[Any, np.ndarray], Any] | int | str,
-        start: Any = None,
+        init: Any = None,
     ):
         self.by = by
-        self.start = start
+        self.init = init
 
     def has_base(self, net: Any) -> bool:
         """Return True: all members start from one state; see :meth:`Collector.has_base`."""
         return True
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the members; see :meth:`Collector.__call__`."""
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return a run for each task; see :meth:`Collector.runs`."""
         labels = labels_of(self.by, rows)
         tasks = np.unique(labels)
         if len(tasks) == 1:
-            codes = ", in which classes are the numbers 0, 1, …" if task == "classification" else ""
+            codes = ", in which classes are the numbers 0, 1, …" if rows.task == "classification" else ""
             raise ValueError(
                 f"by gives all {len(rows)} rows one task, {labels.tolist()[0]!r}, so there is nothing to merge. It was "
                 f"given X, and y as networks get it{codes}."
             )
         (first, *seeds) = draw_seeds(rng, 1 + len(tasks), "tasks")
-        base, own = start_and_split(net, rows, task, self.start, first)
-        runs = [
+        start, params = start_and_split(net, rows, self.init, first)
+        return [
             Run(
                 f"task-{label}",
                 seed,
                 np.flatnonzero(labels == label),
                 meta={"task": label.item()},
-                params=own,
-                state=base,
+                params=params,
+                state=start,
             )
             for label, seed in zip(tasks, seeds, strict=True)
         ]
-        try:
-            pool = train(net, rows, task, runs, n_jobs, progress)
-        except (DivergedError, KeyboardInterrupt) as error:
-            kept = getattr(error, "pool", None)
-            error.pool = kept and kept.replace(base=base)  # type: ignore[union-attr]
-            raise
-        return pool.replace(base=base)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"by": sign_of_first, "start": 1}
+        yield {"by": sign_of_first, "init": 1}
 
 
 def sign_of_first(X: Any, y: np.ndarray) -> np.ndarray:

@@ -1,20 +1,19 @@
-"""Runs on bootstrap samples (Breiman, 1996)."""
+"""Bagging: runs on bootstrap samples (Breiman, 1996)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from skfusion import nets
-from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._run import Run
 from skfusion.nets import VectorizeChoice
-from skfusion.pool import ModelPool
 
 
 class Bootstrap(Collector):
@@ -37,7 +36,7 @@ class Bootstrap(Collector):
     bootstrap : bool, default=True
         Whether rows are drawn with replacement. Without, members see shares of the rows (pasting), and with
         ``max_samples=1.0`` all of them: these are the members of ``Seeds``.
-    stack : {"auto", True, False}, default="auto"
+    vectorize : {"auto", True, False}, default="auto"
         Train members together, as one network with a member axis: the same members, many times sooner where networks
         are small. True also where it is not sooner; False one after another.
     max_bytes : int, optional
@@ -50,7 +49,7 @@ class Bootstrap(Collector):
     The members that were not trained on a row predict it without bias: see :func:`skfusion.out_of_bag`.
 
     The columns of a member stand in its ``meta["columns"]`` where it does not see all, and in its state: it is given
-    all columns and takes its own. Members that see unlike columns can be combined by their predictions only.
+    all columns and takes its own. Members that see different columns can be combined by their predictions only.
 
     References
     ----------
@@ -64,12 +63,10 @@ class Bootstrap(Collector):
     >>> from skfusion.collect import Bootstrap
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = Bootstrap(2)(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> pool = Bootstrap(2).collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> [len(member.rows) for member in pool]  # distinct rows of 32
     [23, 21]
     """
-
-    draws_groups: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -77,44 +74,27 @@ class Bootstrap(Collector):
         max_samples: float = 1.0,
         max_features: float = 1.0,
         bootstrap: bool = True,
-        stack: VectorizeChoice = "auto",
+        vectorize: VectorizeChoice = "auto",
         max_bytes: int | None = None,
     ):
         self.n_members = n_members
         self.max_samples = max_samples
         self.max_features = max_features
         self.bootstrap = bootstrap
-        self.stack = stack
+        self.vectorize = vectorize
         self.max_bytes = max_bytes
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the members; see :meth:`Collector.__call__`. Of rows with ``groups``, whole groups are drawn."""
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs on samples, of whole groups where the rows have some; see :meth:`Collector.runs`."""
         if not 0 < self.max_samples <= 1:
             raise ValueError(f"max_samples is a share of the rows, above 0 and at most 1; got {self.max_samples}.")
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        bags = [self._bag(rng, len(rows), groups) for _ in seeds]
-        stack = self.stack
-        if stack == "auto" and (len({len(bag) for bag in bags if bag is not None}) > 1 or nets.divides_rows(net)):
-            stack = False  # as groups differ in their sizes, and bags in how many different rows they have
-        net, drawn = self._columns(net, rows, task, rng)
-        runs = [
-            Run(f"bag-{i}", seed, index=bag, meta=meta, params=params)
+        bags = [self._bag(rng, len(rows), rows.groups) for _ in seeds]
+        net, drawn = self._columns(net, rows, rng)
+        return [
+            Run(f"bag-{i}", seed, bag, net=net, params=params, meta=meta)
             for i, (seed, bag, (params, meta)) in enumerate(zip(seeds, bags, drawn, strict=True))
         ]
-        return train(net, rows, task, runs, n_jobs, progress, stack, self.max_bytes)
 
     def _bag(self, rng: np.random.RandomState, n: int, groups: np.ndarray | None) -> np.ndarray | None:
         """Return the positions of the rows that are drawn for a member; none where all are taken as they are."""
@@ -129,16 +109,16 @@ class Bootstrap(Collector):
         rows_of = np.split(np.argsort(unit, kind="stable"), np.cumsum(n_rows)[:-1])
         return np.concatenate([rows_of[g] for g in drawn])
 
-    def _columns(self, net: Any, rows: Rows, task: Task, rng: np.random.RandomState) -> tuple[Any, list[Any]]:
+    def _columns(self, net: Any, rows: Rows, rng: np.random.RandomState) -> tuple[Any, list[Any]]:
         """Return the net of all members, and parameters and meta of each: those of its columns, if these are drawn."""
         shape = None if isinstance(rows.X, dict) else rows.X.shape
         n = self._n_columns(shape)
         if n is None:
             return net, [({}, {})] * self.n_members
         drawn = [np.sort(rng.permutation(shape[1])[:n]) for _ in range(self.n_members)]
-        own = [nets.on_columns(net, columns) for columns in drawn]
+        narrowed = [nets.on_columns(net, columns) for columns in drawn]
         try:
-            runner = nets.Runner(own[0], task, rows)
+            runner = nets.Runner(narrowed[0], nets.task_of(net, rows), rows)
             some = rows.take(np.arange(min(2, len(rows))))
             if (n_out := len(runner.raw(runner.module.state_dict(), some.X))) != len(some):
                 raise ValueError(f"it returns {n_out} rows for {len(some)}, as a reshape to more columns does")
@@ -147,8 +127,9 @@ class Bootstrap(Collector):
                 f"max_features={self.max_features} gives each member {n} of the {shape[1]} columns, and the net's "
                 f"module cannot run on them: {error}. Let the module take n_in, which is then set to their number."
             ) from error
-        return own[0], [
-            ({"module": net.module}, {"columns": columns.tolist()}) for net, columns in zip(own, drawn, strict=True)
+        return narrowed[0], [
+            ({"module": net.module}, {"columns": columns.tolist()})
+            for net, columns in zip(narrowed, drawn, strict=True)
         ]
 
     def _n_columns(self, shape: tuple[int, ...] | None) -> int | None:
@@ -176,5 +157,5 @@ class Bootstrap(Collector):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 4}
-        yield {"n_members": 3, "stack": False}
+        yield {"n_members": 3, "vectorize": False}
         yield {"n_members": 4, "max_samples": 0.75, "max_features": 0.5, "bootstrap": False}

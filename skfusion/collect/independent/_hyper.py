@@ -11,12 +11,12 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 from torch import nn
 
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, train
-from skfusion.collect.fine_tuning._fine_tunes import check_names, run_of, sampled
+from skfusion import nets
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds, n_outputs_of
+from skfusion.collect._run import Run
+from skfusion.collect.fine_tuning._fine_tunes import check_names, sampled, with_setting
 from skfusion.nets import VectorizeChoice
-from skfusion.pool import ModelPool
 
 _SHAPING = ("module", "criterion", "predict_nonlinearity")
 """Parameters of a net that say what it computes."""
@@ -25,8 +25,8 @@ _SHAPING = ("module", "criterion", "predict_nonlinearity")
 class Hyper(Collector):
     """Train members from fresh initialisations, each with hyperparameters of its own.
 
-    Members of unlike hyperparameters err in unlike ways, more so than those of unlike seeds. They may be of unlike
-    architectures, and are then combined by their predictions only.
+    Members of different hyperparameters make different errors, more so than those of different seeds. They may have
+    different architectures, and are then combined by their predictions only.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Hyper(Collector):
     n_members : int, optional
         Networks to train. When omitted, one for each setting of the list, or for each combination of the dict's lists.
         Where there are more members than settings, these come again with other seeds.
-    stack : {"auto", True, False}, default="auto"
+    vectorize : {"auto", True, False}, default="auto"
         Train members together, as one network with a member axis, where only parameters of the optimiser and the
         learning rate differ; one after another otherwise. True says why that is not possible.
     max_bytes : int, optional
@@ -61,7 +61,7 @@ class Hyper(Collector):
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
     >>> hyper = Hyper({"lr": [0.01, 0.003], "module__hidden": [(4,), (8, 8)]})
-    >>> pool = hyper(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> pool = hyper.collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> sorted(member.state["layers.0.weight"].shape[0] for member in pool)
     [4, 4, 8, 8]
     """
@@ -70,28 +70,16 @@ class Hyper(Collector):
         self,
         params: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         n_members: int | None = None,
-        stack: VectorizeChoice = "auto",
+        vectorize: VectorizeChoice = "auto",
         max_bytes: int | None = None,
     ):
         self.params = params
         self.n_members = n_members
-        self.stack = stack
+        self.vectorize = vectorize
         self.max_bytes = max_bytes
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the members; see :meth:`Collector.__call__`."""
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs with different settings; see :meth:`Collector.runs`."""
         seeds = draw_seeds(rng, self._number(), "n_members")
         (drawn,) = draw_seeds(rng, 1, "seeds")
         settings = self._settings(len(seeds), drawn)
@@ -103,29 +91,28 @@ class Hyper(Collector):
             raise ValueError(
                 f"params has {wrong[0]!r}, but the net was given a module that is made already. Give the net its class."
             )
-        own: list[tuple[dict[str, Any], Any]] = []  # a net for each architecture
-        owned = []
+        by_shape: list[tuple[dict[str, Any], Any]] = []  # a net for each architecture
+        sized_nets = []
         for setting in settings:
             shape = {k: setting[k] for k in shaping if k in setting}
-            found = next((made for asked, made in own if same(asked, shape)), None)
-            if found is None:
-                given = clone(net).set_params(**shape) if shape else net
-                found, rows, task = prepared(given, X, y, sample_weight, task, groups)
-                own.append((shape, found))
-            owned.append(found)
-        stack = self.stack
-        if others := [name for name in names if name.partition("__")[0] not in ("lr", "optimizer")]:
-            if stack is True:
-                raise ValueError(
-                    f"stack=True needs members that differ in lr and parameters of the optimizer only, and params has "
-                    f"{others[0]!r}; leave it at 'auto'."
-                )
-            stack = False
-        runs = [
-            run_of(f"hyper-{i}", seed, setting, net=found)
-            for i, (seed, setting, found) in enumerate(zip(seeds, settings, owned, strict=True))
+            sized = next((made for asked, made in by_shape if same(asked, shape)), None)
+            if sized is None:
+                sized = net
+                if shape:
+                    n_outputs = n_outputs_of(clone(net).set_params(**shape), rows)
+                    sized = nets.resized(net, rows, n_outputs, **shape)
+                by_shape.append((shape, sized))
+            sized_nets.append(sized)
+        others = [name for name in names if name.partition("__")[0] not in ("lr", "optimizer")]
+        if others and self.vectorize is True:
+            raise ValueError(
+                f"vectorize=True needs members that differ in lr and parameters of the optimizer only, and params has "
+                f"{others[0]!r}; leave it at 'auto'."
+            )
+        return [
+            with_setting(Run(f"hyper-{i}", seed, net=sized, meta={"own_net": True}), setting)
+            for i, (seed, setting, sized) in enumerate(zip(seeds, settings, sized_nets, strict=True))
         ]
-        return train(runs[0].net, rows, task, runs, n_jobs, progress, stack, self.max_bytes)
 
     def _number(self) -> Any:
         given = self.params

@@ -1,4 +1,4 @@
-"""Independent runs that differ in their seed (Lakshminarayanan et al., 2017)."""
+"""Deep ensembles: independent runs that differ in their seed (Lakshminarayanan et al., 2017)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._run import Run
 from skfusion.nets import VectorizeChoice
-from skfusion.pool import ModelPool
 
 
 class Seeds(Collector):
-    """Train members that differ in initialisation, order of the data and dropout.
+    """Train members that differ in initialisation, order of the data and dropout: a deep ensemble.
 
     A net that is given as a module *instance* starts every member from that instance's weights, which then stand in
     the pool's ``base``; a net given as a module class draws new ones for each.
@@ -24,7 +23,7 @@ class Seeds(Collector):
     ----------
     n_members : int, default=5
         Networks to train. More give a better ensemble at a proportional cost.
-    stack : {"auto", True, False}, default="auto"
+    vectorize : {"auto", True, False}, default="auto"
         Train members together, as one network with a member axis: the same members, many times sooner where networks
         are small. True also where it is not sooner; False one after another.
     max_bytes : int, optional
@@ -46,36 +45,22 @@ class Seeds(Collector):
     >>> from skfusion.collect import Seeds
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = Seeds(2)(mlp_regressor(max_epochs=2), x, x**2, np.random.RandomState(0))
+    >>> pool = Seeds(2).collect(mlp_regressor(max_epochs=2), x, x**2)
     >>> pool.names
     ['seed-0', 'seed-1']
     """
 
-    def __init__(self, n_members: int = 5, stack: VectorizeChoice = "auto", max_bytes: int | None = None):
+    def __init__(self, n_members: int = 5, vectorize: VectorizeChoice = "auto", max_bytes: int | None = None):
         self.n_members = n_members
-        self.stack = stack
+        self.vectorize = vectorize
         self.max_bytes = max_bytes
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the members; see :meth:`Collector.__call__`."""
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs that differ in their seeds; see :meth:`Collector.runs`."""
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        runs = [Run(f"seed-{i}", seed) for i, seed in enumerate(seeds)]
-        return train(net, rows, task, runs, n_jobs, progress, self.stack, self.max_bytes)
+        return [Run(f"seed-{i}", seed) for i, seed in enumerate(seeds)]
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 4}
-        yield {"n_members": 3, "stack": False}
+        yield {"n_members": 3, "vectorize": False}

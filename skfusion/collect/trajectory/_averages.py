@@ -1,4 +1,4 @@
-"""Independent runs, each of which is averaged over its steps (Arpit et al., 2022)."""
+"""Ensembles of averages: independent runs, each of which is averaged over its steps (Arpit et al., 2022)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
-from skfusion.collect.trajectory._running_mean import RunningMean, recalibrated
+from skfusion import nets
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._recorders import Averaged, RunningMean
+from skfusion.collect._run import Run
 from skfusion.pool import ModelPool
+from skfusion.repair import Recalibrate
+from skfusion.repair._recalibrate import learning
+from skfusion.state import State
 
 
 class Averages(Collector):
-    r"""Train members from unlike seeds, and keep of each the mean of its states after all late steps.
+    r"""Train members from different seeds, and keep of each the mean of its states after all late steps.
 
     Of a run of T optimiser steps, after i of which the state is :math:`\theta_i`, the member is
 
@@ -31,15 +35,15 @@ class Averages(Collector):
     ----------
     n_members : int, default=5
         Networks to train.
-    start : float or int, default=0.5
-        Where the mean begins. A float is the burn-in, as a share of the run's steps between 0 and 1. An int is the step
-        :math:`t_0`, counted from 1; the paper takes 100, from pretrained networks. A later one leaves early, worse
+    burn_in : float or int, default=0.5
+        Where the mean begins. A float is a share of the run's steps, between 0 and 1. An int is the step :math:`t_0`,
+        counted from 1; the paper takes 100, from pretrained networks. A later one leaves early, worse
         states out, and averages fewer. Beyond the last step, as with 1.0, members are those of :class:`Seeds`.
 
     Notes
     -----
     Costs ``n_members`` trainings, and for each a copy of the state in float64, to which every step adds. Members are
-    trained one after another, or in processes, and never as one stack. How many states a member is the mean of stands
+    trained one after another, or in processes, and not vectorised. How many states a member is the mean of stands
     in its ``meta["n_averaged"]``; its ``meta["history"]`` is that of the run. The paper sums the members' logits, as
     :class:`~skfusion.EnsembleOfAveragesClassifier` does, and takes of each run the mean that is best on held-out rows,
     which is not done here.
@@ -64,48 +68,38 @@ class Averages(Collector):
     >>> from skfusion.collect import Averages
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = Averages(2)(mlp_regressor(max_epochs=8, batch_size=16), x, x**2, np.random.RandomState(0))
+    >>> pool = Averages(2).collect(mlp_regressor(max_epochs=8, batch_size=16), x, x**2)
     >>> [(member.name, member.meta["n_averaged"]) for member in pool]
     [('average-0', 9), ('average-1', 9)]
     """
 
-    def __init__(self, n_members: int = 5, start: float = 0.5):
+    def __init__(self, n_members: int = 5, burn_in: float = 0.5):
         self.n_members = n_members
-        self.start = start
+        self.burn_in = burn_in
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the members; see :meth:`Collector.__call__`."""
-        start, counted = self.start, isinstance(self.start, Integral)
-        if isinstance(start, (bool, np.bool_)) or not (
-            start >= 1 if counted else isinstance(start, Real) and 0 <= start <= 1
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs each of which leaves a mean; see :meth:`Collector.runs`."""
+        burn_in, counted = self.burn_in, isinstance(self.burn_in, Integral)
+        if isinstance(burn_in, (bool, np.bool_)) or not (
+            burn_in >= 1 if counted else isinstance(burn_in, Real) and 0 <= burn_in <= 1
         ):
             raise ValueError(
-                "start is a share of the steps, a float between 0 and 1, or a step, an int of at least 1; got "
-                f"{start!r}."
+                "burn_in is a share of the steps, a float between 0 and 1, or a step, an int of at least 1; got "
+                f"{burn_in!r}."
             )
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        average = partial(RunningMean, start, partial(recalibrated, net, rows, task))
-        runs = [Run(f"average-{i}", seed, average=average) for i, seed in enumerate(seeds)]
-        pool = train(net, rows, task, runs, n_jobs, progress)
+        mean = partial(Averaged, RunningMean, burn_in, repair=partial(recalibrated, net, rows))
+        return [Run(f"average-{i}", seed, recorder=mean) for i, seed in enumerate(seeds)]
+
+    def __call__(self, net: Any, rows: Rows, rng: np.random.RandomState, **options: Any) -> ModelPool:
+        """Train the members, and warn where nothing was averaged; see :meth:`Collector.__call__`."""
+        pool = super().__call__(net, rows, rng, **options)
         last = [m.name for m in pool if m.meta["n_averaged"] == 1]
-        if last and (counted or start < 1):
+        if last and (isinstance(self.burn_in, Integral) or self.burn_in < 1):
             warnings.warn(
                 f"Nothing was averaged in {len(last)} of {len(pool)} runs, of which {last[0]!r} is the first: they "
-                f"ended before the mean begins, with start={start}, and their members are their last states. Train "
-                "longer, start earlier, or give start as a share of the steps, such as 0.5.",
+                f"ended before the mean begins, with burn_in={self.burn_in}, and their members are their last states. "
+                "Train longer, take a smaller burn_in, or give it as a share of the steps, such as 0.5.",
                 stacklevel=2,
             )
         return pool
@@ -113,4 +107,17 @@ class Averages(Collector):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 3}
-        yield {"n_members": 2, "start": 3}
+        yield {"n_members": 2, "burn_in": 3}
+
+
+def recalibrated(net: Any, rows: Rows, module: Any, state: State, last: State) -> State:
+    """Return the mean of a run's states with BatchNorm statistics of its own, where the module has some.
+
+    ``last`` is the last state of the run, to which the training gave its statistics.
+    """
+    if not learning(module):
+        return state
+    runner = nets.Runner(net, nets.task_of(net, rows), rows)
+    data = nets.objective(runner, rows, rows)
+    repaired = Recalibrate()(runner.place(state), [runner.place(last)], data)
+    return {k: v.cpu() for k, v in repaired.items()}

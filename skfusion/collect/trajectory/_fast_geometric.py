@@ -1,4 +1,4 @@
-"""Fast geometric ensembling: networks at the lowest learning rates of short cycles (Garipov et al., 2018)."""
+"""Fast geometric ensembling (FGE): networks at the lowest learning rates of short cycles (Garipov et al., 2018)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
-from skfusion.collect.trajectory._tail import lead_in, own_rate
-from skfusion.pool import ModelPool
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._recorders import Checkpoints
+from skfusion.collect._run import Run
+from skfusion.collect.trajectory._tail import epochs_of_burn_in, lead_in, rate_of
 
 
 class FastGeometric(Collector):
@@ -38,11 +39,11 @@ class FastGeometric(Collector):
     n_members : int, optional
         Networks to keep. The run then ends with the last of them, before or after the net's ``max_epochs``. When
         omitted, the run has ``max_epochs`` epochs, and as many members as cycles reach their middle in them.
-    start : float, default=0.8
-        Burn-in before the first cycle, as a share of the net's ``max_epochs``.
+    burn_in : float, default=0.8
+        Epochs before the first cycle, as a share of the net's ``max_epochs``, below 1.
     cycle : int, default=2
         Epochs of a cycle, of c steps together; an even number, so that its middle is the end of an epoch. Larger ones
-        make members more diverse and dearer.
+        make members more diverse and more expensive.
     lr_max : float, optional
         Learning rate :math:`\alpha_1` at both ends of a cycle; the net's own when omitted.
     lr_min : float, optional
@@ -50,9 +51,9 @@ class FastGeometric(Collector):
 
     Notes
     -----
-    Costs one training: ``int(start * max_epochs) + (n_members - 1) * cycle + cycle / 2`` epochs where ``n_members`` is
-    given, ``max_epochs`` where not. Statistics of BatchNorm are those of the run, and belong to their member. The rate
-    is set by a factor on the net's own, which is on all groups of ``optimizer__param_groups`` alike.
+    Costs one training, of ``int(burn_in * max_epochs) + (n_members - 1) * cycle + cycle / 2`` epochs where
+    ``n_members`` is given, of ``max_epochs`` where not. Statistics of BatchNorm are those of the run, and belong to
+    their member. The rate is set by a factor on the net's own, and so on all groups of ``optimizer__param_groups``.
 
     References
     ----------
@@ -64,7 +65,7 @@ class FastGeometric(Collector):
     >>> from skfusion.collect import FastGeometric
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = FastGeometric(start=0.5)(mlp_regressor(max_epochs=8), x, x**2, np.random.RandomState(0))
+    >>> pool = FastGeometric(burn_in=0.5).collect(mlp_regressor(max_epochs=8), x, x**2)
     >>> pool.names
     ['fge-epoch-5', 'fge-epoch-7']
     """
@@ -72,57 +73,43 @@ class FastGeometric(Collector):
     def __init__(
         self,
         n_members: int | None = None,
-        start: float = 0.8,
+        burn_in: float = 0.8,
         cycle: int = 2,
         lr_max: float | None = None,
         lr_min: float | None = None,
     ):
         self.n_members = n_members
-        self.start = start
+        self.burn_in = burn_in
         self.cycle = cycle
         self.lr_max = lr_max
         self.lr_min = lr_min
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the run; see :meth:`Collector.__call__`."""
-        own = own_rate(net, "FastGeometric")
-        high, low = self._rates(own)
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return the one run; see :meth:`Collector.runs`."""
+        rate = rate_of(net, "FastGeometric")
+        high, low = self._rates(rate)
         keep = self._epochs(net.max_epochs)
         if self.n_members is None and len(keep) == 1:
             warnings.warn(
                 f"One cycle of {self.cycle} epochs reaches its middle in the {net.max_epochs} epochs of the net, so "
-                "there is one member, and no ensemble. Say how many n_members the run shall go on for, start earlier, "
-                "or train longer.",
+                "there is one member, and no ensemble. Say how many n_members the run shall go on for, take a smaller "
+                "burn_in, or train longer.",
                 stacklevel=2,
             )
         (seed,) = draw_seeds(rng, 1, "runs")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        schedule = Triangles(keep[0] - self.cycle // 2, self.cycle, high / own, low / own)
+        schedule = Triangles(keep[0] - self.cycle // 2, self.cycle, high / rate, low / rate)
         params = {} if self.n_members is None else {"max_epochs": keep[-1]}
-        return train(net, rows, task, [Run("fge", seed, schedule=schedule, keep=keep, params=params)], n_jobs, progress)
+        return [Run("fge", seed, schedule=schedule, recorder=partial(Checkpoints, keep), params=params)]
 
     def _epochs(self, max_epochs: int) -> tuple[int, ...]:
         """Return the epochs in the middle of the cycles."""
-        if not 0 <= self.start < 1:
-            raise ValueError(f"start is a share of the epochs, at least 0 and below 1; got {self.start}.")
+        burn_in = epochs_of_burn_in(self.burn_in, max_epochs)
         if not isinstance(self.cycle, Integral) or self.cycle < 2 or self.cycle % 2:
             raise ValueError(
                 f"cycle must be an even number of epochs, at least 2, as members are kept in the middle of one; got "
                 f"{self.cycle!r}."
             )
-        first = int(self.start * max_epochs) + self.cycle // 2
+        first = burn_in + self.cycle // 2
         if self.n_members is not None:
             if not isinstance(self.n_members, Integral) or self.n_members < 1:
                 raise ValueError(f"n_members must be a whole number of at least 1; got {self.n_members!r}.")
@@ -130,14 +117,14 @@ class FastGeometric(Collector):
         if first > max_epochs:
             raise ValueError(
                 f"No cycle of {self.cycle} epochs reaches its middle in the {max_epochs} epochs of the net, of which "
-                f"{first - self.cycle // 2} are burn-in; train longer, start earlier, take a shorter cycle, or say how "
+                f"{burn_in} are burn-in; train longer, take a smaller burn_in or a shorter cycle, or say how "
                 "many n_members the run shall go on for."
             )
         return tuple(range(first, max_epochs + 1, self.cycle))
 
-    def _rates(self, own: float) -> tuple[float, float]:
+    def _rates(self, rate: float) -> tuple[float, float]:
         """Return the highest and the lowest learning rate of a cycle."""
-        high = own if self.lr_max is None else self.lr_max
+        high = rate if self.lr_max is None else self.lr_max
         low = high / 100 if self.lr_min is None else self.lr_min
         if not (0 <= low <= high < math.inf):
             raise ValueError(f"Rates must be finite, with 0 <= lr_min <= lr_max; got lr_min={low}, lr_max={high}.")
@@ -145,7 +132,7 @@ class FastGeometric(Collector):
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_members": 2, "start": 0.5}
+        yield {"n_members": 2, "burn_in": 0.5}
         yield {"n_members": 3, "lr_max": 0.02, "lr_min": 0.002}
 
 

@@ -1,4 +1,4 @@
-"""Snapshots of one run with a cyclic learning rate (Huang et al., 2017)."""
+"""Snapshot ensembles: states of one run with a cyclic learning rate (Huang et al., 2017)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
-from skfusion.pool import ModelPool
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._recorders import Checkpoints
+from skfusion.collect._run import Run
 
 
 class Snapshots(Collector):
@@ -47,7 +48,7 @@ class Snapshots(Collector):
     >>> from skfusion.collect import Snapshots
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = Snapshots(3, last=2)(mlp_regressor(max_epochs=6), x, x**2, np.random.RandomState(0))
+    >>> pool = Snapshots(3, last=2).collect(mlp_regressor(max_epochs=6), x, x**2)
     >>> pool.names
     ['snapshot-epoch-4', 'snapshot-epoch-6']
     """
@@ -56,20 +57,8 @@ class Snapshots(Collector):
         self.n_cycles = n_cycles
         self.last = last
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the run; see :meth:`Collector.__call__`."""
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return the one run; see :meth:`Collector.runs`."""
         if not 1 <= self.n_cycles <= net.max_epochs:
             raise ValueError(
                 f"n_cycles must be between 1 and the net's max_epochs={net.max_epochs}, as a cycle takes whole epochs; "
@@ -78,10 +67,9 @@ class Snapshots(Collector):
         if self.last is not None and not 1 <= self.last <= self.n_cycles:
             raise ValueError(f"last must be between 1 and n_cycles={self.n_cycles}; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
         ends = tuple((i + 1) * net.max_epochs // self.n_cycles for i in range(self.n_cycles))
-        run = Run("snapshot", seed, schedule=CosineCycles(ends), keep=ends[-(self.last or self.n_cycles) :])
-        return train(net, rows, task, [run], n_jobs, progress)
+        kept = ends[-(self.last or self.n_cycles) :]
+        return [Run("snapshot", seed, schedule=CosineCycles(ends), recorder=partial(Checkpoints, kept))]
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

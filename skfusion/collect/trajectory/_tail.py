@@ -1,21 +1,22 @@
-"""Checkpoints along the tail of one run (Polyak and Juditsky, 1992; Izmailov et al., 2018)."""
+"""SWA, tail averaging, LAWA: checkpoints along the tail of one run (Polyak, 1992; Izmailov et al., 2018)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Inputs, Task
-from skfusion.collect._base import Collector, draw_seeds, prepared
-from skfusion.collect._run import Progress, Run, train
-from skfusion.pool import ModelPool
+from skfusion._rows import Rows
+from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._recorders import Checkpoints, burn_in_of
+from skfusion.collect._run import Run
 
 
 class Tail(Collector):
-    r"""Keep checkpoints of one run after a burn-in; their uniform mean is stochastic weight averaging.
+    r"""Keep checkpoints of one run after a burn-in; their uniform mean is stochastic weight averaging (SWA).
 
     After the burn-in the learning rate is constant, or falls from :math:`\alpha_1` to :math:`\alpha_2` in every cycle
     of c steps between two checkpoints: at step i, counted from 1,
@@ -27,8 +28,9 @@ class Tail(Collector):
 
     Parameters
     ----------
-    start : float, default=0.75
-        Burn-in, as a share of the net's ``max_epochs``. 0.5 is tail averaging's usual choice; 0 is Polyak averaging.
+    burn_in : float, default=0.75
+        Epochs before the first cycle, as a share of the net's ``max_epochs``, below 1. The usual choice of tail
+        averaging is 0.5; 0 is Polyak averaging.
     every : int, default=1
         Epochs between checkpoints.
     lr : float, optional
@@ -41,7 +43,7 @@ class Tail(Collector):
     Notes
     -----
     Costs one training and one copy of the state for each checkpoint. The rate is set by a factor on the net's own,
-    which is on all groups of ``optimizer__param_groups`` alike.
+    and so on all groups of ``optimizer__param_groups``.
 
     References
     ----------
@@ -56,65 +58,50 @@ class Tail(Collector):
     >>> from skfusion.collect import Tail
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = Tail(start=0.5, every=2)(mlp_regressor(max_epochs=8), x, x**2, np.random.RandomState(0))
+    >>> pool = Tail(burn_in=0.5, every=2).collect(mlp_regressor(max_epochs=8), x, x**2)
     >>> pool.names
     ['tail-epoch-6', 'tail-epoch-8']
     """
 
     def __init__(
         self,
-        start: float = 0.75,
+        burn_in: float = 0.75,
         every: int = 1,
         lr: float | None = None,
         lr_end: float | None = None,
         last: int | None = None,
     ):
-        self.start = start
+        self.burn_in = burn_in
         self.every = every
         self.lr = lr
         self.lr_end = lr_end
         self.last = last
 
-    def __call__(
-        self,
-        net: Any,
-        X: Inputs,
-        y: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        sample_weight: np.ndarray | None = None,
-        task: Task | None = None,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
-        groups: np.ndarray | None = None,
-    ) -> ModelPool:
-        """Train the run; see :meth:`Collector.__call__`."""
-        if not 0 <= self.start < 1:
-            raise ValueError(f"start is a share of the epochs, at least 0 and below 1; got {self.start}.")
-        burn_in = int(self.start * net.max_epochs)
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return the one run; see :meth:`Collector.runs`."""
+        burn_in = epochs_of_burn_in(self.burn_in, net.max_epochs)
         keep = tuple(range(burn_in + self.every, net.max_epochs + 1, self.every)) if self.every >= 1 else ()
         if not keep:
             raise ValueError(
                 f"No checkpoint falls after the burn-in of {burn_in} of the net's {net.max_epochs} epochs with "
-                f"every={self.every}; train longer, start earlier, or set every to at least 1 and at most "
+                f"every={self.every}; train longer, take a smaller burn_in, or set every to at least 1 and at most "
                 f"{net.max_epochs - burn_in}."
             )
         if self.last is not None and self.last < 1:
             raise ValueError(f"last must be at least 1; got {self.last}.")
         (seed,) = draw_seeds(rng, 1, "runs")
-        net, rows, task = prepared(net, X, y, sample_weight, task, groups)
-        own = 1.0 if self.lr is self.lr_end is None else own_rate(net, "Tail")
-        high = 1.0 if self.lr is None else self.lr / own
-        low = high if self.lr_end is None else self.lr_end / own
-        run = Run(
-            "tail", seed, schedule=TailRate(burn_in, self.every, high, low), keep=keep[-(self.last or len(keep)) :]
-        )
-        return train(net, rows, task, [run], n_jobs, progress)
+        rate = 1.0 if self.lr is self.lr_end is None else rate_of(net, "Tail")
+        high = 1.0 if self.lr is None else self.lr / rate
+        low = high if self.lr_end is None else self.lr_end / rate
+        kept = keep[-(self.last or len(keep)) :]
+        return [
+            Run("tail", seed, schedule=TailRate(burn_in, self.every, high, low), recorder=partial(Checkpoints, kept))
+        ]
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"start": 0.5}
-        yield {"start": 0.5, "every": 2, "lr": 0.02, "lr_end": 0.002}
+        yield {"burn_in": 0.5}
+        yield {"burn_in": 0.5, "every": 2, "lr": 0.02, "lr_end": 0.002}
 
 
 @dataclass(frozen=True)
@@ -135,17 +122,25 @@ class TailRate:
         return lead_in(step / (self.burn_in * steps_per_epoch), self.high)
 
 
+def epochs_of_burn_in(burn_in: float, max_epochs: int) -> int:
+    """Return how many epochs are burn-in, of which a share is given that leaves some; see :func:`burn_in_of`."""
+    if not 0 <= burn_in < 1:
+        raise ValueError(f"burn_in is a share of the epochs, at least 0 and below 1; got {burn_in}.")
+    return burn_in_of(burn_in, max_epochs)
+
+
 def lead_in(share: float, to: float) -> float:
     """Return the factor on the learning rate at a share of the burn-in: 1 for a half, then linearly to ``to``."""
     t = min(max((share - 0.5) / 0.4, 0.0), 1.0)
     return (1 - t) + t * to
 
 
-def own_rate(net: Any, name: str) -> float:
+def rate_of(net: Any, name: str) -> float:
     """Return the net's own learning rate, which a schedule multiplies by a factor."""
-    own = net.get_params(deep=False).get("optimizer__lr", net.lr)
-    if not own > 0:
+    rate = net.get_params(deep=False).get("optimizer__lr", net.lr)
+    if not rate > 0:
         raise ValueError(
-            f"{name} sets the learning rate by a factor on the net's own, which is {own:g}: give the net an lr above 0."
+            f"{name} sets the learning rate by a factor on the net's own, which is {rate:g}: give the net an lr above "
+            "0."
         )
-    return own
+    return rate

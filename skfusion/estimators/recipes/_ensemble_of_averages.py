@@ -16,7 +16,7 @@ class _EnsembleOfAverages(EnsembleDriver):
         estimator: Any = None,
         *,
         n_members: int = 5,
-        start: float = 0.5,
+        burn_in: float = 0.5,
         memory: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -24,7 +24,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     ):
         self.estimator = estimator
         self.n_members = n_members
-        self.start = start
+        self.burn_in = burn_in
         self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -33,7 +33,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     @property
     def collect(self) -> Averages:
         """The collector that the parameters stand for."""
-        return Averages(self.n_members, self.start)
+        return Averages(self.n_members, self.burn_in)
 
 
 class EnsembleOfAveragesClassifier(Classifies, _EnsembleOfAverages):
@@ -47,7 +47,7 @@ class EnsembleOfAveragesClassifier(Classifies, _EnsembleOfAverages):
         The network. A perceptron sized to the data when omitted.
     n_members : int, default=5
         Networks to train, each from a seed of its own.
-    start : float or int, default=0.5
+    burn_in : float or int, default=0.5
         Where the mean over steps begins: a float is a share of the run's steps, an int is a step, counted from 1. The
         paper takes step 100, from pretrained networks.
     memory : str or joblib.Memory, optional
@@ -105,7 +105,7 @@ class EnsembleOfAveragesRegressor(Regresses, _EnsembleOfAverages):
         The network. A perceptron sized to the data when omitted.
     n_members : int, default=5
         Networks to train, each from a seed of its own.
-    start : float or int, default=0.5
+    burn_in : float or int, default=0.5
         Where the mean over steps begins: a float is a share of the run's steps, an int is a step, counted from 1. The
         paper takes step 100, from pretrained networks.
     memory : str or joblib.Memory, optional

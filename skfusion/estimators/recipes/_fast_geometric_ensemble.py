@@ -15,7 +15,7 @@ class _FastGeometricEnsemble(EnsembleDriver):
         estimator: Any = None,
         *,
         n_members: int | None = None,
-        start: float = 0.8,
+        burn_in: float = 0.8,
         cycle: int = 2,
         lr_max: float | None = None,
         lr_min: float | None = None,
@@ -25,7 +25,7 @@ class _FastGeometricEnsemble(EnsembleDriver):
     ):
         self.estimator = estimator
         self.n_members = n_members
-        self.start = start
+        self.burn_in = burn_in
         self.cycle = cycle
         self.lr_max = lr_max
         self.lr_min = lr_min
@@ -36,7 +36,7 @@ class _FastGeometricEnsemble(EnsembleDriver):
     @property
     def collect(self) -> FastGeometric:
         """The collector that the parameters stand for."""
-        return FastGeometric(self.n_members, self.start, self.cycle, self.lr_max, self.lr_min)
+        return FastGeometric(self.n_members, self.burn_in, self.cycle, self.lr_max, self.lr_min)
 
 
 class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble):
@@ -50,7 +50,7 @@ class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble):
         The network. A perceptron sized to the data when omitted.
     n_members : int, optional
         Networks to keep; the run ends with the last one. When omitted, as many as the net's ``max_epochs`` hold.
-    start : float, default=0.8
+    burn_in : float, default=0.8
         Burn-in before the first cycle, as a share of the net's ``max_epochs``.
     cycle : int, default=2
         Epochs of a cycle, an even number. Larger ones make members more diverse and dearer.
@@ -99,7 +99,7 @@ class FastGeometricEnsembleRegressor(Regresses, _FastGeometricEnsemble):
         The network. A perceptron sized to the data when omitted.
     n_members : int, optional
         Networks to keep; the run ends with the last one. When omitted, as many as the net's ``max_epochs`` hold.
-    start : float, default=0.8
+    burn_in : float, default=0.8
         Burn-in before the first cycle, as a share of the net's ``max_epochs``.
     cycle : int, default=2
         Epochs of a cycle, an even number. Larger ones make members more diverse and dearer.

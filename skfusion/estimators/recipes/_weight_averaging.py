@@ -16,7 +16,7 @@ class _WeightAveraging(SoupDriver):
         self,
         estimator: Any = None,
         *,
-        start: float = 0.75,
+        burn_in: float = 0.75,
         every: int = 1,
         lr: float | None = None,
         lr_end: float | None = None,
@@ -26,7 +26,7 @@ class _WeightAveraging(SoupDriver):
         verbose: int = 0,
     ):
         self.estimator = estimator
-        self.start = start
+        self.burn_in = burn_in
         self.every = every
         self.lr = lr
         self.lr_end = lr_end
@@ -38,7 +38,7 @@ class _WeightAveraging(SoupDriver):
     @property
     def collect(self) -> Tail:
         """The collector that the parameters stand for."""
-        return Tail(self.start, self.every, self.lr, self.lr_end, self.last)
+        return Tail(self.burn_in, self.every, self.lr, self.lr_end, self.last)
 
     @property
     def merge(self) -> Uniform:
@@ -79,7 +79,7 @@ class WeightAveragingClassifier(Classifies, _WeightAveraging):
     ----------
     estimator : skorch net, optional
         The network. A perceptron sized to the data when omitted.
-    start : float, default=0.75
+    burn_in : float, default=0.75
         Burn-in before the first checkpoint, as a share of the net's ``max_epochs``.
     every : int, default=1
         Epochs between checkpoints.
@@ -131,7 +131,7 @@ class WeightAveragingRegressor(Regresses, _WeightAveraging):
     ----------
     estimator : skorch net, optional
         The network. A perceptron sized to the data when omitted.
-    start : float, default=0.75
+    burn_in : float, default=0.75
         Burn-in before the first checkpoint, as a share of the net's ``max_epochs``.
     every : int, default=1
         Epochs between checkpoints.

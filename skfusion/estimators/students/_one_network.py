@@ -27,14 +27,14 @@ class OneNetwork(HasParts, BaseEstimator):
         self, rows: Rows, seed: int, soft: Any, on_epoch: Callable[[int, Any], bool | None] | None = None
     ) -> None:
         self.net_ = self._sized(rows)
-        fitted = nets.fit(self.net_, rows, self._task, seed, soft=soft, on_epoch=on_epoch, verbose=bool(self.verbose))
+        fitted = nets.fit(self.net_, rows, seed, soft=soft, on_epoch=on_epoch, verbose=bool(self.verbose))
         self.state_, self.history_ = nets.state_of(fitted), nets.history_of(fitted)
         self._runner = Runner(self.net_, self._task, rows)
 
     def _sized(self, rows: Rows) -> Any:
         net = nets.default_net(self._task) if self.estimator is None else self.estimator
         n_outputs = rows.y.shape[1] if self._task == "regression" else len(self.classes_)
-        return nets.sized(net, rows, self._task, n_outputs)
+        return nets.sized(net, rows, n_outputs)
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:

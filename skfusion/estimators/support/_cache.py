@@ -38,7 +38,7 @@ _MADE_OF = {
 
 
 class NoKey(ValueError):
-    """A thing has no key that is certain, so what was made of it cannot be known again."""
+    """A thing has no key that is certain, so what was made of it cannot be recognised later."""
 
 
 def fingerprint(*things: Any) -> str:
@@ -62,8 +62,8 @@ def fingerprint_or_warning(*things: Any) -> str | None:
         return fingerprint(*things)
     except NoKey as error:
         warnings.warn(
-            "The members are trained anew and not kept for other fits and fusions, as it cannot be told for certain "
-            f"what they depend on: {error}.",
+            "The members are trained anew and not kept for other fits and fusions, as it is not certain what they "
+            f"depend on: {error}.",
             UserWarning,
             stacklevel=2,
         )
@@ -71,7 +71,7 @@ def fingerprint_or_warning(*things: Any) -> str | None:
 
 
 class _Hasher(NumpyHasher):
-    """joblib's pickler into a hash, where that knows a thing by its name or not at all."""
+    """joblib's pickler into a hash, also of things that joblib hashes by name only, or not at all."""
 
     def __init__(self) -> None:
         super().__init__("sha1", coerce_mmap=True)
@@ -80,11 +80,11 @@ class _Hasher(NumpyHasher):
 
     def key(self, thing: Any) -> str:
         try:
-            found: str = self.hash(thing)
+            hashed: str = self.hash(thing)
         except Exception as error:
             where = " of ".join(name for name in self.failed if name not in ("dict", "list", "tuple"))
             raise NoKey(f"{where or 'a nested structure'} ({type(error).__name__}: {error})") from error
-        return found
+        return hashed
 
     def save(self, obj: Any) -> None:
         try:
@@ -104,7 +104,7 @@ class _Hasher(NumpyHasher):
         Pickler._batch_setitems(self, items, *rest)  # not sorted, as layers have an order
 
     def _parts(self, obj: Any) -> Any:
-        """Return what stands for a thing; the thing itself where pickling it tells all."""
+        """Return what is hashed in place of a thing; the thing itself where its pickle is complete."""
         if type(obj) in _MADE_OF:
             return type(obj).__name__, [getattr(obj, name, None) for name in _MADE_OF[type(obj)]]
         if isinstance(obj, Tensor) and not is_lazy(obj) and obj.layout is torch.strided and not obj.is_quantized:

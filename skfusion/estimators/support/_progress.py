@@ -1,4 +1,4 @@
-"""Tell scikit-learn's callbacks of the members and epochs that a fit goes through."""
+"""Report the members and epochs of a fit to scikit-learn's callbacks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,9 @@ from skfusion.pool import Member
 class CallbackProgress:
     """Map runs and epochs to the task tree of ``sklearn.callback``: fit > collect > member > epoch.
 
-    Runs in other processes show when they end, without their epochs.
-
-    Parameters
-    ----------
-    context : sklearn.callback.CallbackContext
-        Of the whole fit.
-    estimator : estimator
-        That is being fitted.
-    as_fitted : callable
-        ``as_fitted(state, net)`` gives the attributes that make a copy of the estimator predict with that state.
-    X, y : array-like
-        The data of the fit, for callbacks that score.
+    Runs in other processes show when they end, without their epochs. ``context`` is that of the whole fit, of which X
+    and y are the data; ``as_fitted(state, net)`` gives the attributes that make a copy of the estimator predict with
+    that state.
     """
 
     def __init__(self, context: Any, estimator: Any, as_fitted: Callable[[Any, Any], dict[str, Any]], X: Any, y: Any):

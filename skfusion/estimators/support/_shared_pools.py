@@ -11,12 +11,9 @@ from skfusion.pool import ModelPool
 
 
 class SharedPools:
-    """Pools by the fingerprint of what made them; each user is charged for all of its pools.
+    """Pools by the fingerprint of what made them; each fusion is charged for the whole of its pools.
 
-    Parameters
-    ----------
-    known : SharedPools, optional
-        Others whose pools are taken over.
+    Those of ``known`` are taken over.
     """
 
     def __init__(self, known: SharedPools | None = None):
@@ -25,7 +22,7 @@ class SharedPools:
         self.begin()
 
     def begin(self) -> None:
-        """Charge the next user."""
+        """Charge the next fusion."""
         self.spent = self.charged = 0.0
 
     def get(self, key: str, collect: Callable[[], ModelPool]) -> ModelPool:
@@ -39,7 +36,7 @@ class SharedPools:
         return self.pools[key]
 
     def fair(self, seconds: float) -> float:
-        """Return what the present user would have taken of a time if nobody had collected its pools before."""
+        """Return the time that the present fusion would have taken if no other had collected its pools before."""
         return seconds - self.spent + self.charged
 
     def without(self, known: SharedPools) -> SharedPools:

@@ -10,7 +10,6 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochScoring, GradientNormClipping, LRScheduler
 from torch import Tensor, nn
 
-from skfusion._rows import Task
 from skfusion._vectorized import (
     Members,
     NotVectorizableError,
@@ -24,7 +23,7 @@ from skfusion._vectorized import (
 )
 from skfusion.nets._loader import TensorLoader
 from skfusion.nets._prepare import few_threads, seeded
-from skfusion.nets._training_callback import DivergedError, Watch
+from skfusion.nets._training_callback import DivergedError
 from skfusion.nets.vectorized._callbacks import check_alike, check_intact, hand_out
 from skfusion.nets.vectorized._equivalence import fast_and_without_draws, prove, reason, without_draws
 from skfusion.nets.vectorized._member import Data, Job, TrainingMember, member_of
@@ -34,7 +33,7 @@ _LARGE = 2**23
 """Bytes of all members' parameters from which gradients are not gathered in a matrix."""
 
 
-def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
+def fit_many(net: Any, jobs: Sequence[Job]) -> list[Any]:
     """Train clones of a net as one stack.
 
     Members are those that :func:`skfusion.nets.fit` trains, to float tolerance. A member that is stopped by a callback,
@@ -45,8 +44,6 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     ----------
     net : skorch net
         Sized to the data; not changed.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
     jobs : sequence of Job
         What to train.
 
@@ -64,7 +61,7 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
     try:
         with seeded(0, net.device):
             seats: list[TrainingMember] = []
-            stack = Stack(_modules(net, task, jobs, seats), len(jobs))
+            stack = Stack(_modules(net, jobs, seats), len(jobs))
             keep_freed_memory()
             own = {name for job in jobs for name in job.params}
             with few_threads(seats[0].net.module_):
@@ -75,12 +72,12 @@ def fit_many(net: Any, task: Task, jobs: Sequence[Job]) -> list[Any]:
         raise NotVectorizableError(reason(error)) from error
 
 
-def _modules(net: Any, task: Task, jobs: Sequence[Job], seats: list[TrainingMember]) -> Iterator[nn.Module]:
+def _modules(net: Any, jobs: Sequence[Job], seats: list[TrainingMember]) -> Iterator[nn.Module]:
     """Make the members one by one."""
     made: dict[Any, Any] = {}
     beside: dict[str, Any] = {}
     for job in jobs:
-        seat = TrainingMember(net, task, job, made)
+        seat = TrainingMember(net, job, made)
         seat.begin()
         seat.load()
         seats.append(seat)
@@ -170,7 +167,7 @@ class _Training:
             seat.net.history.new_batch()  # that stands for all of the epoch
         orders = self._orders(self.data, [seat.loader for seat in self.seats])
         optimizers = self._with_spare([seat.net.optimizer_ for seat in self.seats])
-        stepping = [(s, c) for s in self.seats for c in s.callbacks(Watch) if c.schedule is not None]
+        stepping = [seat for seat in self.seats if seat.watch.acts_by_step]
         stepped = [(s, c) for s in self.seats for c in s.callbacks(LRScheduler) if c.step_every == "batch"]
         given = settings(optimizers, self.stack.theta)
         total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
@@ -178,10 +175,11 @@ class _Training:
         owners = [dict(seat.net.module_.named_parameters()) for seat in self.seats] if self.foreign else []
         streams = [seat.masks for seat in self.seats]
         streams += [torch.Generator(s.device) for s in streams][: len(self.stack.theta) - len(streams)]
+        self._record_step(before=True)
         with without_draws(self.name), self.stack.running(True, streams):
             for start, stop in cuts:
-                for seat, callback in stepping:
-                    callback.on_batch_begin(seat.net, training=True)
+                for seat in stepping:
+                    seat.watch.set_rates(seat.net)
                 if stepping or stepped:
                     given = settings(optimizers, self.stack.theta)
                 batch = self.data.batch(orders[:, start:stop])
@@ -199,7 +197,14 @@ class _Training:
                 total.add_(loss.detach(), alpha=stop - start)
                 for seat, callback in stepped:
                     callback.on_batch_end(seat.net, training=True)
+                self._record_step()
         self._record("train", total, cuts)
+
+    def _record_step(self, before: bool = False) -> None:
+        """Let recorders that ask for it see the state of their member, which is its row of the member axis."""
+        for k, seat in enumerate(self.seats):
+            if seat.watch.records_steps and before == (seat.watch.step == 0):
+                seat.watch.record_step(seat.net, self.stack.state_of(k))
 
     def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
         loss, _ = self._loss(batch, training=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +16,11 @@ from skorch.dataset import Dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
 from skfusion.nets._loader import TensorLoader, rows_of
 from skfusion.nets._train import Ready, prepared
-from skfusion.nets._training_callback import Schedule, from_callback
+from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
 from skfusion.nets.vectorized._callbacks import Withheld, check_callbacks, has_foreign_callback
@@ -42,6 +42,8 @@ class Job:
         Parameters of the net, such as ``lr``, that are this job's own.
     schedule : callable, optional
         ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
+    recorder : Recorder, optional
+        Sees the net after each epoch, and its state after each step where it asks for that.
     on_epoch : callable, optional
         ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
     index : ndarray of int, optional
@@ -54,7 +56,8 @@ class Job:
     seed: int
     params: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule | None = None
-    on_epoch: Callable[[int, Any], bool | None] | None = None
+    recorder: Recorder | None = None
+    on_epoch: EpochHook | None = None
     index: np.ndarray | None = None
     state: State | None = None
 
@@ -65,14 +68,13 @@ class TrainingMember:
     It is made within :func:`seeded`, for it seeds the global generators. Nobody is told of it before :meth:`begin`.
     """
 
-    def __init__(self, net: Any, task: Task, job: Job, made: dict[Any, Any]):
+    def __init__(self, net: Any, job: Job, made: dict[Any, Any]):
         torch.manual_seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002
         self.seed = job.seed
         net = clone(net).set_params(**job.params)
-        self.ready: Ready = prepared(
-            net, job.rows, task, state=job.state, schedule=job.schedule, on_epoch=job.on_epoch, made=made
-        )
+        self.watch = Watch(job.schedule, job.recorder, job.on_epoch)
+        self.ready: Ready = prepared(net, job.rows, self.watch, state=job.state, made=made)
         self.net = net = self.ready.net
         check_net(net)
         check_callbacks(net)
@@ -87,7 +89,7 @@ class TrainingMember:
             )
         if job.index is not None and isinstance(self.y, Tensor):  # the rows are in memory once
             index = np.asarray(job.index)
-            net.train_split = unit_split(self.ready.own[2], job.rows, index)
+            net.train_split = unit_split(self.ready.user_settings[2], job.rows, index)
             rows = Dataset(self.X, self.y)
             self.X, self.y = Subset(rows, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
         self.foreign = has_foreign_callback(net)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from skfusion._rows import Rows, Task, one_of
+from skfusion._rows import Rows, one_of
 from skfusion._vectorized import ENOUGH, Cost, NotVectorizableError, chunk_sizes, free_bytes, pays, stepper
 from skfusion.nets._prepare import few_threads, seeded
 from skfusion.nets.vectorized._member import Data, Job, TrainingMember, member_of
@@ -43,9 +43,8 @@ class Plan:
 
 def plan(
     net: Any,
-    task: Task,
     jobs: Sequence[Job],
-    stack: VectorizeChoice = "auto",
+    vectorize: VectorizeChoice = "auto",
     max_bytes: int | None = None,
     n_jobs: int = 1,
 ) -> Plan:
@@ -57,12 +56,10 @@ def plan(
     ----------
     net : skorch net
         Sized to the data; not changed.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
     jobs : sequence of Job
         What to train.
-    stack : {"auto", True, False}, default="auto"
-        True stacks what can be stacked, "auto" only from ``skfusion._vectorized.ENOUGH`` members on, and where
+    vectorize : {"auto", True, False}, default="auto"
+        True vectorises what can be vectorised, "auto" only from ``skfusion._vectorized.ENOUGH`` members on, and where
         :func:`skfusion._vectorized.pays` says that it is faster.
     max_bytes : int, optional
         Memory for the stacks; half of the free memory of the device when omitted.
@@ -75,20 +72,20 @@ def plan(
         Sizes and reasons.
     """
     alone = [1] * len(jobs)
-    if stack not in ("auto", True, False):
-        raise ValueError(f"stack must be 'auto', True or False; got {stack!r}.")
+    if vectorize not in ("auto", True, False):
+        raise ValueError(f"vectorize must be 'auto', True or False; got {vectorize!r}.")
     if max_bytes is not None and not (isinstance(max_bytes, Real) and 1 <= max_bytes < math.inf):
         raise ValueError(f"max_bytes is a number of bytes, at least 1; got {max_bytes!r}.")
-    fewest = ENOUGH if stack == "auto" else 2
-    if not stack or len(jobs) < fewest:
+    fewest = ENOUGH if vectorize == "auto" else 2
+    if not vectorize or len(jobs) < fewest:
         return Plan(alone, False)
     try:
-        found = cost(net, task, jobs[0], all(job.rows is jobs[0].rows for job in jobs))
+        found = cost(net, jobs[0], all(job.rows is jobs[0].rows for job in jobs))
     except NotVectorizableError as error:
         return Plan(alone, False, str(error))
     except Exception:  # the loop meets it too, and says what is wrong
         return Plan(alone, False)
-    if stack == "auto" and not pays(found):
+    if vectorize == "auto" and not pays(found):
         return Plan(alone, False)
     room = free_bytes(net.device or "cpu") if max_bytes is None else int(max_bytes)
     sizes = chunk_sizes(found, len(jobs), room, n_jobs, fewest)
@@ -98,15 +95,13 @@ def plan(
     return Plan(sizes, True, None, at_a_time if at_a_time < n_jobs else None)
 
 
-def cost(net: Any, task: Task, job: Job, shares_rows: bool = True) -> Cost:
+def cost(net: Any, job: Job, shares_rows: bool = True) -> Cost:
     """Return what a member costs in training.
 
     Parameters
     ----------
     net : skorch net
         Sized to the data; not changed.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
     job : Job
         What to train; nothing of it is.
     shares_rows : bool, default=True
@@ -123,7 +118,7 @@ def cost(net: Any, task: Task, job: Job, shares_rows: bool = True) -> Cost:
         If the net cannot be stacked.
     """
     with seeded(job.seed, net.device):
-        seat = TrainingMember(net, task, job, {})
+        seat = TrainingMember(net, job, {})
         seat.load()
         return _cost(seat, job, shares_rows)
 

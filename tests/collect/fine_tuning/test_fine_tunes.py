@@ -3,6 +3,7 @@
 import json
 import math
 
+import looped
 import numpy as np
 import pytest
 import torch
@@ -28,7 +29,7 @@ NET = mlp_classifier(max_epochs=3, module__hidden=(6,))
 
 
 def collect(tunes, net=NET, seed=0, **options):
-    return tunes(net, X, y, np.random.RandomState(seed), **options)
+    return looped.collect(tunes, net, Rows(X, y), seed, **options)
 
 
 def same(a, b):
@@ -37,14 +38,16 @@ def same(a, b):
 
 def alone(pool, member, params, net=NET):
     """The member, trained by itself from the base."""
-    sized = nets.sized(clone(net), Rows(X, y), "classification", 3).set_params(**params)
-    fitted = nets.fit(sized, Rows(X, y), "classification", member.meta["seed"], state=pool.base)
+    sized = nets.sized(clone(net), Rows(X, y), 3).set_params(**params)
+    fitted = nets.fit(sized, Rows(X, y), member.meta["seed"], state=pool.base)
     return nets.state_of(fitted)
 
 
-@pytest.mark.parametrize("stack", [False, "auto", True])
-def test_members_are_trained_from_the_base_with_their_own_parameters(stack):
-    pool = collect(FineTunes({"lr": [0.003, 0.03], "optimizer__weight_decay": [0.0, 0.1]}, 4, start=2, stack=stack))
+@pytest.mark.parametrize("vectorize", [False, "auto", True])
+def test_members_are_trained_from_the_base_with_their_own_parameters(vectorize):
+    pool = collect(
+        FineTunes({"lr": [0.003, 0.03], "optimizer__weight_decay": [0.0, 0.1]}, 4, init=2, vectorize=vectorize)
+    )
     assert sorted((m.meta["params"]["lr"], m.meta["params"]["optimizer__weight_decay"]) for m in pool) == [
         (0.003, 0.0),
         (0.003, 0.1),
@@ -60,7 +63,7 @@ def test_members_are_trained_from_the_base_with_their_own_parameters(stack):
 
 
 def test_epochs_and_modules_may_differ():
-    tunes = FineTunes({"max_epochs": [1, 2], "module__dropout": [0.1, 0.5]}, n_members=4, start=1)
+    tunes = FineTunes({"max_epochs": [1, 2], "module__dropout": [0.1, 0.5]}, n_members=4, init=1)
     pool = collect(tunes, clone(NET).set_params(module__dropout=0.2))
     assert sorted(len(m.meta["history"]) for m in pool) == [1, 1, 2, 2]
     assert sorted(m.meta["params"]["module__dropout"] for m in pool) == [0.1, 0.1, 0.5, 0.5]
@@ -69,7 +72,7 @@ def test_epochs_and_modules_may_differ():
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_dropout_of_the_default_net_may_differ(norm):
     net = clone(NET).set_params(module__norm=norm)
-    pool = collect(FineTunes({"module__dropout": [0.0, 0.1, 0.5]}, n_members=3, start=1), net)
+    pool = collect(FineTunes({"module__dropout": [0.0, 0.1, 0.5]}, n_members=3, init=1), net)
     for member in pool:
         expected = alone(pool, member, member.meta["params"], net)
         assert same(member.state, expected)
@@ -77,27 +80,27 @@ def test_dropout_of_the_default_net_may_differ(norm):
 
 
 def test_the_start_is_trained_first():
-    sized = nets.sized(clone(NET), Rows(X, y), "classification", 3)
+    sized = nets.sized(clone(NET), Rows(X, y), 3)
     for start, epochs in ((2, 2), (None, 3)):
-        pool = collect(FineTunes({"lr": [1e-12]}, n_members=1, start=start))
+        pool = collect(FineTunes({"lr": [1e-12]}, n_members=1, init=start))
         seeds = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=3)
-        trained = nets.fit(sized.set_params(max_epochs=epochs), Rows(X, y), "classification", int(seeds[1]))
+        trained = nets.fit(sized.set_params(max_epochs=epochs), Rows(X, y), int(seeds[1]))
         assert same(pool.base, nets.state_of(trained))
         assert distance(pool[0].state, pool.base) < 1e-6
 
 
 def test_networks_states_and_members_are_starts():
-    fitted = nets.fit(nets.sized(clone(NET), Rows(X, y), "classification", 3), Rows(X, y), "classification", 7)
+    fitted = nets.fit(nets.sized(clone(NET), Rows(X, y), 3), Rows(X, y), 7)
     state = nets.state_of(fitted)
     for start in (state, fitted, FrozenEstimator(fitted), Member("m", state)):
-        pool = collect(FineTunes(n_members=1, start=start))
+        pool = collect(FineTunes(n_members=1, init=start))
         assert same(pool.base, state)
         assert (
             pool.base["layers.0.weight"].data_ptr() != state["layers.0.weight"].data_ptr()
             if "layers.0.weight" in state
             else True
         )
-    kept = clone(FineTunes(n_members=1, start=FrozenEstimator(fitted)))
+    kept = clone(FineTunes(n_members=1, init=FrozenEstimator(fitted)))
     assert same(collect(kept).base, state)
 
 
@@ -111,33 +114,33 @@ def test_a_module_instance_is_a_start():
 
 
 def test_starts_that_are_none():
-    lost = clone(FineTunes(start=collectible()))
+    lost = clone(FineTunes(init=collectible()))
     with pytest.raises(ValueError, match="clone has dropped them"):
         collect(lost)
     with pytest.raises(ValueError, match="at least 1 epoch.*got 0"):
-        collect(FineTunes(start=0))
+        collect(FineTunes(init=0))
     with pytest.raises(TypeError, match="number of epochs.*'best'"):
-        collect(FineTunes(start="best"))
+        collect(FineTunes(init="best"))
     with pytest.raises(ValueError, match="is missing in the state"):
-        collect(FineTunes(start={"w": torch.zeros(3)}))
-    pool = collect(FineTunes(n_members=1, start=1))
+        collect(FineTunes(init={"w": torch.zeros(3)}))
+    pool = collect(FineTunes(n_members=1, init=1))
     broken = {k: v * math.nan if v.is_floating_point() else v for k, v in pool.base.items()}
-    with pytest.raises(ValueError, match="member start holds NaN"):
-        collect(FineTunes(start=broken))
+    with pytest.raises(ValueError, match="member init holds NaN"):
+        collect(FineTunes(init=broken))
 
 
 def test_parameters_that_make_another_network_are_refused():
     with pytest.raises(ValueError, match="start does not fit the network"):
-        collect(FineTunes({"module__hidden": [(5,)]}, n_members=1, start=1))
+        collect(FineTunes({"module__hidden": [(5,)]}, n_members=1, init=1))
 
 
 def collectible():
-    return nets.fit(nets.sized(clone(NET), Rows(X, y), "classification", 3), Rows(X, y), "classification", 7)
+    return nets.fit(nets.sized(clone(NET), Rows(X, y), 3), Rows(X, y), 7)
 
 
 def test_the_default_draws_learning_rates_below_the_nets():
     net = clone(NET).set_params(lr=0.05)
-    rates = [m.meta["params"]["lr"] for m in collect(FineTunes(n_members=6, start=1), net)]
+    rates = [m.meta["params"]["lr"] for m in collect(FineTunes(n_members=6, init=1), net)]
     assert all(0.005 <= rate <= 0.05 for rate in rates)
     assert len(set(rates)) == 6
 
@@ -161,7 +164,7 @@ def test_unknown_names_are_refused():
 
 
 def test_what_json_cannot_hold_is_told_by_its_representation(tmp_path):
-    pool = collect(FineTunes({"optimizer": [torch.optim.SGD]}, n_members=1, start=1))
+    pool = collect(FineTunes({"optimizer": [torch.optim.SGD]}, n_members=1, init=1))
     assert pool[0].meta["params"] == {"optimizer": repr(torch.optim.SGD)}
     pool.save(tmp_path / "pool")
     loaded = ModelPool.load(tmp_path / "pool")
@@ -171,7 +174,7 @@ def test_what_json_cannot_hold_is_told_by_its_representation(tmp_path):
 
 def test_a_run_that_diverges_leaves_the_others():
     with pytest.raises(DivergedError, match="diverged") as caught:
-        collect(FineTunes({"lr": [0.01, 1e30]}, n_members=2, start=1, stack=False))
+        collect(FineTunes({"lr": [0.01, 1e30]}, n_members=2, init=1, vectorize=False))
     assert len(caught.value.pool) == 1
     assert caught.value.pool.base is not None
 
@@ -218,11 +221,11 @@ def test_proposals_are_asked_for_one_by_one():
             events.append(("end", name, len(members)))
             return name == "fine-tune-1"
 
-    pool = collect(FineTunes(Halving(), n_members=3, start=1))
+    pool = collect(FineTunes(Halving(), n_members=3, init=1))
     assert [m.meta["params"]["lr"] for m in pool] == [0.05, 0.025, 0.0125]
     losses = [m.meta["history"][-1]["train_loss"] for m in pool]
     assert Halving.begun[-1].told == [*zip([0.05, 0.025, 0.0125], losses, strict=True)]
-    short = collect(FineTunes(Halving(), n_members=3, start=1), progress=Listener())
+    short = collect(FineTunes(Halving(), n_members=3, init=1), progress=Listener())
     assert short.names == ["fine-tune-0", "fine-tune-1"]
     assert events == [
         ("start", 3),
@@ -235,7 +238,7 @@ def test_the_validation_loss_is_told_where_there_is_one():
     from skorch.dataset import ValidSplit
 
     net = clone(NET).set_params(train_split=ValidSplit(3))
-    pool = collect(FineTunes(Halving(), n_members=1, start=1), net)
+    pool = collect(FineTunes(Halving(), n_members=1, init=1), net)
     assert Halving.begun[-1].told[0][1] == pool[0].meta["history"][-1]["valid_loss"]
 
 
@@ -251,7 +254,7 @@ def test_a_proposal_that_diverges_is_told_of():
             return self.begun[-1]
 
     with pytest.raises(DivergedError, match="fine-tune-0") as caught:
-        collect(FineTunes(Wilds(), n_members=2, start=1))
+        collect(FineTunes(Wilds(), n_members=2, init=1))
     assert caught.value.pool.names == ["fine-tune-1"]
     assert Halving.begun[-1].told[0] == (1e30, math.inf)
 
@@ -260,7 +263,7 @@ def test_a_proposal_that_diverges_is_told_of():
 
 
 def test_a_soup_of_fine_tunes_keeps_what_is_known():
-    soup = SoupClassifier(NET, collect=FineTunes(n_members=4, start=5), random_state=0).fit(X, y)
+    soup = SoupClassifier(NET, collect=FineTunes(n_members=4, init=5), random_state=0).fit(X, y)
     held = soup.held_out_
     for member in soup.pool_:
         single = nets.restored(soup.net_, member.state, soup.classes_)
@@ -281,12 +284,12 @@ def test_what_needs_a_base_says_so_before_anything_is_trained():
     pool = collect(Seeds(2))
     with pytest.raises(ValueError, match=r"TaskArithmetic.*pool has no base.*replace\(base=state\)"):
         SoupClassifier(NET, collect=pool, merge=TaskArithmetic()).fit(X, y)
-    start = collect(FineTunes(n_members=1, start=1)).base
+    start = collect(FineTunes(n_members=1, init=1)).base
     SoupClassifier(NET, collect=pool.replace(base=start), merge=TaskArithmetic()).fit(X, y)
 
 
 def test_task_arithmetic_starts_from_the_base():
-    pool = collect(FineTunes(n_members=2, start=2))
+    pool = collect(FineTunes(n_members=2, init=2))
     still = SoupClassifier(NET, collect=pool, merge=TaskArithmetic(scale=0.0)).fit(X, y)
     assert same(still.state_, pool.base)
     mean = SoupClassifier(NET, collect=pool, merge=Uniform()).fit(X, y)
@@ -297,16 +300,16 @@ def test_task_arithmetic_starts_from_the_base():
 
 def test_regressors_take_fine_tunes():
     target = X[:, :1].astype(np.float32)
-    tunes = FineTunes(n_members=2, start=1)
-    pool = tunes(mlp_regressor(max_epochs=1), X[:, 1:], target, np.random.RandomState(0))
+    tunes = FineTunes(n_members=2, init=1)
+    pool = tunes.collect(mlp_regressor(max_epochs=1), X[:, 1:], target, random_state=0)
     assert len(pool) == 2
 
 
 def test_a_fitted_net_that_is_not_the_start_is_told_of():
     net = mlp_classifier(max_epochs=1).set_params(module__n_in=4, module__n_out=3).fit(X.astype("float32"), y)
     tunes = FineTunes(n_members=2)
-    with pytest.warns(UserWarning, match=r"does not start from its weights.*start=net.module_.state_dict\(\)"):
+    with pytest.warns(UserWarning, match=r"does not start from its weights.*init=net.module_.state_dict\(\)"):
         SoupClassifier(net, collect=tunes, random_state=0).fit(X, y)
-    given = FineTunes(n_members=2, start=net.module_.state_dict())
+    given = FineTunes(n_members=2, init=net.module_.state_dict())
     pool = SoupClassifier(net, collect=given, random_state=0).fit(X, y).pool_  # a warning would be an error
     assert same(pool.base, net.module_.state_dict())

@@ -27,7 +27,7 @@ RATES = {"lr": [0.01, 0.003, 0.03]}
 
 
 def collect(tunes, net=NET, seed=0, **options):
-    return tunes(net, X, y, np.random.RandomState(seed), **options)
+    return tunes.collect(net, X, y, random_state=seed, **options)
 
 
 def logits(pool, state, given=X):
@@ -50,30 +50,30 @@ def is_expanded(pool, start):
 
 
 def test_members_are_expansions_at_the_trained_start():
-    pool = collect(TangentFineTunes(RATES, 3, start=2))
+    pool = collect(TangentFineTunes(RATES, 3, init=2))
     is_expanded(pool, {k.removeprefix("net."): v for k, v in pool.base.items() if k.startswith("net.")})
     assert sorted(m.meta["params"]["lr"] for m in pool) == [0.003, 0.01, 0.03]
-    sized = nets.sized(clone(NET), Rows(X, y), "classification", 3)
+    sized = nets.sized(clone(NET), Rows(X, y), 3)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=1)[0]
-    trained = nets.fit(sized.set_params(max_epochs=2), Rows(X, y), "classification", int(seed))
+    trained = nets.fit(sized.set_params(max_epochs=2), Rows(X, y), int(seed))
     is_expanded(pool, nets.state_of(trained))
     start = Runner(sized, "classification", Rows(X, y)).raw(nets.state_of(trained), X).double()
     torch.testing.assert_close(logits(pool, pool.base), start, rtol=0, atol=1e-5)
 
 
 def test_members_train_the_expansion():
-    pool = collect(TangentFineTunes(RATES, 3, start=2))
+    pool = collect(TangentFineTunes(RATES, 3, init=2))
     for member in pool:
         line = Linearised(Runner(NET_SIZED, "classification", Rows(X, y)).module)
         line.load_state_dict(pool.base)
         net = nets.with_module(NET_SIZED, line).set_params(**member.meta["params"])
-        expected = nets.fit(net, Rows(X, y), "classification", member.meta["seed"])
+        expected = nets.fit(net, Rows(X, y), member.meta["seed"])
         assert same(member.state, nets.state_of(expected))
         losses = [row["train_loss"] for row in member.meta["history"]]
         assert losses[-1] < losses[0]
 
 
-NET_SIZED = nets.sized(clone(NET), Rows(X, y), "classification", 3)
+NET_SIZED = nets.sized(clone(NET), Rows(X, y), 3)
 
 
 def test_module_instances_fitted_nets_and_states_are_starts():
@@ -82,18 +82,18 @@ def test_module_instances_fitted_nets_and_states_are_starts():
     before = {k: v.clone() for k, v in module.state_dict().items()}
     is_expanded(collect(TangentFineTunes(n_members=2), net), before)
     assert same(module.state_dict(), before)
-    fitted = nets.fit(NET_SIZED, Rows(X, y), "classification", 7)
+    fitted = nets.fit(NET_SIZED, Rows(X, y), 7)
     for start in (nets.state_of(fitted), FrozenEstimator(fitted)):
-        is_expanded(collect(TangentFineTunes(n_members=1, start=start)), nets.state_of(fitted))
+        is_expanded(collect(TangentFineTunes(n_members=1, init=start)), nets.state_of(fitted))
 
 
 def test_what_would_make_another_network_is_refused():
     with pytest.raises(ValueError, match="tangent space is that of one network: 'module__dropout' cannot be drawn"):
         collect(TangentFineTunes({"lr": [0.1], "module__dropout": [0.1, 0.2]}))
     with pytest.raises(ValueError, match="names 'learning_rate', which is no parameter"):
-        collect(TangentFineTunes({"learning_rate": [0.1]}, start=1))
+        collect(TangentFineTunes({"learning_rate": [0.1]}, init=1))
     with pytest.raises(ValueError, match="at least 1 epoch.*got 0"):
-        collect(TangentFineTunes(start=0))
+        collect(TangentFineTunes(init=0))
 
 
 def test_proposals_are_taken():
@@ -110,7 +110,7 @@ def test_proposals_are_taken():
             self.told.append(value)
 
     proposals = Halving()
-    pool = collect(TangentFineTunes(proposals, 2, start=1))
+    pool = collect(TangentFineTunes(proposals, 2, init=1))
     assert [m.meta["params"]["lr"] for m in pool] == [0.01, 0.005]
     assert proposals.told == [m.meta["history"][-1]["train_loss"] for m in pool]
 
@@ -123,7 +123,7 @@ def test_proposals_are_taken():
 def test_outputs_of_a_soup_by_task_arithmetic_add_up(scale, weights, norm):
     net = clone(NET).set_params(module__norm=norm)
     merge = TaskArithmetic(scale, weights)
-    soup = SoupClassifier(net, collect=TangentFineTunes(RATES, 3, start=3), merge=merge, random_state=0).fit(X, y)
+    soup = SoupClassifier(net, collect=TangentFineTunes(RATES, 3, init=3), merge=merge, random_state=0).fit(X, y)
     pool = soup.pool_
     f_0, *each = (logits(pool, state) for state in (pool.base, *pool.states))
     expected = f_0 + scale * sum(w * (f - f_0) for w, f in zip(weights or [1, 1, 1], each, strict=True))
@@ -137,7 +137,7 @@ def test_outputs_of_a_soup_by_task_arithmetic_add_up(scale, weights, norm):
 @pytest.mark.parametrize("merge", [Uniform(), Greedy(), TaskArithmetic(None), TIES()])
 def test_mergers_of_every_kind_keep_the_point_of_expansion(merge):
     net = clone(NET).set_params(module__norm="batch")
-    soup = SoupClassifier(net, collect=TangentFineTunes(RATES, 3, start=3), merge=merge, random_state=0).fit(X, y)
+    soup = SoupClassifier(net, collect=TangentFineTunes(RATES, 3, init=3), merge=merge, random_state=0).fit(X, y)
     start = {k: v for k, v in soup.pool_.base.items() if k.startswith("start.")}
     assert all(torch.equal(soup.state_[k], v) for k, v in start.items())
     assert soup.score(X, y) > 0.5
@@ -148,7 +148,7 @@ def test_mergers_of_every_kind_keep_the_point_of_expansion(merge):
 
 
 def test_a_pool_from_a_directory_asks_for_an_expansion_and_takes_it(tmp_path):
-    fitted = SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, start=1), merge=Uniform(), random_state=0).fit(X, y)
+    fitted = SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, init=1), merge=Uniform(), random_state=0).fit(X, y)
     fitted.pool_.save(tmp_path / "pool")
     pool = ModelPool.load(tmp_path / "pool")
     with pytest.raises(
@@ -162,11 +162,11 @@ def test_a_pool_from_a_directory_asks_for_an_expansion_and_takes_it(tmp_path):
 
 def test_regmean_says_that_it_does_not_reach_expansions():
     with pytest.raises(ValueError, match=r"alike in all \d of them.*use Uniform.*TangentFineTunes"):
-        SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, start=1), merge=RegMean(), random_state=0).fit(X, y)
+        SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, init=1), merge=RegMean(), random_state=0).fit(X, y)
 
 
 def test_ties_keeps_its_share_of_what_was_trained():
-    pool = collect(TangentFineTunes(RATES, 2, start=1))
+    pool = collect(TangentFineTunes(RATES, 2, init=1))
     merged = TIES(0.2)([pool.states[0]], pool.base)
     names = ["net." + name for name, _ in Runner(NET_SIZED, "classification").module.named_parameters()]
     kept = sum(int((merged[name] != pool.base[name]).sum()) for name in names)
@@ -174,7 +174,7 @@ def test_ties_keeps_its_share_of_what_was_trained():
 
 
 def test_an_ensemble_of_expansions_is_that_of_its_members():
-    fitted = EnsembleClassifier(NET, collect=TangentFineTunes(RATES, 2, start=2), random_state=0).fit(X, y)
+    fitted = EnsembleClassifier(NET, collect=TangentFineTunes(RATES, 2, init=2), random_state=0).fit(X, y)
     pool = fitted.pool_
     expected = sum(logits(pool, m.state).softmax(1) for m in pool) / 2
     for ensemble in (fitted, EnsembleClassifier(NET).fuse(pool, X, y), EnsembleClassifier(collect=pool).fit(X, y)):
@@ -182,7 +182,7 @@ def test_an_ensemble_of_expansions_is_that_of_its_members():
 
 
 def test_ordinary_fine_tunes_can_be_expanded_afterwards():
-    pool = collect(FineTunes(RATES, 3, start=3))
+    pool = collect(FineTunes(RATES, 3, init=3))
     lines = [m.replace(state=linearised(m.state, pool.base), net=None) for m in pool]
     given = ModelPool(lines, linearised(pool.base, pool.base))
     net = nets.with_module(NET_SIZED, Linearised(Runner(NET_SIZED, "classification", Rows(X, y)).module))
@@ -196,7 +196,7 @@ def test_ordinary_fine_tunes_can_be_expanded_afterwards():
 def test_regressors_and_weights():
     target = X[:, :1].astype(np.float32)
     net = mlp_regressor(max_epochs=3, module__hidden=(6,))
-    soup = SoupRegressor(net, collect=TangentFineTunes(RATES, 2, start=10), merge=Uniform(), random_state=0)
+    soup = SoupRegressor(net, collect=TangentFineTunes(RATES, 2, init=10), merge=Uniform(), random_state=0)
     assert soup.fit(X[:, 1:], target, sample_weight=np.linspace(0.1, 2, 150)).score(X[:, 1:], target) > 0.5
 
 

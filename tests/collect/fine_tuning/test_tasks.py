@@ -24,7 +24,7 @@ NET = mlp_classifier(max_epochs=3, module__hidden=(6,))
 
 
 def collect(tasks):
-    return tasks(NET, X, y, np.random.RandomState(0))
+    return tasks.collect(NET, X, y, random_state=0)
 
 
 def same(a, b):
@@ -32,22 +32,22 @@ def same(a, b):
 
 
 def test_each_task_is_trained_on_its_rows():
-    pool = collect(Tasks(lambda X, y: np.where(y == 2, "two", "rest"), start=2))
+    pool = collect(Tasks(lambda X, y: np.where(y == 2, "two", "rest"), init=2))
     assert pool.names == ["task-rest", "task-two"]
     assert [len(m.rows) for m in pool] == [len(np.unique(X[y != 2], axis=0)), len(np.unique(X[y == 2], axis=0))]
     assert [m.meta["task"] for m in pool] == ["rest", "two"]
-    sized = nets.sized(clone(NET), Rows(X, y), "classification", 3)
+    sized = nets.sized(clone(NET), Rows(X, y), 3)
     part = Rows(X[y == 2], y[y == 2])
-    expected = nets.state_of(nets.fit(sized, part, "classification", pool[1].meta["seed"], state=pool.base))
+    expected = nets.state_of(nets.fit(sized, part, pool[1].meta["seed"], state=pool.base))
     assert same(pool["task-two"].state, expected)
 
 
 def test_a_column_tells_the_task():
     given = np.column_stack([X, SIDE])
-    pool = Tasks(4, start=1)(NET, given, y, np.random.RandomState(0))
+    pool = Tasks(4, init=1).collect(NET, given, y, random_state=0)
     assert pool.names == ["task-0.0", "task-1.0"]
     assert [len(m.rows) for m in pool] == [len(np.unique(given[s == SIDE], axis=0)) for s in (0, 1)]
-    same_pool = Tasks(-1, start=1)(NET, given, y, np.random.RandomState(0))
+    same_pool = Tasks(-1, init=1).collect(NET, given, y, random_state=0)
     assert same(pool[1].state, same_pool[1].state)
 
 
@@ -62,10 +62,10 @@ def test_an_input_tells_the_task():
 
     net = NeuralNetClassifier(Two(), criterion=nn.CrossEntropyLoss, max_epochs=2, train_split=None)
     given = {"x": X, "side": SIDE.astype(np.int64)}
-    pool = Tasks("side")(net, given, y, np.random.RandomState(0))
+    pool = Tasks("side").collect(net, given, y, random_state=0)
     assert pool.names == ["task-0", "task-1"]
     with pytest.raises(ValueError, match=r"by='domain' is no input of X, which has \['side', 'x'\]"):
-        Tasks("domain")(net, given, y, np.random.RandomState(0))
+        Tasks("domain").collect(net, given, y, random_state=0)
 
 
 def test_a_label_that_is_no_input_is_ignored_by_forward():
@@ -89,9 +89,9 @@ def test_a_label_that_is_no_input_is_ignored_by_forward():
     given = {"x": X, "side": SIDE.astype(np.int64)}
     message = r"does not take \['side'\]\. Leave it out; or, .* give forward an argument side=None that it ignores"
     with pytest.raises(ValueError, match=message):
-        SoupClassifier(net, collect=Tasks("side", start=1), merge=Uniform()).fit(given, y)
+        SoupClassifier(net, collect=Tasks("side", init=1), merge=Uniform()).fit(given, y)
     for module in (Ignoring, Any):
-        soup = SoupClassifier(net.set_params(module=module), collect=Tasks("side", start=1), merge=Uniform())
+        soup = SoupClassifier(net.set_params(module=module), collect=Tasks("side", init=1), merge=Uniform())
         assert soup.fit(given, y).pool_.names == ["task-0", "task-1"]
         assert (soup.predict(given) == soup.predict({**given, "side": np.zeros(len(X), np.int64)})).all()
 
@@ -124,11 +124,11 @@ def test_labels_of_any_kind(labels, tasks):
 
 
 def test_labels_of_a_table_name_members(tmp_path):
-    pool = collect(Tasks(lambda X, y: pd.Series(np.where(y == 2, "two", "rest"), dtype=object), start=1))
+    pool = collect(Tasks(lambda X, y: pd.Series(np.where(y == 2, "two", "rest"), dtype=object), init=1))
     assert pool.names == ["task-rest", "task-two"]
     pool.save(tmp_path / "pool")
     assert [m.meta["task"] for m in ModelPool.load(tmp_path / "pool")] == ["rest", "two"]
-    assert collect(Tasks(lambda X, y: y == 2, start=1)).names == ["task-False", "task-True"]
+    assert collect(Tasks(lambda X, y: y == 2, init=1)).names == ["task-False", "task-True"]
 
 
 @pytest.mark.parametrize(
@@ -150,16 +150,16 @@ def test_missing_labels_are_refused(missing):
 
 def test_tasks_that_are_none():
     with pytest.raises(ValueError, match="by=7 is no column of X, which has 4"):
-        collect(Tasks(7, start=1))
+        collect(Tasks(7, init=1))
     with pytest.raises(TypeError, match="must be a function.*None"):
-        collect(Tasks(None, start=1))
+        collect(Tasks(None, init=1))
     with pytest.raises(TypeError, match=r"by='side' names an input of a dict, but X is an array.*number of a column"):
-        collect(Tasks("side", start=1))
+        collect(Tasks("side", init=1))
     table = pd.DataFrame(X).assign(side=SIDE).rename(columns=str)
     with pytest.raises(TypeError, match=r"a dict \{\.\.\., 'side': labels\}"):
-        SoupClassifier(NET, collect=Tasks("side", start=1), merge=Uniform()).fit(table, y)
+        SoupClassifier(NET, collect=Tasks("side", init=1), merge=Uniform()).fit(table, y)
     with pytest.raises(ValueError, match=r"one label a row, shape \(150,\); got shape \(3,\)"):
-        collect(Tasks(lambda X, y: [1, 2, 3], start=1))
+        collect(Tasks(lambda X, y: [1, 2, 3], init=1))
 
 
 def test_one_task_is_nothing_to_merge():

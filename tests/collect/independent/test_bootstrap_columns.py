@@ -36,7 +36,7 @@ def net(**params):
 
 
 def collected(collect, of=None, seed=0):
-    return collect(net() if of is None else of, X, y, np.random.RandomState(seed))
+    return collect.collect(net() if of is None else of, X, y, random_state=seed)
 
 
 @pytest.mark.parametrize(("asked", "n"), [(0.5, 3), (2, 2), (0.1, 1), (1, 1), (0.99, 5), (np.int64(4), 4)])
@@ -64,12 +64,10 @@ def test_a_member_is_a_run_on_its_columns(kind):
     whole, target, task = (net(), y, "classification") if kind == "classifier" else (
         mlp_regressor(max_epochs=4), t, "regression"
     )  # fmt: skip
-    pool = Bootstrap(2, max_features=0.5, bootstrap=False, stack=False)(whole, X, target, np.random.RandomState(3))
+    pool = Bootstrap(2, max_features=0.5, bootstrap=False, vectorize=False).collect(whole, X, target, random_state=3)
     for member in pool:
         rows = Rows(X[:, member.meta["columns"]], target)
-        alone = nets.fit(
-            nets.sized(whole, rows, task, 3 if task == "classification" else 1), rows, task, member.meta["seed"]
-        )
+        alone = nets.fit(nets.sized(whole, rows, 3 if task == "classification" else 1), rows, member.meta["seed"])
         state = nets.state_of(alone)
         assert {f"on_columns.{k}" for k in state} | {"columns"} == set(member.state)
         for key, value in state.items():
@@ -87,7 +85,7 @@ def test_what_a_member_does_not_see_does_not_count():
 
 
 def test_a_stack_trains_the_same_members():
-    one, many = (collected(Bootstrap(4, max_features=0.5, stack=s)) for s in (False, True))  # a fallback would warn
+    one, many = (collected(Bootstrap(4, max_features=0.5, vectorize=s)) for s in (False, True))  # a fallback would warn
     for a, b in zip(one, many, strict=True):
         assert a.meta["columns"] == b.meta["columns"]
         for key, value in a.state.items():
@@ -171,10 +169,10 @@ def test_data_without_such_columns_is_refused():
         collected(Bootstrap(2, max_features=7))
     images = X.reshape(90, 2, 3)
     with pytest.raises(ValueError, match=r"two axes.*got samples of shape \(2, 3\).*at 1.0"):
-        Bootstrap(2, max_features=0.5)(net(), images, y, np.random.RandomState(0))
+        Bootstrap(2, max_features=0.5).collect(net(), images, y, random_state=0)
     by_name = NeuralNetClassifier(Fixed, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0)
     with pytest.raises(ValueError, match="two axes.*got a dict of inputs"):
-        Bootstrap(2, max_features=0.5)(by_name, {"X": X}, y, np.random.RandomState(0))
+        Bootstrap(2, max_features=0.5).collect(by_name, {"X": X}, y, random_state=0)
 
 
 @pytest.mark.filterwarnings("ignore::skfusion.pool.LeakageWarning")
@@ -241,7 +239,7 @@ def test_a_fitted_member_is_trained_anew_on_its_own_columns():
 
 def test_a_net_on_columns():
     rows = Rows(X, y)
-    whole = nets.sized(net(), rows, "classification", 3)
+    whole = nets.sized(net(), rows, 3)
     narrow = on_columns(whole, [5, 2])
     module = Runner(narrow, "classification").module
     assert isinstance(module, OnColumns)

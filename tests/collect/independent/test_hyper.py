@@ -28,7 +28,7 @@ def net(**params):
 
 
 def collect(hyper, given=None, seed=7, **params):
-    return hyper(given or net(), X, y, np.random.RandomState(seed), **params)
+    return hyper.collect(given or net(), X, y, random_state=seed, **params)
 
 
 def test_a_member_is_a_run_with_its_setting():
@@ -36,8 +36,8 @@ def test_a_member_is_a_run_with_its_setting():
     seeds = np.random.RandomState(7).randint(np.iinfo(np.int32).max, size=3)
     assert pool.names == ["hyper-0", "hyper-1", "hyper-2"]
     for member, seed, setting in zip(pool, seeds, SHAPES, strict=True):
-        sized = nets.sized(net(**setting), Rows(X, y), "classification", 3)
-        fitted = nets.fit(sized, Rows(X, y), "classification", int(seed))
+        sized = nets.sized(net(**setting), Rows(X, y), 3)
+        fitted = nets.fit(sized, Rows(X, y), int(seed))
         for key, value in nets.state_of(fitted).items():
             assert torch.equal(member.state[key], value)
         nets.Runner(member.net, "classification").place(member.state)
@@ -208,7 +208,7 @@ def test_wrong_parameters_are_refused(params, n_members, message):
 
 
 def test_architectures_cannot_be_stacked_nor_drawn_for_a_module_that_is_made():
-    with pytest.raises(ValueError, match="stack=True.*'module__hidden'"):
-        collect(Hyper(SHAPES[:1], stack=True))
+    with pytest.raises(ValueError, match="vectorize=True.*'module__hidden'"):
+        collect(Hyper(SHAPES[:1], vectorize=True))
     with pytest.raises(ValueError, match="given a module that is made already. Give the net its class"):
         collect(Hyper({"module__hidden": [(2,)]}), nets.with_module(net(), nn.Linear(4, 3)))

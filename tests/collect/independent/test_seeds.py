@@ -1,5 +1,6 @@
 """Independent runs, and what all collectors share."""
 
+import looped
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ ROWS = problems.rows()
 
 def collect(collector, net=None, seed=0, rows=ROWS, **kwargs):
     net = problems.net() if net is None else net
-    return collector(net, rows.X, rows.y, np.random.RandomState(seed), **kwargs)
+    return looped.collect(collector, net, rows, seed, **kwargs)
 
 
 def equal(a, b):
@@ -27,12 +28,12 @@ def equal(a, b):
 
 
 def test_each_member_is_a_run_with_its_own_seed():
-    pool = collect(Seeds(3, stack=False))
+    pool = collect(Seeds(3, vectorize=False))
     assert pool.names == ["seed-0", "seed-1", "seed-2"]
     seeds = [int(s) for s in np.random.RandomState(0).randint(np.iinfo(np.int32).max, size=3)]
     assert [m.meta["seed"] for m in pool] == seeds
     for member in pool:
-        fitted = nets.fit(member.net, ROWS, "classification", member.meta["seed"])
+        fitted = nets.fit(member.net, ROWS, member.meta["seed"])
         assert equal(nets.state_of(fitted), member.state)
 
 
@@ -50,7 +51,7 @@ def test_the_history_of_every_epoch_is_kept():
 
 
 def test_a_module_instance_is_the_common_start():
-    sized = nets.sized(problems.net(), ROWS, "classification", 3)
+    sized = nets.sized(problems.net(), ROWS, 3)
     module = clone(sized).initialize().module_
     net = NeuralNetClassifier(
         module, criterion=nn.CrossEntropyLoss, lr=1e-12, max_epochs=1, train_split=None, verbose=0
@@ -68,7 +69,7 @@ def test_fractional_weights_reach_the_training():
     weight = np.linspace(0.1, 1.9, len(ROWS))
     plain, weighted = collect(Seeds(1)), collect(Seeds(1), sample_weight=weight)
     rows = Rows(ROWS.X, ROWS.y, weight)
-    fitted = nets.fit(weighted[0].net, rows, "classification", weighted[0].meta["seed"])
+    fitted = nets.fit(weighted[0].net, rows, weighted[0].meta["seed"])
     assert equal(nets.state_of(fitted), weighted[0].state)
     assert not equal(plain[0].state, weighted[0].state)
 
@@ -83,7 +84,7 @@ def test_the_task_is_told_by_net_and_target():
         ("more classes", mlp_classifier(max_epochs=1, classes=[0, 1, 2, 3]), ROWS.y),
         ("given width", mlp_classifier(max_epochs=1, module__n_out=5), ROWS.y),
     ):
-        pool = Seeds(1)(net, x, y, np.random.RandomState(0))
+        pool = Seeds(1).collect(net, x, y, random_state=0)
         widths[name] = len([v for k, v in pool[0].state.items() if k.endswith("bias")][-1])
     assert widths == {"regression": 1, "multilabel": 2, "classification": 3, "more classes": 4, "given width": 5}
 
@@ -112,17 +113,17 @@ def test_a_member_that_diverges_is_named_and_the_others_are_kept():
     DivergesOnce.runs = 0
     net = problems.net(callbacks=[("diverge", DivergesOnce())])
     with pytest.raises(DivergedError, match=r"Member 'seed-1' diverged.*epoch 2.*2 other members") as caught:
-        collect(Seeds(3, stack=False), net)
+        collect(Seeds(3, vectorize=False), net)
     assert caught.value.pool.names == ["seed-0", "seed-2"]
     assert caught.value.epoch == 2
-    assert equal(caught.value.pool["seed-2"].state, collect(Seeds(3, stack=False))["seed-2"].state)
+    assert equal(caught.value.pool["seed-2"].state, collect(Seeds(3, vectorize=False))["seed-2"].state)
 
 
 def test_all_members_may_diverge():
     rows = problems.rows("regression")
     net = mlp_regressor(max_epochs=3, lr=1e20, optimizer=torch.optim.SGD, optimizer__fused=None)
     with pytest.raises(DivergedError, match="Member 'seed-0' diverged") as caught:
-        Seeds(2)(net, rows.X, rows.y, np.random.RandomState(0))
+        Seeds(2).collect(net, rows.X, rows.y, random_state=0)
     assert "attribute pool" not in str(caught.value)  # there is none
     assert caught.value.pool is None
 
@@ -177,6 +178,6 @@ def test_dict_inputs_and_images():
     code = np.random.RandomState(0).randint(5, size=24)
     net = type(problems.net())(Two, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0)
     data = {"code": code, "x": ROWS.X}
-    pool = Seeds(2)(net, data, ROWS.y, np.random.RandomState(0))
+    pool = Seeds(2).collect(net, data, ROWS.y, random_state=0)
     assert pool[0].state["head.weight"].shape == (3, 6)
     assert np.array_equal(pool[0].rows, Rows(data, ROWS.y).marks)

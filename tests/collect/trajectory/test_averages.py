@@ -17,9 +17,8 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Averages, Seeds
+from skfusion.collect._recorders import Averaged, RunningMean
 from skfusion.collect.trajectory import _averages
-from skfusion.collect.trajectory._running_mean import RunningMean
-from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.testing import _problems as problems
 
@@ -42,7 +41,7 @@ class EveryStep(Callback):
 def collect(collector, *callbacks, seed=0, n_jobs=None, sample_weight=None, **params):
     found = [(f"own-{i}", c) for i, c in enumerate((EveryStep(), *callbacks))]
     net = problems.net(**{"callbacks": found, "max_epochs": 4, "lr": 0.05, **params})
-    return collector(net, ROWS.X, ROWS.y, np.random.RandomState(seed), n_jobs=n_jobs, sample_weight=sample_weight)
+    return collector.collect(net, ROWS.X, ROWS.y, random_state=seed, n_jobs=n_jobs, sample_weight=sample_weight)
 
 
 def mean(states, key):
@@ -91,7 +90,7 @@ def test_statistics_of_the_mean_predict_better_than_the_mean_of_statistics():
     net = NeuralNetClassifier(
         nn.Sequential(*hidden, nn.Linear(32, 10)), criterion=nn.CrossEntropyLoss, callbacks=[EveryStep()], **params
     )
-    (member,) = Averages(1, 0.0)(net, X, y, np.random.RandomState(0))
+    (member,) = Averages(1, 0.0).collect(net, X, y, random_state=0)
     averages = {k: mean(EveryStep.states, k).float() for k in member.state if k.endswith(STATISTICS)}
     as_published = {**member.state, **averages}
     runner = nets.Runner(member.net, "classification")
@@ -103,7 +102,7 @@ def test_nets_without_statistics_are_averaged_and_nothing_else(monkeypatch):
     def refuse(*_):
         raise AssertionError
 
-    monkeypatch.setattr(_averages, "recalibrated", refuse)
+    monkeypatch.setattr(_averages, "Recalibrate", refuse)
     (member,) = collect(Averages(1), module__norm=None)
     for key, value in member.state.items():
         torch.testing.assert_close(value.double(), mean(EveryStep.states[6:], key), rtol=1e-6, atol=1e-7)
@@ -139,7 +138,7 @@ def test_the_mean_is_that_of_the_published_code(start):
 
 
 def test_beyond_the_end_members_are_those_of_seeds():
-    seeds = collect(Seeds(3, stack=False))
+    seeds = collect(Seeds(3, vectorize=False))
     whole = collect(Averages(3, 1.0))
     with pytest.warns(UserWarning, match="Nothing was averaged in 3 of 3 runs, of which 'average-0' is the first.*=13"):
         beyond = collect(Averages(3, 13))
@@ -151,7 +150,7 @@ def test_beyond_the_end_members_are_those_of_seeds():
 
 
 def test_the_runs_are_those_of_seeds():
-    for one, other in zip(collect(Averages(2)), collect(Seeds(2, stack=False)), strict=True):
+    for one, other in zip(collect(Averages(2)), collect(Seeds(2, vectorize=False)), strict=True):
         assert [h["train_loss"] for h in one.meta["history"]] == [h["train_loss"] for h in other.meta["history"]]
         assert one.meta["epoch"] == 4
 
@@ -182,7 +181,7 @@ def test_tied_tensors_stay_tied_and_constants_stay_what_they_are():
     given = nets.with_module(problems.net(max_epochs=2), Tied())
     with torch.no_grad():
         given.module.mask[1] = 5.0
-    (member,) = Averages(1)(given, ROWS.X, ROWS.y, np.random.RandomState(0))
+    (member,) = Averages(1).collect(given, ROWS.X, ROWS.y, random_state=0)
     state = member.state
     assert state["first.weight"].data_ptr() == state["second.weight"].data_ptr()
     assert torch.equal(state["mask"], given.module.mask)
@@ -190,13 +189,12 @@ def test_tied_tensors_stay_tied_and_constants_stay_what_they_are():
 
 
 def test_half_precision_is_averaged_in_double_precision():
-    module, running = nn.Linear(2, 1, bias=False).bfloat16(), RunningMean(1)
-    net = SimpleNamespace(module_=module, max_epochs=1)
+    module, recorder = nn.Linear(2, 1, bias=False).bfloat16(), Averaged(RunningMean, 1)
     with torch.no_grad():
         for step in range(1001):
             module.weight.copy_(torch.tensor([[1.0, 64.0]]) + step % 2)
-            running(step, 1000, net)
-    member = running.member(Member("a", nets.state_of(net)))
+            recorder.after_step(step, 1000, module.state_dict())
+    (member,) = recorder.members("a", SimpleNamespace(module_=module, history=[]))
     exact = torch.tensor([[1 + 500 / 1001, 64 + 500 / 1001]], dtype=torch.float64).bfloat16()
     assert torch.equal(member.state["weight"], exact)
     assert member.meta["n_averaged"] == 1001
@@ -211,10 +209,10 @@ def test_a_run_that_ends_in_its_burn_in_warns():
     assert all(len(m.meta["history"]) < 5 for m in pool)
 
 
-@pytest.mark.parametrize("start", [-0.1, 1.1, 0, -3, True, None, float("nan"), "0.5"], ids=str)
-def test_a_wrong_start_is_refused(start):
-    with pytest.raises(ValueError, match="start is a share of the steps, a float between 0 and 1, or a step, an int"):
-        collect(Averages(2, start))
+@pytest.mark.parametrize("burn_in", [-0.1, 1.1, 0, -3, True, None, float("nan"), "0.5"], ids=str)
+def test_a_wrong_burn_in_is_refused(burn_in):
+    with pytest.raises(ValueError, match="burn_in is a share of the steps, a float between 0 and 1, or a step, an int"):
+        collect(Averages(2, burn_in))
 
 
 def test_no_members_are_refused():

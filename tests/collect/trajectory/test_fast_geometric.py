@@ -55,7 +55,7 @@ def test_with_many_steps_an_epoch_rates_are_those_of_the_published_code(per_epoc
 
 @pytest.mark.parametrize("batch_size", [256, 16, 5])
 def test_a_state_is_kept_after_a_step_at_the_lowest_rate(batch_size):
-    pool = collect(FastGeometric(n_members=2, start=0.5), max_epochs=4, lr=0.1, batch_size=batch_size)
+    pool = collect(FastGeometric(n_members=2, burn_in=0.5), max_epochs=4, lr=0.1, batch_size=batch_size)
     per_epoch = len(Recorder.rates) // 5
     assert [m.meta["epoch"] for m in pool] == [3, 5]
     assert [Recorder.rates[3 * per_epoch - 1], Recorder.rates[5 * per_epoch - 1]] == pytest.approx([0.001, 0.001])
@@ -68,14 +68,14 @@ def test_equal_rates_are_constant():
 
 
 def test_the_optimiser_sees_the_rates():
-    collect(FastGeometric(start=0.5, cycle=2, lr_max=0.05, lr_min=0.001), max_epochs=8, lr=0.1)
+    collect(FastGeometric(burn_in=0.5, cycle=2, lr_max=0.05, lr_min=0.001), max_epochs=8, lr=0.1)
     assert Recorder.rates[:6] == pytest.approx([0.1] * 6)
     assert Recorder.rates[11] == pytest.approx(0.05)
     assert Recorder.rates[12:] == pytest.approx([formula(i, 6, 0.05, 0.001) for i in range(1, 13)], abs=1e-12)
 
 
 def test_rates_that_are_omitted_are_the_nets_own_and_a_hundredth():
-    collect(FastGeometric(start=0.5, n_members=1), max_epochs=4, lr=0.1)
+    collect(FastGeometric(burn_in=0.5, n_members=1), max_epochs=4, lr=0.1)
     assert Recorder.rates[:6] == pytest.approx([0.1] * 6)
     assert min(Recorder.rates) == pytest.approx(0.001)
 
@@ -85,10 +85,10 @@ def test_rates_that_are_omitted_are_the_nets_own_and_a_hundredth():
     [
         ({}, 30, [25, 27, 29]),
         ({"cycle": 4}, 30, [26, 30]),
-        ({"start": 0.5}, 8, [5, 7]),
-        ({"start": 0.0, "cycle": 4}, 8, [2, 6]),
+        ({"burn_in": 0.5}, 8, [5, 7]),
+        ({"burn_in": 0.0, "cycle": 4}, 8, [2, 6]),
         ({"n_members": 5}, 10, [9, 11, 13, 15, 17]),
-        ({"n_members": 1, "start": 0.0}, 10, [1]),
+        ({"n_members": 1, "burn_in": 0.0}, 10, [1]),
         ({"n_members": 1}, 1, [1]),
     ],
 )
@@ -104,12 +104,12 @@ def test_members_are_the_net_in_the_middle_of_each_cycle(params, epochs, expecte
 
 
 def test_epochs_over_cycle_members_from_the_start():
-    assert len(collect(FastGeometric(start=0.0, cycle=2), max_epochs=12)) == 6
-    assert len(collect(FastGeometric(start=0.0, cycle=4), max_epochs=12)) == 3
+    assert len(collect(FastGeometric(burn_in=0.0, cycle=2), max_epochs=12)) == 6
+    assert len(collect(FastGeometric(burn_in=0.0, cycle=4), max_epochs=12)) == 3
 
 
 def test_statistics_of_batch_norm_ride_along():
-    pool = collect(FastGeometric(start=0.5), max_epochs=8)
+    pool = collect(FastGeometric(burn_in=0.5), max_epochs=8)
     counts = [int(m.state["layers.1.num_batches_tracked"]) for m in pool]
     assert counts == [15, 21]
 
@@ -120,8 +120,8 @@ def digits():
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)
     net = mlp_classifier(max_epochs=20, module__hidden=(32,), optimizer__weight_decay=0.0, lr=0.01)
-    near = FastGeometric(4, start=0.8, cycle=2)(net, X[:1200], y[:1200], np.random.RandomState(0))
-    apart = Seeds(3, stack=False)(net, X[:1200], y[:1200], np.random.RandomState(0))
+    near = FastGeometric(4, burn_in=0.8, cycle=2).collect(net, X[:1200], y[:1200], random_state=0)
+    apart = Seeds(3, vectorize=False).collect(net, X[:1200], y[:1200], random_state=0)
     runner = nets.Runner(near[0].net, "classification")
     return near, apart, nets.objective(runner, Rows(X[:1200], y[:1200]), Rows(X[1200:], y[1200:]))
 
@@ -145,8 +145,8 @@ def test_there_is_no_barrier_between_consecutive_members(digits):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"start": 1.0}, "start"),
-        ({"start": -0.1}, "start"),
+        ({"burn_in": 1.0}, "burn_in"),
+        ({"burn_in": -0.1}, "burn_in"),
         ({"cycle": 3}, "even"),
         ({"cycle": 0}, "even"),
         ({"cycle": 2.0}, "even"),
@@ -171,4 +171,4 @@ def test_one_member_that_was_not_asked_for_is_told():
 
 def test_a_rate_of_zero_is_refused():
     with pytest.raises(ValueError, match="FastGeometric sets the learning rate by a factor.*which is 0: give the net"):
-        collect(FastGeometric(start=0.5), max_epochs=4, lr=0.0)
+        collect(FastGeometric(burn_in=0.5), max_epochs=4, lr=0.0)

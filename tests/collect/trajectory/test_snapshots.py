@@ -60,7 +60,11 @@ def test_the_optimiser_sees_the_formula_at_every_step(epochs, cycles):
 
 @pytest.mark.parametrize(
     "collector",
-    [Snapshots(1), FastGeometric(n_members=1, start=0.5, lr_max=0.05, lr_min=0.001), Tail(0.5, lr=0.02, lr_end=0.002)],
+    [
+        Snapshots(1),
+        FastGeometric(n_members=1, burn_in=0.5, lr_max=0.05, lr_min=0.001),
+        Tail(0.5, lr=0.02, lr_end=0.002),
+    ],
     ids=lambda c: type(c).__name__,
 )
 def test_rates_of_parameter_groups_are_scaled_alike(collector):
@@ -70,7 +74,7 @@ def test_rates_of_parameter_groups_are_scaled_alike(collector):
 
     net = problems.net(callbacks=[("record", Groups())], max_epochs=2, lr=0.1)
     net.set_params(optimizer__param_groups=[("*.bias", {"lr": 0.01})])
-    collector(net, ROWS.X, ROWS.y, np.random.RandomState(0))
+    collector.collect(net, ROWS.X, ROWS.y, random_state=0)
     first = np.array(Groups.rates)
     assert first[0].tolist() == [0.01, 0.1]
     assert np.allclose(first[:, 1], 10 * first[:, 0], rtol=1e-12)
@@ -129,7 +133,7 @@ class StopAfter(Callback):
         ),
         (Snapshots(4), 7, ["snapshot-epoch-2", "snapshot-epoch-4", "snapshot-epoch-6"], "epoch 8.*there are 3 members"),
         (Snapshots(4), 1, ["snapshot"], "epoch 2.*its last state is the only member.*such as EarlyStopping"),
-        (FastGeometric(start=0.25), 2, ["fge"], "'fge' ended before the state of epoch 3.*3 states.*the only member"),
+        (FastGeometric(burn_in=0.25), 2, ["fge"], "'fge' ended before the state of epoch 3.*3 states.*the only member"),
         (Tail(0.5), 6, ["tail-epoch-5"], "epoch 6.*4 states.*there is 1 member"),
     ],
     ids=["first", "last", "none", "fge", "tail"],
@@ -137,10 +141,10 @@ class StopAfter(Callback):
 def test_a_run_that_ends_early_warns_of_the_members_that_are_missing(collector, epoch, names, message):
     net = problems.net(callbacks=[("stop", StopAfter(epoch))], max_epochs=8)
     with pytest.warns(UserWarning, match=message):
-        pool = collector(net, ROWS.X, ROWS.y, np.random.RandomState(0))
+        pool = collector.collect(net, ROWS.X, ROWS.y, random_state=0)
     assert pool.names == names
 
 
 def test_early_stopping_that_does_not_stop_says_nothing():
     net = problems.net(callbacks=[("stop", EarlyStopping(monitor="train_loss", patience=99))], max_epochs=4)
-    assert len(Snapshots(2)(net, ROWS.X, ROWS.y, np.random.RandomState(0))) == 2
+    assert len(Snapshots(2).collect(net, ROWS.X, ROWS.y, random_state=0)) == 2

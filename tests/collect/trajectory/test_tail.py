@@ -70,12 +70,12 @@ def test_no_burn_in():
     ("params", "epochs", "expected"),
     [
         ({}, 8, [7, 8]),
-        ({"start": 0.5}, 8, [5, 6, 7, 8]),
-        ({"start": 0.5, "every": 2}, 8, [6, 8]),
-        ({"start": 0.5, "every": 3}, 8, [7]),
-        ({"start": 0.0, "last": 3}, 8, [6, 7, 8]),
-        ({"start": 0.0, "last": 30}, 3, [1, 2, 3]),
-        ({"start": 0.99}, 8, [8]),
+        ({"burn_in": 0.5}, 8, [5, 6, 7, 8]),
+        ({"burn_in": 0.5, "every": 2}, 8, [6, 8]),
+        ({"burn_in": 0.5, "every": 3}, 8, [7]),
+        ({"burn_in": 0.0, "last": 3}, 8, [6, 7, 8]),
+        ({"burn_in": 0.0, "last": 30}, 3, [1, 2, 3]),
+        ({"burn_in": 0.99}, 8, [8]),
     ],
 )
 def test_checkpoints_are_the_net_at_their_epochs(params, epochs, expected):
@@ -136,7 +136,7 @@ def test_the_mean_of_the_tail_of_least_squares_is_far_better_than_the_last_itera
         callbacks="disable",
         verbose=0,
     )
-    pool = Tail(0.5)(net, x, y, np.random.RandomState(0))
+    pool = Tail(0.5).collect(net, x, y, random_state=0)
     single = np.mean([excess(state) for state in pool.states])
     assert len(pool) == 30
     assert excess(Uniform()(pool.states)) < single / 5
@@ -162,8 +162,8 @@ def test_tail_averaging_on_a_stream_reaches_the_statistical_rate():
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"start": 1.0}, "start"), ({"start": -0.1}, "start"), ({"every": 0}, "every=0"), ({"every": 3}, "every=3"),
-     ({"last": 0}, "last")],
+    [({"burn_in": 1.0}, "burn_in"), ({"burn_in": -0.1}, "burn_in"), ({"every": 0}, "every=0"),
+     ({"every": 3}, "every=3"), ({"last": 0}, "last")],
 )  # fmt: skip
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ValueError, match=message):

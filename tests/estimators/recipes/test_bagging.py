@@ -152,7 +152,7 @@ def test_other_ensembles_pools_and_scores():
     assert found.n_members.sum() == sum(150 - len(m.rows) for m in fitted.pool_)
     again = out_of_bag(fitted.pool_, X, y)
     np.testing.assert_array_equal(again.prediction, found.prediction)
-    pool = Bootstrap(12)(regressor(), Z, t, np.random.RandomState(0))
+    pool = Bootstrap(12).collect(regressor(), Z, t, random_state=0)
     assert out_of_bag(pool, Z, t).prediction.shape == (442, 1)
     few = X[y > 0], y[y > 0]
     np.testing.assert_array_equal(out_of_bag(fitted, *few).prediction, found.prediction[y > 0])  # classes are fit's

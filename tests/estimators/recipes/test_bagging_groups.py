@@ -97,14 +97,14 @@ def test_inputs_that_were_trained_on_are_not_unseen():
 def test_the_score_of_another_pool_does_not_stay():
     fitted = BaggingFusion(net(), n_members=12, oob_score=True, random_state=0).fit(X, y)
     assert hasattr(fitted, "oob_score_")
-    fitted.fuse(Bootstrap(3)(net(), X, y, np.random.RandomState(1)), X, y)
+    fitted.fuse(Bootstrap(3).collect(net(), X, y, random_state=1), X, y)
     for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
         assert not hasattr(fitted, name)
     assert len(fitted.pool_) == 3
 
 
 def test_the_passes_of_a_network_with_dropout_are_one_member():
-    pool = Bootstrap(12)(net(module__dropout=0.2), X, y, np.random.RandomState(0))
+    pool = Bootstrap(12).collect(net(module__dropout=0.2), X, y, random_state=0)
     fitted = DropoutEnsembleClassifier(net(module__dropout=0.2), n_passes=3, random_state=0).fuse(pool, X, y)
     P = fitted.predict_members(X).reshape(12, 3, 150, 3).mean(axis=1)
     unseen = np.array([~np.isin(Rows(X, y).marks, m.rows) for m in pool])

@@ -212,7 +212,7 @@ def test_values_and_several_networks():
     fitted = DropoutEnsembleRegressor(given, n_passes=7, random_state=0).fit(Z, t)
     assert fitted.predict_members(Z).shape == (7, 442, 1)
     np.testing.assert_allclose(fitted.predict(Z), fitted.predict_members(Z).mean(axis=0)[:, 0], rtol=1e-5)
-    pool = Seeds(3)(given, Z.astype(np.float32), t, np.random.RandomState(0))
+    pool = Seeds(3).collect(given, Z.astype(np.float32), t, random_state=0)
     several = DropoutEnsembleRegressor(given, n_passes=4, random_state=0).fuse(pool, Z, t)
     assert several.predict_members(Z).shape == (12, 442, 1)
 

@@ -251,7 +251,7 @@ def test_alone_with_its_targets_it_trains_as_ever_bit_for_bit(request, name):
     rows = Rows(X.astype(np.float32), y[:, None].astype(np.float32) if task == "regression" else y)
     seed = int(np.random.RandomState(3).randint(2**31 - 1, size=2)[1])
     n_outputs = 1 if task == "regression" else 3
-    alone = nets.state_of(nets.fit(nets.sized(net, rows, task, n_outputs), rows, task, seed))
+    alone = nets.state_of(nets.fit(nets.sized(net, rows, n_outputs), rows, seed))
     assert alone.keys() == student.state_.keys()
     for key, tensor in alone.items():
         assert torch.equal(tensor, student.state_[key]), key
@@ -266,8 +266,7 @@ def test_alone_with_weights_of_rows_and_classes_it_trains_as_ever_bit_for_bit(wi
     student = DistillClassifier(net, teacher=ExtraTreesClassifier(5), alpha=1.0, random_state=3).fit(X, y, weight)
     rows = Rows(X.astype(np.float32), np.searchsorted(student.classes_, y), weight).expanded()
     seed = int(np.random.RandomState(3).randint(2**31 - 1, size=2)[1])
-    task = "classification"
-    alone = nets.state_of(nets.fit(nets.sized(net, rows, task, 3), rows, task, seed))
+    alone = nets.state_of(nets.fit(nets.sized(net, rows, 3), rows, seed))
     for key, tensor in alone.items():
         assert torch.equal(tensor, student.state_[key]), key
 

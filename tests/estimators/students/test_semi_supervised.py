@@ -229,7 +229,7 @@ def test_class_weights_without_consistency_are_ordinary_training(wine, kind):
     net = small(criterion__weight=torch.tensor([1.0, 2.0, 5.0]), batch_size=32)
     model = kind(net, max_weight=0.0, noise=0.0, random_state=1).fit(X, y)
     rows, seed = Rows(X, y), int(np.random.RandomState(1).randint(2**31 - 1))
-    alone = nets.state_of(nets.fit(nets.sized(net, rows, "classification", 3), rows, "classification", seed))
+    alone = nets.state_of(nets.fit(nets.sized(net, rows, 3), rows, seed))
     for key, tensor in alone.items():
         np.testing.assert_allclose(model.state_[key], tensor, rtol=1e-3, atol=1e-5)
 
@@ -326,7 +326,7 @@ def test_without_consistency_and_noise_it_is_ordinary_training(wine, kind):
     model = kind(small(), max_weight=0.0, noise=0.0, random_state=1).fit(X, y)
     rows = Rows(X, y)
     seed = int(np.random.RandomState(1).randint(2**31 - 1))
-    alone = nets.state_of(nets.fit(nets.sized(small(), rows, "classification", 3), rows, "classification", seed))
+    alone = nets.state_of(nets.fit(nets.sized(small(), rows, 3), rows, seed))
     for key, tensor in alone.items():
         np.testing.assert_allclose(model.state_[key], tensor, rtol=1e-3, atol=1e-5)
 
@@ -340,7 +340,7 @@ def test_without_consistency_weights_of_rows_and_classes_are_those_of_ordinary_t
     net = straight(max_epochs=3, batch_size=8, lr=0.05, criterion__weight=None if c is None else torch.tensor(c))
     model = kind(net, max_weight=0.0, noise=0.0, random_state=1).fit(X, y, weight)
     rows, seed = Rows(X, y, weight).expanded(), int(np.random.RandomState(1).randint(2**31 - 1))
-    alone = nets.state_of(nets.fit(nets.sized(net, rows, "classification", 3), rows, "classification", seed))
+    alone = nets.state_of(nets.fit(nets.sized(net, rows, 3), rows, seed))
     for key, tensor in alone.items():
         assert torch.equal(tensor, model.state_[key]), key
 

@@ -59,8 +59,8 @@ def round_again(X, y):
 
 
 class Calling(Collector):
-    def __call__(self, net, X, y, rng, **others):
-        return Seeds(int(LIMIT))(net, X, y, rng, **others)
+    def runs(self, net, rows, rng):
+        return Seeds(int(LIMIT)).runs(net, rows, rng)
 
 
 class Scaling(nn.Module):
@@ -145,7 +145,7 @@ def test_installed_packages_are_not_followed(monkeypatch):
 def test_pools_are_collected_again_where_a_global_has_changed(tmp_path, monkeypatch):
     X = np.random.RandomState(0).randn(60, 3).astype(np.float32)
     y = (X[:, 1] > 0).astype(int)
-    collect = Tasks(by, start=1)
+    collect = Tasks(by, init=1)
     soup = SoupClassifier(
         mlp_classifier(max_epochs=1), collect=collect, merge=Uniform(), memory=str(tmp_path), random_state=0
     )

@@ -180,7 +180,7 @@ def test_weights_are_repetitions_of_timestamps_too():
 def test_a_pool_that_was_trained_on_such_targets_as_they_are():
     y = targets(X, "timestamps")
     with pytest.warns(UserWarning, match="a collector that is called by itself takes them as they are"):
-        pool = Seeds(1)(NET, X.astype(np.float32), y, np.random.RandomState(0))
+        pool = Seeds(1).collect(NET, X.astype(np.float32), y, random_state=0)
     with pytest.warns(UserWarning, match="members of the pool were trained on them as they are"):
         EnsembleRegressor(NET).fuse(pool, Z, targets(Z, "timestamps"))
 

@@ -67,7 +67,7 @@ def problem(request):
     """A runner, its rows, its likelihood, the kind that it should be of, and outputs that ask for gradients."""
     net, rows, task, kind = KINDS[request.param]
     width = {"classification": rows.y.max() + 1}.get(task, 2)
-    runner = Runner(nets.sized(net.set_params(verbose=0), rows, task, width), task, rows)
+    runner = Runner(nets.sized(net.set_params(verbose=0), rows, width), task, rows)
     module = runner.module
     out = module(torch.from_numpy(X) * 3).requires_grad_()
     return runner, rows, likelihood_of(runner.net, task), kind, out
@@ -136,7 +136,7 @@ def test_the_larger_output_is_the_likelier_class_only_under_softmax():
 
 
 def test_outputs_that_are_no_probabilities_are_refused():
-    runner = Runner(nets.sized(classifier(nn.NLLLoss), CLASSES, "classification", 3), "classification", CLASSES)
+    runner = Runner(nets.sized(classifier(nn.NLLLoss), CLASSES, 3), "classification", CLASSES)
     with pytest.raises(ValueError, match=r"no probabilities.*NLLLoss reads them.*predict_nonlinearity.*Softmax"):
         runner.link(torch.tensor([[2.0, -1.0, 0.0]]))
 

@@ -29,7 +29,7 @@ def trained(given, rows, task="classification"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = nn.Linear(4, 3 if task == "classification" else rows.y.shape[1])
-    return nets.fit(nets.with_module(given, module), rows, task, 0)
+    return nets.fit(nets.with_module(given, module), rows, 0)
 
 
 def assert_alike(one, other, rtol=1e-4, atol=1e-6):
@@ -94,7 +94,7 @@ def test_the_loss_of_held_out_rows_is_the_criterions_own():
 def test_stacked_members_are_looped_members():
     weight = COUNTS / COUNTS.mean()
     given = net(batch_size=32, criterion__weight=UNLIKE, module__hidden=(6,))
-    pools = [Seeds(3, stack=s)(given, X, y, np.random.RandomState(0), sample_weight=weight) for s in (False, True)]
+    pools = [Seeds(3, vectorize=s).collect(given, X, y, random_state=0, sample_weight=weight) for s in (False, True)]
     for one, other in zip(*pools, strict=True):
         for key, value in one.state.items():
             torch.testing.assert_close(value, other.state[key], rtol=1e-4, atol=1e-5)
@@ -104,7 +104,7 @@ def test_bags_of_rows_with_both_weights_are_trained_one_by_one():
     weight = COUNTS / COUNTS.mean()
     given = net(batch_size=32, criterion__weight=UNLIKE, module__hidden=(6,))
     with pytest.warns(UserWarning, match="weights by themselves and by their classes"):
-        stacked = Bootstrap(3, stack=True)(given, X, y, np.random.RandomState(0), sample_weight=weight)
-    looped = Bootstrap(3, stack=False)(given, X, y, np.random.RandomState(0), sample_weight=weight)
+        stacked = Bootstrap(3, vectorize=True).collect(given, X, y, random_state=0, sample_weight=weight)
+    looped = Bootstrap(3, vectorize=False).collect(given, X, y, random_state=0, sample_weight=weight)
     for one, other in zip(stacked, looped, strict=True):
         assert all(torch.equal(value, other.state[key]) for key, value in one.state.items())

@@ -80,9 +80,9 @@ def test_a_callback_that_fails_is_named_and_fails_as_in_the_loop():
     net = classifier(module=Tempered, callbacks=[second(lambda net: net.no_such_thing)])
     with pytest.raises(NotVectorizableError, match="Acts cannot be computed for many members: .*no_such_thing"):
         stacked(net, jobs_of())
-    for stack in (False, True):
+    for vectorize in (False, True):
         with pytest.raises(AttributeError, match="no_such_thing"):
-            collect(Seeds(3, stack=stack), net)
+            collect(Seeds(3, vectorize=vectorize), net)
 
 
 def test_a_module_that_is_replaced_is_seen():

@@ -194,7 +194,7 @@ def test_pythons_own_random_numbers_are_seen():
     net = classifier(module=module_that(lambda self, z: z + random.random()))
     state = random.getstate()
     with pytest.warns(UserWarning, match="Odd draws random numbers"):
-        collect(Seeds(2, stack=True), net)
+        collect(Seeds(2, vectorize=True), net)
     random.setstate(state)
 
 

@@ -29,7 +29,7 @@ def test_each_reason_is_told_once_whatever_the_number_of_stacks():
 
 def test_nothing_is_told_of_a_single_member():
     net = classifier(R, optimizer=torch.optim.RMSprop)
-    assert same_pools(collect(Seeds(1, stack=True), net), collect(Seeds(1, stack=False), net))
+    assert same_pools(collect(Seeds(1, vectorize=True), net), collect(Seeds(1, vectorize=False), net))
 
 
 def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
@@ -43,10 +43,10 @@ def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
 
     calls = count_stacks(monkeypatch)
     net = classifier(module=Image)
-    auto, alone = (collect(Seeds(2, stack=stack), net) for stack in ("auto", False))
+    auto, alone = (collect(Seeds(2, vectorize=vectorize), net) for vectorize in ("auto", False))
     assert not calls
     assert same_pools(auto, alone)
-    collect(Seeds(2, stack=True), net)
+    collect(Seeds(2, vectorize=True), net)
     assert calls == [2]
 
 
@@ -62,9 +62,9 @@ def test_small_perceptrons_are_stacked_by_default(monkeypatch):
 def count_stacks(monkeypatch):
     calls, fit_many = [], nets.fit_many
 
-    def counted(net, task, jobs):
+    def counted(net, jobs):
         calls.append(len(jobs))
-        return fit_many(net, task, jobs)
+        return fit_many(net, jobs)
 
     monkeypatch.setattr(nets, "fit_many", counted)
     return calls
@@ -72,16 +72,16 @@ def count_stacks(monkeypatch):
 
 def test_too_little_memory_is_told_with_both_numbers():
     with pytest.warns(UserWarning, match=r"two members need [\d,]{5,} bytes, and max_bytes is 1,234") as caught:
-        found = collect(Seeds(2, stack=True, max_bytes=1234), classifier(R))
+        found = collect(Seeds(2, vectorize=True, max_bytes=1234), classifier(R))
     assert len(caught) == 1
-    assert same_pools(found, collect(Seeds(2, stack=False), classifier(R)))
+    assert same_pools(found, collect(Seeds(2, vectorize=False), classifier(R)))
 
 
-@pytest.mark.parametrize("stack", ["yes", None, 2])
+@pytest.mark.parametrize("vectorize", ["yes", None, 2])
 @pytest.mark.parametrize("collector", [Seeds, Bootstrap])
-def test_wrong_choices_are_refused(collector, stack):
-    with pytest.raises(ValueError, match=f"stack must be 'auto', True or False; got {stack!r}"):
-        collect(collector(2, stack=stack), classifier(R))
+def test_wrong_choices_are_refused(collector, vectorize):
+    with pytest.raises(ValueError, match=f"vectorize must be 'auto', True or False; got {vectorize!r}"):
+        collect(collector(2, vectorize=vectorize), classifier(R))
 
 
 @pytest.mark.parametrize("size", [0, -1, float("nan"), float("inf"), "1GB"])
@@ -92,9 +92,9 @@ def test_wrong_sizes_are_refused(size):
 
 def test_numpys_false_and_floats_are_taken(monkeypatch):
     calls = count_stacks(monkeypatch)
-    collect(Seeds(2, stack=np.bool_(False)), classifier(R))
+    collect(Seeds(2, vectorize=np.bool_(False)), classifier(R))
     assert not calls
-    collect(Seeds(2, stack=np.bool_(True), max_bytes=1e9), classifier(R), n_jobs=1)
+    collect(Seeds(2, vectorize=np.bool_(True), max_bytes=1e9), classifier(R), n_jobs=1)
     assert calls == [2]
 
 
@@ -117,9 +117,9 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_told_as_in_the_loop(name):
     errors = []
-    for stack in (False, True):
+    for vectorize in (False, True):
         with pytest.raises((ValueError, RuntimeError)) as caught:
-            collect(Seeds(2, stack=stack), MISTAKES[name])
+            collect(Seeds(2, vectorize=vectorize), MISTAKES[name])
         errors.append((type(caught.value), str(caught.value)))
     assert errors[0] == errors[1]
 
@@ -127,7 +127,7 @@ def test_mistakes_are_told_as_in_the_loop(name):
 def test_an_epoch_without_a_batch_is_told_as_in_the_loop():
     net = classifier(R, batch_size=99, iterator_train__drop_last=True)
     with pytest.warns(UserWarning, match="an epoch has no batch"), pytest.raises(ValueError, match="must be at most"):
-        collect(Seeds(2, stack=True), net)
+        collect(Seeds(2, vectorize=True), net)
 
 
 def test_an_interrupt_of_the_user_is_not_swallowed(untouched_rng):
@@ -137,11 +137,11 @@ def test_an_interrupt_of_the_user_is_not_swallowed(untouched_rng):
         return z
 
     with pytest.raises(KeyboardInterrupt):
-        collect(Seeds(2, stack=True), classifier(module=module_that(interrupted)))
+        collect(Seeds(2, vectorize=True), classifier(module=module_that(interrupted)))
 
 
 def test_rows_without_a_number_are_looped_and_stacked_alike():
     x = np.where(np.arange(53)[:, None] == 7, np.nan, X)
-    for stack in (True, False):
+    for vectorize in (True, False):
         with pytest.raises(ValueError, match=r"'seed-0' diverged.*in epoch 1.*'seed-1' diverged.*in epoch 1"):
-            Seeds(2, stack=stack)(classifier(R), x, CLASSES.y, np.random.RandomState(0))
+            Seeds(2, vectorize=vectorize).collect(classifier(R), x, CLASSES.y, random_state=0)

@@ -142,24 +142,22 @@ def test_dropout_and_data_of_ones_own(dtype):
 # ---- losses ------------------------------------------------------------------------------------------------------
 
 
-def kind(cls, criterion, n_out, task, rows, **settings):
+def kind(cls, criterion, n_out, rows, **settings):
     net = classifier(module=made_of(R, n_out=n_out, **settings), criterion=criterion).get_params(deep=False)
-    return cls(**{k: v for k, v in net.items() if k != "classes"}), task, rows
+    return cls(**{k: v for k, v in net.items() if k != "classes"}), rows
 
 
 LOSSES = {
-    "nll": kind(NeuralNetClassifier, nn.NLLLoss, 3, "classification", CLASSES, end=nn.Softmax(-1)),
-    "cross-entropy": kind(NeuralNetClassifier, nn.CrossEntropyLoss, 3, "classification", CLASSES),
-    "bce": kind(NeuralNetClassifier, nn.BCEWithLogitsLoss, 1, "classification", BINARY),
-    "bce of probabilities": kind(NeuralNetBinaryClassifier, nn.BCELoss, 1, "classification", BINARY, end=nn.Sigmoid()),
-    "binary": kind(NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss, 1, "classification", BINARY),
-    "binary, flat": kind(
-        NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss, 1, "classification", BINARY, end=nn.Flatten(0)
-    ),
-    "labels": kind(NeuralNetClassifier, nn.BCEWithLogitsLoss, 2, "multilabel", LABELS),
-    "mse": kind(NeuralNetRegressor, nn.MSELoss, 2, "regression", VALUES),
-    "l1": kind(NeuralNetRegressor, nn.L1Loss, 2, "regression", VALUES),
-    "huber": kind(NeuralNetRegressor, nn.HuberLoss, 2, "regression", VALUES),
+    "nll": kind(NeuralNetClassifier, nn.NLLLoss, 3, CLASSES, end=nn.Softmax(-1)),
+    "cross-entropy": kind(NeuralNetClassifier, nn.CrossEntropyLoss, 3, CLASSES),
+    "bce": kind(NeuralNetClassifier, nn.BCEWithLogitsLoss, 1, BINARY),
+    "bce of probabilities": kind(NeuralNetBinaryClassifier, nn.BCELoss, 1, BINARY, end=nn.Sigmoid()),
+    "binary": kind(NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss, 1, BINARY),
+    "binary, flat": kind(NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss, 1, BINARY, end=nn.Flatten(0)),
+    "labels": kind(NeuralNetClassifier, nn.BCEWithLogitsLoss, 2, LABELS),
+    "mse": kind(NeuralNetRegressor, nn.MSELoss, 2, VALUES),
+    "l1": kind(NeuralNetRegressor, nn.L1Loss, 2, VALUES),
+    "huber": kind(NeuralNetRegressor, nn.HuberLoss, 2, VALUES),
 }
 
 
@@ -167,10 +165,10 @@ LOSSES = {
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("case", LOSSES.values(), ids=LOSSES)
 def test_losses(case, weighted, dtype):
-    net, task, rows = case
+    net, rows = case
     weight = np.random.RandomState(1).uniform(0.1, 3, size=53)
     rows = Rows(rows.X, rows.y, weight / weight.mean()) if weighted else rows
-    check_same(net.set_params(module__dtype=dtype), jobs_of(rows), task, dtype)
+    check_same(net.set_params(module__dtype=dtype), jobs_of(rows), dtype)
 
 
 @pytest.mark.parametrize(
@@ -238,12 +236,12 @@ WHOLE += [{"module__norm": "batch", "optimizer": torch.optim.SGD, "optimizer__we
 
 @pytest.mark.parametrize("params", WHOLE, ids=["plain", "noisy", "batch norm"])
 def test_the_librarys_nets(params):
-    net = nets.sized(mlp_classifier(max_epochs=3, batch_size=16, **params), CLASSES, "classification", 3)
+    net = nets.sized(mlp_classifier(max_epochs=3, batch_size=16, **params), CLASSES, 3)
     check_same(net, jobs_of())
-    net = nets.sized(mlp_regressor(max_epochs=3, batch_size=16, **params), VALUES, "regression", 2)
-    check_same(net, jobs_of(VALUES), "regression")
-    net = nets.sized(mlp_classifier(multilabel=True, max_epochs=3, **params), LABELS, "multilabel", 2)
-    check_same(net, jobs_of(LABELS), "multilabel")
+    net = nets.sized(mlp_regressor(max_epochs=3, batch_size=16, **params), VALUES, 2)
+    check_same(net, jobs_of(VALUES))
+    net = nets.sized(mlp_classifier(multilabel=True, max_epochs=3, **params), LABELS, 2)
+    check_same(net, jobs_of(LABELS))
 
 
 def test_a_module_instance_is_where_all_members_start():

@@ -289,7 +289,7 @@ def test_epochs_of_divergence_are_those_of_the_loop(which):
     net = NeuralNetRegressor(made_of(n_out=1), max_epochs=60, batch_size=16, train_split=None, verbose=0)
     net.set_params(module__dtype=torch.float64, callbacks="disable")
     jobs = [Job(Rows(X, X[:, :1]), k, {"lr": 30.0 if k in which else 0.01}) for k in range(3)]
-    one, many = looped(net, jobs, "regression"), stacked(net, jobs, "regression")
+    one, many = looped(net, jobs), stacked(net, jobs)
     for k in range(3):
         assert isinstance(one[k], DivergedError) == isinstance(many[k], DivergedError) == (k in which)
         if k in which:

@@ -20,7 +20,7 @@ BUFFERS = {"SGD": 1, "Adam": 2, "AdamW": 2}
 
 
 def bytes_of(net, rows=CLASSES, **settings):
-    return cost(net, "classification", Job(rows, 0), **settings).bytes
+    return cost(net, Job(rows, 0), **settings).bytes
 
 
 def without_activations(net, batch_size=1):
@@ -34,7 +34,7 @@ def without_activations(net, batch_size=1):
 def test_parameters_gradient_and_state_are_counted(optimizer, dtype):
     net = classifier(R, optimizer=getattr(torch.optim, optimizer), module__dtype=dtype)
     size = 4 if dtype == torch.float32 else 8
-    found = cost(net, "classification", jobs_of()[0])
+    found = cost(net, jobs_of()[0])
     assert found.n_parameters == N
     left = without_activations(net, 8) - N * size * (3 + BUFFERS[optimizer]) - ORDER
     assert 0 <= left <= 2 * size  # a number or two of the loss, that have no rows
@@ -52,7 +52,7 @@ def test_buffers_and_frozen_parameters_are_counted_once():
             return self.body(X)
 
     net = classifier(module=Frozen, optimizer=torch.optim.SGD)
-    assert cost(net, "classification", jobs_of()[0]).n_parameters == 21
+    assert cost(net, jobs_of()[0]).n_parameters == 21
     assert 0 <= without_activations(net, 8) - 4 * (4 * 21 + 1500) - ORDER <= 8
 
 
@@ -80,31 +80,31 @@ def test_rows_of_a_members_own_are_counted():
 def test_sizes_follow_the_memory_and_the_processes():
     net, jobs = classifier(R), jobs_of(n=7)
     one = bytes_of(net)
-    assert nets.plan(net, "classification", jobs, True).sizes == [7]
-    assert nets.plan(net, "classification", jobs, True, max_bytes=3 * one).sizes == [3, 2, 2]
-    assert nets.plan(net, "classification", jobs, True, max_bytes=2 * one).sizes == [2, 2, 2, 1]
-    assert nets.plan(net, "classification", jobs, True, n_jobs=2).sizes == [4, 3]
-    assert nets.plan(net, "classification", jobs, True, max_bytes=4 * one, n_jobs=2).sizes == [2, 2, 2, 1]
-    found = nets.plan(net, "classification", jobs, True, max_bytes=4 * one, n_jobs=4)
+    assert nets.plan(net, jobs, True).sizes == [7]
+    assert nets.plan(net, jobs, True, max_bytes=3 * one).sizes == [3, 2, 2]
+    assert nets.plan(net, jobs, True, max_bytes=2 * one).sizes == [2, 2, 2, 1]
+    assert nets.plan(net, jobs, True, n_jobs=2).sizes == [4, 3]
+    assert nets.plan(net, jobs, True, max_bytes=4 * one, n_jobs=2).sizes == [2, 2, 2, 1]
+    found = nets.plan(net, jobs, True, max_bytes=4 * one, n_jobs=4)
     assert (found.sizes, found.n_jobs) == ([2, 2, 2, 1], 2)
-    assert nets.plan(net, "classification", jobs, True, n_jobs=2).n_jobs is None
-    assert all(nets.plan(net, "classification", jobs, True, max_bytes=b).stacked for b in (2 * one, 99 * one))
+    assert nets.plan(net, jobs, True, n_jobs=2).n_jobs is None
+    assert all(nets.plan(net, jobs, True, max_bytes=b).stacked for b in (2 * one, 99 * one))
 
 
 def test_what_does_not_fit_is_trained_alone_and_told():
     net, jobs = classifier(R), jobs_of(n=3)
-    found = nets.plan(net, "classification", jobs, True, max_bytes=2 * bytes_of(net) - 1)
+    found = nets.plan(net, jobs, True, max_bytes=2 * bytes_of(net) - 1)
     assert (found.sizes, found.stacked) == ([1, 1, 1], False)
     assert f"two members need {2 * bytes_of(net):,} bytes" in found.reason
-    assert nets.plan(net, "classification", jobs, False) == nets.Plan([1, 1, 1], False)
-    assert nets.plan(net, "classification", jobs[:1], True) == nets.Plan([1], False)
+    assert nets.plan(net, jobs, False) == nets.Plan([1, 1, 1], False)
+    assert nets.plan(net, jobs[:1], True) == nets.Plan([1], False)
 
 
 def test_a_plan_changes_nothing(untouched_rng):
     net = classifier(partial(nn.BatchNorm1d, 8), R, partial(nn.Dropout, 0.5))
     before = repr(sorted(net.get_params(deep=False).items()))
     x, threads = CLASSES.X.copy(), torch.get_num_threads()
-    nets.plan(net, "classification", jobs_of(), True)
+    nets.plan(net, jobs_of(), True)
     assert repr(sorted(net.get_params(deep=False).items())) == before
     assert np.array_equal(CLASSES.X, x)
     assert torch.get_num_threads() == threads
