@@ -114,8 +114,8 @@ class CurveClassifier(Classifies, _Curve):
         On which curve it lies, and where.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -226,8 +226,8 @@ class CurveRegressor(Regresses, _Curve):
         On which curve it lies, and where.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

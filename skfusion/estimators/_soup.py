@@ -48,9 +48,9 @@ class SoupDriver(BaseFusion):
             self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
         objective = judge.objective(collected.fit_rows)
         chosen = pool if select is None else select(pool, objective)
-        self.symmetry_, self.permutations_ = None, None
+        self.symmetry_, self.alignments_ = None, None
         if align is not None:
-            chosen, self.symmetry_, self.permutations_ = align_members(
+            chosen, self.symmetry_, self.alignments_ = align_members(
                 align, chosen, collected.fit_rows, runner, objective
             )
         self.merge_report_: dict[str, Any] = {}
@@ -174,8 +174,8 @@ class SoupClassifier(Classifies, _Soup):
         for each member as ``n_rows``.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -253,8 +253,8 @@ class SoupRegressor(Regresses, _Soup):
         for each member as ``n_rows``.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

@@ -1,4 +1,10 @@
-"""The permutation symmetries of a network, as data."""
+"""The permutation symmetries of a network, as data: which groups of units stand on which axes of which tensors.
+
+A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), applies permutations to states
+(``permute``), and has the group law (``compose``, ``invert``, ``sample``). `tracing` finds the symmetry of a module,
+:meth:`Symmetry.of_axes` takes a declared one, and `align` looks for the best permutations. This room imports only
+`state` and `_numbers` below it; another way to declare a symmetry is another constructor of :class:`Symmetry`.
+"""
 
 from skfusion.symmetry._action import home_of, indices_of, moved
 from skfusion.symmetry._describe import reasons
