@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, wide
 
 State = dict[str, Tensor]
 """Parameters and buffers by name."""
+
+
+class Fused(NamedTuple):
+    """What a merger returns in the place of a state where it changes the architecture, such as the width of a layer.
+
+    Parameters
+    ----------
+    state : State
+        The merged weights.
+    net : nn.Module, optional
+        The architecture of ``state``; that of the members when omitted.
+    """
+
+    state: State
+    net: nn.Module | None = None
 
 
 _ADVICE = (

@@ -19,6 +19,7 @@ from skfusion.estimators.support._members import repaired, reported_shares, rows
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
 from skfusion.repair import Recalibrate
+from skfusion.state import Fused, State
 
 
 class SoupDriver(BaseFusion):
@@ -64,15 +65,22 @@ class SoupDriver(BaseFusion):
         if isinstance(merge, LinearMerger):
             weights = merge.coefficients(chosen.states, chosen.base, objective)
             self.member_weights_ = dict(zip(chosen.names, weights, strict=True))
-            state = merge.combine(chosen.states, weights, chosen.base)
+            merged: State | Fused = merge.combine(chosen.states, weights, chosen.base)
         else:
-            state = merge(chosen.states, chosen.base, objective)
+            merged = merge(chosen.states, chosen.base, objective)
             self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
-        state = repair(state, chosen.states, objective)
+        state, module = merged if isinstance(merged, Fused) else Fused(merged)
+        net, members, own_runner = collected.net, chosen.states, runner
+        if module is not None:  # of another architecture, in which the members cannot run
+            net = nets.with_module(collected.net, module)
+            own_runner = Runner(net, self._task, collected.fit_rows)
+            members = [state := own_runner.place(state)]
+            objective = self._judge(own_runner, collected).objective(collected.fit_rows)
+        state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
-        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None)
-        vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
-        self._runner = runner
+        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, own_runner)
+        vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, net))
+        self._runner = own_runner
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}

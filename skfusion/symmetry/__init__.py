@@ -6,9 +6,12 @@ A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), a
 `state` and `_numbers` below it; another way to declare a symmetry is another constructor of :class:`Symmetry`.
 """
 
-from skfusion.symmetry._action import home_of, indices_of, moved
-from skfusion.symmetry._describe import reasons
+# Names that other rooms use and users do not need are imported here, and are not in __all__.
+from skfusion.symmetry._action import home_of as home_of
+from skfusion.symmetry._action import indices_of as indices_of
+from skfusion.symmetry._action import moved as moved
+from skfusion.symmetry._describe import reasons as reasons
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
 from skfusion.symmetry._symmetry import Symmetry
 
-__all__ = ["Axes", "Block", "Group", "Permutations", "Site", "Symmetry", "home_of", "indices_of", "moved", "reasons"]
+__all__ = ["Axes", "Block", "Group", "Permutations", "Site", "Symmetry"]

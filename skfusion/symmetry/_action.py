@@ -90,22 +90,7 @@ def outside_of(block: Block, groups: Mapping[str, Group]) -> list[str]:
 
 
 def home_of(axes: Axes, axis: int, name: str) -> int:
-    """Return the other axis of a tensor on which a group stands.
-
-    Parameters
-    ----------
-    axes : tuple of tuple of Block
-        The groups on each axis of the tensor.
-    axis : int
-        The axis that depends on the group.
-    name : str
-        The group.
-
-    Returns
-    -------
-    int
-        The axis.
-    """
+    """Return the other axis of a tensor on which a group stands."""
     for e, blocks in enumerate(axes):
         if e != axis and any(name in b.groups and not b.within for b in blocks):
             return e
@@ -113,22 +98,7 @@ def home_of(axes: Axes, axis: int, name: str) -> int:
 
 
 def indices_of(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
-    """Return which unit of a group stands at each position of an axis.
-
-    Parameters
-    ----------
-    blocks : tuple of Block
-        The blocks of the axis.
-    name : str
-        The group.
-    size : int
-        The length of the axis.
-
-    Returns
-    -------
-    ndarray of int of shape (size,)
-        Indices of units; -1 where there is none.
-    """
+    """Return which unit of a group stands at each of the ``size`` positions of an axis; -1 where there is none."""
     out = np.full(size, -1)
     for block in blocks:
         if name in block.groups and not block.within:

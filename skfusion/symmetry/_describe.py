@@ -9,20 +9,7 @@ from skfusion.symmetry._group import Axes, Group
 
 
 def reasons(notes: Sequence[str], pinned: Mapping[tuple[str, int], str]) -> str:
-    """Return the first reasons why axes of a network do not move, for a message.
-
-    Parameters
-    ----------
-    notes : sequence of str
-        The notes of its symmetry.
-    pinned : dict of str
-        Why an axis does not move, by (tensor, axis).
-
-    Returns
-    -------
-    str
-        At most three reasons.
-    """
+    """Return the first reasons, at most three, why axes of a network do not move, for a message."""
     return "; ".join([*dict.fromkeys([*notes, *pinned.values()])][:3])
 
 

@@ -47,7 +47,7 @@ def test_equality_is_that_of_the_permutations():
     assert PermutationAlignment({"hidden": [2, 1, 0, 3]}, SYMMETRY) == ALIGNMENT
     assert PermutationAlignment({"hidden": [0, 1, 2, 3]}, SYMMETRY) != ALIGNMENT
     assert PermutationAlignment({}, SYMMETRY) != ALIGNMENT
-    assert ALIGNMENT != dict(ALIGNMENT)
+    assert dict(ALIGNMENT) != ALIGNMENT
 
 
 def test_describe_and_repr_count_the_units_that_move():

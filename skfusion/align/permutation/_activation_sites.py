@@ -1,8 +1,8 @@
 """Where the units of a group are observed in a forward pass, and which permutation their similarities ask for.
 
-A :class:`~skfusion.symmetry.Site` is an activation whose axes belong to groups. A group can be matched there only if all
-other groups on that activation are matched already: otherwise the two networks' activations list different units on the
-other axes and cannot be compared entry by entry.
+A :class:`~skfusion.symmetry.Site` is an activation whose axes belong to groups. A group can be matched there only if
+all other groups on that activation are matched already: otherwise the activations of the two networks list different
+units on the other axes, and cannot be compared entry by entry.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _is_nested(symmetry: Symmetry, group: Group) -> bool:
 
 
 def mean_matched(symmetry: Symmetry, perms: Permutations, similarity: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the mean similarity of matched units by group; of an outer group without its own, that of its inner ones."""
+    """Return the mean similarity of matched units by group; that of inner groups for an outer one without its own."""
     matched: dict[str, float] = {}
     for name, p in perms.items():
         group = symmetry.groups[name]

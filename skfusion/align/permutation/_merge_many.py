@@ -71,6 +71,7 @@ class MergeMany(Aligner):
         self, state: State, reference: State, symmetry: Symmetry | None = None, objective: Objective | None = None
     ) -> PermutationAlignment:
         """Return the permutations; see :meth:`Aligner.__call__`."""
+        symmetry = given_symmetry(self, symmetry)
         pairwise = WeightMatching(max_sweeps=self.max_sweeps, random_state=self.random_state)
         return pairwise(state, reference, symmetry)
 

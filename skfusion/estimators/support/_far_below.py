@@ -32,7 +32,13 @@ class FarBelowWarning(UserWarning):
 
 
 def warn_if_far_below(
-    state: State, members: Sequence[State], runner: Runner, rows: Rows, task: Task, aligned: bool
+    state: State,
+    members: Sequence[State],
+    runner: Runner,
+    rows: Rows,
+    task: Task,
+    aligned: bool,
+    own_runner: Runner | None = None,
 ) -> None:
     r"""Warn where a network scores far below its members.
 
@@ -54,12 +60,19 @@ def warn_if_far_below(
         What the predictions are.
     aligned : bool
         Whether the members are aligned already.
+    own_runner : Runner, optional
+        The architecture of the merged network, where the merger changed it.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
         return
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
     asked = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
-    merged, *own = Judge(runner, some, default_score(task)).scores([state, *asked])
+    score = default_score(task)
+    if own_runner is None or own_runner is runner:
+        merged, *own = Judge(runner, some, score).scores([state, *asked])
+    else:
+        (merged,) = Judge(own_runner, some, score).scores([state])
+        own = Judge(runner, some, score).scores(asked)
     trivial = _of_a_constant(some, task)
     lost = min(own) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
