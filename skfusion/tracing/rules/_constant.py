@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._axis import fixed_axes
 from skfusion.tracing._call import Call, Labelled, rule
 
 UNIFORM = ("zeros", "ones", "full", "empty", "empty_strided", "scalar_tensor")
@@ -26,13 +26,12 @@ def uniform(call: Call) -> Labelled:
 )
 def numbered(call: Call) -> Labelled:
     """Every position has a number of its own."""
-    return [fixed_axis(n) for n in call.out.shape]
+    return fixed_axes(call.out.shape)
 
 
 @rule(*RANDOM)
 def random(call: Call) -> Labelled:
     """Noise is drawn in the order of positions."""
     for tensor in call.tensors:
-        for axis in call.label(tensor):
-            call.engine.pin_axis(axis, "random numbers")
-    return [fixed_axis(n) for n in call.out.shape]
+        call.engine.pin_axes(call.label(tensor), "random numbers")
+    return fixed_axes(call.out.shape)

@@ -17,8 +17,7 @@ def convolution(call: Call) -> Labelled:
     engine, x, weight = call.engine, call.label_of("input"), call.label_of("weight")
     n_groups, transposed = call["groups"], call["transposed"]
     lead, channels, space = x[: -len(weight) + 1], x[-len(weight) + 1], x[-len(weight) + 2 :]
-    for axis in weight[2:]:
-        engine.pin_axis(axis, "positions of a kernel")
+    engine.pin_axes(weight[2:], "positions of a kernel")
     space = _space(call, space, call["weight"], list(call.out.shape[-len(space) :]))
     if n_groups == 1:
         inner, out = (weight[0], weight[1]) if transposed else (weight[1], weight[0])

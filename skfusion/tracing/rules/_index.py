@@ -27,8 +27,7 @@ def embedding(call: Call) -> Labelled:
 def embedding_bag(call: Call) -> Labelled:
     """Sums of rows of a table."""
     rows, width = call.label_of("weight")
-    for axis in (rows, *(a for t in call.tensors[1:] for a in call.label(t))):
-        call.engine.pin_axis(axis, BY_INDEX)
+    call.engine.pin_axes((rows, *(a for t in call.tensors[1:] for a in call.label(t))), BY_INDEX)
     return [call.engine.tidy([fixed_axis(call.first.shape[0]), width]), *[None] * (len(call.outs) - 1)]
 
 
@@ -77,8 +76,7 @@ def _looked_up(call: Call, indices: Sequence[Tensor | None], shape: Sequence[int
         constant = _constant(call, tensors[0], label[used[0]].n)
         if constant is not None:
             return call.engine.take(label, used[0], constant)
-    for axis in (*(label[i] for i in used), *(axis for t in tensors for axis in call.label(t))):
-        call.engine.pin_axis(axis, BY_INDEX)
+    call.engine.pin_axes((*(label[i] for i in used), *(axis for t in tensors for axis in call.label(t))), BY_INDEX)
     rest = [axis for i, axis in enumerate(label) if i not in used]
     found = [fixed_axis(n) for n in shape[start : start + n_index]]
     return call.engine.tidy([*rest[:start], *found, *rest[start:]])
@@ -99,8 +97,7 @@ def index_add(call: Call) -> Labelled:
     x, source = call["self"], call["source"]
     dim = call["dim"] % x.dim()
     label, rows = list(call.label(x)), list(call.label(source))
-    for axis in (label[dim], rows[dim], *call.label_of("index")):
-        call.engine.pin_axis(axis, BY_INDEX)
+    call.engine.pin_axes((label[dim], rows[dim], *call.label_of("index")), BY_INDEX)
     shape = [1 if i == dim else n for i, n in enumerate(x.shape)]
     others = [[*part[:dim], fixed_axis(1), *part[dim + 1 :]] for part in (label, rows)]
     call.engine.elementwise(others, shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import Axis, fixed_axis
+from skfusion.tracing._axis import Axis, fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
 from skfusion.tracing._engine import Label
 
@@ -24,7 +24,7 @@ def pointwise(call: Call) -> Labelled:
     shape = list(call.first.shape)
     if len(labels) == 1 and [axis.n for axis in labels[0]] == shape:
         return call.give(labels[0])
-    return call.give(call.engine.elementwise(labels, shape) if labels else [fixed_axis(n) for n in shape])
+    return call.give(call.engine.elementwise(labels, shape) if labels else fixed_axes(shape))
 
 
 @rule(

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import RULES, Call, Labelled, rule
 from skfusion.tracing._engine import Label
 
@@ -47,7 +47,7 @@ def extreme(call: Call) -> Labelled:
     if isinstance(call.out, Tensor):
         return _without(call, label, range(len(label)), 0)
     dims = dims_of(call["dim"], len(label))
-    call.labels.tells_order(call.out[1], [label[d] for d in dims])
+    call.labels.reveals_order(call.out[1], [label[d] for d in dims])
     return call.give(_without(call, label, dims, call.first.dim()))
 
 
@@ -56,7 +56,7 @@ def index_of_extreme(call: Call) -> Labelled:
     """The index depends on the order."""
     label = call.label_of("self")
     dims = dims_of(call["dim"], len(label))
-    call.labels.tells_order(call.out, [label[d] for d in dims])
+    call.labels.reveals_order(call.out, [label[d] for d in dims])
     return _without(call, label, dims, call.out.dim())
 
 
@@ -66,10 +66,10 @@ def sort(call: Call) -> Labelled:
     engine, label = call.engine, call.label_of("self")
     dims = dims_of(call["dim"], len(label)) if call["dim"] is not None else [0]
     for indices in call.outs[1:] if call.name != "argsort" else call.outs:
-        call.labels.tells_order(indices, [label[d] for d in dims])
+        call.labels.reveals_order(indices, [label[d] for d in dims])
     mixed = engine.mix(label, dims)
     out = engine.tidy([fixed_axis(call.first.shape[i]) if i in dims else axis for i, axis in enumerate(mixed)])
-    return [out, [fixed_axis(n) for n in call.first.shape]] if len(call.outs) > 1 else out
+    return [out, fixed_axes(call.first.shape)] if len(call.outs) > 1 else out
 
 
 @rule(*ORDERED, "diff")
@@ -87,8 +87,7 @@ def ordered(call: Call) -> Labelled:
 def triangle(call: Call) -> Labelled:
     """Rows and columns are compared by their number."""
     *lead, rows, columns = call.label_of("self")
-    for axis in (rows, columns):
-        call.engine.pin_axis(axis, "an operation in the order of positions")
+    call.engine.pin_axes((rows, columns), "an operation in the order of positions")
     return call.engine.tidy([*lead, rows, columns])
 
 

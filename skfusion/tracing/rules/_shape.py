@@ -192,8 +192,7 @@ def roll(call: Call) -> Labelled:
     """Positions moved in a circle; without axes, in the order of the whole tensor."""
     label, shifts, dims = list(call.label_of("self")), call["shifts"], call["dims"]
     if not dims:
-        for axis in label:
-            call.engine.pin_axis(axis, "moved in the order of the whole tensor")
+        call.engine.pin_axes(label, "moved in the order of the whole tensor")
         return [fixed_axis(axis.n) for axis in label]
     for shift, d in zip(_listed(shifts), _listed(dims), strict=True):
         label[d] = _reordered(call, label[d], np.roll(np.arange(label[d].n), shift))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
 
 # How many of the last axes are space.
@@ -34,12 +34,11 @@ def space(call: Call) -> Labelled:
     if call.name.startswith("grid_sampler"):
         labels[1].insert(1, fixed_axis(1))  # a grid has no channels, and its coordinates stand last
         engine.pin_axis(labels[1].pop(), "coordinates")
-    for axis in (a for label in labels for a in label[-n:]):
-        engine.pin_axis(axis, "positions in space")
+    engine.pin_axes((a for label in labels for a in label[-n:]), "positions in space")
     leads = [label[:-n] for label in labels]
     shape = [axis.n for axis in leads[0]]
     lead = leads[0] if len(leads) == 1 else engine.elementwise(leads, shape)
-    return call.give(engine.tidy([*lead, *(fixed_axis(size) for size in call.first.shape[-n:])]))
+    return call.give(engine.tidy([*lead, *fixed_axes(call.first.shape[-n:])]))
 
 
 @rule("pixel_shuffle")
@@ -48,19 +47,17 @@ def pixel_shuffle(call: Call) -> Labelled:
     engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
     cells = call["upscale_factor"] ** 2
     channels, cell = engine.factor(channels, [channels.n // cells, cells])
-    for axis in (cell, height, width):
-        engine.pin_axis(axis, "positions in space")
-    return engine.tidy([*lead, channels, *(fixed_axis(n) for n in call.out.shape[-2:])])
+    engine.pin_axes((cell, height, width), "positions in space")
+    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
 @rule("pixel_unshuffle")
 def pixel_unshuffle(call: Call) -> Labelled:
     """Each channel becomes as many as there are pixels in a cell."""
     engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
-    for axis in (height, width):
-        engine.pin_axis(axis, "positions in space")
+    engine.pin_axes((height, width), "positions in space")
     channels = engine.product([channels, fixed_axis(call["downscale_factor"] ** 2)])
-    return engine.tidy([*lead, channels, *(fixed_axis(n) for n in call.out.shape[-2:])])
+    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
@@ -75,8 +72,7 @@ def channel_shuffle(call: Call) -> Labelled:
 def im2col(call: Call) -> Labelled:
     """Each channel becomes as many as a patch has pixels."""
     engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
-    for axis in (height, width):
-        engine.pin_axis(axis, "positions in space")
+    engine.pin_axes((height, width), "positions in space")
     patch = call.out.shape[-2] // channels.n
     return engine.tidy([*lead, engine.product([channels, fixed_axis(patch)]), fixed_axis(call.out.shape[-1])])
 
@@ -87,9 +83,8 @@ def col2im(call: Call) -> Labelled:
     engine, (*lead, channels, patches) = call.engine, call.label_of("self")
     n = call.out.shape[-3]
     channels, pixels = engine.factor(channels, [n, channels.n // n])
-    for axis in (pixels, patches):
-        engine.pin_axis(axis, "positions in space")
-    return engine.tidy([*lead, channels, *(fixed_axis(size) for size in call.out.shape[-2:])])
+    engine.pin_axes((pixels, patches), "positions in space")
+    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
 @rule("constant_pad_nd")
