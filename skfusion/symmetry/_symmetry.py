@@ -53,10 +53,6 @@ class Symmetry:
     groups : dict of Group
         By name.
 
-    References
-    ----------
-    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
-
     Examples
     --------
     >>> import torch

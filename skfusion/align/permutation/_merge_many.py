@@ -47,7 +47,8 @@ class MergeMany(Aligner):
 
     References
     ----------
-    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
+    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836
+    (algorithm 3). Crisostomi et al., "C2M3: cycle-consistent multi-model merging", NeurIPS 2024, arXiv:2405.17897.
 
     Examples
     --------

@@ -61,10 +61,6 @@ def rebasin(
     State
         It computes what ``state_b`` computes.
 
-    References
-    ----------
-    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
-
     Examples
     --------
     >>> import torch
