@@ -44,7 +44,7 @@ def addable(tensor: Tensor) -> Tensor:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Return a detached tensor in double precision where it is summed, and in its own dtype elsewhere."""
+    """Return a detached tensor in double precision if it is summed, and in its dtype otherwise."""
     dtype = torch.complex128 if tensor.is_complex() else torch.float64 if is_summed(tensor) else tensor.dtype
     return tensor.detach().to(dtype)
 

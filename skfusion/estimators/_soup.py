@@ -148,7 +148,7 @@ class SoupClassifier(Classifies, _Soup):
     select : Selector, optional
         Which members; all when omitted.
     align : Aligner, optional
-        How to bring members into one frame; they stay in their own when omitted. See the guide for when it pays.
+        How to align the units of members; they stay as they were trained when omitted. See the guide for when it pays.
     merge : Merger, optional
         How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
     repair : Repairer, optional
@@ -227,7 +227,7 @@ class SoupRegressor(Regresses, _Soup):
     select : Selector, optional
         Which members; all when omitted.
     align : Aligner, optional
-        How to bring members into one frame; they stay in their own when omitted. See the guide for when it pays.
+        How to align the units of members; they stay as they were trained when omitted. See the guide for when it pays.
     merge : Merger, optional
         How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
     repair : Repairer, optional

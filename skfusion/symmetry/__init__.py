@@ -1,4 +1,4 @@
-"""The permutation symmetries of a network, as data: which groups of units stand on which axes of which tensors.
+"""The permutation symmetries of a network, as data: which groups of units are on which axes of which tensors.
 
 A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), applies permutations to states
 (``permute``), and has the group law (``compose``, ``invert``, ``sample``). `tracing` finds the symmetry of a module,

@@ -1,6 +1,6 @@
 """How permutations act on a tensor: ``new[i, j, ...] = old[source_0(i), source_1(j), ...]``.
 
-The source of a position on one axis may depend on the position on another axis: where heads are an axis of their own,
+The source of a position on one axis may depend on the position on another axis: where heads are a separate axis,
 the channels on the next axis are permuted within each head, and by another permutation in each.
 """
 
@@ -85,12 +85,12 @@ def sources(
 
 
 def outside_of(block: Block, groups: Mapping[str, Group]) -> list[str]:
-    """Return the groups that index those of a block and that do not stand in it."""
+    """Return the groups that index those of a block and that are not in it."""
     return sorted({c for g in block.groups for c in groups[g].context} - {*block.groups})
 
 
 def home_of(axes: Axes, axis: int, name: str) -> int:
-    """Return the other axis of a tensor on which a group stands."""
+    """Return the other axis of a tensor that has the units of a group."""
     for e, blocks in enumerate(axes):
         if e != axis and any(name in b.groups and not b.within for b in blocks):
             return e
@@ -98,7 +98,7 @@ def home_of(axes: Axes, axis: int, name: str) -> int:
 
 
 def indices_of(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
-    """Return which unit of a group stands at each of the ``size`` positions of an axis; -1 where there is none."""
+    """Return which unit of a group is at each of the ``size`` positions of an axis; -1 where there is none."""
     out = np.full(size, -1)
     for block in blocks:
         if name in block.groups and not block.within:

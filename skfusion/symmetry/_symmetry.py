@@ -25,7 +25,7 @@ Seed = int | np.random.Generator | torch.Generator | None
 
 
 class Symmetry:
-    r"""The permutation symmetry of an architecture: which group of units stands on which axis of which tensor.
+    r"""The permutation symmetry of an architecture: which group of units is on which axis of which tensor.
 
     The units of a hidden layer can change places if the rows of the weight that computes them, its bias and the columns
     of the weight that reads them do so too: :math:`f(x; \pi\theta) = f(x; \theta)`. A symmetry is found by
@@ -118,6 +118,12 @@ class Symmetry:
 
     def __repr__(self) -> str:
         return f"Symmetry({len(self.groups)} groups, {len(self.axes)} tensors, {len(self.sites)} sites)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "pinned": [*self.pinned.items()]}  # skops takes no tuples as keys
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        vars(self).update(stored, pinned=dict(stored["pinned"]))
 
     @property
     def parameters(self) -> list[str]:
@@ -287,7 +293,7 @@ class Symmetry:
         Returns
         -------
         DataFrame
-            A row for each group (its size, its context, and the axes it stands on), then a row for each reason why
+            A row for each group (its size, its context, and its axes), then a row for each reason why
             axes do not move. ``attrs["notes"]`` has the notes.
         """
         return table(self.groups, self.axes, self.pinned, self.notes)

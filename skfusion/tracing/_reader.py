@@ -104,7 +104,7 @@ class _Reader(TorchDispatchMode):
 def _mismatch(site: Site, what: str) -> ValueError:
     place = f"in module {site.where!r}" if site.where else "in the module itself"
     return ValueError(
-        f"The module runs other operations than on the example that its symmetry was found by: contraction "
+        f"The module runs other operations than on the example by which its symmetry was found: contraction "
         f"{site.index} was {site.name} {place}, now there is {what}. Its path depends on its inputs or its dtype: call "
         "symmetry_of with an example like these inputs."
     )

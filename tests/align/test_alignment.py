@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+import skops.io
 import torch
 from sklearn.datasets import load_iris
 
@@ -20,6 +21,7 @@ from skfusion.symmetry import Group, Symmetry
 AXES = {"0.weight": ("hidden", None), "1.weight": (None, "hidden")}
 STATE = {"0.weight": torch.arange(12.0).reshape(4, 3), "1.weight": torch.arange(8.0).reshape(2, 4)}
 SYMMETRY = Symmetry.of_axes(AXES, STATE)
+SYMMETRY.pinned["1.weight", 0] = "an output"
 ORDER = np.array([2, 1, 0, 3])
 ALIGNMENT = PermutationAlignment({"hidden": ORDER}, SYMMETRY, history=[1.0, 2.0], matched={"hidden": 0.5})
 
@@ -64,8 +66,18 @@ def test_describe_and_repr_count_the_units_that_move():
     assert repr(alignment) == "PermutationAlignment(2 groups, 4 units moved)"
 
 
-def test_pickles():
-    again = pickle.loads(pickle.dumps(ALIGNMENT))
+def by_pickle(thing):
+    return pickle.loads(pickle.dumps(thing))
+
+
+def by_skops(thing):
+    data = skops.io.dumps(thing)
+    return skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+
+
+@pytest.mark.parametrize("through", [by_pickle, by_skops])
+def test_an_alignment_can_be_stored(through):
+    again = through(ALIGNMENT)
     assert again == ALIGNMENT
     assert again.history == (1.0, 2.0)
     assert again.matched == {"hidden": 0.5}

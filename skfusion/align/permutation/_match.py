@@ -67,8 +67,8 @@ class Match:
 
     def tensors_of(self, names: Iterable[str]) -> list[str]:
         """Return the tensors that move with some groups, or with groups that are indexed by them."""
-        found = {t.tensor for g in names for h in (g, *self._indexed_by(g)) for t in self.terms[h]}
-        return [n for n in self.a if n in found]
+        moving = {t.tensor for g in names for h in (g, *self._indexed_by(g)) for t in self.terms[h]}
+        return [n for n in self.a if n in moving]
 
     def _indexed_by(self, name: str) -> list[str]:
         return [g.name for g in self.groups.values() if name in g.context]
