@@ -115,7 +115,7 @@ def recovered(name, n):
     count = 0
     for seed in range(n):
         b = symmetry.permute(symmetry.sample(seed), a)
-        count += distance(symmetry.permute(WeightMatching(random_state=seed)(b, a, symmetry), b), a) <= 1e-5 * size
+        count += distance(WeightMatching(random_state=seed)(b, a, symmetry).apply(b), a) <= 1e-5 * size
     return count
 
 
@@ -187,9 +187,7 @@ def main():
         b = symmetry.permute(symmetry.sample(1), a)
         matches = [seconds(partial(WeightMatching(), b, a, symmetry)) for _ in range(args.repeats)]
         match = median(t for _, t in matches)
-        rest = distance(symmetry.permute(matches[0][0], b), a) / distance(
-            a, {k: torch.zeros_like(v) for k, v in a.items()}
-        )
+        rest = distance(matches[0][0].apply(b), a) / distance(a, {k: torch.zeros_like(v) for k, v in a.items()})
         command = [sys.executable, __file__, "--peak-of", name]
         memory = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         cells = ["", "", "", ""]

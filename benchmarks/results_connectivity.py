@@ -110,7 +110,7 @@ def measured(net, data, seed, epochs, n_points, keep):
     a, b = (runner.place(m.state) for m in pool)
     symmetry = symmetry_of(runner.module, torch.from_numpy(X[:4]))
     for frame, align in FRAMES.items():
-        moved = b if align is None else symmetry.permute(align(b, a, symmetry, on_test), b)
+        moved = b if align is None else align(b, a, symmetry, on_test).apply(b)
         for name, make in CURVES.items():
             start = time.perf_counter()
             path = make(epochs)([a, moved], on_all)

@@ -141,7 +141,7 @@ def compared(net, data, seed, repairs, n_points=25):
     found = {"trained": trained, "traced": time.perf_counter() - start, "rows": {}}
     for name, align in ALIGNERS.items():
         start = time.perf_counter()
-        moved = b if align is None else symmetry.permute(align(b, a, symmetry, objective), b)
+        moved = b if align is None else align(b, a, symmetry, objective).apply(b)
         seconds = time.perf_counter() - start
         for label, repair in repairs.items():
             profile = loss_along(segment(a, moved), objective, n_points, repair)

@@ -35,9 +35,7 @@ merger = ReBasinMerger(net, random_state=0).fit(X_train, y_train)
 print(f"accuracy of the merged network: {merger.score(X_test, y_test):.3f}")
 
 trained = merger.pool_
-matched = trained.replace(
-    [m.replace(state=merger.symmetry_.permute(merger.permutations_[m.name], m.state)) for m in trained]
-)
+matched = trained.replace([m.replace(state=merger.alignments_[m.name].apply(m.state)) for m in trained])
 figure, axes = plt.subplots(2, 2, figsize=(8, 5), sharex=True, sharey="row", layout="constrained")
 figure.get_layout_engine().set(wspace=0.06)
 for column, (title, pool) in enumerate({"as trained": trained, "units matched": matched}.items()):

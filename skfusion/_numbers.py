@@ -1,4 +1,4 @@
-"""One tensor of any dtype: where its numbers lie, whether they are finite, and how they are added or compared.
+"""Single tensors of any dtype: which share memory, whether they are finite, and how they are added or compared.
 
 States hold whatever torch can hold densely. Floating-point tensors of all sizes, eight bits included, and complex ones
 are added; all others, the unsigned integers of 16 to 64 bits included, are only compared. The same holds in memory and
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def place_of(tensor: Tensor) -> tuple[object, ...]:
-    """Return what two names of one tensor have in common: its memory, and how the numbers are read from there."""
+    """Return a key that is equal for names of one tensor: its memory, and how the numbers are read from it."""
     how = (tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
     return tensor.data_ptr(), tensor.device, *how
 
@@ -26,12 +26,12 @@ def is_summed(tensor: Tensor) -> bool:
 
 
 def kind_of(tensor: Tensor) -> str:
-    """Return what must be the same in all states: whether numbers are real or complex, and of others the dtype."""
+    """Return what all states must agree on: real or complex for floating-point numbers, and the dtype of others."""
     return "floating" if tensor.is_floating_point() else "complex" if tensor.is_complex() else str(tensor.dtype)
 
 
 def is_stored_only(tensor: Tensor) -> bool:
-    """Return whether torch can hold numbers of this dtype, and hardly compute with them."""
+    """Return whether torch can hold numbers of this dtype, but hardly compute with them."""
     unsigned = tensor.dtype in (torch.uint16, torch.uint32, torch.uint64)
     return unsigned or (tensor.is_floating_point() and tensor.element_size() == 1)
 
@@ -44,7 +44,7 @@ def addable(tensor: Tensor) -> Tensor:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Return a detached tensor in double precision where it is summed, and in its own dtype elsewhere."""
+    """Return a detached tensor in double precision if it is summed, and in its dtype otherwise."""
     dtype = torch.complex128 if tensor.is_complex() else torch.float64 if is_summed(tensor) else tensor.dtype
     return tensor.detach().to(dtype)
 
@@ -58,7 +58,7 @@ def real(tensor: Tensor) -> Tensor:
 def largest(tensors: Sequence[Tensor]) -> Tensor:
     """Return the elementwise maximum of tensors that are not summed, in the dtype of the first."""
     first = tensors[0]
-    if first.dtype == torch.uint64:  # as signed numbers, once all are moved by half of their range
+    if first.dtype == torch.uint64:  # shifted by half of their range, they are ordered as signed numbers are
         half = torch.iinfo(torch.int64).min
         signed = torch.stack([t.view(torch.int64) ^ half for t in tensors])
         return (signed.amax(dim=0) ^ half).view(torch.uint64)
@@ -74,7 +74,7 @@ def narrowed(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     """Return a merged tensor in the dtype of the result, or raise ``ValueError`` where a number is too large for it."""
     if is_summed(tensor):
         size, end = _size(tensor), torch.finfo(dtype).max
-        limit = end * (1 + 1e-9)  # a mean of largest numbers exceeds them by its rounding
+        limit = end * (1 + 1e-9)  # the mean of the largest numbers may exceed them by rounding
         if not (size <= limit and size < math.inf):
             raise ValueError(
                 f"The merged tensor {name!r} reaches {size:.3g}, and {dtype} ends at {end:.3g}. Give a first member of "

@@ -1,4 +1,4 @@
-r"""Where states, and what they compute, stand to each other: distances, angles, sign conflicts, and CKA.
+r"""How similar states and representations are: distances, angles of task vectors, sign conflicts, and CKA.
 
 The task vector of a member is :math:`\tau_k = \theta_k - \theta_0`, from the common start to its weights.
 
@@ -20,23 +20,23 @@ from torch import Tensor
 from skfusion.state import State, check_compatible, is_statistic, numbers_of
 
 LEAST_ROWS = 4
-"""Rows for CKA, whose estimator divides by n - 3."""
+"""Fewest rows for CKA, whose estimator divides by n - 3."""
 
 
 class Geometry(NamedTuple):
-    """How K states stand to each other.
+    """Distances and angles between K states.
 
     Parameters
     ----------
     distance : Tensor of shape (n_members, n_members)
         Euclidean distance of weights.
     norm : Tensor of shape (n_members,)
-        Length of each task vector; of the weights themselves where there is no base.
+        Length of each task vector, or of the weights themselves where there is no base.
     cosine : Tensor of shape (n_members, n_members)
         Cosine of the angle between task vectors; NaN where one of them is zero, or there is no base.
     sign_conflict : Tensor of shape (n_members, n_members)
-        Share of the weights that both members have moved and moved in opposite directions, among those that both have
-        moved; NaN where there are none, or there is no base.
+        Of the weights that both members have changed, the share that they changed in opposite directions; NaN where
+        there are none, or there is no base.
     """
 
     distance: Tensor
@@ -67,10 +67,10 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     >>> import torch
     >>> from skfusion.geometry import geometry
     >>> base = {"w": torch.zeros(3)}
-    >>> found = geometry(
+    >>> result = geometry(
     ...     [{"w": torch.tensor([3.0, 4.0, 0.0])}, {"w": torch.tensor([-3.0, 4.0, 1.0])}], base
     ... )
-    >>> found.distance[0, 1].item() ** 2, found.sign_conflict[0, 1].item()
+    >>> result.distance[0, 1].item() ** 2, result.sign_conflict[0, 1].item()
     (37.0, 0.5)
     """
     sources = [*states] if base is None else [*states, base]
@@ -80,7 +80,7 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     for name, rows in numbers_of(sources):
         if is_statistic(name):
             continue
-        for k in range(n):  # differences before squares: what states have in common does not drown them
+        for k in range(n):  # differences before squares, so that what states have in common costs no precision
             squares[k] += (rows[:n] - rows[k]).square().sum(dim=1)
         vectors = rows[:n] - (0 if base is None else rows[n])
         signs = vectors.sign()
@@ -95,25 +95,25 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
 
 
 def cka(A: Any, B: Any) -> float:
-    r"""Return how alike two representations of the same rows are, by linear centred kernel alignment.
+    r"""Return the similarity of two representations of the same rows, by linear centred kernel alignment.
 
     With the Gram matrices :math:`K = A A^T` and :math:`L = B B^T`,
 
     .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}{\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}}
 
-    where the estimator of HSIC leaves the diagonals out, so that it has no bias: without this, wide layers look alike
-    on few rows whatever they compute. It does not see rotations, permutations of units, offsets, or one common scale.
+    where the estimator of HSIC leaves out the diagonals, so that it is unbiased: otherwise wide layers look similar on
+    few rows whatever they compute. Rotations, permutations of units, offsets and a common scale do not change it.
 
     Parameters
     ----------
     A, B : array-like of shape (n_rows, ...)
-        What two networks compute for the same rows, at least 4. Further axes are flattened.
+        Representations of the same rows, at least 4, by two networks. Further axes are flattened.
 
     Returns
     -------
     float
-        1 for representations that are equal up to what it does not see, about 0 for unrelated ones, at least -1. NaN
-        where one of them does not vary.
+        1 for representations that are equal up to the above, about 0 for unrelated ones, at least -1; NaN where one of
+        them does not vary.
 
     References
     ----------
@@ -139,7 +139,7 @@ def cka(A: Any, B: Any) -> float:
 def gram(x: Tensor) -> Tensor:  # x shape: (n_rows, ...)
     """Return the Gram matrix, centred so that inner products of such matrices are the unbiased HSIC times n (n - 3)."""
     rows = x.reshape(len(x), -1).double()
-    rows = rows - rows.mean(0)  # changes nothing but the rounding
+    rows = rows - rows.mean(0)  # which changes only the rounding, as the matrix is centred below
     n, k = len(rows), rows @ rows.T
     k.fill_diagonal_(0)
     sums = k.sum(0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skfusion._numbers import addable, is_finite, is_summed, kind_of, largest, narrowed, place_of, real, wide
 
@@ -14,18 +15,34 @@ State = dict[str, Tensor]
 """Parameters and buffers by name."""
 
 
+class Fused(NamedTuple):
+    """What a merger returns in the place of a state where it changes the architecture, such as the width of a layer.
+
+    Parameters
+    ----------
+    state : State
+        The merged weights.
+    net : nn.Module, optional
+        The architecture of ``state``; that of the members when omitted.
+    """
+
+    state: State
+    net: nn.Module | None = None
+
+
 _ADVICE = (
-    "Weight-space methods need members of one architecture. Members of unlike architectures can be combined by their "
-    "predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion."
+    "Weight-space methods need members of one architecture. Members of different architectures can be combined by "
+    "their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion."
 )
 
 
 def check_compatible(states: Sequence[State], names: Sequence[str] | None = None) -> None:
     """Raise ``ValueError`` where the networks of states cannot be merged tensor by tensor.
 
-    So they cannot where tensors have other names or shapes, NaN or infinity, are integers in one and floating-point
-    numbers in another, or where integers differ that have axes: these are positions, such as of the columns that a
-    network sees. One without axes is a counter, as BatchNorm's. Files are merged by the same rule.
+    That is where tensors have different names or shapes, hold NaN or infinity, are integers in one state and
+    floating-point numbers in another, or where integers that have axes differ: these are positions, such as of the
+    columns that a network sees. An integer without axes is a counter, as in BatchNorm. Files are merged by the same
+    rule.
 
     Parameters
     ----------
@@ -34,7 +51,7 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
     names : sequence of str, optional
         What to call the states in a message; their positions when omitted.
     """
-    _check_alike(states, names)
+    _check_addable(states, names)
     names = names or [str(i) for i in range(len(states))]
     for key, first in states[0].items():
         for name, other in zip(names, states, strict=True):
@@ -46,17 +63,17 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
             if is_position(first) and not torch.equal(addable(first), addable(other[key]).to(first.device)):
                 raise ValueError(
                     f"Tensor {key!r} holds integers, and other ones in member {names[0]} than in member {name}: the "
-                    "networks compute unlike things, such as on the columns that Bootstrap(max_features=...) draws for "
-                    f"each, so their weights do not belong together. {_ADVICE}"
+                    "networks compute different things, such as on the columns that Bootstrap(max_features=...) draws "
+                    f"for each, so their weights do not belong together. {_ADVICE}"
                 )
 
 
 def is_position(t: Tensor) -> bool:
-    """Return whether a tensor holds integers that have axes, such as which columns a network sees."""
+    """Return whether a tensor holds integers with axes, such as the columns that a network sees."""
     return t.dim() > 0 and t.dtype != torch.bool and not is_summed(t)
 
 
-def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) -> None:
+def _check_addable(states: Sequence[State], names: Sequence[str] | None = None) -> None:
     """Raise ``ValueError`` where states cannot be added tensor by tensor."""
     if not states:
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
@@ -68,10 +85,10 @@ def _check_alike(states: Sequence[State], names: Sequence[str] | None = None) ->
                 holder, lacker = (names[0], name) if key in first else (name, names[0])
                 raise ValueError(f"Tensor {key!r} of member {holder} is missing in member {lacker}. {_ADVICE}")
             if other[key].shape != first[key].shape:
-                shapes = (
-                    f"{tuple(first[key].shape)} in member {names[0]} and {tuple(other[key].shape)} in member {name}"
+                a, b = tuple(first[key].shape), tuple(other[key].shape)
+                raise ValueError(
+                    f"Tensor {key!r} has shape {a} in member {names[0]} and {b} in member {name}. {_ADVICE}"
                 )
-                raise ValueError(f"Tensor {key!r} has shape {shapes}. {_ADVICE}")
         check_finite(other, name)
 
 
@@ -96,11 +113,11 @@ def map_tensors(function: Callable[..., Tensor], *states: State) -> State:
 def owners(states: Sequence[State]) -> dict[str, str]:
     """Map each name to the first name of its tensor: names that are tied in all states have one owner."""
     places: dict[tuple[object, ...], str] = {}
-    found: dict[str, str] = {}
+    owner: dict[str, str] = {}
     for key, first in states[0].items():
         place = tuple(place_of(s[key]) for s in states)
-        found[key] = places.setdefault(place, key) if first.numel() else key
-    return found
+        owner[key] = places.setdefault(place, key) if first.numel() else key
+    return owner
 
 
 def is_statistic(name: str) -> bool:
@@ -116,17 +133,17 @@ def copy(state: State) -> State:
 def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> State:
     r"""Return :math:`\sum_k w_k \theta_k`, tensor by tensor.
 
-    Floating-point and complex tensors of any size are accumulated in double precision and returned in their own dtype.
-    Others, such as BatchNorm's batch counter, cannot be averaged: the elementwise maximum over the states of non-zero
-    weight is taken, which keeps equal ones and does not depend on the order. Whether arrays of integers are equal, as
-    those of networks that are merged must be, is left to :func:`check_compatible`.
+    Floating-point and complex tensors are accumulated in double precision and returned in their dtype. Others, such as
+    BatchNorm's batch counter, cannot be averaged: the elementwise maximum over the states of non-zero weight is taken,
+    which keeps equal ones and does not depend on the order. That arrays of integers are equal, as networks that are
+    merged must have them, is checked by :func:`check_compatible`.
 
     Parameters
     ----------
     states : sequence of State
         K states of one architecture.
     weights : sequence of float, shape (K,)
-        One coefficient a state; not normalised.
+        One coefficient for each state; they are not normalised.
 
     Returns
     -------
@@ -138,10 +155,10 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
     ValueError
         If the states are not of one architecture, or a sum is too large for its dtype; it names the tensor.
     """
-    _check_alike(states)
+    _check_addable(states)
     coefficients = [float(w) for w in weights]
     if len(coefficients) != len(states):
-        raise ValueError(f"Got {len(coefficients)} weights for {len(states)} states; give one weight a state.")
+        raise ValueError(f"Got {len(coefficients)} weights for {len(states)} states; give one weight for each state.")
     kept = [k for k, c in enumerate(coefficients) if c != 0] or [0]
 
     def add(tensors: Sequence[Tensor]) -> Tensor:
@@ -166,7 +183,7 @@ class RunningSum:
     Parameters
     ----------
     state : State
-        The first one.
+        The first state.
     """
 
     def __init__(self, state: State):
@@ -174,12 +191,12 @@ class RunningSum:
         self._sum = {k: wide(t) for k, t in state.items()}
 
     def plus(self, state: State) -> RunningSum:
-        """Return the sum with one more state; this one stays as it is.
+        """Return the sum with one more state; this sum is not changed.
 
         Parameters
         ----------
         state : State
-            Of the same architecture, which is not checked.
+            A state of the same architecture, which is not checked.
 
         Returns
         -------
@@ -211,9 +228,9 @@ class RunningSum:
 def difference(a: State, b: State) -> State:
     """Return ``a - b`` on floating-point and complex tensors (a task vector), and zeros on others.
 
-    Eight-bit numbers give differences in double precision, as theirs cannot hold them.
+    Eight-bit numbers give differences in double precision, as eight bits cannot hold them.
     """
-    _check_alike([a, b])
+    _check_addable([a, b])
     return map_tensors(_difference, a, b)
 
 
@@ -223,15 +240,15 @@ def _difference(x: Tensor, y: Tensor) -> Tensor:
 
 def stack(states: Sequence[State]) -> State:
     """Return one state whose tensors carry the K states along a new first axis."""
-    _check_alike(states)
+    _check_addable(states)
     return map_tensors(lambda *tensors: torch.stack([t.detach() for t in tensors]), *states)
 
 
 def numbers_of(states: Sequence[State]) -> Iterator[tuple[str, Tensor]]:
     """Yield the name of each floating-point or complex tensor, and its numbers in all states.
 
-    Tensors are matched by name, and those that are tied in all states come once. Numbers are in float64 on the CPU, of
-    shape (n_states, n_numbers); complex ones are two.
+    Tensors are matched by name; those that are tied in all states come once. Numbers are in float64 on the CPU, of
+    shape (n_states, n_numbers); a complex number counts as two.
     """
     for key, owner in owners(states).items():
         if owner == key and is_summed(states[0][key]):
@@ -250,7 +267,7 @@ def flatten(state: State, like: Sequence[State] = ()) -> Tensor:
 
 def distance(a: State, b: State) -> float:
     """Return the Euclidean distance between two states over their floating-point and complex tensors."""
-    _check_alike([a, b])
+    _check_addable([a, b])
     return math.sqrt(sum(float((x - y).square().sum()) for _, (x, y) in numbers_of([a, b])))
 
 

@@ -30,12 +30,12 @@ class Linearised(nn.Module):
     Parameters
     ----------
     module : nn.Module
-        The network at the point of expansion. It is copied. It runs in evaluation mode always.
+        The network at the point of expansion. It is copied, and always runs in evaluation mode.
 
     Notes
     -----
     A forward pass costs two of the network, by forward-mode differentiation. Buffers are those of the start. All
-    operations must have a forward derivative; attention and recurrent layers run by their plain kernels, as the fused
+    operations must have a forward derivative; attention and recurrent layers run with plain kernels, as the fused
     ones have none.
 
     References
@@ -90,12 +90,12 @@ class Linearised(nn.Module):
         Parameters
         ----------
         *args, **kwargs : Tensor
-            What the network takes.
+            The arguments of the network.
 
         Returns
         -------
         Tensor
-            Output at the start, and its change to first order.
+            The output at the start, plus its change to first order.
         """
         start = dict(self.start.named_parameters())
         change = {name: p - start[name] for name, p in self.net.named_parameters()}
@@ -112,7 +112,7 @@ class Linearised(nn.Module):
 
 @cache
 def _load_rules() -> None:
-    """Let torch load its rules of forward differentiation, which it compiles by what it has deprecated itself."""
+    """Make torch load its rules of forward differentiation, without the deprecation warnings that its code causes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
@@ -131,7 +131,7 @@ def linearised(state: State, base: State) -> State:
     Returns
     -------
     State
-        To be loaded by ``Linearised(module)``.
+        A state for ``Linearised(module)``.
 
     Examples
     --------

@@ -208,7 +208,7 @@ class Connector(Component, ABC):
         Parameters
         ----------
         states : sequence of State
-            Two states of one architecture, in one frame where they were aligned.
+            Two states of one architecture, aligned or not.
         objective : Objective, optional
             Labelled data to train on.
 

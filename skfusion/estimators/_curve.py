@@ -59,7 +59,7 @@ class CurveClassifier(Classifies, _Curve):
         Where members come from, two or more of one architecture; ``Seeds(2)`` when omitted. With a pool only the
         curves are trained, on the data given to ``fit``.
     align : Aligner, optional
-        How to bring members into one frame; they stay in their own when omitted. It makes curves shorter.
+        How to align the units of members; they stay as they were trained when omitted. It makes curves shorter.
     connect : Connector, optional
         How to join two members; ``Bezier()`` when omitted, which is trained on the rows that members are trained on.
     repair : Repairer, optional
@@ -114,8 +114,8 @@ class CurveClassifier(Classifies, _Curve):
         On which curve it lies, and where.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -168,7 +168,7 @@ class CurveRegressor(Regresses, _Curve):
         Where members come from, two or more of one architecture; ``Seeds(2)`` when omitted. With a pool only the
         curves are trained, on the data given to ``fit``.
     align : Aligner, optional
-        How to bring members into one frame; they stay in their own when omitted. It makes curves shorter.
+        How to align the units of members; they stay as they were trained when omitted. It makes curves shorter.
     connect : Connector, optional
         How to join two members; ``Bezier()`` when omitted, which is trained on the rows that members are trained on.
         Its loss is divided by that of the mean target, so that its ``lr`` and ``weight_decay`` do not depend on the
@@ -226,8 +226,8 @@ class CurveRegressor(Regresses, _Curve):
         On which curve it lies, and where.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

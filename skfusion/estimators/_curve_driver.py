@@ -132,9 +132,9 @@ class CurveDriver(Uncertain, BaseFusion):
         pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
         objective = self._judge(runner, collected).objective(collected.fit_rows)
         self.pool_ = collected.pool
-        self.symmetry_, self.permutations_ = None, None
+        self.symmetry_, self.alignments_ = None, None
         if self.align is not None:
-            pool, self.symmetry_, self.permutations_ = align_members(
+            pool, self.symmetry_, self.alignments_ = align_members(
                 parts[0], pool, collected.fit_rows, runner, objective
             )
         repair, connect = self._part("repair"), clone(self._part("connect"))

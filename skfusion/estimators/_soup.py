@@ -19,6 +19,7 @@ from skfusion.estimators.support._members import repaired, reported_shares, rows
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
 from skfusion.repair import Recalibrate
+from skfusion.state import Fused, State
 
 
 class SoupDriver(BaseFusion):
@@ -48,9 +49,9 @@ class SoupDriver(BaseFusion):
             self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
         objective = judge.objective(collected.fit_rows)
         chosen = pool if select is None else select(pool, objective)
-        self.symmetry_, self.permutations_ = None, None
+        self.symmetry_, self.alignments_ = None, None
         if align is not None:
-            chosen, self.symmetry_, self.permutations_ = align_members(
+            chosen, self.symmetry_, self.alignments_ = align_members(
                 align, chosen, collected.fit_rows, runner, objective
             )
         self.merge_report_: dict[str, Any] = {}
@@ -64,15 +65,22 @@ class SoupDriver(BaseFusion):
         if isinstance(merge, LinearMerger):
             weights = merge.coefficients(chosen.states, chosen.base, objective)
             self.member_weights_ = dict(zip(chosen.names, weights, strict=True))
-            state = merge.combine(chosen.states, weights, chosen.base)
+            merged: State | Fused = merge.combine(chosen.states, weights, chosen.base)
         else:
-            state = merge(chosen.states, chosen.base, objective)
+            merged = merge(chosen.states, chosen.base, objective)
             self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
-        state = repair(state, chosen.states, objective)
+        state, module = merged if isinstance(merged, Fused) else Fused(merged)
+        net, members, own_runner = collected.net, chosen.states, runner
+        if module is not None:  # of another architecture, in which the members cannot run
+            net = nets.with_module(collected.net, module)
+            own_runner = Runner(net, self._task, collected.fit_rows)
+            members = [state := own_runner.place(state)]
+            objective = self._judge(own_runner, collected).objective(collected.fit_rows)
+        state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
-        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None)
-        vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, collected.net))
-        self._runner = runner
+        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, own_runner)
+        vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, net))
+        self._runner = own_runner
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
@@ -140,7 +148,7 @@ class SoupClassifier(Classifies, _Soup):
     select : Selector, optional
         Which members; all when omitted.
     align : Aligner, optional
-        How to bring members into one frame; they stay in their own when omitted. See the guide for when it pays.
+        How to align the units of members; they stay as they were trained when omitted. See the guide for when it pays.
     merge : Merger, optional
         How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
     repair : Repairer, optional
@@ -174,8 +182,8 @@ class SoupClassifier(Classifies, _Soup):
         for each member as ``n_rows``.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -219,7 +227,7 @@ class SoupRegressor(Regresses, _Soup):
     select : Selector, optional
         Which members; all when omitted.
     align : Aligner, optional
-        How to bring members into one frame; they stay in their own when omitted. See the guide for when it pays.
+        How to align the units of members; they stay as they were trained when omitted. See the guide for when it pays.
     merge : Merger, optional
         How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
     repair : Repairer, optional
@@ -253,8 +261,8 @@ class SoupRegressor(Regresses, _Soup):
         for each member as ``n_rows``.
     symmetry_ : Symmetry or None
         The units that may change places, where members were aligned.
-    permutations_ : dict or None
-        By member: where its units went, by group, where members were aligned.
+    alignments_ : dict of Alignment or None
+        How each member was aligned, by name, where members were aligned.
     held_out_ : ndarray of int or None
         Positions of the held-out rows among the rows of positive weight.
     n_features_in_ : int

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 from skfusion._component import Component
 from skfusion.objective import Objective
-from skfusion.state import State, check_compatible, weighted_sum
+from skfusion.state import Fused, State, check_compatible, weighted_sum
 
 
 class Merger(Component, ABC):
@@ -21,7 +21,9 @@ class Merger(Component, ABC):
     """Whether the common starting point of the members is needed."""
 
     @abstractmethod
-    def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
+    def __call__(
+        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
+    ) -> State | Fused:
         """Return a new state with the names, shapes, dtypes and devices of ``states[0]``.
 
         Parameters
@@ -35,8 +37,8 @@ class Merger(Component, ABC):
 
         Returns
         -------
-        State
-            The merged state; the inputs are not written.
+        State or Fused
+            The merged state, with its module where the merger changes the architecture; the inputs are not written.
         """
 
 

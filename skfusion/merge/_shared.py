@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from skfusion.merge._base import Merger
 from skfusion.objective import Objective
-from skfusion.state import State
+from skfusion.state import Fused, State
 
 
 def shared_names(states: Sequence[State], base: State | None = None, heads: Sequence[str] = ()) -> list[str]:
@@ -112,4 +112,6 @@ def merge_shared(
     if objective is not None and any(own):
         objective = replace(objective, heads=tuple(own))
     body = merge(bodies, None if base is None else {name: base[name] for name in names}, objective)
+    if isinstance(body, Fused):
+        raise TypeError(f"{merge!r} changes the architecture, so that no head fits its result: merge whole networks.")
     return [{name: body[name] if name in body else t.clone() for name, t in state.items()} for state in states]

@@ -167,7 +167,7 @@ class BarrierDisplay:
         scoring : str or callable, optional
             The score: accuracy or R2 when omitted.
         align : Aligner, optional
-            Evaluates the line between the members in one frame too.
+            Evaluates the line between the aligned members too.
 
         Returns
         -------
@@ -215,20 +215,19 @@ class BarrierDisplay:
         BarrierDisplay
             Not drawn yet. Inner points are mended as the estimator mends its merged network.
         """
-        perms = fitted(estimator, "permutations_", "a fitted SoupClassifier, SoupRegressor or ReBasinMerger")
+        alignments = fitted(estimator, "alignments_", "a fitted SoupClassifier, SoupRegressor or ReBasinMerger")
         pool = estimator.pool_
-        pair = chosen(pool, [*(perms or pool.names)][:2] if members is None else members, 2, "A path")
-        if perms is not None and (left := [m.name for m in pair if m.name not in perms]):
-            raise ValueError(f"{left} were not selected, so they were not aligned: choose among {[*perms]}.")
+        pair = chosen(pool, [*(alignments or pool.names)][:2] if members is None else members, 2, "A path")
+        if alignments is not None and (left := [m.name for m in pair if m.name not in alignments]):
+            raise ValueError(f"{left} were not selected, so they were not aligned: choose among {[*alignments]}.")
         given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
         scoring = estimator.scoring if scoring is None else scoring
         data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
         repair = estimator._part("repair")
         repair = None if isinstance(repair, Recalibrate) else repair  # as points of a path are by default, only faster
         lines = {_BEFORE: data.states}
-        if perms is not None:
-            permute = estimator.symmetry_.permute
-            lines[_AFTER] = [permute(perms[m.name], s) for m, s in zip(given, data.states, strict=True)]
+        if alignments is not None:
+            lines[_AFTER] = [alignments[m.name].apply(s) for m, s in zip(given, data.states, strict=True)]
         profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points, repair) for k, s in lines.items()}
         names = (pair[0].name, pair[1].name)
         return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)

@@ -1,4 +1,4 @@
-"""Members in one frame, and what displays refuse."""
+"""Aligned members, and what displays refuse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skfusion.state import State
 
 
 def aligned(align: Any, data: PoolOnData, pool: ModelPool) -> list[State]:
-    """Return the states of some members in one frame; they compute what the members compute.
+    """Return the states of some members, aligned; they compute what the members compute.
 
     Parameters
     ----------

@@ -214,8 +214,8 @@ def _after(soup: Any, joined: list[str], data: Any, found: float) -> dict[str, f
     if not joined:
         return {}
     states = dict(zip(soup.pool_.names, data.states, strict=True))
-    if soup.permutations_ is not None:
-        states |= {n: soup.symmetry_.permute(p, states[n]) for n, p in soup.permutations_.items()}
+    if soup.alignments_ is not None:
+        states |= {name: alignment.apply(states[name]) for name, alignment in soup.alignments_.items()}
     repair, members = soup._part("repair"), [states[n] for n in soup.member_weights_]
     scores: dict[str, float] = {}
     for have in accumulate([name] for name in joined):

@@ -1,8 +1,17 @@
-"""The permutation symmetries of a network, as data."""
+"""The permutation symmetries of a network, as data: which groups of units are on which axes of which tensors.
 
-from skfusion.symmetry._action import home_of, indices_of, moved
-from skfusion.symmetry._describe import reasons
+A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), applies permutations to states
+(``permute``), and has the group law (``compose``, ``invert``, ``sample``). `tracing` finds the symmetry of a module,
+:meth:`Symmetry.of_axes` takes a declared one, and `align` looks for the best permutations. This room imports only
+`state` and `_numbers` below it; another way to declare a symmetry is another constructor of :class:`Symmetry`.
+"""
+
+# Names that other rooms use and users do not need are imported here, and are not in __all__.
+from skfusion.symmetry._action import home_of as home_of
+from skfusion.symmetry._action import indices_of as indices_of
+from skfusion.symmetry._action import moved as moved
+from skfusion.symmetry._describe import reasons as reasons
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
 from skfusion.symmetry._symmetry import Symmetry
 
-__all__ = ["Axes", "Block", "Group", "Permutations", "Site", "Symmetry", "home_of", "indices_of", "moved", "reasons"]
+__all__ = ["Axes", "Block", "Group", "Permutations", "Site", "Symmetry"]

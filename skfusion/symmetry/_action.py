@@ -1,7 +1,7 @@
 """How permutations act on a tensor: ``new[i, j, ...] = old[source_0(i), source_1(j), ...]``.
 
-The source of a position on one axis may depend on the position on another: the channels of a head, where the heads are
-an axis of their own.
+The source of a position on one axis may depend on the position on another axis: where heads are a separate axis,
+the channels on the next axis are permuted within each head, and by another permutation in each.
 """
 
 from __future__ import annotations
@@ -19,27 +19,10 @@ _SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permutations) -> Tensor:
-    """Return a tensor with its units moved; axes that others depend on first, for contexts are new places.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Not written.
-    axes : tuple of tuple of Block
-        Its groups.
-    groups : dict of Group
-        By name.
-    perms : dict of ndarray
-        Permutations of them.
-
-    Returns
-    -------
-    Tensor
-        The tensor itself where nothing moves.
-    """
-    if is_stored_only(tensor):
+    """Return a tensor with its units permuted, or the tensor itself where nothing moves."""
+    if is_stored_only(tensor):  # torch cannot index such dtypes; integers of the same size have the same bits
         return moved(tensor.view(_SIGNED[tensor.element_size()]), axes, groups, perms).view(tensor.dtype)
-    for axis in in_order(axes, groups):
+    for axis in in_order(axes, groups):  # an axis that others depend on moves first: contexts are new places
         source, others = sources(tensor.shape, axes, axis, groups, perms)
         if (source == np.arange(source.shape[-1])).all():
             continue
@@ -55,7 +38,7 @@ def moved(tensor: Tensor, axes: Axes, groups: Mapping[str, Group], perms: Permut
 
 
 def in_order(axes: Axes, groups: Mapping[str, Group]) -> list[int]:
-    """Return the axes that move, each after those that it depends on."""
+    """Return the axes that move, each after the axes that it depends on."""
     waiting = {axis: set(_others(axes, axis, groups)) for axis, blocks in enumerate(axes) if blocks}
     order: list[int] = []
     while waiting:
@@ -71,34 +54,17 @@ def in_order(axes: Axes, groups: Mapping[str, Group]) -> list[int]:
 def sources(
     shape: tuple[int, ...], axes: Axes, axis: int, groups: Mapping[str, Group], perms: Permutations
 ) -> tuple[np.ndarray, list[int]]:
-    """Return the old position of every new one on an axis, and the other axes that it depends on.
+    """Return the old position of every new one on an axis, and the other axes that it depends on, in ascending order.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the tensor.
-    axes : tuple of tuple of Block
-        Of the tensor.
-    axis : int
-        Which axis.
-    groups : dict of Group
-        By name.
-    perms : dict of ndarray
-        Permutations of the groups.
-
-    Returns
-    -------
-    source : ndarray of int of shape (*sizes of the other axes, size of the axis)
-        Old positions.
-    others : list of int
-        The other axes, in ascending order.
+    The positions have the shape (*sizes of the other axes, size of the axis).
     """
     others = _others(axes, axis, groups)
     lead = tuple(shape[e] for e in others)
-    out = np.broadcast_to(np.arange(shape[axis]), (*lead, shape[axis])).copy()
+    out = np.broadcast_to(np.arange(shape[axis]), (*lead, shape[axis])).copy()  # what no block holds stays
     for block in axes[axis]:
-        holds = np.ones(lead, bool)
+        holds = np.ones(lead, bool)  # at which positions of the other axes this block is in force
         new: dict[str, np.ndarray] = {}
+        # open grids over the other axes, the copies, and the units of each group of the block
         grids = np.ogrid[tuple(slice(n) for n in (*lead, *block.positions.shape))]
         for k, e in enumerate(others):
             side = tuple(-1 if i == k else 1 for i in range(len(lead)))
@@ -110,49 +76,21 @@ def sources(
                     holds &= (value >= 0).reshape(side)
                     new[name] = np.maximum(value, 0).reshape(*side, *[1] * block.positions.ndim)
         new |= dict(zip(block.groups, grids[len(lead) + 1 :], strict=True))
+        # where the unit that comes to each place was, and then at which position it stood
         old = tuple(perms[g][(*(new[c] for c in groups[g].context), new[g])] for g in block.groups)
-        found = np.broadcast_to(block.positions[(grids[len(lead)], *old)], (*lead, *block.positions.shape))
+        was_at = np.broadcast_to(block.positions[(grids[len(lead)], *old)], (*lead, *block.positions.shape))
         flat = block.positions.reshape(-1)
-        out[..., flat] = np.where(holds[..., None], found.reshape(*lead, -1), out[..., flat])
+        out[..., flat] = np.where(holds[..., None], was_at.reshape(*lead, -1), out[..., flat])
     return out, others
 
 
 def outside_of(block: Block, groups: Mapping[str, Group]) -> list[str]:
-    """Return the groups that a block depends on and that do not stand in it.
-
-    Parameters
-    ----------
-    block : Block
-        On some axis.
-    groups : dict of Group
-        By name.
-
-    Returns
-    -------
-    list of str
-        Names.
-    """
-    found = {c for g in block.groups for c in groups[g].context}
-    return sorted(found - {*block.groups})
+    """Return the groups that index those of a block and that are not in it."""
+    return sorted({c for g in block.groups for c in groups[g].context} - {*block.groups})
 
 
 def home_of(axes: Axes, axis: int, name: str) -> int:
-    """Return the other axis of a tensor on which a group stands.
-
-    Parameters
-    ----------
-    axes : tuple of tuple of Block
-        Of the tensor.
-    axis : int
-        The axis that asks.
-    name : str
-        Of the group.
-
-    Returns
-    -------
-    int
-        The axis.
-    """
+    """Return the other axis of a tensor that has the units of a group."""
     for e, blocks in enumerate(axes):
         if e != axis and any(name in b.groups and not b.within for b in blocks):
             return e
@@ -160,22 +98,7 @@ def home_of(axes: Axes, axis: int, name: str) -> int:
 
 
 def indices_of(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
-    """Return which unit of a group stands at each position of an axis.
-
-    Parameters
-    ----------
-    blocks : tuple of Block
-        Of the axis.
-    name : str
-        Of the group.
-    size : int
-        Of the axis.
-
-    Returns
-    -------
-    ndarray of int of shape (size,)
-        Indices of units; -1 where none stands.
-    """
+    """Return which unit of a group is at each of the ``size`` positions of an axis; -1 where there is none."""
     out = np.full(size, -1)
     for block in blocks:
         if name in block.groups and not block.within:
@@ -186,15 +109,16 @@ def indices_of(blocks: tuple[Block, ...], name: str, size: int) -> np.ndarray:
 
 
 def _others(axes: Axes, axis: int, groups: Mapping[str, Group]) -> list[int]:
-    found = {e for block in axes[axis] for e in block.within}
-    found |= {home_of(axes, axis, name) for block in axes[axis] for name in outside_of(block, groups)}
-    return sorted(found)
+    """Return the other axes that the positions on an axis depend on."""
+    others = {e for block in axes[axis] for e in block.within}
+    others |= {home_of(axes, axis, name) for block in axes[axis] for name in outside_of(block, groups)}
+    return sorted(others)
 
 
 def check(name: str, axes: Axes, shape: tuple[int, ...], groups: Mapping[str, Group]) -> None:
     """Raise where the blocks of a tensor do not fit its shape, or their groups."""
     if len(axes) != len(shape):
-        raise ValueError(f"Tensor {name!r} of shape {shape} is given groups for {len(axes)} axes.")
+        raise ValueError(f"Tensor {name!r} of shape {shape} has groups for {len(axes)} axes.")
     for axis, blocks in enumerate(axes):
         for block in blocks:
             for g, size in zip(block.groups, block.positions.shape[1:], strict=True):

@@ -1,4 +1,4 @@
-"""Symmetries that are declared by hand: a name for each axis of each tensor."""
+"""Symmetries that are declared by hand: a group for each axis of each tensor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from skfusion.symmetry._group import Axes, Block, Group
 
 
 def declared(axes: Mapping[str, Sequence[str | None]], state: State) -> tuple[list[Group], dict[str, Axes]]:
-    """Return the groups that names of axes stand for, and the blocks of each tensor, by all names that it has."""
+    """Return the groups that the names of axes stand for, and the blocks of each tensor, by all of its names."""
     first: dict[str, tuple[int, str, int]] = {}
     parts: dict[str, Axes] = {}
     if unknown := [name for name in axes if name not in state]:
         raise ValueError(f"axes names the tensor {unknown[0]!r}, which the state does not have; it has {[*state]}.")
-    owner, given = owners([state]), dict[str, str]()
+    owner, declared_as = owners([state]), dict[str, str]()
     for tensor, labels in axes.items():
-        twin = given.setdefault(owner[tensor], tensor)
+        twin = declared_as.setdefault(owner[tensor], tensor)
         if twin != tensor:
             _check_same(tensor, twin, axes)
             parts[tensor] = parts[twin]
@@ -42,7 +42,8 @@ def declared(axes: Mapping[str, Sequence[str | None]], state: State) -> tuple[li
                 )
             blocks.append((Block((label,), np.arange(n)[None]),))
         parts[tensor] = tuple(blocks)
-    parts |= {name: parts[given[o]] for name, o in owner.items() if o in given and name not in parts}
+    # a tied tensor that is declared under one of its names moves under all of them
+    parts |= {name: parts[declared_as[o]] for name, o in owner.items() if o in declared_as and name not in parts}
     return [Group(label, size) for label, (size, _, _) in first.items()], parts
 
 

@@ -1,4 +1,4 @@
-"""A symmetry as a table."""
+"""A symmetry as a table, and as a sentence for messages."""
 
 from __future__ import annotations
 
@@ -9,20 +9,7 @@ from skfusion.symmetry._group import Axes, Group
 
 
 def reasons(notes: Sequence[str], pinned: Mapping[tuple[str, int], str]) -> str:
-    """Return the first reasons why axes of a network do not move, for a message.
-
-    Parameters
-    ----------
-    notes : sequence of str
-        Of its symmetry.
-    pinned : dict of str
-        Why an axis does not move, by (tensor, axis).
-
-    Returns
-    -------
-    str
-        Three of them at most.
-    """
+    """Return the first reasons, at most three, why axes of a network do not move, for a message."""
     return "; ".join([*dict.fromkeys([*notes, *pinned.values()])][:3])
 
 
@@ -40,23 +27,11 @@ def table(
         for axis, blocks in enumerate(parts):
             for name in dict.fromkeys(g for b in blocks for g in b.groups):
                 on[name].append(f"{tensor}[{axis}]")
-    rows = [
-        {
-            "group": g.name,
-            "size": g.size,
-            "indexed by": ", ".join(g.context),
-            "axes": ", ".join(on[g.name]),
-            "pinned because": "",
-        }
-        for g in groups.values()
-    ]
-    still: dict[str, list[str]] = {}
+    rows = [(g.name, g.size, ", ".join(g.context), ", ".join(on[g.name]), "") for g in groups.values()]
+    by_reason: dict[str, list[str]] = {}
     for (tensor, axis), reason in pinned.items():
-        still.setdefault(reason, []).append(f"{tensor}[{axis}]")
-    rows += [
-        {"group": "", "size": 0, "indexed by": "", "axes": ", ".join(names), "pinned because": reason}
-        for reason, names in still.items()
-    ]
-    found = pd.DataFrame(rows, columns=["group", "size", "indexed by", "axes", "pinned because"])
-    found.attrs["notes"] = [*notes]
-    return found
+        by_reason.setdefault(reason, []).append(f"{tensor}[{axis}]")
+    rows += [("", 0, "", ", ".join(names), reason) for reason, names in by_reason.items()]
+    described = pd.DataFrame(rows, columns=["group", "size", "indexed by", "axes", "pinned because"])
+    described.attrs["notes"] = [*notes]
+    return described

@@ -1,4 +1,4 @@
-"""Symmetries of which some groups are at rest."""
+"""Symmetries of which some groups do not move any more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from skfusion.symmetry._group import Axes, Group
 
 
 def spread(groups: Mapping[str, Group], reasons: Mapping[str, str]) -> dict[str, str]:
-    """Return the reasons why groups rest, with those of the groups that are indexed by resting ones."""
+    """Return why groups do not move, including the groups that are indexed by such ones."""
     why = dict(reasons)
     while more := {
         group.name: f"it is indexed by {c!r}, which does not: {why[c]}"
@@ -21,7 +21,7 @@ def spread(groups: Mapping[str, Group], reasons: Mapping[str, str]) -> dict[str,
 
 
 def at_rest(axes: Mapping[str, Axes], reasons: Mapping[str, str]) -> tuple[dict[str, Axes], dict[tuple[str, int], str]]:
-    """Return the blocks that still move, and why axes no longer do; names of one tied tensor share their blocks."""
+    """Return the blocks that still move, and why axes no longer do; names of one tied tensor keep sharing blocks."""
     gone = {*reasons}
     done: dict[int, Axes] = {}
     pinned: dict[tuple[str, int], str] = {}

@@ -1,4 +1,4 @@
-"""What moves, and where it stands: groups of units, and the positions of a tensor's axis that they hold."""
+"""What moves, and where: groups of units, and the positions on the axes of tensors that belong to them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Permutations = dict[str, np.ndarray]
-"""By name of the group, of shape (*context sizes, size): unit i comes from place ``perms[name][..., i]``."""
+Permutations = Mapping[str, np.ndarray]
+"""By name of the group, of shape (*context sizes, size): place i gets the unit from place ``perms[name][..., i]``."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Group:
     Parameters
     ----------
     name : str
-        Where it was met first, such as ``"layers.0.weight:0"``.
+        The tensor and axis where it occurs first, such as ``"layers.0.weight:0"``.
     size : int
         Number of units.
     context : tuple of str, optional
@@ -33,16 +33,16 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Positions on an axis of a tensor that are moved together.
+    """Positions on one axis of a tensor that belong to units of one or several nested groups.
 
     Parameters
     ----------
     groups : tuple of str
-        The groups that move them, outermost first: heads, then channels within a head.
+        The groups, outermost first: heads, then channels within a head.
     positions : ndarray of int of shape (n_copies, size_1, ..., size_k)
-        Where the unit with these indices stands. Copies move alike: the pixels of a channel that was flattened.
+        The position of the unit with these indices. Copies move together, such as the pixels of a flattened channel.
     within : dict of ndarray, optional
-        Positions on other axes of the tensor, by axis, where the block holds; everywhere when empty.
+        Positions on other axes of the tensor, by axis, where the block is in force; everywhere when empty.
     """
 
     groups: tuple[str, ...]
@@ -50,17 +50,17 @@ class Block:
     within: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def without(self, frozen: set[str]) -> Block | None:
-        """Return the block with some of its groups at rest.
+        """Return the block without some of its groups, whose units count as copies then.
 
         Parameters
         ----------
         frozen : set of str
-            Groups.
+            Groups that do not move.
 
         Returns
         -------
         Block or None
-            None where nothing is left to move.
+            None where no group is left.
         """
         kept = [k for k, g in enumerate(self.groups) if g not in frozen]
         if not kept:
@@ -77,7 +77,7 @@ Axes = tuple[tuple[Block, ...], ...]
 
 
 def same(a: Axes, b: Axes) -> bool:
-    """Return whether the groups of two tensors of one shape move them alike."""
+    """Return whether permutations have the same effect on two tensors of one shape."""
     return a is b or all(
         len(x) == len(y) and all(_same_block(p, q) for p, q in zip(x, y, strict=True))
         for x, y in zip(a, b, strict=True)

@@ -1,4 +1,4 @@
-"""The permutations of units that leave the function of a network as it is."""
+"""The permutations of units that leave the function of a network unchanged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Seed = int | np.random.Generator | torch.Generator | None
 
 
 class Symmetry:
-    r"""The permutation symmetry of an architecture: which group of units stands on which axis of which tensor.
+    r"""The permutation symmetry of an architecture: which group of units is on which axis of which tensor.
 
-    A hidden layer's units can change places, if the rows of the weight that makes them, its bias and the columns of the
-    weight that reads them change places too: :math:`f(x; \pi\theta) = f(x; \theta)`. It is found by
+    The units of a hidden layer can change places if the rows of the weight that computes them, its bias and the columns
+    of the weight that reads them do so too: :math:`f(x; \pi\theta) = f(x; \theta)`. A symmetry is found by
     :func:`skfusion.tracing.symmetry_of`, or declared by :meth:`of_axes`.
 
     Parameters
@@ -40,22 +40,18 @@ class Symmetry:
     shapes : dict of tuple of int
         Shapes of these tensors, by name.
     buffers : collection of str, optional
-        Those of them that are buffers: they move with their units, but say nothing of which units are alike.
+        Which of them are buffers: they move with their units, but units are not matched by them.
     pinned : dict of str, optional
         Why an axis does not move, by (tensor, axis).
     sites : sequence of Site, optional
         Activations of a forward pass whose units belong to groups.
     notes : sequence of str, optional
-        What else was noticed.
+        Other remarks, for :meth:`describe`.
 
     Attributes
     ----------
     groups : dict of Group
         By name.
-
-    References
-    ----------
-    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
 
     Examples
     --------
@@ -81,11 +77,10 @@ class Symmetry:
         sites: Sequence[Site] = (),
         notes: Sequence[str] = (),
     ):
-        given = groups.values() if isinstance(groups, Mapping) else groups
-        self.groups: dict[str, Group] = {group.name: group for group in given}
+        self.groups: dict[str, Group] = {group.name: group for group in groups}
         self.axes = dict(axes)
         self.shapes = {name: tuple(shapes[name]) for name in axes}
-        self.buffers = frozenset(buffers)
+        self.buffers = tuple(sorted(buffers))  # a set would be pickled in another order by each process
         self.pinned = dict(pinned or {})
         self.sites = tuple(sites)
         self.notes = tuple(notes)
@@ -104,17 +99,17 @@ class Symmetry:
         Parameters
         ----------
         axes : dict of sequence of (str or None)
-            For each tensor that moves, the name of the group on each of its axes; None pins an axis. Of a tensor that
-            is tied in the state, one of its names will do.
+            For each tensor that moves, the name of the group on each of its axes; None pins an axis. For a tensor that
+            is tied in the state, one of its names is enough.
         state : State
             A state of the architecture.
         buffers : collection of str, optional
-            Those that are buffers; running statistics, by their names, when omitted.
+            Which of the tensors are buffers; ``running_mean`` and ``running_var`` when omitted.
 
         Returns
         -------
         Symmetry
-            It is not verified: :func:`skfusion.tracing.symmetry_of` takes ``axes`` and does so.
+            It is not verified: :func:`skfusion.tracing.symmetry_of` takes ``axes`` and verifies them.
         """
         groups, parts = declared(axes, state)
         statistics = ("running_mean", "running_var")
@@ -124,24 +119,28 @@ class Symmetry:
     def __repr__(self) -> str:
         return f"Symmetry({len(self.groups)} groups, {len(self.axes)} tensors, {len(self.sites)} sites)"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "pinned": [*self.pinned.items()]}  # skops takes no tuples as keys
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        vars(self).update(stored, pinned=dict(stored["pinned"]))
+
     @property
     def parameters(self) -> list[str]:
-        """Names of the parameters with an axis that moves; of a tied tensor only the first."""
-        found: dict[int, str] = {}
+        """Names of the parameters with an axis that moves; only the first name of a tied tensor."""
+        first: dict[int, str] = {}
         for name, parts in self.axes.items():
             if name not in self.buffers and any(parts):
-                found.setdefault(id(parts), name)
-        return [*found.values()]
+                first.setdefault(id(parts), name)
+        return [*first.values()]
 
     @property
     def log10_order(self) -> float:
         """Logarithm, to base 10, of the number of elements of the group."""
-        total = 0.0
-        for group in self.groups.values():
-            total += np.prod([self.groups[c].size for c in group.context]) * lgamma(group.size + 1)
-        return float(total) / log(10)
+        sizes = ((g.size, [self.groups[c].size for c in g.context]) for g in self.groups.values())
+        return float(sum(np.prod(outer) * lgamma(n + 1) for n, outer in sizes)) / log(10)
 
-    def identity(self) -> Permutations:
+    def identity(self) -> dict[str, np.ndarray]:
         """Return the element that moves nothing.
 
         Returns
@@ -151,13 +150,13 @@ class Symmetry:
         """
         return identity(self.groups)
 
-    def sample(self, random_state: Seed = None) -> Permutations:
+    def sample(self, random_state: Seed = None) -> dict[str, np.ndarray]:
         """Return a random element, each with the same probability.
 
         Parameters
         ----------
         random_state : int, numpy Generator or torch Generator, optional
-            What to draw from.
+            The source of randomness.
 
         Returns
         -------
@@ -170,12 +169,12 @@ class Symmetry:
         return {name: rng.permuted(p, axis=-1) for name, p in self.identity().items()}
 
     def permute(self, perms: Permutations, state: State) -> State:
-        """Return a state with its units moved, which computes the same function.
+        """Return a state with its units permuted, which computes the same function.
 
         Parameters
         ----------
         perms : dict of ndarray
-            Permutations by group; groups that are left out do not move.
+            Permutations by group, or an alignment by permutations; groups that are left out do not move.
         state : State
             A state of the architecture.
 
@@ -187,17 +186,17 @@ class Symmetry:
         Raises
         ------
         ValueError
-            If a tensor is missing or of another shape, or a permutation is none; the message names it.
+            If a tensor is missing or of another shape, or an array is no permutation; the message names it.
         """
         perms = self.complete(perms)
         still = {n for n, p in perms.items() if (p == np.arange(p.shape[-1])).all()}
         done: dict[object, list[tuple[Axes, Tensor]]] = {}
-        out = copy(state)  # with the versions that torch keeps beside its tensors
+        out = copy(state)  # which keeps the versions of modules that torch attaches to a state_dict
         for name, parts in self.axes.items():
             if not any(g not in still for blocks in parts for b in blocks for g in b.groups):
                 continue
             if name not in state:
-                raise ValueError(f"The state has no tensor {name!r}: it is of another architecture than the symmetry.")
+                raise ValueError(f"The state has no tensor {name!r}: its architecture is not that of the symmetry.")
             tensor = state[name].detach()
             if tuple(tensor.shape) != self.shapes[name]:
                 raise ValueError(
@@ -205,13 +204,14 @@ class Symmetry:
                     "symmetry: the state is of another architecture."
                 )
             known = done.setdefault(place_of(tensor), [])
-            twin = next((found for other, found in known if same(other, parts)), None)
+            # a tied tensor stays tied, unless it moves in another way under its other name
+            twin = next((tensor for axes, tensor in known if same(axes, parts)), None)
             out[name] = moved(tensor, parts, self.groups, perms) if twin is None else twin
             known.append((parts, out[name]))
         return out
 
-    def complete(self, perms: Permutations) -> Permutations:
-        """Return permutations of all groups, after a look at those given.
+    def complete(self, perms: Permutations) -> dict[str, np.ndarray]:
+        """Return permutations of all groups, after checking those of some.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class Symmetry:
         Returns
         -------
         dict of ndarray
-            The others do not move.
+            The other groups do not move.
 
         Raises
         ------
@@ -231,7 +231,7 @@ class Symmetry:
         return completed(self.groups, perms)
 
     def compose(self, first: Permutations, then: Permutations) -> Permutations:
-        """Return the element that does what ``first``, and ``then`` the second one, does.
+        """Return the element that does what ``first`` does, and then what ``then`` does.
 
         Parameters
         ----------
@@ -271,20 +271,20 @@ class Symmetry:
         Returns
         -------
         Symmetry
-            With the reasons among ``pinned`` and ``notes``.
+            It has the reasons among ``pinned`` and ``notes``.
         """
         why = spread(self.groups, reasons)
-        rests = {g: reason for g, reason in why.items() if g in self.groups}
-        axes, pinned = at_rest(self.axes, rests)
-        kept = [(site, at_rest({"": site.axes}, rests)[0][""]) for site in self.sites]
+        frozen = {g: reason for g, reason in why.items() if g in self.groups}
+        axes, pinned = at_rest(self.axes, frozen)
+        kept = [(site, at_rest({"": site.axes}, frozen)[0][""]) for site in self.sites]
         return Symmetry(
-            [g for name, g in self.groups.items() if name not in rests],
+            [g for name, g in self.groups.items() if name not in frozen],
             axes,
             self.shapes,
             self.buffers,
             {**self.pinned, **pinned},
             [replace(site, axes=parts) for site, parts in kept if any(parts)],
-            [*self.notes, *(f"group {g!r} does not move: {reason}" for g, reason in rests.items())],
+            [*self.notes, *(f"group {g!r} does not move: {reason}" for g, reason in frozen.items())],
         )
 
     def describe(self) -> Any:
@@ -293,7 +293,7 @@ class Symmetry:
         Returns
         -------
         DataFrame
-            A row for each group (its size, its context, and the axes it stands on), then a row for each reason why
+            A row for each group (its size, its context, and its axes), then a row for each reason why
             axes do not move. ``attrs["notes"]`` has the notes.
         """
         return table(self.groups, self.axes, self.pinned, self.notes)

@@ -48,7 +48,7 @@ def problem_of(
         a, b, c = change(states)
         return [a, b, c, symmetry, data], lambda: [
             component(b, a, symmetry, data),
-            component.frame([a, b, c], symmetry, data),
+            component.align_all([a, b, c], symmetry, data),
         ]
     if isinstance(component, Connector):
         states, data = change(problems.ends()), problems.to_train()

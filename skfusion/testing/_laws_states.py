@@ -17,23 +17,23 @@ from skfusion.testing import _problems as problems
 from skfusion.testing._discover import modules
 
 _ABOVE = ("nets", "plots", "pool")
-"""Packages of nets, pools and displays, whose functions ask those below."""
+"""Packages of nets, pools and displays, whose functions call those of lower ones."""
 
 
 def turned(states: Sequence[State]) -> list[State]:
-    """Return the states, all but the first with their names in reversed order, as files of another kind have them."""
+    """Return the states, all but the first with their names in reversed order, as files may have them."""
     first, *others = states
     return [first, *(dict(reversed(other.items())) for other in others)]
 
 
 def tied(states: Sequence[State]) -> list[State]:
-    """Return the states, of which the first has one tensor under two names; the others have two tensors there."""
+    """Return the states, of which the first has one tensor under two names where the others have two tensors."""
     one, other = _twins(states[0])
     return [{**states[0], other: states[0][one]}, *states[1:]]
 
 
 def untied(states: Sequence[State]) -> list[State]:
-    """Return the states of :func:`tied` with two tensors of equal numbers in the place of one."""
+    """Return the states of :func:`tied`, with two tensors of equal numbers instead of the tied one."""
     one, other = _twins(states[0])
     return [{**states[0], other: states[0][one].clone()}, *states[1:]]
 
@@ -44,32 +44,32 @@ def _twins(first: State) -> tuple[str, str]:
     return next((a, b) for i, a in enumerate(names) for b in names[i + 1 :] if first[a].shape == first[b].shape)
 
 
-def assert_alike(found: Any, expected: Any, what: str) -> None:
+def assert_alike(result: Any, expected: Any, what: str) -> None:
     """Raise where two results differ by more than rounding, whatever the order of their names."""
     if isinstance(expected, Tensor | np.ndarray | float):
-        a, b = (np.asarray(x.detach().double() if isinstance(x, Tensor) else x) for x in (found, expected))
+        a, b = (np.asarray(x.detach().double() if isinstance(x, Tensor) else x) for x in (result, expected))
         assert a.shape == b.shape, f"{what}: a shape is {a.shape} instead of {b.shape}."
         numeric = b.dtype.kind in "biufc"
         same = np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) if numeric else (a == b).all()
         assert same, f"{what}: {a} instead of {b}."
     elif isinstance(expected, Mapping):
-        assert set(found) == set(expected), f"{what}: the names are {sorted(found)}."
+        assert set(result) == set(expected), f"{what}: the names are {sorted(result)}."
         for key, value in expected.items():
-            assert_alike(found[key], value, what)
+            assert_alike(result[key], value, what)
     elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected), f"{what}: {len(found)} results instead of {len(expected)}."
-        for one, other in zip(found, expected, strict=True):
+        assert len(result) == len(expected), f"{what}: {len(result)} results instead of {len(expected)}."
+        for one, other in zip(result, expected, strict=True):
             assert_alike(one, other, what)
     elif hasattr(expected, "members"):
-        assert_alike([vars(m) for m in found], [vars(m) for m in expected], what)
+        assert_alike([vars(m) for m in result], [vars(m) for m in expected], what)
     elif hasattr(expected, "__dict__"):
-        assert_alike(vars(found), vars(expected), what)
+        assert_alike(vars(result), vars(expected), what)
     else:
-        assert repr(found) == repr(expected), f"{what}: {found!r} instead of {expected!r}."
+        assert repr(result) == repr(expected), f"{what}: {result!r} instead of {expected!r}."
 
 
 Function = Callable[[list[State]], Any]
-"""Of four states, of which the last is the base."""
+"""A call with four states, the last of which is the base."""
 
 FUNCTIONS: dict[str, Function] = {
     "barrier": lambda s: landscape.barrier(s[0], s[1], problems.to_train(), 5),
@@ -117,8 +117,8 @@ def functions_of_states() -> Iterator[str]:
 def _takes_states(function: Callable[..., Any]) -> bool:
     if not function.__module__.startswith("skfusion."):
         return False
-    given = inspect.signature(function).parameters.values()
-    texts = [f"Sequence[{p.annotation}]" if p.kind is p.VAR_POSITIONAL else str(p.annotation) for p in given]
+    parameters = inspect.signature(function).parameters.values()
+    texts = [f"Sequence[{p.annotation}]" if p.kind is p.VAR_POSITIONAL else str(p.annotation) for p in parameters]
     many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace)", t)]
     return bool(many) or sum(bool(re.match(r"State\b", t)) for t in texts) > 1
 

@@ -1,4 +1,4 @@
-"""Make a symmetry of what a trace has found."""
+"""Make a symmetry of the labels that the weights have after a trace."""
 
 from __future__ import annotations
 
@@ -6,26 +6,16 @@ from collections import Counter
 from collections.abc import Mapping
 
 from skfusion.symmetry import Axes, Block, Group, Site, Symmetry
+from skfusion.tracing._axis import atoms_in
 from skfusion.tracing._blocks import RawAxes, RawBlock, read, settle
 from skfusion.tracing._engine import Engine
 from skfusion.tracing._trace import Trace, Weight
 
-NO_REASON = "its units are told apart by their place"
+NO_REASON = "its units are distinguished by their position"
 
 
 def assemble(trace: Trace) -> Symmetry:
-    """Return the symmetry that a trace has found.
-
-    Parameters
-    ----------
-    trace : Trace
-        Done.
-
-    Returns
-    -------
-    Symmetry
-        Not verified.
-    """
+    """Return the symmetry of a traced module, which is not verified yet."""
     engine = trace.engine
     readings = settle(engine, [weight.label for weight in trace.weights])
     names = _names([(w.names[0], r.axes) for w, r in zip(trace.weights, readings, strict=True)])
@@ -49,7 +39,7 @@ def assemble(trace: Trace) -> Symmetry:
 
 
 def _names(axes: list[tuple[str, RawAxes]]) -> dict[int, str]:
-    """Name each atom after the first axis that it moves."""
+    """Name each atom after the first axis on which it moves; several on one axis are numbered."""
     names: dict[int, str] = {}
     taken: Counter[str] = Counter()
     for tensor, parts in axes:
@@ -86,7 +76,7 @@ def _reasons(engine: Engine, weight: Weight, parts: Axes) -> dict[int, str]:
 
 
 def _why(engine: Engine, first: int | None) -> str:
-    """Return why an atom, or the first of those that it turned out to be, is pinned."""
+    """Return why an atom, or the first pinned one of those that it turned out to be, does not move."""
     open_ = [] if first is None else [first]
     while open_:
         atom = engine.atoms[open_.pop(0)]
@@ -94,12 +84,12 @@ def _why(engine: Engine, first: int | None) -> str:
             return atom.why
         meanings = [m for instances in atom.instances.values() for m in instances.values()]
         for paths, _ in [atom.meaning] if atom.meaning else meanings:
-            open_ += sorted({int(a) for a in (paths >> 32).flat if a >= 0})
+            open_ += atoms_in(paths)
     return NO_REASON
 
 
 def _sites(trace: Trace, names: Mapping[int, str]) -> list[Site]:
-    """Return the activations that carry groups; blocks that a site cannot tell alone are left out."""
+    """Return the activations with groups; blocks that a site alone cannot express are left out."""
     sites = []
     for raw in trace.sites:
         reading = read(trace.engine, raw.label)

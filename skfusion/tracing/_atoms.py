@@ -1,4 +1,8 @@
-"""The atoms of a trace: their pins and their contexts."""
+"""The atoms of a trace: which of them are pinned, and which others their permutations may depend on (contexts).
+
+Both only ever go one way: a pinned atom stays pinned, and a known context only shrinks. So the algebra ends, and a
+wrong guess can only lose symmetries, which the proof does not mind; it never invents one that the run contradicts.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,17 @@ from skfusion.tracing._axis import Atom, Axis, atoms_in, fixed_axis, one_signatu
 
 
 class ConflictError(Exception):
-    """Labels cannot be brought together in the way that was tried."""
+    """Labels cannot be unified in the way that was tried."""
 
 
 class Atoms:
-    """A store of atoms.
-
-    Attributes
-    ----------
-    operation, where : str
-        What is being traced: reasons name it.
-    notes : list of str
-        What a report should tell.
-    changes : int
-        Grows whenever an atom is pinned or loses a part of its context.
-    """
+    """All atoms of a trace, by number."""
 
     def __init__(self) -> None:
         self.atoms: list[Atom] = []
-        self.operation, self.where = "", ""
-        self.notes: list[str] = []
-        self.changes = 0
+        self.operation, self.where = "", ""  # what runs at present, and in which module: reasons for pins name them
+        self.notes: list[str] = []  # remarks for the symmetry
+        self.changes = 0  # grows whenever an atom is pinned or loses a part of its context
         self._dependents: dict[int, set[int]] = {}
 
     def new(self, size: int, context: Iterable[int] | None = None, pinned: bool = False) -> Atom:
@@ -43,42 +37,42 @@ class Atoms:
         return Axis(units(atom))
 
     def fresh(self, n: int, context: Iterable[int] | None = None) -> Axis:
-        """Return the label of an axis that nothing is known about."""
+        """Return the label of an axis about which nothing is known: its units may move freely."""
         return fixed_axis(n) if n <= 1 else self.axis_of(self.new(n, context))
 
     # ------------------------------------------------------------------------------------------------------- contexts
 
     def depend(self, atom: Atom, contexts: Iterable[int]) -> None:
-        """Write down that the permutation of an atom may depend on others."""
+        """Record that the permutation of an atom may depend on others."""
         for context in contexts:
             self._dependents.setdefault(context, set()).add(atom.id)
 
     def dependents(self, index: int) -> list[Atom]:
-        """Return the atoms that may once have depended on atom ``index``."""
+        """Return the atoms that depend on atom ``index``, or did so once."""
         return [self.atoms[d] for d in sorted(self._dependents.get(index, ()))]
 
     def families(self, index: int) -> list[Atom]:
         """Return the atoms that still move, and may do so in another way for each unit of atom ``index``."""
-        found = self.dependents(index)
-        return [a for a in found if a.meaning is None and not a.pinned and a.context and index in a.context]
+        dependents = self.dependents(index)
+        return [a for a in dependents if a.meaning is None and not a.pinned and a.context and index in a.context]
 
     def context_of(self, atom: Atom) -> frozenset[int] | None:
-        """Return the context in terms of atoms that have no other meaning; None: it is not known yet."""
+        """Return the context in terms of atoms that have no other meaning; None where it is not known yet."""
         if atom.context is None:
             return None
-        found: set[int] = set()
+        current: set[int] = set()
         open_ = list(atom.context)
         while open_:
             c = self.atoms[open_.pop()]
             if c.meaning is None:
-                found.add(c.id)
+                current.add(c.id)
             elif one_signature(c.meaning[0]):
                 open_.extend(atoms_in(c.meaning[0]))
-            # An atom that fell into unlike parts can no longer be told by one index: the dependence is dropped.
-        found.discard(atom.id)
-        if found != atom.context:
-            atom.context = frozenset(found)
-            self.depend(atom, found)
+            # An atom that was split into different parts has no single index any more: the dependence is dropped.
+        current.discard(atom.id)
+        if current != atom.context:
+            atom.context = frozenset(current)
+            self.depend(atom, current)
         return atom.context
 
     def contexts(self, axis: Axis) -> set[int]:
@@ -97,7 +91,7 @@ class Atoms:
         return f"{why} ({place})" if place else why
 
     def pin(self, index: int, why: str) -> None:
-        """Let the units of an atom, and all that they turned out to be, stay where they are."""
+        """Pin the units of an atom, with all that they turned out to be: they may not move any more."""
         if not self.atoms[index].pinned:
             self._pin(index, self.reason(why))
 

@@ -1,13 +1,17 @@
-"""Labels of one axis of a tensor: which unit stands at which position.
+"""Labels of one axis of a tensor: which unit is at which position.
 
-An *atom* is a set of units that may be exchanged. A unit is a number: the atom in its upper bits, the index within the
-atom in its lower ones. Every position of an axis carries a *path*, a row of units with the outermost one first, and a
-*tag*, a number for all that stays where it is: which copy, which part of a concatenation. A group element moves what
-stands at (path, tag) to (moved path, tag); so the pairs of an axis are closed under the group.
+An *atom* is a set of units that may be exchanged. A unit is one number: the atom in its upper bits, the index within
+the atom in its lower ones. Every position of an axis has a *path*, a row of units with the outermost one first, and a
+*tag*, a number for everything that does not move: which copy, which part of a concatenation. Permutations take the
+position at (path, tag) to the one at (permuted path, tag), so the pairs of an axis are closed under them.
+
+For example, an axis of 6 positions that holds 2 heads of 3 channels each has the paths (head 0, channel 0), (head 0,
+channel 1), ...; a flattened image of 4 channels with 9 pixels has the channels as paths and the pixels as tags.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-"""Paths are of shape (n positions, depth), filled up on the right with -1; tags of shape (n positions,)."""
+"""Paths are of shape (n_positions, depth), padded on the right with -1; tags of shape (n_positions,)."""
 Bools = npt.NDArray[np.bool_]
 Meaning = tuple[Ints, Ints]
 """Paths and tags of the elements of an atom."""
@@ -32,18 +36,18 @@ class Atom:
     id: int
     size: int
     context: frozenset[int] | None = None
-    """Atoms that the permutation may depend on, as in one order of the channels for each head; None: not known yet."""
+    """Atoms that the permutation may depend on, as channels are permuted head by head; None: not known yet."""
     pinned: bool = False
     meaning: Meaning | None = None
-    """What the units turned out to be, once other atoms are found that describe them."""
+    """What the units turned out to be in terms of other atoms; the atom itself is not used any more then."""
     instances: dict[int, dict[int, Meaning]] = field(default_factory=dict)
-    """Of a family over a pinned atom: the meaning of the units for each index of that atom."""
+    """For a family over a pinned atom (by its number): the meaning of the units for each index of that atom."""
     why: str | None = None
     """Why the units, or some of them, cannot be exchanged."""
 
 
 class Axis:
-    """The label of one axis; it is brought up to date in place when more is known about its atoms."""
+    """The label of one axis; it is updated in place when more is known about its atoms."""
 
     __slots__ = ("atoms", "paths", "tags")
 
@@ -67,7 +71,7 @@ class Axis:
         return not self.atoms
 
     def copy(self) -> Axis:
-        """Return a label that is brought up to date apart from this one."""
+        """Return a label that is updated independently of this one."""
         return Axis(self.paths, self.tags)
 
     def at(self, positions: Ints) -> Axis:
@@ -75,7 +79,7 @@ class Axis:
         return Axis(self.paths[positions], self.tags[positions])
 
     def same(self, other: Axis) -> bool:
-        """Return whether two labels are equal as they stand."""
+        """Return whether two labels are equal, without an update."""
         return (
             self.paths.shape == other.paths.shape
             and bool((self.paths == other.paths).all())
@@ -86,11 +90,11 @@ class Axis:
         """Return the index of an atom at every position, -1 where it does not occur."""
         if not self.paths.shape[1]:
             return np.full(self.n, NOTHING, np.int64)
-        found: Ints = np.where(self.paths >> SHIFT == atom, self.paths & _INDEX, NOTHING).max(1)
-        return found
+        index: Ints = np.where(self.paths >> SHIFT == atom, self.paths & _INDEX, NOTHING).max(1)
+        return index
 
     def first_column(self, atom: int, among: Bools | None = None) -> tuple[int, Ints] | None:
-        """Return the first column that holds an atom, and the positions where it does; None where it does not occur."""
+        """Return the first column with an atom and the positions where it is there; None where it does not occur."""
         for column in range(self.paths.shape[1]):
             hit = self.paths[:, column] >> SHIFT == atom
             if among is not None:
@@ -100,7 +104,7 @@ class Axis:
         return None
 
     def replace(self, column: int, positions: Ints, meaning: Meaning) -> None:
-        """Put paths of any depth, and their tags, in place of single units."""
+        """Put paths of any depth, and their tags, in the place of single units."""
         paths, tags = meaning
         n, depth = self.paths.shape
         width = max(paths.shape[1], 1)
@@ -109,7 +113,7 @@ class Axis:
         new[:, column + width :] = self.paths[:, column + 1 :]
         new[positions, column : column + width] = NOTHING
         new[positions, column : column + paths.shape[1]] = paths
-        more = np.zeros(n, np.int64)
+        more = np.zeros(n, np.int64)  # 0 stays for positions without the unit, so that new tags are told from none
         more[positions] = tags + 1 if tags.any() else 0
         self.put(new, pairs(self.tags, more))
 
@@ -139,13 +143,18 @@ def fixed_axis(n: int) -> Axis:
     return Axis(np.zeros((n, 0), np.int64), np.arange(n, dtype=np.int64))
 
 
+def fixed_axes(shape: Iterable[int]) -> list[Axis]:
+    """Return the label of a tensor of which nothing moves."""
+    return [fixed_axis(n) for n in shape]
+
+
 def atoms_in(paths: Ints) -> tuple[int, ...]:
     """Return the atoms that occur, in order."""
-    found: set[int] = set()
+    atoms: set[int] = set()
     for column in (paths >> SHIFT).T if paths.size else ():
         low, high = int(column.min()), int(column.max())
-        found.update((low,) if low == high else (int(a) for a in np.unique(column)))
-    return tuple(sorted(found - {NOTHING}))
+        atoms.update((low,) if low == high else (int(a) for a in np.unique(column)))
+    return tuple(sorted(atoms - {NOTHING}))
 
 
 def one_signature(paths: Ints) -> bool:
@@ -154,7 +163,7 @@ def one_signature(paths: Ints) -> bool:
 
 
 def outer_atoms(paths: Ints) -> dict[int, set[int]]:
-    """Return for every atom those that stand left of it in some path."""
+    """Return, for every atom, those that are left of it in some path."""
     out: dict[int, set[int]] = {}
     if not paths.size:
         return out
@@ -166,7 +175,7 @@ def outer_atoms(paths: Ints) -> dict[int, set[int]]:
 
 
 def compress(paths: Ints) -> Ints:
-    """Move empty places to the right, and drop columns that are all empty."""
+    """Move empty places to the right, and drop columns that are empty."""
     if paths.shape[1] == 0:
         return paths
     empty = paths < 0
@@ -178,7 +187,7 @@ def compress(paths: Ints) -> Ints:
 
 
 def widen(paths: Ints, depth: int) -> Ints:
-    """Fill paths up to a depth."""
+    """Pad paths to a depth."""
     missing = depth - paths.shape[1]
     if missing <= 0:
         return paths
@@ -189,7 +198,7 @@ def row_labels(rows: Ints) -> Ints:
     """Number the distinct rows of a matrix, and return the number of each row."""
     if not rows.size or (rows == rows[:1]).all():
         return np.zeros(len(rows), np.int64)
-    if rows.shape[1] > 8:  # as bytes
+    if rows.shape[1] > 8:  # one sort of whole rows is faster than many of single columns
         rows = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
         return _numbered(rows)
     label = _numbered(rows[:, 0])
@@ -205,8 +214,8 @@ def pairs(a: Ints, b: Ints) -> Ints:
 
 def one_to_one(a: Ints, b: Ints) -> bool:
     """Return whether two rows of numbers determine each other."""
-    found = np.unique(np.stack([a, b], 1), axis=0)
-    return len(np.unique(found[:, 0])) == len(found) and len(np.unique(found[:, 1])) == len(found)
+    distinct = np.unique(np.stack([a, b], 1), axis=0)
+    return all(len(np.unique(column)) == len(distinct) for column in distinct.T)
 
 
 def _numbered(values: npt.NDArray[Any]) -> Ints:

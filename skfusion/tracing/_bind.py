@@ -1,4 +1,4 @@
-"""Say what an atom is, and what its permutation may depend on."""
+"""Bind an atom to a description by other atoms, and restrict what its permutation may depend on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ class Binder(Resolver, ABC):
 
     @abstractmethod
     def unify(self, a: Axis, b: Axis, why: str = MEETS_PINNED) -> None:
-        """Let two axes move alike: bind, split or pin atoms until their paths are equal."""
+        """Make two axes move together: bind, split or pin atoms until their paths are equal."""
 
     def pin_axis(self, axis: Axis, why: str) -> None:
-        """Let all positions of an axis stay where they are."""
-        for atom in self.resolve(axis).atoms:
-            self.pin(atom, why)
+        """Pin all units of an axis."""
+        self.pin_all(self.resolve(axis).atoms, why)
         self.resolve(axis)
+
+    def pin_axes(self, axes: Iterable[Axis], why: str) -> None:
+        """Pin all units of several axes."""
+        for axis in axes:
+            self.pin_axis(axis, why)
 
     def pin_all(self, atoms: Iterable[int], why: str) -> None:
         """Pin several atoms."""
@@ -35,7 +39,7 @@ class Binder(Resolver, ABC):
     # ------------------------------------------------------------------------------------------------------- contexts
 
     def restrict(self, index: int, allowed: Set[int]) -> None:
-        """Let the permutation of an atom depend on nothing but the allowed atoms."""
+        """Restrict the atoms that the permutation of an atom may depend on to the allowed ones."""
         atom = self.atoms[index]
         if atom.pinned:
             return
@@ -50,8 +54,8 @@ class Binder(Resolver, ABC):
             self._merge_instances(atom, over)
 
     def restrict_axis(self, axis: Axis, allowed: Set[int]) -> None:
-        """Restrict all atoms of an axis to the allowed ones and those that stand left of them in their paths."""
-        for _ in range(20):
+        """Restrict the contexts of an axis to the allowed atoms, and those that are left of each atom in its paths."""
+        for _ in range(20):  # a restriction may merge instances, and so put other atoms into the paths
             before = self.resolve(axis).atoms
             outer = outer_atoms(axis.paths)
             for atom in before:
@@ -60,7 +64,7 @@ class Binder(Resolver, ABC):
                 return
 
     def _merge_instances(self, family: Atom, over: int) -> None:
-        """Let a family no longer depend on a pinned atom: all its instances become one."""
+        """Make a family independent of a pinned atom: all its instances become one."""
         first, *others = [Axis(*meaning) for meaning in family.instances.pop(over).values()]
         for other in others:
             self.unify(first, other)
@@ -74,7 +78,7 @@ class Binder(Resolver, ABC):
     # ---------------------------------------------------------------------------------------------------------- bonds
 
     def bind(self, atom: Atom, meaning: Meaning) -> None:
-        """Say what the units of an atom are."""
+        """Give the units of an atom a meaning in terms of other atoms; their contexts become those of the parts."""
         paths, tags = meaning
         parts = atoms_in(paths)
         if atom.id in parts:
@@ -87,20 +91,20 @@ class Binder(Resolver, ABC):
         context, outer = self.context_of(atom), outer_atoms(paths)
         atom.meaning = meaning
         for dependent in self.dependents(atom.id):
-            self.context_of(dependent)  # in terms of the parts from now on
+            self.context_of(dependent)  # which rewrites it in terms of the parts
         if context is not None:
             for part in parts:
                 self.restrict(part, context | outer[part])
-        for over, instances in list(atom.instances.items()):
+        for over, instances in list(atom.instances.items()):  # what is known of instances holds for the parts too
             for index, known in list(instances.items()):
                 self.unify(Axis(*known), self.at_index(Axis(paths, tags), over, index))
 
     def refine(self, atom: Atom, outer_index: Ints) -> None:
-        """Bind an atom to a product: an outer index, which is given for each unit, and a rank within it."""
+        """Bind an atom to a product of the given outer index of each unit, and its rank among those of that index."""
         n_outer = int(outer_index.max()) + 1
         n_inner = atom.size // n_outer
         if (np.bincount(outer_index, minlength=n_outer) != n_inner).any():
-            raise ConflictError("parts of unlike sizes")
+            raise ConflictError("parts of different sizes")
         rank = np.zeros(atom.size, np.int64)
         rank[np.argsort(outer_index, kind="stable")] = np.tile(np.arange(n_inner), n_outer)
         columns = []

@@ -1,4 +1,8 @@
-"""Read blocks off labels: which positions each atom moves, once the trace is done."""
+"""Read blocks off labels, once the trace is done: which positions of a tensor each atom moves.
+
+Labels can say more than a :class:`~skfusion.symmetry.Block` can: an axis may hold an atom twice, or depend on an index
+that this tensor does not have. Such atoms are restricted or pinned, for all tensors, until every weight has blocks.
+"""
 
 from __future__ import annotations
 
@@ -27,38 +31,25 @@ RawAxes = list[list[RawBlock]]
 
 @dataclass(eq=False)
 class Reading:
-    """The blocks of a tensor, and the atoms that cannot be told by its positions.
-
-    Attributes
-    ----------
-    axes : list of list of RawBlock
-        The blocks of each axis.
-    loose : dict of set
-        By atom, the contexts that it may keep: the others cannot be told from this tensor.
-    stuck : dict of str
-        By atom, why it must be pinned.
-    """
+    """The blocks of each axis of a tensor, and the atoms whose moves blocks cannot express there."""
 
     axes: RawAxes = field(default_factory=list)
     loose: dict[int, set[int]] = field(default_factory=dict)
+    """By atom, the contexts that it may keep: the others are not on this tensor."""
     stuck: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def sound(self) -> bool:
-        """Whether the blocks can be used as they are."""
-        return not self.loose and not self.stuck
+    """By atom, why it must be pinned."""
 
 
 @dataclass(eq=False)
 class _Leaf:
-    """An axis where certain positions of other axes are given, so that no family ranges over a pinned atom."""
+    """An axis at certain positions of other axes, where each family over a pinned atom has one instance."""
 
     axis: Axis
     within: dict[int, Ints]
 
 
 def read(engine: Engine, label: Sequence[Axis]) -> Reading:
-    """Return the blocks of a tensor; families over pinned atoms become one group for each index."""
+    """Return the blocks of a tensor; a family over a pinned atom gives one group for each index."""
     axes = [engine.resolve(axis.copy()) for axis in label]
     _instantiate(engine, axes)
     axes = [engine.resolve(axis) for axis in axes]
@@ -76,7 +67,7 @@ def read(engine: Engine, label: Sequence[Axis]) -> Reading:
 
 def settle(engine: Engine, labels: Sequence[Label]) -> list[Reading]:
     """Return the blocks of all weights; what one of them cannot express is restricted or pinned for all."""
-    while True:
+    while True:  # until nothing changes, as a pin for one weight may change another
         before = engine.changes
         for label in labels:
             engine.settle(label)
@@ -92,7 +83,7 @@ def settle(engine: Engine, labels: Sequence[Label]) -> list[Reading]:
 
 
 def _instantiate(engine: Engine, axes: Sequence[Axis]) -> None:
-    """Give every family over a pinned atom an instance for each index."""
+    """Give every family over a pinned atom an instance for each index; those that no operation saw are pinned."""
     open_ = [a for axis in axes for a in axis.atoms]
     while open_:
         atom = engine.atoms[open_.pop()]
@@ -117,7 +108,7 @@ def _ranges_over(engine: Engine, atom: Atom) -> int | None:
 
 
 def _leaves(engine: Engine, axes: Sequence[Axis], d: int, axis: Axis, within: dict[int, Ints]) -> Iterator[_Leaf]:
-    """Split an axis by the index of pinned atoms on other axes."""
+    """Split an axis into its parts for each index of the pinned atoms, on other axes, that its families range over."""
     for atom in axis.atoms:
         over = _ranges_over(engine, engine.atoms[atom])
         home = [e for e, other in enumerate(axes) if e != d and over in other.atoms]
@@ -146,7 +137,7 @@ def _blocks_of(engine: Engine, leaf: _Leaf, out: Reading) -> Iterator[RawBlock]:
         if not moving:
             continue
         if len(set(atoms)) < len(atoms):
-            out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "its units stand twice in one place"))
+            out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "its units occur twice in one place"))
             continue
         still = [i for i in range(len(atoms)) if i not in moving]
         copy = row_labels(np.concatenate([leaf.axis.tags[here, None], paths[:, still]], 1))
@@ -154,13 +145,13 @@ def _blocks_of(engine: Engine, leaf: _Leaf, out: Reading) -> Iterator[RawBlock]:
         positions = np.full([int(copy.max()) + 1, *sizes], -1, np.int64)
         positions[(copy, *index_of(paths[:, moving]).T)] = here
         if (positions < 0).any() or positions.size != len(here):
-            out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "only some of its units stand on the axis"))
+            out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "only some of its units are on the axis"))
             continue
         yield RawBlock(tuple(atoms[i] for i in moving), positions, leaf.within)
 
 
 def _check_contexts(engine: Engine, out: Reading, homes: dict[int, set[int]]) -> None:
-    """Find contexts that stand neither in the block itself nor on one other axis, and axes that need each other."""
+    """Find contexts that are neither in the block nor on exactly one other axis, and axes that depend on each other."""
     needs: dict[int, set[int]] = {d: set() for d in range(len(out.axes))}
     for d, blocks in enumerate(out.axes):
         for block in blocks:

@@ -19,31 +19,31 @@ F = TypeVar("F", bound=Function)
 
 
 class Call:
-    """What a rule sees of an operation that has just run; ``call["dim"]`` is an argument by its name in the schema.
+    """An operation that has just run, for its rule; ``call["dim"]`` is an argument by its name in the schema.
 
     Parameters
     ----------
     labels : Labels
-        What is known of tensors.
+        What is known about tensors.
     func : callable
         The operation.
     args, kwargs : tuple, dict
-        What it is called with.
+        Its arguments.
 
     Attributes
     ----------
     name : str
-        The name of the operation; of operations outside ATen with its namespace, such as ``"torchvision::nms"``.
+        The name of the operation; outside ATen with the namespace, such as ``"torchvision::nms"``.
     out : Tensor or tuple
-        What it returned.
+        Its result.
     labels : Labels
-        What is known of tensors.
+        What is known about tensors.
     engine : Engine
-        What labels are made with.
+        The algebra of labels.
     tensors : list of Tensor
-        Arguments that are tensors, those in lists included, in order.
+        Arguments that are tensors, including those in lists, in order.
     strides : tuple of int
-        Of the first of them, before the operation.
+        The strides of the first of them before the operation, which may change them.
     """
 
     out: Any
@@ -94,14 +94,13 @@ class Call:
     @property
     def written(self) -> list[Tensor]:
         """The tensors that the operation has written to."""
-        found = [
-            self[a.name] for a in self._func._schema.arguments if a.alias_info is not None and a.alias_info.is_write
-        ]
-        return [t for t in found if isinstance(t, Tensor)]
+        schema = self._func._schema.arguments
+        written = [self[a.name] for a in schema if a.alias_info is not None and a.alias_info.is_write]
+        return [t for t in written if isinstance(t, Tensor)]
 
     @property
     def outs(self) -> list[Any]:
-        """What the operation returned, as a list."""
+        """The results of the operation, as a list."""
         return list(self.out) if isinstance(self.out, (tuple, list)) else [self.out]
 
     @property
@@ -131,7 +130,7 @@ class Rule:
 
     function: Function
     view: bool = False
-    """Axes whose context is not known yet may stay so: the operation only rearranges."""
+    """Whether the operation only rearranges positions, so that contexts that are unknown may stay unknown."""
 
 
 RULES: dict[str, Rule] = {}
@@ -140,10 +139,10 @@ RULES: dict[str, Rule] = {}
 def rule(*names: str, view: bool = False) -> Callable[[F], F]:
     """Register the rule of ATen operations.
 
-    A rule is called as ``function(call)`` after the operation has run. It says which units of the arguments must move
-    alike, by ``call.engine``, and returns a label of each output: a list of one axis label for each axis, or a list of
-    such lists where the operation returns several tensors. It pins whatever it is not sure about, or returns None:
-    then all axes of the arguments are pinned, as for an operation without a rule.
+    A rule is called as ``function(call)`` after the operation has run. By the methods of ``call.engine`` it says which
+    units of the arguments must move together, and it returns a label of each output: a list with the label of each
+    axis, or a list of such lists where the operation returns several tensors. It pins whatever it is not sure about, or
+    returns None: then all axes of the arguments are pinned, as for an operation without a rule.
 
     Parameters
     ----------
@@ -175,7 +174,7 @@ def rule(*names: str, view: bool = False) -> Callable[[F], F]:
 
 
 def tensors_among(arguments: Any) -> list[Tensor]:
-    """Return the tensors among arguments, those in lists included, in order."""
+    """Return the tensors among arguments, including those in lists, in order."""
     return [t for t in tree_flatten(arguments)[0] if isinstance(t, Tensor)]
 
 
@@ -186,7 +185,7 @@ def name_of(func: Any) -> str:
 
 
 def find_rule(func: Any) -> Rule | None:
-    """Return the rule of an operation, of its variant that does not work in place, or that of pointwise ones."""
+    """Return the rule of an operation, of its out-of-place variant, or of pointwise operations where it is one."""
     name = name_of(func)
     plain = name.removesuffix("_")
     known = RULES.get(name) or RULES.get(plain)

@@ -1,4 +1,4 @@
-"""Labels of whole tensors: what rules are made of."""
+"""Labels of whole tensors: the operations that the rules in `rules/` are made of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skfusion.tracing._bind import MEETS_PINNED
 from skfusion.tracing._reshape import Reshaper
 
 Label = list[Axis]
-"""One axis for each axis of a tensor."""
+"""The label of each axis of a tensor."""
 ORDERED = "meets a pinned index in another order"
 
 
@@ -25,9 +25,10 @@ class Engine(Reshaper):
     # ------------------------------------------------------------------------------------------------- keeping contexts
 
     def tidy(self, label: Sequence[Axis]) -> Label:
-        """Return the label of a tensor that may only know what stands in its own axes.
+        """Return the label of a new tensor, whose axes can only depend on one another.
 
-        Contexts are cut down to the atoms of the tensor, and pinned atoms that nothing ranges over become tags.
+        Contexts are restricted to the atoms of the tensor, as an index that was summed over, or is on another tensor,
+        does not exist here. Pinned atoms that nothing ranges over become tags.
         """
         known = self.atoms_of(label)
         for axis in label:
@@ -51,24 +52,28 @@ class Engine(Reshaper):
         return out
 
     def _drop_ambiguous(self, label: Label) -> bool:
-        """Drop contexts that stand in two axes of the tensor, as in attention maps, where they cannot be told apart."""
+        """Drop contexts that are on two axes of the tensor, as in attention maps: it is unclear which one is meant."""
         seen: set[int] = set()
         twice: set[int] = set()
         for axis in label:
             twice |= seen & set(axis.atoms)
             seen |= set(axis.atoms)
-        found = False
+        dropped = False
         for axis in label if twice else ():
             for atom in axis.atoms:
                 context = self.context_of(self.atoms[atom]) or frozenset()
                 ambiguous = (context & twice) - set(axis.atoms)
                 if ambiguous and not self.atoms[atom].pinned:
                     self.restrict(atom, context - ambiguous)
-                    found = True
-        return found
+                    dropped = True
+        return dropped
 
     def settle(self, label: Sequence[Axis]) -> None:
-        """Let atoms of which no context is known depend on what stands left of them in this tensor, and no more."""
+        """Give atoms without a known context one: what is left of them in this tensor.
+
+        The order of axes is a guess, taken before the first operation that is no rearrangement. It fits the usual
+        layouts, where heads are left of channels; a wrong guess loses symmetries only.
+        """
         seen: set[int] = set()
         for axis in label:
             self.resolve(axis)
@@ -81,23 +86,23 @@ class Engine(Reshaper):
             seen |= set(axis.atoms)
 
     def depend_only(self, axes: Sequence[Axis], on: Sequence[Axis] = ()) -> None:
-        """Let each axis depend on the others of the list, and some more axes, and on nothing else."""
+        """Restrict the contexts of each axis to the other axes of the list, and some more axes."""
         for i, axis in enumerate(axes):
             self.restrict_axis(axis, self.atoms_of([*axes[:i], *axes[i + 1 :], *on]))
 
     def mix(self, label: Sequence[Axis], axes: Sequence[int]) -> Label:
-        """Return the label of a tensor that is mixed along some axes, which others may then not depend on."""
+        """Return the label of a tensor that is mixed along some axes, on which others may then not depend."""
         self.depend_only([a for i, a in enumerate(label) if i not in axes])
         return self.normal([self.resolve(a) for a in label])
 
     def contract(self, a: Axis, b: Axis, batch: Sequence[Axis] = ()) -> None:
-        """Sum over two axes that meet; they may depend on the axes of the batch."""
+        """Sum products over two axes, which must move together; they may depend on the axes of the batch."""
         self.unify(a, b)
         if not self.resolve(a).fixed:
             self.restrict_axis(a, self.atoms_of(batch))
 
     def richer(self, *axes: Axis) -> Axis:
-        """Return the label, among equal ones, that still names the pinned atoms that families range over."""
+        """Return, of equal labels, the one that still has the pinned atoms over which families range."""
         return max(axes, key=lambda axis: len(self.resolve(axis).atoms))
 
     # --------------------------------------------------------------------------------------------------- parts, joins
@@ -123,7 +128,10 @@ class Engine(Reshaper):
         return self.normal(out)
 
     def _pin_small_index(self, label: Label, dim: int) -> None:
-        """Pin a few units that other axes range over before one of them is taken: each keeps a label of its own."""
+        """Pin a small atom that other axes range over before one of its units is taken, so that each keeps its label.
+
+        This is how queries, keys and values are taken apart from one packed projection.
+        """
         others = [a for i, a in enumerate(label) if i != dim]
         ranged = set().union(*(self.contexts(self.resolve(a)) for a in others))
         for atom in label[dim].atoms:
@@ -135,7 +143,7 @@ class Engine(Reshaper):
         return self.at_index(axis.copy(), over, index) if ranges else axis
 
     def concat(self, axes: Sequence[Axis]) -> Axis:
-        """Return the label of axes one behind the other."""
+        """Return the label of concatenated axes; tags tell the parts apart."""
         axes = [self.resolve(a) for a in axes if a.n > 0]
         if all(a.fixed for a in axes):
             return fixed_axis(sum(a.n for a in axes))
@@ -147,7 +155,7 @@ class Engine(Reshaper):
     # ---------------------------------------------------------------------------------------------------- broadcasting
 
     def elementwise(self, labels: Sequence[Sequence[Axis]], shape: Sequence[int]) -> Label:
-        """Return the label of a tensor whose numbers come from those at their place in others, with broadcasting."""
+        """Return the label of a tensor that is computed entry by entry from others, with broadcasting."""
         n_axes = len(shape)
         full = [[fixed_axis(1)] * (n_axes - len(label)) + list(label) for label in labels]
         out = [fixed_axis(n) for n in shape]
@@ -171,7 +179,7 @@ class Engine(Reshaper):
         return max(map(len, contexts), default=0)
 
     def _pin_misaligned(self, axis: Axis, labels: Sequence[Label]) -> None:
-        """Pin families whose pinned index does not run alike in all operands."""
+        """Pin families whose pinned index is in different orders in the operands."""
         for atom in self.resolve(axis).atoms:
             for over in self.context_of(self.atoms[atom]) or ():
                 if self.atoms[over].pinned:

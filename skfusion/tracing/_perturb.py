@@ -1,4 +1,7 @@
-"""A state in which nothing is vacuous: what starts at zero, or at one, is moved away from there."""
+"""States for the proof, in which no weight is trivial: zeros and ones of a fresh network get noise.
+
+A head that is initialised to zero hides whatever is wrong before it, and equal biases look the same in any order.
+"""
 
 from __future__ import annotations
 
@@ -13,52 +16,24 @@ NOISE = 0.2
 
 
 def tensors_of(module: nn.Module, dtype: torch.dtype | None) -> State:
-    """Return parameters and buffers, those that are not stored included, with real numbers in another dtype.
-
-    Parameters
-    ----------
-    module : nn.Module
-        It is not changed.
-    dtype : torch.dtype or None
-        None keeps each dtype.
-
-    Returns
-    -------
-    State
-        Copies; tied tensors stay tied.
-    """
+    """Return copies of all parameters and buffers, floating-point ones in another dtype; tied ones stay tied."""
     done: dict[int, Tensor] = {}
     out: State = {}
-    for name, tensor in _named(module):
+    for name, tensor in (
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),  # those that are not stored in a state_dict, too
+    ):
         if id(tensor) not in done:
             done[id(tensor)] = tensor.detach().to(dtype if tensor.is_floating_point() else None, copy=True)
         out[name] = done[id(tensor)]
     return out
 
 
-def _named(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-
-
 def perturbed(module: nn.Module, state: State, seed: int) -> State:
-    """Return a state with noise on what a fresh network does not vary.
+    """Return a state with noise on what is constant in a fresh network; tied tensors stay tied.
 
-    That is on constant parameters and on those with one axis, such as biases, scales and zero-initialised heads, and
-    on the running statistics of batch norms, of which the variances stay positive.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Of the state.
-    state : State
-        Of all tensors.
-    seed : int
-        Of the noise.
-
-    Returns
-    -------
-    State
-        Tied tensors stay tied.
+    These are constant parameters and those with one axis, such as biases, scales and zero-initialised heads, and the
+    running statistics of batch norms, of which the variances stay positive.
     """
     generator = torch.Generator().manual_seed(seed)
     statistics = {

@@ -1,4 +1,8 @@
-"""Prove a symmetry: permuted networks compute what the network computes, or the guilty groups are frozen."""
+"""Verify a symmetry: permuted copies of the network must compute what it computes; groups that change it are frozen.
+
+The trace relies on rules, and on the one path of the example. The proof relies on neither: it applies random
+permutations in float64, where equal functions differ by rounding alone, to weights without trivial values.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from skfusion.state import State
 from skfusion.symmetry import Permutations, Symmetry
@@ -20,31 +23,15 @@ from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
 from skfusion.tracing._twin import twin
 
 EXACT, ROUNDED = 1e-9, 1e-4
-"""Largest relative difference of outputs in float64, and where numbers are rounded to a narrower type on the way."""
+"""Largest relative difference of outputs in float64, and where a run rounds numbers to a narrower type."""
 DTYPES = (torch.float64, torch.float32, None)
 N_ELEMENTS = 2
-GUILTY = "the output changed when it was permuted"
+FAULTY = "the output changed when it was permuted"
 
 
 @dataclass(eq=False)
 class Probe:
-    """One way to run a network: its outputs are compared before and after a permutation.
-
-    Attributes
-    ----------
-    module : nn.Module
-        The network; copies of it are run.
-    state : State
-        What it is run with.
-    inputs : tuple
-        Positional arguments, and those by name.
-    train : bool
-        In train mode, where dropout is off.
-    outputs : list of Tensor
-        What it returns.
-    tolerance : float
-        How far others may be from that.
-    """
+    """One way to run copies of a network, with its outputs to compare those after a permutation with."""
 
     module: nn.Module
     state: State
@@ -58,34 +45,16 @@ class Probe:
         return difference(self.outputs, outputs_of(self.module, state, self.inputs, self.train))
 
     def repeats(self) -> bool:
-        """Return whether another run of the same state gives the same outputs; it does not where runs are random."""
+        """Return whether another run of the same state gives the same outputs, unless runs are random."""
         return self.error(self.state) <= max(self.tolerance, EXACT)
 
 
 def prove(
     symmetry: Symmetry, module: nn.Module, inputs: Inputs, trained: bool, tolerance: float | None, seed: int
 ) -> Symmetry:
-    """Return a symmetry of which random elements leave the outputs as they are.
+    """Return the symmetry without the groups whose random permutations change an output of a copy of the module.
 
-    Parameters
-    ----------
-    symmetry : Symmetry
-        What to prove.
-    module : nn.Module
-        It is not changed: copies are run.
-    inputs : tuple
-        Positional arguments, and those by name.
-    trained : bool
-        Whether it must hold in train mode too.
-    tolerance : float, optional
-        Largest relative difference; by the precision of the run when omitted.
-    seed : int
-        Of the elements.
-
-    Returns
-    -------
-    Symmetry
-        Without the groups that change an output.
+    With ``trained`` it must hold in train mode too. The tolerance follows from the precision of the run when omitted.
     """
     probe, notes = _probe(module, inputs, tolerance, seed)
     probes = [probe]
@@ -99,14 +68,14 @@ def prove(
                 notes.append("not verified in train mode, in which two runs of the module give different outputs")
         except Exception as error:
             notes.append(f"not verified in train mode, in which the module could not run: {error}")
-    guilty: dict[str, str] = {}
-    while bad := _guilty(symmetry, probes, seed):
-        guilty.update(dict.fromkeys(bad, GUILTY))
-        symmetry = symmetry.frozen(dict.fromkeys(bad, GUILTY))
-    if guilty:
+    faulty: dict[str, str] = {}
+    while bad := _faulty(symmetry, probes, seed):
+        faulty.update(dict.fromkeys(bad, FAULTY))
+        symmetry = symmetry.frozen(dict.fromkeys(bad, FAULTY))
+    if faulty:
         warnings.warn(
             f"The output of {type(module).__name__} changed when some groups of units were permuted; these are now "
-            f"frozen: {', '.join(guilty)}.",
+            f"frozen: {', '.join(faulty)}.",
             stacklevel=3,
         )
     return _with_notes(symmetry, notes) if notes else symmetry
@@ -121,7 +90,7 @@ def _with_notes(symmetry: Symmetry, notes: list[str]) -> Symmetry:
 
 
 def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int) -> tuple[Probe, list[str]]:
-    """Return the run in eval mode in the widest type that it works in."""
+    """Return the run in eval mode, in the widest dtype in which the module works, and remarks."""
     notes: list[str] = []
     for dtype in DTYPES:
         state, cast = tensors_of(module, dtype), copied(inputs, dtype)
@@ -147,7 +116,7 @@ def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int
                 "another generator, or reads what runs change: leave that out in evaluation mode, or give verify=False."
             )
         return probe, notes
-    raise AssertionError("the last type raises")
+    raise AssertionError("the last dtype raises")
 
 
 class NotFiniteError(ValueError):
@@ -168,17 +137,14 @@ def outputs_of(
 ) -> list[Tensor]:
     """Return the outputs of a copy of a module with other tensors.
 
-    The copy is new each time, for modules may keep what they have computed from their weights.
+    The copy is new each time, as modules may cache what they have computed from their weights.
     """
     out = run(rebuilt(module, state), copied(inputs), train, [watch] if watch else [])
     return [t.detach() for t in tensors_in(out)]
 
 
 def rebuilt(module: nn.Module, state: State) -> nn.Module:
-    """Return a deep copy of a module with other parameters and buffers; other tensors take their dtype.
-
-    Buffers are copies, for a run may write to them.
-    """
+    """Return a deep copy of a module with other parameters and copies of other buffers, in their dtype throughout."""
     memo: dict[int, Any] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         memo[id(parameter)] = nn.Parameter(state[name], requires_grad=False)
@@ -193,7 +159,7 @@ def rebuilt(module: nn.Module, state: State) -> nn.Module:
 
 
 class Narrowing(TorchDispatchMode):
-    """A mode that sees where float64 numbers are rounded to a narrower type."""
+    """A mode that detects where float64 numbers are rounded to a narrower dtype."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -203,13 +169,13 @@ class Narrowing(TorchDispatchMode):
         """Run an operation."""
         out = func(*args, **(kwargs or {}))
         if not self.narrowed:
-            given = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+            arguments = tensors_among((args, kwargs))
             first = out[0] if isinstance(out, (tuple, list)) and out else out
             self.narrowed = (
                 isinstance(first, Tensor)
                 and first.is_floating_point()
                 and first.dtype is not torch.float64
-                and any(t.dtype is torch.float64 for t in given)
+                and any(t.dtype is torch.float64 for t in arguments)
             )
         return out
 
@@ -232,14 +198,14 @@ def _difference(a: Tensor, b: Tensor) -> float:
     changed = a != b
     if not bool(changed.any()):
         return 0.0
-    # constants, such as a large negative number for what is masked, are no measure of what has changed
+    # relative to what changed: constants, such as a large negative number for masked entries, would hide a difference
     apart, size = float((a - b).abs().max()), a.abs()
     largest = max(float(size[changed].max()), 1e-3 * float(size.median()))
     return apart / largest if largest > 0 and apart == apart else float("inf")
 
 
-def _guilty(symmetry: Symmetry, probes: Sequence[Probe], seed: int) -> list[str]:
-    """Return groups whose permutation changes an output; none if no element that is tried does so."""
+def _faulty(symmetry: Symmetry, probes: Sequence[Probe], seed: int) -> list[str]:
+    """Return groups whose permutation changes an output; none if no random element does so."""
     for i in range(N_ELEMENTS if symmetry.groups else 0):
         element = symmetry.sample(seed + i)
         for probe in probes:
@@ -254,17 +220,17 @@ def _holds(symmetry: Symmetry, probe: Probe, element: Permutations, groups: Sequ
 
 
 def _bisect(symmetry: Symmetry, probe: Probe, element: Permutations) -> list[str]:
-    """Return the groups without which an element leaves the output as it is."""
-    guilty: list[str] = []
+    """Return the groups without which an element leaves the output unchanged, by bisection."""
+    faulty: list[str] = []
 
     def add(kept: list[str], more: list[str]) -> list[str]:
         if not more or _holds(symmetry, probe, element, kept + more):
             return kept + more
         if len(more) == 1:
-            guilty.extend(more)
+            faulty.extend(more)
             return kept
         half = len(more) // 2
         return add(add(kept, more[:half]), more[half:])
 
     add([], [*symmetry.groups])
-    return guilty
+    return faulty

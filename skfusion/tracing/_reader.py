@@ -1,4 +1,8 @@
-"""Hand out the activations that stand at the sites of a symmetry, while a module runs."""
+"""Hand out the activations at the sites of a symmetry, while a module runs.
+
+Sites are known by the number of their contraction: a module with other weights runs the same operations in the same
+order, as long as its path does not depend on data.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +30,10 @@ def reading(sites: Sequence[Site], take: Callable[[Site, Tensor], Any]) -> Itera
     Parameters
     ----------
     sites : sequence of Site
-        What to hand out. A site is left out where an axis that carries units has another length than in the example.
+        Which activations to hand out. A site is skipped where an axis with units is of another length than in the
+        example.
     take : callable
-        ``take(site, activation)`` is called with a copy of the activation as soon as it is there.
+        ``take(site, activation)`` is called with a copy of the activation as soon as it is computed.
 
     Yields
     ------
@@ -69,13 +74,13 @@ class _Reader(TorchDispatchMode):
             self._at[site.index].append(site)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, given = name_of(func), tensors_among((args, kwargs))
+        name, arguments = name_of(func), tensors_among((args, kwargs))
         here = self._at.get(self._n, []) if name in CONTRACTIONS else []
         for site in here:
-            if site.name != name or len(given) <= (site.argument or 0):
-                raise _unlike(site, name)
+            if site.name != name or len(arguments) <= (site.argument or 0):
+                raise _mismatch(site, name)
             if site.argument is not None:
-                self._hand_out(site, given[site.argument])
+                self._hand_out(site, arguments[site.argument])
         out = func(*args, **(kwargs or {}))
         for site in here:
             if site.argument is None:
@@ -85,21 +90,21 @@ class _Reader(TorchDispatchMode):
 
     def _hand_out(self, site: Site, tensor: Tensor) -> None:
         if tensor.dim() != len(site.shape):
-            raise _unlike(site, f"{site.name} with {tensor.dim()} axes")
+            raise _mismatch(site, f"{site.name} with {tensor.dim()} axes")
         if all(not blocks or tensor.shape[d] == site.shape[d] for d, blocks in enumerate(site.axes)):
             self._take(site, tensor.clone())  # what follows may write to it
 
     def check_done(self) -> None:
         """Raise where fewer contractions have run than on the example."""
-        late = [site for n, found in self._at.items() if n >= self._n for site in found]
+        late = [site for n, sites in self._at.items() if n >= self._n for site in sites]
         if late:
-            raise _unlike(late[0], "none")
+            raise _mismatch(late[0], "none")
 
 
-def _unlike(site: Site, what: str) -> ValueError:
+def _mismatch(site: Site, what: str) -> ValueError:
     place = f"in module {site.where!r}" if site.where else "in the module itself"
     return ValueError(
-        f"The module runs other operations than on the example that its symmetry was found by: contraction "
+        f"The module runs other operations than on the example by which its symmetry was found: contraction "
         f"{site.index} was {site.name} {place}, now there is {what}. Its path depends on its inputs or its dtype: call "
         "symmetry_of with an example like these inputs."
     )

@@ -1,4 +1,9 @@
-"""Labels of axes that a reshape merges or cuts."""
+"""Labels of axes that a reshape merges or cuts.
+
+Merging is always possible: the paths of the outer axis are continued by those of the inner one. Cutting an axis in two
+is possible where each path is an outer part and an inner one; atoms are refined into products for that, such as the
+width of a transformer into heads and channels, or split or pinned where the cut goes through their units.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +29,14 @@ from skfusion.tracing._unify import Unifier
 
 CUT = "a reshape cuts the axis"
 MOST_OUTER = 64
-"""An axis is not cut into more parts than this where each needs a label of its own."""
+"""An axis is not cut into more parts than this where each part would have its own label."""
 
 
 class Reshaper(Unifier, ABC):
     """Atoms whose axes can be reshaped."""
 
     def product(self, axes: Sequence[Axis]) -> Axis:
-        """Return the label of several axes merged into one, row by row."""
+        """Return the label of several axes merged into one, in row-major order."""
         axes = [self.resolve(a) for a in axes if a.n != 1]
         if not axes:
             return fixed_axis(1)
@@ -52,10 +57,10 @@ class Reshaper(Unifier, ABC):
         return [outer, *self.factor(rest, sizes[1:])]
 
     def view(self, axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:
-        """Return the labels of a tensor that is reshaped, row by row."""
+        """Return the labels of a tensor that is reshaped, in row-major order."""
         given, wanted = [a for a in axes if a.n != 1], [n for n in shape if n != 1]
-        found: list[Axis] = []
-        while given:
+        reshaped: list[Axis] = []
+        while given:  # the fewest axes on both sides that have equally many positions are merged, and cut again
             n_given, n_wanted = 1, 1
             n_in, n_out = given[0].n, wanted[0]
             while n_in != n_out:
@@ -65,15 +70,15 @@ class Reshaper(Unifier, ABC):
                 else:
                     n_out *= wanted[n_wanted]
                     n_wanted += 1
-            found += self.factor(self.product(given[:n_given]), wanted[:n_wanted])
+            reshaped += self.factor(self.product(given[:n_given]), wanted[:n_wanted])
             given, wanted = given[n_given:], wanted[n_wanted:]
-        rest = iter(found)
+        rest = iter(reshaped)
         return [fixed_axis(1) if n == 1 else next(rest) for n in shape]
 
     # -------------------------------------------------------------------------------------------------- cutting in two
 
     def _factor(self, axis: Axis, n_outer: int, n_inner: int) -> tuple[Axis, Axis]:
-        """Cut an axis in two; where it is not a product of labels, its atoms are refined, split or pinned."""
+        """Cut an axis in two; while it is no product of labels, its atoms are refined, split or, in the end, pinned."""
         for _ in range(60):
             self.resolve(axis)
             if n_outer == 1:
@@ -85,12 +90,13 @@ class Reshaper(Unifier, ABC):
             paths, tags = axis.paths.reshape(n_outer, n_inner, -1), axis.tags.reshape(n_outer, n_inner)
             depth, lead = _leading(paths, tags)
             n_lead = int(lead.max()) + 1
+            # a product: the first columns number the outer positions, and the others are the same in each of them
             if n_lead == n_outer and (paths[:, :, depth:] == paths[:1, :, depth:]).all():
                 outer = Axis(paths[:, 0, :depth], row_labels(tags))
                 return self.resolve(outer), self.resolve(Axis(paths[0, :, depth:], row_labels(tags.T)))
             if n_lead < n_outer and depth < paths.shape[2] and self._refine_column(paths[:, :, depth], lead):
                 continue
-            if (paths == paths[:1]).all():
+            if (paths == paths[:1]).all():  # copies: only tags tell the outer positions apart
                 return fixed_axis(n_outer), self.resolve(Axis(paths[0], row_labels(tags.T)))
             if any(self.close(paths[i], tags[i], CUT) for i in range(n_outer)):
                 continue
@@ -101,13 +107,13 @@ class Reshaper(Unifier, ABC):
         return fixed_axis(n_outer), fixed_axis(n_inner)
 
     def _refine_column(self, column: Ints, lead: Ints) -> bool:
-        """Refine the atom of a column into the part that numbers the outer positions and the rest, if it is such."""
+        """Refine the atom of a column into an index of the outer positions and the rest, where it is such a product."""
         n_outer, n_lead = len(column), int(lead.max()) + 1
-        found = np.unique(atom_of(column))
+        atoms = np.unique(atom_of(column))
         rank_size, uneven = divmod(n_outer, n_lead)
-        if uneven or len(found) != 1 or found[0] < 0 or (np.bincount(lead, minlength=n_lead) != rank_size).any():
+        if uneven or len(atoms) != 1 or atoms[0] < 0 or (np.bincount(lead, minlength=n_lead) != rank_size).any():
             return False
-        atom: Atom = self.atoms[int(found[0])]
+        atom: Atom = self.atoms[int(atoms[0])]
         if atom.pinned or atom.size % rank_size:
             return False
         rank = np.zeros(n_outer, np.int64)
@@ -123,7 +129,7 @@ class Reshaper(Unifier, ABC):
         return True
 
     def _family(self, instances: list[Meaning]) -> tuple[Axis, Axis]:
-        """Return a pinned outer axis, and an inner one with a label of its own for each outer position."""
+        """Return a pinned outer axis, and an inner one that has another label for each outer position."""
         number = self.new(len(instances), (), pinned=True)
         family = self.new(len(instances[0][1]), (number.id,))
         family.instances[number.id] = dict(enumerate(instances))
@@ -131,7 +137,7 @@ class Reshaper(Unifier, ABC):
 
 
 def _leading(paths: Ints, tags: Ints) -> tuple[int, Ints]:
-    """Return how many columns depend on the outer position alone, and a number for what they and the tags are there."""
+    """Return how many columns depend on the outer position only, and a number for their and the tags' content there."""
     depth = 0
     while depth < paths.shape[2] and (paths[:, :, depth] == paths[:, :1, depth]).all():
         depth += 1

@@ -1,4 +1,4 @@
-"""Bring labels up to date with what is known about their atoms."""
+"""Update labels with what has become known about their atoms."""
 
 from __future__ import annotations
 
@@ -11,46 +11,50 @@ from skfusion.tracing._axis import Atom, Axis, Meaning, atoms_in, index_of, unit
 class Resolver(Atoms):
     """Atoms that can be replaced by what they turned out to be.
 
-    An atom whose context holds a pinned atom is a *family*: it moves in another way for each index of the pinned one,
-    so each index has an *instance*, which is an atom of its own. Packed projections and stacked tensors are of this
-    kind.
+    An atom whose context has a pinned atom is a *family*: since the indices of the pinned atom stay apart, the units
+    may move in another way for each of them, and each index has an *instance*, an atom of its own. Packed projections,
+    where queries, keys and values are one weight, and stacked tensors are of this kind.
     """
 
     def resolve(self, axis: Axis) -> Axis:
-        """Bring a label up to date, and return it."""
+        """Update a label, and return it."""
         for _ in range(2000):
             if not any(self._resolve_atom(axis, self.atoms[a]) for a in axis.atoms):
                 return axis
-        raise ConflictError("a label that is never done")
+        raise ConflictError("a label that does not end to change")
 
     def _resolve_atom(self, axis: Axis, atom: Atom) -> bool:
-        """Replace one atom in a label; return whether there was something to do."""
+        """Replace one atom in a label; return whether anything changed."""
         if atom.meaning is not None:
-            found = axis.first_column(atom.id)
-            assert found is not None
-            column, positions = found
-            index = index_of(axis.paths[positions, column])
-            axis.replace(column, positions, (atom.meaning[0][index], atom.meaning[1][index]))
+            self._replace_first(axis, atom.id, atom.meaning)
             return True
-        if atom.pinned and not self.families(atom.id):
+        if atom.pinned and not self.families(atom.id):  # while families range over it, its index is still needed
             self.fold(axis, atom.id)
             return True
         return any(self._resolve_family(axis, atom, t) for t in list(atom.instances) if t in axis.atoms)
 
+    def _replace_first(self, axis: Axis, atom: int, meaning: Meaning) -> None:
+        """Replace the units of an atom, in the first column that has it, by their meaning."""
+        hit = axis.first_column(atom)
+        assert hit is not None
+        column, positions = hit
+        index = index_of(axis.paths[positions, column])
+        axis.replace(column, positions, (meaning[0][index], meaning[1][index]))
+
     def fold(self, axis: Axis, atom: int) -> None:
         """Turn the units of a pinned atom into tags."""
-        while (found := axis.first_column(atom)) is not None:
-            column, positions = found
+        while (hit := axis.first_column(atom)) is not None:
+            column, positions = hit
             index = index_of(axis.paths[positions, column])
             axis.replace(column, positions, (np.zeros((len(positions), 0), np.int64), index + 1))
 
     def _resolve_family(self, axis: Axis, family: Atom, over: int) -> bool:
-        """Replace a family by its instances where the atom that it ranges over stands in the same paths."""
+        """Replace a family by its instances where the atom that it ranges over is in the same paths."""
         values = axis.values(over)
-        found = axis.first_column(family.id, values >= 0)
-        if found is None:
+        hit = axis.first_column(family.id, values >= 0)
+        if hit is None:
             return False
-        column, positions = found
+        column, positions = hit
         index, values = index_of(axis.paths[positions, column]), values[positions]
         instances = {int(v): self.instance(family, over, int(v)) for v in np.unique(values)}
         depth = max(paths.shape[1] for paths, _ in instances.values())
@@ -76,7 +80,7 @@ class Resolver(Atoms):
         return instances[index]
 
     def _context_at(self, family: Atom, over: int, index: int) -> set[int]:
-        """Return the context of an instance, where other families over the same atom are instances too."""
+        """Return the context of an instance: families over the same atom are represented by their instances in it."""
         out: set[int] = set()
         for c in (self.context_of(family) or frozenset()) - {over}:
             atom = self.atoms[c]
@@ -91,12 +95,7 @@ class Resolver(Atoms):
             family = next((a for a in axis.atoms if self.ranges_over(a, over)), None)
             if family is None:
                 return axis
-            found = axis.first_column(family)
-            assert found is not None
-            column, positions = found
-            paths, tags = self.instance(self.atoms[family], over, index)
-            element = index_of(axis.paths[positions, column])
-            axis.replace(column, positions, (paths[element], tags[element]))
+            self._replace_first(axis, family, self.instance(self.atoms[family], over, index))
         raise ConflictError("a family of families without end")
 
     def ranges_over(self, atom: int, over: int) -> bool:

@@ -1,4 +1,4 @@
-"""Run a module without leaving a trace on its inputs or the random numbers of the caller."""
+"""Run a module without an effect on its inputs or on the random generators of the caller."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from skfusion._random import seeded
+from skfusion.tracing._call import tensors_among
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 QUIET = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RNNBase)
-"""Modules that stay in eval mode when the others train: what they do then hides the order of units in noise."""
+"""Modules that stay in eval mode when others train: dropout and the like would hide the order of units in noise."""
 
 FUSED: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
     (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
     (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
     (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
 )
-"""How to ask for and to switch kernels that do the work of many operations."""
+"""How to query and to switch kernels that do the work of many operations."""
 
 
 def arguments_of(example_inputs: Any) -> Inputs:
-    """Return positional arguments and those by name."""
+    """Return positional arguments and arguments by name."""
     if isinstance(example_inputs, dict):
         return (), dict(example_inputs)
     if not isinstance(example_inputs, (tuple, list)):
@@ -39,7 +40,7 @@ def arguments_of(example_inputs: Any) -> Inputs:
 
 
 def copied(inputs: Inputs, dtype: torch.dtype | None = None) -> Inputs:
-    """Return inputs whose tensors are copies, those of real numbers in another dtype."""
+    """Return inputs whose tensors are copies, floating-point ones in another dtype."""
 
     def copy(value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -52,12 +53,12 @@ def copied(inputs: Inputs, dtype: torch.dtype | None = None) -> Inputs:
 
 def shapes_of(inputs: Inputs) -> str:
     """Return the shapes of all tensors among inputs, for a message."""
-    found = [f"{tuple(t.shape)} of {t.dtype}" for t in tree_flatten(inputs)[0] if isinstance(t, Tensor)]
-    return ", ".join(found) or "no tensor"
+    shapes = [f"{tuple(t.shape)} of {t.dtype}" for t in tensors_among(inputs)]
+    return ", ".join(shapes) or "no tensor"
 
 
 def tensors_in(value: Any, depth: int = 4) -> list[Tensor]:
-    """Return all tensors in a nested result, those in attributes of objects included."""
+    """Return all tensors in a nested result, including those in attributes of objects."""
     out: list[Tensor] = []
     for leaf in tree_flatten(value)[0]:
         if isinstance(leaf, Tensor):
@@ -72,12 +73,12 @@ def plain_kernels() -> Iterator[None]:
     """Switch off kernels that do the work of many operations at once.
 
     The fused path of multi-head attention and the recurrent layers of oneDNN and cuDNN hide what happens between their
-    inputs and outputs. Runs in this context show the same operations as the trace that a symmetry was found by.
+    inputs and outputs. Runs in this context show the same operations as the trace by which a symmetry was found.
 
     Yields
     ------
     None
-        Nothing; the settings of before are restored.
+        Nothing; the previous settings are restored afterwards.
     """
     before = [get() for get, _ in FUSED]
     try:
@@ -94,23 +95,11 @@ def run(
 ) -> Any:
     """Return what a module returns, with the same random numbers of torch, numpy and Python each time.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Its modes are set, and it may do to itself what it does: give a copy.
-    inputs : tuple
-        Positional arguments, and those by name.
-    train : bool
-        Whether to run as in training, but without dropout and with the statistics of batch norms.
-    within : sequence of context managers
-        Entered one after the other before the module runs.
-
-    Returns
-    -------
-    object
-        The output.
+    With ``train`` it runs as in training, but without dropout and with the running statistics of batch norms. The
+    contexts of ``within`` are entered, one after the other, before it runs. Modes are set and a run may change the
+    module: give a copy.
     """
-    module.train()  # modules that keep what they computed from their weights drop it here
+    module.train()  # modules that cache what they computed from their weights drop it here
     module.train(train)
     for part in module.modules() if train else ():
         part.training = part.training and not isinstance(part, QUIET)
@@ -124,7 +113,7 @@ def run(
         return module(*args, **kwargs)
 
 
-# By function: the argument that switches its dropout, where it stands, and what switches it off.
+# By function: the argument that controls its dropout, its position, and the value without dropout.
 DROPOUTS: dict[Any, tuple[str, int, Any]] = {
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), ("training", 2, False)),
     **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), ("training", 2, False)),

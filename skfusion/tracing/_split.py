@@ -1,4 +1,4 @@
-"""Split atoms whose units turn out to be unlike."""
+"""Split atoms whose units turn out to be different, so that only some of them can still be exchanged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,10 @@ class Splitter(Binder, ABC):
     """Atoms that can be split."""
 
     def close(self, paths: Ints, tags: Ints, why: str) -> bool:
-        """Split one atom whose units do not all occur alike in a part of an axis.
+        """Split one atom whose units occur in different ways in a part of an axis; return whether there was one.
 
-        An operation that treats this part on its own is kept only by group elements that map the part to itself.
-
-        Returns
-        -------
-        bool
-            Whether there was something to split; ask again until there is not.
+        An operation that treats this part by itself is respected only by permutations that map the part to itself, so
+        units inside and outside of it cannot be exchanged. Call again until nothing is left to split.
         """
         paths = compress(paths)
         if paths.shape[1] == 0:
@@ -35,29 +31,29 @@ class Splitter(Binder, ABC):
                 if atom.pinned:
                     continue
                 here = atom_of(paths[:, column]) == index
-                part = _unlike(atom, paths[here], tags[here], column)
+                part = _different(atom, paths[here], tags[here], column)
                 if part is not None:
                     self.split(atom, part, why)
                     return True
         return False
 
     def split(self, atom: Atom, part: Ints, why: str) -> None:
-        """Split an atom into parts; the part of each unit is given."""
+        """Split an atom into parts; ``part`` has the number of the part of each unit."""
         if self.families(atom.id):
             self._split_index(atom, part, why)
             return
         atom.why = atom.why or self.reason(why)
         paths, tags = np.full((atom.size, 1), -1, np.int64), np.zeros(atom.size, np.int64)
         for i, members in enumerate(_members(part)):
-            tags[members] = i + 1
+            tags[members] = i + 1  # the tag keeps the parts apart
             if len(members) > 1:
                 paths[members] = units(self.new(len(members), atom.context))
         self.bind(atom, (compress(paths), tags))
 
     def _split_index(self, atom: Atom, part: Ints, why: str) -> None:
-        """Split an atom that families range over: a pinned number of the part stands before each unit.
+        """Split an atom that families range over: the number of its part, which is pinned, is put before each unit.
 
-        Each family becomes one over the number of the part, with an instance for each part.
+        Each family becomes one over this number, with an instance for each part.
         """
         families, parts = self.families(atom.id), _members(part)
         if len(parts) > MOST_PARTS or any(f.instances for f in families):
@@ -78,7 +74,7 @@ class Splitter(Binder, ABC):
         self.bind(atom, (paths, np.zeros(atom.size, np.int64)))
 
     def _range_over(self, families: list[Atom], before: Atom, number: Atom, contexts: list[set[int]]) -> None:
-        """Let families range over the number of a part, and their instances over the units of the part."""
+        """Make families range over the number of the part, and their instances over the units of the part."""
         known = {f.id: self.context_of(f) or frozenset() for f in families}
         instance: dict[tuple[int, int], int] = {}
         for family in sorted(families, key=lambda f: len(known[f.id])):
@@ -97,8 +93,8 @@ def _members(part: Ints) -> list[Ints]:
     return [np.nonzero(part == p)[0] for p in np.unique(part)]
 
 
-def _unlike(atom: Atom, paths: Ints, tags: Ints, column: int) -> Ints | None:
-    """Label units by all that they occur with: the rest of their paths and the tags; None where all are alike."""
+def _different(atom: Atom, paths: Ints, tags: Ints, column: int) -> Ints | None:
+    """Number units by what they occur with, the rest of paths and the tags; None where that is the same for all."""
     rest = row_labels(np.concatenate([np.delete(paths, column, 1), tags[:, None]], 1))
     index = index_of(paths[:, column])
     order = np.lexsort((rest, index))

@@ -31,20 +31,20 @@ def symmetry_of(
     r"""Find the permutation symmetries of a module: which units can change places without a change of its outputs.
 
     The module runs once. All axes of its weights start with units that may move, and every operation says which of them
-    must move alike, :math:`f(x; \pi\theta) = f(x; \theta)`; inputs and outputs stay where they are. Units that move in
-    blocks are found with their structure, such as channels within attention heads. What cannot be followed is
-    pinned: it does not move.
+    must move together, so that :math:`f(x; \pi\theta) = f(x; \theta)`; inputs and outputs stay where they are. Units
+    that move in blocks are found with their structure, such as channels within attention heads. What cannot be followed
+    is pinned: it does not move.
 
     Parameters
     ----------
     module : nn.Module
-        Any module that runs. Only copies of it run, so it is left as it was: what a run does to a module, such as to
-        install hooks, happens to the copies. So are the random numbers of the caller, of torch, numpy and Python.
+        Any module that runs. Only copies of it run, so hooks that a run installs, or other changes, do not reach it.
+        The random generators of torch, numpy and Python are left as they were, too.
     example_inputs : Tensor, tuple, list or dict
         One batch: a tensor for ``module(x)``, a tuple or list for ``module(*x)``, in which a dict that comes last holds
         arguments by name, or a dict for ``module(**x)``.
     axes : dict of sequence of (str or None), optional
-        A symmetry that is declared by hand, as for :meth:`Symmetry.of_axes`; it is verified, not looked for.
+        A symmetry that is declared by hand, as for :meth:`Symmetry.of_axes`; it is only verified.
     verify : bool, default=True
         Whether to apply random elements to copies of the module, in float64 and with perturbed weights, and to freeze
         groups that change an output.
@@ -57,14 +57,14 @@ def symmetry_of(
     Returns
     -------
     Symmetry
-        Groups of units, and where they stand in each parameter and buffer. Its ``notes`` name operations
-        that could not be followed, weights that are not used, and code whose path depends on data.
+        Groups of units, and where they are in each parameter and buffer. Its ``notes`` name operations that could not
+        be followed, weights that are not used, and code whose path depends on data.
 
     Raises
     ------
     ValueError
-        If the module does not run on the example, has weights without shapes, returns NaN or infinity, or is random by
-        itself, such as by a generator of its own, so that nothing can be verified.
+        If the module does not run on the example, has weights without shapes, returns NaN or infinity, or is random
+        itself, such as by its own generator, so that nothing can be verified.
     TypeError
         If the module cannot be copied, or a copy runs the weights of the original.
 
@@ -91,14 +91,14 @@ def symmetry_of(
     if axes is not None:
         symmetry = Symmetry.of_axes(axes, tensors_of(module, None))
         return prove(symmetry, module, inputs, False, tolerance, random_state) if verify else symmetry
-    found = trace(module, inputs)
-    if found.branches:
+    traced = trace(module, inputs)
+    if traced.branches:
         warnings.warn(
-            f"The path through {type(module).__name__} depends on data, at {', '.join(found.branches)}: only the one "
+            f"The path through {type(module).__name__} depends on data, at {', '.join(traced.branches)}: only the one "
             "that the example takes was read. If others use weights in another way, declare the symmetry by hand, with "
             "axes=.",
             stacklevel=2,
         )
-    symmetry, trained = assemble(found), found.trained
-    del found  # and with it the copy that was run
+    symmetry, trained = assemble(traced), traced.trained
+    del traced  # which frees the copy that ran
     return prove(symmetry, module, inputs, trained, tolerance, random_state) if verify else symmetry

@@ -1,4 +1,7 @@
-"""Trace a module: run it on an example, in eval mode and where it is needed in train mode too."""
+"""Trace a module: run a copy of it on an example, and keep the labels of its weights.
+
+It runs in eval mode, and in train mode as well where that leaves parameters unused, as auxiliary heads are.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
-from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._axis import fixed_axes
 from skfusion.tracing._engine import Engine, Label
 from skfusion.tracing._labels import Labels, Origin, memory
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
@@ -18,7 +21,7 @@ from skfusion.tracing._twin import twin
 
 @dataclass(eq=False)
 class Weight:
-    """A parameter or buffer, with all names that it goes by."""
+    """A parameter or buffer, with all of its names and the atoms that its axes had before the run."""
 
     tensors: list[Tensor]
     names: list[str]
@@ -30,49 +33,24 @@ class Weight:
 
 @dataclass(eq=False)
 class Trace:
-    """What was seen while a module ran.
-
-    Attributes
-    ----------
-    engine : Engine
-        The atoms of all labels.
-    weights : list of Weight
-        Parameters, then buffers.
-    sites : list of RawSite
-        Activations in eval mode.
-    notes : list of str
-        What a report should tell.
-    branches : list of str
-        Places in code that depends on data.
-    trained : bool
-        Whether the module ran in train mode as well.
-    """
+    """What was observed while a module ran."""
 
     engine: Engine
     weights: list[Weight]
+    """Parameters, then buffers."""
     sites: list[RawSite] = field(default_factory=list)
+    """Activations in eval mode."""
     notes: list[str] = field(default_factory=list)
     branches: list[str] = field(default_factory=list)
+    """Lines of code that depend on data."""
     trained: bool = False
+    """Whether the module ran in train mode as well."""
 
 
 def trace(module: nn.Module, inputs: Inputs) -> Trace:
-    """Return the labels of all weights of a module, after a run on an example.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any; a copy of it is run.
-    inputs : tuple
-        Positional arguments, and those by name.
-
-    Returns
-    -------
-    Trace
-        What was seen.
-    """
+    """Return the labels of all weights of a module, after a run of a copy of it on an example."""
     check_initialised(module)
-    own = {id(t) for t in (*module.parameters(), *module.buffers())}
+    originals = {id(t) for t in (*module.parameters(), *module.buffers())}
     module = twin(module)
     engine = Engine()
     labels = Labels(engine)
@@ -94,7 +72,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
             out.branches = [*dict.fromkeys([*out.branches, *tracer.branches])]
         except Exception as error:
             out.notes.append(f"the module could not run in train mode on the example: {error}")
-    if used & own:
+    if used & originals:
         raise TypeError(
             f"A copy of {type(module).__name__} runs weights of the original, as where a function that was set as its "
             "forward, or a hook, holds the module itself. Only copies are run, so that yours stays as it is: let such "
@@ -116,8 +94,11 @@ def check_initialised(module: nn.Module) -> None:
 
 
 def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
-    """Label parameters and statistics of batch norms with fresh atoms, and pin all other buffers."""
-    found: dict[object, Weight] = {}
+    """Label parameters and statistics of batch norms with fresh atoms, and pin all other buffers.
+
+    Other buffers, such as masks and position codes, are constants: the architecture has them as they are.
+    """
+    weights: dict[object, Weight] = {}
     statistics = {
         id(b)
         for part in module.modules()
@@ -128,24 +109,24 @@ def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
     named += [(n, t, False) for n, t in module.named_buffers(remove_duplicate=False)]
     for name, tensor, is_parameter in named:
         key = memory(tensor) if tensor.numel() else id(tensor)
-        if key not in found:
+        if key not in weights:
             moves = is_parameter or id(tensor) in statistics
-            label = [labels.engine.fresh(n) if moves else fixed_axis(n) for n in tensor.shape]
+            label = [labels.engine.fresh(n) for n in tensor.shape] if moves else fixed_axes(tensor.shape)
             atoms = [axis.atoms[0] if axis.atoms else None for axis in label]
-            found[key] = Weight([], [], label, atoms, is_parameter, id(tensor) in statistics)
+            weights[key] = Weight([], [], label, atoms, is_parameter, id(tensor) in statistics)
             labels.give(tensor, label, Origin.WEIGHTS if moves else Origin.CONSTANT)
-        elif not any(tensor is t for t in found[key].tensors):
-            labels.put(tensor, found[key].label, Origin.WEIGHTS)
-        found[key].tensors.append(tensor)
-        found[key].names.append(name)
-    return list(found.values())
+        elif not any(tensor is t for t in weights[key].tensors):
+            labels.put(tensor, weights[key].label, Origin.WEIGHTS)
+        weights[key].tensors.append(tensor)
+        weights[key].names.append(name)
+    return list(weights.values())
 
 
 def _watch(module: nn.Module, inputs: Inputs, labels: Labels, train: bool) -> Tracer:
     """Run a module once, and pin its inputs and outputs."""
     tracer, inputs = Tracer(labels), copied(inputs)
     for tensor in (t for t in tree_flatten(inputs)[0] if isinstance(t, Tensor)):
-        labels.put(tensor, [fixed_axis(n) for n in tensor.shape], Origin.INPUTS)
+        labels.put(tensor, fixed_axes(tensor.shape), Origin.INPUTS)
     out = run(module, inputs, train, [named_modules(module, tracer.where), Readings(tracer), tracer])
     labels.engine.operation = labels.engine.where = ""
     results = tensors_in(out)
@@ -153,8 +134,7 @@ def _watch(module: nn.Module, inputs: Inputs, labels: Labels, train: bool) -> Tr
         raise ValueError(f"its output, of type {type(out).__name__}, holds no tensor.")
     for tensor in results:
         labels.use(tensor)
-        for axis in labels.of(tensor):
-            labels.engine.pin_axis(axis, "output of the module")
+        labels.engine.pin_axes(labels.of(tensor), "output of the module")
     return tracer
 
 
@@ -165,8 +145,7 @@ def _unused(trace: Trace, used: set[int]) -> list[Weight]:
 def _pin_unused(trace: Trace, used: set[int]) -> None:
     for weight in trace.weights:
         if not any(id(t) in used for t in weight.tensors):
-            for axis in weight.label:
-                trace.engine.pin_axis(axis, "not used in the run on the example")
+            trace.engine.pin_axes(weight.label, "not used in the run on the example")
     names = [w.names[0] for w in _unused(trace, used)]
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,4 +1,8 @@
-"""Watch a module run, and label the axes of all tensors on the way."""
+"""Watch a module run, and label the axes of every tensor that it computes.
+
+All of torch ends in a few hundred ATen operations, which a dispatch mode sees one by one, with the true tensors. So no
+layer has to be known, and what Python code does in between does not matter unless it reads numbers of a tensor.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +19,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._axis import fixed_axes
 from skfusion.tracing._call import Call, Labelled, Rule, find_rule
 from skfusion.tracing._engine import Label
 from skfusion.tracing._labels import Labels, Origin
 from skfusion.tracing.rules import CONTRACTIONS
 
+# Operations, and functions that are none, by which Python code reads the numbers of a tensor.
 READS_ONE = frozenset({"_local_scalar_dense", "is_nonzero", "equal"})
 READS_ALL = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})
 LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
@@ -27,7 +33,7 @@ LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
 
 @dataclass(eq=False)
 class RawSite:
-    """An activation of a contraction, with its label."""
+    """An input or output of a contraction, with its label; the fields are those of :class:`Site`."""
 
     index: int
     argument: int | None
@@ -38,32 +44,15 @@ class RawSite:
 
 
 class Tracer(TorchDispatchMode):
-    """A mode in which every ATen operation labels what it returns.
-
-    Parameters
-    ----------
-    labels : Labels
-        Where labels are kept.
-
-    Attributes
-    ----------
-    used : set of int
-        Identities of the tensors that operations have taken.
-    sites : list of RawSite
-        Activations of contractions.
-    branches : dict
-        Where the module's code reads numbers that depend on its inputs or weights: places, without repetition.
-    where : list of str
-        The modules that are running, innermost last.
-    """
+    """A mode in which the results of every ATen operation get labels."""
 
     def __init__(self, labels: Labels):
         super().__init__()  # type: ignore[no-untyped-call]
         self.labels, self.engine = labels, labels.engine
-        self.used: set[int] = set()
+        self.used: set[int] = set()  # identities of the tensors that operations have taken
         self.sites: list[RawSite] = []
-        self.branches: dict[str, None] = {}
-        self.where: list[str] = []
+        self.branches: dict[str, None] = {}  # lines of code that read numbers which depend on inputs or weights
+        self.where: list[str] = []  # the modules that are running, innermost last
         self._n_contractions = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -82,16 +71,16 @@ class Tracer(TorchDispatchMode):
         return out
 
     def read(self, tensor: Tensor) -> None:
-        """Write down that Python code reads the numbers of a tensor."""
+        """Record that Python code reads the numbers of a tensor: what it does with them cannot be followed."""
         self.labels.use(tensor)
         if self.labels.origin([tensor]) is not Origin.CONSTANT:
             self.branches.setdefault(_place())
-            for axis in self.labels.of(tensor):
-                self.engine.pin_axis(axis, "read by Python code")
+            self.engine.pin_axes(self.labels.of(tensor), "read by Python code")
 
     # ------------------------------------------------------------------------------------------------------ operations
 
     def _follow(self, call: Call, rule: Rule | None) -> None:
+        """Label the results of an operation, and record the activations at contractions as sites."""
         origin, written = self.labels.origin(call.tensors), call.written
         before = {id(t): self.labels.of(t) for t in written}
         labels = [self.labels.of(t) for t in call.tensors]
@@ -100,45 +89,45 @@ class Tracer(TorchDispatchMode):
         if rule is None or not rule.view:
             for label in labels:
                 self.engine.settle(label)
-        found = self._outputs(call, rule)
-        for out, label in zip(call.outs, found, strict=True):
+        results = self._outputs(call, rule)
+        for out, label in zip(call.outs, results, strict=True):
             if isinstance(out, Tensor):
                 self.labels.put(out, label, origin)
         for tensor in written:
             self.labels.no_constant(tensor, origin)
-            if rule is not None and not rule.view:  # what stood there and what stands there now move alike
+            if rule is not None and not rule.view:  # views of the memory keep the old label, so both must move together
                 for old, new in zip(before[id(tensor)], self.labels.of(tensor), strict=True):
                     self.engine.unify(old, new)
         if call.name in CONTRACTIONS:
             if origin is Origin.INPUTS:
-                self._record(call, None, call.first, found[0])
+                self._record(call, None, call.first, results[0])
             self._n_contractions += 1
 
     def _outputs(self, call: Call, rule: Rule | None) -> list[Label]:
         """Return a label of each output; where there is no rule, or it gives up, all axes are pinned."""
-        told: Labelled = None
+        given: Labelled = None
         tensors = [o for o in call.outs if isinstance(o, Tensor)]
         if all(not t.numel() for t in tensors):
             return [_fixed(out) for out in call.outs]
         problem = "is not known"
         if rule is not None:
             try:
-                told = rule.function(call)
+                given = rule.function(call)
                 problem = "is not followed in this form"
-            except Exception as error:  # a fault in a rule must not do harm: what it has not said is pinned
+            except Exception as error:  # an error in a rule must do no harm: what it has not said is pinned
                 problem = f"has a rule that failed ({type(error).__name__}: {error})"
-        if told is None:
+        if given is None:
             self._give_up(call, problem)
             return [_fixed(out) for out in call.outs]
-        labels = [told] if isinstance(call.out, Tensor) else list(told)
+        labels = [given] if isinstance(call.out, Tensor) else list(given)
         return [self._fitting(call, out, label) for out, label in zip(call.outs, labels, strict=True)]
 
     def _fitting(self, call: Call, out: Any, label: Any) -> Label:
-        """Return a label that fits; outputs that a rule says nothing about pin the arguments once they are used."""
+        """Return a label that fits; an output about which a rule says nothing pins the arguments once it is used."""
         if isinstance(out, Tensor) and label is not None and [axis.n for axis in label] == list(out.shape):
             return list(label)
         if isinstance(out, Tensor):
-            self.labels.tells_order(out, [axis for t in call.tensors for axis in self.labels.of(t)])
+            self.labels.reveals_order(out, [axis for t in call.tensors for axis in self.labels.of(t)])
         return _fixed(out)
 
     def _give_up(self, call: Call, problem: str) -> None:
@@ -148,8 +137,7 @@ class Tracer(TorchDispatchMode):
             note = f"operation {call.name} {place} {problem}: the axes that it touches are pinned"
             if note not in self.engine.notes:
                 self.engine.notes.append(note)
-        for axis in axes:
-            self.engine.pin_axis(axis, f"operation {call.name} {problem}")
+        self.engine.pin_axes(axes, f"operation {call.name} {problem}")
 
     # ----------------------------------------------------------------------------------------------------------- sites
 
@@ -164,13 +152,7 @@ class Tracer(TorchDispatchMode):
 
 
 class Readings(TorchFunctionMode):
-    """A mode that tells a tracer where Python code reads whole tensors, which is no ATen operation.
-
-    Parameters
-    ----------
-    tracer : Tracer
-        Who is told.
-    """
+    """A mode that reports to a tracer where Python code reads whole tensors, which is no ATen operation."""
 
     def __init__(self, tracer: Tracer):
         super().__init__()
@@ -189,28 +171,24 @@ def named_modules(module: nn.Module, where: list[str]) -> Iterator[None]:
     hooks = []
     try:
         for name, part in module.named_modules():
-            enter, leave = _entering(where, name), _leaving(where)
-            hooks.append(part.register_forward_pre_hook(enter))
-            hooks.append(part.register_forward_hook(leave, always_call=True))
+            hooks.append(part.register_forward_pre_hook(partial(_enter, where, name)))
+            hooks.append(part.register_forward_hook(partial(_leave, where), always_call=True))
         yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _entering(where: list[str], name: str) -> Any:
-    return lambda module, args: where.append(name)
+def _enter(where: list[str], name: str, _module: nn.Module, _args: Any) -> None:
+    where.append(name)
 
 
-def _leaving(where: list[str]) -> Any:
-    def leave(module: nn.Module, args: Any, out: Any) -> None:
-        where.pop()
-
-    return leave
+def _leave(where: list[str], _module: nn.Module, _args: Any, _out: Any) -> None:
+    where.pop()
 
 
 def _fixed(out: Any) -> Label:
-    return [fixed_axis(n) for n in out.shape] if isinstance(out, Tensor) else []
+    return fixed_axes(out.shape) if isinstance(out, Tensor) else []
 
 
 def _place() -> str:

@@ -1,4 +1,10 @@
-"""First-order unification of the labels of two axes."""
+"""First-order unification of the labels of two axes that an operation brings together.
+
+A matrix product that sums over two axes is invariant only if both are permuted in the same way. The units of both must
+therefore become the same atoms: a flat axis is bound to whatever the other is (`_bind`), paths of the same kind are
+matched column by column, units that turn out to be different are split (`_split`), and what cannot be made equal is
+pinned, which loses a symmetry and is never wrong.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +30,19 @@ from skfusion.tracing._axis import (
 from skfusion.tracing._bind import MEETS_PINNED
 from skfusion.tracing._split import Splitter
 
-UNLIKE = "meets an axis of unlike structure"
+DIFFERENT = "meets an axis of another structure"
 WITH_ITSELF = "meets its own units in another order"
 MOST_STEPS = 400
 
 
 class Unifier(Splitter, ABC):
-    """Atoms whose axes can be made to move alike."""
+    """Atoms whose axes can be made to move together."""
 
     def unify(self, a: Axis, b: Axis, why: str = MEETS_PINNED) -> None:
-        """Let two axes move alike: bind, split or pin atoms until their paths are equal.
+        """Make two axes move together: bind, split or pin atoms until their paths are equal.
 
-        Each step does one thing and looks again. Where none helps, both axes are pinned, which is always right.
-
-        Parameters
-        ----------
-        a, b : Axis
-            Labels of equally many positions.
-        why : str
-            What to tell of atoms that are pinned because the other axis is.
+        Each step does one thing, after which both labels are updated. Where no step helps, both axes are pinned.
+        ``why`` is the reason of atoms that are pinned because the other axis is.
         """
         if a is b:
             return
@@ -60,19 +60,19 @@ class Unifier(Splitter, ABC):
                     return
             except ConflictError:
                 break
-        self.pin_axis(a, UNLIKE)
-        self.pin_axis(b, UNLIKE)
+        self.pin_axis(a, DIFFERENT)
+        self.pin_axis(b, DIFFERENT)
 
     def _step(self, a: Axis, b: Axis) -> bool:
-        """Do one thing that brings two axes closer; return whether they are equal."""
+        """Do one thing that makes two axes more similar; return whether they are equal."""
         flat_a, flat_b = self._flat(a), self._flat(b)
         if flat_a is not None and flat_a is flat_b:
             if (a.paths == b.paths).all():
                 return True
             self.pin(flat_a.id, WITH_ITSELF)
             return False
-        # Bind the atom that no family ranges over, and of two such the younger one.
-        a_first = flat_a is not None and (flat_b is None or self._dearness(flat_a) <= self._dearness(flat_b))
+        # Bind the atom that costs less to lose: one over which no family ranges, and of two such the younger one.
+        a_first = flat_a is not None and (flat_b is None or self._cost(flat_a) <= self._cost(flat_b))
         if a_first and flat_a is not None and flat_a.id not in b.atoms:
             return self._bind_to(flat_a, a.paths[:, 0], b.paths, b.tags)
         if flat_b is not None and flat_b.id not in a.atoms:
@@ -85,7 +85,7 @@ class Unifier(Splitter, ABC):
         return self._step_of_parts(a, paths_a, b, paths_b)
 
     def _hold(self, atoms: Sequence[int], why: str) -> None:
-        """Pin atoms; where they are, and still meet in another order, let no family range over them any more."""
+        """Pin atoms; those that are pinned already meet in another order, so no family may range over them any more."""
         for index in atoms:
             if self.atoms[index].pinned:
                 for family in self.families(index):
@@ -93,7 +93,7 @@ class Unifier(Splitter, ABC):
             self.pin(index, why)
 
     def _flat(self, axis: Axis) -> Atom | None:
-        """Return the atom that moves if the positions are its units, each once."""
+        """Return the atom whose units are the positions, each once; None for other axes, or where it is pinned."""
         if axis.paths.shape[1] != 1 or len(axis.atoms) != 1 or (axis.paths < 0).any():
             return None
         atom = self.atoms[axis.atoms[0]]
@@ -101,17 +101,17 @@ class Unifier(Splitter, ABC):
             return None
         return atom if len(np.unique(axis.paths)) == atom.size else None
 
-    def _dearness(self, atom: Atom) -> tuple[bool, bool, int]:
+    def _cost(self, atom: Atom) -> tuple[bool, bool, int]:
         return bool(self.families(atom.id)), bool(atom.instances), -atom.id
 
     def _bind_to(self, atom: Atom, elements: Ints, paths: Ints, tags: Ints) -> bool:
-        """Bind an atom; row i says what its unit ``elements[i]`` is."""
+        """Bind an atom; row i of the paths is the meaning of its unit ``elements[i]``."""
         order = np.argsort(index_of(elements))
         self.bind(atom, (paths[order], tags[order]))
         return False
 
     def _match_copies(self, paths: Ints, tags_a: Ints, tags_b: Ints) -> None:
-        """Pin what stands in several copies that are arranged in unlike ways on both sides."""
+        """Pin units that have several copies which are arranged differently on the two sides."""
         signature = row_labels(atom_of(paths))
         for s in np.unique(signature):
             here = signature == s
@@ -119,7 +119,7 @@ class Unifier(Splitter, ABC):
                 self.pin_all(atoms_in(paths[here]), "meets copies of its units in another order")
 
     def _step_of_parts(self, a: Axis, paths_a: Ints, b: Axis, paths_b: Ints) -> bool:
-        """Look at the positions where both sides have paths of one kind, and match the first that differ."""
+        """Match the first positions that differ, taken by the atoms that the paths of both sides go through."""
         kind = row_labels(np.concatenate([atom_of(paths_a), atom_of(paths_b)], 1))
         for k in np.unique(kind):
             here = np.nonzero(kind == k)[0]
@@ -128,15 +128,15 @@ class Unifier(Splitter, ABC):
                 continue
             if left.shape[1] == 0 or right.shape[1] == 0:
                 self._hold(atoms_in(left) + atoms_in(right), MEETS_PINNED)
-            elif not (self.close(left, a.tags[here], UNLIKE) or self.close(right, b.tags[here], UNLIKE)):
+            elif not (self.close(left, a.tags[here], DIFFERENT) or self.close(right, b.tags[here], DIFFERENT)):
                 self._align(left, a.tags[here], right, b.tags[here])
             return False
         return True
 
-    # ---------------------------------------------------------------------------------------- paths of unlike structure
+    # -------------------------------------------------------------------------------------- paths of another structure
 
     def _align(self, left: Ints, left_tags: Ints, right: Ints, right_tags: Ints) -> None:
-        """Match paths of one kind each, closed under the group."""
+        """Match paths of one kind on each side, each closed under the permutations."""
         flat = left.shape[1] == right.shape[1] == 1
         if flat and atom_of(left[0, 0]) == atom_of(right[0, 0]):
             self._hold(atoms_in(left), WITH_ITSELF)
@@ -159,7 +159,11 @@ class Unifier(Splitter, ABC):
         self._align_columns(left, right)
 
     def _align_columns(self, left: Ints, right: Ints) -> None:
-        """Match paths of which one has several columns, beginning with the outermost."""
+        """Match paths of which one side has several columns, beginning with the outermost.
+
+        Outermost units that determine each other are the same; where one side is finer, its unit is bound to several
+        columns of the other.
+        """
         left, right = compress(left), compress(right)
         done = False
         if left.shape[1] and right.shape[1]:
@@ -173,10 +177,10 @@ class Unifier(Splitter, ABC):
             elif n_pairs == n_right:
                 done = self._align_finer(right, first_right, left)
         if not done:
-            self._hold(atoms_in(left) + atoms_in(right), UNLIKE)
+            self._hold(atoms_in(left) + atoms_in(right), DIFFERENT)
 
     def _align_outer(self, left: Ints, right: Ints, label: Ints) -> bool:
-        """Match paths whose outermost units determine each other: bind those, or go on with what stands behind them."""
+        """Match paths whose outermost units determine each other: bind these, or go on with the columns after them."""
         if (left[:, 0] == right[:, 0]).all():
             return self._align_inner(left[:, 1:], right[:, 1:], label)
         x, y = (self.atoms[int(atom_of(paths[0, 0]))] for paths in (left, right))
@@ -187,7 +191,7 @@ class Unifier(Splitter, ABC):
         return True
 
     def _align_inner(self, left: Ints, right: Ints, outer: Ints) -> bool:
-        """Match what stands behind equal outermost units, for the first of them where it differs."""
+        """Match the columns after equal outermost units, for the first of these where they differ."""
         for label in np.unique(outer):
             l, r = left[outer == label], right[outer == label]
             if l.shape == r.shape and (l == r).all():
@@ -206,9 +210,9 @@ class Unifier(Splitter, ABC):
         return True
 
     def _align_finer(self, x: Ints, label: Ints, y: Ints) -> bool:
-        """Match paths where the outermost unit of x determines that of y: bind it to as many columns as it takes.
+        """Match paths where the outermost unit of x determines that of y: bind it to as many columns as needed.
 
-        A column that it cuts is refined first.
+        A column that it covers only in part is refined first.
         """
         atom, n = self.atoms[int(atom_of(x[0, 0]))], int(label.max()) + 1
         if atom.pinned:
@@ -225,7 +229,7 @@ class Unifier(Splitter, ABC):
         return False
 
     def _cut_column(self, label: Ints, n: int, y: Ints, column: int) -> bool:
-        """Refine the atom of a column by the part of it that each label covers."""
+        """Refine the atom of a column into the part of it that each label covers, and the rest."""
         head = row_labels(y[:, :column])
         n_head = int(head.max()) + 1
         cut = self.atoms[int(atom_of(y[0, column]))]

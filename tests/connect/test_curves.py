@@ -144,7 +144,7 @@ def test_alignment_keeps_the_losses_of_the_ends_and_curves_join_what_was_aligned
     (a, b), data = digits
     example = next(iter(data.batches())).x[:8]
     symmetry = symmetry_of(data.module, example)
-    aligned = symmetry.permute(WeightMatching()(b, a, symmetry), b)
+    aligned = WeightMatching()(b, a, symmetry).apply(b)
     assert any(not torch.equal(aligned[k], b[k]) for k in b)
     assert data.loss(aligned) == pytest.approx(data.loss(b), abs=1e-6)
     assert data.score(aligned) == data.score(b)

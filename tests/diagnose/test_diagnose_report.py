@@ -265,8 +265,8 @@ def test_each_number_by_another_way(net):
     ways = {
         "raw": (b, None),
         "line": (b, Recalibrate()),
-        "weights": (symmetry.permute(WeightMatching()(b, a, symmetry), b), Recalibrate()),
-        "activations": (symmetry.permute(ActivationMatching()(b, a, symmetry, data), b), Recalibrate()),
+        "weights": (WeightMatching()(b, a, symmetry).apply(b), Recalibrate()),
+        "activations": (ActivationMatching()(b, a, symmetry, data).apply(b), Recalibrate()),
     }
     if net is NET:
         ways |= {f"{how}_repair": (ways[how][0], Repair()) for how in ("weights", "activations")}

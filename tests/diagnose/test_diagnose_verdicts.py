@@ -292,7 +292,7 @@ def test_statistics_come_from_rows_of_their_own(norms):
     data = objective(run, fit, held)
     a, b = norms.states
     symmetry = symmetry_of(run.module, torch.from_numpy(X[:4]))
-    matched = symmetry.permute(ActivationMatching()(b, a, symmetry, data), b)
+    matched = ActivationMatching()(b, a, symmetry, data).apply(b)
     for how, end in (("line", b), ("activations", matched)):
         state = Recalibrate()(weighted_sum([a, end], [0.5, 0.5]), [a, end], data)
         score = np.mean(run.predict(state, held.X).argmax(1) == 0)

@@ -327,12 +327,12 @@ def test_aligned_members_compute_what_they_did(align):
     fitted, plain = curve(align=align).fit(X, Y), curve().fit(X, Y)
     assert all(same(a.state, b.state) for a, b in zip(fitted.pool_, plain.pool_, strict=True))
     np.testing.assert_allclose(fitted.predict_members(X)[[0, -1]], plain.predict_members(X)[[0, -1]], atol=1e-5)
-    moved = fitted.symmetry_.permute(fitted.permutations_["seed-1"], fitted.pool_[1].state)
+    moved = fitted.alignments_["seed-1"].apply(fitted.pool_[1].state)
     assert same(fitted.members_[-1].state, moved)
     assert not same(moved, fitted.pool_[1].state)
     assert fitted.line_profiles_[ENDS].arc[-1] < plain.line_profiles_[ENDS].arc[-1]
     assert plain.symmetry_ is None
-    assert plain.permutations_ is None
+    assert plain.alignments_ is None
 
 
 def test_permuted_copies_are_joined_without_a_barrier():

@@ -155,8 +155,7 @@ def test_greedy_soup_on_its_held_out_rows(tunes, data):
 
 def test_soup_of_matched_members(pool, data):
     soup = SoupClassifier(collect=pool, align=WeightMatching(), merge=Greedy()).fit(*data[2:])
-    permute, perms = soup.symmetry_.permute, soup.permutations_
-    matched = pool.replace([m.replace(state=permute(perms[m.name], m.state)) for m in pool])
+    matched = pool.replace([m.replace(state=soup.alignments_[m.name].apply(m.state)) for m in pool])
     found = []
     for some in (soup, SoupClassifier(collect=matched, merge=Greedy()).fit(*data[2:])):
         some.merge_report_["members"] = [0, 1, 2]

@@ -94,7 +94,7 @@ def test_barriers_are_those_that_the_merger_measured(pool, data):
 
 def test_members_of_a_soup(pool, data):
     soup = SoupClassifier(collect=pool, select=TopK(2), align=WeightMatching(), merge=Uniform()).fit(*data[2:])
-    kept = [*soup.permutations_]
+    kept = [*soup.alignments_]
     display = BarrierDisplay.from_estimator(soup, *data[2:], n_points=3)
     assert display.names == tuple(kept)
     middle = display.others["units matched"].score[1]
@@ -107,7 +107,7 @@ def test_members_of_a_soup(pool, data):
 
 
 def test_an_ensemble_has_no_barrier(pool, data):
-    with pytest.raises(TypeError, match="EnsembleClassifier has no permutations_: give a fitted SoupClassifier"):
+    with pytest.raises(TypeError, match="EnsembleClassifier has no alignments_: give a fitted SoupClassifier"):
         BarrierDisplay.from_estimator(EnsembleClassifier(collect=pool).fit(*data[2:]), *data[2:])
 
 

@@ -217,7 +217,7 @@ def test_hand_declared_symmetry_of_a_residual_network():
         **{f"norm.{name}": ("s",) for name in ("weight", "bias", "running_mean", "running_var")},
     }
     symmetry = Symmetry.of_axes(axes, net.state_dict())
-    assert symmetry.buffers == {"norm.running_mean", "norm.running_var"}
+    assert symmetry.buffers == ("norm.running_mean", "norm.running_var")
     assert "norm.running_mean" not in symmetry.parameters
     x = torch.randn(5, 3, dtype=torch.float64)
     before = net(x)
@@ -246,8 +246,8 @@ def test_bad_declarations(axes, message):
     ("perms", "message"),
     [
         ({"x": np.arange(3)}, "There is no group 'x'; the groups are \\['g'\\]"),
-        ({"g": np.array([0, 0, 1])}, "What is given for group 'g'.*must hold each of 0, ..., 2 once"),
-        ({"g": np.arange(4)}, "What is given for group 'g', of shape \\(4,\\)"),
+        ({"g": np.array([0, 0, 1])}, "The array for group 'g'.*must hold each of 0, ..., 2 once"),
+        ({"g": np.arange(4)}, "The array for group 'g', of shape \\(4,\\)"),
     ],
 )
 def test_bad_permutations(perms, message):
@@ -268,7 +268,7 @@ def test_bad_states():
     ("groups", "axes", "message"),
     [
         ([Group("g", 2, ("h",))], {}, "is indexed by 'h', which is no group"),
-        ([], {"w": ((), ())}, "is given groups for 2 axes"),
+        ([], {"w": ((), ())}, "has groups for 2 axes"),
         ([Group("g", 2)], {"w": ((Block(("g",), np.arange(3)[None]),),)}, "has 3 units of group 'g', which has 2"),
         ([], {"w": ((Block(("g",), np.arange(3)[None]),),)}, "which is unknown"),
         ([Group("g", 3)], {"w": ((Block(("g",), np.arange(1, 4)[None]),),)}, "lies outside its shape"),

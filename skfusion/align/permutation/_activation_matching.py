@@ -1,12 +1,12 @@
-r"""Activation matching: units are alike that do alike things on data.
+r"""Activation matching: units correspond whose activations on data are similar.
 
 For a group of n units with activations :math:`a_i` and :math:`b_j` in the two networks, the permutation is that of
 
 .. math:: \max_\pi \; \sum_i C_{i \pi(i)}
 
-where C is the correlation of the activations, their inner product from a common origin (whose maximum is the minimum of
-the squared distance) or their mutual information. Where a group is seen at several places, as in a residual stream, C
-is averaged.
+where C is the correlation of the activations, their inner product about a common origin (whose maximum is the minimum
+of the squared distance) or their mutual information. Where a group is observed at several places, as in a residual
+stream, C is averaged.
 
 References
 ----------
@@ -26,43 +26,51 @@ import torch
 from torch import Tensor
 
 from skfusion._batches import counting, mapped, n_rows, without_single_rows
-from skfusion.align._base import Aligner, Alignment
-from skfusion.align.permutation._activation_sites import View, chosen, clear_views, mean_worth, solved
+from skfusion.align._alignment import PermutationAlignment
+from skfusion.align._base import Aligner, given_symmetry
+from skfusion.align.permutation._activation_sites import (
+    View,
+    chosen,
+    clear_views,
+    mean_matched,
+    mean_similarity,
+    solved,
+)
 from skfusion.align.permutation._evidence import MEASURES, Evidence
 from skfusion.align.permutation._match import Match
 from skfusion.align.permutation._samples import Layout, layouts, sample_keys, samples_of
 from skfusion.align.permutation._weight_matching import anchor, sweeps
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, check_compatible
-from skfusion.symmetry import Site, Symmetry
+from skfusion.symmetry import Permutations, Site, Symmetry
 from skfusion.tracing import reading
 
 _MAX_SWEEPS = 100
 
 
 class ActivationMatching(Aligner):
-    """Match units by what they do on data, which needs no labels.
+    """Match units by their activations on data; labels are not needed.
 
     Parameters
     ----------
     measure : {"correlation", "l2", "mutual_information"}, default="correlation"
-        How alike two units are. Correlation does not see their scale and offset, mutual information no monotone map of
-        either; l2 does, and favours large activations.
+        The similarity of two units. Correlation ignores their scale and offset, mutual information any monotone map;
+        l2 ignores neither, and favours large activations.
     where : {"pre", "post"}, default="pre"
-        Activations as layers give them, or, behind the non-linearity, as the next ones take them.
+        Whether to compare the outputs of layers, or, after the non-linearity, the inputs of the next layers.
     n_batches : int, optional
-        Batches to look at; all when omitted.
+        How many batches to use; all when omitted.
 
     Notes
     -----
     One pass of both networks over the data, n² products for each activation of a group of n units, and one assignment
-    problem of n³ at most for each group. Memory is n² for each place where a group is seen, and the activations of both
-    networks for one batch; for mutual information, 5000 values of each unit besides. Units whose activations are mixed
-    with those of others that are not matched yet are matched in a further pass; those that are seen nowhere by
-    themselves, by their weights.
+    problem of at most n³ steps for each group. Memory is n² for each place where a group is observed, and the
+    activations of both networks for one batch; for mutual information also 5000 values of each unit. Units that share
+    an activation with units that are not matched yet are matched in a further pass; those that are never observed
+    separately are matched by their weights.
 
-    How the data is cut into batches, and their order, change nothing but the rounding. Sample weights count as
-    repetitions do; places where no axis counts samples, or samples times tokens, are then left out.
+    The sizes and the order of the batches change only the rounding. Sample weights have the effect of repetitions;
+    places where no axis counts samples, or samples times tokens, are then left out.
 
     References
     ----------
@@ -82,8 +90,8 @@ class ActivationMatching(Aligner):
     >>> a = net.state_dict()
     >>> b = symmetry.permute(symmetry.sample(0), a)
     >>> data = Objective(net, lambda: [Batch(x, x)], lambda s: 0.0, lambda s: 0.0)
-    >>> found = ActivationMatching()(b, a, symmetry, data)
-    >>> torch.equal(symmetry.permute(found, b)["0.weight"], a["0.weight"])
+    >>> alignment = ActivationMatching()(b, a, symmetry, data)
+    >>> torch.equal(alignment.apply(b)["0.weight"], a["0.weight"])
     True
     """
 
@@ -101,9 +109,10 @@ class ActivationMatching(Aligner):
         yield {"measure": "mutual_information"}
 
     def __call__(
-        self, state: State, reference: State, symmetry: Symmetry, objective: Objective | None = None
-    ) -> Alignment:
+        self, state: State, reference: State, symmetry: Symmetry | None = None, objective: Objective | None = None
+    ) -> PermutationAlignment:
         """Return the permutations; see :meth:`Aligner.__call__`."""
+        symmetry = given_symmetry(self, symmetry)
         if self.measure not in MEASURES:
             raise ValueError(f"measure must be one of {[*MEASURES]}; got {self.measure!r}.")
         if self.where not in ("pre", "post"):
@@ -116,57 +125,63 @@ class ActivationMatching(Aligner):
                 "The symmetry knows no activations: find it by symmetry_of(module, example_inputs), or use "
                 "WeightMatching."
             )
-        found = Alignment(symmetry.identity())
+        perms: Permutations = symmetry.identity()
+        matched: dict[str, float] = {}
         settled: set[str] = set()
         with evaluating(objective.module), torch.no_grad():
+            # Each pass matches the groups that are observed apart from unmatched ones; more can be told apart after it.
             while views := clear_views(symmetry, settled):
-                here = symmetry.permute(found, state)
-                worth = self._worth(here, reference, views, objective)
-                step = solved(symmetry, worth, settled)
+                moved = symmetry.permute(perms, state)
+                similarity = self._similarity(moved, reference, views, objective)
+                step = solved(symmetry, similarity, settled)
                 if not step:
                     break
-                found = Alignment(symmetry.compose(found, step), matched={**found.matched, **step.matched})
+                perms = symmetry.compose(perms, step)
+                matched |= mean_matched(symmetry, step, similarity)
                 settled |= step.keys()
-            if not symmetry.groups.keys() - settled:
-                return found
-            match = Match(symmetry.permute(found, state), reference, symmetry)
-            anchor(match, settled)  # what is seen nowhere by itself is matched by its weights
-            [*sweeps(match, _MAX_SWEEPS, np.random.default_rng(0), settled)]
-        return Alignment(symmetry.compose(found, match.perms), matched=found.matched)
+            if symmetry.groups.keys() - settled:  # never observed separately, so matched by their weights
+                match = Match(symmetry.permute(perms, state), reference, symmetry)
+                anchor(match, settled)
+                [*sweeps(match, _MAX_SWEEPS, np.random.default_rng(0), settled)]
+                perms = symmetry.compose(perms, match.perms)
+        return PermutationAlignment(perms, symmetry, matched=matched)
 
-    def _worth(
+    def _similarity(
         self, state: State, reference: State, views: Sequence[View], objective: Objective
     ) -> dict[str, np.ndarray]:
-        """Return how alike units are, by group, over the data."""
+        """Return the similarity of units over the data, by group."""
         measure = MEASURES[self.measure]
-        seen: list[Evidence] = []
+        observed: list[Evidence] = []
         known: dict[Site, Layout] = {}
         for batch in without_single_rows(counting(islice(objective.batches(), self.n_batches))):
             sites = [*dict.fromkeys(view.site for view in views)]
             a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
-            if not known and (measure.needs_keys or batch.weight is not None):
+            if not known and (
+                measure.needs_keys or batch.weight is not None
+            ):  # then values must be assigned to samples
                 rolled = _activations(objective, reference, mapped(batch.x, lambda t: t.roll(1, 0)), sites)
                 known = layouts(a, rolled, n_rows(batch.x))
             there = a if batch.weight is None else {site: a[site] for site in known if site in a}
-            if not seen:
+            if not observed:
                 views = chosen(views, there, self.where)
-                seen = [measure() for _ in views]
+                observed = [measure() for _ in views]
             keys = sample_keys(batch.x) if measure.needs_keys else None
-            for view, evidence in zip(views, seen, strict=True):
+            for view, evidence in zip(views, observed, strict=True):
                 if view.site in there:
                     of = samples_of(view, a[view.site], batch, known.get(view.site), keys)
                     evidence.add(view.cut(a[view.site]), view.cut(b[view.site]), *of)
-        if not seen and views:
+        if not observed and views:
             raise ValueError(
                 f"{self!r} has seen no batch: the objective has none with rows of positive weight, or n_batches is 0."
             )
-        return mean_worth(views, seen)
+        return mean_similarity(views, observed)
 
 
 def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:
-    found: dict[Site, Tensor] = {}
-    own = dict(objective.module.named_parameters(remove_duplicate=False))  # torch chooses kernels by requires_grad, too
-    state = {k: t.detach().requires_grad_(k in own and own[k].requires_grad) for k, t in state.items()}
-    with reading(sites, found.__setitem__):
+    activations: dict[Site, Tensor] = {}
+    parameters = dict(objective.module.named_parameters(remove_duplicate=False))
+    # torch chooses kernels by requires_grad, and the sites were numbered with the module's own setting of it
+    state = {k: t.detach().requires_grad_(k in parameters and parameters[k].requires_grad) for k, t in state.items()}
+    with reading(sites, activations.__setitem__):
         objective.forward(state, x)
-    return found
+    return activations

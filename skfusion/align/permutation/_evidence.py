@@ -1,6 +1,6 @@
-"""How alike the units of two networks are, gathered batch by batch.
+"""How similar the units of two networks are, accumulated batch by batch.
 
-What is found depends neither on the size of batches nor on their order, but for rounding.
+Up to rounding, the result depends neither on the sizes of the batches nor on their order.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from torch import Tensor
 
 
 class Evidence(ABC):
-    """What has been seen of some units of a reference and of a state."""
+    """What has been observed of some units of a reference and of a state."""
 
     needs_keys: ClassVar[bool] = False
-    """Whether values need keys, by which some of them are drawn."""
+    """Whether values need keys, by which some of them are sampled."""
 
     @abstractmethod
     def add(self, a: Tensor, b: Tensor, weight: Tensor | None = None, keys: np.ndarray | None = None) -> None:
-        """Look at activations of shape (n_combinations, n_units, n_values), with a weight and a key a value."""
+        """Add activations of shape (n_combinations, n_units, n_values), with a weight and a key for each value."""
 
     @abstractmethod
-    def worth(self) -> np.ndarray | None:
-        """Return how alike the units are, shape (n_combinations, n_units, n_units); none where nothing was seen."""
+    def similarity(self) -> np.ndarray | None:
+        """Return similarities, shape (n_combinations, n_units, n_units), or None where nothing was observed."""
 
 
 class _Moments(Evidence):
-    """Means, squares and products of deviations in float64, each batch from its own means (Chan et al., 1979)."""
+    """Means, squares and products of deviations in float64, merged from those of each batch (Chan et al., 1979)."""
 
     def __init__(self) -> None:
         self.n = 0.0
 
     def add(self, a: Tensor, b: Tensor, weight: Tensor | None = None, keys: np.ndarray | None = None) -> None:
-        """See :meth:`Evidence.add`."""
         n = float(a.shape[-1] if weight is None else weight.sum(dtype=torch.float64))
         if not n:
             return
         both = [x if x.dtype is torch.float64 else x.float() for x in (a, b)]
-        near = [x.mean(-1, keepdim=True) for x in both]  # so that a large mean does not use up the digits
+        near = [x.mean(-1, keepdim=True) for x in both]  # subtracted first, as a large mean would cost precision
         gaps = [x - centre for x, centre in zip(both, near, strict=True)]
-        heavy = gaps if weight is None else [gap * weight.to(gap) for gap in gaps]
-        rest = [x.sum(-1, dtype=torch.float64) / n for x in heavy]
+        weighted = gaps if weight is None else [gap * weight.to(gap) for gap in gaps]
+        rest = [x.sum(-1, dtype=torch.float64) / n for x in weighted]
         means = [centre[..., 0].double() + r for centre, r in zip(near, rest, strict=True)]
         squares = [
-            (h * gap).sum(-1, dtype=torch.float64) - n * r.square() for h, gap, r in zip(heavy, gaps, rest, strict=True)
+            (w * gap).sum(-1, dtype=torch.float64) - n * r.square()
+            for w, gap, r in zip(weighted, gaps, rest, strict=True)
         ]
-        products = (heavy[0] @ gaps[1].mT).double() - n * _outer(*rest)
+        products = (weighted[0] @ gaps[1].mT).double() - n * _outer(*rest)
         if not self.n:
             self.n, self.means, self.squares, self.products = n, means, squares, products
             return
@@ -70,12 +70,11 @@ def _outer(a: Tensor, b: Tensor) -> Tensor:
 class SquaredDistance(_Moments):
     r"""The mean product about a common origin, :math:`\operatorname{Cov}(a_i, b_j) - (\bar a_i - \bar b_j)^2 / 2`.
 
-    Up to terms of one unit, which all assignments share, it is the mean product, and minus half the squared distance. A
-    number that is added to all activations does not change it.
+    Up to terms of single units, which all assignments share, it is the mean product, and minus half the squared
+    distance. A number that is added to all activations does not change it.
     """
 
-    def worth(self) -> np.ndarray | None:
-        """See :meth:`Evidence.worth`."""
+    def similarity(self) -> np.ndarray | None:
         if not self.n:
             return None
         apart = self.means[0].unsqueeze(-1) - self.means[1].unsqueeze(-2)
@@ -85,12 +84,11 @@ class SquaredDistance(_Moments):
 class Correlation(_Moments):
     r"""The correlation, :math:`E[(a_i - \bar a_i)(b_j - \bar b_j)] / (\sigma_i \sigma_j)`; zero for dead units."""
 
-    def worth(self) -> np.ndarray | None:
-        """See :meth:`Evidence.worth`."""
+    def similarity(self) -> np.ndarray | None:
         if not self.n:
             return None
         spreads = [(q / self.n).clamp_min(0).sqrt() for q in self.squares]
-        # a spread within rounding of the values is none
+        # a spread that is no larger than the rounding of the values counts as none
         dead = [s <= 1e-6 * m.abs() for s, m in zip(spreads, self.means, strict=True)]
         inverse = [torch.where(d, 0.0, 1 / s) for s, d in zip(spreads, dead, strict=True)]
         return (self.products / self.n * _outer(*inverse)).cpu().numpy()
@@ -99,10 +97,10 @@ class Correlation(_Moments):
 class MutualInformation(Evidence):
     r"""The mutual information :math:`\sum p(a, b) \log [p(a, b) / (p(a) p(b))]`, in nats, over bins of equal weights.
 
-    The bins are between deciles of each unit, so that monotone maps of a unit change nothing. Where many values are
-    equal, as behind a ReLU, bins fall together. Of more than 5000 values of a unit, those of the smallest keys are
-    taken, which are hashes: a sample that does not depend on how the data is cut or ordered. Values of one key are of
-    equal samples, and count once with the sum of their weights.
+    The bins lie between deciles of each unit, so that monotone maps of a unit change nothing. Where many values are
+    equal, as after a ReLU, bins coincide. Of more than 5000 values of a unit those with the smallest keys are used:
+    keys are hashes, so this is a random sample that does not depend on how the data is cut or ordered. Values with one
+    key come from equal samples, and count once with the sum of their weights.
     """
 
     needs_keys: ClassVar[bool] = True
@@ -114,7 +112,6 @@ class MutualInformation(Evidence):
         self.mass: np.ndarray = np.empty(0)
 
     def add(self, a: Tensor, b: Tensor, weight: Tensor | None = None, keys: np.ndarray | None = None) -> None:
-        """See :meth:`Evidence.add`."""
         assert keys is not None
         mass = np.ones(len(keys)) if weight is None else weight.double().cpu().numpy()
         new = np.arange(len(keys)) if len(self.keys) < self.n_values else np.flatnonzero(keys <= self.keys[-1])
@@ -125,15 +122,14 @@ class MutualInformation(Evidence):
         self.mass = np.bincount(place, np.concatenate([self.mass, mass[new]]))[: self.n_values]
         self.keys, first = self.keys[: self.n_values], first[: self.n_values]
         old, fresh = first[first < n_old], new[first[first >= n_old] - n_old]
-        order = np.argsort(np.argsort(first >= n_old, kind="stable"))  # where each is, with the old ones ahead
+        order = np.argsort(np.argsort(first >= n_old, kind="stable"))  # from (old ones, new ones) to the order of keys
         taken = [x[..., torch.from_numpy(fresh).to(x.device)] for x in (a, b)]
         if self.parts:
             kept = (part[..., torch.from_numpy(old).to(part.device)] for part in self.parts)
             taken = [torch.cat(pair, -1) for pair in zip(kept, taken, strict=True)]
         self.parts = [x[..., torch.from_numpy(order).to(x.device)] for x in taken]
 
-    def worth(self) -> np.ndarray | None:
-        """See :meth:`Evidence.worth`."""
+    def similarity(self) -> np.ndarray | None:
         if not len(self.keys):
             return None
         share = torch.from_numpy(self.mass / self.mass.sum()).to(self.parts[0].device)
@@ -151,14 +147,14 @@ class MutualInformation(Evidence):
         return torch.nn.functional.one_hot(index, self.n_bins).mT.float()
 
     def _information(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-        """Return the information of units of shapes (n_units, n_bins, n_values), unit by unit of the first."""
+        """Return the information of all pairs of units, from bins of shape (n_units, n_bins, n_values)."""
         share, flat = share.float(), b.flatten(0, 1)
         p_a, p_b = a @ share, b @ share
         rows = []
-        for bins, own in zip(a * share, p_a, strict=True):
+        for bins, p_bins in zip(a * share, p_a, strict=True):
             joint = (bins @ flat.mT).unflatten(1, b.shape[:2]).transpose(0, 1)  # shape: (n_units, n_bins, n_bins)
-            apart = own.unsqueeze(-1) * p_b.unsqueeze(-2)
-            rows.append(torch.special.xlogy(joint, joint / apart.clamp_min(1e-12)).sum((-2, -1)))
+            independent = p_bins.unsqueeze(-1) * p_b.unsqueeze(-2)
+            rows.append(torch.special.xlogy(joint, joint / independent.clamp_min(1e-12)).sum((-2, -1)))
         return torch.stack(rows).double()
 
 

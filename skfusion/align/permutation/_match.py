@@ -1,4 +1,4 @@
-"""Two states on the way to a match: what units are worth to one another, and the state as it is moved."""
+"""Two states while they are matched by weights: the similarities of their units, and the moves of one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDING = 1e-6
 
 
 class Term(NamedTuple):
-    """A place where a group stands: a block on an axis of a tensor."""
+    """One place of a group: a block on an axis of a tensor."""
 
     tensor: str
     axis: int
@@ -26,30 +26,18 @@ class Term(NamedTuple):
 
 
 class Match:
-    r"""A reference and a state that is moved towards it, to raise :math:`\\sum_i \\langle A_i, B_i \\rangle`.
+    r"""A reference A and a state B that is permuted towards it, to raise :math:`\sum_i \langle A_i, B_i \rangle`.
 
-    Parameters
-    ----------
-    state : State
-        What is moved.
-    reference : State
-        The frame.
-    symmetry : Symmetry
-        Which units may change places.
-    scaled : bool
-        Whether tensors count by their directions only.
-
-    Attributes
-    ----------
-    perms : dict of ndarray
-        The permutations so far.
+    ``perms`` has the permutations so far, and ``b`` the state as they move it. With ``scaled``, each tensor counts by
+    its direction only.
     """
 
     def __init__(self, state: State, reference: State, symmetry: Symmetry, scaled: bool = False):
         self.symmetry, self.groups = symmetry, symmetry.groups
-        names = [n for n in symmetry.parameters if reference[n].is_floating_point()]  # others only move
+        # others, such as integers, move with their units but say nothing about which units are similar
+        names = [n for n in symmetry.parameters if reference[n].is_floating_point()]
         wide = any(reference[n].dtype is torch.float64 for n in names)
-        dtype = torch.float64 if wide else torch.float32  # one in which products of half precision can be summed
+        dtype = torch.float64 if wide else torch.float32  # sums of products in half precision would overflow
         self.a = {n: reference[n].detach().to(dtype) for n in names}
         self.b = {n: state[n].detach().to(self.a[n]) for n in names}
         self.scale = dict.fromkeys(self.a, 1.0)
@@ -74,40 +62,29 @@ class Match:
         return sum(self.scale[n] * _dot(self.a[n], self.b[n]) for n in (self.a if tensors is None else tensors))
 
     def is_exact(self) -> bool:
-        """Return whether the state is the reference, which no permutation can better."""
+        """Return whether the state equals the reference, so that no permutation is better."""
         return all(torch.equal(self.a[n], self.b[n]) for n in self.a)
 
     def tensors_of(self, names: Iterable[str]) -> list[str]:
-        """Return the tensors on which groups stand, those that are indexed by them included."""
-        found = {t.tensor for g in names for h in (g, *self._indexed_by(g)) for t in self.terms[h]}
-        return [n for n in self.a if n in found]
+        """Return the tensors that move with some groups, or with groups that are indexed by them."""
+        moving = {t.tensor for g in names for h in (g, *self._indexed_by(g)) for t in self.terms[h]}
+        return [n for n in self.a if n in moving]
 
     def _indexed_by(self, name: str) -> list[str]:
         return [g.name for g in self.groups.values() if name in g.context]
 
     def move(self, delta: Permutations) -> None:
-        """Move units of the state from where they are now."""
+        """Permute units of the state as it is now."""
         full = self.symmetry.complete(delta)
         for n in self.tensors_of(delta):
             self.b[n] = moved(self.b[n], self.symmetry.axes[n], self.groups, full)
         self.perms = self.symmetry.compose(self.perms, full)
 
     def worth(self, names: Sequence[str], terms: Iterable[Term], joint: bool) -> np.ndarray | None:
-        """Return inner products of units, summed over terms.
+        """Return inner products of the units of the last group, summed over terms, for each combination of the others.
 
-        Parameters
-        ----------
-        names : sequence of str
-            Groups; a unit is one of the last of them for each combination of the others.
-        terms : iterable of Term
-            Where.
-        joint : bool
-            Whether units are compared across these combinations too.
-
-        Returns
-        -------
-        ndarray
-            Of shape (n_combinations, size, n_combinations, size) if joint, else (n_combinations, size, size).
+        The shape is (n_combinations, size, size), or (n_combinations, size, n_combinations, size) if joint, where units
+        are compared across combinations too.
         """
         sizes = [self.groups[g].size for g in names]
         n_outer, n = int(np.prod(sizes[:-1])), sizes[-1]
@@ -122,13 +99,13 @@ class Match:
                 total.baddbmm_(left, right.mT, alpha=self.scale[t.tensor])
         if total is None:
             return None
-        found: np.ndarray = total.cpu().numpy()
-        return found.reshape(n_outer, n, n_outer, n) if joint else found
+        products: np.ndarray = total.cpu().numpy()
+        return products.reshape(n_outer, n, n_outer, n) if joint else products
 
     # --------------------------------------------------------------------------------------------------- steps
 
     def step(self, name: str, settled: Callable[[Term], bool] | None = None) -> bool:
-        """Move a group to where it is worth most while the others rest; return whether anything moved."""
+        """Move a group to where it matches best while the others stay; return whether anything moved."""
         group = self.groups[name]
         if self.inner[name] and not group.context:
             return self._step_with_inner(group, settled)
@@ -136,29 +113,32 @@ class Match:
         worth = self.worth([*group.context, name], terms, joint=False)
         if worth is None:
             return False
-        found = np.stack([assigned(w) for w in worth])
-        delta = {name: found.reshape(self.perms[name].shape)}
+        delta = {name: np.stack([assigned(w) for w in worth]).reshape(self.perms[name].shape)}
         several = len({t.tensor for t in self.terms[name]}) < len(self.terms[name])
         return self._moved(delta, check=several)
 
     def _step_with_inner(self, outer: Group, settled: Callable[[Term], bool] | None) -> bool:
-        """Move a group together with the groups that it indexes: heads, and the channels within each of them."""
-        counted: set[str] = set()
+        """Move a group together with the groups that it indexes: heads, with the channels of each of them."""
+        counted: set[str] = set()  # a tensor with several of the groups counts once
         pairs: dict[str, np.ndarray] = {}
         for g in self.inner[outer.name]:
             terms = [t for t in self.terms[g] if t.tensor not in counted and (settled is None or settled(t))]
             counted |= {t.tensor for t in self.terms[g]}
-            found = self.worth([outer.name, g], terms, joint=True)
-            if found is not None:
-                pairs[g] = found
-        own = [t for t in self.terms[outer.name] if t.tensor not in counted and (settled is None or settled(t))]
-        alone = self.worth([outer.name], own, joint=False)
+            worth = self.worth([outer.name, g], terms, joint=True)
+            if worth is not None:
+                pairs[g] = worth
+        rest = [t for t in self.terms[outer.name] if t.tensor not in counted and (settled is None or settled(t))]
+        alone = self.worth([outer.name], rest, joint=False)
         if not pairs and alone is None:
             return False
         return self._moved(assigned_nested(pairs, None if alone is None else alone[0], outer.name), check=True)
 
     def _moved(self, delta: Permutations, check: bool) -> bool:
-        """Move, unless nothing would; where several axes of a tensor move, only if the objective rises."""
+        """Move, and return whether anything did.
+
+        Where a group is on several axes of one tensor the objective is not linear in its permutation, and the solved
+        assignment may lower it: with ``check`` such a move is taken back.
+        """
         if all((p == np.arange(p.shape[-1])).all() for p in delta.values()):
             return False
         tensors = self.tensors_of(delta)
@@ -173,6 +153,6 @@ class Match:
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
-    """Return the inner product, in parts that are summed in float64 and need no copy."""
+    """Return the inner product, in parts that are summed in float64, which needs no copy of the tensors."""
     parts = zip(torch.split(a.reshape(-1), 2**20), torch.split(b.reshape(-1), 2**20), strict=True)
     return sum(float(torch.dot(x, y)) for x, y in parts)

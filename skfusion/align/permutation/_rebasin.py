@@ -1,4 +1,4 @@
-"""Re-basin for people without scikit-learn: one call from two states to one in the frame of the other."""
+"""Git re-basin without scikit-learn: one call that aligns the units of one state with those of another."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def rebasin(
     Parameters
     ----------
     state_a : State
-        The frame.
+        The reference, whose units stay where they are.
     state_b : State
-        What is moved; of the same architecture.
+        The state to align; of the same architecture.
     module : nn.Module
         The architecture; it is not changed.
     example_inputs : Tensor, tuple or dict
-        Some rows to run it on.
+        Some rows of input to trace it with.
     align : Aligner, optional
         How to match units; ``WeightMatching()`` when omitted.
     data : iterable of (Tensor, tuple or dict), optional
@@ -60,10 +60,6 @@ def rebasin(
     -------
     State
         It computes what ``state_b`` computes.
-
-    References
-    ----------
-    Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
 
     Examples
     --------
@@ -86,4 +82,4 @@ def rebasin(
     inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
     batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
     objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
-    return symmetry.permute(align(state_b, state_a, symmetry, objective), state_b)
+    return align(state_b, state_a, symmetry, objective).apply(state_b)

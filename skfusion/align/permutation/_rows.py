@@ -1,4 +1,4 @@
-"""Units as rows: a tensor is cut so that each row is what one unit of a group has in it."""
+"""Units as rows: a tensor is rearranged so that each row holds the entries of one unit of a group."""
 
 from __future__ import annotations
 
@@ -11,29 +11,13 @@ from torch import Tensor
 from skfusion.symmetry import Axes, Block, home_of, indices_of
 
 _PIECE = 2**20
-"""Numbers that are cut at a time, which bounds the memory of a copy."""
+"""Numbers that are rearranged at a time, which bounds the memory of the copies."""
 
 
 def rows(tensor: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str]) -> Tensor:
-    """Return what each unit has in a tensor.
+    """Return a row for each combination of units of the groups, shape (size_1, ..., size_k, n_entries).
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Any.
-    axes : tuple of tuple of Block
-        Its groups.
-    axis : int
-        Where the block stands.
-    block : Block
-        Positions of some of the groups.
-    names : sequence of str
-        Groups; those that do not stand in the block stand on other axes.
-
-    Returns
-    -------
-    Tensor of shape (size_1, ..., size_k, n)
-        A row for each combination of units.
+    The block, on an axis of the tensor, has some of the groups; the others are on other axes.
     """
     here = [name for name in names if name in block.groups]
     inner = np.moveaxis(block.positions, [block.groups.index(g) + 1 for g in here], range(len(here)))
@@ -43,10 +27,10 @@ def rows(tensor: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[st
     for k, name in enumerate(names):
         if name not in here:
             e = home_of(axes, axis, name)
-            value = indices_of(axes[e], name, tensor.shape[e])
-            by_value = np.argsort(value, kind="stable")[int((value < 0).sum()) :]
+            unit = indices_of(axes[e], name, tensor.shape[e])
+            by_unit = np.argsort(unit, kind="stable")[int((unit < 0).sum()) :]  # positions that have units, in order
             side = len(front) + 1 + (e if e < axis else e - 1)
-            part = torch.unflatten(_taken(part, side, by_value), side, (int(value.max()) + 1, -1)).movedim(side, 0)
+            part = torch.unflatten(_taken(part, side, by_unit), side, (int(unit.max()) + 1, -1)).movedim(side, 0)
             front.insert(0, k)
     part = part.permute(*np.argsort(front).tolist(), *range(len(front), part.dim()))
     return part.reshape(*part.shape[: len(names)], -1)
@@ -55,7 +39,7 @@ def rows(tensor: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[st
 def pieces(
     a: Tensor, b: Tensor, axes: Axes, axis: int, block: Block, names: Sequence[str]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over the parts of two tensors in which a block holds, in pieces that are cheap to copy."""
+    """Iterate over the parts of two tensors in which a block holds, in pieces that are small enough to copy."""
     for e, positions in block.within.items():
         a, b = _taken(a, e, positions), _taken(b, e, positions)
     in_use = {axis, *block.within, *(home_of(axes, axis, name) for name in names if name not in block.groups)}

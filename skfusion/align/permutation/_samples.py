@@ -1,4 +1,8 @@
-"""Which sample each value of an activation is of: what it weighs, and a key that is the same in any batch."""
+"""Which sample each value of an activation belongs to, for its weight and for a key that no batch changes.
+
+The axis that counts samples is not known from the module, as tokens or windows may be folded into it. It is observed:
+the batch runs once more with its rows rolled by one, and the axis along which the activation rolled too is that axis.
+"""
 
 from __future__ import annotations
 
@@ -19,81 +23,51 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Layout(NamedTuple):
-    """How an axis of an activation counts samples, or samples times tokens in some order."""
+    """The axis of an activation that counts samples, or samples times tokens in either order."""
 
     axis: int
     samples_first: bool
 
     def rows(self, length: int, n: int) -> Tensor:
-        """Return which of n samples each position of the axis is of."""
+        """Return which of n samples each position of the axis belongs to."""
         times = length // n
         return torch.arange(n).repeat_interleave(times) if self.samples_first else torch.arange(n).repeat(times)
 
     def rolled(self, x: Tensor, n: int) -> Tensor:
-        """Return an activation with each sample in the place of the next one."""
+        """Return an activation whose samples are rolled by one."""
         times = x.shape[self.axis] // n
         sizes = (n, times) if self.samples_first else (times, n)
         axis = self.axis + (0 if self.samples_first else 1)
         return torch.unflatten(x, self.axis, sizes).roll(1, axis).flatten(self.axis, self.axis + 1)
 
 
-def layouts(seen: Mapping[Site, Tensor], rolled: Mapping[Site, Tensor], n: int) -> dict[Site, Layout]:
-    """Return how activations count the n samples of a batch; sites where no axis does so are left out.
+def layouts(activations: Mapping[Site, Tensor], rolled: Mapping[Site, Tensor], n: int) -> dict[Site, Layout]:
+    """Return how activations count the n samples of a batch, from those of the batch and of the rolled batch.
 
-    Parameters
-    ----------
-    seen : dict of Tensor
-        Activations for a batch.
-    rolled : dict of Tensor
-        Those for the batch with each sample in the place of the next one.
-    n : int
-        Samples.
-
-    Returns
-    -------
-    dict of Layout
-        By site; it is the same in batches of any size.
+    Sites where no axis counts samples are left out. The result is valid for batches of any size.
     """
-    found: dict[Site, Layout] = {}
-    for site, x in seen.items():
+    known: dict[Site, Layout] = {}
+    for site, x in activations.items():
         free = [e for e, blocks in enumerate(site.axes) if not blocks and x.shape[e] and not x.shape[e] % n]
         atol = 1e-3 * float(x.abs().double().mean())
         for layout in (Layout(e, first) for e in free for first in (True, False)):
             if torch.allclose(layout.rolled(x, n), rolled[site], 1e-3, atol, equal_nan=True):
-                found[site] = layout
+                known[site] = layout
                 break
-    return found
+    return known
 
 
 def samples_of(
     view: View, activation: Tensor, batch: Batch, layout: Layout | None, keys: np.ndarray | None
 ) -> tuple[Tensor | None, np.ndarray | None]:
-    """Return the weight and the key of each value of a view, where samples have them.
+    """Return the weight and the key of each value of a view, where samples have them; each of shape (n_values,).
 
-    Parameters
-    ----------
-    view : View
-        Where units are looked at.
-    activation : Tensor
-        What stands there.
-    batch : Batch
-        What it was computed from.
-    layout : Layout or None
-        How it counts samples; known where these have weights.
-    keys : ndarray of uint64 of shape (n_rows,) or None
-        Of the samples, as :func:`sample_keys` gives them.
-
-    Returns
-    -------
-    weight : Tensor of shape (n_values,) or None
-        As the batch has it.
-    keys : ndarray of uint64 of shape (n_values,) or None
-        Made of the key of the sample and the position within it.
+    The key of a value is made of the key of its sample, see :func:`sample_keys`, and of its position within the sample.
     """
     if batch.weight is None and keys is None:
         return None, None
     shape = activation.shape
-    if layout is None:  # a value is known by its position in the whole batch
+    if layout is None:  # no axis counts samples: the whole batch takes the place of a sample
         row = torch.zeros(view.cut(activation).shape[-1], dtype=torch.int64)
         keys = None if keys is None else _mixed(keys).sum(keepdims=True)
     else:
@@ -105,15 +79,14 @@ def samples_of(
 
 
 def _keys_of(row: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Return a key for each value, from the key of its sample and its position within it."""
+    """Return a key for each value, from the key of its sample and its position within the sample."""
     position = np.empty(len(row), np.uint64)
     position[np.argsort(row, kind="stable")] = np.arange(len(row)) % max(1, len(row) // len(keys))
-    found: np.ndarray = keys[row] + position * _ODD
-    return _mixed(found)
+    return _mixed(keys[row] + position * _ODD)
 
 
 def sample_keys(x: Input) -> np.ndarray:
-    """Return a 64-bit hash of each row of an input; equal rows have equal ones."""
+    """Return a 64-bit hash of each row of an input; equal rows have equal hashes."""
     parts = [t.detach().cpu().contiguous() for t in tensors_of(x)]
     flat = [t.reshape(len(t), -1).view(torch.uint8).numpy() for t in parts]
     return np.array(
@@ -123,7 +96,7 @@ def sample_keys(x: Input) -> np.ndarray:
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """Return numbers whose bits depend on all bits of the given ones (the finaliser of SplitMix64)."""
+    """Return numbers each bit of which depends on all bits of the argument (the finaliser of SplitMix64)."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     return x

@@ -3,8 +3,9 @@ r"""Weight matching: the permutation under which the weights of two networks are
 .. math:: \max_\pi \; \sum_i \langle \theta^A_i, (\pi \theta^B)_i \rangle
    \quad\Longleftrightarrow\quad \min_\pi \lVert \theta^A - \pi \theta^B \rVert
 
-Group after group is moved to where it is worth most while the others rest, which is a linear assignment problem, until
-no group moves. Groups are first settled outwards from the inputs and outputs, whose places are known.
+This is the weight matching of git re-basin: one group of units after another is moved to where it matches best while
+the others stay, which is a linear assignment problem, until no group moves. The start is found outwards from the inputs
+and outputs, whose units stay.
 
 References
 ----------
@@ -20,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skfusion.align._base import Aligner, Alignment
+from skfusion.align._alignment import PermutationAlignment
+from skfusion.align._base import Aligner, given_symmetry
 from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match, Term
 from skfusion.align.permutation._rows import rows
@@ -30,23 +32,23 @@ from skfusion.symmetry import Symmetry
 
 
 class WeightMatching(Aligner):
-    """Bring weights as near to one another as permutations can; no data is needed.
+    """Match units by their weights, as git re-basin does; no data is needed.
 
     Parameters
     ----------
     n_restarts : int, default=0
-        Further tries, from random places. More may find a better match, each at the price of the first.
+        Further starts, from random permutations. More may find a better match; each costs as much as the first.
     max_sweeps : int, default=100
-        Passes over all groups, at most; a few are the rule.
+        Passes over all groups, at most; a few are usual.
     scaled : bool, default=False
-        Whether each tensor counts by its direction only, and not by its size.
+        Whether each tensor counts by its direction only, and not by its norm.
     random_state : int, default=0
         Seed of the order of the groups, and of the restarts.
 
     Notes
     -----
-    A sweep costs the products of all weights with one another over each group, n² times the weights of a unit, and an
-    assignment problem of n³ at most, for each group of n units. Three states are in memory.
+    For each group of n units a sweep costs n² times the number of weights of a unit, and an assignment problem of at
+    most n³ steps. Three states are in memory.
 
     References
     ----------
@@ -61,8 +63,8 @@ class WeightMatching(Aligner):
     >>> a = {"0.weight": torch.randn(8, 3), "1.weight": torch.randn(2, 8)}
     >>> symmetry = Symmetry.of_axes(axes, a)
     >>> b = symmetry.permute(symmetry.sample(0), a)
-    >>> found = WeightMatching()(b, a, symmetry)
-    >>> torch.equal(symmetry.permute(found, b)["0.weight"], a["0.weight"])
+    >>> alignment = WeightMatching()(b, a, symmetry)
+    >>> torch.equal(alignment.apply(b)["0.weight"], a["0.weight"])
     True
     """
 
@@ -78,40 +80,41 @@ class WeightMatching(Aligner):
         yield {"n_restarts": 2, "scaled": True}
 
     def __call__(
-        self, state: State, reference: State, symmetry: Symmetry, objective: Objective | None = None
-    ) -> Alignment:
+        self, state: State, reference: State, symmetry: Symmetry | None = None, objective: Objective | None = None
+    ) -> PermutationAlignment:
         """Return the permutations; see :meth:`Aligner.__call__`."""
+        symmetry = given_symmetry(self, symmetry)
         if self.n_restarts < 0 or self.max_sweeps < 1:
             raise ValueError(f"n_restarts is at least 0 and max_sweeps at least 1; got {self!r}.")
         check_compatible([reference, state])
         rng = np.random.default_rng(self.random_state)
 
-        def tried(start: Callable[[Match], None]) -> Alignment:
+        def matched_from(start: Callable[[Match], None]) -> PermutationAlignment:
             match = Match(state, reference, symmetry, self.scaled)
             history = [match.objective()]
             start(match)
             history += [match.objective(), *sweeps(match, self.max_sweeps, rng)]
-            return Alignment(match.perms, history)
+            return PermutationAlignment(match.perms, symmetry, history)
 
         with torch.no_grad():
-            best = tried(anchor)
+            best = matched_from(anchor)
             others = [lambda match: match.move(symmetry.sample(rng)) for _ in range(self.n_restarts)]
-            if best.history[-1] < best.history[0]:  # where the state is, is a better place to start from
+            if best.history[-1] < best.history[0]:  # the state as it is matches better, so start from there too
                 others.append(lambda match: None)
             for start in others:
-                best = max(best, tried(start), key=lambda found: found.history[-1])
+                best = max(best, matched_from(start), key=lambda alignment: alignment.history[-1])
         return best
 
 
 def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator, at_rest: Container[str] = ()) -> Iterator[float]:
-    """Move groups, but those at rest, until none moves; yield the objective after each sweep."""
+    """Move groups until none moves, except those at rest; yield the objective after each sweep."""
     if match.is_exact():
         yield match.objective()
         return
     tensors = {g: {*match.tensors_of([g, *match.inner[g]])} for g in match.groups}
     near = {g: [h for h in match.groups if h != g and tensors[g] & tensors[h]] for g in match.groups}
     names = [g for g in match.groups if g not in at_rest]
-    waiting = {*names}
+    waiting = {*names}  # groups for which something has changed since they were tried
     for _ in range(max_sweeps):
         progress = False
         for i in rng.permutation(len(names)):
@@ -126,18 +129,19 @@ def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator, at_rest: Con
 
 
 def anchor(match: Match, at_rest: Iterable[str] = ()) -> None:
-    """Settle groups outwards from the pinned axes: of those left, always the one whose weights are settled most.
+    """Match groups outwards from the axes that cannot move, always the one with the largest share of usable weights.
 
-    A tensor counts where its other axes are settled. Where no tensor does, units are compared by their sorted weights,
-    which do not depend on the order of what is not settled.
+    Weights are usable where all other axes of their tensor are settled, since only then do the entries of two units
+    belong together. Where a group has none, its units are compared by their sorted weights, which do not depend on the
+    order of the other units.
     """
     settled = {*at_rest}
     left = [g.name for g in match.groups.values() if not g.context and g.name not in settled]
 
     def is_settled(name: str, term: Term) -> bool:
-        own = {name, *match.inner[name]}
+        together = {name, *match.inner[name]}
         return all(
-            g in settled or (g in own and block is term.block) or g in match.inner[name]
+            g in settled or (g in together and block is term.block) or g in match.inner[name]
             for blocks in match.symmetry.axes[term.tensor]
             for block in blocks
             for g in block.groups
@@ -159,7 +163,7 @@ def anchor(match: Match, at_rest: Iterable[str] = ()) -> None:
 
 
 def _distances(match: Match, name: str) -> np.ndarray:
-    """Return the squared distances of the sorted weights of units."""
+    """Return the squared distances between the sorted weights of units."""
     total = np.zeros((match.groups[name].size,) * 2)
     for t in match.terms[name]:
         axes = match.symmetry.axes[t.tensor]

@@ -1,4 +1,4 @@
-"""What lies between members of one architecture, and in their middle: as they are, and in one frame."""
+"""What lies between members of one architecture, and in their middle: as they are, and aligned."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def profiles_of(
         return found
     aligners = {"weights": WeightMatching(random_state=random_state), "activations": ActivationMatching()}
     for name, aligner in aligners.items():
-        path = segment(a, symmetry.permute(aligner(b, a, symmetry, objective), b))
+        path = segment(a, aligner(b, a, symmetry, objective).apply(b))
         found[name] = loss_along(path, objective, n_points, mend)
         repaired = loss_along(path, objective, n_points, Repair()) if mends else found[name]
         found[f"{name}_repair"] = repaired
@@ -137,8 +137,8 @@ def soups_of(
         "activations": ActivationMatching(),
     }
     for name, aligner in aligners.items() if symmetry is not None else ():
-        perms = aligner.frame(states, symmetry, objective)
-        moved = [symmetry.permute(p, s) for p, s in zip(perms, states, strict=True)]
+        alignments = aligner.align_all(states, symmetry, objective)
+        moved = [alignment.apply(state) for alignment, state in zip(alignments, states, strict=True)]
         soup = Uniform()(moved)
         made[name] = Recalibrate()(soup, moved, objective)
         made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]

@@ -1,4 +1,4 @@
-"""Re-basin: networks that were trained apart are brought into one frame, and become one."""
+"""Git re-basin: networks that were trained apart are aligned and merged into one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from skfusion.estimators._soup import SoupDriver
 from skfusion.estimators.support._task_from_net import AsTheNet, regresses
 from skfusion.landscape import loss_along, segment
 from skfusion.merge import Uniform
+from skfusion.nets import Runner
 from skfusion.pool import ModelPool
 from skfusion.repair import Repair, Repairer
 from skfusion.state import State
@@ -21,17 +22,16 @@ from skfusion.state import State
 _ALIGNERS: dict[str, type[Aligner]] = {"weights": WeightMatching, "activations": ActivationMatching}
 
 
-class _AsItIs(Repairer):
+class _NoRepair(Repairer):
     def __call__(self, state: State, members: Any, objective: Any) -> State:
         return state
 
 
 class ReBasinMerger(AsTheNet, SoupDriver):
-    """Merge networks that were trained apart, after their units are matched (Git Re-Basin).
+    """Merge networks that were trained apart, after their units are matched (git re-basin).
 
     It stands for a soup with an aligner: ``SoupClassifier(estimator, collect=Seeds(2), align=WeightMatching(),
-    merge=Uniform(), repair=Repair())``. Whether it classifies or predicts values is told by the net, as in
-    ``GridSearchCV``.
+    merge=Uniform(), repair=Repair())``. It is a classifier or a regressor as its net is, like ``GridSearchCV``.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     merge : Merger, optional
         How to merge; ``Uniform()`` when omitted.
     repair : bool, Repairer or None, default=True
-        Whether to mend the statistics of the merged network, by :class:`~skfusion.repair.Repair`.
+        Whether to re-estimate the statistics of the merged network, by :class:`~skfusion.repair.Repair`.
     n_points : int, default=11
-        Points at which the barrier is measured between the first member and each other one; 0 spares it.
+        Points at which the barrier is measured between the first member and each other one; 0 skips it.
     validation_fraction : float, default=0.2
         Share of the rows that is held out, where the merger scores.
     scoring : str or callable, optional
@@ -68,10 +68,10 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     barrier_ : dict of float, or None
         The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on the held-out rows, or
         on all where none are held out.
-    permutations_ : dict
-        By member: where its units went, by group.
-    symmetry_ : Symmetry
-        The units that may change places.
+    alignments_ : dict of Alignment, or None
+        How each member was aligned, by name.
+    symmetry_ : Symmetry or None
+        The units that may change places, where the aligner needs to know.
     pool_ : ModelPool
         The members, as they were trained.
     estimator_ : skorch net
@@ -133,7 +133,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
 
     @property
     def collect(self) -> Any:
-        """What the parameters say of where members come from."""
+        """Where members come from, by ``n_members`` and ``members``."""
         if self.members is None:
             if not isinstance(self.n_members, Integral) or self.n_members < 1:
                 raise ValueError(f"n_members must be at least 1; got {self.n_members!r}.")
@@ -157,7 +157,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
                 raise ValueError(f"align must be one of {[*_ALIGNERS]}, or an Aligner; got {part!r}.")
             return _ALIGNERS[part]()
         if name == "repair" and (part is None or isinstance(part, (bool, np.bool_))):
-            return Repair() if part else _AsItIs()
+            return Repair() if part else _NoRepair()
         return part
 
     def _fuse(self, collected: Collected) -> None:
@@ -168,17 +168,21 @@ class ReBasinMerger(AsTheNet, SoupDriver):
         super()._fuse(collected)
         self.barrier_ = None
         if self.n_points and len(self.pool_) > 1:
-            before = {m.name: self._runner.place(m.state) for m in self.pool_}
+            same = (
+                self.net_ is collected.net
+            )  # otherwise the merged network is of another architecture than the members
+            runner = self._runner if same else Runner(collected.net, self._task, collected.fit_rows)
+            before = {m.name: runner.place(m.state) for m in self.pool_}
             after = before
-            if self.symmetry_ is not None:
-                after = {n: self.symmetry_.permute(self.permutations_[n], s) for n, s in before.items()}
-            objective = self._judge(self._runner, collected).objective(collected.fit_rows)
+            if self.alignments_ is not None:
+                after = {name: self.alignments_[name].apply(state) for name, state in before.items()}
+            objective = self._judge(runner, collected).objective(collected.fit_rows)
             repair = self._part("repair")
             self.barrier_ = {}
             for name, states in (("before", before), ("after", after)):
                 first, *others = states.values()
-                found = [loss_along(segment(first, s), objective, self.n_points, repair).barrier for s in others]
-                self.barrier_[name] = float(np.mean(found))
+                barriers = [loss_along(segment(first, s), objective, self.n_points, repair).barrier for s in others]
+                self.barrier_[name] = float(np.mean(barriers))
 
     # ---- classifier or regressor, as the net is -----------------------------------------------------------
     def _is_classifier(self) -> bool:

@@ -21,7 +21,7 @@ class CurveSegment:
     edge : (str, str)
         Names of the members.
     ends : (State, State)
-        Their states, in one frame.
+        Their states, aligned where they were to be.
     path : Subspace
         The curve.
     objective : Objective

@@ -32,20 +32,32 @@ class FarBelowWarning(UserWarning):
 
 
 def warn_if_far_below(
-    state: State, members: Sequence[State], runner: Runner, rows: Rows, task: Task, aligned: bool
+    state: State,
+    members: Sequence[State],
+    runner: Runner,
+    rows: Rows,
+    task: Task,
+    aligned: bool,
+    own_runner: Runner | None = None,
 ) -> None:
     r"""Warn where a network scores far below its members.
 
     Scores are counted from what a constant prediction reaches, c: the merged network is far below where it has less
     than half of the skill of the weakest member, :math:`s - c < (\min_k s_k - c) / 2`, and by more than chance makes of
     so many rows. The members are on the device of the runner; a few members and rows are looked at. Where the members
-    are ``aligned`` already, the message does not ask for it.
+    are ``aligned`` already, the message does not ask for it; ``own_runner`` is the architecture of the merged network,
+    where the merger changed it.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
         return
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
     some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
-    merged, *scores = Judge(runner, some, default_score(task)).scores([state, *some_members])
+    score = default_score(task)
+    if own_runner is None or own_runner is runner:
+        merged, *scores = Judge(runner, some, score).scores([state, *some_members])
+    else:
+        (merged,) = Judge(own_runner, some, score).scores([state])
+        scores = Judge(runner, some, score).scores(some_members)
     trivial = _of_a_constant(some, task)
     lost = min(scores) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most

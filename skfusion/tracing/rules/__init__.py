@@ -1,4 +1,9 @@
-"""How ATen operations label their outputs: one file a family, one rule for operations that behave alike."""
+"""What each ATen operation says about units: one file for each family of operations.
+
+A rule (see :func:`skfusion.tracing.rule`) asks one question: if the units of the arguments are permuted, which of these
+permutations must be the same for the result to be permuted as a whole, and how is it then? Operations with the same
+answer share a rule. Rules import `_axis`, `_call` and `_engine`; importing them here registers them.
+"""
 
 from skfusion.tracing.rules import _constant, _index, _norm, _pointwise, _reduce, _shape, _spatial
 from skfusion.tracing.rules._attention import ATTENTION
@@ -6,6 +11,6 @@ from skfusion.tracing.rules._contraction import LINEAR
 from skfusion.tracing.rules._convolution import CONVOLUTIONS
 
 CONTRACTIONS = frozenset({*LINEAR, *CONVOLUTIONS, *ATTENTION})
-"""Operations between which units stand: their outputs and the activations that they consume are sites."""
+"""Operations that read and write units: their outputs, and the activations that they take, are sites."""
 
 __all__ = ["CONTRACTIONS", "_constant", "_index", "_norm", "_pointwise", "_reduce", "_shape", "_spatial"]

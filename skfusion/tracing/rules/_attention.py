@@ -1,4 +1,4 @@
-"""Scaled dot-product attention."""
+"""Scaled dot-product attention, as the one operation that torch runs it as."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ATTENTION = (
 
 @rule(*ATTENTION)
 def attention(call: Call) -> Labelled:
-    """Queries meet keys, in their channels, and values, in the tokens; heads move as a batch."""
+    """Sums over the channels of queries and keys, and over the tokens of keys and values; heads are a batch."""
     engine = call.engine
     query, key, value = (list(call.label_of(name)) for name in ("query", "key", "value"))
     batch_q, batch = query[:-2], key[:-2]
     _meet(engine, batch_q, batch, value[:-2])
     batch = [engine.richer(k, v) for k, v in zip(batch, value[:-2], strict=True)]
-    shared = batch_q[-1:] == [] or batch_q[-1].n == batch[-1].n
+    shared = batch_q[-1:] == [] or batch_q[-1].n == batch[-1].n  # not so in grouped-query attention
     if shared:
         batch = batch_q = [engine.richer(k, q) for k, q in zip(batch, batch_q, strict=True)]
     engine.depend_only(batch)
@@ -40,7 +40,7 @@ def attention(call: Call) -> Labelled:
 
 
 def _meet(engine: Engine, query: Label, key: Label, value: Label) -> None:
-    """Let the axes of the batch meet; where several heads of queries share one of keys, in groups."""
+    """Unify the axes of the batch; where several heads of queries share one of keys, groups of them."""
     for q, k, v in zip(query, key, value, strict=True):
         if q.n == k.n:
             engine.unify(q, k)
@@ -51,7 +51,7 @@ def _meet(engine: Engine, query: Label, key: Label, value: Label) -> None:
 
 
 def _mask(call: Call, scores: list[Axis]) -> None:
-    """Let a mask meet the scores; a causal one pins the tokens."""
+    """Unify the axes of a mask with those of the scores, to which it is added; a causal one pins the tokens."""
     engine = call.engine
     if call["is_causal"]:
         for tokens in scores[-2:]:

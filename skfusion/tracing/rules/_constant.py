@@ -1,8 +1,8 @@
-"""Operations that make tensors from nothing."""
+"""Operations that create tensors."""
 
 from __future__ import annotations
 
-from skfusion.tracing._axis import fixed_axis
+from skfusion.tracing._axis import fixed_axes
 from skfusion.tracing._call import Call, Labelled, rule
 
 UNIFORM = ("zeros", "ones", "full", "empty", "empty_strided", "scalar_tensor")
@@ -11,7 +11,7 @@ RANDOM = ("normal", "uniform", "bernoulli", "random", "exponential", "cauchy", "
 
 @rule(*UNIFORM, *(f"new_{n}" for n in UNIFORM), *(f"{n}_like" for n in UNIFORM))
 def uniform(call: Call) -> Labelled:
-    """Equal numbers stay as they are under anything: each axis may move in another way for each index before it."""
+    """Equal numbers are the same in any order: each axis may move, in another way for each index of those before it."""
     label, seen = [], frozenset[int]()
     for n in call.out.shape:
         axis = call.engine.fresh(n, context=seen)
@@ -25,14 +25,13 @@ def uniform(call: Call) -> Labelled:
     *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like"),
 )
 def numbered(call: Call) -> Labelled:
-    """Every position has a number of its own."""
-    return [fixed_axis(n) for n in call.out.shape]
+    """Every position has another number, so nothing may move."""
+    return fixed_axes(call.out.shape)
 
 
 @rule(*RANDOM)
 def random(call: Call) -> Labelled:
-    """Noise is drawn in the order of positions."""
+    """Noise is drawn in the order of positions, so units that get it cannot be exchanged."""
     for tensor in call.tensors:
-        for axis in call.label(tensor):
-            call.engine.pin_axis(axis, "random numbers")
-    return [fixed_axis(n) for n in call.out.shape]
+        call.engine.pin_axes(call.label(tensor), "random numbers")
+    return fixed_axes(call.out.shape)

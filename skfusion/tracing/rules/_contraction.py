@@ -1,4 +1,4 @@
-"""Sums of products."""
+"""Sums of products: matrix products, in which the axes that are summed over must move together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def matrix_product(engine: Engine, a: Label, b: Label) -> Label:
 
 
 def batched_product(engine: Engine, a: Label, b: Label) -> Label:
-    """Return the label of the products of a batch of matrices."""
+    """Return the label of a batch of matrix products; rows and columns may depend on the index of the batch."""
     engine.unify(a[0], b[0])
     batch = engine.richer(a[0], b[0])
     engine.depend_only([batch])
@@ -41,7 +41,7 @@ ADDING = {"addmm", "_addmm_activation", "addmv", "baddbmm"}
 
 @rule(*PRODUCTS)
 def product(call: Call) -> Labelled:
-    """A product of matrices, to which something may be added."""
+    """Return the label of a product of matrices, to which something may be added."""
     name = call.name.removesuffix("_") if call.name not in PRODUCTS else call.name
     function, a, b = PRODUCTS[name]
     out = function(call.engine, call.label_of(a), call.label_of(b))
@@ -50,7 +50,7 @@ def product(call: Call) -> Labelled:
 
 @rule("dot", "vdot")
 def dot(call: Call) -> Labelled:
-    """A sum over both vectors."""
+    """Sum over both vectors."""
     a, b = call.tensors
     call.engine.contract(call.label(a)[0], call.label(b)[0])
     return []
@@ -58,7 +58,7 @@ def dot(call: Call) -> Labelled:
 
 @rule("linear")
 def linear(call: Call) -> Labelled:
-    """A linear layer, as backends without its decomposition run it."""
+    """Label a linear layer, which some backends run as one operation."""
     engine, x, weight = call.engine, call.label_of("input"), call.label_of("weight")
     engine.contract(x[-1], weight[1])
     engine.depend_only(x[:-1])
@@ -69,7 +69,7 @@ def linear(call: Call) -> Labelled:
 
 @rule("_trilinear")
 def trilinear(call: Call) -> Labelled:
-    """Products of three tensors, broadcast along the axes that each lacks, summed over some."""
+    """Label products of three tensors, each broadcast along the axes that it lacks, and summed over some."""
     labels = []
     for i in (1, 2, 3):
         label = list(call.label_of(f"i{i}"))
@@ -83,7 +83,7 @@ def trilinear(call: Call) -> Labelled:
 
 @rule("_grouped_mm")
 def grouped_mm(call: Call) -> Labelled:
-    """Rows sorted by expert, each with the matrix of its own: the order of experts and rows is pinned."""
+    """Label a mixture of experts: rows are sorted by expert, so the orders of experts and of rows are pinned."""
     a, b = call.label_of("self"), call.label_of("mat2")
     if len(a) != 2 or len(b) != 3:
         return None

@@ -13,12 +13,11 @@ CONVOLUTIONS = ("convolution", "_convolution", "convolution_overrideable")
 
 @rule(*CONVOLUTIONS)
 def convolution(call: Call) -> Labelled:
-    """Channels are contracted within their group; kernel and space are pinned."""
+    """Sums over the channels of each group; the positions of the kernel are pinned."""
     engine, x, weight = call.engine, call.label_of("input"), call.label_of("weight")
     n_groups, transposed = call["groups"], call["transposed"]
     lead, channels, space = x[: -len(weight) + 1], x[-len(weight) + 1], x[-len(weight) + 2 :]
-    for axis in weight[2:]:
-        engine.pin_axis(axis, "positions of a kernel")
+    engine.pin_axes(weight[2:], "positions of a kernel")
     space = _space(call, space, call["weight"], list(call.out.shape[-len(space) :]))
     if n_groups == 1:
         inner, out = (weight[0], weight[1]) if transposed else (weight[1], weight[0])
@@ -34,7 +33,7 @@ def convolution(call: Call) -> Labelled:
 
 
 def _space(call: Call, space: Label, weight: Tensor, sizes: list[int]) -> Label:
-    """Return the labels of space, which a kernel of one position leaves alone."""
+    """Return the labels of space: a kernel of one position treats all positions in the same way, others pin them."""
     out = []
     for i, axis in enumerate(space):
         stride, padding = (call[name][i if len(call[name]) > 1 else 0] for name in ("stride", "padding"))
@@ -54,7 +53,7 @@ def _grouped(engine: Engine, channels: Axis, weight: Label, n_groups: int) -> Ax
     group, _ = engine.factor(channels, [n_groups, channels.n // n_groups])
     group_out, _ = engine.factor(weight[0], [n_groups, weight[0].n // n_groups])
     engine.unify(group, group_out)
-    # The groups may have become others by meeting: cut both axes again.
+    # Unifying the groups may have split or refined their atoms, so both axes are cut again.
     group, inner = engine.factor(channels, [n_groups, channels.n // n_groups])
     engine.contract(inner, weight[1], batch=[group])
     group_out, outer = engine.factor(weight[0], [n_groups, weight[0].n // n_groups])

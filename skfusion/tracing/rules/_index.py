@@ -1,4 +1,4 @@
-"""Lookups and writes by index."""
+"""Lookups and writes by index: a constant index selects positions, one that is computed pins the axis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.tracing._axis import Ints, fixed_axis
+from skfusion.tracing._axis import Ints, fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
 from skfusion.tracing._engine import Label
 
@@ -17,7 +17,7 @@ BY_INDEX = "positions are looked up by number"
 
 @rule("embedding")
 def embedding(call: Call) -> Labelled:
-    """Rows of a table."""
+    """Look up rows of a table."""
     rows, width = call.label_of("weight")
     call.engine.pin_axis(rows, BY_INDEX)
     return call.engine.tidy([*call.label_of("indices"), width])
@@ -25,29 +25,28 @@ def embedding(call: Call) -> Labelled:
 
 @rule("_embedding_bag", "_embedding_bag_forward_only")
 def embedding_bag(call: Call) -> Labelled:
-    """Sums of rows of a table."""
+    """Sum rows of a table."""
     rows, width = call.label_of("weight")
-    for axis in (rows, *(a for t in call.tensors[1:] for a in call.label(t))):
-        call.engine.pin_axis(axis, BY_INDEX)
+    call.engine.pin_axes((rows, *(a for t in call.tensors[1:] for a in call.label(t))), BY_INDEX)
     return [call.engine.tidy([fixed_axis(call.first.shape[0]), width]), *[None] * (len(call.outs) - 1)]
 
 
 @rule("index_select")
 def index_select(call: Call) -> Labelled:
-    """Positions of one axis."""
+    """Look up positions of one axis."""
     x = call["self"]
     return _looked_up(call, [None] * (call["dim"] % x.dim()) + [call["index"]], call.out.shape)
 
 
 @rule("index", "_unsafe_index")
 def index(call: Call) -> Labelled:
-    """Positions of some axes."""
+    """Look up positions of some axes."""
     return _looked_up(call, call["indices"], call.out.shape)
 
 
 @rule("index_put", "_index_put_impl", "_unsafe_index_put")
 def index_put(call: Call) -> Labelled:
-    """Values are written to positions of some axes."""
+    """Write values to positions of some axes."""
     x, indices = call["self"], call["indices"]
     start, used, _ = _layout(indices)
     rest = [n for i, n in enumerate(x.shape) if i not in used]
@@ -60,7 +59,7 @@ def index_put(call: Call) -> Labelled:
 
 
 def _layout(indices: Sequence[Tensor | None]) -> tuple[int, list[int], int]:
-    """Return where the axes of the index stand in the result, which axes are indexed, and how many take their place."""
+    """Return where the axes of the index are in the result, which axes are indexed, and how many replace them."""
     used = [i for i, t in enumerate(indices) if t is not None]
     adjacent = used == list(range(used[0], used[-1] + 1))
     return used[0] if adjacent else 0, used, max(t.dim() for t in indices if t is not None)
@@ -77,11 +76,10 @@ def _looked_up(call: Call, indices: Sequence[Tensor | None], shape: Sequence[int
         constant = _constant(call, tensors[0], label[used[0]].n)
         if constant is not None:
             return call.engine.take(label, used[0], constant)
-    for axis in (*(label[i] for i in used), *(axis for t in tensors for axis in call.label(t))):
-        call.engine.pin_axis(axis, BY_INDEX)
+    call.engine.pin_axes((*(label[i] for i in used), *(axis for t in tensors for axis in call.label(t))), BY_INDEX)
     rest = [axis for i, axis in enumerate(label) if i not in used]
-    found = [fixed_axis(n) for n in shape[start : start + n_index]]
-    return call.engine.tidy([*rest[:start], *found, *rest[start:]])
+    looked_up = fixed_axes(shape[start : start + n_index])
+    return call.engine.tidy([*rest[:start], *looked_up, *rest[start:]])
 
 
 def _constant(call: Call, tensor: Tensor, n: int) -> Ints | None:
@@ -95,12 +93,11 @@ def _constant(call: Call, tensor: Tensor, n: int) -> Ints | None:
 
 @rule("index_add", "index_copy", "index_reduce")
 def index_add(call: Call) -> Labelled:
-    """Rows are written to positions of one axis."""
+    """Write rows to positions of one axis."""
     x, source = call["self"], call["source"]
     dim = call["dim"] % x.dim()
     label, rows = list(call.label(x)), list(call.label(source))
-    for axis in (label[dim], rows[dim], *call.label_of("index")):
-        call.engine.pin_axis(axis, BY_INDEX)
+    call.engine.pin_axes((label[dim], rows[dim], *call.label_of("index")), BY_INDEX)
     shape = [1 if i == dim else n for i, n in enumerate(x.shape)]
     others = [[*part[:dim], fixed_axis(1), *part[dim + 1 :]] for part in (label, rows)]
     call.engine.elementwise(others, shape)
@@ -109,7 +106,7 @@ def index_add(call: Call) -> Labelled:
 
 @rule("gather", "scatter", "scatter_add", "scatter_reduce")
 def gather(call: Call) -> Labelled:
-    """Along one axis positions are looked up, for each index of the others."""
+    """Look up positions along one axis, for each index of the others."""
     x, engine = call["self"], call.engine
     dim = call["dim"] % max(x.dim(), 1)
     first, *others = [call.label(t) for t in call.tensors if t.dim()]

@@ -1,4 +1,4 @@
-"""Normalisations."""
+"""Normalisations: which units share statistics, and which have weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OF_CHANNELS = ("weight", "bias", "running_mean", "running_var")
 
 @rule("batch_norm", *BATCH_NORMS, *OTHER_BATCH_NORMS)
 def batch_norm(call: Call) -> Labelled:
-    """Channels have statistics of their own."""
+    """Each channel has its statistics and weights."""
     engine, label = call.engine, call.label_of("input")
     for name in OF_CHANNELS:
         if isinstance(call[name], Tensor):
@@ -26,7 +26,7 @@ def batch_norm(call: Call) -> Labelled:
 
 @rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")
 def layer_norm(call: Call) -> Labelled:
-    """Statistics over the last axes."""
+    """The last axes share statistics, and may move if their weights do."""
     engine, x, n_lead = call.engine, call["input"], call["input"].dim() - len(call["normalized_shape"])
     out = engine.mix(call.label(x), range(n_lead, x.dim()))
     weights = [call.label_of(name) for name in ("weight", "bias") if isinstance(call[name], Tensor)]
@@ -40,7 +40,7 @@ def layer_norm(call: Call) -> Labelled:
 
 @rule("native_group_norm", "group_norm")
 def group_norm(call: Call) -> Labelled:
-    """Statistics over the channels of a group: groups move as a whole, and channels within them."""
+    """The channels of a group share statistics: groups move as a whole, and channels within them."""
     engine = call.engine
     n_groups = call["group"] or call["num_groups"]
     label = call.label_of("input")

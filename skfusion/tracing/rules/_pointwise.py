@@ -1,10 +1,10 @@
-"""Operations on single numbers, with broadcasting."""
+"""Operations on single numbers, with broadcasting: operands must move together."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import Axis, fixed_axis
+from skfusion.tracing._axis import Axis, fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
 from skfusion.tracing._engine import Label
 
@@ -19,12 +19,12 @@ UNTAGGED = (
 
 @rule("pointwise", *UNTAGGED)
 def pointwise(call: Call) -> Labelled:
-    """All axes that are not broadcast meet."""
+    """Unify all axes that are not broadcast."""
     labels = [call.label(t) for t in call.tensors if t.dim()]
     shape = list(call.first.shape)
     if len(labels) == 1 and [axis.n for axis in labels[0]] == shape:
         return call.give(labels[0])
-    return call.give(call.engine.elementwise(labels, shape) if labels else [fixed_axis(n) for n in shape])
+    return call.give(call.engine.elementwise(labels, shape) if labels else fixed_axes(shape))
 
 
 @rule(
@@ -33,13 +33,13 @@ def pointwise(call: Call) -> Labelled:
     view=True,
 )
 def same(call: Call) -> Labelled:
-    """The same numbers at the same places."""
+    """Keep numbers and positions."""
     return call.label(call.tensors[0])
 
 
 @rule("prelu", "_prelu_kernel")
 def prelu(call: Call) -> Labelled:
-    """One slope for each channel, or for all."""
+    """Multiply by one slope for each channel, or for all."""
     x, slope = call.tensors
     label, slopes = call.label(x), call.label(slope)
     if slope.dim() == 1 and slope.numel() > 1 and x.dim() > 1:
@@ -49,7 +49,7 @@ def prelu(call: Call) -> Labelled:
 
 @rule("glu")
 def glu(call: Call) -> Labelled:
-    """The first half, gated by the second."""
+    """Gate the first half by the second."""
     x = call["self"]
     label, dim, half = call.label(x), call["dim"] % x.dim(), x.shape[call["dim"]] // 2
     halves = [call.engine.take(label, dim, part) for part in np.split(np.arange(2 * half), 2)]
@@ -58,11 +58,11 @@ def glu(call: Call) -> Labelled:
 
 @rule("_weight_norm_interface", "_weight_norm")
 def weight_norm(call: Call) -> Labelled:
-    """A direction scaled by a length."""
+    """Scale a direction by a length."""
     label = call.engine.elementwise([call.label_of("v"), call.label_of("g")], call["v"].shape)
     return [label, call.label_of("g")] if isinstance(call.out, (tuple, list)) else label
 
 
 def channels(axis: Axis, n_axes: int) -> Label:
-    """Return the label of one number a channel, for a tensor whose channels are its second axis."""
+    """Return the label of one number for each channel, in a tensor whose channels are its second axis."""
     return [fixed_axis(1), axis, *[fixed_axis(1)] * (n_axes - 2)]

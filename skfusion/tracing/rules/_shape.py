@@ -1,4 +1,4 @@
-"""Operations that rearrange positions."""
+"""Operations that rearrange positions: units keep their atoms, at other positions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from skfusion.tracing.rules._reduce import dims_of
     view=True,
 )
 def view(call: Call) -> Labelled:
-    """The same numbers in another shape."""
+    """Merge and cut axes."""
     shape = list(call.out.shape)
     return call.engine.normal(call.engine.view(call.label(call.tensors[0]), shape))
 
 
 @rule("permute", "permute_copy", view=True)
 def permute(call: Call) -> Labelled:
-    """Axes in another order."""
+    """Reorder axes."""
     label = call.label_of("self")
     return [label[d] for d in call["dims"]]
 
 
 @rule("transpose", "transpose_copy", "swapaxes", view=True)
 def transpose(call: Call) -> Labelled:
-    """Two axes change places."""
+    """Exchange two axes."""
     label, names = list(call.label_of("self")), ("axis0", "axis1") if call.name == "swapaxes" else ("dim0", "dim1")
     i, j = (call[name] for name in names)
     label[i], label[j] = label[j], label[i]
@@ -41,13 +41,13 @@ def transpose(call: Call) -> Labelled:
 
 @rule("t", "numpy_T", view=True)
 def reverse(call: Call) -> Labelled:
-    """All axes in reverse order."""
+    """Reverse the order of axes."""
     return list(reversed(call.label_of("self")))
 
 
 @rule("unsqueeze", view=True)
 def unsqueeze(call: Call) -> Labelled:
-    """A new axis of one position."""
+    """Add an axis of one position."""
     label = list(call.label_of("self"))
     label.insert(call["dim"] % (len(label) + 1), fixed_axis(1))
     return label
@@ -55,7 +55,7 @@ def unsqueeze(call: Call) -> Labelled:
 
 @rule("squeeze", view=True)
 def squeeze(call: Call) -> Labelled:
-    """Axes of one position are dropped."""
+    """Drop axes of one position."""
     label = call.label_of("self")
     dims = dims_of(call["dim"], len(label))
     return [axis for i, axis in enumerate(label) if axis.n != 1 or i not in dims]
@@ -63,7 +63,7 @@ def squeeze(call: Call) -> Labelled:
 
 @rule("expand", "expand_copy", "broadcast_to")
 def expand(call: Call) -> Labelled:
-    """Copies along axes of one position: nothing tells them apart."""
+    """Copy along axes of one position; equal copies may be exchanged."""
     shape, label = call.out.shape, call.label_of("self")
     label = [fixed_axis(1)] * (len(shape) - len(label)) + label
     return [call.engine.fresh(n) if axis.n == 1 else axis for axis, n in zip(label, shape, strict=True)]
@@ -71,7 +71,7 @@ def expand(call: Call) -> Labelled:
 
 @rule("repeat")
 def repeat(call: Call) -> Labelled:
-    """Copies one behind the other."""
+    """Concatenate copies."""
     label, times = call.label_of("self"), call["repeats"]
     label = [fixed_axis(1)] * (len(times) - len(label)) + label
     return [_repeated(call, axis, n) for axis, n in zip(label, times, strict=True)]
@@ -85,7 +85,7 @@ def _repeated(call: Call, axis: Axis, times: int) -> Axis:
 
 @rule("slice", "slice_copy", view=True)
 def slice_(call: Call) -> Labelled:
-    """Some positions of an axis."""
+    """Select some positions of an axis."""
     x = call["self"]
     dim = call["dim"] % x.dim()
     index = np.arange(x.shape[dim])[slice(call["start"], call["end"], call["step"])]
@@ -94,7 +94,7 @@ def slice_(call: Call) -> Labelled:
 
 @rule("narrow", view=True)
 def narrow(call: Call) -> Labelled:
-    """Some positions of an axis, given by their number."""
+    """Select some positions of an axis, given by their number."""
     dim = call["dim"] % call["self"].dim()
     start = call["start"] % call["self"].shape[dim]
     return call.engine.take(call.label_of("self"), dim, np.arange(start, start + call["length"]))
@@ -102,7 +102,7 @@ def narrow(call: Call) -> Labelled:
 
 @rule("select", "select_copy", view=True)
 def select(call: Call) -> Labelled:
-    """One position of an axis, which is dropped."""
+    """Select one position of an axis, which is dropped."""
     x = call["self"]
     dim = call["dim"] % x.dim()
     return _selected(call, dim, call["index"] % x.shape[dim])
@@ -115,7 +115,7 @@ def _selected(call: Call, dim: int, index: int) -> Label:
 
 @rule("unbind", view=True)
 def unbind(call: Call) -> Labelled:
-    """All positions of an axis, one by one."""
+    """Select all positions of an axis, one by one."""
     dim = call["dim"] % call["self"].dim()
     return [_selected(call, dim, i) for i in range(len(call.out))]
 
@@ -125,7 +125,7 @@ def unbind(call: Call) -> Labelled:
     view=True,
 )
 def split(call: Call) -> Labelled:
-    """Parts of an axis, one behind the other."""
+    """Cut an axis into parts."""
     dim = call["dim"] % call["self"].dim()
     bounds = np.cumsum([0, *(out.shape[dim] for out in call.out)])
     parts = [np.arange(a, b) for a, b in pairwise(bounds)]
@@ -134,7 +134,7 @@ def split(call: Call) -> Labelled:
 
 @rule("cat", "concat")
 def cat(call: Call) -> Labelled:
-    """Axes one behind the other."""
+    """Concatenate axes."""
     engine, shape = call.engine, list(call.out.shape)
     labels = [list(call.label(t)) for t in call["tensors"] if t.dim() == len(shape)]  # an empty one may have one axis
     dim = call["dim"] % len(shape)
@@ -150,7 +150,7 @@ def cat(call: Call) -> Labelled:
 
 @rule("stack")
 def stack(call: Call) -> Labelled:
-    """A new axis: what stands on it may move in another way for each of its positions."""
+    """Add an axis; the others may move in another way for each of its positions, as families over its number."""
     engine, shape = call.engine, list(call.out.shape)
     labels = [call.label(t) for t in call["tensors"]]
     dim = call["dim"] % len(shape)
@@ -168,7 +168,7 @@ def stack(call: Call) -> Labelled:
 
 
 def _stacked(call: Call, axes: Label, number: int) -> Axis:
-    """Return one axis for several, as a family over their number unless they are equal."""
+    """Return one axis for several: a family over their number, unless they are equal."""
     if all(axis.fixed for axis in axes):
         return fixed_axis(axes[0].n)
     if all(axis.same(axes[0]) for axis in axes):
@@ -180,7 +180,7 @@ def _stacked(call: Call, axes: Label, number: int) -> Axis:
 
 @rule("flip")
 def flip(call: Call) -> Labelled:
-    """Positions in reverse order."""
+    """Reverse the order of positions."""
     label = list(call.label_of("self"))
     for d in dims_of(call["dims"], len(label)):
         label[d] = _reordered(call, label[d], np.arange(label[d].n)[::-1])
@@ -189,11 +189,10 @@ def flip(call: Call) -> Labelled:
 
 @rule("roll")
 def roll(call: Call) -> Labelled:
-    """Positions moved in a circle; without axes, in the order of the whole tensor."""
+    """Move positions in a circle; without axes, in the order of the whole tensor."""
     label, shifts, dims = list(call.label_of("self")), call["shifts"], call["dims"]
     if not dims:
-        for axis in label:
-            call.engine.pin_axis(axis, "moved in the order of the whole tensor")
+        call.engine.pin_axes(label, "moved in the order of the whole tensor")
         return [fixed_axis(axis.n) for axis in label]
     for shift, d in zip(_listed(shifts), _listed(dims), strict=True):
         label[d] = _reordered(call, label[d], np.roll(np.arange(label[d].n), shift))
@@ -210,7 +209,7 @@ def _listed(value: Any) -> list[int]:
 
 @rule("as_strided")
 def as_strided(call: Call) -> Labelled:
-    """Only what leaves positions where they were is followed, such as a change of memory format."""
+    """Follow a change of strides that leaves positions where they were, such as another memory format."""
     label, out = call.label_of("self"), call.out
     if [axis.n for axis in label] != list(out.shape):
         return None
@@ -220,7 +219,7 @@ def as_strided(call: Call) -> Labelled:
 
 @rule("view_as_complex")
 def view_as_complex(call: Call) -> Labelled:
-    """The last axis holds real and imaginary parts."""
+    """Read the last axis as real and imaginary parts."""
     *lead, parts = call.label_of("self")
     call.engine.pin_axis(parts, "real and imaginary parts")
     return call.engine.tidy(lead)
@@ -228,13 +227,13 @@ def view_as_complex(call: Call) -> Labelled:
 
 @rule("view_as_real", view=True)
 def view_as_real(call: Call) -> Labelled:
-    """A last axis of real and imaginary parts is added."""
+    """Add a last axis of real and imaginary parts."""
     return [*call.label_of("self"), fixed_axis(2)]
 
 
 @rule("unfold")
 def unfold(call: Call) -> Labelled:
-    """Windows along an axis, whose positions become a last axis."""
+    """Cut windows along an axis, whose positions become a last axis."""
     label = list(call.label_of("self"))
     dim = call["dimension"] % len(label)
     call.engine.pin_axis(label[dim], "windows of positions")
@@ -244,7 +243,7 @@ def unfold(call: Call) -> Labelled:
 
 @rule("diagonal")
 def diagonal(call: Call) -> Labelled:
-    """Positions with equal numbers on two axes."""
+    """Select positions with equal numbers on two axes."""
     label = call.label_of("self")
     dims = [call[name] % len(label) for name in ("dim1", "dim2")]
     for d in dims:

@@ -174,7 +174,7 @@ def test_matched_correlation_is_at_least_that_of_the_identity():
         torch.manual_seed(5)
         b = relu_net().state_dict()
     found = ActivationMatching()(b, a, symmetry, data)
-    again = ActivationMatching()(symmetry.permute(found, b), a, symmetry, data)
+    again = ActivationMatching()(found.apply(b), a, symmetry, data)
     assert all((p == symmetry.identity()[g]).all() for g, p in again.items())
     assert again.matched == pytest.approx(found.matched)
 
@@ -402,7 +402,7 @@ def worth(kind, a, b, weight=None, cuts=(11, 150)):
     evidence = kind()
     for part in batches_of(a, b, weight, cuts):
         evidence.add(*part)
-    return evidence.worth()[0]
+    return evidence.similarity()[0]
 
 
 @pytest.mark.parametrize("kind", MEASURES.values())
@@ -415,7 +415,7 @@ def test_values_that_drift_are_seen_as_one_batch(kind):
     repeated = kind()
     repeated.add(*(torch.from_numpy(x.astype(np.float32))[None, :, keys] for x in (a, b)), None, keys.astype(np.uint64))
     for cuts in ((11, 150), ()):
-        np.testing.assert_allclose(worth(kind, a, b, weight, cuts), repeated.worth()[0], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(worth(kind, a, b, weight, cuts), repeated.similarity()[0], rtol=1e-5, atol=1e-5)
 
 
 def test_correlation_is_that_of_numpy():
@@ -503,4 +503,4 @@ def test_mutual_information_sees_no_monotone_map_and_is_the_entropy_of_twins():
 
 @pytest.mark.parametrize("kind", MEASURES.values())
 def test_nothing_seen(kind):
-    assert kind().worth() is None
+    assert kind().similarity() is None

@@ -86,9 +86,9 @@ def test_objective_never_falls_and_is_that_of_the_permutations(name):
     (a, symmetry), (b, _) = PROBLEMS[name](0), PROBLEMS[name](1)
     found = WeightMatching()(b, a, symmetry)
     assert found.history[0] == pytest.approx(objective(symmetry, a, b))
-    assert found.history[-1] == pytest.approx(objective(symmetry, a, symmetry.permute(found, b)))
+    assert found.history[-1] == pytest.approx(objective(symmetry, a, found.apply(b)))
     assert all(y >= x for x, y in zip(found.history[1:], found.history[2:], strict=False))
-    assert distance(a, symmetry.permute(found, b)) < distance(a, b)
+    assert distance(a, found.apply(b)) < distance(a, b)
 
 
 def test_one_layer_is_the_best_of_all_permutations():
@@ -104,7 +104,7 @@ def test_no_group_can_be_moved_for_the_better(name):
     for seed in range(5):
         (a, symmetry), (b, _) = make(seed), make(100 + seed)
         best = WeightMatching()(b, a, symmetry)
-        moved, reached = symmetry.permute(best, b), best.history[-1]
+        moved, reached = best.apply(b), best.history[-1]
         for group in symmetry.groups.values():
             if group.context:
                 each = [np.stack(p) for p in product([*permutations(range(group.size))], repeat=ATTENTION["heads"])]
@@ -149,7 +149,7 @@ def test_dead_units_and_twins_stay_where_they_are():
     planted = symmetry.permute(symmetry.sample(0), state)
     one, two = (WeightMatching()(planted, state, symmetry) for _ in range(2))
     assert (one["h1"] == two["h1"]).all()
-    assert distance(symmetry.permute(one, planted), state) == 0
+    assert distance(one.apply(planted), state) == 0
 
 
 def test_scaled_counts_tensors_by_their_directions():
@@ -178,7 +178,7 @@ def test_half_precision(dtype):
     moved = symmetry.permute(planted, state)
     found = WeightMatching()(moved, state, symmetry)
     assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
-    assert symmetry.permute(found, moved)["0.weight"].dtype == dtype
+    assert found.apply(moved)["0.weight"].dtype == dtype
 
 
 def test_pieces_give_the_same(monkeypatch):
@@ -198,10 +198,10 @@ def test_a_match_is_never_worse_than_the_start():
         b = noisy(a, 0.5 + 0.02 * seed, seed)
         found = WeightMatching()(b, a, symmetry)
         assert found.history[-1] >= found.history[0] - 1e-9
-        assert distance(symmetry.permute(found, b), a) <= distance(a, b) * (1 + 1e-9)
+        assert distance(found.apply(b), a) <= distance(a, b) * (1 + 1e-9)
         other = noisy(a, 1.0, 7)
         states = [a, b, other]
-        moved = [symmetry.permute(p, s) for p, s in zip(MergeMany().frame(states, symmetry), states, strict=True)]
+        moved = [a.apply(s) for a, s in zip(MergeMany().align_all(states, symmetry), states, strict=True)]
         assert spread(moved) <= spread(states) * (1 + 1e-9)
 
 
@@ -213,7 +213,7 @@ def test_networks_of_several_dtypes():
     moved = symmetry.permute(planted, state)
     found = WeightMatching()(moved, state, symmetry)
     assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
-    many = MergeMany().frame([state, moved, moved], symmetry)
+    many = MergeMany().align_all([state, moved, moved], symmetry)
     assert all((many[1][g] == p).all() for g, p in symmetry.invert(planted).items())
 
 
@@ -298,8 +298,8 @@ def spread(states):
 def test_many_copies_become_one(name):
     state, symmetry = PROBLEMS[name]()
     copies = [symmetry.permute(symmetry.sample(seed), state) for seed in range(5)]
-    perms = MergeMany().frame(copies, symmetry)
-    moved = [symmetry.permute(p, s) for p, s in zip(perms, copies, strict=True)]
+    alignments = MergeMany().align_all(copies, symmetry)
+    moved = [a.apply(s) for a, s in zip(alignments, copies, strict=True)]
     assert all(torch.equal(m[k], moved[0][k]) for m in moved for k in m)
 
 
@@ -309,12 +309,12 @@ def test_many_are_nearer_to_their_mean_than_in_the_frame_of_the_first(name):
     states = [PROBLEMS[name](seed)[0] for seed in range(4)]
 
     def spread_of(align):
-        perms = align.frame(states, symmetry)
-        return spread([symmetry.permute(p, s) for p, s in zip(perms, states, strict=True)])
+        alignments = align.align_all(states, symmetry)
+        return spread([a.apply(s) for a, s in zip(alignments, states, strict=True)])
 
     first, many = spread_of(WeightMatching()), spread_of(MergeMany())
     assert many <= first * (1 + 1e-12)
-    history = MergeMany().frame(states, symmetry)[0].history
+    history = MergeMany().align_all(states, symmetry)[0].history
     assert all(y >= x - 1e-9 for x, y in pairwise(history))
     moving = [{k: s[k] for k in symmetry.parameters} for s in states]
     still = spread(states) - spread(moving)
@@ -324,7 +324,7 @@ def test_many_are_nearer_to_their_mean_than_in_the_frame_of_the_first(name):
 
 def test_two_are_matched_like_a_pair():
     (a, symmetry), (b, _) = perceptron(3, 9, 7, 2, seed=0), perceptron(3, 9, 7, 2, seed=1)
-    first, second = MergeMany().frame([a, b], symmetry)
+    first, second = MergeMany().align_all([a, b], symmetry)
     pair = WeightMatching()(b, a, symmetry)
     assert all((first[g] == p).all() for g, p in symmetry.identity().items())
     assert all((second[g] == pair[g]).all() for g in pair)
@@ -334,4 +334,4 @@ def test_two_are_matched_like_a_pair():
 def test_many_with_a_member_of_another_architecture():
     (a, symmetry), (b, _) = perceptron(3, 4, 2), perceptron(3, 5, 2)
     with pytest.raises(ValueError, match="'0.weight' has shape"):
-        MergeMany().frame([a, a, b], symmetry)
+        MergeMany().align_all([a, a, b], symmetry)

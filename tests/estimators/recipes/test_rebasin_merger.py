@@ -41,11 +41,11 @@ def test_soup_of_permuted_copies_is_the_network(align):
     pool, whole = permuted_pool()
     soup = SoupClassifier(collect=pool, align=align, merge=Uniform()).fit(X, Y)
     np.testing.assert_allclose(soup.predict_proba(X), whole.predict_proba(X), atol=1e-5)
-    assert soup.permutations_.keys() == set(pool.names)
+    assert soup.alignments_.keys() == set(pool.names)
     assert [*soup.symmetry_.groups]
     plain = SoupClassifier(collect=pool, merge=Uniform()).fit(X, Y)
     assert np.abs(plain.predict_proba(X) - whole.predict_proba(X)).max() > 1e-2
-    assert plain.permutations_ is None
+    assert plain.alignments_ is None
     assert plain.symmetry_ is None
 
 
@@ -63,7 +63,7 @@ def test_the_pool_keeps_the_members_as_they_were_trained():
     plain = SoupClassifier(NET, collect=Seeds(2), merge=Uniform(), random_state=0).fit(X, Y)
     for a, b in zip(soup.pool_, plain.pool_, strict=True):
         assert distance(a.state, b.state) == 0
-    assert not (soup.permutations_["seed-1"]["layers.0.weight:0"] == np.arange(16)).all()
+    assert not (soup.alignments_["seed-1"]["layers.0.weight:0"] == np.arange(16)).all()
 
 
 def test_regression_and_three_members():
@@ -127,7 +127,7 @@ def test_merger_takes_numpy_numbers_and_none():
     one = ReBasinMerger(NET, n_members=np.int64(2), n_points=np.int64(3), random_state=0).fit(X, Y)
     assert len(one.pool_) == 2
     plain = ReBasinMerger(NET, align=None, repair=None, n_points=3, random_state=0).fit(X, Y)
-    assert plain.permutations_ is None
+    assert plain.alignments_ is None
     assert plain.barrier_["before"] == plain.barrier_["after"]
     search = GridSearchCV(ReBasinMerger(NET, n_points=0, random_state=0), {"align": [None, "weights"]}, cv=2).fit(X, Y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
