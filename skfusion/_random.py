@@ -14,7 +14,7 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[None]:
+def seed_scope(seed: int, device: torch.device | str | None = "cpu") -> Iterator[None]:
     """Seed the global generators of torch, numpy and Python, and restore them on leaving.
 
     Initialisation, dropout and loaders draw from them. A lock keeps threads out of each other's stream.
@@ -24,7 +24,7 @@ def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[Non
     seed : int
         Non-negative.
     device : str or torch.device, default="cpu"
-        What is computed on; the generators of GPUs are seeded and restored only where it is one of them.
+        What is computed on; the generators of GPUs are seed_scope and restored only where it is one of them.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Members of a stack beside those that are trained one after another."""
+"""Members of vectorized training beside those that are trained one after another."""
 
 import warnings
 
@@ -66,7 +66,7 @@ def looped(net, jobs, task="classification"):
     return found
 
 
-def stacked(net, jobs, task="classification"):
+def vectorized(net, jobs, task="classification"):
     return nets.fit_many(net, task, jobs)
 
 
@@ -79,8 +79,8 @@ def same_bits(a, b):
 
 
 def check_same(net, jobs, task="classification", dtype=torch.float32):
-    """Raise where a stack gives other members, or other histories, than the loop; return the members of the stack."""
-    one, many = looped(net, jobs, task), stacked(net, jobs, task)
+    """Raise where vectorized training gives other members or histories than the loop; return its members."""
+    one, many = looped(net, jobs, task), vectorized(net, jobs, task)
     tolerance = TOLERANCE[dtype]
     for a, b in zip(one, many, strict=True):
         check_same_state(a.module_.state_dict(), b.module_.state_dict(), tolerance)

@@ -13,8 +13,7 @@ from torch import nn
 from skfusion._rows import one_of
 from skfusion.cli._judged import Judged
 from skfusion.cli._table import DataError
-from skfusion.nets import mlp_classifier, mlp_regressor, with_module
-from skfusion.nets._prepare import dtype_of, tensors
+from skfusion.nets import dtype_of, mlp_classifier, mlp_regressor, tensors, with_module
 from skfusion.objective import call, evaluating
 from skfusion.state import State
 

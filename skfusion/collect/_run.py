@@ -183,13 +183,13 @@ def _results(
         for chunk in chunks:
             epochs = [run.params.get("max_epochs", net.max_epochs) for run in chunk]
             hooks = [progress and progress.begin(run.name, n) for run, n in zip(chunk, epochs, strict=True)]
-            found, reason = _train_chunk(net, rows, task, chunk, plan.stacked, hooks)
+            found, reason = _train_chunk(net, rows, task, chunk, plan.vectorized, hooks)
             if reason not in reasons:
                 _warn(reason, net, rows)
             reasons.add(reason)
             yield from found
         return
-    jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.stacked) for chunk in chunks]
+    jobs = [delayed(_train_chunk)(net, rows, task, chunk, plan.vectorized) for chunk in chunks]
     for found, reason in nets.in_order(jobs, plan.n_jobs or n_jobs):
         if reason not in reasons:
             _warn(reason, net, rows)

@@ -27,7 +27,7 @@ from skfusion.estimators.support._named_classes import named_classes, with_codes
 from skfusion.estimators.support._named_estimators import NamedMembers
 from skfusion.estimators.support._repeated import fit_and_predict
 from skfusion.estimators.support._task_from_net import AsTheNet, regresses
-from skfusion.nets._prepare import no_net
+from skfusion.nets import no_net
 from skfusion.pool import ModelPool
 
 

@@ -19,7 +19,7 @@ from skfusion.forests._data import check_inputs, class_rows
 from skfusion.forests._log_proba import LogProbabilities
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
-from skfusion.nets._prepare import initialised, no_net
+from skfusion.nets import initialised, no_net
 from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.state import State, map_tensors
 
@@ -148,12 +148,12 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
         net = self._sized(loss, rows)
         self.net_ = type(net)(**{**clone(net).get_params(deep=False), "criterion": nn.CrossEntropyLoss})
         self._runner = nets.Runner(self.net_, "classification", rows)
-        with nets.seeded(seed, net.device):
+        with nets.seed_scope(seed, net.device):
             state = map_tensors(lambda t: t.detach().clone(), initialised(net, rows).state_dict())
         self.history_ = []
         if self.depth:  # else there is nothing to route
             self._warn_of_probabilities(state, rows)
-            with nets.seeded(seed, net.device):
+            with nets.seed_scope(seed, net.device):
                 split, train = kept_split(net, rows)
             net.set_params(train_split=split, predict_nonlinearity=loss.probabilities)
             seen = rows if train is None else rows.take(train)

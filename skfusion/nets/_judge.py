@@ -14,8 +14,7 @@ from skfusion._rows import Rows, one_of
 from skfusion.nets._epochs import Epochs
 from skfusion.nets._prepare import targets, tensors
 from skfusion.nets._runner import Runner
-from skfusion.nets.losses._output import keeps_order, likelihood_of
-from skfusion.nets.losses._score import Score, default_score
+from skfusion.nets.losses._output import Score, default_score, keeps_order, likelihood_of
 from skfusion.nets.losses._weighted import weighted_mean
 from skfusion.nets.vectorized._batched_predictor import FEW, BatchedPredictor
 from skfusion.objective import Batch, Objective

@@ -13,10 +13,10 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skfusion._rows import Inputs, Rows, Task, one_of
-from skfusion._vectorized import keep_freed_memory, lent, reaching, slots_of
-from skfusion.nets._embeddings import naming_embeddings
+from skfusion._vectorized import attribute_holding_tensor, keep_freed_memory, lent, slots_of
+from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import MLP
-from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
+from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seed_scope, tensors, two_classes
 from skfusion.nets.losses._output import link_of, logits_of
 from skfusion.state import State, owners
 
@@ -37,7 +37,7 @@ class Runner:
     def __init__(self, net: Any, task: Task, example: Rows | None = None):
         self.task = task
         self.net = clone(net).set_params(verbose=0)
-        with seeded(0, net.device):
+        with seed_scope(0, net.device):
             nothing = Rows(np.zeros((0, 1), np.float32), np.zeros(0))
             self.module: nn.Module = initialised(self.net, example or nothing, keep_net=True).eval()
         if task == "classification" and two_classes(net):
@@ -49,7 +49,7 @@ class Runner:
         own = self.module.state_dict().items()
         self._dtypes = {k: v.dtype for k, v in own if v.is_floating_point() and not nn.parameter.is_lazy(v)}
         self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.module.modules())
-        self.aliased = reaching(self.module) is not None  # then tensors that are lent would not reach all of it
+        self.aliased = attribute_holding_tensor(self.module) is not None  # it would not see tensors that are lent
         self.writes: bool | None = None
         self.lock = threading.Lock()
         keep_freed_memory()
@@ -175,10 +175,13 @@ class Runner:
         found = []
         with self.lock, torch.inference_mode():
             for state in states:
-                with self._holding(state), naming_embeddings(self.module, chunks):
+                with self._holding(state):
                     if self.writes is None:
                         self.writes = self._writes(chunks[0])
-                    parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
+                    try:
+                        parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
+                    except IndexError as error:
+                        raise index_error(self.module, chunks, error) from error
                 found.append(parts[0] if len(parts) == 1 else torch.cat(parts))
         return found
 

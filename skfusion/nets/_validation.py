@@ -14,7 +14,7 @@ from skorch.dataset import ValidSplit, get_len
 from skorch.utils import to_numpy
 from torch.utils.data import Subset
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion._rows import Rows, Task
 from skfusion.nets._prepare import targets
 
@@ -123,7 +123,7 @@ def fixed_split(net: Any, rows: Rows, task: Task, seed: int) -> FixedSplit | Non
     """
     if net.train_split is None:
         return None
-    with seeded(seed, net.device):
+    with seed_scope(seed, net.device):
         y = targets(net, rows.y, task)
         dataset = net.get_dataset(rows.X, y)
         _, valid = unit_split(net.train_split, rows)(dataset, y)

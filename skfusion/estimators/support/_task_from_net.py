@@ -14,7 +14,7 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.nets._prepare import no_net
+from skfusion.nets import no_net
 from skfusion.pool import ModelPool
 
 

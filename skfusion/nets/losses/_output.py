@@ -1,17 +1,22 @@
-"""From a module's output to probabilities."""
+"""What a module's output stands for: probabilities, log-probabilities, a likelihood, and its score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.metrics import r2_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skfusion._rows import Task
+from skfusion._rows import Rows, Task
 from skfusion.nets._prepare import criterion_type
 from skfusion.objective import Likelihood
+
+Score = Callable[[np.ndarray, Rows], float]
+"""``score(prediction, rows)``, higher is better; prediction of shape (n_samples, n_outputs)."""
 
 
 def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
@@ -111,3 +116,22 @@ def likelihood_of(net: Any, task: Task) -> Likelihood:
         return p.clamp_min(torch.finfo(p.dtype).tiny).log() if task == "classification" else torch.logit(p, 1e-7)
 
     return Likelihood("categorical" if task == "classification" else "bernoulli", read)
+
+
+def default_score(task: Task) -> Score:
+    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does."""
+
+    def accuracy(p: np.ndarray, rows: Rows) -> float:
+        right = ((p > 0.5) == rows.y).all(axis=1) if task == "multilabel" else p.argmax(axis=1) == rows.y
+        return float(np.average(right, weights=rows.weight))
+
+    accuracy.by_rank = task == "classification"  # only the place of the largest output matters
+
+    def r2(p: np.ndarray, rows: Rows) -> float:
+        if not np.isfinite(p).all():
+            return -np.inf
+        if len(rows) < 2:  # undefined for a single row
+            return -float(np.mean((p - rows.y) ** 2))
+        return float(r2_score(rows.y, p, sample_weight=rows.weight))
+
+    return r2 if task == "regression" else accuracy
