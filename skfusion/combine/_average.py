@@ -1,4 +1,4 @@
-"""Averaged predictions (Hansen and Salamon, 1990; Lakshminarayanan et al., 2017)."""
+"""Averaged predictions: deep ensembles (Hansen and Salamon, 1990; Lakshminarayanan et al., 2017)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Average(Combiner):
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (n_members,); divided by their sum. A larger value pulls the
-        prediction towards that member. All alike when omitted.
+        prediction towards that member. All are equal when omitted.
 
     Notes
     -----
@@ -47,7 +47,7 @@ class Average(Combiner):
         self.weights = weights
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for weights that can be none; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for invalid weights; see :meth:`Combiner.check`."""
         if self.weights is not None:
             checked(self.weights, "Average")
 

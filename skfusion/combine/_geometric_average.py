@@ -1,4 +1,4 @@
-"""Averaged logits (Hinton, 2002; Hansen and Salamon, 1990)."""
+"""Averaged logits: the product of experts (Hinton, 2002; Hansen and Salamon, 1990)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class GeometricAverage(Combiner):
         \qquad \sum_k \lambda_k = 1
 
     Of labels, which do not exclude each other, the log-odds are averaged. An ensemble of networks averages the logits
-    themselves. Of probabilities, as it is called with, one below the rounding error of its dtype (1.2e-7 for float32)
-    counts as that, so that a member whose logits are farther apart than 16 counts as one with 16.
+    themselves. The combiner by itself gets probabilities, of which one below the rounding error of its dtype (1.2e-7
+    for float32) counts as that error, so that a member whose logits are farther apart than 16 counts as one with 16.
 
     Parameters
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (n_members,); divided by their sum. A larger value pulls the
-        prediction towards that member. All alike when omitted.
+        prediction towards that member. All are equal when omitted.
 
     Attributes
     ----------
@@ -37,8 +37,9 @@ class GeometricAverage(Combiner):
 
     Notes
     -----
-    Costs O(K n) logarithms for K members and n predictions. A member that is sure that a class is wrong nearly rules
-    it out, which the mean of probabilities does not allow. The log-loss is never worse than the members' mean.
+    Costs O(K n) logarithms for K members and n predictions. A member that is certain that a class is wrong
+    nearly rules it out, which the mean of probabilities does not allow. The log-loss is never worse than the members'
+    mean.
 
     References
     ----------
@@ -61,7 +62,7 @@ class GeometricAverage(Combiner):
         self.weights = weights
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and weights that can be none; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
         if self.weights is not None:
@@ -88,7 +89,7 @@ class GeometricAverage(Combiner):
 
     def _mean(self, logs: np.ndarray) -> np.ndarray:
         weights = shares(self.weights, len(logs), "GeometricAverage")
-        used = np.flatnonzero(weights)  # members of no weight are not read
+        used = np.flatnonzero(weights)  # members of weight zero are not read
         return np.tensordot(weights[used], logs[used], axes=1)
 
     def member_weights(self, n_members: int) -> np.ndarray | None:

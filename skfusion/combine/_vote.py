@@ -1,4 +1,4 @@
-"""Plurality vote (Hansen and Salamon, 1990)."""
+"""Plurality (majority) vote (Hansen and Salamon, 1990)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Vote(Combiner):
     ----------
     weights : sequence of float, optional
         Non-negative weight of each member's vote, shape (n_members,); divided by their sum. A larger one outvotes more
-        of the others. All alike when omitted.
+        of the others. All are equal when omitted.
 
     Notes
     -----
-    Costs O(K n) for K members and n predictions. Votes ignore how sure the members are, so miscalibrated ones do no
-    more harm than others, and the vote shares are coarse as probabilities.
+    Costs O(K n) for K members and n predictions. Votes ignore how confident the members are, so
+    miscalibrated ones do no more harm than others, and the vote shares are coarse as probabilities.
 
     References
     ----------
@@ -48,7 +48,7 @@ class Vote(Combiner):
         self.weights = weights
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and weights that can be none; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("Vote needs classes; for regression use combine=Average().")
         if self.weights is not None:
@@ -70,8 +70,8 @@ class Vote(Combiner):
         shares(self.weights, len(P), "Vote")
         weights = np.asarray(self.weights, np.float64)
         total = np.zeros(votes.shape[1:])
-        for weight, its in zip(weights, votes, strict=True):  # one after another, so that like sums are equal
-            total += weight * its
+        for weight, vote in zip(weights, votes, strict=True):  # one after another, so that equal sums are rounded alike
+            total += weight * vote
         return (total / weights.sum()).astype(floating(P), copy=False)
 
     def member_weights(self, n_members: int) -> np.ndarray | None:

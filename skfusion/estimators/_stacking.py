@@ -14,8 +14,7 @@ from sklearn.utils import RegressorTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, Task, repetitions, warn_of_unlabelled
-from skfusion.combine import Stack
-from skfusion.combine._stack import check_takes_weights
+from skfusion.combine import Stack, check_takes_weights
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._targets import groups_of, positive
 from skfusion.estimators.support._crossfit import Table, check_members, member_tags, outputs_of, prepared
