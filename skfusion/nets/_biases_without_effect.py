@@ -26,14 +26,14 @@ def biases_without_effect(net: Any, rows: Rows) -> list[str]:
     if net.optimizer is torch.optim.SGD:
         return []
     outputs: list[tuple[str, Tensor, int]] = []
-    found: list[str] = []
+    biases: list[str] = []
 
     def keep(name: str, out: Tensor) -> None:
         outputs.append((f"{name}.bias".lstrip("."), out, out._version))
 
     def compare(x: Tensor) -> None:
         place = x.untyped_storage().data_ptr()
-        found.extend(n for n, out, v in outputs if out.untyped_storage().data_ptr() == place and out._version == v)
+        biases.extend(n for n, out, v in outputs if out.untyped_storage().data_ptr() == place and out._version == v)
 
     with seed_scope(0, net.device), torch.no_grad():
         module = initialised(net, rows).eval()
@@ -43,4 +43,4 @@ def biases_without_effect(net: Any, rows: Rows) -> list[str]:
             elif isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.register_forward_pre_hook(lambda _part, args: compare(args[0]))
         run(module, tensors(rows.take(np.arange(min(2, len(rows)))).X, dtype_of(module), net.device))
-    return [*dict.fromkeys(found)]
+    return [*dict.fromkeys(biases)]

@@ -1,4 +1,4 @@
-"""Run states through their architecture."""
+"""Run states through their architecture: outputs, probabilities, values."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Runner:
         self.link = link_of(self.net, task)
         self.logits = logits_of(self.net, task)
         self.slots = slots_of(self.module)
-        own = self.module.state_dict().items()
-        self._dtypes = {k: v.dtype for k, v in own if v.is_floating_point() and not nn.parameter.is_lazy(v)}
+        tensors_of = self.module.state_dict().items()
+        self._dtypes = {k: v.dtype for k, v in tensors_of if v.is_floating_point() and not nn.parameter.is_lazy(v)}
         self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.module.modules())
         self.aliased = attribute_holding_tensor(self.module) is not None  # it would not see tensors that are lent
         self.writes: bool | None = None
@@ -60,7 +60,7 @@ class Runner:
         Parameters
         ----------
         state : State
-            Of any architecture.
+            The weights, of any architecture.
 
         Returns
         -------
@@ -72,13 +72,15 @@ class Runner:
         ValueError
             If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
         """
-        own = self.module.state_dict()
-        for key in [*own, *(k for k in state if k not in own)]:
-            found = tuple(state[key].shape) if key in state else "missing"
-            asked = "unknown" if key not in own else found if nn.parameter.is_lazy(own[key]) else tuple(own[key].shape)
-            if found != asked:
+        expected = self.module.state_dict()
+        for key in [*expected, *(k for k in state if k not in expected)]:
+            shape = tuple(state[key].shape) if key in state else "missing"
+            asked: Any = "unknown"
+            if key in expected:
+                asked = shape if nn.parameter.is_lazy(expected[key]) else tuple(expected[key].shape)
+            if shape != asked:
                 raise ValueError(
-                    f"Tensor {key!r} is {found} in the state and {asked} in the net given as estimator: the member was "
+                    f"Tensor {key!r} is {shape} in the state and {asked} in the net given as estimator: the member was "
                     f"trained with another architecture. {self._remedy(state, key)}"
                 )
         return self.on_device(state)
@@ -97,9 +99,9 @@ class Runner:
         return "Give the net that it was trained with."
 
     def on_device(self, state: State) -> State:
-        """Return the state on the device of the net, and in its dtypes, as ``load_state_dict`` has it.
+        """Return the state on the device of the net, and in its dtypes, as ``load_state_dict`` converts it.
 
-        So members in half precision run in a net in single precision, and in sums with members of another precision.
+        Members in half precision so run in a net in single precision, and can be added to members of another precision.
 
         Parameters
         ----------
@@ -109,7 +111,7 @@ class Runner:
         Returns
         -------
         State
-            The same tensors where they are there already; others that were tied are tied.
+            The same tensors where nothing is to be converted; tied tensors stay tied.
         """
         moved: State = {}
         for key, owner in owners([state]).items():
@@ -172,7 +174,7 @@ class Runner:
         list of Tensor
             Logits or values of all rows, shape (n_samples, ...), for each state.
         """
-        found = []
+        outputs = []
         with self.lock, torch.inference_mode():
             for state in states:
                 with self._holding(state):
@@ -182,8 +184,8 @@ class Runner:
                         parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
                     except IndexError as error:
                         raise index_error(self.module, chunks, error) from error
-                found.append(parts[0] if len(parts) == 1 else torch.cat(parts))
-        return found
+                outputs.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+        return outputs
 
     @contextmanager
     def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
@@ -213,13 +215,13 @@ class Runner:
 
     def _writes(self, x: Any) -> bool | None:
         """Return whether the forward pass writes to its input, which is memory of the user's; None if it fails."""
-        with torch.inference_mode(False):  # where tensors count how often they are written to
+        with torch.inference_mode(False):  # where tensors count the writes to them
             head = _cloned({k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2])
         parts = [*head.values()] if isinstance(head, dict) else [head]
         before = [t._version for t in parts]
         try:
             run(self.module, head)
-        except Exception:  # what is wrong with the input is told by all of it
+        except Exception:  # the run on all rows will raise it
             return None
         return [t._version for t in parts] != before
 
