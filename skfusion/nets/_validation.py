@@ -133,7 +133,7 @@ def _within(part: Any, source: Any) -> np.ndarray | None:
 
 
 def _of_groups(split: ValidSplit, y: Any, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return positions to train on and to hold out; None where the split is of a splitter, which knows groups itself."""
+    """Return positions to train on and to hold out; None where the split is of a splitter, which is given groups."""
     n_groups, seed, cv = len(np.unique(groups)), split.random_state, 5 if split.cv is None else split.cv
     if not isinstance(cv, (Integral, float)):
         return None
