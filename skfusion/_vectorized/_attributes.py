@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PLAIN = (type(None), bool, int, float, str)
 _OF_A_FUNCTION = ("__closure__", "__defaults__", "__kwdefaults__", "__dict__")
 _OF_TORCH = frozenset(vars(nn.Module())) - {"training"}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Description:
     """What a value holds, for comparison with another one."""
 
@@ -67,14 +68,17 @@ def _described(module: nn.Module) -> tuple[dict[str, Description], str | None]:
     for prefix, part in module.named_modules():
         descriptions[f"{prefix}.__class__"] = Description(id(type(part)), [type(part)])
         for name, value in vars(part).items():
-            is_hooks = name in _HOOKS and value
-            if is_hooks or name not in _OF_TORCH:
-                dotted = f"{prefix}.{name}".lstrip(".")
-                describer = _Describer(parts, tensors)
-                # The keys of hooks are numbers that torch counts on from one module to the next.
-                descriptions[dotted] = describer.describe([*value.values()] if is_hooks else value)
-                if holding is None and describer.may_hold_tensor:
-                    holding = dotted
+            if name in _OF_TORCH and not (name in _HOOKS and value):
+                continue
+            dotted = f"{prefix}.{name}".lstrip(".")
+            if type(value) in _PLAIN:  # as most are; there is no need to pickle them
+                descriptions[dotted] = Description((type(value), repr(value)), [])
+                continue
+            describer = _Describer(parts, tensors)
+            # The keys of hooks are numbers that torch counts on from one module to the next.
+            descriptions[dotted] = describer.describe([*value.values()] if name in _HOOKS else value)
+            if holding is None and describer.may_hold_tensor:
+                holding = dotted
     return descriptions, holding
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
+from skfusion.combine._given_weights import GivenWeights
 from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import check_fitted, check_number, checked, floating, shares
+from skfusion.combine._weights import check_fitted, floating
 
 
-class GeometricAverage(Combiner):
+class GeometricAverage(GivenWeights):
     r"""Average the members' log-probabilities, which is to average their logits.
 
     .. math:: p_c(x) = \frac{\prod_k p_{kc}(x)^{\lambda_k}}{\sum_{c'} \prod_k p_{kc'}(x)^{\lambda_k}},
@@ -58,24 +57,11 @@ class GeometricAverage(Combiner):
 
     by_logs: ClassVar[bool] = True
 
-    def __init__(self, weights: Sequence[float] | None = None):
-        self.weights = weights
-
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
-        if self.weights is not None:
-            checked(self.weights, "GeometricAverage")
-
-    def fit(
-        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
-    ) -> GeometricAverage:
-        """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
-        self.check(task)
-        check_number(self.weights, P, "GeometricAverage")
-        self.task_: Task = task
-        return self
+        super().check(task)
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""
@@ -88,14 +74,6 @@ class GeometricAverage(Combiner):
         return mean if task == "multilabel" else log_softmax(mean, axis=-1)
 
     def _mean(self, logs: np.ndarray) -> np.ndarray:
-        weights = shares(self.weights, len(logs), "GeometricAverage")
+        weights = self._shares(len(logs))
         used = np.flatnonzero(weights)  # members of weight zero are not read
         return np.tensordot(weights[used], logs[used], axes=1)
-
-    def member_weights(self, n_members: int) -> np.ndarray | None:
-        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
-        return None if self.weights is None else shares(self.weights, n_members, "GeometricAverage")
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}

@@ -28,12 +28,6 @@ def checked(weights: Sequence[float], owner: str) -> np.ndarray:
     return array
 
 
-def check_number(weights: Sequence[float] | None, P: np.ndarray, owner: str) -> None:
-    """Raise where there are weights for another number of members than there are predictions."""
-    if weights is not None and len(P):
-        shares(weights, len(P), owner)
-
-
 def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
     """Return the sum of predictions times weights, shape (n_samples, n_outputs); weights of zero are not read."""
     used = np.flatnonzero(weights)
