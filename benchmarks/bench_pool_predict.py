@@ -75,7 +75,7 @@ class Pool:
         self.states = [{k: v.detach() for k, v in m.state_dict().items()} for m in self.modules]
         net = NeuralNetClassifier(module, criterion=nn.CrossEntropyLoss, verbose=0)
         self.runner = Runner(net, "classification")
-        self.lineup = BatchedPredictor(self.runner, self.states)
+        self.predictor = BatchedPredictor(self.runner, self.states)
         self.skorch = [NeuralNetClassifier(m, criterion=nn.CrossEntropyLoss).initialize() for m in self.modules]
 
     def bare(self, X):
@@ -127,10 +127,10 @@ def predicting(module, n_members, rows, repeats, image=False):
         ways = {
             "bare": lambda X=X: pool.bare(X),
             "skorch": lambda X=X: pool.by_skorch(X),
-            "skfusion": lambda X=X: pool.lineup.predict(X),
+            "skfusion": lambda X=X: pool.predictor.predict(X),
         }
         found = medians(ways, repeats)
-        off = np.abs(pool.bare(X) - pool.lineup.predict(X)).max()
+        off = np.abs(pool.bare(X) - pool.predictor.predict(X)).max()
         loop, skorch_ratio = (found[name] / found["skfusion"] for name in ("bare", "skorch"))
         bounds = ({}, {}) if image else (ASKED_LOOP, ASKED_SKORCH)
         print(
@@ -167,7 +167,7 @@ def soup(n_members, rows, repeats):
 def grown(way, n_members, n_rows):
     """Return by how many bytes the peak memory of this process grows in one prediction."""
     pool, X = Pool(Perceptron, n_members), inputs(n_rows)
-    predict = pool.bare if way == "bare" else pool.lineup.predict
+    predict = pool.bare if way == "bare" else pool.predictor.predict
     predict(inputs(300))
     before = _peak()
     predict(X)

@@ -1,4 +1,4 @@
-"""Random streams of a stretch of work, which leave the global ones as they were."""
+"""Seeds of the global random generators within a scope, which leaves them as they were."""
 
 from __future__ import annotations
 
@@ -14,25 +14,14 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device | str | None = "cpu") -> Iterator[None]:
+def seed_scope(seed: int, device: torch.device | str | None = "cpu") -> Iterator[None]:
     """Seed the global generators of torch, numpy and Python, and restore them on leaving.
 
-    Initialisation, dropout and loaders draw from them. A lock keeps threads out of each other's stream.
-
-    Parameters
-    ----------
-    seed : int
-        Non-negative.
-    device : str or torch.device, default="cpu"
-        What is computed on; the generators of GPUs are seeded and restored only where it is one of them.
-
-    Yields
-    ------
-    None
-        Nothing.
+    Initialisation, dropout and loaders draw from them; so do a user's augmentations. A lock keeps threads from drawing
+    within each other's scope. The generators of GPUs are seeded and restored only where ``device`` is one of them.
     """
     with _LOCK:
-        kept, kept_by_python = np.random.get_state(), random.getstate()  # noqa: NPY002  augmentations draw from them
+        kept, kept_by_python = np.random.get_state(), random.getstate()  # noqa: NPY002
         kind = torch.device(device or "cpu").type
         with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
             (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Members of a stack beside those that are trained one after another."""
+"""Members of vectorized training beside those that are trained one after another."""
 
 import warnings
 
@@ -67,7 +67,7 @@ def looped(net, jobs):
     return found
 
 
-def stacked(net, jobs):
+def vectorized(net, jobs):
     return nets.fit_many(net, jobs)
 
 
@@ -81,7 +81,7 @@ def same_bits(a, b):
 
 def check_same(net, jobs, dtype=torch.float32):
     """Raise where a stack gives other members, or other histories, than the loop; return the members of the stack."""
-    one, many = looped(net, jobs), stacked(net, jobs)
+    one, many = looped(net, jobs), vectorized(net, jobs)
     tolerance = TOLERANCE[dtype]
     for a, b in zip(one, many, strict=True):
         check_same_state(a.module_.state_dict(), b.module_.state_dict(), tolerance)

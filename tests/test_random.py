@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from skfusion import nets
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion.connect import Bezier
 from skfusion.objective import Batch, Objective
 
@@ -22,18 +22,18 @@ def draw():
 def test_draws_are_those_of_the_seed(untouched_rng):
     found = []
     for seed in (3, 3, 4, 2**40 + 3):
-        with seeded(seed):
+        with seed_scope(seed):
             found.append(draw())
     assert found[0] == found[1]
     assert found[0][0] != found[2][0]
     assert found[0][1] != found[2][1]
     assert found[0][2] != found[2][2]
-    assert nets.seeded is seeded
+    assert nets.seed_scope is seed_scope
 
 
 def test_streams_are_put_back_after_an_error(untouched_rng):
     def work():
-        with seeded(0):
+        with seed_scope(0):
             draw()
             raise KeyError
 
@@ -42,22 +42,22 @@ def test_streams_are_put_back_after_an_error(untouched_rng):
 
 
 def test_streams_may_be_nested(untouched_rng):
-    with seeded(1):
+    with seed_scope(1):
         first = draw()
-        with seeded(2):
+        with seed_scope(2):
             draw()
         second = draw()
-    with seeded(1):
+    with seed_scope(1):
         assert [first, second] == [draw(), draw()]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_the_streams_of_a_gpu_are_put_back():
     before = torch.cuda.get_rng_state()
-    with seeded(0, torch.device("cuda")):
+    with seed_scope(0, torch.device("cuda")):
         first = torch.rand(2, device="cuda")
     assert torch.equal(torch.cuda.get_rng_state(), before)
-    with seeded(0, "cuda:0"):
+    with seed_scope(0, "cuda:0"):
         assert torch.equal(torch.rand(2, device="cuda"), first)
 
 
@@ -71,7 +71,7 @@ def module():
 def ends():
     found = []
     for seed in (1, 2):
-        with seeded(seed):
+        with seed_scope(seed):
             found.append({k: v.detach() for k, v in module().state_dict().items()})
     return found
 
@@ -85,7 +85,7 @@ def augmented():
 
 
 def bend(seed):
-    with seeded(0):
+    with seed_scope(0):
         net = module()
     data = Objective(net, augmented, criterion=lambda out, b: nn.functional.cross_entropy(out, b.y))
     path = Bezier(n_epochs=4, random_state=seed)(ends(), data)
@@ -93,9 +93,9 @@ def bend(seed):
 
 
 def test_augmentations_of_the_user_follow_the_seed(untouched_rng):
-    with seeded(5):
+    with seed_scope(5):
         first = bend(0)
-    with seeded(6):
+    with seed_scope(6):
         again, other = bend(0), bend(1)
     assert first == again != other
 

@@ -1,19 +1,26 @@
-"""Many networks of one architecture as one: trained, and run on a few rows, together."""
+"""Many networks of one architecture as one tensor program: vectorized training, and prediction of a few rows.
 
-from skfusion._vectorized._alike import attributes, described, difference, reaching
-from skfusion._vectorized._clip import clip_
-from skfusion._vectorized._form import NotVectorizableError
-from skfusion._vectorized._members import Members, lent, slots_of
-from skfusion._vectorized._memory import free_bytes, keep_freed_memory
-from skfusion._vectorized._optim import MemberAdam, MemberOptimizer, MemberSGD, settings, stepper
-from skfusion._vectorized._plan import ENOUGH, Cost, chunk_sizes, pays
+``Members`` is a tensor with a member axis; ``_kernels`` has the torch functions that are computed for all members at
+once. This room knows only torch, and no net. A layer that is slow or refused needs a kernel there; an optimiser needs a
+class in ``_optimizers``. What cannot be vectorized raises :class:`NotVectorizableError`, and is trained one by one.
+"""
+
+from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, described, difference
+from skfusion._vectorized._members import Members, NotVectorizableError, lent, slots_of
+from skfusion._vectorized._modules import VectorizedModules, keep_freed_memory
+from skfusion._vectorized._optimizers import (
+    MemberAdam,
+    MemberOptimizer,
+    MemberSGD,
+    clip_gradients,
+    current_settings,
+    member_optimizer,
+)
 from skfusion._vectorized._program import NotRecordableError, Program
-from skfusion._vectorized._span import Span, Spanned
-from skfusion._vectorized._stack import Stack
+from skfusion._vectorized._subspace import Combinations, SubspaceModule, value_of
 
 __all__ = [
-    "ENOUGH",
-    "Cost",
+    "Combinations",
     "MemberAdam",
     "MemberOptimizer",
     "MemberSGD",
@@ -21,20 +28,17 @@ __all__ = [
     "NotRecordableError",
     "NotVectorizableError",
     "Program",
-    "Span",
-    "Spanned",
-    "Stack",
+    "SubspaceModule",
+    "VectorizedModules",
+    "attribute_holding_tensor",
     "attributes",
-    "chunk_sizes",
-    "clip_",
+    "clip_gradients",
+    "current_settings",
     "described",
     "difference",
-    "free_bytes",
     "keep_freed_memory",
     "lent",
-    "pays",
-    "reaching",
-    "settings",
+    "member_optimizer",
     "slots_of",
-    "stepper",
+    "value_of",
 ]

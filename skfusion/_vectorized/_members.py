@@ -1,7 +1,7 @@
-"""One tensor that stands for K tensors of one shape, one a member.
+"""One tensor that stands for K tensors of one shape, one for each member.
 
-A module that is given such tensors, as parameters and as input, computes all members at once, for every torch function
-that it calls is applied to all of them: by a rule of :mod:`skfusion._vectorized._rules` where a kernel for many
+A module that is given such tensors, as parameters and as input, computes all members at once, because every torch
+function that it calls is applied to all of them: by a kernel of :mod:`skfusion._vectorized._kernels` where one for many
 members is known, and by ``torch.func.vmap`` of that one function otherwise.
 """
 
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-Rule = Callable[..., Any]
-"""``rule(func, *args, **kwargs)`` gives the physical result for all members, or ``NotImplemented``."""
+Kernel = Callable[..., Any]
+"""``kernel(func, *args, **kwargs)`` gives the tensor of all members, or ``NotImplemented``."""
 
-RULES: dict[Any, Rule] = {}
+KERNELS: dict[Any, Kernel] = {}
 
 Slots = dict[str, list[tuple[dict[str, Any], str]]]
 """The places of each tensor of a module: dictionaries and the keys under which they hold it."""
@@ -36,23 +36,20 @@ OF_ONE_MEMBER = {
         for name in ("shape", "ndim", "dtype", "device", "layout", "is_cuda", "is_sparse", "is_nested", "is_quantized")
     ),
 }
-"""What is asked of the shape and kind of a tensor, which members share."""
+"""Questions about the shape and the kind of a tensor, which have one answer for all members."""
+
+
+class NotVectorizableError(ValueError):
+    """A network cannot be computed for many members at once; the message says why, as half a sentence."""
 
 
 class Members(Tensor):
-    """K tensors of one shape as one tensor of that shape.
-
-    Parameters
-    ----------
-    value : Tensor of shape (n_members, ...)
-        All of them.
-    """
+    """K tensors of one shape as one tensor of that shape; ``value`` has the shape (n_members, ...)."""
 
     value: Tensor
 
     @staticmethod
     def __new__(cls, value: Tensor) -> Members:
-        """Return a tensor without data of its own."""
         made: Members = torch.Tensor._make_wrapper_subclass(
             cls, value.shape[1:], dtype=value.dtype, device=value.device
         )
@@ -64,12 +61,11 @@ class Members(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Apply a function of torch to every member."""
         kwargs = kwargs or {}
-        if func in RULES:
-            found = by_rule(func, args, kwargs)
-            if found is not NotImplemented:
-                return Members(found) if isinstance(found, Tensor) else found
+        if func in KERNELS:
+            result = by_kernel(func, args, kwargs)
+            if result is not NotImplemented:
+                return Members(result) if isinstance(result, Tensor) else result
         elif func in OF_ONE_MEMBER:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
@@ -77,42 +73,43 @@ class Members(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        """Refuse what reaches a kernel without having passed a function of torch."""
+        # An operator that was not called through a torch function would compute on a tensor without data.
         raise NotImplementedError(f"{func} cannot run on many members at once.")
 
 
-def by_rule(func: Any, args: Any, kwargs: Any) -> Any:
-    """Apply the rule of a function; it declines arguments under names that it does not know."""
+def by_kernel(func: Any, args: Any, kwargs: Any) -> Any:
+    """Apply the kernel of a function; one that does not know an argument's name declines the call."""
     try:
-        return RULES[func](func, *args, **kwargs)
+        return KERNELS[func](func, *args, **kwargs)
     except TypeError:
         return NotImplemented
 
 
 def mapped(func: Any, args: Any, kwargs: Any) -> Any:
-    """Apply a function to every member by ``vmap``; random draws are refused, for all would share one stream."""
+    """Apply a function to every member by ``vmap``; random draws are refused, as all would share one generator."""
     flat, spec = tree_flatten((args, kwargs))
-    where = [i for i, a in enumerate(flat) if isinstance(a, Members)]
-    form: list[Any] = []
+    places = [i for i, a in enumerate(flat) if isinstance(a, Members)]
+    structure: list[Any] = []  # of the result, which ``vmap`` itself may return only as tensors
 
-    def one(*parts: Tensor) -> list[Tensor]:
+    def of_one(*parts: Tensor) -> list[Tensor]:
         full = list(flat)
-        for i, part in zip(where, parts, strict=True):
+        for i, part in zip(places, parts, strict=True):
             full[i] = part
-        own_args, own_kwargs = tree_unflatten(full, spec)
-        out, out_spec = tree_flatten(func(*own_args, **own_kwargs))
-        form[:] = [out, out_spec]
+        member_args, member_kwargs = tree_unflatten(full, spec)
+        out, out_spec = tree_flatten(func(*member_args, **member_kwargs))
+        structure[:] = [out, out_spec]
         return [t for t in out if isinstance(t, Tensor)]
 
-    found = iter(vmap(one, randomness="error")(*(flat[i].value for i in where)))
-    return tree_unflatten([Members(next(found)) if isinstance(t, Tensor) else t for t in form[0]], form[1])
+    results = iter(vmap(of_one, randomness="error")(*(flat[i].value for i in places)))
+    out, out_spec = structure
+    return tree_unflatten([Members(next(results)) if isinstance(t, Tensor) else t for t in out], out_spec)
 
 
-def rule(*funcs: Any) -> Callable[[Rule], Rule]:
-    """Register the rule of some functions."""
+def kernel_of(*funcs: Any) -> Callable[[Kernel], Kernel]:
+    """Register the kernel of some torch functions."""
 
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(funcs, function))
+    def register(function: Kernel) -> Kernel:
+        KERNELS.update(dict.fromkeys(funcs, function))
         return function
 
     return register
@@ -120,21 +117,10 @@ def rule(*funcs: Any) -> Callable[[Rule], Rule]:
 
 @contextmanager
 def lent(module: nn.Module, tensors: Mapping[str, Tensor], slots: Slots | None = None) -> Iterator[nn.Module]:
-    """Let a module compute with other tensors under its names; like ``functional_call``, for many calls.
+    """Let a module compute with other tensors under its names: ``functional_call`` for many calls.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Its own tensors come back at the end.
-    tensors : dict of Tensor
-        Parameters and buffers by name; a tensor that is tied under several names needs only one of them.
-    slots : dict, optional
-        The module's :func:`slots_of`, which a caller may keep.
-
-    Yields
-    ------
-    nn.Module
-        The module.
+    Its own tensors come back at the end. A tensor that is tied under several names needs only one of them. ``slots`` is
+    what :func:`slots_of` returns for the module, which a caller that lends often may keep.
     """
     slots = slots_of(module) if slots is None else slots
     kept = [(holder, key, holder[key]) for holders in slots.values() for holder, key in holders]
@@ -144,23 +130,12 @@ def lent(module: nn.Module, tensors: Mapping[str, Tensor], slots: Slots | None =
                 holder[key] = tensor
         yield module
     finally:
-        for holder, key, own in kept:
-            holder[key] = own
+        for holder, key, before in kept:
+            holder[key] = before
 
 
 def slots_of(module: nn.Module) -> Slots:
-    """Return the places of each tensor of a module.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any.
-
-    Returns
-    -------
-    dict
-        Lists of dictionaries and keys by the name of the tensor; names of one tied tensor share their places.
-    """
+    """Return the places of each tensor of a module by name; names of one tied tensor share their places."""
     of_tensor: dict[int, list[tuple[dict[str, Any], str]]] = {}
     names: dict[str, int] = {}
     for prefix, part in module.named_modules(remove_duplicate=False):

@@ -1,19 +1,16 @@
-"""Averaged predictions (Hansen and Salamon, 1990; Lakshminarayanan et al., 2017)."""
+"""Averaged predictions: deep ensembles (Hansen and Salamon, 1990; Lakshminarayanan et al., 2017)."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
-from skfusion.combine._weights import check_number, checked, shares, weighted_sum
+from skfusion.combine._given_weights import GivenWeights
+from skfusion.combine._weights import weighted_sum
 
 
-class Average(Combiner):
+class Average(GivenWeights):
     r"""Average the members' probabilities or values.
 
     .. math:: p(x) = \sum_k \lambda_k p_k(x), \qquad \sum_k \lambda_k = 1
@@ -22,7 +19,12 @@ class Average(Combiner):
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (n_members,); divided by their sum. A larger value pulls the
-        prediction towards that member. All alike when omitted.
+        prediction towards that member. All are equal when omitted.
+
+    Attributes
+    ----------
+    task_ : {"classification", "multilabel", "regression"}
+        What is combined.
 
     Notes
     -----
@@ -43,37 +45,14 @@ class Average(Combiner):
     [[0.7, 0.3]]
     """
 
-    def __init__(self, weights: Sequence[float] | None = None):
-        self.weights = weights
-
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for weights that can be none; see :meth:`Combiner.check`."""
-        if self.weights is not None:
-            checked(self.weights, "Average")
-
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Average:
-        """Check the number of weights; see :meth:`Combiner.fit`."""
-        self.check(task)
-        check_number(self.weights, P, "Average")
-        return self
-
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the (weighted) mean over members; see :meth:`Combiner.__call__`."""
         if self.weights is None:
             return P.mean(axis=0)
-        return weighted_sum(shares(self.weights, len(P), "Average"), P)
+        return weighted_sum(self._shares(len(P)), P)
 
     def of_logs(self, logs: np.ndarray, task: Task) -> np.ndarray | None:
         """Return the logarithm of the mean probability of classes; see :meth:`Combiner.of_logs`."""
         if task == "multilabel":
             return None
-        weights = shares(self.weights, len(logs), "Average")
-        return logsumexp(logs, axis=0, b=weights[:, None, None])
-
-    def member_weights(self, n_members: int) -> np.ndarray | None:
-        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
-        return None if self.weights is None else shares(self.weights, n_members, "Average")
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
+        return logsumexp(logs, axis=0, b=self._shares(len(logs))[:, None, None])

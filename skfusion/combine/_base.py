@@ -18,7 +18,7 @@ class Combiner(Component, ABC):
     """Whether ``fit`` must be given predictions for rows that the members were not trained on."""
 
     by_logs: ClassVar[bool] = False
-    """Whether :meth:`of_logs` is how it combines, where logarithms are known that probabilities have lost."""
+    """Whether it combines by :meth:`of_logs` where there are logarithms, which are more exact than probabilities."""
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
         """Learn how to combine; does nothing where there is nothing to learn.
@@ -43,9 +43,9 @@ class Combiner(Component, ABC):
         return self
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` where the combiner cannot do the task, or its parameters are wrong.
+        """Raise ``ValueError`` where the combiner cannot do the task, or its parameters are invalid.
 
-        It is asked before members are trained, so what can be told without predictions is told here.
+        It is called before members are trained, so that mistakes that need no predictions are reported early.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Combiner(Component, ABC):
         return None
 
     def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the members' predictions as they are combined, and what each counts for; of a fitted combiner.
+        """Return the members' predictions as they are combined, and the members' weights; of a fitted combiner.
 
         Parameters
         ----------
@@ -96,15 +96,15 @@ class Combiner(Component, ABC):
         Returns
         -------
         P : ndarray of shape (n_members, n_samples, n_outputs)
-            Those that are given, where the combiner does not change them first.
+            The given ones, unless the combiner changes them first.
         weights : ndarray of shape (n_members,)
-            Not negative, of sum one: those of :meth:`member_weights`, and alike where there are none.
+            Not negative, of sum one: those of :meth:`member_weights`, and equal ones where there are none.
         """
         weights = self.member_weights(len(P))
         return P, np.full(len(P), 1 / len(P)) if weights is None else weights
 
     def member_weights(self, n_members: int) -> np.ndarray | None:
-        """Return what each member counts for, whatever the row; of a fitted combiner.
+        """Return the weight of each member, where it is the same for all rows; of a fitted combiner.
 
         Parameters
         ----------
@@ -114,15 +114,14 @@ class Combiner(Component, ABC):
         Returns
         -------
         ndarray of shape (n_members,) or None
-            Not negative, of sum one; None where members have no weights, or others for each row.
+            Not negative, of sum one; None where members have no weights, or different ones for each row.
         """
         return None
 
     def narrow(self, n_members: int) -> np.ndarray:
         """Forget members that cannot change a prediction, and return which are left; of a fitted combiner.
 
-        Afterwards the combiner is called with the predictions of these members alone, and combines them to what it
-        combined all to.
+        Afterwards the combiner is called with the predictions of these members only, and gives the same results.
 
         Parameters
         ----------

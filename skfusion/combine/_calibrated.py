@@ -1,4 +1,4 @@
-"""Temperatures of members, or of what they predict together (Guo et al., 2017)."""
+"""Temperature scaling of members, or of what they predict together (Guo et al., 2017)."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Calibrated(Combiner):
         How predictions are combined; ``Average()`` when omitted.
     of : {"members", "ensemble"}, default="members"
         What has a temperature: each member, before they are combined, or what they predict together, as a whole.
-        Members that are calibrated give an average that is not sure enough, for it evens out where they differ; the
-        temperature of the ensemble mends that. ``Calibrated(Calibrated(), of="ensemble")`` has both.
+        The average of calibrated members is underconfident, as it evens out where they differ; the temperature of the
+        ensemble corrects that. ``Calibrated(Calibrated(), of="ensemble")`` has both.
 
     Attributes
     ----------
     temperatures_ : ndarray of shape (n_members,), or (1,) of an ensemble
-        Above 1 for members that are too sure, below for those that are not sure enough. They lie between 1/20, where a
-        member ends that is always right, and 20, where one ends that tells the truth from the rest no better than
-        chance. 1 for one that finds all classes equally probable, which a temperature does not change.
+        Above 1 for overconfident members, below 1 for underconfident ones. They lie between 1/20, that of a member that
+        is always right, and 20, that of one that is no better than chance. A member that finds all classes equally
+        probable, which a temperature does not change, has 1.
     combine_ : Combiner
         Fitted on the same rows, with ``of="members"`` on the calibrated predictions.
 
@@ -54,7 +54,7 @@ class Calibrated(Combiner):
     that rounding makes equal: in float32, those that differ by less than about 1e-7. So the accuracy of a member, or
     of an ensemble as a whole, stays; with temperatures of members that of the ensemble may change, for their votes of
     confidence become comparable. The temperature of an ensemble is fitted on the rows that ``combine`` has learned
-    from, if it learns: where that overfits, the ensemble stays too sure.
+    from, if it learns: where that overfits, the ensemble stays overconfident.
 
     References
     ----------
@@ -66,7 +66,9 @@ class Calibrated(Combiner):
     >>> import numpy as np
     >>> from skfusion.combine import Calibrated
     >>> y = np.array([0, 0, 0, 1])
-    >>> P = np.tile([0.9, 0.1], (1, 4, 1))  # sure by nine to one, right by three to one: T = log 9 / log 3
+    >>> P = np.tile(
+    ...     [0.9, 0.1], (1, 4, 1)
+    ... )  # confident by nine to one, right by three to one: T = log 9 / log 3
     >>> Calibrated().fit(P, y, "classification").temperatures_.round(2).tolist()
     [2.0]
     """
@@ -150,26 +152,12 @@ class Calibrated(Combiner):
 
 
 def temperature(z: np.ndarray, y: np.ndarray, weight: np.ndarray, task: Task) -> float:
-    """Return the temperature at which predictions have the least log-loss.
+    """Return the temperature, between 1 / LIMIT and LIMIT, at which predictions have the least log-loss.
 
-    Parameters
-    ----------
-    z : ndarray of shape (n_samples, n_outputs)
-        Log-probabilities of classes, or log-odds of labels.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class codes, or indicators.
-    weight : ndarray of shape (n_samples,)
-        Of the rows.
-    task : {"classification", "multilabel"}
-        What the outputs are.
-
-    Returns
-    -------
-    float
-        Between 1 / LIMIT and LIMIT.
+    ``z`` has log-probabilities of classes, or log-odds of labels, shape (n_samples, n_outputs).
     """
     if task == "multilabel":
-        margin = np.where(y == 1, -z, z)  # of the wrong answer over the right one
+        margin = np.where(y == 1, -z, z)  # of the wrong answer above the right one
     else:
         margin = z - np.take_along_axis(z, y.astype(np.intp)[:, None], axis=1)
     if not margin.any():
@@ -181,7 +169,7 @@ def temperature(z: np.ndarray, y: np.ndarray, weight: np.ndarray, task: Task) ->
         return float(weight @ (wrong * margin).sum(axis=1))
 
     coldest, hottest = -np.log(LIMIT), np.log(LIMIT)
-    if slope(coldest) <= 0:  # also where rounding leaves nothing of it
+    if slope(coldest) <= 0:  # also where the slope is rounded to zero
         return 1 / LIMIT
     if slope(hottest) >= 0:
         return LIMIT

@@ -1,31 +1,24 @@
-"""Members chosen anew for every row (Ko, Sabourin and Britto, 2008)."""
+"""KNORA-Eliminate: members chosen anew for every row (Ko, Sabourin and Britto, 2008)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
-
 import numpy as np
 
-from skfusion._rows import Task
-from skfusion.combine._base import Combiner
-from skfusion.combine._held_out import HeldOut
-from skfusion.combine._neighbours import Neighbours, check_neighbors
-from skfusion.combine._weights import check_fitted, check_members
+from skfusion.combine._neighbours import ByNeighbours
 
 
-class DynamicSelection(Combiner):
+class DynamicSelection(ByNeighbours):
     r"""Average, for each row, the members that are right on all of the nearest held-out rows (KNORA-Eliminate).
 
     .. math:: S(x) = \arg\max_k \max\{r : \text{member } k \text{ is right on the } r \text{ nearest rows of } x\},
         \qquad f(x) = \frac{1}{|S(x)|} \sum_{k \in S(x)} f_k(x)
 
     Where no member is right on all of them, the farthest neighbours are left out until one is; where none is right on
-    the nearest row, all members are averaged. Labels choose their members each by itself. In regression each value
-    chooses the member of the least squared error on the neighbours (Rooney et al., 2004).
+    the nearest row, all members are averaged. Each label selects its own members. In regression each value selects the
+    member of the least squared error on the neighbours (Rooney et al., 2004).
 
-    Rows are near when the members predict alike for them: a combiner sees predictions and no inputs, so neighbours are
-    looked for in the space of output profiles (Cavalin, Sabourin and Suen, 2013).
+    Rows are near when the members' predictions for them are similar: a combiner sees predictions and no inputs, so
+    distances are taken between output profiles (Cavalin, Sabourin and Suen, 2013).
 
     Parameters
     ----------
@@ -62,35 +55,8 @@ class DynamicSelection(Combiner):
     [0.1, 0.1, 0.9, 0.9]
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-    def __init__(self, n_neighbors: int = 7):
-        self.n_neighbors = n_neighbors
-
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for a number of neighbours that can be none; see :meth:`Combiner.check`."""
-        check_neighbors(self.n_neighbors, "DynamicSelection")
-
-    def fit(
-        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
-    ) -> DynamicSelection:
-        """Remember the held-out rows; see :meth:`Combiner.fit`."""
-        self.check(task)
-        held = HeldOut.checked("DynamicSelection", P, y, task, sample_weight)
-        self.neighbours_ = Neighbours("DynamicSelection", held, self.n_neighbors)
-        self.task_: Task = task
-        return self
-
-    def __call__(self, P: np.ndarray) -> np.ndarray:
-        """Return the mean of the members that each row selects; see :meth:`Combiner.__call__`."""
-        check_fitted(self, "neighbours_")
-        check_members(self, self.neighbours_.quality.shape[1], len(P))
-        return self.neighbours_.combine(P, least_error if self.task_ == "regression" else right_for_longest)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
+    def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return least_error(quality, weight) if self.task_ == "regression" else right_for_longest(quality, weight)
 
 
 def right_for_longest(right: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -1,31 +1,24 @@
-"""Members weighed anew for every row (Ko, Sabourin and Britto, 2008; Cavalin et al., 2013)."""
+"""KNORA-Union and KNOP: members weighted anew for every row (Ko, Sabourin and Britto, 2008; Cavalin et al., 2013)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
-
 import numpy as np
 
-from skfusion._rows import Task
-from skfusion.combine._base import Combiner
-from skfusion.combine._held_out import HeldOut
-from skfusion.combine._neighbours import Neighbours, check_neighbors
-from skfusion.combine._weights import check_fitted, check_members
+from skfusion.combine._neighbours import ByNeighbours
 
 
-class DynamicWeighting(Combiner):
+class DynamicWeighting(ByNeighbours):
     r"""Weigh members, for each row, by how many of the nearest held-out rows they are right on (KNORA-Union, KNOP).
 
     .. math:: f(x) = \sum_k \lambda_k(x) f_k(x), \qquad
         \lambda_k(x) \propto \#\{i \in N(x) : \text{member } k \text{ is right on row } i\}
 
-    Where no member is right on any of them, all count alike. Labels weigh the members each by itself. In regression
-    the weight of a member is the inverse of its mean squared error on the neighbours, for each value by itself
-    (Rooney et al., 2004); members without any error share the weight.
+    Where no member is right on any of them, all have the same weight. Each label has its own weights of members. In
+    regression the weight of a member is the inverse of its mean squared error on the neighbours, for each value
+    separately (Rooney et al., 2004); members without any error share the weight.
 
-    Rows are near when the members predict alike for them: a combiner sees predictions and no inputs, so neighbours are
-    looked for in the space of output profiles (Cavalin, Sabourin and Suen, 2013).
+    Rows are near when the members' predictions for them are similar: a combiner sees predictions and no inputs, so
+    distances are taken between output profiles (Cavalin, Sabourin and Suen, 2013).
 
     Parameters
     ----------
@@ -60,35 +53,8 @@ class DynamicWeighting(Combiner):
     [0.4, 0.5, 5.4, 5.5]
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-    def __init__(self, n_neighbors: int = 7):
-        self.n_neighbors = n_neighbors
-
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for a number of neighbours that can be none; see :meth:`Combiner.check`."""
-        check_neighbors(self.n_neighbors, "DynamicWeighting")
-
-    def fit(
-        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
-    ) -> DynamicWeighting:
-        """Remember the held-out rows; see :meth:`Combiner.fit`."""
-        self.check(task)
-        held = HeldOut.checked("DynamicWeighting", P, y, task, sample_weight)
-        self.neighbours_ = Neighbours("DynamicWeighting", held, self.n_neighbors)
-        self.task_: Task = task
-        return self
-
-    def __call__(self, P: np.ndarray) -> np.ndarray:
-        """Return the mean of the members, weighted for each row by itself; see :meth:`Combiner.__call__`."""
-        check_fitted(self, "neighbours_")
-        check_members(self, self.neighbours_.quality.shape[1], len(P))
-        return self.neighbours_.combine(P, inverse_error if self.task_ == "regression" else right_count)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
+    def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return inverse_error(quality, weight) if self.task_ == "regression" else right_count(quality, weight)
 
 
 def right_count(right: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Forward selection with replacement (Caruana et al., 2004)."""
+"""Caruana ensemble selection: forward selection with replacement (Caruana et al., 2004)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
 from skfusion.data import scorer_named
 
 DIGITS = 6
-"""Decimals of a score that are compared; finer differences are noise of rounding, or of the rows."""
+"""Decimals of a score that are compared; finer differences are rounding errors, or chance."""
 
 
 class EnsembleSelection(Combiner):
@@ -29,7 +29,7 @@ class EnsembleSelection(Combiner):
         \lambda_k = \tfrac1T\, \#\{t \le T : k_t = k\}
 
     A member may be added many times. Of all averages on the way the first with the best score is kept, which has T
-    members. Of candidates with equal scores, those come first that are in already. Scores are equal that are so to six
+    members. Of candidates with equal scores, those that are chosen already come first. Scores are compared to six
     decimals, or more where losses are small: to seven where the loss of the best member (one minus R2, or the score
     without its sign) is below 0.1, to eight below 0.01, and so on.
 
@@ -42,15 +42,15 @@ class EnsembleSelection(Combiner):
         columns and classes are their codes. When omitted, that of the ensemble where it is given one by name (with
         ``confidence``, one that is a mean over rows), and else the negative log-loss, in regression R2.
     max_members : int, optional
-        How many unlike members there may be in the end; each one costs its prediction for every new row. All may when
-        omitted.
+        How many different members there may be in the end; each one costs its prediction for every new row. No limit
+        when omitted.
     confidence : float, optional
         Between 0.5 and 1: a round must improve on the one before with this confidence, by a one-sided paired test over
         rows, or the selection ends there. A larger value keeps fewer members. Without a test when omitted. It needs a
         score that is a mean over rows: the default, ``"neg_log_loss"``, ``"accuracy"``, ``"neg_mean_squared_error"``.
     n_bags : int, default=0
         Selections that each see a random subset of the members; their weights are averaged, which spreads the weights
-        of members that are alike. One selection that sees all members when 0.
+        of similar members. One selection that sees all members when 0.
     bag_fraction : float, default=0.5
         Share of the members that a bag sees.
     random_state : int, default=0
@@ -75,10 +75,10 @@ class EnsembleSelection(Combiner):
     Notes
     -----
     Costs O(T K n) for n held-out rows with the scores that need no scorer: one logarithm a row with the log-loss, and
-    with accuracy only rows that one member could still turn. Any other score costs T K calls of its scorer.
+    with accuracy only rows whose outcome one member could still change. Any other score costs T K calls of its scorer.
     With bags and ``max_members`` or ``max_cost``, members are kept by their mean weight, the largest first, as long as
-    the limits hold; one that is too dear is passed over for those that follow. Bags are drawn of members that are not
-    too dear by themselves.
+    the limits hold; one that costs too much is passed over. Bags are drawn from members that do not cost too much
+    by themselves.
 
     References
     ----------
@@ -149,7 +149,7 @@ class EnsembleSelection(Combiner):
         weights = learned_weights(self, len(P))
         if len(self.order_) > 1:
             return weighted_sum(weights, P)
-        n = len(self.order_[0])  # whole numbers keep classes equal that were equal when the average was scored
+        n = len(self.order_[0])  # sums of whole numbers are tied where they were tied in the selection
         return weighted_sum(np.rint(n * weights), P) / n
 
     def member_weights(self, n_members: int) -> np.ndarray:
@@ -186,27 +186,8 @@ def greedy_path(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the members up to the best average, in the order in which they were added, and its score after each.
 
-    Parameters
-    ----------
-    average : Running
-        Knows the score; it is restarted.
-    members : ndarray of int
-        The candidates.
-    n_rounds : int
-        Members to add.
-    budget : Budget
-        Which members may be together.
-    needed : float
-        The standard errors by which a round must improve on the one before.
-    weight : ndarray of shape (n_samples,)
-        Of the rows, for that test.
-
-    Returns
-    -------
-    order : ndarray of int
-        Members, some of them many times.
-    scores : ndarray of float
-        Of the same length.
+    ``needed`` is by how many standard errors a round must improve on the one before; ``weight`` has the weights of the
+    rows for that test.
     """
     average.restart()
     order: list[int] = []
@@ -215,10 +196,10 @@ def greedy_path(
     digits = DIGITS
     for turn in range(n_rounds if len(members) > 1 else 1):
         allowed = budget.affordable({*order}, members)
-        found = average.scores(allowed)
+        candidates = average.scores(allowed)
         if not turn:
-            digits += _zeros_after_the_point(average.best - found.max())
-        place = _first_of_the_best(found.round(digits) if turn else found, allowed, order)
+            digits += _zeros_after_the_point(average.best - candidates.max())
+        place = _first_of_the_best(candidates.round(digits) if turn else candidates, allowed, order)
         average.add(allowed[place])
         if needed > -math.inf:
             now = average.gains()
@@ -226,7 +207,7 @@ def greedy_path(
                 break
             before = now
         order.append(int(allowed[place]))
-        scores.append(float(found[place]))
+        scores.append(float(candidates[place]))
     best = int(np.argmax(np.round(scores, digits))) + 1
     return np.array(order[:best]), np.array(scores[:best])
 

@@ -1,34 +1,33 @@
-"""Averaged logits (Hinton, 2002; Hansen and Salamon, 1990)."""
+"""Averaged logits: the product of experts (Hinton, 2002; Hansen and Salamon, 1990)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
+from skfusion.combine._given_weights import GivenWeights
 from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import check_fitted, check_number, checked, floating, shares
+from skfusion.combine._weights import check_fitted, floating
 
 
-class GeometricAverage(Combiner):
+class GeometricAverage(GivenWeights):
     r"""Average the members' log-probabilities, which is to average their logits.
 
     .. math:: p_c(x) = \frac{\prod_k p_{kc}(x)^{\lambda_k}}{\sum_{c'} \prod_k p_{kc'}(x)^{\lambda_k}},
         \qquad \sum_k \lambda_k = 1
 
     Of labels, which do not exclude each other, the log-odds are averaged. An ensemble of networks averages the logits
-    themselves. Of probabilities, as it is called with, one below the rounding error of its dtype (1.2e-7 for float32)
-    counts as that, so that a member whose logits are farther apart than 16 counts as one with 16.
+    themselves. The combiner by itself gets probabilities, of which one below the rounding error of its dtype (1.2e-7
+    for float32) counts as that error, so that a member whose logits are farther apart than 16 counts as one with 16.
 
     Parameters
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (n_members,); divided by their sum. A larger value pulls the
-        prediction towards that member. All alike when omitted.
+        prediction towards that member. All are equal when omitted.
 
     Attributes
     ----------
@@ -37,8 +36,9 @@ class GeometricAverage(Combiner):
 
     Notes
     -----
-    Costs O(K n) logarithms for K members and n predictions. A member that is sure that a class is wrong nearly rules
-    it out, which the mean of probabilities does not allow. The log-loss is never worse than the members' mean.
+    Costs O(K n) logarithms for K members and n predictions. A member that is certain that a class is wrong
+    nearly rules it out, which the mean of probabilities does not allow. The log-loss is never worse than the members'
+    mean.
 
     References
     ----------
@@ -57,24 +57,11 @@ class GeometricAverage(Combiner):
 
     by_logs: ClassVar[bool] = True
 
-    def __init__(self, weights: Sequence[float] | None = None):
-        self.weights = weights
-
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and weights that can be none; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
-        if self.weights is not None:
-            checked(self.weights, "GeometricAverage")
-
-    def fit(
-        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
-    ) -> GeometricAverage:
-        """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
-        self.check(task)
-        check_number(self.weights, P, "GeometricAverage")
-        self.task_: Task = task
-        return self
+        super().check(task)
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""
@@ -87,14 +74,6 @@ class GeometricAverage(Combiner):
         return mean if task == "multilabel" else log_softmax(mean, axis=-1)
 
     def _mean(self, logs: np.ndarray) -> np.ndarray:
-        weights = shares(self.weights, len(logs), "GeometricAverage")
-        used = np.flatnonzero(weights)  # members of no weight are not read
+        weights = self._shares(len(logs))
+        used = np.flatnonzero(weights)  # members of weight zero are not read
         return np.tensordot(weights[used], logs[used], axes=1)
-
-    def member_weights(self, n_members: int) -> np.ndarray | None:
-        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
-        return None if self.weights is None else shares(self.weights, n_members, "GeometricAverage")
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}

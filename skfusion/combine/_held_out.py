@@ -12,20 +12,10 @@ from skfusion.combine._weights import floating
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What a combiner learns from.
+    """What a combiner learns from: predictions ``P`` for rows of positive weight, with their targets ``y``.
 
-    Parameters
-    ----------
-    P : ndarray of shape (n_members, n_samples, n_outputs)
-        Predictions, for rows of positive weight.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class codes, indicators, or values.
-    weight : ndarray of shape (n_samples,)
-        Positive; whole numbers count as repetitions, others have the mean 1.
-    task : {"classification", "multilabel", "regression"}
-        What the outputs are.
-    weighted : bool
-        Whether the rows came with weights.
+    The weights of the rows are positive; whole numbers count as repetitions, others have the mean 1. ``weighted`` tells
+    whether the rows came with weights.
     """
 
     P: np.ndarray
@@ -42,14 +32,13 @@ class HeldOut:
                 f"{owner} learns from held-out predictions of shape (n_members, n_samples, n_outputs) and one target "
                 f"a row; got the shapes {P.shape} and {np.shape(y)}."
             )
-        broken = [k for k, p in enumerate(P) if not np.isfinite(p).all()]
-        if broken:
+        if broken := [k for k, p in enumerate(P) if not np.isfinite(p).all()]:
             raise ValueError(f"{owner}: members {broken} predict NaN or infinity for held-out rows; leave them out.")
-        counted = row_weights(weight, P.shape[1], owner)
-        kept = counted > 0
+        weights = row_weights(weight, P.shape[1], owner)
+        kept = weights > 0
         if not kept.all():
-            P, y, counted = P[:, kept], y[kept], counted[kept]
-        return cls(P, y, counted, task, weight is not None)
+            P, y, weights = P[:, kept], y[kept], weights[kept]
+        return cls(P, y, weights, task, weight is not None)
 
     def of_truth(self) -> np.ndarray:
         """Return the probabilities that members give to the truth, shape (n_members, n_samples * n_labels), float64.
@@ -57,28 +46,28 @@ class HeldOut:
         They are kept a rounding error away from zero. Labels stand side by side; classes count as one label.
         """
         if self.task == "classification":
-            found = np.take_along_axis(self.P, self.y.astype(np.intp)[None, :, None], axis=2)
+            truth = np.take_along_axis(self.P, self.y.astype(np.intp)[None, :, None], axis=2)
         else:
-            found = np.where(self.y == 1, self.P, 1 - self.P)
+            truth = np.where(self.y == 1, self.P, 1 - self.P)
         smallest = np.finfo(floating(self.P)).eps
-        return np.maximum(found.reshape(len(self.P), -1).astype(np.float64), smallest)
+        return np.maximum(truth.reshape(len(self.P), -1).astype(np.float64), smallest)
 
     def errors(self) -> np.ndarray:
-        """Return prediction less value, shape (n_members, n_samples, n_outputs), float64."""
+        """Return prediction minus value, shape (n_members, n_samples, n_outputs), float64."""
         return self.P.astype(np.float64) - self.y
 
     def variances(self) -> np.ndarray:
         """Return the variance of each value, shape (n_outputs,); 1 for a value that is always the same."""
         mean = np.average(self.y, axis=0, weights=self.weight)
-        found = np.average((self.y - mean) ** 2, axis=0, weights=self.weight)
-        return np.where(found > 0, found, 1.0)
+        variances = np.average((self.y - mean) ** 2, axis=0, weights=self.weight)
+        return np.where(variances > 0, variances, 1.0)
 
 
 def row_weights(weight: np.ndarray | None, n: int, owner: str) -> np.ndarray:
     """Return one weight a row: as given where all are whole numbers, else scaled so that positive ones have mean 1."""
     if weight is None:
         return np.ones(n)
-    found = np.asarray(weight, np.float64)
-    if found.shape != (n,) or not np.isfinite(found).all() or (found < 0).any() or not found.any():
+    weights = np.asarray(weight, np.float64)
+    if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(f"sample_weight of {owner} must be {n} finite numbers, not negative and not all zero.")
-    return found if np.array_equal(found, np.rint(found)) else found / found[found > 0].mean()
+    return weights if np.array_equal(weights, np.rint(weights)) else weights / weights[weights > 0].mean()

@@ -12,18 +12,8 @@ from skfusion.combine._weights import floating
 def logs(P: np.ndarray, task: Task) -> np.ndarray:
     """Return log-probabilities of classes, or log-odds of labels, in float64.
 
-    Parameters
-    ----------
-    P : ndarray
-        Probabilities; they are kept a rounding error away from 0 (and, of labels, from 1), so that no member can
-        rule anything out for good.
-    task : {"classification", "multilabel"}
-        Whether the last axis has classes that exclude each other, or labels.
-
-    Returns
-    -------
-    ndarray
-        Of the same shape.
+    Probabilities are kept a rounding error away from 0 (and, of labels, from 1), so that no member can rule anything
+    out for good.
     """
     smallest = float(np.finfo(floating(P)).eps)
     P = P.astype(np.float64)

@@ -14,8 +14,8 @@ class Median(Combiner):
 
     .. math:: f(x) = \operatorname{median}_k f_k(x)
 
-    Medians of class probabilities are divided by their sum. Where all of them are zero, which members can bring about
-    that are sure of unlike classes, the mean of the members is taken instead.
+    Medians of class probabilities are divided by their sum. Where all of them are zero, as when members are certain of
+    different classes, the mean of the members is taken instead.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Median(Combiner):
     Notes
     -----
     Costs O(K n) for K members and n predictions. Fewer than half of the members cannot move a median beyond the range
-    of the others, however wrong they are. Of classes this holds before the division by the sum, which is not one where
-    the medians come from unlike members, and which may then take a probability out of that range. Where no member is
-    far off, the mean has the smaller variance.
+    of the others, however wrong they are. For classes this holds before the division by the sum, which may take a
+    probability out of that range where the medians come from different members. Where no member is far off, the mean
+    has the smaller variance.
 
     References
     ----------

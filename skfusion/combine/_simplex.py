@@ -12,7 +12,7 @@ TIGHT = 1e-9
 """The gap, in nats, at which Newton steps end."""
 
 HOPELESS = 1e8
-"""A point that is so many times farther from the origin than the nearest one gets no weight: rounding has eaten it."""
+"""How many times farther than the nearest point one may lie: beyond, its weight would be lost in rounding."""
 
 
 def nearest_to_origin(points: np.ndarray) -> np.ndarray:
@@ -21,47 +21,30 @@ def nearest_to_origin(points: np.ndarray) -> np.ndarray:
     Minimising :math:`\\|A x\\|^2 + (1 - \\sum x)^2 c` over :math:`x \\ge 0` gives a multiple of them for every c, so
     that least squares with non-negative coefficients (Lawson and Hanson, 1974) solves it, in finitely many steps.
 
-    Parameters
-    ----------
-    points : ndarray of shape (n_dimensions, n_points)
-        Of any scales.
-
-    Returns
-    -------
-    ndarray of shape (n_points,)
-        Not negative; the sum is 1, and those of points that do not join are exactly 0.
+    ``points`` has the shape (n_dimensions, n_points), at any scales. The weights, shape (n_points,), are not negative,
+    sum to 1, and are exactly 0 for points that do not join.
     """
     size = np.linalg.norm(points, axis=0)
     nearest, weights = size.min(), np.zeros(len(size))
     if nearest == 0:
         return np.where(size == 0, 1.0, 0.0) / np.count_nonzero(size == 0)
     kept = np.flatnonzero(size < HOPELESS * nearest)
-    units = points[:, kept] / size[kept]  # each in its own unit, so that a point that is far off hides no other
+    units = points[:, kept] / size[kept]  # of length one, so that a distant point does not hide the others
     if len(units) > len(kept):
         units = np.linalg.qr(units, mode="r")
     problem = np.vstack([units, nearest / size[kept]])
     try:
-        found = nnls(problem, np.eye(len(problem))[-1], maxiter=10 * len(kept) + 100)[0] / size[kept]
-    except RuntimeError:  # it went round in circles, which rounding can bring about
-        found = size[kept] == nearest
-    weights[kept] = found
+        weights[kept] = nnls(problem, np.eye(len(problem))[-1], maxiter=10 * len(kept) + 100)[0] / size[kept]
+    except RuntimeError:  # rounding can make it repeat its steps without end
+        weights[kept] = size[kept] == nearest
     return weights / weights.sum()
 
 
 def likeliest_mixture(truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the weights of the mixture of least log-loss, by Newton steps (Kim et al., 2020).
 
-    Parameters
-    ----------
-    truth : ndarray of shape (n_members, n_samples)
-        Positive probabilities that members give to what is true.
-    weight : ndarray of shape (n_samples,)
-        Of the samples; the sum is 1.
-
-    Returns
-    -------
-    ndarray of shape (n_members,)
-        Not negative; the sum is 1, and those of members that do not join are exactly 0.
+    ``truth``, shape (n_members, n_samples), has the positive probabilities that members give to what is true, and the
+    weights of the samples sum to 1. The weights of the members are like those of :func:`nearest_to_origin`.
     """
     weights, whole = np.full(len(truth), 1 / len(truth)), True
     mixed, root = weights @ truth, np.sqrt(weight)

@@ -1,4 +1,4 @@
-"""Stacked generalisation (Wolpert, 1992; Breiman, 1996)."""
+"""Stacking, or stacked generalisation (Wolpert, 1992; Breiman, 1996)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Stack(Combiner):
             return self
         if task == "multilabel":
             self.constant_ = y[0].astype(np.float64)
-            self.varied_ = np.flatnonzero((y != y[0]).any(axis=0))  # a label that is always the same teaches nothing
+            self.varied_ = np.flatnonzero((y != y[0]).any(axis=0))  # a label that never varies cannot be learned
             y = y[:, self.varied_]
             if not len(self.varied_):
                 self.final_estimator_ = None
@@ -101,7 +101,7 @@ class Stack(Combiner):
                 warnings.simplefilter("ignore", DataConversionWarning)
             self.final_estimator_ = meta.fit(columns, y, **weights)
         if task == "multilabel":
-            self._labels(columns[:1])  # tells of what it cannot read before anything is predicted
+            self._labels(columns[:1])  # raises now, and not in the first prediction, where it cannot be read
         return self
 
     def __call__(self, P: np.ndarray, X: Any = None) -> np.ndarray:
@@ -124,17 +124,17 @@ class Stack(Combiner):
 
     def _labels(self, columns: Any) -> np.ndarray:
         """Return the probabilities of the labels that vary: of one array, or of an array of two columns for each."""
-        found, n = self.final_estimator_.predict_proba(columns), len(self.varied_)
-        if not isinstance(found, np.ndarray):
-            found = np.stack([np.asarray(p)[:, 1] for p in found], axis=1)
-        elif n == 1 and found.ndim == 2 and found.shape[1] == 2:
-            found = found[:, 1:]
-        if found.shape != (columns.shape[0], n):
+        p, n = self.final_estimator_.predict_proba(columns), len(self.varied_)
+        if not isinstance(p, np.ndarray):
+            p = np.stack([np.asarray(of_label)[:, 1] for of_label in p], axis=1)
+        elif n == 1 and p.ndim == 2 and p.shape[1] == 2:
+            p = p[:, 1:]
+        if p.shape != (columns.shape[0], n):
             raise ValueError(
-                f"predict_proba of the meta-learner {type(self.final_estimator_).__name__} has the shape {found.shape} "
+                f"predict_proba of the meta-learner {type(self.final_estimator_).__name__} has the shape {p.shape} "
                 f"for {columns.shape[0]} rows and {n} labels; use one that gives a column, or an array, for each label."
             )
-        return found
+        return p
 
     def _columns(self, P: np.ndarray, X: Any = None) -> Any:
         if self.task_ == "classification" and P.shape[2] == 2:
@@ -150,7 +150,7 @@ class Stack(Combiner):
 
 
 def check_takes_weights(meta: Any, weight: np.ndarray | None) -> None:
-    """Raise where rows are weighted and their meta-learner takes no weights; None is the default one, which does."""
+    """Raise where rows are weighted and the meta-learner takes no weights; None is the default one, which does."""
     if weight is not None and meta is not None and not has_fit_parameter(meta, "sample_weight"):
         raise ValueError(
             f"The meta-learner {type(meta).__name__} takes no sample_weight, but the rows are weighted; use one "
@@ -166,7 +166,7 @@ def _check_task(meta: Any, task: Task) -> None:
         kind = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
         raise ValueError(
             f"The meta-learner {type(last).__name__} is a bare skorch net, which is not sized to the members' "
-            "predictions and may not take their dtype. Wrap it, which mends both: "
+            "predictions and may not take their dtype. Wrap it, which solves both: "
             f"final_estimator={kind}(net, collect=Seeds(1))."
         )
     if task != "regression" and not hasattr(meta, "predict_proba"):

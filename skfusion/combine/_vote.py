@@ -1,18 +1,15 @@
-"""Plurality vote (Hansen and Salamon, 1990)."""
+"""Plurality (majority) vote (Hansen and Salamon, 1990)."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
-from skfusion.combine._weights import check_number, checked, floating, shares
+from skfusion.combine._given_weights import GivenWeights
+from skfusion.combine._weights import floating
 
 
-class Vote(Combiner):
+class Vote(GivenWeights):
     r"""Let every member vote for its most probable class.
 
     .. math:: p_c(x) = \sum_k \lambda_k \mathbf{1}\left[c = \arg\max_{c'} p_{k c'}(x)\right],
@@ -24,12 +21,17 @@ class Vote(Combiner):
     ----------
     weights : sequence of float, optional
         Non-negative weight of each member's vote, shape (n_members,); divided by their sum. A larger one outvotes more
-        of the others. All alike when omitted.
+        of the others. All are equal when omitted.
+
+    Attributes
+    ----------
+    task_ : {"classification", "multilabel"}
+        What is combined.
 
     Notes
     -----
-    Costs O(K n) for K members and n predictions. Votes ignore how sure the members are, so miscalibrated ones do no
-    more harm than others, and the vote shares are coarse as probabilities.
+    Costs O(K n) for K members and n predictions. Votes ignore how confident the members are, so
+    miscalibrated ones do no more harm than others, and the vote shares are coarse as probabilities.
 
     References
     ----------
@@ -44,22 +46,11 @@ class Vote(Combiner):
     [[0.25, 0.75]]
     """
 
-    def __init__(self, weights: Sequence[float] | None = None):
-        self.weights = weights
-
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and weights that can be none; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
         if task == "regression":
             raise ValueError("Vote needs classes; for regression use combine=Average().")
-        if self.weights is not None:
-            checked(self.weights, "Vote")
-
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Vote:
-        """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
-        self.check(task)
-        check_number(self.weights, P, "Vote")
-        self.task_ = task
-        return self
+        super().check(task)
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the share of the votes for each class; see :meth:`Combiner.__call__`."""
@@ -67,17 +58,9 @@ class Vote(Combiner):
         votes = P > 0.5 if several else np.eye(P.shape[2], dtype=np.bool_)[P.argmax(axis=2)]
         if self.weights is None:
             return votes.mean(axis=0, dtype=floating(P))
-        shares(self.weights, len(P), "Vote")
+        self._shares(len(P))  # raises for another number of members
         weights = np.asarray(self.weights, np.float64)
         total = np.zeros(votes.shape[1:])
-        for weight, its in zip(weights, votes, strict=True):  # one after another, so that like sums are equal
-            total += weight * its
+        for weight, vote in zip(weights, votes, strict=True):  # one after another, so that equal sums are rounded alike
+            total += weight * vote
         return (total / weights.sum()).astype(floating(P), copy=False)
-
-    def member_weights(self, n_members: int) -> np.ndarray | None:
-        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
-        return None if self.weights is None else shares(self.weights, n_members, "Vote")
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}

@@ -1,4 +1,4 @@
-"""The weights of the least held-out loss (Breiman, 1996; van der Laan et al., 2007)."""
+"""Super learner weights: those of the least held-out loss (Breiman, 1996; van der Laan et al., 2007)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class WeightedAverage(Combiner):
     passes, seldom more than thirty), of O(K^2 n) each for K members. The weights meet the Karush-Kuhn-Tucker
     conditions: with the gradient g of the loss, no loss is smaller by more than :math:`\lambda^T g - \min_k g_k`, and
     where that is above 1e-6 nats, or 1e-6 of the squared error (1e-9 of the best member's, if that is more), a
-    ``ConvergenceWarning`` tells. Members whose error is 1e8 times that of the best one are left out beforehand, as
-    rounding has eaten what they could add. No member alone and no fixed average has a smaller held-out loss, but for
-    that. With few rows and many members the weights fit the rows too closely; there ``Average()`` is safer.
+    ``ConvergenceWarning`` is given. Members whose error is 1e8 times that of the best one are left out beforehand, as
+    rounding would hide what they add. Apart from that, no member alone and no fixed average has a smaller held-out
+    loss. With few rows and many members the weights fit the rows too closely; there ``Average()`` is safer.
 
     References
     ----------
@@ -74,7 +74,7 @@ class WeightedAverage(Combiner):
         if gap > allowed:
             warnings.warn(
                 f"The weights of {len(P)} members may be off the best held-out loss, {self.loss_:.6g}, by {gap:.2g}. "
-                "Predictions of very unlike scales do that; leave out members that are far off.",
+                "Predictions of very different scales do that; leave out members that are far off.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -98,7 +98,7 @@ class WeightedAverage(Combiner):
 
 
 def log_loss(held: HeldOut) -> tuple[np.ndarray, float, float, float]:
-    """Return the weights of the least mean log-loss, this loss, how far it may be off, and how far it is allowed to."""
+    """Return the weights of the least mean log-loss, this loss, the bound on its error, and the allowed error."""
     truth = held.of_truth()
     weight = np.repeat(held.weight, truth.shape[1] // len(held.weight))
     weight /= weight.sum()
@@ -109,13 +109,13 @@ def log_loss(held: HeldOut) -> tuple[np.ndarray, float, float, float]:
 
 
 def squared_error(held: HeldOut) -> tuple[np.ndarray, float, float, float]:
-    """Return the weights of the least mean squared error over the variance, and the same of it as of the log-loss."""
+    """Return the same for the least mean squared error over the variance."""
     scale = np.sqrt(held.weight[:, None] / held.weight.sum() / held.variances() / held.P.shape[2])
     errors = (held.errors() * scale).reshape(len(held.P), -1)
     weights = nearest_to_origin(errors.T)
     used = np.flatnonzero(weights)
     mixed = weights[used] @ errors[used]
     loss, alone = float(mixed @ mixed), (errors**2).sum(axis=1)
-    judged = alone <= 1e16 * alone.min()  # what is farther off has no weight, and its slope is noise
-    gap = float(2 * (loss - (errors[judged] @ mixed).min()))
+    near = alone <= 1e16 * alone.min()  # members that are farther off have no weight, and their slope is noise
+    gap = float(2 * (loss - (errors[near] @ mixed).min()))
     return weights, loss, gap, ENOUGH * max(loss, 1e-3 * float(alone.min()))

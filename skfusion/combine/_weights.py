@@ -1,4 +1,4 @@
-"""Weights of members that are all alike for all rows."""
+"""Weights of members that are the same for all rows."""
 
 from __future__ import annotations
 
@@ -9,44 +9,23 @@ import numpy as np
 
 
 def shares(weights: Sequence[float] | None, n_members: int, owner: str) -> np.ndarray:
-    """Return weights that a user gave, divided by their sum; equal ones when omitted.
-
-    Parameters
-    ----------
-    weights : sequence of float or None
-        One a member.
-    n_members : int
-        How many members there are.
-    owner : str
-        Whose weights they are, for messages.
-
-    Returns
-    -------
-    ndarray of shape (n_members,)
-        Not negative; they sum to one.
-    """
+    """Return the weights of a user divided by their sum, or equal ones when omitted; ``owner`` is named in messages."""
     if weights is None:
         return np.full(n_members, 1 / n_members)
-    found = checked(weights, owner)
-    if len(found) != n_members:
-        raise ValueError(f"{owner} got {found.size} weights for {n_members} members; give one weight a member.")
-    return found / found.sum()
+    array = checked(weights, owner)
+    if len(array) != n_members:
+        raise ValueError(f"{owner} got {array.size} weights for {n_members} members; give one weight a member.")
+    return array / array.sum()
 
 
 def checked(weights: Sequence[float], owner: str) -> np.ndarray:
-    """Return weights that a user gave as an array; raise where they can be no weights of any members."""
-    found = np.asarray(weights, np.float64)
-    if found.ndim != 1 or not np.isfinite(found).all() or (found < 0).any() or found.sum() <= 0:
+    """Return the weights of a user as an array; raise where they are invalid for any number of members."""
+    array = np.asarray(weights, np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
         raise ValueError(
-            f"Weights must be finite, non-negative and not all zero, one weight a member; {owner} got {found.tolist()}."
+            f"Weights must be finite, non-negative and not all zero, one weight a member; {owner} got {array.tolist()}."
         )
-    return found
-
-
-def check_number(weights: Sequence[float] | None, P: np.ndarray, owner: str) -> None:
-    """Raise where a user gave weights for another number of members than there are predictions."""
-    if weights is not None and len(P):
-        shares(weights, len(P), owner)
+    return array
 
 
 def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
@@ -63,7 +42,7 @@ def learned_weights(combiner: Any, n_members: int) -> np.ndarray:
 
 
 def narrowed(combiner: Any) -> np.ndarray:
-    """Drop the zeros of a fitted combiner's ``weights_`` and return where the others stood."""
+    """Drop the zeros of a fitted combiner's ``weights_``; return the positions of the others."""
     kept = np.flatnonzero(combiner.weights_)
     combiner.weights_ = combiner.weights_[kept]
     return kept
@@ -75,11 +54,11 @@ def check_fitted(combiner: Any, attribute: str) -> None:
         raise ValueError(f"{type(combiner).__name__} must be fitted before it can combine: call fit(P, y, task) first.")
 
 
-def check_members(combiner: Any, n_members: int, given: int) -> None:
+def check_members(combiner: Any, n_members: int, n_given: int) -> None:
     """Raise where predictions come from another number of members than in ``fit``."""
-    if given != n_members:
+    if n_given != n_members:
         raise ValueError(
-            f"{type(combiner).__name__} was fitted on {n_members} members and is given {given}; fit it again."
+            f"{type(combiner).__name__} was fitted on {n_members} members and is given {n_given}; fit it again."
         )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skfusion._random import seeded
-from skfusion._vectorized import lent, reaching, slots_of
+from skfusion._random import seed_scope
+from skfusion._vectorized import attribute_holding_tensor, lent, slots_of
 from skfusion.connect._base import Subspace
 from skfusion.connect._ends import check_ends
 from skfusion.objective import Batch, Objective, evaluating, first_output
@@ -190,7 +190,7 @@ def _wide(tensor: Tensor) -> torch.dtype:
 def _ready(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
     """Train in the module's own training mode, from random streams that are put back."""
     with ExitStack() as stack:
-        stack.enter_context(seeded(int(seed), device))
+        stack.enter_context(seed_scope(int(seed), device))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(evaluating(module))
         module.train()
@@ -205,7 +205,9 @@ class _Run:
         self.history: list[float] = []
         self._rng = np.random.RandomState(curve.random_state)
         self._n_batches = math.inf  # of an epoch, as the last one had them
-        self._slots = None if reaching(objective.module) or objective.heads else slots_of(objective.module)
+        self._slots = (
+            None if attribute_holding_tensor(objective.module) or objective.heads else slots_of(objective.module)
+        )
 
     def epoch(self) -> None:
         """Go through the rows once."""

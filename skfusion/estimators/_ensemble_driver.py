@@ -13,10 +13,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Rows, repetitions, unlabelled
 from skfusion.collect import Seeds
-from skfusion.combine import Average, Combiner, Stack
-from skfusion.combine._logs import from_logs
-from skfusion.combine._running import by_row
-from skfusion.combine._stack import check_takes_weights
+from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights, from_logs
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators.support._fill_random_state import seeded, stream
 from skfusion.estimators.support._uncertainty import Uncertain

@@ -144,12 +144,12 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
         net = self._sized(loss, rows)
         self.net_ = type(net)(**{**clone(net).get_params(deep=False), "criterion": nn.CrossEntropyLoss})
         self._runner = nets.Runner(self.net_, "classification", rows)
-        with nets.seeded(seed, net.device):
+        with nets.seed_scope(seed, net.device):
             state = map_tensors(lambda t: t.detach().clone(), nets.initialised(net, rows).state_dict())
         self.history_ = []
         if self.depth:  # else there is nothing to route
             self._warn_of_probabilities(state, rows)
-            with nets.seeded(seed, net.device):
+            with nets.seed_scope(seed, net.device):
                 split, train = kept_split(net, rows)
             net.set_params(train_split=split, predict_nonlinearity=loss.probabilities)
             seen = rows if train is None else rows.take(train)

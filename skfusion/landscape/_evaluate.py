@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skfusion._batches import n_rows, without_single_rows
-from skfusion._vectorized import Members, Span, reaching
-from skfusion._vectorized._span import value_of
+from skfusion._vectorized import Members, SubspaceModule, attribute_holding_tensor, value_of
 from skfusion.connect._base import combined
 from skfusion.objective import Batch, Objective, call, evaluating, first_output
 from skfusion.repair import Recalibrate, Repairer
@@ -77,7 +76,7 @@ def _together(
 ) -> np.ndarray | None:
     """Return loss and score of all points, computed many at once; None where that cannot be done, or does not pay."""
     module = objective.module
-    if objective.of_output is None or objective.held_out is None or objective.heads or reaching(module):
+    if objective.of_output is None or objective.held_out is None or objective.heads or attribute_holding_tensor(module):
         return None
     if any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules()) or not _alike(controls):
         return None
@@ -119,7 +118,7 @@ def _inputs(held_out: Callable[[], Iterable[Batch]]) -> Iterator[Tensor]:
 
 def _plain(controls: Sequence[State], c: Tensor, module: nn.Module, inputs: Callable[[], Iterator[Tensor]]) -> Tensor:
     """Return the outputs of all points, shape (n_points, n_rows, ...)."""
-    span = Span(module, controls)
+    span = SubspaceModule(module, controls)
     parts = []
     for x in inputs():
         parts.append(torch.cat([_outputs(span, span.points(some), x) for some in torch.split(c, _at_once(len(x)))]))
@@ -136,7 +135,7 @@ def _with_norms(
     networks: Sequence[State],
 ) -> Tensor:
     """Return the outputs of all points, their BatchNorm layers recalibrated in one pass."""
-    span = Span(objective.module, controls)
+    span = SubspaceModule(objective.module, controls)
     found = []
     longest = max(n_rows(x) for x in chain(inputs(), (b.x for b in without_single_rows(objective.batches()))))
     for some in torch.split(c, _at_once(longest)):
@@ -150,7 +149,7 @@ def _with_norms(
 
 
 def _recalibrated(
-    span: Span, tensors: dict[str, Tensor], norms: dict[str, nn.Module], objective: Objective
+    span: SubspaceModule, tensors: dict[str, Tensor], norms: dict[str, nn.Module], objective: Objective
 ) -> dict[str, Tensor]:
     """Return the tensors of some points with the statistics of BatchNorm pooled over the batches."""
     moments = {name: Moments(name) for name in norms}
@@ -197,7 +196,7 @@ def _statistic_of(key: str, norms: dict[str, nn.Module]) -> bool:
     return layer in norms and name in ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _outputs(span: Span, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+def _outputs(span: SubspaceModule, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     with span.holding(tensors) as module:
         return value_of(first_output(module(x)))
 

@@ -1,26 +1,37 @@
-"""The bridge to skorch: size, train, read and run nets. No other part of the library imports skorch."""
+"""The bridge to skorch: nets that are sized, trained, run and read. No other room imports skorch.
 
-from skfusion._random import seeded
+``_prepare`` fits a net to the data, ``_train`` runs skorch's loop, ``_runner`` computes predictions of any state, and
+``_judge`` is the objective of methods that ask for data. ``losses/`` has losses of weighted and soft targets and the
+reading of outputs, ``vectorized/`` the training and the prediction of many nets at once. This room may import what is
+below it: ``select``, ``pool``, the torch-only rooms and ``_vectorized``. A default network is added in ``_mlp``.
+
+The names in ``__all__`` are for users; the others are offered to the rooms above.
+"""
+
+from skfusion._random import seed_scope
 from skfusion.data import default_score
+from skfusion.nets._biases_without_effect import biases_without_effect
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._judge import Judge, objective
-from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
+from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._parallel import in_order
-from skfusion.nets._prepare import dtype_of as dtype_of
-from skfusion.nets._prepare import exclusive as exclusive  # these serve other rooms, and are not public
-from skfusion.nets._prepare import initialised, no_net, sized
-from skfusion.nets._prepare import is_net as is_net
-from skfusion.nets._prepare import resized as resized
-from skfusion.nets._prepare import task_of as task_of
-from skfusion.nets._prepare import tensors as tensors
-from skfusion.nets._prepare import two_classes as two_classes
+from skfusion.nets._prepare import (
+    dtype_of,
+    exclusive,
+    initialised,
+    is_net,
+    no_net,
+    resized,
+    sized,
+    task_of,
+    tensors,
+    two_classes,
+)
 from skfusion.nets._restored import restored, with_module
 from skfusion.nets._runner import Runner
-from skfusion.nets._scaling import standardising
 from skfusion.nets._train import fit, history_of, state_of
 from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
-from skfusion.nets._without_effect import biases_without_effect
 from skfusion.nets.losses._consistency import Ensembled, Twice
 from skfusion.nets.losses._soft import Soft
 from skfusion.nets.vectorized._batched_predictor import BatchedPredictor, Predictors
@@ -30,40 +41,12 @@ from skfusion.nets.vectorized._plan import Plan, VectorizeChoice, plan
 
 __all__ = [
     "MLP",
-    "BatchedPredictor",
     "DivergedError",
-    "Ensembled",
-    "EpochHook",
-    "Job",
-    "Judge",
-    "OnColumns",
-    "Plan",
-    "Predictors",
-    "Recorder",
     "Runner",
-    "Soft",
-    "Twice",
-    "VectorizeChoice",
-    "biases_without_effect",
     "default_net",
-    "default_score",
-    "divides_rows",
-    "fit",
-    "fit_many",
-    "fixed_split",
-    "history_of",
-    "in_order",
     "mlp_classifier",
     "mlp_regressor",
     "objective",
-    "on_columns",
-    "plan",
-    "restored",
-    "seeded",
-    "sized",
-    "standardising",
     "state_of",
-    "unit_split",
-    "with_columns_of",
     "with_module",
 ]

@@ -15,20 +15,11 @@ from skfusion.state import State
 
 
 class OnColumns(nn.Module):
-    """A module on some of the columns of its input.
+    """A module on some of the columns of its input, which random subspaces and bagging of features train on.
 
-    The columns are a buffer: networks of one form see columns of their own, and a state carries those that it was
-    trained on.
-
-    Parameters
-    ----------
-    module : callable
-        The class of the module, or a function that makes one.
-    columns : array-like of int, shape (n_columns,)
-        Which columns the module is given, in this order.
-    **params : dict
-        Parameters of the module for all columns: ``n_in`` becomes the number of columns, and of ``scaling`` those of
-        the columns are taken.
+    The columns are a buffer: networks of one architecture see different columns, and a state carries those that it was
+    trained on. ``params`` are those of the module for all columns: ``n_in`` becomes the number of columns, and of
+    ``scaling`` those of the columns are taken.
     """
 
     columns: Tensor
@@ -44,40 +35,14 @@ class OnColumns(nn.Module):
         self.on_columns = module(**params)
 
     def forward(self, X: Tensor) -> Any:  # X shape: (n_samples, n_features)
-        """Return what the module returns for the columns.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, n_features)
-            All columns.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_outputs)
-            Logits or values.
-        """
+        """Return what the module returns for the columns."""
         return self.on_columns(X.index_select(1, self.columns))
 
 
 def on_columns(net: Any, columns: Any) -> Any:
-    """Return an unfitted net whose module sees some of the columns only.
+    """Return an unfitted net whose module is an :class:`OnColumns`, and which takes all columns.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to all columns; not changed. Its ``module__`` parameters go on to its own module.
-    columns : array-like of int, shape (n_columns,)
-        Which columns.
-
-    Returns
-    -------
-    skorch net
-        Its module is an :class:`OnColumns`; it takes all columns.
-
-    Raises
-    ------
-    ValueError
-        If its module is made already, and so sized to other columns.
+    The net is sized to all columns; its ``module__`` parameters go on to its own module, which may not be made already.
     """
     module = net.module
     if isinstance(module, nn.Module):
@@ -91,19 +56,9 @@ def on_columns(net: Any, columns: Any) -> Any:
 
 
 def with_columns_of(net: Any, state: State) -> Any:
-    """Return a net that a state fits which may be of a network that sees some of the columns only.
+    """Return a net that fits a state, which may be of a network that sees some of the columns only.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to all columns; not changed.
-    state : State
-        Of a network that :func:`on_columns` made, or of any other.
-
-    Returns
-    -------
-    skorch net
-        The net itself where it sees the columns of the state already, or the state is of a network that sees all.
+    The net is returned itself where the state is of a network that sees all columns, or the same ones.
     """
     if {name.partition(".")[0] for name in state} != {"columns", "on_columns"}:
         return net

@@ -1,9 +1,9 @@
-"""Which embedding an index is too large for."""
+"""The error that names the embedding whose indices are out of range."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,27 +12,12 @@ from torch import Tensor, nn
 from skfusion.objective import evaluating
 
 
-@contextmanager
-def naming_embeddings(module: nn.Module, X: Any) -> Iterator[None]:
-    """Where an index is out of range, say of which embedding, for all inputs that the module is to see.
+def index_error(module: nn.Module, X: Any, error: IndexError, step: int = 512) -> IndexError:
+    """Return an error that names the embedding to which ``X`` gives unknown indices, and what helps; else ``error``.
 
-    Parameters
-    ----------
-    module : nn.Module
-        What runs.
-    X : ndarray, Tensor, or dict or sequence of them
-        All inputs; a sequence holds parts of their rows.
+    ``X`` has all inputs that the module was to see: an array, a tensor, a dict of them, or a sequence of some rows
+    each.
     """
-    try:
-        yield
-    except IndexError as error:
-        if found := out_of_range(module, X):
-            raise IndexError(found) from error
-        raise
-
-
-def out_of_range(module: nn.Module, X: Any, step: int = 512) -> str | None:
-    """Return which embedding is given indices that it does not have, and what to do; None if none is."""
     low: dict[str, int] = {}
     high: dict[str, int] = {}
     kinds = (nn.Embedding, nn.EmbeddingBag)
@@ -51,7 +36,7 @@ def out_of_range(module: nn.Module, X: Any, step: int = 512) -> str | None:
     try:
         with torch.no_grad(), evaluating(module):
             for part in _parts(X, step):
-                with suppress(Exception):  # which is what is looked for
+                with suppress(Exception):  # the indices are seen before the embedding raises
                     module(**part) if isinstance(part, dict) else module(part)
     finally:
         for handle in handles:
@@ -62,11 +47,11 @@ def out_of_range(module: nn.Module, X: Any, step: int = 512) -> str | None:
             remedy = f"give it num_embeddings={high[name] + 1} or more, or map unknown indices to one that it has"
             if low[name] < 0:
                 remedy = "number from 0, and give missing ones an index of their own"
-            return (
+            return IndexError(
                 f"{called} has {n} rows, for indices from 0 to {n - 1}, and is given indices from {low[name]} to "
                 f"{high[name]}: {remedy}."
             )
-    return None
+    return error
 
 
 def _parts(X: Any, step: int) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import torch
 from skorch.dataset import unpack_data
 from skorch.utils import to_device, to_tensor
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion._rows import Rows, Task
 from skfusion.nets._loader import TensorLoader
 from skfusion.nets._train import prepared
@@ -38,7 +38,7 @@ class Epochs:
         """Iterate over an epoch of mini-batches; their order is drawn from torch's global generator."""
         net, rows = self._given
         if self._loader is None:
-            with seeded(0, net.device):
+            with seed_scope(0, net.device):
                 ready = prepared(net, rows)
                 train, _ = ready.net.get_split_datasets(ready.X, ready.y)
             self._loader = ready.net.get_iterator(train, training=True)

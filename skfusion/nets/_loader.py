@@ -18,20 +18,10 @@ HONOURED = {"batch_size", "shuffle", "drop_last", "generator", "num_workers", "p
 class TensorLoader:
     """Iterate over a dataset that holds tensors; draws from the random stream exactly as ``DataLoader`` does.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With tensors (or dicts of tensors) as ``X`` and ``y``, or a ``Subset`` of one.
-    batch_size : int, default=1
-        Rows a batch.
-    shuffle, drop_last, generator, num_workers, pin_memory
-        As in ``DataLoader``; the last two have nothing to do here.
-    weight : Tensor of shape (n_samples,), optional
-        Row weights; those of the present batch stand in ``current_weight[0]``.
-    current_weight : list, optional
-        Where to put them.
-    join_single : bool, default=False
-        Let a last batch of one row join its neighbour, as BatchNorm cannot train on one row.
+    The dataset has tensors (or dicts of tensors) as ``X`` and ``y``, or is a ``Subset`` of such a one. The row weights
+    of the present batch stand in ``current_weight[0]``. With ``join_single`` a last batch of one row joins its
+    neighbour, as BatchNorm cannot train on one row. The other parameters are those of ``DataLoader``; ``num_workers``
+    and ``pin_memory`` have nothing to do here.
     """
 
     def __init__(
@@ -91,18 +81,18 @@ class TensorLoader:
             seed = int(torch.empty((), dtype=torch.int64).random_())
             return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed))
         order = torch.randperm(self.n, generator=self.generator)
-        torch.randperm(self.n, generator=self.generator)  # RandomSampler draws another one, of which it uses nothing
+        torch.randperm(self.n, generator=self.generator)  # RandomSampler draws another one and does not use it
         return order
 
 
 def predict_loader(dataset: Any, **params: Any) -> Any:
-    """Return a :class:`TensorLoader` for a dataset of tensors, and ``DataLoader`` for what a callback may predict."""
+    """Return a :class:`TensorLoader` for a dataset of tensors, and a ``DataLoader`` for any other dataset."""
     inner = dataset
     while isinstance(inner, Subset):
         inner = inner.dataset
     X, y = getattr(inner, "X", None), getattr(inner, "y", None)
-    held = [*X.values(), y] if isinstance(X, dict) else [X, y]
-    plain = type(inner) is SkorchDataset and all(isinstance(t, Tensor) for t in held)
+    parts = [*X.values(), y] if isinstance(X, dict) else [X, y]
+    plain = type(inner) is SkorchDataset and all(isinstance(t, Tensor) for t in parts)
     return (TensorLoader if plain else DataLoader)(dataset, **params)
 
 

@@ -10,22 +10,12 @@ from joblib.parallel import get_active_backend
 
 
 def in_order(jobs: Iterable[Any], n_jobs: int | None) -> Iterator[Any]:
-    """Run jobs, and yield their results in the order of the jobs.
+    """Run calls made with ``joblib.delayed``, and yield their results in the order of the jobs.
 
-    Parameters
-    ----------
-    jobs : iterable
-        Calls made with ``joblib.delayed``.
-    n_jobs : int, optional
-        How many at a time, as joblib counts them.
-
-    Yields
-    ------
-    object
-        What a job returns: each as soon as it and all before it are done, or all at the end where the backend cannot
-        hand out results one by one, as those of ray and ``multiprocessing``.
+    Each comes as soon as it and all before it are done, or all at the end where the backend cannot hand out results one
+    by one, as those of ray and ``multiprocessing``.
     """
-    # The backend is asked: an error in a job may have any text, and must never be taken for a backend's refusal.
+    # The backend is asked beforehand, as an error in a job could be mistaken for a refusal of the backend.
     backend, _ = get_active_backend()
     one_by_one = getattr(backend, "supports_return_generator", False)
     yield from Parallel(n_jobs=n_jobs, return_as="generator" if one_by_one else "list")(jobs)

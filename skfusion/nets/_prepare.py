@@ -14,10 +14,10 @@ from sklearn.base import clone, is_classifier, is_regressor
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion._rows import Inputs, Rows, Task
-from skfusion.nets._embeddings import naming_embeddings
-from skfusion.nets._scaling import scaling
+from skfusion.nets._embeddings import index_error
+from skfusion.nets._mlp import scaling
 from skfusion.nets.losses._class_weights import check_class_weights
 from skfusion.objective import first_output
 
@@ -127,7 +127,8 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
         raise no_net(net)
     task = task_of(net, rows)
     _check_task(net, task, n_outputs)
-    check_class_weights(net, task, n_outputs)
+    if isinstance(net.criterion, nn.Module) or net.get_params_for("criterion"):
+        check_class_weights(net, task, n_outputs)
     net = clone(net)
     binary = task == "classification" and two_classes(net)
     if not isinstance(net.module, nn.Module):
@@ -221,11 +222,12 @@ def _check_task(net: Any, task: Task, n_outputs: int) -> None:
 
 def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool) -> None:
     head = rows.take(np.arange(min(2, len(rows))))
-    with seeded(0, net.device), torch.no_grad():
+    with seed_scope(0, net.device), torch.no_grad():
         module = initialised(net, rows).eval()
         try:
-            with naming_embeddings(module, rows.X):
-                out = run(module, tensors(head.X, dtype_of(module), net.device))
+            out = run(module, tensors(head.X, dtype_of(module), net.device))
+        except IndexError as error:
+            raise index_error(module, rows.X, error) from error
         except (RuntimeError, TypeError) as error:
             X = rows.X
             shapes = {k: v.shape[1:] for k, v in X.items()} if isinstance(X, dict) else X.shape[1:]

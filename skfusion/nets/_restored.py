@@ -17,24 +17,11 @@ from skfusion.state import State
 
 
 def restored(net: Any, state: State, classes: Any = None, scaling: Any = None) -> Any:
-    """Return a fitted skorch net with the weights of ``state``.
+    """Return a fitted skorch net with copies of the weights of ``state``.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    state : State
-        The weights.
-    classes : array-like, optional
-        What the net's outputs stand for.
-    scaling : tuple of sequence of float, optional
-        Shift and scale of each output: the module's outputs times the scale plus the shift, in float64, are its values.
-        The net tells of them in ``target_scale_``.
-
-    Returns
-    -------
-    skorch net
-        Initialised; its module holds copies of the weights. A copy of it that is fitted anew sees the same columns.
+    ``classes`` are what the net's outputs stand for. ``scaling`` has the shift and the scale of each output: outputs
+    times the scale plus the shift, in float64, are values; the net has them in ``target_scale_``. A copy of the net
+    that is fitted anew sees the same columns.
     """
     runner = Runner(with_columns_of(net, state), "regression")
     runner.module.load_state_dict(runner.place(state))

@@ -1,4 +1,4 @@
-"""Run states through their architecture."""
+"""Run states through their architecture: outputs, probabilities, values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skfusion._rows import Inputs, Rows, Task, one_of
-from skfusion._vectorized import keep_freed_memory, lent, reaching, slots_of
-from skfusion.nets._embeddings import naming_embeddings
+from skfusion._vectorized import attribute_holding_tensor, keep_freed_memory, lent, slots_of
+from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import MLP
-from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seeded, tensors, two_classes
+from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seed_scope, tensors, two_classes
 from skfusion.nets.losses._output import link_of, logits_of
 from skfusion.state import State, owners
 
@@ -37,7 +37,7 @@ class Runner:
     def __init__(self, net: Any, task: Task, example: Rows | None = None):
         self.task = task
         self.net = clone(net).set_params(verbose=0)
-        with seeded(0, net.device):
+        with seed_scope(0, net.device):
             nothing = Rows(np.zeros((0, 1), np.float32), np.zeros(0))
             self.module: nn.Module = initialised(self.net, example or nothing, keep_net=True).eval()
         if task == "classification" and two_classes(net):
@@ -46,10 +46,10 @@ class Runner:
         self.link = link_of(self.net, task)
         self.logits = logits_of(self.net, task)
         self.slots = slots_of(self.module)
-        own = self.module.state_dict().items()
-        self._dtypes = {k: v.dtype for k, v in own if v.is_floating_point() and not nn.parameter.is_lazy(v)}
+        tensors_of = self.module.state_dict().items()
+        self._dtypes = {k: v.dtype for k, v in tensors_of if v.is_floating_point() and not nn.parameter.is_lazy(v)}
         self.convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.module.modules())
-        self.aliased = reaching(self.module) is not None  # then tensors that are lent would not reach all of it
+        self.aliased = attribute_holding_tensor(self.module) is not None  # it would not see tensors that are lent
         self.writes: bool | None = None
         self.lock = threading.Lock()
         keep_freed_memory()
@@ -60,7 +60,7 @@ class Runner:
         Parameters
         ----------
         state : State
-            Of any architecture.
+            The weights, of any architecture.
 
         Returns
         -------
@@ -72,13 +72,15 @@ class Runner:
         ValueError
             If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
         """
-        own = self.module.state_dict()
-        for key in [*own, *(k for k in state if k not in own)]:
-            found = tuple(state[key].shape) if key in state else "missing"
-            asked = "unknown" if key not in own else found if nn.parameter.is_lazy(own[key]) else tuple(own[key].shape)
-            if found != asked:
+        expected = self.module.state_dict()
+        for key in [*expected, *(k for k in state if k not in expected)]:
+            shape = tuple(state[key].shape) if key in state else "missing"
+            asked: Any = "unknown"
+            if key in expected:
+                asked = shape if nn.parameter.is_lazy(expected[key]) else tuple(expected[key].shape)
+            if shape != asked:
                 raise ValueError(
-                    f"Tensor {key!r} is {found} in the state and {asked} in the net given as estimator: the member was "
+                    f"Tensor {key!r} is {shape} in the state and {asked} in the net given as estimator: the member was "
                     f"trained with another architecture. {self._remedy(state, key)}"
                 )
         return self.on_device(state)
@@ -97,9 +99,9 @@ class Runner:
         return "Give the net that it was trained with."
 
     def on_device(self, state: State) -> State:
-        """Return the state on the device of the net, and in its dtypes, as ``load_state_dict`` has it.
+        """Return the state on the device of the net, and in its dtypes, as ``load_state_dict`` converts it.
 
-        So members in half precision run in a net in single precision, and in sums with members of another precision.
+        Members in half precision so run in a net in single precision, and can be added to members of another precision.
 
         Parameters
         ----------
@@ -109,7 +111,7 @@ class Runner:
         Returns
         -------
         State
-            The same tensors where they are there already; others that were tied are tied.
+            The same tensors where nothing is to be converted; tied tensors stay tied.
         """
         moved: State = {}
         for key, owner in owners([state]).items():
@@ -172,15 +174,18 @@ class Runner:
         list of Tensor
             Logits or values of all rows, shape (n_samples, ...), for each state.
         """
-        found = []
+        outputs = []
         with self.lock, torch.inference_mode():
             for state in states:
-                with self._holding(state), naming_embeddings(self.module, chunks):
+                with self._holding(state):
                     if self.writes is None:
                         self.writes = self._writes(chunks[0])
-                    parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
-                found.append(parts[0] if len(parts) == 1 else torch.cat(parts))
-        return found
+                    try:
+                        parts = [run(self.module, x if self.writes is False else _cloned(x)) for x in chunks]
+                    except IndexError as error:
+                        raise index_error(self.module, chunks, error) from error
+                outputs.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+        return outputs
 
     @contextmanager
     def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
@@ -210,13 +215,13 @@ class Runner:
 
     def _writes(self, x: Any) -> bool | None:
         """Return whether the forward pass writes to its input, which is memory of the user's; None if it fails."""
-        with torch.inference_mode(False):  # where tensors count how often they are written to
+        with torch.inference_mode(False):  # where tensors count the writes to them
             head = _cloned({k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2])
         parts = [*head.values()] if isinstance(head, dict) else [head]
         before = [t._version for t in parts]
         try:
             run(self.module, head)
-        except Exception:  # what is wrong with the input is told by all of it
+        except Exception:  # the run on all rows will raise it
             return None
         return [t._version for t in parts] != before
 

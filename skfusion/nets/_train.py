@@ -1,4 +1,4 @@
-"""Train a skorch net: sized to the data, seeded, at the speed of a bare loop."""
+"""Train a skorch net: sized to the data, seed_scope, at the speed of a bare loop."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader
 
 from skfusion import state as states
 from skfusion._rows import Rows
-from skfusion.nets._embeddings import naming_embeddings
+from skfusion.nets._embeddings import index_error
 from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
 from skfusion.nets._prepare import (
     dtype_of,
     few_threads,
     initialised,
     match_shapes,
-    seeded,
+    seed_scope,
     targets,
     task_of,
     tensors,
@@ -83,11 +83,14 @@ def fit(
     DivergedError
         If the training loss becomes NaN or infinite; it names the epoch.
     """
-    with seeded(seed, net.device):
+    with seed_scope(seed, net.device):
         watch = Watch(schedule, recorder, on_epoch)
         ready = prepared(net, rows, watch, state=state, verbose=verbose, soft=soft)
-        with few_threads(ready.net.module_), naming_embeddings(ready.net.module_, rows.X):
-            _loop(ready)
+        with few_threads(ready.net.module_):
+            try:
+                _loop(ready)
+            except IndexError as error:
+                raise index_error(ready.net.module_, rows.X, error) from error
     return ready.finished()
 
 
@@ -136,7 +139,8 @@ def prepared(
     if batch_norm and len(rows) == 1:
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
     user_settings = net.iterator_train, net.iterator_valid, net.train_split
-    net.train_split = unit_split(net.train_split, rows)
+    if net.train_split is not None:
+        net.train_split = unit_split(net.train_split, rows)
     X, y = _feed(net, rows, batch_norm, {} if made is None else made, soft)
     if watch.schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(

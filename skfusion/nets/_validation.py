@@ -1,4 +1,4 @@
-"""The rows that a net validates on while it trains: no copies of those that it trains on, and none of their groups."""
+"""The rows that a net validates on while it trains: neither copies nor group members of those that it trains on."""
 
 from __future__ import annotations
 
@@ -14,27 +14,20 @@ from skorch.dataset import ValidSplit, get_len
 from skorch.utils import to_numpy
 from torch.utils.data import Subset
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion._rows import Rows
 from skfusion.nets._prepare import targets, task_of
 
 
 class UnitSplit:
-    """A ``train_split`` that divides rows as a user's does, but keeps equal rows, or those of a group, on one side.
+    """A ``train_split`` that divides rows as the user's split does, but keeps equal rows, and groups, together.
 
-    Rows that all differ and have no groups are left to the user's own. Otherwise it is asked to divide one row of each
-    unit, see :meth:`~skfusion._rows.Rows.units`, or of each group, and the others go where that one goes. skorch's
-    ``ValidSplit`` of a number or a share becomes one of groups. What is no part of the data that a split is given, such
-    as the data of ``predefined_split``, stays as it is.
+    Rows that all differ and have no groups are left to the user's split. Otherwise it divides one row of each unit, see
+    :meth:`~skfusion._rows.Rows.units`, or of each group, and the other rows follow that one. skorch's ``ValidSplit`` of
+    a number or a share becomes one of groups. Validation data that is no part of the given data, such as that of
+    ``predefined_split``, stays as it is.
 
-    Parameters
-    ----------
-    split : callable
-        The user's, which takes a dataset and targets.
-    rows : Rows
-        Training data.
-    index : ndarray of int, optional
-        Which of the rows the dataset holds, with repetitions; all when omitted.
+    ``index`` has the positions of the rows that the dataset holds, with repetitions; all rows when omitted.
     """
 
     def __init__(self, split: Any, rows: Rows, index: np.ndarray | None = None):
@@ -61,14 +54,14 @@ class UnitSplit:
                 "groups, or a net with train_split=None."
             )
         if groups is not None and type(self.split) is ValidSplit:
-            found = _of_groups(self.split, y, groups)
-            if found is not None:
-                return Subset(dataset, found[0]), Subset(dataset, found[1])
+            parts = _of_groups(self.split, y, groups)
+            if parts is not None:
+                return Subset(dataset, parts[0]), Subset(dataset, parts[1])
         some, split, given = Subset(dataset, first), self.split, tuple(part[first] for part in given)
         if type(split) is ValidSplit:
             split = _of_few(split, len(first), *given)
             options |= {} if groups is None else {"groups": groups[first]}
-        with warnings.catch_warnings():  # a class that few rows have is in some parts only, which is all there is
+        with warnings.catch_warnings():  # a class of few rows is in some parts only, which cannot be helped
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
             parts = split(some, *given, **options)
@@ -82,13 +75,7 @@ class UnitSplit:
 
 
 class FixedSplit:
-    """A ``train_split`` that holds out the same rows each time, also of a part of the rows.
-
-    Parameters
-    ----------
-    held : ndarray of bool, shape (n_samples,)
-        Which rows are held out; none of a part that has no others.
-    """
+    """A ``train_split`` that holds out the same rows each time, also of a part; none where no others are left."""
 
     keeps_units = True
 
@@ -103,25 +90,10 @@ class FixedSplit:
 
 
 def fixed_split(net: Any, rows: Rows, seed: int) -> FixedSplit | None:
-    """Return the split of a net, drawn once.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    rows : Rows
-        All rows, of which trainings may take some.
-    seed : int
-        Of the split, where it draws random numbers.
-
-    Returns
-    -------
-    FixedSplit or None
-        None where the net validates on no part of the rows.
-    """
+    """Return the split of a net, drawn once by ``seed``; None where the net validates on no part of the rows."""
     if net.train_split is None:
         return None
-    with seeded(seed, net.device):
+    with seed_scope(seed, net.device):
         y = targets(net, rows.y, task_of(net, rows))
         dataset = net.get_dataset(rows.X, y)
         _, valid = unit_split(net.train_split, rows)(dataset, y)
@@ -130,21 +102,10 @@ def fixed_split(net: Any, rows: Rows, seed: int) -> FixedSplit | None:
 
 
 def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
-    """Return a ``train_split`` in the place of a net's own, which keeps equal rows and groups on one side.
+    """Return a ``train_split`` in place of a net's, which keeps equal rows and groups on one side; None for None.
 
-    Parameters
-    ----------
-    split : callable or None
-        The net's own. One whose attribute ``keeps_units`` is true stays what it is.
-    rows : Rows
-        Training data.
-    index : ndarray of int, optional
-        Which of the rows are trained on, with repetitions; all when omitted.
-
-    Returns
-    -------
-    callable or None
-        None where the net has no split.
+    A split whose attribute ``keeps_units`` is true stays as it is. ``index`` has the positions of the rows that are
+    trained on, with repetitions; all rows when omitted.
     """
     if isinstance(split, FixedSplit):
         place = rows.position if index is None else index
@@ -155,18 +116,7 @@ def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
 
 
 def divides_rows(net: Any) -> bool:
-    """Return whether a net validates on some of its training rows.
-
-    Parameters
-    ----------
-    net : skorch net
-        With skorch's ``ValidSplit`` or another ``train_split``, which does not tell.
-
-    Returns
-    -------
-    bool
-        Whether its ``train_split`` is a ``ValidSplit``.
-    """
+    """Return whether a net validates on some of its training rows, as it surely does with a ``ValidSplit``."""
     return type(net.train_split) is ValidSplit
 
 
@@ -177,13 +127,13 @@ def _within(part: Any, source: Any) -> np.ndarray | None:
     while isinstance(part, Subset) and part is not source:
         chain.append(np.asarray(part.indices))
         part = part.dataset
-    for own in reversed(chain):
-        index = index[own]
+    for positions in reversed(chain):
+        index = index[positions]
     return index if part is source else None
 
 
 def _of_groups(split: ValidSplit, y: Any, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return positions to train on and to hold out; None where the split is of a splitter, which says for itself."""
+    """Return positions to train on and to hold out; None where the split is of a splitter, which is given groups."""
     n_groups, seed, cv = len(np.unique(groups)), split.random_state, 5 if split.cv is None else split.cv
     if not isinstance(cv, (Integral, float)):
         return None
@@ -200,13 +150,13 @@ def _of_groups(split: ValidSplit, y: Any, groups: np.ndarray) -> tuple[np.ndarra
 
 
 def _of_few(split: ValidSplit, n: int, y: Any = None) -> ValidSplit:
-    """Return a split that can divide rows of which few are left: in fewer parts, or without classes where it must."""
-    found = copy.copy(split)
+    """Return a split that can divide few rows: in fewer parts, or without regard to classes where it must."""
+    fitting = copy.copy(split)
     counts = np.unique(to_numpy(y), return_counts=True)[1] if split.stratified and y is not None else np.array([n])
     if isinstance(split.cv, Integral):
-        found.stratified = split.stratified and bool(counts.max() >= 2)
-        found.cv = max(2, min(int(split.cv), int(counts.max()) if found.stratified else n))
+        fitting.stratified = split.stratified and bool(counts.max() >= 2)
+        fitting.cv = max(2, min(int(split.cv), int(counts.max()) if fitting.stratified else n))
     elif isinstance(split.cv, float):
         n_held = int(np.ceil(split.cv * n))
-        found.stratified = split.stratified and bool(counts.min() >= 2 and min(n_held, n - n_held) >= len(counts))
-    return found
+        fitting.stratified = split.stratified and bool(counts.min() >= 2 and min(n_held, n - n_held) >= len(counts))
+    return fitting

@@ -22,10 +22,10 @@ def answers(prediction: np.ndarray, task: str) -> np.ndarray:
     return prediction > 0.5 if task == "multilabel" else prediction.argmax(axis=1)
 
 
-def assert_says(found: np.ndarray, expected: np.ndarray, task: str, what: str) -> None:
-    """Raise where two predictions do not say the same."""
-    same = np.allclose(answers(found, task), answers(expected, task), rtol=0, atol=1e-6)
-    assert same, f"{what} ({task}): {found[:2].tolist()} instead of {expected[:2].tolist()}."
+def assert_says(result: np.ndarray, expected: np.ndarray, task: str, what: str) -> None:
+    """Raise where two predictions do not give the same answers."""
+    same = np.allclose(answers(result, task), answers(expected, task), rtol=0, atol=1e-6)
+    assert same, f"{what} ({task}): {result[:2].tolist()} instead of {expected[:2].tolist()}."
 
 
 def check_one_member_gives_its_prediction(component: Combiner) -> None:
@@ -47,10 +47,10 @@ def check_probabilities_sum_to_one(component: Combiner) -> None:
     for task in tasks_of(component):
         if task == "regression":
             continue
-        found = combined(component, *problems.predictions(task), task)
-        assert ((found >= 0) & (found <= 1 + 1e-9)).all(), f"Probabilities leave [0, 1] ({task})."
+        p = combined(component, *problems.predictions(task), task)
+        assert ((p >= 0) & (p <= 1 + 1e-9)).all(), f"Probabilities leave [0, 1] ({task})."
         if task == "classification":
-            gap = np.abs(found.sum(axis=1) - 1).max()
+            gap = np.abs(p.sum(axis=1) - 1).max()
             assert gap < 1e-6, f"Class probabilities miss a sum of one by {gap:.3g}."
 
 
@@ -60,12 +60,12 @@ def check_output_has_a_row_a_sample_and_a_column_an_output(component: Combiner) 
         P, y = problems.predictions(task)
         fitted = clone(component).fit(P, y, task)
         for n in (1, 7):
-            found = np.shape(fitted(P[:, :n]))
-            assert found == (n, P.shape[2]), f"{n} rows give the shape {found} ({task})."
+            shape = np.shape(fitted(P[:, :n]))
+            assert shape == (n, P.shape[2]), f"{n} rows give the shape {shape} ({task})."
         if task == "classification":
             kept = y != 1
-            found = np.shape(clone(component).fit(P[:, kept], y[kept], task)(P))
-            assert found == P.shape[1:], f"With a class missing in y the shape is {found}."
+            shape = np.shape(clone(component).fit(P[:, kept], y[kept], task)(P))
+            assert shape == P.shape[1:], f"With a class missing in y the shape is {shape}."
 
 
 def check_rows_are_combined_one_by_one(component: Combiner) -> None:
@@ -75,7 +75,7 @@ def check_rows_are_combined_one_by_one(component: Combiner) -> None:
         fitted = clone(component).fit(P, y, task)
         apart = np.concatenate([fitted(P[:, i : i + 1]) for i in range(P.shape[1])])
         gap = np.abs(fitted(P) - apart).max()
-        assert gap < 1e-9, f"A row by itself is combined otherwise, by {gap:.3g} ({task})."
+        assert gap < 1e-9, f"A row alone is combined differently, by {gap:.3g} ({task})."
 
 
 def check_weights_count_as_repetitions(component: Combiner) -> None:
@@ -92,10 +92,10 @@ def check_weights_count_as_repetitions(component: Combiner) -> None:
 
 def check_refused_tasks_are_refused_in_fit(component: Combiner) -> None:
     """``fit`` raises ``ValueError`` for what ``check`` refuses, and there is a task that is not refused."""
-    welcome = tasks_of(component)
-    assert welcome, "No task is welcome."
+    accepted = tasks_of(component)
+    assert accepted, "No task is accepted."
     for task in TASKS:
-        if task in welcome:
+        if task in accepted:
             continue
         try:
             clone(component).fit(*problems.predictions(task), task)

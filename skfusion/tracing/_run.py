@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion.tracing._call import tensors_among
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -105,7 +105,7 @@ def run(
         part.training = part.training and not isinstance(part, QUIET)
     args, kwargs = inputs
     on_gpu = any(p.is_cuda for p in module.parameters())
-    draws = seeded(0, "cuda" if on_gpu else "cpu")
+    draws = seed_scope(0, "cuda" if on_gpu else "cpu")
     with ExitStack() as stack:
         contexts: list[AbstractContextManager[Any]] = [draws, torch.no_grad(), plain_kernels(), NoDropout(), *within]
         for context in contexts:

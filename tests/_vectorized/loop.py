@@ -1,11 +1,11 @@
-"""The oracle of stacks: a loop over the members, one after another."""
+"""The oracle of vectorized modules: a loop over the members, one after another."""
 
 import copy
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from skfusion._vectorized import Members, Stack
+from skfusion._vectorized import Members, VectorizedModules
 
 K = 3
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -38,22 +38,22 @@ def loop(modules, inputs, training):
     return found
 
 
-def stacked(stack, x, training):
+def all_at_once(vectorized, x, training):
     """Return what :func:`loop` returns, computed at once."""
-    streams = [torch.Generator().manual_seed(100 + k) for k in range(len(stack.theta))]
+    streams = [torch.Generator().manual_seed(100 + k) for k in range(len(vectorized.theta))]
     asked = [t.value if isinstance(t, Members) else t for t in tree_leaves(x) if t.is_floating_point()]
-    with stack.running(training, streams) as module:
+    with vectorized.running(training, streams) as module:
         out = module(*x)
         loss = score(out, True)
         of_inputs = torch.autograd.grad(loss.sum(), asked, retain_graph=True) if asked else ()
-        grad = stack.gradient(loss)
+        grad = vectorized.gradient(loss)
     return [
         (
             tree_map(lambda t, k=k: t if t is None else t.value[k], out),
-            stack.by_name(grad[k]),
+            vectorized.by_name(grad[k]),
             [g[k] if len(g) == K else g for g in of_inputs],
         )
-        for k in range(len(stack.modules))
+        for k in range(len(vectorized.modules))
     ]
 
 
@@ -66,15 +66,15 @@ def assert_near(found, expected, scale, dtype, what):
 
 
 def assert_like_the_loop(make, dtype, *x, training=True, shared=False):
-    """Compare a stack of K modules with a loop over them; inputs carry a member axis unless they are shared."""
+    """Compare K vectorized modules with a loop over them; inputs carry a member axis unless they are shared."""
     modules = [make().to(dtype) for _ in range(K)]
     alone = copy.deepcopy(modules)
     per_member = [tree_map(lambda t, k=k: t if shared else t[k], x) for k in range(K)]
     fresh = tree_map(lambda t: t.clone().requires_grad_(t.is_floating_point()), per_member)
     expected = loop(alone, fresh, training)
     own = tree_map(lambda t: t.clone().requires_grad_(t.is_floating_point()), x)
-    stack = Stack(modules)
-    found = stacked(stack, tree_map(lambda t: t if shared else Members(t), own), training)
+    vectorized = VectorizedModules(modules)
+    found = all_at_once(vectorized, tree_map(lambda t: t if shared else Members(t), own), training)
     largest = 1 + max(float(g.abs().max()) for _, named, _ in expected for g in named.values())
     for k, ((out, grads, of_inputs), (out_k, grads_k, of_inputs_k)) in enumerate(zip(found, expected, strict=True)):
         for a, b in zip(tree_leaves(out), tree_leaves(out_k), strict=True):
@@ -85,7 +85,7 @@ def assert_like_the_loop(make, dtype, *x, training=True, shared=False):
         for a, b in zip(of_inputs, of_inputs_k, strict=True):
             if not shared:
                 assert_near(a, b, largest, dtype, f"gradient of an input of {k}")
-        buffers = dict(stack.modules[k].named_buffers())
+        buffers = dict(vectorized.modules[k].named_buffers())
         assert list(buffers) == [name for name, _ in alone[k].named_buffers()]
         for name, b in alone[k].named_buffers():
             assert_near(buffers[name], b, 1 + float(b.abs().max()), dtype, f"buffer {name} of {k}")

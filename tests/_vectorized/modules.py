@@ -1,4 +1,4 @@
-"""Small networks that a stack must compute like a loop."""
+"""Small networks that vectorized modules must compute like a loop."""
 
 import torch
 from torch import nn

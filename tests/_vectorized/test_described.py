@@ -12,7 +12,14 @@ import scipy.sparse
 import torch
 from torch import nn
 
-from skfusion._vectorized import NotVectorizableError, Stack, attributes, described, difference, reaching
+from skfusion._vectorized import (
+    NotVectorizableError,
+    VectorizedModules,
+    attribute_holding_tensor,
+    attributes,
+    described,
+    difference,
+)
 
 
 @dataclass
@@ -80,12 +87,9 @@ MAKE = {
     "table": lambda v: pd.DataFrame({"a": [1.0, v]}),
     "dataclass of arrays": lambda v: Settings(np.full(3, v)),
     "sparse matrix": lambda v: scipy.sparse.eye(3).tocsr() * v,
-    "cycle": cycle,
-    "list in itself": inside,
     "bound method": lambda v: Scale(v).of,
     "partial of a bound method": lambda v: functools.partial(Scale(v).of),
     "method of a list": lambda v: [v].index,
-    "closure": lambda v: lambda: v,
     "equality that fails": Strange,
     "slots": Slots,
     "array of objects": lambda v: np.array([v, None, "a"], dtype=object),
@@ -121,7 +125,7 @@ def test_a_description_stays_what_it_was():
         assert difference(before, described({"value": value})) == "value"
 
 
-def test_what_cannot_be_described_is_like_itself_only():
+def test_what_cannot_be_described_equals_only_itself():
     lock = threading.Lock()
     assert difference(described({"a": lock}), described({"a": lock})) is None
     assert difference(described({"a": lock}), described({"a": threading.Lock()})) == "a"
@@ -130,10 +134,21 @@ def test_what_cannot_be_described_is_like_itself_only():
     assert difference(described({"a": weakref.ref(target)}), described({"a": weakref.ref(target)})) is None
 
 
-def test_what_is_nested_too_deeply_is_like_nothing():
-    deep = described({"value": chain(5000)})
-    assert difference(deep, deep) is None
-    assert difference(deep, described({"value": chain(5000)})) == "value"
+@pytest.mark.parametrize("make", [lambda: chain(5000), lambda: cycle(1), lambda: inside(1)])
+def test_what_is_nested_too_deeply_or_holds_itself_equals_only_itself(make):
+    value = make()
+    assert difference(described({"value": value}), described({"value": value})) is None
+    assert difference(described({"value": value}), described({"value": make()})) == "value"
+
+
+def plainly():
+    return lambda x: x + 1
+
+
+def test_closures_are_not_read():
+    assert difference(described({"a": plainly()}), described({"a": plainly()})) is None
+    assert difference(described({"a": over}), described({"a": over})) is None
+    assert difference(described({"a": over(1)}), described({"a": over(1)})) == "a"
 
 
 class Holder(nn.Module):
@@ -158,6 +173,8 @@ REACHING = {
     "buffer": lambda m: {"mean": m.norm.running_mean},
     "object": lambda m: Node(m.layer.weight),
     "closure": lambda m: over(m.layer.weight),
+    "closure over the module": lambda m: lambda x: x @ m.layer.weight,
+    "weak reference": lambda m: weakref.ref(m.layer.weight),
     "partial": lambda m: functools.partial(torch.matmul, m.layer.weight),
 }
 
@@ -165,29 +182,38 @@ REACHING = {
 @pytest.mark.parametrize("name", REACHING)
 def test_attributes_that_hold_tensors_of_the_module_are_refused(name):
     modules = [Holder(REACHING[name]) for _ in range(2)]
-    assert reaching(modules[0]) == "value"
-    with pytest.raises(NotVectorizableError, match="its attribute 'value' holds a parameter or buffer that has a name"):
-        Stack(modules)
+    assert attribute_holding_tensor(modules[0]) == "value"
+    with pytest.raises(NotVectorizableError, match="its attribute 'value' holds, or may hold, a parameter or buffer"):
+        VectorizedModules(modules)
 
 
 APART = {
     "parts": lambda m: [m.layer, m],
     "method": lambda m: m.layer.forward,
     "copy": lambda m: torch.zeros_like(m.layer.weight.detach()),
-    "closure over the module": lambda m: lambda x: x @ m.layer.weight,
 }
 
 
 @pytest.mark.parametrize("name", APART)
 def test_attributes_that_look_tensors_up_are_taken(name):
     modules = [Holder(APART[name]) for _ in range(2)]
-    assert reaching(modules[0]) is None
-    Stack(modules)
+    assert attribute_holding_tensor(modules[0]) is None
+    VectorizedModules(modules)
+
+
+class Scaling:
+    """A hook."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, module, given, out):
+        return out * self.scale
 
 
 def hooked(scale):
     module = nn.Sequential(nn.Linear(3, 3))
-    module[0].register_forward_hook(lambda module, given, out: out * scale)
+    module[0].register_forward_hook(Scaling(scale))
     return module
 
 

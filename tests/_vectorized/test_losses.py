@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skfusion._vectorized import Members, _rules
-from skfusion._vectorized._members import RULES, mapped
+from skfusion._vectorized import Members, _kernels
+from skfusion._vectorized._members import KERNELS, mapped
 
 K, B, C = 3, 5, 4
 WEIGHT = torch.tensor([0.5, 1.0, 2.0, 0.0])
@@ -38,7 +38,7 @@ OF_CODES = {
 
 
 def each_member(f, *args):
-    """Stack the results of a function of one member."""
+    """VectorizedModules the results of a function of one member."""
     own = [[a.value[k] if isinstance(a, Members) else a for a in args] for k in range(K)]
     return torch.stack([f(*a) for a in own])
 
@@ -152,7 +152,7 @@ PAIRS = [
 ]
 DRAWN = {F.dropout, torch.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
 """What ``vmap`` cannot do for these is seen in the tests of layers, as are attention and bags of embeddings."""
-CALLS |= {f: PAIRS for f, rule in RULES.items() if rule is _rules._of_two_numbers}
+CALLS |= {f: PAIRS for f, rule in KERNELS.items() if rule is _kernels._of_two_numbers}
 
 
 def calls():
@@ -173,11 +173,11 @@ def assert_rule_is_vmap(function, args):
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize(("function", "make"), list(calls()))
-def test_rules_are_vmap(function, make):
+def test_kernels_are_vmap(function, make):
     assert_rule_is_vmap(function, make())
 
 
-SINGLE = {f for f, rule in RULES.items() if rule is _rules._of_each_number} - {Tensor.detach, Tensor.to}
+SINGLE = {f for f, rule in KERNELS.items() if rule is _kernels._of_each_number} - {Tensor.detach, Tensor.to}
 
 
 @pytest.mark.parametrize("function", sorted(SINGLE, key=repr), ids=lambda f: f.__name__)
@@ -197,7 +197,7 @@ def test_detached_and_cast():
 
 def test_every_rule_is_tested():
     rest = DRAWN | {F.multi_head_attention_forward, F.embedding_bag, Tensor.detach, Tensor.to}
-    assert set(RULES) == set(CALLS) | SINGLE | rest
+    assert set(KERNELS) == set(CALLS) | SINGLE | rest
 
 
 def test_what_is_asked_of_one_member():

@@ -17,7 +17,7 @@ from skfusion import nets
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.collect._recorders import Checkpoints
 from skfusion.collect._run import Run, train
-from skfusion.nets.vectorized import _fit_many as _stack
+from skfusion.nets.vectorized import _fit_many
 
 R = nn.ReLU
 
@@ -123,12 +123,12 @@ def test_no_callback_is_told_of_a_plan(vectorize):
 def test_members_on_bootstrap_samples_share_the_rows(monkeypatch):
     held = []
 
-    class Data(_stack.Data):
+    class Watched(_fit_many.SharedRows):
         def __init__(self, loaders, device):
             super().__init__(loaders, device)
             held.append((self.x, {loader.dataset.X.data_ptr() for loader in loaders}))
 
-    monkeypatch.setattr(_stack, "Data", Data)
+    monkeypatch.setattr(_fit_many, "SharedRows", Watched)
     collect(Bootstrap(5, vectorize=True), classifier(R))
     ((rows, places),) = held
     assert rows.shape == X.shape

@@ -20,7 +20,7 @@ from skfusion.collect import Bootstrap, Seeds
 from skfusion.collect._recorders import Checkpoints
 from skfusion.collect._run import Run, train
 from skfusion.nets import DivergedError, mlp_classifier
-from skfusion.nets.vectorized._plan import cost
+from skfusion.nets.vectorized._plan import member_cost
 
 R = nn.ReLU
 NOISY = (partial(nn.LayerNorm, 8), R, partial(nn.Dropout, 0.3))
@@ -52,7 +52,7 @@ def close_pools(a, b):
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @COLLECTORS
-def test_stacked_members_are_looped_members(collector, weighted, monkeypatch):
+def test_vectorized_members_are_looped_members(collector, weighted, monkeypatch):
     weight = np.random.RandomState(1).uniform(0.1, 3, size=53) if weighted else None
     one = collect(with_params(collector, vectorize=False), sample_weight=weight)
     monkeypatch.setattr(nets, "fit", None)  # so that nothing can be trained alone
@@ -77,7 +77,7 @@ def test_chunks_and_processes_change_no_member(collector, untouched_rng):
     collector = with_params(collector, vectorize=True)
     whole = collect(collector)
     net = nets.sized(classifier(*NOISY, **ADAM), CLASSES, 3)
-    one = cost(net, nets.Job(CLASSES, 0, index=np.arange(53))).bytes
+    one = member_cost(net, nets.Job(CLASSES, 0, index=np.arange(53))).bytes
     for size in (3 * one, 4 * one):  # stacks of three and two members
         assert close_pools(collect(with_params(collector, max_bytes=size)), whole)
     assert same_pools(collect(collector), whole)

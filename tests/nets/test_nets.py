@@ -84,7 +84,7 @@ def test_loader_gives_the_batches_of_torchs(shuffle, drop_last, subset):
     params = {"batch_size": 4, "shuffle": shuffle, "drop_last": drop_last}
     found, ends = [], []
     for kind in (DataLoader, TensorLoader):
-        with nets.seeded(3):
+        with nets.seed_scope(3):
             loader = kind(data, **params)
             found.append([*loader, *loader])  # two epochs
             ends.append(torch.get_rng_state())
@@ -159,7 +159,7 @@ def test_fast_loader_trains_the_same_weights_as_torchs(params, monkeypatch):
 def test_training_is_that_of_skorch_itself(dropout):
     net = NeuralNetClassifier(Small, criterion=nn.CrossEntropyLoss, max_epochs=3, batch_size=8, lr=0.1,
                               iterator_train__shuffle=True, module__dropout=dropout, **QUIET)  # fmt: skip
-    with nets.seeded(11):
+    with nets.seed_scope(11):
         theirs = clone(net).initialize().partial_fit(X, CLASSES.y)
     ours = trained(net, seed=11)
     assert equal(nets.state_of(ours), {k: v.clone() for k, v in theirs.module_.state_dict().items()})
@@ -205,7 +205,7 @@ def test_fractional_weights_weigh_the_loss_of_one_step(task):
     width = 3 if task == "classification" else 2
     net = nets.sized(net, rows, width)
     fitted = nets.fit(net, rows, 0)
-    with nets.seeded(0):
+    with nets.seed_scope(0):
         module = clone(net).initialize().module_
     x, y = torch.from_numpy(X), torch.from_numpy(rows.y)
     loss = 0.0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion._rows import Inputs
 from skfusion.nets import Runner
 from skfusion.objective import first_output
@@ -76,7 +76,7 @@ class DropoutPasses:
 
 def _outputs(runner: Runner, state: State, chunks: Sequence[Any], seed: int) -> Iterator[Any]:
     """Iterate over the module's outputs for each chunk with one mask."""
-    with runner.computing(state) as module, seeded(seed), _masked(module) as next_chunk:
+    with runner.computing(state) as module, seed_scope(seed), _masked(module) as next_chunk:
         for chunk in chunks:
             next_chunk()
             if isinstance(chunk, dict):

@@ -29,7 +29,7 @@ def stream(estimator: Any, seed: int) -> AbstractContextManager[None]:
     if any(_is_own(part) for part in parts):
         return nullcontext()
     devices = [torch.device(part.device or "cpu") for part in parts if nets.is_net(part)]
-    return nets.seeded(seed, next((device for device in devices if device.type == "cuda"), "cpu"))
+    return nets.seed_scope(seed, next((device for device in devices if device.type == "cuda"), "cpu"))
 
 
 def _is_own(part: Any) -> bool:

@@ -1,1 +1,4 @@
-"""Losses, scores and the reading of a net's output."""
+"""Losses of rows with weights, soft targets or no targets, and what a net's output stands for.
+
+A loss that training uses in place of the criterion has ``columns`` and ``install``, as ``Soft`` has.
+"""

@@ -13,20 +13,10 @@ _CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
 def check_class_weights(net: Any, task: Task, n_outputs: int) -> None:
-    """Raise where weights of classes are no tensor, or not as many as there are classes or labels.
-
-    Parameters
-    ----------
-    net : skorch net
-        With a criterion, or the class of one and its parameters.
-    task : {"classification", "multilabel", "regression"}
-        What the outputs are.
-    n_outputs : int
-        Classes, labels or targets.
-    """
+    """Raise where weights of classes are no tensor, or not as many as there are classes or labels."""
     made = isinstance(net.criterion, nn.Module)
     kind = type(net.criterion) if made else net.criterion
-    if kind not in (*_CLASSES, nn.BCEWithLogitsLoss):  # others may read their weights as they like
+    if kind not in (*_CLASSES, nn.BCEWithLogitsLoss):  # other criteria may define their weights differently
         return
     params = vars(net.criterion)["_buffers"] if made else net.get_params_for("criterion")
     name = "weight" if kind in _CLASSES else "pos_weight"

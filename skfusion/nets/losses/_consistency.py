@@ -19,18 +19,9 @@ from skfusion.objective import first_output
 class Consistency(ABC):
     """The loss of labels, where there are some, and of how far a row's probabilities are from a target, for all rows.
 
-    Parameters
-    ----------
-    labelled : ndarray of bool, shape (n_samples,)
-        Which rows have labels.
-    max_weight : float
-        What the squared difference weighs in the end where all rows are labelled; times their share where not all are.
-    n_ramp : float
-        Epochs in which the weight grows to that.
-    noise : ndarray or dict of ndarray
-        Standard deviations of the noise that inputs are given in training, of the shape of a sample.
-    row_weight : ndarray of shape (n_samples,), optional
-        What rows weigh, also in the share of those that are labelled.
+    The weight of the squared difference grows within ``n_ramp`` epochs to ``max_weight`` times the share of rows that
+    are ``labelled``, in which rows count by ``row_weight``. ``noise`` has the standard deviations of the noise that
+    inputs get in training, of the shape of a sample.
     """
 
     def __init__(
@@ -47,58 +38,22 @@ class Consistency(ABC):
 
     @abstractmethod
     def targets(self, net: Any, x: Any, index: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the targets of rows, and whether there are any yet.
+        """Return the targets of rows, shape (n_rows, n_classes), as constants, and 1 where there is one yet, else 0.
 
-        Parameters
-        ----------
-        net : skorch net
-            In training.
-        x : Tensor or dict of Tensor
-            Inputs without noise.
-        index : Tensor of int, shape (n_rows,)
-            Positions of the rows.
-        p : Tensor of shape (n_rows, n_classes)
-            What the net predicts for them, without gradient.
-
-        Returns
-        -------
-        targets : Tensor of shape (n_rows, n_classes)
-            Constants.
-        known : Tensor of shape (n_rows,)
-            1 where there is a target, else 0.
+        ``x`` are the inputs without noise, ``index`` the positions of the rows, and ``p`` their predictions, without
+        gradient.
         """
 
     def end_epoch(self) -> None:
-        """Take note that an epoch has ended."""
+        """Count an epoch."""
         self.epoch += 1
 
     def weight(self) -> float:
-        """Return what the squared difference weighs in the present epoch: nothing in the first one.
-
-        Returns
-        -------
-        float
-            The weight.
-        """
+        """Return the weight of the squared difference in the present epoch: nothing in the first one."""
         return self.max_weight * ramp(self.epoch, self.n_ramp)
 
     def columns(self, net: Any, task: Task, rows: Rows) -> np.ndarray:
-        """Return for each row its weight, that in the loss of its label, and its position; see :meth:`Soft.columns`.
-
-        Parameters
-        ----------
-        net : skorch net
-            Initialised.
-        task : {"classification"}
-            What the targets are.
-        rows : Rows
-            All rows that the net is trained on.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, 3)
-            What :meth:`install` reads, row by row.
-        """
+        """Return for each row its weight, its weight in the loss of its label, and its position; see :class:`Soft`."""
         return np.column_stack([*weights(net, task, rows, self.labelled), np.arange(len(rows))])
 
     def install(self, net: Any, current: list[Tensor | None], task: Task, weighted: bool) -> None:
@@ -116,11 +71,11 @@ class Consistency(ABC):
             if not training or current[0] is None:
                 return get_loss(y_pred, y_true, X=X, training=training, **kwargs)
             weight, own_weight, index = current[0].unbind(1)
-            own = rows.mean(y_pred, y_true, own_weight, X=X, training=training, **kwargs)
+            of_labels = rows.mean(y_pred, y_true, own_weight, X=X, training=training, **kwargs)
             p = probabilities(y_pred)
             targets, known = self.targets(net, X, index.long(), p.detach())
             apart = (p - targets).square().mean(1) * known
-            return own + self.weight() * (weight * apart).mean()
+            return of_labels + self.weight() * (weight * apart).mean()
 
         self.probabilities = probabilities
         net.get_loss, net.infer = consistent, noisy
@@ -132,16 +87,9 @@ class Consistency(ABC):
 
 
 class Ensembled(Consistency):
-    """Targets are the running means of what the net has predicted for the row in the epochs before.
+    """Targets are running means of the net's predictions in earlier epochs (temporal ensembling).
 
-    Parameters
-    ----------
-    momentum : float
-        What the mean keeps of itself from one epoch to the next.
-    n_classes : int
-        Classes.
-    **common : dict
-        The parameters of :class:`Consistency`.
+    ``momentum`` is what the mean keeps of itself from one epoch to the next.
     """
 
     def __init__(self, momentum: float, n_classes: int, **common: Any):
@@ -152,18 +100,18 @@ class Ensembled(Consistency):
         self.count, self.seen = torch.zeros(n), torch.zeros(n, dtype=torch.bool)
 
     def targets(self, net: Any, x: Any, index: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the means of the epochs before, freed of their start at zero; see :meth:`Consistency.targets`."""
+        """Return the means of the epochs before, corrected for their start at zero; see :meth:`Consistency.targets`."""
         index = index.cpu()
-        first = ~self.seen[index]  # later ones are of weights that an optimiser tries out within a step, as LBFGS does
+        first = ~self.seen[index]  # later ones come from weights that an optimiser tries within a step, as LBFGS does
         self.latest[index[first]] = p.cpu().to(self.latest.dtype)[first]
         self.seen[index] = True
         count = self.count[index]
         known = count > 0
-        found = self.mean[index] / torch.where(known, 1 - self.momentum**count, 1.0)[:, None]
-        return found.to(p), known.to(p)
+        targets = self.mean[index] / torch.where(known, 1 - self.momentum**count, 1.0)[:, None]
+        return targets.to(p), known.to(p)
 
     def end_epoch(self) -> None:
-        """Let the predictions of the epoch enter the means of the rows that it had."""
+        """Add the predictions of the epoch to the means of its rows."""
         super().end_epoch()
         entered = self.momentum * self.mean + (1 - self.momentum) * self.latest
         self.mean = torch.where(self.seen[:, None], entered, self.mean)
@@ -172,21 +120,7 @@ class Ensembled(Consistency):
 
 
 class Twice(Consistency):
-    """Targets are what the net predicts for the row under other noise and another dropout.
-
-    Parameters
-    ----------
-    labelled : ndarray of bool, shape (n_samples,)
-        Which rows have labels.
-    max_weight : float
-        What the squared difference weighs in the end where all rows are labelled; times their share where not all are.
-    n_ramp : float
-        Epochs in which the weight grows to that.
-    noise : ndarray or dict of ndarray
-        Standard deviations of the noise that inputs are given in training, of the shape of a sample.
-    row_weight : ndarray of shape (n_samples,), optional
-        What rows weigh, also in the share of those that are labelled.
-    """
+    """Targets are the net's predictions for the row under other noise and another dropout mask (the Pi model)."""
 
     def targets(self, net: Any, x: Any, index: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         """Return the predictions of a second pass; see :meth:`Consistency.targets`."""
@@ -197,7 +131,7 @@ class Twice(Consistency):
 
 
 def ramp(epoch: int, n_ramp: float) -> float:
-    """Return what share of its largest value a weight has in an epoch, counted from 0: none in the first one."""
+    """Return the share of its largest value that a weight has in an epoch, counted from 0: none in the first one."""
     if epoch == 0:
         return 0.0
     return math.exp(-5 * (1 - epoch / n_ramp) ** 2) if epoch < n_ramp else 1.0

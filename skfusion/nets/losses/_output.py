@@ -1,4 +1,4 @@
-"""From a module's output to probabilities."""
+"""What a module's output stands for: probabilities, log-probabilities, a likelihood."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skfusion.objective import Likelihood
 
 
 def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
-    """Return the map from the module's output to probabilities, as skorch's ``predict_nonlinearity`` asks."""
+    """Return the map from the module's output to probabilities, by skorch's ``predict_nonlinearity``."""
 
     def narrow(p: Tensor) -> Tensor:
         return p.reshape(len(p), -1).to(torch.promote_types(p.dtype, torch.float32))  # numpy knows no bfloat16
@@ -46,8 +46,8 @@ def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
 def logits_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
     """Return the map from the module's output to log-probabilities of classes, or to log-odds of labels, in float64.
 
-    They are those of the logits, where the module returns logits; probabilities of 0 count as the least positive number
-    of their dtype.
+    They are exact where the module returns logits; probabilities of 0 count as the least positive number of their
+    dtype.
     """
     kind, asked = criterion_type(net), net.predict_nonlinearity
     logits = asked == "auto" and issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss))
@@ -73,10 +73,10 @@ def logits_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
 
 
 def _probabilities(p: Tensor, kind: type) -> Tensor:
-    """Return outputs that are probabilities; raise where they cannot be."""
+    """Return outputs that are probabilities; raise where one is outside [0, 1]."""
     if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
         raise ValueError(
-            f"The module's outputs are no probabilities, and nothing is known of how {kind.__name__} reads them: give "
+            f"The module's outputs are no probabilities, and it is not known how {kind.__name__} reads them: give "
             "the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
         )
     return p

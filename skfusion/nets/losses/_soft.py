@@ -19,18 +19,11 @@ from skfusion.objective import first_output
 
 @dataclass(frozen=True, eq=False)
 class Soft:
-    """What a teacher predicts for the rows that a network is trained on.
+    """What a teacher predicts for the rows that a network is trained on: the loss of knowledge distillation.
 
-    Parameters
-    ----------
-    targets : ndarray of shape (n_samples, n_outputs)
-        Probabilities of classes or labels, or values.
-    labelled : ndarray of bool, shape (n_samples,), optional
-        Which rows have targets of their own; all when omitted.
-    alpha : float
-        Share of the loss of the rows' own targets; the rest is that of the teacher's.
-    temperature : float
-        What the logits of both are divided by; it does nothing to values.
+    ``targets`` are probabilities of classes or labels, or values, shape (n_samples, n_outputs); ``labelled`` tells
+    which rows have targets of their own (all when None). ``alpha`` is the share of the loss of these; the rest is that
+    of the teacher's targets. The logits of both are divided by ``temperature``, which does nothing to values.
     """
 
     targets: np.ndarray
@@ -39,50 +32,30 @@ class Soft:
     temperature: float
 
     def columns(self, net: Any, task: Task, rows: Rows) -> np.ndarray:
-        """Return for each row its weight, that in the loss of its own target, and what it learns from the teacher.
+        """Return for each row its weight, its weight in the loss of its own target, and the teacher's target.
 
-        Parameters
-        ----------
-        net : skorch net
-            Initialised.
-        task : {"classification", "multilabel", "regression"}
-            What the targets are.
-        rows : Rows
-            All rows that the net is trained on.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, 2 + n_outputs)
-            What :meth:`install` reads, row by row.
+        :meth:`install` reads them row by row.
         """
         first = weights(net, task, rows, self.labelled)
         soft = self.targets if task == "regression" else tempered(self.targets, self.temperature, task)
         return np.column_stack([*first, soft])
 
     def install(self, net: Any, current: list[Tensor | None], task: Task, weighted: bool) -> None:
-        """Make the net's loss in training that of the rows' own targets and of the teacher's.
+        """Replace the ``get_loss`` of an initialised net by that of the rows' own targets and of the teacher's.
 
-        Parameters
-        ----------
-        net : skorch net
-            Initialised; its ``get_loss`` is replaced. Where it validates, its loss is that of the targets alone.
-        current : list
-            The columns of the present batch stand in its only place.
-        task : {"classification", "multilabel", "regression"}
-            What the targets are.
-        weighted : bool
-            Whether rows have weights.
+        The columns of the present batch stand in ``current[0]``. Where the net validates, its loss is that of the
+        targets alone.
         """
         get_loss = net.get_loss
         rows = RowLosses(net) if weighted or self.labelled is not None else None
         likelihood = None if task == "regression" else likelihood_of(net, task)
 
-        def own(y_pred: Any, y: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
+        def of_targets(y_pred: Any, y: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
             return get_loss(y_pred, y, **given) if rows is None else rows.mean(y_pred, y, weight, **given)
 
         def taught(y_pred: Any, targets: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
             if likelihood is None:
-                return own(y_pred, targets, weight, given)
+                return of_targets(y_pred, targets, weight, given)
             out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
             return (weight * divergence(likelihood.logits(first_output(out)), targets, self.temperature, task)).mean()
 
@@ -93,7 +66,7 @@ class Soft:
             weight, own_weight, targets = current[0][:, 0], current[0][:, 1], current[0][:, 2:]
             total = 0  # a term that does not count may be infinite
             if self.alpha > 0:
-                total = self.alpha * own(y_pred, y_true, own_weight, given)
+                total = self.alpha * of_targets(y_pred, y_true, own_weight, given)
             if self.alpha < 1:
                 total = total + (1 - self.alpha) * taught(y_pred, targets, weight, given)
             return total
@@ -114,66 +87,30 @@ def tempered(p: np.ndarray, temperature: float, task: Task) -> np.ndarray:
 def divergence(logits: Tensor, targets: Tensor, temperature: float, task: Task) -> Tensor:
     """Return the squared temperature times the Kullback-Leibler divergence from tempered targets to tempered logits.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_outputs)
-        Log-probabilities of classes up to a constant a row, or log-odds of labels.
-    targets : Tensor of shape (n_samples, n_outputs)
-        What :func:`tempered` returned.
-    temperature : float
-        The same one.
-    task : {"classification", "multilabel"}
-        Whether classes exclude each other; the divergences of labels are averaged.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        In nats.
+    ``targets`` are what :func:`tempered` returned. The result has the shape (n_samples,), in nats; the divergences of
+    labels are averaged.
     """
     z = logits / temperature
     if task == "multilabel":
-        found = F.kl_div(F.logsigmoid(z), targets, reduction="none")
-        found = (found + F.kl_div(F.logsigmoid(-z), 1 - targets, reduction="none")).mean(1)
+        nats = F.kl_div(F.logsigmoid(z), targets, reduction="none")
+        nats = (nats + F.kl_div(F.logsigmoid(-z), 1 - targets, reduction="none")).mean(1)
     else:
-        found = F.kl_div(F.log_softmax(z, 1), targets, reduction="none").sum(1)
-    return temperature**2 * found
+        nats = F.kl_div(F.log_softmax(z, 1), targets, reduction="none").sum(1)
+    return temperature**2 * nats
 
 
 def weights(net: Any, task: Task, rows: Rows, labelled: np.ndarray | None) -> list[np.ndarray]:
-    """Return what rows weigh, and what they weigh in the loss of their own targets, as in ordinary training.
-
-    Parameters
-    ----------
-    net : skorch net
-        Initialised.
-    task : {"classification", "multilabel", "regression"}
-        What the targets are.
-    rows : Rows
-        All rows that the net is trained on.
-    labelled : ndarray of bool, shape (n_samples,), or None
-        Which of them have targets of their own; all where None.
-
-    Returns
-    -------
-    list of ndarray of shape (n_samples,)
-        The weights; then those for :meth:`RowLosses.mean`, 0 where a row has no target.
-    """
+    """Return the weights of all rows, and those in the loss of their own targets: 0 where a row has no target."""
     weight = np.ones(len(rows)) if rows.weight is None else rows.weight
     kept = np.ones(len(rows), bool) if labelled is None else np.asarray(labelled, bool)
-    own = np.zeros(len(rows))
+    of_targets = np.zeros(len(rows))
     if kept.any():
-        own[kept], _ = scaled_by_classes(weight[kept], targets(net, rows.y, task)[kept], net.criterion_)
-    return [weight, own]
+        of_targets[kept], _ = scaled_by_classes(weight[kept], targets(net, rows.y, task)[kept], net.criterion_)
+    return [weight, of_targets]
 
 
 class RowLosses:
-    """The losses of a net's own criterion in training, of some rows and by their weights.
-
-    Parameters
-    ----------
-    net : skorch net
-        Initialised. Its criterion keeps the reduction that it has.
-    """
+    """The losses of a net's criterion in training, of some rows and by their weights; its reduction stays as it is."""
 
     def __init__(self, net: Any):
         self.criterion, self.get_loss = net.criterion_, net.get_loss
@@ -188,26 +125,9 @@ class RowLosses:
     def mean(self, y_pred: Any, y: Tensor, weight: Tensor, X: Any = None, **kwargs: Any) -> Tensor:
         """Return the mean loss of the rows of a batch that have targets, times their share of the batch.
 
-        The mean is that of ordinary training: see :func:`~skfusion.nets.losses._weighted.weigh`. A criterion that adds
-        losses up adds up weighted ones.
-
-        Parameters
-        ----------
-        y_pred : Tensor or tuple
-            What the module returned for the batch.
-        y : Tensor of shape (n_rows, ...)
-            Targets.
-        weight : Tensor of shape (n_rows,)
-            What :func:`weights` returned; 0 where a row has no target, and what stands there is not read.
-        X : Tensor or dict of Tensor
-            Inputs, which a net's own ``get_loss`` may read.
-        **kwargs : dict
-            For ``get_loss`` too.
-
-        Returns
-        -------
-        Tensor
-            A scalar; 0 where no row counts.
+        The mean is that of :func:`~skfusion.nets.losses._weighted.weigh`; a criterion that adds losses up adds up
+        weighted ones. Rows of weight 0 have no target, and what stands there is not read. ``X`` and ``kwargs`` are for
+        a net's ``get_loss``. 0 where no row counts.
         """
         kept = weight > 0
         share = kept.sum().item() / len(y)
@@ -218,12 +138,12 @@ class RowLosses:
         if not kept.any():
             out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
             return first_output(out)[:0].sum()  # which has a gradient
-        own, self.criterion.reduction = self.criterion.reduction, "none"
+        reduction, self.criterion.reduction = self.criterion.reduction, "none"
         try:
             losses = self.get_loss(_taken(y_pred, kept), _taken(y, kept), X=_taken(X, kept), **kwargs)
         finally:
-            self.criterion.reduction = own
-        if own == "sum":
+            self.criterion.reduction = reduction
+        if reduction == "sum":
             return (weight[kept] * losses.reshape(len(losses), -1).sum(1)).sum()
         return share * mean_in_batch(losses, weight[kept], counts)
 

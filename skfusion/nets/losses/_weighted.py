@@ -12,16 +12,7 @@ from torch import Tensor, nn
 def weighted_mean(losses: Tensor, y: Tensor, weight: Tensor | None, criterion: Any) -> Tensor:
     """Return what the criterion's own mean is where whole-number weights of rows are repetitions.
 
-    Parameters
-    ----------
-    losses : Tensor of shape (n_rows, ...)
-        Of the criterion with ``reduction="none"``.
-    y : Tensor of shape (n_rows, ...)
-        Targets.
-    weight : Tensor of shape (n_rows,) or None
-        Of rows.
-    criterion : nn.Module
-        Whose mean may be by its weights of classes.
+    ``losses`` are those of the criterion with ``reduction="none"``; its mean may be by weights of classes.
     """
     rows, counts = _by_row(losses), counted(y, criterion)
     if counts is None:
@@ -42,21 +33,8 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
     repetitions. A batch is not divided by its own weights, for then rows would count more among rows that count less.
     A criterion that adds losses up adds up weighted ones.
 
-    Parameters
-    ----------
-    net : skorch net
-        Initialised; its ``get_loss`` is replaced.
-    weight : ndarray of shape (n_samples,)
-        Of mean 1.
-    y : ndarray of shape (n_samples, ...)
-        Targets as the criterion takes them.
-    current : list
-        What is returned, for the rows of the present batch, stands in its only place.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,) or (n_samples, 2)
-        Weights, and what rows count by their classes where they do not count alike.
+    The ``get_loss`` of the initialised net is replaced. Weights have the mean 1. What is returned are weights, and what
+    rows count by their classes where that differs; for the rows of the present batch it stands in ``current[0]``.
     """
     criterion, get_loss = net.criterion_, net.get_loss
     if not hasattr(criterion, "reduction"):
@@ -64,7 +42,7 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
             f"The criterion {type(criterion).__name__} has no reduction='none', so rows cannot be weighted. Give "
             "whole-number weights, which are taken as repetitions, or a criterion with a reduction."
         )
-    own = criterion.reduction if criterion.reduction != "none" else "mean"
+    reduction = criterion.reduction if criterion.reduction != "none" else "mean"
     scaled, counts = scaled_by_classes(weight, y, criterion)
 
     def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
@@ -74,62 +52,42 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
         try:
             losses = get_loss(y_pred, y_true, *args, training=training, **kwargs)
         finally:
-            criterion.reduction = own
-        if own == "sum":
+            criterion.reduction = reduction
+        if reduction == "sum":
             return (losses.reshape(len(losses), -1).sum(1) * current[0]).sum()
         if counts is None:
             return mean_in_batch(losses, current[0], None)
         return mean_in_batch(losses, *current[0].unbind(1))
 
-    criterion.reduction, net.get_loss = own, weighted
+    criterion.reduction, net.get_loss = reduction, weighted
     return scaled if counts is None else np.column_stack([scaled, counts])
 
 
 def scaled_by_classes(weight: np.ndarray, y: np.ndarray, criterion: Any) -> tuple[np.ndarray, np.ndarray | None]:
     r"""Return weights of rows that let weights of classes change no more than they do in the criterion's own mean.
 
-    Parameters
-    ----------
-    weight : ndarray of shape (n_samples,)
-        Of all rows that have targets.
-    y : ndarray of shape (n_samples, ...)
-        Their targets as the criterion takes them.
-    criterion : nn.Module
-        Whose mean may be by its weights of classes.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,)
-        The weights times :math:`\bar w \sum_i c_i / \sum_i w_i c_i`, with :math:`\bar w` their mean.
-    counts : ndarray of shape (n_samples,) or None
-        What rows count by their classes; None where all count alike, or where losses are added up.
+    The weights are multiplied by :math:`\bar w \sum_i c_i / \sum_i w_i c_i`, with :math:`\bar w` their mean. What rows
+    count by their classes is returned too; None where all count the same, or where losses are added up.
     """
-    found = None if getattr(criterion, "reduction", None) == "sum" else counted(torch.as_tensor(y), criterion)
-    if found is None:
+    by_class = None if getattr(criterion, "reduction", None) == "sum" else counted(torch.as_tensor(y), criterion)
+    if by_class is None:
         return weight, None
-    counts = found.cpu().double().numpy()
+    counts = by_class.cpu().double().numpy()
     total = (weight * counts).sum()
     return weight * (weight.mean() * counts.sum() / total if total else 1.0), counts
 
 
 def mean_in_batch(losses: Tensor, weight: Tensor, counts: Tensor | None) -> Tensor:
-    """Return the mean loss of a batch, which its own weights do not divide.
+    """Return the mean loss of a batch, which is not divided by the batch's weights.
 
-    Parameters
-    ----------
-    losses : Tensor of shape (n_rows, ...)
-        Of the criterion with ``reduction="none"``.
-    weight : Tensor of shape (n_rows,)
-        What :func:`scaled_by_classes` returned for these rows.
-    counts : Tensor of shape (n_rows,) or None
-        What they count by their classes.
+    ``weight`` and ``counts`` are those that :func:`scaled_by_classes` returned for these rows.
     """
     rows = _by_row(losses) * weight
     return rows.mean() if counts is None else rows.sum() / counts.sum()
 
 
 def counted(y: Tensor, criterion: Any) -> Tensor | None:
-    """Return what each row counts for by its class, shape (n_rows,); None where all count alike."""
+    """Return what each row counts for by its class, shape (n_rows,); None where all count the same."""
     if type(criterion).forward not in (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward) or y.is_floating_point():
         return None
     kept = y != criterion.ignore_index

@@ -22,11 +22,11 @@ FEW = 200
 """Rows up to which all states are computed at once."""
 RECORDED = 16
 """Rows up to which the kernels are recorded; above, the calls that this spares weigh little."""
-LARGEST_STACK = 2**28
+LARGEST_COPY = 2**28
 """Bytes of states up to which a copy of them all is kept."""
 LARGEST_ACTIVATION = 2**25
 """Bytes up to which a step's result is computed for all states at once; above, memory costs more than calls."""
-_FORMS = 64
+_SHAPES = 64
 """Shapes of inputs that are remembered."""
 
 
@@ -35,84 +35,61 @@ class BatchedPredictor:
 
     Few rows are computed for all states at once, as a row costs a small network no more than the calls that it takes;
     many rows are computed state by state, which needs the memory of one. ``FEW`` rows is where the two ways meet, or
-    fewer where activations are large. For each shape of a row, outputs of the two ways are compared first.
-
-    Parameters
-    ----------
-    runner : Runner
-        The architecture.
-    states : sequence of State
-        The weights, on the device of the runner.
+    fewer where activations are large. For each shape of a row, outputs of the two ways are compared first. The states
+    must be on the device of the runner.
     """
 
     def __init__(self, runner: Runner, states: Sequence[State]):
         self.runner, self.states = runner, list(states)
-        small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_STACK
-        self._may_stack = len(self.states) > 1 and small and not (runner.convolves or runner.aliased)
-        self._lock = threading.Lock()  # a server's threads may predict while the first one sets things up
-        self._stack: dict[str, Tensor] | None = None
+        small = n_bytes(self.states[0]) * len(self.states) <= LARGEST_COPY
+        self._may_vectorize = len(self.states) > 1 and small and not (runner.convolves or runner.aliased)
+        self._lock = threading.Lock()  # a server's threads may predict while the first one compares and records
+        self._vectorized: dict[str, Tensor] | None = None
         self._limits: dict[Any, int] = {}
         self._programs: dict[Any, Program | None] = {}
 
     def raw(self, chunks: Sequence[Any]) -> Tensor:
-        """Return the outputs of all states for rows that :meth:`Runner.chunks` made.
+        """Return the logits or values of all states, shape (n_members, n_samples, ...), for rows in chunks.
 
-        Parameters
-        ----------
-        chunks : sequence of Tensor or dict of Tensor
-            Inputs.
-
-        Returns
-        -------
-        Tensor of shape (n_members, n_samples, ...)
-            Logits or values.
+        The chunks are those of :meth:`Runner.chunks`.
         """
-        if self._may_stack and len(chunks) == 1 and len(one_of(chunks[0])) <= FEW:
-            found = self._together(chunks[0])
-            if found is not None:
-                return found
+        if self._may_vectorize and len(chunks) == 1 and len(one_of(chunks[0])) <= FEW:
+            outputs = self._together(chunks[0])
+            if outputs is not None:
+                return outputs
         return torch.stack(self.runner.outputs(self.states, chunks))
 
     def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
-        """Return the predictions of all states.
+        """Return probabilities or values of all states, shape (n_members, n_samples, n_outputs), or logarithms.
 
-        Parameters
-        ----------
-        X : ndarray or dict of ndarray
-            Inputs.
-        logs : bool, default=False
-            Whether to return logarithms; see :meth:`Runner.read`.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_outputs)
-            Probabilities or values.
+        Logarithms are those of :meth:`Runner.read`.
         """
         chunks = list(self.runner.chunks(X))
         if len(one_of(X)) <= FEW:
             out = self.raw(chunks)
             together = self.runner.read(out.flatten(0, 1), logs)
             return together.reshape(*out.shape[:2], *together.shape[1:])
-        found: np.ndarray | None = None
+        predictions: np.ndarray | None = None
         for k, state in enumerate(self.states):
             p = self.runner.read(self.runner.outputs([state], chunks)[0], logs)
-            found = np.empty((len(self.states), *p.shape), p.dtype) if found is None else found
-            found[k] = p
-        assert found is not None
-        return found
+            if predictions is None:  # one array from the start, as the predictions of all may fill the memory
+                predictions = np.empty((len(self.states), *p.shape), p.dtype)
+            predictions[k] = p
+        assert predictions is not None
+        return predictions
 
     def _together(self, x: Any) -> Tensor | None:
         """Return the outputs of all states at once; none where that cannot be done, or does not pay."""
-        form = tuple((tuple(t.shape[1:]), t.dtype) for t in (x.values() if isinstance(x, dict) else [x]))
+        shapes = tuple((tuple(t.shape[1:]), t.dtype) for t in (x.values() if isinstance(x, dict) else [x]))
         n_rows = len(one_of(x))
         with self._lock:
-            if form not in self._limits:
-                _remember(self._limits, form, self._limit(x))
-            if n_rows > self._limits[form]:
+            if shapes not in self._limits:
+                _remember(self._limits, shapes, self._limit(x))
+            if n_rows > self._limits[shapes]:
                 return None
             program = None
             if isinstance(x, Tensor) and n_rows <= RECORDED:
-                key = n_rows, form
+                key = n_rows, shapes
                 if key not in self._programs:
                     _remember(self._programs, key, self._recorded(x))
                 program = self._programs[key]
@@ -121,13 +98,13 @@ class BatchedPredictor:
                 return self._computed(x)
             with torch.inference_mode():
                 return program(x)
-        except Exception:  # what is wrong with an input is told by the module itself
+        except Exception:  # the module alone says what is wrong with an input
             return None
 
     def _limit(self, x: Any) -> int:
         """Return up to how many rows of this shape all states are computed at once: none where outputs differ."""
         head, largest = _head(x, 8, repeated=True), _Largest()
-        self.runner.outputs(self.states[:1], [head])  # tells what is wrong with the input, if anything is
+        self.runner.outputs(self.states[:1], [head])  # raises where the input is wrong
         if self.runner.writes is not False:
             return 0
         with largest:
@@ -138,28 +115,28 @@ class BatchedPredictor:
         if not limit:
             return 0
         first, last = self.runner.outputs([self.states[0], self.states[-1]], [part])
-        found = self._tried(part)
-        return limit if found is not None and _close(first, found[0]) and _close(last, found[-1]) else 0
+        outputs = self._tried(part)
+        return limit if outputs is not None and _close(first, outputs[0]) and _close(last, outputs[-1]) else 0
 
     def _tried(self, x: Any) -> Tensor | None:
         """Return the outputs of all states at once; none where that fails, or ``vmap`` has no kernel for a step."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "There is a performance drop")
-                self._stack = self._stack or self._stacked()
+                self._vectorized = self._vectorized or self._tensors_of_all()
                 return self._computed(x)
         except Exception:  # whatever a module may do that cannot be done for many
             return None
 
     def _computed(self, x: Any) -> Tensor:
-        assert self._stack is not None
-        with self.runner.computing(self._stack) as module:
+        assert self._vectorized is not None
+        with self.runner.computing(self._vectorized) as module:
             out: Any = run(module, x)
-        found: Tensor = out.value
-        return found
+        outputs: Tensor = out.value
+        return outputs
 
     def _recorded(self, x: Tensor) -> Program | None:
-        """Return the kernels that compute inputs of this shape, where they give the same outputs for unlike ones."""
+        """Return the kernels that compute inputs of this shape, where they give the right outputs for other inputs."""
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x) * (1 + x.abs().max())
         try:
             program = Program(self._computed, x)
@@ -169,13 +146,13 @@ class BatchedPredictor:
             return None
         return program if same else None
 
-    def _stacked(self) -> dict[str, Tensor]:
+    def _tensors_of_all(self) -> dict[str, Tensor]:
         """Return the tensors of all states as those of one."""
         parts = self.runner.module.named_modules()
         matrices = {f"{prefix}.weight".lstrip(".") for prefix, part in parts if type(part) is nn.Linear}
         together = map_tensors(lambda *tensors: torch.stack(tensors), *self.states)
         tensors: dict[str, Tensor] = {}
-        for name, t in together.items():  # products of few rows are twice as fast with columns in a row
+        for name, t in together.items():  # products of few rows are twice as fast with contiguous columns
             tensors[name] = Members(t.mT.contiguous().mT if name in matrices else t)
         return tensors
 
@@ -202,7 +179,7 @@ def _head(x: Any, n_rows: int, repeated: bool = False) -> Any:
 
 
 def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(known) >= _FORMS:
+    if len(known) >= _SHAPES:
         known.clear()
     known[key] = value
 
@@ -214,15 +191,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 class Predictors:
-    """Many states of one or several architectures, ready to predict.
-
-    Parameters
-    ----------
-    runners : sequence of Runner
-        The architecture of each state.
-    states : sequence of State
-        The weights, on the devices of their runners.
-    """
+    """Many states of one or several architectures, ready to predict, each on the device of its runner."""
 
     def __init__(self, runners: Sequence[Runner], states: Sequence[State]):
         groups: dict[int, list[int]] = {}
@@ -236,5 +205,5 @@ class Predictors:
 
     def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
         """Return the predictions of all states; see :meth:`BatchedPredictor.predict`."""
-        found = [part.predict(X, logs) for part in self._parts]
-        return found[0] if len(found) == 1 else np.concatenate(found)[self._order]
+        predictions = [part.predict(X, logs) for part in self._parts]
+        return predictions[0] if len(predictions) == 1 else np.concatenate(predictions)[self._order]

@@ -1,10 +1,14 @@
-"""The first batch of a stack, compared with that of a member by itself; and why a stack has failed."""
+"""Checks that vectorized training gives what each member would get alone, and why it could not go on.
+
+The first batch is computed for one member alone as well. Between epochs, user callbacks may have changed what members
+must share: that is checked before each epoch.
+"""
 
 from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,105 +19,96 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 from torch.nn.modules.dropout import _DropoutNd
 
-from skfusion._vectorized import Members, NotVectorizableError, Stack, attributes, difference, lent
+from skfusion._vectorized import Members, NotVectorizableError, VectorizedModules, attributes, difference, lent
 from skfusion.nets.vectorized._member import TrainingMember, member_of
+from skfusion.nets.vectorized._supported import check_optimizer
 
 Computed = tuple[Tensor, Any]
 """Loss of each member, and the gradients, as a matrix or in parts."""
 
 
-def prove(stack: Stack, seats: Sequence[TrainingMember], batch: Any, compute: Callable[[], Computed]) -> Computed:
-    """Compute the first batch, and compare it with what a member gets by itself: loss, gradients and buffers.
+def check_first_batch(
+    vectorized: VectorizedModules, members: Sequence[TrainingMember], batch: Any, compute: Callable[[], Computed]
+) -> Computed:
+    """Return what ``compute`` gives for the first batch of all members, after a comparison with one member alone.
 
-    Parameters
-    ----------
-    stack : Stack
-        Which is running.
-    seats : sequence of TrainingMember
-        Its members.
-    batch : tuple
-        Their first batch.
-    compute : callable
-        Gives the losses and gradients of all members.
-
-    Returns
-    -------
-    tuple
-        What ``compute`` gives.
-
-    Raises
-    ------
-    NotVectorizableError
-        If anything differs, or what differs might not be seen.
+    :class:`NotVectorizableError` is raised where loss, gradients or buffers differ, or might differ unseen.
     """
-    noisy = _noise(seats[0])
-    before = {name: t.clone() for name, t in stack.held.items()} if noisy else {}
-    for owner, name, value in noisy:
+    dropout = _dropout_switches(members[0])
+    before = {name: t.clone() for name, t in vectorized.held.items()} if dropout else {}
+    for owner, name, value in dropout:
         setattr(owner, name, type(value)(0))
-    found = _compare(stack, seats, batch, compute)
-    if not noisy:
-        return found
-    for owner, name, value in noisy:
+    computed = _compare(vectorized, members, batch, compute)
+    if not dropout:
+        return computed
+    for owner, name, value in dropout:
         setattr(owner, name, value)
     for name, t in before.items():
-        stack.held[name].copy_(t)
+        vectorized.held[name].copy_(t)
     return compute()
 
 
-def _noise(seat: TrainingMember) -> list[tuple[nn.Module, str, Any]]:
-    """Return what makes dropout draw, where a member by itself draws other masks: off the CPU."""
-    if seat.masks is seat.stream:
+def _dropout_switches(member: TrainingMember) -> list[tuple[nn.Module, str, Any]]:
+    """Return the attributes that make dropout draw, where a member alone draws other masks: off the CPU."""
+    if member.mask_generator is member.generator:
         return []
-    modules = [*seat.net.module_.modules()]
+    modules = [*member.net.module_.modules()]
     layers = [(m, "training", m.training) for m in modules if isinstance(m, _DropoutNd)]
     return layers + [(m, "dropout", m.dropout) for m in modules if isinstance(m, nn.MultiheadAttention)]
 
 
-def _compare(stack: Stack, seats: Sequence[TrainingMember], batch: Any, compute: Callable[[], Computed]) -> Computed:
-    seat, module = seats[0], seats[0].net.module_
+def _compare(
+    vectorized: VectorizedModules, members: Sequence[TrainingMember], batch: Any, compute: Callable[[], Computed]
+) -> Computed:
+    net, module = members[0].net, members[0].net.module_
     name = type(module).__name__
-    kept, beside = attributes(module), seat.beside()
-    k, alone, asked, buffers = _alone(stack, seats, batch)
-    if (changed := difference(kept, attributes(module))) is not None:
+    of_module, of_criterion = attributes(module), members[0].criterion_attributes()
+    k, loss_alone, grads_alone, buffers_alone = _alone(vectorized, members, batch)
+    if (changed := difference(of_module, attributes(module))) is not None:
         raise NotVectorizableError(f"{name} changes its attribute {changed!r} in its forward pass")
-    if (changed := difference(beside, seat.beside())) is not None:
-        raise NotVectorizableError(f"the attribute {changed!r} of {type(seat.net).__name__} changes with its loss")
+    if (changed := difference(of_criterion, members[0].criterion_attributes())) is not None:
+        raise NotVectorizableError(f"the attribute {changed!r} of {type(net).__name__} changes with its loss")
     with fast_and_without_draws(name):
         loss, grad = compute()
-    firsts = stack.by_name(grad[k]).values() if isinstance(grad, Tensor) else [part[k] for _, part in grad]
-    exact = stack.theta.dtype in (torch.float32, torch.float64)
+    exact = vectorized.theta.dtype in (torch.float32, torch.float64)
+    # A gradient is compared by its own size, or by a share of the largest one where it is rounding alone.
     tolerance, floor = (1e-2, 1e-3) if exact else (0.2, 0.1)
-    largest = max(_size(g) for g in asked if g is not None)
-    pairs = [(alone, loss[k], _size(alone) + 1e-3)]
-    for a, b in zip(asked, firsts, strict=True):
-        own = torch.zeros_like(b) if a is None else a
-        pairs.append((own, b, max(_size(own), floor * largest)))
+    largest = max(_size(g) for g in grads_alone if g is not None)
+    pairs = [(loss_alone, loss[k], _size(loss_alone) + 1e-3)]
+    for a, b in zip(grads_alone, _of_member(vectorized, grad, k), strict=True):
+        alone = torch.zeros_like(b) if a is None else a
+        pairs.append((alone, b, max(_size(alone), floor * largest)))
     after = {key: t.value if isinstance(t, Members) else t for key, t in module.named_buffers()}
-    pairs += [(t, after[key][k], _size(t) + 1e-6) for key, t in buffers.items()]
+    pairs += [(t, after[key][k], _size(t) + 1e-6) for key, t in buffers_alone.items()]
     for a, b, size in pairs:
         if not float((a.detach().double() - b.detach().double()).abs().amax() if a.numel() else 0) <= tolerance * size:
-            raise NotVectorizableError(f"{name} gives other gradients in a stack than alone")
+            raise NotVectorizableError(f"{name} gives other gradients when it is vectorized than alone")
     return loss, grad
 
 
+def _of_member(vectorized: VectorizedModules, grad: Any, k: int) -> Iterable[Tensor]:
+    """Return the gradients of one member, one for each trained parameter."""
+    return vectorized.by_name(grad[k]).values() if isinstance(grad, Tensor) else [part[k] for _, part in grad]
+
+
 def _alone(
-    stack: Stack, seats: Sequence[TrainingMember], batch: Any
+    vectorized: VectorizedModules, members: Sequence[TrainingMember], batch: Any
 ) -> tuple[int, Tensor, Sequence[Any], dict[str, Tensor]]:
-    """Compute the first batch of a member by itself: of the first one in which all numbers are finite.
+    """Compute the first batch of one member alone: of the first one in which all numbers are finite.
 
     Returns its place, its loss, its gradients, and its buffers after the forward pass.
     """
-    net = seats[0].net
+    net = members[0].net
     module = net.module_
-    for k, seat in enumerate(seats):
-        own = {key: t[k].clone() for key, t in (*stack.leaves.items(), *stack.held.items())}
-        leaves = [own[key].requires_grad_() for key in stack.leaves]
-        with lent(module, own), seat.drawing(keep=False):
+    for k, member in enumerate(members):
+        tensors = {key: t[k].clone() for key, t in (*vectorized.leaves.items(), *vectorized.held.items())}
+        leaves = [tensors[key].requires_grad_() for key in vectorized.leaves]
+        with lent(module, tensors), member.drawing(keep=False):
             x, y, weight = (member_of(part, k) for part in batch)
-            seats[0].weigh(weight)
+            members[0].weigh(weight)
             loss = net.get_loss(net.infer(x), y, X=x, training=True)
             buffers = {key: t.detach() for key, t in module.named_buffers()}
-            if made := [key for key in buffers if key not in stack.held]:
+            if made := [key for key in buffers if key not in vectorized.held]:
                 raise NotVectorizableError(f"it makes its buffer {made[0]!r} in its forward pass")
             _check_graph(loss)
             grads = torch.autograd.grad(loss, leaves, allow_unused=True)
@@ -123,7 +118,7 @@ def _alone(
 
 
 def _check_graph(loss: Tensor) -> None:
-    """Raise where a gradient is written in Python: for many members it would not be asked."""
+    """Raise where a gradient is written in Python: it would not be called for many members."""
     seen, rest = set(), [loss.grad_fn]
     while rest:
         node = rest.pop()
@@ -143,7 +138,7 @@ def _size(t: Tensor) -> float:
 
 @contextmanager
 def fast_and_without_draws(name: str) -> Iterator[None]:
-    """Raise where ``vmap`` has no kernel for a step, or where all members would draw from one stream."""
+    """Raise where ``vmap`` has no fast kernel for a step, and where :func:`without_draws` raises."""
     with warnings.catch_warnings(), without_draws(name):
         warnings.filterwarnings("error", "There is a performance drop")
         yield
@@ -151,14 +146,14 @@ def fast_and_without_draws(name: str) -> Iterator[None]:
 
 @contextmanager
 def without_draws(name: str) -> Iterator[None]:
-    """Raise where a forward pass has drawn from a generator that members share."""
-    before = _streams()
+    """Raise where a forward pass has drawn from a global generator, which all members would share."""
+    before = _random_states()
     yield
-    if _streams() != before:
+    if _random_states() != before:
         raise NotVectorizableError(f"{name} draws random numbers in its forward pass")
 
 
-def _streams() -> tuple[Any, ...]:
+def _random_states() -> tuple[Any, ...]:
     """Return the states of the random generators that a forward pass might draw from."""
     cuda = (
         [torch.cuda.get_rng_state(i).tolist() for i in range(torch.cuda.device_count())]
@@ -169,8 +164,37 @@ def _streams() -> tuple[Any, ...]:
     return torch.get_rng_state().numpy().tobytes(), random.getstate(), key.tobytes(), place, cuda
 
 
+def check_same_setup(vectorized: VectorizedModules, members: Sequence[TrainingMember]) -> None:
+    """Raise where callbacks have changed tensors, optimisers, or attributes that members must share."""
+    check_intact(vectorized, members)
+    first: dict[str, Any] = {}
+    for member in members:
+        if member.net.optimizer_ is not member.optimizer:
+            raise NotVectorizableError("one of its callbacks replaced the optimiser")
+        check_optimizer(member.net)
+        now = {**attributes(member.net.module_), **member.criterion_attributes()}
+        now = {name: value for name, value in now.items() if name.rpartition(".")[2] != "training"}  # set by epochs
+        first = first or now
+        if (name := difference(first, now)) is not None:
+            raise NotVectorizableError(f"one of its callbacks gives each member another {name!r}")
+
+
+def check_intact(vectorized: VectorizedModules, members: Sequence[TrainingMember]) -> None:
+    """Raise where callbacks have replaced modules or parameters, or changed which of them are trained."""
+    replaced = any(m.net.module_ is not module for m, module in zip(members, vectorized.modules, strict=True))
+    if replaced or not vectorized.intact():
+        raise NotVectorizableError("one of its callbacks replaced or froze parameters")
+
+
+def hand_out(grad: Any, vectorized: VectorizedModules, parameters: Sequence[dict[str, nn.Parameter]]) -> None:
+    """Give each member's parameters their gradients of the last batch, which callbacks may look at."""
+    for k, of_member in enumerate(parameters):
+        for name, part in zip(vectorized.trained, _of_member(vectorized, grad, k), strict=True):
+            of_member[name].grad = part.clone()
+
+
 def reason(error: BaseException) -> str:
-    """Return why a stack has failed, as half a sentence that names the innermost module or callback."""
+    """Return why vectorized training has failed, as half a sentence that names the innermost module or callback."""
     name, trace = "its forward pass", error.__traceback__
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")

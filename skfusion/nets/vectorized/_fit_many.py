@@ -1,4 +1,4 @@
-"""Train many nets as one stack: skorch's loop for all of them, epoch by epoch, with their batches computed together."""
+"""Train many nets as one: skorch's loop for all of them, epoch by epoch, with their batches computed together."""
 
 from __future__ import annotations
 
@@ -13,268 +13,256 @@ from torch import Tensor, nn
 from skfusion._vectorized import (
     Members,
     NotVectorizableError,
-    Stack,
+    VectorizedModules,
     attributes,
-    clip_,
+    clip_gradients,
+    current_settings,
     difference,
     keep_freed_memory,
-    settings,
-    stepper,
+    member_optimizer,
 )
 from skfusion.nets._loader import TensorLoader
-from skfusion.nets._prepare import few_threads, seeded
+from skfusion.nets._prepare import few_threads, seed_scope
 from skfusion.nets._training_callback import DivergedError
-from skfusion.nets.vectorized._callbacks import check_alike, check_intact, hand_out
-from skfusion.nets.vectorized._equivalence import fast_and_without_draws, prove, reason, without_draws
-from skfusion.nets.vectorized._member import Data, Job, TrainingMember, member_of
-from skfusion.nets.vectorized._supported import check_params, common, has_own_loss, speaking_for_all
+from skfusion.nets.vectorized._equivalence import (
+    check_first_batch,
+    check_intact,
+    check_same_setup,
+    fast_and_without_draws,
+    hand_out,
+    reason,
+    without_draws,
+)
+from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember, member_of
+from skfusion.nets.vectorized._supported import check_params
 
 _LARGE = 2**23
 """Bytes of all members' parameters from which gradients are not gathered in a matrix."""
 
 
 def fit_many(net: Any, jobs: Sequence[Job]) -> list[Any]:
-    """Train clones of a net as one stack.
+    """Train clones of a net as one; return for each job the fitted net, or the error if it diverged.
 
     Members are those that :func:`skfusion.nets.fit` trains, to float tolerance. A member that is stopped by a callback,
-    or diverges, leaves the stack after that epoch. The first batch is computed for one member by itself, too: where
-    loss, gradients and buffers are not the same, the net is not stacked.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    jobs : sequence of Job
-        What to train.
-
-    Returns
-    -------
-    list of skorch net or DivergedError
-        A fitted net for each job, or why there is none.
-
-    Raises
-    ------
-    NotVectorizableError
-        If the net cannot be stacked, which may show in any epoch; nothing that was trained is left then.
+    or diverges, leaves the others after that epoch. The first batch is computed for one member alone, too: where loss,
+    gradients or buffers differ, or anything else cannot be vectorized, which may show in any epoch,
+    :class:`NotVectorizableError` is raised and nothing that was trained is left.
     """
     check_params(jobs)
     try:
-        with seeded(0, net.device):
-            seats: list[TrainingMember] = []
-            stack = Stack(_modules(net, jobs, seats), len(jobs))
+        with seed_scope(0, net.device):
+            members: list[TrainingMember] = []
+            vectorized = VectorizedModules(_modules(net, jobs, members), len(jobs))
             keep_freed_memory()
-            own = {name for job in jobs for name in job.params}
-            with few_threads(seats[0].net.module_):
-                return _Training(seats, stack, own).run()
+            with few_threads(members[0].net.module_):
+                return _Training(members, vectorized).run()
     except NotVectorizableError:
         raise
-    except Exception as error:  # also one of the user's, which the loop meets again
+    except Exception as error:  # also one of the user's code, which the loop meets again and reports
         raise NotVectorizableError(reason(error)) from error
 
 
-def _modules(net: Any, jobs: Sequence[Job], seats: list[TrainingMember]) -> Iterator[nn.Module]:
-    """Make the members one by one."""
+def _modules(net: Any, jobs: Sequence[Job], members: list[TrainingMember]) -> Iterator[nn.Module]:
+    """Make the members one by one, so that each can give up its own memory before the next is made."""
     made: dict[Any, Any] = {}
-    beside: dict[str, Any] = {}
     for job in jobs:
-        seat = TrainingMember(net, job, made)
-        seat.begin()
-        seat.load()
-        seats.append(seat)
-        beside = beside or seat.beside()
-        if seat.form() != seats[0].form():
+        member = TrainingMember(net, job, made)
+        member.begin()
+        member.load()
+        members.append(member)
+        if member.setup() != members[0].setup():
             raise NotVectorizableError("its members differ in rows, epochs, loss, optimiser or clipping")
-        if (name := difference(beside, seat.beside())) is not None:
-            raise NotVectorizableError(f"its members differ in the attribute {name!r} of {type(seat.net).__name__}")
-        yield seat.net.module_
+        if (name := difference(members[0].criterion_attributes(), member.criterion_attributes())) is not None:
+            raise NotVectorizableError(f"its members differ in the attribute {name!r} of {type(member.net).__name__}")
+        yield member.net.module_
 
 
 class _Training:
-    """The epochs of a stack; ``seats`` are those that still train, ``own`` what members have own parameters for."""
+    """The epochs of all members; ``members`` are those that still train."""
 
-    def __init__(self, seats: list[TrainingMember], stack: Stack, own: set[str]):
-        self.all = self.seats = seats
+    def __init__(self, members: list[TrainingMember], vectorized: VectorizedModules):
+        self.all = self.members = members
         self.failed: dict[int, DivergedError] = {}
-        self.stack = stack
-        self.data = self.held_out = Data([s.loader for s in seats], seats[0].device)
-        valid = [s.valid for s in seats if s.valid is not None]
-        if any(v.dataset is not s.loader.dataset for s, v in zip(seats, valid, strict=False)):
-            self.held_out = Data(valid, seats[0].device)
-        self.optimizer = stepper([s.net.optimizer_ for s in seats])(stack.theta)
-        self.grad = self._room()
-        self.clips = seats[0].callbacks(GradientNormClipping)
-        self.foreign = any(seat.foreign for seat in seats)
-        self.common = common(seats[0].net, own) if has_own_loss(seats[0].net) else None
-        self.name = type(seats[0].net.module_).__name__
-        self.proved = self.validated = False
+        self.vectorized = vectorized
+        self.rows = self.held_out = SharedRows([m.loader for m in members], members[0].device)
+        valid = [m.valid for m in members if m.valid is not None]
+        if any(v.dataset is not m.loader.dataset for m, v in zip(members, valid, strict=False)):
+            self.held_out = SharedRows(valid, members[0].device)
+        self.optimizer = member_optimizer([m.net.optimizer_ for m in members])(vectorized.theta)
+        self.grad = self._gradient_matrix()
+        self.clips = members[0].callbacks(GradientNormClipping)
+        self.user_callbacks = any(member.has_user_callback for member in members)
+        self.name = type(members[0].net.module_).__name__
+        self.compared = self.validated = False
 
     def run(self) -> list[Any]:
-        """Train to the end and return what became of each seat."""
-        for _ in range(self.seats[0].net.max_epochs):
-            if not self.seats:
+        """Train to the end; return the net of each member, or the error of one that diverged."""
+        for _ in range(self.members[0].net.max_epochs):
+            if not self.members:
                 break
             self._epoch()
         del self.optimizer, self.grad
-        self.stack.release(range(len(self.seats)))
-        for seat in self.seats:
-            self._leave(seat)
-        return [self.failed.get(id(seat), seat.net) for seat in self.all]
+        self.vectorized.release(range(len(self.members)))
+        for member in self.members:
+            self._leave(member)
+        return [self.failed.get(id(member), member.net) for member in self.all]
 
-    def _leave(self, seat: TrainingMember) -> None:
-        if id(seat) not in self.failed:
-            seat.leave()
-        seat.finished()
+    def _leave(self, member: TrainingMember) -> None:
+        if id(member) not in self.failed:
+            member.leave()
+        member.finished()
 
     def _epoch(self) -> None:
-        self._part({id(seat) for seat in self.seats if seat.notify("on_epoch_begin")})
-        if not self.seats:
+        self._go_on_without({id(member) for member in self.members if member.notify("on_epoch_begin")})
+        if not self.members:
             return
-        if self.foreign:
-            check_alike(self.stack, self.seats)
+        if self.user_callbacks:
+            check_same_setup(self.vectorized, self.members)
         self._train()
-        if self.seats[0].valid is not None:
+        if self.members[0].valid is not None:
             self._validate()
         stopped = set()
-        for seat in self.seats:
+        for member in self.members:
             try:
-                if seat.notify("on_epoch_end"):
-                    stopped.add(id(seat))
+                if member.notify("on_epoch_end"):
+                    stopped.add(id(member))
             except DivergedError as error:
-                self.failed[id(seat)] = error
-                stopped.add(id(seat))
-        self._part(stopped)
+                self.failed[id(member)] = error
+                stopped.add(id(member))
+        self._go_on_without(stopped)
 
-    def _part(self, stopped: set[int]) -> None:
-        """Go on without the members that have stopped."""
+    def _go_on_without(self, stopped: set[int]) -> None:
+        """Let members leave that have stopped."""
         if not stopped:
             return
-        if self.foreign:
-            check_intact(self.stack, self.seats)
-        left = [seat for seat in self.seats if id(seat) in stopped]
-        kept = [k for k, seat in enumerate(self.seats) if id(seat) not in stopped]
+        if self.user_callbacks:
+            check_intact(self.vectorized, self.members)
+        leaving = [member for member in self.members if id(member) in stopped]
+        kept = [k for k, member in enumerate(self.members) if id(member) not in stopped]
         if kept:
-            self.stack.keep(kept)
-            self.optimizer.keep(self.stack.theta, kept)
-            self.grad = self._room()
+            self.vectorized.keep(kept)
+            self.optimizer.keep(self.vectorized.theta, kept)
+            self.grad = self._gradient_matrix()
         else:
-            self.stack.release(range(len(self.seats)))
-        self.seats = [self.seats[k] for k in kept]
-        for seat in left:
-            self._leave(seat)
+            self.vectorized.release(range(len(self.members)))
+        self.members = [self.members[k] for k in kept]
+        for member in leaving:
+            self._leave(member)
 
     def _train(self) -> None:
-        for seat in self.seats:
-            seat.net.history.new_batch()  # that stands for all of the epoch
-        orders = self._orders(self.data, [seat.loader for seat in self.seats])
-        optimizers = self._with_spare([seat.net.optimizer_ for seat in self.seats])
-        stepping = [seat for seat in self.seats if seat.watch.acts_by_step]
-        stepped = [(s, c) for s in self.seats for c in s.callbacks(LRScheduler) if c.step_every == "batch"]
-        given = settings(optimizers, self.stack.theta)
-        total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
-        cuts = self.seats[0].loader.cuts
-        owners = [dict(seat.net.module_.named_parameters()) for seat in self.seats] if self.foreign else []
-        streams = [seat.masks for seat in self.seats]
-        streams += [torch.Generator(s.device) for s in streams][: len(self.stack.theta) - len(streams)]
+        members, vectorized = self.members, self.vectorized
+        for member in members:
+            member.net.history.new_batch()  # one that stands for all batches of the epoch
+        orders = self._orders(self.rows, [member.loader for member in members])
+        optimizers = self._with_spare([member.net.optimizer_ for member in members])
+        stepping = [member for member in members if member.watch.acts_by_step]
+        schedulers = [(m, c) for m in members for c in m.callbacks(LRScheduler) if c.step_every == "batch"]
+        settings = current_settings(optimizers, vectorized.theta)
+        total = torch.zeros(len(vectorized.theta), dtype=torch.float64, device=vectorized.theta.device)
+        cuts = members[0].loader.cuts
+        parameters = [dict(m.net.module_.named_parameters()) for m in members] if self.user_callbacks else []
+        generators = [member.mask_generator for member in members]
+        generators += [torch.Generator(g.device) for g in generators][: len(vectorized.theta) - len(generators)]
         self._record_step(before=True)
-        with without_draws(self.name), self.stack.running(True, streams):
+        with without_draws(self.name), vectorized.running(True, generators):
             for start, stop in cuts:
-                for seat in stepping:
-                    seat.watch.set_rates(seat.net)
-                if stepping or stepped:
-                    given = settings(optimizers, self.stack.theta)
-                batch = self.data.batch(orders[:, start:stop])
-                if self.proved:
+                for member in stepping:
+                    member.watch.set_rates(member.net)
+                if stepping or schedulers:
+                    settings = current_settings(optimizers, vectorized.theta)
+                batch = self.rows.batch(orders[:, start:stop])
+                if self.compared:
                     loss, grad = self._computed(batch)
                 else:
-                    loss, grad = prove(self.stack, self.seats, batch, lambda batch=batch: self._computed(batch))
-                    self.proved = True
+                    loss, grad = check_first_batch(
+                        vectorized, members, batch, lambda batch=batch: self._computed(batch)
+                    )
+                    self.compared = True
                 for clip in self.clips:
                     if clip.gradient_clip_value is not None:
-                        clip_(grad, clip.gradient_clip_value, float(clip.gradient_clip_norm_type))
-                if self.foreign and stop == cuts[-1][1]:
-                    hand_out(grad, self.stack, owners)
-                self.optimizer.step(grad, **given)
+                        clip_gradients(grad, clip.gradient_clip_value, float(clip.gradient_clip_norm_type))
+                if self.user_callbacks and stop == cuts[-1][1]:
+                    hand_out(grad, vectorized, parameters)
+                self.optimizer.step(grad, **settings)
                 total.add_(loss.detach(), alpha=stop - start)
-                for seat, callback in stepped:
-                    callback.on_batch_end(seat.net, training=True)
+                for member, callback in schedulers:
+                    callback.on_batch_end(member.net, training=True)
                 self._record_step()
         self._record("train", total, cuts)
 
     def _record_step(self, before: bool = False) -> None:
         """Let recorders that ask for it see the state of their member, which is its row of the member axis."""
-        for k, seat in enumerate(self.seats):
-            if seat.watch.records_steps and before == (seat.watch.step == 0):
-                seat.watch.record_step(seat.net, self.stack.state_of(k))
+        for k, member in enumerate(self.members):
+            if member.watch.records_steps and before == (member.watch.step == 0):
+                member.watch.record_step(member.net, self.vectorized.state_of(k))
 
     def _computed(self, batch: tuple[Any, Any, Any]) -> tuple[Tensor, Any]:
         loss, _ = self._loss(batch, training=True)
         return loss, self._gradient(loss)
 
-    def _room(self) -> Tensor | None:
-        """Return a matrix for gradients, with which a step takes fewer calls; none where it would be large."""
-        theta = self.stack.theta
+    def _gradient_matrix(self) -> Tensor | None:
+        """Return a matrix for gradients, with which a step takes fewer calls; None where it would be large."""
+        theta = self.vectorized.theta
         return torch.empty_like(theta) if theta.numel() * theta.element_size() <= _LARGE else None
 
     def _gradient(self, loss: Tensor) -> Any:
-        """Return the gradients, in parts where they are large: a copy of them all is spared then."""
+        """Return the gradients, in parts where they are large, which spares a copy of them all."""
         if self.grad is not None:
-            return self.stack.gradient(loss, out=self.grad)
-        parts = self.stack.gradients(loss)
-        return parts if self.proved and not self.clips and not self.foreign else [*parts]
+            return self.vectorized.gradient(loss, out=self.grad)
+        parts = self.vectorized.gradients(loss)
+        return parts if self.compared and not self.clips and not self.user_callbacks else [*parts]
 
     def _validate(self) -> None:
-        for seat in self.seats:
-            seat.net.history.new_batch()
-        loaders = [seat.valid for seat in self.seats if seat.valid is not None]
+        for member in self.members:
+            member.net.history.new_batch()
+        loaders = [member.valid for member in self.members if member.valid is not None]
         orders = self._orders(self.held_out, loaders)
-        total = torch.zeros(len(self.stack.theta), dtype=torch.float64, device=self.stack.theta.device)
+        theta = self.vectorized.theta
+        total = torch.zeros(len(theta), dtype=torch.float64, device=theta.device)
         cuts, predicted, targets = loaders[0].cuts, [], []
-        module = self.seats[0].net.module_.eval()
-        kept = None if self.validated else attributes(module)
-        watch = without_draws if self.validated else fast_and_without_draws
-        with torch.no_grad(), watch(self.name), self.stack.running(False):
+        module = self.members[0].net.module_.eval()
+        before = None if self.validated else attributes(module)
+        guard = without_draws if self.validated else fast_and_without_draws
+        with torch.no_grad(), guard(self.name), self.vectorized.running(False):
             for start, stop in cuts:
                 batch = self.held_out.batch(orders[:, start:stop])
                 loss, out = self._loss(batch, training=False)
                 total.add_(loss, alpha=stop - start)
                 predicted.append(out)
                 targets.append(batch[1])
-        if kept is not None and (name := difference(kept, attributes(module))) is not None:
+        if before is not None and (name := difference(before, attributes(module))) is not None:
             raise NotVectorizableError(f"{self.name} changes its attribute {name!r} in its forward pass")
         self.validated = True
         self._record("valid", total, cuts)
-        if any(seat.callbacks(EpochScoring) for seat in self.seats):
-            for k, seat in enumerate(self.seats):
-                for callback in seat.callbacks(EpochScoring):
-                    for out, y in zip(predicted, targets, strict=True):
-                        callback.on_batch_end(
-                            seat.net, (None, member_of(y, k)), training=False, y_pred=member_of(out, k)
-                        )
+        for k, member in enumerate(self.members):
+            for callback in member.callbacks(EpochScoring):
+                for out, y in zip(predicted, targets, strict=True):
+                    part = {"y_pred": member_of(out, k)}
+                    callback.on_batch_end(member.net, (None, member_of(y, k)), training=False, **part)
 
-    def _orders(self, data: Data, loaders: Sequence[TensorLoader]) -> Tensor:
+    def _orders(self, rows: SharedRows, loaders: Sequence[TensorLoader]) -> Tensor:
         """Return the order of an epoch of each member, shape (n_members, n_samples)."""
-        orders = torch.empty(len(self.stack.theta), loaders[0].cuts[-1][1], dtype=torch.int64)
-        for k, (seat, loader) in enumerate(zip(self.seats, loaders, strict=True)):
-            with seat.drawing():
-                orders[k] = data.order(loader)[: orders.shape[1]]
+        orders = torch.empty(len(self.vectorized.theta), loaders[0].cuts[-1][1], dtype=torch.int64)
+        for k, (member, loader) in enumerate(zip(self.members, loaders, strict=True)):
+            with member.drawing():
+                orders[k] = rows.order(loader)[: orders.shape[1]]
         orders[len(loaders) :] = orders[0]  # a spare row
-        return orders.to(self.stack.theta.device)
+        return orders.to(self.vectorized.theta.device)
 
     def _with_spare(self, items: list[Any]) -> list[Any]:
-        """Return one item for each row of the stack, where a single member has two."""
-        return items * (len(self.stack.theta) // len(items))
+        """Return one item for each row of ``theta``, where a single member has two."""
+        return items * (len(self.vectorized.theta) // len(items))
 
     def _loss(self, batch: tuple[Any, Any, Any], training: bool) -> tuple[Tensor, Any]:
         """Return the loss of each member on a batch, shape (n_members,), and the output."""
-        net, (x, y, weight) = self.seats[0].net, batch
+        net, (x, y, weight) = self.members[0].net, batch
         if weight is not None:
-            self.seats[0].loader.current_weight[0] = weight  # type: ignore[index]
-        with speaking_for_all(net, self.common):
-            if type(net).infer is not NeuralNet.infer:
-                out = net.infer(x)
-            else:  # what infer does with tensors that are in their place
-                out = net.module_(**x) if isinstance(x, dict) else net.module_(x)
-            loss = net.get_loss(out, y, X=x, training=training)
+            self.members[0].weigh(weight)
+        if type(net).infer is not NeuralNet.infer:
+            out = net.infer(x)
+        else:  # what infer does with tensors that are on the device already
+            out = net.module_(**x) if isinstance(x, dict) else net.module_(x)
+        loss = net.get_loss(out, y, X=x, training=training)
         if not isinstance(loss, Members) or loss.dim():
             raise NotVectorizableError("its loss is not one number for each member")
         return loss.value, out
@@ -282,8 +270,8 @@ class _Training:
     def _record(self, prefix: str, total: Tensor, cuts: Sequence[tuple[int, int]]) -> None:
         """Write the mean loss of the epoch into each history."""
         n = cuts[-1][1]
-        for seat, loss in zip(self.seats, (total / n).tolist(), strict=False):
-            history = seat.net.history
+        for member, loss in zip(self.members, (total / n).tolist(), strict=False):
+            history = member.net.history
             history.record_batch(f"{prefix}_loss", loss)
             history.record_batch(f"{prefix}_batch_size", n)
             history.record(f"{prefix}_batch_count", len(cuts))

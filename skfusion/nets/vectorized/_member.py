@@ -1,4 +1,4 @@
-"""What a member brings to a stack: a net with its callbacks, its rows, and a random stream."""
+"""A member in vectorized training: a net with its callbacks, its rows, and random generators of its own."""
 
 from __future__ import annotations
 
@@ -23,33 +23,16 @@ from skfusion.nets._train import Ready, prepared
 from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
-from skfusion.nets.vectorized._callbacks import Withheld, check_callbacks, has_foreign_callback
-from skfusion.nets.vectorized._supported import OF_SKORCH, check_net
+from skfusion.nets.vectorized._supported import WithheldState, check_callbacks, check_net, has_user_callback
 from skfusion.state import State
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One training of many, as :func:`skfusion.nets.fit` takes it.
+    """One training of many; see :func:`skfusion.nets.fit` for the fields that are its parameters.
 
-    Parameters
-    ----------
-    rows : Rows
-        Training data.
-    seed : int
-        Seed of the initialisation, the shuffling and dropout.
-    params : dict, optional
-        Parameters of the net, such as ``lr``, that are this job's own.
-    schedule : callable, optional
-        ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
-    recorder : Recorder, optional
-        Sees the net after each epoch, and its state after each step where it asks for that.
-    on_epoch : callable, optional
-        ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
-    index : ndarray of int, optional
-        Which of the rows to train on, with repetitions where there are some; all when omitted.
-    state : State, optional
-        Where to start; a fresh initialisation when omitted.
+    ``params`` are parameters of the net, such as ``lr``, that this job sets; ``index`` has the positions of the rows to
+    train on, with repetitions where there are some (all rows when omitted).
     """
 
     rows: Rows
@@ -63,9 +46,10 @@ class Job:
 
 
 class TrainingMember:
-    """A member of the stack: its net, its data, and random streams that are drawn from as if it were alone.
+    """A member: its net, its data, and random generators that are drawn from as if it were trained alone.
 
-    It is made within :func:`seeded`, for it seeds the global generators. Nobody is told of it before :meth:`begin`.
+    It is made within a :func:`~skfusion._random.seed_scope`, as it seeds the global generators. No callback is called
+    before :meth:`begin`.
     """
 
     def __init__(self, net: Any, job: Job, made: dict[Any, Any]):
@@ -92,15 +76,15 @@ class TrainingMember:
             net.train_split = unit_split(self.ready.user_settings[2], job.rows, index)
             rows = Dataset(self.X, self.y)
             self.X, self.y = Subset(rows, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
-        self.foreign = has_foreign_callback(net)
+        self.has_user_callback = has_user_callback(net)
         self.device = torch.device(net.device or "cpu")
 
     def begin(self) -> None:
-        """Tell the callbacks that the training begins."""
+        """Call the callbacks' ``on_train_begin``."""
         self._notify("on_train_begin")
 
     def load(self) -> None:
-        """Split the rows and make the loaders; from here on the member has streams of its own."""
+        """Split the rows and make the loaders; from here on the member has random generators of its own."""
         net = self.net
         net.check_data(self.X, self.y)
         net.check_training_readiness()
@@ -108,19 +92,19 @@ class TrainingMember:
         self.sets = {"dataset_train": train, "dataset_valid": valid}
         self.loader = self._loader(train, training=True)
         self.valid = None if valid is None else self._loader(valid, training=False)
-        self.stream = torch.Generator()
-        self.stream.set_state(torch.get_rng_state())
-        self.numpy = np.random.get_state()  # noqa: NPY002
-        self.masks = self.stream
+        self.generator = torch.Generator()
+        self.generator.set_state(torch.get_rng_state())
+        self.numpy_state = np.random.get_state()  # noqa: NPY002
+        self.mask_generator = self.generator
         if self.device.type != "cpu":
-            self.masks = torch.Generator(self.device).manual_seed(self.seed)
+            self.mask_generator = torch.Generator(self.device).manual_seed(self.seed)
         self.optimizer = net.optimizer_
-        self.optimizer.step()  # moves nothing, for there are no gradients; schedulers ask for a first step
-        if self.foreign:
-            self.optimizer.state = Withheld()
+        self.optimizer.step()  # moves nothing, as there are no gradients; schedulers ask for a first step
+        if self.has_user_callback:
+            self.optimizer.state = WithheldState()
 
     def leave(self) -> None:
-        """Tell the callbacks that the training has ended."""
+        """Call the callbacks' ``on_train_end``."""
         with self.drawing():
             self._notify("on_train_end")
 
@@ -130,7 +114,7 @@ class TrainingMember:
 
     def finished(self) -> Any:
         """Return the net as its user wrote it, but fitted."""
-        if self.foreign:
+        if self.has_user_callback:
             self.optimizer.state = defaultdict(dict)
         return self.ready.finished()
 
@@ -148,44 +132,41 @@ class TrainingMember:
 
     @contextmanager
     def drawing(self, keep: bool = True) -> Iterator[None]:
-        """Let the global generators be this member's; unless ``keep``, nothing remains of what is drawn."""
+        """Let the global generators be this member's; unless ``keep``, the draws within leave no trace."""
         before = None if keep else (torch.get_rng_state(), np.random.get_state())  # noqa: NPY002
-        torch.set_rng_state(self.stream.get_state())
-        np.random.set_state(self.numpy)  # noqa: NPY002
+        torch.set_rng_state(self.generator.get_state())
+        np.random.set_state(self.numpy_state)  # noqa: NPY002
         yield
         if before is None:
-            self.stream.set_state(torch.get_rng_state())
-            self.numpy = np.random.get_state()  # noqa: NPY002
+            self.generator.set_state(torch.get_rng_state())
+            self.numpy_state = np.random.get_state()  # noqa: NPY002
         else:
             torch.set_rng_state(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
 
     def weigh(self, weight: Any) -> None:
-        """Let the net's loss weigh the rows of the present batch."""
+        """Give the net's loss the weights of the rows of the present batch."""
         if self.loader.current_weight is not None:
             self.loader.current_weight[0] = weight
 
-    def form(self) -> tuple[Any, ...]:
-        """Return what members of one stack have in common."""
+    def setup(self) -> tuple[Any, ...]:
+        """Return what all members must share: batches, epochs, clipping, and the classes of loss and optimiser."""
         clips = [
             (c.gradient_clip_value, float(c.gradient_clip_norm_type)) for c in self.callbacks(GradientNormClipping)
         ]
         valid = None if self.valid is None else self.valid.cuts
         return self.loader.cuts, valid, self.net.max_epochs, clips, type(self.net.criterion_), type(self.net.optimizer_)
 
-    def beside(self) -> dict[str, Any]:
-        """Describe what a loss may use beside the module: the criterion, and what the net has that skorch has not."""
+    def criterion_attributes(self) -> dict[str, Any]:
+        """Describe the criterion, of which all members use the first one's."""
         criterion = self.net.criterion_
-        held = {"criterion_": criterion}
-        found = {}
-        if isinstance(criterion, nn.Module):
-            found = {f"criterion_.{name}": value for name, value in attributes(criterion).items()}
-            held = {f"criterion_.{name}": value for name, value in criterion.named_buffers()}
-        held |= {k: v for k, v in vars(self.net).items() if k.partition("__")[0] not in OF_SKORCH}
-        return {**found, **described(held)}
+        if not isinstance(criterion, nn.Module):
+            return described({"criterion_": criterion})
+        values = {**attributes(criterion), **described(dict(criterion.named_buffers()))}
+        return {f"criterion_.{name}": value for name, value in values.items()}
 
     def notify(self, event: str) -> bool:
-        """Tell the callbacks of an epoch; return whether one ends the training."""
+        """Call the callbacks of an epoch; return whether one ends the training."""
         try:
             with self.drawing():
                 self.net.notify(event, **self.sets)
@@ -196,16 +177,16 @@ class TrainingMember:
         return False
 
 
-class Data:
-    """The rows that the loaders of all members cut, on one device; those that several loaders have only once."""
+class SharedRows:
+    """The rows that the loaders of all members cut into batches, on one device, each set of rows once."""
 
     def __init__(self, loaders: Sequence[TensorLoader], device: torch.device):
         firsts: dict[int, TensorLoader] = {}
-        source: list[TensorLoader] = []  # of each loader, the first one with its rows
+        source: list[TensorLoader] = []  # for each loader the first one that has the same rows
         for loader in loaders:
             place = id(loader.dataset)
             if firsts and _equal(next(iter(firsts.values())), loader):
-                place = next(iter(firsts))  # such as the copies that members have of one set for validation
+                place = next(iter(firsts))  # such as the copies that members have of one validation set
             source.append(firsts.setdefault(place, loader))
         sets = [loader.dataset for loader in firsts.values()]
         self.x, self.y = (_joined(parts, device) for parts in ([d.X for d in sets], [d.y for d in sets]))
@@ -217,7 +198,7 @@ class Data:
         for loader, first in zip(loaders, source, strict=True):
             start = self._start[id(loader.dataset)] = starts[id(first)]
             n = len(loader.dataset)
-            if loader is not first or len(sets) > 1:  # its rows are in memory once
+            if loader is not first or len(sets) > 1:  # let go of the loader's copy
                 loader.dataset.X, loader.dataset.y = _cut(self.x, start, n), _cut(self.y, start, n)
 
     def order(self, loader: TensorLoader) -> Tensor:
@@ -260,7 +241,7 @@ def _cut(data: Any, start: int, n: int) -> Any:
 
 
 def member_of(x: Any, k: int) -> Any:
-    """Return what belongs to one member."""
+    """Return the part of one member in tensors, and in dicts and tuples of them."""
     if isinstance(x, Members):
         return x.value[k]
     if isinstance(x, dict):

@@ -10,7 +10,7 @@ from skfusion import EnsembleClassifier, nets
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.nets import BatchedPredictor, Predictors, Runner, mlp_classifier
-from skfusion.nets.vectorized import _batched_predictor as lineup_module
+from skfusion.nets.vectorized import _batched_predictor as predictor_module
 
 GENERATOR = np.random.RandomState(0)
 X = GENERATOR.normal(size=(300, 6)).astype(np.float32)
@@ -78,9 +78,9 @@ def alone(modules, x):
 @pytest.mark.parametrize("module", [Plain, Gated, Picture, Reads])
 def test_predictions_are_those_of_the_modules(module, n_rows):
     modules, states, runner = pool_of(module)
-    lineup = BatchedPredictor(runner, states)
+    predictor = BatchedPredictor(runner, states)
     for part in (X[:n_rows], X[-n_rows:]):  # the second time by what the first one made
-        found = lineup.predict(part)
+        found = predictor.predict(part)
         assert found.shape == (5, n_rows, 3)
         np.testing.assert_allclose(found, alone(modules, part), rtol=0, atol=1e-6)
 
@@ -100,39 +100,39 @@ def kernels(monkeypatch):
 
     counting(BatchedPredictor, "_computed", "together")
     counting(Runner, "outputs", "alone")
-    counting(lineup_module.Program, "__call__", "program")
+    counting(predictor_module.Program, "__call__", "program")
     return counts
 
 
 def test_few_rows_are_computed_together_and_many_one_after_another(monkeypatch):
     _, states, runner = pool_of(Plain)
     counts = kernels(monkeypatch)
-    lineup = BatchedPredictor(runner, states)
-    lineup.predict(X[:150])
+    predictor = BatchedPredictor(runner, states)
+    predictor.predict(X[:150])
     before = dict(counts)
-    lineup.predict(X[:150])
+    predictor.predict(X[:150])
     assert (counts["together"] - before["together"], counts["alone"] - before["alone"]) == (1, 0)
-    lineup.predict(X[:1])
+    predictor.predict(X[:1])
     before = dict(counts)
-    lineup.predict(X[:1])
+    predictor.predict(X[:1])
     assert counts == {**before, "program": before["program"] + 1}
-    lineup.predict(X)
+    predictor.predict(X)
     assert counts["alone"] == before["alone"] + 5
 
 
 @pytest.mark.parametrize("module", [Picture, Draws])
 def test_what_cannot_be_computed_together_is_not(module, monkeypatch):
     _, states, runner = pool_of(module)
-    lineup = BatchedPredictor(runner, states)
-    lineup.predict(X[:2])
+    predictor = BatchedPredictor(runner, states)
+    predictor.predict(X[:2])
     counts = kernels(monkeypatch)
-    lineup.predict(X[:2])
+    predictor.predict(X[:2])
     assert counts == {"together": 0, "alone": 1, "program": 0}
 
 
 def test_large_states_are_not_copied(monkeypatch):
     modules, states, runner = pool_of(Plain)
-    monkeypatch.setattr(lineup_module, "LARGEST_STACK", 100)
+    monkeypatch.setattr(predictor_module, "LARGEST_COPY", 100)
     counts = kernels(monkeypatch)
     np.testing.assert_allclose(
         BatchedPredictor(runner, states).predict(X[:1]), alone(modules, X[:1]), rtol=0, atol=1e-6
@@ -140,13 +140,13 @@ def test_large_states_are_not_copied(monkeypatch):
     assert counts["together"] == 0
 
 
-def test_words_out_of_range_are_an_error_in_a_lineup_too():
+def test_words_out_of_range_are_an_error_in_a_batched_predictor_too():
     modules, states, runner = pool_of(Words)
-    lineup = BatchedPredictor(runner, states)
+    predictor = BatchedPredictor(runner, states)
     words = np.array([[1, 2], [3, 4]])
-    np.testing.assert_allclose(lineup.predict({"words": words}), alone(modules, words), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predictor.predict({"words": words}), alone(modules, words), rtol=0, atol=1e-6)
     with pytest.raises(IndexError, match="Embedding 'table' has 10 rows, .* is given indices from 0 to 13"):
-        lineup.predict({"words": words + 9})
+        predictor.predict({"words": words + 9})
 
 
 def test_members_of_several_architectures_keep_their_order():
@@ -158,12 +158,12 @@ def test_members_of_several_architectures_keep_their_order():
         np.testing.assert_allclose(Predictors(runners, states).predict(X[:n]), alone(modules, X[:n]), rtol=0, atol=1e-6)
 
 
-def test_a_lineup_follows_neither_other_states_nor_training():
+def test_a_batched_predictor_follows_neither_other_states_nor_training():
     modules, states, runner = pool_of(Plain)
-    lineup, other = BatchedPredictor(runner, states), BatchedPredictor(runner, states[:2])
-    first = lineup.predict(X[:1])
+    predictor, other = BatchedPredictor(runner, states), BatchedPredictor(runner, states[:2])
+    first = predictor.predict(X[:1])
     other.predict(X[:1])
-    assert np.array_equal(lineup.predict(X[:1]), first)
+    assert np.array_equal(predictor.predict(X[:1]), first)
     assert not any(m.training for m in runner.module.modules())
     assert len(modules) == len(first)
 

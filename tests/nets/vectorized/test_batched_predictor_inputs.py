@@ -13,7 +13,7 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.merge import Greedy
 from skfusion.nets import BatchedPredictor, Runner
-from skfusion.nets.vectorized import _batched_predictor as lineup_module
+from skfusion.nets.vectorized import _batched_predictor as predictor_module
 
 X = np.random.RandomState(0).normal(size=(300, 6)).astype(np.float32)
 
@@ -48,9 +48,9 @@ def alone(modules, x):
         return np.stack([m(torch.from_numpy(x.copy())).double().softmax(1).numpy() for m in modules])
 
 
-def check(lineup, modules, *inputs):
+def check(predictor, modules, *inputs):
     for x in inputs:
-        np.testing.assert_allclose(lineup.predict(x.copy()), alone(modules, x), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(predictor.predict(x.copy()), alone(modules, x), rtol=0, atol=1e-6)
 
 
 # ---- values ------------------------------------------------------------------------------------------------------
@@ -87,19 +87,19 @@ def test_later_inputs_are_computed_by_their_own_values(name):
 
 def test_a_program_that_computes_something_else_is_not_run(monkeypatch):
     modules, states, runner = pool_of(Plain)
-    monkeypatch.setattr(lineup_module.Program, "__call__", lambda self, x: torch.zeros(5, len(x), 3))
+    monkeypatch.setattr(predictor_module.Program, "__call__", lambda self, x: torch.zeros(5, len(x), 3))
     check(BatchedPredictor(runner, states), modules, X[:2], X[2:4])
 
 
 def test_layers_that_work_in_place_are_recorded():
     modules, states, runner = pool_of(Plain)
-    lineup = BatchedPredictor(runner, states)
-    check(lineup, modules, X[:2], X[2:4], X[4:6])
-    assert [program is not None for program in lineup._programs.values()] == [True]
+    predictor = BatchedPredictor(runner, states)
+    check(predictor, modules, X[:2], X[2:4], X[4:6])
+    assert [program is not None for program in predictor._programs.values()] == [True]
 
 
 class LastOnly(Plain):
-    """In a stack, all members but the last would be right."""
+    """Where all are computed at once, all members but the last would be right."""
 
     def forward(self, X):
         out = super().forward(X)
@@ -171,14 +171,14 @@ class Words(nn.Module):
 @pytest.mark.parametrize("first", [True, False])
 def test_a_wrong_request_is_told_and_costs_the_others_nothing(first):
     modules, states, runner = pool_of(Words)
-    lineup = BatchedPredictor(runner, states)
+    predictor = BatchedPredictor(runner, states)
     right, wrong = np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 11]])
     if not first:
-        lineup.predict({"words": right})
+        predictor.predict({"words": right})
     with pytest.raises(IndexError):
-        lineup.predict({"words": wrong})
-    assert np.abs(lineup.predict({"words": right}) - alone(modules, right)).max() < 1e-6
-    assert [*lineup._limits.values()] == [200]
+        predictor.predict({"words": wrong})
+    assert np.abs(predictor.predict({"words": right}) - alone(modules, right)).max() < 1e-6
+    assert [*predictor._limits.values()] == [200]
 
 
 @pytest.mark.parametrize("n_rows", [1, 50, 300])
@@ -213,15 +213,15 @@ class Wide(nn.Module):
 
 def test_large_activations_are_computed_for_few_rows_only(monkeypatch):
     modules, states, runner = pool_of(Wide)
-    monkeypatch.setattr(lineup_module, "LARGEST_ACTIVATION", 10 * 5 * 4 * 1000)  # of ten rows
-    lineup = BatchedPredictor(runner, states)
-    check(lineup, modules, X[:1], X[:10], X[:11], X[:200])
-    assert [*lineup._limits.values()] == [10]
+    monkeypatch.setattr(predictor_module, "LARGEST_ACTIVATION", 10 * 5 * 4 * 1000)  # of ten rows
+    predictor = BatchedPredictor(runner, states)
+    check(predictor, modules, X[:1], X[:10], X[:11], X[:200])
+    assert [*predictor._limits.values()] == [10]
     rows = []
     plain = BatchedPredictor._computed
     monkeypatch.setattr(BatchedPredictor, "_computed", lambda self, x: rows.append(len(x)) or plain(self, x))
     for n in (10, 11, 200):
-        lineup.predict(X[:n])
+        predictor.predict(X[:n])
     assert max(rows, default=0) <= 10
 
 
@@ -234,18 +234,18 @@ def test_shapes_are_forgotten_when_there_are_many(monkeypatch):
         def forward(self, X):
             return self.layer(X.sum(1, keepdim=True))
 
-    monkeypatch.setattr(lineup_module, "_FORMS", 4)
+    monkeypatch.setattr(predictor_module, "_SHAPES", 4)
     modules, states, runner = pool_of(Any, 2)
-    lineup = BatchedPredictor(runner, states)
-    check(lineup, modules, *(X[:2, :n] for n in (1, 2, 3, 4, 5, 6, 1)))
-    assert max(len(lineup._limits), len(lineup._programs)) <= 4
+    predictor = BatchedPredictor(runner, states)
+    check(predictor, modules, *(X[:2, :n] for n in (1, 2, 3, 4, 5, 6, 1)))
+    assert max(len(predictor._limits), len(predictor._programs)) <= 4
 
 
 # ---- threads -----------------------------------------------------------------------------------------------------
 
 
 class Other(Plain):
-    """Gives other outputs in a stack, which the first prediction finds out."""
+    """Gives other outputs where all members are computed at once, which the first prediction finds out."""
 
     def forward(self, X):
         out = super().forward(X)
@@ -260,15 +260,15 @@ def test_threads_may_predict_at_once(module, monkeypatch):
     expected = alone(modules, X[:2])
     with ThreadPoolExecutor(4) as threads:
         for _ in range(20):
-            lineup, barrier = BatchedPredictor(runner, states), threading.Barrier(4)
+            predictor, barrier = BatchedPredictor(runner, states), threading.Barrier(4)
 
-            def predict(_, lineup=lineup, barrier=barrier):
+            def predict(_, predictor=predictor, barrier=barrier):
                 barrier.wait()
-                return lineup.predict(X[:2])
+                return predictor.predict(X[:2])
 
             for found in threads.map(predict, range(4)):
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    assert len(calls) == 20  # each lineup is set up once
+    assert len(calls) == 20  # each predictor is set up once
 
 
 class Slow(Plain):

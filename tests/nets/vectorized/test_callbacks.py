@@ -1,10 +1,10 @@
-"""Callbacks of the user's own: what they change between epochs of a stack is seen, and what they look at is there."""
+"""Callbacks of the user: what they change between epochs of vectorized training is seen, and gradients are there."""
 
 from functools import partial
 
 import pytest
 import torch
-from looped import Net, check_falls_back, check_same, classifier, collect, jobs_of, stacked
+from looped import Net, check_falls_back, check_same, classifier, collect, jobs_of, vectorized
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochScoring
 from torch import nn
@@ -59,7 +59,6 @@ ACTS = {
     "another 'criterion_.label_smoothing'": after_epochs(
         lambda net: setattr(net.criterion_, "label_smoothing", min(0.5, own_loss(net) / 4))
     ),
-    "another 'weighing'": after_epochs(lambda net: setattr(net, "weighing", own_loss(net))),
     "replaced the optimiser": second(lambda net: net.initialize_optimizer()),
     "one of its callbacks replaced the optimiser": second(swap),
     "looks at the state of the optimiser": second(lambda net: net.optimizer_.state.clear()),
@@ -79,7 +78,7 @@ def test_what_callbacks_change_is_seen(name):
 def test_a_callback_that_fails_is_named_and_fails_as_in_the_loop():
     net = classifier(module=Tempered, callbacks=[second(lambda net: net.no_such_thing)])
     with pytest.raises(NotVectorizableError, match="Acts cannot be computed for many members: .*no_such_thing"):
-        stacked(net, jobs_of())
+        vectorized(net, jobs_of())
     for vectorize in (False, True):
         with pytest.raises(AttributeError, match="no_such_thing"):
             collect(Seeds(3, vectorize=vectorize), net)
@@ -104,7 +103,7 @@ ALIKE = {
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("name", ALIKE)
-def test_what_callbacks_do_to_all_members_alike_is_stacked(name, large, monkeypatch):
+def test_what_callbacks_do_to_all_members_alike_is_vectorized(name, large, monkeypatch):
     if large:
         monkeypatch.setattr("skfusion.nets.vectorized._fit_many._LARGE", 0)
     check_same(classifier(module=Tempered, callbacks=[ALIKE[name]], optimizer__momentum=0.9), jobs_of())
@@ -152,12 +151,12 @@ def test_a_module_that_changes_late_is_seen():
     check_falls_back(net.set_params(max_epochs=4), "another 'calls'")
 
 
-# ---- losses that ask for what is a member's own ------------------------------------------------------------------
+# ---- losses of the user's own -----------------------------------------------------------------------------------
 
 
-def net_with(get_loss, **params):
-    params = classifier(R, **params).get_params(deep=False)
-    kind = type("Own", (NeuralNetClassifier,), {"get_loss": get_loss})
+def net_with(**methods):
+    params = classifier(R).get_params(deep=False)
+    kind = type("Own", (NeuralNetClassifier,), methods)
     return kind(**{k: v for k, v in params.items() if k != "classes"})
 
 
@@ -179,17 +178,16 @@ def by_options(self, *args, **kwargs):
     return NeuralNetClassifier.get_loss(self, *args, **kwargs) * self.optimizer_.param_groups[0]["lr"]
 
 
-LOSSES = {
-    "the loss of Own reads 'history'": by_history,
-    "the loss of Own reads 'lr'": by_rate,
-    "the loss of Own reads 'optimizer_'": by_options,
-    "the attribute 'steps' of Own changes with its loss": by_count,
-}
+@pytest.mark.parametrize("get_loss", [by_history, by_rate, by_options, by_count])
+def test_losses_of_ones_own_are_refused(get_loss):
+    check_falls_back(net_with(get_loss=get_loss), "Own overrides get_loss")
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_that_read_what_members_have_of_their_own(name):
-    check_falls_back(net_with(LOSSES[name]), name)
+def test_an_inference_of_ones_own_is_refused():
+    def halved(self, x, **params):
+        return NeuralNetClassifier.infer(self, x, **params) / 2
+
+    check_falls_back(net_with(infer=halved), "Own overrides infer")
 
 
 class Warm(nn.CrossEntropyLoss):

@@ -1,17 +1,17 @@
-"""The first batch of a stack is compared with that of a member by itself: what that must see, and may not doubt."""
+"""The first batch of all members is compared with that of a member alone: what that must see, and may not doubt."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from looped import CLASSES, Net, X, check_falls_back, check_same, classifier, jobs_of, module_that, stacked
+from looped import CLASSES, Net, X, check_falls_back, check_same, classifier, jobs_of, module_that, vectorized
 from torch import nn
 
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
 from skfusion.nets import DivergedError, Job
-from skfusion.nets.vectorized import _member as _seat
+from skfusion.nets.vectorized import _member
 
 R = nn.ReLU
 
@@ -29,12 +29,12 @@ class Straight(torch.autograd.Function):
 
 
 def odd(x, of_one, of_many):
-    """What differs by the type of a tensor differs in a stack."""
+    """What differs by the type of a tensor differs where all are vectorized."""
     return of_one if type(x) is torch.Tensor else of_many
 
 
 class Small(Net):
-    """A branch whose gradients are a thousandth of the others, and of the wrong sign in a stack."""
+    """A branch whose gradients are a thousandth of the others, and of the wrong sign when vectorized."""
 
     def __init__(self):
         super().__init__(R)
@@ -45,7 +45,7 @@ class Small(Net):
 
 
 class Counted(Net):
-    """A buffer that a stack would get wrong, of which the first loss knows nothing."""
+    """A buffer that vectorized training would get wrong, of which the first loss knows nothing."""
 
     def __init__(self):
         super().__init__(R)
@@ -98,7 +98,7 @@ class Reversed(Net):
 
 def test_a_gradient_in_python_is_seen_where_it_is_zero_at_first():
     with pytest.raises(NotVectorizableError, match="Straight has a gradient"):
-        stacked(classifier(module=Reversed), jobs_of())
+        vectorized(classifier(module=Reversed), jobs_of())
 
 
 NAN = Rows(np.full_like(X, np.nan), CLASSES.y)
@@ -107,17 +107,17 @@ NAN = Rows(np.full_like(X, np.nan), CLASSES.y)
 def test_members_without_finite_numbers_prove_nothing():
     net = classifier(module=MODULES["Odd gives other gradients"])
     with pytest.raises(NotVectorizableError, match="Odd gives other gradients"):
-        stacked(net, [Job(NAN, 1), Job(CLASSES, 2), Job(CLASSES, 3)])
+        vectorized(net, [Job(NAN, 1), Job(CLASSES, 2), Job(CLASSES, 3)])
     with pytest.raises(
         NotVectorizableError, match="no member has a finite loss and finite gradients in its first batch"
     ):
-        stacked(classifier(R), [Job(NAN, 1), Job(NAN, 2)])
+        vectorized(classifier(R), [Job(NAN, 1), Job(NAN, 2)])
 
 
 def test_a_first_member_that_diverges_at_once_leaves_the_others():
-    found = stacked(classifier(R), [Job(NAN, 3), Job(CLASSES, 4), Job(CLASSES, 5)])
+    found = vectorized(classifier(R), [Job(NAN, 3), Job(CLASSES, 4), Job(CLASSES, 5)])
     assert isinstance(found[0], DivergedError)
-    sane = stacked(classifier(R), jobs_of())
+    sane = vectorized(classifier(R), jobs_of())
     for a, b in zip(found[1:], sane[1:], strict=True):
         assert torch.equal(a.module_.body[0].weight, b.module_.body[0].weight)
 
@@ -125,7 +125,7 @@ def test_a_first_member_that_diverges_at_once_leaves_the_others():
 def test_rounding_ahead_of_batch_norm_is_no_difference():
     check_same(classifier(partial(nn.BatchNorm1d, 8), R), jobs_of())
     wide = Rows(np.float32(1e3) * X, CLASSES.y)
-    stacked(classifier(partial(nn.BatchNorm1d, 8), R), jobs_of(wide))
+    vectorized(classifier(partial(nn.BatchNorm1d, 8), R), jobs_of(wide))
 
 
 class Attentive(Net):
@@ -142,38 +142,42 @@ class Attentive(Net):
 
 @pytest.mark.parametrize("wrong", [False, True])
 def test_dropout_whose_masks_are_no_members_own_is_proved_without_it(wrong, monkeypatch):
-    """As on a GPU: a member by itself draws from another generator there than in a stack."""
-    load = _seat.TrainingMember.load
+    """As on a GPU: a member alone draws from another generator there than in vectorized training."""
+    load = _member.TrainingMember.load
 
     def elsewhere(self):
         load(self)
-        self.masks = torch.Generator().manual_seed(self.seed)
+        self.mask_generator = torch.Generator().manual_seed(self.seed)
 
-    monkeypatch.setattr(_seat.TrainingMember, "load", elsewhere)
+    monkeypatch.setattr(_member.TrainingMember, "load", elsewhere)
     module = type("Odd", (Attentive,), {"forward": lambda self, X: Attentive.forward(self, X) * odd(X, 1, 2)})
     if wrong:
         with pytest.raises(NotVectorizableError, match="Odd gives other gradients"):
-            stacked(classifier(module=module), jobs_of())
+            vectorized(classifier(module=module), jobs_of())
         return
-    found = stacked(classifier(module=Attentive, max_epochs=1), jobs_of())
+    found = vectorized(classifier(module=Attentive, max_epochs=1), jobs_of())
     assert [int(net.module_.body[1].num_batches_tracked) for net in found] == [4, 4, 4]  # the first one is not twice
     assert found[0].module_.attention.dropout == 0.5
     weights = [net.module_.body[0].weight for net in found]
     monkeypatch.undo()
-    still = stacked(classifier(module=Attentive, max_epochs=1), jobs_of())  # other masks give other members
+    still = vectorized(classifier(module=Attentive, max_epochs=1), jobs_of())  # other masks give other members
     assert not any(torch.equal(a, net.module_.body[0].weight) for a, net in zip(weights, still, strict=True))
+
+
+def halve(module, given, out):
+    return out * 0.5
 
 
 def test_hooks_are_compared_and_those_of_gradients_refused():
     class Hooked(Net):
         def __init__(self):
             super().__init__(R)
-            scale = float(torch.rand(())) if self.own else 0.5
-            self.body[0].register_forward_hook(lambda module, given, out: out * scale)
+            scale = float(torch.rand(()))
+            self.body[0].register_forward_hook((lambda module, given, out: out * scale) if self.own else halve)
 
         own = True
 
-    check_falls_back(classifier(module=Hooked), "differ in the attribute 'body.0._forward_hooks'")
+    check_falls_back(classifier(module=Hooked), "attribute 'body.0._forward_hooks'")
     check_same(classifier(module=type("Alike", (Hooked,), {"own": False})), jobs_of())
 
     class Slowed(Net):

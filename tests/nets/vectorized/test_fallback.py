@@ -1,4 +1,4 @@
-"""What cannot be trained as a stack is named once, and trained one after another: the same members, bit for bit."""
+"""What cannot be vectorized is named once, and trained one after another: the same members, bit for bit."""
 
 import random
 import warnings
@@ -109,7 +109,7 @@ def test_callbacks(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     OfBatches.trainings = 0
     check_falls_back(classifier(R, callbacks=CALLBACKS[name]), name)
-    assert OfBatches.trainings == (6 if "OfBatches" in name else 0)  # asking whether it can be stacked is no training
+    assert OfBatches.trainings == (6 if "OfBatches" in name else 0)  # to ask is no training
 
 
 class Replaces(Callback):

@@ -17,7 +17,7 @@ R = nn.ReLU
 # ---- once, or never ----------------------------------------------------------------------------------------------
 
 
-def test_each_reason_is_told_once_whatever_the_number_of_stacks():
+def test_each_reason_is_reported_once_whatever_the_number_of_chunks():
     class Coin(Net):  # which is seen only as it trains
         def forward(self, X):
             return super().forward(X) + 0.1 * torch.rand(3)
@@ -32,7 +32,7 @@ def test_nothing_is_told_of_a_single_member():
     assert same_pools(collect(Seeds(1, vectorize=True), net), collect(Seeds(1, vectorize=False), net))
 
 
-def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
+def test_convolutions_on_a_cpu_are_vectorized_only_where_asked(monkeypatch):
     class Image(nn.Module):
         def __init__(self):
             super().__init__()
@@ -41,7 +41,7 @@ def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
         def forward(self, X):
             return self.body(X[:, None])
 
-    calls = count_stacks(monkeypatch)
+    calls = count_vectorized(monkeypatch)
     net = classifier(module=Image)
     auto, alone = (collect(Seeds(2, vectorize=vectorize), net) for vectorize in ("auto", False))
     assert not calls
@@ -50,16 +50,16 @@ def test_convolutions_on_a_cpu_are_stacked_only_where_asked(monkeypatch):
     assert calls == [2]
 
 
-def test_small_perceptrons_are_stacked_by_default(monkeypatch):
-    calls = count_stacks(monkeypatch)
-    collect(Seeds(3), mlp_classifier(max_epochs=1))  # too few to repay a stack
+def test_small_perceptrons_are_vectorized_by_default(monkeypatch):
+    calls = count_vectorized(monkeypatch)
+    collect(Seeds(3), mlp_classifier(max_epochs=1))  # too few to repay it
     assert calls == []
     collect(Seeds(5), mlp_classifier(max_epochs=1))
     collect(Bootstrap(4), mlp_classifier(max_epochs=1))
     assert calls == [5, 4]
 
 
-def count_stacks(monkeypatch):
+def count_vectorized(monkeypatch):
     calls, fit_many = [], nets.fit_many
 
     def counted(net, jobs):
@@ -91,7 +91,7 @@ def test_wrong_sizes_are_refused(size):
 
 
 def test_numpys_false_and_floats_are_taken(monkeypatch):
-    calls = count_stacks(monkeypatch)
+    calls = count_vectorized(monkeypatch)
     collect(Seeds(2, vectorize=np.bool_(False)), classifier(R))
     assert not calls
     collect(Seeds(2, vectorize=np.bool_(True), max_bytes=1e9), classifier(R), n_jobs=1)
@@ -140,7 +140,7 @@ def test_an_interrupt_of_the_user_is_not_swallowed(untouched_rng):
         collect(Seeds(2, vectorize=True), classifier(module=module_that(interrupted)))
 
 
-def test_rows_without_a_number_are_looped_and_stacked_alike():
+def test_rows_without_a_number_are_looped_and_vectorized_alike():
     x = np.where(np.arange(53)[:, None] == 7, np.nan, X)
     for vectorize in (True, False):
         with pytest.raises(ValueError, match=r"'seed-0' diverged.*in epoch 1.*'seed-1' diverged.*in epoch 1"):

@@ -1,4 +1,4 @@
-"""Members of one stack: callbacks of their own, parameters of their own, and no influence on each other."""
+"""Members of one vectorized training: callbacks and parameters of each, and no influence on each other."""
 
 from functools import partial
 
@@ -16,8 +16,8 @@ from looped import (
     looped,
     made_of,
     same_bits,
-    stacked,
     states,
+    vectorized,
 )
 from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, GradientNormClipping, LRScheduler
@@ -70,7 +70,7 @@ def test_a_schedule_of_the_collector(dtype):
     jobs = jobs_of(schedule=schedule)
     check_same(net, jobs, dtype=dtype)
     asked.clear()
-    stacked(net, jobs[:1])
+    vectorized(net, jobs[:1])
     assert asked == [(i, 2) for i in range(6)]
 
 
@@ -82,7 +82,7 @@ EARLY = {"max_epochs": 40, "lr": 0.4, "train_split": ValidSplit(3), **MOMENTUM}
 def test_members_stop_at_epochs_of_their_own(load_best, dtype):
     stopping = EarlyStopping(patience=3, load_best=load_best)
     net = classifier(R, partial(nn.Dropout, 0.2), module__dtype=dtype, callbacks=[stopping], **EARLY)
-    one, many = looped(net, jobs_of(n=5)), stacked(net, jobs_of(n=5))
+    one, many = looped(net, jobs_of(n=5)), vectorized(net, jobs_of(n=5))
     lengths = {len(fitted.history) for fitted in one}
     assert len(lengths) > 1 and max(lengths) < 40  # noqa: PT018
     tolerance = 1e-4 if dtype == torch.float32 else 1e-9  # a rate of 0.4 with momentum triples errors in some epochs
@@ -99,7 +99,7 @@ def test_a_member_that_has_stopped_no_longer_moves():
         return epoch == 2
 
     jobs = [Job(CLASSES, 3), Job(CLASSES, 4, on_epoch=on_epoch)]
-    many = stacked(classifier(R, max_epochs=6, **MOMENTUM), jobs)
+    many = vectorized(classifier(R, max_epochs=6, **MOMENTUM), jobs)
     assert sorted(kept) == [1, 2]
     assert [len(net.history) for net in many] == [6, 2]
     assert same_bits(many[1].module_.state_dict(), kept[2][1])
@@ -158,7 +158,7 @@ def seen_by(train, net):
 
 def test_users_callbacks_see_the_member_of_their_own():
     net = classifier(R, partial(nn.Dropout, 0.3), callbacks=[Sees()], train_split=ValidSplit(3))
-    one, many = seen_by(looped, net), seen_by(stacked, net)
+    one, many = seen_by(looped, net), seen_by(vectorized, net)
     for events, others in zip(one, many, strict=True):
         assert [e[:2] for e in events] == [e[:2] for e in others]
         for event, other in zip(events, others, strict=True):
@@ -198,14 +198,14 @@ def test_parameters_of_a_members_own(name, dtype):
     common = {"adamw": ADAM, "adam": {**ADAM, "optimizer": torch.optim.Adam}}.get(name, {})
     jobs = [Job(CLASSES, 7, params) for params in OWN[name]]  # the seed is one: only the parameters differ
     many = check_same(classifier(R, module__dtype=dtype, **common), jobs, dtype=dtype)
-    turned = stacked(classifier(R, module__dtype=dtype, **common), jobs[::-1])[::-1]
+    turned = vectorized(classifier(R, module__dtype=dtype, **common), jobs[::-1])[::-1]
     assert all(same_bits(a, b) for a, b in zip(states(many), states(turned), strict=True))
 
 
 def test_losses_of_a_members_own_are_not_mixed_up():
     jobs = [Job(CLASSES, 7, {"criterion__label_smoothing": s}) for s in (0.0, 0.5)]
     with pytest.raises(NotVectorizableError, match="differ in the parameter 'criterion__label_smoothing'"):
-        stacked(classifier(R), jobs)
+        vectorized(classifier(R), jobs)
     check_same(classifier(R, criterion__label_smoothing=0.5), jobs_of())
 
 
@@ -236,13 +236,13 @@ def check_independence(net):
     draw = np.random.RandomState
     bags = [draw(k).randint(53, size=53) if net.train_split is None else draw(k).permutation(53)[:45] for k in range(4)]
     jobs = [Job(CLASSES.take(bag), k) for k, bag in enumerate(bags)]
-    expected = states(stacked(net, jobs))
+    expected = states(vectorized(net, jobs))
     other = Rows(X[::-1] * 3 + 1, CLASSES.y[::-1].copy()).take(np.arange(len(bags[0])))
     for neighbour in (Job(other, jobs[2].seed), Job(jobs[2].rows, 99)):
-        found = states(stacked(net, [*jobs[:2], neighbour, jobs[3]]))
+        found = states(vectorized(net, [*jobs[:2], neighbour, jobs[3]]))
         assert [same_bits(a, b) for a, b in zip(expected, found, strict=True)] == [True, True, False, True]
     for part in ([0], [3], [1, 2], [3, 1, 0]):
-        found = states(stacked(net, [jobs[k] for k in part]))
+        found = states(vectorized(net, [jobs[k] for k in part]))
         assert all(same_bits(expected[k], state) for k, state in zip(part, found, strict=True))
 
 
@@ -251,15 +251,15 @@ def test_members_that_stop_do_not_change_those_that_go_on():
         return [Job(CLASSES, k, on_epoch=lambda epoch, net, k=k: epoch == last.get(k)) for k in range(4)]
 
     net = classifier(*NOISY, max_epochs=5, **ADAM)
-    expected = states(stacked(net, jobs({})))
-    found = states(stacked(net, jobs({0: 1, 2: 3, 3: 3})))
+    expected = states(vectorized(net, jobs({})))
+    found = states(vectorized(net, jobs({0: 1, 2: 3, 3: 3})))
     assert [same_bits(a, b) for a, b in zip(expected, found, strict=True)] == [False, True, False, False]
 
 
 def test_parameters_of_a_neighbour_do_not_matter():
     net = classifier(*NOISY, **ADAM)
     found = [
-        stacked(net, [Job(CLASSES, 1), Job(CLASSES, 2, params)])
+        vectorized(net, [Job(CLASSES, 1), Job(CLASSES, 2, params)])
         for params in ({}, {"lr": 0.02}, {"optimizer__betas": (0.8, 0.9), "optimizer__weight_decay": 0.3})
     ]
     assert all(same_bits(found[0][0].module_.state_dict(), other[0].module_.state_dict()) for other in found[1:])
@@ -270,12 +270,12 @@ def test_parameters_of_a_neighbour_do_not_matter():
 
 def test_a_member_that_diverges_leaves_the_others_untouched():
     net = classifier(R, max_epochs=4)
-    sane = stacked(net, jobs_of(n=4))
+    sane = vectorized(net, jobs_of(n=4))
     jobs = jobs_of(n=4)
     x = X.copy()
     x[3] = np.nan
     jobs[1] = Job(Rows(x, CLASSES.y), jobs[1].seed)
-    found = stacked(net, jobs)
+    found = vectorized(net, jobs)
     assert [isinstance(f, DivergedError) for f in found] == [False, True, False, False]
     assert "in epoch 1" in str(found[1])
     assert found[1].epoch == 1
@@ -289,7 +289,7 @@ def test_epochs_of_divergence_are_those_of_the_loop(which):
     net = NeuralNetRegressor(made_of(n_out=1), max_epochs=60, batch_size=16, train_split=None, verbose=0)
     net.set_params(module__dtype=torch.float64, callbacks="disable")
     jobs = [Job(Rows(X, X[:, :1]), k, {"lr": 30.0 if k in which else 0.01}) for k in range(3)]
-    one, many = looped(net, jobs), stacked(net, jobs)
+    one, many = looped(net, jobs), vectorized(net, jobs)
     for k in range(3):
         assert isinstance(one[k], DivergedError) == isinstance(many[k], DivergedError) == (k in which)
         if k in which:

@@ -1,4 +1,4 @@
-"""How many members a stack takes, and the memory of one."""
+"""How many members are trained at a time, and the memory of one."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.nets import Job
-from skfusion.nets.vectorized._plan import cost
+from skfusion.nets.vectorized._plan import member_cost
 
 R = nn.ReLU
 N = 6 * 8 + 8 + 8 * 3 + 3  # parameters of the perceptron
@@ -20,7 +20,7 @@ BUFFERS = {"SGD": 1, "Adam": 2, "AdamW": 2}
 
 
 def bytes_of(net, rows=CLASSES, **settings):
-    return cost(net, Job(rows, 0), **settings).bytes
+    return member_cost(net, Job(rows, 0), **settings).bytes
 
 
 def without_activations(net, batch_size=1):
@@ -34,7 +34,7 @@ def without_activations(net, batch_size=1):
 def test_parameters_gradient_and_state_are_counted(optimizer, dtype):
     net = classifier(R, optimizer=getattr(torch.optim, optimizer), module__dtype=dtype)
     size = 4 if dtype == torch.float32 else 8
-    found = cost(net, jobs_of()[0])
+    found = member_cost(net, jobs_of()[0])
     assert found.n_parameters == N
     left = without_activations(net, 8) - N * size * (3 + BUFFERS[optimizer]) - ORDER
     assert 0 <= left <= 2 * size  # a number or two of the loss, that have no rows
@@ -52,7 +52,7 @@ def test_buffers_and_frozen_parameters_are_counted_once():
             return self.body(X)
 
     net = classifier(module=Frozen, optimizer=torch.optim.SGD)
-    assert cost(net, jobs_of()[0]).n_parameters == 21
+    assert member_cost(net, jobs_of()[0]).n_parameters == 21
     assert 0 <= without_activations(net, 8) - 4 * (4 * 21 + 1500) - ORDER <= 8
 
 
@@ -88,13 +88,13 @@ def test_sizes_follow_the_memory_and_the_processes():
     found = nets.plan(net, jobs, True, max_bytes=4 * one, n_jobs=4)
     assert (found.sizes, found.n_jobs) == ([2, 2, 2, 1], 2)
     assert nets.plan(net, jobs, True, n_jobs=2).n_jobs is None
-    assert all(nets.plan(net, jobs, True, max_bytes=b).stacked for b in (2 * one, 99 * one))
+    assert all(nets.plan(net, jobs, True, max_bytes=b).vectorized for b in (2 * one, 99 * one))
 
 
 def test_what_does_not_fit_is_trained_alone_and_told():
     net, jobs = classifier(R), jobs_of(n=3)
     found = nets.plan(net, jobs, True, max_bytes=2 * bytes_of(net) - 1)
-    assert (found.sizes, found.stacked) == ([1, 1, 1], False)
+    assert (found.sizes, found.vectorized) == ([1, 1, 1], False)
     assert f"two members need {2 * bytes_of(net):,} bytes" in found.reason
     assert nets.plan(net, jobs, False) == nets.Plan([1, 1, 1], False)
     assert nets.plan(net, jobs[:1], True) == nets.Plan([1], False)

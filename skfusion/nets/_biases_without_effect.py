@@ -1,4 +1,4 @@
-"""Biases that a network has in vain."""
+"""Biases ahead of BatchNorm, which have no effect on the output but differ by rounding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skfusion._random import seeded
+from skfusion._random import seed_scope
 from skfusion._rows import Rows
 from skfusion.nets._prepare import dtype_of, initialised, run, tensors
 
@@ -18,35 +18,24 @@ _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 def biases_without_effect(net: Any, rows: Rows) -> list[str]:
     """Return the biases of linear layers and convolutions whose output goes straight into BatchNorm.
 
-    It subtracts them again, so their gradients are rounding alone. Optimisers that divide by the size of a gradient,
-    such as Adam, take full steps of it, in directions that depend on the order of a sum; and as the running mean
-    follows late, predictions depend on it.
-
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    rows : Rows
-        Some to run the module on.
-
-    Returns
-    -------
-    list of str
-        Names of parameters; none where the net trains by plain SGD.
+    BatchNorm subtracts them again, so that their gradients are rounding errors alone. Optimisers that divide by the
+    size of a gradient, such as Adam, take full steps by them, in directions that depend on the order of a sum; and as
+    the running mean follows late, predictions depend on the biases. None are returned where the net trains by plain
+    SGD.
     """
     if net.optimizer is torch.optim.SGD:
         return []
     outputs: list[tuple[str, Tensor, int]] = []
-    found: list[str] = []
+    biases: list[str] = []
 
     def keep(name: str, out: Tensor) -> None:
         outputs.append((f"{name}.bias".lstrip("."), out, out._version))
 
     def compare(x: Tensor) -> None:
         place = x.untyped_storage().data_ptr()
-        found.extend(n for n, out, v in outputs if out.untyped_storage().data_ptr() == place and out._version == v)
+        biases.extend(n for n, out, v in outputs if out.untyped_storage().data_ptr() == place and out._version == v)
 
-    with seeded(0, net.device), torch.no_grad():
+    with seed_scope(0, net.device), torch.no_grad():
         module = initialised(net, rows).eval()
         for name, part in module.named_modules():
             if isinstance(part, _LINEAR) and part.bias is not None:
@@ -54,4 +43,4 @@ def biases_without_effect(net: Any, rows: Rows) -> list[str]:
             elif isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.register_forward_pre_hook(lambda _part, args: compare(args[0]))
         run(module, tensors(rows.take(np.arange(min(2, len(rows)))).X, dtype_of(module), net.device))
-    return [*dict.fromkeys(found)]
+    return [*dict.fromkeys(biases)]

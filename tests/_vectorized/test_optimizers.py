@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from skfusion._vectorized import MemberAdam, MemberSGD, NotVectorizableError, clip_, settings, stepper
+from skfusion._vectorized import (
+    MemberAdam,
+    MemberSGD,
+    NotVectorizableError,
+    clip_gradients,
+    current_settings,
+    member_optimizer,
+)
 
 K, D = 3, 7
 SGD, ADAM, ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
@@ -64,7 +71,7 @@ def assert_rows(theta, rows):
 def test_settings_that_members_share(kind, options, dtype):
     rows, alone = optimizers(kind, options, dtype)
     theta = torch.stack([row.detach().clone() for row in rows])
-    optimizer, given = stepper(alone)(theta), settings(alone, theta)
+    optimizer, given = member_optimizer(alone)(theta), current_settings(alone, theta)
     assert not any(isinstance(value, torch.Tensor) for value in given.values())
     for _ in range(5):
         grads = torch.randn(K, D, dtype=dtype)
@@ -78,7 +85,7 @@ def test_settings_that_members_share(kind, options, dtype):
 def test_settings_of_each_member(kind, options, dtype):
     rows, alone = optimizers(kind, options, dtype)
     theta = torch.stack([row.detach().clone() for row in rows])
-    optimizer, given = stepper(alone)(theta), settings(alone, theta)
+    optimizer, given = member_optimizer(alone)(theta), current_settings(alone, theta)
     columns = [value for value in given.values() if isinstance(value, torch.Tensor)]
     assert columns
     assert all(c.shape == (K, 1) and c.dtype == torch.float64 for c in columns)
@@ -92,10 +99,10 @@ def test_settings_of_each_member(kind, options, dtype):
 @pytest.mark.parametrize("piece", [1, 4, 10**6])
 @pytest.mark.parametrize(("kind", "options"), [*SHARED.values(), *PER_MEMBER.values()], ids=[*SHARED, *PER_MEMBER])
 def test_gradients_in_parts_are_stepped_like_a_matrix(kind, options, piece, monkeypatch):
-    monkeypatch.setattr("skfusion._vectorized._optim._PIECE", piece)
+    monkeypatch.setattr("skfusion._vectorized._optimizers._PIECE", piece)
     rows, alone = optimizers(kind, options)
     theta = torch.stack([row.detach().clone() for row in rows])
-    optimizer, given = stepper(alone)(theta), settings(alone, theta)
+    optimizer, given = member_optimizer(alone)(theta), current_settings(alone, theta)
     for _ in range(3):
         grads = torch.randn(K, D, dtype=torch.float64)
         step_alone(rows, alone, grads)
@@ -108,13 +115,13 @@ def test_gradients_in_parts_are_stepped_like_a_matrix(kind, options, piece, monk
 def test_settings_may_change_from_step_to_step(kind, options):
     rows, alone = optimizers(kind, options)
     theta = torch.stack([row.detach().clone() for row in rows])
-    optimizer = stepper(alone)(theta)
+    optimizer = member_optimizer(alone)(theta)
     for i in range(5):
         for k, o in enumerate(alone):
             o.param_groups[0]["lr"] = 0.1 * (i + k)
         grads = torch.randn(K, D, dtype=torch.float64)
         step_alone(rows, alone, grads)
-        optimizer.step(grads.clone(), **settings(alone, theta))
+        optimizer.step(grads.clone(), **current_settings(alone, theta))
         assert_rows(theta, rows)
 
 
@@ -123,8 +130,8 @@ def test_settings_may_change_from_step_to_step(kind, options):
 def test_members_that_are_kept_go_on_exactly(kind, options, members):
     _, alone = optimizers(kind, options)
     whole = torch.randn(K, D, dtype=torch.float64)
-    part, given = whole.clone(), settings(alone, whole)
-    all_of_them, some = stepper(alone)(whole), stepper(alone)(part)
+    part, given = whole.clone(), current_settings(alone, whole)
+    all_of_them, some = member_optimizer(alone)(whole), member_optimizer(alone)(part)
     for i in range(4):
         grads = torch.randn(K, D, dtype=torch.float64)
         if i == 2:
@@ -139,23 +146,22 @@ def test_members_that_are_kept_go_on_exactly(kind, options, members):
 
 def test_settings_are_read_from_the_optimisers():
     _, alone = optimizers(ADAM, {"lr": [0.1, 0.2, 0.3], "betas": [(0.9, 0.99), (0.8, 0.99), (0.9, 0.99)]})
-    found = settings(alone, torch.zeros(1, dtype=torch.float64))
+    found = current_settings(alone, torch.zeros(1, dtype=torch.float64))
     assert found["lr"].tolist() == [[0.1], [0.2], [0.3]]
     assert found["beta1"].tolist() == [[0.9], [0.8], [0.9]]
     shared = {name: found[name] for name in ("beta2", "eps", "weight_decay", "nesterov", "decoupled")}
     assert shared == {"beta2": 0.99, "eps": 1e-8, "weight_decay": 0, "nesterov": False, "decoupled": False}
     assert "momentum" not in found
     _, alone = optimizers(SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True})
-    found = settings(alone, torch.zeros(1))
+    found = current_settings(alone, torch.zeros(1))
     assert (found["momentum"], found["dampening"], found["nesterov"]) == (0.9, 0, True)
     assert "beta1" not in found
-    assert settings(optimizers(ADAMW, {})[1], torch.zeros(1))["decoupled"]
+    assert current_settings(optimizers(ADAMW, {})[1], torch.zeros(1))["decoupled"]
 
 
 @pytest.mark.parametrize(("kind", "found"), [(SGD, MemberSGD), (ADAM, MemberAdam), (ADAMW, MemberAdam)])
 def test_optimisers_have_a_counterpart(kind, found):
-    assert stepper(optimizers(kind, {"lr": 0.1})[1]) is found
-    assert set(found.settings) <= set(settings(optimizers(kind, {"lr": 0.1})[1], torch.zeros(1)))
+    assert member_optimizer(optimizers(kind, {"lr": 0.1})[1]) is found
 
 
 def two_groups():
@@ -165,14 +171,14 @@ def two_groups():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: optimizers(torch.optim.RMSprop, {})[1], "the optimiser RMSprop has no stacked form"),
-        (lambda: [*optimizers(ADAM, {})[1], *optimizers(ADAMW, {})[1]], "the optimiser Adam has no stacked form"),
-        (lambda: optimizers(type("Mine", (SGD,), {}), {"lr": 0.1})[1], "the optimiser Mine has no stacked form"),
+        (lambda: optimizers(torch.optim.RMSprop, {})[1], "the optimiser RMSprop cannot be vectorized"),
+        (lambda: [*optimizers(ADAM, {})[1], *optimizers(ADAMW, {})[1]], "the optimiser Adam cannot be vectorized"),
+        (lambda: optimizers(type("Mine", (SGD,), {}), {"lr": 0.1})[1], "the optimiser Mine cannot be vectorized"),
         (two_groups, "its optimiser has several groups of parameters"),
-        (lambda: optimizers(ADAM, {"amsgrad": [False, True, False]})[1], "the option amsgrad of Adam has no stacked"),
-        (lambda: optimizers(SGD, {"lr": 0.1, "maximize": True})[1], "the option maximize of SGD has no stacked form"),
-        (lambda: optimizers(SGD, {"lr": 0.1, "differentiable": True})[1], "the option differentiable of SGD has no"),
-        (lambda: optimizers(ADAMW, {"capturable": True})[1], "the option capturable of AdamW has no stacked form"),
+        (lambda: optimizers(ADAM, {"amsgrad": [False, True, False]})[1], "the option amsgrad of Adam cannot be"),
+        (lambda: optimizers(SGD, {"lr": 0.1, "maximize": True})[1], "the option maximize of SGD cannot be vectorized"),
+        (lambda: optimizers(SGD, {"lr": 0.1, "differentiable": True})[1], "the option differentiable of SGD cannot"),
+        (lambda: optimizers(ADAMW, {"capturable": True})[1], "the option capturable of AdamW cannot be vectorized"),
         (lambda: optimizers(SGD, {"lr": torch.tensor(0.1)})[1], "its learning rate is a tensor"),
         (
             lambda: optimizers(SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": [True, False, True]})[1],
@@ -184,9 +190,9 @@ def two_groups():
         ),
     ],
 )
-def test_what_has_no_stacked_form_is_named(make, message):
+def test_what_cannot_be_vectorized_is_named(make, message):
     with pytest.raises(NotVectorizableError, match=message):
-        stepper(make())
+        member_optimizer(make())
 
 
 @each_dtype
@@ -203,8 +209,8 @@ def test_clipping_is_that_of_torch(max_norm, norm_type, dtype):
         rows.append(torch.cat([p.grad for p in parts]))
     before = grads.clone()
     parts = [(slice(0, 3), grads[:, :3].reshape(K, 3, 1).clone()), (slice(3, D), grads[:, 3:].clone())]
-    clip_(grads, max_norm, norm_type)
-    clip_(parts, max_norm, norm_type)
+    clip_gradients(grads, max_norm, norm_type)
+    clip_gradients(parts, max_norm, norm_type)
     whole = torch.cat([part.flatten(1) for _, part in parts], 1)
     for found in (grads, whole):
         torch.testing.assert_close(found, torch.stack(rows), rtol=10 * TOLERANCE[dtype], atol=0)
@@ -230,7 +236,7 @@ def test_momentum_that_changes(name, dampening, nesterov):
     start = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "dampening": 0.0 if nesterov else dampening}
     rows, alone = optimizers(SGD, start)
     theta = torch.stack([row.detach().clone() for row in rows])
-    optimizer = stepper(alone)(theta)
+    optimizer = member_optimizer(alone)(theta)
     for changed in LATE[name]:
         for key, values in changed.items():
             for k, o in enumerate(alone):
@@ -238,14 +244,14 @@ def test_momentum_that_changes(name, dampening, nesterov):
                     o.param_groups[0][key] = values[k] if isinstance(values, list) else values
         grads = torch.randn(K, D, dtype=torch.float64)
         step_alone(rows, alone, grads)
-        optimizer.step(grads.clone(), **settings(alone, theta))
+        optimizer.step(grads.clone(), **current_settings(alone, theta))
         assert_rows(theta, rows)
 
 
 def test_momentum_that_changes_when_members_have_left():
     rows, alone = optimizers(SGD, {"lr": 0.1, "momentum": [0.0, 0.9, 0.0], "dampening": 0.5})
     theta = torch.stack([row.detach().clone() for row in rows])
-    optimizer = stepper(alone)(theta)
+    optimizer = member_optimizer(alone)(theta)
     for left in ([0, 1, 2], [1, 2]):
         if len(left) == 2:
             theta = theta[left].clone()
@@ -255,5 +261,5 @@ def test_momentum_that_changes_when_members_have_left():
         for _ in range(2):
             grads = torch.randn(len(left), D, dtype=torch.float64)
             step_alone(rows, alone, grads)
-            optimizer.step(grads.clone(), **settings(alone, theta))
+            optimizer.step(grads.clone(), **current_settings(alone, theta))
             assert_rows(theta, rows)

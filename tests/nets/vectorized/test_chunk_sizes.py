@@ -1,10 +1,18 @@
-"""Whether to stack, and how many members at a time."""
+"""Whether to vectorize, and how many members at a time."""
 
 import pytest
 import torch
 
-from skfusion._vectorized import ENOUGH, Cost, chunk_sizes, free_bytes, keep_freed_memory, pays
-from skfusion._vectorized._plan import LARGE_ACTIVATIONS, MANY_PARAMETERS
+from skfusion._vectorized import keep_freed_memory
+from skfusion.nets.vectorized._plan import (
+    ENOUGH,
+    LARGE_ACTIVATIONS,
+    MANY_PARAMETERS,
+    Cost,
+    chunk_sizes,
+    free_bytes,
+    pays,
+)
 
 
 def cost(n_parameters=1000, bytes=10, activation_bytes=5, convolves=False, on_gpu=False):
@@ -57,7 +65,7 @@ def test_a_member_may_cost_nothing():
 @pytest.mark.parametrize("convolves", [False, True])
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
-def test_a_stack_pays_on_a_gpu_and_for_small_nets_without_convolutions(on_gpu, convolves, large, wide):
+def test_vectorizing_pays_on_a_gpu_and_for_small_nets_without_convolutions(on_gpu, convolves, large, wide):
     numbers, kept = MANY_PARAMETERS - (not large), LARGE_ACTIVATIONS - (not wide)
     asked = cost(numbers, activation_bytes=kept, convolves=convolves, on_gpu=on_gpu)
     assert pays(asked) == (on_gpu or not (convolves or large or wide))
@@ -77,7 +85,7 @@ def test_a_system_that_does_not_tell_has_a_gibibyte(text, monkeypatch):
             raise OSError
         return text
 
-    monkeypatch.setattr("skfusion._vectorized._memory.Path.read_text", read)
+    monkeypatch.setattr("skfusion.nets.vectorized._plan.Path.read_text", read)
     assert free_bytes() == 2**30
 
 
@@ -94,7 +102,7 @@ def system(monkeypatch, files):
             raise FileNotFoundError
         return files[str(self)]
 
-    monkeypatch.setattr("skfusion._vectorized._memory.Path.read_text", read)
+    monkeypatch.setattr("skfusion.nets.vectorized._plan.Path.read_text", read)
 
 
 UNIFIED = {"memory.max": "5000\n", "memory.current": "3000\n", "memory.stat": "anon 7\ninactive_file 1000\n"}

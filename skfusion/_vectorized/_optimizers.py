@@ -1,4 +1,4 @@
-"""Optimisers that step many members at once, each with settings of its own.
+"""Optimisers (SGD with momentum, Adam, AdamW) that step many members at once, and clipping of their gradients.
 
 The formulas are those of ``torch.optim``; a setting is a number where members share it, and a column of shape
 (n_members, 1) where they do not.
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion._vectorized._form import NotVectorizableError
+from skfusion._vectorized._members import NotVectorizableError
 
 Setting = float | Tensor
 Part = tuple[slice, Tensor]
@@ -30,16 +30,8 @@ _PIECE = 2**22
 
 
 class MemberOptimizer(ABC):
-    """Step the rows of a matrix.
+    """Step the rows of a matrix ``theta``, shape (n_members, n_parameters), in place."""
 
-    Parameters
-    ----------
-    theta : Tensor of shape (n_members, n_parameters)
-        Written in place.
-    """
-
-    settings: ClassVar[tuple[str, ...]] = ()
-    """What members may differ in."""
     n_buffers: ClassVar[int]
     """Matrices of the shape of ``theta`` that it keeps, at most."""
 
@@ -48,14 +40,9 @@ class MemberOptimizer(ABC):
         self.buffers = [torch.zeros_like(theta) for _ in range(self.n_buffers)]
 
     def step(self, grad: Tensor | Iterable[Part], **settings: Any) -> None:
-        """Step once.
+        """Step once by gradients, of the shape of ``theta``, or pairs of columns and their gradients.
 
-        Parameters
-        ----------
-        grad : Tensor of shape (n_members, n_parameters), or iterable of (slice, Tensor)
-            Gradients, which may be written to; or pairs of columns and their gradients, of shape (n_members, ...).
-        **settings : float or Tensor of shape (n_members, 1)
-            See :func:`settings`.
+        Gradients may be written to. Settings are those that :func:`current_settings` returns.
         """
         self.steps += 1
         settings = self._begun(settings)
@@ -63,12 +50,12 @@ class MemberOptimizer(ABC):
             n_rows = max(1, _PIECE // part[0].numel())
             for start in range(0, len(part), n_rows):
                 rows = slice(start, start + n_rows)
-                own = {k: v[rows] if isinstance(v, Tensor) else v for k, v in settings.items()}
+                of_rows = {k: v[rows] if isinstance(v, Tensor) else v for k, v in settings.items()}
                 buffers = [b[rows, columns] for b in self.buffers]
-                self._step(self.theta[rows, columns], buffers, part[rows].flatten(1), **own)
+                self._step(self.theta[rows, columns], buffers, part[rows].flatten(1), **of_rows)
 
     def _begun(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings of a step that begins, which may depend on those before."""
+        """Return the settings of the step that begins, which may depend on earlier ones."""
         return settings
 
     @abstractmethod
@@ -76,15 +63,7 @@ class MemberOptimizer(ABC):
         """Step some rows and columns; ``grad`` is a matrix and may be written to."""
 
     def keep(self, theta: Tensor, members: Sequence[int]) -> None:
-        """Go on with some members.
-
-        Parameters
-        ----------
-        theta : Tensor of shape (n_members, n_parameters)
-            Their parameters, with a spare row where one member is left.
-        members : sequence of int
-            Their rows in the present matrix.
-        """
+        """Go on with the members at some rows; ``theta`` has their parameters, and a spare row if one is left."""
         index = _rows_of(theta, members)
         self.theta, self.buffers = theta, [b[index] for b in self.buffers]
 
@@ -94,14 +73,8 @@ class MemberSGD(MemberOptimizer):
 
     It computes :math:`b \leftarrow \mu b + (1 - \tau) g` and :math:`\theta \leftarrow \theta - \eta b`, or Nesterov's
     :math:`\theta \leftarrow \theta - \eta (g + \mu b)`.
-
-    Parameters
-    ----------
-    theta : Tensor of shape (n_members, n_parameters)
-        Written in place.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("lr", "momentum", "dampening", "weight_decay")
     n_buffers: ClassVar[int] = 1
     _moved: Setting = 0.0
     """Which members have had a step with momentum: 1, or 0."""
@@ -116,7 +89,6 @@ class MemberSGD(MemberOptimizer):
         return {**settings, "dampening": settings.get("dampening", 0.0) * before}
 
     def keep(self, theta: Tensor, members: Sequence[int]) -> None:
-        """Go on with some members; see :meth:`MemberOptimizer.keep`."""
         super().keep(theta, members)
         if isinstance(self._moved, Tensor):
             self._moved = self._moved[_rows_of(theta, members)]
@@ -151,14 +123,8 @@ class MemberAdam(MemberOptimizer):
 
     It computes :math:`\theta \leftarrow \theta - \eta \hat m / (\sqrt{\hat v} + \epsilon)` with the corrected moments
     :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
-
-    Parameters
-    ----------
-    theta : Tensor of shape (n_members, n_parameters)
-        Written in place.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
     n_buffers: ClassVar[int] = 2
 
     def _step(
@@ -196,7 +162,7 @@ class MemberAdam(MemberOptimizer):
 
 
 def _rows_of(theta: Tensor, members: Sequence[int]) -> Tensor:
-    """Return the rows of some members, with a spare one where ``theta`` has one."""
+    """Return the rows of some members, with a spare row where ``theta`` has one."""
     return torch.tensor(list(members) * (len(theta) // len(members)), device=theta.device)
 
 
@@ -213,34 +179,22 @@ def _add(a: Tensor, b: Tensor, factor: Setting) -> Tensor:
 _REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")
 
 
-def stepper(optimizers: Sequence[torch.optim.Optimizer]) -> type[MemberOptimizer]:
-    """Return the optimiser for many members that does what some optimisers of torch do, one a member.
+def member_optimizer(optimizers: Sequence[torch.optim.Optimizer]) -> type[MemberOptimizer]:
+    """Return the class that does for many members what their optimisers of torch do.
 
-    Parameters
-    ----------
-    optimizers : sequence of torch.optim.Optimizer
-        Of one class.
-
-    Returns
-    -------
-    type
-        Subclass of :class:`MemberOptimizer`.
-
-    Raises
-    ------
-    NotVectorizableError
-        If the class, an option, or several groups of parameters have no counterpart; it names them.
+    :class:`NotVectorizableError` is raised, and names them, where the class, an option, or several groups of parameters
+    have no counterpart.
     """
     kinds = {torch.optim.SGD: MemberSGD, torch.optim.Adam: MemberAdam, torch.optim.AdamW: MemberAdam}
     kind = type(optimizers[0])
     if kind not in kinds or any(type(o) is not kind for o in optimizers):
-        raise NotVectorizableError(f"the optimiser {kind.__name__} has no stacked form (SGD, Adam and AdamW have)")
+        raise NotVectorizableError(f"the optimiser {kind.__name__} cannot be vectorized (SGD, Adam and AdamW can)")
     for optimizer in optimizers:
         if len(optimizer.param_groups) != 1:
             raise NotVectorizableError("its optimiser has several groups of parameters")
         group = optimizer.param_groups[0]
         if asked := [name for name in _REFUSED if group.get(name)]:
-            raise NotVectorizableError(f"the option {asked[0]} of {kind.__name__} has no stacked form")
+            raise NotVectorizableError(f"the option {asked[0]} of {kind.__name__} cannot be vectorized")
         if any(isinstance(group[name], Tensor) for name in ("lr", *(("betas",) if "betas" in group else ()))):
             raise NotVectorizableError("its learning rate is a tensor")
         for name in ("nesterov", "decoupled_weight_decay"):
@@ -249,21 +203,8 @@ def stepper(optimizers: Sequence[torch.optim.Optimizer]) -> type[MemberOptimizer
     return kinds[kind]
 
 
-def settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[str, Any]:
-    """Return the present settings of the optimisers: numbers, or columns where members differ.
-
-    Parameters
-    ----------
-    optimizers : sequence of torch.optim.Optimizer
-        One a member, of a class that :func:`stepper` takes.
-    like : Tensor
-        Device of the columns, which are float64.
-
-    Returns
-    -------
-    dict
-        Keyword arguments of :meth:`MemberOptimizer.step`.
-    """
+def current_settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[str, Any]:
+    """Return the present settings of the members' optimisers: numbers, or float64 columns where members differ."""
     groups = [o.param_groups[0] for o in optimizers]
     first = groups[0]
     columns: dict[str, list[float]] = {
@@ -282,3 +223,13 @@ def settings(optimizers: Sequence[torch.optim.Optimizer], like: Tensor) -> dict[
     out["nesterov"] = bool(first.get("nesterov"))
     out["decoupled"] = type(optimizers[0]) is torch.optim.AdamW or bool(first.get("decoupled_weight_decay"))
     return out
+
+
+def clip_gradients(grad: Tensor | Sequence[Part], max_norm: float, norm_type: float = 2.0) -> None:
+    """Scale each member's gradient down to a norm, in place: torch's ``clip_grad_norm_`` for every row."""
+    parts = [grad] if isinstance(grad, Tensor) else [part for _, part in grad]
+    norms = [torch.linalg.vector_norm(part, norm_type, dim=[*range(1, part.dim())]) for part in parts]
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), norm_type, dim=0)
+    share = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for part in parts:
+        part.mul_(share.view(-1, *[1] * (part.dim() - 1)))

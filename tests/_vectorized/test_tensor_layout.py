@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from skfusion._vectorized import Members, NotVectorizableError, Stack
+from skfusion._vectorized import Members, NotVectorizableError, VectorizedModules
 
 
 class Two(nn.Module):
@@ -40,31 +40,31 @@ SHARING = {
 @pytest.mark.parametrize("name", SHARING)
 def test_tensors_that_share_memory_are_refused(name):
     with pytest.raises(NotVectorizableError, match="its tensors '.*' and '.*' share memory"):
-        Stack([Two(SHARING[name]) for _ in range(2)])
+        VectorizedModules([Two(SHARING[name]) for _ in range(2)])
 
 
 def test_places_of_ones_own_in_one_piece_of_memory_are_taken():
     modules = [Two(flat) for _ in range(2)]
     before = [m.a.weight.detach().clone() for m in modules]
-    Stack(modules)
+    VectorizedModules(modules)
     assert all(torch.equal(m.a.weight, w) for m, w in zip(modules, before, strict=True))
 
 
 def test_a_parameter_that_members_share_is_refused():
     weight = nn.Parameter(torch.randn(4, 4))
     with pytest.raises(NotVectorizableError, match="its members share a parameter"):
-        Stack([Two(lambda m: setattr(m.b, "weight", weight)) for _ in range(2)])
+        VectorizedModules([Two(lambda m: setattr(m.b, "weight", weight)) for _ in range(2)])
 
 
 @pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
 def test_hooks_of_gradients_are_refused(register):
     with pytest.raises(NotVectorizableError, match="a hook waits for the gradient of its parameter 'a.weight'"):
-        Stack([Two(lambda m: getattr(m.a.weight, register)(lambda _: None)) for _ in range(2)])
+        VectorizedModules([Two(lambda m: getattr(m.a.weight, register)(lambda _: None)) for _ in range(2)])
 
 
 def test_buffers_that_are_none_are_names_too():
     with pytest.raises(NotVectorizableError, match="members 0 and 1 differ in their tensors"):
-        Stack([Two(lambda m: m.register_buffer("held", None)), Two(lambda m: None)])
+        VectorizedModules([Two(lambda m: m.register_buffer("held", None)), Two(lambda m: None)])
 
 
 class Made(Two):
@@ -77,8 +77,8 @@ class Made(Two):
 
 
 def test_a_buffer_that_a_forward_pass_makes_is_refused():
-    stack = Stack([Made() for _ in range(2)])
-    with pytest.raises(NotVectorizableError, match="it makes its buffer 'held'"), stack.running(True) as module:
+    vectorized = VectorizedModules([Made() for _ in range(2)])
+    with pytest.raises(NotVectorizableError, match="it makes its buffer 'held'"), vectorized.running(True) as module:
         module(Members(torch.ones(2, 3, 4)))
 
 
@@ -92,41 +92,41 @@ def bytes_held(state):
 def test_a_copy_of_a_members_state_is_that_of_one_member():
     modules = [nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(16)]
     own = bytes_held(modules[0].state_dict())
-    stack = Stack(modules)
+    vectorized = VectorizedModules(modules)
     copied = copy.deepcopy(modules[3].state_dict())
     assert bytes_held(copied) == own
     assert all(torch.equal(copied[name], t) for name, t in modules[3].state_dict().items())
     before = copied["0.weight"].clone()
     modules[3].state_dict()["0.weight"].add_(1)  # which still is the member's own
-    torch.testing.assert_close(stack.theta[3, :16].view(4, 4), before + 1)
+    torch.testing.assert_close(vectorized.theta[3, :16].view(4, 4), before + 1)
     assert torch.equal(copied["0.weight"], before)
 
 
 def test_a_members_state_is_saved_alone_and_plain(tmp_path):
     modules = [nn.Linear(4, 4) for _ in range(64)]
     sizes = []
-    for stacked in (False, True):
-        stack = Stack(modules) if stacked else None
+    for together in (False, True):
+        vectorized = VectorizedModules(modules) if together else None
         torch.save(modules[3].state_dict(), tmp_path / "state.pt")
         sizes.append((tmp_path / "state.pt").stat().st_size)
         found = torch.load(tmp_path / "state.pt", weights_only=True)
         assert all(type(t) is torch.Tensor and torch.equal(t, modules[3].state_dict()[n]) for n, t in found.items())
         assert type(modules[3].state_dict()["weight"] * 2) is torch.Tensor
-        assert stack is None or stack.intact()
+        assert vectorized is None or vectorized.intact()
     assert sizes[1] <= 1.2 * sizes[0]
 
 
 def test_members_that_have_left_are_as_they_were_made():
     modules = [nn.Linear(2, 2) for _ in range(3)]
-    stack = Stack(modules)
+    vectorized = VectorizedModules(modules)
     assert all(m._state_dict_hooks for m in modules)
-    stack.keep([2, 0])
+    vectorized.keep([2, 0])
     assert [len(m._state_dict_hooks) for m in modules] == [1, 0, 1]
-    stack.release(range(2))
+    vectorized.release(range(2))
     assert not any(m._state_dict_hooks for m in modules)
 
 
 def test_a_single_member_has_a_spare_row_like_its_own():
-    stack = Stack([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))])
-    assert torch.equal(stack.theta[1], stack.theta[0])
-    assert all(torch.equal(t[1], t[0]) for t in stack.held.values())
+    vectorized = VectorizedModules([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))])
+    assert torch.equal(vectorized.theta[1], vectorized.theta[0])
+    assert all(torch.equal(t[1], t[0]) for t in vectorized.held.values())

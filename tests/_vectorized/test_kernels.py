@@ -1,4 +1,4 @@
-"""A stacked network computes what a loop over its members computes: outputs, gradients and buffers."""
+"""Vectorized modules compute what a loop over its members computes: outputs, gradients and buffers."""
 
 import copy
 
@@ -9,7 +9,7 @@ from _vectorized.loop import TOLERANCE, K, assert_like_the_loop
 from _vectorized.modules import Attending, Averaging, Scaled, Table, Tied, Weighted, conv1d, conv2d, encoder, in_place
 from torch import nn
 
-from skfusion._vectorized import Members, Stack
+from skfusion._vectorized import Members, VectorizedModules
 
 each_dtype = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float64", "float32"])
 
@@ -147,7 +147,7 @@ def test_a_number_without_axes_has_no_say_in_the_dtype(dtype):
         module.scale = module.scale.double()
     alone = copy.deepcopy(modules)
     x = torch.randn(5, 6, dtype=dtype)
-    with torch.no_grad(), Stack(modules).running(False) as module:
+    with torch.no_grad(), VectorizedModules(modules).running(False) as module:
         found = module(x).value
     assert found.dtype == dtype
     for k, one in enumerate(alone):
@@ -177,9 +177,9 @@ def test_members_take_part_with_shared_tensors():
     "draw", [torch.randn_like, torch.bernoulli, nn.AlphaDropout(), lambda x: x + x.clone().normal_(), nn.RReLU()]
 )
 def test_random_draws_are_refused(draw):
-    stack = Stack([Scaled(draw) for _ in range(K)])
+    vectorized = VectorizedModules([Scaled(draw) for _ in range(K)])
     streams = [torch.Generator() for _ in range(K)]
-    with stack.running(True, streams) as module, pytest.raises(RuntimeError, match="random|rrelu"):
+    with vectorized.running(True, streams) as module, pytest.raises(RuntimeError, match="random|rrelu"):
         module(Members(torch.rand(K, 5, 6)))
 
 
@@ -188,9 +188,12 @@ def test_random_draws_are_refused(draw):
     [(0, nn.Dropout(), (5, 6)), (2, nn.Dropout(), (5, 6)), (K, nn.Dropout2d(), (2, 5, 6)), (K, nn.Dropout1d(), (5, 6))],
 )
 def test_dropout_asks_for_a_stream_each_and_a_batch_axis(streams, layer, shape):
-    stack = Stack([Scaled(layer) for _ in range(K)])
+    vectorized = VectorizedModules([Scaled(layer) for _ in range(K)])
     drawing = [torch.Generator() for _ in range(streams)]
-    with stack.running(True, drawing) as module, pytest.raises(NotImplementedError, match="no random streams, or"):
+    with (
+        vectorized.running(True, drawing) as module,
+        pytest.raises(NotImplementedError, match="no random generators, or"),
+    ):
         module(Members(torch.rand(K, *shape)))
 
 
@@ -205,8 +208,11 @@ def test_dropout_asks_for_a_stream_each_and_a_batch_axis(streams, layer, shape):
 )
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_index_out_of_range_does_not_read_the_table_of_a_neighbour(layer, shape, index, shared):
-    stack = Stack([layer() for _ in range(K)])
+    vectorized = VectorizedModules([layer() for _ in range(K)])
     codes = torch.tensor(index).view(shape)
     codes = codes if shared else Members(codes.expand(K, *shape).contiguous())
-    with stack.running(True) as module, pytest.raises(IndexError, match="index out of range: the table has 7 rows"):
+    with (
+        vectorized.running(True) as module,
+        pytest.raises(IndexError, match="index out of range: the table has 7 rows"),
+    ):
         module(codes)

@@ -1,6 +1,6 @@
-"""Kernels for many members: what is faster than ``vmap``, or draws random numbers.
+"""Kernels for many members, of torch functions that are slow under ``vmap`` or draw random numbers.
 
-Each rule computes what ``vmap`` of its function computes. A physical tensor carries the member axis first.
+Each kernel computes what ``vmap`` of its function computes; the member axis is the first axis of ``Members.value``.
 """
 
 from __future__ import annotations
@@ -16,30 +16,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skfusion._vectorized._members import Members, rule
-from skfusion._vectorized._span import Spanned
+from skfusion._vectorized._members import Members, kernel_of
+from skfusion._vectorized._subspace import Combinations
 
-_STREAMS: ContextVar[Sequence[torch.Generator]] = ContextVar("streams", default=())
+_GENERATORS: ContextVar[Sequence[torch.Generator]] = ContextVar("generators", default=())
 
 
 @contextmanager
-def drawing(streams: Sequence[torch.Generator]) -> Iterator[None]:
-    """Let each member draw its dropout masks from a random stream of its own."""
-    token = _STREAMS.set(streams)
+def drawing(generators: Sequence[torch.Generator]) -> Iterator[None]:
+    """Let each member draw its dropout masks from its own generator."""
+    token = _GENERATORS.set(generators)
     try:
         yield
     finally:
-        _STREAMS.reset(token)
+        _GENERATORS.reset(token)
 
 
-@rule(F.linear)
+@kernel_of(F.linear)
 def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """One batched matrix product, with the bias added by the same kernel."""
-    if isinstance(weight, Spanned) and not isinstance(x, Members) and (bias is None or isinstance(bias, Spanned)):
+    if (
+        isinstance(weight, Combinations)
+        and not isinstance(x, Members)
+        and (bias is None or isinstance(bias, Combinations))
+    ):
         return weight.applied_to(x, bias)
-    if isinstance(weight, Spanned):
+    if isinstance(weight, Combinations):
         weight = Members(weight.value)
-    if isinstance(bias, Spanned):
+    if isinstance(bias, Combinations):
         bias = Members(bias.value)
     if type(weight) is not Members or not (bias is None or type(bias) is Members):
         return NotImplemented
@@ -53,7 +57,7 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
 
 
-@rule(
+@kernel_of(
     *(F.relu, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.tanh, F.sigmoid, F.hardtanh, F.relu6),
     *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
     *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
@@ -66,7 +70,7 @@ def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     return func(x.value, *args, **kwargs)
 
 
-@rule(
+@kernel_of(
     *(torch.add, torch.sub, torch.mul, torch.div),
     *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
     *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, Tensor.__mul__, Tensor.__rmul__),
@@ -77,7 +81,7 @@ def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
     tensors = [t for t in (a, b) if isinstance(t, Tensor)]
     n_axes = max(t.dim() for t in tensors)
     if len(tensors) == 2 and a.dtype != b.dtype and not (a.dim() and b.dim()):
-        return NotImplemented  # a tensor without axes has a say in the dtype only beside its like
+        return NotImplemented  # torch promotes the dtype of a tensor without axes only beside another such tensor
     return func(_widened(a, n_axes), _widened(b, n_axes), **kwargs)
 
 
@@ -88,7 +92,7 @@ def _widened(x: Any, n_axes: int) -> Any:
     return x.value if missing == 0 else x.value.reshape(len(x.value), *[1] * missing, *x.shape)
 
 
-@rule(torch.flatten, Tensor.flatten)
+@kernel_of(torch.flatten, Tensor.flatten)
 def _flatten(func: Any, x: Members, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Axes count from the one behind the member axis."""
     if x.dim() == 0:
@@ -96,7 +100,7 @@ def _flatten(func: Any, x: Members, start_dim: int = 0, end_dim: int = -1) -> An
     return x.value.flatten(start_dim + 1 if start_dim >= 0 else start_dim, end_dim + 1 if end_dim >= 0 else end_dim)
 
 
-@rule(torch.reshape, Tensor.reshape, Tensor.view)
+@kernel_of(torch.reshape, Tensor.reshape, Tensor.view)
 def _reshape(func: Any, x: Members, *shape: Any) -> Any:
     """The member axis stays in front."""
     asked = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
@@ -105,7 +109,7 @@ def _reshape(func: Any, x: Members, *shape: Any) -> Any:
     return x.value.reshape(len(x.value), *asked)
 
 
-@rule(F.mse_loss)
+@kernel_of(F.mse_loss)
 def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", **kwargs: Any) -> Any:
     """The mean over the numbers of each member."""
     if reduction != "mean" or any(v is not None for v in (*_, *kwargs.values())) or input.shape != target.shape:
@@ -116,7 +120,7 @@ def _mse_loss(func: Any, input: Tensor, target: Tensor, *_: Any, reduction: str 
     return F.mse_loss(a, b, reduction="none").reshape(len(a), -1).mean(1)
 
 
-@rule(F.cross_entropy)
+@kernel_of(F.cross_entropy)
 def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: Any, **kwargs: Any) -> Any:
     """Rows of all members together, then the mean over those of each one."""
     asked = {k: v for k, v in kwargs.items() if v is not None and (k, v) != ("reduction", "mean")}
@@ -130,7 +134,7 @@ def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: A
     return flat.view(target.value.shape).sum(1) / share.sum(1)
 
 
-@rule(F.batch_norm)
+@kernel_of(F.batch_norm)
 def _batch_norm(
     func: Any,
     input: Members,
@@ -143,10 +147,10 @@ def _batch_norm(
 ) -> Any:
     """K times C channels are normalised like C; running statistics are written in place.
 
-    The rows of a channel are one line in memory: sums over rows of all channels would round by the number of members.
+    The rows of a channel are contiguous in memory, so that the rounding of a sum does not depend on K.
     """
-    stacked = [t for t in (mean, var, weight, bias) if t is not None]
-    if not all(isinstance(t, Members) for t in (input, *stacked)) or input.dim() < 2:
+    statistics = [t for t in (mean, var, weight, bias) if t is not None]
+    if not all(isinstance(t, Members) for t in (input, *statistics)) or input.dim() < 2:
         return NotImplemented
     lines = input.value.transpose(1, 2)
     wide = lines.flatten(0, 1).flatten(1).unsqueeze(0)
@@ -154,29 +158,29 @@ def _batch_norm(
     return func(wide, *flat, *args, **kw).view(lines.shape).transpose(1, 2).contiguous()
 
 
-@rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout)
+@kernel_of(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout)
 def _dropout(func: Any, input: Members, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Every member's mask comes from its own stream, in the order in which it would draw by itself."""
+    """Each member draws its mask from its own generator, as it would if it were trained alone."""
     if not training or p == 0:
         return input.value
-    streams = _STREAMS.get()
+    generators = _GENERATORS.get()
     n_axes = {F.dropout1d: 3, F.dropout2d: 4, F.dropout3d: 5}.get(func)
-    if len(streams) != len(input.value) or n_axes not in (None, input.dim()):
-        raise NotImplementedError(f"{func.__name__} has no random streams, or an input without a batch axis.")
+    if len(generators) != len(input.value) or n_axes not in (None, input.dim()):
+        raise NotImplementedError(f"{func.__name__} has no random generators, or an input without a batch axis.")
     if p == 1:
         mask = input.value.new_zeros(())  # torch draws nothing
     else:
         masks = [
             torch.empty_like(x) if n_axes is None else x.new_empty((*x.shape[:2], *[1] * (x.dim() - 2)))
-            for x in input.value.detach()  # laid out as by torch, for a mask is drawn in the order of its memory
+            for x in input.value.detach()  # laid out as torch does: a mask is drawn in the order of memory
         ]
-        for part, stream in zip(masks, streams, strict=True):
-            part.bernoulli_(1 - p, generator=stream)
+        for part, generator in zip(masks, generators, strict=True):
+            part.bernoulli_(1 - p, generator=generator)
         mask = torch.stack(masks).div_(1 - p)
     return input.value.mul_(mask) if inplace else input.value * mask
 
 
-@rule(F.scaled_dot_product_attention)
+@kernel_of(F.scaled_dot_product_attention)
 def _attention(
     func: Any,
     query: Any,
@@ -203,25 +207,25 @@ def _attention(
         if attn_mask.dtype == torch.bool:
             bias = torch.zeros_like(attn_mask, dtype=score.dtype).masked_fill(attn_mask.logical_not(), -math.inf)
         score = score + bias
-    blind = score.value.isneginf().all(-1, keepdim=True)  # a query without a key attends to nothing, as in torch
-    share = score.value.masked_fill(blind, 0).softmax(-1).masked_fill(blind, 0)
+    without_key = score.value.isneginf().all(-1, keepdim=True)  # such a query attends to nothing, as in torch
+    share = score.value.masked_fill(without_key, 0).softmax(-1).masked_fill(without_key, 0)
     return (F.dropout(Members(share), dropout_p) @ value).value
 
 
-_OPENED = FunctionType(
+_TRACEABLE_ATTENTION = FunctionType(
     F.multi_head_attention_forward.__code__,
     {**vars(F), "has_torch_function": lambda _: False},
     argdefs=F.multi_head_attention_forward.__defaults__,
 )
 
 
-@rule(F.multi_head_attention_forward)
+@kernel_of(F.multi_head_attention_forward)
 def _multi_head(func: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run torch's own function step by step; the steps have rules, the whole has none."""
-    return _OPENED(*args, **kwargs)
+    """Run torch's own function step by step: its steps have kernels, but the function as a whole has none."""
+    return _TRACEABLE_ATTENTION(*args, **kwargs)
 
 
-@rule(F.embedding, F.embedding_bag)
+@kernel_of(F.embedding, F.embedding_bag)
 def _embedding(func: Any, input: Tensor, weight: Tensor, **options: Any) -> Any:
     """The tables of all members as one long table."""
     if type(weight) is not Members:
@@ -230,11 +234,11 @@ def _embedding(func: Any, input: Tensor, weight: Tensor, **options: Any) -> Any:
     n_rows, width = weight.shape
     index = input.value if isinstance(input, Members) else input.expand(n, *input.shape)
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < n_rows:
-        raise IndexError(f"index out of range: the table has {n_rows} rows")  # and not its neighbour's row
+        raise IndexError(f"index out of range: the table has {n_rows} rows")  # it would read the next member's table
     asked = {k: v for k, v in options.items() if v is not None and v is not False and k not in ("norm_type", "mode")}
     padding = asked.pop("padding_idx", None) if func is F.embedding else None
     if asked or (func is F.embedding_bag and index.dim() != 3):  # vmap would mix the members' rows
-        raise NotImplementedError(f"{func.__name__} with {', '.join(asked) or 'rows in one line'} has no stacked form")
+        raise NotImplementedError(f"{func.__name__} with {', '.join(asked) or 'rows in one axis'} cannot be vectorized")
     start = torch.arange(n, device=index.device).mul_(n_rows).view(n, *[1] * (index.dim() - 1))
     long, rows = tables.flatten(0, 1), index + start
     if func is F.embedding_bag:

@@ -1,4 +1,4 @@
-"""Modules as the rows of a matrix, and what cannot be stacked."""
+"""Modules as the rows of a matrix, and what cannot be vectorized."""
 
 import copy
 
@@ -14,7 +14,7 @@ from skfusion._vectorized import (
     Members,
     MemberSGD,
     NotVectorizableError,
-    Stack,
+    VectorizedModules,
 )
 
 
@@ -38,12 +38,12 @@ def assert_values(module, expected):
     assert all(torch.equal(found[name], t) for name, t in expected.items())
 
 
-def step(stack, x, y, optimizer=None, **settings):
-    """Train one step; x and y have a row of data for each row of the stack."""
-    with stack.running(True) as module:
+def step(vectorized, x, y, optimizer=None, **settings):
+    """Train one step; x and y have a row of data for each row of the vectorized."""
+    with vectorized.running(True) as module:
         loss = F.cross_entropy(module(Members(x)), Members(y)).value
-        grad = stack.gradient(loss)
-    (optimizer or MemberSGD(stack.theta)).step(grad.clone(), **{"lr": 0.1, **settings})
+        grad = vectorized.gradient(loss)
+    (optimizer or MemberSGD(vectorized.theta)).step(grad.clone(), **{"lr": 0.1, **settings})
     return grad
 
 
@@ -57,33 +57,33 @@ def data(n, seed=0):
 def test_modules_keep_their_values_and_become_views():
     modules = [mlp() for _ in range(3)]
     before = [values(m) for m in modules]
-    stack = Stack(modules)
-    assert stack.theta.shape == (3, sum(p.numel() for p in modules[0].parameters()))
+    vectorized = VectorizedModules(modules)
+    assert vectorized.theta.shape == (3, sum(p.numel() for p in modules[0].parameters()))
     for module, expected in zip(modules, before, strict=True):
         assert_values(module, expected)
-    stack.theta.mul_(2)
+    vectorized.theta.mul_(2)
     torch.testing.assert_close(modules[2][0].weight.detach(), 2 * before[2]["0.weight"])
     with torch.no_grad():
         modules[1][3].bias.fill_(7)
-    assert stack.leaves["3.bias"][1].eq(7).all()
-    assert stack.by_name(stack.theta[1])["3.bias"].eq(7).all()
-    stack.held["1.running_mean"][0] = 5
+    assert vectorized.leaves["3.bias"][1].eq(7).all()
+    assert vectorized.by_name(vectorized.theta[1])["3.bias"].eq(7).all()
+    vectorized.held["1.running_mean"][0] = 5
     assert modules[0][1].running_mean.eq(5).all()
 
 
 def test_gradients_follow_the_names():
     assert_like_the_loop(mlp, torch.float64, torch.randn(3, 11, 6, dtype=torch.float64))
-    stack = Stack([mlp() for _ in range(3)])
-    grad = step(stack, *data(3))
-    assert list(stack.by_name(grad[0])) == [name for name, _ in stack.modules[0].named_parameters()]
+    vectorized = VectorizedModules([mlp() for _ in range(3)])
+    grad = step(vectorized, *data(3))
+    assert list(vectorized.by_name(grad[0])) == [name for name, _ in vectorized.modules[0].named_parameters()]
 
 
 def test_a_gradient_may_be_written_to_a_place():
-    stack = Stack([mlp() for _ in range(3)])
-    (x, y), place = data(3), torch.zeros_like(stack.theta)
-    with stack.running(True) as module:
+    vectorized = VectorizedModules([mlp() for _ in range(3)])
+    (x, y), place = data(3), torch.zeros_like(vectorized.theta)
+    with vectorized.running(True) as module:
         loss = F.cross_entropy(module(Members(x)), Members(y)).value
-        assert stack.gradient(loss, out=place) is place
+        assert vectorized.gradient(loss, out=place) is place
     assert place.abs().sum(1).gt(0).all()
 
 
@@ -93,12 +93,12 @@ def train(chunk, x, y, make=mlp, kind=MemberAdam, n_steps=20):
     for k in chunk:
         torch.manual_seed(k)
         modules.append(make())
-    stack = Stack(modules)
-    rows = torch.tensor([*chunk] * (len(stack.theta) // len(chunk)))
-    optimizer = kind(stack.theta)
+    vectorized = VectorizedModules(modules)
+    rows = torch.tensor([*chunk] * (len(vectorized.theta) // len(chunk)))
+    optimizer = kind(vectorized.theta)
     for i in range(n_steps):
         at = torch.arange(i, i + 8) % 11
-        step(stack, x[rows][:, at], y[rows][:, at], optimizer, lr=0.01, weight_decay=0.1)
+        step(vectorized, x[rows][:, at], y[rows][:, at], optimizer, lr=0.01, weight_decay=0.1)
     return [values(module) for module in modules]
 
 
@@ -115,7 +115,7 @@ WIDTHS = {
 
 @pytest.mark.parametrize("kind", [MemberSGD, MemberAdam])
 @pytest.mark.parametrize("make", WIDTHS.values(), ids=WIDTHS)
-def test_members_do_not_depend_on_the_size_of_their_stack(make, kind):
+def test_members_do_not_depend_on_the_number_of_the_others(make, kind):
     x, y = data(13)
     whole = train(range(13), x, y, make, kind)
     assert not torch.equal(whole[0]["0.weight"], whole[1]["0.weight"])
@@ -138,16 +138,16 @@ def test_members_do_not_depend_on_the_data_of_others():
 @pytest.mark.parametrize("members", [[0, 2, 3], [3, 1], [2]], ids=str)
 def test_members_that_leave_keep_their_values_and_no_longer_move(members):
     modules = [mlp() for _ in range(4)]
-    stack, (x, y) = Stack(modules), data(4)
-    step(stack, x, y)
+    vectorized, (x, y) = VectorizedModules(modules), data(4)
+    step(vectorized, x, y)
     before = [values(m) for m in modules]
-    copies = Stack(copy.deepcopy(modules))
-    stack.keep(members)
-    assert stack.modules == [modules[k] for k in members]
+    copies = VectorizedModules(copy.deepcopy(modules))
+    vectorized.keep(members)
+    assert vectorized.modules == [modules[k] for k in members]
     for module, expected in zip(modules, before, strict=True):
         assert_values(module, expected)
-    rows = members * (len(stack.theta) // len(members))
-    step(stack, x[rows], y[rows])
+    rows = members * (len(vectorized.theta) // len(members))
+    step(vectorized, x[rows], y[rows])
     step(copies, x, y)
     for k in range(4):
         if k in members:
@@ -155,16 +155,16 @@ def test_members_that_leave_keep_their_values_and_no_longer_move(members):
         else:
             assert_values(modules[k], before[k])
             assert len(modules[k][0].weight.untyped_storage()) == modules[k][0].weight.nbytes
-    assert stack.intact()
+    assert vectorized.intact()
 
 
 def test_released_members_own_their_tensors():
     modules = [mlp() for _ in range(3)]
-    stack = Stack(modules)
+    vectorized = VectorizedModules(modules)
     before = values(modules[1])
-    stack.release([1])
-    stack.theta.zero_()
-    stack.held["1.running_var"].zero_()
+    vectorized.release([1])
+    vectorized.theta.zero_()
+    vectorized.held["1.running_var"].zero_()
     assert_values(modules[1], before)
     assert not modules[0][0].weight.any()
     for t in (*modules[1].parameters(), *modules[1].buffers()):
@@ -188,40 +188,40 @@ CHANGES = {
 @pytest.mark.parametrize("member", [0, 2])
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_from_outside_is_noticed(name, member):
-    stack = Stack([frozen() if name == "thawed" else mlp() for _ in range(3)])
-    step(stack, *data(3))
-    assert stack.intact()
-    CHANGES[name](stack.modules[member])
-    assert not stack.intact()
+    vectorized = VectorizedModules([frozen() if name == "thawed" else mlp() for _ in range(3)])
+    step(vectorized, *data(3))
+    assert vectorized.intact()
+    CHANGES[name](vectorized.modules[member])
+    assert not vectorized.intact()
 
 
 def test_values_written_from_outside_are_no_change():
-    stack = Stack([mlp() for _ in range(3)])
-    stack.modules[1].load_state_dict(mlp().state_dict())
-    assert stack.intact()
+    vectorized = VectorizedModules([mlp() for _ in range(3)])
+    vectorized.modules[1].load_state_dict(mlp().state_dict())
+    assert vectorized.intact()
 
 
 def test_frozen_parameters_do_not_move():
-    stack = Stack([frozen() for _ in range(3)])
-    before = [values(m) for m in stack.modules]
-    assert "0.weight" in stack.held
-    assert "0.weight" not in stack.leaves
-    step(stack, *data(3))
-    for module, expected in zip(stack.modules, before, strict=True):
+    vectorized = VectorizedModules([frozen() for _ in range(3)])
+    before = [values(m) for m in vectorized.modules]
+    assert "0.weight" in vectorized.held
+    assert "0.weight" not in vectorized.leaves
+    step(vectorized, *data(3))
+    for module, expected in zip(vectorized.modules, before, strict=True):
         assert torch.equal(module[0].weight, expected["0.weight"])
         assert not torch.equal(module[3].weight, expected["3.weight"])
 
 
 def test_the_mode_is_that_asked_for():
-    stack, (x, _) = Stack([mlp() for _ in range(3)]), data(3)
-    before = stack.held["1.running_mean"].clone()
-    with torch.no_grad(), stack.running(False) as module:
+    vectorized, (x, _) = VectorizedModules([mlp() for _ in range(3)]), data(3)
+    before = vectorized.held["1.running_mean"].clone()
+    with torch.no_grad(), vectorized.running(False) as module:
         module(Members(x))
         assert not module.training
-    assert torch.equal(stack.held["1.running_mean"], before)
-    with stack.running(True) as module:
+    assert torch.equal(vectorized.held["1.running_mean"], before)
+    with vectorized.running(True) as module:
         module(Members(x))
-    assert stack.held["1.num_batches_tracked"].tolist() == [1, 1, 1]
+    assert vectorized.held["1.num_batches_tracked"].tolist() == [1, 1, 1]
 
 
 class Resizing(Averaging):
@@ -233,8 +233,8 @@ class Resizing(Averaging):
 
 
 def test_a_buffer_that_is_assigned_keeps_its_shape():
-    stack = Stack([Resizing() for _ in range(3)])
+    vectorized = VectorizedModules([Resizing() for _ in range(3)])
     message = "changes the shape or the dtype of its buffer 'mean'"
-    with pytest.raises(NotVectorizableError, match=message), stack.running(True) as module:
+    with pytest.raises(NotVectorizableError, match=message), vectorized.running(True) as module:
         module(Members(torch.zeros(3, 5, 6)))
-    assert stack.intact()
+    assert vectorized.intact()

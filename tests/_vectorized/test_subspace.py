@@ -7,9 +7,9 @@ from _vectorized.modules import Tied
 from torch import nn
 from torch.func import functional_call
 
-from skfusion._vectorized import Members, Span, Spanned
-from skfusion._vectorized import _span as span_module
-from skfusion._vectorized._span import value_of
+from skfusion._vectorized import Combinations, Members, SubspaceModule
+from skfusion._vectorized import _subspace as subspace_module
+from skfusion._vectorized._subspace import value_of
 from skfusion.state import weighted_sum
 
 
@@ -68,7 +68,7 @@ def one_by_one(module, controls, coefficients, x):
 
 
 def together(module, controls, coefficients, x):
-    span = Span(module, controls)
+    span = SubspaceModule(module, controls)
     with torch.no_grad(), span.holding(span.points(coefficients)) as held:
         return value_of(held(x))
 
@@ -110,7 +110,7 @@ def test_nothing_is_written():
 
 def test_module_has_its_tensors_back_after_an_error():
     module, controls = states_of(MODULES["perceptron"])
-    span = Span(module, controls)
+    span = SubspaceModule(module, controls)
     with pytest.raises(RuntimeError), span.holding(span.points(coefficients())) as held:
         held(torch.randn(9, 5))
     assert not any(isinstance(p, Members) for p in module.parameters())
@@ -129,13 +129,13 @@ def products(monkeypatch):
             counted.append(x)
             return F.linear(x, w, b)
 
-    monkeypatch.setattr(span_module, "F", Counting())
+    monkeypatch.setattr(subspace_module, "F", Counting())
     return counted
 
 
 def test_the_first_layer_is_computed_for_the_controls_only(products):
     module, controls = states_of(MODULES["perceptron"])
-    span, x = Span(module, controls), torch.randn(9, 6)
+    span, x = SubspaceModule(module, controls), torch.randn(9, 6)
     for k in (7, 50):
         with torch.no_grad(), span.holding(span.points(coefficients(k))) as held:
             assert value_of(held(x)).shape == (k, 9, 3)
@@ -148,7 +148,7 @@ def test_the_first_layer_is_computed_for_the_controls_only(products):
 
 def test_products_follow_the_input(products):
     module, controls = states_of(MODULES["linear"])
-    span, c = Span(module, controls), coefficients()
+    span, c = SubspaceModule(module, controls), coefficients()
     x = torch.randn(9, 6)
 
     def check(x):
@@ -195,7 +195,7 @@ def test_an_input_that_is_not_that_of_all_points_is_computed_point_by_point(prod
 def test_sums_are_made_only_where_they_are_asked_for():
     weight, bias = torch.randn(2, 5, 6), torch.randn(2, 5)
     c, products = torch.tensor([[0.25, 0.75], [1.0, 0.0]]), {}
-    w, b = Spanned(c, weight, products), Spanned(c, bias, products)
+    w, b = Combinations(c, weight, products), Combinations(c, bias, products)
     x = torch.randn(3, 6)
     found = w.applied_to(x, b)
     assert w._sum is None
@@ -208,7 +208,7 @@ def test_sums_are_made_only_where_they_are_asked_for():
 
 def test_counters_are_kept_and_a_batch_norm_in_training_writes_to_its_own():
     module, controls = states_of(MODULES["batch norm"])
-    span = Span(module, controls)
+    span = SubspaceModule(module, controls)
     tensors = span.points(coefficients())
     assert not isinstance(tensors["1.num_batches_tracked"], Members)
     assert torch.equal(tensors["1.num_batches_tracked"], controls[0]["1.num_batches_tracked"])
