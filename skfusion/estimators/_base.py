@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skfusion import nets
-from skfusion._component import EXAMPLES, Component, HasParts
+from skfusion._component import EXAMPLES, Component
 from skfusion._rows import Rows
 from skfusion.collect import Collector
 from skfusion.collect.fine_tuning._init import warn_of_unused_weights
@@ -27,9 +27,8 @@ from skfusion.estimators.support._out_of_fold import check_same_members, predict
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.estimators.support._progress import CallbackProgress
 from skfusion.estimators.support._scoring import score_function
-from skfusion.nets import Judge, Runner
+from skfusion.nets import Judge, KeepsNetworks, Runner
 from skfusion.pool import ModelPool
-from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.select import Selector
 from skfusion.tangent import Linearised
 
@@ -59,7 +58,7 @@ class Collected:
     out_of_fold: tuple[np.ndarray, Rows] | None = None
 
 
-class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
+class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
     """Collect members, then fuse them. Subclasses say how to fuse and how to predict."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
@@ -267,19 +266,6 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags
 
 
 _NOT_IN_KEY = ["collect", "net", "rows", "seed", "task", "n_jobs", "progress"]

@@ -13,18 +13,17 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skfusion import nets
-from skfusion._component import HasParts
 from skfusion._rows import Rows
 from skfusion.forests._data import check_inputs, class_rows
 from skfusion.forests._log_proba import LogProbabilities
 from skfusion.forests._routing import ForestLoss, fitted_leaves, log_reach, mean_of_trees
 from skfusion.forests._split import kept_split
+from skfusion.nets import KeepsNetworks
 from skfusion.nets._prepare import initialised, no_net
-from skfusion.pool._arrays import to_numpy, to_torch
 from skfusion.state import State, map_tensors
 
 
-class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin, BaseEstimator):
+class NeuralDecisionForestClassifier(LogProbabilities, KeepsNetworks, ClassifierMixin, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
     A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where
@@ -271,16 +270,3 @@ class NeuralDecisionForestClassifier(LogProbabilities, HasParts, ClassifierMixin
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "leaves_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags

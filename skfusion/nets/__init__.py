@@ -2,6 +2,7 @@
 
 from skfusion._random import seeded
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
+from skfusion.nets._estimator import KeepsNetworks as KeepsNetworks
 from skfusion.nets._judge import Judge, objective
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order

@@ -194,7 +194,7 @@ def test_soup_that_is_no_sum(tunes, data):
 
 
 def test_weight_averaging_and_regression(data, net):
-    swa = WeightAveragingClassifier(net, start=0.2, random_state=0).fit(*data[:2])
+    swa = WeightAveragingClassifier(net, burn_in=0.2, random_state=0).fit(*data[:2])
     display = SoupDisplay.from_estimator(swa, *data[2:])
     assert display.soup_score == pytest.approx(swa.score(*data[2:]))
     X, y = load_diabetes(return_X_y=True)

@@ -10,15 +10,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
-from skfusion._component import HasParts
 from skfusion._rows import Rows, unlabelled
 from skfusion.estimators.support._data import check_inputs
 from skfusion.estimators.support._outputs import Outputs
-from skfusion.nets import Runner
-from skfusion.pool._arrays import to_numpy, to_torch
+from skfusion.nets import KeepsNetworks, Runner
 
 
-class OneNetwork(HasParts, BaseEstimator):
+class OneNetwork(KeepsNetworks, BaseEstimator):
     """Train a network on rows and on more than their targets, and predict with it."""
 
     _outputs: Outputs = Outputs()
@@ -57,16 +55,3 @@ class OneNetwork(HasParts, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "state_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags

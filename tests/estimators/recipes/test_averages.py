@@ -35,12 +35,12 @@ def regressor(**params):
     ("recipe", "sentence", "data"),
     [
         (
-            EnsembleOfAveragesClassifier(classifier(module__norm="batch"), n_members=3, start=10),
+            EnsembleOfAveragesClassifier(classifier(module__norm="batch"), n_members=3, burn_in=10),
             EnsembleClassifier(classifier(module__norm="batch"), collect=Averages(3, 10), combine=GeometricAverage()),
             (X, y),
         ),
         (
-            EnsembleOfAveragesRegressor(regressor(), n_members=2, start=0.25),
+            EnsembleOfAveragesRegressor(regressor(), n_members=2, burn_in=0.25),
             EnsembleRegressor(regressor(), collect=Averages(2, 0.25), combine=Average()),
             (Z, t),
         ),
@@ -78,7 +78,7 @@ def test_members_are_cached_and_do_not_depend_on_processes(tmp_path):
     for _ in range(2):
         cached = EnsembleOfAveragesClassifier(classifier(), memory=str(tmp_path), n_jobs=2, **params).fit(X, y)
         np.testing.assert_array_equal(cached.predict_proba(X), plain.predict_proba(X))
-    other = EnsembleOfAveragesClassifier(classifier(), memory=str(tmp_path), start=0.9, **params).fit(X, y)
+    other = EnsembleOfAveragesClassifier(classifier(), memory=str(tmp_path), burn_in=0.9, **params).fit(X, y)
     assert not np.array_equal(other.predict_proba(X), plain.predict_proba(X))
 
 

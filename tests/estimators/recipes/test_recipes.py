@@ -55,14 +55,14 @@ def linear_regressor(**params):
     ("recipe", "sentence", "data"),
     [
         (
-            WeightAveragingClassifier(net(module__norm="batch"), start=0.5, lr=0.05, lr_end=0.01, every=1),
+            WeightAveragingClassifier(net(module__norm="batch"), burn_in=0.5, lr=0.05, lr_end=0.01, every=1),
             SoupClassifier(
                 net(module__norm="batch"), collect=Tail(0.5, 1, 0.05, 0.01), merge=Uniform(), repair=Recalibrate()
             ),
             (X, y),
         ),
         (
-            WeightAveragingRegressor(regressor(), start=0, last=2),
+            WeightAveragingRegressor(regressor(), burn_in=0, last=2),
             SoupRegressor(regressor(), collect=Tail(0, last=2), merge=Uniform()),
             (Z, t),
         ),
@@ -77,13 +77,13 @@ def linear_regressor(**params):
             (Z, t),
         ),
         (
-            FastGeometricEnsembleClassifier(net(), n_members=2, start=0.5, cycle=4, lr_max=0.05, lr_min=0.01),
+            FastGeometricEnsembleClassifier(net(), n_members=2, burn_in=0.5, cycle=4, lr_max=0.05, lr_min=0.01),
             EnsembleClassifier(net(), collect=FastGeometric(2, 0.5, 4, 0.05, 0.01), combine=Average()),
             (X, y),
         ),
         (
-            FastGeometricEnsembleRegressor(regressor(), start=0.5),
-            EnsembleRegressor(regressor(), collect=FastGeometric(start=0.5)),
+            FastGeometricEnsembleRegressor(regressor(), burn_in=0.5),
+            EnsembleRegressor(regressor(), collect=FastGeometric(None, 0.5)),
             (Z, t),
         ),
     ],
@@ -106,7 +106,7 @@ def test_recipes_have_flat_parameters(cls):
 
 
 def test_weight_averaging_is_the_mean_of_the_checkpoints():
-    fitted = WeightAveragingClassifier(net(), start=0.5, random_state=0).fit(X, y)
+    fitted = WeightAveragingClassifier(net(), burn_in=0.5, random_state=0).fit(X, y)
     assert fitted.pool_.names == ["tail-epoch-4", "tail-epoch-5", "tail-epoch-6"]
     module = fitted.estimator_.module_
     averaged = AveragedModel(module)
@@ -142,7 +142,7 @@ def test_linear_networks_average_alike_in_weights_and_in_predictions():
 
 
 def test_polyak_and_tail_of_length_one():
-    whole = WeightAveragingRegressor(regressor(), start=0, random_state=0).fit(Z, t)
+    whole = WeightAveragingRegressor(regressor(), burn_in=0, random_state=0).fit(Z, t)
     assert len(whole.pool_) == 6
     last = WeightAveragingRegressor(regressor(), last=1, random_state=0).fit(Z, t)
     plain = EnsembleRegressor(regressor(), collect=Seeds(1), random_state=0).fit(Z, t)
