@@ -1,8 +1,8 @@
 """Docstrings that many classes share, written once: paragraphs of parameters and attributes, and templates of pairs.
 
 ``@doc(...)`` replaces each ``{name}`` in the docstring of a class by a word that the decorator gets or by a paragraph
-of this file. A class without a docstring takes the one of its base in the same file, so that a classifier and a
-regressor have one template: ``@doc(CLASSIFIER)`` and ``@doc(REGRESSOR)``. This module imports nothing of the package.
+of this file. A class without a docstring takes that of its base with ``@template``, so that a classifier and a
+regressor share one: ``@doc(CLASSIFIER)`` and ``@doc(REGRESSOR)``. This module imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from typing import TypeVar
 T = TypeVar("T", bound=type)
 
 
+def template(cls: T) -> T:
+    """Keep the docstring of a class for its subclasses; it is none of its own, so its examples are not run."""
+    cls._template, cls.__doc__ = cls.__doc__, None  # type: ignore[attr-defined]
+    return cls
+
+
 def doc(*words: Mapping[str, str], **more: str) -> Callable[[T], T]:
     """Return a decorator that fills the docstring of a class; ``more`` goes before ``words``, these before PARAGRAPHS.
 
@@ -25,11 +31,11 @@ def doc(*words: Mapping[str, str], **more: str) -> Callable[[T], T]:
     """
 
     def fill(cls: T) -> T:
-        template = next((c.__doc__ for c in cls.__mro__ if c.__doc__ and c.__module__ == cls.__module__), None)
-        if template is not None:  # as it is under `python -OO`
-            given = {name: textwrap.dedent(text).strip() for name, text in more.items()}
+        text = cls.__doc__ or getattr(cls, "_template", None)
+        if text is not None:  # as it is under `python -OO`
+            given = {name: textwrap.dedent(value).strip() for name, value in more.items()}
             known = ChainMap({"name": cls.__name__}, given, *map(dict, words), PARAGRAPHS)
-            cls.__doc__ = _filled(inspect.cleandoc(template), known)
+            cls.__doc__ = _filled(inspect.cleandoc(text), known)
         return cls
 
     return fill

@@ -16,7 +16,7 @@ from sklearn.metrics import check_scoring
 from skfusion.combine._scorer import score_by
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators.students._half_labelled import SemiSupervised
+from skfusion.estimators.students._semi_supervised import SemiSupervised
 from skfusion.estimators.support._far_below import FarBelowWarning
 from skfusion.estimators.support._pipeline import split_pipeline
 from skfusion.estimators.support._repeated import taken

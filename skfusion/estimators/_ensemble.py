@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _Ensemble(EnsembleDriver):
     """{Predict} by the combined predictions of many networks (a deep ensemble, with the defaults).

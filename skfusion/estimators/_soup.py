@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 from skfusion._component import Component
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
@@ -76,6 +76,7 @@ class SoupDriver(OneState, BaseFusion):
         return {"state_": state, "net_": net, "_runner": None}
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _Soup(SoupDriver):
     """{Predict} with one network fused from many (a model soup, with the default merger).

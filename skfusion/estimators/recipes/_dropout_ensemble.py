@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skfusion import nets
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
@@ -24,6 +24,7 @@ _DEFAULT = 0.1
 """Dropout of the perceptron that is used when no net is given."""
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _DropoutEnsemble(EnsembleDriver):
     """{Predict} by the sub-networks that dropout leaves of one network (Monte Carlo dropout, MC dropout).

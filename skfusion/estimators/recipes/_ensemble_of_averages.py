@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import Averages
 from skfusion.combine import Combiner, GeometricAverage
 from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _EnsembleOfAverages(EnsembleDriver):
     """{Predict} by {combined} of networks that are each the mean of the late steps of a run (ensemble of averages).

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import FastGeometric
 from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _FastGeometricEnsemble(EnsembleDriver):
     """{Predict} by networks that one run visits in short cycles of its learning rate (fast geometric ensembling, FGE).

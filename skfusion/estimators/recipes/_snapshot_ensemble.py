@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import Snapshots
 from skfusion.estimators._ensemble_driver import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _SnapshotEnsemble(EnsembleDriver):
     """{Predict} by snapshots of one run with a cyclic learning rate (snapshot ensembles).

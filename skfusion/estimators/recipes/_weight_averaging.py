@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from skfusion._docs import CLASSIFIER, REGRESSOR, doc
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import Tail
 from skfusion.estimators._soup import SoupDriver
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Uniform
 
 
+@template
 @dataclass(eq=False, repr=False)
 class _WeightAveraging(SoupDriver):
     """{Predict} by the mean weights of one run's last epochs (stochastic weight averaging, SWA).
