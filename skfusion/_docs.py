@@ -43,12 +43,12 @@ def doc(*words: Mapping[str, str], **more: str) -> Callable[[T], T]:
 
 def _filled(text: str, words: Mapping[str, str]) -> str:
     def line(match: re.Match[str]) -> str:
-        value = _filled(words[match[1]], words)
-        return f"{value}\n" if value else ""
+        value = _filled(words[match[2]], words)
+        return f"{textwrap.indent(value, match[1])}\n" if value else ""
 
-    text = re.sub(r"^\{(\w+)\}\n", line, text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)\{(\w+)\}(?:\n|\Z)", line, text, flags=re.MULTILINE)
     # A brace after a letter, a brace or ^ is one of a formula: \mathrm{KL}.
-    return re.sub(r"(?<![\w}^])\{(\w+)\}", lambda match: _filled(words[match[1]], words), text)
+    return re.sub(r"(?<![\w}^])\{(\w+)\}", lambda match: _filled(words[match[1]], words), text).strip()
 
 
 def paragraphs(text: str) -> dict[str, str]:
@@ -84,7 +84,16 @@ EXAMPLE = """\
 >>> {name}({arguments}random_state=0).fit(X, y).score(X, y) > {least}
 True"""
 
-PARAGRAPHS = {"example": EXAMPLE, "arguments": ""} | paragraphs(
+GROUPS = {
+    "training": "{memory}\n{random_state}\n{verbose}",
+    "parallel_training": "{memory}\n{n_jobs}\n{random_state}\n{verbose}",
+    "fitted_ensemble": "{pool_}\n{estimators_}\n{classes_}",
+    "alignment_": "{symmetry_}\n{permutations_}",
+    "features_": "{n_features_in_}\n{feature_names_in_}",
+}
+"""Entries that stand together in many docstrings."""
+
+PARAGRAPHS = {"example": EXAMPLE, "arguments": "", **GROUPS} | paragraphs(
     """
 estimator : skorch net, optional
     The network; a perceptron when omitted. Module classes that take ``n_in`` and ``n_out`` get the sizes of the data.

@@ -30,10 +30,7 @@ class _Ensemble(EnsembleDriver):
         The held-out score by which members are selected: {score} when omitted. Where it is a name, a combiner with a
         parameter ``scoring`` that is left at None judges by it too, such as ``EnsembleSelection()`` (Caruana); one with
         a ``confidence`` only by a score that is a mean over rows. A function is used to select members alone.
-    {memory}
-    {n_jobs}
-    {random_state}
-    {verbose}
+    {parallel_training}
 
     Attributes
     ----------
@@ -47,8 +44,7 @@ class _Ensemble(EnsembleDriver):
         have no weights, or others for each row.
     {held_out_}
     {classes_}
-    {n_features_in_}
-    {feature_names_in_}
+    {features_}
 
     References
     ----------

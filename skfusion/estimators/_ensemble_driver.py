@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
@@ -19,13 +18,13 @@ from skfusion.combine._running import by_row
 from skfusion.combine._stack import check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators.support._fill_random_state import seeded, stream
+from skfusion.estimators.support._many_states import ManyStates
 from skfusion.estimators.support._predictors import predictors, runners_of
-from skfusion.estimators.support._uncertainty import Uncertain
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
 
 
-class EnsembleDriver(Uncertain, BaseFusion):
+class EnsembleDriver(ManyStates, BaseFusion):
     """Combine the predictions of a pool; subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
@@ -135,27 +134,6 @@ class EnsembleDriver(Uncertain, BaseFusion):
 
     def _predict_logs(self, X: Any) -> np.ndarray | None:
         return self.combine_.of_logs(self._member_predictions(X, logs=True), self._task)
-
-    def predict_members(self, X: Any) -> np.ndarray:
-        """Predict with each of ``members_`` alone, which are those to which the combiner has given some weight.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_outputs)
-            Probabilities or values.
-        """
-        return self._member_predictions(self._inputs(X))
-
-    @property
-    def estimators_(self) -> list[Any]:
-        """The members as fitted copies of the net."""
-        check_is_fitted(self)
-        return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
 
 
 def _names_a_score(key: str) -> bool:

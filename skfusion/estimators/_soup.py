@@ -94,10 +94,7 @@ class _Soup(SoupDriver):
     {repair}
     {validation_fraction}
     {scoring}
-    {memory}
-    {n_jobs}
-    {random_state}
-    {verbose}
+    {parallel_training}
 
     Attributes
     ----------
@@ -111,12 +108,10 @@ class _Soup(SoupDriver):
     merge_report_ : dict
         What the merger reports, such as the scores that it chose by; where it looks at data, with the number of rows
         for each member as ``n_rows``.
-    {symmetry_}
-    {permutations_}
+    {alignment_}
     {held_out_}
     {classes_}
-    {n_features_in_}
-    {feature_names_in_}
+    {features_}
 
     References
     ----------

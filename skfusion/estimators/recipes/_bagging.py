@@ -42,10 +42,7 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     oob_score : bool, default=False
         Whether to score each row by the members that were not trained on it, nor on another row of its group where
         ``fit`` gets groups.
-    {memory}
-    {n_jobs}
-    {random_state}
-    {verbose}
+    {parallel_training}
 
     Attributes
     ----------

@@ -64,9 +64,7 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
         A smaller one trusts each member less, and needs more of them.
     resample : bool, default=False
         Whether rows are drawn by their weights; else the weights stand in the loss.
-    {memory}
-    {random_state}
-    {verbose}
+    {training}
 
     Attributes
     ----------

@@ -27,16 +27,11 @@ class _EnsembleOfAverages(EnsembleDriver):
     burn_in : float or int, default=0.5
         Where the mean over steps begins: a float is a share of the run's steps, an int is a step, counted from 1. The
         paper takes step 100, from pretrained networks.
-    {memory}
-    {n_jobs}
-    {random_state}
-    {verbose}
+    {parallel_training}
 
     Attributes
     ----------
-    {pool_}
-    {estimators_}
-    {classes_}
+    {fitted_ensemble}
 
     Notes
     -----

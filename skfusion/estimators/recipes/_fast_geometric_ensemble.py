@@ -31,15 +31,11 @@ class _FastGeometricEnsemble(EnsembleDriver):
         Learning rate at both ends of a cycle; the net's own when omitted.
     lr_min : float, optional
         Learning rate in the middle of a cycle; a hundredth of ``lr_max`` when omitted.
-    {memory}
-    {random_state}
-    {verbose}
+    {training}
 
     Attributes
     ----------
-    {pool_}
-    {estimators_}
-    {classes_}
+    {fitted_ensemble}
 
     References
     ----------

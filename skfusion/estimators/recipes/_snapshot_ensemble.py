@@ -25,15 +25,11 @@ class _SnapshotEnsemble(EnsembleDriver):
         Cycles of the learning rate in the net's ``max_epochs``. More give more members, each trained for less long.
     last : int, optional
         Use the snapshots of the last cycles only; all when omitted.
-    {memory}
-    {random_state}
-    {verbose}
+    {training}
 
     Attributes
     ----------
-    {pool_}
-    {estimators_}
-    {classes_}
+    {fitted_ensemble}
 
     References
     ----------

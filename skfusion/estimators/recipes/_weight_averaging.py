@@ -32,9 +32,7 @@ class _WeightAveraging(SoupDriver):
         Learning rate at the end of each cycle of ``every`` epochs; constant at ``lr`` when omitted.
     last : int, optional
         Average only that many latest checkpoints (latest weight averaging, LAWA); all when omitted.
-    {memory}
-    {random_state}
-    {verbose}
+    {training}
 
     Attributes
     ----------

@@ -65,8 +65,7 @@ class _Distill(OneNetwork):
     {state_}
     {history_}
     {classes_}
-    {n_features_in_}
-    {feature_names_in_}
+    {features_}
 
     Notes
     -----

@@ -59,12 +59,12 @@ class SemiSupervised(Classifies, OneNetwork):
     {history_}
     classes_ : ndarray of shape (n_classes,)
         The labels, without the -1 of rows that have none.
-    {n_features_in_}
-    {feature_names_in_}
+    {features_}
 
     Notes
     -----
-    {cost} The learning rate follows that of the net; the authors raise it with the weight, and lower it at the end.
+    {cost}
+    The learning rate follows that of the net; the authors raise it with the weight, and lower it at the end.
 
     ``score`` judges the rows that have a label, and so does cross-validation without ``scoring``. Other metrics take
     rows of -1 for a class, so they are given as a function that leaves these rows out; see the example. A number of
