@@ -236,7 +236,7 @@ METHODS = {
     },
     "weight averaging": {
         "skfusion": ours(
-            lambda m, s: WeightAveragingClassifier(net(m), start=START / EPOCHS, lr=SWA_LR, random_state=s)
+            lambda m, s: WeightAveragingClassifier(net(m), burn_in=START / EPOCHS, lr=SWA_LR, random_state=s)
         ),
         "torch-uncertainty": torch_uncertainty(averager, LR, EPOCHS, tail),
     },
