@@ -18,7 +18,7 @@ T = TypeVar("T", bound=type)
 
 
 def template(cls: T) -> T:
-    """Keep the docstring of a class for its subclasses; it is none of its own, so its examples are not run."""
+    """Keep the docstring of a class for its subclasses, and take it from the class, so that its examples are not run."""
     cls._template, cls.__doc__ = cls.__doc__, None  # type: ignore[attr-defined]
     return cls
 
@@ -33,8 +33,8 @@ def doc(*words: Mapping[str, str], **more: str) -> Callable[[T], T]:
     def fill(cls: T) -> T:
         text = cls.__doc__ or getattr(cls, "_template", None)
         if text is not None:  # as it is under `python -OO`
-            given = {name: textwrap.dedent(value).strip() for name, value in more.items()}
-            known = ChainMap({"name": cls.__name__}, given, *map(dict, words), PARAGRAPHS)
+            texts = {name: textwrap.dedent(value).strip() for name, value in more.items()}
+            known = ChainMap({"name": cls.__name__}, texts, *map(dict, words), PARAGRAPHS)
             cls.__doc__ = _filled(inspect.cleandoc(text), known)
         return cls
 

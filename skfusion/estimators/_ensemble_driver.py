@@ -12,10 +12,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Rows, repetitions, unlabelled
 from skfusion.collect import Seeds
-from skfusion.combine import Average, Combiner, Stack
-from skfusion.combine._logs import from_logs
-from skfusion.combine._running import by_row
-from skfusion.combine._stack import check_takes_weights
+from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights, from_logs
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators.support._fill_random_state import seeded, stream
 from skfusion.estimators.support._many_states import ManyStates
@@ -112,7 +109,7 @@ class EnsembleDriver(ManyStates, BaseFusion):
 
     def _scores(self, members: list[Member], runners: list[Runner], collected: Collected) -> list[float]:
         judges = {id(r): self._judge(r, collected) for r in runners}
-        if len(judges) == 1:
+        if len(judges) == 1:  # which may score the members together
             return judges.popitem()[1].scores(m.state for m in members)
         return [judges[id(r)].scores([m.state])[0] for r, m in zip(runners, members, strict=True)]
 

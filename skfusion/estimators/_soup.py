@@ -52,11 +52,11 @@ class SoupDriver(OneState, BaseFusion):
                 align, chosen, collected.fit_rows, runner, objective
             )
         self.merge_report_: dict[str, Any] = {}
-        own = rows_of_members(chosen, collected.fit_rows)
+        member_rows = rows_of_members(chosen, collected.fit_rows)
         if merge.needs_objective:
-            n_rows = [len(index) for index in own] or [len(collected.fit_rows)] * len(chosen)
+            n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
             self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = judge.objective(collected.fit_rows, own)
+        objective = judge.objective(collected.fit_rows, member_rows)
         objective = repaired(objective, chosen.states, repair, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):

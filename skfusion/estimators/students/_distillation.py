@@ -193,7 +193,7 @@ class _Distill(OneNetwork):
     kind="classifier",
     loss=r"\alpha \, \ell(y, f(x)) + (1 - \alpha) \, T^2 \, \mathrm{KL}\big(p^{(T)}(x) \,\|\, q^{(T)}(x)\big)",
     where=r"""
-    where :math:`\ell` is the loss of its own criterion, and :math:`p^{(T)}` and :math:`q^{(T)}` are the probabilities
+    where :math:`\ell` is the loss of its criterion, and :math:`p^{(T)}` and :math:`q^{(T)}` are the probabilities
     of teacher and student after their logits are divided by the temperature T.""",
     temperature="""
     temperature : float, default=2.0
@@ -201,7 +201,7 @@ class _Distill(OneNetwork):
         wrong; with a very large one the student learns the logits themselves.""",
     classes_="""
     classes_ : ndarray of shape (n_classes,)
-        The labels: those of a teacher that is given fitted, or those in y.""",
+        The labels: those of a teacher that was fitted before, or those in y.""",
     apart=", so that -1 can be a class",
     target="label",
     notes="""
@@ -247,9 +247,9 @@ class DistillClassifier(Classifies, _Distill):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if teaching.is_estimator(self.teacher):
-            own, of_teacher = tags.classifier_tags, member_tags([("teacher", self.teacher)], None)[1]
-            own.multi_class &= of_teacher.multi_class
-            own.multi_label &= of_teacher.multi_label
+            of_teacher = member_tags([("teacher", self.teacher)], None)[1]
+            tags.classifier_tags.multi_class &= of_teacher.multi_class
+            tags.classifier_tags.multi_label &= of_teacher.multi_label
         return tags
 
 
@@ -260,7 +260,7 @@ class DistillClassifier(Classifies, _Distill):
     kind="regressor",
     loss=r"\alpha \, \ell(y, f(x)) + (1 - \alpha) \, \ell(g(x), f(x))",
     where=r"""
-    where :math:`\ell` is the loss of its own criterion, such as the squared error, and :math:`g` is the teacher.""",
+    where :math:`\ell` is the loss of its criterion, such as the squared error, and :math:`g` is the teacher.""",
     temperature="",
     apart="",
     target="value",
