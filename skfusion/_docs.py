@@ -18,7 +18,7 @@ T = TypeVar("T", bound=type)
 
 
 def template(cls: T) -> T:
-    """Keep the docstring of a class for its subclasses, and take it from the class, so that its examples are not run."""
+    """Keep the docstring of a class for its subclasses alone, so that the examples of a template are not run."""
     cls._template, cls.__doc__ = cls.__doc__, None  # type: ignore[attr-defined]
     return cls
 
