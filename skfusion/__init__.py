@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from skfusion.align import rebasin as rebasin
     from skfusion.compare import compare_fusions as compare_fusions
     from skfusion.estimators import *  # noqa: F403
-    from skfusion.estimators.support._out_of_bag import out_of_bag as out_of_bag
+    from skfusion.estimators import out_of_bag as out_of_bag
     from skfusion.forests import DeepForestClassifier as DeepForestClassifier
     from skfusion.forests import DeepForestRegressor as DeepForestRegressor
     from skfusion.forests import NeuralDecisionForestClassifier as NeuralDecisionForestClassifier
@@ -27,7 +27,7 @@ _ROOMS = {
     "ModelPool": "pool",
     "NeuralDecisionForestClassifier": "forests",
     "compare_fusions": "compare",
-    "out_of_bag": "estimators.support._out_of_bag",
+    "out_of_bag": "estimators",
     "rebasin": "align",
 }
 
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
     # Looked up when it is asked for: merging files takes a second to start, and scikit-learn and SciPy take four more.
     if name in _ROOMS:
         return getattr(importlib.import_module(f"skfusion.{_ROOMS[name]}"), name)
-    if name == "__all__" or name[0].isupper():  # other names may be rooms that are not imported yet
+    if name == "__all__" or name[:1].isupper():  # other names may be rooms that are not imported yet
         estimators = importlib.import_module("skfusion.estimators")
         if name == "__all__":
             return sorted([*_ROOMS, *estimators.__all__])

@@ -129,8 +129,6 @@ pool_ : ModelPool
     The members, as they were trained.
 members_ : list of Member
     Those that predict: the selected members, without those to which the combiner has learned to give no weight.
-member_weights_ : dict or None
-    The weight of each selected member, by name; None where members have no weights, or others for each row or layer.
 estimator_ : skorch net
     A fitted copy of the net with the weights ``state_``.
 estimators_ : list of skorch nets

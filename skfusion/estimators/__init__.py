@@ -22,6 +22,7 @@ from skfusion.estimators.recipes._snapshot_ensemble import SnapshotEnsembleClass
 from skfusion.estimators.recipes._weight_averaging import WeightAveragingClassifier, WeightAveragingRegressor
 from skfusion.estimators.students._distillation import DistillClassifier, DistillRegressor
 from skfusion.estimators.students._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
+from skfusion.estimators.support._out_of_bag import out_of_bag as out_of_bag
 
 __all__ = [
     "BaggingFusion",
