@@ -1,4 +1,8 @@
-"""Deep model fusion with scikit-learn's interface: one better predictor out of several trained torch networks."""
+"""Deep model fusion with scikit-learn's interface: one better predictor out of several trained torch networks.
+
+All names of `skfusion.estimators` and a few of other rooms are offered here. The rooms, and which of them may import
+which, stand in ``pyproject.toml`` under ``importlinter``. A new estimator is listed in `skfusion.estimators` alone.
+"""
 
 from __future__ import annotations
 
@@ -6,92 +10,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skfusion.align import rebasin
-    from skfusion.compare import compare_fusions
-    from skfusion.estimators import (
-        BaggingFusion,
-        BoostingFusion,
-        CurveClassifier,
-        CurveRegressor,
-        DistillClassifier,
-        DistillRegressor,
-        DropoutEnsembleClassifier,
-        DropoutEnsembleRegressor,
-        EnsembleClassifier,
-        EnsembleOfAveragesClassifier,
-        EnsembleOfAveragesRegressor,
-        EnsembleRegressor,
-        FastGeometricEnsembleClassifier,
-        FastGeometricEnsembleRegressor,
-        PiModelClassifier,
-        ReBasinMerger,
-        SnapshotEnsembleClassifier,
-        SnapshotEnsembleRegressor,
-        SoupClassifier,
-        SoupRegressor,
-        StackingFusion,
-        TemporalEnsemblingClassifier,
-        WeightAveragingClassifier,
-        WeightAveragingRegressor,
-    )
-    from skfusion.estimators.support._out_of_bag import out_of_bag
-    from skfusion.forests import DeepForestClassifier, DeepForestRegressor, NeuralDecisionForestClassifier
-    from skfusion.pool import ModelPool
+    from skfusion.align import rebasin as rebasin
+    from skfusion.compare import compare_fusions as compare_fusions
+    from skfusion.estimators import *  # noqa: F403
+    from skfusion.estimators import out_of_bag as out_of_bag
+    from skfusion.forests import DeepForestClassifier as DeepForestClassifier
+    from skfusion.forests import DeepForestRegressor as DeepForestRegressor
+    from skfusion.forests import NeuralDecisionForestClassifier as NeuralDecisionForestClassifier
+    from skfusion.pool import ModelPool as ModelPool
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "BaggingFusion",
-    "BoostingFusion",
-    "CurveClassifier",
-    "CurveRegressor",
-    "DeepForestClassifier",
-    "DeepForestRegressor",
-    "DistillClassifier",
-    "DistillRegressor",
-    "DropoutEnsembleClassifier",
-    "DropoutEnsembleRegressor",
-    "EnsembleClassifier",
-    "EnsembleOfAveragesClassifier",
-    "EnsembleOfAveragesRegressor",
-    "EnsembleRegressor",
-    "FastGeometricEnsembleClassifier",
-    "FastGeometricEnsembleRegressor",
-    "ModelPool",
-    "NeuralDecisionForestClassifier",
-    "PiModelClassifier",
-    "ReBasinMerger",
-    "SnapshotEnsembleClassifier",
-    "SnapshotEnsembleRegressor",
-    "SoupClassifier",
-    "SoupRegressor",
-    "StackingFusion",
-    "TemporalEnsemblingClassifier",
-    "WeightAveragingClassifier",
-    "WeightAveragingRegressor",
-    "compare_fusions",
-    "out_of_bag",
-    "rebasin",
-]
-
-_HOMES = {
-    "DeepForestClassifier": "skfusion.forests",
-    "DeepForestRegressor": "skfusion.forests",
-    "ModelPool": "skfusion.pool",
-    "NeuralDecisionForestClassifier": "skfusion.forests",
-    "compare_fusions": "skfusion.compare",
-    "out_of_bag": "skfusion.estimators.support._out_of_bag",
-    "rebasin": "skfusion.align",
+_ROOMS = {
+    "DeepForestClassifier": "forests",
+    "DeepForestRegressor": "forests",
+    "ModelPool": "pool",
+    "NeuralDecisionForestClassifier": "forests",
+    "compare_fusions": "compare",
+    "out_of_bag": "estimators",
+    "rebasin": "align",
 }
-"""What does not come from ``skfusion.estimators``."""
 
 
 def __getattr__(name: str) -> Any:
     # Looked up when it is asked for: merging files takes a second to start, and scikit-learn and SciPy take four more.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "skfusion.estimators")), name)
+    if name in _ROOMS:
+        return getattr(importlib.import_module(f"skfusion.{_ROOMS[name]}"), name)
+    if name == "__all__" or name[:1].isupper():  # other names may be rooms that are not imported yet
+        estimators = importlib.import_module("skfusion.estimators")
+        if name == "__all__":
+            return sorted([*_ROOMS, *estimators.__all__])
+        if name in estimators.__all__:
+            return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -1,4 +1,9 @@
-"""Estimators: one for each way to predict, and recipes that name a well-known fusion."""
+"""Estimators, one for each way to predict, and recipes and students, which name a well-known method.
+
+The drivers of soups, ensembles and curves are in this room, `recipes` has the named fusions, `students` the networks
+that learn from more than labels, and `support` what several of these use. It may import `collect`, `combine`, `forests`
+and all rooms below these. A new estimator is listed here alone, as `skfusion` offers what this room offers.
+"""
 
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._curve import CurveClassifier, CurveRegressor
@@ -14,15 +19,12 @@ from skfusion.estimators.recipes._fast_geometric_ensemble import (
     FastGeometricEnsembleRegressor,
 )
 from skfusion.estimators.recipes._rebasin_merger import ReBasinMerger
-from skfusion.estimators.recipes._weight_averaging import (
-    SnapshotEnsembleClassifier,
-    SnapshotEnsembleRegressor,
-    WeightAveragingClassifier,
-    WeightAveragingRegressor,
-)
+from skfusion.estimators.recipes._snapshot_ensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skfusion.estimators.recipes._weight_averaging import WeightAveragingClassifier, WeightAveragingRegressor
 from skfusion.estimators.students._distillation import DistillClassifier, DistillRegressor
-from skfusion.estimators.students._half_labelled import SemiSupervised
+from skfusion.estimators.students._semi_supervised import SemiSupervised
 from skfusion.estimators.students._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
+from skfusion.estimators.support._out_of_bag import out_of_bag as out_of_bag
 
 __all__ = [
     "BaggingFusion",

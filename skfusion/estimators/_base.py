@@ -15,8 +15,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import nn
 
 from skfusion import nets
-from skfusion._arrays import to_numpy, to_torch
-from skfusion._component import EXAMPLES, Component, HasParts
+from skfusion._component import EXAMPLES, Component
 from skfusion._rows import Rows
 from skfusion.collect import Collector
 from skfusion.data import check_inputs, held_positions, hold_out, score_function, scorer_named
@@ -25,7 +24,7 @@ from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._outputs import Outputs
 from skfusion.estimators.support._progress import CallbackProgress
-from skfusion.nets import Judge, Runner
+from skfusion.nets import Judge, KeepsNetworks, Runner
 from skfusion.pool import ModelPool
 from skfusion.select import Selector
 from skfusion.tangent import Linearised
@@ -42,7 +41,7 @@ class Collected:
     out_of_fold: tuple[np.ndarray, Rows] | None = None  # P of shape (n_members, n_samples, n_outputs), and its rows
 
 
-class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
+class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
     """Collect members, then fuse them. Subclasses say how to fuse and how to predict."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
@@ -258,19 +257,6 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags
 
 
 _NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]

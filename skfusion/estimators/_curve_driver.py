@@ -14,7 +14,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion import nets
 from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import Component
 from skfusion._rows import Rows, unlabelled
@@ -26,9 +25,9 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._curve_segment import CurveSegment
 from skfusion.estimators.support._loss_scale import in_unit, loss_scale
+from skfusion.estimators.support._many_states import ManyStates
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._spanning_tree import spanning_tree
-from skfusion.estimators.support._uncertainty import Uncertain
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import BatchedPredictor, Runner
 from skfusion.pool import Member, ModelPool
@@ -46,7 +45,7 @@ class _Choice(Component):
     needs_labels: ClassVar[bool] = True
 
 
-class CurveDriver(Uncertain, BaseFusion):
+class CurveDriver(ManyStates, BaseFusion):
     """Join the members of a pool by curves and predict; its subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, Any]] = {"collect": partial(Seeds, 2), "connect": Bezier, "repair": Recalibrate}
@@ -212,27 +211,6 @@ class CurveDriver(Uncertain, BaseFusion):
 
     def _predict_logs(self, X: Any) -> np.ndarray | None:
         return Average().of_logs(self._member_predictions(X, logs=True), self._task)
-
-    def predict_members(self, X: Any) -> np.ndarray:
-        """Predict with each of the points that predict by itself.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_outputs)
-            Probabilities or values, in the order of ``members_``.
-        """
-        return self._member_predictions(self._inputs(X))
-
-    @property
-    def estimators_(self) -> list[Any]:
-        """The points that predict as fitted copies of the net."""
-        check_is_fitted(self)
-        return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
 
     @property
     def estimator_(self) -> Any:

@@ -1,29 +1,28 @@
-"""One network fused from many."""
+"""One network fused from many: model soups, and all other fusions of weights."""
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
-
-import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
 from skfusion._component import Component
-from skfusion._rows import unlabelled
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
 from skfusion.estimators.support._members import repaired, reported_shares, rows_of_members
+from skfusion.estimators.support._one_state import OneState
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
 from skfusion.repair import Recalibrate
 from skfusion.state import Fused, State
 
 
-class SoupDriver(BaseFusion):
-    """Fuse a pool and predict; its subclasses name the parameters."""
+class SoupDriver(OneState, BaseFusion):
+    """Fuse the weights of a pool, and predict with the result; subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
     _fusing: ClassVar[tuple[str, ...]] = ("select", "align", "merge", "repair")
@@ -44,9 +43,9 @@ class SoupDriver(BaseFusion):
         judge = self._judge(runner, collected)
         self.pool_ = collected.pool
         if any(p.needs_labels for p in self._parts()):
-            found = judge.members(pool.states)
-            known = [{"predictions": self._outputs.predictions(p), "score": s} for p, s in found]
-            self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
+            judged = zip(self.pool_, judge.members(pool.states), strict=True)
+            predictions = self._outputs.predictions
+            self.pool_ = self.pool_.replace([m.replace(predictions=predictions(P), score=s) for m, (P, s) in judged])
         objective = judge.objective(collected.fit_rows)
         chosen = pool if select is None else select(pool, objective)
         self.symmetry_, self.alignments_ = None, None
@@ -55,11 +54,11 @@ class SoupDriver(BaseFusion):
                 align, chosen, collected.fit_rows, runner, objective
             )
         self.merge_report_: dict[str, Any] = {}
-        own = rows_of_members(chosen, collected.fit_rows)
+        member_rows = rows_of_members(chosen, collected.fit_rows)
         if merge.needs_objective:
-            n_rows = [len(index) for index in own] or [len(collected.fit_rows)] * len(chosen)
+            n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
             self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = judge.objective(collected.fit_rows, own)
+        objective = judge.objective(collected.fit_rows, member_rows)
         objective = repaired(objective, chosen.states, repair, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
@@ -85,113 +84,43 @@ class SoupDriver(BaseFusion):
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
 
-    def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
-        if getattr(self, "_runner", None) is None:
-            self._runner = Runner(self.net_, self._task, unlabelled(X))
-        return self._outputs.predictions(self._runner.predict(self.state_, X, logs))
 
-    def _predict_logs(self, X: Any) -> np.ndarray:
-        return self._predict(X, logs=True)
-
-    @property
-    def estimator_(self) -> Any:
-        """A fitted copy of the net with the fused weights."""
-        check_is_fitted(self)
-        return nets.restored(self.net_, self.state_, self._labels(), self._outputs.scaling)
-
-
+@template
+@dataclass(eq=False, repr=False)
 class _Soup(SoupDriver):
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        collect: Any = None,
-        select: Any = None,
-        align: Any = None,
-        merge: Any = None,
-        repair: Any = None,
-        validation_fraction: float = 0.2,
-        scoring: Any = None,
-        memory: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.collect = collect
-        self.select = select
-        self.align = align
-        self.merge = merge
-        self.repair = repair
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    """{Predict} with one network fused from many (a model soup, with the default merger).
 
-
-class SoupClassifier(Classifies, _Soup):
-    """Classify with one network fused from many.
-
-    ``fit`` collects members (which trains them), then fuses them: select, align, merge, repair. Prediction costs one
+    ``fit`` collects members, which trains them, and then fuses them: select, align, merge, repair. Prediction costs one
     network.
 
     Parameters
     ----------
-    estimator : skorch net, optional
-        The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
-        given the sizes of the data.
-    collect : Collector or ModelPool, optional
-        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to
-        ``fit`` judges its members.
-    select : Selector, optional
-        Which members; all when omitted.
-    align : Aligner, optional
-        How to align the units of members; they stay as they were trained when omitted. See the guide for when it pays.
-    merge : Merger, optional
-        How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
-    repair : Repairer, optional
-        How to mend the statistics of the merged network; ``Recalibrate()`` when omitted.
-    validation_fraction : float, default=0.2
-        Share of the rows that is held out, where a component scores; the others train on all rows.
-    scoring : str or callable, optional
-        The held-out score: accuracy when omitted.
-    memory : str or joblib.Memory, optional
-        Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
-    n_jobs : int, optional
-        Members trained at a time; they do not depend on it.
-    random_state : int or RandomState, optional
-        Seed of the split and of the members.
-    verbose : int, default=0
-        1 shows a progress bar.
+    {estimator}
+    {collect}
+    {select}
+    {align}
+    {merge}
+    {repair}
+    {validation_fraction}
+    {scoring}
+    {parallel_training}
 
     Attributes
     ----------
     pool_ : ModelPool
         The members, with held-out scores and predictions where members are judged.
-    estimator_ : skorch net
-        A fitted copy of the net with the fused weights.
-    state_ : dict of Tensor
-        The fused weights.
+    {estimator_}
+    {state_}
     member_weights_ : dict or None
         Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
-        shares of its own, which ``merge_report_["weights"]`` has all.
+        its own shares, all of which are in ``merge_report_["weights"]``.
     merge_report_ : dict
-        What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
+        What the merger reports, such as the scores that it chose by; where it looks at data, with the number of rows
         for each member as ``n_rows``.
-    symmetry_ : Symmetry or None
-        The units that may change places, where members were aligned.
-    alignments_ : dict of Alignment or None
-        How each member was aligned, by name, where members were aligned.
-    held_out_ : ndarray of int or None
-        Positions of the held-out rows among the rows of positive weight.
-    classes_ : ndarray of shape (n_classes,)
-        The labels.
-    n_features_in_ : int
-        Features in ``fit``.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had some.
+    {alignment_}
+    {held_out_}
+    {classes_}
+    {features_}
 
     References
     ----------
@@ -200,6 +129,25 @@ class SoupClassifier(Classifies, _Soup):
 
     Examples
     --------
+    {example}
+    """
+
+    estimator: Any = None
+    _: KW_ONLY
+    collect: Any = None
+    select: Any = None
+    align: Any = None
+    merge: Any = None
+    repair: Any = None
+    validation_fraction: float = 0.2
+    scoring: Any = None
+    memory: Any = None
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
+
+
+_CLASSIFY = """
     >>> from sklearn.datasets import load_iris
     >>> from skfusion import SoupClassifier
     >>> from skfusion.collect import Seeds
@@ -207,76 +155,8 @@ class SoupClassifier(Classifies, _Soup):
     >>> soup = SoupClassifier(collect=Seeds(2), random_state=0).fit(X, y)
     >>> soup.score(X, y) > 0.9
     True
-    """
-
-
-class SoupRegressor(Regresses, _Soup):
-    """Predict values with one network fused from many.
-
-    ``fit`` collects members (which trains them), then fuses them: select, align, merge, repair. Prediction costs one
-    network.
-
-    Parameters
-    ----------
-    estimator : skorch net, optional
-        The network. A perceptron sized to the data when omitted. Module classes that take ``n_in`` and ``n_out`` are
-        given the sizes of the data.
-    collect : Collector or ModelPool, optional
-        Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to
-        ``fit`` judges its members.
-    select : Selector, optional
-        Which members; all when omitted.
-    align : Aligner, optional
-        How to align the units of members; they stay as they were trained when omitted. See the guide for when it pays.
-    merge : Merger, optional
-        How to merge; ``Greedy()`` when omitted, which is never worse on the held-out rows than the best member.
-    repair : Repairer, optional
-        How to mend the statistics of the merged network; ``Recalibrate()`` when omitted.
-    validation_fraction : float, default=0.2
-        Share of the rows that is held out, where a component scores; the others train on all rows.
-    scoring : str or callable, optional
-        The held-out score: R2 when omitted.
-    memory : str or joblib.Memory, optional
-        Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
-    n_jobs : int, optional
-        Members trained at a time; they do not depend on it.
-    random_state : int or RandomState, optional
-        Seed of the split and of the members.
-    verbose : int, default=0
-        1 shows a progress bar.
-
-    Attributes
-    ----------
-    pool_ : ModelPool
-        The members, with held-out scores and predictions where members are judged.
-    estimator_ : skorch net
-        A fitted copy of the net with the fused weights.
-    state_ : dict of Tensor
-        The fused weights.
-    member_weights_ : dict or None
-        Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
-        shares of its own, which ``merge_report_["weights"]`` has all.
-    merge_report_ : dict
-        What the merger found out, such as the scores that it chose by; where it looks at data, with the number of rows
-        for each member as ``n_rows``.
-    symmetry_ : Symmetry or None
-        The units that may change places, where members were aligned.
-    alignments_ : dict of Alignment or None
-        How each member was aligned, by name, where members were aligned.
-    held_out_ : ndarray of int or None
-        Positions of the held-out rows among the rows of positive weight.
-    n_features_in_ : int
-        Features in ``fit``.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had some.
-
-    References
-    ----------
-    Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
-    increasing inference time", ICML 2022, arXiv:2203.05482.
-
-    Examples
-    --------
+"""
+_REGRESS = """
     >>> from sklearn.datasets import load_diabetes
     >>> from skfusion import SoupRegressor
     >>> from skfusion.collect import Tail
@@ -285,4 +165,12 @@ class SoupRegressor(Regresses, _Soup):
     >>> soup = SoupRegressor(collect=Tail(), merge=Uniform(), random_state=0).fit(X, y)
     >>> soup.score(X, y) > 0.5
     True
-    """
+"""
+
+
+@doc(CLASSIFIER, example=_CLASSIFY)
+class SoupClassifier(Classifies, _Soup): ...
+
+
+@doc(REGRESSOR, example=_REGRESS)
+class SoupRegressor(Regresses, _Soup): ...

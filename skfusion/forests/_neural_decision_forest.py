@@ -13,8 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skfusion import nets
-from skfusion._arrays import to_numpy, to_torch
-from skfusion._component import HasParts
 from skfusion._rows import Rows
 from skfusion.data import PredictsClasses, check_inputs
 from skfusion.forests._checked import check_counts, class_rows
@@ -23,7 +21,7 @@ from skfusion.forests._split import kept_split
 from skfusion.state import State, map_tensors
 
 
-class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
+class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
     A node of a tree sends a sample to its left with probability :math:`d_n(x) = \sigma(f_{u(n)}(x))`, where
@@ -251,16 +249,3 @@ class NeuralDecisionForestClassifier(PredictsClasses, HasParts, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "leaves_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags

@@ -1,4 +1,4 @@
-"""Run the laws on components, stores and estimators."""
+"""Run the laws on components, stores and estimators: which laws there are, and which an object must keep."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _BY_FAMILY: dict[type, list[Law]] = {
 
 
 def instances(base: type[Component] | None = None) -> list[Component]:
-    """Return the components of the package as they want to be checked.
+    """Return the components of the package with the parameters that they are checked with.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def laws(base: type | None = None) -> list[Law]:
     list of callable
         Functions of one object, which raise ``AssertionError`` where it breaks the law.
     """
-    kept = [found for kind, found in _BY_FAMILY.items() if base is None or kind is base or issubclass(base, kind)]
-    return [law for found in kept for law in found]
+    families = [kind for kind in _BY_FAMILY if base is None or kind is base or issubclass(base, kind)]
+    return [law for family in families for law in _BY_FAMILY[family]]
 
 
 def checks_for(component: Any) -> Iterator[tuple[str, Law]]:
@@ -95,7 +95,7 @@ def checks_for(component: Any) -> Iterator[tuple[str, Law]]:
     name : str
         Name of the law.
     law : callable
-        ``law(component)`` raises ``AssertionError`` where it is broken; of a store it wants an empty one.
+        ``law(component)`` raises ``AssertionError`` where it is broken; a store must be empty.
 
     Examples
     --------
@@ -105,10 +105,10 @@ def checks_for(component: Any) -> Iterator[tuple[str, Law]]:
     >>> checks["check_merge_of_copies_is_the_copy"](Uniform())
     """
     skips = _skips(component)
-    own = laws(type(component))
-    if unknown := sorted(skips.keys() - {law.__name__ for law in own}):
+    by_name = {law.__name__: law for law in laws(type(component))}
+    if unknown := sorted(skips.keys() - by_name.keys()):
         raise ValueError(f"{type(component).__name__} is exempt from {unknown}, which are no laws for it.")
-    yield from ((law.__name__, law) for law in own if law.__name__ not in skips)
+    yield from ((name, law) for name, law in by_name.items() if name not in skips)
 
 
 def check_component(component: Any) -> None:
@@ -118,7 +118,7 @@ def check_component(component: Any) -> None:
     ----------
     component : Component or type
         An instance, or a class that is checked for each keyword set of its ``_test_params``. Its ``_test_skips``
-        maps the names of laws that it cannot keep to reasons; an exemption without need is an error too.
+        maps the names of laws that it cannot keep to reasons; an exemption that is not needed is an error too.
 
     Raises
     ------
@@ -139,8 +139,9 @@ def check_component(component: Any) -> None:
         raise TypeError(f"This checks a Component; got {type(component).__name__}. Estimators have check_estimator.")
     for name, law in checks_for(component):
         _run(name, law, component)
-    exempt = [law for law in laws(type(component)) if law.__name__ in _skips(component)]
-    for law in exempt:
+    for law in laws(type(component)):
+        if law.__name__ not in _skips(component):
+            continue
         try:
             law(component)
         except Exception:  # it may break in any way

@@ -37,24 +37,18 @@ def discover(base: type[Component] | None = None) -> list[type[Component]]:
     True
     """
     base = Component if base is None else base
-    found = {
+    by_name = {
         (cls.__module__, cls.__name__): cls
         for module in modules()
         for cls in vars(module).values()
         if inspect.isclass(cls) and issubclass(cls, base) and cls.__module__.startswith("skfusion.")
     }
-    concrete = (cls for _, cls in sorted(found.items()) if not inspect.isabstract(cls) and cls is not Component)
+    concrete = (cls for _, cls in sorted(by_name.items()) if not inspect.isabstract(cls) and cls is not Component)
     return [cls for cls in concrete if not cls.__name__.startswith("_")]
 
 
 def modules() -> Iterator[ModuleType]:
-    """Yield the modules of the package whose dependencies are installed.
-
-    Yields
-    ------
-    module
-        Without those of the command line, and of the laws.
-    """
+    """Yield the modules of the package whose dependencies are installed, but those of the command line and the laws."""
     for info in pkgutil.walk_packages(skfusion.__path__, "skfusion.", onerror=lambda name: None):
         if info.name.startswith(_SKIPPED):
             continue

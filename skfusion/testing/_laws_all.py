@@ -6,6 +6,7 @@ import inspect
 import pickle
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class _Holder(BaseEstimator):
 def problem_of(
     component: Component, change: Callable[[Sequence[State]], list[State]] = list
 ) -> tuple[list[Any], Callable[[], Any]]:
-    """Return the inputs of a component's family, their states changed, and a function that calls it on them."""
+    """Return inputs for a component, whose states ``change`` has changed, and a function that calls it on them."""
     component = clone(component)
     if isinstance(component, Merger):
         *states, base = change([*problems.states(), problems.base()])
@@ -65,22 +66,20 @@ def problem_of(
         net, rows = problems.sized_net(), problems.rows()
         return [net, rows], lambda: component(net, rows, np.random.RandomState(0))
     if isinstance(component, Combiner):
-        given = [(*problems.predictions(task), task) for task in tasks_of(component)]
-        return given, lambda: [clone(component).fit(P, y, task)(P) for P, y, task in given]
+        data = [(*problems.predictions(task), task) for task in tasks_of(component)]
+        return data, lambda: [clone(component).fit(P, y, task)(P) for P, y, task in data]
     names = ", ".join(family.__name__ for family in FAMILIES)
     raise TypeError(f"{type(component).__name__} belongs to no family: derive it from one of {names}.")
 
 
 def tasks_of(combiner: Combiner) -> list[str]:
     """Return the tasks that a combiner does not refuse."""
-    found = []
+    tasks = []
     for task in TASKS:
-        try:
+        with suppress(ValueError):
             combiner.check(task)
-        except ValueError:
-            continue
-        found.append(task)
-    return found
+            tasks.append(task)
+    return tasks
 
 
 def global_random_state() -> dict[str, Any]:
@@ -93,12 +92,12 @@ def global_random_state() -> dict[str, Any]:
 
 
 def check_random_state_is_untouched_by(call: Callable[[], Any]) -> None:
-    """Raise where a call moves a global random generator."""
+    """Raise where a call changes the state of a global random generator."""
     before = global_random_state()
     call()
     after = global_random_state()
     moved = [name for name in before if before[name] != after[name]]
-    assert not moved, f"The global random state of {' and '.join(moved)} has moved: use the rng that is given."
+    assert not moved, f"The global random state of {' and '.join(moved)} has changed: use the rng that the call gets."
 
 
 def params_of(thing: Any) -> str:
@@ -107,12 +106,12 @@ def params_of(thing: Any) -> str:
 
 
 def check_init_only_stores(component: Component) -> None:
-    """Every parameter is kept under its own name as it was given, and nothing else is set."""
-    given = component.get_params(deep=False)
-    fresh = type(component)(**given)
-    for name, value in given.items():
+    """Every parameter is kept under its name, as the same object, and nothing else is set."""
+    params = component.get_params(deep=False)
+    fresh = type(component)(**params)
+    for name, value in params.items():
         assert getattr(fresh, name) is value, f"__init__ changes its parameter {name!r}; validate it in the call."
-    extra = vars(fresh).keys() - given.keys()
+    extra = vars(fresh).keys() - params.keys()
     assert not extra, f"__init__ sets {sorted(extra)}, which are no parameters."
 
 
@@ -127,8 +126,7 @@ def check_clone_keeps_the_parameters(component: Component) -> None:
 def check_set_params_takes_what_get_params_gives(component: Component) -> None:
     """``set_params(**get_params())`` changes nothing and returns the object; another estimator can reach in."""
     copy = clone(component)
-    given = copy.get_params()
-    assert copy.set_params(**given) is copy, "set_params does not return the object."
+    assert copy.set_params(**copy.get_params()) is copy, "set_params does not return the object."
     assert params_of(copy) == params_of(component), "set_params with the present parameters changes them."
     holder = _Holder(copy)
     for name, value in component.get_params(deep=False).items():
@@ -145,7 +143,7 @@ def check_unknown_parameters_are_refused(component: Component) -> None:
         clone(component).set_params(no_such_parameter=1)
     except ValueError:
         return
-    raise AssertionError("set_params(no_such_parameter=1) is taken without a word.")
+    raise AssertionError("set_params(no_such_parameter=1) raises nothing.")
 
 
 def check_repr_names_what_differs_from_the_defaults(component: Component) -> None:
@@ -171,7 +169,7 @@ def check_defaults_are_immutable(component: Component) -> None:
 
 
 def check_docstring_names_a_source_and_runs_an_example(component: Component) -> None:
-    """The class's own docstring has References and a doctest."""
+    """The docstring of the class, and not only of its base, has References and a doctest."""
     text = type(component).__dict__.get("__doc__") or ""
     assert "References\n" in text, "The docstring has no References."
     assert ">>> " in text, "The docstring has no doctest."
@@ -189,15 +187,15 @@ def check_parameters_are_not_changed_by_a_call(component: Component) -> None:
     """A call leaves the parameters as they were."""
     before = params_of(component)
     problem = problem_of(component)[1]
-    held = next(cell.cell_contents for cell in problem.__closure__ if isinstance(cell.cell_contents, Component))
+    called = next(cell.cell_contents for cell in problem.__closure__ if isinstance(cell.cell_contents, Component))
     problem()
-    assert params_of(held) == before, "The call changes a parameter."
+    assert params_of(called) == before, "The call changes a parameter."
 
 
 def check_same_inputs_give_the_same_result(component: Component) -> None:
     """Two calls with equal inputs and equal rng give the same result, bit for bit."""
     first, second = (problems.snapshot(problem_of(component)[1]()) for _ in range(2))
-    assert first == second, "Two calls with the same inputs give unlike results."
+    assert first == second, "Two calls with the same inputs give different results."
 
 
 def check_global_random_state_is_untouched(component: Component) -> None:
@@ -208,15 +206,15 @@ def check_global_random_state_is_untouched(component: Component) -> None:
 def check_names_may_stand_in_any_order(component: Component) -> None:
     """Tensors are matched by name: states whose names stand in another order, as in files, give the same result."""
     if isinstance(component, OF_STATES):
-        found, expected = (problem_of(component, change)[1]() for change in (turned, list))
-        assert_alike(found, expected, "With the names of all states but the first in another order")
+        result, expected = (problem_of(component, change)[1]() for change in (turned, list))
+        assert_alike(result, expected, "With the names of all states but the first in another order")
 
 
 def check_ties_of_one_state_are_no_ties(component: Component) -> None:
     """Names that are tied in one state, and not in all, count as they do where they are tied in none."""
     if isinstance(component, OF_STATES):
-        found, expected = (problem_of(component, change)[1]() for change in (tied, untied))
-        assert_alike(found, expected, "Where one state ties two names")
+        result, expected = (problem_of(component, change)[1]() for change in (tied, untied))
+        assert_alike(result, expected, "Where one state ties two names")
 
 
 LAWS = [

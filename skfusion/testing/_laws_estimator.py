@@ -38,13 +38,15 @@ def output(estimator: Any) -> np.ndarray:
 
 def exemptions(estimator: Any) -> dict[str, str]:
     """Return the laws that an estimator cannot meet, each with the reason."""
-    own = dict(estimator._test_skips()) if hasattr(estimator, "_test_skips") else {}
+    reasons = dict(estimator._test_skips()) if hasattr(estimator, "_test_skips") else {}
     combine = getattr(estimator, "combine", None)
     if getattr(combine, "out_of_fold", False):
-        own["check_fuse_repeats_fit"] = "fit learns to combine from out-of-fold predictions, which a pool does not hold"
+        why = "fit learns to combine from out-of-fold predictions, which are not in a pool"
+        reasons["check_fuse_repeats_fit"] = why
     if getattr(combine, "needs_labels", False):
-        own["check_one_member_is_its_own_fusion"] = "a learned combination of one member is another function of it"
-    return own
+        why = "a learned combination of one member is another function of it"
+        reasons["check_one_member_is_its_own_fusion"] = why
+    return reasons
 
 
 def check_one_member_is_its_own_fusion(estimator: Any) -> None:
@@ -54,8 +56,8 @@ def check_one_member_is_its_own_fusion(estimator: Any) -> None:
     one = clone(estimator).fuse(whole.pool_[:1], X, y, held_out=whole.held_out_)
     member = whole.pool_[0]
     task = "classification" if is_classifier(estimator) else "regression"
-    found = nets.Runner(member.net, task, Rows(X, np.zeros(len(X)))).predict(member.state, X)
-    expected = one.classes_[found.argmax(axis=1)] if task == "classification" else found[:, 0]
+    out = nets.Runner(member.net, task, Rows(X, np.zeros(len(X)))).predict(member.state, X)
+    expected = one.classes_[out.argmax(axis=1)] if task == "classification" else out[:, 0]
     same = (one.predict(X) == expected).all() if task == "classification" else np.allclose(one.predict(X), expected)
     assert same, "The fusion of one member does not predict what the member predicts."
 
@@ -65,7 +67,7 @@ def check_fuse_repeats_fit(estimator: Any) -> None:
     whole = fitted(estimator)
     again = clone(estimator).fuse(whole.pool_, *data(estimator), held_out=whole.held_out_)
     gap = np.abs(output(again) - output(whole)).max()
-    assert gap <= 1e-6, f"Fusing the fitted pool again predicts otherwise, by {gap:.3g}."
+    assert gap <= 1e-6, f"Fusing the fitted pool again changes the predictions by up to {gap:.3g}."
 
 
 def check_pickle_predicts_the_same(estimator: Any) -> None:
@@ -77,14 +79,14 @@ def check_pickle_predicts_the_same(estimator: Any) -> None:
 
 
 def check_wrapped_net_stays_unfitted(estimator: Any) -> None:
-    """The net given as ``estimator`` is the same object after ``fit``, neither initialised nor changed."""
+    """The parameter ``estimator`` is the same net after ``fit``, neither initialised nor changed."""
     copy = clone(estimator)
     net = copy.estimator
     before = problems.snapshot(net)
     copy.fit(*data(estimator))
     assert copy.estimator is net, "fit replaces the parameter estimator."
-    assert not getattr(net, "initialized_", False), "fit initialises the net that was given."
-    assert problems.snapshot(net) == before, "fit changes the net that was given."
+    assert not getattr(net, "initialized_", False), "fit initialises the parameter estimator."
+    assert problems.snapshot(net) == before, "fit changes the parameter estimator."
 
 
 def check_fit_keeps_the_parameters(estimator: Any) -> None:
@@ -104,7 +106,7 @@ def check_fit_leaves_the_global_random_state(estimator: Any) -> None:
 def check_same_random_state_gives_the_same_predictions(estimator: Any) -> None:
     """Two fits with one ``random_state`` predict the same, bit for bit."""
     first, second = (problems.snapshot(output(fitted(estimator))) for _ in range(2))
-    assert first == second, "Two fits with the same random_state predict otherwise."
+    assert first == second, "Two fits with the same random_state predict differently."
 
 
 def check_fit_does_not_write_its_data(estimator: Any) -> None:

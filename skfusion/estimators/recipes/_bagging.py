@@ -1,12 +1,14 @@
-"""Bagging: networks on bootstrap samples, whose predictions are averaged (Breiman, 1996)."""
+"""Bagging: networks on bootstrap samples, whose predictions are averaged."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 
+from skfusion._docs import doc
 from skfusion.collect import Bootstrap
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble_driver import EnsembleDriver
@@ -14,20 +16,21 @@ from skfusion.estimators.support._out_of_bag import NothingOutOfBag, OutOfBag, o
 from skfusion.estimators.support._task_from_net import AsTheNet
 
 
+@doc()
+@dataclass(eq=False, repr=False)
 class BaggingFusion(AsTheNet, EnsembleDriver):
-    """Average the predictions of networks that were trained on rows drawn for each, and on columns if asked.
+    """Average the predictions of networks that were each trained on other rows, and other columns if asked (bagging).
 
-    It stands for ``EnsembleClassifier(estimator, collect=Bootstrap(...), combine=Average())``. Whether it classifies
-    or predicts values is told by the net, as in ``GridSearchCV``.
+    It stands for ``EnsembleClassifier(estimator, collect=Bootstrap(...), combine=Average())``. The net says whether it
+    classifies or predicts values, as in ``GridSearchCV``.
 
     Parameters
     ----------
-    estimator : skorch net, optional
-        The network. A perceptron for classification when omitted.
+    {estimator}
     n_members : int, default=10
         Networks to train.
     max_samples : float, default=1.0
-        Rows drawn for a member, as a share of all rows; of groups where ``fit`` is given some, which are drawn whole.
+        Rows drawn for a member, as a share of all rows; of groups where ``fit`` gets some, which are drawn whole.
         Less makes members more diverse and each one worse.
     max_features : float or int, default=1.0
         Columns of a two-dimensional X that a member sees, drawn without replacement: a float as a share of all columns,
@@ -38,27 +41,20 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         ``max_samples=1.0`` all of them.
     oob_score : bool, default=False
         Whether to score each row by the members that were not trained on it, nor on another row of its group where
-        ``fit`` is given some.
-    memory : str or joblib.Memory, optional
-        Where to cache members. Needs an integer ``random_state``.
-    n_jobs : int, optional
-        Members trained at a time; they do not depend on it.
-    random_state : int or RandomState, optional
-        Seed of the samples and of the members.
-    verbose : int, default=0
-        1 shows a progress bar.
+        ``fit`` gets groups.
+    {parallel_training}
 
     Attributes
     ----------
     pool_ : ModelPool
         The members; the columns of each stand in its ``meta["columns"]`` where it does not see all.
     estimators_ : list of skorch nets
-        Fitted copies of the net, one a member. Each is given all columns, and takes its own.
+        Fitted copies of the net, one a member. Each gets all columns, and selects those that it sees.
     classes_ : ndarray of shape (n_classes,)
         The labels, in classification.
     oob_score_ : float
-        Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next two. NaN where each row,
-        or one with its inputs or of its group, is in all samples; a warning tells.
+        Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next two. NaN, with a
+        warning, where each row, or one with its inputs or of its group, is in all samples.
     oob_decision_function_ : ndarray of shape (n_samples, n_classes)
         Out-of-bag probabilities, in classification; NaN for rows that are in all samples.
     oob_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
@@ -79,30 +75,17 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        n_members: int = 10,
-        max_samples: float = 1.0,
-        max_features: float = 1.0,
-        bootstrap: bool = True,
-        oob_score: bool = False,
-        memory: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.n_members = n_members
-        self.max_samples = max_samples
-        self.max_features = max_features
-        self.bootstrap = bootstrap
-        self.oob_score = oob_score
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    estimator: Any = None
+    _: KW_ONLY
+    n_members: int = 10
+    max_samples: float = 1.0
+    max_features: float = 1.0
+    bootstrap: bool = True
+    oob_score: bool = False
+    memory: Any = None
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
 
     @property
     def collect(self) -> Bootstrap:
@@ -129,23 +112,23 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
 
     def _score_out_of_bag(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         try:
-            found = out_of_bag(self, X, y, sample_weight, groups=groups)
+            oob = out_of_bag(self, X, y, sample_weight, groups=groups)
         except NothingOutOfBag:
             values = np.asarray(y)
             n = len(values)
             n_outputs = len(self.classes_) if self._is_classifier() else values.reshape(n, -1).shape[1]
-            found = OutOfBag(np.full((n, n_outputs), np.nan, np.float32), np.zeros(n, np.int64), np.nan)
-        asked = slice(None) if sample_weight is None else np.broadcast_to(sample_weight, len(found.n_members)) > 0
-        if missing := int((found.n_members[asked] == 0).sum()):
+            oob = OutOfBag(np.full((n, n_outputs), np.nan, np.float32), np.zeros(n, np.int64), np.nan)
+        weighty = slice(None) if sample_weight is None else np.broadcast_to(sample_weight, len(oob.n_members)) > 0
+        if missing := int((oob.n_members[weighty] == 0).sum()):
             warnings.warn(
                 f"{missing} rows are in the samples of all {self.n_members} members, themselves or by others of their "
                 "group or with their inputs, so their out-of-bag predictions are NaN and do not count in oob_score_"
-                f"{', which is NaN as no row is left' if not found.n_members.any() else ''}. Train more members, or "
+                f"{', which is NaN as no row is left' if not oob.n_members.any() else ''}. Train more members, or "
                 "draw fewer rows for each: max_samples.",
                 stacklevel=3,
             )
-        self.oob_score_ = found.score
+        self.oob_score_ = oob.score
         if self._is_classifier():
-            self.oob_decision_function_ = found.prediction
+            self.oob_decision_function_ = oob.prediction
         else:
-            self.oob_prediction_ = found.prediction[:, 0] if self._flat else found.prediction
+            self.oob_prediction_ = oob.prediction[:, 0] if self._flat else oob.prediction

@@ -1,12 +1,14 @@
-"""Boosting of networks, which vote by their weights (Freund and Schapire, 1997; Drucker, 1997)."""
+"""Boosting of networks, which vote by their weights (AdaBoost: SAMME, AdaBoost.R2)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 
+from skfusion._docs import doc
 from skfusion._rows import Task
 from skfusion.collect import Boosting
 from skfusion.combine import Combiner
@@ -26,11 +28,10 @@ class _ByWeight(Combiner):
         return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
-        weights = np.asarray(self.weights, np.float64)
         if self.task_ == "regression":
-            return weighted_median(P, weights)
+            return weighted_median(P, np.asarray(self.weights, np.float64))
         votes = np.eye(P.shape[2])[P.argmax(axis=2)]
-        return np.tensordot(weights / weights.sum(), votes, axes=1)
+        return np.tensordot(self.weighed(P)[1], votes, axes=1)
 
     def weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weights = np.asarray(self.weights, np.float64)
@@ -38,31 +39,20 @@ class _ByWeight(Combiner):
 
 
 def weighted_median(P: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the least value that members of half of the weight, or more, do not exceed.
-
-    Parameters
-    ----------
-    P : ndarray of shape (n_members, n_samples, n_outputs)
-        Values.
-    weights : ndarray of shape (n_members,)
-        Positive.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        Of each output by itself.
-    """
-    order = np.argsort(P, axis=0, kind="stable")
+    """Return for each output the least value that members of half of the weight, or more, do not exceed."""
+    order = np.argsort(P, axis=0, kind="stable")  # P: (n_members, n_samples, n_outputs)
     share = np.cumsum(weights[order], axis=0)
     middle = (share >= 0.5 * share[-1]).argmax(axis=0)
     return np.take_along_axis(P, np.take_along_axis(order, middle[None], axis=0), axis=0)[0]
 
 
+@doc()
+@dataclass(eq=False, repr=False)
 class BoostingFusion(AsTheNet, EnsembleDriver):
-    """Let networks vote, each of which was trained with more weight on what the former one got wrong (AdaBoost).
+    """Let networks vote, each trained with more weight on the rows that the previous ones got wrong (AdaBoost).
 
-    Classes are voted for (SAMME), values are those of the weighted median (AdaBoost.R2). Whether it classifies or
-    predicts values is told by the net, as in ``GridSearchCV``.
+    Networks vote for classes (SAMME), and values are the weighted median of theirs (AdaBoost.R2). The net says whether
+    it classifies or predicts values, as in ``GridSearchCV``.
 
     Parameters
     ----------
@@ -74,19 +64,12 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
         A smaller one trusts each member less, and needs more of them.
     resample : bool, default=False
         Whether rows are drawn by their weights; else the weights stand in the loss.
-    memory : str or joblib.Memory, optional
-        Where to cache members. Needs an integer ``random_state``.
-    random_state : int or RandomState, optional
-        Seed of the members.
-    verbose : int, default=0
-        1 shows a progress bar.
+    {training}
 
     Attributes
     ----------
-    pool_ : ModelPool
-        The members.
-    estimators_ : list of skorch nets
-        Fitted copies of the net, one a member.
+    {pool_}
+    {estimators_}
     member_weights_ : dict
         The weight of each member's vote, by name.
     member_errors_ : dict
@@ -113,24 +96,14 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        n_members: int = 10,
-        learning_rate: float = 1.0,
-        resample: bool = False,
-        memory: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.n_members = n_members
-        self.learning_rate = learning_rate
-        self.resample = resample
-        self.memory = memory
-        self.random_state = random_state
-        self.verbose = verbose
+    estimator: Any = None
+    _: KW_ONLY
+    n_members: int = 10
+    learning_rate: float = 1.0
+    resample: bool = False
+    memory: Any = None
+    random_state: Any = None
+    verbose: int = 0
 
     @property
     def collect(self) -> Boosting:

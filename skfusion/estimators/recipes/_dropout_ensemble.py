@@ -1,7 +1,8 @@
-"""Dropout as an ensemble of sub-networks (Srivastava et al., 2014; Gal and Ghahramani, 2016)."""
+"""Monte Carlo dropout (MC dropout): the sub-networks that dropout leaves of a network as an ensemble."""
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skfusion import nets
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
@@ -22,65 +24,13 @@ _DEFAULT = 0.1
 """Dropout of the perceptron that is used when no net is given."""
 
 
+@template
+@dataclass(eq=False, repr=False)
 class _DropoutEnsemble(EnsembleDriver):
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        n_passes: int = 30,
-        memory: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.n_passes = n_passes
-        self.memory = memory
-        self.random_state = random_state
-        self.verbose = verbose
+    """{Predict} by the sub-networks that dropout leaves of one network (Monte Carlo dropout, MC dropout).
 
-    @property
-    def collect(self) -> Seeds:
-        """The collector that the recipe stands for."""
-        return Seeds(1)
-
-    def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
-        if not isinstance(self.n_passes, Integral) or self.n_passes < 1:
-            raise ValueError(f"n_passes must be a whole number of at least 1; got {self.n_passes!r}.")
-        if self.estimator is None and pool is None:
-            return self._sized(nets.default_net(self._task).set_params(module__dropout=_DEFAULT), rows)
-        net = super()._net(rows, pool)
-        if not dropouts(Runner(net, self._task, rows).module):
-            raise ValueError(
-                "The net has no dropout, so all its sub-networks are one. Give it modules such as torch.nn.Dropout, as "
-                "mlp_classifier(module__dropout=0.1) has them; what attention and recurrent layers drop inside, and "
-                "torch.nn.functional.dropout, cannot be told apart from the rest of their code."
-            )
-        return net
-
-    def _fuse(self, collected: Collected) -> None:
-        self.n_passes_ = int(self.n_passes)
-        self.mask_seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        super()._fuse(collected)
-        self._runner.predict(collected.fit_rows.take(np.arange(1)).X)  # so that what it refuses is told here
-
-    def _lineups(self, members: list[Any], runners: list[Runner]) -> Any:
-        states = [r.on_device(m.state) for r, m in zip(runners, members, strict=True)]
-        return DropoutPasses(runners, states, self.n_passes_, self.mask_seed_)
-
-    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
-        return {**super()._fitted_as(state, net), "n_passes_": self.n_passes, "mask_seed_": 0}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "the mean over masks is another function of a network than the network without dropout"
-        return {"check_one_member_is_its_own_fusion": reason}
-
-
-class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
-    """Classify by the sub-networks that dropout leaves of one network (Monte Carlo dropout).
-
-    ``fit`` trains one network. A prediction is the mean of the probabilities of ``n_passes`` sub-networks, in each of
-    which other units are dropped; ``predict_members`` gives them all, and their spread tells how sure the network is.
+    ``fit`` trains one network. A prediction is the mean of those of ``n_passes`` sub-networks, in each of which other
+    units are dropped; ``predict_members`` gives them all, and their spread says how sure the network is.
 
     Parameters
     ----------
@@ -89,12 +39,10 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
         its hidden units when omitted.
     n_passes : int, default=30
         Sub-networks. More cost proportionally more, and the noise of the mean falls with their square root.
-    memory : str or joblib.Memory, optional
-        Where to cache the network. Needs an integer ``random_state``.
+    {memory}
     random_state : int or RandomState, optional
         Seed of the training and of the masks.
-    verbose : int, default=0
-        1 shows a progress bar.
+    {verbose}
 
     Attributes
     ----------
@@ -106,8 +54,7 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
         Sub-networks, as many as ``fit`` was asked for.
     mask_seed_ : int
         Seed of the masks, which are the same in every call of ``predict``.
-    classes_ : ndarray of shape (n_classes,)
-        The labels.
+    {classes_}
 
     Notes
     -----
@@ -124,8 +71,57 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
 
     Examples
     --------
+    {example}
+    """
+
+    estimator: Any = None
+    _: KW_ONLY
+    n_passes: int = 30
+    memory: Any = None
+    random_state: Any = None
+    verbose: int = 0
+
+    @property
+    def collect(self) -> Seeds:
+        """The collector that the recipe stands for."""
+        return Seeds(1)
+
+    def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
+        if not isinstance(self.n_passes, Integral) or self.n_passes < 1:
+            raise ValueError(f"n_passes must be a whole number of at least 1; got {self.n_passes!r}.")
+        if self.estimator is None and pool is None:
+            return self._sized(nets.default_net(self._task).set_params(module__dropout=_DEFAULT), rows)
+        net = super()._net(rows, pool)
+        if not dropouts(Runner(net, self._task, rows).module):
+            raise ValueError(
+                "The net has no dropout, so all its sub-networks are the same. Give it modules such as "
+                "torch.nn.Dropout, as mlp_classifier(module__dropout=0.1) has them; what attention and recurrent "
+                "layers drop inside, and torch.nn.functional.dropout, cannot be told apart from the rest of their code."
+            )
+        return net
+
+    def _fuse(self, collected: Collected) -> None:
+        self.n_passes_ = int(self.n_passes)
+        self.mask_seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        super()._fuse(collected)
+        self._runner.predict(collected.fit_rows.take(np.arange(1)).X)  # so that fit raises what predict would raise
+
+    def _predictor(self, members: list[Any], runners: list[Runner]) -> Any:
+        states = [r.on_device(m.state) for r, m in zip(runners, members, strict=True)]
+        return DropoutPasses(runners, states, self.n_passes_, self.mask_seed_)
+
+    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
+        return {**super()._fitted_as(state, net), "n_passes_": self.n_passes, "mask_seed_": 0}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        reason = "the mean over masks is another function of a network than the network without dropout"
+        return {"check_one_member_is_its_own_fusion": reason}
+
+
+_CLASSIFY = """
     >>> from sklearn.datasets import load_iris
-    >>> from skfusion import DropoutEnsembleClassifier
+    >>> from skfusion import DropoutEnsembleClassifier, ModelPool
     >>> X, y = load_iris(return_X_y=True)
     >>> ensemble = DropoutEnsembleClassifier(n_passes=20, random_state=0).fit(X, y)
     >>> ensemble.score(X, y) > 0.9
@@ -133,67 +129,19 @@ class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
     >>> ensemble.predict_members(X).shape
     (20, 150, 3)
 
-    A network that is trained already needs no more training; of the data, ``fuse`` reads no more than shapes and
-    classes here:
+    A trained network needs no more training. ``fuse`` reads only shapes and classes of the data here:
 
-    >>> from skfusion import ModelPool
     >>> from skfusion.nets import mlp_classifier
-    >>> net = mlp_classifier(module__n_in=4, module__n_out=3, module__dropout=0.2).fit(
-    ...     X.astype("float32"), y
-    ... )
-    >>> ensemble = DropoutEnsembleClassifier(net, random_state=0).fuse(
-    ...     ModelPool.from_estimators([net]), X, y
-    ... )
-    >>> ensemble.predict_members(X).shape
+    >>> net = mlp_classifier(module__n_in=4, module__n_out=3, module__dropout=0.2)
+    >>> pool = ModelPool.from_estimators([net.fit(X.astype("float32"), y)])
+    >>> DropoutEnsembleClassifier(net, random_state=0).fuse(pool, X, y).predict_members(X).shape
     (30, 150, 3)
-    """
+"""
 
 
-class DropoutEnsembleRegressor(Regresses, _DropoutEnsemble):
-    """Predict values by the sub-networks that dropout leaves of one network (Monte Carlo dropout).
+@doc(CLASSIFIER, example=_CLASSIFY)
+class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble): ...
 
-    ``fit`` trains one network. A prediction is the mean of the values of ``n_passes`` sub-networks, in each of which
-    other units are dropped; ``predict_members`` gives them all, and their spread tells how sure the network is.
 
-    Parameters
-    ----------
-    estimator : skorch net, optional
-        The network, with modules such as ``torch.nn.Dropout``. A perceptron sized to the data that drops a tenth of
-        its hidden units when omitted.
-    n_passes : int, default=30
-        Sub-networks. More cost proportionally more, and the noise of the mean falls with their square root.
-    memory : str or joblib.Memory, optional
-        Where to cache the network. Needs an integer ``random_state``.
-    random_state : int or RandomState, optional
-        Seed of the training and of the masks.
-    verbose : int, default=0
-        1 shows a progress bar.
-
-    Attributes
-    ----------
-    pool_ : ModelPool
-        The network, as the only member.
-    estimators_ : list of skorch nets
-        A fitted copy of the net, which predicts without dropout.
-    n_passes_ : int
-        Sub-networks, as many as ``fit`` was asked for.
-    mask_seed_ : int
-        Seed of the masks, which are the same in every call of ``predict``.
-
-    Notes
-    -----
-    See :class:`DropoutEnsembleClassifier`.
-
-    References
-    ----------
-    Gal and Ghahramani, "Dropout as a Bayesian approximation: representing model uncertainty in deep learning", ICML
-    2016, arXiv:1506.02142.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skfusion import DropoutEnsembleRegressor
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> DropoutEnsembleRegressor(random_state=0).fit(X, y).score(X, y) > 0.4
-    True
-    """
+@doc(REGRESSOR, least="0.4")
+class DropoutEnsembleRegressor(Regresses, _DropoutEnsemble): ...

@@ -1,24 +1,22 @@
-"""One network that is trained as it is, and predicts."""
+"""The driver of students: train one network on rows and on more than their targets, and predict with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
-from skfusion._arrays import to_numpy, to_torch
-from skfusion._component import HasParts
-from skfusion._rows import Rows, unlabelled
+from skfusion._rows import Rows
 from skfusion.data import check_inputs
+from skfusion.estimators.support._one_state import OneState
 from skfusion.estimators.support._outputs import Outputs
-from skfusion.nets import Runner
+from skfusion.nets import KeepsNetworks, Runner
 
 
-class OneNetwork(HasParts, BaseEstimator):
+class OneNetwork(OneState, KeepsNetworks, BaseEstimator):
     """Train a network on rows and on more than their targets, and predict with it."""
 
     _outputs: Outputs = Outputs()
@@ -36,37 +34,9 @@ class OneNetwork(HasParts, BaseEstimator):
         n_outputs = rows.y.shape[1] if self._task == "regression" else len(self.classes_)
         return nets.sized(net, rows, n_outputs)
 
-    # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:
         check_is_fitted(self)
         return check_inputs(self, X, reset=False)[0]
 
-    def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
-        if getattr(self, "_runner", None) is None:
-            self._runner = Runner(self.net_, self._task, unlabelled(X))
-        return self._outputs.predictions(self._runner.predict(self.state_, X, logs))
-
-    def _predict_logs(self, X: Any) -> np.ndarray:
-        return self._predict(X, logs=True)
-
-    @property
-    def estimator_(self) -> Any:
-        """The student as a fitted copy of the net."""
-        check_is_fitted(self)
-        return nets.restored(self.net_, self.state_, self._labels(), self._outputs.scaling)
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "state_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
-
-    def __setstate__(self, stored: dict[str, Any]) -> None:
-        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags

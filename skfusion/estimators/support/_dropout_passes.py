@@ -1,4 +1,4 @@
-"""Predictions of the sub-networks that dropout leaves of a network (Srivastava et al., 2014)."""
+"""Predictions of the sub-networks that dropout leaves of a network (MC dropout)."""
 
 from __future__ import annotations
 
@@ -27,51 +27,31 @@ def dropouts(module: nn.Module) -> list[_DropoutNd]:
 
 
 class DropoutPasses:
-    """Networks that predict with some of their units dropped, ready to predict.
+    """Networks that predict with some of their units dropped: ``n_passes`` masks of each state, from a seed.
 
     A pass draws one mask for all rows, so that it is one sub-network: what it predicts for a row does not depend on
-    the other rows. All else is in evaluation mode, and no statistics are touched.
-
-    Parameters
-    ----------
-    runners : sequence of Runner
-        The architecture of each state.
-    states : sequence of State
-        The weights, on the devices of their runners.
-    n_passes : int
-        Masks of each.
-    seed : int
-        Of the masks. More passes begin with the masks of fewer.
+    the other rows. All else is in evaluation mode, and no statistics are touched. More passes begin with the masks of
+    fewer. The states are on the devices of their runners.
     """
 
     def __init__(self, runners: Sequence[Runner], states: Sequence[State], n_passes: int, seed: int):
         self.runners, self.states = runners, states
         self.dtype = np.result_type(*(runner.precision for runner in runners))
-        n_seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=(n_passes, len(states)))
-        self.seeds = n_seeds.T.tolist()
+        seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=(n_passes, len(states)))
+        self.seeds = seeds.T.tolist()
 
     def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
-        """Return the predictions of all sub-networks.
+        """Return the predictions of all sub-networks, all passes of a state in a row; ``logs`` as in ``Runner.read``.
 
-        Parameters
-        ----------
-        X : ndarray or dict of ndarray
-            Inputs.
-        logs : bool, default=False
-            Whether to return logarithms; see :meth:`skfusion.nets.Runner.read`.
-
-        Returns
-        -------
-        ndarray of shape (n_states * n_passes, n_samples, n_outputs)
-            Probabilities or values, all passes of a state in a row.
+        Their shape is (n_states * n_passes, n_samples, n_outputs).
         """
-        found = []
+        predictions = []
         for runner, state, seeds in zip(self.runners, self.states, self.seeds, strict=True):
             chunks = list(runner.chunks(X))
             for seed in seeds:
                 out = [first_output(part) for part in _outputs(runner, state, chunks, seed)]
-                found.append(runner.read(torch.cat(out), logs))
-        return np.stack(found)
+                predictions.append(runner.read(torch.cat(out), logs))
+        return np.stack(predictions)
 
 
 def _outputs(runner: Runner, state: State, chunks: Sequence[Any], seed: int) -> Iterator[Any]:
@@ -87,7 +67,7 @@ def _outputs(runner: Runner, state: State, chunks: Sequence[Any], seed: int) -> 
 
 @contextmanager
 def _masked(module: nn.Module) -> Iterator[Any]:
-    """Let dropout modules apply masks that are drawn at their first call; the result starts another chunk."""
+    """Let dropout modules apply masks that are drawn at their first call; what is yielded starts the next chunk."""
     masks: list[tuple[Tensor, Tensor]] = []
     calls = 0
 
@@ -112,7 +92,7 @@ def _masked(module: nn.Module) -> Iterator[Any]:
 
 
 def _drawn(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a mask for a row as shift and scale, to which any kind of dropout comes down once it is drawn."""
+    """Return a mask for a row as shift and scale, which is what any kind of dropout is once it is drawn."""
     axes = next((n for kind, n in _CHANNELS.items() if isinstance(part, kind)), None)
     if x.ndim == axes:
         raise ValueError(

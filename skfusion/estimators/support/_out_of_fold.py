@@ -9,7 +9,7 @@ import numpy as np
 
 from skfusion._rows import Rows, expansion
 from skfusion.data import folds
-from skfusion.estimators.support._predictors import lineups_of
+from skfusion.estimators.support._predictors import predictors, runners_of
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
@@ -29,7 +29,8 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
         check_same_members(names, pool.names, f"fold {i} of cv")
         # each row once: rounding depends on how many rows are computed together, and repetitions are weights
         _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
-        P = lineups_of(pool, net, fusion._task, part).predict(part.take(first).X)
+        runners = runners_of(pool, fusion._task, part, net)
+        P = predictors(pool, runners).predict(part.take(first).X)
         predictions.append(P[:, inverse])
         tested.append(test)
     P, predicted = np.concatenate(predictions, axis=1), rows.take(np.concatenate(tested))

@@ -1,4 +1,4 @@
-"""How sure many networks are of what they predict together."""
+"""Uncertainty of an ensemble: entropies, mutual information, standard deviations and conformal intervals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _regresses(self: Any) -> bool:
 
 
 class Uncertain:
-    """Tell how sure members are, from the predictions of each; for estimators with ``predict_members``."""
+    """Predict uncertainty from the predictions of each member; a mixin for estimators with ``predict_members``."""
 
     @available_if(_classifies)
     def predict_uncertainty(self, X: Any) -> pd.DataFrame:
@@ -45,18 +45,18 @@ class Uncertain:
         -------
         DataFrame
             One row a sample, in nats, summed over labels in multi-label problems. ``entropy`` is that of
-            ``predict_proba``; ``expected_entropy`` the mean of the members' own, which more members do not lower
+            ``predict_proba``; ``expected_entropy`` the mean of the members' entropies, which more members do not lower
             (aleatoric); ``mutual_information`` that of the class and the member, which is 0 where all agree and large
-            for inputs unlike those of ``fit`` (epistemic).
+            for inputs that differ from those of ``fit`` (epistemic).
 
         Notes
         -----
-        The two others add up to the entropy where the prediction is a weighted mean of the members: with ``Average``,
+        The last two add up to the entropy where the prediction is a weighted mean of the members: with ``Average``,
         ``WeightedAverage``, ``EnsembleSelection``, and ``Calibrated`` with one of these. Members count by the
-        combiner's weights, and as it changes them first, as ``Calibrated`` does. Where it has no weights, or others for
-        each row (``Median``, ``Stack``, ``DynamicSelection``, ``DynamicWeighting``), they count alike, and the two
-        others tell of the members whatever the combiner makes of them; so they do where it combines otherwise than by
-        the mean (``Vote``, ``GeometricAverage``, ``Calibrated(of="ensemble")``).
+        combiner's weights, after what it does to each of them, as ``Calibrated`` does. Where it has no weights, or
+        others for each row (``Median``, ``Stack``, ``DynamicSelection``, ``DynamicWeighting``), they count equally. In
+        these cases, and where it does not combine by the mean (``Vote``, ``GeometricAverage``,
+        ``Calibrated(of="ensemble")``), the last two describe the members and not the combined prediction.
 
         References
         ----------
@@ -64,31 +64,31 @@ class Uncertain:
         Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
         learning", ICML 2018, arXiv:1710.07283.
         """
-        found = self.predict_members(X)
+        members = self.predict_members(X)
         combiner = self._combiner()
-        combined = self._predict(self._inputs(X)) if combiner.by_logs else combiner(found)
+        combined = self._predict(self._inputs(X)) if combiner.by_logs else combiner(members)
         combined = combined.astype(np.float64)
-        P, weights = self._weighed(found)
-        if self._task == "multilabel":  # each label is a class of its own, against its absence
+        P, weights = self._weighed(members)
+        if self._task == "multilabel":  # each label and its absence are two classes
             P, combined = np.stack([P, 1 - P], axis=-1), np.stack([combined, 1 - combined], axis=-1)
         mean = np.tensordot(weights, P, axes=1)
-        rounding = 8 * np.finfo(found.dtype).eps  # the mean itself is more exact than the prediction in the net's dtype
+        rounding = 8 * np.finfo(members.dtype).eps  # the mean is more exact than the prediction in the net's dtype
         axes = tuple(range(1, mean.ndim))
         combined = np.where((np.abs(combined - mean) <= rounding).all(axis=axes, keepdims=True), mean, combined)
-        own = entr(P).sum(axis=tuple(a + 1 for a in axes))
-        apart = rel_entr(P, mean).sum(axis=tuple(a + 1 for a in axes))
+        entropies = entr(P).sum(axis=tuple(a + 1 for a in axes))
+        divergences = rel_entr(P, mean).sum(axis=tuple(a + 1 for a in axes))
         return pd.DataFrame(
             {
                 "entropy": entr(combined).sum(axis=axes),
-                "expected_entropy": weights @ own,
-                "mutual_information": np.maximum(weights @ apart, 0.0),  # which rounding alone can make negative
+                "expected_entropy": weights @ entropies,
+                "mutual_information": np.maximum(weights @ divergences, 0.0),  # which rounding can make negative
             },
             index=X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None,
         )
 
     @available_if(_regresses)
     def predict_std(self, X: Any) -> np.ndarray:
-        """Predict the standard deviation of the members' values, which tells how far they disagree.
+        """Predict the standard deviation of the members' values, which says how far they disagree.
 
         Parameters
         ----------
@@ -102,8 +102,8 @@ class Uncertain:
 
         Notes
         -----
-        It is that of the K values themselves, with K and not K - 1 in the denominator, around their mean. Members count
-        by the combiner's weights, and alike where it has none, or others for each row.
+        It is that of the K values, with K and not K - 1 in the denominator, around their mean. Members count by the
+        combiner's weights, and equally where it has none, or others for each row.
 
         References
         ----------
@@ -119,9 +119,9 @@ class Uncertain:
     ) -> tuple[np.ndarray, np.ndarray]:
         r"""Predict intervals that new targets lie in with a given probability.
 
-        They are wide where members disagree, and as wide on top of that as rows ask for that no member was trained on
-        (split conformal prediction). For the prediction :math:`f`, the members' standard deviation :math:`s` and the
-        normal quantile :math:`z`,
+        They are wide where members disagree, and are widened by what rows of calibration ask for, on which no member
+        was trained (split conformal prediction). For the prediction :math:`f`, the members' standard deviation
+        :math:`s` and the normal quantile :math:`z`,
 
         .. math:: |y - f(x)| \le z\, s(x) + q
 
@@ -133,8 +133,8 @@ class Uncertain:
         X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs, as in ``fit``.
         X_calibration, y_calibration : array-like
-            Rows that nothing was trained on, and that come from where the rows of ``X`` come from. A warning says where
-            members were trained on some of them.
+            Rows that nothing was trained on, of the same distribution as those of ``X``. A warning says where members
+            were trained on some of them.
         coverage : float, default=0.9
             Probability that the target of a new row lies in its interval. It needs c / (1 - c) rows of calibration: 9
             for 0.9, 99 for 0.99.
@@ -142,7 +142,7 @@ class Uncertain:
         Returns
         -------
         low, high : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Ends of the intervals; those of several outputs hold for each output by itself.
+            Ends of the intervals; those of several outputs hold for each output separately.
 
         Raises
         ------
@@ -152,13 +152,13 @@ class Uncertain:
         Notes
         -----
         The coverage holds on average over draws of the rows, whatever their distribution and however bad the members,
-        as long as rows of calibration and new ones are exchangeable. It does not hold for each input by itself.
+        as long as rows of calibration and new ones are exchangeable. It does not hold for each input separately.
 
         References
         ----------
         Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", Springer, 2005, doi:10.1007/b106715.
-        Romano, Patterson and Candès, "Conformalized quantile regression", NeurIPS 2019, arXiv:1905.03222 (an interval
-        of the model's own, widened).
+        Romano, Patterson and Candès, "Conformalized quantile regression", NeurIPS 2019, arXiv:1905.03222 (which
+        widens an interval of the model).
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1; got {coverage!r}.")
@@ -185,10 +185,10 @@ class Uncertain:
 
     def _spread(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the prediction for checked inputs, and the members' standard deviation around their mean."""
-        found = self._member_predictions(X)
-        P, weights = self._weighed(found)
+        members = self._member_predictions(X)
+        P, weights = self._weighed(members)
         mean = np.tensordot(weights, P, axes=1)
-        return self._combiner()(found).astype(np.float64), np.sqrt(np.tensordot(weights, (P - mean) ** 2, axes=1))
+        return self._combiner()(members).astype(np.float64), np.sqrt(np.tensordot(weights, (P - mean) ** 2, axes=1))
 
     def _weighed(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the predictions of the members that count, and what each counts for, of sum 1."""

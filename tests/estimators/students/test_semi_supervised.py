@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from skfusion import PiModelClassifier, TemporalEnsemblingClassifier, nets
 from skfusion._rows import Rows
-from skfusion.estimators.students._half_labelled import _spread
+from skfusion.estimators.students._semi_supervised import spread
 from skfusion.nets import Ensembled, Twice, mlp_classifier
 from skfusion.nets.losses._consistency import _noised, ramp
 
@@ -141,7 +141,7 @@ def test_the_spread_of_weighted_rows_is_that_of_repeated_ones(named):
     rng = np.random.default_rng(0)
     X, times = rng.normal(size=(20, 3, 2)), 1 + np.arange(20) % 3
     found, repeated = (
-        _spread({"x": Z} if named else Z, w, 0.5) for Z, w in [(X, times * 0.7), (X.repeat(times, axis=0), None)]
+        spread({"x": Z} if named else Z, w, 0.5) for Z, w in [(X, times * 0.7), (X.repeat(times, axis=0), None)]
     )
     np.testing.assert_allclose(*((d["x"] if named else d) for d in (found, repeated)), rtol=1e-10)
 

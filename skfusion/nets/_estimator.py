@@ -1,0 +1,25 @@
+"""What all estimators that keep networks have in common: how they are pickled, and what they say to scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skfusion._arrays import to_numpy, to_torch
+from skfusion._component import HasParts
+
+
+class KeepsNetworks(HasParts):
+    """A mixin for estimators, before their base: ``state_`` is pickled as arrays, and ``_runner`` is made again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = False
+        return tags
