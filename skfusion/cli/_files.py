@@ -20,7 +20,7 @@ _HOMES = {
     "skfusion.align": ("ActivationMatching", "MergeMany", "WeightMatching"),
     "skfusion.merge": ("Uniform",),
     "skfusion.nets": ("mlp_classifier", "mlp_regressor", "with_module"),
-    "skfusion.objective": ("Batch", "Objective"),
+    "skfusion.objective": ("Batch", "ModuleObjective"),
     "skfusion.pool": ("Member", "read_checkpoint"),
     "skfusion.repair": ("Recalibrate", "Repair"),
 }

@@ -258,7 +258,7 @@ class BaseFusion(HasParts, CallbackSupportMixin, BaseEstimator):
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
         score = self._outputs.scored(score_function(self.scoring, self._task))
-        return Judge(runner, collected.held_out, score)
+        return Judge(runner, collected.fit_rows, collected.held_out, score)
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:

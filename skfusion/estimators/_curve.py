@@ -91,7 +91,7 @@ class CurveClassifier(Classifies, _Curve):
     ----------
     pool_ : ModelPool
         The members, as they were trained.
-    curves_ : dict of Subspace
+    curves_ : dict of Path
         The curve by (name, name) of the members that it joins.
     spanning_tree_ : list of (str, str)
         The pairs that are joined.
@@ -203,7 +203,7 @@ class CurveRegressor(Regresses, _Curve):
     ----------
     pool_ : ModelPool
         The members, as they were trained.
-    curves_ : dict of Subspace
+    curves_ : dict of Path
         The curve by (name, name) of the members that it joins.
     spanning_tree_ : list of (str, str)
         The pairs that are joined.

@@ -15,10 +15,10 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
-from skfusion.estimators.support._members import repaired, reported_shares, rows_of_members
+from skfusion.estimators.support._members import reported_shares, rows_of_members
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
-from skfusion.repair import Recalibrate
+from skfusion.repair import Recalibrate, Repaired
 
 
 class SoupDriver(BaseFusion):
@@ -46,20 +46,16 @@ class SoupDriver(BaseFusion):
             found = judge.members(pool.states)
             known = [{"predictions": self._outputs.predictions(p), "score": s} for p, s in found]
             self.pool_ = self.pool_.replace([m.replace(**k) for m, k in zip(self.pool_, known, strict=True)])
-        objective = judge.objective(collected.fit_rows)
-        chosen = pool if select is None else select(pool, objective)
+        chosen = pool if select is None else select(pool, judge)
         self.symmetry_, self.permutations_ = None, None
         if align is not None:
-            chosen, self.symmetry_, self.permutations_ = align_members(
-                align, chosen, collected.fit_rows, runner, objective
-            )
+            chosen, self.symmetry_, self.permutations_ = align_members(align, chosen, collected.fit_rows, runner, judge)
         self.merge_report_: dict[str, Any] = {}
         own = rows_of_members(chosen, collected.fit_rows)
         if merge.needs_objective:
             n_rows = [len(index) for index in own] or [len(collected.fit_rows)] * len(chosen)
             self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = judge.objective(collected.fit_rows, own)
-        objective = repaired(objective, chosen.states, repair, self.merge_report_)
+        objective = Repaired(judge.with_rows_of_members(own), repair, chosen.states, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
             weights = merge.coefficients(chosen.states, chosen.base, objective)

@@ -26,7 +26,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from skfusion.connect._base import combined, differences, inner
+from skfusion.connect import combined
+from skfusion.geometry import differences, inner
 from skfusion.landscape._evaluate import evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Repairer
@@ -45,25 +46,25 @@ class Plane:
         The origin, and two states that span the plane with it.
     axes : array-like of shape (2, 2)
         Column j holds what the unit step along axis j takes of the differences of the two from the origin.
-    own : sequence of int, default=(0,)
-        Which of the three are networks with BatchNorm statistics of their own, as their training left them.
+    networks : sequence of int, default=(0,)
+        Which of the three are networks as their own training left them, with BatchNorm statistics of their own.
     """
 
-    def __init__(self, controls: Sequence[State], axes: ArrayLike, own: Sequence[int] = (0,)):
+    def __init__(self, controls: Sequence[State], axes: ArrayLike, networks: Sequence[int] = (0,)):
         self.controls = tuple(controls)
         self.axes = np.asarray(axes, np.float64)
-        self.own = tuple(own)
+        self.networks = tuple(networks)
 
     @classmethod
-    def through(cls, a: State, b: State, c: State, own: Sequence[int] = (0, 1, 2)) -> Plane:
+    def through(cls, a: State, b: State, c: State, networks: Sequence[int] = (0, 1, 2)) -> Plane:
         """Return the plane through three states, with orthonormal axes in units of the weights.
 
         Parameters
         ----------
         a, b, c : State
             Of one architecture, and not on one line. The first is the origin; the second lies on the x-axis.
-        own : sequence of int, default=(0, 1, 2)
-            Which of the three are networks with BatchNorm statistics of their own; the bend of a curve is none.
+        networks : sequence of int, default=(0, 1, 2)
+            Which of the three are networks as their own training left them; the bend of a curve is none.
 
         Returns
         -------
@@ -83,7 +84,7 @@ class Plane:
                 "The three states lie on one line (or two of them are equal), so they span no plane: give another "
                 "third state, such as the bend of a trained curve."
             )
-        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]], own)
+        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]], networks)
 
     @classmethod
     def around(cls, state: State, random_state: int = 0, module: nn.Module | None = None) -> Plane:
@@ -242,7 +243,7 @@ def loss_on(
     grids = [np.linspace(low[i] - pad[i], high[i] + pad[i], n_points) for i in range(2)]
     xs, ys = (grids[i] if given is None else np.asarray(given, np.float64) for i, given in enumerate((x, y)))
     coefficients = np.array([plane.weights(p, q) for q in ys for p in xs])
-    found = evaluate(plane.controls, coefficients, objective, repair, plane.own).reshape(len(ys), len(xs), 2)
+    found = evaluate(plane.controls, coefficients, objective, repair, plane.networks).reshape(len(ys), len(xs), 2)
     return Surface(xs, ys, found[..., 0], found[..., 1])
 
 

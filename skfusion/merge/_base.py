@@ -15,10 +15,12 @@ from skfusion.state import State, check_compatible, weighted_sum
 class Merger(Component, ABC):
     """Turn many states of one architecture into one."""
 
-    keeps_order: ClassVar[bool] = False
+    order_dependent: ClassVar[bool] = False
     """Whether the result depends on the order of the members by design."""
     needs_base: ClassVar[bool] = False
     """Whether the common starting point of the members is needed."""
+    needs_symmetry: ClassVar[bool] = False
+    """Whether the merger asks which units of the architecture can change places."""
 
     @abstractmethod
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:

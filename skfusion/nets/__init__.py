@@ -2,7 +2,7 @@
 
 from skfusion._random import seeded
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
-from skfusion.nets._judge import Judge, objective
+from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import exclusive, is_net, sized, two_classes
@@ -48,7 +48,6 @@ __all__ = [
     "is_net",
     "mlp_classifier",
     "mlp_regressor",
-    "objective",
     "on_columns",
     "plan",
     "restored",

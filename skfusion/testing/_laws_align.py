@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from sklearn.base import clone
@@ -102,10 +100,7 @@ def check_alignment_does_not_depend_on_the_batches(component: Aligner) -> None:
         repeated = [Batch(x.repeat_interleave(weight, 0), torch.zeros(int(weight.sum())))]
         weighted = [Batch(x[i : i + 9], torch.zeros(len(x[i : i + 9])), weight[i : i + 9]) for i in range(0, len(x), 9)]
         for one, other in (([Batch(x, torch.zeros(len(x)))], list(data.batches())[::-1]), (repeated, weighted)):
-            expected, found = (
-                aligned(component, b, a, replace(data, batches=lambda rows=rows: rows), symmetry)
-                for rows in (one, other)
-            )
+            expected, found = (aligned(component, b, a, problems.fed(data, rows), symmetry) for rows in (one, other))
             for name, p in expected.items():
                 assert np.array_equal(found[name], p), (
                     f"Group {name!r} goes to {found[name]} in other batches, not {p}."

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
-from skfusion.connect import Connector, Subspace
+from skfusion.connect import Connector, Path
 from skfusion.landscape import loss_along, segment
 from skfusion.objective import Batch
 from skfusion.state import State, flatten, is_statistic
@@ -20,7 +19,7 @@ from skfusion.testing import _problems as problems
 POSITIONS = [*np.linspace(0, 1, 9).tolist(), 0.3, 0.99]
 
 
-def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Subspace:
+def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Path:
     """Return what a connector makes of two trained networks."""
     states = problems.ends() if states is None else states
     return clone(component)(states, data or problems.to_train())
@@ -113,7 +112,7 @@ def check_modes_of_a_connected_module_are_restored(component: Connector) -> None
     bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2, dtype=torch.long))]
     for batches in (data.batches(), bad):
         with contextlib.suppress(RuntimeError):
-            joined(component, data=replace(data, batches=lambda batches=batches: batches))
+            joined(component, data=problems.fed(data, batches))
         assert problems.snapshot(data.module) == before, "Training modes or tensors of the module have changed."
 
 

@@ -61,8 +61,8 @@ def check_one_member_gives_that_member(component: Merger) -> None:
 
 
 def check_order_of_members_does_not_matter(component: Merger) -> None:
-    """Another order of the members gives the same result, unless the merger keeps order by design."""
-    if component.keeps_order:
+    """Another order of the members gives the same result, unless the merger depends on the order by design."""
+    if component.order_dependent:
         return
     states = problems.states()
     expected = merged(component, states)

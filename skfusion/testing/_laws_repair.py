@@ -8,14 +8,14 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective, Objective
 from skfusion.repair import Repairer
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 
 
 def repaired(component: Repairer, data: Objective | None = None) -> State:
-    """Return the mean of the members, mended."""
+    """Return the mean of the members, repaired."""
     return clone(component)(problems.base(), problems.states(), data or problems.objective())
 
 
@@ -46,7 +46,7 @@ def check_statistics_before_have_no_influence(component: Repairer) -> None:
 
 
 def check_repair_keeps_names_shapes_and_dtypes(component: Repairer) -> None:
-    """The mended state looks like the state."""
+    """The repaired state looks like the state."""
     found = repaired(component)
     expected = {k: (v.shape, v.dtype) for k, v in problems.base().items()}
     assert {k: (v.shape, v.dtype) for k, v in found.items()} == expected, "Names, shapes or dtypes have changed."
@@ -60,14 +60,14 @@ def check_network_without_statistics_is_returned_as_it_is(component: Repairer) -
     def batches() -> list[Batch]:
         raise AssertionError("The data is read for a network without statistics.")
 
-    data = Objective(net, batches, lambda s: 0.0, lambda s: 0.0)
+    data = ModuleObjective(net, batches)
     assert clone(component)(state, [], data) is state, "A state without statistics is copied or changed."
 
 
 def check_labels_are_not_read(component: Repairer) -> None:
     """Other labels give the same state."""
     data = problems.objective()
-    other = Objective(data.module, lambda: [b._replace(y=1 - b.y) for b in data.batches()], data.loss, data.score)
+    other = problems.fed(data, [b._replace(y=1 - b.y) for b in data.batches()])
     same = problems.snapshot(repaired(component, other)) == problems.snapshot(repaired(component, data))
     assert same, "The result depends on the labels."
 
@@ -82,7 +82,7 @@ def check_modes_are_restored_after_an_error(component: Repairer) -> None:
     bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2))]
     for batches in (list(data.batches()), bad):
         with contextlib.suppress(RuntimeError):
-            repaired(component, Objective(data.module, lambda batches=batches: batches, data.loss, data.score))
+            repaired(component, problems.fed(data, batches))
         assert [m.training for m in data.module.modules()] == modes, "Training modes have changed."
         now = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in data.module.modules()]
         assert now == hooks, "Hooks are left on the module."

@@ -80,7 +80,7 @@ FUNCTIONS: dict[str, Function] = {
     "flatten": lambda s: [state.flatten(one, s) for one in s],
     "geometry": lambda s: geometry(s[:3], s[3]),
     "linearised": lambda s: tangent.linearised(s[0], s[1]),
-    "loss_along": lambda s: landscape.loss_along(connect.Subspace(s[:3], connect.PolyChain()), problems.to_train(), 5),
+    "loss_along": lambda s: landscape.loss_along(connect.Path(s[:3], connect.PolyChain()), problems.to_train(), 5),
     "map_tensors": lambda s: state.map_tensors(lambda a, b: a * b, s[0], s[1]),
     "merge_shared": lambda s: merge.merge_shared(merge.TIES(), s[:3], s[3]),
     "numbers_of": lambda s: dict(state.numbers_of(s)),
@@ -93,7 +93,7 @@ FUNCTIONS: dict[str, Function] = {
     # methods
     "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),
     "RunningSum.plus": lambda s: state.RunningSum(s[0]).plus(s[1]).mean(),
-    "Subspace.length": lambda s: connect.Subspace(s[:3], connect.PolyChain()).length(),
+    "Path.length": lambda s: connect.Path(s[:3], connect.PolyChain()).length(),
 }
 """How each public function of several states is called."""
 

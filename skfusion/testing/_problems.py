@@ -14,7 +14,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Rows
 from skfusion.connect import Subspace
-from skfusion.objective import Batch, Likelihood, Objective
+from skfusion.objective import Batch, Likelihood, ModuleObjective, Objective, Wrapper
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State
 from skfusion.symmetry import Symmetry
@@ -76,7 +76,7 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
         with torch.no_grad():
             return float(nn.functional.cross_entropy(data.forward(state, held_out).double(), held_y))
 
-    data = Objective(
+    data = ModuleObjective(
         net,
         lambda: batches,
         loss,
@@ -86,6 +86,22 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
         likelihood=Likelihood("categorical", lambda out: out),
     )
     return data
+
+
+class _Fed(Wrapper):
+    def __init__(self, objective: Objective, batches: Sequence[Batch]):
+        super().__init__(objective)
+        self._batches = batches
+
+    def batches(self) -> Sequence[Batch]:
+        return self._batches
+
+    training = batches
+
+
+def fed(data: Objective, batches: Sequence[Batch]) -> Objective:
+    """Return an objective with other batches."""
+    return _Fed(data, batches)
 
 
 def ends(dtype: torch.dtype = torch.float32) -> list[State]:
@@ -118,7 +134,7 @@ def to_train(dtype: torch.dtype = torch.float32) -> Objective:
             every = [nn.functional.cross_entropy(data.forward(state, b.x).double(), b.y) for b in batches]
         return float(torch.stack(every).mean())
 
-    data = Objective(
+    data = ModuleObjective(
         net,
         lambda: batches,
         loss,
@@ -139,7 +155,7 @@ def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
         found = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
     x = inputs(60, torch.float64)
     batches = [Batch(x[:25], torch.zeros(25)), Batch(x[25:], torch.zeros(35))]
-    data = Objective(net, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    data = ModuleObjective(net, lambda: batches)
     return found, symmetry_of(net, x), data
 
 

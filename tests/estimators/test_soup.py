@@ -191,7 +191,7 @@ def test_candidates_are_judged_with_their_statistics_mended(pool):
     held = Rows(X[1::2], y[1::2])
     soup(pool, merge=Recorder(learn)).fit(X[1::2], y[1::2])
     run = Runner(nets.sized(clone(NET), held, "classification", 3), "classification", held)
-    data = nets.objective(run, held, held)
+    data = nets.Judge(run, held, held)
     mended = Recalibrate()(found["mean"], [], data)
     score = default_score("classification")
     assert found["score"] == found["scores"][0] == score(run.predict(mended, held.X), held)
@@ -213,7 +213,7 @@ def test_what_a_merger_reports_is_kept():
     assert fitted.member_weights_ == {"seed-0": 0.5, "seed-1": 0.5}
 
 
-@pytest.mark.parametrize("merge", [Greedy(), Greedy(passes=3, order="given"), TaskArithmetic(None)], ids=repr)
+@pytest.mark.parametrize("merge", [Greedy(), Greedy(n_passes=3, order="given"), TaskArithmetic(None)], ids=repr)
 def test_the_reported_score_is_that_of_the_soup(merge):
     fitted = soup(FineTunes(n_members=4, start=3), merge=merge).fit(X, y)
     held, report = fitted.held_out_, fitted.merge_report_

@@ -12,8 +12,7 @@ from torch import Tensor
 from skfusion import nets
 from skfusion._rows import Rows, Task
 from skfusion.pool import Member
-from skfusion.repair import Recalibrate
-from skfusion.repair._recalibrate import learning
+from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State, copy
 
 
@@ -42,7 +41,7 @@ class RunningMean:
         if self.n:
             torch._foreach_add_(self.sums, tensors)
         else:
-            self.normalises = bool(learning(net.module_))
+            self.normalises = bool(batch_norms(net.module_))
             self.sums = [t.to(_wide(t), copy=True) for t in tensors]
         self.n += 1
 
@@ -80,7 +79,7 @@ def recalibrated(net: Any, rows: Rows, task: Task, state: State, last: State) ->
         On the CPU.
     """
     runner = nets.Runner(net, task, rows)
-    data = nets.objective(runner, rows, rows)
+    data = nets.Judge(runner, rows, rows)
     mended = Recalibrate()(runner.place(state), [runner.place(last)], data)
     return {k: v.cpu() for k, v in mended.items()}
 

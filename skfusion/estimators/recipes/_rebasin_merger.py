@@ -172,7 +172,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
             after = before
             if self.symmetry_ is not None:
                 after = {n: self.symmetry_.permute(self.permutations_[n], s) for n, s in before.items()}
-            objective = self._judge(self._runner, collected).objective(collected.fit_rows)
+            objective = self._judge(self._runner, collected)
             repair = self._part("repair")
             self.barrier_ = {}
             for name, states in (("before", before), ("after", after)):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.connect import Subspace
-from skfusion.connect._base import steps
+from skfusion.connect import Path
 from skfusion.estimators.support._spanning_tree import Edge
 from skfusion.landscape import Profile
 from skfusion.objective import Objective
@@ -22,7 +21,7 @@ class CurveSegment:
         Names of the members.
     ends : (State, State)
         Their states, in one frame.
-    path : Subspace
+    path : Path
         The curve.
     objective : Objective
         Architecture and data.
@@ -35,7 +34,7 @@ class CurveSegment:
         Loss and score along the curve, once it is measured.
     """
 
-    def __init__(self, edge: Edge, ends: tuple[State, State], path: Subspace, objective: Objective, repair: Repairer):
+    def __init__(self, edge: Edge, ends: tuple[State, State], path: Path, objective: Objective, repair: Repairer):
         self.edge, self.ends, self.path = edge, ends, path
         self.objective, self.repair = objective, repair
         self._kept: dict[float, State] = {}
@@ -67,8 +66,7 @@ class CurveSegment:
                 f"The loss on the curve between {self.edge[0]!r} and {self.edge[1]!r} is {what} at t = {where}: the "
                 "network overflows there. Train the curve longer or with a smaller learning rate, or align the members."
             )
-        gaps = steps(self.path.controls, np.array([self.path.weights(t) for t in positions]))
-        self.profile = Profile(positions, loss, score, np.concatenate([[0.0], np.cumsum(gaps)]))
+        self.profile = Profile(positions, loss, score, self.path.arc(positions))
 
     def _end(self, state: State) -> int | None:
         """Return which of the ends a state is, if it is one."""

@@ -59,7 +59,7 @@ def warn_if_far_below(
         return
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
     asked = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
-    merged, *own = Judge(runner, some, default_score(task)).scores([state, *asked])
+    merged, *own = Judge(runner, some, some, default_score(task)).scores([state, *asked])
     trivial = _of_a_constant(some, task)
     lost = min(own) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most

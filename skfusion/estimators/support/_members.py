@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from skfusion._rows import Rows
-from skfusion.objective import Objective
 from skfusion.pool import ModelPool
-from skfusion.repair import Repairer
-from skfusion.state import State
 
 _MOST = 0.5
 """Share of a member's training rows above which those at hand stand for all of them, as in cross-validation."""
@@ -41,22 +37,6 @@ def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
         if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(found, pool, strict=True)):
             return [] if all(np.array_equal(index, found[0]) for index in found) else found
     return []
-
-
-def repaired(objective: Objective, members: list[State], repair: Repairer, report: dict[str, Any]) -> Objective:
-    """Return an objective that judges states as they will be: with their statistics mended. It reports to a dict."""
-
-    def mended(states: Iterable[State]) -> Iterator[State]:
-        return (repair(state, members, objective) for state in states)
-
-    return replace(
-        objective,
-        one_loss=lambda state: objective.loss(repair(state, members, objective)),
-        one_score=lambda state: objective.score(repair(state, members, objective)),
-        many_scores=lambda states: objective.scores(mended(states)),
-        many_both=lambda states: objective.evaluate(mended(states)),
-        report=report.__setitem__,
-    )
 
 
 def reported_shares(report: Mapping[str, Any], names: Sequence[str]) -> dict[str, float] | None:

@@ -34,7 +34,7 @@ class Greedy(LinearMerger):
     order : {"score", "given"}, default="score"
         Which member is tried next: the best one of the rest, or the next one in the pool. The soup starts as the best
         member in either case, and so is never worse than it.
-    passes : int, default=1
+    n_passes : int, default=1
         How often members are gone through. From the second time on they may join again, which gives them larger
         shares (selection with replacement), and must bring a gain; it ends when none does.
 
@@ -57,9 +57,9 @@ class Greedy(LinearMerger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import Greedy
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 3.0, 9.0)]
-    >>> aim = Objective(
+    >>> aim = ModuleObjective(
     ...     nn.Identity(),
     ...     lambda: [],
     ...     lambda s: (s["w"].item() - 2) ** 2,
@@ -67,17 +67,17 @@ class Greedy(LinearMerger):
     ... )
     >>> Greedy()(states, objective=aim)["w"].tolist()
     [1.5]
-    >>> Greedy(passes=2)(states, objective=aim)["w"].tolist()
+    >>> Greedy(n_passes=2)(states, objective=aim)["w"].tolist()
     [2.0]
     """
 
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
-    def __init__(self, strict: bool = False, order: str = "score", passes: int = 1):
+    def __init__(self, strict: bool = False, order: str = "score", n_passes: int = 1):
         self.strict = strict
         self.order = order
-        self.passes = passes
+        self.n_passes = n_passes
 
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
@@ -87,11 +87,11 @@ class Greedy(LinearMerger):
             raise ValueError("Greedy ranks members by their held-out score; give it an objective with held-out rows.")
         if self.order not in ("score", "given"):
             raise ValueError(f"order must be 'score' or 'given'; got {self.order!r}.")
-        if self.passes < 1:
-            raise ValueError(f"passes must be at least 1; got {self.passes}.")
+        if self.n_passes < 1:
+            raise ValueError(f"n_passes must be at least 1; got {self.n_passes}.")
         own = known_scores(objective.scores(states))
         trials: list[Trial] = []
-        chosen = greedy_soup(states, objective.scores, self.strict, self.order, self.passes, own, trials.append)
+        chosen = greedy_soup(states, objective.scores, self.strict, self.order, self.n_passes, own, trials.append)
         objective.report("members", chosen)
         objective.report("score", max([own[chosen[0]], *(t.score for t in trials if t.joined)]))
         objective.report("best_member_score", own[chosen[0]])
@@ -105,7 +105,7 @@ class Greedy(LinearMerger):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
-        yield {"strict": True, "passes": 3}
+        yield {"strict": True, "n_passes": 3}
 
 
 class Trial(NamedTuple):
@@ -135,7 +135,7 @@ def greedy_soup(
     scores: Callable[[Iterable[State]], list[float]],
     strict: bool = False,
     order: str = "score",
-    passes: int = 1,
+    n_passes: int = 1,
     own: list[float] | None = None,
     tell: Callable[[Trial], None] | None = None,
 ) -> list[int]:
@@ -145,7 +145,7 @@ def greedy_soup(
     first = ranked[0]
     line = ranked if order == "score" else [*range(len(states))]
     chosen, best, total = [first], own[first], RunningSum(states[first])
-    for turn in range(passes):
+    for turn in range(n_passes):
         before = len(chosen)
         for k in line:
             if turn == 0 and k == first:

@@ -65,9 +65,9 @@ class Learned(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import Learned
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> x = torch.tensor([[1.0], [2.0]])
-    >>> data = Objective(
+    >>> data = ModuleObjective(
     ...     nn.Linear(1, 1, bias=False),
     ...     lambda: [],
     ...     lambda s: (s["weight"].item() - 2.5) ** 2,

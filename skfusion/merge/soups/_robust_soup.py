@@ -51,9 +51,9 @@ class RobustSoup(LinearMerger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import RobustSoup
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 5.0)]
-    >>> aim = Objective(
+    >>> aim = ModuleObjective(
     ...     nn.Identity(),
     ...     lambda: [],
     ...     lambda s: (s["w"].item() - 6) ** 2,

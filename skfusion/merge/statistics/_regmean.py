@@ -73,14 +73,14 @@ class RegMean(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import RegMean
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> rows = [torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0]])]
-    >>> data = Objective(
+    >>> data = ModuleObjective(
     ...     nn.Linear(2, 1, bias=False),
     ...     lambda: [],
     ...     lambda s: 0.0,
     ...     lambda s: 0.0,
-    ...     own=tuple(lambda x=x: [Batch(x, x)] for x in rows),
+    ...     member_batches=tuple(lambda x=x: [Batch(x, x)] for x in rows),
     ... )
     >>> states = [{"weight": torch.tensor([[0.0, 0.0]])}, {"weight": torch.tensor([[3.0, 4.0]])}]
     >>> RegMean(shrink=0.0)(states, objective=data)["weight"].round(decimals=3).tolist()

@@ -74,9 +74,9 @@ class AdaMerging(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import AdaMerging
-    >>> from skfusion.objective import Batch, Likelihood, Objective
+    >>> from skfusion.objective import Batch, Likelihood, ModuleObjective
     >>> x = torch.tensor([[1.0], [-1.0]])
-    >>> data = Objective(
+    >>> data = ModuleObjective(
     ...     nn.Linear(1, 1, bias=False),
     ...     lambda: [Batch(x, x)],
     ...     lambda s: 0.0,
@@ -150,8 +150,9 @@ class AdaMerging(Merger):
         coefficients = torch.full(mixture.shape, float(self.init), dtype=torch.float64)
         if self.n_steps == 0:
             return coefficients
-        tasks = range(mixture.shape[1] if objective.own or objective.heads else 1)
-        views = [objective.of_member(k) for k in tasks]
+        views = [
+            *dict.fromkeys(objective.of_member(k) for k in range(mixture.shape[1]))
+        ]  # one, if all rows are for all
         rows = [self._rows(view) for view in views]
         optimizer = torch.optim.Adam([coefficients], lr=self.lr)
 

@@ -68,7 +68,7 @@ class DARE(TensorMerger):
     """
 
     needs_base: ClassVar[bool] = True
-    keeps_order: ClassVar[bool] = True
+    order_dependent: ClassVar[bool] = True
 
     def __init__(self, rate: float | Sequence[float] = 0.9, merge: Merger | None = None, random_state: int = 0):
         self.rate = rate
