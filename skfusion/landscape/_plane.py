@@ -124,9 +124,9 @@ class Plane:
             They sum to one. At the coordinates of a control state, and within rounding of them, its own is exactly one.
         """
         b, c = self.axes @ [x, y]
-        found = np.array([1.0 - b - c, b, c])
-        corner = np.eye(3)[np.argmax(found)]
-        return corner if np.abs(found - corner).max() < _CORNER else found
+        coefficients = np.array([1.0 - b - c, b, c])
+        corner = np.eye(3)[np.argmax(coefficients)]
+        return corner if np.abs(coefficients - corner).max() < _CORNER else coefficients
 
     def at(self, x: float, y: float) -> State:
         """Return the state at a point.
@@ -243,17 +243,17 @@ def loss_on(
     grids = [np.linspace(low[i] - pad[i], high[i] + pad[i], n_points) for i in range(2)]
     xs, ys = (grids[i] if given is None else np.asarray(given, np.float64) for i, given in enumerate((x, y)))
     coefficients = np.array([plane.weights(p, q) for q in ys for p in xs])
-    found = evaluate(plane.controls, coefficients, objective, repair, plane.networks).reshape(len(ys), len(xs), 2)
-    return Surface(xs, ys, found[..., 0], found[..., 1])
+    judged = evaluate(plane.controls, coefficients, objective, repair, plane.networks).reshape(len(ys), len(xs), 2)
+    return Surface(xs, ys, judged[..., 0], judged[..., 1])
 
 
 def _parameters(module: nn.Module, state: State) -> dict[str, str]:
     """Map the name of each parameter to the first name of its tensor."""
     first: dict[int, str] = {}
-    found = {name: first.setdefault(id(p), name) for name, p in module.named_parameters(remove_duplicate=False)}
-    if missing := [name for name in found if name not in state]:
+    owner = {name: first.setdefault(id(p), name) for name, p in module.named_parameters(remove_duplicate=False)}
+    if missing := [name for name in owner if name not in state]:
         raise ValueError(f"The state lacks the parameter {missing[0]!r} of the {type(module).__name__}.")
-    return found
+    return owner
 
 
 def _moved(state: State, owner: dict[str, str], generator: torch.Generator) -> State:
@@ -261,16 +261,16 @@ def _moved(state: State, owner: dict[str, str], generator: torch.Generator) -> S
 
     Only what has an owner is moved.
     """
-    found = copy(state)
+    moved = copy(state)
     for name, first in owner.items():
         value = state[name]
         if value.dim() < 2 or not value.is_floating_point() or is_statistic(name):
             continue
         if first != name:
-            found[name] = found[first]
+            moved[name] = moved[first]
             continue
         noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
         axes = tuple(range(1, value.dim()))
         lengths = [torch.linalg.vector_norm(v.detach().double(), dim=axes, keepdim=True) for v in (value, noise)]
-        found[name] = (value.detach().double() + noise * (lengths[0] / lengths[1])).to(value.dtype)
-    return found
+        moved[name] = (value.detach().double() + noise * (lengths[0] / lengths[1])).to(value.dtype)
+    return moved

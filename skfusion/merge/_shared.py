@@ -42,7 +42,7 @@ def shared_names(states: Sequence[State], base: State | None = None, heads: Sequ
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
     first, *others = [*states] if base is None else [*states, base]
 
-    def alike(name: str) -> bool:
+    def in_all(name: str) -> bool:
         return all(name in s and s[name].shape == first[name].shape for s in others)
 
     def named(name: str) -> bool:
@@ -50,7 +50,7 @@ def shared_names(states: Sequence[State], base: State | None = None, heads: Sequ
 
     if unknown := [head for head in heads if not any(n == head or n.startswith(f"{head}.") for s in states for n in s)]:
         raise ValueError(f"No tensor belongs to the head {unknown[0]!r}; names start like {[*first][:3]}.")
-    return [name for name in first if alike(name) and not named(name)]
+    return [name for name in first if in_all(name) and not named(name)]
 
 
 def merge_shared(
@@ -79,7 +79,7 @@ def merge_shared(
     Returns
     -------
     list of State
-        K states: the merged body, which they share in memory, with each member's own head.
+        K states: the merged body, which they share in memory, with the head of each member.
 
     Raises
     ------

@@ -165,16 +165,16 @@ class Judge(Objective):
     def scores(self, states: Iterable[State]) -> list[float]:
         """Return the held-out score of each state; those of members are known; see :meth:`Objective.scores`."""
         known = {id(state): score for state, score in self._known}
-        asked: list[float | None] = []
+        known_or_none: list[float | None] = []
 
         def unknown() -> Iterator[State]:
             for state in states:
-                asked.append(known.get(id(state)))
-                if asked[-1] is None:
+                known_or_none.append(known.get(id(state)))
+                if known_or_none[-1] is None:
                     yield state
 
         fresh = iter([self._score_of(out) for out in self.outputs(unknown())])
-        return [next(fresh) if score is None else score for score in asked]
+        return [next(fresh) if score is None else score for score in known_or_none]
 
     def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
         """Return loss and score of each state; see :meth:`Objective.evaluate`."""

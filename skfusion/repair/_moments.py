@@ -77,12 +77,12 @@ def first_batch(objective: Objective) -> Batch:
 
 def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
     """Return which layers run in a forward pass, in order; one that runs twice is named twice."""
-    seen: list[str] = []
-    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.append(name)) for name, m in layers.items()]
+    calls: list[str] = []
+    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: calls.append(name)) for name, m in layers.items()]
     try:
         with torch.no_grad():
             objective.forward(state, first_batch(objective).x)
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return calls

@@ -58,9 +58,9 @@ def check_points_keep_names_shapes_and_dtypes(component: Connector) -> None:
         states = problems.ends(dtype)
         path = joined(component, states, problems.to_train(dtype))
         for t in (0.0, 0.4, 1.0):
-            found = {k: (v.shape, v.dtype) for k, v in path.at(t).items()}
+            looks = {k: (v.shape, v.dtype) for k, v in path.at(t).items()}
             expected = {k: (v.shape, v.dtype) for k, v in states[0].items()}
-            assert found == expected, f"At t = {t}, names, shapes or dtypes are not those of the states."
+            assert looks == expected, f"At t = {t}, names, shapes or dtypes are not those of the states."
 
 
 def check_points_are_sums_of_the_controls(component: Connector) -> None:
@@ -90,8 +90,8 @@ def check_path_is_never_worse_than_the_segment(component: Connector) -> None:
     """On the rows that were trained on, the largest loss on the path is at most that on the straight line."""
     states, data = problems.ends(), problems.to_train()
     path = joined(component, states, data)
-    found, line = (float(loss_along(p, data, 25).loss.max()) for p in (path, segment(*states)))
-    assert found <= line + 1e-6, f"The largest loss is {found:.4g} on the path and {line:.4g} on the straight line."
+    curve, line = (float(loss_along(p, data, 25).loss.max()) for p in (path, segment(*states)))
+    assert curve <= line + 1e-6, f"The largest loss is {curve:.4g} on the path and {line:.4g} on the straight line."
 
 
 def check_curves_have_no_direction(component: Connector) -> None:

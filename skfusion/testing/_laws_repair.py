@@ -23,33 +23,33 @@ def check_equal_members_need_no_repair(component: Repairer) -> None:
     """A state that equals all its members comes back with the same numbers."""
     state = problems.states(1)[0]
     copies = [{k: v.clone() for k, v in state.items()} for _ in range(3)]
-    found = clone(component)(state, copies, problems.objective())
-    assert problems.snapshot(found) == problems.snapshot(state), "A state that equals its members is changed."
+    result = clone(component)(state, copies, problems.objective())
+    assert problems.snapshot(result) == problems.snapshot(state), "A state that equals its members is changed."
 
 
 def check_statistics_match_the_data(component: Repairer) -> None:
     """BatchNorm's running mean and variance are those of its inputs over all rows, however these are cut."""
-    found = repaired(component)
+    result = repaired(component)
     x = problems.inputs().double()
-    seen = x @ problems.base()["0.weight"].double().T + problems.base()["0.bias"].double()
-    for key, expected in (("1.running_mean", seen.mean(0)), ("1.running_var", seen.var(0, correction=1))):
-        gap = float((found[key].double() - expected).abs().max() / expected.abs().max())
+    activations = x @ problems.base()["0.weight"].double().T + problems.base()["0.bias"].double()
+    for key, expected in (("1.running_mean", activations.mean(0)), ("1.running_var", activations.var(0, correction=1))):
+        gap = float((result[key].double() - expected).abs().max() / expected.abs().max())
         assert gap < 1e-5, f"Tensor {key!r} is off by a share of {gap:.3g}."
 
 
 def check_statistics_before_have_no_influence(component: Repairer) -> None:
     """Another running mean and variance at the start give the same state, and repairing it again changes nothing."""
-    found = repaired(component)
-    for start in (found, {k: 3 * v + 1 if is_statistic(k) else v for k, v in problems.base().items()}):
+    result = repaired(component)
+    for start in (result, {k: 3 * v + 1 if is_statistic(k) else v for k, v in problems.base().items()}):
         again = clone(component)(start, problems.states(), problems.objective())
-        assert problems.snapshot(again) == problems.snapshot(found), "The result depends on the statistics before."
+        assert problems.snapshot(again) == problems.snapshot(result), "The result depends on the statistics before."
 
 
 def check_repair_keeps_names_shapes_and_dtypes(component: Repairer) -> None:
     """The repaired state looks like the state."""
-    found = repaired(component)
+    result = repaired(component)
     expected = {k: (v.shape, v.dtype) for k, v in problems.base().items()}
-    assert {k: (v.shape, v.dtype) for k, v in found.items()} == expected, "Names, shapes or dtypes have changed."
+    assert {k: (v.shape, v.dtype) for k, v in result.items()} == expected, "Names, shapes or dtypes have changed."
 
 
 def check_network_without_statistics_is_returned_as_it_is(component: Repairer) -> None:

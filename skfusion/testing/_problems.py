@@ -43,14 +43,14 @@ def base(dtype: torch.dtype = torch.float32) -> State:
 def states(n: int = 3, dtype: torch.dtype = torch.float32) -> list[State]:
     """Return n unlike states near :func:`base`; their batch counters differ."""
     generator = torch.Generator().manual_seed(1)
-    found = []
+    near = []
     for k in range(n):
         state = {}
         for key, start in base(torch.float64).items():
             noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
             state[key] = (start + 0.1 * noise).to(dtype) if start.is_floating_point() else start + 10 * (k + 1)
-        found.append(state)
-    return found
+        near.append(state)
+    return near
 
 
 def permuted(state: State, order: Sequence[int]) -> State:
@@ -107,7 +107,7 @@ def fed(data: Objective, batches: Sequence[Batch]) -> Objective:
 def ends(dtype: torch.dtype = torch.float32) -> list[State]:
     """Return two trained states of :func:`module` between which there is a barrier, on :func:`to_train`."""
     x = inputs(240, torch.float64)
-    found = []
+    trained = []
     for seed in range(2):
         net = module(torch.float64)
         generator = torch.Generator().manual_seed(seed)
@@ -120,8 +120,8 @@ def ends(dtype: torch.dtype = torch.float32) -> list[State]:
                 nn.functional.cross_entropy(net(x), (x[:, 0] > x[:, 1]).long()).backward()
                 optimizer.step()
         state = {k: v.detach().clone() for k, v in net.state_dict().items()}
-        found.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
-    return found
+        trained.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
+    return trained
 
 
 def to_train(dtype: torch.dtype = torch.float32) -> Objective:
@@ -152,11 +152,11 @@ def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
         torch.manual_seed(6)
         parts = [[nn.Linear(i, o), nn.Tanh()] for i, o in pairwise(widths)]
         net = nn.Sequential(*[m for part in parts for m in part][:-1]).double().eval()
-        found = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
+        random = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
     x = inputs(60, torch.float64)
     batches = [Batch(x[:25], torch.zeros(25)), Batch(x[25:], torch.zeros(35))]
     data = ModuleObjective(net, lambda: batches)
-    return found, symmetry_of(net, x), data
+    return random, symmetry_of(net, x), data
 
 
 def pool() -> ModelPool:

@@ -53,7 +53,7 @@ def best_weights(
         return found
 
     own = known_scores(scores(states))
-    chosen = greedy_soup(states, scores, own=own)
+    chosen = greedy_soup(states, scores, member_scores=own)
     ranked = sorted(range(len(states)), key=lambda k: -own[k])
     starts = [np.full(len(states), 1 / len(states)), np.isin(np.arange(len(states)), chosen) / len(chosen)]
     starts += [np.eye(len(states))[k] for k in ranked]

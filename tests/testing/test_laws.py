@@ -119,7 +119,7 @@ def test_exemptions_are_needed():
 
 @pytest.mark.parametrize("cls", discover(), ids=lambda cls: cls.__name__)
 def test_component_is_exported_by_its_family(cls):
-    package = importlib.import_module(cls.__module__.rpartition(".")[0])
+    package = importlib.import_module(".".join(cls.__module__.split(".")[:2]))
     assert cls.__name__ in package.__all__
     assert getattr(package, cls.__name__) is cls
 

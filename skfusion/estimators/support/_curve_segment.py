@@ -13,26 +13,7 @@ from skfusion.state import State
 
 
 class CurveSegment:
-    """Two members with a curve between them.
-
-    Parameters
-    ----------
-    edge : (str, str)
-        Names of the members.
-    ends : (State, State)
-        Their states, in one frame.
-    path : Path
-        The curve.
-    objective : Objective
-        Architecture and data.
-    repair : Repairer
-        Mends the statistics of points that are no members.
-
-    Attributes
-    ----------
-    profile : Profile
-        Loss and score along the curve, once it is measured.
-    """
+    """Two members with a curve between them, whose points ``repair`` repairs; ``measure`` sets its ``profile``."""
 
     def __init__(self, edge: Edge, ends: tuple[State, State], path: Path, objective: Objective, repair: Repairer):
         self.edge, self.ends, self.path = edge, ends, path
@@ -43,8 +24,8 @@ class CurveSegment:
         """Return the point at a position, with its statistics mended."""
         if t in self._kept:
             return self._kept[t]
-        found = self.path.at(t)
-        return found if self._end(found) is not None else self.repair(found, list(self.ends), self.objective)
+        point = self.path.at(t)
+        return point if self._end(point) is not None else self.repair(point, list(self.ends), self.objective)
 
     def name(self, t: float) -> str:
         """Return the name of a point: of an end that is a member, that of the member."""
@@ -55,8 +36,8 @@ class CurveSegment:
         """Set ``profile`` to loss and score at the positions; the points there are kept, or made again when asked."""
         if keep:
             self._kept = {t: self.state(t) for t in positions.tolist()}
-        found = list(self.objective.evaluate(map(self.state, positions.tolist())))
-        loss, score = np.array(found, np.float64).reshape(-1, 2).T.copy()
+        judged = list(self.objective.evaluate(map(self.state, positions.tolist())))
+        loss, score = np.array(judged, np.float64).reshape(-1, 2).T.copy()
         bad = np.isnan(loss)
         bad[[0, -1]] |= np.isinf(loss[[0, -1]])  # between the ends, an infinite loss is an infinite barrier
         if bad.any():

@@ -33,27 +33,14 @@ def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
     if any(m.rows is None for m in pool):
         return []
     for by_inputs in (False, True):
-        found = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
-        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(found, pool, strict=True)):
-            return [] if all(np.array_equal(index, found[0]) for index in found) else found
+        positions = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
+        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(positions, pool, strict=True)):
+            return [] if all(np.array_equal(index, positions[0]) for index in positions) else positions
     return []
 
 
 def reported_shares(report: Mapping[str, Any], names: Sequence[str]) -> dict[str, float] | None:
-    """Return the share of each member by name, where a merger reports weights; the mean over layers of those by layer.
-
-    Parameters
-    ----------
-    report : dict
-        What the merger reports: ``weights``, as one number a member, or such numbers by layer.
-    names : sequence of str
-        The members.
-
-    Returns
-    -------
-    dict of float or None
-        None where no weights are reported.
-    """
+    """Return the share of each member by name, where a merger reports weights: the mean of those by layer."""
     weights = report.get("weights")
     if weights is None:
         return None
@@ -66,7 +53,7 @@ def check_one_code(pool: ModelPool) -> None:
     first, *others = [(m.name, _kinds(m.net.module)) for m in pool if m.net is not None] or [("", {})]
     for name, kinds in others:
         if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
-            a, b = (getattr(found.get(differing[0]), "__name__", "nothing") for found in (first[1], kinds))
+            a, b = (getattr(parts.get(differing[0]), "__name__", "nothing") for parts in (first[1], kinds))
             raise ValueError(
                 f"Members {first[0]!r} and {name!r} have tensors of the same names and unlike code: {a} and {b} at "
                 f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "

@@ -53,12 +53,7 @@ class RobustSoup(LinearMerger):
     >>> from skfusion.merge import RobustSoup
     >>> from skfusion.objective import ModuleObjective
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 5.0)]
-    >>> aim = ModuleObjective(
-    ...     nn.Identity(),
-    ...     lambda: [],
-    ...     lambda s: (s["w"].item() - 6) ** 2,
-    ...     lambda s: -((s["w"].item() - 6) ** 2),
-    ... )
+    >>> aim = ModuleObjective(nn.Identity(), lambda: [], score=lambda s: -abs(s["w"].item() - 6))
     >>> RobustSoup()(states, objective=aim)["w"].tolist()
     [6.0]
     """
@@ -102,8 +97,8 @@ class RobustSoup(LinearMerger):
         objective.report("n_evaluations", len(tried))
         equal = [a for a, score in zip(tried, scores, strict=True) if score == best]
         even = min(sum(i * i for i in a) for a in equal)
-        found = [[i / parts for i in a] for a in equal if sum(i * i for i in a) == even]
-        return found[0] if len(found) == 1 else min(found, key=lambda a: _size(self.combine(states, a)))
+        evenest = [[i / parts for i in a] for a in equal if sum(i * i for i in a) == even]
+        return evenest[0] if len(evenest) == 1 else min(evenest, key=lambda a: _size(self.combine(states, a)))
 
 
 def _size(state: State) -> float:

@@ -45,7 +45,7 @@ class Fisher(Merger):
         not weigh more.
     weights : sequence of float, optional
         Non-negative importance of each member, shape (K,), in any unit. A larger value pulls the result towards that
-        member; all alike when omitted.
+        member; equal when omitted.
     random_state : int, default=0
         Seed of the rows and of the labels that are drawn.
 
@@ -76,8 +76,6 @@ class Fisher(Merger):
     >>> data = ModuleObjective(
     ...     nn.Linear(2, 1, bias=False),
     ...     lambda: [],
-    ...     lambda s: 0.0,
-    ...     lambda s: 0.0,
     ...     likelihood=Likelihood("gaussian", lambda out: out),
     ...     member_batches=(lambda: [Batch(x[:2], x[:2])], lambda: [Batch(x, x)]),
     ... )

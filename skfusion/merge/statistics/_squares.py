@@ -25,20 +25,9 @@ _FEW = 3  # rows on which the short way is proved
 
 @dataclass(frozen=True)
 class Gradients:
-    """What is needed to differentiate the outputs of a state by some of its tensors.
+    """What is needed to differentiate the outputs of a state by some of its tensors, those called ``names``.
 
-    Parameters
-    ----------
-    objective : Objective
-        What runs the state.
-    likelihood : Likelihood
-        How its outputs are read.
-    state : State
-        The tensors of the network.
-    owner : dict of str to str
-        The first name of each name's tensor; tied tensors are differentiated as one.
-    names : sequence of str
-        First names of the tensors by which to differentiate.
+    ``owner`` maps each name to the first name of its tensor: tied tensors are differentiated as one.
     """
 
     objective: Objective
@@ -59,11 +48,6 @@ class Squares:
     Linear layers that see one vector a row take a short way, where this is proved right on a few rows: the module might
     use their weights otherwise, too, or mix rows. All else is differentiated row by row, rows together where
     ``torch.func`` can do that, otherwise one after another.
-
-    Parameters
-    ----------
-    gradients : Gradients
-        What to differentiate.
     """
 
     def __init__(self, gradients: Gradients):

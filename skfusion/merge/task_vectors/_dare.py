@@ -108,7 +108,7 @@ class DARE(TensorMerger):
         inner = self._inner()
         if not isinstance(inner, (OnGrid, TensorMerger)):
             return self
-        return self._over(inner.chosen(lambda found: merged(self._over(found)), objective))
+        return self._over(inner.chosen(lambda chosen: merged(self._over(chosen)), objective))
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the merge of the thinned tensors; see :meth:`TensorMerger.tensor`."""
@@ -148,7 +148,7 @@ class DARE(TensorMerger):
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
-        random = "what is dropped is random, and unlike for members that are equal"
+        random = "what is dropped is random, and differs between members that are equal"
         return {
             "check_merge_of_copies_is_the_copy": random,
             "check_one_member_gives_that_member": random,

@@ -169,20 +169,8 @@ def thresholds(
 ) -> list[float]:
     """Return the ``density`` d-th largest size of each of n vectors of d numbers, exactly and in little memory.
 
-    Parameters
-    ----------
-    read : callable
-        ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in
-        double precision. Tensors that are 0 in all vectors do not count.
-    n : int
-        Vectors.
-    density : float or sequence of float
-        Share of the numbers that count whose size is at least the threshold, in (0, 1]; one number at least.
-
-    Returns
-    -------
-    list of float
-        One threshold a vector.
+    ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in double
+    precision. Tensors that are 0 in all vectors do not count.
     """
     sizes: dict[str, int] = {}
     changed: set[str] = set()
