@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self, final
 
 from skfusion.merge._base import LinearMerger, Merger, check_states
@@ -23,6 +23,8 @@ class OnGrid(Merger):
     """The numbers that are tried."""
     on_grid: ClassVar[str] = "scale"
     """The parameter that may be None."""
+    why_copies_change: ClassVar[str]
+    """Why equal members do not merge to what they are."""
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
@@ -60,6 +62,16 @@ class OnGrid(Merger):
                 f"The {self.on_grid} of {type(self).__name__} must be a finite number, or None; got {value}."
             )
         return value
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {cls.on_grid: None, "grid": (0.2, 0.6)}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        checks = ("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member")
+        return dict.fromkeys(checks, cls.why_copies_change)
 
 
 class LinearOnGrid(OnGrid, LinearMerger):

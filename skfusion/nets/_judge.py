@@ -70,7 +70,7 @@ class Judge(Objective):
             It remembers the same scores.
         """
         judge = copy(self)
-        judge.member_batches = [partial(self._batches_of, self._fit_rows.take(index)) for index in positions]
+        judge.member_batches = tuple(partial(self._batches_of, self._fit_rows.take(index)) for index in positions)
         return judge
 
     def outputs(self, states: Iterable[State]) -> Iterator[Tensor]:

@@ -105,52 +105,20 @@ class Objective(ABC):
         raise _nothing_to_judge_by("loss")
 
     def score(self, state: State) -> float:
-        """Return the held-out score of a state.
-
-        Parameters
-        ----------
-        state : State
-            All tensors of the module by name.
-
-        Returns
-        -------
-        float
-            Higher is better.
-
-        Raises
-        ------
-        ValueError
-            If the objective has nothing to judge by, or tensors are missing.
-        """
+        """Return the held-out score of a state, higher is better; see :meth:`loss`."""
         raise _nothing_to_judge_by("score")
 
     def scores(self, states: Iterable[State]) -> list[float]:
-        """Return the held-out score of each state; override it where many cost less than one by one.
+        """Return the held-out score of each state, of which one may be made at a time; see :meth:`score`.
 
-        Parameters
-        ----------
-        states : iterable of State
-            They may be made while they are asked for.
-
-        Returns
-        -------
-        list of float
-            Higher is better.
+        Override it where many states cost less together than one by one.
         """
         return [self.score(state) for state in states]
 
     def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
-        """Return loss and score of each state; override it where many cost less than one by one.
+        """Return loss and score of each state, of which one may be made at a time; see :meth:`loss`.
 
-        Parameters
-        ----------
-        states : iterable of State
-            They may be made while they are asked for.
-
-        Returns
-        -------
-        list of (float, float)
-            As :meth:`loss` and :meth:`score` give them.
+        Override it where many states cost less together than one by one.
         """
         return [(self.loss(state), self.score(state)) for state in states]
 

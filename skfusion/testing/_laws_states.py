@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from skfusion import align, connect, landscape, merge, state, tangent
-from skfusion.geometry import geometry
+from skfusion.geometry import differences, geometry, inner
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 from skfusion.testing._discover import modules
@@ -75,10 +75,13 @@ FUNCTIONS: dict[str, Function] = {
     "barrier": lambda s: landscape.barrier(s[0], s[1], problems.to_train(), 5),
     "check_compatible": lambda s: state.check_compatible(s),
     "check_ends": lambda s: connect.check_ends(connect.Line(), s[:2]),
+    "combined": lambda s: connect.combined(s, [0.1, 0.2, 0.3, 0.4]),
     "difference": lambda s: state.difference(s[0], s[1]),
+    "differences": lambda s: sum(rows @ rows.T for rows in differences(s)),
     "distance": lambda s: state.distance(s[0], s[1]),
     "flatten": lambda s: [state.flatten(one, s) for one in s],
     "geometry": lambda s: geometry(s[:3], s[3]),
+    "inner": lambda s: inner(s),
     "linearised": lambda s: tangent.linearised(s[0], s[1]),
     "loss_along": lambda s: landscape.loss_along(connect.Path(s[:3], connect.PolyChain()), problems.to_train(), 5),
     "map_tensors": lambda s: state.map_tensors(lambda a, b: a * b, s[0], s[1]),
@@ -119,7 +122,7 @@ def _takes_states(function: Callable[..., Any]) -> bool:
         return False
     given = inspect.signature(function).parameters.values()
     texts = [f"Sequence[{p.annotation}]" if p.kind is p.VAR_POSITIONAL else str(p.annotation) for p in given]
-    many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace)", t)]
+    many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace|Path)", t)]
     return bool(many) or sum(bool(re.match(r"State\b", t)) for t in texts) > 1
 
 

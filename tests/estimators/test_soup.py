@@ -128,7 +128,7 @@ def test_a_base_of_another_architecture_is_refused(pool):
 def test_members_of_tasks_bring_their_own_rows():
     fitted = soup(Tasks(by_class, start=2), merge=Recorder()).fit(X, y)
     _, base, objective = Recorder.given
-    assert len(objective.own) == 3
+    assert len(objective.member_batches) == 3
     for k in range(3):
         (batch,) = objective.of_member(k).batches()
         assert np.array_equal(np.sort(batch.x, 0), np.sort(X[y == k], 0))
@@ -143,7 +143,7 @@ def test_own_rows_are_without_those_that_are_held_out_and_follow_the_selection()
     fitted = soup(Tasks(by_class, start=2), merge=Judges(), select=Pick([0, 2])).fit(X, y)
     _, _, objective = Recorder.given
     seen = np.setdiff1d(np.arange(150), fitted.held_out_)
-    assert len(objective.own) == 2
+    assert len(objective.member_batches) == 2
     for k, task in enumerate((0, 2)):
         (batch,) = objective.of_member(k).batches()
         assert np.array_equal(np.sort(batch.x, 0), np.sort(X[seen][y[seen] == task], 0))
@@ -154,10 +154,10 @@ def test_own_rows_are_without_those_that_are_held_out_and_follow_the_selection()
 
 def test_members_of_the_same_or_of_unknown_rows_have_none_of_their_own(pool):
     soup(FineTunes(n_members=2, start=1), merge=Recorder()).fit(X, y)
-    assert Recorder.given[2].own == ()
+    assert Recorder.given[2].member_batches == ()
     for given in (pool, pool.replace([m.replace(rows=None) for m in pool])):
         soup(given, merge=Recorder()).fit(X[1::2], y[1::2])
-        assert Recorder.given[2].own == ()
+        assert Recorder.given[2].member_batches == ()
 
 
 @pytest.mark.filterwarnings("ignore:90 of the 90 rows given to fit")
@@ -175,7 +175,7 @@ def test_own_rows_are_taken_where_most_of_them_are_there_and_all_rows_otherwise(
         fresh, more = np.concatenate([X[few], X + 0.5]), np.concatenate([y[few], y])
         fitted = soup(pool, merge=Looks()).fit(fresh, more)
         assert fitted.merge_report_["n_rows"] == {m.name: len(more) for m in pool}
-        assert Recorder.given[2].own == ()
+        assert Recorder.given[2].member_batches == ()
 
 
 def test_candidates_are_judged_with_their_statistics_mended(pool):

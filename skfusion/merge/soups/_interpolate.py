@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from skfusion.merge._scale import GRID, LinearOnGrid
 
@@ -44,6 +44,7 @@ class Interpolate(LinearOnGrid):
     """
 
     on_grid: ClassVar[str] = "t"
+    why_copies_change: ClassVar[str] = "a share of the base stays in the result"
 
     def __init__(self, t: float | None = 0.5, grid: Sequence[float] = GRID):
         self.t = t
@@ -56,13 +57,3 @@ class Interpolate(LinearOnGrid):
         wrong = [t for t in (self.grid if self.t is None else [self.t]) if not 0 <= t <= 1]
         if wrong:
             raise ValueError(f"Interpolate goes from t=0 to t=1, and got {wrong[0]}; TaskArithmetic goes beyond.")
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"t": None, "grid": (0.25, 0.75)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "a share of the base stays in the result"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
 from skfusion.merge._scale import GRID, LinearOnGrid
 from skfusion.merge._weights import factors
@@ -52,6 +52,8 @@ class TaskArithmetic(LinearOnGrid):
     [1.0, -1.0]
     """
 
+    why_copies_change: ClassVar[str] = "only a share of the change is added, and the changes of copies add up"
+
     def __init__(
         self,
         scale: float | None = 0.3,
@@ -64,13 +66,3 @@ class TaskArithmetic(LinearOnGrid):
 
     def _at_value(self, value: float, n: int) -> list[float]:
         return [value * w for w in factors("TaskArithmetic", self.weights, n)]
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"scale": None, "grid": (0.2, 0.6)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "only a share of the change is added, and the changes of copies add up"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)

@@ -79,6 +79,7 @@ class TIES(OnGrid, TensorMerger):
 
     needs_base: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
+    why_copies_change: ClassVar[str] = "small changes are cut off, those of a single member too"
 
     def __init__(
         self,
@@ -117,16 +118,6 @@ class TIES(OnGrid, TensorMerger):
         vectors = [w * trimmed(tau, c) for (w, tau), c in zip(_weighed(weights, entry), known, strict=True)]
         scale: float = self._number()
         return base_of(entry) + scale * disjoint_mean(vectors, elected(vectors), weights)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"scale": None, "grid": (0.5, 1.0)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "small changes are cut off, those of a single member too"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)
 
 
 def _weighed(weights: Sequence[float], entry: Entry) -> Iterator[tuple[float, Tensor]]:
