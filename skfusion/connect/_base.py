@@ -49,7 +49,7 @@ class Subspace(ABC):
     def networks(self) -> tuple[int, ...]:
         """Positions of the control states that are networks as their own training left them.
 
-        They have BatchNorm statistics of their own, which are not estimated again.
+        Their BatchNorm statistics are theirs, and are not estimated again.
         """
 
     def replace(self, **changes: Any) -> Self:
@@ -101,18 +101,7 @@ class Subspace(ABC):
     __call__ = at
 
     def sample(self, rng: np.random.RandomState) -> State:
-        """Return the state at a random point.
-
-        Parameters
-        ----------
-        rng : RandomState
-            Drawn from once.
-
-        Returns
-        -------
-        State
-            At a point that is uniform in the domain.
-        """
+        """Return the state at a random point, uniform in the domain; see :meth:`at`."""
         return self.at(self.basis.sample(rng, len(self.controls)))
 
     def grid(self, n_points: int) -> list[Any]:

@@ -9,16 +9,36 @@ import numpy as np
 
 
 class Basis(ABC):
-    """What gives the coefficients of control states at each point of a domain, which it knows."""
+    """The coefficients of control states as functions of the points of a domain, which the basis knows."""
 
     @abstractmethod
     def weights(self, point: Any, n_controls: int) -> np.ndarray:
+        """Return the coefficients of the control states at a point, shape (n_controls,); they sum to one."""
+
+    @abstractmethod
+    def within(self, point: Any) -> Any:
+        """Return a point in the form that ``weights`` takes, or raise ``ValueError`` where it is not in the domain."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.RandomState, n_controls: int) -> Any:
+        """Return a point that is uniform in the domain."""
+
+    @abstractmethod
+    def grid(self, n_points: int, n_controls: int) -> list[Any]:
+        """Return points that are spread evenly over the domain, its corners included, ``n_points`` along each side."""
+
+
+class PathBasis(Basis):
+    """A basis whose domain is the positions from 0 to 1, at which it has the first and the last control state."""
+
+    @abstractmethod
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
         """Return the coefficients of the control states.
 
         Parameters
         ----------
-        point : object
-            A point of the domain.
+        t : float
+            Position, from 0 to 1.
         n_controls : int
             Control states.
 
@@ -28,75 +48,18 @@ class Basis(ABC):
             In float64; they sum to one.
         """
 
-    @abstractmethod
-    def within(self, point: Any) -> Any:
-        """Return a point, or raise ``ValueError`` where it is not in the domain.
-
-        Parameters
-        ----------
-        point : object
-            Any.
-
-        Returns
-        -------
-        object
-            The point in the form that :meth:`weights` takes.
-        """
-
-    @abstractmethod
-    def sample(self, rng: np.random.RandomState, n_controls: int) -> Any:
-        """Return a random point of the domain.
-
-        Parameters
-        ----------
-        rng : RandomState
-            Drawn from once.
-        n_controls : int
-            Control states.
-
-        Returns
-        -------
-        object
-            Uniform in the domain.
-        """
-
-    @abstractmethod
-    def grid(self, n_points: int, n_controls: int) -> list[Any]:
-        """Return points that are spread evenly over the domain.
-
-        Parameters
-        ----------
-        n_points : int
-            Along each side.
-        n_controls : int
-            Control states.
-
-        Returns
-        -------
-        list
-            Points of the domain, its corners included.
-        """
-
-
-class PathBasis(Basis):
-    """A basis whose domain is the positions from 0 to 1, at which it has the first and the last control state."""
-
-    @abstractmethod
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients at a position from 0 to 1; see :meth:`Basis.weights`."""
-
     def within(self, t: Any) -> float:
-        """Return a position, or raise ``ValueError`` where it is not from 0 to 1; see :meth:`Basis.within`."""
+        """Return a position, or raise ``ValueError`` where it is not from 0 to 1; see :meth:`Path.weights`."""
         if not 0 <= t <= 1:
             raise ValueError(f"A position on a path is from 0 to 1; got {t}.")
         return float(t)
 
     def sample(self, rng: np.random.RandomState, n_controls: int) -> float:
-        """Return a position that is uniform from 0 to 1; see :meth:`Basis.sample`."""
+        """Return a position that is uniform from 0 to 1; see :meth:`Path.sample`."""
         return float(rng.uniform())
 
     def grid(self, n_points: int, n_controls: int) -> list[float]:
-        """Return equally spaced positions, 0 and 1 included; see :meth:`Basis.grid`."""
+        """Return equally spaced positions, 0 and 1 included; see :meth:`Path.grid`."""
         positions: list[float] = np.linspace(0, 1, n_points).tolist()
         return positions
 

@@ -46,6 +46,6 @@ class Bezier(TrainedConnector):
     """
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
         n = n_controls - 1
         return np.array([comb(n, k) * t**k * (1 - t) ** (n - k) for k in range(n + 1)])

@@ -53,7 +53,7 @@ class Fourier(TrainedConnector):
         return np.full(self.n_bends, 0.5)
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
         order = np.arange(2, n_controls)
         bends = (np.where(order % 2, np.cos(np.pi * t), 1.0) - np.cos(np.pi * order * t)) / 4
         along, common = np.cos(np.pi * t) / 2, (1 - bends.sum()) / 2

@@ -47,5 +47,5 @@ class Line(Connector, PathBasis):
         return Path(states, self)
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
         return np.array([1.0 - t, t])

@@ -42,6 +42,6 @@ class PolyChain(TrainedConnector):
     """
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
         coefficients: np.ndarray = np.maximum(0.0, 1.0 - np.abs(t * (n_controls - 1) - np.arange(n_controls)))
         return coefficients

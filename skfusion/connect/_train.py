@@ -166,7 +166,7 @@ def _wide(tensor: Tensor) -> torch.dtype:
 
 @contextmanager
 def _ready(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
-    """Train in the module's own training mode, from random streams that are put back."""
+    """Train in the training mode of the module, from random streams that are restored afterwards."""
     with ExitStack() as stack:
         stack.enter_context(seeded(int(seed), device))
         stack.enter_context(torch.enable_grad())

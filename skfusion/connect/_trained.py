@@ -83,7 +83,7 @@ class TrainedConnector(Connector, PathBasis):
 
     @abstractmethod
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
 
     def _start(self) -> np.ndarray:
         """Return where on the line between the ends each bend starts: equally spaced."""

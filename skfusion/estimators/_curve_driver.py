@@ -58,7 +58,7 @@ class CurveDriver(Uncertain, BaseFusion):
     def _test_skips(cls) -> dict[str, str]:
         return {"check_one_member_is_its_own_fusion": "a curve joins two members or more, and one is refused"}
 
-    # ---- what was asked for ------------------------------------------------------------------
+    # ---- parameters --------------------------------------------------------------------------
     def _parts(self) -> list[Any]:
         if not (isinstance(self.predict_with, str) and self.predict_with in _WAYS):
             raise ValueError(f"predict_with must be 'ensemble', 'best' or 'midpoint'; got {self.predict_with!r}.")
@@ -156,7 +156,7 @@ class CurveDriver(Uncertain, BaseFusion):
         self.line_profiles_ = {edge: lines[edge] for edge in self.spanning_tree_}
         self.curves_ = {j.edge: _converted(j.path, _on_cpu) for j in joined}
         both = {"line": self.line_profiles_, "curve": self.profiles_}
-        self.barrier_ = {k: float(np.mean([p.barrier for p in found.values()])) for k, found in both.items()}
+        self.barrier_ = {k: float(np.mean([p.barrier for p in profiles.values()])) for k, profiles in both.items()}
         self.members_, self.net_ = members, collected.net
         self._runner = self._lineup(runner)
 

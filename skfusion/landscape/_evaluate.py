@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from skfusion._batches import n_rows, without_single_rows
 from skfusion._vectorized import Members, Span, reaching
-from skfusion._vectorized._span import value_of
 from skfusion.connect import combined
 from skfusion.objective import Objective, call, evaluating, first_output
 from skfusion.repair import Recalibrate, Repairer, batch_norms, moments_of, statistics_of
@@ -161,7 +160,10 @@ def _alike(controls: Sequence[State]) -> bool:
 
 def _outputs(span: Span, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
     with span.holding(tensors) as module:
-        return value_of(first_output(module(x)))
+        out = first_output(module(x))
+    if not isinstance(out, Members):
+        raise NotImplementedError("The output does not depend on the weights.")
+    return out.value
 
 
 def _cloned(x: Tensor | dict[str, Tensor]) -> Tensor:

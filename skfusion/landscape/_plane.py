@@ -104,7 +104,7 @@ class Plane:
         Plane
             A step of length 1 changes each filter (the weights of one unit) by as much as it is long. Biases and the
             parameters of normalisation layers, which are vectors, stay as they are, and so do buffers, where the module
-            tells them. Tied tensors stay tied.
+            is given. Tied tensors stay tied.
         """
         owner = owners([state]) if module is None else _parameters(module, state)
         generator = torch.Generator().manual_seed(random_state)

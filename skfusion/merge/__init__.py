@@ -1,9 +1,20 @@
-"""Mergers: many states to one state."""
+"""Mergers: many states to one state (model soups, task vectors, statistics of the data).
+
+``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base, and
+``statistics/`` what looks at activations and gradients. A method is one file there with a subclass of :class:`Merger`,
+:class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. Mergers get states, a base and an objective:
+this room imports ``objective``, ``state`` and what lies below them, and neither nets nor pools.
+"""
 
 from skfusion.merge._base import LinearMerger, Merger
+from skfusion.merge._base import check_states as check_states
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import is_merged as is_merged
+from skfusion.merge._tied import layer_of as layer_of
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning
+from skfusion.merge.soups._greedy import greedy_soup as greedy_soup
+from skfusion.merge.soups._greedy import known_scores as known_scores
 from skfusion.merge.soups._interpolate import Interpolate
 from skfusion.merge.soups._learned import Learned
 from skfusion.merge.soups._model_stock import ModelStock

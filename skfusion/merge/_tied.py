@@ -1,4 +1,4 @@
-"""Which names of a state stand for one tensor."""
+"""Which names of a state are names of one tensor."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from skfusion._numbers import addable, is_finite, is_summed, narrowed
-from skfusion.merge import Entry, LinearMerger, TensorMerger
-from skfusion.merge._tensorwise import is_merged
+from skfusion.merge import Entry, LinearMerger, TensorMerger, is_merged
 from skfusion.pool._merge_plan import Job
 from skfusion.state import is_position, is_statistic, weighted_sum
 

@@ -147,7 +147,7 @@ def _place(tensor: Tensor) -> int:
 
 
 def _owns_its_tensors(layer: nn.Module, n_names: Counter[int]) -> bool:
-    """Return whether weight and bias of a layer are parameters of its own, neither computed nor named elsewhere."""
+    """Return whether weight and bias of a layer are its parameters, neither computed nor named elsewhere."""
     held = layer._parameters  # what is computed is not in it, and a bias that is not there is None
     return all(key in held and (held[key] is None or n_names[id(held[key])] == 1) for key in ("weight", "bias"))
 

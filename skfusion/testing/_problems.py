@@ -41,7 +41,7 @@ def base(dtype: torch.dtype = torch.float32) -> State:
 
 
 def states(n: int = 3, dtype: torch.dtype = torch.float32) -> list[State]:
-    """Return n unlike states near :func:`base`; their batch counters differ."""
+    """Return n different states near :func:`base`; their batch counters differ."""
     generator = torch.Generator().manual_seed(1)
     near = []
     for k in range(n):
@@ -146,7 +146,7 @@ def to_train(dtype: torch.dtype = torch.float32) -> Objective:
 
 
 def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
-    """Return three unlike states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
+    """Return three different states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
     widths = [3, *[N_HIDDEN + 2] * depth, 2]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)
@@ -181,7 +181,7 @@ def predictions(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sure(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions of members that are all alike and all right, and the targets."""
+    """Return predictions of members that are all equal and all right, and the targets."""
     y = predictions(task, 1)[1]
     if task == "classification":
         one = 0.8 * np.eye(3)[y] + 0.2 / 3
@@ -191,7 +191,7 @@ def sure(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows(task: str = "classification") -> Rows:
-    """Return 24 rows of training data, all unlike."""
+    """Return 24 rows of training data, all different."""
     rng = np.random.RandomState(4)
     X = rng.normal(size=(24, 3)).astype(np.float32)
     if task == "regression":

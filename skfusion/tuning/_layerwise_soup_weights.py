@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skfusion.merge import Merger
-from skfusion.merge._base import check_states
-from skfusion.merge._tied import layer_of
+from skfusion.merge import Merger, check_states, layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
 from skfusion.tuning._simplex import best_weights

@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import CmaEsSampler
 
-from skfusion.merge.soups._greedy import greedy_soup, known_scores
+from skfusion.merge import greedy_soup, known_scores
 from skfusion.objective import Objective
 from skfusion.state import State
 from skfusion.tuning._study import quiet, sampler_of

@@ -21,7 +21,7 @@ class CurveSegment:
         self._kept: dict[float, State] = {}
 
     def state(self, t: float) -> State:
-        """Return the point at a position, with its statistics mended."""
+        """Return the point at a position, with its statistics repaired."""
         if t in self._kept:
             return self._kept[t]
         point = self.path.at(t)

@@ -11,7 +11,7 @@ from skfusion._rows import Rows
 from skfusion.pool import ModelPool
 
 _MOST = 0.5
-"""Share of a member's training rows above which those at hand stand for all of them, as in cross-validation."""
+"""Share of a member's training rows above which those at hand represent all of them, as in cross-validation."""
 
 
 def check_pool(pool: Any) -> None:
@@ -55,7 +55,7 @@ def check_one_code(pool: ModelPool) -> None:
         if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
             a, b = (getattr(parts.get(differing[0]), "__name__", "nothing") for parts in (first[1], kinds))
             raise ValueError(
-                f"Members {first[0]!r} and {name!r} have tensors of the same names and unlike code: {a} and {b} at "
+                f"Members {first[0]!r} and {name!r} have tensors of the same names and different code: {a} and {b} at "
                 f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "
                 "EnsembleClassifier, EnsembleRegressor, StackingFusion."
             )

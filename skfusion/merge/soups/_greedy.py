@@ -1,4 +1,4 @@
-"""Greedy soup (Wortsman et al., 2022)."""
+"""Greedy soup (Wortsman et al., 2022): Caruana ensemble selection in the space of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OneMemberWarning(UserWarning):
 class Greedy(LinearMerger):
     r"""Average the members that help on held-out data, best first.
 
-    Members are ranked by their own held-out score. The soup starts as the best one; each next member joins when
+    Members are ranked by their held-out scores. The soup starts as the best one; each next member joins when
     the uniform mean of the soup and that member scores at least as well as the soup:
 
     .. math:: S \leftarrow S \cup \{k\} \quad\text{if}\quad
@@ -170,7 +170,7 @@ def explanation(scores: Sequence[float], best: int, trials: Sequence[Trial]) -> 
         return head + (
             "Each mean is worse than both of its members, as where barriers lie between them: between networks that "
             "did not start from the same weights, or went far from them; on few held-out rows it may be chance. "
-            "FineTunes with smaller learning rates, one frame (align=WeightMatching()), more held-out rows, or an "
+            "FineTunes with smaller learning rates, aligned members (align=WeightMatching()), more held-out rows, or an "
             "ensemble of their predictions may help."
         )
     return head + (

@@ -156,7 +156,7 @@ class Learned(Merger):
         return best
 
     def _weights(self, free: Tensor) -> Tensor:  # free, shape: (n_layers, n_members)
-        """Return weights that sum to one in each layer, and are all alike where ``free`` is 0."""
+        """Return weights that sum to one in each layer, and are equal where ``free`` is 0."""
         return free.softmax(1) if self.simplex else 1 / free.shape[1] + free - free.mean(1, keepdim=True)
 
     def _loss(self, objective: Objective, out: Tensor, batch: Batch, heat: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class RobustSoup(LinearMerger):
     members, 69 for three, 480 for four, and about seven times as many for each further one. Each single member is a
     candidate, so that the result is never worse than the best member on the held-out rows, by construction: a few rows
     of the distribution at which it is aimed are said to be enough. Equal scores go to the most even weights, and where
-    these are alike, too, to the smaller network. Reported are ``score`` and ``n_evaluations``.
+    these are equal, too, to the smaller network. Reported are ``score`` and ``n_evaluations``.
 
     Outside of the simplex the statistics of BatchNorm are extrapolated as well; a candidate whose score is not a number
     never wins.

@@ -34,7 +34,7 @@ class Slerp(TensorMerger):
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (K,); divided by their sum. A larger value pulls the result
-        towards that member. All alike when omitted.
+        towards that member. Equal when omitted.
 
     Notes
     -----

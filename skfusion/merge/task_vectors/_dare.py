@@ -60,10 +60,10 @@ class DARE(TensorMerger):
     >>> import torch
     >>> from skfusion.merge import DARE, TaskArithmetic
     >>> base, member = {"w": torch.zeros(10_000)}, {"w": torch.ones(10_000)}
-    >>> found = DARE(rate=0.75, merge=TaskArithmetic(scale=1))([member], base)["w"]
-    >>> found.unique().tolist()
+    >>> merged = DARE(rate=0.75, merge=TaskArithmetic(scale=1))([member], base)["w"]
+    >>> merged.unique().tolist()
     [0.0, 4.0]
-    >>> abs(found.mean().item() - 1) < 0.1
+    >>> abs(merged.mean().item() - 1) < 0.1
     True
     """
 

@@ -54,7 +54,7 @@ class TIES(OnGrid, TensorMerger):
     Notes
     -----
     Costs O(K d), and where the scale is chosen, as much again and an evaluation for each value of the grid; it is then
-    reported as ``scale``, and all scores as ``scale_scores``. The thresholds are exact; they are found in two or three
+    reported as ``scale``, and all scores as ``scale_scores``. The thresholds are exact, and take two or three
     passes over the tensors, four at most, with some megabytes of memory for any d. Numbers as large as the threshold
     are all kept; the authors' code keeps one number more. Tensors that are frozen in all members do not count as
     parameters here, as with the adapters of the paper; in its code they do where they are part of the state, and let
