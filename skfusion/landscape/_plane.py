@@ -129,18 +129,9 @@ class Plane:
         return corner if np.abs(coefficients - corner).max() < _CORNER else coefficients
 
     def at(self, x: float, y: float) -> State:
-        """Return the state at a point.
+        """Return the state at a point, a control state itself where the point is exactly that; see :meth:`weights`.
 
-        Parameters
-        ----------
-        x, y : float
-            The point.
-
-        Returns
-        -------
-        State
-            New tensors, or a control state itself where the point is exactly that; BatchNorm statistics are wrong
-            until they are recalibrated.
+        BatchNorm statistics are wrong until they are recalibrated.
         """
         return combined(self.controls, self.weights(x, y))
 

@@ -52,22 +52,7 @@ class LinearMerger(Merger):
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
-        """Return one coefficient a state.
-
-        Parameters
-        ----------
-        states : sequence of State
-            K states, K >= 1.
-        base : State, optional
-            The common starting point of the members.
-        objective : Objective, optional
-            Data to judge states on.
-
-        Returns
-        -------
-        list of float
-            K coefficients.
-        """
+        """Return one coefficient for each of the K states, as a list of float; see :meth:`Merger.__call__`."""
 
     @final
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:

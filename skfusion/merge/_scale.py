@@ -37,7 +37,7 @@ class OnGrid(Merger):
         return getattr(self, self.on_grid) is None
 
     def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
-        """Return this merger, or a copy that has the number with the highest held-out score where it has none.
+        """Return this merger with its number, chosen by the score where it is None; see :meth:`TensorMerger.chosen`.
 
         ``merged(merger)`` is the state to which a copy with a number merges the members.
         """

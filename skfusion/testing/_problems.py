@@ -146,7 +146,7 @@ def to_train(dtype: torch.dtype = torch.float32) -> Objective:
 
 
 def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
-    """Return three different states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
+    """Return three states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
     widths = [3, *[N_HIDDEN + 2] * depth, 2]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)

@@ -170,8 +170,8 @@ def explanation(scores: Sequence[float], best: int, trials: Sequence[Trial]) -> 
         return head + (
             "Each mean is worse than both of its members, as where barriers lie between them: between networks that "
             "did not start from the same weights, or went far from them; on few held-out rows it may be chance. "
-            "FineTunes with smaller learning rates, aligned members (align=WeightMatching()), more held-out rows, or an "
-            "ensemble of their predictions may help."
+            "FineTunes with smaller learning rates, aligned members (align=WeightMatching()), more held-out rows, or "
+            "an ensemble of their predictions may help."
         )
     return head + (
         "Some means are no worse than the weaker of their two members, as in one basin: the others may be too weak, or "
