@@ -332,7 +332,7 @@ def test_bad_parameters_are_refused(params, message):
 def test_members_that_are_alike_in_all_layers_that_are_seen_are_refused():
     module, x = Twice().double(), normal(3, 4)
     members = [module.state_dict(), {**module.state_dict(), "unused.weight": normal(2, 2)}]
-    with pytest.raises(ValueError, match="members are alike in all 2 of them, so that it would be the plain mean"):
+    with pytest.raises(ValueError, match="members are equal in all 2 of them, so that it would be the plain mean"):
         merged(RegMean(), module, members, batch(x))
     assert_close(merged(RegMean(), module, members[:1] * 2, batch(x)), members[0], 1e-12)
 
