@@ -75,7 +75,6 @@ FUNCTIONS: dict[str, Function] = {
     "barrier": lambda s: landscape.barrier(s[0], s[1], problems.to_train(), 5),
     "check_compatible": lambda s: state.check_compatible(s),
     "check_ends": lambda s: connect.check_ends(connect.Line(), s[:2]),
-    "combined": lambda s: connect.combined(s, [0.1, 0.2, 0.3, 0.4]),
     "difference": lambda s: state.difference(s[0], s[1]),
     "differences": lambda s: sum(rows @ rows.T for rows in differences(s)),
     "distance": lambda s: state.distance(s[0], s[1]),
@@ -112,7 +111,8 @@ def functions_of_states() -> Iterator[str]:
     for module in modules():
         parts = module.__name__.split(".")[1:]
         if not any(part.startswith("_") or part in _ABOVE for part in parts):
-            for name, thing in vars(module).items():
+            for name in getattr(module, "__all__", vars(module)):
+                thing = vars(module)[name]
                 if inspect.isfunction(thing) and not name.startswith("_") and _takes_states(thing):
                     yield name
 
