@@ -128,7 +128,7 @@ def paths(cells, repeats):
         rows = data(widths[:1], n_rows, widths[-1])
         ends = states_of(lambda w=widths, n=norm: Perceptron(w, n))
         net = NeuralNetClassifier(Perceptron, criterion=nn.CrossEntropyLoss, module__widths=widths, module__norm=norm)
-        objective = nets.objective(Runner(net, "classification", rows), rows, rows)
+        objective = nets.Judge(Runner(net, "classification", rows), rows, rows)
         module = Perceptron(widths, norm).eval()
         line = segment(*ends)
         ways = {
@@ -176,7 +176,7 @@ def training(cells, repeats):
             train_split=None,
             verbose=0,
         )
-        objective = nets.objective(Runner(net, "classification", rows), rows, rows)
+        objective = nets.Judge(Runner(net, "classification", rows), rows, rows)
         ends, curve = states_of(make), Bezier(n_epochs=n_epochs, lr=0.01)
         times = medians(
             {

@@ -19,7 +19,7 @@ from torch import nn
 import skfusion
 from skfusion.merge.statistics._per_example import mean_squares
 from skfusion.merge.statistics._squares import Gradients
-from skfusion.objective import Batch, Likelihood, Objective
+from skfusion.objective import Batch, Likelihood, ModuleObjective
 from skfusion.state import owners
 
 N_CLASSES = 10
@@ -74,7 +74,7 @@ def ours(module, x):
     """Return the Fisher information as Fisher() takes it."""
     likelihood = Likelihood("categorical", lambda out: out)
     rows = [Batch(x, torch.zeros(len(x)))]
-    data = Objective(module, lambda: rows, lambda s: 0.0, lambda s: 0.0, likelihood=likelihood)
+    data = ModuleObjective(module, lambda: rows, lambda s: 0.0, lambda s: 0.0, likelihood=likelihood)
     state = {name: t.detach() for name, t in module.state_dict().items()}
     names = tuple(name for name, _ in module.named_parameters())
     gradients = Gradients(data, likelihood, state, owners([state]), names)

@@ -148,7 +148,7 @@ def soup(n_members, rows, repeats):
         X = inputs(n)
         labels = pool.bare(X)[0].argmax(1)
         held_out = Rows(X, labels)
-        objective = nets.objective(pool.runner, held_out, held_out)
+        objective = nets.Judge(pool.runner, held_out, held_out)
         x = torch.from_numpy(X)
 
         def bare(x=x):

@@ -105,8 +105,8 @@ def measured(net, data, seed, epochs, n_points, keep):
     seen = np.random.RandomState(0).permutation(len(X))[: 10_000 if X.ndim == 2 else 4000]
     few = seen[:2000]
     fit, some, tested = Rows(X, y), Rows(X[seen], y[seen]), Rows(Xt, yt)
-    on_all = nets.objective(runner, fit, tested)
-    on_test, on_train = nets.objective(runner, fit.take(few), tested), nets.objective(runner, fit.take(few), some)
+    on_all = nets.Judge(runner, fit, tested)
+    on_test, on_train = nets.Judge(runner, fit.take(few), tested), nets.Judge(runner, fit.take(few), some)
     a, b = (runner.place(m.state) for m in pool)
     symmetry = symmetry_of(runner.module, torch.from_numpy(X[:4]))
     for frame, align in FRAMES.items():
@@ -129,7 +129,7 @@ def measured(net, data, seed, epochs, n_points, keep):
 
 def ensembles(path, runner, objective, rows):
     """Return accuracies on test rows: of the ends, of their ensemble, of that along the path, and of its middle."""
-    repair, ends = Recalibrate(max_passes=1), [path.at(0), path.at(1)]
+    repair, ends = Recalibrate(n_passes=1), [path.at(0), path.at(1)]
     states = [path.at(t) for t in np.linspace(0, 1, N_MEMBERS)]
     states = [s if i in (0, len(states) - 1) else repair(s, ends, objective) for i, s in enumerate(states)]
     P = BatchedPredictor(runner, states).predict(rows.X)
@@ -145,9 +145,9 @@ def ensembles(path, runner, objective, rows):
 def plane_of(path, runner, rows):
     """Return the test loss on the plane through both ends and the bend; of images, on fewer rows and points."""
     a, bend, b = path.controls
-    plane = Plane.through(a, b, bend, own=(0, 1))
+    plane = Plane.through(a, b, bend, networks=(0, 1))
     few = rows.take(np.arange(min(2000 if rows.X.ndim == 2 else 800, len(rows))))
-    found = loss_on(plane, nets.objective(runner, few, few), n_points=25 if rows.X.ndim == 2 else 17)
+    found = loss_on(plane, nets.Judge(runner, few, few), n_points=25 if rows.X.ndim == 2 else 17)
     spots = plane.coordinates([path.at(t) for t in np.linspace(0, 1, 41)])[:, :2]
     return {
         "x": found.x.tolist(), "y": found.y.tolist(), "loss": found.loss.tolist(), "path": spots.tolist(),

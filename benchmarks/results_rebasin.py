@@ -133,7 +133,7 @@ def compared(net, data, seed, repairs, n_points=25):
     trained = time.perf_counter() - start
     some = np.random.RandomState(0).permutation(len(X))[: 5000 if X.ndim == 2 else 1000]
     runner = Runner(pool[0].net, "classification")
-    objective = nets.objective(runner, Rows(X[some], y[some]), Rows(Xt, yt))
+    objective = nets.Judge(runner, Rows(X[some], y[some]), Rows(Xt, yt))
     a, b = (runner.place(m.state) for m in pool)
     example = torch.from_numpy(X[:4])
     start = time.perf_counter()

@@ -10,7 +10,7 @@ al., "TIES-Merging: resolving interference when merging models", NeurIPS 2023, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,6 +92,28 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     cosine = unknown if base is None else (products / (norm[:, None] * norm)).clamp(-1, 1)
     conflict = unknown if base is None else (moved - agreed) / 2 / moved
     return Geometry(squares.sqrt(), norm, cosine, conflict)
+
+
+def inner(states: Sequence[State]) -> np.ndarray:
+    """Return the inner products of what states differ by from the first one, of shape (n_states, n_states).
+
+    Integer tensors and BatchNorm statistics do not count; tensors that are tied in all states count once.
+    """
+    products = torch.zeros(len(states), len(states), dtype=torch.float64)
+    for rows in differences(states):
+        products += rows @ rows.T
+    return np.asarray(products.numpy())
+
+
+def differences(states: Sequence[State]) -> Iterator[Tensor]:
+    """Yield, tensor by tensor, what states differ by from the first, shape (n_states, n_numbers), in float64.
+
+    Tensors are matched by name. Integer tensors and BatchNorm statistics do not count; tensors that are tied in all
+    states count once.
+    """
+    for name, rows in numbers_of(states):
+        if not is_statistic(name):
+            yield rows - rows[0]
 
 
 def cka(A: Any, B: Any) -> float:

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from numpydoc.docscrape import ClassDoc
 from sklearn.base import clone
 
 import skfusion
 from skfusion._docs import CLASSIFIER, PARAGRAPHS, REGRESSOR, doc, template
+from skfusion.connect import Bezier, Fourier, PolyChain
 
 
 @template
@@ -77,3 +79,9 @@ def test_recipes_are_cloned_and_pickled():
 def test_python_may_drop_docstrings():
     code = "from skfusion._docs import doc\n@doc()\nclass A:\n    '{unknown}'\nprint(A.__doc__)"
     assert subprocess.run([sys.executable, "-OO", "-c", code], check=True, capture_output=True).stdout == b"None\n"
+
+
+@pytest.mark.parametrize("kind", [Bezier, Fourier, PolyChain])
+def test_numpydoc_sees_the_parameters_of_trained_curves(kind):
+    names = [parameter.name for parameter in ClassDoc(kind)["Parameters"]]
+    assert names == [*inspect.signature(kind).parameters]

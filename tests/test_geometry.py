@@ -13,7 +13,7 @@ from skfusion.collect import FineTunes, Seeds
 from skfusion.diagnose import pairwise
 from skfusion.geometry import geometry
 from skfusion.landscape import loss_along, segment
-from skfusion.nets import Runner, mlp_classifier, objective
+from skfusion.nets import Judge, Runner, mlp_classifier
 from skfusion.pool import LeakageWarning, Member
 
 
@@ -103,7 +103,7 @@ def test_pairs_have_what_lies_between_them(digits, tunes):
     table = pairwise(tunes, X, y, n_points=3)
     assert [*table.index] == [*itertools.combinations(tunes.names, 2)]
     runner = Runner(tunes[0].net, "classification", Rows(X, y))
-    data = objective(runner, Rows(X, y), Rows(X, y))
+    data = Judge(runner, Rows(X, y), Rows(X, y))
     first, last = tunes[0].state, tunes[2].state
     profile = loss_along(segment(first, last), data, 3)
     row = table.loc[(tunes.names[0], tunes.names[2])]

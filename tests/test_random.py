@@ -12,7 +12,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._random import seed_scope
 from skfusion.connect import Bezier
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 
 
 def draw():
@@ -87,7 +87,7 @@ def augmented():
 def bend(seed):
     with seed_scope(0):
         net = module()
-    data = Objective(net, augmented, criterion=lambda out, b: nn.functional.cross_entropy(out, b.y))
+    data = ModuleObjective(net, augmented, criterion=lambda out, b: nn.functional.cross_entropy(out, b.y))
     path = Bezier(n_epochs=4, random_state=seed)(ends(), data)
     return torch.cat([v.flatten() for v in path.controls[1].values()]).tolist()
 

@@ -20,7 +20,7 @@ _HOMES = {
     "skfusion.checkpoints": ("read_checkpoint",),
     "skfusion.merge": ("Uniform",),
     "skfusion.nets": ("mlp_classifier", "mlp_regressor", "with_module"),
-    "skfusion.objective": ("Batch", "Objective"),
+    "skfusion.objective": ("Batch", "ModuleObjective"),
     "skfusion.pool": ("Member",),
     "skfusion.repair": ("Recalibrate", "Repair"),
 }

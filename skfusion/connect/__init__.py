@@ -1,10 +1,31 @@
-"""Connectors: paths of low loss between networks."""
+"""Connectors: paths and subspaces of low loss between networks (mode connectivity).
 
-from skfusion.connect._base import Basis, Connector, Subspace
+A subspace is a few control states and a ``Basis``, which owns the domain of its points; a :class:`Path` is one
+whose domain is [0, 1]. A curve that is trained is a subclass of :class:`TrainedConnector` with ``weights``: one file, a
+test, and a line here. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
+and what lies below them.
+"""
+
+from skfusion.connect._base import Connector, Path, Subspace
+from skfusion.connect._base import combined as combined
+from skfusion.connect._basis import Basis as Basis
+from skfusion.connect._basis import PathBasis
 from skfusion.connect._bezier import Bezier
 from skfusion.connect._ends import check_ends
 from skfusion.connect._fourier import Fourier
 from skfusion.connect._line import Line
 from skfusion.connect._poly_chain import PolyChain
+from skfusion.connect._trained import TrainedConnector
 
-__all__ = ["Basis", "Bezier", "Connector", "Fourier", "Line", "PolyChain", "Subspace", "check_ends"]
+__all__ = [
+    "Bezier",
+    "Connector",
+    "Fourier",
+    "Line",
+    "Path",
+    "PathBasis",
+    "PolyChain",
+    "Subspace",
+    "TrainedConnector",
+    "check_ends",
+]

@@ -1,31 +1,133 @@
-"""The connector family: a low-loss path between two networks."""
+"""The connector family: paths and subspaces of low loss that join networks."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from skfusion._component import Component
+from skfusion.connect._basis import Basis, ByLength, PathBasis
+from skfusion.geometry import inner
 from skfusion.objective import Objective
-from skfusion.state import State, is_statistic, numbers_of, weighted_sum
+from skfusion.state import State, weighted_sum
 
 
-class Subspace:
+class Subspace(ABC):
     r"""The states that are sums of a few control states.
 
-    .. math:: \theta(t) = \sum_k c_k(t)\, \theta_k, \qquad \sum_k c_k(t) = 1
+    .. math:: \theta(p) = \sum_k c_k(p)\, \theta_k, \qquad \sum_k c_k(p) = 1
 
     Parameters
     ----------
     controls : sequence of State
-        Of one architecture, m of them. Of a path, the first and the last are its ends.
+        Of one architecture, m of them.
     basis : Basis
+        What gives the coefficients, and the domain of the points p.
+    history : sequence of float, optional
+        Mean training loss of each epoch, where the controls were trained; empty where nothing was.
+
+    Attributes
+    ----------
+    controls : tuple of State
+        The control states.
+    """
+
+    def __init__(self, controls: Sequence[State], basis: Basis, history: Sequence[float] = ()):
+        self.controls = tuple(controls)
+        self.basis = basis
+        self.history = tuple(history)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.controls)} states, {self.basis!r})"
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[int, ...]:
+        """Positions of the control states that are networks as their own training left them.
+
+        Their BatchNorm statistics are theirs, and are not estimated again.
+        """
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some of its parameters changed.
+
+        Parameters
+        ----------
+        **changes : object
+            Parameters by name, such as ``controls``.
+
+        Returns
+        -------
+        Subspace
+            Of the same kind.
+        """
+        return type(self)(**{**vars(self), **changes})
+
+    def weights(self, point: Any) -> np.ndarray:
+        """Return the coefficients of the control states.
+
+        Parameters
+        ----------
+        point : float or array-like
+            In the domain of the basis: of a path, a position from 0 to 1.
+
+        Returns
+        -------
+        ndarray of shape (n_controls,)
+            They sum to one.
+        """
+        return self.basis.weights(self.basis.within(point), len(self.controls))
+
+    def at(self, point: Any) -> State:
+        """Return the state at a point.
+
+        Parameters
+        ----------
+        point : float or array-like
+            In the domain of the basis: of a path, a position from 0 to 1.
+
+        Returns
+        -------
+        State
+            A control state itself where its coefficient is 1, as at the ends of a path, and new tensors elsewhere.
+            Running statistics of BatchNorm are summed too, and are wrong until they are recalibrated on data.
+        """
+        return combined(self.controls, self.weights(point))
+
+    __call__ = at
+
+    def sample(self, rng: np.random.RandomState) -> State:
+        """Return the state at a random point, uniform in the domain; see :meth:`at`."""
+        return self.at(self.basis.sample(rng, len(self.controls)))
+
+    def grid(self, n_points: int) -> list[Any]:
+        """Return points that are spread evenly over the domain.
+
+        Parameters
+        ----------
+        n_points : int
+            Along each side.
+
+        Returns
+        -------
+        list
+            Points, the corners of the domain included.
+        """
+        return self.basis.grid(n_points, len(self.controls))
+
+
+class Path(Subspace):
+    """A subspace of one dimension, whose positions are from 0 to 1; the first and the last control are its ends.
+
+    Parameters
+    ----------
+    controls : sequence of State
+        Of one architecture, m of them.
+    basis : PathBasis
         What gives the coefficients.
     history : sequence of float, optional
         Mean training loss of each epoch, where the controls were trained; empty where nothing was.
@@ -47,62 +149,36 @@ class Subspace:
     ([0.75, 0.25], 1.0)
     """
 
-    def __init__(self, controls: Sequence[State], basis: Basis, history: Sequence[float] = (), own_ends: bool = True):
-        self.controls = tuple(controls)
-        self.basis = basis
-        self.history = tuple(history)
+    def __init__(
+        self, controls: Sequence[State], basis: PathBasis, history: Sequence[float] = (), own_ends: bool = True
+    ):
+        super().__init__(controls, basis, history)
         self.own_ends = own_ends
 
-    def __repr__(self) -> str:
-        return f"Subspace({len(self.controls)} states, {self.basis!r})"
+    @property
+    def networks(self) -> tuple[int, ...]:
+        """The positions of both ends, unless they were trained along with the path; see :meth:`Subspace.networks`."""
+        return (0, -1) if self.own_ends else ()
 
-    def weights(self, t: float) -> np.ndarray:
-        """Return the coefficients of the control states.
+    @property
+    def ends(self) -> tuple[State, State]:
+        """The first and the last control state."""
+        return self.controls[0], self.controls[-1]
 
-        Parameters
-        ----------
-        t : float
-            Position, from 0 to 1.
-
-        Returns
-        -------
-        ndarray of shape (n_controls,)
-            They sum to one.
-        """
-        return self.basis.weights(_within(t), len(self.controls))
-
-    def at(self, t: float) -> State:
-        """Return the state at a position.
+    def arc(self, positions: ArrayLike) -> np.ndarray:
+        """Return the length of the path between the first of some positions and each of them.
 
         Parameters
         ----------
-        t : float
-            From 0 to 1.
+        positions : array-like of shape (n_points,)
+            From 0 to 1, in order; the path is taken as straight between them.
 
         Returns
         -------
-        State
-            A control state itself where its coefficient is 1, as at both ends, and new tensors elsewhere. Running
-            statistics of BatchNorm are summed too, and are wrong until they are recalibrated on data.
+        ndarray of shape (n_points,)
+            In units of the weights, without integer tensors and BatchNorm statistics.
         """
-        return combined(self.controls, self.weights(t))
-
-    __call__ = at
-
-    def sample(self, rng: np.random.RandomState) -> State:
-        """Return the state at a random position.
-
-        Parameters
-        ----------
-        rng : RandomState
-            Drawn from once.
-
-        Returns
-        -------
-        State
-            At t uniform in [0, 1].
-        """
-        return self.at(float(rng.uniform()))
+        return np.concatenate([[0.0], np.cumsum(self._steps(positions))])
 
     def length(self, n_points: int = 61) -> float:
         """Return the Euclidean length of the path, without integer tensors and BatchNorm statistics.
@@ -117,9 +193,9 @@ class Subspace:
         float
             In units of the weights; the distance of the ends for a line.
         """
-        return float(self._lengths(np.linspace(0, 1, n_points)).sum())
+        return float(self._steps(self.grid(n_points)).sum())
 
-    def by_length(self, n_points: int = 1001) -> Subspace:
+    def by_length(self, n_points: int = 1001) -> Path:
         """Return the same path with positions that are shares of its length.
 
         Parameters
@@ -129,62 +205,17 @@ class Subspace:
 
         Returns
         -------
-        Subspace
+        Path
             Equally spaced positions are points at equal distances along the path. Its control states and its ends are
             those of this one; a path of no length stays as it is.
         """
         t = np.linspace(0, 1, n_points)
-        arc = np.concatenate([[0.0], np.cumsum(self._lengths(t))])
-        if not arc[-1] > 0:
-            return self
-        return Subspace(self.controls, ByLength(self.basis, t, arc / arc[-1]), self.history, self.own_ends)
+        arc = self.arc(t)
+        return self.replace(basis=ByLength(self.basis, t, arc / arc[-1])) if arc[-1] > 0 else self
 
-    def _lengths(self, t: np.ndarray) -> np.ndarray:
-        """Return the distances between neighbours among some positions."""
-        return steps(self.controls, np.array([self.weights(at) for at in t]))
-
-
-class Basis(ABC):
-    """What gives the coefficients of control states."""
-
-    @abstractmethod
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients of the control states.
-
-        Parameters
-        ----------
-        t : float
-            Position, from 0 to 1.
-        n_controls : int
-            Control states.
-
-        Returns
-        -------
-        ndarray of shape (n_controls,)
-            In float64; they sum to one.
-        """
-
-
-class ByLength(Basis):
-    """Another basis, whose positions are found by the share of the length that lies before them.
-
-    Parameters
-    ----------
-    basis : Basis
-        Gives the coefficients.
-    t, share : ndarray of shape (n_points,)
-        Positions of it, and the share of the length before each; both from 0 to 1.
-    """
-
-    def __init__(self, basis: Basis, t: np.ndarray, share: np.ndarray):
-        self.basis, self.t, self.share = basis, t, share
-
-    def __repr__(self) -> str:
-        return f"ByLength({self.basis!r})"
-
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
-        return self.basis.weights(float(np.interp(t, self.share, self.t)), n_controls)
+    def _steps(self, positions: ArrayLike) -> np.ndarray:
+        """Return the distances between neighbours among some positions, shape (n_points - 1,)."""
+        return steps(self.controls, np.array([self.weights(t) for t in np.asarray(positions)]))
 
 
 class Connector(Component, ABC):
@@ -208,14 +239,15 @@ class Connector(Component, ABC):
         Parameters
         ----------
         states : sequence of State
-            Two states of one architecture, aligned or not.
+            States of one architecture, of which curves take two; aligned, where units can change places.
         objective : Objective, optional
             Labelled data to train on.
 
         Returns
         -------
         Subspace
-            Its ends are the very states that were given, unless ends are trained too.
+            A :class:`Path` between two states, whose ends are the very states that were given, unless ends are trained
+            too.
         """
 
 
@@ -228,38 +260,9 @@ def combined(controls: Sequence[State], coefficients: ArrayLike) -> State:
     return weighted_sum([controls[k] for k in kept], c[kept].tolist())
 
 
-def inner(controls: Sequence[State]) -> np.ndarray:
-    """Return the inner products of what states differ by from the first one, of shape (n_controls, n_controls).
-
-    Integer tensors and BatchNorm statistics do not count; tensors that are tied in all states count once.
-    """
-    products = torch.zeros(len(controls), len(controls), dtype=torch.float64)
-    for rows in differences(controls):
-        products += rows @ rows.T
-    found: np.ndarray = products.numpy()
-    return found
-
-
-def differences(states: Sequence[State]) -> Iterator[Tensor]:
-    """Yield, tensor by tensor, what states differ by from the first, shape (n_states, n_numbers), in float64.
-
-    Tensors are matched by name. Integer tensors and BatchNorm statistics do not count; tensors that are tied in all
-    states count once.
-    """
-    for name, rows in numbers_of(states):
-        if not is_statistic(name):
-            yield rows - rows[0]
-
-
 def steps(controls: Sequence[State], coefficients: np.ndarray) -> np.ndarray:
     """Return the distances between neighbours among points of a subspace, shape (n_points - 1,)."""
     gaps = np.diff(coefficients, axis=0)
     squares = np.einsum("pj,jk,pk->p", gaps, inner(controls), gaps)
-    found: np.ndarray = np.sqrt(np.maximum(squares, 0.0))
-    return found
-
-
-def _within(t: float) -> float:
-    if not 0 <= t <= 1:
-        raise ValueError(f"A position on a path is from 0 to 1; got {t}.")
-    return float(t)
+    lengths: np.ndarray = np.sqrt(np.maximum(squares, 0.0))
+    return lengths

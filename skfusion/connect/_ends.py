@@ -16,14 +16,14 @@ def check_ends(connector: Any, states: Sequence[State]) -> None:
     connector : Connector
         Which is to join them, for the message.
     states : sequence of State
-        What it was given.
+        The states to join.
     """
-    name = type(connector).__name__
-    if len(states) == 1:
-        raise ValueError(f"{name} joins two networks; got 1. Collect another one, such as by Seeds(2).")
-    if len(states) > 2:
+    name, n = type(connector).__name__, len(states)
+    if n < 2:
+        raise ValueError(f"{name} joins two networks; got {n}. Collect another one, such as by Seeds(2).")
+    if n > 2:
         raise ValueError(
-            f"{name} joins two networks; got {len(states)}. CurveClassifier and CurveRegressor join more of them, "
-            "along the minimum spanning tree of their barriers."
+            f"{name} joins two networks; got {n}. CurveClassifier and CurveRegressor join more of them, along the "
+            "minimum spanning tree of their barriers."
         )
     check_compatible(states, ["first", "second"])

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
 import numpy as np
 
-from skfusion.connect._base import Basis, Connector, Subspace
-from skfusion.connect._train import check_settings, trained
-from skfusion.objective import Objective
-from skfusion.state import State
+from skfusion._docs import doc
+from skfusion.connect._trained import TRAINING, TrainedConnector
 
 
-class Fourier(Connector, Basis):
+@doc(training=TRAINING)
+class Fourier(TrainedConnector):
     r"""Join two networks by a cosine series that is trained to have a low loss all along.
 
     The series :math:`b_0 / 2 + \sum_{i=1}^{n} b_i \cos(i \pi t)` meets the ends :math:`\theta_a, \theta_b` where its
@@ -30,23 +26,12 @@ class Fourier(Connector, Basis):
     ----------
     n_bends : int, default=1
         Trained states, one for each term from the second one on. More can follow a more crooked valley.
-    n_epochs : int, default=50
-        Epochs of training. More lower the loss along the curve.
-    lr : float, default=0.1
-        Learning rate of SGD for half of the training; then it falls linearly to a hundredth at nine tenths of it.
-    momentum : float, default=0.9
-        Momentum of SGD.
-    weight_decay : float, default=0.0
-        L2 penalty λ on the point of the curve, not on the bends. That of the networks' own training is a good value.
-    train_ends : bool, default=False
-        Whether the ends are trained too. Then the curve no longer starts and ends at the networks that were given.
-    random_state : int, default=0
-        Seed of the positions and of the order of the rows.
+    {training}
 
     Notes
     -----
     Bends start in the middle between the ends, where the curve is the line, which it passes slowly near its ends: t is
-    the place :math:`(1 - \cos \pi t) / 2` on it; :meth:`Subspace.by_length` has it at an even speed. Costs as
+    the place :math:`(1 - \cos \pi t) / 2` on it; :meth:`Path.by_length` has it at an even speed. Costs as
     :class:`Bezier`, and leaves the same tensors as they are. The curve does not pass through its bends. Coefficients
     may be negative. The survey prints frequencies and phases that are free and ends that are not met; here they are
     :math:`i \pi` and 0. How the defaults of training differ from those of Garipov et al. is said in :class:`Bezier`.
@@ -63,39 +48,12 @@ class Fourier(Connector, Basis):
     [0.25, 0.5, 0.25]
     """
 
-    def __init__(
-        self,
-        n_bends: int = 1,
-        n_epochs: int = 50,
-        lr: float = 0.1,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        train_ends: bool = False,
-        random_state: int = 0,
-    ):
-        self.n_bends = n_bends
-        self.n_epochs = n_epochs
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.train_ends = train_ends
-        self.random_state = random_state
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_epochs": 20}
-        yield {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3}
-
-    def check(self) -> None:
-        """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        check_settings(self)
-
-    def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
-        """Return the trained curve; see :meth:`Connector.__call__`."""
-        return trained(self, states, objective, lambda n: np.full(n, 0.5))
+    def _start(self) -> np.ndarray:
+        """Return the middle between the ends for each bend, where the curve is the line."""
+        return np.full(self.n_bends, 0.5)
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
         order = np.arange(2, n_controls)
         bends = (np.where(order % 2, np.cos(np.pi * t), 1.0) - np.cos(np.pi * order * t)) / 4
         along, common = np.cos(np.pi * t) / 2, (1 - bends.sum()) / 2

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from skfusion.connect._base import Basis, Connector, Subspace
+from skfusion.connect._base import Connector, Path
+from skfusion.connect._basis import PathBasis
 from skfusion.connect._ends import check_ends
 from skfusion.objective import Objective
 from skfusion.state import State
 
 
-class Line(Connector, Basis):
+class Line(Connector, PathBasis):
     r"""Join two networks by the straight line between their weights.
 
     .. math:: \theta(t) = (1 - t)\, \theta_a + t\, \theta_b
@@ -22,7 +23,7 @@ class Line(Connector, Basis):
 
     Notes
     -----
-    Costs nothing. Networks that were trained from unlike starts have a barrier on it, which alignment lowers.
+    Costs nothing. Networks that were trained from different initial weights have a barrier on it; alignment lowers it.
 
     References
     ----------
@@ -40,11 +41,11 @@ class Line(Connector, Basis):
 
     needs_objective: ClassVar[bool] = False
 
-    def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
+    def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
         """Return the line; see :meth:`Connector.__call__`."""
         check_ends(self, states)
-        return Subspace(states, self)
+        return Path(states, self)
 
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`Basis.weights`."""
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
         return np.array([1.0 - t, t])

@@ -22,8 +22,11 @@ from skfusion.estimators.recipes._rebasin_merger import ReBasinMerger
 from skfusion.estimators.recipes._snapshot_ensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skfusion.estimators.recipes._weight_averaging import WeightAveragingClassifier, WeightAveragingRegressor
 from skfusion.estimators.students._distillation import DistillClassifier, DistillRegressor
-from skfusion.estimators.students._semi_supervised import SemiSupervised
-from skfusion.estimators.students._semi_supervised import PiModelClassifier, TemporalEnsemblingClassifier
+from skfusion.estimators.students._semi_supervised import (
+    PiModelClassifier,
+    SemiSupervised,
+    TemporalEnsemblingClassifier,
+)
 from skfusion.estimators.support._out_of_bag import out_of_bag as out_of_bag
 
 __all__ = [

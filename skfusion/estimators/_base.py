@@ -247,8 +247,8 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
         return nets.sized(net, rows, rows.y.shape[1] if self._task == "regression" else len(self._labels()))
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
-        score = score_function(self.scoring, self._task)
-        return Judge(runner, collected.held_out, self._outputs.scored(score))
+        score = self._outputs.scored(score_function(self.scoring, self._task))
+        return Judge(runner, collected.fit_rows, collected.held_out, score)
 
     # ---- predicting --------------------------------------------------------------------------
     def _inputs(self, X: Any) -> Any:

@@ -53,7 +53,7 @@ class _Curve(CurveDriver):
     Attributes
     ----------
     {pool_}
-    curves_ : dict of Subspace
+    curves_ : dict of Path
         The curve by (name, name) of the members that it joins.
     spanning_tree_ : list of (str, str)
         The pairs that are joined.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import copy
 from functools import partial
 from itertools import combinations
 from numbers import Integral
@@ -19,20 +18,19 @@ from skfusion._component import Component
 from skfusion._rows import Rows, unlabelled
 from skfusion.collect import Seeds
 from skfusion.combine import Average
-from skfusion.connect import Bezier, Connector, Subspace
+from skfusion.connect import Bezier, Connector, Path
 from skfusion.data import hold_out
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._curve_segment import CurveSegment
-from skfusion.estimators.support._loss_scale import in_unit, loss_scale
+from skfusion.estimators.support._loss_scale import InUnit, loss_scale
 from skfusion.estimators.support._many_states import ManyStates
 from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._spanning_tree import spanning_tree
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import BatchedPredictor, Runner
 from skfusion.pool import Member, ModelPool
-from skfusion.repair import Recalibrate
-from skfusion.repair._recalibrate import learning
+from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State
 
 _WAYS = ("ensemble", "best", "midpoint")
@@ -59,7 +57,7 @@ class CurveDriver(ManyStates, BaseFusion):
     def _test_skips(cls) -> dict[str, str]:
         return {"check_one_member_is_its_own_fusion": "a curve joins two members or more, and one is refused"}
 
-    # ---- what was asked for ------------------------------------------------------------------
+    # ---- parameters --------------------------------------------------------------------------
     def _parts(self) -> list[Any]:
         if not (isinstance(self.predict_with, str) and self.predict_with in _WAYS):
             raise ValueError(f"predict_with must be 'ensemble', 'best' or 'midpoint'; got {self.predict_with!r}.")
@@ -129,7 +127,7 @@ class CurveDriver(ManyStates, BaseFusion):
         self._check_number(pool)
         runner = Runner(collected.net, self._task, collected.fit_rows)
         pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
-        objective = self._judge(runner, collected).objective(collected.fit_rows)
+        objective = self._judge(runner, collected)
         self.pool_ = collected.pool
         self.symmetry_, self.alignments_ = None, None
         if self.align is not None:
@@ -138,8 +136,8 @@ class CurveDriver(ManyStates, BaseFusion):
             )
         repair, connect = self._part("repair"), clone(self._part("connect"))
         state = {m.name: m.state for m in pool}
-        # the default repair of a path has nothing to mend where no BatchNorm learns, and computes points together
-        along = None if isinstance(repair, Recalibrate) and not learning(runner.module) else repair
+        # the default repair of a path changes nothing where no BatchNorm learns, and computes points together
+        along = None if isinstance(repair, Recalibrate) and not batch_norms(runner.module) else repair
         lines = {
             (a, b): loss_along(segment(state[a], state[b]), objective, self.n_points, along)
             for a, b in combinations(pool.names, 2)
@@ -149,15 +147,15 @@ class CurveDriver(ManyStates, BaseFusion):
         joined = []
         for edge in self.spanning_tree_:
             ends = state[edge[0]], state[edge[1]]
-            path = copy(connect(ends, in_unit(objective, unit)))
-            path.history = tuple(loss * unit for loss in path.history)
+            path = connect(ends, InUnit(objective, unit))
+            path = path.replace(history=[loss * unit for loss in path.history])
             path = path.by_length() if self.arc_length else path
             joined.append(CurveSegment(edge, ends, path, objective, repair))
         members = self._points(joined, pool, collected.net)
         self.line_profiles_ = {edge: lines[edge] for edge in self.spanning_tree_}
         self.curves_ = {j.edge: _converted(j.path, _on_cpu) for j in joined}
         both = {"line": self.line_profiles_, "curve": self.profiles_}
-        self.barrier_ = {k: float(np.mean([p.barrier for p in found.values()])) for k, found in both.items()}
+        self.barrier_ = {k: float(np.mean([p.barrier for p in profiles.values()])) for k, profiles in both.items()}
         self.members_, self.net_ = members, collected.net
         self._runner = self._lineup(runner)
 
@@ -249,18 +247,16 @@ _BY_EDGE = {"curves_", "profiles_", "line_profiles_"}
 
 
 def _as_arrays(thing: Any) -> Any:
-    return _converted(thing, to_numpy) if isinstance(thing, Subspace) else thing
+    return _converted(thing, to_numpy) if isinstance(thing, Path) else thing
 
 
 def _as_tensors(thing: Any) -> Any:
-    return _converted(thing, to_torch) if isinstance(thing, Subspace) else thing
+    return _converted(thing, to_torch) if isinstance(thing, Path) else thing
 
 
 def _on_cpu(state: State) -> State:
     return {k: v.cpu() for k, v in state.items()}
 
 
-def _converted(path: Subspace, convert: Any) -> Subspace:
-    found = copy(path)
-    found.controls = tuple(map(convert, path.controls))
-    return found
+def _converted(path: Path, convert: Any) -> Path:
+    return path.replace(controls=[convert(state) for state in path.controls])

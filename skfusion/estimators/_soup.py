@@ -13,11 +13,11 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
-from skfusion.estimators.support._members import repaired, reported_shares, rows_of_members
+from skfusion.estimators.support._members import reported_shares, rows_of_members
 from skfusion.estimators.support._one_state import OneState
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Runner
-from skfusion.repair import Recalibrate
+from skfusion.repair import Recalibrate, Repaired
 from skfusion.state import Fused, State
 
 
@@ -46,20 +46,16 @@ class SoupDriver(OneState, BaseFusion):
             judged = zip(self.pool_, judge.members(pool.states), strict=True)
             predictions = self._outputs.predictions
             self.pool_ = self.pool_.replace([m.replace(predictions=predictions(P), score=s) for m, (P, s) in judged])
-        objective = judge.objective(collected.fit_rows)
-        chosen = pool if select is None else select(pool, objective)
+        chosen = pool if select is None else select(pool, judge)
         self.symmetry_, self.alignments_ = None, None
         if align is not None:
-            chosen, self.symmetry_, self.alignments_ = align_members(
-                align, chosen, collected.fit_rows, runner, objective
-            )
+            chosen, self.symmetry_, self.alignments_ = align_members(align, chosen, collected.fit_rows, runner, judge)
         self.merge_report_: dict[str, Any] = {}
         member_rows = rows_of_members(chosen, collected.fit_rows)
         if merge.needs_objective:
             n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
             self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = judge.objective(collected.fit_rows, member_rows)
-        objective = repaired(objective, chosen.states, repair, self.merge_report_)
+        objective = Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
             weights = merge.coefficients(chosen.states, chosen.base, objective)
@@ -74,7 +70,7 @@ class SoupDriver(OneState, BaseFusion):
             net = nets.with_module(collected.net, module)
             own_runner = Runner(net, self._task, collected.fit_rows)
             members = [state := own_runner.place(state)]
-            objective = self._judge(own_runner, collected).objective(collected.fit_rows)
+            objective = self._judge(own_runner, collected)
         state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
         warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, own_runner)

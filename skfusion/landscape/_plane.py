@@ -26,7 +26,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from skfusion.connect._base import combined, differences, inner
+from skfusion.connect import combined
+from skfusion.geometry import differences, inner
 from skfusion.landscape._evaluate import evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Repairer
@@ -45,25 +46,25 @@ class Plane:
         The origin, and two states that span the plane with it.
     axes : array-like of shape (2, 2)
         Column j holds what the unit step along axis j takes of the differences of the two from the origin.
-    own : sequence of int, default=(0,)
-        Which of the three are networks with BatchNorm statistics of their own, as their training left them.
+    networks : sequence of int, default=(0,)
+        Which of the three are networks as their own training left them, with BatchNorm statistics of their own.
     """
 
-    def __init__(self, controls: Sequence[State], axes: ArrayLike, own: Sequence[int] = (0,)):
+    def __init__(self, controls: Sequence[State], axes: ArrayLike, networks: Sequence[int] = (0,)):
         self.controls = tuple(controls)
         self.axes = np.asarray(axes, np.float64)
-        self.own = tuple(own)
+        self.networks = tuple(networks)
 
     @classmethod
-    def through(cls, a: State, b: State, c: State, own: Sequence[int] = (0, 1, 2)) -> Plane:
+    def through(cls, a: State, b: State, c: State, networks: Sequence[int] = (0, 1, 2)) -> Plane:
         """Return the plane through three states, with orthonormal axes in units of the weights.
 
         Parameters
         ----------
         a, b, c : State
             Of one architecture, and not on one line. The first is the origin; the second lies on the x-axis.
-        own : sequence of int, default=(0, 1, 2)
-            Which of the three are networks with BatchNorm statistics of their own; the bend of a curve is none.
+        networks : sequence of int, default=(0, 1, 2)
+            Which of the three are networks as their own training left them; the bend of a curve is none.
 
         Returns
         -------
@@ -83,7 +84,7 @@ class Plane:
                 "The three states lie on one line (or two of them are equal), so they span no plane: give another "
                 "third state, such as the bend of a trained curve."
             )
-        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]], own)
+        return cls(controls, [[1 / width, -shift / (width * height)], [0.0, 1 / height]], networks)
 
     @classmethod
     def around(cls, state: State, random_state: int = 0, module: nn.Module | None = None) -> Plane:
@@ -103,7 +104,7 @@ class Plane:
         Plane
             A step of length 1 changes each filter (the weights of one unit) by as much as it is long. Biases and the
             parameters of normalisation layers, which are vectors, stay as they are, and so do buffers, where the module
-            tells them. Tied tensors stay tied.
+            is given. Tied tensors stay tied.
         """
         owner = owners([state]) if module is None else _parameters(module, state)
         generator = torch.Generator().manual_seed(random_state)
@@ -123,23 +124,14 @@ class Plane:
             They sum to one. At the coordinates of a control state, and within rounding of them, its own is exactly one.
         """
         b, c = self.axes @ [x, y]
-        found = np.array([1.0 - b - c, b, c])
-        corner = np.eye(3)[np.argmax(found)]
-        return corner if np.abs(found - corner).max() < _CORNER else found
+        coefficients = np.array([1.0 - b - c, b, c])
+        corner = np.eye(3)[np.argmax(coefficients)]
+        return corner if np.abs(coefficients - corner).max() < _CORNER else coefficients
 
     def at(self, x: float, y: float) -> State:
-        """Return the state at a point.
+        """Return the state at a point, a control state itself where the point is exactly that; see :meth:`weights`.
 
-        Parameters
-        ----------
-        x, y : float
-            The point.
-
-        Returns
-        -------
-        State
-            New tensors, or a control state itself where the point is exactly that; BatchNorm statistics are wrong
-            until they are recalibrated.
+        BatchNorm statistics are wrong until they are recalibrated.
         """
         return combined(self.controls, self.weights(x, y))
 
@@ -242,17 +234,17 @@ def loss_on(
     grids = [np.linspace(low[i] - pad[i], high[i] + pad[i], n_points) for i in range(2)]
     xs, ys = (grids[i] if given is None else np.asarray(given, np.float64) for i, given in enumerate((x, y)))
     coefficients = np.array([plane.weights(p, q) for q in ys for p in xs])
-    found = evaluate(plane.controls, coefficients, objective, repair, plane.own).reshape(len(ys), len(xs), 2)
-    return Surface(xs, ys, found[..., 0], found[..., 1])
+    judged = evaluate(plane.controls, coefficients, objective, repair, plane.networks).reshape(len(ys), len(xs), 2)
+    return Surface(xs, ys, judged[..., 0], judged[..., 1])
 
 
 def _parameters(module: nn.Module, state: State) -> dict[str, str]:
     """Map the name of each parameter to the first name of its tensor."""
     first: dict[int, str] = {}
-    found = {name: first.setdefault(id(p), name) for name, p in module.named_parameters(remove_duplicate=False)}
-    if missing := [name for name in found if name not in state]:
+    owner = {name: first.setdefault(id(p), name) for name, p in module.named_parameters(remove_duplicate=False)}
+    if missing := [name for name in owner if name not in state]:
         raise ValueError(f"The state lacks the parameter {missing[0]!r} of the {type(module).__name__}.")
-    return found
+    return owner
 
 
 def _moved(state: State, owner: dict[str, str], generator: torch.Generator) -> State:
@@ -260,16 +252,16 @@ def _moved(state: State, owner: dict[str, str], generator: torch.Generator) -> S
 
     Only what has an owner is moved.
     """
-    found = copy(state)
+    moved = copy(state)
     for name, first in owner.items():
         value = state[name]
         if value.dim() < 2 or not value.is_floating_point() or is_statistic(name):
             continue
         if first != name:
-            found[name] = found[first]
+            moved[name] = moved[first]
             continue
         noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
         axes = tuple(range(1, value.dim()))
         lengths = [torch.linalg.vector_norm(v.detach().double(), dim=axes, keepdim=True) for v in (value, noise)]
-        found[name] = (value.detach().double() + noise * (lengths[0] / lengths[1])).to(value.dtype)
-    return found
+        moved[name] = (value.detach().double() + noise * (lengths[0] / lengths[1])).to(value.dtype)
+    return moved

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skfusion.connect import Line, Subspace
-from skfusion.connect._base import inner, steps
+from skfusion.connect import Line, Path
+from skfusion.geometry import inner
 from skfusion.landscape._evaluate import evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repairer
@@ -143,7 +143,7 @@ def excess(t: np.ndarray, loss: np.ndarray) -> float:
     return float(gap.max())
 
 
-def segment(a: State, b: State) -> Subspace:
+def segment(a: State, b: State) -> Path:
     """Return the straight path ``t -> (1 - t) a + t b``.
 
     Parameters
@@ -153,7 +153,7 @@ def segment(a: State, b: State) -> Subspace:
 
     Returns
     -------
-    Subspace
+    Path
         Its ends are ``a`` and ``b`` themselves.
     """
     return Line()([a, b])
@@ -186,10 +186,10 @@ def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair
     --------
     >>> import torch
     >>> from skfusion.landscape import barrier
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> def loss(state):
     ...     return (state["weight"].item() ** 2 - 1) ** 2
-    >>> data = Objective(torch.nn.Linear(1, 1, bias=False), lambda: [], loss, lambda s: -loss(s))
+    >>> data = ModuleObjective(torch.nn.Linear(1, 1, bias=False), lambda: [], loss, lambda s: -loss(s))
     >>> a, b = ({"weight": torch.tensor([[w]])} for w in (-1.0, 1.0))
     >>> barrier(a, b, data).sup
     1.0
@@ -200,13 +200,13 @@ def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair
 
 
 def loss_along(
-    path: Subspace | Callable[[float], State], objective: Objective, n_points: int = 25, repair: Repairer | None = None
+    path: Path | Callable[[float], State], objective: Objective, n_points: int = 25, repair: Repairer | None = None
 ) -> Profile:
     """Evaluate a path at equally spaced positions.
 
     Parameters
     ----------
-    path : Subspace or callable
+    path : Path or callable
         ``path(t)`` is a state, for t in [0, 1]: what a connector returns, :func:`segment`, or a function of yours.
     objective : Objective
         Architecture and data.
@@ -229,18 +229,17 @@ def loss_along(
     Notes
     -----
     Costs an evaluation a point, and a pass over the data for BatchNorm where there is one. Points of a
-    :class:`~skfusion.connect.Subspace` of a network without convolutions are computed many at once: the first layer is
+    :class:`~skfusion.connect.Path` of a network without convolutions are computed many at once: the first layer is
     computed for its m control states only, not for every point.
     """
     if n_points < 2:
         raise ValueError(f"A path needs at least its 2 ends; got n_points={n_points}.")
     t = np.linspace(0.0, 1.0, n_points)
-    if isinstance(path, Subspace):
+    if isinstance(path, Path):
         coefficients = np.array([path.weights(s) for s in t])
-        rows = evaluate(path.controls, coefficients, objective, repair, (0, -1) if path.own_ends else ())
-        gaps = steps(path.controls, coefficients)
+        rows, arc = evaluate(path.controls, coefficients, objective, repair, path.networks), path.arc(t)
     else:
-        rows, gaps = _one_by_one(path, t, objective, repair)
+        rows, arc = _one_by_one(path, t, objective, repair)
     for k, which in ((0, "first"), (-1, "second")):
         if not np.isfinite(rows[k, 0]):
             raise ValueError(
@@ -254,16 +253,17 @@ def loss_along(
             "BatchNorm is not recalibrated (repair=), do so."
         )
     loss, score = rows.T.copy()
-    return Profile(t, loss, score, np.concatenate([[0.0], np.cumsum(gaps)]))
+    return Profile(t, loss, score, arc)
 
 
 def _one_by_one(
     path: Callable[[float], State], t: np.ndarray, objective: Objective, repair: Repairer | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return loss and score at each position of any path, shape (n_points, 2), and the distances between them."""
-    repair = Recalibrate(max_passes=1) if repair is None else repair
+    """Return loss and score at each position of any path, shape (n_points, 2), and the length up to each."""
+    repair = Recalibrate(n_passes=1) if repair is None else repair
     states = [path(float(s)) for s in t]
-    gaps = [inner([a, b])[1, 1] for a, b in pairwise(states)]
+    gaps = np.sqrt([inner([a, b])[1, 1] for a, b in pairwise(states)])
     ends = [states[0], states[-1]]
-    mended = [states[0], *(repair(s, ends, objective) for s in states[1:-1]), states[-1]]
-    return np.array(objective.evaluate(mended), np.float64).reshape(-1, 2), np.sqrt(gaps)
+    repaired = [states[0], *(repair(s, ends, objective) for s in states[1:-1]), states[-1]]
+    rows = np.array(objective.evaluate(repaired), np.float64).reshape(-1, 2)
+    return rows, np.concatenate([[0.0], np.cumsum(gaps)])

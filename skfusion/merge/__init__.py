@@ -1,4 +1,10 @@
-"""Mergers: many states to one state."""
+"""Mergers: many states to one state (model soups, task vectors, statistics of the data).
+
+``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base, and
+``statistics/`` what looks at activations and gradients. A method is one file there with a subclass of :class:`Merger`,
+:class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. Mergers get states, a base and an objective:
+this room imports ``objective``, ``state`` and what lies below them, and neither nets nor pools.
+"""
 
 from skfusion.merge._base import LinearMerger, Merger, check_states
 from skfusion.merge._shared import merge_shared, shared_names

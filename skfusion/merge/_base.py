@@ -15,10 +15,12 @@ from skfusion.state import Fused, State, check_compatible, weighted_sum
 class Merger(Component, ABC):
     """Turn many states of one architecture into one."""
 
-    keeps_order: ClassVar[bool] = False
+    order_dependent: ClassVar[bool] = False
     """Whether the result depends on the order of the members by design."""
     needs_base: ClassVar[bool] = False
     """Whether the common starting point of the members is needed."""
+    needs_symmetry: ClassVar[bool] = False
+    """Whether the merger asks which units of the architecture can change places."""
 
     @abstractmethod
     def __call__(
@@ -52,22 +54,7 @@ class LinearMerger(Merger):
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
-        """Return one coefficient a state.
-
-        Parameters
-        ----------
-        states : sequence of State
-            K states, K >= 1.
-        base : State, optional
-            The common starting point of the members.
-        objective : Objective, optional
-            Data to judge states on.
-
-        Returns
-        -------
-        list of float
-            K coefficients.
-        """
+        """Return one coefficient for each of the K states, as a list of float; see :meth:`Merger.__call__`."""
 
     @final
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:

@@ -14,21 +14,7 @@ from skfusion.objective import Batch
 def drawn(batches: Callable[[], Iterable[Batch]], n: int | None, generator: torch.Generator) -> Iterator[Batch]:
     """Iterate over n rows of the data, drawn without replacement, in their order; over all where n is None.
 
-    Data may be sorted by class, so the first n rows would not do. They are counted in a pass of their own.
-
-    Parameters
-    ----------
-    batches : callable
-        ``batches()`` iterates over the data, alike every time.
-    n : int or None
-        Rows to draw, at least 1.
-    generator : torch.Generator
-        Source of randomness; not used where all rows are taken.
-
-    Yields
-    ------
-    Batch
-        Rows that lie in one batch of the data.
+    Data may be sorted by class, so the first n rows would not do. Rows are counted in a separate pass.
     """
     if n is not None and n < 1:
         raise ValueError(f"The number of rows to draw must be at least 1, or None for all; got {n}.")

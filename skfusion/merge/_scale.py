@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Self, final
 
-from skfusion.merge._base import Merger
+from skfusion.merge._base import LinearMerger, Merger, check_states
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -22,6 +23,8 @@ class OnGrid(Merger):
     """The numbers that are tried."""
     on_grid: ClassVar[str] = "scale"
     """The parameter that may be None."""
+    why_copies_change: ClassVar[str]
+    """Why equal members do not merge to what they are."""
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
@@ -34,19 +37,9 @@ class OnGrid(Merger):
         return getattr(self, self.on_grid) is None
 
     def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
-        """Return this merger, or a copy that has the number with the highest held-out score where it has none.
+        """Return this merger with its number, chosen by the score where it is None; see :meth:`TensorMerger.chosen`.
 
-        Parameters
-        ----------
-        merged : callable
-            ``merged(merger)`` is the state to which a copy with a number merges the members.
-        objective : Objective or None
-            What scores the states.
-
-        Returns
-        -------
-        OnGrid
-            With a number.
+        ``merged(merger)`` is the state to which a copy with a number merges the members.
         """
         if not self.needs_objective:
             return self
@@ -57,9 +50,9 @@ class OnGrid(Merger):
         return self._at(best_on_grid(type(self).__name__, self.on_grid, self.grid, state_at, objective))
 
     def _at(self, value: float) -> Self:
-        found = copy.copy(self)
-        setattr(found, self.on_grid, value)
-        return found
+        chosen = copy.copy(self)
+        setattr(chosen, self.on_grid, value)
+        return chosen
 
     def _number(self) -> Any:
         """Return the parameter, or raise ``ValueError`` where it is neither None nor a finite number."""
@@ -70,9 +63,44 @@ class OnGrid(Merger):
             )
         return value
 
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {cls.on_grid: None, "grid": (0.2, 0.6)}
+
+    @classmethod
+    def _test_skips(cls) -> dict[str, str]:
+        checks = ("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member")
+        return dict.fromkeys(checks, cls.why_copies_change)
+
+
+class LinearOnGrid(OnGrid, LinearMerger):
+    """A sum of the base and the members whose coefficients follow from one number."""
+
+    needs_base: ClassVar[bool] = True
+
+    @abstractmethod
+    def _at_value(self, value: float, n: int) -> list[float]:
+        """Return the coefficients of n members for a value of the number."""
+
+    def _check(self, n: int) -> None:
+        """Raise ``ValueError`` where parameters do not fit n members."""
+        self._at_value(0.0, n)
+
+    @final
+    def coefficients(
+        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
+    ) -> list[float]:
+        """Return the coefficients, with the number that is given or chosen; see :meth:`LinearMerger.coefficients`."""
+        self._check(len(states))
+        if self._number() is None:
+            check_states(self, states, base)
+        chosen = self.chosen(lambda merge: merge.combine(states, merge.coefficients(states), base), objective)
+        return self._at_value(float(chosen._number()), len(states))
+
 
 def best_on_grid(
-    asker: str, name: str, grid: Sequence[float], state_at: Callable[[float], State], objective: Objective | None
+    merger: str, name: str, grid: Sequence[float], state_at: Callable[[float], State], objective: Objective | None
 ) -> float:
     """Return the first number of a grid with the highest held-out score, and report the scores of all.
 
@@ -80,8 +108,8 @@ def best_on_grid(
     """
     if objective is None:
         raise ValueError(
-            f"{asker}({name}=None) chooses by the held-out score: give it an objective with held-out rows, or a number "
-            f"for {name}."
+            f"{merger}({name}=None) chooses by the held-out score: give it an objective with held-out rows, or a "
+            f"number for {name}."
         )
     points = [float(point) for point in grid]
     if not points or not all(map(math.isfinite, points)):

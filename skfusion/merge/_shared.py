@@ -1,12 +1,11 @@
-"""Merge what networks with unlike heads share."""
+"""Merge what networks with different heads share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from skfusion.merge._base import Merger
-from skfusion.objective import Objective
+from skfusion.objective import Objective, Wrapper
 from skfusion.state import Fused, State
 
 
@@ -43,7 +42,7 @@ def shared_names(states: Sequence[State], base: State | None = None, heads: Sequ
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
     first, *others = [*states] if base is None else [*states, base]
 
-    def alike(name: str) -> bool:
+    def in_all(name: str) -> bool:
         return all(name in s and s[name].shape == first[name].shape for s in others)
 
     def named(name: str) -> bool:
@@ -51,7 +50,7 @@ def shared_names(states: Sequence[State], base: State | None = None, heads: Sequ
 
     if unknown := [head for head in heads if not any(n == head or n.startswith(f"{head}.") for s in states for n in s)]:
         raise ValueError(f"No tensor belongs to the head {unknown[0]!r}; names start like {[*first][:3]}.")
-    return [name for name in first if alike(name) and not named(name)]
+    return [name for name in first if in_all(name) and not named(name)]
 
 
 def merge_shared(
@@ -72,15 +71,15 @@ def merge_shared(
     base : State, optional
         The common starting point of the members.
     objective : Objective, optional
-        Data, with the rows of each task in ``own``. The module is run with each member's head in turn. Mergers that
-        judge networks by their loss or score cannot judge a body that has several heads.
+        Data, with the rows of each task in ``member_batches``. The module is run with each member's head in turn.
+        Mergers that judge networks by their loss or score cannot judge a body that has several heads.
     heads : sequence of str, optional
         Beginnings of the names of further tensors that are not merged.
 
     Returns
     -------
     list of State
-        K states: the merged body, which they share in memory, with each member's own head.
+        K states: the merged body, which they share in memory, with the head of each member.
 
     Raises
     ------
@@ -97,21 +96,47 @@ def merge_shared(
     >>> from skfusion.merge import Uniform, merge_shared
     >>> a = {"body": torch.zeros(4), "head": torch.zeros(2)}
     >>> b = {"body": torch.ones(4), "head": torch.ones(3)}
-    >>> found = merge_shared(Uniform(), [a, b])
-    >>> [(state["body"][0].item(), len(state["head"])) for state in found]
+    >>> merged = merge_shared(Uniform(), [a, b])
+    >>> [(state["body"][0].item(), len(state["head"])) for state in merged]
     [(0.5, 2), (0.5, 3)]
     """
     names = shared_names(states, base, heads)
     if not names:
         raise ValueError(
             f"The {len(states)} members share no tensor by name and shape, so there is nothing to merge: they are of "
-            "unlike architectures. Combine their predictions instead."
+            "different architectures. Combine their predictions instead."
         )
-    own = [{name: t for name, t in state.items() if name not in names} for state in states]
+    kept = [{name: t for name, t in state.items() if name not in names} for state in states]
     bodies = [{name: state[name] for name in names} for state in states]
-    if objective is not None and any(own):
-        objective = replace(objective, heads=tuple(own))
+    if objective is not None and any(kept):
+        objective = WithHeads(objective, kept)
     body = merge(bodies, None if base is None else {name: base[name] for name in names}, objective)
     if isinstance(body, Fused):
         raise TypeError(f"{merge!r} changes the architecture, so that no head fits its result: merge whole networks.")
     return [{name: body[name] if name in body else t.clone() for name, t in state.items()} for state in states]
+
+
+class WithHeads(Wrapper):
+    """An objective of networks with one body and different heads, which complete the states.
+
+    One head is run in the place of the tensors that a state has; of several, only that of a member can be, see
+    :meth:`of_member`.
+    """
+
+    def __init__(self, objective: Objective, heads: Sequence[State]):
+        super().__init__(objective)
+        self.heads = tuple(heads)
+        self.of_output = None  # points of a subspace lack the head
+
+    def whole(self, state: State) -> State:
+        if len(self.heads) > 1:
+            raise ValueError(
+                f"There are {len(self.heads)} heads, one a member, and which one to run is unknown. Mergers that judge "
+                "networks by their loss or score cannot judge a body that has several heads: choose their parameters "
+                "yourself, as in TaskArithmetic(scale=0.3), or merge with Uniform, TIES, Fisher, RegMean or "
+                "AdaMerging. For the view of one member, ask of_member(k)."
+            )
+        return self.objective.whole({**state, **self.heads[0]})
+
+    def of_member(self, k: int) -> Objective:
+        return WithHeads(self.objective.of_member(k), self.heads[k : k + 1])

@@ -129,8 +129,8 @@ class TensorMerger(Merger):
         mean = weighted_sum(others, [1 / len(states)] * len(states))
 
         def merged(merge: Self) -> State:
-            found = {e.name: narrowed(merge.tensor(e, known), states[0][e.name].dtype, e.name) for e in read()}
-            return {key: (found if first[key] in found else mean)[first[key]] for key in states[0]}
+            tensors = {e.name: narrowed(merge.tensor(e, known), states[0][e.name].dtype, e.name) for e in read()}
+            return {key: (tensors if first[key] in tensors else mean)[first[key]] for key in states[0]}
 
         return merged(self.chosen(merged, objective))
 

@@ -1,4 +1,4 @@
-"""Which names of a state stand for one tensor."""
+"""Which names of a state are names of one tensor."""
 
 from __future__ import annotations
 
@@ -15,27 +15,15 @@ def tied(states: Sequence[State], module: nn.Module) -> dict[str, str]:
 
     Names are tied where they share memory in all states, or where the module ties them and all states agree; states
     that come from files have often lost the first kind.
-
-    Parameters
-    ----------
-    states : sequence of State
-        States of one architecture.
-    module : nn.Module
-        The architecture.
-
-    Returns
-    -------
-    dict of str to str
-        The first name, for every name of the states.
     """
-    found = owners(states)
+    owner_of = owners(states)
     first: dict[int, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
-        if name in found:
-            owner = first.setdefault(id(parameter), found[name])
-            if owner != found[name] and all(torch.equal(s[owner], s[name]) for s in states):
-                found = {key: owner if held == found[name] else held for key, held in found.items()}
-    return found
+        if name in owner_of:
+            owner = first.setdefault(id(parameter), owner_of[name])
+            if owner != owner_of[name] and all(torch.equal(s[owner], s[name]) for s in states):
+                owner_of = {key: owner if held == owner_of[name] else held for key, held in owner_of.items()}
+    return owner_of
 
 
 def key_of(layer: str, tensor: str) -> str:

@@ -6,28 +6,28 @@ import math
 from collections.abc import Iterable, Sequence
 
 
-def shares(asker: str, weights: Sequence[float] | None, n: int) -> list[float]:
-    """Return the weights of n members, which sum to one; all alike where none are given."""
+def shares(merger: str, weights: Sequence[float] | None, n: int) -> list[float]:
+    """Return the weights of n members, which sum to one; equal where none are given."""
     given = [1.0] * n if weights is None else [float(w) for w in weights]
     total = math.fsum(given)
     if len(given) != n:
-        raise ValueError(f"{asker} got {len(given)} weights for {n} members; give one weight a member.")
+        raise ValueError(f"{merger} got {len(given)} weights for {n} members; give one weight a member.")
     if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
         raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
     return [w / total for w in given]
 
 
-def factors(asker: str, weights: float | Sequence[float] | None, n: int) -> list[float]:
+def factors(merger: str, weights: float | Sequence[float] | None, n: int) -> list[float]:
     """Return the factors of the changes of n members, of any sign; all 1 where none are given."""
-    found = one_each(asker, "finite weight", 1.0 if weights is None else weights, n)
-    if not all(map(math.isfinite, found)):
-        raise ValueError(f"{asker} wants a finite weight for each of {n} members; got {found}.")
-    return found
+    numbers = one_each(merger, "finite weight", 1.0 if weights is None else weights, n)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{merger} needs a finite weight for each of {n} members; got {numbers}.")
+    return numbers
 
 
-def one_each(asker: str, name: str, given: float | Sequence[float], n: int) -> list[float]:
+def one_each(merger: str, name: str, given: float | Sequence[float], n: int) -> list[float]:
     """Return a number for each of n members, of which one for all may be given, or one for each."""
-    found = [float(v) for v in given] if isinstance(given, Iterable) else [float(given)] * n
-    if len(found) != n:
-        raise ValueError(f"{asker} wants a {name} for each of {n} members; got {found}.")
-    return found
+    numbers = [float(v) for v in given] if isinstance(given, Iterable) else [float(given)] * n
+    if len(numbers) != n:
+        raise ValueError(f"{merger} needs a {name} for each of {n} members; got {numbers}.")
+    return numbers

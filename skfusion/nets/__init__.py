@@ -13,7 +13,7 @@ from skfusion.data import default_score
 from skfusion.nets._biases_without_effect import biases_without_effect
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
 from skfusion.nets._estimator import KeepsNetworks
-from skfusion.nets._judge import Judge, objective
+from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import (
@@ -43,11 +43,11 @@ from skfusion.nets.vectorized._plan import Plan, VectorizeChoice, plan
 __all__ = [
     "MLP",
     "DivergedError",
+    "Judge",
     "Runner",
     "default_net",
     "mlp_classifier",
     "mlp_regressor",
-    "objective",
     "state_of",
     "with_module",
 ]

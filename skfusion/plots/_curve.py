@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.connect import Subspace
+from skfusion.connect import Path
 from skfusion.data import score_function
 from skfusion.estimators.support._pool_on_data import PoolOnData
 from skfusion.landscape import Profile, excess, loss_along, segment
@@ -176,12 +176,12 @@ class CurveDisplay:
         return self
 
 
-def ends_of(curve: Subspace) -> tuple[Any, Any]:
+def ends_of(curve: Path) -> tuple[Any, Any]:
     """Return the states that a curve joins."""
     return curve.at(0.0), curve.at(1.0)
 
 
-def ensemble_score(curve: Subspace, data: PoolOnData, n_points: int, scoring: Any) -> float:
+def ensemble_score(curve: Path, data: PoolOnData, n_points: int, scoring: Any) -> float:
     """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
     ends = ends_of(curve)
     states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from skfusion.connect import Subspace
+from skfusion.connect import Path
 from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
 from skfusion.plots._frames import fitted
 
 
 def curve_of(
     estimator: Any, X: Any, y: Any, pair: Any = None, scoring: Any = None
-) -> tuple[tuple[str, str], PoolOnData, Subspace]:
+) -> tuple[tuple[str, str], PoolOnData, Path]:
     """Return the names of the ends of a curve, its members on some rows, and the curve on the device of their net.
 
     Parameters
@@ -40,4 +40,4 @@ def curve_of(
         "to evaluate the networks along a curve",
         states=curve.controls,
     )
-    return names, data, Subspace(data.states, curve.basis, curve.history, curve.own_ends)
+    return names, data, curve.replace(controls=data.states)

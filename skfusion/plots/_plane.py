@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.connect import Subspace
+from skfusion.connect import Path
 from skfusion.estimators.support._pool_on_data import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
@@ -111,7 +111,7 @@ class PlaneDisplay:
         estimator: Any = None,
         *,
         members: Any = (0, 1, 2),
-        path: Subspace | None = None,
+        path: Path | None = None,
         n_points: int = 21,
         margin: float = 0.3,
         response: str = "loss",
@@ -129,7 +129,7 @@ class PlaneDisplay:
             The architecture; the pool's own net when omitted. A pool that comes from a file has none.
         members : sequence of int or str, default=(0, 1, 2)
             Positions or names. The first three span the plane; further ones are shown where they are nearest to it.
-        path : Subspace, optional
+        path : Path, optional
             A curve. Its ends and its middle bend span the plane, and all ``members``, two or more, are shown on it.
         n_points : int, default=21
             Positions along each axis. More show finer structure and cost more, by the square.
@@ -151,8 +151,7 @@ class PlaneDisplay:
         given = pool.replace(shown)
         data = pool_on_data(given, X, y, estimator, scoring, _PURPOSE)
         if path is not None:
-            controls = [data.runner.place(s) for s in path.controls]
-            path = Subspace(controls, path.basis, path.history, path.own_ends)
+            path = path.replace(controls=[data.runner.place(s) for s in path.controls])
         plane = Plane.through(*data.states[:3]) if path is None else plane_of(path)
         states = dict(zip(given.names, data.states, strict=True))
         return cls(**evaluated(plane, states, path, data, n_points, margin, response))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.connect import Subspace
+from skfusion.connect import Path
 from skfusion.estimators.support._pool_on_data import PoolOnData
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._style import plain
@@ -17,7 +17,7 @@ _OFF = 1e-3
 """Distance from the plane, as a share of its size, from which a network is not on it."""
 
 
-def plane_of(path: Subspace) -> Plane:
+def plane_of(path: Path) -> Plane:
     """Return the plane of a curve, through its ends and its middle bend."""
     if len(path.controls) < 3:
         raise ValueError(
@@ -25,13 +25,13 @@ def plane_of(path: Subspace) -> Plane:
             "members."
         )
     bend = path.controls[len(path.controls) // 2]
-    return Plane.through(path.controls[0], path.controls[-1], bend, own=(0, 1) if path.own_ends else ())
+    return Plane.through(path.controls[0], path.controls[-1], bend, networks=(0, 1) if path.own_ends else ())
 
 
 def evaluated(
     plane: Plane,
     states: Mapping[str, State],
-    path: Subspace | None,
+    path: Path | None,
     data: PoolOnData,
     n_points: int,
     margin: float,
@@ -45,7 +45,7 @@ def evaluated(
         Where.
     states : dict of State
         What is shown on it, by name.
-    path : Subspace or None
+    path : Path or None
         A curve that is shown too.
     data : PoolOnData
         Architecture and rows.
@@ -87,7 +87,7 @@ def _axes(names: list[str], places: np.ndarray, far: float) -> dict[str, str]:
     }
 
 
-def traced(plane: Plane, path: Subspace | None, n_points: int = 49) -> tuple[np.ndarray, np.ndarray]:
+def traced(plane: Plane, path: Path | None, n_points: int = 49) -> tuple[np.ndarray, np.ndarray]:
     """Return where a curve and its bends are, seen from a plane: shapes (n_points, 3) and (n_bends, 3)."""
     if path is None:
         return np.zeros((0, 3)), np.zeros((0, 3))

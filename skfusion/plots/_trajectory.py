@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.connect._base import combined, inner
+from skfusion.connect import combined
 from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
 from skfusion.plots._frames import chosen

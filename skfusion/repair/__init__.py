@@ -1,7 +1,16 @@
-"""Repairers: mend the statistics of a merged network."""
+"""Repairers: re-estimate the statistics of a network that no optimiser has visited, such as those of BatchNorm.
 
+A repairer is one file with a subclass of :class:`Repairer`, a test, and a line here. This room knows torch, states and
+objectives. It also offers the layers and moments that other rooms ask for, and :class:`Repaired`, the objective that
+judges states as they are once they are repaired.
+"""
+
+from skfusion.repair._base import Repaired as Repaired
 from skfusion.repair._base import Repairer
 from skfusion.repair._recalibrate import Recalibrate
+from skfusion.repair._recalibrate import batch_norms as batch_norms
+from skfusion.repair._recalibrate import moments_of as moments_of
+from skfusion.repair._recalibrate import statistics_of as statistics_of
 from skfusion.repair._repair import Repair
 
 __all__ = ["Recalibrate", "Repair", "Repairer"]

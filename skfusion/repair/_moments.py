@@ -1,4 +1,4 @@
-"""What layers see: their order in a forward pass, and the moments of activations by channel."""
+"""The order of layers in a forward pass, and the moments of activations by channel."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ class Enough(Exception):
 class Moments:
     """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979).
 
-    Parameters
-    ----------
-    name : str
-        The layer that they belong to, for messages.
+    ``name`` is the layer that they belong to, for messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,7 +35,7 @@ class Moments:
         w = (
             torch.ones(len(rows), dtype=torch.float64, device=x.device)
             if weight is None
-            else self._each(weight, len(rows))
+            else self._weight_of_each(weight, len(rows))
         )
         n = float(w.sum()) * rows.shape[2]
         if n == 0:
@@ -47,7 +44,7 @@ class Moments:
         self.pool(n, mean, torch.einsum("r,rcp->c", w, (rows - mean[:, None]).square()))
 
     def pool(self, n: float, mean: Tensor, square: Tensor) -> None:
-        """Take in the moments of further rows."""
+        """Add the moments of further rows."""
         if self.mean is None or self.square is None:
             self.weight, self.mean, self.square = n, mean, square
             return
@@ -57,7 +54,7 @@ class Moments:
         self.square = self.square + square + gap.square() * (self.weight * n / total)
         self.weight = total
 
-    def _each(self, weight: Tensor, n_rows: int) -> Tensor:
+    def _weight_of_each(self, weight: Tensor, n_rows: int) -> Tensor:
         """Return the weight of each row that the layer sees: of each token, where samples are cut into tokens."""
         n_tokens, rest = divmod(n_rows, len(weight))
         if rest or not n_tokens:
@@ -71,7 +68,7 @@ class Moments:
 
 
 def first_batch(objective: Objective) -> Batch:
-    """Return a batch to look at a forward pass with."""
+    """Return a batch for a trial forward pass."""
     batch = next(iter(objective.batches()), None)
     if batch is None:
         raise ValueError("Repairing statistics needs at least one batch of inputs; the objective has none.")
@@ -80,12 +77,12 @@ def first_batch(objective: Objective) -> Batch:
 
 def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
     """Return which layers run in a forward pass, in order; one that runs twice is named twice."""
-    seen: list[str] = []
-    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: seen.append(name)) for name, m in layers.items()]
+    calls: list[str] = []
+    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: calls.append(name)) for name, m in layers.items()]
     try:
         with torch.no_grad():
             objective.forward(state, first_batch(objective).x)
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return calls

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from skfusion._batches import n_rows, without_single_rows
-from skfusion.objective import Batch, Objective, call, evaluating
+from skfusion.objective import Batch, Input, Objective, call, evaluating
 from skfusion.repair._base import Repairer
 from skfusion.repair._moments import Enough, Moments, calls_of, equal
 from skfusion.state import State, is_statistic
@@ -32,7 +33,7 @@ class Recalibrate(Repairer):
 
     Parameters
     ----------
-    max_passes : int, optional
+    n_passes : int, optional
         Most passes over the data. By default one for each time that a BatchNorm layer runs in a forward pass, in their
         order, under the final statistics of the runs before it: exact, at about L / 2 full passes for L layers. With
         fewer, that many groups of consecutive runs are estimated together, inside a group under the statistics of the
@@ -61,11 +62,11 @@ class Recalibrate(Repairer):
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> from skfusion.repair import Recalibrate
     >>> net = nn.BatchNorm1d(1)
     >>> batches = [Batch(x, x) for x in (torch.zeros(96, 1), torch.ones(4, 1))]
-    >>> data = Objective(net, lambda: batches, lambda s: 0.0, lambda s: 0.0)
+    >>> data = ModuleObjective(net, lambda: batches)
     >>> state = Recalibrate()(net.state_dict(), [], data)
     >>> round(state["running_mean"].item(), 6), round(state["running_var"].item(), 6)
     (0.04, 0.038788)
@@ -73,33 +74,42 @@ class Recalibrate(Repairer):
 
     needs_objective: ClassVar[bool] = True
 
-    def __init__(self, max_passes: int | None = None):
-        self.max_passes = max_passes
+    def __init__(self, n_passes: int | None = None):
+        self.n_passes = n_passes
 
     def __call__(self, state: State, members: Sequence[State], objective: Objective) -> State:
         """Return the state with fresh BatchNorm statistics; see :meth:`Repairer.__call__`."""
-        if self.max_passes is not None and self.max_passes < 1:
-            raise ValueError(f"max_passes must be at least 1 or None; got {self.max_passes}.")
-        layers = learning(objective.module)
+        if self.n_passes is not None and self.n_passes < 1:
+            raise ValueError(f"n_passes must be at least 1 or None; got {self.n_passes}.")
+        module = objective.module
+        layers = batch_norms(module)
         if not layers or any(equal(state, member) for member in members):
             return state
-        with evaluating(objective.module):
+        scratch = {
+            k: t.clone() if is_statistic(k) or k.endswith("num_batches_tracked") else t for k, t in state.items()
+        }
+        with evaluating(module):
             runs = _numbered(calls_of(layers, state, objective))
-            n_passes = min(self.max_passes or len(runs), len(runs))
+            n_groups = min(self.n_passes or len(runs), len(runs))
             known: dict[_Run, Moments] = {}
-            for i in range(n_passes):
-                group = runs[i * len(runs) // n_passes : (i + 1) * len(runs) // n_passes]
-                known |= _seen(state, group, known, layers, objective)
-        return _with_statistics(state, known)
+            for i in range(n_groups):
+                group = runs[i * len(runs) // n_groups : (i + 1) * len(runs) // n_groups]
+                known |= moments_of(layers, objective.batches(), partial(call, module, scratch), group, known)
+        new = dict(state)
+        for name, statistics in statistics_of(known).items():
+            prefix = f"{name}." if name else ""
+            for key, value in zip(("running_mean", "running_var"), statistics, strict=True):
+                new[prefix + key] = value.to(state[prefix + key])
+        return new
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
-        yield {"max_passes": 1}
+        yield {"n_passes": 1}
 
 
-def learning(module: nn.Module) -> dict[str, nn.Module]:
-    """Return the BatchNorm layers whose statistics change in training."""
+def batch_norms(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the BatchNorm layers whose statistics change in training, by name."""
     with evaluating(module):
         module.train()
         return {
@@ -112,24 +122,29 @@ def learning(module: nn.Module) -> dict[str, nn.Module]:
 def _numbered(calls: Sequence[str]) -> list[_Run]:
     """Return the name of each layer that runs, with how often it has run before."""
     n_before: Counter[str] = Counter()
-    found = []
+    runs = []
     for name in calls:
-        found.append((name, n_before[name]))
+        runs.append((name, n_before[name]))
         n_before[name] += 1
-    return found
+    return runs
 
 
-def _seen(
-    state: State,
-    group: Sequence[_Run],
-    known: Mapping[_Run, Moments],
+def moments_of(
     layers: Mapping[str, nn.Module],
-    objective: Objective,
+    batches: Iterable[Batch],
+    forward: Callable[[Input], Any],
+    group: Sequence[_Run] | None = None,
+    known: Mapping[_Run, Moments] | None = None,
+    rows_of: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> dict[_Run, Moments]:
-    """Return the moments of what layers see in some runs, behind others whose moments are known, over all data."""
-    found = {run: Moments(run[0]) for run in group}
-    statistics = {run: _statistics(moments) for run, moments in known.items()}
-    scratch = {k: t.clone() if is_statistic(k) or k.endswith("num_batches_tracked") else t for k, t in state.items()}
+    """Return the moments of what BatchNorm layers see in some runs, all when omitted, in one pass over the data.
+
+    Runs whose moments are known are normalised by these, those that are estimated by the statistics of the batch.
+    ``forward`` is called with the inputs of each batch, and ``rows_of`` turns what a layer sees into rows. Afterwards
+    the layers are in evaluation mode.
+    """
+    moments = {} if group is None else {run: Moments(run[0]) for run in group}
+    statistics = {run: _mean_and_variance(of_run) for run, of_run in (known or {}).items()}
     n_before: Counter[str] = Counter()
     batch: Batch | None = None
     n, weighted = 0, False
@@ -138,14 +153,16 @@ def _seen(
         def hook(layer: Any, args: tuple[Tensor, ...]) -> None:
             run = name, n_before[name]
             n_before[name] += 1
-            layer.train(run in found)
-            if run in found:
+            if group is None:
+                moments.setdefault(run, Moments(name))
+            layer.train(run in moments)
+            if run in moments:
                 assert batch is not None
-                found[run].add(args[0], batch.weight)
+                moments[run].add(rows_of(args[0]), batch.weight)
             elif run in statistics:
-                for own, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
-                    own.copy_(value)
-            if run == group[-1]:
+                for buffer, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
+                    buffer.copy_(value)
+            if group is not None and run == group[-1]:
                 raise Enough
 
         return hook
@@ -153,47 +170,41 @@ def _seen(
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     try:
         with torch.no_grad():
-            for batch in without_single_rows(objective.batches()):
+            for batch in without_single_rows(batches):
                 n, weighted = n + n_rows(batch.x), weighted or batch.weight is not None
                 n_before.clear()
                 with suppress(Enough):
-                    call(objective.module, scratch, batch.x)
+                    forward(batch.x)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise _too_few([name for name, _ in group], n, weighted) from error
+        raise _too_few([name for name, _ in moments], n, weighted) from error
     finally:
         for hook in hooks:
             hook.remove()
         for layer in layers.values():
             layer.eval()
-    for (name, _), moments in found.items():
-        if moments.weight <= 1:
+    for (name, _), of_run in moments.items():
+        if of_run.weight <= 1:
             raise _too_few([name], n, weighted)
-    return found
+    return moments
 
 
-def _statistics(moments: Moments) -> tuple[Tensor, Tensor]:
+def _mean_and_variance(moments: Moments) -> tuple[Tensor, Tensor]:
     """Return the mean, and the variance as BatchNorm keeps it."""
     assert moments.mean is not None
     assert moments.square is not None
     return moments.mean, moments.square / (moments.weight - 1)
 
 
-def _with_statistics(state: State, known: Mapping[_Run, Moments]) -> State:
-    """Return the state with the statistics of each layer, pooled over its runs."""
+def statistics_of(moments: Mapping[_Run, Moments]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return mean and variance of each layer, pooled over its runs."""
     pooled: dict[str, Moments] = {}
-    for (name, _), moments in known.items():
-        assert moments.mean is not None
-        assert moments.square is not None
-        pooled.setdefault(name, Moments(name)).pool(moments.weight, moments.mean, moments.square)
-    new = dict(state)
-    for name, moments in pooled.items():
-        prefix = f"{name}." if name else ""
-        for key, value in zip(("running_mean", "running_var"), _statistics(moments), strict=True):
-            old = state[prefix + key]
-            new[prefix + key] = value.to(old.device, old.dtype)
-    return new
+    for (name, _), of_run in moments.items():
+        assert of_run.mean is not None
+        assert of_run.square is not None
+        pooled.setdefault(name, Moments(name)).pool(of_run.weight, of_run.mean, of_run.square)
+    return {name: _mean_and_variance(of_layer) for name, of_layer in pooled.items()}
 
 
 def _too_few(names: Sequence[str], n: int, weighted: bool) -> ValueError:

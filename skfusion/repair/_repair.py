@@ -1,6 +1,6 @@
 r"""REPAIR: give the activations of a merged network the spread that those of its members have.
 
-Where units of the members are not fully alike, their mean varies less than they do, and from layer to layer less. For
+Where units of the members differ, their mean varies less than they do, and less from layer to layer. For
 each channel, with the mean and spread :math:`\mu, \sigma` that it has in the merged network and the goals
 :math:`\mu^* = \sum_k w_k \mu_k` and :math:`\sigma^* = \sum_k w_k \sigma_k`,
 
@@ -36,10 +36,10 @@ _LEAST = 1e-6
 class Repair(Repairer):
     r"""Rescale and shift each layer so that its outputs have the mean and spread that they have in the members.
 
-    Linear and convolutional layers are mended one after another, in the order in which they run, each behind those that
-    are mended already. A layer that runs more than once in a forward pass is judged by its first run, which its own
-    rescaling does not reach: pooled over runs that feed one another, the factor would compound. A layer without bias is
-    only rescaled. Left as they are:
+    Linear and convolutional layers are repaired one after another, in the order in which they run, each behind those
+    that are repaired already. A layer that runs more than once in a forward pass is judged by its first run, which is
+    out of reach of its rescaling: pooled over runs that feed one another, the factor would compound. A layer without
+    bias is only rescaled. Left as they are:
 
     - layers whose outputs, or views of them, are among what the network returns; where there are none, because a
       softmax or the like follows, the last one that runs;
@@ -49,7 +49,7 @@ class Repair(Repairer):
 
     Networks with BatchNorm have these statistics in their buffers: for them it is :class:`Recalibrate`.
 
-    Members count by their share in the state, which is found by least squares, and alike where it is no sum of them.
+    Members count by their share in the state, by least squares, and equally where it is no sum of them.
 
     Notes
     -----
@@ -67,13 +67,13 @@ class Repair(Repairer):
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> from skfusion.repair import Repair
     >>> from skfusion.state import weighted_sum
     >>> _ = torch.manual_seed(0)
     >>> net, other = (nn.Sequential(nn.Linear(20, 50), nn.ReLU(), nn.Linear(50, 1)) for _ in range(2))
     >>> x = torch.randn(1000, 20)
-    >>> data = Objective(net, lambda: [Batch(x, x)], lambda s: 0.0, lambda s: 0.0)
+    >>> data = ModuleObjective(net, lambda: [Batch(x, x)])
     >>> members = [net.state_dict(), other.state_dict()]
     >>> merged = weighted_sum(members, [0.5, 0.5])
     >>> states = {"members": members[0], "merged": merged, "repaired": Repair()(merged, members, data)}
@@ -87,7 +87,7 @@ class Repair(Repairer):
     needs_objective: ClassVar[bool] = True
 
     def __call__(self, state: State, members: Sequence[State], objective: Objective) -> State:
-        """Return the state with mended layers; see :meth:`Repairer.__call__`."""
+        """Return the state with repaired layers; see :meth:`Repairer.__call__`."""
         module = objective.module
         if any(isinstance(m, _NORMS) and m.running_mean is not None for m in module.modules()):
             return Recalibrate()(state, members, objective)
@@ -95,7 +95,7 @@ class Repair(Repairer):
         if not layers or not members or any(equal(state, member) for member in members):
             return state
         with evaluating(module):
-            order = _to_mend(layers, state, objective)
+            order = _to_repair(layers, state, objective)
             if not order:
                 return state
             known = [_moments(objective, member, {n: layers[n] for n in order}) for member in members]
@@ -103,13 +103,13 @@ class Repair(Repairer):
             for name in order:
                 goals = [(_mean(k[name]), _spread(k[name])) for k in known]
                 mean, spread = (sum(w * g[i] for w, g in zip(shares, goals, strict=True)) for i in range(2))
-                found = _moments(objective, state, {name: layers[name]})[name]
-                state = _mended(state, name, found, mean, spread)
+                seen = _moments(objective, state, {name: layers[name]})[name]
+                state = _rescaled(state, name, seen, mean, spread)
         return state
 
 
-def _to_mend(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
-    """Return the layers to mend, in the order in which they first run."""
+def _to_repair(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
+    """Return the layers to repair, in the order in which they first run."""
     order = [*dict.fromkeys(calls_of(layers, state, objective))]
     left = _returned(layers, state, objective) or {*order[-1:]}
     n_names = Counter(id(p) for _, p in objective.module.named_parameters(remove_duplicate=False))
@@ -119,10 +119,10 @@ def _to_mend(layers: dict[str, nn.Module], state: State, objective: Objective) -
 
 def _returned(layers: dict[str, nn.Module], state: State, objective: Objective) -> set[str]:
     """Return the layers whose outputs, or views of them, are among what the network returns."""
-    given: list[tuple[str, Tensor]] = []  # all of them are kept, so no two share a place by chance
+    outputs: list[tuple[str, Tensor]] = []  # all of them are kept, so no two share a place by chance
 
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _module, _args, out: given.append((name, out))
+        return lambda _module, _args, out: outputs.append((name, out))
 
     hooks = [m.register_forward_hook(keep(name)) for name, m in layers.items()]
     try:
@@ -132,7 +132,7 @@ def _returned(layers: dict[str, nn.Module], state: State, objective: Objective) 
         for hook in hooks:
             hook.remove()
     places = {_place(leaf) for leaf in tree_leaves(returned) if isinstance(leaf, Tensor) and leaf.numel()}
-    return {name for name, out in given if _place(out) in places}
+    return {name for name, out in outputs if _place(out) in places}
 
 
 def _place(tensor: Tensor) -> int:
@@ -147,9 +147,9 @@ def _place(tensor: Tensor) -> int:
 
 
 def _owns_its_tensors(layer: nn.Module, n_names: Counter[int]) -> bool:
-    """Return whether weight and bias of a layer are parameters of its own, neither computed nor named elsewhere."""
-    own = layer._parameters  # what is computed is not in it, and a bias that is not there is None
-    return all(key in own and (own[key] is None or n_names[id(own[key])] == 1) for key in ("weight", "bias"))
+    """Return whether weight and bias of a layer are its parameters, neither computed nor named elsewhere."""
+    held = layer._parameters  # what is computed is not in it, and a bias that is not there is None
+    return all(key in held and (held[key] is None or n_names[id(held[key])] == 1) for key in ("weight", "bias"))
 
 
 def _shares(state: State, members: Sequence[State]) -> np.ndarray:
@@ -159,11 +159,11 @@ def _shares(state: State, members: Sequence[State]) -> np.ndarray:
     if not others:
         return equal_ones
     matrix, target = torch.stack(others, 1) - first[:, None], target - first
-    found = np.linalg.lstsq((matrix.T @ matrix).numpy(), (matrix.T @ target).numpy(), rcond=1e-10)[0]
-    rest = float(torch.linalg.vector_norm(target - matrix @ torch.from_numpy(found)))
+    shares = np.linalg.lstsq((matrix.T @ matrix).numpy(), (matrix.T @ target).numpy(), rcond=1e-10)[0]
+    rest = float(torch.linalg.vector_norm(target - matrix @ torch.from_numpy(shares)))
     if rest > 1e-3 * float(torch.linalg.vector_norm(target)):
         return equal_ones
-    return np.array([1 - found.sum(), *found])
+    return np.array([1 - shares.sum(), *shares])
 
 
 def _moments(objective: Objective, state: State, layers: dict[str, nn.Module]) -> dict[str, Moments]:
@@ -202,16 +202,16 @@ def _moments(objective: Objective, state: State, layers: dict[str, nn.Module]) -
     return moments
 
 
-def _mended(state: State, name: str, found: Moments, mean: Tensor, spread: Tensor) -> State:
+def _rescaled(state: State, name: str, seen: Moments, mean: Tensor, spread: Tensor) -> State:
     """Return the state with one layer rescaled and shifted to its goals."""
-    weight, own = state[f"{name}.weight"], _spread(found)
-    flat = own <= _LEAST * spread  # a channel that does not vary cannot be made to
-    scale = torch.where(flat, 1.0, spread / own)
+    weight, now = state[f"{name}.weight"], _spread(seen)
+    flat = now <= _LEAST * spread  # a channel that does not vary cannot be made to
+    scale = torch.where(flat, 1.0, spread / now)
     new = dict(state)
     new[f"{name}.weight"] = (weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))).to(weight.dtype)
     bias = state.get(f"{name}.bias")
     if bias is not None:
-        moved = scale * (bias.double() - _mean(found)) + mean
+        moved = scale * (bias.double() - _mean(seen)) + mean
         new[f"{name}.bias"] = torch.where(flat, bias.double(), moved).to(bias.dtype)
     return new
 

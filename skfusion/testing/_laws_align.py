@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from sklearn.base import clone
@@ -109,10 +107,7 @@ def check_alignment_does_not_depend_on_the_batches(component: Aligner) -> None:
         repeated = [Batch(x.repeat_interleave(weight, 0), torch.zeros(int(weight.sum())))]
         weighted = [Batch(x[i : i + 9], torch.zeros(len(x[i : i + 9])), weight[i : i + 9]) for i in range(0, len(x), 9)]
         for pair in (([Batch(x, torch.zeros(len(x)))], list(data.batches())[::-1]), (repeated, weighted)):
-            one, other = (
-                aligned(component, b, a, replace(data, batches=lambda rows=rows: rows), symmetry).apply(b)
-                for rows in pair
-            )
+            one, other = (aligned(component, b, a, problems.fed(data, rows), symmetry).apply(b) for rows in pair)
             gap = distance(one, other)
             assert gap == 0, f"The aligned states are {gap:.3g} apart with the rows in other batches."
 

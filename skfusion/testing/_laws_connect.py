@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
-from skfusion.connect import Connector, Subspace
+from skfusion.connect import Connector, Path
 from skfusion.landscape import loss_along, segment
 from skfusion.objective import Batch
 from skfusion.state import State, flatten, is_statistic
@@ -20,7 +19,7 @@ from skfusion.testing import _problems as problems
 POSITIONS = [*np.linspace(0, 1, 9).tolist(), 0.3, 0.99]
 
 
-def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Subspace:
+def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Path:
     """Return what a connector makes of two trained networks."""
     states = problems.ends() if states is None else states
     return clone(component)(states, data or problems.to_train())
@@ -59,9 +58,9 @@ def check_points_keep_names_shapes_and_dtypes(component: Connector) -> None:
         states = problems.ends(dtype)
         path = joined(component, states, problems.to_train(dtype))
         for t in (0.0, 0.4, 1.0):
-            found = {k: (v.shape, v.dtype) for k, v in path.at(t).items()}
+            looks = {k: (v.shape, v.dtype) for k, v in path.at(t).items()}
             expected = {k: (v.shape, v.dtype) for k, v in states[0].items()}
-            assert found == expected, f"At t = {t}, names, shapes or dtypes are not those of the states."
+            assert looks == expected, f"At t = {t}, names, shapes or dtypes are not those of the states."
 
 
 def check_points_are_sums_of_the_controls(component: Connector) -> None:
@@ -91,8 +90,8 @@ def check_path_is_never_worse_than_the_segment(component: Connector) -> None:
     """On the rows that were trained on, the largest loss on the path is at most that on the straight line."""
     states, data = problems.ends(), problems.to_train()
     path = joined(component, states, data)
-    found, line = (float(loss_along(p, data, 25).loss.max()) for p in (path, segment(*states)))
-    assert found <= line + 1e-6, f"The largest loss is {found:.4g} on the path and {line:.4g} on the straight line."
+    curve, line = (float(loss_along(p, data, 25).loss.max()) for p in (path, segment(*states)))
+    assert curve <= line + 1e-6, f"The largest loss is {curve:.4g} on the path and {line:.4g} on the straight line."
 
 
 def check_curves_have_no_direction(component: Connector) -> None:
@@ -113,7 +112,7 @@ def check_modes_of_a_connected_module_are_restored(component: Connector) -> None
     bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2, dtype=torch.long))]
     for batches in (data.batches(), bad):
         with contextlib.suppress(RuntimeError):
-            joined(component, data=replace(data, batches=lambda batches=batches: batches))
+            joined(component, data=problems.fed(data, batches))
         assert problems.snapshot(data.module) == before, "Training modes or tensors of the module have changed."
 
 

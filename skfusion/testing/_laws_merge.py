@@ -16,14 +16,14 @@ def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.fl
     return clone(component)(states, problems.base(dtype), problems.objective(dtype))
 
 
-def assert_close(found: State, expected: State, what: str) -> None:
+def assert_close(result: State, expected: State, what: str) -> None:
     """Raise where floating-point tensors differ by more than 1e-6, or others at all."""
     for key, value in expected.items():
         if value.is_floating_point():
-            gap = float((found[key].double() - value.double()).abs().max())
+            gap = float((result[key].double() - value.double()).abs().max())
             assert gap <= 1e-6 * (1 + float(value.abs().max())), f"{what}: tensor {key!r} is off by {gap:.3g}."
         else:
-            assert torch.equal(found[key], value), f"{what}: tensor {key!r} is {found[key]}, not {value}."
+            assert torch.equal(result[key], value), f"{what}: tensor {key!r} is {result[key]}, not {value}."
 
 
 def refusal_of(component: Merger, states: list[State]) -> str:
@@ -39,11 +39,11 @@ def check_merge_keeps_names_shapes_dtypes_and_devices(component: Merger) -> None
     """The result looks like the members, in single, double and half precision."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         states = problems.states(dtype=dtype)
-        found = merged(component, states, dtype)
-        assert [*found] == [*states[0]], f"The result has the tensors {[*found]}."
+        result = merged(component, states, dtype)
+        assert [*result] == [*states[0]], f"The result has the tensors {[*result]}."
         for key, value in states[0].items():
             for what in ("shape", "dtype", "device"):
-                now, then = getattr(found[key], what), getattr(value, what)
+                now, then = getattr(result[key], what), getattr(value, what)
                 assert now == then, f"The {what} of tensor {key!r} was {then} and is {now}."
 
 
@@ -61,8 +61,8 @@ def check_one_member_gives_that_member(component: Merger) -> None:
 
 
 def check_order_of_members_does_not_matter(component: Merger) -> None:
-    """Another order of the members gives the same result, unless the merger keeps order by design."""
-    if component.keeps_order:
+    """Another order of the members gives the same result, unless the merger depends on the order by design."""
+    if component.order_dependent:
         return
     states = problems.states()
     expected = merged(component, states)
@@ -78,21 +78,21 @@ def check_merge_commutes_with_a_permutation_of_units(component: Merger) -> None:
     states, base, data = problems.states(), problems.base(), problems.objective()
     expected = problems.permuted(clone(component)(states, base, data), order)
     moved = [problems.permuted(state, order) for state in states]
-    found = clone(component)(moved, problems.permuted(base, order), data)
-    assert_close(found, expected, "Merging does not commute with a permutation of the hidden units")
+    result = clone(component)(moved, problems.permuted(base, order), data)
+    assert_close(result, expected, "Merging does not commute with a permutation of the hidden units")
 
 
 def check_integer_buffers_are_kept(component: Merger) -> None:
     """An integer buffer becomes the elementwise maximum over the members that have a share in the result."""
     states = problems.states()
-    found = merged(component, states)
+    result = merged(component, states)
     key = "1.num_batches_tracked"
     if isinstance(component, LinearMerger):
         shares = clone(component).coefficients(states, problems.base(), problems.objective())
         expected = max(int(s[key]) for s, share in zip(states, shares, strict=True) if share != 0)
-        assert int(found[key]) == expected, f"Tensor {key!r} is {int(found[key])} and should be {expected}."
+        assert int(result[key]) == expected, f"Tensor {key!r} is {int(result[key])} and should be {expected}."
     known = [int(s[key]) for s in states]
-    assert int(found[key]) in known, f"Tensor {key!r} is {int(found[key])}, which is none of the members' {known}."
+    assert int(result[key]) in known, f"Tensor {key!r} is {int(result[key])}, which is none of the members' {known}."
 
 
 def check_tied_tensors_stay_tied(component: Merger) -> None:
@@ -100,8 +100,8 @@ def check_tied_tensors_stay_tied(component: Merger) -> None:
     states, base = problems.states(), problems.base()
     for state in (*states, base):
         state["1.bias"] = state["0.bias"]
-    found = clone(component)(states, base, problems.objective())
-    assert found["1.bias"].data_ptr() == found["0.bias"].data_ptr(), "Tied tensors are apart in the result."
+    result = clone(component)(states, base, problems.objective())
+    assert result["1.bias"].data_ptr() == result["0.bias"].data_ptr(), "Tied tensors are apart in the result."
 
 
 def check_result_shares_no_memory_with_the_members(component: Merger) -> None:

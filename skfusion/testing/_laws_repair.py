@@ -8,14 +8,14 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective, Objective
 from skfusion.repair import Repairer
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 
 
 def repaired(component: Repairer, data: Objective | None = None) -> State:
-    """Return the mean of the members, mended."""
+    """Return the mean of the members, repaired."""
     return clone(component)(problems.base(), problems.states(), data or problems.objective())
 
 
@@ -23,33 +23,33 @@ def check_equal_members_need_no_repair(component: Repairer) -> None:
     """A state that equals all its members comes back with the same numbers."""
     state = problems.states(1)[0]
     copies = [{k: v.clone() for k, v in state.items()} for _ in range(3)]
-    found = clone(component)(state, copies, problems.objective())
-    assert problems.snapshot(found) == problems.snapshot(state), "A state that equals its members is changed."
+    result = clone(component)(state, copies, problems.objective())
+    assert problems.snapshot(result) == problems.snapshot(state), "A state that equals its members is changed."
 
 
 def check_statistics_match_the_data(component: Repairer) -> None:
     """BatchNorm's running mean and variance are those of its inputs over all rows, however these are cut."""
-    found = repaired(component)
+    result = repaired(component)
     x = problems.inputs().double()
-    seen = x @ problems.base()["0.weight"].double().T + problems.base()["0.bias"].double()
-    for key, expected in (("1.running_mean", seen.mean(0)), ("1.running_var", seen.var(0, correction=1))):
-        gap = float((found[key].double() - expected).abs().max() / expected.abs().max())
+    activations = x @ problems.base()["0.weight"].double().T + problems.base()["0.bias"].double()
+    for key, expected in (("1.running_mean", activations.mean(0)), ("1.running_var", activations.var(0, correction=1))):
+        gap = float((result[key].double() - expected).abs().max() / expected.abs().max())
         assert gap < 1e-5, f"Tensor {key!r} is off by a share of {gap:.3g}."
 
 
 def check_statistics_before_have_no_influence(component: Repairer) -> None:
     """Another running mean and variance at the start give the same state, and repairing it again changes nothing."""
-    found = repaired(component)
-    for start in (found, {k: 3 * v + 1 if is_statistic(k) else v for k, v in problems.base().items()}):
+    result = repaired(component)
+    for start in (result, {k: 3 * v + 1 if is_statistic(k) else v for k, v in problems.base().items()}):
         again = clone(component)(start, problems.states(), problems.objective())
-        assert problems.snapshot(again) == problems.snapshot(found), "The result depends on the statistics before."
+        assert problems.snapshot(again) == problems.snapshot(result), "The result depends on the statistics before."
 
 
 def check_repair_keeps_names_shapes_and_dtypes(component: Repairer) -> None:
-    """The mended state looks like the state."""
-    found = repaired(component)
+    """The repaired state looks like the state."""
+    result = repaired(component)
     expected = {k: (v.shape, v.dtype) for k, v in problems.base().items()}
-    assert {k: (v.shape, v.dtype) for k, v in found.items()} == expected, "Names, shapes or dtypes have changed."
+    assert {k: (v.shape, v.dtype) for k, v in result.items()} == expected, "Names, shapes or dtypes have changed."
 
 
 def check_network_without_statistics_is_returned_as_it_is(component: Repairer) -> None:
@@ -60,14 +60,14 @@ def check_network_without_statistics_is_returned_as_it_is(component: Repairer) -
     def batches() -> list[Batch]:
         raise AssertionError("The data is read for a network without statistics.")
 
-    data = Objective(net, batches, lambda s: 0.0, lambda s: 0.0)
+    data = ModuleObjective(net, batches)
     assert clone(component)(state, [], data) is state, "A state without statistics is copied or changed."
 
 
 def check_labels_are_not_read(component: Repairer) -> None:
     """Other labels give the same state."""
     data = problems.objective()
-    other = Objective(data.module, lambda: [b._replace(y=1 - b.y) for b in data.batches()], data.loss, data.score)
+    other = problems.fed(data, [b._replace(y=1 - b.y) for b in data.batches()])
     same = problems.snapshot(repaired(component, other)) == problems.snapshot(repaired(component, data))
     assert same, "The result depends on the labels."
 
@@ -82,7 +82,7 @@ def check_modes_are_restored_after_an_error(component: Repairer) -> None:
     bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2))]
     for batches in (list(data.batches()), bad):
         with contextlib.suppress(RuntimeError):
-            repaired(component, Objective(data.module, lambda batches=batches: batches, data.loss, data.score))
+            repaired(component, problems.fed(data, batches))
         assert [m.training for m in data.module.modules()] == modes, "Training modes have changed."
         now = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in data.module.modules()]
         assert now == hooks, "Hooks are left on the module."

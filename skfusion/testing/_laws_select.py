@@ -18,25 +18,25 @@ def check_selection_is_a_part_of_the_pool_in_its_order(component: Selector) -> N
     """The chosen members are members of the pool, in the pool's order, with their states; base and classes stay."""
     pool = problems.pool().replace(classes=["no", "yes"])
     for given in (pool, pool[::-1]):
-        found = selected(component, given)
-        assert isinstance(found, ModelPool), f"The result is a {type(found).__name__}."
-        assert set(found.names) <= set(given.names), f"{found.names} are not all members of {given.names}."
-        kept = [name for name in given.names if name in found.names]
-        assert found.names == kept, f"The members {found.names} are not in the pool's order {kept}."
-        for member in found:
+        chosen = selected(component, given)
+        assert isinstance(chosen, ModelPool), f"The result is a {type(chosen).__name__}."
+        assert set(chosen.names) <= set(given.names), f"{chosen.names} are not all members of {given.names}."
+        kept = [name for name in given.names if name in chosen.names]
+        assert chosen.names == kept, f"The members {chosen.names} are not in the pool's order {kept}."
+        for member in chosen:
             assert member.state is given[member.name].state, f"The state of member {member.name!r} is another one."
-        assert found.base is given.base, "The pool's base is lost."
-        assert list(found.classes) == ["no", "yes"], "The pool's classes are lost."
+        assert chosen.base is given.base, "The pool's base is lost."
+        assert list(chosen.classes) == ["no", "yes"], "The pool's classes are lost."
 
 
 def check_selection_is_never_empty(component: Selector) -> None:
     """Of a pool of one member, that member is chosen."""
     pool = problems.pool()[:1]
     try:
-        found = selected(component, pool).names
+        names = selected(component, pool).names
     except ValueError as error:
         raise AssertionError(f"A pool of one member is refused: {error}") from error
-    assert found == pool.names, "The only member is not chosen."
+    assert names == pool.names, "The only member is not chosen."
 
 
 def check_reported_score_is_the_score_used(component: Selector) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from skfusion import align, connect, landscape, merge, state, tangent
-from skfusion.geometry import geometry
+from skfusion.geometry import differences, geometry, inner
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 from skfusion.testing._discover import modules
@@ -76,11 +76,13 @@ FUNCTIONS: dict[str, Function] = {
     "check_compatible": lambda s: state.check_compatible(s),
     "check_ends": lambda s: connect.check_ends(connect.Line(), s[:2]),
     "difference": lambda s: state.difference(s[0], s[1]),
+    "differences": lambda s: sum(rows @ rows.T for rows in differences(s)),
     "distance": lambda s: state.distance(s[0], s[1]),
     "flatten": lambda s: [state.flatten(one, s) for one in s],
     "geometry": lambda s: geometry(s[:3], s[3]),
+    "inner": lambda s: inner(s),
     "linearised": lambda s: tangent.linearised(s[0], s[1]),
-    "loss_along": lambda s: landscape.loss_along(connect.Subspace(s[:3], connect.PolyChain()), problems.to_train(), 5),
+    "loss_along": lambda s: landscape.loss_along(connect.Path(s[:3], connect.PolyChain()), problems.to_train(), 5),
     "map_tensors": lambda s: state.map_tensors(lambda a, b: a * b, s[0], s[1]),
     "merge_shared": lambda s: merge.merge_shared(merge.TIES(), s[:3], s[3]),
     "numbers_of": lambda s: dict(state.numbers_of(s)),
@@ -93,7 +95,7 @@ FUNCTIONS: dict[str, Function] = {
     # methods
     "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),
     "RunningSum.plus": lambda s: state.RunningSum(s[0]).plus(s[1]).mean(),
-    "Subspace.length": lambda s: connect.Subspace(s[:3], connect.PolyChain()).length(),
+    "Path.length": lambda s: connect.Path(s[:3], connect.PolyChain()).length(),
 }
 """How each public function of several states is called."""
 
@@ -109,7 +111,8 @@ def functions_of_states() -> Iterator[str]:
     for module in modules():
         parts = module.__name__.split(".")[1:]
         if not any(part.startswith("_") or part in _ABOVE for part in parts):
-            for name, thing in vars(module).items():
+            for name in getattr(module, "__all__", vars(module)):
+                thing = vars(module)[name]
                 if inspect.isfunction(thing) and not name.startswith("_") and _takes_states(thing):
                     yield name
 
@@ -119,7 +122,7 @@ def _takes_states(function: Callable[..., Any]) -> bool:
         return False
     parameters = inspect.signature(function).parameters.values()
     texts = [f"Sequence[{p.annotation}]" if p.kind is p.VAR_POSITIONAL else str(p.annotation) for p in parameters]
-    many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace)", t)]
+    many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace|Path)", t)]
     return bool(many) or sum(bool(re.match(r"State\b", t)) for t in texts) > 1
 
 

@@ -14,7 +14,7 @@ from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Rows
 from skfusion.connect import Subspace
-from skfusion.objective import Batch, Likelihood, Objective
+from skfusion.objective import Batch, Likelihood, ModuleObjective, Objective, Wrapper
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State
 from skfusion.symmetry import Symmetry
@@ -41,16 +41,16 @@ def base(dtype: torch.dtype = torch.float32) -> State:
 
 
 def states(n: int = 3, dtype: torch.dtype = torch.float32) -> list[State]:
-    """Return n unlike states near :func:`base`; their batch counters differ."""
+    """Return n different states near :func:`base`; their batch counters differ."""
     generator = torch.Generator().manual_seed(1)
-    found = []
+    near = []
     for k in range(n):
         state = {}
         for key, start in base(torch.float64).items():
             noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
             state[key] = (start + 0.1 * noise).to(dtype) if start.is_floating_point() else start + 10 * (k + 1)
-        found.append(state)
-    return found
+        near.append(state)
+    return near
 
 
 def permuted(state: State, order: Sequence[int]) -> State:
@@ -76,7 +76,7 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
         with torch.no_grad():
             return float(nn.functional.cross_entropy(data.forward(state, held_out).double(), held_y))
 
-    data = Objective(
+    data = ModuleObjective(
         net,
         lambda: batches,
         loss,
@@ -88,10 +88,26 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
     return data
 
 
+class _Fed(Wrapper):
+    def __init__(self, objective: Objective, batches: Sequence[Batch]):
+        super().__init__(objective)
+        self._batches = batches
+
+    def batches(self) -> Sequence[Batch]:
+        return self._batches
+
+    training = batches
+
+
+def fed(data: Objective, batches: Sequence[Batch]) -> Objective:
+    """Return an objective with other batches."""
+    return _Fed(data, batches)
+
+
 def ends(dtype: torch.dtype = torch.float32) -> list[State]:
     """Return two trained states of :func:`module` between which there is a barrier, on :func:`to_train`."""
     x = inputs(240, torch.float64)
-    found = []
+    trained = []
     for seed in range(2):
         net = module(torch.float64)
         generator = torch.Generator().manual_seed(seed)
@@ -104,8 +120,8 @@ def ends(dtype: torch.dtype = torch.float32) -> list[State]:
                 nn.functional.cross_entropy(net(x), (x[:, 0] > x[:, 1]).long()).backward()
                 optimizer.step()
         state = {k: v.detach().clone() for k, v in net.state_dict().items()}
-        found.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
-    return found
+        trained.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
+    return trained
 
 
 def to_train(dtype: torch.dtype = torch.float32) -> Objective:
@@ -118,7 +134,7 @@ def to_train(dtype: torch.dtype = torch.float32) -> Objective:
             every = [nn.functional.cross_entropy(data.forward(state, b.x).double(), b.y) for b in batches]
         return float(torch.stack(every).mean())
 
-    data = Objective(
+    data = ModuleObjective(
         net,
         lambda: batches,
         loss,
@@ -130,17 +146,17 @@ def to_train(dtype: torch.dtype = torch.float32) -> Objective:
 
 
 def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
-    """Return three unlike states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
+    """Return three states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
     widths = [3, *[N_HIDDEN + 2] * depth, 2]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)
         parts = [[nn.Linear(i, o), nn.Tanh()] for i, o in pairwise(widths)]
         net = nn.Sequential(*[m for part in parts for m in part][:-1]).double().eval()
-        found = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
+        random = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
     x = inputs(60, torch.float64)
     batches = [Batch(x[:25], torch.zeros(25)), Batch(x[25:], torch.zeros(35))]
-    data = Objective(net, lambda: batches, lambda state: 0.0, lambda state: 0.0)
-    return found, symmetry_of(net, x), data
+    data = ModuleObjective(net, lambda: batches)
+    return random, symmetry_of(net, x), data
 
 
 def pool() -> ModelPool:
@@ -165,7 +181,7 @@ def predictions(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sure(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions of members that are all alike and all right, and the targets."""
+    """Return predictions of members that are all equal and all right, and the targets."""
     y = predictions(task, 1)[1]
     if task == "classification":
         one = 0.8 * np.eye(3)[y] + 0.2 / 3
@@ -175,7 +191,7 @@ def sure(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows(task: str = "classification") -> Rows:
-    """Return 24 rows of training data, all unlike."""
+    """Return 24 rows of training data, all different."""
     rng = np.random.RandomState(4)
     X = rng.normal(size=(24, 3)).astype(np.float32)
     if task == "regression":

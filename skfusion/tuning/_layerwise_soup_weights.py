@@ -54,12 +54,12 @@ class LayerwiseSoupWeights(Merger):
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> from skfusion.tuning import LayerwiseSoupWeights
     >>> states = [{f"{i}.weight": torch.tensor([v + i]) for i in (0, 1)} for v in (0.0, 4.0)]
     >>> def distance(state):  # from 1 in the first layer and 4 in the second
     ...     return (state["0.weight"].item() - 1) ** 2 + (state["1.weight"].item() - 4) ** 2
-    >>> aim = Objective(nn.Identity(), lambda: [], distance, lambda state: -distance(state))
+    >>> aim = ModuleObjective(nn.Identity(), lambda: [], distance, lambda state: -distance(state))
     >>> soup = LayerwiseSoupWeights(n_trials=200)(states, objective=aim)
     >>> [round(t.item()) for t in soup.values()]
     [1, 4]

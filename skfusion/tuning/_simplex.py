@@ -39,7 +39,7 @@ def best_weights(
         return results
 
     of_members = known_scores(scores(states))
-    chosen = greedy_soup(states, scores, own=of_members)
+    chosen = greedy_soup(states, scores, member_scores=of_members)
     ranked = sorted(range(len(states)), key=lambda k: -of_members[k])
     starts = [np.full(len(states), 1 / len(states)), np.isin(np.arange(len(states)), chosen) / len(chosen)]
     starts += [np.eye(len(states))[k] for k in ranked]

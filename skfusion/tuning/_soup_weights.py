@@ -58,10 +58,10 @@ class SoupWeights(LinearMerger):
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> from skfusion.tuning import SoupWeights
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 3.0, 9.0)]
-    >>> aim = Objective(
+    >>> aim = ModuleObjective(
     ...     nn.Identity(),
     ...     lambda: [],
     ...     lambda s: (s["w"].item() - 2) ** 2,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import curve as reference
 
-from skfusion.connect import Bezier, Fourier, Line, PolyChain, Subspace
+from skfusion.connect import Bezier, Fourier, Line, Path, PolyChain
 from skfusion.connect._base import steps
 
 GRID = np.linspace(0, 1, 21)
@@ -22,7 +22,7 @@ def points(n, d=3):
 
 
 def path_of(basis, vectors):
-    return Subspace([{"w": torch.tensor(v, dtype=torch.float64)} for v in vectors], basis)
+    return Path([{"w": torch.tensor(v, dtype=torch.float64)} for v in vectors], basis)
 
 
 def at(path, t):
@@ -123,7 +123,7 @@ def test_length_leaves_out_counters_and_statistics():
         {"w": torch.full((2,), v), "n.running_mean": torch.full((2,), 9 * v), "n.num_batches_tracked": torch.tensor(9)}
         for v in (0.0, 1.0)
     )
-    assert Subspace([a, b], Line()).length() == pytest.approx(2**0.5)
+    assert Path([a, b], Line()).length() == pytest.approx(2**0.5)
 
 
 @sizes
@@ -140,8 +140,7 @@ def test_points_by_length_are_equally_far_apart(name, n):
 
 @sizes
 def test_by_length_keeps_the_ends_and_all_else_of_the_path(name, n):
-    path = path_of(BASES[name], points(n))
-    path.history, path.own_ends = (2.0, 1.0), False
+    path = path_of(BASES[name], points(n)).replace(history=[2.0, 1.0], own_ends=False)
     even = pickle.loads(pickle.dumps(path.by_length()))
     assert (even.history, even.own_ends, len(even.controls)) == ((2.0, 1.0), False, n)
     for t, end in ((0.0, path.controls[0]), (1.0, path.controls[-1])):

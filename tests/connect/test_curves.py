@@ -12,7 +12,7 @@ from skfusion.align import WeightMatching
 from skfusion.connect import Bezier, Fourier, Line, PolyChain
 from skfusion.landscape import barrier, excess, loss_along, segment
 from skfusion.nets import Runner, mlp_classifier
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.repair import Recalibrate
 from skfusion.testing import _problems as problems
 from skfusion.tracing import symmetry_of
@@ -31,7 +31,7 @@ def linear_problem():
     def loss(state):
         return float((data.forward(state, x) - y).square().mean())
 
-    data = Objective(
+    data = ModuleObjective(
         module,
         lambda: batches,
         loss,
@@ -120,7 +120,7 @@ def digits():
     net = nets.sized(net, train, 10)
     states = [nets.state_of(nets.fit(net, train, seed)) for seed in (0, 1)]
     runner = Runner(net, "classification", train)
-    return states, nets.objective(runner, train, held_out)
+    return states, nets.Judge(runner, train, held_out)
 
 
 @kinds
@@ -162,6 +162,6 @@ def test_a_curve_of_a_network_without_classes():
     rows = Rows(X, (X[:, :1] * X[:, 1:2]).astype(np.float32))
     net = nets.sized(nets.mlp_regressor(module__hidden=(16,), max_epochs=30), rows, 1)
     states = [nets.state_of(nets.fit(net, rows, seed)) for seed in (0, 1)]
-    data = nets.objective(Runner(net, "regression", rows), rows, rows)
+    data = nets.Judge(Runner(net, "regression", rows), rows, rows)
     path = Bezier(n_epochs=30)(states, data)
     assert loss_along(path, data).barrier < 0.5 * loss_along(segment(*states), data).barrier

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skfusion.connect import Bezier, Fourier, Line, PolyChain
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 
 ENDS = [{"w": torch.tensor(v, dtype=torch.float64)} for v in ((1.0, 0.0), (-1.0, 1e-3))]
 
@@ -28,7 +28,7 @@ def potential(w):
     return (w.square().sum() - 1) ** 2
 
 
-RING = Objective(
+RING = ModuleObjective(
     Point(),
     lambda: [Batch(torch.zeros(1), torch.zeros(1))] * 20,
     criterion=lambda out, batch: potential(out),

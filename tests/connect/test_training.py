@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from skfusion.connect import Bezier, Fourier, Line, PolyChain
 from skfusion.connect._train import rate
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 
 KINDS = [PolyChain, Bezier, Fourier]
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -39,7 +39,7 @@ def cross_entropy(out, batch):
 
 def objective(module, rows=None, **fields):
     rows = batches() if rows is None else rows
-    return Objective(module, lambda: rows, criterion=fields.pop("criterion", cross_entropy), **fields)
+    return ModuleObjective(module, lambda: rows, criterion=fields.pop("criterion", cross_entropy), **fields)
 
 
 def ends_of(make, change=lambda state: state):
@@ -395,7 +395,7 @@ def test_a_diverging_rate_is_named(kind):
 @kinds
 def test_what_is_missing_is_named(kind):
     states, module = ends_of(perceptron), seeded(perceptron)
-    for data in (None, Objective(module, batches)):
+    for data in (None, ModuleObjective(module, batches)):
         with pytest.raises(
             ValueError, match=rf"{kind.__name__} trains on labelled rows: give it an objective with a crit"
         ):

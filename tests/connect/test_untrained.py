@@ -7,7 +7,7 @@ from torch import nn
 from torch.func import functional_call
 
 from skfusion.connect import Bezier, Fourier, PolyChain
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 
 kinds = pytest.mark.parametrize("kind", [PolyChain, Bezier, Fourier])
 
@@ -43,7 +43,7 @@ def rows(n=6):
 
 
 def objective(module, batches):
-    return Objective(module, lambda: batches, criterion=lambda out, b: nn.functional.cross_entropy(out, b.y))
+    return ModuleObjective(module, lambda: batches, criterion=lambda out, b: nn.functional.cross_entropy(out, b.y))
 
 
 def ends_of(make, seeds=(1, 2)):
@@ -167,7 +167,7 @@ def test_equal_ends_are_joined_without_training(kind):
         raise AssertionError
 
     (a, _), module = ends_of(perceptron), made(perceptron, 0).double()
-    data = Objective(module, rows, criterion=never)
+    data = ModuleObjective(module, rows, criterion=never)
     path = kind(n_epochs=5, n_bends=2)([a, {k: v.clone() for k, v in a.items()}], data)
     assert path.history == ()
     assert path.at(0.0) is a

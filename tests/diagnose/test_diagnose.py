@@ -91,12 +91,12 @@ def test_middles_have_recalibrated_statistics(pool):
     held = Rows(X[1::2], y[1::2])
     table = pairwise(pool, held.X, held.y, n_points=5)
     run = Runner(pool[0].net, "classification", held)
-    data = nets.objective(run, held, held)
+    data = nets.Judge(run, held, held)
     for (a, b), row in table.iterrows():
         ends = [pool[a].state, pool[b].state]
         ts = [0, 0.25, 0.5, 0.75, 1]
         line = [weighted_sum(ends, [1 - t, t]) for t in ts]
-        line[1:-1] = [Recalibrate(max_passes=1)(s, ends, data) for s in line[1:-1]]
+        line[1:-1] = [Recalibrate(n_passes=1)(s, ends, data) for s in line[1:-1]]
         assert row["barrier"] == pytest.approx(barrier(ts, [data.loss(s) for s in line]), abs=1e-5)
         scores = [np.mean(run.predict(s, held.X).argmax(1) == held.y) for s in line]
         assert row["midpoint_score"] == scores[2]

@@ -22,7 +22,7 @@ from skfusion.diagnose import diagnose
 from skfusion.diagnose.measure._lines import HOWS
 from skfusion.landscape import loss_along
 from skfusion.merge import Greedy, Uniform
-from skfusion.nets import Runner, mlp_classifier, mlp_regressor, objective
+from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning, Member
 from skfusion.repair import Recalibrate, Repair
 from skfusion.state import weighted_sum
@@ -258,7 +258,7 @@ def test_each_number_by_another_way(net):
     pair = report.pairs.iloc[0]
     rows = Rows(X, y)
     run = Runner(net if pool[0].net is None else pool[0].net, "classification", rows)
-    data = objective(run, rows, rows)
+    data = Judge(run, rows, rows)
     a, b = pool.states
     symmetry = symmetry_of(run.module, torch.from_numpy(X[:4]))
     ts = [0, 0.25, 0.5, 0.75, 1]
@@ -547,7 +547,7 @@ def test_rows_of_training_are_warned_of(seeds):
 def test_profiles_are_those_of_the_landscape(apart, seeds):
     profile = apart.profiles[("seed-0", "seed-1")]["line"]
     rows = Rows(X, y)
-    data = objective(Runner(seeds[0].net, "classification", rows), rows, rows)
+    data = Judge(Runner(seeds[0].net, "classification", rows), rows, rows)
     a, b = seeds[:2].states
     np.testing.assert_allclose(
         profile.loss, loss_along(lambda t: weighted_sum([a, b], [1 - t, t]), data, 11).loss, rtol=1e-4

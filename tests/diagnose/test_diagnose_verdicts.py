@@ -19,8 +19,8 @@ from skfusion.data import score_function
 from skfusion.diagnose import diagnose, pairwise
 from skfusion.diagnose.measure._paired import by_row, doubt
 from skfusion.merge import Uniform
-from skfusion.nets import Runner, mlp_classifier, objective
-from skfusion.objective import Batch, Objective
+from skfusion.nets import Judge, Runner, mlp_classifier
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.pool import LeakageWarning, Member
 from skfusion.repair import Recalibrate, Repair
 from skfusion.state import weighted_sum
@@ -200,7 +200,7 @@ def test_members_are_judged_with_recalibrated_statistics(norms, own_fit):
     report = diagnose(pool, X, y, n_points=3, X_fit=DATA[FIT] if own_fit else None)
     held, fit = Rows(X, y), unlabelled(DATA[FIT] if own_fit else X)
     run = Runner(norms[0].net, "classification", held)
-    data = objective(run, fit, held)
+    data = Judge(run, fit, held)
     mended = pool.replace([m.replace(state=Recalibrate()(m.state, [], data)) for m in pool])
     for part, column in ((pool, "score"), (mended, "score_recalibrated")):
         expected = [np.mean(run.predict(s, X).argmax(1) == y) for s in part.states]
@@ -213,8 +213,14 @@ def test_members_are_judged_with_recalibrated_statistics(norms, own_fit):
     assert f"'late-1' alone scores {better:.3f}, and {own:.3f} with its own: their running statistics" in text
     assert "falls look smaller than they are" in text
     assert "recalibrated" in report.to_html()
-    code = re.search(r"merge: (pool\.replace\(.*\)), where data = (Objective\(.*\)) holds", text)
-    scope = {"pool": pool, "Recalibrate": Recalibrate, "Objective": Objective, "Batch": Batch, "module": run.module}
+    code = re.search(r"merge: (pool\.replace\(.*\)), where data = (ModuleObjective\(.*\)) holds", text)
+    scope = {
+        "pool": pool,
+        "Recalibrate": Recalibrate,
+        "ModuleObjective": ModuleObjective,
+        "Batch": Batch,
+        "module": run.module,
+    }
     scope |= {"x": torch.from_numpy(np.asarray(fit.X)), "y": torch.zeros(len(fit))}
     again = eval(code[1], {**scope, "data": eval(code[2], scope)})
     for one, other in zip(again.states, mended.states, strict=True):
@@ -289,7 +295,7 @@ def test_statistics_come_from_rows_of_their_own(norms):
     report = diagnose(norms, X[one], y[one], X_fit=DATA[FIT], n_points=3)
     held, fit = Rows(X[one], y[one]), unlabelled(DATA[FIT])
     run = Runner(norms[0].net, "classification", held)
-    data = objective(run, fit, held)
+    data = Judge(run, fit, held)
     a, b = norms.states
     symmetry = symmetry_of(run.module, torch.from_numpy(X[:4]))
     matched = ActivationMatching()(b, a, symmetry, data).apply(b)
@@ -339,7 +345,7 @@ def test_lines_and_soups_have_the_same_statistics(norms):
     for how in ("raw", "line", "activations"):
         assert report.pairs[f"midpoint_{how}"].iloc[0] == report.pool["soup" if how == "line" else f"soup_{how}"]
     rows = Rows(X, y)
-    data = objective(Runner(norms[0].net, "classification", rows), rows, rows)
+    data = Judge(Runner(norms[0].net, "classification", rows), rows, rows)
     soup = Recalibrate()(weighted_sum(norms.states, [0.5, 0.5]), norms.states, data)
     assert report.profiles[("seed-0", "seed-1")]["line"].loss[1] == pytest.approx(data.loss(soup), rel=1e-6)
     table = pairwise(norms, X, y, n_points=3)

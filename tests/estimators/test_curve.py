@@ -16,12 +16,12 @@ from skfusion import CurveClassifier, CurveRegressor, EnsembleClassifier, ModelP
 from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, WeightMatching
 from skfusion.collect import Bootstrap, FineTunes, Seeds
-from skfusion.connect import Bezier, Connector, Fourier, Line, PolyChain, Subspace
+from skfusion.connect import Bezier, Connector, Fourier, Line, Path, PolyChain
 from skfusion.estimators.support._loss_scale import loss_scale
 from skfusion.estimators.support._spanning_tree import spanning_tree
 from skfusion.landscape import _profile, excess
 from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.pool import LeakageWarning, Member
 from skfusion.repair import Recalibrate, Repair, Repairer
 from skfusion.state import is_statistic
@@ -68,7 +68,7 @@ def test_ensemble_is_the_mean_over_the_points(connect):
     np.testing.assert_allclose(fitted.predict_members(X), by_hand, atol=1e-6)
     np.testing.assert_allclose(fitted.predict_proba(X), np.mean(by_hand, axis=0), atol=1e-6)
     assert len({p.tobytes() for p in fitted.predict_members(X)}) == 5
-    assert isinstance(path, Subspace)
+    assert isinstance(path, Path)
     assert len(path.history) == getattr(connect, "n_epochs", 0)
 
 
@@ -183,7 +183,7 @@ def test_batch_norm_is_recalibrated_at_inner_points(predict_with):
     fit = np.arange(150) if fitted.held_out_ is None else np.setdiff1d(np.arange(150), fitted.held_out_)
     rows = Rows(X[fit], Y[fit])
     runner = Runner(fitted.net_, "classification")
-    objective = Judge(runner, rows).objective(rows)
+    objective = Judge(runner, rows, rows)
     path = fitted.curves_[ENDS]
     for member in fitted.members_:
         if member.name in ENDS:
@@ -299,11 +299,11 @@ def test_ties_go_to_the_first_pair():
 def test_members_are_joined_along_the_tree_of_their_lines():
     fitted = curve(collect=Seeds(4)).fit(X, Y)
     rows = Rows(X, Y)
-    judge = Judge(Runner(fitted.net_, "classification"), rows)
+    judge = Judge(Runner(fitted.net_, "classification"), rows, rows)
     barriers = {}
     for a, b in itertools.combinations(fitted.pool_, 2):
         line = Line()([a.state, b.state])
-        barriers[a.name, b.name] = excess(np.linspace(0, 1, 5), judge.losses(line.at(t) for t in np.linspace(0, 1, 5)))
+        barriers[a.name, b.name] = excess(np.linspace(0, 1, 5), [judge.loss(line.at(t)) for t in np.linspace(0, 1, 5)])
     best = min(trees(fitted.pool_.names), key=lambda tree: sum(barriers[e] for e in tree))
     assert fitted.spanning_tree_ == [*best]
     assert fitted.barrier_["line"] == pytest.approx(np.mean([barriers[e] for e in best]), rel=1e-5)
@@ -405,9 +405,9 @@ def test_what_a_callback_freezes_stays_along_the_curve():
 def test_lines_are_computed_together_where_nothing_is_mended(monkeypatch, net, repair, together):
     seen, evaluate = [], _profile.evaluate
 
-    def spying(controls, coefficients, objective, repair=None, own=(0, -1)):
+    def spying(controls, coefficients, objective, repair=None, networks=(0, -1)):
         seen.append(repair)
-        return evaluate(controls, coefficients, objective, repair, own)
+        return evaluate(controls, coefficients, objective, repair, networks)
 
     monkeypatch.setattr(_profile, "evaluate", spying)
     fitted = curve(net, repair=repair, connect=Line()).fit(X, Y)
@@ -432,14 +432,14 @@ def test_a_loss_that_looks_at_the_inputs():
     np.testing.assert_allclose(fitted.profiles_[ENDS].loss, expected, rtol=1e-4)
     runner = Runner(fitted.net_, "regression")
     rows = Rows(VALUES[0].astype(np.float32), (VALUES[1] / 100)[:, None].astype(np.float32))
-    unit = loss_scale(Judge(runner, rows).objective(rows))
+    unit = loss_scale(Judge(runner, rows, rows))
     assert unit == pytest.approx(np.mean((VALUES[1] / 100 - np.mean(VALUES[1] / 100)) ** 2 * factor), rel=1e-4)
 
 
 def test_the_unit_of_many_batches_is_that_of_all_rows():
     y = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     whole, parts = (
-        Objective(nn.Linear(1, 1), lambda b=b: b, criterion=lambda out, b: nn.functional.mse_loss(out, b.y))
+        ModuleObjective(nn.Linear(1, 1), lambda b=b: b, criterion=lambda out, b: nn.functional.mse_loss(out, b.y))
         for b in ([Batch(y, y)], [Batch(part, part) for part in y.split([7, 30, 13])])
     )
     assert loss_scale(parts) == pytest.approx(loss_scale(whole), rel=1e-6)
@@ -479,7 +479,7 @@ def test_a_criterion_of_more_than_values_keeps_its_unit():
         (lambda out, b: nn.functional.mse_loss(out, b.y), y.var(unbiased=False).item()),
         (lambda out, b: nn.functional.mse_loss(out, out), 1.0),
     ):
-        found = loss_scale(Objective(nn.Linear(1, 1), lambda: [Batch(y, y)], criterion=criterion))
+        found = loss_scale(ModuleObjective(nn.Linear(1, 1), lambda: [Batch(y, y)], criterion=criterion))
         assert found == pytest.approx(expected)
 
 
@@ -492,7 +492,7 @@ def test_unit_of_weighted_rows_is_that_of_repeated_ones():
     batches = [Batch(y[:4], y[:4], w[:4]), Batch(y[4:], y[4:], w[4:])]
     repeated = y.repeat_interleave(w.long(), dim=0)
     a, b = (
-        loss_scale(Objective(nn.Linear(1, 1), lambda found=found: found, criterion=weighted))
+        loss_scale(ModuleObjective(nn.Linear(1, 1), lambda found=found: found, criterion=weighted))
         for found in (batches, [Batch(repeated, repeated)])
     )
     assert a == pytest.approx(b, rel=1e-6)
@@ -600,7 +600,7 @@ def test_a_curve_that_overflows_is_named():
     class Wild(Connector):
         def __call__(self, states, objective=None):
             a, b = states
-            return Subspace([a, {k: v * 1e36 if k.startswith("layers") else v for k, v in a.items()}, b], Bezier())
+            return Path([a, {k: v * 1e36 if k.startswith("layers") else v for k, v in a.items()}, b], Bezier())
 
     with pytest.raises(ValueError, match="curve between 'seed-0' and 'seed-1' is NaN at t = 0.25, 0.5, 0.75"):
         curve(connect=Wild()).fit(X, Y)

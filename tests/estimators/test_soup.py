@@ -128,7 +128,7 @@ def test_a_base_of_another_architecture_is_refused(pool):
 def test_members_of_tasks_bring_their_own_rows():
     fitted = soup(Tasks(by_class, init=2), merge=Recorder()).fit(X, y)
     _, base, objective = Recorder.given
-    assert len(objective.own) == 3
+    assert len(objective.member_batches) == 3
     for k in range(3):
         (batch,) = objective.of_member(k).batches()
         assert np.array_equal(np.sort(batch.x, 0), np.sort(X[y == k], 0))
@@ -143,7 +143,7 @@ def test_own_rows_are_without_those_that_are_held_out_and_follow_the_selection()
     fitted = soup(Tasks(by_class, init=2), merge=Judges(), select=Pick([0, 2])).fit(X, y)
     _, _, objective = Recorder.given
     seen = np.setdiff1d(np.arange(150), fitted.held_out_)
-    assert len(objective.own) == 2
+    assert len(objective.member_batches) == 2
     for k, task in enumerate((0, 2)):
         (batch,) = objective.of_member(k).batches()
         assert np.array_equal(np.sort(batch.x, 0), np.sort(X[seen][y[seen] == task], 0))
@@ -154,10 +154,10 @@ def test_own_rows_are_without_those_that_are_held_out_and_follow_the_selection()
 
 def test_members_of_the_same_or_of_unknown_rows_have_none_of_their_own(pool):
     soup(FineTunes(n_members=2, init=1), merge=Recorder()).fit(X, y)
-    assert Recorder.given[2].own == ()
+    assert Recorder.given[2].member_batches == ()
     for given in (pool, pool.replace([m.replace(rows=None) for m in pool])):
         soup(given, merge=Recorder()).fit(X[1::2], y[1::2])
-        assert Recorder.given[2].own == ()
+        assert Recorder.given[2].member_batches == ()
 
 
 @pytest.mark.filterwarnings("ignore:90 of the 90 rows given to fit")
@@ -175,7 +175,7 @@ def test_own_rows_are_taken_where_most_of_them_are_there_and_all_rows_otherwise(
         fresh, more = np.concatenate([X[few], X + 0.5]), np.concatenate([y[few], y])
         fitted = soup(pool, merge=Looks()).fit(fresh, more)
         assert fitted.merge_report_["n_rows"] == {m.name: len(more) for m in pool}
-        assert Recorder.given[2].own == ()
+        assert Recorder.given[2].member_batches == ()
 
 
 def test_candidates_are_judged_with_their_statistics_mended(pool):
@@ -191,7 +191,7 @@ def test_candidates_are_judged_with_their_statistics_mended(pool):
     held = Rows(X[1::2], y[1::2])
     soup(pool, merge=Recorder(learn)).fit(X[1::2], y[1::2])
     run = Runner(nets.sized(clone(NET), held, 3), "classification", held)
-    data = nets.objective(run, held, held)
+    data = nets.Judge(run, held, held)
     mended = Recalibrate()(found["mean"], [], data)
     score = default_score("classification")
     assert found["score"] == found["scores"][0] == score(run.predict(mended, held.X), held)
@@ -213,7 +213,7 @@ def test_what_a_merger_reports_is_kept():
     assert fitted.member_weights_ == {"seed-0": 0.5, "seed-1": 0.5}
 
 
-@pytest.mark.parametrize("merge", [Greedy(), Greedy(passes=3, order="given"), TaskArithmetic(None)], ids=repr)
+@pytest.mark.parametrize("merge", [Greedy(), Greedy(n_passes=3, order="given"), TaskArithmetic(None)], ids=repr)
 def test_the_reported_score_is_that_of_the_soup(merge):
     fitted = soup(FineTunes(n_members=4, init=3), merge=merge).fit(X, y)
     held, report = fitted.held_out_, fitted.merge_report_

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 
 
 def judged(module, batches, held_out=None, many=True):
@@ -22,7 +22,7 @@ def judged(module, batches, held_out=None, many=True):
         with torch.no_grad():
             return of_output(torch.cat([data.forward(state, _own(b.x)) for b in held]))
 
-    data = Objective(
+    data = ModuleObjective(
         module.eval(),
         lambda: batches,
         lambda state: both(state)[0],

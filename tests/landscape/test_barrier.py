@@ -8,7 +8,7 @@ from reference import barrier as reference
 from torch import nn
 
 from skfusion.landscape import Barrier, Profile, barrier, excess, loss_along, segment
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems
 
@@ -137,7 +137,7 @@ def test_an_infinite_loss_between_the_ends_is_an_infinite_barrier():
 
 def numbers(loss):
     """A network of one weight whose loss is a function of it."""
-    return Objective(
+    return ModuleObjective(
         nn.Linear(1, 1, bias=False), list, lambda s: loss(s["weight"].item()), lambda s: -loss(s["weight"].item())
     )
 

@@ -7,7 +7,7 @@ from reference.barrier import barrier as reference_barrier
 from torch import nn
 
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.testing import _problems as problems
 
@@ -96,7 +96,7 @@ def test_a_linear_model_with_a_convex_loss_has_no_barrier():
     def loss(state):
         return float(((data.forward(state, x) - y).double() ** 2).mean())
 
-    data = Objective(module, lambda: [Batch(x, y)], loss, lambda state: -loss(state))
+    data = ModuleObjective(module, lambda: [Batch(x, y)], loss, lambda state: -loss(state))
     found = loss_along(segment(a, b), data, 25)
     assert found.barrier == 0.0
     assert (np.diff(found.loss, 2) > 0).all()

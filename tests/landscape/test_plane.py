@@ -8,7 +8,7 @@ from torch import nn
 
 from skfusion.connect import PolyChain
 from skfusion.landscape import Plane, Surface, loss_on
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 from skfusion.repair import Recalibrate
 from skfusion.testing import _problems as problems
 
@@ -185,7 +185,7 @@ def test_what_is_no_network_is_recalibrated_at_its_corner(many):
     assert abs(mended - own) > 1e-3
     for plane, expected in (
         (Plane([a, b, c], np.eye(2)), mended),
-        (Plane([a, b, c], np.eye(2), own=(0, 1, 2)), own),
+        (Plane([a, b, c], np.eye(2), networks=(0, 1, 2)), own),
     ):
         found = loss_on(plane, data, x=[0.0], y=[1.0]).loss[0, 0]
         assert found == pytest.approx(expected, rel=1e-5)
@@ -204,7 +204,7 @@ def test_a_quadratic_loss_gives_its_quadratic_surface():
         gap = state["weight"].numpy()[0] - best
         return float(gap @ matrix @ gap)
 
-    data = Objective(module, lambda: [], loss, lambda state: -loss(state))
+    data = ModuleObjective(module, lambda: [], loss, lambda state: -loss(state))
     corners = [{"weight": s["w"][None]} for s in points(3, 4)]
     plane = Plane.through(*corners)
     surface = loss_on(plane, data, n_points=7)
@@ -242,7 +242,7 @@ def test_rows_of_the_surface_are_along_the_second_axis():
 
 def test_a_curve_of_one_bend_lies_in_the_plane_of_its_bend():
     path = PolyChain(n_epochs=3)(problems.ends(), problems.to_train())
-    plane = Plane.through(path.controls[0], path.controls[2], path.controls[1], own=(0, 1))
+    plane = Plane.through(path.controls[0], path.controls[2], path.controls[1], networks=(0, 1))
     seen = plane.coordinates([path.at(t) for t in np.linspace(0, 1, 7)])
     np.testing.assert_allclose(seen[:, 2], 0, atol=1e-3)
     assert seen[3, 1] > 0
@@ -300,7 +300,7 @@ def test_a_state_of_another_module_is_refused():
 
 
 def test_losses_far_out_need_not_be_finite():
-    data = Objective(
+    data = ModuleObjective(
         nn.Linear(4, 1, bias=False), list, lambda s: float("nan") if s["weight"].abs().max() > 9 else 1.0, lambda s: 0.0
     )
     surface = loss_on(Plane.around({"weight": torch.ones(1, 4)}), data, x=[0.0, 50.0], y=[0.0])

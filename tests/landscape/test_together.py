@@ -1,7 +1,6 @@
 """Points that are evaluated many at once have the loss and score that they have one by one."""
 
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +8,9 @@ import torch
 from landscape.points import judged, perceptron, rows, states_of
 from torch import nn
 
-from skfusion.connect import Bezier, Fourier, PolyChain, Subspace
+from skfusion.connect import Bezier, Fourier, Path, PolyChain
 from skfusion.landscape import Plane, _evaluate, loss_along, loss_on, segment
-from skfusion.objective import Batch
+from skfusion.objective import Batch, Wrapper
 from skfusion.repair import Recalibrate
 
 
@@ -152,14 +151,14 @@ ALONE = {
 @pytest.fixture
 def taken(monkeypatch):
     """Whether points were evaluated together, call by call."""
-    found, usual = [], _evaluate._together
+    found, usual = [], _evaluate._Together.evaluate
 
     def watched(*args):
         out = usual(*args)
         found.append(out is not None)
         return out
 
-    monkeypatch.setattr(_evaluate, "_together", watched)
+    monkeypatch.setattr(_evaluate._Together, "evaluate", watched)
     return found
 
 
@@ -228,7 +227,7 @@ def test_curves_with_bends(kind, taken):
     make = TOGETHER["batch norm"]
 
     def path(a, b):
-        return Subspace([a, *states_of(make, 4)[2:], b], kind())
+        return Path([a, *states_of(make, 4)[2:], b], kind())
 
     compared(make, judged(make(), rows()), judged(make(), rows(), many=False), path, 13)
     assert taken == [True, False]
@@ -310,7 +309,8 @@ def test_batches_are_not_kept(name, taken):
     expected = loss_along(segment(*states_of(make)), many, 3).loss
     most.clear()
     alive.clear()
-    lazy = replace(many, batches=batches, held_out=batches)
+    lazy = Wrapper(many)
+    lazy.batches = lazy.held_out = batches
     np.testing.assert_allclose(loss_along(segment(*states_of(make)), lazy, 3).loss, expected, rtol=1e-6)
     assert max(most) <= 6  # those that are read for the statistics, and for the outputs
     assert taken == [True, True]
@@ -359,7 +359,7 @@ def test_nan_on_the_path_is_named_by_its_position(many):
             return x @ self.w.sqrt()
 
     a, b = ({"w": torch.full((6, 3), v)} for v in (1.0, -1.0))
-    curve = Subspace([a, b, {"w": torch.full((6, 3), 1.0)}], PolyChain())
+    curve = Path([a, b, {"w": torch.full((6, 3), 1.0)}], PolyChain())
     with pytest.raises(ValueError, match=r"NaN at t = 0\.375, 0\.5, 0\.625: the network overflows there"):
         loss_along(curve, judged(Rooted(), rows(), many=many), 9)
 

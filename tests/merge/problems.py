@@ -9,13 +9,13 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from skfusion.objective import Batch, Likelihood, Objective
+from skfusion.objective import Batch, Likelihood, ModuleObjective
 
 
 def objective(module, *batches, kind="categorical", **more):
     """Return an objective on batches, whose outputs are logits, or values; it judges nothing unless told how."""
-    known = {"one_loss": lambda s: 0.0, "one_score": lambda s: 0.0, "likelihood": Likelihood(kind, lambda out: out)}
-    return Objective(module, lambda: batches, **{**known, **more})
+    known = {"loss": lambda s: 0.0, "score": lambda s: 0.0, "likelihood": Likelihood(kind, lambda out: out)}
+    return ModuleObjective(module, lambda: batches, **{**known, **more})
 
 
 LOSSES = {
@@ -45,7 +45,7 @@ def judged(module, *held_out, kind="categorical", **more):
     def mass(b):
         return len(b.y) if b.weight is None else float(b.weight.sum())
 
-    asked = {"one_loss": loss, "held_out": lambda: held_out, "criterion": criterion, "report": report.__setitem__}
+    asked = {"loss": loss, "held_out": lambda: held_out, "criterion": criterion, "report": report.__setitem__}
     data = objective(module, kind=kind, **{**asked, **more})
     return data, report
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skfusion.merge import DARE, TIES, Breadcrumbs, Interpolate, ModelStock, TaskArithmetic, Uniform
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective, Objective
 
 GRID = (0.4, 0.8, 1.2, 1.6)
 MERGERS = [
@@ -33,7 +33,9 @@ def states(n, dtype=torch.float64, seed=0):
 
 
 def objective(score, report=None):
-    return Objective(nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None))
+    return ModuleObjective(
+        nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None)
+    )
 
 
 def fixed(merge, scale):
@@ -89,15 +91,21 @@ def test_candidates_are_not_kept(merge):
     base, *members = states(4)
     known = []
 
-    def many_scores(candidates):
-        waiting = iter(candidates)
-        while (state := next(waiting, None)) is not None:
-            known.append(weakref.ref(state["w"]))
-            del state
-            assert all(ref() is None for ref in known)
-        return [0.0] * len(known)
+    class Weak(Objective):
+        module = nn.Identity()
 
-    merge(members, base, Objective(nn.Identity(), lambda: [], lambda s: 0.0, lambda s: 0.0, many_scores))
+        def batches(self):
+            return []
+
+        def scores(self, candidates):
+            waiting = iter(candidates)
+            while (state := next(waiting, None)) is not None:
+                known.append(weakref.ref(state["w"]))
+                del state
+                assert all(ref() is None for ref in known)
+            return [0.0] * len(known)
+
+    merge(members, base, Weak())
     assert len(known) == len(GRID)
 
 

@@ -152,7 +152,7 @@ def test_training_twice_with_a_generator_of_the_user_is_the_same():
     before = own.get_state()
     given = net(iterator_train__generator=own)
     run = Runner(given, "classification", ROWS)
-    data = nets.objective(run, ROWS, ROWS)
+    data = nets.Judge(run, ROWS, ROWS)
     ends = [{k: v + 0.1 * i for k, v in run.module.state_dict().items()} for i in range(2)]
     first, again = (Bezier(n_epochs=2)(ends, data).controls[1] for _ in range(2))
     assert all(torch.equal(first[k], again[k]) for k in first)

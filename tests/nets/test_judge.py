@@ -43,15 +43,16 @@ def some_states(run, n=4):
 def test_states_are_judged_together_as_one_by_one(task, n):
     run = runner(task)
     held = ROWS[task].take(np.arange(n) % 90)
-    judge, states = Judge(run, held), some_states(run)
-    for state, loss, score in zip(states, judge.losses(states), judge.scores(states), strict=True):
+    judge, states = Judge(run, held, held), some_states(run)
+    losses = [judge.loss(state) for state in states]
+    for state, loss, score in zip(states, losses, judge.scores(states), strict=True):
         out = run.raw(state, held.X)
         y = torch.from_numpy(held.y)
         expected = run.net.criterion_(out, y if task == "classification" else y.float())
         assert loss == pytest.approx(float(expected), rel=1e-5)
         assert score == pytest.approx(nets.default_score(task)(run.predict(state, held.X), held), rel=1e-5)
-    both = np.array(judge.both(states))
-    np.testing.assert_allclose(both, np.transpose([judge.losses(states), judge.scores(states)]), rtol=1e-5)
+    both = np.array(judge.evaluate(states))
+    np.testing.assert_allclose(both, np.transpose([losses, judge.scores(states)]), rtol=1e-5)
 
 
 @TASKS
@@ -62,14 +63,14 @@ def test_scores_of_members_are_remembered_for_their_states(task):
         asked.append(p)
         return float(p.mean())
 
-    judge, states = Judge(run, ROWS[task], score), some_states(run)
+    judge, states = Judge(run, ROWS[task], ROWS[task], score), some_states(run)
     found = judge.members(states)
     assert len(asked) == 4
     for (p, value), state in zip(found, states, strict=True):
         np.testing.assert_allclose(p, run.predict(state, X), atol=1e-6)
         assert value == pytest.approx(float(p.mean()), abs=1e-6)
     other = {k: v.clone() for k, v in states[1].items()}
-    data = judge.objective(ROWS[task])
+    data = judge.with_rows_of_members([np.arange(3)] * 4)
     scores = data.scores(iter([states[2], other, states[0]]))
     assert len(asked) == 5
     assert [scores[0], scores[2]] == [found[2][1], found[0][1]]
@@ -80,7 +81,7 @@ def test_scores_of_members_are_remembered_for_their_states(task):
 
 def test_states_are_made_while_they_are_asked_for():
     run, alive = runner("classification"), []
-    judge = Judge(run, ROWS["classification"].take(np.arange(5000) % 90))
+    judge = Judge(run, *[ROWS["classification"].take(np.arange(5000) % 90)] * 2)
 
     def made():
         for state in some_states(run):
@@ -98,13 +99,18 @@ def test_an_objective_has_the_rows_of_both_sides_and_of_members(task):
     run, rows = runner(task), ROWS[task]
     fit, held = rows.take(np.arange(60)), rows.take(np.arange(60, 90))
     own = [np.array([3, 1, 40]), np.arange(20)]
-    data = Judge(run, held).objective(fit, own)
-    sides = (data.batches, fit), (data.held_out, held), (data.own[0], fit.take(own[0])), (data.own[1], fit.take(own[1]))
+    data = Judge(run, fit, held).with_rows_of_members(own)
+    sides = (
+        (data.batches, fit),
+        (data.held_out, held),
+        (data.member_batches[0], fit.take(own[0])),
+        (data.member_batches[1], fit.take(own[1])),
+    )
     for batches, expected in sides:
         x, y = (torch.cat(parts) for parts in list(zip(*batches(), strict=True))[:2])
         assert np.array_equal(x, expected.X)
         assert np.array_equal(y, expected.y)
-    assert Judge(run, held).objective(fit).own == ()
+    assert Judge(run, fit, held).member_batches == ()
 
 
 @TASKS
@@ -114,7 +120,7 @@ def test_the_criterion_weighs_rows(task, side):
     weight = np.arange(90.0) % 3 + 0.5
     weighted = Rows(rows.X, rows.y, weight)
     held = weighted if side == "held out" else rows
-    data = Judge(run, held).objective(weighted)
+    data = Judge(run, weighted, held)
     state = some_states(run)[0]
     (batch,) = data.batches()
     assert torch.equal(batch.weight, torch.from_numpy(weight))
@@ -129,7 +135,7 @@ def test_the_criterion_weighs_rows(task, side):
 @TASKS
 def test_gradients_pass_through_forward_and_criterion(task):
     run = runner(task)
-    data = Judge(run, ROWS[task]).objective(ROWS[task])
+    data = Judge(run, ROWS[task], ROWS[task])
     state = {k: v.clone().requires_grad_(k.endswith(("weight", "bias"))) for k, v in some_states(run)[0].items()}
     (batch,) = data.held_out()
     loss = data.criterion(data.forward(state, batch.x), batch)
@@ -151,7 +157,7 @@ def test_a_score_by_rank_is_asked_with_outputs_only_where_they_keep_the_order():
     for net, raw in ((None, True), (turned, False)):
         run = runner("classification", net)
         state = some_states(run)[0]
-        Judge(run, held, score).scores([state])
+        Judge(run, held, held, score).scores([state])
         expected = run.raw(state, X).numpy() if raw else run.predict(state, X)
         np.testing.assert_allclose(seen[-1], expected, atol=1e-6)
 
@@ -160,7 +166,7 @@ def test_a_mean_of_batches_by_their_weights_is_the_loss():
     run, rows = runner("classification"), ROWS["classification"]
     many = rows.take(np.arange(4500) % 90)
     weighted = Rows(many.X, many.y, np.random.RandomState(1).uniform(0.1, 3, 4500))
-    data, state = Judge(run, weighted).objective(many), some_states(run)[0]
+    data, state = Judge(run, many, weighted), some_states(run)[0]
     batches = [*data.held_out()]
     assert len(batches) == 3
     losses = [float(data.criterion(data.forward(state, b.x), b)) for b in batches]
@@ -179,11 +185,11 @@ def test_dicts_are_cut_into_batches():
     code = np.arange(3000) % 4
     rows = Rows({"code": code, "x": np.repeat(X[:1], 3000, 0)}, code[:, None].astype(np.float32))
     run = Runner(nets.sized(NeuralNetRegressor(Two()), rows, 1), "regression", rows)
-    batches = [*Judge(run, rows).objective(rows, [np.array([2, 1])]).batches()]
+    batches = [*Judge(run, rows, rows).with_rows_of_members([np.array([2, 1])]).batches()]
     assert [len(b.y) for b in batches] == [len(b.x["code"]) for b in batches]
     assert sum(len(b.y) for b in batches) == 3000
     assert torch.equal(torch.cat([b.y for b in batches])[:, 0], torch.from_numpy(code).float())
-    (own,) = Judge(run, rows).objective(rows, [np.array([2, 1])]).own[0]()
+    (own,) = Judge(run, rows, rows).with_rows_of_members([np.array([2, 1])]).member_batches[0]()
     assert own.x["code"].tolist() == [2, 1]
 
 
@@ -212,12 +218,13 @@ def test_weights_of_rows_are_repetitions_also_where_classes_have_weights(criteri
     losses = []
     for held in (weighted, repeated):
         run = runner("classification", net)
-        data, state = Judge(run, held).objective(held), some_states(run)[0]
+        data, state = Judge(run, held, held), some_states(run)[0]
         (batch,) = data.held_out()
         losses += [data.loss(state), float(data.criterion(data.forward(state, batch.x), batch))]
     assert losses == pytest.approx([losses[2]] * 4, rel=1e-5)
-    one_sided = Judge(run := runner("classification", net), rows)
-    data = one_sided.objective(weighted)  # whose weights turn the reduction off for all rows
+    data = Judge(
+        run := runner("classification", net), weighted, rows
+    )  # whose weights turn the reduction off for all rows
     out = run.raw(state, X)
     log_p = out.log() if criterion is nn.NLLLoss else out
     assert data.loss(state) == pytest.approx(float(criterion(**params)(log_p, torch.from_numpy(rows.y))), rel=1e-5)
@@ -231,7 +238,7 @@ def test_a_criterion_of_the_users_own_is_not_second_guessed():
     net = NeuralNetClassifier(nn.Linear(3, 3), criterion=Focal, criterion__weight=CLASSES)
     rows = ROWS["classification"]
     run = runner("classification", net)
-    data, state = Judge(run, Rows(rows.X, rows.y, WEIGHT * 1.0)).objective(rows), some_states(run)[0]
+    data, state = Judge(run, rows, Rows(rows.X, rows.y, WEIGHT * 1.0)), some_states(run)[0]
     each = nn.functional.cross_entropy(run.raw(state, X), torch.from_numpy(rows.y), CLASSES, reduction="none") ** 2
     assert data.loss(state) == pytest.approx(float((each * torch.from_numpy(WEIGHT)).sum() / WEIGHT.sum()), rel=1e-5)
 
@@ -246,7 +253,7 @@ def test_a_loss_that_looks_at_the_inputs_gets_them(weight):
     rows = ROWS["regression"]
     held = Rows(rows.X, rows.y, weight)
     run = runner("regression", Looking(nn.Linear(3, 2)))
-    data, state = Judge(run, held).objective(held), some_states(run)[0]
+    data, state = Judge(run, held, held), some_states(run)[0]
     squares = ((run.raw(state, X) - torch.from_numpy(rows.y)) ** 2).mean(1).numpy()
     expected = np.average(squares, weights=weight) * (1 + (X[:, 0] ** 2).sum())
     (batch,) = data.held_out()

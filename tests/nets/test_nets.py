@@ -605,9 +605,9 @@ def test_objective_is_loss_and_score_on_held_out_rows(task, weighted):
     state = nets.state_of(nets.fit(net, rows, 0))
     weight = np.arange(50.0) % 3
     held = Rows(rows.X, rows.y, weight) if weighted else rows
-    data = nets.objective(Runner(net, task, rows), rows, held)
+    data = nets.Judge(Runner(net, task, rows), rows, held)
     index = np.repeat(np.arange(50), weight.astype(int)) if weighted else np.arange(50)
-    repeated = nets.objective(Runner(net, task, rows), rows, rows.take(index))
+    repeated = nets.Judge(Runner(net, task, rows), rows, rows.take(index))
     assert data.loss(state) == pytest.approx(repeated.loss(state), rel=1e-5)
     assert data.score(state) == pytest.approx(repeated.score(state), rel=1e-5)
     module = Runner(net, task, rows).module
@@ -628,8 +628,8 @@ def test_objective_of_a_binary_net_and_of_softmax_outputs():
         state = nets.state_of(nets.fit(sized, rows, 0))
         p = runner.predict(state, X)[np.arange(50), rows.y]
         weighted = Rows(X, rows.y, np.linspace(0.1, 2, 50))
-        assert nets.objective(runner, rows, rows).loss(state) == pytest.approx(-np.log(p).mean(), rel=1e-4)
-        found = nets.objective(Runner(sized, task, rows), rows, weighted).loss(state)
+        assert nets.Judge(runner, rows, rows).loss(state) == pytest.approx(-np.log(p).mean(), rel=1e-4)
+        found = nets.Judge(Runner(sized, task, rows), rows, weighted).loss(state)
         assert found == pytest.approx(-np.average(np.log(p), weights=weighted.weight), rel=1e-4)
 
 

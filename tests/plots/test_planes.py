@@ -321,7 +321,7 @@ def test_networks_with_batch_norm_keep_their_own_statistics(data):
         for j, x in enumerate(way.x):
             share = shares @ [x, y]
             state = weighted_sum(asked.states, share + np.array([0, 0, 0, 1 - share.sum()]))
-            mended = Recalibrate(max_passes=1)(state, [], asked.objective)
+            mended = Recalibrate(n_passes=1)(state, [], asked.objective)
             assert way.z[i, j] == pytest.approx(asked.objective.loss(mended), rel=1e-3)
 
 
@@ -329,4 +329,4 @@ def test_networks_with_batch_norm_keep_their_own_statistics(data):
 def test_only_networks_of_a_curve_keep_their_own_statistics(pool, data, train_ends):
     asked = pool_on_data(pool[:2], *data[2:])
     path = Bezier(n_epochs=1, train_ends=train_ends)(asked.states, asked.objective)
-    assert plane_of(path).own == (() if train_ends else (0, 1))  # never the bend
+    assert plane_of(path).networks == (() if train_ends else (0, 1))  # never the bend

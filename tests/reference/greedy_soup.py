@@ -8,12 +8,12 @@ def plain_mean(states):
     return {key: torch.stack([state[key].double() for state in states]).mean(0) for key in states[0]}
 
 
-def greedy_soup(states, score, strict=False, order="score", passes=1):
+def greedy_soup(states, score, strict=False, order="score", n_passes=1):
     """Return the positions of the chosen members, in the order in which they joined."""
     ranked = sorted(range(len(states)), key=lambda k: score(plain_mean([states[k]])), reverse=True)
     chosen = ranked[:1]
     line = ranked if order == "score" else range(len(states))
-    for turn in range(passes):
+    for turn in range(n_passes):
         for k in line:
             if turn == 0 and k == ranked[0]:
                 continue

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.repair import Recalibrate
 
 
@@ -48,7 +48,7 @@ def inputs(shape, n=40):
 
 
 def objective(module, batches):
-    return Objective(module, lambda: list(batches), lambda s: 0.0, lambda s: 0.0)
+    return ModuleObjective(module, lambda: list(batches), lambda s: 0.0, lambda s: 0.0)
 
 
 def cut(x, weight=None, cuts=CUTS):
@@ -115,13 +115,13 @@ def test_several_layers_match_the_statistics_taken_layer_by_layer(name):
     assert_statistics(found, layer_by_layer(module, x))
 
 
-@pytest.mark.parametrize("max_passes", [None, 2, 5])
+@pytest.mark.parametrize("n_passes", [None, 2, 5])
 @pytest.mark.parametrize("name", NETS)
-def test_unequal_batches_give_what_one_batch_gives(name, max_passes):
+def test_unequal_batches_give_what_one_batch_gives(name, n_passes):
     make, shape = NETS[name]
     module, x = make(), inputs(shape)
     whole, parts = (
-        Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x, cuts=cuts)))
+        Recalibrate(n_passes)(module.state_dict(), [], objective(module, cut(x, cuts=cuts)))
         for cuts in ([(0, 40)], CUTS)
     )
     assert_statistics(parts, whole)
@@ -137,31 +137,31 @@ def test_one_pass_over_one_batch_is_a_training_pass(name):
             layer.reset_running_stats()
             layer.momentum = None
     expected(x)
-    found = Recalibrate(max_passes=1)(module.state_dict(), [], objective(module, cut(x, cuts=[(0, 40)])))
+    found = Recalibrate(n_passes=1)(module.state_dict(), [], objective(module, cut(x, cuts=[(0, 40)])))
     assert_statistics(found, expected.state_dict())
 
 
 def test_one_pass_pools_the_first_layer_exactly():
     module, x = perceptron(), inputs((4,))
-    found = Recalibrate(max_passes=1)(module.state_dict(), [], objective(module, cut(x)))
+    found = Recalibrate(n_passes=1)(module.state_dict(), [], objective(module, cut(x)))
     exact = layer_by_layer(module, x)
     assert_statistics(found, {k: v for k, v in exact.items() if k.startswith("1.")})
     assert not torch.allclose(found["4.running_var"].double(), exact["4.running_var"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("max_passes", [None, 1])
+@pytest.mark.parametrize("n_passes", [None, 1])
 @pytest.mark.parametrize("name", NETS)
-def test_sample_weights_are_repetitions(name, max_passes):
+def test_sample_weights_are_repetitions(name, n_passes):
     make, shape = NETS[name]
     module, x = make(), inputs(shape)
     weight = torch.arange(40) % 4
-    if max_passes == 1:  # inside a pass, later layers see the batch's own statistics, which know no weights
+    if n_passes == 1:  # inside a pass, later layers see the batch's own statistics, which know no weights
         keys = ["1.running_mean", "1.running_var"]
     else:
         keys = [k for k in module.state_dict() if "running" in k]
-    weighted = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x, weight.double())))
+    weighted = Recalibrate(n_passes)(module.state_dict(), [], objective(module, cut(x, weight.double())))
     repeated = x.repeat_interleave(weight, dim=0)
-    plain = Recalibrate(max_passes)(
+    plain = Recalibrate(n_passes)(
         module.state_dict(), [], objective(module, cut(repeated, cuts=[(0, 17), (17, len(repeated))]))
     )
     assert_statistics(weighted, {k: plain[k] for k in keys})
@@ -178,11 +178,11 @@ class Tokens(nn.Module):
         return self.inner["norm"](x.flatten(0, 1) if self.samples_first else x.transpose(0, 1))
 
 
-@pytest.mark.parametrize("max_passes", [None, 1])
-def test_sample_weights_count_for_each_token(max_passes):
+@pytest.mark.parametrize("n_passes", [None, 1])
+def test_sample_weights_count_for_each_token(n_passes):
     module, x = Tokens(), inputs((3, 4))
     weight = torch.arange(40) % 4
-    found = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x, weight.double())))
+    found = Recalibrate(n_passes)(module.state_dict(), [], objective(module, cut(x, weight.double())))
     rows = x.repeat_interleave(weight, dim=0).flatten(0, 1).double()
     assert_statistics(found, {"inner.norm.running_mean": rows.mean(0), "inner.norm.running_var": rows.var(0)})
 
@@ -210,8 +210,8 @@ def test_dropout_is_off():
     state = noisy.state_dict()
     x = inputs((4,))
     noisy.train()
-    for max_passes in (None, 1):
-        first, second = (Recalibrate(max_passes)(state, [], objective(noisy, cut(x))) for _ in range(2))
+    for n_passes in (None, 1):
+        first, second = (Recalibrate(n_passes)(state, [], objective(noisy, cut(x))) for _ in range(2))
         assert all(torch.equal(first[k], second[k]) for k in first)
     expected = Recalibrate()({k: state[k] for k in plain.state_dict()}, [], objective(plain, cut(x)))
     assert_statistics(first, expected)
@@ -244,13 +244,13 @@ def test_mode_and_hooks_are_restored_even_when_the_module_raises(training):
     assert module.norm.momentum == 0.1
 
 
-@pytest.mark.parametrize("max_passes", [None, 1])
-def test_state_module_and_data_are_not_written(max_passes):
+@pytest.mark.parametrize("n_passes", [None, 1])
+def test_state_module_and_data_are_not_written(n_passes):
     module, x = perceptron().train(), inputs((4,))
     state = {k: v.clone() for k, v in module.state_dict().items()}
     before = {k: v.clone() for k, v in state.items()}
     given = x.clone()
-    found = Recalibrate(max_passes)(state, [], objective(module, cut(x)))
+    found = Recalibrate(n_passes)(state, [], objective(module, cut(x)))
     assert all(torch.equal(state[k], before[k]) for k in before)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert torch.equal(x, given)
@@ -265,7 +265,7 @@ def test_a_network_without_batch_norm_is_free():
     def no_data():
         raise AssertionError("the data is read")
 
-    assert Recalibrate()(state, [], Objective(module, no_data, lambda s: 0.0, lambda s: 0.0)) is state
+    assert Recalibrate()(state, [], ModuleObjective(module, no_data, lambda s: 0.0, lambda s: 0.0)) is state
 
 
 def test_a_member_is_returned_as_it_is():
@@ -287,8 +287,8 @@ def test_a_layer_that_runs_twice_pools_both_calls():
             return self.norm(x) + self.norm(2 * x + 1)
 
     module, x = Twice(), inputs((3,))
-    for max_passes in (None, 1):
-        found = Recalibrate(max_passes)(module.state_dict(), [], objective(module, cut(x)))
+    for n_passes in (None, 1):
+        found = Recalibrate(n_passes)(module.state_dict(), [], objective(module, cut(x)))
         both = torch.cat([x, 2 * x + 1]).double()
         assert_statistics(found, {"norm.running_mean": both.mean(0), "norm.running_var": both.var(0)})
 
@@ -341,15 +341,15 @@ def test_layers_that_feed_themselves_are_estimated_run_by_run(order, weighted):
     assert_statistics(found, run_by_run(module, x, weight), 1e-5)
 
 
-@pytest.mark.parametrize("max_passes", [None, 1, 2])
+@pytest.mark.parametrize("n_passes", [None, 1, 2])
 @pytest.mark.parametrize("order", ["aa", "aba", "abaab"])
-def test_statistics_of_before_have_no_influence(order, max_passes):
+def test_statistics_of_before_have_no_influence(order, n_passes):
     module, x = seeded(lambda: Chain(order)), inputs((4,))
     data = objective(module, cut(x))
-    once = Recalibrate(max_passes)(module.state_dict(), [], data)
+    once = Recalibrate(n_passes)(module.state_dict(), [], data)
     other = {k: v * 9 + 2 if "running" in k else v for k, v in once.items()}
     for start in (once, other):
-        again = Recalibrate(max_passes)(start, [], data)
+        again = Recalibrate(n_passes)(start, [], data)
         assert all(torch.equal(once[k], again[k]) for k in once)
 
 
@@ -373,8 +373,8 @@ def test_training_on_all_rows_in_one_batch_leaves_the_same_statistics(order):
         torch.testing.assert_close(found[f"norms.{name}.running_var"], total, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("max_passes", [None, 1])
-def test_batches_are_not_kept(max_passes):
+@pytest.mark.parametrize("n_passes", [None, 1])
+def test_batches_are_not_kept(n_passes):
     alive, most = weakref.WeakSet(), []
 
     def batches():
@@ -385,11 +385,11 @@ def test_batches_are_not_kept(max_passes):
             yield Batch(x, torch.zeros(len(x)))
 
     module = perceptron()
-    data = Objective(module, batches)
-    found = Recalibrate(max_passes)(module.state_dict(), [], data)
+    data = ModuleObjective(module, batches)
+    found = Recalibrate(n_passes)(module.state_dict(), [], data)
     assert max(most) <= 4
     kept = [*batches()]
-    assert_statistics(found, Recalibrate(max_passes)(module.state_dict(), [], objective(module, kept)))
+    assert_statistics(found, Recalibrate(n_passes)(module.state_dict(), [], objective(module, kept)))
 
 
 @pytest.mark.parametrize("cuts", [[(i, i + 1) for i in range(40)], [(0, 1), (1, 2), (2, 39), (39, 40)]])
@@ -427,11 +427,11 @@ def test_passes_over_the_data():
         return cut(inputs((4,)))
 
     module = perceptron()
-    for max_passes, expected in ((None, 3), (1, 2), (2, 3), (9, 3)):  # one more, of one batch, to see the order
+    for n_passes, expected in ((None, 3), (1, 2), (2, 3), (9, 3)):  # one more, of one batch, to see the order
         passes = []
-        Recalibrate(max_passes)(module.state_dict(), [], Objective(module, batches, lambda s: 0.0, lambda s: 0.0))
+        Recalibrate(n_passes)(module.state_dict(), [], ModuleObjective(module, batches, lambda s: 0.0, lambda s: 0.0))
         assert len(passes) == expected
-    with pytest.raises(ValueError, match="max_passes"):
+    with pytest.raises(ValueError, match="n_passes"):
         Recalibrate(0)(module.state_dict(), [], objective(module, []))
 
 
@@ -452,7 +452,7 @@ def test_dict_inputs_and_double_precision():
     torch.testing.assert_close(found["norm.running_mean"], expected, rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("max_passes", [None, 1])
+@pytest.mark.parametrize("n_passes", [None, 1])
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
@@ -468,15 +468,15 @@ def test_dict_inputs_and_double_precision():
     ],
     ids=["none", "one", "weights"],
 )
-def test_too_little_data_is_refused(batches, message, max_passes):
+def test_too_little_data_is_refused(batches, message, n_passes):
     module = perceptron()
     with pytest.raises(ValueError, match=message):
-        Recalibrate(max_passes)(module.state_dict(), [], objective(module, batches))
+        Recalibrate(n_passes)(module.state_dict(), [], objective(module, batches))
 
 
 @pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize("max_passes", [None, 1])
-def test_a_single_row_left_over_counts_as_the_others(max_passes, named):
+@pytest.mark.parametrize("n_passes", [None, 1])
+def test_a_single_row_left_over_counts_as_the_others(n_passes, named):
     class Named(nn.Module):
         def __init__(self):
             super().__init__()
@@ -491,5 +491,5 @@ def test_a_single_row_left_over_counts_as_the_others(max_passes, named):
         [b._replace(x={"x": b.x}) if named else b for b in cut(x, weight, cuts)]
         for cuts in ([(0, 9)], [(0, 8), (8, 9)])
     )
-    expected, found = (Recalibrate(max_passes)(module.state_dict(), [], objective(module, b)) for b in (whole, left))
+    expected, found = (Recalibrate(n_passes)(module.state_dict(), [], objective(module, b)) for b in (whole, left))
     assert_statistics(found, expected)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.repair import Recalibrate, Repair
 from skfusion.repair._repair import _shares
 from skfusion.state import copy, weighted_sum
@@ -61,7 +61,7 @@ def data_of(module, x, weight=None):
         return {k: v[i:j] for k, v in x.items()} if isinstance(x, dict) else x[i:j]
 
     batches = [Batch(rows(i, j), torch.zeros(j - i), None if weight is None else weight[i:j]) for i, j in CUTS]
-    return Objective(module, lambda: batches, lambda s: 0.0, lambda s: 0.0)
+    return ModuleObjective(module, lambda: batches, lambda s: 0.0, lambda s: 0.0)
 
 
 def outputs(module, state, x):
@@ -126,7 +126,7 @@ def test_spread_has_collapsed_before():
 def test_result_does_not_depend_on_the_batches():
     module, states, data, x = problem("convolutions")
     merged = weighted_sum(states, [0.5, 0.5])
-    whole = Objective(module, lambda: [Batch(x, torch.zeros(len(x)))], data.loss, data.score)
+    whole = ModuleObjective(module, lambda: [Batch(x, torch.zeros(len(x)))], data.loss, data.score)
     one, other = (Repair()(merged, states, d) for d in (data, whole))
     for key in one:
         torch.testing.assert_close(one[key], other[key], rtol=1e-4, atol=1e-5)
@@ -203,7 +203,7 @@ def test_network_with_batch_norm_is_recalibrated():
 def test_modes_and_hooks_are_restored_after_an_error():
     module, states, data, x = problem("perceptron")
     module.train()
-    bad = Objective(module, lambda: [*data.batches(), Batch(x[:, :1], x)], data.loss, data.score)
+    bad = ModuleObjective(module, lambda: [*data.batches(), Batch(x[:, :1], x)], data.loss, data.score)
     with pytest.raises(RuntimeError):
         Repair()(weighted_sum(states, [0.5, 0.5]), states, bad)
     assert all(m.training for m in module.modules())
@@ -212,7 +212,7 @@ def test_modes_and_hooks_are_restored_after_an_error():
 
 def test_no_data():
     module, states, data, _ = problem("perceptron")
-    empty = Objective(module, lambda: [], data.loss, data.score)
+    empty = ModuleObjective(module, lambda: [], data.loss, data.score)
     with pytest.raises(ValueError, match="needs at least one batch"):
         Repair()(weighted_sum(states, [0.5, 0.5]), states, empty)
     module, states, data, _ = problem("perceptron", weight=torch.zeros(90))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 from skfusion.pool import Member, ModelPool
 from skfusion.select import TopK
 
@@ -23,7 +23,7 @@ def objective(calls=None):
             calls.append(1)
         return float(state["w"])
 
-    return Objective(nn.Identity(), lambda: [], lambda state: 0.0, score)
+    return ModuleObjective(nn.Identity(), lambda: [], lambda state: 0.0, score)
 
 
 @pytest.mark.parametrize(("k", "names"), [(1, "b"), (2, "bd"), (3, "bde"), (4, "abde"), (5, "abcde"), (9, "abcde")])

@@ -14,7 +14,7 @@ from skfusion._component import Component
 from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAlignment, WeightMatching
 from skfusion.collect import Seeds
 from skfusion.combine import Combiner
-from skfusion.connect import Basis, Bezier, Connector, Line, Subspace
+from skfusion.connect import Bezier, Connector, Line, Path, PathBasis
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
@@ -22,6 +22,7 @@ from skfusion.repair import Recalibrate, Repairer
 from skfusion.select import Selector, TopK
 from skfusion.state import map_tensors, weighted_sum
 from skfusion.symmetry import Symmetry
+from skfusion.testing import _problems as problems
 from skfusion.testing import laws
 from skfusion.testing._laws_chance import memorising_net
 
@@ -74,7 +75,7 @@ def by_the_first_batch(state, reference, symmetry, objective):
 
 
 def without_weights(state, reference, symmetry, objective):
-    plain = replace(objective, batches=lambda: [b._replace(weight=None) for b in objective.batches()])
+    plain = problems.fed(objective, [b._replace(weight=None) for b in objective.batches()])
     return ActivationMatching()(state, reference, symmetry, plain)
 
 
@@ -115,13 +116,13 @@ def connector(call, **attributes):
 
 def line_with(weights):
     """A connector whose line has the coefficients ``weights(t)``."""
-    basis = type("Odd", (Basis,), {"weights": lambda self, t, n: np.asarray(weights(t))})()
-    return connector(lambda states, objective: Subspace(line(states).controls, basis))
+    basis = type("Odd", (PathBasis,), {"weights": lambda self, t, n: np.asarray(weights(t))})()
+    return connector(lambda states, objective: Path(line(states).controls, basis))
 
 
 def line_of(change):
     """A connector whose line joins other states: ``change(states)``."""
-    return connector(lambda states, objective: Subspace(change(line(states).controls), Line()))
+    return connector(lambda states, objective: Path(change(line(states).controls), Line()))
 
 
 def bent(change, **attributes):
@@ -133,7 +134,7 @@ def bent(change, **attributes):
         noise = {k: torch.randn(v.shape, generator=generator).to(v.dtype) for k, v in a.items()}
         middle = line(states).at(0.5)
         away = {k: v + noise[k] * v.std() if v.dim() == 2 else v for k, v in middle.items()}
-        return Subspace([a, *change(middle, away), b], Bezier())
+        return Path([a, *change(middle, away), b], Bezier())
 
     return connector(call, **attributes)
 
@@ -353,18 +354,18 @@ def nudged(states):
     return [a, b | {"3.bias": b["3.bias"] + 1e-6}]
 
 
-class Crooked(Subspace):
+class Crooked(Path):
     """Goes through its points at another speed than its coefficients say."""
 
     def at(self, t):
-        return Subspace.at(self, t**2)
+        return Path.at(self, t**2)
 
 
-class Casting(Subspace):
+class Casting(Path):
     """Gives other tensors than it was made of, but for its ends."""
 
     def at(self, t):
-        found = Subspace.at(self, t)
+        found = Path.at(self, t)
         return found if t in (0, 1) else {k: self.change(v) for k, v in found.items()}
 
     change = staticmethod(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
@@ -408,7 +409,7 @@ def of_any_number(states, objective):
 
 
 def unlike_too(states, objective):
-    return line(states) if len(states) != 2 or finite(states) != [True, True] else Subspace(states, Line())
+    return line(states) if len(states) != 2 or finite(states) != [True, True] else Path(states, Line())
 
 
 def tersely(states, objective):

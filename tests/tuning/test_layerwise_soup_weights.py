@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from skfusion.merge import Greedy, Uniform
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 from skfusion.state import weighted_sum
 from skfusion.tuning import LayerwiseSoupWeights, SoupWeights
 from skfusion.tuning._layerwise_soup_weights import layers_of, layerwise_sum
@@ -25,7 +25,7 @@ def near(target):
 
 def objective(score, told=None):
     report = (lambda name, value: None) if told is None else told.__setitem__
-    return Objective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
+    return ModuleObjective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
 
 
 def by_hand(states, weights):

@@ -16,7 +16,7 @@ from skfusion import SoupClassifier
 from skfusion.collect import FineTunes
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 from skfusion.state import weighted_sum
 from skfusion.tuning import LayerwiseSoupWeights, SoupWeights
 
@@ -45,7 +45,7 @@ def coarse(state):
 
 def objective(score, told=None):
     report = (lambda name, value: None) if told is None else told.__setitem__
-    return Objective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
+    return ModuleObjective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
 
 
 def soup_score(score, states):

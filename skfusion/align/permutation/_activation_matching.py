@@ -82,14 +82,14 @@ class ActivationMatching(Aligner):
     --------
     >>> import torch
     >>> from skfusion.align import ActivationMatching
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> from skfusion.tracing import symmetry_of
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).eval()
     >>> x = torch.randn(100, 3)
     >>> symmetry = symmetry_of(net, x)
     >>> a = net.state_dict()
     >>> b = symmetry.permute(symmetry.sample(0), a)
-    >>> data = Objective(net, lambda: [Batch(x, x)], lambda s: 0.0, lambda s: 0.0)
+    >>> data = ModuleObjective(net, lambda: [Batch(x, x)], lambda s: 0.0, lambda s: 0.0)
     >>> alignment = ActivationMatching()(b, a, symmetry, data)
     >>> torch.equal(alignment.apply(b)["0.weight"], a["0.weight"])
     True

@@ -13,7 +13,7 @@ from torch import nn
 from skfusion._batches import n_rows
 from skfusion.align._base import Aligner
 from skfusion.align.permutation._weight_matching import WeightMatching
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.state import State
 from skfusion.symmetry import reasons
 from skfusion.tracing import symmetry_of
@@ -81,5 +81,5 @@ def rebasin(
         warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
     inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
     batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
-    objective = Objective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    objective = ModuleObjective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
     return align(state_b, state_a, symmetry, objective).apply(state_b)

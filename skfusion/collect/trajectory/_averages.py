@@ -16,8 +16,7 @@ from skfusion.collect._base import Collector, draw_seeds
 from skfusion.collect._recorders import Averaged, RunningMean
 from skfusion.collect._run import Run
 from skfusion.pool import ModelPool
-from skfusion.repair import Recalibrate
-from skfusion.repair._recalibrate import learning
+from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State
 
 
@@ -115,9 +114,9 @@ def recalibrated(net: Any, rows: Rows, module: Any, state: State, last: State) -
 
     ``last`` is the last state of the run, to which the training gave its statistics.
     """
-    if not learning(module):
+    if not batch_norms(module):
         return state
     runner = nets.Runner(net, nets.task_of(net, rows), rows)
-    data = nets.objective(runner, rows, rows)
+    data = nets.Judge(runner, rows, rows)
     repaired = Recalibrate()(runner.place(state), [runner.place(last)], data)
     return {k: v.cpu() for k, v in repaired.items()}

@@ -69,7 +69,7 @@ class Recipes:
         module = "net.module" if self.inputs else "module"
         return (
             f"Recalibrate before you compare or merge: {self.pool}.replace([m.replace(state=Recalibrate()(m.state, [], "
-            f"data)) for m in {self.pool}]), where data = Objective({module}, lambda: [Batch(x, y)]) holds their "
+            f"data)) for m in {self.pool}]), where data = ModuleObjective({module}, lambda: [Batch(x, y)]) holds their "
             "module and tensors of rows; see skfusion.repair and skfusion.objective."
         )
 

@@ -15,8 +15,7 @@ from skfusion.estimators.support._pool_on_data import PoolOnData
 from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.objective import Objective
-from skfusion.repair import Recalibrate, Repair
-from skfusion.repair._recalibrate import learning
+from skfusion.repair import Recalibrate, Repair, batch_norms
 from skfusion.state import State
 from skfusion.symmetry import Symmetry, reasons
 from skfusion.tangent import Linearised
@@ -59,7 +58,7 @@ def as_it_is(state: State, members: Sequence[State], objective: Objective) -> St
 
 def has_batch_norm(module: nn.Module) -> bool:
     """Return whether averages of a network need other statistics than the average of those of its members."""
-    return bool(learning(module))
+    return bool(batch_norms(module))
 
 
 def exact(module: nn.Module) -> Recalibrate | None:
@@ -67,7 +66,7 @@ def exact(module: nn.Module) -> Recalibrate | None:
 
     None, which is quicker, stands for a single pass: it is exact where there is one layer, as none before it changes.
     """
-    return Recalibrate() if len(learning(module)) > 1 else None
+    return Recalibrate() if len(batch_norms(module)) > 1 else None
 
 
 def frame_of(data: PoolOnData) -> Frame:

@@ -176,7 +176,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
             after = before
             if self.alignments_ is not None:
                 after = {name: self.alignments_[name].apply(state) for name, state in before.items()}
-            objective = self._judge(runner, collected).objective(collected.fit_rows)
+            objective = self._judge(runner, collected)
             repair = self._part("repair")
             self.barrier_ = {}
             for name, states in (("before", before), ("after", after)):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.connect import Subspace
-from skfusion.connect._base import steps
+from skfusion.connect import Path
 from skfusion.estimators.support._spanning_tree import Edge
 from skfusion.landscape import Profile
 from skfusion.objective import Objective
@@ -14,38 +13,19 @@ from skfusion.state import State
 
 
 class CurveSegment:
-    """Two members with a curve between them.
+    """Two members with a curve between them, whose points ``repair`` repairs; ``measure`` sets its ``profile``."""
 
-    Parameters
-    ----------
-    edge : (str, str)
-        Names of the members.
-    ends : (State, State)
-        Their states, aligned where they were to be.
-    path : Subspace
-        The curve.
-    objective : Objective
-        Architecture and data.
-    repair : Repairer
-        Mends the statistics of points that are no members.
-
-    Attributes
-    ----------
-    profile : Profile
-        Loss and score along the curve, once it is measured.
-    """
-
-    def __init__(self, edge: Edge, ends: tuple[State, State], path: Subspace, objective: Objective, repair: Repairer):
+    def __init__(self, edge: Edge, ends: tuple[State, State], path: Path, objective: Objective, repair: Repairer):
         self.edge, self.ends, self.path = edge, ends, path
         self.objective, self.repair = objective, repair
         self._kept: dict[float, State] = {}
 
     def state(self, t: float) -> State:
-        """Return the point at a position, with its statistics mended."""
+        """Return the point at a position, with its statistics repaired."""
         if t in self._kept:
             return self._kept[t]
-        found = self.path.at(t)
-        return found if self._end(found) is not None else self.repair(found, list(self.ends), self.objective)
+        point = self.path.at(t)
+        return point if self._end(point) is not None else self.repair(point, list(self.ends), self.objective)
 
     def name(self, t: float) -> str:
         """Return the name of a point: of an end that is a member, that of the member."""
@@ -56,8 +36,8 @@ class CurveSegment:
         """Set ``profile`` to loss and score at the positions; the points there are kept, or made again when asked."""
         if keep:
             self._kept = {t: self.state(t) for t in positions.tolist()}
-        found = list(self.objective.evaluate(map(self.state, positions.tolist())))
-        loss, score = np.array(found, np.float64).reshape(-1, 2).T.copy()
+        judged = list(self.objective.evaluate(map(self.state, positions.tolist())))
+        loss, score = np.array(judged, np.float64).reshape(-1, 2).T.copy()
         bad = np.isnan(loss)
         bad[[0, -1]] |= np.isinf(loss[[0, -1]])  # between the ends, an infinite loss is an infinite barrier
         if bad.any():
@@ -67,8 +47,7 @@ class CurveSegment:
                 f"The loss on the curve between {self.edge[0]!r} and {self.edge[1]!r} is {what} at t = {where}: the "
                 "network overflows there. Train the curve longer or with a smaller learning rate, or align the members."
             )
-        gaps = steps(self.path.controls, np.array([self.path.weights(t) for t in positions]))
-        self.profile = Profile(positions, loss, score, np.concatenate([[0.0], np.cumsum(gaps)]))
+        self.profile = Profile(positions, loss, score, self.path.arc(positions))
 
     def _end(self, state: State) -> int | None:
         """Return which of the ends a state is, if it is one."""

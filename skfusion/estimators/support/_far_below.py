@@ -54,10 +54,10 @@ def warn_if_far_below(
     some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
     score = default_score(task)
     if own_runner is None or own_runner is runner:
-        merged, *scores = Judge(runner, some, score).scores([state, *some_members])
+        merged, *scores = Judge(runner, some, some, score).scores([state, *some_members])
     else:
-        (merged,) = Judge(own_runner, some, score).scores([state])
-        scores = Judge(runner, some, score).scores(some_members)
+        (merged,) = Judge(own_runner, some, some, score).scores([state])
+        scores = Judge(runner, some, some, score).scores(some_members)
     trivial = _of_a_constant(some, task)
     lost = min(scores) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, Objective, Wrapper
 
 
 def loss_scale(objective: Objective) -> float:
@@ -18,9 +16,9 @@ def loss_scale(objective: Objective) -> float:
     It is 1 where the criterion takes no such prediction, such as one of distributions, or finds nothing wrong with it.
     """
     assert objective.criterion is not None
-    known = [(batch.y, batch.weight) for batch in objective.batches()]
-    y = torch.cat([y for y, _ in known])
-    weight = torch.cat([torch.ones(len(y), device=y.device) if w is None else w for y, w in known]).double()
+    targets = [(batch.y, batch.weight) for batch in objective.batches()]
+    y = torch.cat([y for y, _ in targets])
+    weight = torch.cat([torch.ones(len(y), device=y.device) if w is None else w for y, w in targets]).double()
     mean = (torch.tensordot(weight, y.double(), 1) / weight.sum()).to(y.dtype)
     total = 0.0
     try:
@@ -30,15 +28,18 @@ def loss_scale(objective: Objective) -> float:
                 total += share * float(objective.criterion(mean.expand_as(batch.y), batch))
     except Exception:  # whatever a criterion of outputs that are no values may do with values
         return 1.0
-    found = total / float(weight.sum())
-    return found if math.isfinite(found) and found > 0 else 1.0
+    scale = total / float(weight.sum())
+    return scale if math.isfinite(scale) and scale > 0 else 1.0
 
 
-def in_unit(objective: Objective, unit: float) -> Objective:
-    """Return an objective whose criterion, by which something is trained, is in another unit."""
+class InUnit(Wrapper):
+    """An objective whose criterion, by which something is trained, is in another unit."""
 
-    def criterion(out: Any, batch: Batch) -> Tensor:
-        assert objective.criterion is not None
-        return objective.criterion(out, batch) / unit
+    def __init__(self, objective: Objective, unit: float):
+        super().__init__(objective)
+        self._unit = unit
+        self.criterion = self._in_unit
 
-    return replace(objective, criterion=criterion)
+    def _in_unit(self, out: Tensor, batch: Batch) -> Tensor:
+        assert self.objective.criterion is not None
+        return self.objective.criterion(out, batch) / self._unit

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from skfusion._rows import Rows
-from skfusion.objective import Objective
 from skfusion.pool import ModelPool
-from skfusion.repair import Repairer
-from skfusion.state import State
 
 _MOST = 0.5
-"""Share of a member's training rows above which those at hand stand for all of them, as in cross-validation."""
+"""Share of a member's training rows above which those at hand represent all of them, as in cross-validation."""
 
 
 def check_pool(pool: Any) -> None:
@@ -37,43 +33,14 @@ def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
     if any(m.rows is None for m in pool):
         return []
     for by_inputs in (False, True):
-        found = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
-        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(found, pool, strict=True)):
-            return [] if all(np.array_equal(index, found[0]) for index in found) else found
+        positions = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
+        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(positions, pool, strict=True)):
+            return [] if all(np.array_equal(index, positions[0]) for index in positions) else positions
     return []
 
 
-def repaired(objective: Objective, members: list[State], repair: Repairer, report: dict[str, Any]) -> Objective:
-    """Return an objective that judges states as they will be: with their statistics mended. It reports to a dict."""
-
-    def mended(states: Iterable[State]) -> Iterator[State]:
-        return (repair(state, members, objective) for state in states)
-
-    return replace(
-        objective,
-        one_loss=lambda state: objective.loss(repair(state, members, objective)),
-        one_score=lambda state: objective.score(repair(state, members, objective)),
-        many_scores=lambda states: objective.scores(mended(states)),
-        many_both=lambda states: objective.evaluate(mended(states)),
-        report=report.__setitem__,
-    )
-
-
 def reported_shares(report: Mapping[str, Any], names: Sequence[str]) -> dict[str, float] | None:
-    """Return the share of each member by name, where a merger reports weights; the mean over layers of those by layer.
-
-    Parameters
-    ----------
-    report : dict
-        What the merger reports: ``weights``, as one number a member, or such numbers by layer.
-    names : sequence of str
-        The members.
-
-    Returns
-    -------
-    dict of float or None
-        None where no weights are reported.
-    """
+    """Return the share of each member by name, where a merger reports weights: the mean of those by layer."""
     weights = report.get("weights")
     if weights is None:
         return None
@@ -86,9 +53,9 @@ def check_one_code(pool: ModelPool) -> None:
     first, *others = [(m.name, _kinds(m.net.module)) for m in pool if m.net is not None] or [("", {})]
     for name, kinds in others:
         if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
-            a, b = (getattr(found.get(differing[0]), "__name__", "nothing") for found in (first[1], kinds))
+            a, b = (getattr(parts.get(differing[0]), "__name__", "nothing") for parts in (first[1], kinds))
             raise ValueError(
-                f"Members {first[0]!r} and {name!r} have tensors of the same names and unlike code: {a} and {b} at "
+                f"Members {first[0]!r} and {name!r} have tensors of the same names and different code: {a} and {b} at "
                 f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "
                 "EnsembleClassifier, EnsembleRegressor, StackingFusion."
             )

@@ -105,11 +105,11 @@ def pool_on_data(
     fit_rows = rows if X_fit is None else _fit_rows(estimator, X_fit)
     net = estimator._net(rows, pool)
     runner = Runner(net, estimator._task, rows)
-    judge = Judge(runner, rows, estimator._outputs.scored(score_function(scoring, estimator._task)))
+    judge = Judge(runner, fit_rows, rows, estimator._outputs.scored(score_function(scoring, estimator._task)))
     criterion = (net.criterion if isinstance(net.criterion, type) else type(net.criterion)).__name__
     default = "R2" if estimator._task == "regression" else "accuracy"
     return PoolOnData(
-        judge.objective(fit_rows),
+        judge,
         [runner.place(s) for s in (pool.states if states is None else states)],
         runner,
         judge,

@@ -12,17 +12,9 @@ Edge = tuple[str, str]
 
 
 def spanning_tree(barriers: Mapping[Edge, float]) -> list[Edge]:
-    """Return the pairs that join all members at the least barriers.
+    """Return the pairs, in the given order, that join all members at the lowest barriers.
 
-    Parameters
-    ----------
-    barriers : dict of float
-        By pair, one for each pair of members. Of equal ones, the first counts as the lowest.
-
-    Returns
-    -------
-    list of (str, str)
-        One pair less than there are members, in the order in which they were given.
+    There is a barrier for each pair of members. Of equal ones, the first counts as the lowest.
     """
     names = [*dict.fromkeys(name for edge in barriers for name in edge)]
     order = np.argsort([*barriers.values()], kind="stable")

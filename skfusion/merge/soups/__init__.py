@@ -1,1 +1,4 @@
-"""Soups: means of networks in weight space, whose weights are given, chosen or learned."""
+"""Averages of members, and searches for their weights on held-out data.
+
+:mod:`skfusion.merge` says what a merger is, and exports those of this folder.
+"""

@@ -1,4 +1,4 @@
-"""Greedy soup (Wortsman et al., 2022)."""
+"""Greedy soup (Wortsman et al., 2022): Caruana ensemble selection in the space of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OneMemberWarning(UserWarning):
 class Greedy(LinearMerger):
     r"""Average the members that help on held-out data, best first.
 
-    Members are ranked by their own held-out score. The soup starts as the best one; each next member joins when
+    Members are ranked by their held-out scores. The soup starts as the best one; each next member joins when
     the uniform mean of the soup and that member scores at least as well as the soup:
 
     .. math:: S \leftarrow S \cup \{k\} \quad\text{if}\quad
@@ -34,7 +34,7 @@ class Greedy(LinearMerger):
     order : {"score", "given"}, default="score"
         Which member is tried next: the best one of the rest, or the next one in the pool. The soup starts as the best
         member in either case, and so is never worse than it.
-    passes : int, default=1
+    n_passes : int, default=1
         How often members are gone through. From the second time on they may join again, which gives them larger
         shares (selection with replacement), and must bring a gain; it ends when none does.
 
@@ -57,27 +57,22 @@ class Greedy(LinearMerger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import Greedy
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 3.0, 9.0)]
-    >>> aim = Objective(
-    ...     nn.Identity(),
-    ...     lambda: [],
-    ...     lambda s: (s["w"].item() - 2) ** 2,
-    ...     lambda s: -((s["w"].item() - 2) ** 2),
-    ... )
+    >>> aim = ModuleObjective(nn.Identity(), lambda: [], score=lambda s: -abs(s["w"].item() - 2))
     >>> Greedy()(states, objective=aim)["w"].tolist()
     [1.5]
-    >>> Greedy(passes=2)(states, objective=aim)["w"].tolist()
+    >>> Greedy(n_passes=2)(states, objective=aim)["w"].tolist()
     [2.0]
     """
 
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
-    def __init__(self, strict: bool = False, order: str = "score", passes: int = 1):
+    def __init__(self, strict: bool = False, order: str = "score", n_passes: int = 1):
         self.strict = strict
         self.order = order
-        self.passes = passes
+        self.n_passes = n_passes
 
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
@@ -87,17 +82,17 @@ class Greedy(LinearMerger):
             raise ValueError("Greedy ranks members by their held-out score; give it an objective with held-out rows.")
         if self.order not in ("score", "given"):
             raise ValueError(f"order must be 'score' or 'given'; got {self.order!r}.")
-        if self.passes < 1:
-            raise ValueError(f"passes must be at least 1; got {self.passes}.")
-        own = known_scores(objective.scores(states))
+        if self.n_passes < 1:
+            raise ValueError(f"n_passes must be at least 1; got {self.n_passes}.")
+        scores = known_scores(objective.scores(states))
         trials: list[Trial] = []
-        chosen = greedy_soup(states, objective.scores, self.strict, self.order, self.passes, own, trials.append)
+        chosen = greedy_soup(states, objective.scores, self.strict, self.order, self.n_passes, scores, trials.append)
         objective.report("members", chosen)
-        objective.report("score", max([own[chosen[0]], *(t.score for t in trials if t.joined)]))
-        objective.report("best_member_score", own[chosen[0]])
+        objective.report("score", max([scores[chosen[0]], *(t.score for t in trials if t.joined)]))
+        objective.report("best_member_score", scores[chosen[0]])
         objective.report("n_evaluations", len(states) + len(trials))
         if len({*chosen}) == 1 < len(states):
-            why = explanation(own, chosen[0], trials)
+            why = explanation(scores, chosen[0], trials)
             objective.report("explanation", why)
             warnings.warn(why, OneMemberWarning, stacklevel=2)
         return [chosen.count(k) / len(chosen) for k in range(len(states))]
@@ -105,7 +100,7 @@ class Greedy(LinearMerger):
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
-        yield {"strict": True, "passes": 3}
+        yield {"strict": True, "n_passes": 3}
 
 
 class Trial(NamedTuple):
@@ -116,18 +111,18 @@ class Trial(NamedTuple):
     joined: bool
 
 
-def known_scores(own: list[float]) -> list[float]:
+def known_scores(scores: list[float]) -> list[float]:
     """Return the scores of members, or raise where one is NaN."""
-    unknown = [k for k, value in enumerate(own) if math.isnan(value)]
-    if len(unknown) == len(own) > 1:
+    unknown = [k for k, value in enumerate(scores) if math.isnan(value)]
+    if len(unknown) == len(scores) > 1:
         raise ValueError(
-            f"The held-out score of each of the {len(own)} members is NaN, so there is nothing to choose by: the score "
-            "is not defined on these rows, as an area under a curve is where they lack a class, or all members have "
-            "diverged. Use a larger validation_fraction, more rows or another score."
+            f"The held-out score of each of the {len(scores)} members is NaN, so there is nothing to choose by: the "
+            "score is not defined on these rows, as an area under a curve is where they lack a class, or all members "
+            "have diverged. Use a larger validation_fraction, more rows or another score."
         )
     if unknown:
         raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
-    return own
+    return scores
 
 
 def greedy_soup(
@@ -135,48 +130,48 @@ def greedy_soup(
     scores: Callable[[Iterable[State]], list[float]],
     strict: bool = False,
     order: str = "score",
-    passes: int = 1,
-    own: list[float] | None = None,
-    tell: Callable[[Trial], None] | None = None,
+    n_passes: int = 1,
+    member_scores: list[float] | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
 ) -> list[int]:
     """Return the positions of the members of the greedy soup, in the order in which they joined."""
-    own = known_scores(scores(states)) if own is None else own
-    ranked = sorted(range(len(states)), key=lambda k: -own[k])
+    member_scores = known_scores(scores(states)) if member_scores is None else member_scores
+    ranked = sorted(range(len(states)), key=lambda k: -member_scores[k])
     first = ranked[0]
     line = ranked if order == "score" else [*range(len(states))]
-    chosen, best, total = [first], own[first], RunningSum(states[first])
-    for turn in range(passes):
+    chosen, best, total = [first], member_scores[first], RunningSum(states[first])
+    for turn in range(n_passes):
         before = len(chosen)
         for k in line:
             if turn == 0 and k == first:
                 continue
             trial = total.plus(states[k])
-            (found,) = scores([trial.mean()])
-            joins = found > best or (found == best and not strict and turn == 0)
-            if tell is not None:
-                tell(Trial(k, found, joins))
+            (score,) = scores([trial.mean()])
+            joins = score > best or (score == best and not strict and turn == 0)
+            if on_trial is not None:
+                on_trial(Trial(k, score, joins))
             if joins:
-                chosen, total, best = [*chosen, k], trial, found
+                chosen, total, best = [*chosen, k], trial, score
         if len(chosen) == before:
             break
     return chosen
 
 
-def explanation(own: Sequence[float], best: int, trials: Sequence[Trial]) -> str:
+def explanation(scores: Sequence[float], best: int, trials: Sequence[Trial]) -> str:
     """Return why the soup is the best member alone."""
     pairs = [t for t in trials if t.member != best]
     nearest = max(pairs, key=lambda t: -math.inf if math.isnan(t.score) else t.score)
     head = (
-        f"Greedy kept 1 of {len(own)} members: the best one scores {own[best]:.4g} on the held-out rows, and no mean "
-        f"of it with another one scores better; with member {nearest.member} ({own[nearest.member]:.4g}) it scores "
-        f"{nearest.score:.4g}. "
+        f"Greedy kept 1 of {len(scores)} members: the best one scores {scores[best]:.4g} on the held-out rows, and no "
+        f"mean of it with another one scores better; with member {nearest.member} ({scores[nearest.member]:.4g}) it "
+        f"scores {nearest.score:.4g}. "
     )
-    if not any(t.score >= min(own[best], own[t.member]) for t in pairs):
+    if not any(t.score >= min(scores[best], scores[t.member]) for t in pairs):
         return head + (
             "Each mean is worse than both of its members, as where barriers lie between them: between networks that "
             "did not start from the same weights, or went far from them; on few held-out rows it may be chance. "
-            "FineTunes with smaller learning rates, one frame (align=WeightMatching()), more held-out rows, or an "
-            "ensemble of their predictions may help."
+            "FineTunes with smaller learning rates, aligned members (align=WeightMatching()), more held-out rows, or "
+            "an ensemble of their predictions may help."
         )
     return head + (
         "Some means are no worse than the weaker of their two members, as in one basin: the others may be too weak, or "

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-from skfusion.merge._base import LinearMerger, check_states
-from skfusion.merge._scale import GRID, OnGrid
-from skfusion.objective import Objective
-from skfusion.state import State
+from skfusion.merge._scale import GRID, LinearOnGrid
 
 
-class Interpolate(OnGrid, LinearMerger):
+class Interpolate(LinearOnGrid):
     r"""Go part of the way from the base to the mean of the members.
 
     .. math:: \theta = (1 - t)\, \theta_0 + t\, \tfrac{1}{K} \sum_k \theta_k
@@ -27,10 +24,10 @@ class Interpolate(OnGrid, LinearMerger):
 
     Notes
     -----
-    Costs O(K d) for d parameters and memory for one extra state, and one evaluation a value of the grid. It is known
-    as WiSE-FT: fine-tunes keep what the base knows of data unlike theirs. Held-out rows that are like the training
-    rows do not show this, and favour a large ``t``. The value that is chosen is reported as ``t``, and all scores as
-    ``t_scores``.
+    Costs O(K d) for d parameters and memory for one extra state, and one evaluation a value of the grid. It is known as
+    WiSE-FT: fine-tunes keep what the base knows of data that differ from theirs. Held-out rows that resemble the
+    training rows do not show this, and favour a large ``t``. The value that is chosen is reported as ``t``, and all
+    scores as ``t_scores``.
 
     References
     ----------
@@ -46,35 +43,17 @@ class Interpolate(OnGrid, LinearMerger):
     2.0
     """
 
-    needs_base: ClassVar[bool] = True
     on_grid: ClassVar[str] = "t"
+    why_copies_change: ClassVar[str] = "a share of the base stays in the result"
 
     def __init__(self, t: float | None = 0.5, grid: Sequence[float] = GRID):
         self.t = t
         self.grid = grid
 
-    def coefficients(
-        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
-    ) -> list[float]:
-        """Return t / K for each member; see :meth:`LinearMerger.coefficients`."""
+    def _at_value(self, value: float, n: int) -> list[float]:
+        return [value / n] * n
+
+    def _check(self, n: int) -> None:
         wrong = [t for t in (self.grid if self.t is None else [self.t]) if not 0 <= t <= 1]
         if wrong:
             raise ValueError(f"Interpolate goes from t=0 to t=1, and got {wrong[0]}; TaskArithmetic goes beyond.")
-        if self.t is None:
-            check_states(self, states, base)
-
-        def merged(merge: Interpolate) -> State:
-            return merge.combine(states, merge.coefficients(states), base)
-
-        t = float(self.chosen(merged, objective)._number())
-        return [t / len(states)] * len(states)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"t": None, "grid": (0.25, 0.75)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "a share of the base stays in the result"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)

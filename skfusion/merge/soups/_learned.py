@@ -28,14 +28,15 @@ class Learned(Merger):
     Parameters
     ----------
     per_layer : bool, default=False
-        Whether each module that holds tensors has weights of its own. There are then L K numbers to learn for L
+        Whether each module that holds tensors has separate weights. There are then L K numbers to learn for L
         layers, which fit the held-out rows better, and may fit them too well.
     simplex : bool, default=True
         Whether weights are positive, by the softmax. Otherwise they may be negative, or larger than 1: they are
         :math:`a_k = 1/K + b_k - \bar b`. They sum to one in both cases.
     temperature : bool, default=True
-        Whether to learn a temperature T of the predictions along with the weights, so that weights are not chosen for
-        being as sure as they should be. It is left behind: the network is used without it. Regression has none.
+        Whether to learn a temperature T of the predictions along with the weights, so that weights are not chosen to
+        make predictions as confident as they should be. It is left behind: the network is used without it. Regression
+        has none.
     lr : float, default=0.05
         Learning rate of AdamW. A larger one goes further from the plain mean in the same number of steps.
     n_steps : int, default=200
@@ -65,13 +66,12 @@ class Learned(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import Learned
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> x = torch.tensor([[1.0], [2.0]])
-    >>> data = Objective(
+    >>> data = ModuleObjective(
     ...     nn.Linear(1, 1, bias=False),
     ...     lambda: [],
-    ...     lambda s: (s["weight"].item() - 2.5) ** 2,
-    ...     lambda s: 0.0,
+    ...     loss=lambda s: (s["weight"].item() - 2.5) ** 2,
     ...     held_out=lambda: [Batch(x, 2.5 * x)],
     ...     criterion=lambda out, batch: (out - batch.y).square().mean(),
     ... )
@@ -146,9 +146,9 @@ class Learned(Merger):
             if step == before and finite:
                 raise ValueError("Learned fits weights to labelled rows, and the objective has no held-out ones.")
             weights = self._weights(free).detach()
-            found = objective.loss(mixture.at(weights))
-            if found < least:
-                best, least, best_heat = weights, found, heat.item()
+            loss_now = objective.loss(mixture.at(weights))
+            if loss_now < least:
+                best, least, best_heat = weights, loss_now, heat.item()
         objective.report("weights", mixture.named(best))
         objective.report("temperature", math.exp(best_heat))
         objective.report("loss", least)
@@ -156,7 +156,7 @@ class Learned(Merger):
         return best
 
     def _weights(self, free: Tensor) -> Tensor:  # free, shape: (n_layers, n_members)
-        """Return weights that sum to one in each layer, and are all alike where ``free`` is 0."""
+        """Return weights that sum to one in each layer, and are equal where ``free`` is 0."""
         return free.softmax(1) if self.simplex else 1 / free.shape[1] + free - free.mean(1, keepdim=True)
 
     def _loss(self, objective: Objective, out: Tensor, batch: Batch, heat: Tensor) -> Tensor:

@@ -18,21 +18,10 @@ class Mixture:
     .. math:: \theta^l = \sum_k w_{lk} \theta_k^l \quad\text{or, with a base,}\quad
         \theta^l = \theta_0^l + \sum_k w_{lk} (\theta_k^l - \theta_0^l)
 
-    Gradients are taken by the sum and then told by the inner products with the members, so that autograd keeps no copy
-    of them.
-
-    Parameters
-    ----------
-    states : sequence of State
-        K states of one architecture.
-    owner : dict of str to str
-        The first name of each name's tensor.
-    takes : callable
-        ``takes(name, tensor)`` is whether the tensor is summed by the weights. Others are averaged.
-    per_layer : bool
-        Whether each module that holds tensors has weights of its own.
-    base : State, optional
-        What the members started from.
+    Gradients are taken by the sum; those by the weights are its inner products with the members, so that autograd keeps
+    no copy of them. ``owner`` maps each name to the first name of its tensor, and ``takes(name, tensor)`` is whether a
+    tensor is summed by the weights; others are averaged. ``per_layer`` gives each module that holds tensors its
+    weights.
     """
 
     def __init__(
@@ -57,11 +46,11 @@ class Mixture:
         return len(self.layers), len(self._states)
 
     def at(self, weights: Tensor) -> State:  # weights, shape: (n_layers, n_members)
-        """Return the state for some weights; only what they do not make is the same for all weights, in memory, too.
+        """Return the state for some weights; tensors that do not depend on them are shared in memory.
 
         A running variance is at least the smallest one of the members, also where weights are negative.
         """
-        found = dict(self._rest)
+        state_of = dict(self._rest)
         for key, row in self._row.items():
             like = self._states[0][key]
             total = torch.zeros(like.shape, dtype=torch.float64, device=like.device)
@@ -71,8 +60,8 @@ class Mixture:
                 total.add_(self._base[key].detach().to(like.device), alpha=1 - math.fsum(weights[row].tolist()))
             elif is_statistic(key) and key.endswith("var"):
                 total = torch.maximum(total, torch.stack([s[key].detach().to(total) for s in self._states]).amin(0))
-            found[key] = total.to(like.dtype)
-        return {key: found[owner] for key, owner in self._owner.items()}
+            state_of[key] = total.to(like.dtype)
+        return {key: state_of[owner] for key, owner in self._owner.items()}
 
     def leaves(self, state: State) -> State:
         """Return the tensors of a state that the weights make, but for statistics, as what gradients are taken by."""
@@ -84,9 +73,9 @@ class Mixture:
         for key, g in zip(leaves, gradients, strict=True):
             if g is None:
                 continue
-            own = [float((g.double() * s[key].to(g.device)).sum()) for s in self._states]
+            of_members = [float((g.double() * s[key].to(g.device)).sum()) for s in self._states]
             start = 0.0 if self._base is None else float((g.double() * self._base[key].to(g.device)).sum())
-            out[self._row[key]] += torch.tensor(own, dtype=torch.float64) - start
+            out[self._row[key]] += torch.tensor(of_members, dtype=torch.float64) - start
         return out
 
     def named(self, weights: Tensor) -> list[float] | dict[str, list[float]]:

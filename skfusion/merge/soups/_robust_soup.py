@@ -36,7 +36,7 @@ class RobustSoup(LinearMerger):
     members, 69 for three, 480 for four, and about seven times as many for each further one. Each single member is a
     candidate, so that the result is never worse than the best member on the held-out rows, by construction: a few rows
     of the distribution at which it is aimed are said to be enough. Equal scores go to the most even weights, and where
-    these are alike, too, to the smaller network. Reported are ``score`` and ``n_evaluations``.
+    these are equal, too, to the smaller network. Reported are ``score`` and ``n_evaluations``.
 
     Outside of the simplex the statistics of BatchNorm are extrapolated as well; a candidate whose score is not a number
     never wins.
@@ -51,14 +51,9 @@ class RobustSoup(LinearMerger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import RobustSoup
-    >>> from skfusion.objective import Objective
+    >>> from skfusion.objective import ModuleObjective
     >>> states = [{"w": torch.tensor([v])} for v in (0.0, 5.0)]
-    >>> aim = Objective(
-    ...     nn.Identity(),
-    ...     lambda: [],
-    ...     lambda s: (s["w"].item() - 6) ** 2,
-    ...     lambda s: -((s["w"].item() - 6) ** 2),
-    ... )
+    >>> aim = ModuleObjective(nn.Identity(), lambda: [], score=lambda s: -abs(s["w"].item() - 6))
     >>> RobustSoup()(states, objective=aim)["w"].tolist()
     [6.0]
     """
@@ -102,8 +97,8 @@ class RobustSoup(LinearMerger):
         objective.report("n_evaluations", len(tried))
         equal = [a for a, score in zip(tried, scores, strict=True) if score == best]
         even = min(sum(i * i for i in a) for a in equal)
-        found = [[i / parts for i in a] for a in equal if sum(i * i for i in a) == even]
-        return found[0] if len(found) == 1 else min(found, key=lambda a: _size(self.combine(states, a)))
+        evenest = [[i / parts for i in a] for a in equal if sum(i * i for i in a) == even]
+        return evenest[0] if len(evenest) == 1 else min(evenest, key=lambda a: _size(self.combine(states, a)))
 
 
 def _size(state: State) -> float:

@@ -34,7 +34,7 @@ class Slerp(TensorMerger):
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (K,); divided by their sum. A larger value pulls the result
-        towards that member. All alike when omitted.
+        towards that member. Equal when omitted.
 
     Notes
     -----
@@ -92,29 +92,16 @@ class Slerp(TensorMerger):
 
 def cosines_of(vectors: Sequence[Tensor], norms: Tensor) -> Tensor:
     """Return the cosine of each two vectors, shape (K, K)."""
-    found = torch.eye(len(vectors), dtype=torch.float64)
+    cosines = torch.eye(len(vectors), dtype=torch.float64)
     for i, vector in enumerate(vectors):
         unit = vector / norms[i].item()
         for j in range(i):
-            found[i, j] = found[j, i] = float(unit @ vectors[j]) / norms[j].item()
-    return found.clamp(-1, 1)
+            cosines[i, j] = cosines[j, i] = float(unit @ vectors[j]) / norms[j].item()
+    return cosines.clamp(-1, 1)
 
 
 def karcher_mean(cosines: Tensor, weights: Tensor) -> Tensor | None:
-    """Return the mean of directions, as factors of them, shape (K,); None where there is none.
-
-    Parameters
-    ----------
-    cosines : Tensor of shape (K, K)
-        Of each two directions.
-    weights : Tensor of shape (K,)
-        They sum to one.
-
-    Returns
-    -------
-    Tensor or None
-        The factors.
-    """
+    """Return the mean of directions as factors of them, shape (K,), from their cosines; None where there is none."""
     # Coordinates of the directions in the space that they span: lengths of combinations of K directions that depend on
     # each other would be lost to rounding.
     values, axes = torch.linalg.eigh(cosines)

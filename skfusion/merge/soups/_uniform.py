@@ -20,7 +20,7 @@ class Uniform(LinearMerger):
     ----------
     weights : sequence of float, optional
         Non-negative importance of each member, shape (K,); divided by their sum. A larger value pulls the soup
-        towards that member. All alike when omitted.
+        towards that member. Equal when omitted.
 
     Notes
     -----

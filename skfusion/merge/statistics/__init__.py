@@ -1,1 +1,4 @@
-"""Merging by statistics of the data: Fisher information and inner products of activations."""
+"""Merging by statistics of the data: Fisher information and inner products of activations.
+
+:mod:`skfusion.merge` says what a merger is, and exports those of this folder.
+"""

@@ -45,7 +45,7 @@ class Fisher(Merger):
         not weigh more.
     weights : sequence of float, optional
         Non-negative importance of each member, shape (K,), in any unit. A larger value pulls the result towards that
-        member; all alike when omitted.
+        member; equal when omitted.
     random_state : int, default=0
         Seed of the rows and of the labels that are drawn.
 
@@ -71,15 +71,13 @@ class Fisher(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import Fisher
-    >>> from skfusion.objective import Batch, Likelihood, Objective
+    >>> from skfusion.objective import Batch, Likelihood, ModuleObjective
     >>> x = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    >>> data = Objective(
+    >>> data = ModuleObjective(
     ...     nn.Linear(2, 1, bias=False),
     ...     lambda: [],
-    ...     lambda s: 0.0,
-    ...     lambda s: 0.0,
     ...     likelihood=Likelihood("gaussian", lambda out: out),
-    ...     own=(lambda: [Batch(x[:2], x[:2])], lambda: [Batch(x, x)]),
+    ...     member_batches=(lambda: [Batch(x[:2], x[:2])], lambda: [Batch(x, x)]),
     ... )
     >>> states = [{"weight": torch.tensor([[0.0, 0.0]])}, {"weight": torch.tensor([[5.0, 5.0]])}]
     >>> Fisher()(states, objective=data)["weight"].round(decimals=3).tolist()

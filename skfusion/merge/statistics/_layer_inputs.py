@@ -22,20 +22,7 @@ def is_linear(layer: nn.Module) -> bool:
 
 
 def own_layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]:
-    """Return the linear layers and convolutions, by name, that share none of their tensors with other layers.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The network.
-    owner : dict of str to str
-        The first name of each name's tensor; layers with other tensors are left out.
-
-    Returns
-    -------
-    dict of str to nn.Module
-        The layers.
-    """
+    """Return the linear layers and convolutions, by name, that share none of their tensors with other layers."""
     is_own = own_keys(module, owner)
     return {
         name: part for name, part in module.named_modules() if is_linear(part) and all(map(is_own, keys_of(name, part)))
@@ -43,7 +30,7 @@ def own_layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]
 
 
 def own_keys(module: nn.Module, owner: dict[str, str]) -> Callable[[str], bool]:
-    """Return a function that tells whether the tensor of a name is in the state, and that of one layer only."""
+    """Return a function of a name: whether its tensor is in the state, and belongs to one layer only."""
     holders: Counter[str] = Counter()
     for name, part in module.named_modules():
         keys = [key_of(name, t) for t, _ in part.named_parameters(recurse=False)]
@@ -63,25 +50,10 @@ def n_groups(layer: nn.Module) -> int:
 
 
 def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut the input of a layer into pieces of rows by which its weights are multiplied.
+    """Cut the input of a layer into pieces of rows by which its weights are multiplied, with the weights of these rows.
 
-    Parameters
-    ----------
-    layer : nn.Module
-        A linear layer, a convolution, or attention.
-    name : str
-        What to call it in a message.
-    x : Tensor
-        Its input.
-    weight : Tensor or None
-        Weights of the samples, shape (n_samples,).
-
-    Yields
-    ------
-    rows : Tensor
-        In float64, shape (n_groups, n_rows, n_features), with a last feature 1 where the layer has a bias.
-    weight : Tensor
-        In float64, shape (n_rows,).
+    Rows are in float64, of shape (n_groups, n_rows, n_features), with a last feature 1 where the layer has a bias.
+    ``weight`` has the weights of the samples.
     """
     bias = getattr(layer, "in_proj_bias" if isinstance(layer, nn.MultiheadAttention) else "bias")
     if isinstance(layer, (nn.Linear, nn.MultiheadAttention)):
@@ -126,8 +98,8 @@ def _spread(weight: Tensor | None, name: str, windows: Tensor) -> Tensor:
     times, rest = divmod(len(windows), len(weight))
     if rest:
         raise ValueError(
-            f"Layer {name!r} sees {len(windows)} rows for {len(weight)} samples of unlike weight, so it is not known "
-            "which weights they have. Merge without sample weights, or let the first axis be that of samples."
+            f"Layer {name!r} sees {len(windows)} rows for {len(weight)} samples of different weights, so it is not "
+            "known which weights they have. Merge without sample weights, or let the first axis be that of samples."
         )
     return weight.double().to(windows.device).repeat_interleave(times)
 

@@ -31,14 +31,9 @@ Which = str | type[nn.Module]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight that multiplies inputs, and its bias.
+    """A weight that multiplies inputs, and its bias, where ``layer`` has one.
 
-    Parameters
-    ----------
-    layer : nn.Module
-        What holds it.
-    parts : tuple of (str, slice)
-        The weight, and the bias where there is one: its name in a state, and which rows of it.
+    ``parts`` are their names in a state, with the rows of the tensor that they are.
     """
 
     layer: nn.Module
@@ -58,38 +53,29 @@ class Matrix:
     def written(self, columns: Tensor, state: State) -> State:
         """Return the tensors of a state with what :meth:`columns` would make of them in their place."""
         w = columns.mT.flatten(0, 1)
-        found = {}
+        new = {}
         parts = torch.split(w, [w.shape[1] - 1, 1] if len(self.parts) == 2 else [w.shape[1]], dim=1)
         for (key, rows), part in zip(self.parts, parts, strict=True):
-            found[key] = state[key].clone()
-            found[key][rows] = narrowed(part.reshape(state[key][rows].shape), state[key].dtype, key)
-        return found
+            new[key] = state[key].clone()
+            new[key][rows] = narrowed(part.reshape(state[key][rows].shape), state[key].dtype, key)
+        return new
 
 
 def matrices(module: nn.Module, owner: dict[str, str]) -> dict[str, Matrix]:
-    """Return the matrices of linear layers, convolutions and attention that share no tensor with other layers.
+    """Return the matrices of linear layers, convolutions and attention that share no tensor with other layers, by name.
 
-    Parameters
-    ----------
-    module : nn.Module
-        The network.
-    owner : dict of str to str
-        The first name of each name's tensor.
-
-    Returns
-    -------
-    dict of str to Matrix
-        By the name of the layer; those of attention by its name and ``q_proj``, ``k_proj``, ``v_proj`` or
-        ``out_proj``.
+    Those of attention have its name and ``q_proj``, ``k_proj``, ``v_proj`` or ``out_proj``.
     """
     layers = own_layers(module, owner)
-    found = {name: Matrix(layer, tuple((key, _ALL) for key in keys_of(name, layer))) for name, layer in layers.items()}
+    by_name = {
+        name: Matrix(layer, tuple((key, _ALL) for key in keys_of(name, layer))) for name, layer in layers.items()
+    }
     is_own = own_keys(module, owner)
     for name, layer in module.named_modules():
         if is_attention(layer):
             every = _projections(name, layer)
-            found |= {key_of(name, p): m for p, m in every.items() if all(map(is_own, m.keys))}
-    return found
+            by_name |= {key_of(name, p): m for p, m in every.items() if all(map(is_own, m.keys))}
+    return by_name
 
 
 def is_attention(layer: nn.Module) -> bool:
@@ -99,25 +85,25 @@ def is_attention(layer: nn.Module) -> bool:
 
 def _projections(name: str, layer: Any) -> dict[str, Matrix]:
     """Return the matrices of queries, keys and values, which are rows of one tensor where their sizes are equal."""
-    n, found = layer.embed_dim, {}
+    n, by_part = layer.embed_dim, {}
     for i, part in enumerate(_INPUTS):
         rows = slice(i * n, (i + 1) * n)
         weight = ("in_proj_weight", rows) if layer.in_proj_weight is not None else (f"{part}_weight", _ALL)
         bias = [] if layer.in_proj_bias is None else [("in_proj_bias", rows)]
-        found[part] = Matrix(layer, tuple((key_of(name, key), rows) for key, rows in (weight, *bias)))
-    return found
+        by_part[part] = Matrix(layer, tuple((key_of(name, key), rows) for key, rows in (weight, *bias)))
+    return by_part
 
 
 @contextmanager
-def watching(module: nn.Module, found: dict[str, Matrix], see: Callable[[str, Tensor], None]) -> Iterator[None]:
+def watching(module: nn.Module, by_name: dict[str, Matrix], see: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Show ``see(name, x)`` what matrices multiply while the module runs; samples come first."""
-    seen = {name: partial(see, name) for name in found}
+    shown = {name: partial(see, name) for name in by_name}
     before = torch.backends.mha.get_fastpath_enabled()
-    hooks = [watch(m.layer, seen[name]) for name, m in found.items() if not is_attention(m.layer)]
+    hooks = [watch(m.layer, shown[name]) for name, m in by_name.items() if not is_attention(m.layer)]
     for name, layer in module.named_modules():
         if is_attention(layer):
             parts: dict[str, Callable[[Tensor], None]] = {
-                part: seen.get(key_of(name, part), _ignore) for part in (*_INPUTS, "out_proj")
+                part: shown.get(key_of(name, part), _ignore) for part in (*_INPUTS, "out_proj")
             }
             hooks.append(layer.register_forward_pre_hook(partial(_show, parts), with_kwargs=True))
     try:
@@ -145,30 +131,16 @@ def _open(layer: Any) -> Any:
     """Return attention whose last matrix is the identity, so that it returns what that one multiplies."""
     like = layer.out_proj.weight
     eye = torch.eye(len(like), dtype=like.dtype, device=like.device)
-    found = copy.copy(layer)
-    found._modules = {"out_proj": SimpleNamespace(weight=eye, bias=None)}
-    return found
+    opened = copy.copy(layer)
+    opened._modules = {"out_proj": SimpleNamespace(weight=eye, bias=None)}
+    return opened
 
 
 def meant(which: Sequence[Which], names: Sequence[str], module: nn.Module, asker: str) -> dict[str, Which]:
-    """Return for names of layers the first pattern or type that means them.
+    """Return the first pattern or type, out of ``which``, that means each of some layers, by name.
 
-    Parameters
-    ----------
-    which : sequence of str or type
-        A pattern means the layers whose name it matches, and those in a module whose name it matches; a type means
-        layers of this type, and those in modules of it.
-    names : sequence of str
-        Names of layers, or of matrices in them.
-    module : nn.Module
-        The network.
-    asker : str
-        The parameter, for the message where a pattern or a type means no part of the network.
-
-    Returns
-    -------
-    dict of str to (str or type)
-        For the names that are meant.
+    A pattern means the layers whose name it matches, and those in a module whose name it matches; a type means layers
+    of this type, and those in modules of it. ``asker`` is the parameter, for the message where one means no layer.
     """
     modules = dict(module.named_modules())
 

@@ -1,4 +1,4 @@
-"""RegMean: the weights by which each linear layer answers as the members' own layers do (Jin et al., 2023)."""
+"""RegMean: the weights with which each linear layer gives what the members' layers give (Jin et al., 2023)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RegMean(Merger):
         estimated well for that. The paper takes 0.9, and 0.1 for some language models. A dict has one for some layers,
         by what ``skip`` may hold; the first that means a layer counts, and all others have 0.9.
     normalise : bool, default=True
-        Divide each Gram matrix by the number of its rows, so that members count alike. With False, members count by
+        Divide each Gram matrix by the number of its rows, so that members count equally. With False, they count by
         their rows, as if their data were pooled.
     ridge : float, default=1e-6
         Pull towards the mean of the members, as a share of the mean diagonal element. A larger value keeps the result
@@ -73,15 +73,10 @@ class RegMean(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import RegMean
-    >>> from skfusion.objective import Batch, Objective
+    >>> from skfusion.objective import Batch, ModuleObjective
     >>> rows = [torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0]])]
-    >>> data = Objective(
-    ...     nn.Linear(2, 1, bias=False),
-    ...     lambda: [],
-    ...     lambda s: 0.0,
-    ...     lambda s: 0.0,
-    ...     own=tuple(lambda x=x: [Batch(x, x)] for x in rows),
-    ... )
+    >>> each = [lambda x=x: [Batch(x, x)] for x in rows]
+    >>> data = ModuleObjective(nn.Linear(2, 1, bias=False), lambda: [], member_batches=each)
     >>> states = [{"weight": torch.tensor([[0.0, 0.0]])}, {"weight": torch.tensor([[3.0, 4.0]])}]
     >>> RegMean(shrink=0.0)(states, objective=data)["weight"].round(decimals=3).tolist()
     [[2.0, 2.0]]
@@ -134,7 +129,7 @@ class RegMean(Merger):
         keys = [key for name in left for key in solvable[name].keys]
         if _alike(states, keys) and not _alike(states, [key for key, t in mean.items() if t.is_floating_point()]):
             raise ValueError(
-                f"RegMean solves for layers whose inputs it sees, and members are alike in all {len(left)} of them, so "
+                f"RegMean solves for layers whose inputs it sees, and members are equal in all {len(left)} of them, so "
                 "that it would be the plain mean: use Uniform. Networks whose other weights are used by hand, as those "
                 "of TangentFineTunes, cannot be merged by RegMean."
             )
@@ -166,8 +161,8 @@ class RegMean(Merger):
         given: Mapping[Any, float] = self.shrink if isinstance(self.shrink, Mapping) else {"*": self.shrink}
         if wrong := [value for value in given.values() if not 0 <= value <= 1]:
             raise ValueError(f"shrink must lie between 0 and 1; got {wrong[0]}.")
-        found = meant([*given], [*names], module, "shrink")
-        return {name: given[found[name]] if name in found else _SHRINK for name in names}
+        which = meant([*given], [*names], module, "shrink")
+        return {name: given[which[name]] if name in which else _SHRINK for name in names}
 
     def _grams(
         self, state: State, objective: Objective, solvable: dict[str, Matrix], shrink: dict[str, float]
@@ -207,21 +202,9 @@ def shrunk(gram: Tensor, shrink: float) -> Tensor:
 
 
 def solved(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
-    """Return the solution of ``(gram + ridge * its mean diagonal) x = right``, the least one where there are many.
+    """Return the solution of ``(gram + ridge * its mean diagonal) x = right``, the smallest one where there are many.
 
-    Parameters
-    ----------
-    gram : Tensor
-        Symmetric and positive semi-definite, shape (n_groups, n_features, n_features).
-    right : Tensor
-        Shape (n_groups, n_features, n_units).
-    ridge : float
-        At least 0.
-
-    Returns
-    -------
-    Tensor
-        Shape (n_groups, n_features, n_units).
+    Shapes are (n_groups, n_features, n_features) for the Gram matrices, and (n_groups, n_features, n_units).
     """
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
     gram = gram + torch.diag_embed(ridge * diagonal.mean(-1, keepdim=True).expand_as(diagonal))
@@ -231,8 +214,8 @@ def solved(gram: Tensor, right: Tensor, ridge: float) -> Tensor:
     out = torch.empty_like(right)
     for i, is_singular in enumerate((singular | (failed != 0)).tolist()):
         if is_singular:
-            found = torch.linalg.lstsq(gram[i].cpu(), right[i].cpu(), driver="gelsd").solution
-            out[i] = found.to(right.device)
+            least = torch.linalg.lstsq(gram[i].cpu(), right[i].cpu(), driver="gelsd").solution
+            out[i] = least.to(right.device)
         else:
             out[i] = torch.cholesky_solve(right[i], factor[i])
     return out

@@ -25,20 +25,9 @@ _FEW = 3  # rows on which the short way is proved
 
 @dataclass(frozen=True)
 class Gradients:
-    """What is needed to differentiate the outputs of a state by some of its tensors.
+    """What is needed to differentiate the outputs of a state by some of its tensors, those called ``names``.
 
-    Parameters
-    ----------
-    objective : Objective
-        What runs the state.
-    likelihood : Likelihood
-        How its outputs are read.
-    state : State
-        The tensors of the network.
-    owner : dict of str to str
-        The first name of each name's tensor; tied tensors are differentiated as one.
-    names : sequence of str
-        First names of the tensors by which to differentiate.
+    ``owner`` maps each name to the first name of its tensor: tied tensors are differentiated as one.
     """
 
     objective: Objective
@@ -59,11 +48,6 @@ class Squares:
     Linear layers that see one vector a row take a short way, where this is proved right on a few rows: the module might
     use their weights otherwise, too, or mix rows. All else is differentiated row by row, rows together where
     ``torch.func`` can do that, otherwise one after another.
-
-    Parameters
-    ----------
-    gradients : Gradients
-        What to differentiate.
     """
 
     def __init__(self, gradients: Gradients):
@@ -76,14 +60,14 @@ class Squares:
         if self._proven is None:
             self._proven = self._prove(rows_at(x, torch.arange(len(pulls))[:_FEW]), pulls[:_FEW, :1])
         short = outer_products(self._gradients, x, pulls) if self._proven else {}
-        found = {name: value for name, value in short.items() if name in self._proven}
-        return found | self._long(x, pulls, [name for name in self._gradients.names if name not in found])
+        sums = {name: value for name, value in short.items() if name in self._proven}
+        return sums | self._long(x, pulls, [name for name in self._gradients.names if name not in sums])
 
     def _prove(self, x: Input, pulls: Tensor) -> set[str]:
         """Return the tensors whose squared gradients the short way finds."""
         try:
             short = outer_products(self._gradients, x, pulls)
-        except Exception:  # it is up to the module what fails; the long way will tell
+        except Exception:  # it is up to the module what fails; the long way raises its errors
             return set()
         long = self._long(x, pulls, [*short])
         return {name for name, value in long.items() if float(value.max()) > 0 and _alike(short[name], value)}
@@ -143,14 +127,14 @@ def outer_products(gradients: Gradients, x: Input, pulls: Tensor) -> State:
     finally:
         for handle in handles:
             handle.remove()
-    found: State = {}
+    squares: State = {}
     for (name, (square, _)), slope in zip(once.items(), slopes, strict=True):
         by_row = _wide(slope).square().sum(0)
         sums = [by_row.mT @ square, by_row.sum(0)]
-        found |= {
+        squares |= {
             gradients.owner[key]: total.double() for key, total in zip(keys_of(name, layers[name]), sums, strict=False)
         }
-    return found
+    return squares
 
 
 def together(gradients: Gradients, x: Input, pulls: Tensor, names: Sequence[str]) -> State:
@@ -160,12 +144,12 @@ def together(gradients: Gradients, x: Input, pulls: Tensor, names: Sequence[str]
     def of_row(row: Input, pull: Tensor) -> State:
         one = mapped(row, lambda t: t.unsqueeze(0))
         back = vjp(lambda p: gradients.logits(p, one)[0], params)[1]
-        found: State = vmap(back)(pull)[0]
-        return found
+        of_pulls: State = vmap(back)(pull)[0]
+        return of_pulls
 
     with _batched():
-        found = vmap(of_row)(x, pulls)
-    return {name: _wide(g).square().sum((0, 1)).double() for name, g in found.items()}
+        gradients_of_rows = vmap(of_row)(x, pulls)
+    return {name: _wide(g).square().sum((0, 1)).double() for name, g in gradients_of_rows.items()}
 
 
 def one_by_one(gradients: Gradients, x: Input, pulls: Tensor, names: Sequence[str]) -> State:
@@ -175,8 +159,8 @@ def one_by_one(gradients: Gradients, x: Input, pulls: Tensor, names: Sequence[st
     for i, pull in enumerate(pulls):
         z = gradients.logits(params, rows_at(x, torch.tensor([i])))[0]
         for v in pull if z.requires_grad else ():
-            found = torch.autograd.grad(z, [*params.values()], v, retain_graph=True, allow_unused=True)
-            for name, g in zip(params, found, strict=True):
+            slopes = torch.autograd.grad(z, [*params.values()], v, retain_graph=True, allow_unused=True)
+            for name, g in zip(params, slopes, strict=True):
                 if g is not None:
                     total[name] += g.double().square()
     return total

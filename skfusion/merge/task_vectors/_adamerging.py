@@ -20,7 +20,7 @@ from skfusion.objective import Batch, Input, Likelihood, Objective, evaluating
 from skfusion.state import State
 
 _AT_ONCE = 256
-"""Rows whose entropy is told at once."""
+"""Rows whose entropy is computed at once."""
 
 
 class AdaMerging(Merger):
@@ -35,7 +35,7 @@ class AdaMerging(Merger):
     Parameters
     ----------
     per_layer : bool, default=True
-        Whether each module that holds tensors has coefficients of its own: L K of them for L layers, otherwise K.
+        Whether each module that holds tensors has separate coefficients: L K of them for L layers, otherwise K.
     density : float, optional
         Share of the largest changes of each member that is kept, in (0, 1], before those of the minority sign are
         dropped, too, as in :class:`TIES` (the paper's AdaMerging++, which takes 0.2). A larger value keeps more small
@@ -56,14 +56,15 @@ class AdaMerging(Merger):
     -----
     Costs K forward and backward passes over a batch, and O(K d) for d parameters, for each step. Memory is for the K
     members, the base and three more states, with ``density`` for another K, and for the rows that are used, at most
-    ``n_steps * batch_size`` a member. Members without rows of their own, and without heads, share one pass. No labels
-    are needed, but the predictions must be those of a classifier. Heads that the objective holds stay as they are.
+    ``n_steps * batch_size`` a member. Where all rows are for all members, and there are no heads, they share one pass.
+    No labels are needed, but the predictions must be those of a classifier. Heads that the objective holds stay as they
+    are.
 
     The paper learns from the rows that are to be predicted; those that the objective gives are taken here. Coefficients
     are those of a module's tensors together, where the authors' code has one for each tensor, and are brought back to
     [0, 1] after each step, where it clips them in use. Statistics of BatchNorm are the plain mean while coefficients
-    are learned. Low entropy is not accuracy: a network that is surely wrong has none. Reported are ``coefficients``
-    (K of them, or K for each layer) and ``entropy``, a pair: before and after, summed over tasks.
+    are learned. Low entropy is not accuracy: a network that is confidently wrong has none. Reported are
+    ``coefficients`` (K of them, or K for each layer) and ``entropy``, a pair: before and after, summed over tasks.
 
     References
     ----------
@@ -74,15 +75,10 @@ class AdaMerging(Merger):
     >>> import torch
     >>> from torch import nn
     >>> from skfusion.merge import AdaMerging
-    >>> from skfusion.objective import Batch, Likelihood, Objective
+    >>> from skfusion.objective import Batch, Likelihood, ModuleObjective
     >>> x = torch.tensor([[1.0], [-1.0]])
-    >>> data = Objective(
-    ...     nn.Linear(1, 1, bias=False),
-    ...     lambda: [Batch(x, x)],
-    ...     lambda s: 0.0,
-    ...     lambda s: 0.0,
-    ...     likelihood=Likelihood("bernoulli", lambda out: out),
-    ... )
+    >>> sure = Likelihood("bernoulli", lambda out: out)
+    >>> data = ModuleObjective(nn.Linear(1, 1, bias=False), lambda: [Batch(x, x)], likelihood=sure)
     >>> base, *states = [{"weight": torch.tensor([[v]])} for v in (1.0, 3.0, 0.0)]
     >>> AdaMerging(n_steps=200, lr=0.01)(states, base, data)["weight"].item()
     3.0
@@ -127,15 +123,15 @@ class AdaMerging(Merger):
             raise ValueError("AdaMerging asks how sure predictions are; give it an objective with a likelihood.")
         if objective.likelihood.kind == "gaussian":
             raise ValueError("AdaMerging is for classifiers: values that are predicted have no entropy.")
-        assert base is not None  # as check_states has seen
+        assert base is not None  # check_states has refused None
         owner = tied(states, objective.module)
         if self.density is not None:
             states = agreeing(states, base, owner, self.density)
         mixture = Mixture(states, owner, is_merged, self.per_layer, base)
         with evaluating(objective.module), torch.enable_grad():
-            found = self._learn(mixture, objective, objective.likelihood)
-        objective.report("coefficients", mixture.named(found))
-        return mixture.at(found)
+            coefficients = self._learn(mixture, objective, objective.likelihood)
+        objective.report("coefficients", mixture.named(coefficients))
+        return mixture.at(coefficients)
 
     def _check(self) -> None:
         if not (0 <= self.init <= 1 and math.isfinite(self.lr) and self.lr >= 0):
@@ -150,8 +146,8 @@ class AdaMerging(Merger):
         coefficients = torch.full(mixture.shape, float(self.init), dtype=torch.float64)
         if self.n_steps == 0:
             return coefficients
-        tasks = range(mixture.shape[1] if objective.own or objective.heads else 1)
-        views = [objective.of_member(k) for k in tasks]
+        members = range(mixture.shape[1])
+        views = [*dict.fromkeys(objective.of_member(k) for k in members)]  # a single one where all rows are for all
         rows = [self._rows(view) for view in views]
         optimizer = torch.optim.Adam([coefficients], lr=self.lr)
 
@@ -159,13 +155,13 @@ class AdaMerging(Merger):
             return likelihood.entropy(view.forward(state, x))
 
         def total() -> float:
-            state, found = mixture.at(coefficients), 0.0
+            state, entropy = mixture.at(coefficients), 0.0
             for view, (batch, _) in zip(views, rows, strict=True):
                 parts = torch.split(torch.arange(n_rows(batch.x)), _AT_ONCE)
                 with torch.no_grad():
                     values = torch.cat([entropies(state, view, rows_at(batch.x, index)) for index in parts])
-                found += float(mean(values, batch.weight))
-            return found
+                entropy += float(mean(values, batch.weight))
+            return entropy
 
         before = total()
         for step in range(self.n_steps):
@@ -174,8 +170,8 @@ class AdaMerging(Merger):
             for view, (batch, order) in zip(views, rows, strict=True):
                 some = take(batch, order[step])
                 loss = mean(entropies(state, view, some.x), some.weight)
-                found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-                coefficients.grad += mixture.slopes(leaves, found)
+                gradients = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+                coefficients.grad += mixture.slopes(leaves, gradients)
             optimizer.step()
             coefficients.clamp_(0, 1)
         after = total()
@@ -203,21 +199,8 @@ class AdaMerging(Merger):
 def agreeing(states: Sequence[State], base: State, owner: dict[str, str], density: float) -> list[State]:
     """Return members that keep only their largest changes, and of these only the ones of the elected sign.
 
-    Parameters
-    ----------
-    states : sequence of State
-        K states.
-    base : State
-        What they started from.
-    owner : dict of str to str
-        The first name of each name's tensor.
-    density : float
-        Share of the changes of each member that are kept, in (0, 1].
-
-    Returns
-    -------
-    list of State
-        K states; tied tensors are tied, and what is no parameter is the members' own.
+    ``density`` is the share of the changes of each member that is kept. Tied tensors are tied, and what is no parameter
+    stays that of the member.
     """
     names = [key for key, t in base.items() if owner[key] == key and is_merged(key, t)]
 

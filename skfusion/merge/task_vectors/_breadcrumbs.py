@@ -62,6 +62,7 @@ class Breadcrumbs(OnGrid, TensorMerger):
     """
 
     needs_base: ClassVar[bool] = True
+    why_copies_change: ClassVar[str] = "small and large changes are left out, and the changes of copies add up"
 
     def __init__(
         self,
@@ -99,16 +100,6 @@ class Breadcrumbs(OnGrid, TensorMerger):
         """Iterate over weight, density and gamma of n members."""
         shares = (one_each("Breadcrumbs", name, getattr(self, name), n) for name in ("density", "gamma"))
         return zip(factors("Breadcrumbs", self.weights, n), *shares, strict=True)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"scale": None, "grid": (0.2, 0.6)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "small and large changes are left out, and the changes of copies add up"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)
 
 
 def middle(tau: Tensor, density: float, gamma: float) -> Tensor:

@@ -60,15 +60,15 @@ class DARE(TensorMerger):
     >>> import torch
     >>> from skfusion.merge import DARE, TaskArithmetic
     >>> base, member = {"w": torch.zeros(10_000)}, {"w": torch.ones(10_000)}
-    >>> found = DARE(rate=0.75, merge=TaskArithmetic(scale=1))([member], base)["w"]
-    >>> found.unique().tolist()
+    >>> merged = DARE(rate=0.75, merge=TaskArithmetic(scale=1))([member], base)["w"]
+    >>> merged.unique().tolist()
     [0.0, 4.0]
-    >>> abs(found.mean().item() - 1) < 0.1
+    >>> abs(merged.mean().item() - 1) < 0.1
     True
     """
 
     needs_base: ClassVar[bool] = True
-    keeps_order: ClassVar[bool] = True
+    order_dependent: ClassVar[bool] = True
 
     def __init__(self, rate: float | Sequence[float] = 0.9, merge: Merger | None = None, random_state: int = 0):
         self.rate = rate
@@ -108,7 +108,7 @@ class DARE(TensorMerger):
         inner = self._inner()
         if not isinstance(inner, (OnGrid, TensorMerger)):
             return self
-        return self._over(inner.chosen(lambda found: merged(self._over(found)), objective))
+        return self._over(inner.chosen(lambda chosen: merged(self._over(chosen)), objective))
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the merge of the thinned tensors; see :meth:`TensorMerger.tensor`."""
@@ -148,7 +148,7 @@ class DARE(TensorMerger):
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
-        random = "what is dropped is random, and unlike for members that are equal"
+        random = "what is dropped is random, and differs between members that are equal"
         return {
             "check_merge_of_copies_is_the_copy": random,
             "check_one_member_gives_that_member": random,

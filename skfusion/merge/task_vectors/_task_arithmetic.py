@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-from skfusion.merge._base import LinearMerger, check_states
-from skfusion.merge._scale import GRID, OnGrid
+from skfusion.merge._scale import GRID, LinearOnGrid
 from skfusion.merge._weights import factors
-from skfusion.objective import Objective
-from skfusion.state import State
 
 
-class TaskArithmetic(OnGrid, LinearMerger):
+class TaskArithmetic(LinearOnGrid):
     r"""Add to the base what fine-tuning has changed in each member.
 
     .. math:: \theta = \theta_0 + \lambda \sum_k w_k (\theta_k - \theta_0)
@@ -55,7 +52,7 @@ class TaskArithmetic(OnGrid, LinearMerger):
     [1.0, -1.0]
     """
 
-    needs_base: ClassVar[bool] = True
+    why_copies_change: ClassVar[str] = "only a share of the change is added, and the changes of copies add up"
 
     def __init__(
         self,
@@ -67,26 +64,5 @@ class TaskArithmetic(OnGrid, LinearMerger):
         self.weights = weights
         self.grid = grid
 
-    def coefficients(
-        self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
-    ) -> list[float]:
-        """Return the scale times the weights; see :meth:`LinearMerger.coefficients`."""
-        weights = factors("TaskArithmetic", self.weights, len(states))
-        if self._number() is None:
-            check_states(self, states, base)
-
-        def merged(merge: TaskArithmetic) -> State:
-            return merge.combine(states, merge.coefficients(states), base)
-
-        scale = float(self.chosen(merged, objective)._number())
-        return [scale * w for w in weights]
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"scale": None, "grid": (0.2, 0.6)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "only a share of the change is added, and the changes of copies add up"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)
+    def _at_value(self, value: float, n: int) -> list[float]:
+        return [value * w for w in factors("TaskArithmetic", self.weights, n)]

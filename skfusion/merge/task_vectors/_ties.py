@@ -54,7 +54,7 @@ class TIES(OnGrid, TensorMerger):
     Notes
     -----
     Costs O(K d), and where the scale is chosen, as much again and an evaluation for each value of the grid; it is then
-    reported as ``scale``, and all scores as ``scale_scores``. The thresholds are exact; they are found in two or three
+    reported as ``scale``, and all scores as ``scale_scores``. The thresholds are exact, and take two or three
     passes over the tensors, four at most, with some megabytes of memory for any d. Numbers as large as the threshold
     are all kept; the authors' code keeps one number more. Tensors that are frozen in all members do not count as
     parameters here, as with the adapters of the paper; in its code they do where they are part of the state, and let
@@ -79,6 +79,7 @@ class TIES(OnGrid, TensorMerger):
 
     needs_base: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
+    why_copies_change: ClassVar[str] = "small changes are cut off, those of a single member too"
 
     def __init__(
         self,
@@ -117,16 +118,6 @@ class TIES(OnGrid, TensorMerger):
         vectors = [w * trimmed(tau, c) for (w, tau), c in zip(_weighed(weights, entry), known, strict=True)]
         scale: float = self._number()
         return base_of(entry) + scale * disjoint_mean(vectors, elected(vectors), weights)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"scale": None, "grid": (0.5, 1.0)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "small changes are cut off, those of a single member too"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)
 
 
 def _weighed(weights: Sequence[float], entry: Entry) -> Iterator[tuple[float, Tensor]]:
@@ -169,20 +160,8 @@ def thresholds(
 ) -> list[float]:
     """Return the ``density`` d-th largest size of each of n vectors of d numbers, exactly and in little memory.
 
-    Parameters
-    ----------
-    read : callable
-        ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in
-        double precision. Tensors that are 0 in all vectors do not count.
-    n : int
-        Vectors.
-    density : float or sequence of float
-        Share of the numbers that count whose size is at least the threshold, in (0, 1]; one number at least.
-
-    Returns
-    -------
-    list of float
-        One threshold a vector.
+    ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in double
+    precision. Tensors that are 0 in all vectors do not count.
     """
     sizes: dict[str, int] = {}
     changed: set[str] = set()

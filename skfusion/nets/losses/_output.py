@@ -82,7 +82,7 @@ def _probabilities(p: Tensor, kind: type) -> Tensor:
     return p
 
 
-def keeps_order(net: Any, task: Task) -> bool:
+def is_monotone(net: Any, task: Task) -> bool:
     """Return whether the largest output of a row has the largest probability, one output a class."""
     softmax = net.predict_nonlinearity == "auto" and issubclass(criterion_type(net), nn.CrossEntropyLoss)
     return task == "classification" and softmax

@@ -9,7 +9,7 @@ from torch import nn
 from skfusion.align import ActivationMatching, rebasin
 from skfusion.align.permutation._activation_sites import clear_views
 from skfusion.align.permutation._evidence import MEASURES, Correlation, MutualInformation, SquaredDistance
-from skfusion.objective import Batch, Objective
+from skfusion.objective import Batch, ModuleObjective
 from skfusion.symmetry import Symmetry
 from skfusion.tracing import symmetry_of
 
@@ -122,7 +122,7 @@ def problem(name, n=300):
                 p.add_(0.2 * torch.randn_like(p))
         x = torch.randn(n, *shape)
     batches = [Batch(x[:200], torch.zeros(200)), Batch(x[200:], torch.zeros(n - 200))]
-    data = Objective(module, lambda: batches, lambda s: 0.0, lambda s: 0.0)
+    data = ModuleObjective(module, lambda: batches, lambda s: 0.0, lambda s: 0.0)
     return symmetry_of(module, x[:4]), module.state_dict(), data
 
 
@@ -190,7 +190,7 @@ def test_modes_are_restored_and_batches_counted():
     data.module.train()
     one = ActivationMatching(n_batches=1)(state, state, symmetry, data)
     assert data.module.training
-    first = Objective(data.module, lambda: [next(iter(data.batches()))], data.loss, data.score)
+    first = ModuleObjective(data.module, lambda: [next(iter(data.batches()))], data.loss, data.score)
     two = ActivationMatching()(state, state, symmetry, first)
     assert one.matched == two.matched
     assert one.matched != ActivationMatching("l2")(state, state, symmetry, data).matched
@@ -237,7 +237,7 @@ def noisy(symmetry, state, size=0.3):
 def matched(name, measure, where, batches):
     """Return the alignment of a noisy copy on some batches."""
     symmetry, state, data = problem(name)
-    on = Objective(data.module, lambda: iter(batches), data.loss, data.score)
+    on = ModuleObjective(data.module, lambda: iter(batches), data.loss, data.score)
     return ActivationMatching(measure, where)(noisy(symmetry, state), state, symmetry, on)
 
 
@@ -330,7 +330,7 @@ def test_where_no_axis_counts_samples_units_are_matched_by_weights_if_samples_ar
     symmetry, state = symmetry_of(module, x), module.state_dict()
     planted = symmetry.sample(0)
     for weight in (None, torch.ones(40)):
-        data = Objective(module, lambda weight=weight: [Batch(x, torch.zeros(40), weight)])
+        data = ModuleObjective(module, lambda weight=weight: [Batch(x, torch.zeros(40), weight)])
         found = ActivationMatching(measure)(symmetry.permute(planted, state), state, symmetry, data)
         assert all((found[g] == p).all() for g, p in symmetry.invert(planted).items())
         assert bool(found.matched) == (weight is None)
@@ -371,7 +371,7 @@ def test_inputs_by_name_may_hold_flags_and_single_rows(measure):
 
 def test_no_row_counts():
     symmetry, state, data = problem("relu")
-    none = Objective(data.module, lambda: [b._replace(weight=torch.zeros(len(b.x))) for b in data.batches()])
+    none = ModuleObjective(data.module, lambda: [b._replace(weight=torch.zeros(len(b.x))) for b in data.batches()])
     with pytest.raises(ValueError, match="has seen no batch: the objective has none with rows of positive weight"):
         ActivationMatching()(state, state, symmetry, none)
 

@@ -74,7 +74,7 @@ def test_statistics_are_those_of_the_mean(weighted):
     states = EveryStep.states[6:]
     averaged = {k: mean(states, k).float() if v.is_floating_point() else v for k, v in states[-1].items()}
     rows = Rows(ROWS.X, ROWS.y, weight)
-    data = nets.objective(nets.Runner(member.net, "classification"), rows, rows)
+    data = nets.Judge(nets.Runner(member.net, "classification"), rows, rows)
     expected = Recalibrate()(averaged, [], data)
     for key, value in member.state.items():
         torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6)

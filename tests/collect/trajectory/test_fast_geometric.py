@@ -123,7 +123,7 @@ def digits():
     near = FastGeometric(4, burn_in=0.8, cycle=2).collect(net, X[:1200], y[:1200], random_state=0)
     apart = Seeds(3, vectorize=False).collect(net, X[:1200], y[:1200], random_state=0)
     runner = nets.Runner(near[0].net, "classification")
-    return near, apart, nets.objective(runner, Rows(X[:1200], y[:1200]), Rows(X[1200:], y[1200:]))
+    return near, apart, nets.Judge(runner, Rows(X[:1200], y[:1200]), Rows(X[1200:], y[1200:]))
 
 
 def test_members_are_close_together(digits):

@@ -204,7 +204,7 @@ def test_unlike_code_with_like_tensors_is_refused():
         ).fit(X.astype(np.float32), Y)
 
     with pytest.raises(
-        ValueError, match="'net-0' and 'net-1' have tensors of the same names and unlike code: ReLU and Tanh at '1'"
+        ValueError, match="'net-0' and 'net-1' have tensors of the same names and different code: ReLU and Tanh at '1'"
     ):
         ReBasinMerger(members=[net(nn.ReLU()), net(nn.Tanh())]).fit(X, Y)
 

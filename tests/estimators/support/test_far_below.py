@@ -68,9 +68,9 @@ def test_who_shows_the_scores_says_nothing(monkeypatch):
 def test_it_looks_at_few_rows_and_members(monkeypatch):
     asked, judge = [], _far_below.Judge
 
-    def counted(runner, rows, score):
+    def counted(runner, fit_rows, rows, score):
         asked.append(len(rows))
-        return judge(runner, rows, score)
+        return judge(runner, fit_rows, rows, score)
 
     monkeypatch.setattr(_far_below, "Judge", counted)
     monkeypatch.setattr(_far_below, "_ROWS", 50)

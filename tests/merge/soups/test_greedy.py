@@ -16,7 +16,7 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.merge import Greedy, OneMemberWarning
 from skfusion.merge.soups._greedy import greedy_soup
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 
 
 def some_states(n, seed, d=6):
@@ -40,7 +40,7 @@ def steps(state):
 
 def objective(score, told=None):
     report = (lambda name, value: None) if told is None else told.__setitem__
-    return Objective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
+    return ModuleObjective(nn.Identity(), lambda: [], lambda state: -score(state), score, report=report)
 
 
 def points(*values):
@@ -65,7 +65,7 @@ def test_it_matches_the_soup_that_is_recomputed_every_time(score, seed, strict, 
 
 
 @pytest.mark.parametrize("score", [bowl, bumpy, steps])
-@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"passes": 5}, {"strict": True, "passes": 2}])
+@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"n_passes": 5}, {"strict": True, "n_passes": 2}])
 def test_it_is_never_worse_than_the_best_member(score, params):
     for seed in range(10):
         states = some_states(6, seed)
@@ -126,18 +126,18 @@ def test_the_given_order_begins_with_the_best_member_too():
 def test_members_that_join_again_have_larger_shares():
     states, score = points(0, 3, 9), near(2)
     assert Greedy().coefficients(states, objective=objective(score)) == [0.5, 0.5, 0]
-    found = Greedy(passes=9).coefficients(states, objective=objective(score))
+    found = Greedy(n_passes=9).coefficients(states, objective=objective(score))
     assert found == [1 / 3, 2 / 3, 0]
-    assert Greedy(passes=9)(states, objective=objective(score))["w"].item() == 2
+    assert Greedy(n_passes=9)(states, objective=objective(score))["w"].item() == 2
 
 
 def test_joining_again_must_bring_a_gain():
     states = points(1, 1, 1)
     for passes in (1, 2, 7):
-        assert Greedy(passes=passes).coefficients(states, objective=objective(near(1))) == [1 / 3] * 3
+        assert Greedy(n_passes=passes).coefficients(states, objective=objective(near(1))) == [1 / 3] * 3
 
 
-@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"passes": 3}, {"strict": True}])
+@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"n_passes": 3}, {"strict": True}])
 def test_what_it_found_is_reported(params):
     states, told, calls = some_states(7, 2), {}, []
     score = objective(lambda s: calls.append(1) or bumpy(s), told)
@@ -163,7 +163,7 @@ def explained(states, score, **params):
     return told["explanation"]
 
 
-@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"passes": 3}, {"strict": True}])
+@pytest.mark.parametrize("params", [{}, {"order": "given"}, {"n_passes": 3}, {"strict": True}])
 def test_barriers_between_members_are_told(params):
     def valleys(state):
         return max(near(-2)(state), near(2.5)(state) - 0.25, near(6)(state) - 0.5)
@@ -209,8 +209,8 @@ def test_nothing_is_told_of_one_member_or_of_a_true_soup():
 def test_wrong_parameters_are_refused():
     with pytest.raises(ValueError, match="order must be 'score' or 'given'; got 'random'"):
         Greedy(order="random")(points(1, 2), objective=objective(near(0)))
-    with pytest.raises(ValueError, match="passes must be at least 1; got 0"):
-        Greedy(passes=0)(points(1, 2), objective=objective(near(0)))
+    with pytest.raises(ValueError, match="n_passes must be at least 1; got 0"):
+        Greedy(n_passes=0)(points(1, 2), objective=objective(near(0)))
 
 
 def test_a_trial_that_is_not_a_number_does_not_join():
@@ -237,6 +237,6 @@ def test_a_member_that_is_not_finite_is_named_whatever_the_number_of_rows(n_rows
     runner = nets.Runner(NeuralNetClassifier(nn.Linear(4, 2), criterion=nn.CrossEntropyLoss), "classification")
     states = [nn.Linear(4, 2).state_dict() for _ in range(3)]
     states[1] = {name: t * math.nan for name, t in states[1].items()}
-    score = nets.objective(runner, rows, rows, lambda p, _: float(p.mean()))
+    score = nets.Judge(runner, rows, rows, lambda p, _: float(p.mean()))
     with pytest.raises(ValueError, match="score of member 1 is NaN"):
         greedy_soup(states, score.scores)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from skfusion.merge import Interpolate, TaskArithmetic, Uniform
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 
 
 def vectors(n, seed=0, dtype=torch.float64):
@@ -16,7 +16,9 @@ def vectors(n, seed=0, dtype=torch.float64):
 
 
 def objective(score, report=None):
-    return Objective(nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None))
+    return ModuleObjective(
+        nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

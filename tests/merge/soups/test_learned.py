@@ -211,7 +211,7 @@ def test_data_that_does_not_tell_enough_is_refused():
         Learned()(members)
     with pytest.raises(ValueError, match="give it an objective with held-out rows"):
         Learned()(members, objective=objective(module, rows()))
-    data, _ = judged(module, one_loss=lambda s: 0.0)
+    data, _ = judged(module, loss=lambda s: 0.0)
     with pytest.raises(ValueError, match="the objective has no held-out ones"):
         Learned()(members, objective=data)
     data = objective(module, held_out=lambda: [rows()])

@@ -48,7 +48,7 @@ def test_with_a_temperature_it_finds_the_weights_of_the_tempered_loss():
     members = states(module, 3, scale=1.0)
     batch = labelled(members, [0.2, 0.3, 0.5], module, 3.0)
     falling = iter(range(0, -999, -1))  # of all passes, the last one is taken
-    data, report = judged(module, batch, one_loss=lambda state: next(falling))
+    data, report = judged(module, batch, loss=lambda state: next(falling))
     Learned(n_steps=500)(members, objective=data)
 
     def tempered(v):

@@ -10,7 +10,7 @@ from torch import nn
 
 from skfusion.merge import RobustSoup
 from skfusion.merge.soups._robust_soup import n_tuples, tuples
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective
 
 
 def vectors(n, seed=0, d=5):
@@ -19,7 +19,9 @@ def vectors(n, seed=0, d=5):
 
 
 def objective(score, report=None):
-    return Objective(nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None))
+    return ModuleObjective(
+        nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None)
+    )
 
 
 def bumpy(state):

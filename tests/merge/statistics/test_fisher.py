@@ -47,7 +47,9 @@ def test_it_is_the_mode_of_the_product_of_gaussians():
     module = nn.Linear(2, 1, bias=False).double()
     members = [{"weight": torch.linalg.lstsq(x[p], y[p]).solution.T} for p in parts]
     own = tuple(lambda p=p: [Batch(x[p], y[p])] for p in parts)
-    found = merged(Fisher(floor=0.0, weights=[4, 8]), module, members, kind="gaussian", own=own)  # by their rows
+    found = merged(
+        Fisher(floor=0.0, weights=[4, 8]), module, members, kind="gaussian", member_batches=own
+    )  # by their rows
     torch.testing.assert_close(found["weight"], torch.linalg.lstsq(x, y).solution.T, rtol=0, atol=1e-12)
 
 
@@ -62,7 +64,7 @@ def test_where_one_member_alone_knows_it_is_obeyed():
     module, x = nn.Linear(2, 1, bias=False).double(), torch.tensor([[1.0, 0.0]]).double()
     a, b = states(module, 2)
     own = (lambda: [Batch(x, x)], lambda: [Batch(x.flip(1), x)])
-    found = merged(Fisher(floor=0.0), module, [a, b], kind="gaussian", own=own)
+    found = merged(Fisher(floor=0.0), module, [a, b], kind="gaussian", member_batches=own)
     expected = {"weight": torch.stack([a["weight"][0, 0], b["weight"][0, 1]])[None]}
     assert_close(found, expected, 0)
 
@@ -103,7 +105,7 @@ def test_a_common_factor_of_all_information_has_no_influence():
     assert_close(merged(Fisher(floor=0.0), module, members, batch, likelihood=scaled), expected, 1e-12)
     assert_close(merged(Fisher(floor=0.0, weights=[5, 5]), module, members, batch, kind="gaussian"), expected, 1e-12)
     plain, wide = (
-        merged(Fisher(normalise=True, floor=0.01), module, members, own=own, kind="gaussian")
+        merged(Fisher(normalise=True, floor=0.01), module, members, member_batches=own, kind="gaussian")
         for own in ((lambda: [batch],) * 2, (lambda: [batch], lambda: [batch._replace(weight=torch.full((6,), 9.0))]))
     )
     assert_close(wide, plain, 1e-12)
@@ -114,9 +116,9 @@ def test_members_that_are_surer_do_not_count_more_where_information_is_normalise
     members = states(module, 2)
     x = torch.tensor([[1.0, 2.0]]).double()
     own = (lambda: [Batch(x, x)], lambda: [Batch(10 * x, x)])
-    found = merged(Fisher(normalise=True, floor=0.0), module, members, own=own, kind="gaussian")
+    found = merged(Fisher(normalise=True, floor=0.0), module, members, member_batches=own, kind="gaussian")
     assert_close(found, Uniform()(members), 1e-14)
-    found = merged(Fisher(floor=0.0), module, members, own=own, kind="gaussian")
+    found = merged(Fisher(floor=0.0), module, members, member_batches=own, kind="gaussian")
     torch.testing.assert_close(found["weight"], Uniform([1, 100])(members)["weight"], rtol=0, atol=1e-14)
 
 

@@ -41,7 +41,7 @@ def test_a_convolution_is_solved_patch_by_patch(layer, bias, budget, monkeypatch
     size = (8, 7, 6)[:n_axes] if n_axes < 3 else (4, 3, 3)
     each = [normal(n, module.in_channels, *size, seed=n) + 0.3 for n in (6, 9)]
     members = states(module, 2)
-    found = merged(RegMean(shrink=0.8, ridge=0.0), module, members, own=own(*each))
+    found = merged(RegMean(shrink=0.8, ridge=0.0), module, members, member_batches=own(*each))
     pads = {"same": [d * (k - 1) // 2 for d, k in zip(module.dilation, module.kernel_size, strict=True)]}
     pads["valid"] = [0] * n_axes
     padding = pads.get(module.padding, module.padding) if isinstance(module.padding, str) else module.padding
@@ -92,9 +92,11 @@ def test_a_weight_is_a_repetition(make, x, normalise, budget, monkeypatch):
     members = states(module, 2)
     merge = RegMean(normalise=normalise)
     other = lambda: [batch(x.flip(0) + 1)]  # noqa: E731
-    found = merged(merge, module, members, own=(lambda: [batch(x[:2], weight[:2]), batch(x[2:], weight[2:])], other))
+    found = merged(
+        merge, module, members, member_batches=(lambda: [batch(x[:2], weight[:2]), batch(x[2:], weight[2:])], other)
+    )
     repeated = torch.repeat_interleave(x, weight.long(), 0)
-    assert_close(found, merged(merge, module, members, own=(lambda: [batch(repeated)], other)), 1e-9)
+    assert_close(found, merged(merge, module, members, member_batches=(lambda: [batch(repeated)], other)), 1e-9)
 
 
 def test_weights_of_rows_that_cannot_be_told_apart_are_refused():
@@ -107,5 +109,5 @@ def test_weights_of_rows_that_cannot_be_told_apart_are_refused():
             return self.body(torch.cat([x, x[:1]]))
 
     module = Pairs().double()
-    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows for 3 samples of unlike weight.*Merge without"):
+    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows for 3 samples of different weights.*Merge without"):
         merged(RegMean(), module, states(module, 2), batch(normal(3, 4), torch.ones(3)))

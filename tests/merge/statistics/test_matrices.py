@@ -70,7 +70,9 @@ def test_attention_is_solved_matrix_by_matrix(kdim, vdim, bias, batch_first):
     module = Crossed(kdim, vdim, bias, batch_first).double()
     each = [inputs(n, kdim, vdim, seed) for n, seed in ((20, 0), (30, 10))]
     members, report = states(module, 2), {}
-    found = RegMean(0.8, ridge=0.0)(members, None, objective(module, own=own(*each), report=report.__setitem__))
+    found = RegMean(0.8, ridge=0.0)(
+        members, None, objective(module, member_batches=own(*each), report=report.__setitem__)
+    )
     assert report["layers"] == [f"attend.{part}_proj" for part in ("k", "out", "q", "v")]
     theirs = [projections(s, kdim, bias) for s in members]
     for i, (name, now) in enumerate(zip("qkv", projections(found, kdim, bias), strict=True)):
@@ -96,7 +98,7 @@ def test_rows_of_attention_have_the_weights_of_their_samples(batch_first):
 
     def found(b):
         rows = (lambda: [b], lambda: [other])
-        return RegMean()(members, None, objective(module, own=rows))
+        return RegMean()(members, None, objective(module, member_batches=rows))
 
     assert_close(found(batch(x, counts.double())), found(batch(twice)), 1e-10)
 
@@ -105,11 +107,11 @@ def test_attention_is_left_out_by_its_name_its_type_or_a_part():
     module = Crossed().double()
     each = [inputs(n, None, None, seed) for n, seed in ((20, 0), (30, 10))]
     members = states(module, 2)
-    whole, mean = RegMean()(members, None, objective(module, own=own(*each))), Uniform()(members)
+    whole, mean = RegMean()(members, None, objective(module, member_batches=own(*each))), Uniform()(members)
     for skip in (["attend"], [nn.MultiheadAttention]):
         with pytest.raises(ValueError, match="leaves no layer to solve for"):
-            RegMean(skip=skip)(members, None, objective(module, own=own(*each)))
-    found = RegMean(skip=["*.k_proj", "*.out_proj"])(members, None, objective(module, own=own(*each)))
+            RegMean(skip=skip)(members, None, objective(module, member_batches=own(*each)))
+    found = RegMean(skip=["*.k_proj", "*.out_proj"])(members, None, objective(module, member_batches=own(*each)))
     for key in ("attend.in_proj_weight", "attend.in_proj_bias"):
         for i, expected in enumerate((whole, mean, whole)):
             rows = slice(4 * i, 4 * i + 4)
@@ -126,7 +128,7 @@ def test_encoder_layers_with_masks_leave_module_and_settings_as_they_were():
     mask[::2, 2] = True
     each = [{"src": normal(8, 3, 4, seed=seed), "src_key_padding_mask": mask} for seed in (0, 1)]
     before = {k: t.clone() for k, t in encoder.state_dict().items()}
-    RegMean()(members, None, objective(encoder, own=own(*each), report=report.__setitem__))
+    RegMean()(members, None, objective(encoder, member_batches=own(*each), report=report.__setitem__))
     parts = [f"self_attn.{p}_proj" for p in ("k", "out", "q", "v")]
     assert report["layers"] == [f"layers.{i}.{p}" for i in (0, 1) for p in ("linear1", "linear2", *parts)]
     assert len(seen) == 2  # once a batch: what users have hooked on runs no more often than the network

@@ -44,8 +44,8 @@ def test_least_squares_of_parts_make_least_squares_of_all(bias):
     parts = (slice(0, 10), slice(10, 25), slice(25, 60))
     members = [least_squares(x[p], y[p], bias) for p in parts]
     module, rows = nn.Linear(4, 2, bias=bias).double(), own(*(x[p] for p in parts))
-    assert_close(merged(RegMean(**RAW), module, members, own=rows), least_squares(x, y, bias), 1e-10)
-    alike = merged(RegMean(**{**RAW, "normalise": True}), module, members, own=rows)
+    assert_close(merged(RegMean(**RAW), module, members, member_batches=rows), least_squares(x, y, bias), 1e-10)
+    alike = merged(RegMean(**{**RAW, "normalise": True}), module, members, member_batches=rows)
     root = torch.cat([torch.full((p.stop - p.start, 1), p.stop - p.start).double() ** -0.5 for p in parts])
     heavy = torch.cat([x, torch.ones(60, 1)], 1) if bias else x
     expected = torch.linalg.lstsq(root * heavy, root * y).solution.T
@@ -59,7 +59,7 @@ def test_least_squares_of_parts_make_least_squares_of_all(bias):
 def test_it_solves_the_normal_equations(bias, shrink, normalise):
     module, each = nn.Linear(4, 2, bias=bias).double(), [normal(9, 4) + 1, normal(5, 4, seed=2)]
     members = states(module, 2)
-    found = merged(RegMean(shrink, normalise, ridge=0.0), module, members, own=own(*each))
+    found = merged(RegMean(shrink, normalise, ridge=0.0), module, members, member_batches=own(*each))
     weights = [torch.cat([s["weight"], *([s["bias"][:, None]] if bias else [])], 1).numpy() for s in members]
     expected = reference.regmean([rows_of(x, bias) for x in each], weights, shrink, normalise)
     np.testing.assert_allclose(found["weight"].numpy(), expected[:, :4], rtol=0, atol=1e-10)
@@ -76,7 +76,7 @@ def test_equal_inputs_give_the_mean():
 def test_without_correlations_each_feature_is_averaged_by_its_mean_square():
     module, each = nn.Linear(3, 2).double(), [normal(9, 3), normal(4, 3, seed=2)]
     members = states(module, 2)
-    found = merged(RegMean(shrink=0.0, ridge=0.0), module, members, own=own(*each))
+    found = merged(RegMean(shrink=0.0, ridge=0.0), module, members, member_batches=own(*each))
     a, b = ((x**2).mean(0) for x in each)
     expected = (a * members[0]["weight"] + b * members[1]["weight"]) / (a + b)
     torch.testing.assert_close(found["weight"], expected, rtol=0, atol=1e-12)
@@ -89,7 +89,7 @@ def test_directions_that_no_row_has_keep_the_mean(ridge):
     members = states(module, 2)
     plane = normal(2, 4, seed=7)  # all rows lie in it
     each = [normal(9, 2) @ plane, normal(9, 2, seed=2) @ plane]
-    found = merged(RegMean(**{**RAW, "ridge": ridge}), module, members, own=own(*each))["weight"]
+    found = merged(RegMean(**{**RAW, "ridge": ridge}), module, members, member_batches=own(*each))["weight"]
     mean = Uniform()(members)["weight"]
     across = torch.linalg.svd(plane).Vh[2:]
     torch.testing.assert_close(found @ across.T, mean @ across.T, rtol=0, atol=1e-8)
@@ -108,7 +108,7 @@ def test_features_that_are_always_0_keep_the_mean():
 def test_a_large_ridge_gives_the_mean():
     module, each = nn.Linear(4, 2).double(), [normal(9, 4), normal(5, 4, seed=2)]
     members = states(module, 2)
-    near, far = (merged(RegMean(ridge=r), module, members, own=own(*each)) for r in (1e9, 1e-6))
+    near, far = (merged(RegMean(ridge=r), module, members, member_batches=own(*each)) for r in (1e9, 1e-6))
     assert_close(near, Uniform()(members), 1e-7)
     assert (far["weight"] - near["weight"]).abs().max() > 1e-3
 
@@ -127,7 +127,7 @@ def test_each_layer_sees_what_it_sees_inside_the_member_on_its_own_rows():
     module, each = perceptron(4, 5, 3), [normal(20, 4), normal(30, 4, seed=2) - 1]
     members = states(module, 2)
     report = {}
-    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
+    found = merged(RegMean(0.9, ridge=0.0), module, members, member_batches=own(*each), report=report.__setitem__)
     inputs = [rows_of(x) for x in each]
     for name in ("0", "2"):
         expected = reference.regmean(inputs, [wide(s, name) for s in members], 0.9, normalise=True)
@@ -141,7 +141,7 @@ def test_tokens_are_rows_and_all_else_is_averaged():
     module = Tokens().double()
     each = [torch.arange(30).reshape(10, 3) % 7, (torch.arange(60) ** 2).reshape(12, 5) % 7]
     members = states(module, 2)
-    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each))
+    found = merged(RegMean(0.9, ridge=0.0), module, members, member_batches=own(*each))
     seen = [s["words.weight"][x] for x, s in zip(each, members, strict=True)]
     expected = reference.regmean([rows_of(t) for t in seen], [wide(s, "each") for s in members], 0.9, normalise=True)
     np.testing.assert_allclose(wide(found, "each"), expected, rtol=0, atol=1e-10)
@@ -153,7 +153,7 @@ def test_inputs_with_names_go_through():
     module = Named().double()
     each = [{"values": normal(n, 3, 4, seed=n), "mask": torch.ones(n, 3).double()} for n in (8, 12)]
     members, report = states(module, 2), {}
-    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
+    found = merged(RegMean(0.9, ridge=0.0), module, members, member_batches=own(*each), report=report.__setitem__)
     inputs = [rows_of(x["values"]) for x in each]
     expected = reference.regmean(inputs, [wide(s, "each") for s in members], 0.9, normalise=True)
     np.testing.assert_allclose(wide(found, "each"), expected, rtol=0, atol=1e-10)
@@ -163,7 +163,7 @@ def test_inputs_with_names_go_through():
 def test_a_layer_that_runs_twice_sees_both_inputs_and_one_that_never_runs_is_averaged():
     module, each = Twice().double(), [normal(20, 4), normal(30, 4, seed=2)]
     members = states(module, 2)
-    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each))
+    found = merged(RegMean(0.9, ridge=0.0), module, members, member_batches=own(*each))
     inputs = []
     for x, s in zip(each, members, strict=True):
         h = torch.tanh(x @ s["body.weight"].T + s["body.bias"])
@@ -189,7 +189,7 @@ def test_shared_weights_are_averaged_and_a_part_with_two_names_is_solved(kept):
         members = [{name: s[name] for name in sorted(s)} for s in members]
     if kept == "in a file":
         members = [{name: t.clone() for name, t in s.items()} for s in members]
-    found = merged(RegMean(0.9, ridge=0.0), module, members, own=own(*each), report=report.__setitem__)
+    found = merged(RegMean(0.9, ridge=0.0), module, members, member_batches=own(*each), report=report.__setitem__)
     assert report["layers"] == ["head"]
     for name in ("head", "again"):
         np.testing.assert_allclose(wide(found, name), expected, rtol=0, atol=1e-10)
@@ -201,7 +201,7 @@ def test_parametrised_weights_are_averaged():
     module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2)).double()
     members, report = states(module, 2), {}
     each = own(normal(20, 4), normal(30, 4, seed=2))
-    found = merged(RegMean(), module, members, own=each, report=report.__setitem__)
+    found = merged(RegMean(), module, members, member_batches=each, report=report.__setitem__)
     assert report["layers"] == ["1"]
     mean = Uniform()(members)
     assert all(torch.equal(found[name], mean[name]) for name in mean if name.startswith("0"))
@@ -210,7 +210,7 @@ def test_parametrised_weights_are_averaged():
 def test_heads_are_kept_and_used():
     module, each = perceptron(4, 5, 5, 3), [normal(20, 4), normal(30, 4, seed=2)]
     members = states(module, 2)
-    data = objective(module, own=own(*each))
+    data = objective(module, member_batches=own(*each))
     found = merge_shared(RegMean(ridge=0.0), members, objective=data, heads=["0", "4"])
     inputs = [rows_of((x @ s["0.weight"].T + s["0.bias"]).relu()) for x, s in zip(each, members, strict=True)]
     expected = reference.regmean(inputs, [wide(s, "2") for s in members], 0.9, normalise=True)
@@ -260,12 +260,12 @@ def test_layers_that_are_left_out_are_averaged(skip, left):
     module = nn.Sequential(nn.Conv1d(1, 2, 2), nn.Flatten(), body, nn.Linear(4, 3)).double()
     each = [normal(20, 1, 4), normal(30, 1, 4, seed=2) - 1]
     members, report = states(module, 2), {}
-    whole = merged(RegMean(), module, members, own=own(*each))
+    whole = merged(RegMean(), module, members, member_batches=own(*each))
     if left is None:
         with pytest.raises(ValueError, match="leaves no layer to solve for, out of .*use Uniform"):
-            merged(RegMean(skip=skip), module, members, own=own(*each))
+            merged(RegMean(skip=skip), module, members, member_batches=own(*each))
         return
-    found = merged(RegMean(skip=skip), module, members, own=own(*each), report=report.__setitem__)
+    found = merged(RegMean(skip=skip), module, members, member_batches=own(*each), report=report.__setitem__)
     assert report["layers"] == left
     mean = Uniform()(members)
     for name in mean:
@@ -287,9 +287,9 @@ def test_layers_that_are_left_out_are_averaged(skip, left):
 def test_layers_are_shrunk_by_their_own_factors(shrink, expected):
     module, each = perceptron(4, 5, 3), [normal(20, 4), normal(30, 4, seed=2) - 1]
     members = states(module, 2)
-    found = merged(RegMean(shrink), module, members, own=own(*each))
+    found = merged(RegMean(shrink), module, members, member_batches=own(*each))
     for name, value in expected.items():
-        one = merged(RegMean(value), module, members, own=own(*each))
+        one = merged(RegMean(value), module, members, member_batches=own(*each))
         np.testing.assert_allclose(wide(found, name), wide(one, name), rtol=0, atol=1e-12)
 
 
@@ -332,7 +332,7 @@ def test_bad_parameters_are_refused(params, message):
 def test_members_that_are_alike_in_all_layers_that_are_seen_are_refused():
     module, x = Twice().double(), normal(3, 4)
     members = [module.state_dict(), {**module.state_dict(), "unused.weight": normal(2, 2)}]
-    with pytest.raises(ValueError, match="members are alike in all 2 of them, so that it would be the plain mean"):
+    with pytest.raises(ValueError, match="members are equal in all 2 of them, so that it would be the plain mean"):
         merged(RegMean(), module, members, batch(x))
     assert_close(merged(RegMean(), module, members[:1] * 2, batch(x)), members[0], 1e-12)
 

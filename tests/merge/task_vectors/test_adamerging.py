@@ -98,7 +98,7 @@ def test_the_entropy_falls_and_is_that_of_the_result(per_layer, density):
     module, base, members = problem(2)
     each = [normal(20, 4), normal(20, 4, seed=5)]
     merge = AdaMerging(per_layer, density, lr=0.02, n_steps=40)
-    found, report = learned(merge, module, base, members, own=own(*each))
+    found, report = learned(merge, module, base, members, member_batches=own(*each))
     before, after = report["entropy"]
     start, _ = learned(AdaMerging(per_layer, density, n_steps=0), module, base, members)
     assert before == pytest.approx(sum(entropy_of(module, start, x) for x in each), abs=1e-12)
@@ -154,7 +154,7 @@ def test_a_step_is_that_of_adam_on_the_sum_of_the_tasks():
     module, base, members = problem(2)
     each = [normal(4, 4), normal(3, 4, seed=5)]
     merge = AdaMerging(per_layer=False, lr=0.01, n_steps=1, batch_size=4)
-    _, report = learned(merge, module, base, members, own=own(*each))
+    _, report = learned(merge, module, base, members, member_batches=own(*each))
     free = torch.full((2,), 0.3, dtype=torch.float64, requires_grad=True)
     state = {name: t + sum(c * (s[name] - t) for c, s in zip(free, members, strict=True)) for name, t in base.items()}
     loss = 0.0
@@ -180,7 +180,7 @@ def test_each_task_is_run_with_its_own_head_which_stays(density):
     module, base, members = problem(2, lambda: perceptron(4, 6, 3))
     each = [normal(20, 4), normal(20, 4, seed=5)]
     report = {}
-    data = objective(module, own=own(*each), report=report.__setitem__)
+    data = objective(module, member_batches=own(*each), report=report.__setitem__)
     merge = AdaMerging(density=density, lr=0.02, n_steps=30)
     found = merge_shared(merge, members, base, data, heads=["2"])
     before, after = report["entropy"]

@@ -46,9 +46,9 @@ def test_each_member_has_a_weight_and_shares(whole):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"density": [0.1, 0.2]}, "Breadcrumbs wants a density for each of 3 members"),
-        ({"gamma": [0.1, 0.2]}, "Breadcrumbs wants a gamma for each of 3 members"),
-        ({"weights": [1, 2, math.nan]}, "Breadcrumbs wants a finite weight for each of 3 members"),
+        ({"density": [0.1, 0.2]}, "Breadcrumbs needs a density for each of 3 members"),
+        ({"gamma": [0.1, 0.2]}, "Breadcrumbs needs a gamma for each of 3 members"),
+        ({"weights": [1, 2, math.nan]}, "Breadcrumbs needs a finite weight for each of 3 members"),
         ({"gamma": [0.0, 0.0, 0.95]}, "at most 1 together"),
     ],
 )

@@ -165,7 +165,7 @@ def test_a_merger_that_needs_data_or_is_none_is_refused(inner):
 
 def test_faults_of_the_inner_merger_are_told():
     base, *states = random_states(4)
-    with pytest.raises(ValueError, match="DARE wants a rate for each of 3 members; got .0.5, 0.6."):
+    with pytest.raises(ValueError, match="DARE needs a rate for each of 3 members; got .0.5, 0.6."):
         DARE(rate=[0.5, 0.6])(states, base)
     with pytest.raises(ValueError, match="2 weights for 3 members"):
         DARE(merge=Uniform(weights=[1, 2])).survey(lambda: iter(()), 3)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from skfusion.merge import TaskArithmetic
-from skfusion.objective import Objective
+from skfusion.objective import ModuleObjective, Objective
 
 
 def vectors(n, seed=0, d=7, dtype=torch.float64):
@@ -18,7 +18,9 @@ def vectors(n, seed=0, d=7, dtype=torch.float64):
 
 
 def objective(score, report=None):
-    return Objective(nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None))
+    return ModuleObjective(
+        nn.Identity(), lambda: [], lambda s: -score(s), score, report=report or (lambda name, value: None)
+    )
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, -2.0], [0.5, 0.25, 3.0]])
@@ -122,16 +124,21 @@ def test_candidates_are_not_kept():
     base, *states = vectors(3)
     known = []
 
-    def many_scores(candidates):
-        waiting = iter(candidates)
-        while (state := next(waiting, None)) is not None:
-            known.append(weakref.ref(state["w"]))
-            del state
-            assert all(ref() is None for ref in known)
-        return [0.0] * len(known)
+    class Weak(Objective):
+        module = nn.Identity()
 
-    data = Objective(nn.Identity(), lambda: [], lambda s: 0.0, lambda s: 0.0, many_scores)
-    TaskArithmetic(None)(states, base, data)
+        def batches(self):
+            return []
+
+        def scores(self, candidates):
+            waiting = iter(candidates)
+            while (state := next(waiting, None)) is not None:
+                known.append(weakref.ref(state["w"]))
+                del state
+                assert all(ref() is None for ref in known)
+            return [0.0] * len(known)
+
+    TaskArithmetic(None)(states, base, Weak())
     assert len(known) == 21
 
 

@@ -73,10 +73,10 @@ def test_one_weight_for_all_changes_nothing():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"density": [0.2, 0.3]}, r"TIES wants a density for each of 3 members; got \[0.2, 0.3\]"),
+        ({"density": [0.2, 0.3]}, r"TIES needs a density for each of 3 members; got \[0.2, 0.3\]"),
         ({"density": [0.2, 0.3, 1.5]}, "density of TIES is a share of the numbers"),
-        ({"weights": [1.0]}, r"TIES wants a finite weight for each of 3 members; got \[1.0\]"),
-        ({"weights": [1.0, 2.0, math.inf]}, "TIES wants a finite weight for each of 3 members"),
+        ({"weights": [1.0]}, r"TIES needs a finite weight for each of 3 members; got \[1.0\]"),
+        ({"weights": [1.0, 2.0, math.inf]}, "TIES needs a finite weight for each of 3 members"),
     ],
 )
 def test_numbers_that_do_not_fit_the_members_are_refused(params, message):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.nets import Judge, Runner
-from skfusion.nets.losses._output import keeps_order, likelihood_of
+from skfusion.nets.losses._output import is_monotone, likelihood_of
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(40, 3)).astype(np.float32)
@@ -97,7 +97,7 @@ def test_log_probabilities_are_those_of_the_link(problem):
 
 def test_the_mean_is_the_loss_of_torch(problem):
     runner, rows, likelihood, kind, out = problem
-    loss = float(Judge(runner, rows).loss_of(out))
+    loss = Judge(runner, rows, rows).of_output(out.detach())[0]
     found = -float(likelihood.log_prob(out.detach(), torch.from_numpy(rows.y)).mean())
     if isinstance(runner.net.criterion_, nn.L1Loss):
         return  # whose likelihood is not Gaussian
@@ -128,11 +128,11 @@ def test_certain_outputs_have_finite_logits_and_gradients(kind):
 
 
 def test_the_larger_output_is_the_likelier_class_only_under_softmax():
-    assert keeps_order(classifier(nn.CrossEntropyLoss), "classification")
-    assert not keeps_order(classifier(nn.CrossEntropyLoss, predict_nonlinearity=lambda z: -z), "classification")
-    assert not keeps_order(binary(), "classification")
-    assert not keeps_order(classifier(nn.BCEWithLogitsLoss), "multilabel")
-    assert not keeps_order(NeuralNetRegressor(Linear), "regression")
+    assert is_monotone(classifier(nn.CrossEntropyLoss), "classification")
+    assert not is_monotone(classifier(nn.CrossEntropyLoss, predict_nonlinearity=lambda z: -z), "classification")
+    assert not is_monotone(binary(), "classification")
+    assert not is_monotone(classifier(nn.BCEWithLogitsLoss), "multilabel")
+    assert not is_monotone(NeuralNetRegressor(Linear), "regression")
 
 
 def test_outputs_that_are_no_probabilities_are_refused():

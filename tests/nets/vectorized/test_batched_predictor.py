@@ -179,7 +179,7 @@ def test_single_rows_of_an_ensemble_are_those_of_all_rows():
 def test_many_states_are_judged_like_single_ones(n_rows):
     _, states, runner = pool_of(Plain)
     rows = Rows(X[:n_rows], (X[:n_rows, 0] > 0).astype(np.int64))
-    objective = nets.objective(runner, rows, rows)
+    objective = nets.Judge(runner, rows, rows)
     single = [(objective.loss(s), objective.score(s)) for s in states]
     np.testing.assert_allclose(objective.evaluate(iter(states)), single, rtol=1e-6)
     assert objective.scores(iter(states)) == [score for _, score in single]

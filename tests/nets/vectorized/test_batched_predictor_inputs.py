@@ -134,7 +134,7 @@ def test_states_that_are_not_finite_are_judged_alike_for_few_rows_and_many(n_row
     _, states, runner = pool_of(Plain)
     states[1] = {k: v * np.nan for k, v in states[1].items()}
     rows = Rows(X[:n_rows], (X[:n_rows, 0] > 0).astype(np.int64))
-    objective = nets.objective(runner, rows, rows)
+    objective = nets.Judge(runner, rows, rows)
     losses = [loss for loss, _ in objective.evaluate(states)]
     assert [np.isnan(loss) for loss in losses] == [False, True, False, False, False]
     finite = Greedy()([states[0], *states[2:]], objective=objective)

@@ -3,7 +3,6 @@
 import math
 import types
 from collections import OrderedDict
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from skfusion.objective import Batch, Likelihood, Objective, evaluating, first_output
+from skfusion.merge._shared import WithHeads
+from skfusion.objective import Batch, Likelihood, ModuleObjective, Objective, evaluating, first_output
 
 D = torch.float64
 
@@ -93,7 +93,7 @@ def test_values_have_no_entropy():
 
 def objective(**fields):
     rows = [Batch(torch.full((2, 3), float(k)), torch.zeros(2)) for k in range(3)]
-    return Objective(
+    return ModuleObjective(
         nn.Linear(3, 2),
         lambda: [rows[0]],
         lambda state: float(state["weight"].sum()),
@@ -106,32 +106,54 @@ def states(n=3):
     return [{"weight": torch.full((2, 3), float(k)), "bias": torch.zeros(2)} for k in range(n)]
 
 
+class Summing(Objective):
+    """Judges states by the sum of their biases, one by one."""
+
+    module = nn.Linear(3, 2)
+
+    def batches(self):
+        return []
+
+    def loss(self, state):
+        return float(self.whole(state)["bias"].sum())
+
+    def score(self, state):
+        return -self.loss(state)
+
+
+class SummingMany(Summing):
+    """The same, many at once."""
+
+    def scores(self, states):
+        return [-both[0] for both in self.evaluate(states)]
+
+    def evaluate(self, states):
+        return [(float(self.whole(s)["bias"].sum()), -float(s["bias"].sum())) for s in states]
+
+
+summing = pytest.mark.parametrize("kind", [Summing, SummingMany])
+
+
 def test_a_member_sees_its_own_rows_and_head():
     data, rows = objective()
-    assert data.of_member(2) == data
+    assert data.of_member(2) is data
     own = tuple(lambda b=b: [b] for b in rows)
     heads = tuple({"bias": torch.full((2,), float(k))} for k in range(3))
-    data, _ = objective(own=own, heads=heads)
+    data = WithHeads(objective(member_batches=own)[0], heads)
     for k in range(3):
         seen = data.of_member(k)
         assert torch.equal(next(iter(seen.batches())).x, torch.full((2, 3), float(k)))
-        assert seen.own == ()
+        assert seen.member_batches == ()
         assert seen.heads == heads[k : k + 1]
         assert seen.forward(states()[1], torch.ones(1, 3)).tolist() == [[3.0 + k, 3.0 + k]]
     assert next(iter(data.batches())).x.sum() == 0
 
 
 def test_of_several_heads_only_a_members_own_is_run():
-    data, _ = objective(heads=({"bias": torch.ones(2)}, {"bias": torch.ones(2)}))
+    data = WithHeads(objective()[0], [{"bias": torch.ones(2)}, {"bias": torch.ones(2)}])
     with pytest.raises(ValueError, match=r"2 heads, one a member.*ask of_member\(k\)"):
         data.forward(states()[1], torch.ones(1, 3))
     assert data.of_member(1).forward(states()[1], torch.ones(1, 3)).tolist() == [[4.0, 4.0]]
-
-
-MANY = {
-    "many_scores": lambda found: [-float(s["bias"].sum()) for s in found],
-    "many_both": lambda found: [(float(s["bias"].sum()), -float(s["bias"].sum())) for s in found],
-}
 
 
 def judgements(data, state):
@@ -144,10 +166,9 @@ def judgements(data, state):
     ]
 
 
-@pytest.mark.parametrize("many", [{}, MANY])
-def test_a_state_is_judged_with_its_head_and_not_with_one_of_several(many):
-    data, _ = objective(heads=({"bias": torch.ones(2)}, {"bias": 2 * torch.ones(2)}), **many)
-    data = replace(data, one_loss=lambda s: float(s["bias"].sum()), one_score=lambda s: -float(s["bias"].sum()))
+@summing
+def test_a_state_is_judged_with_its_head_and_not_with_one_of_several(kind):
+    data = WithHeads(kind(), [{"bias": torch.ones(2)}, {"bias": 2 * torch.ones(2)}])
     for judge in judgements(data, states()[1]):
         with pytest.raises(ValueError, match=r"several heads.*TaskArithmetic\(scale=0.3\).*Fisher, RegMean or AdaMer"):
             judge()
@@ -156,9 +177,9 @@ def test_a_state_is_judged_with_its_head_and_not_with_one_of_several(many):
         assert [judge() for judge in judgements(data.of_member(1), state)] == [4, -4, [-4], [(4, -4)]]
 
 
-@pytest.mark.parametrize("many", [{}, MANY])
-def test_tensors_that_a_state_lacks_are_named(many):
-    data, _ = objective(**many)
+@pytest.mark.parametrize("kind", [lambda: objective()[0], Summing, SummingMany])
+def test_tensors_that_a_state_lacks_are_named(kind):
+    data = kind()
     body = {"weight": torch.ones(2, 3)}
     for judge in (*judgements(data, body), lambda: data.forward(body, torch.ones(1, 3))):
         with pytest.raises(ValueError, match=r"lacks 1 of the 2 tensors of Linear: 'bias'\. .*as a head"):
@@ -169,9 +190,6 @@ def test_many_states_are_judged_at_once_or_one_by_one():
     data, _ = objective()
     assert data.scores(s for s in states()) == [0, -6, -12]
     assert data.evaluate(s for s in states()) == [(0, 0), (6, -6), (12, -12)]
-    data, _ = objective(many_scores=lambda found: [7.0 for _ in found], many_both=lambda found: [(1, 2) for _ in found])
-    assert data.scores(states()) == [7.0] * 3
-    assert data.evaluate(states()) == [(1, 2)] * 3
 
 
 def test_reports_are_heard_or_not():
@@ -181,7 +199,6 @@ def test_reports_are_heard_or_not():
     data, _ = objective(report=told.__setitem__)
     data.report("scale", 0.3)
     assert told == {"scale": 0.3}
-    assert "report" not in repr(data)
 
 
 def test_modes_come_back_after_an_error():
@@ -208,9 +225,17 @@ def test_the_first_output():
 
 
 def test_an_objective_without_held_out_rows_judges_nothing():
-    data = Objective(nn.Linear(2, 1), lambda: [])
+    data = ModuleObjective(nn.Linear(2, 1), lambda: [])
     state = data.module.state_dict()
     assert data.forward(state, torch.zeros(1, 2)).shape == (1, 1)
-    for judge, name in ((data.loss, "one_loss"), (data.score, "one_score")):
+    for judge, name in ((data.loss, "loss"), (data.score, "score")):
         with pytest.raises(ValueError, match=f"nothing to judge them by: give it {name}="):
             judge(state)
+
+
+def test_an_epoch_of_training_is_one_of_the_batches_where_nothing_else_is_given():
+    data, rows = objective()
+    assert list(data.training()) == list(data.batches()) == rows[:1]
+    data, rows = objective(training=lambda: rows[1:])
+    assert len(list(data.training())) == 2
+    assert list(Summing().training()) == []

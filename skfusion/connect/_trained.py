@@ -1,0 +1,139 @@
+"""Curves whose bends are trained: the parameters that they share, and how they are made (Garipov et al., 2018)."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any, final
+
+import numpy as np
+
+from skfusion._docs import doc
+from skfusion.connect._base import Connector, Path
+from skfusion.connect._basis import PathBasis
+from skfusion.connect._ends import check_ends
+from skfusion.connect._train import train, trained_names
+from skfusion.objective import Objective
+from skfusion.state import State, weighted_sum
+
+TRAINING = """
+n_epochs : int, default=50
+    Epochs of training. More lower the loss along the curve.
+lr : float, default=0.1
+    Learning rate of SGD for half of the training; then it falls linearly to a hundredth at nine tenths of it.
+momentum : float, default=0.9
+    Momentum of SGD.
+weight_decay : float, default=0.0
+    L2 penalty λ on the point of the curve, not on the bends. That of the networks' own training is a good value.
+train_ends : bool, default=False
+    Whether the ends are trained too. Then the curve no longer starts and ends at the networks that were given.
+random_state : int, default=0
+    Seed of the positions and of the order of the rows.
+"""
+"""The parameters of the training."""
+
+NOTES = """
+Bends start equally spaced on the line between the ends. A step draws one position t for its mini-batch, and costs a
+step of ordinary training and O(m d) for m states of d numbers, which are also the memory. BatchNorm uses the
+statistics of the batch; recalibrate it at each point that is used.
+
+Tensors that are equal in both ends stay as they are, as nothing has trained them (such as a frozen part), unless
+ends are trained too; where all are equal, nothing is trained. What the module itself does not train, such as frozen
+parameters that differ, is at each point the same sum of the control states as all else.
+
+The defaults are for small networks. The paper takes one bend too, and trains it like the networks: for 200 epochs
+with a learning rate of 0.03 and a weight decay of 3e-4 or 5e-4 (ResNets), or for 600 with 0.015 and 5e-4 (VGG-16),
+in batches of 128; its code has 200 epochs, 0.01 and 1e-4 when nothing is given. Positions are drawn uniformly in t,
+as in the paper, which would rather have them uniform in length: equally spaced points of
+:meth:`Path.by_length` are.
+"""
+"""How bends are trained, and how the defaults differ from those of the paper."""
+
+
+@doc(training=TRAINING)
+class TrainedConnector(Connector, PathBasis):
+    """Join two networks by a curve that is trained to have a low loss all along; subclasses are its basis.
+
+    Parameters
+    ----------
+    n_bends : int, default=1
+        Trained states. More can follow a more crooked valley.
+    {training}
+    """
+
+    def __init__(
+        self,
+        n_bends: int = 1,
+        n_epochs: int = 50,
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        train_ends: bool = False,
+        random_state: int = 0,
+    ):
+        self.n_bends = n_bends
+        self.n_epochs = n_epochs
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.train_ends = train_ends
+        self.random_state = random_state
+
+    @abstractmethod
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients; see :meth:`PathBasis.weights`."""
+
+    def _start(self) -> np.ndarray:
+        """Return where on the line between the ends each bend starts: equally spaced."""
+        positions: np.ndarray = np.linspace(0, 1, self.n_bends + 2)[1:-1]
+        return positions
+
+    @final
+    def check(self) -> None:
+        """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
+        for name in ("n_bends", "n_epochs"):
+            value = getattr(self, name)
+            if not _is_whole(value) or value < 0:
+                raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
+        for name in ("lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or isinstance(value, bool):
+                raise TypeError(f"{name} must be a number; got {value!r}.")
+            if not (math.isfinite(value) and float(value) >= 0):
+                raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
+        if self.momentum >= 1:
+            raise ValueError(f"momentum must be below 1, or steps grow without end; got {self.momentum!r}.")
+        if not _is_whole(self.random_state) or not 0 <= self.random_state < 2**32:
+            raise ValueError(
+                f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got "
+                f"{self.random_state!r}."
+            )
+
+    @final
+    def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
+        """Return the trained curve; see :meth:`Connector.__call__`."""
+        check_ends(self, states)
+        self.check()
+        a, b = states
+        controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in self._start()), b]
+        if objective is None or objective.criterion is None:
+            raise ValueError(
+                f"{type(self).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
+                "Line() trains nothing."
+            )
+        free = range(len(controls)) if self.train_ends else range(1, len(controls) - 1)
+        if not free or not trained_names(controls, states, free, objective.module):
+            return Path(controls, self)
+        controls, history = train(self, self, controls, free, states, objective)
+        return Path(controls, self, history, own_ends=not self.train_ends)
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"n_epochs": 20}
+        yield {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,0 +1,21 @@
+"""What methods may ask of an architecture and its data.
+
+:class:`Objective` is the protocol; :class:`ModuleObjective` is written by hand in a few lines; ``skfusion.nets.Judge``
+is that of a skorch net and its rows. A ``Wrapper`` changes one thing of another objective. This room knows torch and
+``skfusion.state`` only. A new question that methods ask is an attribute or a method of :class:`Objective` with a
+default, so that objectives that were written before still work.
+"""
+
+from skfusion.objective._base import Batch as Batch
+from skfusion.objective._base import Objective as Objective
+from skfusion.objective._base import OfMember as OfMember
+from skfusion.objective._base import Wrapper as Wrapper
+from skfusion.objective._forward import Input as Input
+from skfusion.objective._forward import call as call
+from skfusion.objective._forward import evaluating as evaluating
+from skfusion.objective._forward import first_output as first_output
+from skfusion.objective._forward import run as run
+from skfusion.objective._likelihood import Likelihood as Likelihood
+from skfusion.objective._module import ModuleObjective as ModuleObjective
+
+__all__ = ["Batch", "Likelihood", "ModuleObjective", "Objective"]

@@ -1,0 +1,253 @@
+"""What a data-dependent method may ask of an architecture and its data, and objectives that wrap others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from skfusion.objective._forward import Input, call
+from skfusion.objective._likelihood import Likelihood
+from skfusion.state import State
+
+
+class Batch(NamedTuple):
+    """Some rows: inputs, targets, and weights where rows count differently.
+
+    Parameters
+    ----------
+    x : Tensor or dict of Tensor
+        Inputs; the first axis counts rows.
+    y : Tensor of shape (n_rows, ...)
+        Targets as the criterion takes them.
+    weight : Tensor of shape (n_rows,), optional
+        Weights.
+    """
+
+    x: Input
+    y: Tensor
+    weight: Tensor | None = None  # shape: (n_rows,)
+
+
+Batches = Callable[[], Iterable[Batch]]
+
+
+class Objective(ABC):
+    """An architecture with the data to run and to judge states on.
+
+    A subclass sets ``module`` and defines ``batches``, and of the rest what it has. :class:`ModuleObjective` takes all
+    of it as functions.
+
+    Attributes
+    ----------
+    module : nn.Module
+        The architecture; the weights in it are never read.
+    likelihood : Likelihood or None
+        How outputs are read.
+    criterion : callable or None
+        ``criterion(output, batch)`` is the mean loss of a batch by its weights; gradients pass through it.
+    held_out : callable or None
+        ``held_out()`` iterates over :class:`Batch` of the labelled rows that states are judged on.
+    of_output : callable or None
+        ``of_output(output)`` is the pair (loss, score) of the module's output for all held-out rows, in their order.
+    member_batches : sequence of callable
+        ``member_batches[k]()`` iterates over the rows that member k was trained on; empty where all rows are for all.
+    """
+
+    module: nn.Module
+    likelihood: Likelihood | None = None
+    criterion: Callable[[Tensor, Batch], Tensor] | None = None
+    held_out: Batches | None = None
+    of_output: Callable[[Tensor], tuple[float, float]] | None = None
+    member_batches: Sequence[Batches] = ()
+
+    @abstractmethod
+    def batches(self) -> Iterable[Batch]:
+        """Iterate over the data that statistics are estimated on; labels may be missing.
+
+        Returns
+        -------
+        iterable of Batch
+            The same rows in the same order every time.
+        """
+
+    def training(self) -> Iterable[Batch]:
+        """Iterate over an epoch of mini-batches, as the network would be trained on them; the batches when not defined.
+
+        Returns
+        -------
+        iterable of Batch
+            Labelled rows; their order is drawn from torch's global generator.
+        """
+        return self.batches()
+
+    def loss(self, state: State) -> float:
+        """Return the mean held-out loss of a state.
+
+        Parameters
+        ----------
+        state : State
+            All tensors of the module by name.
+
+        Returns
+        -------
+        float
+            In the units of the criterion.
+
+        Raises
+        ------
+        ValueError
+            If the objective has nothing to judge by, or tensors are missing.
+        """
+        raise _nothing_to_judge_by("loss")
+
+    def score(self, state: State) -> float:
+        """Return the held-out score of a state, higher is better; see :meth:`loss`."""
+        raise _nothing_to_judge_by("score")
+
+    def scores(self, states: Iterable[State]) -> list[float]:
+        """Return the held-out score of each state, of which one may be made at a time; see :meth:`score`.
+
+        Override it where many states cost less together than one by one.
+        """
+        return [self.score(state) for state in states]
+
+    def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
+        """Return loss and score of each state, of which one may be made at a time; see :meth:`loss`.
+
+        Override it where many states cost less together than one by one.
+        """
+        return [(self.loss(state), self.score(state)) for state in states]
+
+    def forward(self, state: State, x: Input) -> Tensor:
+        """Run a state in the module's present mode.
+
+        Parameters
+        ----------
+        state : State
+            Not written to.
+        x : Tensor or dict of Tensor
+            Inputs.
+
+        Returns
+        -------
+        Tensor
+            The first of the outputs, or the one that is called ``logits``.
+        """
+        return call(self.module, self.whole(state), x)
+
+    def report(self, name: str, value: Any) -> None:  # noqa: B027
+        """Receive something that a method has computed, such as the number of its evaluations; ignored by default.
+
+        Parameters
+        ----------
+        name : str
+            What it is.
+        value : object
+            Its value.
+        """
+
+    def of_member(self, k: int) -> Objective:
+        """Return the objective as one member sees it.
+
+        Parameters
+        ----------
+        k : int
+            Which member.
+
+        Returns
+        -------
+        Objective
+            With the rows that the member was trained on; the objective itself where these are all.
+        """
+        return OfMember(self, k) if self.member_batches else self
+
+    def whole(self, state: State) -> State:
+        """Return a state if it has all tensors of the module.
+
+        Parameters
+        ----------
+        state : State
+            Tensors by name.
+
+        Returns
+        -------
+        State
+            The state itself.
+
+        Raises
+        ------
+        ValueError
+            If tensors are missing; it names them.
+        """
+        if missing := [name for name in self._names if name not in state]:
+            raise ValueError(
+                f"The state lacks {len(missing)} of the {len(self._names)} tensors of {type(self.module).__name__}: "
+                f"{', '.join(map(repr, missing[:3]))}{' ...' if len(missing) > 3 else ''}. A network is judged and run "
+                "with all of its tensors: give the whole state, or the missing tensors as a head."
+            )
+        return state
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [name for name, value in self.module.state_dict().items() if isinstance(value, Tensor)]
+
+
+def _nothing_to_judge_by(name: str) -> ValueError:
+    return ValueError(f"This objective has rows to run states on, and nothing to judge them by: give it {name}=.")
+
+
+class Wrapper(Objective):
+    """Another objective, in which a subclass overrides methods, or sets attributes after they are copied.
+
+    States pass through :meth:`judged` on their way to the other objective's judgement.
+    """
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
+        self.module, self.likelihood = objective.module, objective.likelihood
+        self.criterion, self.held_out = objective.criterion, objective.held_out
+        self.of_output, self.member_batches = objective.of_output, objective.member_batches
+
+    def batches(self) -> Iterable[Batch]:
+        return self.objective.batches()
+
+    def training(self) -> Iterable[Batch]:
+        return self.objective.training()
+
+    def loss(self, state: State) -> float:
+        return self.objective.loss(self.judged(state))
+
+    def score(self, state: State) -> float:
+        return self.objective.score(self.judged(state))
+
+    def scores(self, states: Iterable[State]) -> list[float]:
+        return self.objective.scores(map(self.judged, states))
+
+    def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
+        return self.objective.evaluate(map(self.judged, states))
+
+    def forward(self, state: State, x: Input) -> Tensor:
+        return self.objective.forward(self.whole(state), x)
+
+    def report(self, name: str, value: Any) -> None:
+        self.objective.report(name, value)
+
+    def whole(self, state: State) -> State:
+        return self.objective.whole(state)
+
+    def judged(self, state: State) -> State:
+        """Return the state that the other objective judges in the place of one."""
+        return self.whole(state)
+
+
+class OfMember(Wrapper):
+    """An objective as member k sees it: with the rows that it was trained on."""
+
+    def __init__(self, objective: Objective, k: int):
+        super().__init__(objective)
+        self.batches = objective.member_batches[k]  # type: ignore[method-assign]
+        self.member_batches = ()
