@@ -2,8 +2,7 @@
 
 from skfusion.diagnose._diagnose import diagnose
 from skfusion.diagnose._report import FusionReport
-from skfusion.diagnose.measure._pairs import pairwise
-from skfusion.estimators.support._diversity import diversity
+from skfusion.evaluate import diversity, pairwise
 from skfusion.geometry import cka
 
 __all__ = ["FusionReport", "cka", "diagnose", "diversity", "pairwise"]

@@ -18,7 +18,7 @@ from skfusion.diagnose.measure._chosen import Pairs, chosen_pairs, places
 from skfusion.diagnose.measure._cka import similarity
 from skfusion.diagnose.measure._facts import Facts
 from skfusion.diagnose.measure._families import PURPOSE, Family, families, is_of_one_architecture, run
-from skfusion.diagnose.measure._lines import Frame, frame_of, has_batch_norm, profiles_of
+from skfusion.diagnose.measure._lines import Frame, frame_of, profiles_of
 from skfusion.diagnose.measure._together import basins_of, scores_of
 from skfusion.diagnose.render._tables import add_lines, add_similarity, members_of, statistics_of, weights_of
 from skfusion.geometry import LEAST_ROWS
@@ -149,12 +149,12 @@ def report_on(
     frames = [frame_of(family.data) if len(family.index) > 1 else (None, "", []) for family in found]
     profiles = dict(_lines(pool, found, frames, chosen, n_points, random_state))
     layers = {pair: s for family in found for pair, s in _similar(pool, family, chosen, random_state, notes)}
-    scores, rows = scores_of(pool, members, found, frames, scoring, random_state)
+    scores, rows = scores_of(pool, members, found, frames, random_state)
     if found:
         add_lines(pairs, profiles)
         add_similarity(pairs, layers, _predictions(pool, found), found[0].data.task)
     data = found[0].data if found else None
-    batch_norm = any(has_batch_norm(family.data.runner.module) for family in found)
+    batch_norm = any(family.data.has_batch_norm for family in found)
     facts = Facts(
         members=members,
         pairs=pairs,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._frames import aligned, chosen, fitted
 from skfusion.plots._paths import check_paths, draw_paths, ticks_between

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.estimators.support._pool_on_data import PoolOnData
-from skfusion.estimators.support._scoring import score_function
+from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._curves import curve_of
 from skfusion.plots._paths import draw_paths
@@ -131,11 +130,10 @@ class CurveDisplay:
             Not drawn yet. The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
         """
         names, data, curve = curve_of(estimator, X, y, pair, scoring)
-        scoring = estimator.scoring if scoring is None else scoring
         profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*ends_of(curve)))]
         return cls.from_profiles(
             *profiles,
-            ensemble_score=ensemble_score(curve, data, estimator.n_points, scoring),
+            ensemble_score=ensemble_score(curve, data, estimator.n_points),
             names=names,
             loss_name=data.loss_name,
             score_name=data.score_name,
@@ -181,9 +179,9 @@ def ends_of(curve: Subspace) -> tuple[Any, Any]:
     return curve.at(0.0), curve.at(1.0)
 
 
-def ensemble_score(curve: Subspace, data: PoolOnData, n_points: int, scoring: Any) -> float:
+def ensemble_score(curve: Subspace, data: PoolOnData, n_points: int) -> float:
     """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
     ends = ends_of(curve)
     states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))
-    total = sum(data.runner.link(out).cpu().numpy() for out in data.judge.outputs(states))
-    return float(score_function(scoring, data.task)(total / n_points, data.rows))
+    total = sum(data.predictions(out) for out in data.judge.outputs(states))
+    return float(data.score(total / n_points, data.rows))

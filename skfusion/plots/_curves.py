@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skfusion.connect import Subspace
-from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
+from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.plots._frames import fitted
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.estimators.support._diversity import diversity
+from skfusion.evaluate import diversity
 from skfusion.plots._similarity import SimilarityDisplay
 from skfusion.plots._style import GREY, plain
 

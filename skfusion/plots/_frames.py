@@ -8,8 +8,7 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion.align import Aligner
-from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import PoolOnData
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State
 
@@ -28,8 +27,7 @@ def aligned(align: Any, data: PoolOnData, pool: ModelPool) -> list[State]:
     """
     if not isinstance(align, Aligner):
         raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
-    placed = pool.replace([m.replace(state=s) for m, s in zip(pool, data.states, strict=True)])
-    return align_members(align, placed, data.rows, data.runner, data.objective)[0].states
+    return data.aligned(align, pool)
 
 
 def chosen(pool: ModelPool, members: Iterable[Any], least: int, purpose: str) -> list[Member]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
 from skfusion.plots._curves import curve_of

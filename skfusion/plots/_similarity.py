@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
+from skfusion.evaluate import WAYS, PoolOnData, pool_on_data
 from skfusion.geometry import LEAST_ROWS, alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
 from skfusion.plots._style import colour_bar, new_axes, plain
@@ -21,14 +21,6 @@ _WEIGHTS = {
 }
 _DATA = {"barrier": "barrier of the loss", "cka": "CKA of outputs"}
 _DIAGONAL = {"distance": 0.0, "cosine": 1.0, "sign_conflict": 0.0, "barrier": 0.0, "cka": 1.0}
-_WAYS = {
-    "raw": "as they are",
-    "line": "recalibrated",
-    "weights": "weights matched",
-    "weights_repair": "weights matched, Repair",
-    "activations": "activations matched",
-    "activations_repair": "activations matched, Repair",
-}
 _REPORT = {
     "agreement": "agreement of predictions",
     "cka_mean": "CKA, mean of the layers",
@@ -36,7 +28,7 @@ _REPORT = {
     **{
         f"{what}_{how}": f"{text}, {words}"
         for what, text in (("barrier", _DATA["barrier"]), ("fall", "fall of the score"))
-        for how, words in _WAYS.items()
+        for how, words in WAYS.items()
     },
 }
 """Columns of a diagnosis that have a label, and a diagonal: 0 of barriers and falls, and 1 of the others."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.plots._frames import fitted
 from skfusion.plots._style import (
     BLUE,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._style import plain
 from skfusion.state import State

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect._base import combined, inner
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
 from skfusion.plots._frames import chosen

@@ -19,7 +19,7 @@ from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, MergeMany, WeightMatching
 from skfusion.collect import FineTunes, Seeds
 from skfusion.diagnose import diagnose
-from skfusion.diagnose.measure._lines import HOWS
+from skfusion.evaluate import WAYS as LINES
 from skfusion.landscape import loss_along
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor, objective
@@ -114,7 +114,7 @@ def test_two_seeds_are_an_ensemble_or_a_curve(seeds, apart):
     assert verdicts(apart)["connect"] == "yes"
     assert verdicts(apart)["keep the best"] == "yes"
     best = max(apart.members["score"])
-    for how in HOWS:
+    for how in LINES:
         assert apart.pairs[f"fall_{how}"].iloc[0] > 0.02
     assert "even with units matched by" in apart.advice["why"]["connect"]
     assert "CurveClassifier(collect=pool, align=" in apart.advice["why"]["connect"]
@@ -311,7 +311,7 @@ def test_soups_are_those_that_the_recommended_estimator_makes(copies):
 def test_networks_without_batch_norm_are_measured_once(apart):
     profiles = apart.profiles[("seed-0", "seed-1")]
     assert profiles["raw"] is profiles["line"]
-    assert [*profiles] == [*HOWS]
+    assert [*profiles] == [*LINES]
 
 
 def test_regression_several_outputs_and_other_scores():

@@ -9,7 +9,7 @@ from skfusion import CurveClassifier, EnsembleClassifier
 from skfusion.collect import Seeds, Tail
 from skfusion.connect import Bezier, Line
 from skfusion.connect._base import inner
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.nets import mlp_classifier, with_module
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
 from skfusion.plots._contours import levels_of

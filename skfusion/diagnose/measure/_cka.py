@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import PoolOnData
 from skfusion.geometry import alignments, gram
 from skfusion.state import State
 from skfusion.tangent import Linearised

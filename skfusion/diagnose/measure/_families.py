@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from skfusion._numbers import addable
-from skfusion.diagnose.measure._lines import has_batch_norm, judged_as
+from skfusion.diagnose.measure._lines import judged_as
 from skfusion.diagnose.measure._paired import ByRow, by_row
-from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
+from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate
 from skfusion.state import State, is_position, is_statistic
@@ -173,9 +173,9 @@ def run(
     outputs = list(data.judge.outputs(data.states))
     judged = [judged_as(out, data, rows_of) for out in outputs]
     loss, score = (np.array([getattr(made, name) for made in judged], np.float64) for name in ("loss", "score"))
-    predictions = np.stack([data.runner.link(out).cpu().numpy() for out in outputs])
+    predictions = np.stack([data.predictions(out) for out in outputs])
     rows = [made.rows for made in judged]
-    if not has_batch_norm(data.runner.module):
+    if not data.has_batch_norm:
         return Family(index, data, loss, score, predictions, rows_of, rows, score, rows)
     mended = (Recalibrate()(state, [], data.objective) for state in data.states)
     again = [judged_as(out, data, rows_of) for out in data.judge.outputs(mended)]

@@ -11,27 +11,17 @@ from torch import Tensor, nn
 
 from skfusion.align import ActivationMatching, Aligner, MergeMany, WeightMatching
 from skfusion.diagnose.measure._paired import ByRow
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import WAYS, PoolOnData, statistics_of_inner_points
 from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repair
-from skfusion.repair._recalibrate import learning
 from skfusion.state import State
 from skfusion.symmetry import Symmetry, reasons
 from skfusion.tangent import Linearised
 from skfusion.tracing import symmetry_of
 
-HOWS = {
-    "raw": "as they are",
-    "line": "recalibrated",
-    "weights": "weights matched",
-    "weights_repair": "weights matched, Repair",
-    "activations": "activations matched",
-    "activations_repair": "activations matched, Repair",
-}
-"""Ways to average, with words for them."""
-ALIGNED = tuple(HOWS)[2:]
+ALIGNED = tuple(WAYS)[2:]
 Frame = tuple[Symmetry | None, str, list[str]]
 """Units that may change places, why there are none, and what was noticed."""
 
@@ -57,19 +47,6 @@ def as_it_is(state: State, members: Sequence[State], objective: Objective) -> St
     return state
 
 
-def has_batch_norm(module: nn.Module) -> bool:
-    """Return whether averages of a network need other statistics than the average of those of its members."""
-    return bool(learning(module))
-
-
-def exact(module: nn.Module) -> Recalibrate | None:
-    """Return what gives exact BatchNorm statistics to points of a line, as to soups.
-
-    None, which is quicker, stands for a single pass: it is exact where there is one layer, as none before it changes.
-    """
-    return Recalibrate() if len(learning(module)) > 1 else None
-
-
 def frame_of(data: PoolOnData) -> Frame:
     """Return the units of an architecture that may change places."""
     module = data.runner.module
@@ -89,7 +66,7 @@ def frame_of(data: PoolOnData) -> Frame:
 def profiles_of(
     a: State, b: State, data: PoolOnData, symmetry: Symmetry | None, n_points: int, random_state: int
 ) -> dict[str, Profile]:
-    """Return loss and score along the line between two states, by each of :data:`HOWS` that there is.
+    """Return loss and score along the line between two states, by each of :data:`WAYS` that there is.
 
     Parameters
     ----------
@@ -111,7 +88,7 @@ def profiles_of(
         nothing to recalibrate.
     """
     objective, mends = data.objective, _repairs(data.runner.module)
-    mend, plain = exact(objective.module), not has_batch_norm(objective.module)
+    mend, plain = statistics_of_inner_points(objective.module), not data.has_batch_norm
     line = loss_along(segment(a, b), objective, n_points, mend)
     found = {"raw": line if plain else loss_along(segment(a, b), objective, n_points, as_it_is), "line": line}
     if symmetry is None:
@@ -128,7 +105,7 @@ def profiles_of(
 def soups_of(
     states: Sequence[State], data: PoolOnData, symmetry: Symmetry | None, random_state: int, by_row: ByRow | None
 ) -> dict[str, Made]:
-    """Return the mean of states as judged, by each of :data:`HOWS` that there is."""
+    """Return the mean of states as judged, by each of :data:`WAYS` that there is."""
     objective, mends = data.objective, _repairs(data.runner.module)
     plain = Uniform()(states)
     made = {"raw": plain, "line": Recalibrate()(plain, states, objective)}
@@ -148,7 +125,7 @@ def soups_of(
 
 def judged_as(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Made:
     """Return loss and score of the output for all rows, and what each row adds to the score."""
-    rows = None if by_row is None else by_row(data.runner.link(out).cpu().numpy(), data.rows)
+    rows = None if by_row is None else by_row(data.predictions(out), data.rows)
     return Made(*data.judge.of_output(out), rows)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,8 @@ import pandas as pd
 from skfusion.combine import Average
 from skfusion.diagnose.measure._facts import Basin, key_of
 from skfusion.diagnose.measure._families import Family
-from skfusion.diagnose.measure._lines import HOWS, Frame, soups_of
-from skfusion.estimators.support._scoring import score_function
+from skfusion.diagnose.measure._lines import Frame, soups_of
+from skfusion.evaluate import WAYS
 from skfusion.pool import ModelPool
 
 
@@ -49,7 +48,7 @@ def _recalibrated(family: Family) -> Iterator[tuple[int, np.ndarray | None]]:
 
 
 def scores_of(
-    pool: ModelPool, members: pd.DataFrame, found: list[Family], frames: list[Frame], scoring: Any, random_state: int
+    pool: ModelPool, members: pd.DataFrame, found: list[Family], frames: list[Frame], random_state: int
 ) -> tuple[pd.Series, dict[tuple[str, str], np.ndarray]]:
     """Return the scores of what the pool gives as a whole, and what each row adds to these and to the members'."""
     if not found:
@@ -60,10 +59,10 @@ def scores_of(
     first = found[0]
     if len(found) == 1:
         soups = soups_of(first.data.states, first.data, frames[0][0], random_state, first.by_row)
-        scores |= {key_of(how): soups[how].score if how in soups else math.nan for how in HOWS}
+        scores |= {key_of(how): soups[how].score if how in soups else math.nan for how in WAYS}
         rows |= {("pool", key_of(how)): soup.rows for how, soup in soups.items()}
     P = Average()(np.concatenate([family.predictions for family in found]))
-    scores["ensemble"] = score_function(scoring, first.data.task)(P, first.data.rows)
+    scores["ensemble"] = first.data.score(P, first.data.rows)
     rows["pool", "ensemble"] = None if first.by_row is None else first.by_row(P, first.data.rows)
     known = {key: own for key, own in rows.items() if own is not None}
     return pd.Series(scores, dtype=float, name="score"), known

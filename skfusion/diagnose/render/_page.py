@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skfusion.diagnose.measure._lines import HOWS
 from skfusion.diagnose.render._terminal import NONE, number, pair_columns, pool_rows
+from skfusion.evaluate import WAYS
 from skfusion.landscape import Profile
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _pool(report: FusionReport) -> str:
 
 def _pairs(report: FusionReport) -> str:
     shown, tolerance = pair_columns(report), max(report.tolerance, 1e-9)
-    heads = {f"fall_{how}": f"fall: {words}" for how, words in HOWS.items()} | _HEADS
+    heads = {f"fall_{how}": f"fall: {words}" for how, words in WAYS.items()} | _HEADS
 
     def colour(name: str, x: float) -> str:
         return _shade(x, 5 * tolerance, -3 * tolerance) if name.startswith("fall_") else ""
@@ -158,9 +158,9 @@ def _pairs(report: FusionReport) -> str:
 def _lines(report: FusionReport) -> str:
     drawn = {pair: _drawn(profiles) for pair, profiles in report.profiles.items()}
     used = {how for some in drawn.values() for how in some}
-    names = {how: HOWS[how] for how in _COLOURS if how in used}
+    names = {how: WAYS[how] for how in _COLOURS if how in used}
     if "raw" not in used:
-        names["line"] = HOWS["raw"]
+        names["line"] = WAYS["raw"]
     key = "".join(f"<span><i style='background:{_COLOURS[how]}'></i>{words}</span>" for how, words in names.items())
     losses = np.concatenate([p.loss for some in drawn.values() for p in some.values()])
     low, high = min(0.0, float(losses.min())), float(losses.max())

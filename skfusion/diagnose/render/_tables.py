@@ -10,7 +10,7 @@ import pandas as pd
 
 from skfusion.diagnose.measure._chosen import places
 from skfusion.diagnose.measure._families import Family, agreement, statistics_apart, unlike
-from skfusion.diagnose.measure._lines import HOWS
+from skfusion.evaluate import WAYS
 from skfusion.geometry import geometry
 from skfusion.landscape import Profile
 from skfusion.pool import ModelPool
@@ -68,7 +68,7 @@ def add_lines(pairs: pd.DataFrame, profiles: dict[tuple[str, str], dict[str, Pro
         "midpoint": lambda p: float(p.score[len(p.score) // 2]),
     }
     for what, value in asked.items():
-        for how in HOWS:
+        for how in WAYS:
             known = (profiles.get(pair, {}).get(how) for pair in pairs.index)
             pairs[f"{what}_{how}"] = [math.nan if p is None else value(p) for p in known]
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from skfusion.diagnose.measure._lines import HOWS
+from skfusion.evaluate import WAYS
 
 if TYPE_CHECKING:
     from skfusion.diagnose._report import FusionReport
@@ -138,7 +138,7 @@ def _members(report: FusionReport, width: int) -> Iterator[Table]:
 
 def pair_columns(report: FusionReport) -> list[str]:
     """Return which columns of the pairs to show: those that hold a number, each way to average once."""
-    wanted = ["distance", "cosine", "sign_conflict", *(f"fall_{how}" for how in HOWS)]
+    wanted = ["distance", "cosine", "sign_conflict", *(f"fall_{how}" for how in WAYS)]
     wanted += ["midpoint_line", "agreement", "cka_mean", "cka_last"]
     table = report.pairs
     found = [name for name in wanted if name in table and table[name].notna().any()]
@@ -171,13 +171,13 @@ def pool_rows(report: FusionReport) -> list[tuple[str, float]]:
     """Return the scores of the pool with words for them, each way once."""
     pool = report.pool
     found = [("best member", pool["best_member"]), ("mean of the members", pool["mean_member"])]
-    for how, words in HOWS.items():
+    for how, words in WAYS.items():
         key = "soup" if how == "line" else f"soup_{how}"
         twin = {"raw": "soup", "weights_repair": "soup_weights", "activations_repair": "soup_activations"}.get(how)
         if key not in pool or math.isnan(pool[key]) or (twin and pool[key] == pool[twin]):
             continue
         plain = how == "line" and pool["soup"] == pool.get("soup_raw")
-        found.append((f"uniform soup, {HOWS['raw'] if plain else words}", pool[key]))
+        found.append((f"uniform soup, {WAYS['raw'] if plain else words}", pool[key]))
     return [*found, ("averaged predictions", pool["ensemble"])]
 
 

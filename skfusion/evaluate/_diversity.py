@@ -12,10 +12,12 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion._rows import Rows, Task
+from skfusion.estimators import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.estimators.support._pipeline import split_pipeline
+from skfusion.evaluate._pairs import pair_index
+from skfusion.evaluate._pool_on_data import net_of
 from skfusion.pool import ModelPool
 
 
@@ -91,9 +93,7 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
     measures["squared_difference"] = _squared_differences(found)
     frame = pd.DataFrame(
         {name: [float(matrix[i, j]) for i, j in pairs] for name, matrix in measures.items()},
-        index=pd.MultiIndex.from_tuples(
-            [(found.names[i], found.names[j]) for i, j in pairs], names=["member", "other"]
-        ),
+        index=pair_index(found.names, pairs),
     )
     frame.attrs = _decomposed(found)
     return frame
@@ -171,12 +171,7 @@ def _dropped(predictor: Any, n: int) -> str:
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
     """Return an ensemble of all members of a pool."""
     net = estimator.estimator if isinstance(estimator, BaseFusion) else estimator
-    judged = pool[0].net if net is None else net
-    if judged is None:
-        raise ValueError(
-            "The pool has no net, as it comes from a file: give estimator=, the net that its members were trained with."
-        )
-    return (EnsembleClassifier if is_classifier(judged) else EnsembleRegressor)(net).fuse(pool, X, y)
+    return (EnsembleClassifier if is_classifier(net_of(pool, net)) else EnsembleRegressor)(net).fuse(pool, X, y)
 
 
 def _of_labels(found: _Predicted) -> dict[str, np.ndarray]:
