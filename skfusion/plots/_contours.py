@@ -16,22 +16,7 @@ _FAR = 0.95
 
 
 def levels_of(z: np.ndarray, logarithmic: bool, higher_is_better: bool = False) -> np.ndarray:
-    """Return round levels for contours.
-
-    Parameters
-    ----------
-    z : ndarray
-        Values; those that are not finite do not count.
-    logarithmic : bool
-        Whether levels are to be spaced by factors: values that are skewed, such as losses, need that.
-    higher_is_better : bool, default=False
-        Whether the lowest values are the worst, which levels do not resolve.
-
-    Returns
-    -------
-    ndarray
-        Increasing, at least three.
-    """
+    """Return round levels for contours."""
     known = z[np.isfinite(z)]
     if not known.size:
         raise ValueError("No value on the plane is finite: the networks overflow everywhere on it.")
@@ -62,21 +47,7 @@ def _around(grid: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def draw_contours(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: bool = False) -> Any:
-    """Draw filled contours with their colour bar, good places dark; return the contours.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where.
-    x, y : ndarray
-        Positions of the columns and rows.
-    z : ndarray of shape (n_rows, n_columns)
-        Loss or score.
-    name : str
-        What ``z`` is, with its unit.
-    higher_is_better : bool, default=False
-        Whether it is a score.
-    """
+    """Draw filled contours with their colour bar, good places dark; return the contours."""
     from matplotlib.colors import BoundaryNorm
     from matplotlib.ticker import FuncFormatter
 

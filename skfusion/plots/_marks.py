@@ -13,19 +13,7 @@ from skfusion.plots._style import ORANGE, legend_above, plain, write
 def draw_points(
     ax: Any, points: Mapping[str, tuple[float, float]], off: Mapping[str, float], below: bool = False
 ) -> None:
-    """Mark networks by their names; those off the plane are hollow, and the legend says how far they are from it.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where.
-    points : dict of (float, float)
-        Positions by name.
-    off : dict of float
-        Distances of those that are not on the plane.
-    below : bool, default=False
-        Whether names stand below, as where a curve leads upwards.
-    """
+    """Mark networks by their names; those off the plane are hollow, and the legend says how far they are from it."""
     taken: list[Any] = []
     for name, at in points.items():
         hollow = name in off
@@ -52,21 +40,7 @@ def _corner(ax: Any, at: Any, taken: list[Any], below: bool) -> tuple[float, flo
 
 
 def draw_path(ax: Any, path: Any, bends: np.ndarray, ends: Sequence[Any], off: float | None = None) -> None:
-    """Draw a curve, and dashed what bends it.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where.
-    path : ndarray of shape (n_points, 2) or None
-        The curve; nothing is drawn without one.
-    bends : ndarray of shape (n_bends, 2)
-        Its bends.
-    ends : sequence
-        Points that are marked already.
-    off : float, optional
-        How far the curve gets from the plane.
-    """
+    """Draw a curve, and dashed what bends it."""
     if path is None:
         return
     label = "trained curve" if off is None else f"trained curve, up to {off:.3g} off the plane"

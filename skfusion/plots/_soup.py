@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from skfusion.evaluate import pool_on_data
-from skfusion.plots._frames import fitted
+from skfusion.evaluate import check_both, pool_on_data
+from skfusion.plots._display import Display
+from skfusion.plots._members import fitted
 from skfusion.plots._style import (
     BLUE,
     GREEN,
@@ -26,7 +27,7 @@ from skfusion.plots._style import (
 from skfusion.state import weighted_sum
 
 
-class SoupDisplay:
+class SoupDisplay(Display):
     """Show the weight of each member in a soup, with the members' scores and that of the soup.
 
     It is best made by :meth:`from_estimator`. Of a greedy soup, the ingredients stand on top, in the order in which
@@ -101,8 +102,7 @@ class SoupDisplay:
             Not drawn yet.
         """
         fitted(soup, "merge_report_", "a fitted SoupClassifier, SoupRegressor, ReBasinMerger or weight averaging")
-        if (X is None) != (y is None):
-            raise ValueError("Give both X and y, or neither.")
+        check_both(X, y)
         pool, weights, joined = soup.pool_, soup.member_weights_, _joined(soup)
         scoring = getattr(soup, "scoring", None) if scoring is None else scoring
         after: dict[str, float] = {}
@@ -132,27 +132,14 @@ class SoupDisplay:
             score_name,
         )
 
-    def plot(self, ax: Any = None) -> SoupDisplay:
-        """Draw.
+    def _new_axes(self) -> Any:
+        n_panels = 1 if self.weights is None else 2
+        return new_axes(n_panels, 6.4, 1.5 + 0.32 * len(self.names), columns=n_panels)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, or two of them, optional
-            Where to draw the scores, or the weights and the scores; on a new figure when omitted.
-
-        Returns
-        -------
-        SoupDisplay
-            This object, with ``ax_``, ``weights_ax_`` and ``figure_``.
-        """
+    def _draw(self, axes: list[Any]) -> None:
         n = len(self.names)
-        if ax is None:
-            both = self.weights is not None
-            ax = new_axes(2 if both else 1, 6.4, 1.5 + 0.32 * n, columns=2 if both else 1)
-        axes = list(np.atleast_1d(ax))
         self.weights_ax_ = axes[0] if len(axes) > 1 and self.weights is not None else None
         self.ax_ = axes[-1]
-        self.figure_ = self.ax_.figure
         if self.weights_ax_ is not None:
             self._plot_weights(self.weights_ax_)
         self._plot_scores(self.ax_)
@@ -163,7 +150,6 @@ class SoupDisplay:
         for panel in axes:
             panel.tick_params(axis="y", length=0)
             panel.locator_params(axis="x", nbins=4)
-        return self
 
     def _plot_weights(self, ax: Any) -> None:
         rows = np.arange(len(self.names))

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect._base import combined, inner
-from skfusion.evaluate import pool_on_data
+from skfusion.evaluate import check_both, pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._contours import draw_contours
-from skfusion.plots._frames import chosen
-from skfusion.plots._spans import grids, named, principal, response_of
+from skfusion.plots._display import Display, doc
+from skfusion.plots._members import chosen
+from skfusion.plots._plane_values import grids, named, principal, response_of
 from skfusion.plots._style import GREY, new_axes, tidy, write
 from skfusion.pool import Member, ModelPool
 
@@ -19,7 +20,8 @@ _APART = 0.13
 """Least distance of two labels, as a share of the axes."""
 
 
-class TrajectoryDisplay:
+@doc()
+class TrajectoryDisplay(Display):
     r"""Show states of a training on the plane of their first two principal components.
 
     With :math:`\theta_1, \dots, \theta_n` the states in order, the components are those of the differences
@@ -46,10 +48,7 @@ class TrajectoryDisplay:
     ----------
     contours_ : matplotlib QuadContourSet or None
         The filled contours, where there is a ``z``.
-    ax_ : matplotlib Axes
-        What was drawn on.
-    figure_ : matplotlib Figure
-        Its figure.
+    {axes}
 
     References
     ----------
@@ -86,6 +85,7 @@ class TrajectoryDisplay:
         self.higher_is_better = higher_is_better
 
     @classmethod
+    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -107,18 +107,14 @@ class TrajectoryDisplay:
             States of one training, such as ``Snapshots`` or ``Tail`` collect them; three at least.
         X, y : array-like, optional
             Rows that no member was trained on, to draw the loss on the plane too.
-        estimator : estimator of this library or skorch net, optional
-            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        {estimator}
         members : sequence of int or str, optional
             Positions or names, in order; all members when omitted.
-        n_points : int, default=21
-            Positions along each axis. More show finer structure and cost more, by the square.
+        {grid}
         margin : float, default=0.2
             How far the plane goes beyond the states, as a share of their extent.
-        response : {"loss", "score"}, default="loss"
-            What is shown.
-        scoring : str or callable, optional
-            The score: accuracy or R2 when omitted.
+        {response}
+        {scoring}
 
         Returns
         -------
@@ -130,8 +126,7 @@ class TrajectoryDisplay:
         Costs K (K + 1) / 2 inner products for K states, and one evaluation for each point of the grid.
         """
         response_of(response)
-        if (X is None) != (y is None):
-            raise ValueError("Give both X and y, or neither.")
+        check_both(X, y)
         given = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
         given.check_compatible()
         last, *others = given.states[::-1]
@@ -148,20 +143,11 @@ class TrajectoryDisplay:
         surface = loss_on(Plane([states[-1], *axes], np.eye(2) / reach), data.objective, x=xs, y=ys)
         return cls(places, labels, variance, xs, ys, getattr(surface, response), **named(data, response))
 
-    def plot(self, ax: Any = None) -> TrajectoryDisplay:
-        """Draw.
+    def _new_axes(self) -> Any:
+        return new_axes(1, 6.4, 4.6)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; on a new figure when omitted.
-
-        Returns
-        -------
-        TrajectoryDisplay
-            This object, with ``contours_``, ``ax_`` and ``figure_``.
-        """
-        ax = new_axes(1, 6.4, 4.6)[0] if ax is None else ax
+    def _draw(self, axes: list[Any]) -> None:
+        ax = axes[0]
         self.contours_ = None
         if self.z is not None:
             self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
@@ -178,8 +164,6 @@ class TrajectoryDisplay:
             write(ax, self.labels[k], self.places[k], shift, dark=self.contours_ is not None)
         ax.set_xlabel(f"principal component 1 ({self.variance[0]:.0%} of the variance)")
         ax.set_ylabel(f"principal component 2 ({self.variance[1]:.0%})")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
     def _labelled(self, ax: Any) -> list[tuple[int, tuple[float, float]]]:
         """Return the states that have room for a label, with its place: beside the way, on its outer side."""

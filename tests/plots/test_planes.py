@@ -13,7 +13,7 @@ from skfusion.evaluate import pool_on_data
 from skfusion.nets import mlp_classifier, with_module
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
 from skfusion.plots._contours import levels_of
-from skfusion.plots._spans import plane_of, principal
+from skfusion.plots._plane_values import plane_of, principal
 from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.state import weighted_sum
