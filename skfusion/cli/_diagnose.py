@@ -18,8 +18,7 @@ from skfusion.cli._modules import architecture, fitted, ran_a_module
 from skfusion.cli._options import KEY, STRIP_PREFIX
 from skfusion.cli._outputs import inputs_for, net_for
 from skfusion.cli._table import BUILT_IN
-from skfusion.diagnose import FusionReport
-from skfusion.diagnose._diagnose import report_on
+from skfusion.diagnose import FusionReport, report_on
 from skfusion.pool import Member, ModelPool
 from skfusion.pool._archive import check_sums
 from skfusion.pool._checkpoint import Checkpoint, open_many
@@ -146,7 +145,7 @@ def _report(
             notes.append("Scores hold where no network was trained on these rows; otherwise they are too good.")
     pool = ModelPool([Member(n, s, net=net) for n, s in zip(names, states, strict=True)], first, classes)
     _check_compatible(pool, opened)
-    report = report_on(pool, X, y, None, None, X_fit, n_points, tolerance, seed, recipes)
+    report = report_on(pool, X, y, recipes, X_fit=X_fit, n_points=n_points, tolerance=tolerance, random_state=seed)
     report.notes.extend(notes)
     if lines:
         taken = [_prefix(c.state, s) for c, s in zip(opened, states, strict=True)]

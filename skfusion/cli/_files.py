@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.cli._modules import parameters_of
-from skfusion.diagnose.judge._recipes import Recipes
+from skfusion.diagnose import Recipes
 
 _HOMES = {
     "skfusion": (

@@ -7,22 +7,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from skfusion.diagnose._report import FusionReport
 from skfusion.diagnose.judge._advice import advice
+from skfusion.diagnose.judge._facts import Facts
 from skfusion.diagnose.judge._notes import recommend, remarks
 from skfusion.diagnose.judge._recipes import Recipes
-from skfusion.diagnose.measure._chosen import Pairs, chosen_pairs, places
+from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs
 from skfusion.diagnose.measure._cka import similarity
-from skfusion.diagnose.measure._facts import Facts
 from skfusion.diagnose.measure._families import PURPOSE, Family, families, is_of_one_architecture, run
-from skfusion.diagnose.measure._lines import Frame, frame_of, profiles_of
-from skfusion.diagnose.measure._together import basins_of, scores_of
-from skfusion.diagnose.render._tables import add_lines, add_similarity, members_of, statistics_of, weights_of
+from skfusion.diagnose.measure._lines import profiles_of
+from skfusion.diagnose.measure._tables import (
+    add_lines,
+    add_similarity,
+    basins_of,
+    members_of,
+    scores_of,
+    statistics_of,
+    weights_of,
+)
+from skfusion.evaluate import check_both, check_n_points
 from skfusion.geometry import LEAST_ROWS
-from skfusion.landscape import Profile
 from skfusion.pool import ModelPool
 
 _ROUNDING = 1e-9
@@ -119,49 +125,67 @@ def diagnose(
     >>> report.advice["verdict"]["soup"]
     'yes'
     """
-    return report_on(pool, X, y, estimator, scoring, X_fit, n_points, tolerance, random_state, Recipes(), pairs)
+    return report_on(
+        pool,
+        X,
+        y,
+        Recipes(),
+        estimator=estimator,
+        scoring=scoring,
+        X_fit=X_fit,
+        n_points=n_points,
+        tolerance=tolerance,
+        random_state=random_state,
+        pairs=pairs,
+    )
 
 
 def report_on(
     pool: ModelPool,
     X: Any,
     y: Any,
-    estimator: Any,
-    scoring: Any,
-    X_fit: Any,
-    n_points: int,
-    tolerance: float,
-    random_state: int,
     recipes: Recipes,
-    which: Pairs = "all",
+    *,
+    estimator: Any = None,
+    scoring: Any = None,
+    X_fit: Any = None,
+    n_points: int = 11,
+    tolerance: float = 0.02,
+    random_state: int = 0,
+    pairs: Pairs = "all",
 ) -> FusionReport:
     """Return what :func:`diagnose` does, with code in the terms of ``recipes``."""
     _check(pool, X, y, X_fit, n_points, tolerance)
     parts = families(pool)
-    chosen, partly = chosen_pairs(pool, parts, which, random_state)
-    pairs, differ = weights_of(pool, parts, chosen)
+    chosen, note = chosen_pairs(pool, parts, pairs, random_state)
+    notes = [note] if note else []
+    table, differ = weights_of(pool, parts, chosen)
     alone = is_of_one_architecture(pool, parts)
     found = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
-    if found and len(found[0].data.rows) < LEAST_ROWS:
-        raise ValueError(f"X has {len(found[0].data.rows)} rows, which tell nothing: give at least {LEAST_ROWS}.")
-    n_seen = pool.warn_of_leakage(found[0].data.rows, PURPOSE) if found else 0
-    members, notes = members_of(pool, found), [partly] if partly else []
-    frames = [frame_of(family.data) if len(family.index) > 1 else (None, "", []) for family in found]
-    profiles = dict(_lines(pool, found, frames, chosen, n_points, random_state))
-    layers = {pair: s for family in found for pair, s in _similar(pool, family, chosen, random_state, notes)}
-    scores, rows = scores_of(pool, members, found, frames, random_state)
-    if found:
-        add_lines(pairs, profiles)
-        add_similarity(pairs, layers, _predictions(pool, found), found[0].data.task)
     data = found[0].data if found else None
+    n_rows = 0 if data is None else len(data.rows)
+    if found and n_rows < LEAST_ROWS:
+        raise ValueError(f"X has {n_rows} rows, which tell nothing: give at least {LEAST_ROWS}.")
+    n_seen = 0 if data is None else pool.warn_of_leakage(data.rows, PURPOSE)
+    members = members_of(pool, found)
+    profiles = {
+        pair: profiles_of(f.data.states[i], f.data.states[j], f.data, f.units.symmetry, n_points, random_state)
+        for f in found
+        for i, j, pair in f.pairs(pool, chosen)
+    }
+    layers = {pair: s for family in found for pair, s in _similar(pool, family, chosen, random_state, notes)}
+    scores, rows = scores_of(members, found, random_state)
+    if found:
+        add_lines(table, profiles)
+        add_similarity(table, layers, found)
     batch_norm = any(family.data.has_batch_norm for family in found)
     facts = Facts(
         members=members,
-        pairs=pairs,
+        pairs=table,
         pool=scores,
-        basins=basins_of(pool, found, pairs, tolerance + _ROUNDING),
-        unlike=differ,
-        no_frame=next((why for _, why, _ in frames if why), ""),
+        basins=basins_of(pool, found, table, tolerance + _ROUNDING),
+        differ=differ,
+        unmatched=next((family.units.reason for family in found if family.units.reason), ""),
         tolerance=tolerance + _ROUNDING,
         score_name="score" if data is None else data.score_name,
         recipes=replace(
@@ -172,25 +196,25 @@ def report_on(
             batch_norm=batch_norm,
         ),
         batch_norm=batch_norm,
-        statistics=statistics_of(pool, pairs),
+        statistics=statistics_of(pool, table),
         rows=rows,
-        n_rows=0 if data is None else len(data.rows),
+        n_rows=n_rows,
         n_fit=0 if data is None else data.n_fit,
         n_seen=n_seen,
-        own_fit=X_fit is not None,
+        has_fit_rows=X_fit is not None,
     )
     return FusionReport(
-        pairs=pairs,
+        pairs=table,
         members=members,
         pool=scores,
         similarity=layers,
         basins=[basin.members for basin in facts.basins],
         advice=advice(facts),
         recommendation=recommend(facts),
-        notes=[*remarks(facts), *notes, *(note for _, _, some in frames for note in some)],
+        notes=[*remarks(facts), *notes, *(note for family in found for note in family.units.notes)],
         profiles=profiles,
         tolerance=tolerance,
-        n_rows=facts.n_rows,
+        n_rows=n_rows,
         loss_name="loss" if data is None else data.loss_name,
         score_name=facts.score_name,
     )
@@ -204,30 +228,13 @@ def _check(pool: ModelPool, X: Any, y: Any, X_fit: Any, n_points: int, tolerance
         )
     if len(pool) < 2:
         raise ValueError("A diagnosis compares at least two members; the pool has 1.")
-    if (X is None) != (y is None):
-        raise ValueError("Give both X and y, or neither.")
+    check_both(X, y)
     if X is None and X_fit is not None:
         raise ValueError("X_fit is to estimate statistics on; give X and y too, to judge on.")
-    if n_points < 3 or n_points % 2 == 0:
-        raise ValueError(f"n_points must be odd and at least 3, so that the middle is among them; got {n_points}.")
+    check_n_points(n_points)
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance must be a finite number that is not negative; got {tolerance}.")
     pool.check_finite()
-
-
-def _lines(
-    pool: ModelPool,
-    found: list[Family],
-    frames: list[Frame],
-    chosen: list[tuple[int, int]],
-    n_points: int,
-    random_state: int,
-) -> Iterator[tuple[tuple[str, str], dict[str, Profile]]]:
-    for family, (symmetry, _, _) in zip(found, frames, strict=True):
-        for i, j in places(family.index, chosen):
-            a, b = family.data.states[i], family.data.states[j]
-            pair = (pool.names[family.index[i]], pool.names[family.index[j]])
-            yield pair, profiles_of(a, b, family.data, symmetry, n_points, random_state)
 
 
 def _similar(
@@ -238,11 +245,5 @@ def _similar(
     by_layer, n_rows = similarity(family.data, random_state)
     if n_rows < len(family.data.rows):
         notes.append(f"CKA was taken on {n_rows} of the {len(family.data.rows)} rows, chosen at random.")
-    for i, j in places(family.index, chosen):
-        pair = (pool.names[family.index[i]], pool.names[family.index[j]])
+    for i, j, pair in family.pairs(pool, chosen):
         yield pair, pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)
-
-
-def _predictions(pool: ModelPool, found: list[Family]) -> dict[str, np.ndarray]:
-    by_index = {k: p for family in found for k, p in zip(family.index, family.predictions, strict=True)}
-    return {pool.names[k]: by_index[k] for k in sorted(by_index)}

@@ -7,34 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skfusion.diagnose.measure._facts import Facts, key_of, listed, told, words_for
+from skfusion.diagnose._words import listed, number
+from skfusion.diagnose.judge._facts import Facts, words_for
+from skfusion.diagnose.measure._lines import key_of
 from skfusion.diagnose.measure._paired import doubt
 
 ALONE = "recalibrated"
 
 
 class Option(NamedTuple):
-    """Something that predicts.
+    """Something that predicts."""
 
-    Parameters
-    ----------
-    words : str
-        What it is, for a sentence.
-    score : float
-        Its score.
-    rows : ndarray of shape (n_rows,) or None
-        What each row adds to the score, where it is a mean over rows.
-    how : str
-        Of a soup, the way to average; :data:`ALONE` of a member with recalibrated statistics; nothing for others.
-    members : tuple of str or None
-        Of a soup of some members, which ones; of such a member, its name.
-    """
-
-    words: str
+    words: str  # what it is, for a sentence
     score: float
-    rows: np.ndarray | None
-    how: str = ""
-    members: tuple[str, ...] | None = None
+    rows: np.ndarray | None  # what each row adds to the score, where it is a mean over rows
+    how: str = ""  # of a soup, the way to average; ALONE for a member with recalibrated statistics
+    members: tuple[str, ...] | None = None  # of a soup of some members, which ones; of such a member, its name
 
 
 def best_member(f: Facts) -> Option:
@@ -52,7 +40,7 @@ def best_network(f: Facts) -> Option:
     found = [best_member(f)]
     if "soup" in f.pool:
         ways = {"line": "the uniform soup"}
-        if (how := f.best_frame()) is not None:
+        if (how := f.best_alignment()) is not None:
             ways[how] = f"the uniform soup {words_for(how)}"
         for way, words in ways.items():
             key = key_of(way)
@@ -105,5 +93,5 @@ def in_doubt(f: Facts, one: Option, other: Option) -> str:
         return f" They are within the tolerance, {f.tolerance:.3g}."
     return (
         f" On {f.n_rows} rows, they are not told apart: two standard errors of the difference are "
-        f"{told(doubt(one.rows, other.rows, f.tolerance))}."
+        f"{number(doubt(one.rows, other.rows, f.tolerance))}."
     )

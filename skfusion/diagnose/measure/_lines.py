@@ -1,4 +1,4 @@
-"""What lies between members of one architecture, and in their middle: as they are, and in one frame."""
+"""What lies between members of one architecture, and in their middle: as they are, and with their units matched."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ from skfusion.tangent import Linearised
 from skfusion.tracing import symmetry_of
 
 ALIGNED = tuple(WAYS)[2:]
-Frame = tuple[Symmetry | None, str, list[str]]
-"""Units that may change places, why there are none, and what was noticed."""
 
 
-class Made(NamedTuple):
-    """A mean of states, as judged.
+class Units(NamedTuple):
+    """Hidden units that may change places."""
 
-    Parameters
-    ----------
-    loss, score : float
-        Of all rows.
-    rows : ndarray of shape (n_rows,) or None
-        What each row adds to the score, where it is a mean over rows.
-    """
+    symmetry: Symmetry | None = None
+    reason: str = ""  # why there are none
+    notes: Sequence[str] = ()
+
+
+class Judged(NamedTuple):
+    """Loss and score of a network on all rows, and what each row adds to the score, where it is a mean over rows."""
 
     loss: float
     score: float
@@ -43,11 +41,11 @@ class Made(NamedTuple):
 
 
 def as_it_is(state: State, members: Sequence[State], objective: Objective) -> State:
-    """Return a state with no statistics mended, as plain averaging leaves it."""
+    """Return a state with its statistics as plain averaging leaves them."""
     return state
 
 
-def frame_of(data: PoolOnData) -> Frame:
+def units_of(data: PoolOnData) -> Units:
     """Return the units of an architecture that may change places."""
     module = data.runner.module
     with warnings.catch_warnings(record=True) as caught:
@@ -55,12 +53,12 @@ def frame_of(data: PoolOnData) -> Frame:
         try:
             symmetry = symmetry_of(module, data.example())
         except (ValueError, RuntimeError, NotImplementedError) as error:
-            return None, f"the symmetry of {type(module).__name__} was not found: {error}", []
+            return Units(reason=f"the symmetry of {type(module).__name__} was not found: {error}")
     notes = [str(w.message) for w in caught]
     if symmetry.groups:
-        return symmetry, "", notes
+        return Units(symmetry, "", notes)
     why = reasons(symmetry.notes, symmetry.pinned) or "it has no hidden layer"
-    return None, f"no units of {type(module).__name__} can change places: {why}", notes
+    return Units(None, f"no units of {type(module).__name__} can change places: {why}", notes)
 
 
 def profiles_of(
@@ -68,24 +66,8 @@ def profiles_of(
 ) -> dict[str, Profile]:
     """Return loss and score along the line between two states, by each of :data:`WAYS` that there is.
 
-    Parameters
-    ----------
-    a, b : State
-        Of one architecture.
-    data : PoolOnData
-        The rows.
-    symmetry : Symmetry or None
-        Units that may change places.
-    n_points : int
-        Positions.
-    random_state : int
-        Seed of the matching.
-
-    Returns
-    -------
-    dict of Profile
-        The same object twice where two ways are one: with BatchNorm, Repair is recalibration, and without it there is
-        nothing to recalibrate.
+    It is the same object twice where two ways are one: with BatchNorm, Repair is recalibration, and without it there is
+    nothing to recalibrate.
     """
     objective, mends = data.objective, _repairs(data.runner.module)
     mend, plain = statistics_of_inner_points(objective.module), not data.has_batch_norm
@@ -104,8 +86,8 @@ def profiles_of(
 
 def soups_of(
     states: Sequence[State], data: PoolOnData, symmetry: Symmetry | None, random_state: int, by_row: ByRow | None
-) -> dict[str, Made]:
-    """Return the mean of states as judged, by each of :data:`WAYS` that there is."""
+) -> dict[str, Judged]:
+    """Return loss and score of the mean of states, by each of :data:`WAYS` that there is."""
     objective, mends = data.objective, _repairs(data.runner.module)
     plain = Uniform()(states)
     made = {"raw": plain, "line": Recalibrate()(plain, states, objective)}
@@ -119,14 +101,19 @@ def soups_of(
         soup = Uniform()(moved)
         made[name] = Recalibrate()(soup, moved, objective)
         made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]
-    judged = (judged_as(out, data, by_row) for out in data.judge.outputs(made.values()))
-    return dict(zip(made, judged, strict=True))
+    results = (judged(out, data, by_row) for out in data.judge.outputs(made.values()))
+    return dict(zip(made, results, strict=True))
 
 
-def judged_as(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Made:
+def judged(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Judged:
     """Return loss and score of the output for all rows, and what each row adds to the score."""
     rows = None if by_row is None else by_row(data.predictions(out), data.rows)
-    return Made(*data.judge.of_output(out), rows)
+    return Judged(*data.judge.of_output(out), rows)
+
+
+def key_of(way: str) -> str:
+    """Return the name of the soup by one of :data:`WAYS` among the scores of the pool."""
+    return "soup" if way == "line" else f"soup_{way}"
 
 
 def _repairs(module: nn.Module) -> bool:
