@@ -32,7 +32,7 @@ from skfusion.geometry import LEAST_ROWS
 from skfusion.pool import ModelPool
 
 _ROUNDING = 1e-9
-"""Falls of whole rows are sums that need not be exact: one that is the tolerance counts as none."""
+"""A fall that equals the tolerance counts as none, though a sum over rows is not exact."""
 
 
 def diagnose(
@@ -58,10 +58,10 @@ def diagnose(
     Parameters
     ----------
     pool : ModelPool
-        At least two members. They may be of unlike architectures, or see unlike columns: then only predictions are
-        compared between these.
+        At least two members. They may be of different architectures, or see different columns: then only predictions
+        are compared between these.
     X, y : array-like, optional
-        Rows that no member was trained on. Without them only weights are compared, which tells little.
+        Rows that no member was trained on. Without them only weights are compared, which say little.
     estimator : estimator or skorch net, optional
         How to run the members; a soup of the net that they carry when omitted.
     scoring : str or callable, optional
@@ -69,16 +69,18 @@ def diagnose(
     X_fit : array-like, optional
         Rows that statistics of BatchNorm, and the means and spreads for Repair, are estimated on, and that activations
         are matched on, such as those of training: labels are not needed. The rows of ``X`` when omitted, of which the
-        labels are not read for this. Few rows, or rows unlike those of training, give bad statistics; notes tell.
+        labels are not read for this. Few rows, or rows that differ from those of training, give bad statistics,
+        which the notes report.
     n_points : int, default=11
         Positions on each line, both ends and the middle included: an odd number. More find narrower barriers.
     tolerance : float, default=0.02
-        A fall of the score up to this counts as none, in units of the score. A larger one finds more members alike.
+        A fall of the score up to this counts as none, in units of the score. With a larger one, more members count as
+        equally good.
     random_state : int, default=0
         Seed of the matching, and of the choice of rows for CKA and of pairs.
     pairs : {"all", "neighbours"} or int, default="all"
         Which pairs of members are looked at: all; those K - 1 of the least distances that join all K members; or a
-        number of them that is drawn. A note tells how many of how many.
+        number of them that is drawn. A note says how many of how many.
 
     Returns
     -------
@@ -97,10 +99,10 @@ def diagnose(
     scores no less than the best of them, both up to ``tolerance``. The ensemble is a yes where it gains over each
     single network, and keeping the best a yes where no average of weights gains or is a yes itself. Such gains count
     where they exceed two standard errors of the difference of the same rows; for other scores than accuracy, R2, their
-    log-loss and squared error, where they exceed the tolerance. What is not told apart is a maybe. An ensemble that
-    scores no more than one network is a no. Members are judged with their own BatchNorm statistics and with
-    recalibrated ones: where one gains by these, a note tells, and a soup that it beats by more than the tolerance, and
-    by more than chance, is a maybe.
+    log-loss and squared error, where they exceed the tolerance. Smaller gains are a maybe. An ensemble that scores no
+    more than one network is a no. Members are judged with the BatchNorm statistics that they have and with recalibrated
+    ones: a note reports a member that gains by these, and a soup that it beats by more than the tolerance, and by more
+    than chance, is a maybe.
 
     For K members, costs K (K - 1) / 2 pairs, or as many as ``pairs`` says, times six lines of ``n_points`` evaluations,
     of which those with Repair take several passes over the rows each; networks with BatchNorm have four lines, which
@@ -161,31 +163,31 @@ def report_on(
     notes = [note] if note else []
     table, differ = weights_of(pool, parts, chosen)
     alone = is_of_one_architecture(pool, parts)
-    found = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
-    data = found[0].data if found else None
+    measured = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
+    data = measured[0].data if measured else None
     n_rows = 0 if data is None else len(data.rows)
-    if found and n_rows < LEAST_ROWS:
+    if measured and n_rows < LEAST_ROWS:
         raise ValueError(f"X has {n_rows} rows, which tell nothing: give at least {LEAST_ROWS}.")
     n_seen = 0 if data is None else pool.warn_of_leakage(data.rows, PURPOSE)
-    members = members_of(pool, found)
+    members = members_of(pool, measured)
     profiles = {
         pair: profiles_of(f.data.states[i], f.data.states[j], f.data, f.units.symmetry, n_points, random_state)
-        for f in found
+        for f in measured
         for i, j, pair in f.pairs(pool, chosen)
     }
-    layers = {pair: s for family in found for pair, s in _similar(pool, family, chosen, random_state, notes)}
-    scores, rows = scores_of(members, found, random_state)
-    if found:
+    layers = {pair: s for family in measured for pair, s in _similar(pool, family, chosen, random_state, notes)}
+    scores, rows = scores_of(members, measured, random_state)
+    if measured:
         add_lines(table, profiles)
-        add_similarity(table, layers, found)
-    batch_norm = any(family.data.has_batch_norm for family in found)
+        add_similarity(table, layers, measured)
+    batch_norm = any(family.data.has_batch_norm for family in measured)
     facts = Facts(
         members=members,
         pairs=table,
         pool=scores,
-        basins=basins_of(pool, found, table, tolerance + _ROUNDING),
+        basins=basins_of(pool, measured, table, tolerance + _ROUNDING),
         differ=differ,
-        unmatched=next((family.units.reason for family in found if family.units.reason), ""),
+        unmatched=next((family.units.reason for family in measured if family.units.reason), ""),
         tolerance=tolerance + _ROUNDING,
         score_name="score" if data is None else data.score_name,
         recipes=replace(
@@ -211,7 +213,7 @@ def report_on(
         basins=[basin.members for basin in facts.basins],
         advice=advice(facts),
         recommendation=recommend(facts),
-        notes=[*remarks(facts), *notes, *(note for family in found for note in family.units.notes)],
+        notes=[*remarks(facts), *notes, *(note for family in measured for note in family.units.notes)],
         profiles=profiles,
         tolerance=tolerance,
         n_rows=n_rows,

@@ -1,4 +1,4 @@
-"""Members of a pool on rows that are given after training: for displays and diagnoses."""
+"""Members of a pool on rows that are known only after training: for displays and diagnoses."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def pool_on_data(
 
 
 def net_of(pool: ModelPool, net: Any) -> Any:
-    """Return the net that runs the members of a pool: the one that is given, else their own."""
+    """Return the net that runs the members of a pool: the given one, else the first member's."""
     net = pool[0].net if net is None else net
     if net is None:
         raise ValueError(_NO_NET)

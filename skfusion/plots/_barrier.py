@@ -97,6 +97,7 @@ class BarrierDisplay(PathsDisplay):
         self.barriers = {label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
 
     @classmethod
+    @doc()
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
         """Take the arrays of a profile that ``skfusion.landscape.loss_along`` computed.
 
@@ -107,10 +108,7 @@ class BarrierDisplay(PathsDisplay):
         **labels : dict
             ``names``, ``loss_name`` and ``score_name``, as in the class.
 
-        Returns
-        -------
-        BarrierDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         return cls(profile.t, profile.loss, profile.score, **labels)
 
@@ -169,10 +167,10 @@ class BarrierDisplay(PathsDisplay):
             Not drawn yet. BatchNorm statistics are recalibrated at each inner point.
         """
         pair = chosen(pool, members, 2, "A path")
-        given, data = _evaluated(pool, pair, X, y, estimator, scoring)
+        two, data = _evaluated(pool, pair, X, y, estimator, scoring)
         lines = {_BEFORE: data.states}
         if align is not None:
-            lines[_AFTER] = aligned(align, data, given)
+            lines[_AFTER] = aligned(align, data, two)
         return cls._along(lines, pair, data, n_points)
 
     @classmethod
@@ -209,13 +207,13 @@ class BarrierDisplay(PathsDisplay):
         pair = chosen(pool, [*(perms or pool.names)][:2] if members is None else members, 2, "A path")
         if perms is not None and (left := [m.name for m in pair if m.name not in perms]):
             raise ValueError(f"{left} were not selected, so they were not aligned: choose among {[*perms]}.")
-        given, data = _evaluated(pool, pair, X, y, estimator, estimator.scoring if scoring is None else scoring)
+        two, data = _evaluated(pool, pair, X, y, estimator, estimator.scoring if scoring is None else scoring)
         repair = estimator._part("repair")
         repair = None if isinstance(repair, Recalibrate) else repair  # as points of a path are by default, only faster
         lines = {_BEFORE: data.states}
         if perms is not None:
             permute = estimator.symmetry_.permute
-            lines[_AFTER] = [permute(perms[m.name], s) for m, s in zip(given, data.states, strict=True)]
+            lines[_AFTER] = [permute(perms[m.name], s) for m, s in zip(two, data.states, strict=True)]
         return cls._along(lines, pair, data, n_points, repair)
 
     @classmethod

@@ -80,6 +80,7 @@ class CurveDisplay(PathsDisplay):
         }
 
     @classmethod
+    @doc()
     def from_profiles(cls, curve: Profile, line: Profile, **labels: Any) -> CurveDisplay:
         """Take the arrays of two profiles that ``skfusion.landscape.loss_along`` computed.
 
@@ -90,10 +91,7 @@ class CurveDisplay(PathsDisplay):
         **labels : dict
             ``ensemble_score``, ``names``, ``loss_name`` and ``score_name``, as in the class.
 
-        Returns
-        -------
-        CurveDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         if not np.array_equal(curve.t, line.t):
             raise ValueError(

@@ -12,6 +12,11 @@ import numpy as np
 
 T = TypeVar("T")
 
+_AXES = """\
+ax_ : matplotlib Axes
+    What was drawn on.
+figure_ : matplotlib Figure
+    Its figure."""
 PARAGRAPHS = {
     "rows": """\
 X, y : array-like
@@ -40,11 +45,19 @@ margin : float, default=0.3
     "response": """\
 response : {"loss", "score"}, default="loss"
     What is shown.""",
-    "axes": """\
-ax_ : matplotlib Axes
-    What was drawn on.
-figure_ : matplotlib Figure
-    Its figure.""",
+    "not_drawn": """\
+Returns
+-------
+Display
+    Not drawn yet.""",
+    "axes": _AXES,
+    "matrix": """\
+matrix : array-like of shape (n_members, n_members)
+    Symmetric. What is NaN or infinite is drawn in grey.
+names : sequence of str
+    The members.""",
+    "image": f"image_ : matplotlib AxesImage\n    The heat map.\n{_AXES}",
+    "contours": f"contours_ : matplotlib QuadContourSet or None\n    The filled contours, if any.\n{_AXES}",
     "two_axes": """\
 ax_ : matplotlib Axes
     Where the loss is drawn.

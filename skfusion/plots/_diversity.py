@@ -1,4 +1,4 @@
-"""How unlike the mistakes of members are, and what averaging gains by them."""
+"""How different the mistakes of members are, and what averaging gains by them."""
 
 from __future__ import annotations
 
@@ -32,16 +32,13 @@ _DIAGONAL = {"disagreement": 0.0, "error_correlation": 1.0, "squared_difference"
 
 @doc()
 class DiversityDisplay(HeatMap):
-    """Show how unlike the mistakes of each two members are: a heat map, with what averaging gains above it.
+    """Show how different the mistakes of each two members are: a heat map, with what averaging gains above it.
 
     It is best made by :meth:`from_estimator`, :meth:`from_pool` or :meth:`from_frame`.
 
     Parameters
     ----------
-    matrix : array-like of shape (n_members, n_members)
-        Symmetric; NaN where unknown, which is drawn in grey.
-    names : sequence of str
-        The members.
+    {matrix}
     label : str, default="diversity"
         What the numbers are, with their unit.
     decomposition : dict, optional
@@ -50,9 +47,7 @@ class DiversityDisplay(HeatMap):
 
     Attributes
     ----------
-    image_ : matplotlib AxesImage
-        The heat map.
-    {axes}
+    {image}
 
     References
     ----------
@@ -74,6 +69,7 @@ class DiversityDisplay(HeatMap):
         self.decomposition = decomposition
 
     @classmethod
+    @doc()
     def from_frame(cls, frame: pd.DataFrame, what: str | None = None) -> DiversityDisplay:
         """Take one column of what ``skfusion.diagnose.diversity`` returned.
 
@@ -84,10 +80,7 @@ class DiversityDisplay(HeatMap):
         what : str, optional
             The column; the first when omitted.
 
-        Returns
-        -------
-        DiversityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         what = frame.columns[0] if what is None and len(frame.columns) else what
         remedy = "the result of skfusion.diagnose.diversity"
@@ -108,10 +101,7 @@ class DiversityDisplay(HeatMap):
             With ``predict_members``, such as an ensemble or a curve, or a pipeline that ends in one.
         {measured}
 
-        Returns
-        -------
-        DiversityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         return cls.from_frame(diversity(estimator, X, y, sample_weight=sample_weight), what)
 
@@ -130,10 +120,7 @@ class DiversityDisplay(HeatMap):
         estimator : estimator of this library or skorch net, optional
             How to run the members; the nets that they carry when omitted.
 
-        Returns
-        -------
-        DiversityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         return cls.from_frame(diversity(pool, X, y, sample_weight=sample_weight, estimator=estimator), what)
 

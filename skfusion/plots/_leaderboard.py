@@ -1,4 +1,4 @@
-"""Fusions by score."""
+"""Fusions by their scores, with intervals."""
 
 from __future__ import annotations
 

@@ -54,9 +54,7 @@ class PlaneDisplay(Display):
 
     Attributes
     ----------
-    contours_ : matplotlib QuadContourSet
-        The filled contours.
-    {axes}
+    {contours}
 
     References
     ----------
@@ -141,14 +139,13 @@ class PlaneDisplay(Display):
         """
         if path is not None and members == (0, 1, 2):
             members = (0, 1)
-        shown = chosen(pool, members, 3 if path is None else 2, "A plane")
-        given = pool.replace(shown)
-        data = pool_on_data(given, X, y, estimator, scoring, _PURPOSE)
+        shown = pool.replace(chosen(pool, members, 3 if path is None else 2, "A plane"))
+        data = pool_on_data(shown, X, y, estimator, scoring, _PURPOSE)
         if path is not None:
             controls = [data.runner.place(s) for s in path.controls]
             path = Subspace(controls, path.basis, path.history, path.own_ends)
         plane = Plane.through(*data.states[:3]) if path is None else plane_of(path)
-        states = dict(zip(given.names, data.states, strict=True))
+        states = dict(zip(shown.names, data.states, strict=True))
         return cls(**evaluated(plane, states, path, data, n_points, margin, response))
 
     @classmethod
@@ -203,7 +200,7 @@ class PlaneDisplay(Display):
         response: str = "loss",
         scoring: Any = None,
     ) -> PlaneDisplay:
-        """Evaluate a plane around one member, along two random directions whose filters are as long as its own.
+        """Evaluate a plane around one member, along two random directions whose filters are as long as the member's.
 
         Parameters
         ----------
@@ -225,7 +222,7 @@ class PlaneDisplay(Display):
         Returns
         -------
         PlaneDisplay
-            Not drawn yet. Sharpness can be compared between networks, as lengths are those of their own filters.
+            Not drawn yet. Sharpness can be compared between networks, as lengths are relative to the filters of each.
         """
         if not radius > 0:
             raise ValueError(f"radius must be above 0; got {radius}.")

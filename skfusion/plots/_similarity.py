@@ -1,4 +1,4 @@
-"""How members stand to each other."""
+"""How similar the members of a pool are: distances, barriers and CKA."""
 
 from __future__ import annotations
 
@@ -43,18 +43,13 @@ class SimilarityDisplay(HeatMap):
 
     Parameters
     ----------
-    matrix : array-like of shape (n_members, n_members)
-        Symmetric; NaN where unknown, which is drawn in grey, as is what is infinite.
-    names : sequence of str
-        The members.
+    {matrix}
     label : str, default="similarity"
         What the numbers are, with their unit.
 
     Attributes
     ----------
-    image_ : matplotlib AxesImage
-        The heat map.
-    {axes}
+    {image}
 
     References
     ----------
@@ -77,6 +72,7 @@ class SimilarityDisplay(HeatMap):
         super().__init__(matrix, names, label)
 
     @classmethod
+    @doc()
     def from_pairs(cls, frame: pd.DataFrame, what: str = "barrier", label: str | None = None) -> SimilarityDisplay:
         """Take one column of what ``skfusion.diagnose.pairwise`` returned, or of the pairs of a diagnosis.
 
@@ -90,10 +86,7 @@ class SimilarityDisplay(HeatMap):
         label : str, optional
             What the numbers are, with their unit; a description of the column when omitted.
 
-        Returns
-        -------
-        SimilarityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         if what == "barrier" and what not in frame and "barrier_line" in frame:
             what = "barrier_line"
@@ -132,10 +125,7 @@ class SimilarityDisplay(HeatMap):
         n_points : int, default=11
             Positions on each line at which the loss is taken, for ``"barrier"``.
 
-        Returns
-        -------
-        SimilarityDisplay
-            Not drawn yet.
+        {not_drawn}
 
         Notes
         -----
@@ -165,8 +155,8 @@ class SimilarityDisplay(HeatMap):
 
 def _barriers(data: PoolOnData, n_points: int) -> np.ndarray:
     n = len(data.states)
-    found = np.zeros((n, n))
+    barriers = np.zeros((n, n))
     for i, j in combinations(range(n), 2):
         path = segment(data.states[i], data.states[j])
-        found[i, j] = found[j, i] = loss_along(path, data.objective, n_points).barrier
-    return found
+        barriers[i, j] = barriers[j, i] = loss_along(path, data.objective, n_points).barrier
+    return barriers

@@ -74,9 +74,11 @@ class SoupDisplay(Display):
             None if v is None else np.asarray(v, np.float64) for v in (weights, scores, after)
         )
         for what in ("weights", "scores", "after"):
-            found = getattr(self, what)
-            if found is not None and found.shape != (len(self.names),):
-                raise ValueError(f"{what} needs one number for each of the {len(self.names)} names; got {found.shape}.")
+            values = getattr(self, what)
+            if values is not None and values.shape != (len(self.names),):
+                raise ValueError(
+                    f"{what} needs one number for each of the {len(self.names)} names; got {values.shape}."
+                )
         self.soup_score = float(soup_score)
         self.score_name = score_name
         known = self.scores[np.isfinite(self.scores)]  # type: ignore[index]  # scores are not omitted
@@ -107,8 +109,8 @@ class SoupDisplay(Display):
         scoring = getattr(soup, "scoring", None) if scoring is None else scoring
         after: dict[str, float] = {}
         if X is None:
-            scores, found = {m.name: m.score for m in pool}, soup.merge_report_.get("score")
-            if found is None or np.isnan([*scores.values()]).all():
+            scores, soup_score = {m.name: m.score for m in pool}, soup.merge_report_.get("score")
+            if soup_score is None or np.isnan([*scores.values()]).all():
                 raise ValueError(
                     f"{soup._part('merge')!r} did not score its members and its soup on held-out rows: give X and y, "
                     "rows that no member was trained on."
@@ -119,15 +121,15 @@ class SoupDisplay(Display):
         else:
             data = pool_on_data(pool, X, y, soup, scoring, "to judge the soup and its members")
             scores = dict(zip(pool.names, data.objective.scores(data.states), strict=True))
-            found = data.objective.score(data.runner.place(soup.state_))
-            after = _after(soup, joined, data, found)
+            soup_score = data.objective.score(data.runner.place(soup.state_))
+            after = _after(soup, joined, data, soup_score)
             score_name = data.score_name
         order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=lambda n: (_rank(scores[n]), n))]
         return cls(
             order,
             None if weights is None else [weights.get(name, 0.0) for name in order],
             [scores[name] for name in order],
-            found,
+            soup_score,
             [after.get(name, np.nan) for name in order] if after else None,
             score_name,
         )
@@ -195,7 +197,7 @@ def _joined(soup: Any) -> list[str]:
     return [] if positions is None else [[*soup.member_weights_][k] for k in positions]
 
 
-def _after(soup: Any, joined: list[str], data: Any, found: float) -> dict[str, float]:
+def _after(soup: Any, joined: list[str], data: Any, soup_score: float) -> dict[str, float]:
     """Return the score of the soup after each ingredient has joined for the first time."""
     if not joined:
         return {}
@@ -208,5 +210,6 @@ def _after(soup: Any, joined: list[str], data: Any, found: float) -> dict[str, f
         if have[-1] in scores:
             continue
         state = weighted_sum([states[n] for n in have], [1 / len(have)] * len(have))
-        scores[have[-1]] = found if have == joined else data.objective.score(repair(state, members, data.objective))
+        whole = have == joined
+        scores[have[-1]] = soup_score if whole else data.objective.score(repair(state, members, data.objective))
     return scores

@@ -1,4 +1,4 @@
-"""The way that a training takes through the space of weights."""
+"""The trajectory of a training in the space of weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class TrajectoryDisplay(Display):
     labels : sequence of str
         What each state is called, such as its epoch.
     variance : pair of float
-        Share of the variance that each component has. Where they are small, the way leads mostly out of the plane.
+        Share of the variance that each component has. Where they are small, the trajectory is mostly
+        outside of the plane.
     x, y : array-like of shape (n_columns,) and (n_rows,), optional
         Positions of a grid.
     z : array-like of shape (n_rows, n_columns), optional
@@ -46,9 +47,7 @@ class TrajectoryDisplay(Display):
 
     Attributes
     ----------
-    contours_ : matplotlib QuadContourSet or None
-        The filled contours, where there is a ``z``.
-    {axes}
+    {contours}
 
     References
     ----------
@@ -127,15 +126,15 @@ class TrajectoryDisplay(Display):
         """
         response_of(response)
         check_both(X, y)
-        given = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
-        given.check_compatible()
-        last, *others = given.states[::-1]
+        shown = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
+        shown.check_compatible()
+        last, *others = shown.states[::-1]
         gram = inner([last, *others])[::-1, ::-1]
         places, shares, variance = principal(gram)
-        labels = [_label(m, k) for k, m in enumerate(given)]
+        labels = [_label(m, k) for k, m in enumerate(shown)]
         if X is None:
             return cls(places, labels, variance)
-        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks of a plane")
+        data = pool_on_data(shown, X, y, estimator, scoring, "to evaluate the networks of a plane")
         xs, ys = grids(places, margin, n_points)
         reach = float(np.abs(places).max())  # as far out as the states are: rounding would move a nearer one
         states = data.states
@@ -166,16 +165,16 @@ class TrajectoryDisplay(Display):
         ax.set_ylabel(f"principal component 2 ({self.variance[1]:.0%})")
 
     def _labelled(self, ax: Any) -> list[tuple[int, tuple[float, float]]]:
-        """Return the states that have room for a label, with its place: beside the way, on its outer side."""
+        """Return the states that have room for a label, with its place: beside the trajectory, on its outer side."""
         seen = ax.transAxes.inverted().transform(ax.transData.transform(self.places))
-        last, found = len(seen) - 1, []
+        last, labelled = len(seen) - 1, []
         for k in (0, last, *range(1, last)):
-            if all(np.linalg.norm(seen[k] - seen[other]) > _APART for other, _ in found):
+            if all(np.linalg.norm(seen[k] - seen[other]) > _APART for other, _ in labelled):
                 ahead = seen[min(k + 1, last)] - seen[max(k - 1, 0)]
                 aside = np.array([ahead[1], -ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-12)
                 outer = aside if aside @ (seen[k] - seen.mean(axis=0)) >= 0 else -aside
-                found.append((k, (float(11 * outer[0]), float(11 * outer[1]))))
-        return found
+                labelled.append((k, (float(11 * outer[0]), float(11 * outer[1]))))
+        return labelled
 
 
 def _label(member: Member, position: int) -> str:

@@ -535,7 +535,7 @@ def test_pools_from_files_need_an_estimator(seeds, tmp_path):
     with pytest.raises(ValueError, match="another architecture"):
         diagnose(loaded, X, y, estimator=NeuralNetClassifier(nn.Linear(64, 10), criterion=nn.CrossEntropyLoss))
     mixed = ModelPool([loaded[0], Member("other", {"w": torch.ones(2)})])
-    with pytest.raises(ValueError, match="unlike architectures, and no net for 'seed-0'"):
+    with pytest.raises(ValueError, match="different architectures, and no net for 'seed-0'"):
         diagnose(mixed, X, y, estimator=NET)
 
 

@@ -24,7 +24,7 @@ from skfusion.diagnose.judge._options import (
 from skfusion.diagnose.judge._recipes import ALIKE
 from skfusion.diagnose.measure._lines import key_of
 
-UNKNOWN = "Weights alone do not tell: on rows that no member was trained on,"
+UNKNOWN = "Weights alone do not decide it: on rows that no member was trained on,"
 UNMEASURED = "Predictions of members with recalibrated statistics were not averaged; they may be better."
 
 
@@ -64,11 +64,11 @@ def soup(f: Facts) -> Verdict:
 
 
 def _works(f: Facts, how: str, why: str) -> Verdict:
-    """Say yes to a soup, but for a member that would be better alone if its statistics were recalibrated."""
+    """Say yes to a soup, unless a member with recalibrated statistics is better alone."""
     key = key_of(how)
-    made = Option("the soup", float(f.pool[key]), f.rows.get(("pool", key)), how)
-    alone = max((mended for _, mended in recalibrated(f)), key=lambda option: option.score, default=None)
-    if alone is None or not is_beyond(f, alone, made):
+    mean = Option("the soup", float(f.pool[key]), f.rows.get(("pool", key)), how)
+    alone = max((after for _, after in recalibrated(f)), key=lambda option: option.score, default=None)
+    if alone is None or not is_beyond(f, alone, mean):
         return Verdict("yes", why)
     return Verdict("maybe", f"{why} {alone.words} scores {number(alone.score)} alone, which is more.")
 
@@ -91,7 +91,7 @@ def _by_angle(f: Facts) -> str:
     cosine = f.pairs["cosine"].dropna()
     if cosine.empty:
         return ""
-    return f" They have a common start, which speaks for it; the cosines of their ways from it are {span(cosine)}."
+    return f" They have a common start, which speaks for it; the cosines of their task vectors are {span(cosine)}."
 
 
 def align(f: Facts) -> Verdict:
@@ -136,7 +136,7 @@ def connect(f: Facts) -> Verdict:
     if f.is_equal:
         return verdict("no", "There is nothing to join.")
     if not f.has_data:
-        return verdict("maybe", "It pays where a barrier is left after alignment, which weights alone do not tell.")
+        return verdict("maybe", "It pays where a barrier is left after alignment, which weights alone do not show.")
     if f.is_flat("line"):
         return verdict("no", "There is no barrier: the line serves, and needs no training.")
     how = f.best_alignment()
@@ -159,19 +159,19 @@ def ensemble(f: Facts) -> Verdict:
     n = str(len(f.members))
     if not f.has_data:
         return Verdict("maybe", f"{UNKNOWN} the gain over the best member does.", n)
-    found, best, one = averaged(f), best_member(f), best_network(f)
-    gain = found.score - best.score
+    mean, best, one = averaged(f), best_member(f), best_network(f)
+    gain = mean.score - best.score
     beside = f"{number(abs(gain))} {'above' if gain > 0 else 'below'}" if gain else "as much as"
-    why = f"The averaged predictions of {every(f)} score {number(found.score)}, {beside} the best member, {best.words}."
+    why = f"The averaged predictions of {every(f)} score {number(mean.score)}, {beside} the best member, {best.words}."
     if one.score > best.score:
         why += f" The best one network is {one.words}, {number(one.score)}."
-    if found.score <= one.score:
+    if mean.score <= one.score:
         if lagging(f) and not f.is_equal:
             return Verdict("maybe", f"{why} {UNMEASURED}", n)
         return Verdict("no", why, n)
     for other in (best, one):
-        if not is_apart(f, found, other):
-            return Verdict("maybe", f"{why}{in_doubt(f, found, other)}", n)
+        if not is_apart(f, mean, other):
+            return Verdict("maybe", f"{why}{in_doubt(f, mean, other)}", n)
     return Verdict("yes", why, n)
 
 
@@ -181,17 +181,17 @@ def distill(f: Facts) -> Verdict:
     if not f.has_data:
         why = "It pays where an ensemble gains and no soup does, which weights alone do not show."
         return Verdict("maybe", why, training=training)
-    found, one = averaged(f), best_network(f)
-    gain = found.score - one.score
+    mean, one = averaged(f), best_network(f)
+    gain = mean.score - one.score
     why = (
-        f"The averaged predictions score {number(found.score)}, and the best one network is {one.words}, "
+        f"The averaged predictions score {number(mean.score)}, and the best one network is {one.words}, "
         f"{number(one.score)}"
     )
     if gain <= 0:
         return Verdict("no", f"{why}: there is nothing to gain.", training=training)
     why += ": train one network on the predictions of the ensemble to come nearer to it. How near is not measured."
-    if not is_apart(f, found, one):
-        return Verdict("maybe", f"{why}{in_doubt(f, found, one)}", training=training)
+    if not is_apart(f, mean, one):
+        return Verdict("maybe", f"{why}{in_doubt(f, mean, one)}", training=training)
     return Verdict("yes" if gain > f.tolerance else "maybe", why, training=training)
 
 
@@ -213,7 +213,7 @@ def keep(f: Facts) -> Verdict:
     return Verdict("yes", f"{why} No average of weights that was tried scores more." if f.averageable else why)
 
 
-ROWS: dict[str, Callable[[Facts], Verdict]] = {
+RULES: dict[str, Callable[[Facts], Verdict]] = {
     "soup": soup,
     "align then soup": align,
     "connect": connect,
@@ -225,5 +225,5 @@ ROWS: dict[str, Callable[[Facts], Verdict]] = {
 
 def advice(f: Facts) -> pd.DataFrame:
     """Return a verdict, its price and its reason for each way to fuse."""
-    table = pd.DataFrame([rule(f) for rule in ROWS.values()], index=pd.Index(ROWS, name="way"))
+    table = pd.DataFrame([rule(f) for rule in RULES.values()], index=pd.Index(RULES, name="way"))
     return table[["verdict", "networks", "training", "why"]].map(str.strip)

@@ -1,4 +1,4 @@
-"""What to do in two sentences, and what is worth to know beside."""
+"""What to do in two sentences, and notes on what else one should know."""
 
 from __future__ import annotations
 
@@ -22,38 +22,30 @@ from skfusion.diagnose.judge._options import (
 from skfusion.diagnose.measure._lines import key_of
 
 FEW_ROWS = 1000
-"""With more rows, the uncertainty of an accuracy is below two points and not told."""
+"""With more rows, the uncertainty of an accuracy is below two points, and not reported."""
 RARE = 5
-"""With fewer rows of a kind, a share is no longer about as far from either bound."""
+"""With fewer rows that are right, or wrong, the interval of their share is not symmetric."""
 LEAST_FIT = 30
 """Rows that statistics of BatchNorm should come from."""
 
 
 class Recommendation(NamedTuple):
-    """What to do.
+    """What to do, in one sentence each."""
 
-    Parameters
-    ----------
-    one_network : str
-        For predictions that cost one network.
-    best_score : str
-        For the highest score.
-    """
-
-    one_network: str
-    best_score: str
+    one_network: str  # for predictions that cost one network
+    best_score: str  # for the highest score
 
 
 def recommend(f: Facts) -> Recommendation:
     """Return what to do."""
     if not f.has_data:
-        reason = "weights do not tell whether a soup is good."
+        reason = "weights do not say whether a soup is good."
         if f.differ:
             reason = f"{f.differ}, so there is no soup of all."
         return Recommendation(
             f"For one network: {reason} Diagnose with rows that no member was trained on, to choose.",
-            "For the best score: an ensemble of all is the safe choice; what it gains is told by rows that no member "
-            "was trained on.",
+            "For the best score: an ensemble of all is the safe choice; rows that no member was trained on show "
+            "what it gains.",
         )
     one = best_network(f)
     return Recommendation(_one(f, one), _best(f, one))
@@ -78,21 +70,21 @@ def _one(f: Facts, one: Option) -> str:
 
 
 def _best(f: Facts, one: Option) -> str:
-    found = averaged(f)
-    if found.score > one.score:
+    mean = averaged(f)
+    if mean.score > one.score:
         return (
-            f"For the best {f.score_name}, average the predictions of {every(f)}: {number(found.score)}, "
-            f"{number(found.score - one.score)} above {one.words}, at the price of {len(f.members)} networks a "
-            f"prediction.{'' if is_apart(f, found, one) else in_doubt(f, found, one)} {f.recipes.ensemble()}"
+            f"For the best {f.score_name}, average the predictions of {every(f)}: {number(mean.score)}, "
+            f"{number(mean.score - one.score)} above {one.words}, at the price of {len(f.members)} networks a "
+            f"prediction.{'' if is_apart(f, mean, one) else in_doubt(f, mean, one)} {f.recipes.ensemble()}"
         )
     return (
         f"For the best {f.score_name}, one network is enough: the averaged predictions of {every(f)} score "
-        f"{number(found.score)}, and {one.words} {number(one.score)}.{f' {UNMEASURED}' if lagging(f) else ''}"
+        f"{number(mean.score)}, and {one.words} {number(one.score)}.{f' {UNMEASURED}' if lagging(f) else ''}"
     )
 
 
 def remarks(f: Facts) -> Iterator[str]:
-    """Yield what is worth to know beside the advice, what may spoil all of it first."""
+    """Yield what else one should know, first what may make all of the advice wrong."""
     if f.n_seen:
         yield (
             f"{f.n_seen} of the {f.n_rows} rows used to diagnose the members are rows that members were trained on, so "
@@ -135,7 +127,7 @@ def _equal(f: Facts) -> Iterator[str]:
 
 
 def _statistics(f: Facts) -> Iterator[str]:
-    """Yield which rows statistics come from, and what speaks against them."""
+    """Yield which rows statistics come from, and whether these are too few."""
     matched = "fall_activations" in f.pairs and f.pairs["fall_activations"].notna().any()
     whose = "averages" if f.averageable else "single members"
     used = [f"BatchNorm statistics of {whose} were estimated"] if f.batch_norm else []
@@ -144,7 +136,7 @@ def _statistics(f: Facts) -> Iterator[str]:
         return
     text = " and ".join(used)
     text = f"{text[0].upper()}{text[1:]} on "
-    same = " Fit what is recommended on the same rows, and it has the score told here."
+    same = " Fit what is recommended on the same rows, and it has the score reported here."
     if f.has_fit_rows:
         yield f"{text}{f.n_fit} rows of their own ({f.recipes.fit_data}), and scores are of {f.n_rows} others."
     else:
@@ -160,12 +152,12 @@ def _statistics(f: Facts) -> Iterator[str]:
 
 
 def _lagging(f: Facts) -> Iterator[str]:
-    found = lagging(f)
-    if not found:
+    behind = lagging(f)
+    if not behind:
         return
     parts = [
-        f"{own.words} alone scores {number(mended.score)}, and {number(own.score)} with its own"
-        for own, mended in found
+        f"{before.words} alone scores {number(after.score)}, and {number(before.score)} with its own"
+        for before, after in behind
     ]
     rows = f"rows of {f.recipes.fit_data}" if f.has_fit_rows else "these rows"
     text = f"With statistics of BatchNorm recalibrated on {rows}, {'; '.join(parts[:5])}{'; ...' * (len(parts) > 5)}: "
@@ -202,15 +194,16 @@ def _batch_norm(f: Facts) -> Iterator[str]:
             )
         yield (
             f"Recalibrated statistics of BatchNorm did harm: with them {'; '.join(parts)}. The {f.n_fit} rows that "
-            f"they were estimated on are too few, or unlike those of training: give others by {f.recipes.fit_data}."
+            "they were estimated on are too few, or different from those of training: give others by "
+            f"{f.recipes.fit_data}."
         )
 
 
 def _greedy(f: Facts) -> Iterator[str]:
     if "midpoint_line" not in f.pairs or f.is_equal:
         return
-    own = f.pairs[[f.best in pair for pair in f.pairs.index]]
-    middles = own["midpoint_line"].dropna()
+    of_best = f.pairs[[f.best in pair for pair in f.pairs.index]]
+    middles = of_best["midpoint_line"].dropna()
     if len(middles) and (middles < f.top).all():
         yield (
             f"A greedy soup of these members is {f.best!r} alone: it scores {number(f.top)}, its averages with others "
@@ -220,12 +213,12 @@ def _greedy(f: Facts) -> Iterator[str]:
 
 
 def _weak(f: Facts) -> Iterator[str]:
-    score = f.members["score"]
-    for name, own in score.items():
-        rest = float(score.drop(name).median())
-        if own < rest - 5 * f.tolerance:
+    scores = f.members["score"]
+    for name, score in scores.items():
+        rest = float(scores.drop(name).median())
+        if score < rest - 5 * f.tolerance:
             where = "a uniform soup" if any(name in pair for pair in f.averageable) else "the ensemble"
             yield (
-                f"{name!r} scores {number(own)}, {number(rest - own)} below the median of the others: leave it out of "
-                f"{where}, and see whether the rest are better without it."
+                f"{name!r} scores {number(score)}, {number(rest - score)} below the median of the others: leave it out "
+                f"of {where}, and see whether the rest are better without it."
             )

@@ -37,19 +37,19 @@ def averaged(f: Facts) -> Option:
 
 def best_network(f: Facts) -> Option:
     """Return the one network of the highest score; the best member where none is better."""
-    found = [best_member(f)]
+    options = [best_member(f)]
     if "soup" in f.pool:
         ways = {"line": "the uniform soup"}
         if (how := f.best_alignment()) is not None:
             ways[how] = f"the uniform soup {words_for(how)}"
         for way, words in ways.items():
             key = key_of(way)
-            found.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
+            options.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
     for basin in f.good_basins:
         words = f"the soup of {listed(basin.members)}"
-        found.append(Option(words, basin.soup, basin.rows, "line", basin.members))
-    found += [mended for _, mended in lagging(f)]
-    return max(found, key=lambda option: option.score)
+        options.append(Option(words, basin.soup, basin.rows, "line", basin.members))
+    options += [after for _, after in lagging(f)]
+    return max(options, key=lambda option: option.score)
 
 
 def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
@@ -73,7 +73,7 @@ def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
 
 def lagging(f: Facts) -> list[tuple[Option, Option]]:
     """Return the members of :func:`recalibrated` that gain by it."""
-    return [(own, mended) for own, mended in recalibrated(f) if is_beyond(f, mended, own)]
+    return [(before, after) for before, after in recalibrated(f) if is_beyond(f, after, before)]
 
 
 def is_beyond(f: Facts, one: Option, other: Option) -> bool:
@@ -88,7 +88,7 @@ def is_apart(f: Facts, one: Option, other: Option) -> bool:
 
 
 def in_doubt(f: Facts, one: Option, other: Option) -> str:
-    """Return why two are not told apart, as a sentence after another one."""
+    """Return why two may be equally good, as a sentence after another one."""
     if one.rows is None or other.rows is None:
         return f" They are within the tolerance, {f.tolerance:.3g}."
     return (

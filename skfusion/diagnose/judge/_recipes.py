@@ -15,10 +15,10 @@ class Recipes:
     """Writes code in the terms of whoever asked."""
 
     pool: str = "pool"  # what the code calls the pool of all members
-    fit_data: str = "X_fit"  # what other rows for statistics are given by
+    fit_data: str = "X_fit"  # the parameter that takes other rows for statistics
     net: bool = False  # whether the net has to be written, as members carry none, or were run by another one
     files: dict[str, str] = field(default_factory=dict)  # by member: its file, where `skfusion merge` can average them
-    inputs: Sequence[str] = ()  # all that such a command is given to average all members
+    inputs: Sequence[str] = ()  # of such a command that averages all members
     kind: str = "Classifier"  # or Regressor: how the names of estimators end
     seed: int = 0  # of the matching of units
     batch_norm: bool = False  # whether there is BatchNorm to recalibrate
@@ -32,7 +32,7 @@ class Recipes:
             if self.batch_norm:
                 text += (
                     " It averages the statistics of BatchNorm as numbers: estimate them again by "
-                    "skfusion.repair.Recalibrate, as the score told here has them."
+                    "skfusion.repair.Recalibrate, as the score reported here has them."
                 )
             return text
         parts = ["merge=Uniform()"]

@@ -1,4 +1,4 @@
-"""How alike the representations of members are, layer by layer (Kornblith et al., 2019)."""
+"""The similarity of the members' representations, layer by layer: linear CKA (Kornblith et al., 2019)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS = 2**24
 
 
 def similarity(data: PoolOnData, random_state: int) -> tuple[dict[str, np.ndarray], int]:
-    """Return how alike the members' representations are, by layer, and how many rows were looked at.
+    """Return the similarity of the members' representations, by layer, and how many rows were looked at.
 
     Each layer with weights has a matrix of CKA between members, in the order in which layers run. Layers that give
     something else than a tensor with an axis of rows are left out.

@@ -117,8 +117,8 @@ def run(
     part = pool[index]
     if not alone and part[0].net is None:
         raise ValueError(
-            f"The pool has members of unlike architectures, and no net for {part[0].name!r}: one estimator cannot run "
-            "them all. Make the pool of fitted nets, ModelPool.from_estimators(nets), or diagnose members of one "
+            f"The pool has members of different architectures, and no net for {part[0].name!r}: one estimator cannot "
+            "run them all. Make the pool of fitted nets, ModelPool.from_estimators(nets), or diagnose members of one "
             "architecture at a time."
         )
     if not alone:

@@ -52,7 +52,7 @@ def statistics_of(pool: ModelPool, pairs: pd.DataFrame) -> pd.Series:
     return pd.Series(apart, pairs.index, dtype=float)
 
 
-def members_of(pool: ModelPool, found: list[Family]) -> pd.DataFrame:
+def members_of(pool: ModelPool, measured: list[Family]) -> pd.DataFrame:
     """Return the size of each member and, with data, loss and score, and the score with recalibrated statistics."""
     table = pd.DataFrame(
         {
@@ -61,11 +61,11 @@ def members_of(pool: ModelPool, found: list[Family]) -> pd.DataFrame:
         },
         index=pd.Index(pool.names, name="member"),
     )
-    for family in found:
+    for family in measured:
         table.loc[family.names, "loss"] = [member.loss for member in family.judged]
         table.loc[family.names, "score"] = family.scores
         table.loc[family.names, "score_recalibrated"] = [member.score for member in family.recalibrated]
-    return table if found else table.assign(score_recalibrated=math.nan)
+    return table if measured else table.assign(score_recalibrated=math.nan)
 
 
 def add_lines(pairs: pd.DataFrame, profiles: dict[tuple[str, str], dict[str, Profile]]) -> None:
@@ -81,19 +81,19 @@ def add_lines(pairs: pd.DataFrame, profiles: dict[tuple[str, str], dict[str, Pro
             pairs[f"{what}_{way}"] = [math.nan if p is None else value(p) for p in lines]
 
 
-def add_similarity(pairs: pd.DataFrame, layers: dict[Any, pd.Series], found: list[Family]) -> None:
-    """Add how alike two members compute as columns."""
+def add_similarity(pairs: pd.DataFrame, layers: dict[Any, pd.Series], measured: list[Family]) -> None:
+    """Add the similarity of what two members compute as columns."""
     by_layer = [layers.get(pair, pd.Series(dtype=float)) for pair in pairs.index]
     pairs["cka_mean"] = [float(s.mean()) for s in by_layer]
     pairs["cka_last"] = [float(s.iloc[-1]) if len(s) else math.nan for s in by_layer]
-    predictions = {name: p for family in found for name, p in zip(family.names, family.predictions, strict=True)}
-    pairs["agreement"] = [agreement(predictions[a], predictions[b], found[0].data.task) for a, b in pairs.index]
+    predictions = {name: p for family in measured for name, p in zip(family.names, family.predictions, strict=True)}
+    pairs["agreement"] = [agreement(predictions[a], predictions[b], measured[0].data.task) for a, b in pairs.index]
 
 
-def basins_of(pool: ModelPool, found: list[Family], pairs: pd.DataFrame, tolerance: float) -> list[Basin]:
+def basins_of(pool: ModelPool, measured: list[Family], pairs: pd.DataFrame, tolerance: float) -> list[Basin]:
     """Return the members that lines without a fall join, in the order of the pool."""
     basins: list[tuple[int, Basin]] = []
-    for family in found:
+    for family in measured:
         left, names = [*range(len(family.index))], family.names
         while left:
             basin = [left.pop(0)]
@@ -117,23 +117,25 @@ def _fall(pairs: pd.DataFrame, a: str, b: str) -> float:
 
 
 def scores_of(
-    members: pd.DataFrame, found: list[Family], random_state: int
+    members: pd.DataFrame, measured: list[Family], random_state: int
 ) -> tuple[pd.Series, dict[tuple[str, str], np.ndarray]]:
     """Return the scores of what the pool gives as a whole, and what each row adds to these and to the members'."""
-    if not found:
+    if not measured:
         return pd.Series(dtype=float, name="score"), {}
     rows: dict[tuple[str, str], np.ndarray | None] = {}
-    for family in found:
-        rows |= {("members", name): own.rows for name, own in zip(family.names, family.judged, strict=True)}
-        rows |= {("recalibrated", name): own.rows for name, own in zip(family.names, family.recalibrated, strict=True)}
+    for family in measured:
+        rows |= {("members", name): member.rows for name, member in zip(family.names, family.judged, strict=True)}
+        rows |= {
+            ("recalibrated", name): member.rows for name, member in zip(family.names, family.recalibrated, strict=True)
+        }
     scores = {"best_member": members["score"].max(), "mean_member": members["score"].mean()}
-    first = found[0]
-    if len(found) == 1:
+    first = measured[0]
+    if len(measured) == 1:
         soups = soups_of(first.data.states, first.data, first.units.symmetry, random_state, first.by_row)
         scores |= {key_of(way): soups[way].score if way in soups else math.nan for way in WAYS}
         rows |= {("pool", key_of(way)): soup.rows for way, soup in soups.items()}
-    P = Average()(np.concatenate([family.predictions for family in found]))
+    P = Average()(np.concatenate([family.predictions for family in measured]))
     scores["ensemble"] = first.data.score(P, first.data.rows)
     rows["pool", "ensemble"] = None if first.by_row is None else first.by_row(P, first.data.rows)
-    known = {key: own for key, own in rows.items() if own is not None}
+    known = {key: by_row for key, by_row in rows.items() if by_row is not None}
     return pd.Series(scores, dtype=float, name="score"), known

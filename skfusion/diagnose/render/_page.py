@@ -18,7 +18,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 300, 170, 46, 10, 22
 
 
 def page(report: Any) -> str:
-    """Return the report as a page of its own."""
+    """Return the report as a whole page."""
     return Template(_PAGE).substitute(style=_STYLE, body=_body(report, "h1"))
 
 
@@ -125,15 +125,15 @@ def _lines(report: Any) -> str:
 
 
 def _drawn(profiles: dict[str, Profile]) -> dict[str, Profile]:
-    """Return the lines to draw: those that are another one only by name are left out."""
-    found = {}
+    """Return the lines to draw, each once: two ways to average may have the same one."""
+    lines = {}
     if profiles["raw"] is not profiles["line"]:
-        found["raw"] = profiles["raw"]
-    found["line"] = profiles["line"]
+        lines["raw"] = profiles["raw"]
+    lines["line"] = profiles["line"]
     for how in ("weights", "activations"):
         if how in profiles:
-            found[how] = min(profiles[how], profiles[f"{how}_repair"], key=lambda p: p.barrier)
-    return found
+            lines[how] = min(profiles[how], profiles[f"{how}_repair"], key=lambda p: p.barrier)
+    return lines
 
 
 def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, high: float) -> str:
