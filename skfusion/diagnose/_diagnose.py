@@ -180,7 +180,6 @@ def report_on(
     if measured:
         add_lines(table, profiles)
         add_similarity(table, layers, measured)
-    batch_norm = any(family.data.has_batch_norm for family in measured)
     facts = Facts(
         members=members,
         pairs=table,
@@ -195,9 +194,8 @@ def report_on(
             net=recipes.net or pool[0].net is None or (estimator is not None and alone),
             kind="Regressor" if data is not None and data.task == "regression" else "Classifier",
             seed=random_state,
-            batch_norm=batch_norm,
+            batch_norm=any(family.data.has_batch_norm for family in measured),
         ),
-        batch_norm=batch_norm,
         statistics=statistics_of(pool, table),
         rows=rows,
         n_rows=n_rows,

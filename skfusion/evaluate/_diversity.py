@@ -13,11 +13,10 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from skfusion._rows import Rows, Task
 from skfusion.estimators import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._base import BaseFusion
 from skfusion.estimators.support._data import check_inputs, check_weight, encode_classes, encode_values
 from skfusion.estimators.support._pipeline import split_pipeline
 from skfusion.evaluate._pairs import pair_index
-from skfusion.evaluate._pool_on_data import net_of
+from skfusion.evaluate._pool_on_data import net_for, net_of
 from skfusion.pool import ModelPool
 
 
@@ -172,8 +171,8 @@ def _dropped(predictor: Any, n: int) -> str:
 
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
     """Return an ensemble of all members of a pool."""
-    net = estimator.estimator if isinstance(estimator, BaseFusion) else estimator
-    return (EnsembleClassifier if is_classifier(net_of(pool, net)) else EnsembleRegressor)(net).fuse(pool, X, y)
+    net = net_of(estimator)
+    return (EnsembleClassifier if is_classifier(net_for(pool, net)) else EnsembleRegressor)(net).fuse(pool, X, y)
 
 
 def _of_labels(predicted: _Predicted) -> dict[str, np.ndarray]:

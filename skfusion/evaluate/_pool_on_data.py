@@ -25,7 +25,6 @@ from skfusion.repair._recalibrate import learning
 from skfusion.state import State
 
 _LOSSES = {"CrossEntropyLoss": "cross-entropy (nats)", "MSELoss": "squared error"}
-_NO_NET = "The pool has no net, as it comes from a file: give estimator=, the net that its members were trained with."
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def pool_on_data(
     """
     pool.check_compatible()
     if not isinstance(estimator, BaseFusion):
-        net = net_of(pool, estimator)
+        net = net_for(pool, estimator)
         estimator = SoupClassifier(net) if is_classifier(net) else SoupRegressor(net)
     estimator = clone(estimator)
     rows = estimator._rows(X, y, None, None, pool=pool)
@@ -115,11 +114,18 @@ def pool_on_data(
     )
 
 
-def net_of(pool: ModelPool, net: Any) -> Any:
+def net_of(estimator: Any) -> Any:
+    """Return the net of an estimator of this library; of a net itself."""
+    return estimator.estimator if isinstance(estimator, BaseFusion) else estimator
+
+
+def net_for(pool: ModelPool, net: Any) -> Any:
     """Return the net that runs the members of a pool: the given one, else the first member's."""
     net = pool[0].net if net is None else net
     if net is None:
-        raise ValueError(_NO_NET)
+        raise ValueError(
+            "The pool has no net, as it comes from a file: give estimator=, the net that its members were trained with."
+        )
     return net
 
 

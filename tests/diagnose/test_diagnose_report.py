@@ -331,6 +331,15 @@ def test_regression_several_outputs_and_other_scores():
     assert "known to about" not in " ".join(other.notes)
 
 
+def test_averaged_predictions_are_scored_in_the_units_of_the_targets():
+    targets = 1e6 + DATA[:400, :32].mean(1)  # so far from zero that networks learn standardised ones
+    fitted = EnsembleRegressor(mlp_regressor(max_epochs=5, module__hidden=(8,)), collect=Seeds(2), random_state=0)
+    fitted.fit(DATA[:200], targets[:200])
+    report = diagnose(fitted.pool_, DATA[200:400], targets[200:], n_points=3, scoring="neg_mean_absolute_error")
+    error = np.abs(fitted.predict(DATA[200:400]) - targets[200:]).mean()
+    assert report.pool["ensemble"] == pytest.approx(-error, rel=1e-4)
+
+
 def test_several_labels_a_row(seeds):
     two = np.stack([LABELS % 2, LABELS > 4], 1).astype(int)
     net = mlp_classifier(multilabel=True, max_epochs=3, module__hidden=(8,))

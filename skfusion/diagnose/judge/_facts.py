@@ -25,7 +25,6 @@ class Facts:
     tolerance: float  # a fall of the score up to this counts as none
     score_name: str
     recipes: Recipes
-    batch_norm: bool  # whether there is BatchNorm to recalibrate
     statistics: pd.Series  # how far apart the statistics of each pair are, as a share of their length
     rows: dict[tuple[str, str], np.ndarray]  # by ("members" or "recalibrated", name) and ("pool", key): what each row
     # adds to a score, where that is a mean over rows
@@ -33,6 +32,11 @@ class Facts:
     n_fit: int  # rows that statistics were estimated on
     n_seen: int  # rows that were judged on and that members were trained on
     has_fit_rows: bool  # whether statistics were estimated on other rows than those that were judged on
+
+    @property
+    def batch_norm(self) -> bool:
+        """Whether there is BatchNorm to recalibrate."""
+        return self.recipes.batch_norm
 
     @property
     def has_data(self) -> bool:
