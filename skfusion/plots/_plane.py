@@ -10,10 +10,9 @@ import numpy as np
 from skfusion.connect import Subspace
 from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._contours import draw_contours
 from skfusion.plots._display import Display, doc
-from skfusion.plots._marks import draw_path, draw_points
 from skfusion.plots._members import chosen, curve_of
+from skfusion.plots._plane_drawing import draw_contours, draw_path, draw_points
 from skfusion.plots._plane_values import evaluated, named, plane_of, response_of
 from skfusion.plots._style import new_axes, title
 from skfusion.pool import ModelPool

@@ -124,7 +124,11 @@ class SoupDisplay(Display):
             soup_score = data.objective.score(data.runner.place(soup.state_))
             after = _after(soup, joined, data, soup_score)
             score_name = data.score_name
-        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=lambda n: (_rank(scores[n]), n))]
+
+        def rank(name: str) -> tuple[float, str]:  # from the best score to those that are missing
+            return (-scores[name] if np.isfinite(scores[name]) else np.inf), name
+
+        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=rank)]
         return cls(
             order,
             None if weights is None else [weights.get(name, 0.0) for name in order],
@@ -184,11 +188,6 @@ class SoupDisplay(Display):
         ax.set_xlabel(f"{title(self.score_name)}\n(gain over the best member: {gain})")
         ax.margins(x=0.08)
         legend_above(ax, 1)
-
-
-def _rank(score: float) -> float:
-    """Return what sorts scores from the best to those that are missing."""
-    return -score if np.isfinite(score) else np.inf
 
 
 def _joined(soup: Any) -> list[str]:

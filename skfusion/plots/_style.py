@@ -114,9 +114,8 @@ def legend_above(ax: Any, columns: int, handles: Any = None) -> None:
     """Explain lines and markers above the axes, where nothing is covered, in fewer columns where they are narrow."""
     room = ax.get_window_extent().width / ax.figure.dpi  # inches
     columns = max(1, min(columns, int(room / 1.5)))
-    given = {} if handles is None else {"handles": handles}
     ax.legend(
-        **given,
+        handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.2,

@@ -9,9 +9,9 @@ import numpy as np
 from skfusion.connect._base import combined, inner
 from skfusion.evaluate import check_both, pool_on_data
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._contours import draw_contours
 from skfusion.plots._display import Display, doc
 from skfusion.plots._members import chosen
+from skfusion.plots._plane_drawing import draw_contours
 from skfusion.plots._plane_values import grids, named, principal, response_of
 from skfusion.plots._style import GREY, new_axes, tidy, write
 from skfusion.pool import Member, ModelPool

@@ -12,7 +12,7 @@ from skfusion.connect._base import inner
 from skfusion.evaluate import pool_on_data
 from skfusion.nets import mlp_classifier, with_module
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
-from skfusion.plots._contours import levels_of
+from skfusion.plots._plane_drawing import levels_of
 from skfusion.plots._plane_values import plane_of, principal
 from skfusion.pool import Member
 from skfusion.repair import Recalibrate
@@ -207,20 +207,20 @@ def test_plane_on_given_axes_and_where_networks_overflow():
 
 
 @pytest.mark.parametrize(
-    ("z", "logarithmic", "higher"),
+    ("z", "higher"),
     [
-        (np.geomspace(0.07, 3, 400), True, False),
-        (np.geomspace(1e-5, 20, 400), True, False),
-        (np.linspace(0.4, 0.42, 400), True, False),
-        (np.linspace(-3, 5, 400), True, False),
-        (np.linspace(0.31, 0.97, 400), False, True),
-        (np.full(4, 0.5), False, True),
-        (np.zeros(4), True, False),
+        (np.geomspace(0.07, 3, 400), False),
+        (np.geomspace(1e-5, 20, 400), False),
+        (np.linspace(0.4, 0.42, 400), False),
+        (np.linspace(-3, 5, 400), False),
+        (np.linspace(0.31, 0.97, 400), True),
+        (np.full(4, 0.5), True),
+        (np.zeros(4), False),
     ],
     ids=["losses", "many decades", "nearly equal", "negative", "accuracies", "equal", "zero"],
 )
-def test_levels(z, logarithmic, higher):
-    levels = levels_of(z, logarithmic, higher)
+def test_levels(z, higher):
+    levels = levels_of(z, higher)
     assert 3 <= len(levels) <= 18
     assert (np.diff(levels) > 0).all()
     low, high = (np.quantile(z, 0.05), z.max()) if higher else (z.min(), np.quantile(z, 0.95))
