@@ -84,7 +84,7 @@ def test_plane_is_drawn(pool, data):
     assert display.figure_ is display.ax_.figure
     levels = display.contours_.levels
     assert levels[0] <= display.z.min() <= levels[1]
-    np.testing.assert_array_equal(levels, levels_of(display.z, logarithmic=True))
+    np.testing.assert_array_equal(levels, levels_of(display.z, higher_is_better=False))
     marks = [tuple(line.get_xydata()[0]) for line in display.ax_.lines]
     assert marks == [pytest.approx(p) for p in display.points.values()]
     assert [text.get_text() for text in display.ax_.texts] == pool.names
