@@ -6,11 +6,10 @@ they refuse (`_adapters`, `_archive`), and the merge that holds a part of a tens
 another format, write a reader that returns a state and call it in `_checkpoint`.
 """
 
-from skfusion.checkpoints._checkpoint import Checkpoint as Checkpoint
-from skfusion.checkpoints._checkpoint import read_checkpoint
-from skfusion.checkpoints._many import read_many as read_many
+from skfusion.checkpoints._checkpoint import Checkpoint, read_checkpoint
+from skfusion.checkpoints._many import read_many
 from skfusion.checkpoints._merge_files import merge_checkpoints
 from skfusion.checkpoints._merge_plan import MergeReport
-from skfusion.checkpoints._prefixes import differing_prefixes as differing_prefixes
+from skfusion.checkpoints._prefixes import differing_prefixes
 
 __all__ = ["MergeReport", "merge_checkpoints", "read_checkpoint"]

@@ -70,7 +70,9 @@ def diagnose(
             pool, X, code = _pool(checkpoints, start, names, network, judged, notes)
             X_fit = None if fit_data is None else inputs_for(network, unlabelled_rows(fit_data, target))
             y, recipes = None if judged is None else judged.y, recipes_for(inputs, paths, names)
-            report = report_on(pool, X, y, None, None, X_fit, n_points, tolerance, seed, recipes)
+            report = report_on(
+                pool, X, y, recipes, X_fit=X_fit, n_points=n_points, tolerance=tolerance, random_state=seed
+            )
             report.notes.extend(notes)
             if judged is not None:
                 report.notes.append(

@@ -12,11 +12,10 @@ from skfusion.combine._dynamic_selection import DynamicSelection
 from skfusion.combine._dynamic_weighting import DynamicWeighting
 from skfusion.combine._ensemble_selection import EnsembleSelection
 from skfusion.combine._geometric_average import GeometricAverage
-from skfusion.combine._logs import from_logs as from_logs
+from skfusion.combine._logs import from_logs
 from skfusion.combine._median import Median
-from skfusion.combine._running import by_row as by_row
-from skfusion.combine._stack import Stack
-from skfusion.combine._stack import check_takes_weights as check_takes_weights
+from skfusion.combine._running import by_row
+from skfusion.combine._stack import Stack, check_takes_weights
 from skfusion.combine._vote import Vote
 from skfusion.combine._weighted_average import WeightedAverage
 

@@ -1,4 +1,4 @@
-"""What a diagnosis has found, for programs, terminals, notebooks and browsers."""
+"""The result of a diagnosis, for programs, terminals, notebooks and browsers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skfusion.landscape import Profile
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FusionReport:
-    """What :func:`diagnose` has found.
+    """The result of :func:`diagnose`.
 
     It prints as text, shows as tables in notebooks and, by ``rich.print``, in terminals, and :meth:`to_html` makes a
     page of it.
@@ -24,14 +24,13 @@ class FusionReport:
     ----------
     pairs : DataFrame
         One row a pair of members, by their names. ``distance`` is that of their weights; ``cosine`` and
-        ``sign_conflict`` compare their ways from the common start, where the pool has a base. ``reason`` names
-        the first tensor by which two differ that cannot be averaged, as they are of other architectures or see other
-        columns. With data, there are also the loss ``barrier_*``,
-        the barrier of the negative score as ``fall_*``, and the score of the middle as ``midpoint_*``, each of the line
-        by itself (``raw``), with recalibrated BatchNorm statistics (``line``), and of the line after units are matched
-        (``weights``, ``activations``), also with Repair (``weights_repair``, ``activations_repair``); then ``cka_mean``
-        over the layers, ``cka_last`` of the last one, and ``agreement``: the share of rows of one prediction, or the
-        correlation of values.
+        ``sign_conflict`` compare their task vectors, where the pool has a base. ``reason`` names the first tensor by
+        which two differ that cannot be averaged, as they have different architectures or see different columns. With
+        data, there are also the barrier of the loss as ``barrier_*``, that of the negative score as ``fall_*``, and the
+        score of the middle as ``midpoint_*``, each of the line by itself (``raw``), with recalibrated BatchNorm
+        statistics (``line``), and of the line after units are matched (``weights``, ``activations``), also with Repair
+        (``weights_repair``, ``activations_repair``); then ``cka_mean`` over the layers, ``cka_last`` of the last one,
+        and ``agreement``: the share of rows with the same prediction, or the correlation of values.
     members : DataFrame
         One row a member: ``n_parameters``, the ``norm`` of its weights and, with data, ``loss``, ``score`` and
         ``score_recalibrated``, which is that with BatchNorm statistics estimated on the rows that those of averages are
@@ -51,7 +50,7 @@ class FusionReport:
     recommendation : Recommendation
         Two sentences: ``one_network`` and ``best_score``.
     notes : list of str
-        What is worth to know beside: first whether members were trained on the rows, then which networks are equal, on
+        What else one should know: first whether members were trained on the rows, then which networks are equal, on
         which rows statistics were estimated, and more.
     profiles : dict of dict of Profile
         Loss and score along the line of each pair, by the ways to average as in ``pairs``.

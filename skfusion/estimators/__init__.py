@@ -27,7 +27,7 @@ from skfusion.estimators.students._semi_supervised import (
     SemiSupervised,
     TemporalEnsemblingClassifier,
 )
-from skfusion.estimators.support._out_of_bag import out_of_bag as out_of_bag
+from skfusion.estimators.support._out_of_bag import out_of_bag
 
 __all__ = [
     "BaggingFusion",

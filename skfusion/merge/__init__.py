@@ -8,8 +8,7 @@ this room imports ``objective``, ``state`` and what lies below them, and neither
 
 from skfusion.merge._base import LinearMerger, Merger, check_states
 from skfusion.merge._shared import merge_shared, shared_names
-from skfusion.merge._tensorwise import Entry, TensorMerger
-from skfusion.merge._tensorwise import is_merged as is_merged
+from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
 from skfusion.merge._tied import layer_of
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning, greedy_soup, known_scores
 from skfusion.merge.soups._interpolate import Interpolate

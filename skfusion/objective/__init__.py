@@ -6,16 +6,9 @@ is that of a skorch net and its rows. A ``Wrapper`` changes one thing of another
 default, so that objectives that were written before still work.
 """
 
-from skfusion.objective._base import Batch as Batch
-from skfusion.objective._base import Objective as Objective
-from skfusion.objective._base import OfMember as OfMember
-from skfusion.objective._base import Wrapper as Wrapper
-from skfusion.objective._forward import Input as Input
-from skfusion.objective._forward import call as call
-from skfusion.objective._forward import evaluating as evaluating
-from skfusion.objective._forward import first_output as first_output
-from skfusion.objective._forward import run as run
-from skfusion.objective._likelihood import Likelihood as Likelihood
-from skfusion.objective._module import ModuleObjective as ModuleObjective
+from skfusion.objective._base import Batch, Objective, OfMember, Wrapper
+from skfusion.objective._forward import Input, call, evaluating, first_output, run
+from skfusion.objective._likelihood import Likelihood
+from skfusion.objective._module import ModuleObjective
 
 __all__ = ["Batch", "Likelihood", "ModuleObjective", "Objective"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.plots._frames import aligned, chosen, fitted
-from skfusion.plots._paths import check_paths, draw_paths, ticks_between
+from skfusion.plots._display import doc
+from skfusion.plots._members import aligned, chosen, fitted
+from skfusion.plots._paths import PathsDisplay, check_paths, draw_paths, ticks_between
 from skfusion.plots._style import (
     BLUE,
     GREEN,
@@ -20,20 +21,21 @@ from skfusion.plots._style import (
     largest,
     legend_above,
     mark_missing,
-    new_axes,
     number,
     plain,
     tidy,
     title,
     widen,
 )
-from skfusion.pool import ModelPool
-from skfusion.repair import Recalibrate
+from skfusion.pool import Member, ModelPool
+from skfusion.repair import Recalibrate, Repairer
+from skfusion.state import State
 
 _BEFORE, _AFTER = "as trained", "units matched"
 
 
-class BarrierDisplay:
+@doc()
+class BarrierDisplay(PathsDisplay):
     """Show loss and score along the straight line between the weights of two networks.
 
     It is best made by :meth:`from_pool` or :meth:`from_estimator`. Where the loss rises between the networks, their
@@ -62,12 +64,7 @@ class BarrierDisplay:
         The largest excess of the loss over the straight line between its ends.
     barriers : dict of float
         The barrier of each path, by label.
-    ax_ : matplotlib Axes
-        Where the loss is drawn.
-    score_ax_ : matplotlib Axes or None
-        Where the score is drawn.
-    figure_ : matplotlib Figure
-        Their figure.
+    {two_axes}
 
     Examples
     --------
@@ -75,6 +72,8 @@ class BarrierDisplay:
     >>> BarrierDisplay([0.0, 0.5, 1.0], [1.0, 3.0, 2.0]).barrier
     1.5
     """
+
+    _heights = (2.6, 4.4)
 
     def __init__(
         self,
@@ -87,12 +86,10 @@ class BarrierDisplay:
         label: str = _BEFORE,
         others: Mapping[str, Profile] | None = None,
     ):
+        super().__init__(names, loss_name, score_name, 1 if score is None else 2)
         self.t = np.asarray(t, np.float64)
         self.loss = np.asarray(loss, np.float64)
         self.score = None if score is None else np.asarray(score, np.float64)
-        self.names = names
-        self.loss_name = loss_name
-        self.score_name = score_name
         self.label = label
         self.others = dict(others or {})
         check_paths({label: None, **self.others}, "A BarrierDisplay")
@@ -100,6 +97,7 @@ class BarrierDisplay:
         self.barriers = {label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
 
     @classmethod
+    @doc()
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
         """Take the arrays of a profile that ``skfusion.landscape.loss_along`` computed.
 
@@ -110,10 +108,7 @@ class BarrierDisplay:
         **labels : dict
             ``names``, ``loss_name`` and ``score_name``, as in the class.
 
-        Returns
-        -------
-        BarrierDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         return cls(profile.t, profile.loss, profile.score, **labels)
 
@@ -138,6 +133,7 @@ class BarrierDisplay:
         return cls.from_profile(first, label=label, others=dict(others), **labels)
 
     @classmethod
+    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -156,16 +152,12 @@ class BarrierDisplay:
         ----------
         pool : ModelPool
             Has both members.
-        X, y : array-like
-            Rows that no member was trained on.
-        estimator : estimator of this library or skorch net, optional
-            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        {rows}
+        {estimator}
         members : pair of int or str, default=(0, 1)
             Positions or names of the members.
-        n_points : int, default=25
-            Positions to evaluate, both ends included. More find narrower barriers and cost more.
-        scoring : str or callable, optional
-            The score: accuracy or R2 when omitted.
+        {line}
+        {scoring}
         align : Aligner, optional
             Evaluates the line between the aligned members too.
 
@@ -175,16 +167,14 @@ class BarrierDisplay:
             Not drawn yet. BatchNorm statistics are recalibrated at each inner point.
         """
         pair = chosen(pool, members, 2, "A path")
-        given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
-        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
+        two, data = _evaluated(pool, pair, X, y, estimator, scoring)
         lines = {_BEFORE: data.states}
         if align is not None:
-            lines[_AFTER] = aligned(align, data, given)
-        profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points) for k, s in lines.items()}
-        names = (pair[0].name, pair[1].name)
-        return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
+            lines[_AFTER] = aligned(align, data, two)
+        return cls._along(lines, pair, data, n_points)
 
     @classmethod
+    @doc()
     def from_estimator(
         cls,
         estimator: Any,
@@ -201,62 +191,51 @@ class BarrierDisplay:
         ----------
         estimator : fitted SoupClassifier, SoupRegressor or ReBasinMerger
             Has the members and their permutations. Without an aligner there is one line.
-        X, y : array-like
-            Rows that no member was trained on.
+        {rows}
         members : pair of int or str, optional
             Positions in ``pool_``, or names; the first two that were fused when omitted.
-        n_points : int, default=25
-            Positions to evaluate, both ends included. More find narrower barriers and cost more.
-        scoring : str or callable, optional
-            The score: that of the estimator when omitted.
+        {line}
+        {own_scoring}
 
         Returns
         -------
         BarrierDisplay
-            Not drawn yet. Inner points are mended as the estimator mends its merged network.
+            Not drawn yet. Statistics of inner points are re-estimated as the estimator does it for its merged network.
         """
         alignments = fitted(estimator, "alignments_", "a fitted SoupClassifier, SoupRegressor or ReBasinMerger")
         pool = estimator.pool_
         pair = chosen(pool, [*(alignments or pool.names)][:2] if members is None else members, 2, "A path")
         if alignments is not None and (left := [m.name for m in pair if m.name not in alignments]):
             raise ValueError(f"{left} were not selected, so they were not aligned: choose among {[*alignments]}.")
-        given = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
-        scoring = estimator.scoring if scoring is None else scoring
-        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks between two members")
+        two, data = _evaluated(pool, pair, X, y, estimator, estimator.scoring if scoring is None else scoring)
         repair = estimator._part("repair")
         repair = None if isinstance(repair, Recalibrate) else repair  # as points of a path are by default, only faster
         lines = {_BEFORE: data.states}
         if alignments is not None:
-            lines[_AFTER] = [alignments[m.name].apply(s) for m, s in zip(given, data.states, strict=True)]
+            lines[_AFTER] = [alignments[m.name].apply(s) for m, s in zip(two, data.states, strict=True)]
+        return cls._along(lines, pair, data, n_points, repair)
+
+    @classmethod
+    def _along(
+        cls,
+        lines: Mapping[str, list[State]],
+        pair: list[Member],
+        data: PoolOnData,
+        n_points: int,
+        repair: Repairer | None = None,
+    ) -> BarrierDisplay:
+        """Evaluate lines between the first and the last of some states, by their labels."""
         profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points, repair) for k, s in lines.items()}
         names = (pair[0].name, pair[1].name)
         return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
 
-    def plot(self, ax: Any = None) -> BarrierDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, or two of them, optional
-            Where to draw the loss, and the score where there is a second one; on a new figure when omitted.
-
-        Returns
-        -------
-        BarrierDisplay
-            This object, with ``ax_``, ``score_ax_`` and ``figure_``.
-        """
-        if ax is None:
-            ax = new_axes(1 if self.score is None else 2, 6.4, 2.6 if self.score is None else 4.4)
-        axes = list(np.atleast_1d(ax))[: 1 if self.score is None else 2]
+    def _draw_panels(self, axes: list[Any]) -> None:
         if self.others:
             self._plot_several(axes)
         else:
             self._plot_one(axes)
         what = "t" if self.others else "on the line"
         axes[-1].set_xlabel(f"position {what} between the weights of the two networks")
-        self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None
-        self.figure_ = self.ax_.figure
-        return self
 
     def _plot_one(self, axes: list[Any]) -> None:
         panels = [("loss", self.loss_name, BLUE), ("score", self.score_name, GREEN)][: len(axes)]
@@ -286,3 +265,11 @@ class BarrierDisplay:
         named = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in paths.items()}
         draw_paths(axes, named, self.names, (self.loss_name, self.score_name))
         legend_above(axes[0], 2 if max(map(len, named)) <= 32 else 1)
+
+
+def _evaluated(
+    pool: ModelPool, pair: list[Member], X: Any, y: Any, estimator: Any, scoring: Any
+) -> tuple[ModelPool, PoolOnData]:
+    """Return a pool of two members, or of one where both are the same, and this pool on some rows."""
+    two = pool.replace(pair[:1] if pair[0] is pair[1] else pair)
+    return two, pool_on_data(two, X, y, estimator, scoring, "to evaluate the networks between two members")

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Path
-from skfusion.data import score_function
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.plots._curves import curve_of
-from skfusion.plots._paths import draw_paths
-from skfusion.plots._style import ORANGE, legend_above, new_axes, number
+from skfusion.plots._display import doc
+from skfusion.plots._members import curve_of
+from skfusion.plots._paths import PathsDisplay, draw_paths
+from skfusion.plots._style import ORANGE, legend_above, number
 from skfusion.repair import Recalibrate
 
 
-class CurveDisplay:
+@doc()
+class CurveDisplay(PathsDisplay):
     """Show loss and score along a trained curve between two networks, and along the straight line.
 
     It is best made by :meth:`from_estimator`. A curve of low loss says that both networks lie in one valley, which the
@@ -41,12 +42,7 @@ class CurveDisplay:
     ----------
     barriers : dict of float
         The largest excess of the loss over that of the ends, on the ``"straight line"`` and the ``"trained curve"``.
-    ax_ : matplotlib Axes
-        Where the loss is drawn.
-    score_ax_ : matplotlib Axes or None
-        Where the score is drawn.
-    figure_ : matplotlib Figure
-        Their figure.
+    {two_axes}
 
     Examples
     --------
@@ -54,6 +50,8 @@ class CurveDisplay:
     >>> CurveDisplay([0.0, 0.5, 1.0], [1.0, 1.5, 2.0], [1.0, 3.0, 2.0]).barriers
     {'straight line': 1.5, 'trained curve': 0.0}
     """
+
+    _heights = (3.0, 4.8)
 
     def __init__(
         self,
@@ -74,16 +72,15 @@ class CurveDisplay:
         self.curve_score, self.line_score = (
             None if v is None else np.asarray(v, np.float64) for v in (curve_score, line_score)
         )
+        super().__init__(names, loss_name, score_name, 1 if curve_score is None else 2)
         self.ensemble_score = ensemble_score
-        self.names = names
-        self.loss_name = loss_name
-        self.score_name = score_name
         self.barriers = {
             "straight line": excess(self.t, self.line_loss),
             "trained curve": excess(self.t, self.curve_loss),
         }
 
     @classmethod
+    @doc()
     def from_profiles(cls, curve: Profile, line: Profile, **labels: Any) -> CurveDisplay:
         """Take the arrays of two profiles that ``skfusion.landscape.loss_along`` computed.
 
@@ -94,10 +91,7 @@ class CurveDisplay:
         **labels : dict
             ``ensemble_score``, ``names``, ``loss_name`` and ``score_name``, as in the class.
 
-        Returns
-        -------
-        CurveDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         if not np.array_equal(curve.t, line.t):
             raise ValueError(
@@ -107,6 +101,7 @@ class CurveDisplay:
         return cls(curve.t, curve.loss, line.loss, curve.score, line.score, **labels)
 
     @classmethod
+    @doc()
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, pair: Any = None, n_points: int = 25, scoring: Any = None
     ) -> CurveDisplay:
@@ -116,14 +111,10 @@ class CurveDisplay:
         ----------
         estimator : fitted CurveClassifier or CurveRegressor
             Has the curve.
-        X, y : array-like
-            Rows that no member was trained on.
-        pair : pair of str, optional
-            The members at the ends; those of the first curve when omitted.
-        n_points : int, default=25
-            Positions to evaluate, both ends included. More find narrower barriers and cost more.
-        scoring : str or callable, optional
-            The score: that of the estimator when omitted.
+        {rows}
+        {pair}
+        {line}
+        {own_scoring}
 
         Returns
         -------
@@ -131,32 +122,16 @@ class CurveDisplay:
             Not drawn yet. The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
         """
         names, data, curve = curve_of(estimator, X, y, pair, scoring)
-        scoring = estimator.scoring if scoring is None else scoring
         profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*ends_of(curve)))]
         return cls.from_profiles(
             *profiles,
-            ensemble_score=ensemble_score(curve, data, estimator.n_points, scoring),
+            ensemble_score=ensemble_score(curve, data, estimator.n_points),
             names=names,
             loss_name=data.loss_name,
             score_name=data.score_name,
         )
 
-    def plot(self, ax: Any = None) -> CurveDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, or two of them, optional
-            Where to draw the loss, and the score where there is a second one; on a new figure when omitted.
-
-        Returns
-        -------
-        CurveDisplay
-            This object, with ``ax_``, ``score_ax_`` and ``figure_``.
-        """
-        n = 1 if self.curve_score is None else 2
-        ax = new_axes(n, 6.4, 3.0 if n == 1 else 4.8) if ax is None else ax
-        axes = list(np.atleast_1d(ax))[:n]
+    def _draw_panels(self, axes: list[Any]) -> None:
         losses, scores = (self.line_loss, self.curve_loss), (self.line_score, self.curve_score)
         paths = {
             f"{name}: {number(rise, 'barrier')}": Profile(self.t, loss, score)  # type: ignore[arg-type]
@@ -171,9 +146,6 @@ class CurveDisplay:
             drawn = axes[1].axhline(level, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), label=label)
             drawn.set_linewidth(1.8)
             legend_above(axes[1], 1, [drawn])
-        self.ax_, self.score_ax_ = axes[0], axes[1] if len(axes) > 1 else None
-        self.figure_ = self.ax_.figure
-        return self
 
 
 def ends_of(curve: Path) -> tuple[Any, Any]:
@@ -181,9 +153,9 @@ def ends_of(curve: Path) -> tuple[Any, Any]:
     return curve.at(0.0), curve.at(1.0)
 
 
-def ensemble_score(curve: Path, data: PoolOnData, n_points: int, scoring: Any) -> float:
+def ensemble_score(curve: Path, data: PoolOnData, n_points: int) -> float:
     """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
     ends = ends_of(curve)
     states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))
-    total = sum(data.runner.link(out).cpu().numpy() for out in data.judge.outputs(states))
-    return float(score_function(scoring, data.task)(total / n_points, data.rows))
+    total = sum(data.predictions(out) for out in data.judge.outputs(states))
+    return float(data.score(total / n_points, data.rows))

@@ -1,4 +1,4 @@
-"""How unlike the mistakes of members are, and what averaging gains by them."""
+"""How different the mistakes of members are, and what averaging gains by them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.estimators.support._diversity import diversity
-from skfusion.plots._similarity import SimilarityDisplay
+from skfusion.evaluate import diversity
+from skfusion.plots._display import doc
+from skfusion.plots._heat_map import HeatMap, matrix_of
 from skfusion.plots._style import GREY, plain
 
 _LABELS = {
@@ -18,20 +19,26 @@ _LABELS = {
     "q_statistic": "Yule's Q of being right",
     "squared_difference": "squared difference of predictions",
 }
+_MEASURED = """\
+X, y : array-like
+    Rows that no member was trained on; a warning says where one was.
+what : str, optional
+    A column of :func:`skfusion.diagnose.diversity`: ``"disagreement"`` when omitted, or ``"error_correlation"`` where
+    values are predicted.
+sample_weight : array-like of shape (n_samples,), optional
+    Non-negative weights of the rows."""
 _DIAGONAL = {"disagreement": 0.0, "error_correlation": 1.0, "squared_difference": 0.0}
 
 
-class DiversityDisplay:
-    """Show how unlike the mistakes of each two members are: a heat map, with what averaging gains above it.
+@doc()
+class DiversityDisplay(HeatMap):
+    """Show how different the mistakes of each two members are: a heat map, with what averaging gains above it.
 
     It is best made by :meth:`from_estimator`, :meth:`from_pool` or :meth:`from_frame`.
 
     Parameters
     ----------
-    matrix : array-like of shape (n_members, n_members)
-        Symmetric; NaN where unknown, which is drawn in grey.
-    names : sequence of str
-        The members.
+    {matrix}
     label : str, default="diversity"
         What the numbers are, with their unit.
     decomposition : dict, optional
@@ -40,12 +47,7 @@ class DiversityDisplay:
 
     Attributes
     ----------
-    image_ : matplotlib AxesImage
-        The heat map.
-    ax_ : matplotlib Axes
-        What was drawn on.
-    figure_ : matplotlib Figure
-        Its figure.
+    {image}
 
     References
     ----------
@@ -63,11 +65,11 @@ class DiversityDisplay:
     """
 
     def __init__(self, matrix: Any, names: Any, label: str = "diversity", decomposition: dict[str, Any] | None = None):
-        drawn = SimilarityDisplay(matrix, names, label)  # which checks them
-        self.matrix, self.names, self.label = drawn.matrix, drawn.names, label
+        super().__init__(matrix, names, label)
         self.decomposition = decomposition
 
     @classmethod
+    @doc()
     def from_frame(cls, frame: pd.DataFrame, what: str | None = None) -> DiversityDisplay:
         """Take one column of what ``skfusion.diagnose.diversity`` returned.
 
@@ -78,23 +80,16 @@ class DiversityDisplay:
         what : str, optional
             The column; the first when omitted.
 
-        Returns
-        -------
-        DiversityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         what = frame.columns[0] if what is None and len(frame.columns) else what
-        if what not in frame.columns or frame.index.nlevels != 2:
-            raise ValueError(
-                f"frame needs the two members of a pair as its index and the column {what!r}; it has {[*frame.columns]}"
-                f" and an index of {frame.index.nlevels} levels. Give the result of skfusion.diagnose.diversity."
-            )
-        drawn = SimilarityDisplay.from_pairs(frame, what)
-        np.fill_diagonal(drawn.matrix, _DIAGONAL.get(what, np.nan))
+        remedy = "the result of skfusion.diagnose.diversity"
+        matrix, names = matrix_of(frame, what, _DIAGONAL.get(what, np.nan), remedy)
         known = frame.attrs if "ambiguity" in frame.attrs else None
-        return cls(drawn.matrix, drawn.names, _LABELS.get(what, drawn.label), known)
+        return cls(matrix, names, _LABELS.get(what, what.replace("_", " ")), known)
 
     @classmethod
+    @doc(measured=_MEASURED)
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, what: str | None = None, *, sample_weight: Any = None
     ) -> DiversityDisplay:
@@ -104,22 +99,14 @@ class DiversityDisplay:
         ----------
         estimator : fitted estimator
             With ``predict_members``, such as an ensemble or a curve, or a pipeline that ends in one.
-        X, y : array-like
-            Rows that no member was trained on; a warning says where one was.
-        what : str, optional
-            A column of :func:`skfusion.diagnose.diversity`: ``"disagreement"`` when omitted, or
-            ``"error_correlation"`` where values are predicted.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights of the rows.
+        {measured}
 
-        Returns
-        -------
-        DiversityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         return cls.from_frame(diversity(estimator, X, y, sample_weight=sample_weight), what)
 
     @classmethod
+    @doc(measured=_MEASURED)
     def from_pool(
         cls, pool: Any, X: Any, y: Any, what: str | None = None, *, sample_weight: Any = None, estimator: Any = None
     ) -> DiversityDisplay:
@@ -129,45 +116,22 @@ class DiversityDisplay:
         ----------
         pool : ModelPool
             Two members or more, of any architectures.
-        X, y : array-like
-            Rows that no member was trained on; a warning says where one was.
-        what : str, optional
-            A column of :func:`skfusion.diagnose.diversity`: ``"disagreement"`` when omitted, or
-            ``"error_correlation"`` where values are predicted.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights of the rows.
+        {measured}
         estimator : estimator of this library or skorch net, optional
             How to run the members; the nets that they carry when omitted.
 
-        Returns
-        -------
-        DiversityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         return cls.from_frame(diversity(pool, X, y, sample_weight=sample_weight, estimator=estimator), what)
 
-    def plot(self, ax: Any = None) -> DiversityDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; on a new figure when omitted.
-
-        Returns
-        -------
-        DiversityDisplay
-            This object, with ``image_``, ``ax_`` and ``figure_``.
-        """
-        drawn = SimilarityDisplay(self.matrix, self.names, self.label).plot(ax)
+    def _draw(self, axes: list[Any]) -> None:
+        super()._draw(axes)
         if (known := self.decomposition) is not None:
             loss = plain(known["loss_name"], 24)
-            drawn.ax_.set_title(
+            axes[0].set_title(
                 f"{loss}: members' mean {known['mean_loss']:.3g} - ambiguity {known['ambiguity']:.3g}"
                 f" = average {known['ensemble_loss']:.3g}",
                 fontsize="small",
                 color=GREY,
                 loc="left",
             )
-        self.image_, self.ax_, self.figure_ = drawn.image_, drawn.ax_, drawn.figure_
-        return self

@@ -1,4 +1,4 @@
-"""Fusions by score."""
+"""Fusions by their scores, with intervals."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skfusion.plots._display import Display, doc
 from skfusion.plots._style import BLUE, GREY, ORANGE, new_axes, plain, say_missing, tidy, title
 
 
-class LeaderboardDisplay:
+@doc()
+class LeaderboardDisplay(Display):
     """Show the score of each fusion with its interval, the best one on top.
 
     It is best made by :meth:`from_frame`.
@@ -30,10 +32,7 @@ class LeaderboardDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        What was drawn on.
-    figure_ : matplotlib Figure
-        Its figure.
+    {axes}
 
     Examples
     --------
@@ -88,21 +87,11 @@ class LeaderboardDisplay:
             reference = best[np.isfinite(best)].max()
         return cls(list(frame.index), mean, low, high, score, reference)
 
-    def plot(self, ax: Any = None) -> LeaderboardDisplay:
-        """Draw.
+    def _new_axes(self) -> Any:
+        return new_axes(1, 6.4, 1.3 + 0.36 * len(self.names))
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; on a new figure when omitted.
-
-        Returns
-        -------
-        LeaderboardDisplay
-            This object, with ``ax_`` and ``figure_``.
-        """
-        n = len(self.names)
-        ax = new_axes(1, 6.4, 1.3 + 0.36 * n)[0] if ax is None else ax
+    def _draw(self, axes: list[Any]) -> None:
+        n, (ax, *_) = len(self.names), axes
         left, right = self._limits()
         rows = np.arange(n)
         known = np.isfinite(self.mean)
@@ -132,8 +121,6 @@ class LeaderboardDisplay:
         ax.legend(
             loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize="small", labelcolor=GREY
         )
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
     def _limits(self) -> tuple[float, float]:
         """Return an axis that the scores near the best fill; a far worse one is marked at the edge."""

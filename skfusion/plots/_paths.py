@@ -1,30 +1,45 @@
-"""Loss and score along several paths, one above the other."""
+"""Displays of loss and score along paths, one above the other."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from skfusion.landscape import Profile
-from skfusion.plots._style import GREY, STROKES, finite, largest, mark_missing, plain, tidy, title, widen
+from skfusion.plots._display import Display
+from skfusion.plots._style import GREY, STROKES, finite, largest, mark_missing, new_axes, plain, tidy, title, widen
+
+
+class PathsDisplay(Display):
+    """Show the loss along paths between two networks, and the score below it where there is one."""
+
+    score_ax_: Any
+    _heights: ClassVar[tuple[float, float]]
+
+    def __init__(self, names: tuple[str, str], loss_name: str, score_name: str, n_panels: int):
+        self.names = names
+        self.loss_name = loss_name
+        self.score_name = score_name
+        self._n_panels = n_panels
+
+    def _new_axes(self) -> Any:
+        return new_axes(self._n_panels, 6.4, self._heights[self._n_panels - 1])
+
+    def _draw(self, axes: list[Any]) -> None:
+        axes = axes[: self._n_panels]
+        self.score_ax_ = axes[1] if len(axes) > 1 else None
+        self._draw_panels(axes)
+
+    @abstractmethod
+    def _draw_panels(self, axes: list[Any]) -> None:
+        """Draw the loss on the first axes, and the score on the second one if there is one."""
 
 
 def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str], labels: tuple[str, str]) -> None:
-    """Draw the loss along each path on the first axes, and the score on the second one if there is one.
-
-    Parameters
-    ----------
-    axes : sequence of Axes
-        One or two.
-    paths : dict of Profile
-        By label; at most as many as there are strokes.
-    names : pair of str
-        The networks at the ends.
-    labels : pair of str
-        What loss and score are.
-    """
+    """Draw the loss along each path on the first axes, and the score on the second one if there is one."""
     for panel, what, label in zip(axes, ("loss", "score"), labels, strict=False):
         for k, (name, path) in enumerate(paths.items()):
             colour, line, marker = STROKES[k]

@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Path
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._contours import draw_contours
-from skfusion.plots._curves import curve_of
-from skfusion.plots._frames import chosen
-from skfusion.plots._marks import draw_path, draw_points
-from skfusion.plots._spans import evaluated, named, plane_of, response_of
+from skfusion.plots._display import Display, doc
+from skfusion.plots._members import chosen, curve_of
+from skfusion.plots._plane_drawing import draw_contours, draw_path, draw_points
+from skfusion.plots._plane_values import evaluated, named, plane_of, response_of
 from skfusion.plots._style import new_axes, title
 from skfusion.pool import ModelPool
 
 _PURPOSE = "to evaluate the networks of a plane"
 
 
-class PlaneDisplay:
+@doc()
+class PlaneDisplay(Display):
     """Show the loss, or the score, on a plane through the weights of networks.
 
     It is best made by :meth:`from_pool`, :meth:`from_estimator` or :meth:`around_member`. Good places are dark. Levels
-    of the loss are spaced by factors, and the worst twentieth of the plane has one colour.
+    of the loss are spaced by factors, and the worst twentieth of the plane has one colour. Both axes have one scale
+    unless one of them is three times as long as the other.
 
     Parameters
     ----------
@@ -52,12 +53,7 @@ class PlaneDisplay:
 
     Attributes
     ----------
-    contours_ : matplotlib QuadContourSet
-        The filled contours.
-    ax_ : matplotlib Axes
-        What was drawn on.
-    figure_ : matplotlib Figure
-        Its figure.
+    {contours}
 
     References
     ----------
@@ -103,6 +99,7 @@ class PlaneDisplay:
         self.higher_is_better = higher_is_better
 
     @classmethod
+    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -123,22 +120,16 @@ class PlaneDisplay:
         ----------
         pool : ModelPool
             Has the members.
-        X, y : array-like
-            Rows that no member was trained on.
-        estimator : estimator of this library or skorch net, optional
-            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        {rows}
+        {estimator}
         members : sequence of int or str, default=(0, 1, 2)
             Positions or names. The first three span the plane; further ones are shown where they are nearest to it.
         path : Path, optional
             A curve. Its ends and its middle bend span the plane, and all ``members``, two or more, are shown on it.
-        n_points : int, default=21
-            Positions along each axis. More show finer structure and cost more, by the square.
-        margin : float, default=0.3
-            How far the plane goes beyond the networks, as a share of their extent.
-        response : {"loss", "score"}, default="loss"
-            What is shown.
-        scoring : str or callable, optional
-            The score: accuracy or R2 when omitted.
+        {grid}
+        {margin}
+        {response}
+        {scoring}
 
         Returns
         -------
@@ -147,16 +138,16 @@ class PlaneDisplay:
         """
         if path is not None and members == (0, 1, 2):
             members = (0, 1)
-        shown = chosen(pool, members, 3 if path is None else 2, "A plane")
-        given = pool.replace(shown)
-        data = pool_on_data(given, X, y, estimator, scoring, _PURPOSE)
+        shown = pool.replace(chosen(pool, members, 3 if path is None else 2, "A plane"))
+        data = pool_on_data(shown, X, y, estimator, scoring, _PURPOSE)
         if path is not None:
             path = path.replace(controls=[data.runner.place(s) for s in path.controls])
         plane = Plane.through(*data.states[:3]) if path is None else plane_of(path)
-        states = dict(zip(given.names, data.states, strict=True))
+        states = dict(zip(shown.names, data.states, strict=True))
         return cls(**evaluated(plane, states, path, data, n_points, margin, response))
 
     @classmethod
+    @doc()
     def from_estimator(
         cls,
         estimator: Any,
@@ -175,18 +166,12 @@ class PlaneDisplay:
         ----------
         estimator : fitted CurveClassifier or CurveRegressor
             Has the curve.
-        X, y : array-like
-            Rows that no member was trained on.
-        pair : pair of str, optional
-            The members at the ends; those of the first curve when omitted.
-        n_points : int, default=21
-            Positions along each axis. More show finer structure and cost more, by the square.
-        margin : float, default=0.3
-            How far the plane goes beyond the networks, as a share of their extent.
-        response : {"loss", "score"}, default="loss"
-            What is shown.
-        scoring : str or callable, optional
-            The score: that of the estimator when omitted.
+        {rows}
+        {pair}
+        {grid}
+        {margin}
+        {response}
+        {own_scoring}
 
         Returns
         -------
@@ -198,6 +183,7 @@ class PlaneDisplay:
         return cls(**evaluated(plane_of(curve), states, curve, data, n_points, margin, response))
 
     @classmethod
+    @doc()
     def around_member(
         cls,
         pool: ModelPool,
@@ -212,7 +198,7 @@ class PlaneDisplay:
         response: str = "loss",
         scoring: Any = None,
     ) -> PlaneDisplay:
-        """Evaluate a plane around one member, along two random directions whose filters are as long as its own.
+        """Evaluate a plane around one member, along two random directions whose filters are as long as the member's.
 
         Parameters
         ----------
@@ -220,25 +206,21 @@ class PlaneDisplay:
             Has the member.
         X, y : array-like
             Rows that the member was not trained on.
-        estimator : estimator of this library or skorch net, optional
-            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        {estimator}
         member : int or str, default=0
             Its position or name.
         random_state : int, default=0
             Seed of the directions.
         radius : float, default=1.0
             How far the plane goes: 1 changes each filter by as much as it is long.
-        n_points : int, default=21
-            Positions along each axis. More show finer structure and cost more, by the square.
-        response : {"loss", "score"}, default="loss"
-            What is shown.
-        scoring : str or callable, optional
-            The score: accuracy or R2 when omitted.
+        {grid}
+        {response}
+        {scoring}
 
         Returns
         -------
         PlaneDisplay
-            Not drawn yet. Sharpness can be compared between networks, as lengths are those of their own filters.
+            Not drawn yet. Sharpness can be compared between networks, as lengths are relative to the filters of each.
         """
         if not radius > 0:
             raise ValueError(f"radius must be above 0; got {radius}.")
@@ -251,27 +233,17 @@ class PlaneDisplay:
         points = {only.name: (0.0, 0.0)}
         return cls(steps, steps, getattr(surface, response_of(response)), points, **axes, **named(data, response))
 
-    def plot(self, ax: Any = None) -> PlaneDisplay:
-        """Draw, on axes of one scale unless one of them is three times as long as the other.
+    def _shape(self) -> float:
+        return float(np.ptp(self.y) / np.ptp(self.x))
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; on a new figure when omitted.
+    def _new_axes(self) -> Any:
+        return new_axes(1, 6.4, float(np.clip(5.0 * self._shape() + 0.9, 3.2, 6.4)))
 
-        Returns
-        -------
-        PlaneDisplay
-            This object, with ``contours_``, ``ax_`` and ``figure_``.
-        """
-        shape = float(np.ptp(self.y) / np.ptp(self.x))
-        stretched = not 1 / 3 <= shape <= 3  # a strip in which nothing could be seen
-        if ax is None:
-            ax = new_axes(1, 6.4, float(np.clip(5.0 * shape + 0.9, 3.2, 6.4)))[0]
+    def _draw(self, axes: list[Any]) -> None:
+        ax = axes[0]
+        stretched = not 1 / 3 <= self._shape() <= 3  # a strip in which nothing could be seen
         self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
         ax.set_aspect("auto" if stretched else "equal", adjustable="box")
         ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel=title(self.x_name), ylabel=title(self.y_name))
         draw_path(ax, self.path, self.bends, [*self.points.values()], self.off.get("path"))
         draw_points(ax, self.points, self.off, below=self.path is not None)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self

@@ -1,4 +1,4 @@
-"""How members stand to each other."""
+"""How similar the members of a pool are: distances, barriers and CKA."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.estimators.support._pool_on_data import PoolOnData, pool_on_data
+from skfusion.evaluate import WAYS, PoolOnData, pool_on_data
 from skfusion.geometry import LEAST_ROWS, alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
-from skfusion.plots._style import colour_bar, new_axes, plain
+from skfusion.plots._display import doc
+from skfusion.plots._heat_map import HeatMap, matrix_of
 from skfusion.pool import ModelPool
 
 _WEIGHTS = {
@@ -21,14 +22,6 @@ _WEIGHTS = {
 }
 _DATA = {"barrier": "barrier of the loss", "cka": "CKA of outputs"}
 _DIAGONAL = {"distance": 0.0, "cosine": 1.0, "sign_conflict": 0.0, "barrier": 0.0, "cka": 1.0}
-_WAYS = {
-    "raw": "as they are",
-    "line": "recalibrated",
-    "weights": "weights matched",
-    "weights_repair": "weights matched, Repair",
-    "activations": "activations matched",
-    "activations_repair": "activations matched, Repair",
-}
 _REPORT = {
     "agreement": "agreement of predictions",
     "cka_mean": "CKA, mean of the layers",
@@ -36,34 +29,27 @@ _REPORT = {
     **{
         f"{what}_{how}": f"{text}, {words}"
         for what, text in (("barrier", _DATA["barrier"]), ("fall", "fall of the score"))
-        for how, words in _WAYS.items()
+        for how, words in WAYS.items()
     },
 }
 """Columns of a diagnosis that have a label, and a diagonal: 0 of barriers and falls, and 1 of the others."""
 
 
-class SimilarityDisplay:
+@doc()
+class SimilarityDisplay(HeatMap):
     """Show how each member stands to each other one: a heat map with its numbers.
 
     It is best made by :meth:`from_pairs` or :meth:`from_pool`.
 
     Parameters
     ----------
-    matrix : array-like of shape (n_members, n_members)
-        Symmetric; NaN where unknown, which is drawn in grey, as is what is infinite.
-    names : sequence of str
-        The members.
+    {matrix}
     label : str, default="similarity"
         What the numbers are, with their unit.
 
     Attributes
     ----------
-    image_ : matplotlib AxesImage
-        The heat map.
-    ax_ : matplotlib Axes
-        What was drawn on.
-    figure_ : matplotlib Figure
-        Its figure.
+    {image}
 
     References
     ----------
@@ -83,18 +69,10 @@ class SimilarityDisplay:
     """
 
     def __init__(self, matrix: Any, names: Any, label: str = "similarity"):
-        self.matrix = np.asarray(matrix, np.float64)
-        self.names = [str(name) for name in names]
-        if self.matrix.shape != (len(self.names), len(self.names)):
-            raise ValueError(
-                f"matrix must have a row and a column for each of the {len(self.names)} names; got shape "
-                f"{self.matrix.shape}."
-            )
-        if not np.allclose(self.matrix, self.matrix.T, equal_nan=True):
-            raise ValueError("matrix must be symmetric: what stands between two members has no direction.")
-        self.label = label
+        super().__init__(matrix, names, label)
 
     @classmethod
+    @doc()
     def from_pairs(cls, frame: pd.DataFrame, what: str = "barrier", label: str | None = None) -> SimilarityDisplay:
         """Take one column of what ``skfusion.diagnose.pairwise`` returned, or of the pairs of a diagnosis.
 
@@ -108,34 +86,19 @@ class SimilarityDisplay:
         label : str, optional
             What the numbers are, with their unit; a description of the column when omitted.
 
-        Returns
-        -------
-        SimilarityDisplay
-            Not drawn yet.
+        {not_drawn}
         """
-        numbers = [*frame.select_dtypes("number").columns]
-        if what == "barrier" and what not in numbers and "barrier_line" in numbers:
+        if what == "barrier" and what not in frame and "barrier_line" in frame:
             what = "barrier_line"
-        if what not in numbers or frame.index.nlevels != 2:
-            raise ValueError(
-                f"frame needs the two members of a pair as its index and the column {what!r} of numbers; it has "
-                f"{numbers} and an index of {frame.index.nlevels} levels. Give the result of "
-                "skfusion.diagnose.pairwise, or the pairs of a skfusion.diagnose.FusionReport."
-            )
-        names = [*dict.fromkeys([*frame.index.get_level_values(0), *frame.index.get_level_values(1)])]
-        matrix = np.full((len(names), len(names)), np.nan)
         of_report = float(not what.startswith(("barrier", "fall"))) if what in _REPORT else np.nan
-        np.fill_diagonal(matrix, _DIAGONAL.get(what, of_report))
-        for (a, b), value in frame[what].items():
-            i, j = names.index(a), names.index(b)
-            matrix[i, j] = matrix[j, i] = value
-        return cls(
-            matrix,
-            names,
-            {**_WEIGHTS, **_DATA, **_REPORT}.get(what, what.replace("_", " ")) if label is None else label,
-        )
+        remedy = "the result of skfusion.diagnose.pairwise, or the pairs of a skfusion.diagnose.FusionReport"
+        matrix, names = matrix_of(frame, what, _DIAGONAL.get(what, of_report), remedy)
+        if label is None:
+            label = {**_WEIGHTS, **_DATA, **_REPORT}.get(what, what.replace("_", " "))
+        return cls(matrix, names, label)
 
     @classmethod
+    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -158,15 +121,11 @@ class SimilarityDisplay:
             The loss barrier on the line between two members; the linear CKA of their outputs for the rows, at most 1,
             and about 0 for unrelated ones; the Euclidean distance of their weights; the cosine of their task vectors,
             and the share of weights that they moved in opposite directions, which both need the base of the pool.
-        estimator : estimator of this library or skorch net, optional
-            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        {estimator}
         n_points : int, default=11
             Positions on each line at which the loss is taken, for ``"barrier"``.
 
-        Returns
-        -------
-        SimilarityDisplay
-            Not drawn yet.
+        {not_drawn}
 
         Notes
         -----
@@ -193,55 +152,11 @@ class SimilarityDisplay:
             return cls(alignments(grams).numpy(), pool.names, _DATA[what])
         return cls(_barriers(data, n_points), pool.names, f"{_DATA[what]}, {data.loss_name}")
 
-    def plot(self, ax: Any = None) -> SimilarityDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; on a new figure when omitted.
-
-        Returns
-        -------
-        SimilarityDisplay
-            This object, with ``image_``, ``ax_`` and ``figure_``.
-        """
-        n = len(self.names)
-        ax = new_axes(1, 6.4, 4.9)[0] if ax is None else ax
-        low, high = self._limits()
-        masked = np.ma.masked_invalid(self.matrix)
-        self.image_ = ax.imshow(masked, cmap="cividis", vmin=low, vmax=high, aspect="equal")
-        ax.set_facecolor("#BBBBBB")
-        long = max(map(len, self.names)) > 6
-        names = [plain(name, 24) for name in self.names]
-        ax.set_xticks(range(n), names, rotation=35 if long else 0, ha="right" if long else "center")
-        ax.set_yticks(range(n), names)
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
-        size = float(np.clip(72 / n, 5, 10))
-        for i, j in np.ndindex(n, n):
-            value = self.matrix[i, j]
-            if not np.isnan(value):
-                dark = np.isfinite(value) and value < (low + high) / 2
-                colour = "white" if dark else "black"  # the map goes from dark to bright
-                ax.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=size, color=colour)
-        colour_bar(ax, self.image_, self.label)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
-
-    def _limits(self) -> tuple[float, float]:
-        """Return the ends of the colours."""
-        known = self.matrix[np.isfinite(self.matrix)]
-        if not known.size:
-            raise ValueError(f"All numbers are NaN or infinite, so there is nothing to draw: {self.label}.")
-        low, high = float(known.min()), float(known.max())
-        return (low, high) if high > low else (low, low + 1.0)
-
 
 def _barriers(data: PoolOnData, n_points: int) -> np.ndarray:
     n = len(data.states)
-    found = np.zeros((n, n))
+    barriers = np.zeros((n, n))
     for i, j in combinations(range(n), 2):
         path = segment(data.states[i], data.states[j])
-        found[i, j] = found[j, i] = loss_along(path, data.objective, n_points).barrier
-    return found
+        barriers[i, j] = barriers[j, i] = loss_along(path, data.objective, n_points).barrier
+    return barriers

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from skfusion.estimators.support._pool_on_data import pool_on_data
-from skfusion.plots._frames import fitted
+from skfusion.evaluate import check_both, pool_on_data
+from skfusion.plots._display import Display
+from skfusion.plots._members import fitted
 from skfusion.plots._style import (
     BLUE,
     GREEN,
@@ -26,7 +27,7 @@ from skfusion.plots._style import (
 from skfusion.state import weighted_sum
 
 
-class SoupDisplay:
+class SoupDisplay(Display):
     """Show the weight of each member in a soup, with the members' scores and that of the soup.
 
     It is best made by :meth:`from_estimator`. Of a greedy soup, the ingredients stand on top, in the order in which
@@ -73,9 +74,11 @@ class SoupDisplay:
             None if v is None else np.asarray(v, np.float64) for v in (weights, scores, after)
         )
         for what in ("weights", "scores", "after"):
-            found = getattr(self, what)
-            if found is not None and found.shape != (len(self.names),):
-                raise ValueError(f"{what} needs one number for each of the {len(self.names)} names; got {found.shape}.")
+            values = getattr(self, what)
+            if values is not None and values.shape != (len(self.names),):
+                raise ValueError(
+                    f"{what} needs one number for each of the {len(self.names)} names; got {values.shape}."
+                )
         self.soup_score = float(soup_score)
         self.score_name = score_name
         known = self.scores[np.isfinite(self.scores)]  # type: ignore[index]  # scores are not omitted
@@ -101,14 +104,13 @@ class SoupDisplay:
             Not drawn yet.
         """
         fitted(soup, "merge_report_", "a fitted SoupClassifier, SoupRegressor, ReBasinMerger or weight averaging")
-        if (X is None) != (y is None):
-            raise ValueError("Give both X and y, or neither.")
+        check_both(X, y)
         pool, weights, joined = soup.pool_, soup.member_weights_, _joined(soup)
         scoring = getattr(soup, "scoring", None) if scoring is None else scoring
         after: dict[str, float] = {}
         if X is None:
-            scores, found = {m.name: m.score for m in pool}, soup.merge_report_.get("score")
-            if found is None or np.isnan([*scores.values()]).all():
+            scores, soup_score = {m.name: m.score for m in pool}, soup.merge_report_.get("score")
+            if soup_score is None or np.isnan([*scores.values()]).all():
                 raise ValueError(
                     f"{soup._part('merge')!r} did not score its members and its soup on held-out rows: give X and y, "
                     "rows that no member was trained on."
@@ -119,40 +121,31 @@ class SoupDisplay:
         else:
             data = pool_on_data(pool, X, y, soup, scoring, "to judge the soup and its members")
             scores = dict(zip(pool.names, data.objective.scores(data.states), strict=True))
-            found = data.objective.score(data.runner.place(soup.state_))
-            after = _after(soup, joined, data, found)
+            soup_score = data.objective.score(data.runner.place(soup.state_))
+            after = _after(soup, joined, data, soup_score)
             score_name = data.score_name
-        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=lambda n: (_rank(scores[n]), n))]
+
+        def rank(name: str) -> tuple[float, str]:  # from the best score to those that are missing
+            return (-scores[name] if np.isfinite(scores[name]) else np.inf), name
+
+        order = [*dict.fromkeys(joined), *sorted(set(pool.names) - set(joined), key=rank)]
         return cls(
             order,
             None if weights is None else [weights.get(name, 0.0) for name in order],
             [scores[name] for name in order],
-            found,
+            soup_score,
             [after.get(name, np.nan) for name in order] if after else None,
             score_name,
         )
 
-    def plot(self, ax: Any = None) -> SoupDisplay:
-        """Draw.
+    def _new_axes(self) -> Any:
+        n_panels = 1 if self.weights is None else 2
+        return new_axes(n_panels, 6.4, 1.5 + 0.32 * len(self.names), columns=n_panels)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, or two of them, optional
-            Where to draw the scores, or the weights and the scores; on a new figure when omitted.
-
-        Returns
-        -------
-        SoupDisplay
-            This object, with ``ax_``, ``weights_ax_`` and ``figure_``.
-        """
+    def _draw(self, axes: list[Any]) -> None:
         n = len(self.names)
-        if ax is None:
-            both = self.weights is not None
-            ax = new_axes(2 if both else 1, 6.4, 1.5 + 0.32 * n, columns=2 if both else 1)
-        axes = list(np.atleast_1d(ax))
         self.weights_ax_ = axes[0] if len(axes) > 1 and self.weights is not None else None
         self.ax_ = axes[-1]
-        self.figure_ = self.ax_.figure
         if self.weights_ax_ is not None:
             self._plot_weights(self.weights_ax_)
         self._plot_scores(self.ax_)
@@ -163,7 +156,6 @@ class SoupDisplay:
         for panel in axes:
             panel.tick_params(axis="y", length=0)
             panel.locator_params(axis="x", nbins=4)
-        return self
 
     def _plot_weights(self, ax: Any) -> None:
         rows = np.arange(len(self.names))
@@ -198,18 +190,13 @@ class SoupDisplay:
         legend_above(ax, 1)
 
 
-def _rank(score: float) -> float:
-    """Return what sorts scores from the best to those that are missing."""
-    return -score if np.isfinite(score) else np.inf
-
-
 def _joined(soup: Any) -> list[str]:
     """Return the names of the ingredients of a greedy soup, in the order in which they joined; of others, none."""
     positions = soup.merge_report_.get("members")
     return [] if positions is None else [[*soup.member_weights_][k] for k in positions]
 
 
-def _after(soup: Any, joined: list[str], data: Any, found: float) -> dict[str, float]:
+def _after(soup: Any, joined: list[str], data: Any, soup_score: float) -> dict[str, float]:
     """Return the score of the soup after each ingredient has joined for the first time."""
     if not joined:
         return {}
@@ -222,5 +209,6 @@ def _after(soup: Any, joined: list[str], data: Any, found: float) -> dict[str, f
         if have[-1] in scores:
             continue
         state = weighted_sum([states[n] for n in have], [1 / len(have)] * len(have))
-        scores[have[-1]] = found if have == joined else data.objective.score(repair(state, members, data.objective))
+        whole = have == joined
+        scores[have[-1]] = soup_score if whole else data.objective.score(repair(state, members, data.objective))
     return scores

@@ -14,22 +14,7 @@ STROKES = ((VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, "-.", "^"), (ORANGE
 
 
 def plain(name: Any, most: int = 36, width: int | None = None) -> str:
-    """Return a name as it is drawn: its dollar signs are no mathematics, and the middle of a long one is left out.
-
-    Parameters
-    ----------
-    name : object
-        Of a network or a fusion, as users have chosen it.
-    most : int, default=36
-        Characters that are shown.
-    width : int, optional
-        Characters of a line; there is one line when omitted.
-
-    Returns
-    -------
-    str
-        For any text of a figure.
-    """
+    """Return a name as it is drawn: its dollar signs are no mathematics, and the middle of a long one is left out."""
     text = str(name)
     if len(text) > most:
         tail = (most - 1) // 2
@@ -95,22 +80,7 @@ def say_missing(ax: Any, rows: np.ndarray, values: np.ndarray, what: str, others
 
 
 def new_axes(n: int, width: float, height: float, columns: int = 1) -> Any:
-    """Return ``n`` axes of a new figure, one above the other or, with ``columns=n``, side by side.
-
-    Parameters
-    ----------
-    n : int
-        Axes.
-    width, height : float
-        Of the figure, in inches.
-    columns : int, default=1
-        How many stand side by side.
-
-    Returns
-    -------
-    ndarray of Axes, shape (n,)
-        Those above each other share their x-axis, and those side by side their y-axis.
-    """
+    """Return ``n`` axes of a new figure, one above the other or, with ``columns=n``, side by side."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -144,9 +114,8 @@ def legend_above(ax: Any, columns: int, handles: Any = None) -> None:
     """Explain lines and markers above the axes, where nothing is covered, in fewer columns where they are narrow."""
     room = ax.get_window_extent().width / ax.figure.dpi  # inches
     columns = max(1, min(columns, int(room / 1.5)))
-    given = {} if handles is None else {"handles": handles}
     ax.legend(
-        **given,
+        handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.2,
@@ -159,21 +128,7 @@ def legend_above(ax: Any, columns: int, handles: Any = None) -> None:
 
 
 def write(ax: Any, text: str, at: Any, shift: tuple[float, float], dark: bool = True) -> None:
-    """Write a text beside a point, readable on any ground.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where.
-    text : str
-        A name.
-    at : pair of float
-        The point.
-    shift : pair of float
-        From the point to the text, in typographic points.
-    dark : bool, default=True
-        Whether the ground is dark.
-    """
+    """Write a text beside a point, readable on any ground."""
     from matplotlib.patheffects import withStroke
 
     ink, halo = ("white", "black") if dark else ("black", "white")

@@ -1,4 +1,4 @@
-"""The way that a training takes through the space of weights."""
+"""The trajectory of a training in the space of weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import combined
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import check_both, pool_on_data
 from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._contours import draw_contours
-from skfusion.plots._frames import chosen
-from skfusion.plots._spans import grids, named, principal, response_of
+from skfusion.plots._display import Display, doc
+from skfusion.plots._members import chosen
+from skfusion.plots._plane_drawing import draw_contours
+from skfusion.plots._plane_values import grids, named, principal, response_of
 from skfusion.plots._style import GREY, new_axes, tidy, write
 from skfusion.pool import Member, ModelPool
 
@@ -20,7 +21,8 @@ _APART = 0.13
 """Least distance of two labels, as a share of the axes."""
 
 
-class TrajectoryDisplay:
+@doc()
+class TrajectoryDisplay(Display):
     r"""Show states of a training on the plane of their first two principal components.
 
     With :math:`\theta_1, \dots, \theta_n` the states in order, the components are those of the differences
@@ -33,7 +35,8 @@ class TrajectoryDisplay:
     labels : sequence of str
         What each state is called, such as its epoch.
     variance : pair of float
-        Share of the variance that each component has. Where they are small, the way leads mostly out of the plane.
+        Share of the variance that each component has. Where they are small, the trajectory is mostly
+        outside of the plane.
     x, y : array-like of shape (n_columns,) and (n_rows,), optional
         Positions of a grid.
     z : array-like of shape (n_rows, n_columns), optional
@@ -45,12 +48,7 @@ class TrajectoryDisplay:
 
     Attributes
     ----------
-    contours_ : matplotlib QuadContourSet or None
-        The filled contours, where there is a ``z``.
-    ax_ : matplotlib Axes
-        What was drawn on.
-    figure_ : matplotlib Figure
-        Its figure.
+    {contours}
 
     References
     ----------
@@ -87,6 +85,7 @@ class TrajectoryDisplay:
         self.higher_is_better = higher_is_better
 
     @classmethod
+    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -108,18 +107,14 @@ class TrajectoryDisplay:
             States of one training, such as ``Snapshots`` or ``Tail`` collect them; three at least.
         X, y : array-like, optional
             Rows that no member was trained on, to draw the loss on the plane too.
-        estimator : estimator of this library or skorch net, optional
-            The architecture; the pool's own net when omitted. A pool that comes from a file has none.
+        {estimator}
         members : sequence of int or str, optional
             Positions or names, in order; all members when omitted.
-        n_points : int, default=21
-            Positions along each axis. More show finer structure and cost more, by the square.
+        {grid}
         margin : float, default=0.2
             How far the plane goes beyond the states, as a share of their extent.
-        response : {"loss", "score"}, default="loss"
-            What is shown.
-        scoring : str or callable, optional
-            The score: accuracy or R2 when omitted.
+        {response}
+        {scoring}
 
         Returns
         -------
@@ -131,17 +126,16 @@ class TrajectoryDisplay:
         Costs K (K + 1) / 2 inner products for K states, and one evaluation for each point of the grid.
         """
         response_of(response)
-        if (X is None) != (y is None):
-            raise ValueError("Give both X and y, or neither.")
-        given = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
-        given.check_compatible()
-        last, *others = given.states[::-1]
+        check_both(X, y)
+        shown = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
+        shown.check_compatible()
+        last, *others = shown.states[::-1]
         gram = inner([last, *others])[::-1, ::-1]
         places, shares, variance = principal(gram)
-        labels = [_label(m, k) for k, m in enumerate(given)]
+        labels = [_label(m, k) for k, m in enumerate(shown)]
         if X is None:
             return cls(places, labels, variance)
-        data = pool_on_data(given, X, y, estimator, scoring, "to evaluate the networks of a plane")
+        data = pool_on_data(shown, X, y, estimator, scoring, "to evaluate the networks of a plane")
         xs, ys = grids(places, margin, n_points)
         reach = float(np.abs(places).max())  # as far out as the states are: rounding would move a nearer one
         states = data.states
@@ -149,20 +143,11 @@ class TrajectoryDisplay:
         surface = loss_on(Plane([states[-1], *axes], np.eye(2) / reach), data.objective, x=xs, y=ys)
         return cls(places, labels, variance, xs, ys, getattr(surface, response), **named(data, response))
 
-    def plot(self, ax: Any = None) -> TrajectoryDisplay:
-        """Draw.
+    def _new_axes(self) -> Any:
+        return new_axes(1, 6.4, 4.6)
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; on a new figure when omitted.
-
-        Returns
-        -------
-        TrajectoryDisplay
-            This object, with ``contours_``, ``ax_`` and ``figure_``.
-        """
-        ax = new_axes(1, 6.4, 4.6)[0] if ax is None else ax
+    def _draw(self, axes: list[Any]) -> None:
+        ax = axes[0]
         self.contours_ = None
         if self.z is not None:
             self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
@@ -179,20 +164,18 @@ class TrajectoryDisplay:
             write(ax, self.labels[k], self.places[k], shift, dark=self.contours_ is not None)
         ax.set_xlabel(f"principal component 1 ({self.variance[0]:.0%} of the variance)")
         ax.set_ylabel(f"principal component 2 ({self.variance[1]:.0%})")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
     def _labelled(self, ax: Any) -> list[tuple[int, tuple[float, float]]]:
-        """Return the states that have room for a label, with its place: beside the way, on its outer side."""
+        """Return the states that have room for a label, with its place: beside the trajectory, on its outer side."""
         seen = ax.transAxes.inverted().transform(ax.transData.transform(self.places))
-        last, found = len(seen) - 1, []
+        last, labelled = len(seen) - 1, []
         for k in (0, last, *range(1, last)):
-            if all(np.linalg.norm(seen[k] - seen[other]) > _APART for other, _ in found):
+            if all(np.linalg.norm(seen[k] - seen[other]) > _APART for other, _ in labelled):
                 ahead = seen[min(k + 1, last)] - seen[max(k - 1, 0)]
                 aside = np.array([ahead[1], -ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-12)
                 outer = aside if aside @ (seen[k] - seen.mean(axis=0)) >= 0 else -aside
-                found.append((k, (float(11 * outer[0]), float(11 * outer[1]))))
-        return found
+                labelled.append((k, (float(11 * outer[0]), float(11 * outer[1]))))
+        return labelled
 
 
 def _label(member: Member, position: int) -> str:

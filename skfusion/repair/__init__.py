@@ -5,12 +5,8 @@ objectives. It also offers the layers and moments that other rooms ask for, and 
 judges states as they are once they are repaired.
 """
 
-from skfusion.repair._base import Repaired as Repaired
-from skfusion.repair._base import Repairer
-from skfusion.repair._recalibrate import Recalibrate
-from skfusion.repair._recalibrate import batch_norms as batch_norms
-from skfusion.repair._recalibrate import moments_of as moments_of
-from skfusion.repair._recalibrate import statistics_of as statistics_of
+from skfusion.repair._base import Repaired, Repairer
+from skfusion.repair._recalibrate import Recalibrate, batch_norms, moments_of, statistics_of
 from skfusion.repair._repair import Repair
 
 __all__ = ["Recalibrate", "Repair", "Repairer"]

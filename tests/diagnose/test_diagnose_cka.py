@@ -9,7 +9,7 @@ from torch import nn
 from skfusion import ModelPool
 from skfusion.diagnose import cka, diagnose
 from skfusion.diagnose.measure import _cka as own
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.pool import Member
 
 

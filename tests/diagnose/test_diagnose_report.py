@@ -19,7 +19,7 @@ from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, MergeMany, WeightMatching
 from skfusion.collect import FineTunes, Seeds
 from skfusion.diagnose import diagnose
-from skfusion.diagnose.measure._lines import HOWS
+from skfusion.evaluate import WAYS as LINES
 from skfusion.landscape import loss_along
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
@@ -114,7 +114,7 @@ def test_two_seeds_are_an_ensemble_or_a_curve(seeds, apart):
     assert verdicts(apart)["connect"] == "yes"
     assert verdicts(apart)["keep the best"] == "yes"
     best = max(apart.members["score"])
-    for how in HOWS:
+    for how in LINES:
         assert apart.pairs[f"fall_{how}"].iloc[0] > 0.02
     assert "even with units matched by" in apart.advice["why"]["connect"]
     assert "CurveClassifier(collect=pool, align=" in apart.advice["why"]["connect"]
@@ -311,7 +311,7 @@ def test_soups_are_those_that_the_recommended_estimator_makes(copies):
 def test_networks_without_batch_norm_are_measured_once(apart):
     profiles = apart.profiles[("seed-0", "seed-1")]
     assert profiles["raw"] is profiles["line"]
-    assert [*profiles] == [*HOWS]
+    assert [*profiles] == [*LINES]
 
 
 def test_regression_several_outputs_and_other_scores():
@@ -329,6 +329,15 @@ def test_regression_several_outputs_and_other_scores():
     assert (other.members["score"] < 0).all()
     assert other.score_name == "neg_mean_absolute_error"
     assert "known to about" not in " ".join(other.notes)
+
+
+def test_averaged_predictions_are_scored_in_the_units_of_the_targets():
+    targets = 1e6 + DATA[:400, :32].mean(1)  # so far from zero that networks learn standardised ones
+    fitted = EnsembleRegressor(mlp_regressor(max_epochs=5, module__hidden=(8,)), collect=Seeds(2), random_state=0)
+    fitted.fit(DATA[:200], targets[:200])
+    report = diagnose(fitted.pool_, DATA[200:400], targets[200:], n_points=3, scoring="neg_mean_absolute_error")
+    error = np.abs(fitted.predict(DATA[200:400]) - targets[200:]).mean()
+    assert report.pool["ensemble"] == pytest.approx(-error, rel=1e-4)
 
 
 def test_several_labels_a_row(seeds):
@@ -535,7 +544,7 @@ def test_pools_from_files_need_an_estimator(seeds, tmp_path):
     with pytest.raises(ValueError, match="another architecture"):
         diagnose(loaded, X, y, estimator=NeuralNetClassifier(nn.Linear(64, 10), criterion=nn.CrossEntropyLoss))
     mixed = ModelPool([loaded[0], Member("other", {"w": torch.ones(2)})])
-    with pytest.raises(ValueError, match="unlike architectures, and no net for 'seed-0'"):
+    with pytest.raises(ValueError, match="different architectures, and no net for 'seed-0'"):
         diagnose(mixed, X, y, estimator=NET)
 
 

@@ -9,7 +9,7 @@ from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, WeightAv
 from skfusion.align import WeightMatching
 from skfusion.collect import FineTunes
 from skfusion.diagnose import cka, diagnose, pairwise
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.merge import TIES, Greedy, Uniform
 from skfusion.nets import mlp_regressor
 from skfusion.plots import SimilarityDisplay, SoupDisplay

@@ -9,11 +9,11 @@ from skfusion import CurveClassifier, EnsembleClassifier
 from skfusion.collect import Seeds, Tail
 from skfusion.connect import Bezier, Line
 from skfusion.connect._base import inner
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate import pool_on_data
 from skfusion.nets import mlp_classifier, with_module
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
-from skfusion.plots._contours import levels_of
-from skfusion.plots._spans import plane_of, principal
+from skfusion.plots._plane_drawing import levels_of
+from skfusion.plots._plane_values import plane_of, principal
 from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.state import weighted_sum
@@ -84,7 +84,7 @@ def test_plane_is_drawn(pool, data):
     assert display.figure_ is display.ax_.figure
     levels = display.contours_.levels
     assert levels[0] <= display.z.min() <= levels[1]
-    np.testing.assert_array_equal(levels, levels_of(display.z, logarithmic=True))
+    np.testing.assert_array_equal(levels, levels_of(display.z, higher_is_better=False))
     marks = [tuple(line.get_xydata()[0]) for line in display.ax_.lines]
     assert marks == [pytest.approx(p) for p in display.points.values()]
     assert [text.get_text() for text in display.ax_.texts] == pool.names
@@ -207,20 +207,20 @@ def test_plane_on_given_axes_and_where_networks_overflow():
 
 
 @pytest.mark.parametrize(
-    ("z", "logarithmic", "higher"),
+    ("z", "higher"),
     [
-        (np.geomspace(0.07, 3, 400), True, False),
-        (np.geomspace(1e-5, 20, 400), True, False),
-        (np.linspace(0.4, 0.42, 400), True, False),
-        (np.linspace(-3, 5, 400), True, False),
-        (np.linspace(0.31, 0.97, 400), False, True),
-        (np.full(4, 0.5), False, True),
-        (np.zeros(4), True, False),
+        (np.geomspace(0.07, 3, 400), False),
+        (np.geomspace(1e-5, 20, 400), False),
+        (np.linspace(0.4, 0.42, 400), False),
+        (np.linspace(-3, 5, 400), False),
+        (np.linspace(0.31, 0.97, 400), True),
+        (np.full(4, 0.5), True),
+        (np.zeros(4), False),
     ],
     ids=["losses", "many decades", "nearly equal", "negative", "accuracies", "equal", "zero"],
 )
-def test_levels(z, logarithmic, higher):
-    levels = levels_of(z, logarithmic, higher)
+def test_levels(z, higher):
+    levels = levels_of(z, higher)
     assert 3 <= len(levels) <= 18
     assert (np.diff(levels) > 0).all()
     low, high = (np.quantile(z, 0.05), z.max()) if higher else (z.min(), np.quantile(z, 0.95))

@@ -1,1 +1,1 @@
-"""What follows from the measurements: verdicts, advice, and how to carry it out."""
+"""What follows from the measurements: verdicts (``_advice``), a recommendation, notes, and code that carries it out."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from skfusion.diagnose._words import listed, number, span
+from skfusion.diagnose.judge._facts import Facts, every, words_for
 from skfusion.diagnose.judge._options import (
     ALONE,
     Option,
@@ -20,82 +22,66 @@ from skfusion.diagnose.judge._options import (
     recalibrated,
 )
 from skfusion.diagnose.judge._recipes import ALIKE
-from skfusion.diagnose.measure._facts import Facts, every, key_of, listed, span, told, words_for
+from skfusion.diagnose.measure._lines import key_of
 
-UNKNOWN = "Weights alone do not tell: on rows that no member was trained on,"
+UNKNOWN = "Weights alone do not decide it: on rows that no member was trained on,"
 UNMEASURED = "Predictions of members with recalibrated statistics were not averaged; they may be better."
 
 
 class Verdict(NamedTuple):
-    """What is to be said of one way to fuse.
-
-    Parameters
-    ----------
-    verdict : {"yes", "no", "maybe"}
-        Whether to do it.
-    networks : str
-        Networks that a prediction runs.
-    training : str
-        What is to be trained.
-    why : str
-        The numbers that say so, in sentences.
-    """
+    """Whether to fuse in one way: yes, no or maybe, with the numbers that say so, and its price."""
 
     verdict: str
-    networks: str
-    training: str
     why: str
+    networks: str = "1"  # that a prediction runs
+    training: str = "none"
 
 
 def soup(f: Facts) -> Verdict:
     """Whether the weights of the members can be averaged as they are."""
-    if f.unlike:
-        return _told("maybe" if f.good_basins else "no", f"{_differ(f)} {_partial(f)}")
+    if f.differ:
+        return Verdict("maybe" if f.good_basins else "no", f"{_differ(f)} {_partial(f)}")
     if f.is_equal:
-        return _told("no", "The members are one network, up to rounding: an average of them is that network.")
+        return Verdict("no", "The members are one network, up to rounding: an average of them is that network.")
     if not f.has_data:
-        return _told("maybe", f"{UNKNOWN} the score along the lines between members does.{_by_angle(f)}")
+        return Verdict("maybe", f"{UNKNOWN} the score along the lines between members does.{_by_angle(f)}")
     falls = f.pairs["fall_line"]
     why = (
         f"On the line between two members, the {f.score_name} falls by {span(falls)}; the uniform soup scores "
-        f"{told(f.pool['soup'])}, and the best member, {f.best!r}, {told(f.top)}."
+        f"{number(f.pool['soup'])}, and the best member, {f.best!r}, {number(f.top)}."
     )
     if f.batch_norm and abs(f.pool["soup_raw"] - f.pool["soup"]) > f.tolerance:
-        why += f" Without recalibrated BatchNorm statistics the soup would score {told(f.pool['soup_raw'])}."
+        why += f" Without recalibrated BatchNorm statistics the soup would score {number(f.pool['soup_raw'])}."
     if f.works("line"):
         return _works(f, "line", why)
     if f.is_flat("line"):
-        return _told("maybe", f"{why} There is no barrier, but some members are weak: choose by Greedy().")
+        return Verdict("maybe", f"{why} There is no barrier, but some members are weak: choose by Greedy().")
     if f.pool["soup"] >= f.top - f.tolerance:
-        return _told("maybe", f"{why} There are barriers, though the mean of all lies well.")
+        return Verdict("maybe", f"{why} There are barriers, though the mean of all lies well.")
     if f.good_basins:
-        return _told("maybe", f"{why} {_partial(f)}")
-    return _told("no", why)
-
-
-def _told(verdict: str, why: str) -> Verdict:
-    return Verdict(verdict, "1", "none", why)
+        return Verdict("maybe", f"{why} {_partial(f)}")
+    return Verdict("no", why)
 
 
 def _works(f: Facts, how: str, why: str) -> Verdict:
-    """Say yes to a soup, but for a member that would be better alone if its statistics were recalibrated."""
+    """Say yes to a soup, unless a member with recalibrated statistics is better alone."""
     key = key_of(how)
-    made = Option("the soup", float(f.pool[key]), f.rows.get(("pool", key)), how)
-    alone = max((mended for _, mended in recalibrated(f)), key=lambda option: option.score, default=None)
-    if alone is None or not is_beyond(f, alone, made):
-        return _told("yes", why)
-    return _told("maybe", f"{why} {alone.words} scores {told(alone.score)} alone, which is more.")
+    mean = Option("the soup", float(f.pool[key]), f.rows.get(("pool", key)), how)
+    alone = max((after for _, after in recalibrated(f)), key=lambda option: option.score, default=None)
+    if alone is None or not is_beyond(f, alone, mean):
+        return Verdict("yes", why)
+    return Verdict("maybe", f"{why} {alone.words} scores {number(alone.score)} alone, which is more.")
 
 
 def _differ(f: Facts) -> str:
-    return f"{f.unlike[0].upper()}{f.unlike[1:]}."
+    return f"{f.differ[0].upper()}{f.differ[1:]}."
 
 
 def _partial(f: Facts) -> str:
     if not f.good_basins:
-        return "Only their predictions can be averaged." if f.unlike else ""
+        return "Only their predictions can be averaged." if f.differ else ""
     parts = (
-        f"a soup of {listed(b.members)} scores {told(b.soup)}, and the best of these {told(b.best)}"
+        f"a soup of {listed(b.members)} scores {number(b.soup)}, and the best of these {number(b.best)}"
         for b in f.good_basins
     )
     return f"Some members share a basin: {'; '.join(parts)}."
@@ -105,36 +91,36 @@ def _by_angle(f: Facts) -> str:
     cosine = f.pairs["cosine"].dropna()
     if cosine.empty:
         return ""
-    return f" They have a common start, which speaks for it; the cosines of their ways from it are {span(cosine)}."
+    return f" They have a common start, which speaks for it; the cosines of their task vectors are {span(cosine)}."
 
 
 def align(f: Facts) -> Verdict:
     """Whether they can be averaged after their units are matched."""
-    if f.unlike:
-        return _told("no", "Units are matched between networks of one architecture that see the same columns.")
-    if f.no_frame:
-        return _told("no", f"{f.no_frame[0].upper()}{f.no_frame[1:]}.")
+    if f.differ:
+        return Verdict("no", "Units are matched between networks of one architecture that see the same columns.")
+    if f.unmatched:
+        return Verdict("no", f"{f.unmatched[0].upper()}{f.unmatched[1:]}.")
     if f.is_equal:
-        return _told("no", "The members are one network already.")
-    how = f.best_frame()
+        return Verdict("no", "The members are one network already.")
+    how = f.best_alignment()
     if how is None:
-        return _told("maybe", f"{UNKNOWN} the score along the lines with matched units does.")
+        return Verdict("maybe", f"{UNKNOWN} the score along the lines with matched units does.")
     score = f.pool[key_of(how)]
     why = (
         f"{words_for(how).replace('with', 'With', 1)}, each unit to the one {ALIKE[how.partition('_')[0]]}, the "
         f"{f.score_name} falls by "
         f"{span(f.pairs[f'fall_{how}'])} on the line between two members, {span(f.pairs['fall_line'])} before; "
-        f"the uniform soup scores {told(score)}, {told(f.pool['soup'])} before."
+        f"the uniform soup scores {number(score)}, {number(f.pool['soup'])} before."
     )
     if f.is_flat("line") and score <= f.pool["soup"] + f.tolerance:
-        return _told("no", f"It is not needed, as there is no barrier. {why}")
+        return Verdict("no", f"It is not needed, as there is no barrier. {why}")
     if f.works(how):
         return _works(f, how, why)
     closed = f.pairs.index[(f.pairs[f"fall_{how}"] <= f.tolerance) & (f.pairs["fall_line"] > f.tolerance)]
     if len(closed):
         between = "; ".join(listed(pair) for pair in closed[:5]) + ("; ..." if len(closed) > 5 else "")
-        return _told("maybe", f"{why} The barrier is closed between {between}.")
-    return _told("maybe" if score >= f.top - f.tolerance else "no", why)
+        return Verdict("maybe", f"{why} The barrier is closed between {between}.")
+    return Verdict("maybe" if score >= f.top - f.tolerance else "no", why)
 
 
 def connect(f: Facts) -> Verdict:
@@ -142,20 +128,20 @@ def connect(f: Facts) -> Verdict:
     n = len(f.members)
     curves = "1 curve" if n == 2 else f"{n - 1} curves"
 
-    def found(verdict: str, why: str) -> Verdict:
-        return Verdict(verdict, "1 or more", curves, why)
+    def verdict(verdict: str, why: str) -> Verdict:
+        return Verdict(verdict, why, "1 or more", curves)
 
-    if f.unlike:
-        return found("no", "A curve joins networks of one architecture that see the same columns.")
+    if f.differ:
+        return verdict("no", "A curve joins networks of one architecture that see the same columns.")
     if f.is_equal:
-        return found("no", "There is nothing to join.")
+        return verdict("no", "There is nothing to join.")
     if not f.has_data:
-        return found("maybe", "It pays where a barrier is left after alignment, which weights alone do not tell.")
+        return verdict("maybe", "It pays where a barrier is left after alignment, which weights alone do not show.")
     if f.is_flat("line"):
-        return found("no", "There is no barrier: the line serves, and needs no training.")
-    how = f.best_frame()
+        return verdict("no", "There is no barrier: the line serves, and needs no training.")
+    how = f.best_alignment()
     if how is not None and f.is_flat(how):
-        return found("no", f"There is no barrier {words_for(how)}: the line serves, and needs no training.")
+        return verdict("no", f"There is no barrier {words_for(how)}: the line serves, and needs no training.")
     before = f.pairs["fall_line"]
     left = before if how is None else f.pairs[["fall_line", f"fall_{how}"]].min(axis=1)
     if (left >= before).all():  # matching helps no pair
@@ -165,70 +151,69 @@ def connect(f: Facts) -> Verdict:
         f"{f.recipes.curve(how)} trains {curves} around it, on rows to learn from, and predicts with one or many "
         "of the networks there. How well is not measured."
     )
-    return found("yes" if n == 2 else "maybe", f"{why}{' It pays most with few members.' if n > 2 else ''}")
+    return verdict("yes" if n == 2 else "maybe", f"{why}{' It pays most with few members.' if n > 2 else ''}")
 
 
 def ensemble(f: Facts) -> Verdict:
     """Whether averaged predictions are better than the best member."""
     n = str(len(f.members))
     if not f.has_data:
-        return Verdict("maybe", n, "none", f"{UNKNOWN} the gain over the best member does.")
-    found, best, one = averaged(f), best_member(f), best_network(f)
-    gain = found.score - best.score
-    beside = f"{told(abs(gain))} {'above' if gain > 0 else 'below'}" if gain else "as much as"
-    why = f"The averaged predictions of {every(f)} score {told(found.score)}, {beside} the best member, {best.words}."
+        return Verdict("maybe", f"{UNKNOWN} the gain over the best member does.", n)
+    mean, best, one = averaged(f), best_member(f), best_network(f)
+    gain = mean.score - best.score
+    beside = f"{number(abs(gain))} {'above' if gain > 0 else 'below'}" if gain else "as much as"
+    why = f"The averaged predictions of {every(f)} score {number(mean.score)}, {beside} the best member, {best.words}."
     if one.score > best.score:
-        why += f" The best one network is {one.words}, {told(one.score)}."
-    if found.score <= one.score:
+        why += f" The best one network is {one.words}, {number(one.score)}."
+    if mean.score <= one.score:
         if lagging(f) and not f.is_equal:
-            return Verdict("maybe", n, "none", f"{why} {UNMEASURED}")
-        return Verdict("no", n, "none", why)
+            return Verdict("maybe", f"{why} {UNMEASURED}", n)
+        return Verdict("no", why, n)
     for other in (best, one):
-        if not is_apart(f, found, other):
-            return Verdict("maybe", n, "none", f"{why}{in_doubt(f, found, other)}")
-    return Verdict("yes", n, "none", why)
+        if not is_apart(f, mean, other):
+            return Verdict("maybe", f"{why}{in_doubt(f, mean, other)}", n)
+    return Verdict("yes", why, n)
 
 
 def distill(f: Facts) -> Verdict:
     """Whether a network trained on the predictions of the ensemble has something to gain."""
     training = "one network"
     if not f.has_data:
-        return Verdict(
-            "maybe", "1", training, "It pays where an ensemble gains and no soup does, which weights alone do not tell."
-        )
-    found, one = averaged(f), best_network(f)
-    gain = found.score - one.score
+        why = "It pays where an ensemble gains and no soup does, which weights alone do not show."
+        return Verdict("maybe", why, training=training)
+    mean, one = averaged(f), best_network(f)
+    gain = mean.score - one.score
     why = (
-        f"The averaged predictions score {told(found.score)}, and the best one network is {one.words}, "
-        f"{told(one.score)}"
+        f"The averaged predictions score {number(mean.score)}, and the best one network is {one.words}, "
+        f"{number(one.score)}"
     )
     if gain <= 0:
-        return Verdict("no", "1", training, f"{why}: there is nothing to gain.")
+        return Verdict("no", f"{why}: there is nothing to gain.", training=training)
     why += ": train one network on the predictions of the ensemble to come nearer to it. How near is not measured."
-    if not is_apart(f, found, one):
-        return Verdict("maybe", "1", training, f"{why}{in_doubt(f, found, one)}")
-    return Verdict("yes" if gain > f.tolerance else "maybe", "1", training, why)
+    if not is_apart(f, mean, one):
+        return Verdict("maybe", f"{why}{in_doubt(f, mean, one)}", training=training)
+    return Verdict("yes" if gain > f.tolerance else "maybe", why, training=training)
 
 
 def keep(f: Facts) -> Verdict:
     """Whether the best member alone is all that one network can be; never where an average of weights is a yes."""
     if not f.has_data:
-        return Verdict("maybe", "1", "none", f"{UNKNOWN} the score of each member does.")
+        return Verdict("maybe", f"{UNKNOWN} the score of each member does.")
     best, one = best_member(f), best_network(f)
-    why = f"{best.words} scores {told(best.score)}."
+    why = f"{best.words} scores {number(best.score)}."
     if one.score > best.score:
-        why += f" {one.words.replace('the', 'The', 1)} scores {told(one.score)}."
+        why += f" {one.words.replace('the', 'The', 1)} scores {number(one.score)}."
         if one.how == ALONE:
-            return Verdict("maybe", "1", "none", f"{why} Recalibrate it, and keep that.")
+            return Verdict("maybe", f"{why} Recalibrate it, and keep that.")
         if is_apart(f, one, best):
-            return Verdict("no", "1", "none", why)
-        return Verdict("maybe", "1", "none", f"{why}{in_doubt(f, one, best)}")
+            return Verdict("no", why)
+        return Verdict("maybe", f"{why}{in_doubt(f, one, best)}")
     if rivals := [way for way, rule in (("soup", soup), ("align then soup", align)) if rule(f).verdict == "yes"]:
-        return Verdict("maybe", "1", "none", f"{why} {rivals[0]!r} is a yes: it loses no more than the tolerance.")
-    return Verdict("yes", "1", "none", f"{why} No average of weights that was tried scores more." if f.alike else why)
+        return Verdict("maybe", f"{why} {rivals[0]!r} is a yes: it loses no more than the tolerance.")
+    return Verdict("yes", f"{why} No average of weights that was tried scores more." if f.averageable else why)
 
 
-ROWS: dict[str, Callable[[Facts], Verdict]] = {
+RULES: dict[str, Callable[[Facts], Verdict]] = {
     "soup": soup,
     "align then soup": align,
     "connect": connect,
@@ -240,5 +225,5 @@ ROWS: dict[str, Callable[[Facts], Verdict]] = {
 
 def advice(f: Facts) -> pd.DataFrame:
     """Return a verdict, its price and its reason for each way to fuse."""
-    table = pd.DataFrame([rule(f) for rule in ROWS.values()], index=pd.Index(ROWS, name="way"))
-    return table.map(str.strip)
+    table = pd.DataFrame([rule(f) for rule in RULES.values()], index=pd.Index(RULES, name="way"))
+    return table[["verdict", "networks", "training", "why"]].map(str.strip)

@@ -1,4 +1,4 @@
-"""What to do in two sentences, and what is worth to know beside."""
+"""What to do in two sentences, and notes on what else one should know."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from skfusion.diagnose._words import listed, number, span
 from skfusion.diagnose.judge._advice import UNMEASURED
+from skfusion.diagnose.judge._facts import Facts, every
 from skfusion.diagnose.judge._options import (
     ALONE,
     Option,
@@ -17,41 +19,33 @@ from skfusion.diagnose.judge._options import (
     is_apart,
     lagging,
 )
-from skfusion.diagnose.measure._facts import Facts, every, key_of, listed, span, told
+from skfusion.diagnose.measure._lines import key_of
 
 FEW_ROWS = 1000
-"""With more rows, the uncertainty of an accuracy is below two points and not told."""
+"""With more rows, the uncertainty of an accuracy is below two points, and not reported."""
 RARE = 5
-"""With fewer rows of a kind, a share is no longer about as far from either bound."""
+"""With fewer rows that are right, or wrong, the interval of their share is not symmetric."""
 LEAST_FIT = 30
 """Rows that statistics of BatchNorm should come from."""
 
 
 class Recommendation(NamedTuple):
-    """What to do.
+    """What to do, in one sentence each."""
 
-    Parameters
-    ----------
-    one_network : str
-        For predictions that cost one network.
-    best_score : str
-        For the highest score.
-    """
-
-    one_network: str
-    best_score: str
+    one_network: str  # for predictions that cost one network
+    best_score: str  # for the highest score
 
 
 def recommend(f: Facts) -> Recommendation:
     """Return what to do."""
     if not f.has_data:
-        reason = "weights do not tell whether a soup is good."
-        if f.unlike:
-            reason = f"{f.unlike}, so there is no soup of all."
+        reason = "weights do not say whether a soup is good."
+        if f.differ:
+            reason = f"{f.differ}, so there is no soup of all."
         return Recommendation(
             f"For one network: {reason} Diagnose with rows that no member was trained on, to choose.",
-            "For the best score: an ensemble of all is the safe choice; what it gains is told by rows that no member "
-            "was trained on.",
+            "For the best score: an ensemble of all is the safe choice; rows that no member was trained on show "
+            "what it gains.",
         )
     one = best_network(f)
     return Recommendation(_one(f, one), _best(f, one))
@@ -60,35 +54,37 @@ def recommend(f: Facts) -> Recommendation:
 def _one(f: Facts, one: Option) -> str:
     best = best_member(f)
     if one.score > best.score:
-        text = f"For one network, take {one.words}: its {f.score_name} is {told(one.score)}, and {told(best.score)} "
+        text = (
+            f"For one network, take {one.words}: its {f.score_name} is {number(one.score)}, and {number(best.score)} "
+        )
         text += f"that of the best member, {best.words}.{'' if is_apart(f, one, best) else in_doubt(f, one, best)}"
         if one.how == ALONE:
             return f"{text} {f.recipes.recalibrated(one.members[0])}"
         return f"{text} {f.recipes.soup(one.members, one.how)}"
-    text = f"For one network, keep {best.words}: its {f.score_name} is {told(best.score)}"
+    text = f"For one network, keep {best.words}: its {f.score_name} is {number(best.score)}"
     if "soup" in f.pool:
-        text += f", that of the uniform soup {told(f.pool['soup'])}"
-        how = f.best_frame()
-        text += "" if how is None else f", and {told(f.pool[key_of(how)])} after alignment"
+        text += f", that of the uniform soup {number(f.pool['soup'])}"
+        how = f.best_alignment()
+        text += "" if how is None else f", and {number(f.pool[key_of(how)])} after alignment"
     return f"{text}."
 
 
 def _best(f: Facts, one: Option) -> str:
-    found = averaged(f)
-    if found.score > one.score:
+    mean = averaged(f)
+    if mean.score > one.score:
         return (
-            f"For the best {f.score_name}, average the predictions of {every(f)}: {told(found.score)}, "
-            f"{told(found.score - one.score)} above {one.words}, at the price of {len(f.members)} networks a "
-            f"prediction.{'' if is_apart(f, found, one) else in_doubt(f, found, one)} {f.recipes.ensemble()}"
+            f"For the best {f.score_name}, average the predictions of {every(f)}: {number(mean.score)}, "
+            f"{number(mean.score - one.score)} above {one.words}, at the price of {len(f.members)} networks a "
+            f"prediction.{'' if is_apart(f, mean, one) else in_doubt(f, mean, one)} {f.recipes.ensemble()}"
         )
     return (
         f"For the best {f.score_name}, one network is enough: the averaged predictions of {every(f)} score "
-        f"{told(found.score)}, and {one.words} {told(one.score)}.{f' {UNMEASURED}' if lagging(f) else ''}"
+        f"{number(mean.score)}, and {one.words} {number(one.score)}.{f' {UNMEASURED}' if lagging(f) else ''}"
     )
 
 
 def remarks(f: Facts) -> Iterator[str]:
-    """Yield what is worth to know beside the advice, what may spoil all of it first."""
+    """Yield what else one should know, first what may make all of the advice wrong."""
     if f.n_seen:
         yield (
             f"{f.n_seen} of the {f.n_rows} rows used to diagnose the members are rows that members were trained on, so "
@@ -104,7 +100,7 @@ def remarks(f: Facts) -> Iterator[str]:
     yield from _weak(f)
     if f.score_name == "accuracy" and f.n_rows < FEW_ROWS:
         yield (
-            f"On {f.n_rows} rows, an accuracy of {told(f.top)} is known to {_known(f.top, f.n_rows)}; the highest of "
+            f"On {f.n_rows} rows, an accuracy of {number(f.top)} is known to {_known(f.top, f.n_rows)}; the highest of "
             "the many scores here is flattered by choice."
         )
 
@@ -112,9 +108,9 @@ def remarks(f: Facts) -> Iterator[str]:
 def _known(p: float, n: int) -> str:
     """Return within which bounds a share of rows is known: by Wilson's interval where one kind of row is rare."""
     if n * min(p, 1 - p) >= RARE:
-        return f"about ± {told(2 * math.sqrt(p * (1 - p) / n))}"
+        return f"about ± {number(2 * math.sqrt(p * (1 - p) / n))}"
     middle, half = (p + 2 / n) / (1 + 4 / n), 2 * math.sqrt(p * (1 - p) / n + 1 / n**2) / (1 + 4 / n)
-    return f"lie between about {told(max(0.0, middle - half))} and {told(min(1.0, middle + half))}"
+    return f"lie between about {number(max(0.0, middle - half))} and {number(min(1.0, middle + half))}"
 
 
 def _equal(f: Facts) -> Iterator[str]:
@@ -131,22 +127,22 @@ def _equal(f: Facts) -> Iterator[str]:
 
 
 def _statistics(f: Facts) -> Iterator[str]:
-    """Yield which rows statistics come from, and what speaks against them."""
+    """Yield which rows statistics come from, and whether these are too few."""
     matched = "fall_activations" in f.pairs and f.pairs["fall_activations"].notna().any()
-    whose = "averages" if f.alike else "single members"
+    whose = "averages" if f.averageable else "single members"
     used = [f"BatchNorm statistics of {whose} were estimated"] if f.batch_norm else []
     used += ["activations were matched"] if matched else []
     if not used:
         return
     text = " and ".join(used)
     text = f"{text[0].upper()}{text[1:]} on "
-    same = " Fit what is recommended on the same rows, and it has the score told here."
-    if f.own_fit:
+    same = " Fit what is recommended on the same rows, and it has the score reported here."
+    if f.has_fit_rows:
         yield f"{text}{f.n_fit} rows of their own ({f.recipes.fit_data}), and scores are of {f.n_rows} others."
     else:
         yield (
             f"{text}the {f.n_fit} rows that are judged, without a look at their labels; {f.recipes.fit_data} takes "
-            f"others, such as those of training.{same if f.alike else ''}"
+            f"others, such as those of training.{same if f.averageable else ''}"
         )
     if f.batch_norm and f.n_fit < LEAST_FIT:
         yield (
@@ -156,16 +152,17 @@ def _statistics(f: Facts) -> Iterator[str]:
 
 
 def _lagging(f: Facts) -> Iterator[str]:
-    found = lagging(f)
-    if not found:
+    behind = lagging(f)
+    if not behind:
         return
     parts = [
-        f"{own.words} alone scores {told(mended.score)}, and {told(own.score)} with its own" for own, mended in found
+        f"{before.words} alone scores {number(after.score)}, and {number(before.score)} with its own"
+        for before, after in behind
     ]
-    rows = f"rows of {f.recipes.fit_data}" if f.own_fit else "these rows"
+    rows = f"rows of {f.recipes.fit_data}" if f.has_fit_rows else "these rows"
     text = f"With statistics of BatchNorm recalibrated on {rows}, {'; '.join(parts[:5])}{'; ...' * (len(parts) > 5)}: "
     text += f"{'its' if len(parts) == 1 else 'their'} running statistics lag behind. "
-    if f.alike:
+    if f.averageable:
         text += (
             "Averages have recalibrated statistics, and the ends of lines the networks' own: falls look smaller than "
             "they are. "
@@ -189,7 +186,7 @@ def _batch_norm(f: Facts) -> Iterator[str]:
     if spoilt.any() or harmed:
         parts = []
         if harmed:
-            parts.append(f"the uniform soup scores {told(f.pool['soup'])}, and {told(f.pool['soup_raw'])} without")
+            parts.append(f"the uniform soup scores {number(f.pool['soup'])}, and {number(f.pool['soup_raw'])} without")
         if spoilt.any():
             parts.append(
                 f"between {int(spoilt.sum())} of {len(raw)} pairs the {f.score_name} falls by {span(line[spoilt])}, "
@@ -197,30 +194,31 @@ def _batch_norm(f: Facts) -> Iterator[str]:
             )
         yield (
             f"Recalibrated statistics of BatchNorm did harm: with them {'; '.join(parts)}. The {f.n_fit} rows that "
-            f"they were estimated on are too few, or unlike those of training: give others by {f.recipes.fit_data}."
+            "they were estimated on are too few, or different from those of training: give others by "
+            f"{f.recipes.fit_data}."
         )
 
 
 def _greedy(f: Facts) -> Iterator[str]:
     if "midpoint_line" not in f.pairs or f.is_equal:
         return
-    own = f.pairs[[f.best in pair for pair in f.pairs.index]]
-    middles = own["midpoint_line"].dropna()
+    of_best = f.pairs[[f.best in pair for pair in f.pairs.index]]
+    middles = of_best["midpoint_line"].dropna()
     if len(middles) and (middles < f.top).all():
         yield (
-            f"A greedy soup of these members is {f.best!r} alone: it scores {told(f.top)}, its averages with others "
+            f"A greedy soup of these members is {f.best!r} alone: it scores {number(f.top)}, its averages with others "
             f"{span(middles)}, and Greedy() adds only what does no harm. That is no fault of the search: no mean of it "
             "and another member is better."
         )
 
 
 def _weak(f: Facts) -> Iterator[str]:
-    score = f.members["score"]
-    for name, own in score.items():
-        rest = float(score.drop(name).median())
-        if own < rest - 5 * f.tolerance:
-            where = "a uniform soup" if any(name in pair for pair in f.alike) else "the ensemble"
+    scores = f.members["score"]
+    for name, score in scores.items():
+        rest = float(scores.drop(name).median())
+        if score < rest - 5 * f.tolerance:
+            where = "a uniform soup" if any(name in pair for pair in f.averageable) else "the ensemble"
             yield (
-                f"{name!r} scores {told(own)}, {told(rest - own)} below the median of the others: leave it out of "
-                f"{where}, and see whether the rest are better without it."
+                f"{name!r} scores {number(score)}, {number(rest - score)} below the median of the others: leave it out "
+                f"of {where}, and see whether the rest are better without it."
             )

@@ -7,34 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skfusion.diagnose.measure._facts import Facts, key_of, listed, told, words_for
+from skfusion.diagnose._words import listed, number
+from skfusion.diagnose.judge._facts import Facts, words_for
+from skfusion.diagnose.measure._lines import key_of
 from skfusion.diagnose.measure._paired import doubt
 
 ALONE = "recalibrated"
 
 
 class Option(NamedTuple):
-    """Something that predicts.
+    """Something that predicts."""
 
-    Parameters
-    ----------
-    words : str
-        What it is, for a sentence.
-    score : float
-        Its score.
-    rows : ndarray of shape (n_rows,) or None
-        What each row adds to the score, where it is a mean over rows.
-    how : str
-        Of a soup, the way to average; :data:`ALONE` of a member with recalibrated statistics; nothing for others.
-    members : tuple of str or None
-        Of a soup of some members, which ones; of such a member, its name.
-    """
-
-    words: str
+    words: str  # what it is, for a sentence
     score: float
-    rows: np.ndarray | None
-    how: str = ""
-    members: tuple[str, ...] | None = None
+    rows: np.ndarray | None  # what each row adds to the score, where it is a mean over rows
+    how: str = ""  # of a soup, the way to average; ALONE for a member with recalibrated statistics
+    members: tuple[str, ...] | None = None  # of a soup of some members, which ones; of such a member, its name
 
 
 def best_member(f: Facts) -> Option:
@@ -49,19 +37,19 @@ def averaged(f: Facts) -> Option:
 
 def best_network(f: Facts) -> Option:
     """Return the one network of the highest score; the best member where none is better."""
-    found = [best_member(f)]
+    options = [best_member(f)]
     if "soup" in f.pool:
         ways = {"line": "the uniform soup"}
-        if (how := f.best_frame()) is not None:
+        if (how := f.best_alignment()) is not None:
             ways[how] = f"the uniform soup {words_for(how)}"
         for way, words in ways.items():
             key = key_of(way)
-            found.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
+            options.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
     for basin in f.good_basins:
         words = f"the soup of {listed(basin.members)}"
-        found.append(Option(words, basin.soup, basin.rows, "line", basin.members))
-    found += [mended for _, mended in lagging(f)]
-    return max(found, key=lambda option: option.score)
+        options.append(Option(words, basin.soup, basin.rows, "line", basin.members))
+    options += [after for _, after in lagging(f)]
+    return max(options, key=lambda option: option.score)
 
 
 def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
@@ -85,7 +73,7 @@ def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
 
 def lagging(f: Facts) -> list[tuple[Option, Option]]:
     """Return the members of :func:`recalibrated` that gain by it."""
-    return [(own, mended) for own, mended in recalibrated(f) if is_beyond(f, mended, own)]
+    return [(before, after) for before, after in recalibrated(f) if is_beyond(f, after, before)]
 
 
 def is_beyond(f: Facts, one: Option, other: Option) -> bool:
@@ -100,10 +88,10 @@ def is_apart(f: Facts, one: Option, other: Option) -> bool:
 
 
 def in_doubt(f: Facts, one: Option, other: Option) -> str:
-    """Return why two are not told apart, as a sentence after another one."""
+    """Return why two may be equally good, as a sentence after another one."""
     if one.rows is None or other.rows is None:
         return f" They are within the tolerance, {f.tolerance:.3g}."
     return (
         f" On {f.n_rows} rows, they are not told apart: two standard errors of the difference are "
-        f"{told(doubt(one.rows, other.rows, f.tolerance))}."
+        f"{number(doubt(one.rows, other.rows, f.tolerance))}."
     )

@@ -12,39 +12,17 @@ ALIKE = {"weights": "with the most similar weights", "activations": "that is act
 
 @dataclass(frozen=True)
 class Recipes:
-    """Writes code in the terms of whoever asked.
+    """Writes code in the terms of whoever asked."""
 
-    Parameters
-    ----------
-    pool : str
-        What the code calls the pool of all members.
-    fit_data : str
-        What other rows for statistics are given by.
-    net : bool
-        Whether the net of the members has to be written, as they carry none, or were run by another one.
-    files : dict of str
-        The file of each member by its name, where ``skfusion merge`` can average them.
-    inputs : sequence of str
-        All that such a command is given to average all members; empty where there are no files.
-    kind : str
-        Ending of the names of estimators: Classifier or Regressor.
-    seed : int
-        Of the matching of units.
-    batch_norm : bool
-        Whether there is BatchNorm to recalibrate.
-    where : str
-        What to say of names in the code, where the net has to be written.
-    """
-
-    pool: str = "pool"
-    fit_data: str = "X_fit"
-    net: bool = False
-    files: dict[str, str] = field(default_factory=dict)
-    inputs: Sequence[str] = ()
-    kind: str = "Classifier"
-    seed: int = 0
-    batch_norm: bool = False
-    where: str = ", where net is the skorch net of the members"
+    pool: str = "pool"  # what the code calls the pool of all members
+    fit_data: str = "X_fit"  # the parameter that takes other rows for statistics
+    net: bool = False  # whether the net has to be written, as members carry none, or were run by another one
+    files: dict[str, str] = field(default_factory=dict)  # by member: its file, where `skfusion merge` can average them
+    inputs: Sequence[str] = ()  # of such a command that averages all members
+    kind: str = "Classifier"  # or Regressor: how the names of estimators end
+    seed: int = 0  # of the matching of units
+    batch_norm: bool = False  # whether there is BatchNorm to recalibrate
+    where: str = ", where net is the skorch net of the members"  # said of names in the code, where the net is written
 
     def soup(self, members: Sequence[str] | None, how: str) -> str:
         """Return how to make the mean of some members, or of all where None, after alignment or without."""
@@ -54,7 +32,7 @@ class Recipes:
             if self.batch_norm:
                 text += (
                     " It averages the statistics of BatchNorm as numbers: estimate them again by "
-                    "skfusion.repair.Recalibrate, as the score told here has them."
+                    "skfusion.repair.Recalibrate, as the score reported here has them."
                 )
             return text
         parts = ["merge=Uniform()"]

@@ -1,1 +1,1 @@
-"""What is measured of a pool of networks."""
+"""What is measured of a pool: members by architecture, the lines between them, their representations, as tables."""

@@ -1,4 +1,4 @@
-"""How alike the representations of members are, layer by layer (Kornblith et al., 2019)."""
+"""The similarity of the members' representations, layer by layer: linear CKA (Kornblith et al., 2019)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import PoolOnData
 from skfusion.geometry import alignments, gram
 from skfusion.state import State
 from skfusion.tangent import Linearised
@@ -22,22 +22,10 @@ _NUMBERS = 2**24
 
 
 def similarity(data: PoolOnData, random_state: int) -> tuple[dict[str, np.ndarray], int]:
-    """Return how alike the members' representations are, by layer.
+    """Return the similarity of the members' representations, by layer, and how many rows were looked at.
 
-    Parameters
-    ----------
-    data : PoolOnData
-        Members of one architecture on rows.
-    random_state : int
-        Seed of the choice of rows, where there are more than are looked at.
-
-    Returns
-    -------
-    layers : dict of ndarray of shape (n_members, n_members)
-        CKA by the name of each layer with weights, in the order in which they run. Layers that give something else
-        than a tensor with an axis of rows are left out.
-    n_rows : int
-        Rows that were looked at.
+    Each layer with weights has a matrix of CKA between members, in the order in which layers run. Layers that give
+    something else than a tensor with an axis of rows are left out.
     """
     layers = dict(_with_weights(data.runner.module))
     first = data.states[0]
@@ -45,14 +33,14 @@ def similarity(data: PoolOnData, random_state: int) -> tuple[dict[str, np.ndarra
     widths = {name: out[0].numel() for name, out in dry.items()}
     n = min(len(data.rows), MAX_ROWS, max(64, _NUMBERS // max([*widths.values(), 1])))
     index = np.sort(np.random.default_rng(random_state).permutation(len(data.rows))[:n])
-    found: dict[str, np.ndarray] = {}
+    matrices: dict[str, np.ndarray] = {}
     for names in _groups(widths, n, len(data.states)):
         grams: dict[str, list[Tensor]] = {name: [] for name in names}
         for state in data.states:
             for name, out in _outputs(data, state, {name: layers[name] for name in names}, index).items():
                 grams[name].append(gram(out).cpu())
-        found |= {name: alignments(g).numpy() for name, g in grams.items() if len(g) == len(data.states)}
-    return found, n
+        matrices |= {name: alignments(g).numpy() for name, g in grams.items() if len(g) == len(data.states)}
+    return matrices, n
 
 
 def _with_weights(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -62,8 +50,8 @@ def _with_weights(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, part  # what is inside runs at the start, and its derivative
         if any(name.startswith(f"{outer}." if outer else "") for outer in tangent):
             continue
-        own = [p for p in part._parameters.values() if p is not None and p.dim() > 1]
-        if (own or hasattr(part, "parametrizations")) and not isinstance(part, ParametrizationList):
+        weights = [p for p in part._parameters.values() if p is not None and p.dim() > 1]
+        if (weights or hasattr(part, "parametrizations")) and not isinstance(part, ParametrizationList):
             yield name, part
 
 
@@ -87,9 +75,9 @@ def _outputs(data: PoolOnData, state: State, layers: dict[str, nn.Module], index
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
-            given = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-            if name not in seen and given and given[0].dim():
-                parts.setdefault(name, []).append(given[0].detach().clone())
+            tensors = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+            if name not in seen and tensors and tensors[0].dim():
+                parts.setdefault(name, []).append(tensors[0].detach().clone())
             seen.add(name)
 
         return hook

@@ -11,40 +11,29 @@ from torch import Tensor, nn
 
 from skfusion.align import ActivationMatching, Aligner, MergeMany, WeightMatching
 from skfusion.diagnose.measure._paired import ByRow
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import WAYS, PoolOnData, statistics_of_inner_points
 from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.objective import Objective
-from skfusion.repair import Recalibrate, Repair, batch_norms
+from skfusion.repair import Recalibrate, Repair
 from skfusion.state import State
 from skfusion.symmetry import Symmetry, reasons
 from skfusion.tangent import Linearised
 from skfusion.tracing import symmetry_of
 
-HOWS = {
-    "raw": "as they are",
-    "line": "recalibrated",
-    "weights": "weights matched",
-    "weights_repair": "weights matched, Repair",
-    "activations": "activations matched",
-    "activations_repair": "activations matched, Repair",
-}
-"""Ways to average, with words for them."""
-ALIGNED = tuple(HOWS)[2:]
-Frame = tuple[Symmetry | None, str, list[str]]
-"""Units that may change places, why there are none, and what was noticed."""
+ALIGNED = tuple(WAYS)[2:]
 
 
-class Made(NamedTuple):
-    """A mean of states, as judged.
+class Units(NamedTuple):
+    """Hidden units that may change places."""
 
-    Parameters
-    ----------
-    loss, score : float
-        Of all rows.
-    rows : ndarray of shape (n_rows,) or None
-        What each row adds to the score, where it is a mean over rows.
-    """
+    symmetry: Symmetry | None = None
+    reason: str = ""  # why there are none
+    notes: Sequence[str] = ()
+
+
+class Judged(NamedTuple):
+    """Loss and score of a network on all rows, and what each row adds to the score, where it is a mean over rows."""
 
     loss: float
     score: float
@@ -52,24 +41,11 @@ class Made(NamedTuple):
 
 
 def as_it_is(state: State, members: Sequence[State], objective: Objective) -> State:
-    """Return a state with no statistics mended, as plain averaging leaves it."""
+    """Return a state with its statistics as plain averaging leaves them."""
     return state
 
 
-def has_batch_norm(module: nn.Module) -> bool:
-    """Return whether averages of a network need other statistics than the average of those of its members."""
-    return bool(batch_norms(module))
-
-
-def exact(module: nn.Module) -> Recalibrate | None:
-    """Return what gives exact BatchNorm statistics to points of a line, as to soups.
-
-    None, which is quicker, stands for a single pass: it is exact where there is one layer, as none before it changes.
-    """
-    return Recalibrate() if len(batch_norms(module)) > 1 else None
-
-
-def frame_of(data: PoolOnData) -> Frame:
+def units_of(data: PoolOnData) -> Units:
     """Return the units of an architecture that may change places."""
     module = data.runner.module
     with warnings.catch_warnings(record=True) as caught:
@@ -77,40 +53,24 @@ def frame_of(data: PoolOnData) -> Frame:
         try:
             symmetry = symmetry_of(module, data.example())
         except (ValueError, RuntimeError, NotImplementedError) as error:
-            return None, f"the symmetry of {type(module).__name__} was not found: {error}", []
+            return Units(reason=f"the symmetry of {type(module).__name__} was not found: {error}")
     notes = [str(w.message) for w in caught]
     if symmetry.groups:
-        return symmetry, "", notes
+        return Units(symmetry, "", notes)
     why = reasons(symmetry.notes, symmetry.pinned) or "it has no hidden layer"
-    return None, f"no units of {type(module).__name__} can change places: {why}", notes
+    return Units(None, f"no units of {type(module).__name__} can change places: {why}", notes)
 
 
 def profiles_of(
     a: State, b: State, data: PoolOnData, symmetry: Symmetry | None, n_points: int, random_state: int
 ) -> dict[str, Profile]:
-    """Return loss and score along the line between two states, by each of :data:`HOWS` that there is.
+    """Return loss and score along the line between two states, by each of :data:`WAYS` that there is.
 
-    Parameters
-    ----------
-    a, b : State
-        Of one architecture.
-    data : PoolOnData
-        The rows.
-    symmetry : Symmetry or None
-        Units that may change places.
-    n_points : int
-        Positions.
-    random_state : int
-        Seed of the matching.
-
-    Returns
-    -------
-    dict of Profile
-        The same object twice where two ways are one: with BatchNorm, Repair is recalibration, and without it there is
-        nothing to recalibrate.
+    It is the same object twice where two ways are one: with BatchNorm, Repair is recalibration, and without it there is
+    nothing to recalibrate.
     """
     objective, mends = data.objective, _repairs(data.runner.module)
-    mend, plain = exact(objective.module), not has_batch_norm(objective.module)
+    mend, plain = statistics_of_inner_points(objective.module), not data.has_batch_norm
     line = loss_along(segment(a, b), objective, n_points, mend)
     found = {"raw": line if plain else loss_along(segment(a, b), objective, n_points, as_it_is), "line": line}
     if symmetry is None:
@@ -126,8 +86,8 @@ def profiles_of(
 
 def soups_of(
     states: Sequence[State], data: PoolOnData, symmetry: Symmetry | None, random_state: int, by_row: ByRow | None
-) -> dict[str, Made]:
-    """Return the mean of states as judged, by each of :data:`HOWS` that there is."""
+) -> dict[str, Judged]:
+    """Return loss and score of the mean of states, by each of :data:`WAYS` that there is."""
     objective, mends = data.objective, _repairs(data.runner.module)
     plain = Uniform()(states)
     made = {"raw": plain, "line": Recalibrate()(plain, states, objective)}
@@ -141,14 +101,19 @@ def soups_of(
         soup = Uniform()(moved)
         made[name] = Recalibrate()(soup, moved, objective)
         made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]
-    judged = (judged_as(out, data, by_row) for out in data.judge.outputs(made.values()))
-    return dict(zip(made, judged, strict=True))
+    results = (judged(out, data, by_row) for out in data.judge.outputs(made.values()))
+    return dict(zip(made, results, strict=True))
 
 
-def judged_as(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Made:
+def judged(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Judged:
     """Return loss and score of the output for all rows, and what each row adds to the score."""
-    rows = None if by_row is None else by_row(data.runner.link(out).cpu().numpy(), data.rows)
-    return Made(*data.judge.of_output(out), rows)
+    rows = None if by_row is None else by_row(data.predictions(out), data.rows)
+    return Judged(*data.judge.of_output(out), rows)
+
+
+def key_of(way: str) -> str:
+    """Return the name of the soup by one of :data:`WAYS` among the scores of the pool."""
+    return "soup" if way == "line" else f"soup_{way}"
 
 
 def _repairs(module: nn.Module) -> bool:

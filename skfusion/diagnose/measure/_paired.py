@@ -15,20 +15,7 @@ ByRow = Callable[[np.ndarray, Rows], np.ndarray]
 
 
 def by_row(scoring: Any, task: Task) -> ByRow | None:
-    """Return how a score is made up of its rows.
-
-    Parameters
-    ----------
-    scoring : str, callable or None
-        The score; accuracy or R2 when None.
-    task : {"classification", "multilabel", "regression"}
-        What is predicted.
-
-    Returns
-    -------
-    callable or None
-        None where the score is not known to be a mean over rows.
-    """
+    """Return how a score is made up of its rows; None where it is not known to be a mean over rows."""
     if not (scoring is None or isinstance(scoring, str)):
         return None
     if scoring is None:
@@ -37,24 +24,14 @@ def by_row(scoring: Any, task: Task) -> ByRow | None:
 
 
 def doubt(one: np.ndarray | None, other: np.ndarray | None, tolerance: float) -> float:
-    """Return up to which difference two scores are not told apart.
+    """Return up to which difference two scores may be equal, given what each row adds to them.
 
-    Parameters
-    ----------
-    one, other : ndarray of shape (n_rows,) or None
-        What each row adds to the two scores.
-    tolerance : float
-        What is returned where that is not known.
-
-    Returns
-    -------
-    float
-        Two standard errors of the mean difference of the same rows.
+    It is two standard errors of the mean difference of the same rows, and the tolerance where rows are not known.
     """
     if one is None or other is None:
         return tolerance
-    found = 2 * float(np.std(one - other, ddof=1)) / math.sqrt(len(one))
-    return found if math.isfinite(found) else tolerance
+    error = 2 * float(np.std(one - other, ddof=1)) / math.sqrt(len(one))
+    return error if math.isfinite(error) else tolerance
 
 
 def _right(p: np.ndarray, rows: Rows) -> np.ndarray:
@@ -66,8 +43,8 @@ def _all_right(p: np.ndarray, rows: Rows) -> np.ndarray:
 
 
 def _log_probability(p: np.ndarray, rows: Rows) -> np.ndarray:
-    own = p[np.arange(len(p)), rows.y] / p.sum(1)
-    return np.log(np.clip(own, np.finfo(p.dtype).eps, None)).astype(np.float64)  # as scikit-learn clips it
+    true = p[np.arange(len(p)), rows.y] / p.sum(1)
+    return np.log(np.clip(true, np.finfo(p.dtype).eps, None)).astype(np.float64)  # as scikit-learn clips it
 
 
 def _minus_square(p: np.ndarray, rows: Rows) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The report as text, tables and HTML."""
+"""How a report looks: its tables are described once (``_tables``), and shown in a terminal and on a page."""

@@ -5,41 +5,29 @@ from __future__ import annotations
 import math
 from html import escape
 from string import Template
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from skfusion.diagnose.measure._lines import HOWS
-from skfusion.diagnose.render._terminal import NONE, number, pair_columns, pool_rows
+from skfusion.diagnose.render._tables import Column, Table, cell, layers, members, pairs, together
+from skfusion.evaluate import WAYS
 from skfusion.landscape import Profile
 
-if TYPE_CHECKING:
-    from skfusion.diagnose._report import FusionReport
-
 _COLOURS = {"raw": "#999999", "line": "#0072b2", "weights": "#d55e00", "activations": "#009e73"}
-_HEADS = {
-    "distance": "distance",
-    "cosine": "cosine",
-    "sign_conflict": "sign conflict",
-    "midpoint_line": "score of the middle",
-    "agreement": "agreement",
-    "cka_mean": "CKA, mean",
-    "cka_last": "CKA, last",
-}
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 300, 170, 46, 10, 22
 
 
-def page(report: FusionReport) -> str:
-    """Return the report as a page of its own."""
+def page(report: Any) -> str:
+    """Return the report as a whole page."""
     return Template(_PAGE).substitute(style=_STYLE, body=_body(report, "h1"))
 
 
-def fragment(report: FusionReport) -> str:
+def fragment(report: Any) -> str:
     """Return the report as a part of another page, such as a notebook."""
     return f"<style>{_STYLE}</style>{_body(report, 'h3')}"
 
 
-def _body(report: FusionReport, top: str) -> str:
+def _body(report: Any, top: str) -> str:
     n = len(report.members)
     rows = f", judged on {report.n_rows:,} rows" if report.n_rows else ", by their weights alone"
     parts = [
@@ -48,10 +36,10 @@ def _body(report: FusionReport, top: str) -> str:
         *(f"<p class='sf-do'>{escape(sentence)}</p>" for sentence in report.recommendation),
         _section("What to do", _advice(report)),
         f"<ul class='sf-small'>{''.join(map(_note, report.notes))}</ul>",
-        _section("Members", _members(report)),
+        _section("Members", _table(members(report))),
     ]
     if len(report.pool):
-        parts.append(_section("All together", _pool(report)))
+        parts.append(_section("All together", _table(together(report))))
     parts.append(_section("Pairs", _pairs(report)))
     if report.profiles:
         parts.append(_section("The lines between them", _lines(report)))
@@ -69,85 +57,49 @@ def _section(title: str, body: str) -> str:
     return f"<h2>{title}</h2>{body}"
 
 
-def _table(head: list[str], rows: list[str]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return f"<div class='sf-wide'><table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+def _table(table: Table) -> str:
+    names = (f"<th>{escape(' – '.join(row))}</th>" for row in table.rows)
+    columns = [_cells(column) for column in table.columns]
+    rows = (f"<tr>{''.join(cells)}</tr>" for cells in zip(names, *columns, strict=True))
+    return _framed([table.first, *(column.head for column in table.columns)], "".join(rows))
 
 
-def _row(name: str, *cells: str) -> str:
-    return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
+def _framed(heads: list[str], rows: str) -> str:
+    cells = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    return f"<div class='sf-wide'><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
-def _cell(x: float, colour: str = "", digits: int = 3) -> str:
-    style = f" style='background:{colour}'" if colour and not math.isnan(x) else ""
-    return f"<td{style}>{escape(number(x, digits))}</td>"
+def _cells(column: Column) -> list[str]:
+    colours = ["" if column.scale is None else _colour(float(x), *column.scale) for x in column.values]
+    styles = [f" style='background:{colour}'" if colour else "" for colour in colours]
+    return [f"<td{style}>{escape(text)}</td>" for style, text in zip(styles, column.cells, strict=True)]
 
 
-def _shade(x: float, worst: float, best: float) -> str:
-    """Return a colour from orange at the worst number to blue at the best one, white between them."""
-    if math.isnan(x) or not (math.isfinite(worst) and math.isfinite(best)) or worst == best:
+def _colour(x: float, worst: float, white: float, best: float) -> str:
+    """Return a colour from orange at the worst number over white to blue at the best one."""
+    good = (x - white) * (best - white) >= 0
+    end, colour = (best, (0, 114, 178)) if good else (worst, (213, 94, 0))
+    if math.isnan(x) or not (math.isfinite(end) and math.isfinite(white)) or end == white:
         return ""
-    share = min(1.0, max(0.0, (x - worst) / (best - worst)))
-    end = (213, 94, 0) if share < 0.5 else (0, 114, 178)
-    strength = 0.45 * abs(2 * share - 1)
-    return "#" + "".join(f"{round(255 + strength * (c - 255)):02x}" for c in end)
+    strength = 0.45 * min(1.0, (x - white) / (end - white))
+    return "#" + "".join(f"{round(255 + strength * (c - 255)):02x}" for c in colour)
 
 
-def _advice(report: FusionReport) -> str:
-    rows = [
+def _advice(report: Any) -> str:
+    rows = "".join(
         f"<tr><th>{escape(str(way))}</th><td class='sf-{row['verdict']}'>{row['verdict']}</td>"
         f"<td>{escape(row['networks'])}</td><td>{escape(row['training'])}</td>"
         f"<td class='sf-text'>{escape(row['why'])}</td></tr>"
         for way, row in report.advice.iterrows()
-    ]
-    return f"<div class='sf-advice'>{_table(['way', 'verdict', 'networks', 'training', 'why'], rows)}</div>"
+    )
+    return f"<div class='sf-advice'>{_framed(['way', 'verdict', 'networks', 'training', 'why'], rows)}</div>"
 
 
-def _members(report: FusionReport) -> str:
-    table, head = report.members, ["member", "parameters", "norm"]
-    if not len(report.pool):
-        return _table(
-            head, [_row(str(n), _cell(r["n_parameters"], "", 0), _cell(r["norm"], "", 2)) for n, r in table.iterrows()]
-        )
-    mended = [] if table["score_recalibrated"].equals(table["score"].rename("score_recalibrated")) else ["recalibrated"]
-    scores = ["score", *(f"score_{name}" for name in mended)]
-    low, high = table["score"].min(), table[scores].max(axis=None)
-    rows = [
-        _row(
-            str(name),
-            _cell(row["n_parameters"], "", 0),
-            _cell(row["norm"], "", 2),
-            _cell(row["loss"]),
-            *(_cell(row[name], _shade(row[name], min(low, high - 2 * report.tolerance), high)) for name in scores),
-        )
-        for name, row in table.iterrows()
-    ]
-    return _table([*head, report.loss_name, report.score_name, *(f"{report.score_name}, {m}" for m in mended)], rows)
-
-
-def _pool(report: FusionReport) -> str:
-    top, tolerance = float(report.pool["best_member"]), max(report.tolerance, 1e-9)
-    rows = [
-        _row(words, _cell(score, _shade(score, top - 5 * tolerance, top + 5 * tolerance)))
-        for words, score in pool_rows(report)
-    ]
-    return _table(["what", report.score_name], rows)
-
-
-def _pairs(report: FusionReport) -> str:
-    shown, tolerance = pair_columns(report), max(report.tolerance, 1e-9)
-    heads = {f"fall_{how}": f"fall: {words}" for how, words in HOWS.items()} | _HEADS
-
-    def colour(name: str, x: float) -> str:
-        return _shade(x, 5 * tolerance, -3 * tolerance) if name.startswith("fall_") else ""
-
-    rows = [
-        _row(" – ".join(pair), *(_cell(float(row[name]), colour(name, float(row[name]))) for name in shown))
-        for pair, row in report.pairs.iterrows()
-    ]
-    text = _table(["pair", *(heads[name] for name in shown)], rows)
+def _pairs(report: Any) -> str:
+    table = pairs(report)
+    text = _table(table)
     reasons = [f"<li>{escape(' – '.join(p))}: {escape(r)}</li>" for p, r in report.pairs["reason"].items() if r]
-    if any(name.startswith("fall_") for name in shown):
+    if any(column.name.startswith("fall_") for column in table.columns):
         text += (
             f"<p class='sf-small'>A fall is the most that the {escape(report.score_name)} loses on the straight line "
             f"between two networks, against the line between their own; up to {report.tolerance:g} counts as none.</p>"
@@ -155,12 +107,12 @@ def _pairs(report: FusionReport) -> str:
     return text + (f"<ul class='sf-small'>{''.join(reasons)}</ul>" if reasons else "")
 
 
-def _lines(report: FusionReport) -> str:
+def _lines(report: Any) -> str:
     drawn = {pair: _drawn(profiles) for pair, profiles in report.profiles.items()}
     used = {how for some in drawn.values() for how in some}
-    names = {how: HOWS[how] for how in _COLOURS if how in used}
+    names = {how: WAYS[how] for how in _COLOURS if how in used}
     if "raw" not in used:
-        names["line"] = HOWS["raw"]
+        names["line"] = WAYS["raw"]
     key = "".join(f"<span><i style='background:{_COLOURS[how]}'></i>{words}</span>" for how, words in names.items())
     losses = np.concatenate([p.loss for some in drawn.values() for p in some.values()])
     low, high = min(0.0, float(losses.min())), float(losses.max())
@@ -173,15 +125,15 @@ def _lines(report: FusionReport) -> str:
 
 
 def _drawn(profiles: dict[str, Profile]) -> dict[str, Profile]:
-    """Return the lines to draw: those that are another one only by name are left out."""
-    found = {}
+    """Return the lines to draw, each once: two ways to average may have the same one."""
+    lines = {}
     if profiles["raw"] is not profiles["line"]:
-        found["raw"] = profiles["raw"]
-    found["line"] = profiles["line"]
+        lines["raw"] = profiles["raw"]
+    lines["line"] = profiles["line"]
     for how in ("weights", "activations"):
         if how in profiles:
-            found[how] = min(profiles[how], profiles[f"{how}_repair"], key=lambda p: p.barrier)
-    return found
+            lines[how] = min(profiles[how], profiles[f"{how}_repair"], key=lambda p: p.barrier)
+    return lines
 
 
 def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, high: float) -> str:
@@ -199,8 +151,8 @@ def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, hi
     )
     bottom, middle, right = _HEIGHT - _BOTTOM, (_LEFT + _WIDTH - 8) / 2, _WIDTH - 8
     labels = [
-        (_LEFT - 5, _TOP + 8, "end", number(high, 2)),
-        (_LEFT - 5, bottom, "end", number(low, 2)),
+        (_LEFT - 5, _TOP + 8, "end", cell(high, 2)),
+        (_LEFT - 5, bottom, "end", cell(low, 2)),
         (_LEFT, _HEIGHT - 6, "start", _short(pair[0])),
         (middle, _HEIGHT - 6, "middle", "middle"),
         (right, _HEIGHT - 6, "end", _short(pair[1])),
@@ -216,15 +168,8 @@ def _short(name: str) -> str:
     return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def _layers(report: FusionReport) -> str:
-    pairs = {pair: layers for pair, layers in report.similarity.items() if len(layers)}
-    names = list(dict.fromkeys(name for layers in pairs.values() for name in layers.index))
-    rows = []
-    for name in names:
-        values = [float(layers.get(name, math.nan)) for layers in pairs.values()]
-        rows.append(_row(name or NONE, *(_cell(x, _shade(x, -1.0, 1.0) if x > 0 else "") for x in values)))
-    head = ["layer", *(" – ".join(pair) for pair in pairs)]
-    return _table(head, rows) + "<p class='sf-small'>CKA: 1 is alike up to rotation and scale, 0 is unrelated.</p>"
+def _layers(report: Any) -> str:
+    return f"{_table(layers(report))}<p class='sf-small'>CKA: 1 is alike up to rotation and scale, 0 is unrelated.</p>"
 
 
 _STYLE = """

@@ -1,81 +1,129 @@
-"""What was measured, as tables: a row a member, and a row a pair of them."""
+"""The tables of a report, described once: columns with their names, numbers, digits and colours.
+
+A terminal (``_terminal``) and a page (``_page``) show them, each in its way.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
+from skfusion.diagnose._words import number
+from skfusion.evaluate import WAYS
 
-from skfusion.diagnose.measure._chosen import places
-from skfusion.diagnose.measure._families import Family, agreement, statistics_apart, unlike
-from skfusion.diagnose.measure._lines import HOWS
-from skfusion.geometry import geometry
-from skfusion.landscape import Profile
-from skfusion.pool import ModelPool
-from skfusion.state import n_parameters
-
-
-def weights_of(pool: ModelPool, parts: list[list[int]], index: list[tuple[int, int]]) -> tuple[pd.DataFrame, str]:
-    """Return a row a pair with what weights tell, and how members differ that cannot be averaged."""
-    names = pd.MultiIndex.from_tuples([(pool.names[i], pool.names[j]) for i, j in index], names=["member", "other"])
-    columns = ("distance", "cosine", "sign_conflict")
-    table = pd.DataFrame(np.nan, index=names, columns=columns)
-    for part in parts:
-        base = pool.base if len(parts) == 1 else None
-        found = geometry([pool[k].state for k in part], base)
-        for i, j in places(part, index):
-            pair = (pool.names[part[i]], pool.names[part[j]])
-            table.loc[pair, columns] = [float(getattr(found, name)[i, j]) for name in columns]
-    differ = [unlike(pool, i, j) for i, j in index]
-    table["reason"] = ["" if found is None else found.reason for found in differ]
-    if len(parts) > 1:  # of which no pair may have been chosen
-        differ.append(unlike(pool, parts[0][0], parts[1][0]))
-    return table, next((found.clause for found in differ if found is not None), "")
+NONE = "–"
+_PAIR_HEADS = {
+    "distance": ("distance", "dist."),
+    "cosine": ("cosine", "cosine"),
+    "sign_conflict": ("sign conflict", "sign conflict"),
+    "fall_raw": (f"fall: {WAYS['raw']}", "as is"),
+    "fall_line": (f"fall: {WAYS['line']}", "recal."),
+    "fall_weights": (f"fall: {WAYS['weights']}", "weights"),
+    "fall_weights_repair": (f"fall: {WAYS['weights_repair']}", ""),
+    "fall_activations": (f"fall: {WAYS['activations']}", "activ."),
+    "fall_activations_repair": (f"fall: {WAYS['activations_repair']}", ""),
+    "midpoint_line": ("score of the middle", "middle"),
+    "agreement": ("agreement", "agree"),
+    "cka_mean": ("CKA, mean", "CKA mean"),
+    "cka_last": ("CKA, last", "CKA last"),
+}
+"""Columns of the pairs in their order, with their names on a page and in a terminal, where Repair has no column."""
+_TWINS = {
+    "fall_line": "fall_raw",
+    "fall_weights_repair": "fall_weights",
+    "fall_activations_repair": "fall_activations",
+}
+"""Columns that are left out where they are equal to another one."""
 
 
-def statistics_of(pool: ModelPool, pairs: pd.DataFrame) -> pd.Series:
-    """Return how far apart the statistics of each pair are."""
-    known = [
-        math.nan if pairs["reason"][a, b] else statistics_apart(pool[a].state, pool[b].state) for a, b in pairs.index
+class Column(NamedTuple):
+    """One column of numbers."""
+
+    name: str
+    head: str
+    values: Sequence[float]
+    digits: int = 3
+    scale: tuple[float, float, float] | None = None  # the worst number, the one without a colour, and the best one
+
+    @property
+    def cells(self) -> list[str]:
+        """The numbers as text."""
+        return [cell(x, self.digits) for x in self.values]
+
+
+class Table(NamedTuple):
+    """Rows by their names, which are one or two members, or words."""
+
+    first: str
+    rows: list[tuple[str, ...]]
+    columns: list[Column]
+
+
+def cell(x: float, digits: int = 3) -> str:
+    """Return a number for a table or a drawing; a dash for NaN."""
+    return NONE if math.isnan(x) else number(x, digits).replace("-", "−")
+
+
+def members(report: Any, brief: bool = False) -> Table:
+    """Return a row a member; with ``brief``, under short names for a terminal."""
+    table, tolerance = report.members, report.tolerance
+    columns = [
+        Column("n_parameters", "parameters", table["n_parameters"].tolist(), 0),
+        Column("norm", "norm", table["norm"].tolist(), 2),
     ]
-    return pd.Series(known, pairs.index, dtype=float)
+    if len(report.pool):
+        scores = ["score", "score_recalibrated"]
+        if table["score_recalibrated"].equals(table["score"].rename("score_recalibrated")):
+            scores.pop()
+        high = float(table[scores].max(axis=None))
+        low = min(float(table["score"].min()), high - 2 * tolerance)
+        heads = [report.score_name, "recal." if brief else f"{report.score_name}, recalibrated"]
+        columns.append(Column("loss", report.loss_name, table["loss"].tolist()))
+        for name, head in zip(scores, heads, strict=False):
+            columns.append(Column(name, head, table[name].tolist(), scale=(low, (low + high) / 2, high)))
+    return Table("member", [(str(name),) for name in table.index], columns)
 
 
-def members_of(pool: ModelPool, found: list[Family]) -> pd.DataFrame:
-    """Return a row a member: its size and, with data, loss and score, and the score with recalibrated statistics."""
-    table = pd.DataFrame(
-        {
-            "n_parameters": [n_parameters(m.state) for m in pool],
-            "norm": [float(geometry([m.state]).norm[0]) for m in pool],
-        },
-        index=pd.Index(pool.names, name="member"),
-    )
-    for family in found:
-        names = [pool.names[k] for k in family.index]
-        table.loc[names, "loss"] = family.loss
-        table.loc[names, "score"] = family.score
-        table.loc[names, "score_recalibrated"] = family.score_recalibrated
-    return table if found else table.assign(score_recalibrated=math.nan)
+def pairs(report: Any, brief: bool = False) -> Table:
+    """Return a row a pair with the columns that hold a number; with ``brief``, of Repair and none the better one."""
+    table, tolerance = report.pairs, max(report.tolerance, 1e-9)
+    shown = [name for name in _PAIR_HEADS if name in table and table[name].notna().any()]
+    shown = [name for name in shown if _TWINS.get(name) not in shown or not table[name].equals(table[_TWINS[name]])]
+    columns = []
+    for name in shown:
+        head, values = _PAIR_HEADS[name][brief], table[name]
+        if brief and (repair := f"{name}_repair") in table:
+            values = table[[name, repair]].astype(float).min(axis=1)
+        scale = (5 * tolerance, tolerance, -3 * tolerance) if name.startswith("fall_") else None
+        if head:
+            columns.append(Column(name, head, values.tolist(), scale=scale))
+    return Table("pair", [tuple(map(str, pair)) for pair in table.index], columns)
 
 
-def add_lines(pairs: pd.DataFrame, profiles: dict[tuple[str, str], dict[str, Profile]]) -> None:
-    """Add what stands on the lines as columns, NaN where there is no line."""
-    asked = {
-        "barrier": lambda p: p.barrier,
-        "fall": lambda p: p.score_barrier,
-        "midpoint": lambda p: float(p.score[len(p.score) // 2]),
-    }
-    for what, value in asked.items():
-        for how in HOWS:
-            known = (profiles.get(pair, {}).get(how) for pair in pairs.index)
-            pairs[f"{what}_{how}"] = [math.nan if p is None else value(p) for p in known]
+def together(report: Any) -> Table:
+    """Return the scores of the pool, each way to average once."""
+    pool, top, tolerance = report.pool, float(report.pool["best_member"]), max(report.tolerance, 1e-9)
+    rows = {"best member": top, "mean of the members": pool["mean_member"]}
+    twins = {"raw": "soup", "weights_repair": "soup_weights", "activations_repair": "soup_activations"}
+    for way, words in WAYS.items():
+        key = "soup" if way == "line" else f"soup_{way}"
+        if key not in pool or math.isnan(pool[key]) or (way in twins and pool[key] == pool[twins[way]]):
+            continue
+        plain = way == "line" and pool["soup"] == pool.get("soup_raw")
+        rows[f"uniform soup, {WAYS['raw'] if plain else words}"] = pool[key]
+    rows["averaged predictions"] = pool["ensemble"]
+    scale = (top - 5 * tolerance, top, top + 5 * tolerance)
+    scores = Column("score", report.score_name, [*rows.values()], scale=scale)
+    return Table("what", [(words,) for words in rows], [scores])
 
 
-def add_similarity(pairs: pd.DataFrame, layers: dict[Any, pd.Series], predictions: dict[str, Any], task: str) -> None:
-    """Add how alike two members compute as columns."""
-    known = [layers.get(pair, pd.Series(dtype=float)) for pair in pairs.index]
-    pairs["cka_mean"] = [float(s.mean()) for s in known]
-    pairs["cka_last"] = [float(s.iloc[-1]) if len(s) else math.nan for s in known]
-    pairs["agreement"] = [agreement(predictions[a], predictions[b], task) for a, b in pairs.index]
+def layers(report: Any) -> Table:
+    """Return the similarity of the representations, a row a layer and a column a pair."""
+    similar = {pair: layers for pair, layers in report.similarity.items() if len(layers)}
+    names = list(dict.fromkeys(name for layers in similar.values() for name in layers.index))
+    columns = [
+        Column("cka", " – ".join(pair), [float(layers.get(name, math.nan)) for name in names], scale=(0.0, 0.0, 1.0))
+        for pair, layers in similar.items()
+    ]
+    return Table("layer", [(name or NONE,) for name in names], columns)

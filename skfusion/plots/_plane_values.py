@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skfusion.connect import Path
-from skfusion.estimators.support._pool_on_data import PoolOnData
+from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._style import plain
 from skfusion.state import State
@@ -37,25 +37,7 @@ def evaluated(
     margin: float,
     response: str,
 ) -> dict[str, Any]:
-    """Evaluate a plane, and return what a display of it takes.
-
-    Parameters
-    ----------
-    plane : Plane
-        Where.
-    states : dict of State
-        What is shown on it, by name.
-    path : Path or None
-        A curve that is shown too.
-    data : PoolOnData
-        Architecture and rows.
-    n_points : int
-        Positions along each axis.
-    margin : float
-        How far the plane goes beyond what is shown, as a share of its extent.
-    response : {"loss", "score"}
-        What is evaluated.
-    """
+    """Evaluate a plane, and return what a display of it takes."""
     response_of(response)
     places = plane.coordinates([*states.values()])
     curve, bends = traced(plane, path)
@@ -118,22 +100,7 @@ def named(data: PoolOnData, response: str) -> dict[str, Any]:
 
 
 def principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the first two principal components of vectors, from their inner products.
-
-    Parameters
-    ----------
-    gram : ndarray of shape (n, n)
-        Inner products of the n vectors.
-
-    Returns
-    -------
-    ndarray of shape (n, 2)
-        Coordinates of the vectors along the components.
-    ndarray of shape (n, 2)
-        Column j holds what component j, of length 1, takes of each vector.
-    ndarray of shape (2,)
-        Share of the variance that each component has.
-    """
+    """Return the first two principal components of vectors, from their inner products."""
     n = len(gram)
     centre = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(centre @ gram @ centre)

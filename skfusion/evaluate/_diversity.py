@@ -1,4 +1,4 @@
-"""How unlike the mistakes of members are (Kuncheva and Whitaker, 2003)."""
+"""How different the mistakes of members are (Kuncheva and Whitaker, 2003)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from skfusion._rows import Rows, Task
 from skfusion.data import check_inputs, check_weight, encode_classes, encode_values
-from skfusion.estimators._base import BaseFusion
-from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support import split_pipeline
+from skfusion.evaluate._pairs import pair_index
+from skfusion.evaluate._pool_on_data import net_for, net_of
 from skfusion.pool import ModelPool
 
 
 def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, estimator: Any = None) -> pd.DataFrame:
-    r"""Compare the mistakes of each pair of members, and tell what averaging gains by them.
+    r"""Compare the mistakes of each pair of members, and say what averaging gains by them.
 
     The loss of the average is the members' mean loss less their ambiguity, exactly, for values and for the Brier score:
 
@@ -43,8 +44,8 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
     DataFrame
         One row a pair, by the names of its members. For classes and labels, the columns are:
 
-        - ``disagreement``: share of the rows for which the two predict unlike labels. 0 adds nothing to a vote.
-        - ``double_fault``: share of the rows for which both are wrong, which no vote of the two can mend.
+        - ``disagreement``: share of the rows for which the two predict different labels. 0 adds nothing to a vote.
+        - ``double_fault``: share of the rows for which both are wrong, which no vote of the two can correct.
         - ``error_correlation``: of being wrong, from -1 to 1. 0 is the ideal of independent members; NaN where one of
           the two is always right, or always wrong.
         - ``q_statistic``: Yule's Q of being right, from -1 to 1, of the sign of the correlation. NaN where the table
@@ -53,8 +54,8 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
 
         Each label of a multi-label problem counts as a row does, and probabilities are averaged over labels. For values
         the columns are ``error_correlation``, of the residuals, averaged over outputs, and ``squared_difference``; the
-        first is NaN where a residual of one of the two is the same for all rows, as far as the rounding of the
-        predictions tells.
+        first is NaN where a residual of one of the two is the same for all rows, up to the rounding of the
+        predictions.
 
         ``attrs`` of the frame has the decomposition, as means over rows: ``"ensemble_loss"`` of the plain average,
         ``"mean_loss"`` of the members and their ``"ambiguity"``, which is the first subtracted from the second; with
@@ -85,17 +86,15 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
     >>> abs(frame.attrs["mean_loss"] - frame.attrs["ambiguity"] - frame.attrs["ensemble_loss"]) < 1e-12
     True
     """
-    found = _predicted(predictor, X, y, sample_weight, estimator)
-    pairs = [*combinations(range(len(found.names)), 2)]
-    measures = _of_values(found) if found.task == "regression" else _of_labels(found)
-    measures["squared_difference"] = _squared_differences(found)
+    predicted = _predicted(predictor, X, y, sample_weight, estimator)
+    pairs = [*combinations(range(len(predicted.names)), 2)]
+    measures = _of_values(predicted) if predicted.task == "regression" else _of_labels(predicted)
+    measures["squared_difference"] = _squared_differences(predicted)
     frame = pd.DataFrame(
         {name: [float(matrix[i, j]) for i, j in pairs] for name, matrix in measures.items()},
-        index=pd.MultiIndex.from_tuples(
-            [(found.names[i], found.names[j]) for i, j in pairs], names=["member", "other"]
-        ),
+        index=pair_index(predicted.names, pairs),
     )
-    frame.attrs = _decomposed(found)
+    frame.attrs = _decomposed(predicted)
     return frame
 
 
@@ -108,7 +107,7 @@ class _Predicted:
     truth: np.ndarray  # shape: (n_samples, n_outputs): indicators of classes or labels, or values
     weight: np.ndarray  # shape: (n_samples,), of sum 1
     task: Task
-    rounding: float  # of the members' own dtype, relative
+    rounding: float  # relative, of the dtype of the predictions
 
     def mean_of_rows(self, squares: np.ndarray) -> np.ndarray:
         """Return the mean over rows of squares of shape (..., n_samples, n_outputs)."""
@@ -120,7 +119,9 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     if isinstance(predictor, ModelPool):
         predictor = _fused(predictor, X, y, estimator)
     elif estimator is not None:
-        raise ValueError("estimator= tells how to run the members of a pool; a fitted estimator runs its own.")
+        raise ValueError(
+            "estimator= says how to run the members of a pool; a fitted estimator runs its members itself."
+        )
     head, predictor = split_pipeline(predictor)
     if not hasattr(predictor, "predict_members"):
         raise TypeError(
@@ -129,8 +130,8 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
         )
     check_is_fitted(predictor)
     X = X if head is None else head.transform(X)
-    given = predictor.predict_members(X)
-    P = given.astype(np.float64)
+    predictions = predictor.predict_members(X)
+    P = predictions.astype(np.float64)
     if len(P) < 2:
         raise ValueError(f"A pair needs two members; there are {len(P)}.{_dropped(predictor, len(P))}")
     task: Task = predictor._task
@@ -154,42 +155,37 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     names = [m.name for m in getattr(predictor, "members_", ())]
     if len(names) != len(P):  # such as the passes of one network with dropout
         names = [f"member-{k}" for k in range(len(P))]
-    return _Predicted(names, P, truth, weight / weight.sum(), task, float(np.finfo(given.dtype).eps))
+    return _Predicted(names, P, truth, weight / weight.sum(), task, float(np.finfo(predictions.dtype).eps))
 
 
 def _dropped(predictor: Any, n: int) -> str:
-    """Return what became of the others, where an estimator has dropped some of its pool."""
+    """Return a remedy where an estimator has dropped some of its pool."""
     pool = getattr(predictor, "pool_", None)
     if not isinstance(pool, ModelPool) or len(pool) <= n:
         return ""
     return (
         f" The selector or combiner of {type(predictor).__name__} dropped the others of the {len(pool)} in its pool: "
-        "to compare all, give its pool_, and itself as estimator=, which tells how to run them."
+        "to compare all, give its pool_, and itself as estimator=, which says how to run them."
     )
 
 
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
     """Return an ensemble of all members of a pool."""
-    net = estimator.estimator if isinstance(estimator, BaseFusion) else estimator
-    judged = pool[0].net if net is None else net
-    if judged is None:
-        raise ValueError(
-            "The pool has no net, as it comes from a file: give estimator=, the net that its members were trained with."
-        )
-    return (EnsembleClassifier if is_classifier(judged) else EnsembleRegressor)(net).fuse(pool, X, y)
+    net = net_of(estimator)
+    return (EnsembleClassifier if is_classifier(net_for(pool, net)) else EnsembleRegressor)(net).fuse(pool, X, y)
 
 
-def _of_labels(found: _Predicted) -> dict[str, np.ndarray]:
+def _of_labels(predicted: _Predicted) -> dict[str, np.ndarray]:
     """Return measures of classes or labels, each of shape (n_members, n_members)."""
-    if found.task == "multilabel":
-        n_labels = found.truth.shape[1]
-        labels = (found.P > 0.5).reshape(len(found.P), -1)
-        truth, weight = (found.truth > 0.5).ravel(), np.repeat(found.weight / n_labels, n_labels)
+    if predicted.task == "multilabel":
+        n_labels = predicted.truth.shape[1]
+        labels = (predicted.P > 0.5).reshape(len(predicted.P), -1)
+        truth, weight = (predicted.truth > 0.5).ravel(), np.repeat(predicted.weight / n_labels, n_labels)
     else:
-        labels, truth, weight = found.P.argmax(axis=2), found.truth.argmax(axis=1), found.weight
+        labels, truth, weight = predicted.P.argmax(axis=2), predicted.truth.argmax(axis=1), predicted.weight
     wrong = (labels != truth).astype(np.float64)
     right = 1 - wrong
-    # each share is a sum of its own: as a difference of others, an empty one would not be exactly zero
+    # Each share is summed by itself: as a difference of others, an empty one would not be exactly zero.
     both_wrong, both_right = (wrong * weight) @ wrong.T, (right * weight) @ right.T
     first_only = (right * weight) @ wrong.T
     error, success = wrong @ weight, right @ weight
@@ -203,14 +199,14 @@ def _of_labels(found: _Predicted) -> dict[str, np.ndarray]:
     }
 
 
-def _of_values(found: _Predicted) -> dict[str, np.ndarray]:
+def _of_values(predicted: _Predicted) -> dict[str, np.ndarray]:
     """Return the correlation of residuals, of shape (n_members, n_members)."""
-    error = found.P - found.truth
-    centred = error - np.einsum("kno,n->ko", error, found.weight)[:, None]
-    both = np.einsum("ino,jno,n->oij", centred, centred, found.weight)
+    error = predicted.P - predicted.truth
+    centred = error - np.einsum("kno,n->ko", error, predicted.weight)[:, None]
+    both = np.einsum("ino,jno,n->oij", centred, centred, predicted.weight)
     variance = np.einsum("okk->ok", both)
-    size = np.sqrt(np.einsum("kno,n->ok", found.P**2, found.weight))
-    variance = np.where(variance > (found.rounding * size) ** 2, variance, 0.0)  # else it is that of rounding
+    size = np.sqrt(np.einsum("kno,n->ok", predicted.P**2, predicted.weight))
+    variance = np.where(variance > (predicted.rounding * size) ** 2, variance, 0.0)  # else it is that of rounding
     spread = np.sqrt(variance[:, :, None] * variance[:, None, :])
     return {"error_correlation": _ratio(both, spread).mean(axis=0)}
 
@@ -219,22 +215,22 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
 
 
-def _squared_differences(found: _Predicted) -> np.ndarray:
-    n = len(found.P)
+def _squared_differences(predicted: _Predicted) -> np.ndarray:
+    n = len(predicted.P)
     out = np.zeros((n, n))
     for i, j in combinations(range(n), 2):
-        out[i, j] = out[j, i] = found.mean_of_rows((found.P[i] - found.P[j]) ** 2)
+        out[i, j] = out[j, i] = predicted.mean_of_rows((predicted.P[i] - predicted.P[j]) ** 2)
     return out
 
 
-def _decomposed(found: _Predicted) -> dict[str, Any]:
-    mean = found.P.mean(axis=0)
-    losses = np.array([found.mean_of_rows((p - found.truth) ** 2) for p in found.P])
+def _decomposed(predicted: _Predicted) -> dict[str, Any]:
+    mean = predicted.P.mean(axis=0)
+    losses = np.array([predicted.mean_of_rows((p - predicted.truth) ** 2) for p in predicted.P])
     return {
-        "loss_name": "squared error" if found.task == "regression" else "Brier score",
-        "ensemble_loss": float(found.mean_of_rows((mean - found.truth) ** 2)),
+        "loss_name": "squared error" if predicted.task == "regression" else "Brier score",
+        "ensemble_loss": float(predicted.mean_of_rows((mean - predicted.truth) ** 2)),
         "mean_loss": float(losses.mean()),
-        "ambiguity": float(np.mean([found.mean_of_rows((p - mean) ** 2) for p in found.P])),
-        "member_loss": dict(zip(found.names, losses.tolist(), strict=True)),
-        "n_rows": len(found.truth),
+        "ambiguity": float(np.mean([predicted.mean_of_rows((p - mean) ** 2) for p in predicted.P])),
+        "member_loss": dict(zip(predicted.names, losses.tolist(), strict=True)),
+        "n_rows": len(predicted.truth),
     }

@@ -1,17 +1,27 @@
-"""Pairs of members: how far apart they are, and what lies between them."""
+"""Pairs of members: how far apart they are, and what lies on the line between them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
-from skfusion.diagnose.measure._lines import exact
-from skfusion.estimators.support._pool_on_data import pool_on_data
+from skfusion.evaluate._pool_on_data import check_both, pool_on_data, statistics_of_inner_points
 from skfusion.geometry import geometry
 from skfusion.landscape import loss_along, segment
 from skfusion.pool import ModelPool
+
+WAYS = {
+    "raw": "as they are",
+    "line": "recalibrated",
+    "weights": "weights matched",
+    "weights_repair": "weights matched, Repair",
+    "activations": "activations matched",
+    "activations_repair": "activations matched, Repair",
+}
+"""Ways to average two members, with words for them."""
 
 
 def pairwise(
@@ -75,26 +85,33 @@ def pairwise(
     """
     if len(pool) < 2:
         raise ValueError(f"A pair needs two members; the pool has {len(pool)}.")
-    if n_points < 3 or n_points % 2 == 0:
-        raise ValueError(f"n_points must be odd and at least 3, so that the middle is among them; got {n_points}.")
-    if (X is None) != (y is None):
-        raise ValueError("Give both X and y, or neither.")
+    check_n_points(n_points)
+    check_both(X, y)
     pool.check_compatible()
-    found = geometry(pool.states, pool.base)
+    weights = geometry(pool.states, pool.base)
     pairs = [*combinations(range(len(pool)), 2)]
+    columns = ("distance", "cosine", "sign_conflict")
     table = pd.DataFrame(
-        {
-            name: [float(getattr(found, name)[i, j]) for i, j in pairs]
-            for name in ("distance", "cosine", "sign_conflict")
-        },
-        index=pd.MultiIndex.from_tuples([(pool.names[i], pool.names[j]) for i, j in pairs], names=["member", "other"]),
+        {name: [float(getattr(weights, name)[i, j]) for i, j in pairs] for name in columns},
+        index=pair_index(pool.names, pairs),
     )
     if X is None:
         return table
     data = pool_on_data(pool, X, y, estimator, scoring)
-    mend = exact(data.runner.module)
-    profiles = [loss_along(segment(data.states[i], data.states[j]), data.objective, n_points, mend) for i, j in pairs]
+    repair = statistics_of_inner_points(data.runner.module)
+    profiles = [loss_along(segment(data.states[i], data.states[j]), data.objective, n_points, repair) for i, j in pairs]
     table["barrier"] = [profile.barrier for profile in profiles]
     table["midpoint_score"] = [profile.score[n_points // 2] for profile in profiles]
     table["gain"] = table["midpoint_score"] - [max(profile.score[0], profile.score[-1]) for profile in profiles]
     return table
+
+
+def pair_index(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> pd.MultiIndex:
+    """Return the index of a table with one row a pair of members, which are given by their positions."""
+    return pd.MultiIndex.from_tuples([(names[i], names[j]) for i, j in pairs], names=["member", "other"])
+
+
+def check_n_points(n_points: int) -> None:
+    """Raise ``ValueError`` where the middle of a line would not be evaluated."""
+    if n_points < 3 or n_points % 2 == 0:
+        raise ValueError(f"n_points must be odd and at least 3, so that the middle is among them; got {n_points}.")

@@ -264,7 +264,7 @@ def test_bad_input(classifier, wine, regressor, diabetes):
     assert len(diversity(top.pool_, X, y, estimator=top)) == 6
     with pytest.raises(TypeError, match="LogisticRegression has no predict_members"):
         diversity(LogisticRegression(), X, y)
-    with pytest.raises(ValueError, match="estimator= tells how to run the members of a pool"):
+    with pytest.raises(ValueError, match="estimator= says how to run the members of a pool"):
         diversity(classifier, X, y, estimator=mlp_classifier())
     with pytest.raises(ValueError, match=r"not among the classes .*\['orange'\]"):
         diversity(classifier, X, np.where(y == "red", "orange", y))

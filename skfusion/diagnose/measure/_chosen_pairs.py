@@ -1,7 +1,8 @@
-"""Which pairs of members are looked at, as there are many where members are."""
+"""Which pairs of members are looked at: their number grows with the square of the members."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations, pairwise
 from typing import Literal
 
@@ -17,37 +18,26 @@ Pairs = Literal["all", "neighbours"] | int
 def chosen_pairs(
     pool: ModelPool, parts: list[list[int]], pairs: Pairs, random_state: int
 ) -> tuple[list[tuple[int, int]], str]:
-    """Return the pairs that are looked at, in the order of the pool, and a note on which of how many they are.
+    """Return the positions of the pairs that are looked at, in the order of the pool, and a note on which they are.
 
-    Parameters
-    ----------
-    pool : ModelPool
-        The members.
-    parts : list of list of int
-        Members of one architecture, which have lines between them.
-    pairs : {"all", "neighbours"} or int
-        All, those of the spanning trees of the least distances, or a number that is drawn.
-    random_state : int
-        Seed of the draw.
+    ``parts`` are the members of each architecture. Neighbours are the pairs of a minimum spanning tree of distances.
     """
     every = [*combinations(range(len(pool)), 2)]
     if isinstance(pairs, int | np.integer) and not isinstance(pairs, bool) and pairs > 0:
         drawn = np.random.RandomState(random_state).permutation(len(every))[:pairs]
-        found, which = [every[k] for k in np.sort(drawn)], "drawn at random"
+        some, which = [every[k] for k in np.sort(drawn)], "drawn at random"
     elif pairs == "neighbours":
         between = [(a[0], b[0]) for a, b in pairwise(parts)]
-        found = sorted({*between, *(pair for part in parts for pair in _tree(pool, part))})
+        some = sorted({*between, *(pair for part in parts for pair in _tree(pool, part))})
         which = "the least distances that join all"
     elif pairs == "all":
         return every, ""
     else:
         raise ValueError(f"pairs must be 'all', 'neighbours' or a positive number of pairs; got {pairs!r}.")
-    if len(found) == len(every):
+    if len(some) == len(every):
         return every, ""
-    told = (
-        f"{len(found)} of the {len(every)} pairs of members were looked at: {which}. What is said of pairs is of these."
-    )
-    return found, told
+    how_many = f"{len(some)} of the {len(every)} pairs of members were looked at"
+    return some, f"{how_many}: {which}. What is said of pairs is of these."
 
 
 def _tree(pool: ModelPool, part: list[int]) -> list[tuple[int, int]]:
@@ -58,7 +48,11 @@ def _tree(pool: ModelPool, part: list[int]) -> list[tuple[int, int]]:
     return [(part[i], part[j]) for i, j in zip(*(axis.tolist() for axis in tree.nonzero()), strict=True)]
 
 
-def places(part: list[int], chosen: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return which of the chosen pairs are of one part, by the places in it."""
+def pairs_within(
+    pool: ModelPool, part: list[int], chosen: list[tuple[int, int]]
+) -> Iterator[tuple[int, int, tuple[str, str]]]:
+    """Yield the chosen pairs of one part: the places of both members in it, and their names."""
     place = {k: i for i, k in enumerate(part)}
-    return [(place[a], place[b]) for a, b in chosen if a in place and b in place]
+    for a, b in chosen:
+        if a in place and b in place:
+            yield place[a], place[b], (pool.names[a], pool.names[b])

@@ -1,0 +1,116 @@
+"""What all displays share: arrays are computed first and drawn when asked; and the paragraphs of their docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+_AXES = """\
+ax_ : matplotlib Axes
+    What was drawn on.
+figure_ : matplotlib Figure
+    Its figure."""
+PARAGRAPHS = {
+    "rows": """\
+X, y : array-like
+    Rows that no member was trained on.""",
+    "estimator": """\
+estimator : estimator of this library or skorch net, optional
+    The architecture; the pool's own net when omitted. A pool that comes from a file has none.""",
+    "scoring": """\
+scoring : str or callable, optional
+    The score: accuracy or R2 when omitted.""",
+    "own_scoring": """\
+scoring : str or callable, optional
+    The score: that of the estimator when omitted.""",
+    "pair": """\
+pair : pair of str, optional
+    The members at the ends; those of the first curve when omitted.""",
+    "line": """\
+n_points : int, default=25
+    Positions to evaluate, both ends included. More find narrower barriers and cost more.""",
+    "grid": """\
+n_points : int, default=21
+    Positions along each axis. More show finer structure and cost more, by the square.""",
+    "margin": """\
+margin : float, default=0.3
+    How far the plane goes beyond the networks, as a share of their extent.""",
+    "response": """\
+response : {"loss", "score"}, default="loss"
+    What is shown.""",
+    "not_drawn": """\
+Returns
+-------
+Display
+    Not drawn yet.""",
+    "axes": _AXES,
+    "matrix": """\
+matrix : array-like of shape (n_members, n_members)
+    Symmetric. What is NaN or infinite is drawn in grey.
+names : sequence of str
+    The members.""",
+    "image": f"image_ : matplotlib AxesImage\n    The heat map.\n{_AXES}",
+    "contours": f"contours_ : matplotlib QuadContourSet or None\n    The filled contours, if any.\n{_AXES}",
+    "two_axes": """\
+ax_ : matplotlib Axes
+    Where the loss is drawn.
+score_ax_ : matplotlib Axes or None
+    Where the score is drawn.
+figure_ : matplotlib Figure
+    Their figure.""",
+}
+
+
+def doc(**more: str) -> Callable[[T], T]:
+    """Return a decorator that puts a paragraph, of this file or of ``more``, in place of each line ``{name}``."""
+
+    def fill(thing: T) -> T:
+        if thing.__doc__ is not None:  # as it is under `python -OO`
+            known = {**PARAGRAPHS, **more}
+            text = inspect.cleandoc(thing.__doc__)
+            thing.__doc__ = re.sub(r"^\{(\w+)\}$", lambda match: known[match[1]], text, flags=re.MULTILINE)
+        return thing
+
+    return fill
+
+
+class Display(ABC):
+    """Arrays that are computed first, by a constructor ``from_...``, and drawn by ``plot``."""
+
+    ax_: Any
+    figure_: Any
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or two of them, optional
+            Where to draw; on a new figure when omitted. Displays with two panels, such as one of the loss and one of
+            the score, take two.
+
+        Returns
+        -------
+        Display
+            This object, with ``ax_``, ``figure_`` and the other attributes that its class lists.
+        """
+        axes = list(np.atleast_1d(self._new_axes() if ax is None else ax))
+        self.ax_ = axes[0]
+        self._draw(axes)
+        self.figure_ = self.ax_.figure
+        return self
+
+    @abstractmethod
+    def _new_axes(self) -> Any:
+        """Return axes of a new figure."""
+
+    @abstractmethod
+    def _draw(self, axes: list[Any]) -> None:
+        """Draw on axes."""
