@@ -2,7 +2,8 @@
 
 A file here may import ``nets`` and all that is below, and the drivers in ``estimators``; what needs no network belongs
 in ``skfusion.data``. The names below, of files that import no driver, are offered to ``tuning`` and ``compare``, which
-fit estimators of any kind on the folds of a search or a comparison, and to ``evaluate``. There is no ``__all__``: users need none of them.
+fit estimators of any kind on the folds of a search or a comparison, and to ``evaluate``. There is no ``__all__``: users
+need none of them.
 """
 
 from skfusion.estimators.support._alignment import align_members
