@@ -157,7 +157,7 @@ def _results(
     if effective_n_jobs(n_jobs) == 1 or len(chunks) == 1:
         done = (_train_chunk(net, rows, chunk, plan.vectorized, _hooks(net, chunk, progress)) for chunk in chunks)
     else:
-        jobs = (delayed(_train_chunk)(net, rows, chunk, plan.vectorized) for chunk in chunks)
+        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized) for chunk in chunks]
         done = nets.in_order(jobs, plan.n_jobs or n_jobs)
     reported = set()
     for results, reason in chain([([], plan.reason)], done):

@@ -50,6 +50,14 @@ def _count():
     Interrupts.trainings = 0
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_works():
+    """Let SIGINT interrupt, as it does at a terminal: a process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def collect(collector, net, **params):
     return looped.collect(collector, net, ROWS, **params)
 
