@@ -1,7 +1,7 @@
 """Match the units of two networks that were trained apart, and draw the loss between them before and after.
 
-As they were trained, the mean of their weights is no good network: their hidden units stand in unlike orders. Once the
-units are matched, the loss hardly rises on the line between them, and the mean is as good as they are.
+As they were trained, the mean of their weights is no good network: their hidden units stand in different orders. Once
+the units are matched, the loss hardly rises on the line between them, and the mean is as good as they are.
 
     python examples/plot_rebasin.py [--out FOLDER] [--quick]
 

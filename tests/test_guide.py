@@ -1,4 +1,4 @@
-"""Every block of Python in the guide runs, page by page, from top to bottom."""
+"""Every block of Python in the guide and in CONTRIBUTING runs, page by page, from top to bottom."""
 
 import re
 import sys
@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-PAGES = sorted((Path(__file__).parents[1] / "docs" / "guide").glob("*.md"))
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs" / "guide").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -1,9 +1,10 @@
 """Collectors: where the members of a pool come from.
 
-A collector says which training runs there are (:meth:`Collector.runs`); ``_run`` trains them, and ``_recorders`` has
-what a run leaves behind. Collectors of ``independent`` runs, of one ``trajectory``, and of ``fine_tuning`` stand in
-folders. This room may import ``nets`` and what is below it. To add a collector, derive from :class:`Collector`, write
-``runs`` in a file of its own, and export the class here; the common checks find it.
+A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_run`` trains them,
+and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best state,
+an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE, ``fine_tuning`` what
+starts from one network. This room may import ``nets`` and what is below it. To add a collector, write a subclass of
+:class:`Collector` with ``runs`` in a file of its folder, and export it here; the common checks find it.
 """
 
 from skfusion.collect._base import Collector
@@ -19,6 +20,7 @@ from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._snapshots import Snapshots
 from skfusion.collect.trajectory._tail import Tail
+from skfusion.nets import Recorder
 
 __all__ = [
     "Averages",
@@ -28,6 +30,7 @@ __all__ = [
     "FastGeometric",
     "FineTunes",
     "Hyper",
+    "Recorder",
     "Run",
     "Seeds",
     "Snapshots",

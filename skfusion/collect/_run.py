@@ -63,8 +63,8 @@ class Run:
     schedule : callable, optional
         Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
     recorder : callable, default=LastState
-        Makes the :class:`~skfusion.nets.Recorder` of the run, in the process where it is trained. It is called anew
-        when a run begins again, as after a vectorised training that had to be given up.
+        Makes the :class:`Recorder` of the run, in the process where it is trained: the class, or a ``partial`` of it.
+        It is called anew when a run begins again, as after a vectorised training that had to be given up.
     meta : dict, optional
         Kept with each member.
     params : dict, optional

@@ -1,8 +1,9 @@
-"""Combiners: many predictions to one prediction.
+"""Combiners: many predictions to one prediction (deep ensembles, voting, Caruana selection, stacking).
 
-A combiner is a subclass of :class:`Combiner` in a file of its own, with ``fit`` where it learns from held-out
-predictions and ``__call__`` for the combination; it is found by the common checks once it is in ``__all__``. This room
-knows numpy, scipy and scikit-learn; of networks it asks only, by ``nets``, whether a meta-learner is one.
+A combiner is a subclass of :class:`Combiner` in a file of its own, with ``__call__`` for the combination, and ``fit``
+where it learns from held-out predictions; files without a class for users are parts that several share. This room
+imports NumPy, SciPy, scikit-learn, ``data`` and ``_rows``; of networks it asks only, by ``nets``, whether a
+meta-learner is one. To add a combiner, copy ``_median``, or ``_weighted_average`` where it learns, and export it here.
 """
 
 from skfusion.combine._average import Average

@@ -1,7 +1,9 @@
 """The loss between and around networks: barriers along paths (linear mode connectivity), and the loss on planes.
 
-Points of a path or a plane are evaluated together where the module allows it, in ``_evaluate``. This room stands above
-``connect`` and ``repair``, as the BatchNorm statistics of each point are re-estimated; it knows states and objectives.
+``_profile`` has the loss along paths, ``_plane`` that on planes; ``_evaluate`` computes points together where the
+module allows it. This room stands above ``connect`` and ``repair``, as the BatchNorm statistics of each point are
+re-estimated; it knows states and objectives, and no nets. Another view is a file with a function of states and an
+objective that asks ``_evaluate``, exported here.
 """
 
 from skfusion.landscape._plane import Plane, Surface, loss_on

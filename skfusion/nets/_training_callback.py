@@ -51,6 +51,9 @@ class DivergedError(ValueError):
 class Recorder(ABC):
     """Keep what one training run leaves behind, whether the run is trained alone or vectorised with others.
 
+    A subclass defines :meth:`members`, and looks at the run by :meth:`after_epoch` or :meth:`after_step`. A
+    :class:`~skfusion.collect.Run` takes the class, as ``recorder``, because each run has a recorder of its own.
+
     Attributes
     ----------
     by_step : bool

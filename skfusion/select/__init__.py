@@ -1,7 +1,8 @@
 """Selectors: which members of a pool to fuse.
 
-A selector gets a pool and an objective, and returns a part of the pool in its order. One is a file with a subclass of
-:class:`Selector`, a test, and a line here. This room imports ``pool``, ``objective`` and what lies below them.
+A selector gets a pool and an objective, and returns a part of the pool in its order. This room imports ``pool``,
+``objective`` and what lies below them. To add a selector, write one file with a subclass of :class:`Selector`, as
+``_top_k`` is, and its test, and export it here.
 """
 
 from skfusion.select._base import Selector

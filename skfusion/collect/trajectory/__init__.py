@@ -1,4 +1,6 @@
-"""Members from one trajectory, that is, one training run: snapshots, FGE, checkpoints for SWA, means over steps.
+"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, and averages over its steps.
 
-What ``burn_in`` means is said in :func:`skfusion.collect._recorders.burn_in_of`.
+A file here is a subclass of :class:`skfusion.collect.Collector` whose runs have a schedule of the learning rate or a
+recorder that keeps more than the last state; ``burn_in_of`` of ``collect/_recorders.py`` says what ``burn_in`` means.
+It may import what :mod:`skfusion.collect` may, which also exports it. To add one, copy ``_tail``.
 """

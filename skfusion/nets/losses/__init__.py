@@ -1,4 +1,7 @@
 """Losses of rows with weights, soft targets or no targets, and what a net's output stands for.
 
-A loss that training uses in place of the criterion has ``columns`` and ``install``, as ``Soft`` has.
+``_weighted`` has the mean of losses by weights of rows, ``_class_weights`` weights in the criterion, ``_soft``
+distillation, ``_consistency`` semi-supervised learning, ``_output`` probabilities and likelihoods of outputs. The files
+import torch, skorch and the other files of :mod:`skfusion.nets`. A loss that training uses in place of the criterion
+has ``columns`` and ``install``; to add one, copy ``_soft``.
 """
