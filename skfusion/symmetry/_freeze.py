@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from skfusion.symmetry._group import Axes, Group
+import numpy as np
+
+from skfusion.symmetry._group import Axes, Block, Group
 
 
 def spread(groups: Mapping[str, Group], reasons: Mapping[str, str]) -> dict[str, str]:
@@ -22,14 +24,23 @@ def spread(groups: Mapping[str, Group], reasons: Mapping[str, str]) -> dict[str,
 
 def at_rest(axes: Mapping[str, Axes], reasons: Mapping[str, str]) -> tuple[dict[str, Axes], dict[tuple[str, int], str]]:
     """Return the blocks that still move, and why axes no longer do; names of one tied tensor keep sharing blocks."""
-    gone = {*reasons}
     done: dict[int, Axes] = {}
     pinned: dict[tuple[str, int], str] = {}
     for name, parts in axes.items():
         if id(parts) not in done:
-            left = ((b.without(gone) for b in blocks) for blocks in parts)
-            done[id(parts)] = tuple(tuple(b for b in blocks if b is not None) for blocks in left)
+            done[id(parts)] = tuple(tuple(left for b in blocks for left in _left(b, reasons)) for blocks in parts)
         for axis, (before, after) in enumerate(zip(parts, done[id(parts)], strict=True)):
             if before and not after:
                 pinned[name, axis] = next(reasons[g] for b in before for g in b.groups if g in reasons)
     return {name: done[id(parts)] for name, parts in axes.items()}, pinned
+
+
+def _left(block: Block, frozen: Mapping[str, str]) -> Iterator[Block]:
+    """Yield a block without its frozen groups, whose units count as copies then, if any group is left."""
+    kept = [k for k, g in enumerate(block.groups) if g not in frozen]
+    if len(kept) == len(block.groups):
+        yield block
+    elif kept:
+        front = np.moveaxis(block.positions, [k + 1 for k in kept], range(-len(kept), 0))
+        groups = tuple(block.groups[k] for k in kept)
+        yield Block(groups, front.reshape(-1, *front.shape[-len(kept) :]), block.within)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from skfusion.symmetry import Axes, Block, Group, Site, Symmetry
 from skfusion.tracing._axis import atoms_in
-from skfusion.tracing._blocks import RawAxes, RawBlock, read, settle
+from skfusion.tracing._blocks import RawAxes, read, settle
 from skfusion.tracing._engine import Engine
 from skfusion.tracing._trace import Trace, Weight
 
@@ -58,11 +59,9 @@ def _group(engine: Engine, atom: int, names: Mapping[int, str]) -> Group:
 
 
 def _axes(parts: RawAxes, names: Mapping[int, str]) -> Axes:
-    return tuple(tuple(_block(b, names) for b in blocks) for blocks in parts)
-
-
-def _block(block: RawBlock, names: Mapping[int, str]) -> Block:
-    return Block(tuple(names[a] for a in block.atoms), block.positions, block.within)
+    return tuple(
+        tuple(Block(tuple(names[a] for a in b.atoms), b.positions, b.within) for b in blocks) for blocks in parts
+    )
 
 
 def _reasons(engine: Engine, weight: Weight, parts: Axes) -> dict[int, str]:
@@ -91,12 +90,12 @@ def _why(engine: Engine, first: int | None) -> str:
 def _sites(trace: Trace, names: Mapping[int, str]) -> list[Site]:
     """Return the activations with groups; blocks that a site alone cannot express are left out."""
     sites = []
-    for raw in trace.sites:
-        reading = read(trace.engine, raw.label)
+    for site, label in trace.sites:
+        reading = read(trace.engine, label)
         unclear = reading.loose.keys() | reading.stuck.keys()
         known = [
             [b for b in blocks if unclear.isdisjoint(b.atoms) and names.keys() >= {*b.atoms}] for blocks in reading.axes
         ]
         if any(known):
-            sites.append(Site(raw.index, raw.argument, raw.name, raw.where, raw.shape, _axes(known, names)))
+            sites.append(replace(site, axes=_axes(known, names)))
     return sites

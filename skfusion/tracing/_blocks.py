@@ -40,12 +40,8 @@ class Reading:
     """By atom, why it must be pinned."""
 
 
-@dataclass(eq=False)
-class _Leaf:
-    """An axis at certain positions of other axes, where each family over a pinned atom has one instance."""
-
-    axis: Axis
-    within: dict[int, Ints]
+_Leaf = tuple[Axis, dict[int, Ints]]
+"""An axis at certain positions of other axes, where each family over a pinned atom has one instance."""
 
 
 def read(engine: Engine, label: Sequence[Axis]) -> Reading:
@@ -57,10 +53,10 @@ def read(engine: Engine, label: Sequence[Axis]) -> Reading:
     out = Reading()
     homes: dict[int, set[int]] = {}
     for d, parts in enumerate(leaves):
-        for leaf in parts:
-            for atom in leaf.axis.atoms:
-                homes.setdefault(atom, set()).add(d if not leaf.within else -1)
-    out.axes = [[b for leaf in parts for b in _blocks_of(engine, leaf, out)] for parts in leaves]
+        for axis, within in parts:
+            for atom in axis.atoms:
+                homes.setdefault(atom, set()).add(d if not within else -1)
+    out.axes = [[b for leaf in parts for b in _blocks_of(engine, *leaf, out)] for parts in leaves]
     _check_contexts(engine, out, homes)
     return out
 
@@ -123,15 +119,15 @@ def _leaves(engine: Engine, axes: Sequence[Axis], d: int, axis: Axis, within: di
             if len(here):
                 yield from _leaves(engine, axes, d, part, {**within, home[0]: here})
         return
-    yield _Leaf(axis, within)
+    yield axis, within
 
 
-def _blocks_of(engine: Engine, leaf: _Leaf, out: Reading) -> Iterator[RawBlock]:
+def _blocks_of(engine: Engine, axis: Axis, within: dict[int, Ints], out: Reading) -> Iterator[RawBlock]:
     """Read the blocks of one leaf: positions whose paths go through the same atoms."""
-    signature = row_labels(atom_of(leaf.axis.paths))
+    signature = row_labels(atom_of(axis.paths))
     for s in np.unique(signature):
         here = np.nonzero(signature == s)[0]
-        paths = leaf.axis.paths[here]
+        paths = axis.paths[here]
         atoms = [int(a) for a in atom_of(paths[0]) if a >= 0] if paths.shape[1] else []
         moving = [i for i, a in enumerate(atoms) if not engine.atoms[a].pinned]
         if not moving:
@@ -140,14 +136,14 @@ def _blocks_of(engine: Engine, leaf: _Leaf, out: Reading) -> Iterator[RawBlock]:
             out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "its units occur twice in one place"))
             continue
         still = [i for i in range(len(atoms)) if i not in moving]
-        copy = row_labels(np.concatenate([leaf.axis.tags[here, None], paths[:, still]], 1))
+        copy = row_labels(np.concatenate([axis.tags[here, None], paths[:, still]], 1))
         sizes = [engine.atoms[atoms[i]].size for i in moving]
         positions = np.full([int(copy.max()) + 1, *sizes], -1, np.int64)
         positions[(copy, *index_of(paths[:, moving]).T)] = here
         if (positions < 0).any() or positions.size != len(here):
             out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "only some of its units are on the axis"))
             continue
-        yield RawBlock(tuple(atoms[i] for i in moving), positions, leaf.within)
+        yield RawBlock(tuple(atoms[i] for i in moving), positions, within)
 
 
 def _check_contexts(engine: Engine, out: Reading, homes: dict[int, set[int]]) -> None:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
+from skfusion.symmetry import Site
 from skfusion.tracing._axis import fixed_axes
+from skfusion.tracing._copies import twin
 from skfusion.tracing._engine import Engine, Label
 from skfusion.tracing._labels import Labels, Origin, memory
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
-from skfusion.tracing._tracer import RawSite, Readings, Tracer, named_modules
-from skfusion.tracing._twin import twin
+from skfusion.tracing._tracer import Readings, Tracer, named_modules
 
 
 @dataclass(eq=False)
@@ -38,8 +39,8 @@ class Trace:
     engine: Engine
     weights: list[Weight]
     """Parameters, then buffers."""
-    sites: list[RawSite] = field(default_factory=list)
-    """Activations in eval mode."""
+    sites: list[tuple[Site, Label]] = field(default_factory=list)
+    """Activations in eval mode, whose axes follow from their labels."""
     notes: list[str] = field(default_factory=list)
     branches: list[str] = field(default_factory=list)
     """Lines of code that depend on data."""

@@ -1,14 +1,13 @@
 """First-order unification of the labels of two axes that an operation brings together.
 
 A matrix product that sums over two axes is invariant only if both are permuted in the same way. The units of both must
-therefore become the same atoms: a flat axis is bound to whatever the other is (`_bind`), paths of the same kind are
-matched column by column, units that turn out to be different are split (`_split`), and what cannot be made equal is
+therefore become the same atoms: a flat axis is bound to whatever the other is, paths of the same kind are matched
+column by column, units that turn out to be different are split (both in `_bind`), and what cannot be made equal is
 pinned, which loses a symmetry and is never wrong.
 """
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,15 +26,14 @@ from skfusion.tracing._axis import (
     row_labels,
     widen,
 )
-from skfusion.tracing._bind import MEETS_PINNED
-from skfusion.tracing._split import Splitter
+from skfusion.tracing._bind import MEETS_PINNED, Binder
 
 DIFFERENT = "meets an axis of another structure"
 WITH_ITSELF = "meets its own units in another order"
 MOST_STEPS = 400
 
 
-class Unifier(Splitter, ABC):
+class Unifier(Binder):
     """Atoms whose axes can be made to move together."""
 
     def unify(self, a: Axis, b: Axis, why: str = MEETS_PINNED) -> None:

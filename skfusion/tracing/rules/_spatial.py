@@ -41,23 +41,24 @@ def space(call: Call) -> Labelled:
     return call.give(engine.tidy([*lead, *fixed_axes(call.first.shape[-n:])]))
 
 
-@rule("pixel_shuffle")
-def pixel_shuffle(call: Call) -> Labelled:
-    """Make each channel of the channels that hold the cells of its pixels."""
-    engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
-    cells = call["upscale_factor"] ** 2
-    channels, cell = engine.factor(channels, [channels.n // cells, cells])
-    engine.pin_axes((cell, height, width), "positions in space")
+@rule("pixel_shuffle", "col2im")
+def channels_to_pixels(call: Call) -> Labelled:
+    """Make each channel of the channels that hold the pixels of its cells, or of its patches (one axis of them)."""
+    engine, label, n_space = call.engine, call.label_of("self"), 1 if call.name == "col2im" else 2
+    *lead, channels = label[:-n_space]
+    n = call.out.shape[-3]
+    channels, pixels = engine.factor(channels, [n, channels.n // n])
+    engine.pin_axes((pixels, *label[-n_space:]), "positions in space")
     return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
-@rule("pixel_unshuffle")
-def pixel_unshuffle(call: Call) -> Labelled:
-    """Make a channel of each pixel in a cell, for each channel."""
+@rule("pixel_unshuffle", "im2col")
+def pixels_to_channels(call: Call) -> Labelled:
+    """Make a channel of each pixel of a cell, or of a patch (one axis of them), for each channel."""
     engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
     engine.pin_axes((height, width), "positions in space")
-    channels = engine.product([channels, fixed_axis(call["downscale_factor"] ** 2)])
-    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
+    n, *space = call.out.shape[len(lead) :]
+    return engine.tidy([*lead, engine.product([channels, fixed_axis(n // channels.n)]), *fixed_axes(space)])
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
@@ -66,25 +67,6 @@ def channel_shuffle(call: Call) -> Labelled:
     label, n = call.label_of("self"), call["groups"]
     order = np.arange(label[1].n).reshape(n, -1).T.reshape(-1)
     return [label[0], call.engine.resolve(label[1]).at(order), *label[2:]]
-
-
-@rule("im2col")
-def im2col(call: Call) -> Labelled:
-    """Make a channel of each pixel of a patch, for each channel."""
-    engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
-    engine.pin_axes((height, width), "positions in space")
-    patch = call.out.shape[-2] // channels.n
-    return engine.tidy([*lead, engine.product([channels, fixed_axis(patch)]), fixed_axis(call.out.shape[-1])])
-
-
-@rule("col2im")
-def col2im(call: Call) -> Labelled:
-    """Make each channel of the channels that hold the pixels of its patches."""
-    engine, (*lead, channels, patches) = call.engine, call.label_of("self")
-    n = call.out.shape[-3]
-    channels, pixels = engine.factor(channels, [n, channels.n // n])
-    engine.pin_axes((pixels, patches), "positions in space")
-    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
 @rule("constant_pad_nd")
