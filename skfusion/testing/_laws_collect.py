@@ -92,9 +92,7 @@ def check_vectorized_members_are_looped_members(component: Collector) -> None:
     assert pools[0].names == pools[1].names, "Vectorised members have other names."
     for one, other in zip(*pools, strict=True):
         looped, vectorized = (_numbers(dict(member.meta)) for member in (one, other))
-        assert looped.keys() == vectorized.keys(), (
-            f"The meta of member {one.name!r} has other entries when it is vectorised."
-        )
+        assert looped.keys() == vectorized.keys(), f"The meta of member {one.name!r} has other entries."
         for key, value in looped.items():
             other_value = vectorized[key]
             same = abs(value - other_value) <= 1e-5 if isinstance(value, float) else value == other_value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,8 +98,7 @@ def check_fit_keeps_the_parameters(estimator: Any) -> None:
 
 def check_fit_leaves_the_global_random_state(estimator: Any) -> None:
     """The global generators of torch, numpy and Python are as they were after ``fit`` and ``predict``."""
-    run: Callable[[], Any] = lambda: output(fitted(estimator))  # noqa: E731
-    assert_random_state_is_untouched_by(run)
+    assert_random_state_is_untouched_by(lambda: output(fitted(estimator)))
 
 
 def check_same_random_state_gives_the_same_predictions(estimator: Any) -> None:

@@ -16,8 +16,8 @@ from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 from skfusion.testing._discover import modules
 
-_ABOVE = ("nets", "plots", "pool")
-"""Packages of nets, pools and displays, whose functions call those of lower ones."""
+_ABOVE = ("checkpoints", "evaluate", "nets", "plots", "pool")
+"""Packages of files, nets, pools and displays, whose functions call those of lower ones."""
 
 
 def turned(states: Sequence[State]) -> list[State]:

@@ -50,7 +50,11 @@ class Trace:
 
 def trace(module: nn.Module, inputs: Inputs) -> Trace:
     """Return the labels of all weights of a module, after a run of a copy of it on an example."""
-    check_initialised(module)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if is_lazy(tensor):
+            raise ValueError(
+                f"Tensor {name!r} of a lazy module has no shape yet: run one batch through the module first."
+            )
     originals = {id(t) for t in (*module.parameters(), *module.buffers())}
     module = twin(module)
     engine = Engine()
@@ -83,15 +87,6 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     branches = [f"the path depends on data at {place}; only the one of the example was read" for place in out.branches]
     out.notes = [*engine.notes, *branches, *out.notes]
     return out
-
-
-def check_initialised(module: nn.Module) -> None:
-    """Raise where a lazy module does not know its shapes yet."""
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if is_lazy(tensor):
-            raise ValueError(
-                f"Tensor {name!r} of a lazy module has no shape yet: run one batch through the module first."
-            )
 
 
 def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:

@@ -7,19 +7,14 @@ import numpy as np
 from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
 
+KINDS = (
+    *("avg_pool", "max_pool", "_adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "max_unpool"),
+    *("fractional_max_pool", "reflection_pad", "replication_pad", "upsample_nearest", "_upsample_nearest_exact"),
+)
 # How many of the last axes are space.
 IN_SPACE = {
-    **{
-        f"{kind}_pool{n}d": n
-        for kind in ("avg", "max", "_adaptive_avg", "adaptive_max", "adaptive_avg")
-        for n in (1, 2, 3)
-    },
+    **{f"{kind}{n}d": n for n in (1, 2, 3) for kind in KINDS},
     **{f"max_pool{n}d_with_indices": n for n in (2, 3)},
-    **{f"max_unpool{n}d": n for n in (2, 3)},
-    **{f"fractional_max_pool{n}d": n for n in (2, 3)},
-    **{f"{kind}_pad{n}d": n for kind in ("reflection", "replication") for n in (1, 2, 3)},
-    **{f"upsample_nearest{n}d": n for n in (1, 2, 3)},
-    **{f"_upsample_nearest_exact{n}d": n for n in (1, 2, 3)},
     **{"upsample_linear1d": 1, "upsample_bilinear2d": 2, "upsample_bicubic2d": 2, "upsample_trilinear3d": 3},
     **{"_upsample_bilinear2d_aa": 2, "_upsample_bicubic2d_aa": 2},
     **{"mkldnn_max_pool2d": 2, "grid_sampler_2d": 2, "grid_sampler_3d": 3},
