@@ -102,10 +102,10 @@ class Unifier(Binder):
     def _cost(self, atom: Atom) -> tuple[bool, bool, int]:
         return bool(self.families(atom.id)), bool(atom.instances), -atom.id
 
-    def _bind_to(self, atom: Atom, elements: Ints, paths: Ints, tags: Ints) -> bool:
-        """Bind an atom; row i of the paths is the meaning of its unit ``elements[i]``."""
-        order = np.argsort(index_of(elements))
-        self.bind(atom, (paths[order], tags[order]))
+    def _bind_to(self, atom: Atom, elements: Ints, paths: Ints, tags: Ints | None = None) -> bool:
+        """Bind an atom; row i of the paths is the meaning of its unit ``elements[i]``, and of its copies."""
+        first = np.unique(index_of(elements), return_index=True)[1]
+        self.bind(atom, (paths[first], np.zeros(len(first), np.int64) if tags is None else tags[first]))
         return False
 
     def _match_copies(self, paths: Ints, tags_a: Ints, tags_b: Ints) -> None:
@@ -145,14 +145,13 @@ class Unifier(Binder):
             atom = self.atoms[int(atom_of(x[0, 0]))]
             if atom.pinned or atom.id in atoms_in(y):
                 continue
-            index, first = np.unique(index_of(x[:, 0]), return_index=True)
-            if len(index) == len(x):
+            if len(np.unique(x[:, 0])) == len(x):
                 self._bind_to(atom, x[:, 0], y, y_tags)
                 return
             # Both sides hold copies: they are matched if each unit always meets the same path.
             n_pairs = int(row_labels(np.concatenate([x, y], 1)).max()) + 1
             if n_pairs == atom.size and one_to_one(x_tags, y_tags):
-                self._bind_to(atom, x[first, 0], y[first], np.zeros(len(first), np.int64))
+                self._bind_to(atom, x[:, 0], y)
                 return
         self._align_columns(left, right)
 
@@ -182,10 +181,9 @@ class Unifier(Binder):
         if (left[:, 0] == right[:, 0]).all():
             return self._align_inner(left[:, 1:], right[:, 1:], label)
         x, y = (self.atoms[int(atom_of(paths[0, 0]))] for paths in (left, right))
-        first = np.unique(label, return_index=True)[1]
-        if x is y or x.pinned or y.pinned or len(first) != x.size:
+        if x is y or x.pinned or y.pinned or int(label.max()) + 1 != x.size:
             return False
-        self._bind_to(x, left[first, 0], right[first, :1], np.zeros(len(first), np.int64))
+        self._bind_to(x, left[:, 0], right[:, :1])
         return True
 
     def _align_inner(self, left: Ints, right: Ints, outer: Ints) -> bool:
@@ -219,8 +217,7 @@ class Unifier(Binder):
             head = row_labels(y[:, :m])
             n_head, n_pairs = int(head.max()) + 1, int(pairs(label, head).max()) + 1
             if n_pairs == n == n_head:
-                first = np.unique(label, return_index=True)[1]
-                self._bind_to(atom, x[first, 0], y[first, :m], np.zeros(len(first), np.int64))
+                self._bind_to(atom, x[:, 0], y[:, :m])
                 return True
             if n_pairs != n or n_head >= n:
                 return self._cut_column(label, n, y, m - 1)
