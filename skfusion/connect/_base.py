@@ -83,18 +83,10 @@ class Subspace(ABC):
         return self.basis.weights(self.basis.within(point), len(self.controls))
 
     def at(self, point: Any) -> State:
-        """Return the state at a point.
+        """Return the state at a point, the sum of the controls by its coefficients; see :meth:`Subspace.weights`.
 
-        Parameters
-        ----------
-        point : float or array-like
-            In the domain of the basis: of a path, a position from 0 to 1.
-
-        Returns
-        -------
-        State
-            A control state itself where its coefficient is 1, as at the ends of a path, and new tensors elsewhere.
-            Running statistics of BatchNorm are summed too, and are wrong until they are recalibrated on data.
+        It is a control state itself where its coefficient is 1, as at the ends of a path, and new tensors elsewhere.
+        Running statistics of BatchNorm are summed too, and are wrong until they are recalibrated on data.
         """
         return combined(self.controls, self.weights(point))
 
