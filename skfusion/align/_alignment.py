@@ -108,15 +108,7 @@ class PermutationAlignment(Alignment, Mapping[str, np.ndarray]):
     def apply(self, state: State) -> State:
         """Return a state with its units permuted; see :meth:`Alignment.apply`.
 
-        Parameters
-        ----------
-        state : State
-            A state of the network.
-
-        Returns
-        -------
-        State
-            It computes what ``state`` computes; tensors that do not move are shared with it.
+        It computes what ``state`` computes; tensors that do not move are shared with it.
         """
         return self.symmetry.permute(self, state)
 

@@ -13,7 +13,7 @@ from skfusion._component import Component
 from skfusion.connect._basis import Basis, ByLength, PathBasis
 from skfusion.geometry import inner
 from skfusion.objective import Objective
-from skfusion.state import State, weighted_sum
+from skfusion.state import State, check_compatible, weighted_sum
 
 
 class Subspace(ABC):
@@ -83,18 +83,10 @@ class Subspace(ABC):
         return self.basis.weights(self.basis.within(point), len(self.controls))
 
     def at(self, point: Any) -> State:
-        """Return the state at a point.
+        """Return the state at a point, the sum of the controls by its coefficients; see :meth:`Subspace.weights`.
 
-        Parameters
-        ----------
-        point : float or array-like
-            In the domain of the basis: of a path, a position from 0 to 1.
-
-        Returns
-        -------
-        State
-            A control state itself where its coefficient is 1, as at the ends of a path, and new tensors elsewhere.
-            Running statistics of BatchNorm are summed too, and are wrong until they are recalibrated on data.
+        It is a control state itself where its coefficient is 1, as at the ends of a path, and new tensors elsewhere.
+        Running statistics of BatchNorm are summed too, and are wrong until they are recalibrated on data.
         """
         return combined(self.controls, self.weights(point))
 
@@ -249,6 +241,27 @@ class Connector(Component, ABC):
             A :class:`Path` between two states, whose ends are the very states that were given, unless ends are trained
             too.
         """
+
+
+def check_ends(connector: Any, states: Sequence[State]) -> None:
+    """Raise ``ValueError`` unless there are two finite states of one architecture.
+
+    Parameters
+    ----------
+    connector : Connector
+        Which is to join them, for the message.
+    states : sequence of State
+        The states to join.
+    """
+    name, n = type(connector).__name__, len(states)
+    if n < 2:
+        raise ValueError(f"{name} joins two networks; got {n}. Collect another one, such as by Seeds(2).")
+    if n > 2:
+        raise ValueError(
+            f"{name} joins two networks; got {n}. CurveClassifier and CurveRegressor join more of them, along the "
+            "minimum spanning tree of their barriers."
+        )
+    check_compatible(states, ["first", "second"])
 
 
 def combined(controls: Sequence[State], coefficients: ArrayLike) -> State:

@@ -28,13 +28,7 @@ class Bezier(TrainedConnector):
         Trained states; the degree of the curve is one more. More can follow a more crooked valley.
     {training}
 
-    Notes
-    -----
     {notes}
-
-    References
-    ----------
-    Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026.
 
     Examples
     --------

@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from skfusion.connect._base import Connector, Path
+from skfusion.connect._base import Connector, Path, check_ends
 from skfusion.connect._basis import PathBasis
-from skfusion.connect._ends import check_ends
 from skfusion.objective import Objective
 from skfusion.state import State
 

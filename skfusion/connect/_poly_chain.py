@@ -26,13 +26,7 @@ class PolyChain(TrainedConnector):
         Trained states. More can follow a more crooked valley.
     {training}
 
-    Notes
-    -----
     {notes}
-
-    References
-    ----------
-    Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026.
 
     Examples
     --------

@@ -11,9 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from skfusion._docs import doc
-from skfusion.connect._base import Connector, Path
+from skfusion.connect._base import Connector, Path, check_ends
 from skfusion.connect._basis import PathBasis
-from skfusion.connect._ends import check_ends
 from skfusion.connect._train import train, trained_names
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
@@ -35,6 +34,8 @@ random_state : int, default=0
 """The parameters of the training."""
 
 NOTES = """
+Notes
+-----
 Bends start equally spaced on the line between the ends. A step draws one position t for its mini-batch, and costs a
 step of ordinary training and O(m d) for m states of d numbers, which are also the memory. BatchNorm uses the
 statistics of the batch; recalibrate it at each point that is used.
@@ -48,8 +49,12 @@ with a learning rate of 0.03 and a weight decay of 3e-4 or 5e-4 (ResNets), or fo
 in batches of 128; its code has 200 epochs, 0.01 and 1e-4 when nothing is given. Positions are drawn uniformly in t,
 as in the paper, which would rather have them uniform in length: equally spaced points of
 :meth:`Path.by_length` are.
+
+References
+----------
+Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026.
 """
-"""How bends are trained, and how the defaults differ from those of the paper."""
+"""How bends are trained, how the defaults differ from those of the paper, and the paper."""
 
 
 @doc(training=TRAINING)

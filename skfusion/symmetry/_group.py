@@ -49,28 +49,6 @@ class Block:
     positions: np.ndarray
     within: Mapping[int, np.ndarray] = field(default_factory=dict)
 
-    def without(self, frozen: set[str]) -> Block | None:
-        """Return the block without some of its groups, whose units count as copies then.
-
-        Parameters
-        ----------
-        frozen : set of str
-            Groups that do not move.
-
-        Returns
-        -------
-        Block or None
-            None where no group is left.
-        """
-        kept = [k for k, g in enumerate(self.groups) if g not in frozen]
-        if not kept:
-            return None
-        if len(kept) == len(self.groups):
-            return self
-        front = np.moveaxis(self.positions, [k + 1 for k in kept], range(-len(kept), 0))
-        sizes = front.shape[-len(kept) :]
-        return Block(tuple(self.groups[k] for k in kept), front.reshape(-1, *sizes), self.within)
-
 
 Axes = tuple[tuple[Block, ...], ...]
 """The blocks of each axis of a tensor; an axis without blocks is pinned."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from math import lgamma, log
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from skfusion._numbers import place_of
@@ -17,14 +15,11 @@ from skfusion.state import State
 from skfusion.symmetry._action import check, moved
 from skfusion.symmetry._declare import declared
 from skfusion.symmetry._describe import table
-from skfusion.symmetry._freeze import at_rest, spread
-from skfusion.symmetry._group import Axes, Group, Permutations, Site, same
-from skfusion.symmetry._law import completed, composed, identity, inverted
-
-Seed = int | np.random.Generator | torch.Generator | None
+from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
+from skfusion.symmetry._law import GroupLaw
 
 
-class Symmetry:
+class Symmetry(GroupLaw):
     r"""The permutation symmetry of an architecture: which group of units is on which axis of which tensor.
 
     The units of a hidden layer can change places if the rows of the weight that computes them, its bias and the columns
@@ -134,40 +129,6 @@ class Symmetry:
                 first.setdefault(id(parts), name)
         return [*first.values()]
 
-    @property
-    def log10_order(self) -> float:
-        """Logarithm, to base 10, of the number of elements of the group."""
-        sizes = ((g.size, [self.groups[c].size for c in g.context]) for g in self.groups.values())
-        return float(sum(np.prod(outer) * lgamma(n + 1) for n, outer in sizes)) / log(10)
-
-    def identity(self) -> dict[str, np.ndarray]:
-        """Return the element that moves nothing.
-
-        Returns
-        -------
-        dict of ndarray
-            Permutations.
-        """
-        return identity(self.groups)
-
-    def sample(self, random_state: Seed = None) -> dict[str, np.ndarray]:
-        """Return a random element, each with the same probability.
-
-        Parameters
-        ----------
-        random_state : int, numpy Generator or torch Generator, optional
-            The source of randomness.
-
-        Returns
-        -------
-        dict of ndarray
-            Permutations.
-        """
-        if isinstance(random_state, torch.Generator):
-            random_state = int(torch.randint(2**31, (), generator=random_state, device=random_state.device))
-        rng = np.random.default_rng(random_state)
-        return {name: rng.permuted(p, axis=-1) for name, p in self.identity().items()}
-
     def permute(self, perms: Permutations, state: State) -> State:
         """Return a state with its units permuted, which computes the same function.
 
@@ -210,56 +171,6 @@ class Symmetry:
             known.append((parts, out[name]))
         return out
 
-    def complete(self, perms: Permutations) -> dict[str, np.ndarray]:
-        """Return permutations of all groups, after checking those of some.
-
-        Parameters
-        ----------
-        perms : dict of ndarray
-            Permutations of some groups.
-
-        Returns
-        -------
-        dict of ndarray
-            The other groups do not move.
-
-        Raises
-        ------
-        ValueError
-            If a name is not a group's, or an array is no permutation of its units.
-        """
-        return completed(self.groups, perms)
-
-    def compose(self, first: Permutations, then: Permutations) -> Permutations:
-        """Return the element that does what ``first`` does, and then what ``then`` does.
-
-        Parameters
-        ----------
-        first, then : dict of ndarray
-            Permutations.
-
-        Returns
-        -------
-        dict of ndarray
-            ``permute(compose(first, then), s)`` is ``permute(then, permute(first, s))``.
-        """
-        return composed(self.groups, self.complete(first), self.complete(then))
-
-    def invert(self, perms: Permutations) -> Permutations:
-        """Return the element that undoes another.
-
-        Parameters
-        ----------
-        perms : dict of ndarray
-            Permutations.
-
-        Returns
-        -------
-        dict of ndarray
-            Permutations.
-        """
-        return inverted(self.groups, self.complete(perms))
-
     def frozen(self, reasons: Mapping[str, str]) -> Symmetry:
         """Return a symmetry in which some groups do not move, nor those that are indexed by them.
 
@@ -273,10 +184,10 @@ class Symmetry:
         Symmetry
             It has the reasons among ``pinned`` and ``notes``.
         """
-        why = spread(self.groups, reasons)
+        why = _spread(self.groups, reasons)
         frozen = {g: reason for g, reason in why.items() if g in self.groups}
-        axes, pinned = at_rest(self.axes, frozen)
-        kept = [(site, at_rest({"": site.axes}, frozen)[0][""]) for site in self.sites]
+        axes, pinned = _at_rest(self.axes, frozen)
+        kept = [(site, _at_rest({"": site.axes}, frozen)[0][""]) for site in self.sites]
         return Symmetry(
             [g for name, g in self.groups.items() if name not in frozen],
             axes,
@@ -297,3 +208,42 @@ class Symmetry:
             axes do not move. ``attrs["notes"]`` has the notes.
         """
         return table(self.groups, self.axes, self.pinned, self.notes)
+
+
+def _spread(groups: Mapping[str, Group], reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return why groups do not move, including the groups that are indexed by such ones."""
+    why = dict(reasons)
+    while more := {
+        group.name: f"it is indexed by {c!r}, which does not: {why[c]}"
+        for group in groups.values()
+        for c in group.context
+        if c in why and group.name not in why
+    }:
+        why |= more
+    return why
+
+
+def _at_rest(
+    axes: Mapping[str, Axes], reasons: Mapping[str, str]
+) -> tuple[dict[str, Axes], dict[tuple[str, int], str]]:
+    """Return the blocks that still move, and why axes no longer do; names of one tied tensor keep sharing blocks."""
+    done: dict[int, Axes] = {}
+    pinned: dict[tuple[str, int], str] = {}
+    for name, parts in axes.items():
+        if id(parts) not in done:
+            done[id(parts)] = tuple(tuple(left for b in blocks for left in _left(b, reasons)) for blocks in parts)
+        for axis, (before, after) in enumerate(zip(parts, done[id(parts)], strict=True)):
+            if before and not after:
+                pinned[name, axis] = next(reasons[g] for b in before for g in b.groups if g in reasons)
+    return {name: done[id(parts)] for name, parts in axes.items()}, pinned
+
+
+def _left(block: Block, frozen: Mapping[str, str]) -> Iterator[Block]:
+    """Yield a block without its frozen groups, whose units count as copies then, if any group is left."""
+    kept = [k for k, g in enumerate(block.groups) if g not in frozen]
+    if len(kept) == len(block.groups):
+        yield block
+    elif kept:
+        front = np.moveaxis(block.positions, [k + 1 for k in kept], range(-len(kept), 0))
+        groups = tuple(block.groups[k] for k in kept)
+        yield Block(groups, front.reshape(-1, *front.shape[-len(kept) :]), block.within)

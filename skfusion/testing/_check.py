@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -34,17 +35,23 @@ from skfusion.testing._discover import discover
 
 Law = Callable[[Any], None]
 
+
+def laws_in(module: ModuleType) -> list[Law]:
+    """Return the laws of a file, in their order: its functions whose names start with ``check_``."""
+    return [f for name, f in vars(module).items() if name.startswith("check_") and f.__module__ == module.__name__]
+
+
 _BY_FAMILY: dict[type, list[Law]] = {
-    Component: _laws_all.LAWS,
-    Aligner: _laws_align.LAWS,
-    Merger: _laws_merge.LAWS,
-    Repairer: _laws_repair.LAWS,
-    Connector: _laws_connect.LAWS,
-    Selector: _laws_select.LAWS,
-    Collector: [*_laws_collect.LAWS, *_laws_chance.OF_COLLECTORS],
-    Combiner: _laws_combine.LAWS,
-    Store: _laws_store.LAWS,
-    BaseEstimator: [*_laws_estimator.LAWS, *_laws_chance.OF_ESTIMATORS],
+    Component: laws_in(_laws_all),
+    Aligner: laws_in(_laws_align),
+    Merger: laws_in(_laws_merge),
+    Repairer: laws_in(_laws_repair),
+    Connector: laws_in(_laws_connect),
+    Selector: laws_in(_laws_select),
+    Collector: [*laws_in(_laws_collect), _laws_chance.check_random_labels_give_chance_in_training],
+    Combiner: laws_in(_laws_combine),
+    Store: laws_in(_laws_store),
+    BaseEstimator: [*laws_in(_laws_estimator), _laws_chance.check_random_labels_give_chance],
 }
 
 

@@ -21,15 +21,11 @@ SITUATIONS = ("plain", "weights", "copies", "replicates", "groups")
 
 
 def random_rows(situation: str, n_classes: int | None) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return inputs, targets that have nothing to do with them, and what else ``fit`` is given.
+    """Return inputs, random labels (random values where ``n_classes`` is None), and what else ``fit`` is given.
 
-    Parameters
-    ----------
-    situation : {"plain", "weights", "copies", "replicates", "groups"}
-        Rows that all differ; rows of weight four; four copies of each row; the same with some noise in the targets;
-        groups of two rows that hardly differ. With weights and copies, two rows of equal inputs have different targets.
-    n_classes : int or None
-        Random labels; random values when it is None.
+    The situations are rows that all differ; rows of weight four; four copies of each row; the same with some noise in
+    the targets; groups of two rows that hardly differ. With weights and copies, two rows of equal inputs have
+    different targets.
     """
     rng = np.random.RandomState(3)
     X = rng.normal(size=(N_ROWS, 8)).astype(np.float32)
@@ -38,11 +34,8 @@ def random_rows(situation: str, n_classes: int | None) -> tuple[np.ndarray, np.n
         return X, y, {}
     if situation == "groups":
         index = np.repeat(np.arange(N_ROWS), 2)
-        return (
-            X[index] + np.float32(0.001) * rng.normal(size=(len(index), 8)).astype(np.float32),
-            y[index],
-            {"groups": index},
-        )
+        noise = np.float32(0.001) * rng.normal(size=(len(index), 8)).astype(np.float32)
+        return X[index] + noise, y[index], {"groups": index}
     index = np.arange(N_ROWS) if situation == "weights" else np.tile(np.arange(N_ROWS), 4)
     if situation == "replicates":
         other = rng.normal(size=len(index)) if n_classes is None else rng.randint(n_classes, size=len(index))
@@ -54,12 +47,12 @@ def random_rows(situation: str, n_classes: int | None) -> tuple[np.ndarray, np.n
 
 def memorising_net(**params: Any) -> Any:
     """Return a net that learns random labels by heart within its epochs, so that a leak shows."""
-    given = {"max_epochs": 30, "lr": 0.02, "batch_size": 32, "module__hidden": (64,), "optimizer__weight_decay": 0.0}
-    given |= {"callbacks": None}  # those of skorch, among them valid_acc
-    return nets.mlp_classifier(**given | params)
+    settings = {"max_epochs": 30, "lr": 0.02, "batch_size": 32, "module__hidden": (64,), "optimizer__weight_decay": 0.0}
+    settings |= {"callbacks": None}  # those of skorch, among them valid_acc
+    return nets.mlp_classifier(**settings | params)
 
 
-def check_is_chance(score: float, n: float, n_classes: int | None, what: str) -> None:
+def assert_chance(score: float, n: float, n_classes: int | None, what: str) -> None:
     """Raise where a score on n held-out rows is more than four deviations from what guessing gives.
 
     The accuracy of guesses is binomial. R2 of what has nothing to do with the targets is at most about zero.
@@ -75,8 +68,8 @@ def check_is_chance(score: float, n: float, n_classes: int | None, what: str) ->
 def reported(estimator: Any, n_rows: int) -> Iterator[tuple[str, float, float]]:
     """Iterate over what a fitted estimator reports of held-out rows: a name, a score, how many different rows."""
     if hasattr(estimator, "oob_score_"):
-        found = getattr(estimator, "oob_decision_function_", getattr(estimator, "oob_prediction_", None))
-        share = float(np.isfinite(found).reshape(n_rows, -1).all(axis=1).mean())
+        held_out = getattr(estimator, "oob_decision_function_", getattr(estimator, "oob_prediction_", None))
+        share = float(np.isfinite(held_out).reshape(n_rows, -1).all(axis=1).mean())
         if share > 0:  # with many copies hardly a row is out of a bag
             yield "oob_score_", float(estimator.oob_score_), share * N_ROWS
     if hasattr(estimator, "best_score_"):
@@ -88,16 +81,16 @@ def reported(estimator: Any, n_rows: int) -> Iterator[tuple[str, float, float]]:
         yield "the mean held-out score of members", float(np.mean(scores)), N_ROWS / 5
 
 
-def check_histories(histories: list[list[dict[str, float]]], n: float, situation: str) -> None:
+def assert_histories_are_chance(histories: list[list[dict[str, float]]], n: float, situation: str) -> None:
     """Raise where networks predict the rows that they validate on better than by chance, after the last epoch.
 
     Whatever is predicted of four classes, the cross-entropy is log 4 or more in the mean, and varies by about 1 a row.
     """
     last = [history[-1] for history in histories if history]
-    if found := [row["valid_acc"] for row in last if "valid_acc" in row]:
-        check_is_chance(float(np.mean(found)), n, 4, f"With {situation}, the mean valid_acc of members")
-    if found := [row["valid_loss"] for row in last if "valid_loss" in row]:
-        mean, least = float(np.mean(found)), math.log(4) - 4 / math.sqrt(n)
+    if values := [row["valid_acc"] for row in last if "valid_acc" in row]:
+        assert_chance(float(np.mean(values)), n, 4, f"With {situation}, the mean valid_acc of members")
+    if values := [row["valid_loss"] for row in last if "valid_loss" in row]:
+        mean, least = float(np.mean(values)), math.log(4) - 4 / math.sqrt(n)
         assert mean >= least, f"With {situation}, the mean valid_loss of members is {mean:.3g}, where chance is log 4."
 
 
@@ -120,9 +113,9 @@ def check_random_labels_give_chance(estimator: Any) -> None:
             warnings.simplefilter("ignore", UserWarning)  # that members are no better than chance, which they are not
             fitted.fit(X, y, **extra)
         for what, score, n in reported(fitted, len(y)):
-            check_is_chance(score, n, n_classes, f"With {situation}, {what}")
+            assert_chance(score, n, n_classes, f"With {situation}, {what}")
         if n_classes is not None:
-            check_histories(_histories(fitted), N_ROWS / 5, situation)
+            assert_histories_are_chance(_histories(fitted), N_ROWS / 5, situation)
 
 
 def check_random_labels_give_chance_in_training(component: Collector) -> None:
@@ -137,13 +130,9 @@ def check_random_labels_give_chance_in_training(component: Collector) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that members are no better than chance, which they are not
             pool = clone(component).collect(net.set_params(train_split=default), X, y, **extra)
-        check_histories([m.meta.get("history", []) for m in pool], N_ROWS / 5, situation)
+        assert_histories_are_chance([m.meta.get("history", []) for m in pool], N_ROWS / 5, situation)
 
 
 def _histories(estimator: Any) -> list[list[dict[str, float]]]:
     pool = getattr(estimator, "pool_", None)
     return [getattr(estimator, "history_", [])] if pool is None else [m.meta.get("history", []) for m in pool]
-
-
-OF_COLLECTORS = [check_random_labels_give_chance_in_training]
-OF_ESTIMATORS = [check_random_labels_give_chance]

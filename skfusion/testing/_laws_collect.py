@@ -91,31 +91,19 @@ def check_vectorized_members_are_looped_members(component: Collector) -> None:
     pools = [collected(clone(component).set_params(vectorize=choice), module__norm=None) for choice in (False, True)]
     assert pools[0].names == pools[1].names, "Vectorised members have other names."
     for one, other in zip(*pools, strict=True):
-        kept, found = (_numbers(dict(member.meta)) for member in (one, other))
-        assert kept.keys() == found.keys(), f"The meta of member {one.name!r} has other entries when it is vectorised."
-        for key, value in kept.items():
-            other_value = found[key]
-            alike = abs(value - other_value) <= 1e-5 if isinstance(value, float) else value == other_value
-            assert alike, f"{key} of member {one.name!r} is {value} alone, and {other_value} when it is vectorised."
+        looped, vectorized = (_numbers(dict(member.meta)) for member in (one, other))
+        assert looped.keys() == vectorized.keys(), f"The meta of member {one.name!r} has other entries."
+        for key, value in looped.items():
+            other_value = vectorized[key]
+            same = abs(value - other_value) <= 1e-5 if isinstance(value, float) else value == other_value
+            assert same, f"{key} of member {one.name!r} is {value} alone, and {other_value} when it is vectorised."
         assert one.state.keys() == other.state.keys(), f"Member {one.name!r} has other tensors when it is vectorised."
         for key, value in one.state.items():
-            alike = torch.allclose(value.double(), other.state[key].double(), rtol=0, atol=1e-5)
-            assert alike, f"Tensor {key!r} of member {one.name!r} differs when it is vectorised."
+            same = torch.allclose(value.double(), other.state[key].double(), rtol=0, atol=1e-5)
+            assert same, f"Tensor {key!r} of member {one.name!r} differs when it is vectorised."
 
 
 def _numbers(meta: dict[str, Any]) -> dict[str, Any]:
     """Return what a member records, without times, as one flat dict."""
     rows = enumerate(meta.pop("history", []))
     return meta | {f"{name} of row {i}": value for i, row in rows for name, value in row.items() if name != "dur"}
-
-
-LAWS = [
-    check_collection_is_not_empty,
-    check_member_names_are_unique,
-    check_other_seeds_give_other_members,
-    check_members_fit_the_net,
-    check_net_is_not_fitted_in_place,
-    check_members_do_not_depend_on_n_jobs,
-    check_training_rows_are_recorded,
-    check_vectorized_members_are_looped_members,
-]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,15 @@ from sklearn.base import clone
 
 from skfusion.connect import Connector, Path
 from skfusion.landscape import loss_along, segment
-from skfusion.objective import Batch
 from skfusion.state import State, flatten, is_statistic
 from skfusion.testing import _problems as problems
+from skfusion.testing._assertions import (
+    assert_diverged_states_are_refused,
+    assert_looks_like,
+    assert_module_is_left_as_it_was,
+    assert_other_architectures_are_refused,
+    assert_refused,
+)
 
 POSITIONS = [*np.linspace(0, 1, 9).tolist(), 0.3, 0.99]
 
@@ -23,15 +28,6 @@ def joined(component: Connector, states: Sequence[State] | None = None, data: An
     """Return what a connector makes of two trained networks."""
     states = problems.ends() if states is None else states
     return clone(component)(states, data or problems.to_train())
-
-
-def refusal_of(component: Connector, states: Sequence[State]) -> str:
-    """Return the message with which a connector refuses states."""
-    try:
-        joined(component, states)
-    except ValueError as error:
-        return str(error)
-    raise AssertionError(f"{len(states)} states are joined without a word.")
 
 
 def check_coefficients_sum_to_one(component: Connector) -> None:
@@ -58,9 +54,7 @@ def check_points_keep_names_shapes_and_dtypes(component: Connector) -> None:
         states = problems.ends(dtype)
         path = joined(component, states, problems.to_train(dtype))
         for t in (0.0, 0.4, 1.0):
-            looks = {k: (v.shape, v.dtype) for k, v in path.at(t).items()}
-            expected = {k: (v.shape, v.dtype) for k, v in states[0].items()}
-            assert looks == expected, f"At t = {t}, names, shapes or dtypes are not those of the states."
+            assert_looks_like(path.at(t), states[0])
 
 
 def check_points_are_sums_of_the_controls(component: Connector) -> None:
@@ -105,60 +99,24 @@ def check_curves_have_no_direction(component: Connector) -> None:
 
 def check_modes_of_a_connected_module_are_restored(component: Connector) -> None:
     """Training modes and tensors of the module are as before, also when the module raises."""
-    data = problems.to_train()
-    data.module.train()
-    data.module[1].eval()
-    before = problems.snapshot(data.module)
-    bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2, dtype=torch.long))]
-    for batches in (data.batches(), bad):
-        with contextlib.suppress(RuntimeError):
-            joined(component, data=problems.fed(data, batches))
-        assert problems.snapshot(data.module) == before, "Training modes or tensors of the module have changed."
+    assert_module_is_left_as_it_was(lambda data: joined(component, data=data), problems.to_train())
 
 
 def check_states_that_are_not_two_are_refused(component: Connector) -> None:
     """One state and three states are refused by a message that says how many there are."""
     for n in (1, 3):
-        message = refusal_of(component, (problems.ends() * 2)[:n])
-        assert str(n) in message, f"The message does not say that there are {n} states: {message}"
+        assert_refused(lambda n=n: joined(component, (problems.ends() * 2)[:n]), str(n))
 
 
 def check_ends_of_unlike_architectures_are_refused(component: Connector) -> None:
     """Ends of other shapes or other tensors are refused by a message that names tensor and shapes."""
-    states = problems.ends()
-    states[1]["0.weight"] = torch.zeros(7, 3)
-    message = refusal_of(component, states)
-    for part in ("0.weight", "(5, 3)", "(7, 3)"):
-        assert part in message, f"The message does not name {part}: {message}"
-    states = problems.ends()
-    del states[1]["3.bias"]
-    assert "3.bias" in refusal_of(component, states), "The message does not name the missing tensor."
+    assert_other_architectures_are_refused(lambda states: joined(component, states), problems.ends)
 
 
 def check_diverged_ends_are_refused(component: Connector) -> None:
     """An end with NaN or infinity is refused by a message that names its tensor and which end it is."""
-    for value in (float("nan"), float("inf")):
-        states = problems.ends()
-        states[1]["3.bias"] = torch.tensor([0.0, value])
-        message = refusal_of(component, states)
-        for part in ("3.bias", "second"):
-            assert part in message, f"The message does not name {part!r}: {message}"
+    assert_diverged_states_are_refused(lambda states: joined(component, states), problems.ends, "second")
 
 
 def _vector(state: State) -> torch.Tensor:
     return flatten({k: v for k, v in state.items() if not is_statistic(k)}).double()
-
-
-LAWS = [
-    check_coefficients_sum_to_one,
-    check_ends_are_the_states_bit_for_bit,
-    check_points_keep_names_shapes_and_dtypes,
-    check_points_are_sums_of_the_controls,
-    check_training_moves_every_bend,
-    check_path_is_never_worse_than_the_segment,
-    check_curves_have_no_direction,
-    check_modes_of_a_connected_module_are_restored,
-    check_states_that_are_not_two_are_refused,
-    check_ends_of_unlike_architectures_are_refused,
-    check_diverged_ends_are_refused,
-]

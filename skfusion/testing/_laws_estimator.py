@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.base import clone, is_classifier
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.testing import _problems as problems
-from skfusion.testing._laws_all import check_random_state_is_untouched_by, params_of
+from skfusion.testing._laws_all import assert_random_state_is_untouched_by, params_of
 
 
 def data(estimator: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +98,7 @@ def check_fit_keeps_the_parameters(estimator: Any) -> None:
 
 def check_fit_leaves_the_global_random_state(estimator: Any) -> None:
     """The global generators of torch, numpy and Python are as they were after ``fit`` and ``predict``."""
-    run: Callable[[], Any] = lambda: output(fitted(estimator))  # noqa: E731
-    check_random_state_is_untouched_by(run)
+    assert_random_state_is_untouched_by(lambda: output(fitted(estimator)))
 
 
 def check_same_random_state_gives_the_same_predictions(estimator: Any) -> None:
@@ -116,15 +114,3 @@ def check_fit_does_not_write_its_data(estimator: Any) -> None:
     before = problems.snapshot([X, y, weight])
     clone(estimator).fit(X, y, sample_weight=weight).predict(X)
     assert problems.snapshot([X, y, weight]) == before, "fit or predict writes to the data."
-
-
-LAWS = [
-    check_one_member_is_its_own_fusion,
-    check_fuse_repeats_fit,
-    check_pickle_predicts_the_same,
-    check_wrapped_net_stays_unfitted,
-    check_fit_keeps_the_parameters,
-    check_fit_leaves_the_global_random_state,
-    check_same_random_state_gives_the_same_predictions,
-    check_fit_does_not_write_its_data,
-]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 from sklearn.base import clone
 from torch import nn
@@ -12,6 +10,7 @@ from skfusion.objective import Batch, ModuleObjective, Objective
 from skfusion.repair import Repairer
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
+from skfusion.testing._assertions import assert_looks_like, assert_module_is_left_as_it_was
 
 
 def repaired(component: Repairer, data: Objective | None = None) -> State:
@@ -47,9 +46,7 @@ def check_statistics_before_have_no_influence(component: Repairer) -> None:
 
 def check_repair_keeps_names_shapes_and_dtypes(component: Repairer) -> None:
     """The repaired state looks like the state."""
-    result = repaired(component)
-    expected = {k: (v.shape, v.dtype) for k, v in problems.base().items()}
-    assert {k: (v.shape, v.dtype) for k, v in result.items()} == expected, "Names, shapes or dtypes have changed."
+    assert_looks_like(repaired(component), problems.base())
 
 
 def check_network_without_statistics_is_returned_as_it_is(component: Repairer) -> None:
@@ -74,26 +71,4 @@ def check_labels_are_not_read(component: Repairer) -> None:
 
 def check_modes_are_restored_after_an_error(component: Repairer) -> None:
     """Training modes and hooks are as before, also when the module or the data raises."""
-    data = problems.objective()
-    data.module.train()
-    data.module[1].eval()
-    modes = [m.training for m in data.module.modules()]
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in data.module.modules()]
-    bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2))]
-    for batches in (list(data.batches()), bad):
-        with contextlib.suppress(RuntimeError):
-            repaired(component, problems.fed(data, batches))
-        assert [m.training for m in data.module.modules()] == modes, "Training modes have changed."
-        now = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in data.module.modules()]
-        assert now == hooks, "Hooks are left on the module."
-
-
-LAWS = [
-    check_equal_members_need_no_repair,
-    check_statistics_match_the_data,
-    check_statistics_before_have_no_influence,
-    check_repair_keeps_names_shapes_and_dtypes,
-    check_network_without_statistics_is_returned_as_it_is,
-    check_labels_are_not_read,
-    check_modes_are_restored_after_an_error,
-]
+    assert_module_is_left_as_it_was(lambda data: repaired(component, data), problems.objective())

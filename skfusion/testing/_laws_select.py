@@ -17,15 +17,15 @@ def selected(component: Selector, pool: ModelPool) -> ModelPool:
 def check_selection_is_a_part_of_the_pool_in_its_order(component: Selector) -> None:
     """The chosen members are members of the pool, in the pool's order, with their states; base and classes stay."""
     pool = problems.pool().replace(classes=["no", "yes"])
-    for given in (pool, pool[::-1]):
-        chosen = selected(component, given)
+    for offered in (pool, pool[::-1]):
+        chosen = selected(component, offered)
         assert isinstance(chosen, ModelPool), f"The result is a {type(chosen).__name__}."
-        assert set(chosen.names) <= set(given.names), f"{chosen.names} are not all members of {given.names}."
-        kept = [name for name in given.names if name in chosen.names]
+        assert set(chosen.names) <= set(offered.names), f"{chosen.names} are not all members of {offered.names}."
+        kept = [name for name in offered.names if name in chosen.names]
         assert chosen.names == kept, f"The members {chosen.names} are not in the pool's order {kept}."
         for member in chosen:
-            assert member.state is given[member.name].state, f"The state of member {member.name!r} is another one."
-        assert chosen.base is given.base, "The pool's base is lost."
+            assert member.state is offered[member.name].state, f"The state of member {member.name!r} is another one."
+        assert chosen.base is offered.base, "The pool's base is lost."
         assert list(chosen.classes) == ["no", "yes"], "The pool's classes are lost."
 
 
@@ -46,10 +46,3 @@ def check_reported_score_is_the_score_used(component: Selector) -> None:
     for member in selected(component, pool):
         expected = data.score(member.state)
         assert member.score == expected, f"Member {member.name!r} reports {member.score} and scores {expected}."
-
-
-LAWS = [
-    check_selection_is_a_part_of_the_pool_in_its_order,
-    check_selection_is_never_empty,
-    check_reported_score_is_the_score_used,
-]

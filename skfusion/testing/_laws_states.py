@@ -16,8 +16,8 @@ from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
 from skfusion.testing._discover import modules
 
-_ABOVE = ("nets", "plots", "pool")
-"""Packages of nets, pools and displays, whose functions call those of lower ones."""
+_ABOVE = ("checkpoints", "evaluate", "nets", "plots", "pool")
+"""Packages of files, nets, pools and displays, whose functions call those of lower ones."""
 
 
 def turned(states: Sequence[State]) -> list[State]:
@@ -101,13 +101,7 @@ FUNCTIONS: dict[str, Function] = {
 
 
 def functions_of_states() -> Iterator[str]:
-    """Yield the names of the public functions of the package that take several states.
-
-    Yields
-    ------
-    str
-        A function, known by its annotations.
-    """
+    """Yield the names of the public functions of the package that take several states, known by their annotations."""
     for module in modules():
         parts = module.__name__.split(".")[1:]
         if not any(part.startswith("_") or part in _ABOVE for part in parts):
@@ -136,6 +130,3 @@ def check_function_does_not_depend_on_ties_of_one_state(function: Function) -> N
     """Names that are tied in one state, and not in all, count as they do where they are tied in none."""
     states = problems.states(4)
     assert_alike(function(tied(states)), function(untied(states)), "Where one state ties two names")
-
-
-LAWS = [check_function_does_not_depend_on_the_order_of_names, check_function_does_not_depend_on_ties_of_one_state]

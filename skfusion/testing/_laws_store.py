@@ -7,6 +7,7 @@ import torch
 
 from skfusion.pool import Member, Store
 from skfusion.testing import _problems as problems
+from skfusion.testing._assertions import assert_refused
 
 
 def member(name: str = "a", k: int = 0) -> Member:
@@ -20,15 +21,6 @@ def member(name: str = "a", k: int = 0) -> Member:
     keys = np.array([1, 2**63, 3 + k], np.uint64)
     predictions = np.array([[0.25, 0.75], [-0.0, np.nan]], np.float32) + k
     return Member(name, state, 0.1 + 0.2 * k, {"epoch": k, "lr": 0.1}, keys, predictions=predictions)
-
-
-def unknown_is_key_error(call: object, name: str) -> None:
-    """Raise where a call with an unknown name does not raise ``KeyError``."""
-    try:
-        call(name)
-    except KeyError:
-        return
-    raise AssertionError(f"The unknown name {name!r} raises no KeyError.")
 
 
 def check_get_returns_what_was_put(store: Store) -> None:
@@ -76,24 +68,14 @@ def check_delete_forgets_one_member(store: Store) -> None:
         store.put(member(name))
     store.delete("b")
     assert store.names() == ["a", "c"], f"The names are {store.names()}."
-    unknown_is_key_error(store.get, "b")
+    assert_refused(lambda: store.get("b"), error=KeyError)
     assert problems.snapshot(store.get("c").state) == problems.snapshot(member("c").state), "Another member is changed."
 
 
 def check_unknown_names_are_key_errors(store: Store) -> None:
     """``get`` and ``delete`` of an unknown name raise ``KeyError``, in an empty store too."""
     for _ in range(2):
-        unknown_is_key_error(store.get, "missing")
-        unknown_is_key_error(store.delete, "missing")
+        for call in (store.get, store.delete):
+            assert_refused(lambda call=call: call("missing"), error=KeyError)
         store.put(member())
     assert store.names() == ["a"], "A failed call changes the store."
-
-
-LAWS = [
-    check_get_returns_what_was_put,
-    check_put_replaces_a_member_of_the_same_name,
-    check_put_keeps_a_copy,
-    check_names_are_in_the_order_of_puts,
-    check_delete_forgets_one_member,
-    check_unknown_names_are_key_errors,
-]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -67,23 +67,35 @@ def inputs(n: int = 40, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def objective(dtype: torch.dtype = torch.float32) -> Objective:
     """Return an objective on labelled data in unequal batches; its score is the negative mean loss."""
-    x, held_out = inputs(40, dtype), inputs(80, dtype)[40:]
-    y, held_y = ((t[:, 0] > t[:, 1]).long() for t in (x, held_out))
-    batches = [Batch(x[i:j], y[i:j]) for i, j in ((0, 25), (25, 36), (36, 40))]
-    net = module(dtype).eval()
+    batches = [*map(_labelled, inputs(40, dtype).split([25, 11, 4]))]
+    held_out = [_labelled(inputs(80, dtype)[40:])]
+    return _judged(dtype, batches, held_out, likelihood=Likelihood("categorical", lambda out: out))
 
+
+def to_train(dtype: torch.dtype = torch.float32) -> Objective:
+    """Return an objective on 240 labelled rows in six batches; loss and score are judged on these rows too."""
+    batches = [*map(_labelled, inputs(240, dtype).split(40))]
+    return _judged(dtype, batches, batches)
+
+
+def _labelled(x: Tensor) -> Batch:
+    return Batch(x, (x[:, 0] > x[:, 1]).long())
+
+
+def _judged(dtype: torch.dtype, batches: list[Batch], held_out: list[Batch], **more: Any) -> Objective:
     def loss(state: State) -> float:
         with torch.no_grad():
-            return float(nn.functional.cross_entropy(data.forward(state, held_out).double(), held_y))
+            losses = [nn.functional.cross_entropy(data.forward(state, b.x).double(), b.y) for b in held_out]
+        return float(torch.stack(losses).mean())
 
     data = ModuleObjective(
-        net,
+        module(dtype).eval(),
         lambda: batches,
         loss,
         lambda state: -loss(state),
-        held_out=lambda: [Batch(held_out, held_y)],
+        held_out=lambda: held_out,
         criterion=lambda out, batch: nn.functional.cross_entropy(out, batch.y),
-        likelihood=Likelihood("categorical", lambda out: out),
+        **more,
     )
     return data
 
@@ -122,27 +134,6 @@ def ends(dtype: torch.dtype = torch.float32) -> list[State]:
         state = {k: v.detach().clone() for k, v in net.state_dict().items()}
         trained.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
     return trained
-
-
-def to_train(dtype: torch.dtype = torch.float32) -> Objective:
-    """Return an objective on 240 labelled rows in six batches; loss and score are judged on these rows too."""
-    x, net = inputs(240, dtype), module(dtype).eval()
-    batches = [Batch(part, (part[:, 0] > part[:, 1]).long()) for part in x.split(40)]
-
-    def loss(state: State) -> float:
-        with torch.no_grad():
-            every = [nn.functional.cross_entropy(data.forward(state, b.x).double(), b.y) for b in batches]
-        return float(torch.stack(every).mean())
-
-    data = ModuleObjective(
-        net,
-        lambda: batches,
-        loss,
-        lambda state: -loss(state),
-        held_out=lambda: batches,
-        criterion=lambda out, batch: nn.functional.cross_entropy(out, batch.y),
-    )
-    return data
 
 
 def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
@@ -210,6 +201,16 @@ def sized_net(**params: Any) -> Any:
     return nets.sized(net(**params), rows(), 3)
 
 
+_CONTENT: dict[type, Callable[[Any], list[Any]]] = {
+    Objective: lambda o: [o.module, list(o.batches())],
+    Subspace: lambda s: [s.controls, s.basis, s.history],
+    Symmetry: lambda s: [s.groups, s.shapes, [*s.axes]],
+    Rows: lambda r: [r.X, r.y, r.weight],
+    Member: lambda m: [m.name, m.state, m.score, dict(m.meta), m.rows, m.predictions],
+    ModelPool: lambda p: [*p.members, p.base, p.classes],
+}
+
+
 def snapshot(thing: Any) -> Any:
     """Return a value that is equal for two things with the same content, bit for bit."""
     if isinstance(thing, Tensor):
@@ -220,18 +221,9 @@ def snapshot(thing: Any) -> Any:
     if isinstance(thing, nn.Module):
         modes = tuple(m.training for m in thing.modules())
         return "module", modes, snapshot(thing.state_dict())
-    if isinstance(thing, Objective):
-        return snapshot([thing.module, list(thing.batches())])
-    if isinstance(thing, Subspace):
-        return snapshot([thing.controls, thing.basis, thing.history])
-    if isinstance(thing, Symmetry):
-        return snapshot([thing.groups, thing.shapes, [*thing.axes]])
-    if isinstance(thing, Rows):
-        return snapshot([thing.X, thing.y, thing.weight])
-    if isinstance(thing, Member):
-        return snapshot([thing.name, thing.state, thing.score, dict(thing.meta), thing.rows, thing.predictions])
-    if isinstance(thing, ModelPool):
-        return snapshot([*thing.members, thing.base, thing.classes])
+    for kind, content in _CONTENT.items():
+        if isinstance(thing, kind):
+            return snapshot(content(thing))
     if isinstance(thing, Mapping):
         return "mapping", tuple((repr(k), snapshot(v)) for k, v in thing.items())
     if isinstance(thing, (list, tuple)):

@@ -113,7 +113,7 @@ class Axis:
         new[:, column + width :] = self.paths[:, column + 1 :]
         new[positions, column : column + width] = NOTHING
         new[positions, column : column + paths.shape[1]] = paths
-        more = np.zeros(n, np.int64)  # 0 stays for positions without the unit, so that new tags are told from none
+        more = np.zeros(n, np.int64)  # 0 stays for positions without the unit, so that new tags differ from none
         more[positions] = tags + 1 if tags.any() else 0
         self.put(new, pairs(self.tags, more))
 

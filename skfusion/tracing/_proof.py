@@ -18,9 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skfusion.state import State
 from skfusion.symmetry import Permutations, Symmetry
 from skfusion.tracing._call import tensors_among
-from skfusion.tracing._perturb import perturbed, tensors_of
+from skfusion.tracing._copies import perturbed, tensors_of, twin
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
-from skfusion.tracing._twin import twin
 
 EXACT, ROUNDED = 1e-9, 1e-4
 """Largest relative difference of outputs in float64, and where a run rounds numbers to a narrower type."""
@@ -78,10 +77,6 @@ def prove(
             f"frozen: {', '.join(faulty)}.",
             stacklevel=3,
         )
-    return _with_notes(symmetry, notes) if notes else symmetry
-
-
-def _with_notes(symmetry: Symmetry, notes: list[str]) -> Symmetry:
     s = symmetry
     return Symmetry(s.groups.values(), s.axes, s.shapes, s.buffers, s.pinned, s.sites, [*s.notes, *notes])
 
@@ -96,19 +91,21 @@ def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int
         state, cast = tensors_of(module, dtype), copied(inputs, dtype)
         watch = Narrowing()
         try:
-            moved, outputs = _finite(module, state, cast, seed, watch)
-        except NotFiniteError as error:
-            raise ValueError(
-                f"The output of {type(module).__name__} on example_inputs ({shapes_of(inputs)}) holds NaN or infinity, "
-                "so its symmetries cannot be verified. Give finite inputs and weights, or verify=False."
-            ) from error
+            runs = ((s, outputs_of(module, s, cast, False, watch)) for s in (perturbed(module, state, seed), state))
+            # the perturbed state, or, where its outputs are not finite, the state itself
+            finite = next((run for run in runs if all(bool(torch.isfinite(t).all()) for t in run[1])), None)
         except Exception as error:
             if dtype is None:
                 raise
             notes.append(f"could not be verified in {dtype}: {str(error).splitlines()[0]}")
             continue
+        if finite is None:
+            raise ValueError(
+                f"The output of {type(module).__name__} on example_inputs ({shapes_of(inputs)}) holds NaN or infinity, "
+                "so its symmetries cannot be verified. Give finite inputs and weights, or verify=False."
+            )
         exact = dtype is torch.float64 and not watch.narrowed
-        probe = Probe(module, moved, cast, False, outputs, tolerance or (EXACT if exact else ROUNDED))
+        probe = Probe(module, finite[0], cast, False, finite[1], tolerance or (EXACT if exact else ROUNDED))
         if not probe.repeats():
             raise ValueError(
                 f"{type(module).__name__} is random by itself: two runs with the same weights, the same inputs and the "
@@ -117,19 +114,6 @@ def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int
             )
         return probe, notes
     raise AssertionError("the last dtype raises")
-
-
-class NotFiniteError(ValueError):
-    """Outputs hold NaN or infinity."""
-
-
-def _finite(module: nn.Module, state: State, inputs: Inputs, seed: int, watch: Narrowing) -> tuple[State, list[Tensor]]:
-    """Return a perturbed state and its outputs; where they are not finite, those of the state itself."""
-    for candidate in (perturbed(module, state, seed), state):
-        outputs = outputs_of(module, candidate, inputs, False, watch)
-        if all(bool(torch.isfinite(t).all()) for t in outputs):
-            return candidate, outputs
-    raise NotFiniteError
 
 
 def outputs_of(

@@ -7,7 +7,6 @@ width of a transformer into heads and channels, or split or pinned where the cut
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Sequence
 from math import prod
 
@@ -32,7 +31,7 @@ MOST_OUTER = 64
 """An axis is not cut into more parts than this where each part would have its own label."""
 
 
-class Reshaper(Unifier, ABC):
+class Reshaper(Unifier):
     """Atoms whose axes can be reshaped."""
 
     def product(self, axes: Sequence[Axis]) -> Axis:
@@ -58,20 +57,20 @@ class Reshaper(Unifier, ABC):
 
     def view(self, axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:
         """Return the labels of a tensor that is reshaped, in row-major order."""
-        given, wanted = [a for a in axes if a.n != 1], [n for n in shape if n != 1]
+        before, after = [a for a in axes if a.n != 1], [n for n in shape if n != 1]
         reshaped: list[Axis] = []
-        while given:  # the fewest axes on both sides that have equally many positions are merged, and cut again
-            n_given, n_wanted = 1, 1
-            n_in, n_out = given[0].n, wanted[0]
+        while before:  # the fewest axes on both sides that have equally many positions are merged, and cut again
+            n_before, n_after = 1, 1
+            n_in, n_out = before[0].n, after[0]
             while n_in != n_out:
                 if n_in < n_out:
-                    n_in *= given[n_given].n
-                    n_given += 1
+                    n_in *= before[n_before].n
+                    n_before += 1
                 else:
-                    n_out *= wanted[n_wanted]
-                    n_wanted += 1
-            reshaped += self.factor(self.product(given[:n_given]), wanted[:n_wanted])
-            given, wanted = given[n_given:], wanted[n_wanted:]
+                    n_out *= after[n_after]
+                    n_after += 1
+            reshaped += self.factor(self.product(before[:n_before]), after[:n_after])
+            before, after = before[n_before:], after[n_after:]
         rest = iter(reshaped)
         return [fixed_axis(1) if n == 1 else next(rest) for n in shape]
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
+from skfusion.symmetry import Site
 from skfusion.tracing._axis import fixed_axes
+from skfusion.tracing._copies import twin
 from skfusion.tracing._engine import Engine, Label
 from skfusion.tracing._labels import Labels, Origin, memory
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
-from skfusion.tracing._tracer import RawSite, Readings, Tracer, named_modules
-from skfusion.tracing._twin import twin
+from skfusion.tracing._tracer import Readings, Tracer, named_modules
 
 
 @dataclass(eq=False)
@@ -38,8 +39,8 @@ class Trace:
     engine: Engine
     weights: list[Weight]
     """Parameters, then buffers."""
-    sites: list[RawSite] = field(default_factory=list)
-    """Activations in eval mode."""
+    sites: list[tuple[Site, Label]] = field(default_factory=list)
+    """Activations in eval mode, whose axes follow from their labels."""
     notes: list[str] = field(default_factory=list)
     branches: list[str] = field(default_factory=list)
     """Lines of code that depend on data."""
@@ -49,7 +50,11 @@ class Trace:
 
 def trace(module: nn.Module, inputs: Inputs) -> Trace:
     """Return the labels of all weights of a module, after a run of a copy of it on an example."""
-    check_initialised(module)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if is_lazy(tensor):
+            raise ValueError(
+                f"Tensor {name!r} of a lazy module has no shape yet: run one batch through the module first."
+            )
     originals = {id(t) for t in (*module.parameters(), *module.buffers())}
     module = twin(module)
     engine = Engine()
@@ -82,15 +87,6 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     branches = [f"the path depends on data at {place}; only the one of the example was read" for place in out.branches]
     out.notes = [*engine.notes, *branches, *out.notes]
     return out
-
-
-def check_initialised(module: nn.Module) -> None:
-    """Raise where a lazy module does not know its shapes yet."""
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if is_lazy(tensor):
-            raise ValueError(
-                f"Tensor {name!r} of a lazy module has no shape yet: run one batch through the module first."
-            )
 
 
 def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skfusion.symmetry import Site
 from skfusion.tracing._axis import fixed_axes
 from skfusion.tracing._call import Call, Labelled, Rule, find_rule
 from skfusion.tracing._engine import Label
@@ -31,18 +31,6 @@ READS_ALL = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})
 LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
 
 
-@dataclass(eq=False)
-class RawSite:
-    """An input or output of a contraction, with its label; the fields are those of :class:`Site`."""
-
-    index: int
-    argument: int | None
-    name: str
-    where: str
-    shape: tuple[int, ...]
-    label: Label
-
-
 class Tracer(TorchDispatchMode):
     """A mode in which the results of every ATen operation get labels."""
 
@@ -50,7 +38,7 @@ class Tracer(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.labels, self.engine = labels, labels.engine
         self.used: set[int] = set()  # identities of the tensors that operations have taken
-        self.sites: list[RawSite] = []
+        self.sites: list[tuple[Site, Label]] = []  # inputs and outputs of contractions, whose axes are not known yet
         self.branches: dict[str, None] = {}  # lines of code that read numbers which depend on inputs or weights
         self.where: list[str] = []  # the modules that are running, innermost last
         self._n_contractions = 0
@@ -105,21 +93,21 @@ class Tracer(TorchDispatchMode):
 
     def _outputs(self, call: Call, rule: Rule | None) -> list[Label]:
         """Return a label of each output; where there is no rule, or it gives up, all axes are pinned."""
-        given: Labelled = None
+        answer: Labelled = None
         tensors = [o for o in call.outs if isinstance(o, Tensor)]
         if all(not t.numel() for t in tensors):
             return [_fixed(out) for out in call.outs]
         problem = "is not known"
         if rule is not None:
             try:
-                given = rule.function(call)
+                answer = rule.function(call)
                 problem = "is not followed in this form"
             except Exception as error:  # an error in a rule must do no harm: what it has not said is pinned
                 problem = f"has a rule that failed ({type(error).__name__}: {error})"
-        if given is None:
+        if answer is None:
             self._give_up(call, problem)
             return [_fixed(out) for out in call.outs]
-        labels = [given] if isinstance(call.out, Tensor) else list(given)
+        labels = [answer] if isinstance(call.out, Tensor) else list(answer)
         return [self._fitting(call, out, label) for out, label in zip(call.outs, labels, strict=True)]
 
     def _fitting(self, call: Call, out: Any, label: Any) -> Label:
@@ -148,7 +136,7 @@ class Tracer(TorchDispatchMode):
 
     def _record(self, call: Call, argument: int | None, tensor: Tensor, label: Label) -> None:
         shape, where = tuple(tensor.shape), self.engine.where
-        self.sites.append(RawSite(self._n_contractions, argument, call.name, where, shape, list(label)))
+        self.sites.append((Site(self._n_contractions, argument, call.name, where, shape, ()), list(label)))
 
 
 class Readings(TorchFunctionMode):

@@ -1,14 +1,13 @@
 """First-order unification of the labels of two axes that an operation brings together.
 
 A matrix product that sums over two axes is invariant only if both are permuted in the same way. The units of both must
-therefore become the same atoms: a flat axis is bound to whatever the other is (`_bind`), paths of the same kind are
-matched column by column, units that turn out to be different are split (`_split`), and what cannot be made equal is
+therefore become the same atoms: a flat axis is bound to whatever the other is, paths of the same kind are matched
+column by column, units that turn out to be different are split (both in `_bind`), and what cannot be made equal is
 pinned, which loses a symmetry and is never wrong.
 """
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,15 +26,14 @@ from skfusion.tracing._axis import (
     row_labels,
     widen,
 )
-from skfusion.tracing._bind import MEETS_PINNED
-from skfusion.tracing._split import Splitter
+from skfusion.tracing._bind import MEETS_PINNED, Binder
 
 DIFFERENT = "meets an axis of another structure"
 WITH_ITSELF = "meets its own units in another order"
 MOST_STEPS = 400
 
 
-class Unifier(Splitter, ABC):
+class Unifier(Binder):
     """Atoms whose axes can be made to move together."""
 
     def unify(self, a: Axis, b: Axis, why: str = MEETS_PINNED) -> None:
@@ -104,10 +102,10 @@ class Unifier(Splitter, ABC):
     def _cost(self, atom: Atom) -> tuple[bool, bool, int]:
         return bool(self.families(atom.id)), bool(atom.instances), -atom.id
 
-    def _bind_to(self, atom: Atom, elements: Ints, paths: Ints, tags: Ints) -> bool:
-        """Bind an atom; row i of the paths is the meaning of its unit ``elements[i]``."""
-        order = np.argsort(index_of(elements))
-        self.bind(atom, (paths[order], tags[order]))
+    def _bind_to(self, atom: Atom, elements: Ints, paths: Ints, tags: Ints | None = None) -> bool:
+        """Bind an atom; row i of the paths is the meaning of its unit ``elements[i]``, and of its copies."""
+        first = np.unique(index_of(elements), return_index=True)[1]
+        self.bind(atom, (paths[first], np.zeros(len(first), np.int64) if tags is None else tags[first]))
         return False
 
     def _match_copies(self, paths: Ints, tags_a: Ints, tags_b: Ints) -> None:
@@ -147,14 +145,13 @@ class Unifier(Splitter, ABC):
             atom = self.atoms[int(atom_of(x[0, 0]))]
             if atom.pinned or atom.id in atoms_in(y):
                 continue
-            index, first = np.unique(index_of(x[:, 0]), return_index=True)
-            if len(index) == len(x):
+            if len(np.unique(x[:, 0])) == len(x):
                 self._bind_to(atom, x[:, 0], y, y_tags)
                 return
             # Both sides hold copies: they are matched if each unit always meets the same path.
             n_pairs = int(row_labels(np.concatenate([x, y], 1)).max()) + 1
             if n_pairs == atom.size and one_to_one(x_tags, y_tags):
-                self._bind_to(atom, x[first, 0], y[first], np.zeros(len(first), np.int64))
+                self._bind_to(atom, x[:, 0], y)
                 return
         self._align_columns(left, right)
 
@@ -184,10 +181,9 @@ class Unifier(Splitter, ABC):
         if (left[:, 0] == right[:, 0]).all():
             return self._align_inner(left[:, 1:], right[:, 1:], label)
         x, y = (self.atoms[int(atom_of(paths[0, 0]))] for paths in (left, right))
-        first = np.unique(label, return_index=True)[1]
-        if x is y or x.pinned or y.pinned or len(first) != x.size:
+        if x is y or x.pinned or y.pinned or int(label.max()) + 1 != x.size:
             return False
-        self._bind_to(x, left[first, 0], right[first, :1], np.zeros(len(first), np.int64))
+        self._bind_to(x, left[:, 0], right[:, :1])
         return True
 
     def _align_inner(self, left: Ints, right: Ints, outer: Ints) -> bool:
@@ -221,8 +217,7 @@ class Unifier(Splitter, ABC):
             head = row_labels(y[:, :m])
             n_head, n_pairs = int(head.max()) + 1, int(pairs(label, head).max()) + 1
             if n_pairs == n == n_head:
-                first = np.unique(label, return_index=True)[1]
-                self._bind_to(atom, x[first, 0], y[first, :m], np.zeros(len(first), np.int64))
+                self._bind_to(atom, x[:, 0], y[:, :m])
                 return True
             if n_pairs != n or n_head >= n:
                 return self._cut_column(label, n, y, m - 1)

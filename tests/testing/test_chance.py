@@ -27,7 +27,7 @@ from skfusion.combine import Combiner, EnsembleSelection
 from skfusion.nets import mlp_regressor
 from skfusion.testing._laws_chance import (
     N_ROWS,
-    check_is_chance,
+    assert_chance,
     check_random_labels_give_chance,
     memorising_net,
 )
@@ -56,7 +56,7 @@ class Judging(Combiner):
     needs_labels = True
 
     def fit(self, P, y, task, sample_weight=None):
-        check_is_chance((P.mean(axis=0).argmax(axis=1) == y).mean(), N_FEWEST, P.shape[2], "The accuracy")
+        assert_chance((P.mean(axis=0).argmax(axis=1) == y).mean(), N_FEWEST, P.shape[2], "The accuracy")
         return self
 
     def __call__(self, P):
@@ -73,7 +73,7 @@ class JudgingLearner(LogisticRegression):
     """A meta-learner that looks at the predictions of one member that it learns from."""
 
     def fit(self, X, y, sample_weight=None):
-        check_is_chance((X.argmax(axis=1) == y).mean(), N_FEWEST, X.shape[1], "The accuracy")
+        assert_chance((X.argmax(axis=1) == y).mean(), N_FEWEST, X.shape[1], "The accuracy")
         return super().fit(X, y, sample_weight)
 
 

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from skfusion.state import State
+from skfusion.testing import _laws_states
 from skfusion.testing import _problems as problems
-from skfusion.testing._laws_states import FUNCTIONS, LAWS, assert_alike, functions_of_states, tied
+from skfusion.testing._check import laws_in
+from skfusion.testing._laws_states import FUNCTIONS, assert_alike, functions_of_states, tied
+
+LAWS = laws_in(_laws_states)
 
 laws = pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 

@@ -129,7 +129,7 @@ class ActivationMatching(Aligner):
         matched: dict[str, float] = {}
         settled: set[str] = set()
         with evaluating(objective.module), torch.no_grad():
-            # Each pass matches the groups that are observed apart from unmatched ones; more can be told apart after it.
+            # Each pass matches the groups that are observed apart from unmatched ones; more are separate after it.
             while views := clear_views(symmetry, settled):
                 moved = symmetry.permute(perms, state)
                 similarity = self._similarity(moved, reference, views, objective)

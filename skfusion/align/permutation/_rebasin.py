@@ -24,8 +24,8 @@ def _named(module: nn.Module, inputs: Any) -> Any:
     if not isinstance(inputs, (tuple, list)):
         return inputs
     by_name = inputs[-1] if inputs and isinstance(inputs[-1], dict) else {}
-    given = inputs[:-1] if by_name else inputs
-    return dict(inspect.signature(module.forward).bind(*given, **by_name).arguments)
+    positional = inputs[:-1] if by_name else inputs
+    return dict(inspect.signature(module.forward).bind(*positional, **by_name).arguments)
 
 
 def rebasin(

@@ -4,48 +4,41 @@ from __future__ import annotations
 
 from skfusion.tracing._axis import fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Engine, Label
-
-
-def matrix_product(engine: Engine, a: Label, b: Label) -> Label:
-    """Return the label of the product of two matrices, or of a matrix and a vector."""
-    engine.contract(a[1], b[0])
-    for axis in (a[0], *b[1:]):
-        engine.depend_only([axis])
-    return engine.tidy([a[0], *b[1:]])
-
-
-def batched_product(engine: Engine, a: Label, b: Label) -> Label:
-    """Return the label of a batch of matrix products; rows and columns may depend on the index of the batch."""
-    engine.unify(a[0], b[0])
-    batch = engine.richer(a[0], b[0])
-    engine.depend_only([batch])
-    engine.contract(a[2], b[1], batch=[batch])
-    engine.depend_only([a[1]], [batch])
-    engine.depend_only([b[2]], [batch])
-    return engine.tidy([batch, a[1], b[2]])
-
+from skfusion.tracing._engine import Label
 
 PRODUCTS = {
-    "mm": (matrix_product, "self", "mat2"),
-    "mv": (matrix_product, "self", "vec"),
-    "bmm": (batched_product, "self", "mat2"),
-    "addmm": (matrix_product, "mat1", "mat2"),
-    "_addmm_activation": (matrix_product, "mat1", "mat2"),
-    "addmv": (matrix_product, "mat", "vec"),
-    "baddbmm": (batched_product, "batch1", "batch2"),
+    "mm": ("self", "mat2"),
+    "mv": ("self", "vec"),
+    "bmm": ("self", "mat2"),
+    "addmm": ("mat1", "mat2"),
+    "_addmm_activation": ("mat1", "mat2"),
+    "addmv": ("mat", "vec"),
+    "baddbmm": ("batch1", "batch2"),
 }
+"""The arguments that are multiplied."""
 LINEAR = (*PRODUCTS, "linear")
-ADDING = {"addmm", "_addmm_activation", "addmv", "baddbmm"}
 
 
 @rule(*PRODUCTS)
 def product(call: Call) -> Labelled:
-    """Return the label of a product of matrices, to which something may be added."""
-    name = call.name.removesuffix("_") if call.name not in PRODUCTS else call.name
-    function, a, b = PRODUCTS[name]
-    out = function(call.engine, call.label_of(a), call.label_of(b))
-    return call.engine.elementwise([out, call.label_of("self")], call.out.shape) if name in ADDING else out
+    """Return the label of a product of matrices, to which something may be added.
+
+    Each may be a batch of matrices; rows and columns may then depend on the index of the batch. The second may be a
+    vector.
+    """
+    engine, name = call.engine, call.name.removesuffix("_")
+    a, b = map(call.label_of, PRODUCTS[name])
+    batch: Label = []
+    if len(b) == 3:
+        engine.unify(a[0], b[0])
+        batch = [engine.richer(a[0], b[0])]
+        engine.depend_only(batch)
+    rows, columns, inner = a[-2], b[len(batch) + 1 :], b[len(batch)]
+    engine.contract(a[-1], inner, batch)
+    for axis in (rows, *columns):
+        engine.depend_only([axis], batch)
+    out = engine.tidy([*batch, rows, *columns])
+    return engine.elementwise([out, call.label_of("self")], call.out.shape) if "add" in name else out
 
 
 @rule("dot", "vdot")

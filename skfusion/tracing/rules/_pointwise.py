@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import Axis, fixed_axes, fixed_axis
+from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Label
 
 # Pointwise operations that PyTorch does not tag as such.
 UNTAGGED = (
@@ -43,7 +42,7 @@ def prelu(call: Call) -> Labelled:
     x, slope = call.tensors
     label, slopes = call.label(x), call.label(slope)
     if slope.dim() == 1 and slope.numel() > 1 and x.dim() > 1:
-        slopes = channels(slopes[0], x.dim())
+        slopes = [fixed_axis(1), *slopes, *[fixed_axis(1)] * (x.dim() - 2)]  # the second axis of x has the channels
     return call.engine.elementwise([label, slopes], x.shape)
 
 
@@ -61,8 +60,3 @@ def weight_norm(call: Call) -> Labelled:
     """Scale a direction by a length."""
     label = call.engine.elementwise([call.label_of("v"), call.label_of("g")], call["v"].shape)
     return [label, call.label_of("g")] if isinstance(call.out, (tuple, list)) else label
-
-
-def channels(axis: Axis, n_axes: int) -> Label:
-    """Return the label of one number for each channel, in a tensor whose channels are its second axis."""
-    return [fixed_axis(1), axis, *[fixed_axis(1)] * (n_axes - 2)]

@@ -14,6 +14,7 @@ from skfusion.tracing._engine import Label
 SUMS = ("sum", "mean", "nansum", "prod", "any", "all", "count_nonzero", "amax", "amin", "aminmax", "logsumexp")
 SPREADS = ("var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm")
 EXTREMES = ("max", "min", "median", "nanmedian", "mode", "kthvalue")
+INDICES = ("argmax", "argmin")
 ORDERED = ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "_fft_r2c", "_fft_c2r", "_fft_c2c")
 
 
@@ -38,26 +39,17 @@ def reduce(call: Call) -> Labelled:
     return call.give(_without(call, label, dims_of(call["dim"], len(label)), call.first.dim()))
 
 
-@rule(*EXTREMES)
+@rule(*EXTREMES, *INDICES)
 def extreme(call: Call) -> Labelled:
     """The value does not depend on the order of positions; the index does."""
     if len(call.tensors) == 2:  # of two tensors, number by number
         return RULES["pointwise"].function(call)
     label = call.label_of("self")
-    if isinstance(call.out, Tensor):
+    if isinstance(call.out, Tensor) and call.name not in INDICES:  # the value alone, of the whole tensor
         return _without(call, label, range(len(label)), 0)
     dims = dims_of(call["dim"], len(label))
-    call.labels.reveals_order(call.out[1], [label[d] for d in dims])
+    call.labels.reveals_order(call.outs[-1], [label[d] for d in dims])
     return call.give(_without(call, label, dims, call.first.dim()))
-
-
-@rule("argmax", "argmin")
-def index_of_extreme(call: Call) -> Labelled:
-    """The index depends on the order of positions."""
-    label = call.label_of("self")
-    dims = dims_of(call["dim"], len(label))
-    call.labels.reveals_order(call.out, [label[d] for d in dims])
-    return _without(call, label, dims, call.out.dim())
 
 
 @rule("sort", "topk", "argsort", "msort")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -183,7 +182,7 @@ def flip(call: Call) -> Labelled:
     """Reverse the order of positions."""
     label = list(call.label_of("self"))
     for d in dims_of(call["dims"], len(label)):
-        label[d] = _reordered(call, label[d], np.arange(label[d].n)[::-1])
+        label[d] = call.engine.resolve(label[d]).at(np.arange(label[d].n)[::-1])
     return label
 
 
@@ -194,17 +193,9 @@ def roll(call: Call) -> Labelled:
     if not dims:
         call.engine.pin_axes(label, "moved in the order of the whole tensor")
         return [fixed_axis(axis.n) for axis in label]
-    for shift, d in zip(_listed(shifts), _listed(dims), strict=True):
-        label[d] = _reordered(call, label[d], np.roll(np.arange(label[d].n), shift))
+    for shift, d in zip(shifts, dims, strict=True):
+        label[d] = call.engine.resolve(label[d]).at(np.roll(np.arange(label[d].n), shift))
     return label
-
-
-def _reordered(call: Call, axis: Axis, order: Any) -> Axis:
-    return call.engine.resolve(axis).at(order)
-
-
-def _listed(value: Any) -> list[int]:
-    return [value] if isinstance(value, int) else list(value)
 
 
 @rule("as_strided")

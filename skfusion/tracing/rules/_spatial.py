@@ -7,19 +7,14 @@ import numpy as np
 from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
 
+KINDS = (
+    *("avg_pool", "max_pool", "_adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "max_unpool"),
+    *("fractional_max_pool", "reflection_pad", "replication_pad", "upsample_nearest", "_upsample_nearest_exact"),
+)
 # How many of the last axes are space.
 IN_SPACE = {
-    **{
-        f"{kind}_pool{n}d": n
-        for kind in ("avg", "max", "_adaptive_avg", "adaptive_max", "adaptive_avg")
-        for n in (1, 2, 3)
-    },
+    **{f"{kind}{n}d": n for n in (1, 2, 3) for kind in KINDS},
     **{f"max_pool{n}d_with_indices": n for n in (2, 3)},
-    **{f"max_unpool{n}d": n for n in (2, 3)},
-    **{f"fractional_max_pool{n}d": n for n in (2, 3)},
-    **{f"{kind}_pad{n}d": n for kind in ("reflection", "replication") for n in (1, 2, 3)},
-    **{f"upsample_nearest{n}d": n for n in (1, 2, 3)},
-    **{f"_upsample_nearest_exact{n}d": n for n in (1, 2, 3)},
     **{"upsample_linear1d": 1, "upsample_bilinear2d": 2, "upsample_bicubic2d": 2, "upsample_trilinear3d": 3},
     **{"_upsample_bilinear2d_aa": 2, "_upsample_bicubic2d_aa": 2},
     **{"mkldnn_max_pool2d": 2, "grid_sampler_2d": 2, "grid_sampler_3d": 3},
@@ -41,23 +36,24 @@ def space(call: Call) -> Labelled:
     return call.give(engine.tidy([*lead, *fixed_axes(call.first.shape[-n:])]))
 
 
-@rule("pixel_shuffle")
-def pixel_shuffle(call: Call) -> Labelled:
-    """Make each channel of the channels that hold the cells of its pixels."""
-    engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
-    cells = call["upscale_factor"] ** 2
-    channels, cell = engine.factor(channels, [channels.n // cells, cells])
-    engine.pin_axes((cell, height, width), "positions in space")
+@rule("pixel_shuffle", "col2im")
+def channels_to_pixels(call: Call) -> Labelled:
+    """Make each channel of the channels that hold the pixels of its cells, or of its patches (one axis of them)."""
+    engine, label, n_space = call.engine, call.label_of("self"), 1 if call.name == "col2im" else 2
+    *lead, channels = label[:-n_space]
+    n = call.out.shape[-3]
+    channels, pixels = engine.factor(channels, [n, channels.n // n])
+    engine.pin_axes((pixels, *label[-n_space:]), "positions in space")
     return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
-@rule("pixel_unshuffle")
-def pixel_unshuffle(call: Call) -> Labelled:
-    """Make a channel of each pixel in a cell, for each channel."""
+@rule("pixel_unshuffle", "im2col")
+def pixels_to_channels(call: Call) -> Labelled:
+    """Make a channel of each pixel of a cell, or of a patch (one axis of them), for each channel."""
     engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
     engine.pin_axes((height, width), "positions in space")
-    channels = engine.product([channels, fixed_axis(call["downscale_factor"] ** 2)])
-    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
+    n, *space = call.out.shape[len(lead) :]
+    return engine.tidy([*lead, engine.product([channels, fixed_axis(n // channels.n)]), *fixed_axes(space)])
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
@@ -66,25 +62,6 @@ def channel_shuffle(call: Call) -> Labelled:
     label, n = call.label_of("self"), call["groups"]
     order = np.arange(label[1].n).reshape(n, -1).T.reshape(-1)
     return [label[0], call.engine.resolve(label[1]).at(order), *label[2:]]
-
-
-@rule("im2col")
-def im2col(call: Call) -> Labelled:
-    """Make a channel of each pixel of a patch, for each channel."""
-    engine, (*lead, channels, height, width) = call.engine, call.label_of("self")
-    engine.pin_axes((height, width), "positions in space")
-    patch = call.out.shape[-2] // channels.n
-    return engine.tidy([*lead, engine.product([channels, fixed_axis(patch)]), fixed_axis(call.out.shape[-1])])
-
-
-@rule("col2im")
-def col2im(call: Call) -> Labelled:
-    """Make each channel of the channels that hold the pixels of its patches."""
-    engine, (*lead, channels, patches) = call.engine, call.label_of("self")
-    n = call.out.shape[-3]
-    channels, pixels = engine.factor(channels, [n, channels.n // n])
-    engine.pin_axes((pixels, patches), "positions in space")
-    return engine.tidy([*lead, channels, *fixed_axes(call.out.shape[-2:])])
 
 
 @rule("constant_pad_nd")
