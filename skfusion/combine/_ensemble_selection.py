@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ DIGITS = 6
 """Decimals of a score that are compared; finer differences are rounding errors, or chance."""
 
 
+@dataclass(eq=False, repr=False)
 class EnsembleSelection(Combiner):
     r"""Add members to an average one by one, each time the one that helps the held-out score most.
 
@@ -96,30 +98,18 @@ class EnsembleSelection(Combiner):
     [0.75, 0.25, 0.0]
     """
 
+    n_rounds: int = 25
+    scoring: Any = None
+    max_members: int | None = None
+    confidence: float | None = None
+    n_bags: int = 0
+    bag_fraction: float = 0.5
+    random_state: int = 0
+    max_cost: float | None = None
+    costs: Sequence[float] | None = None
+
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        n_rounds: int = 25,
-        scoring: Any = None,
-        max_members: int | None = None,
-        confidence: float | None = None,
-        n_bags: int = 0,
-        bag_fraction: float = 0.5,
-        random_state: int = 0,
-        max_cost: float | None = None,
-        costs: Sequence[float] | None = None,
-    ):
-        self.n_rounds = n_rounds
-        self.scoring = scoring
-        self.max_members = max_members
-        self.confidence = confidence
-        self.n_bags = n_bags
-        self.bag_fraction = bag_fraction
-        self.random_state = random_state
-        self.max_cost = max_cost
-        self.costs = costs
 
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for parameters that are out of range; see :meth:`Combiner.check`."""

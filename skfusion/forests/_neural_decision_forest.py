@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from skfusion.forests._split import kept_split
 from skfusion.state import State, map_tensors
 
 
+@dataclass(eq=False, repr=False)
 class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
@@ -95,21 +97,12 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        n_trees: int = 5,
-        depth: int = 4,
-        n_units: int | None = None,
-        n_leaf_updates: int = 20,
-        random_state: Any = None,
-    ):
-        self.estimator = estimator
-        self.n_trees = n_trees
-        self.depth = depth
-        self.n_units = n_units
-        self.n_leaf_updates = n_leaf_updates
-        self.random_state = random_state
+    estimator: Any = None
+    n_trees: int = 5
+    depth: int = 4
+    n_units: int | None = None
+    n_leaf_updates: int = 20
+    random_state: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralDecisionForestClassifier:
         """Train the network and the leaves in turn.

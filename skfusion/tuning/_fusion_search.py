@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any
 
@@ -24,6 +25,7 @@ from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
 
+@dataclass(eq=False, repr=False)
 class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Let Optuna choose a fusion, its parameters and its members by cross-validation.
 
@@ -127,40 +129,22 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        space: Callable[[Any], dict[str, Any]],
-        *,
-        n_trials: int = 50,
-        cv: Any = 5,
-        scoring: Any = None,
-        sampler: Any = None,
-        pruner: Any = None,
-        storage: Any = None,
-        study_name: str | None = None,
-        n_jobs: int | None = None,
-        refit: bool = True,
-        random_state: Any = None,
-        timeout: float | None = None,
-        verbose: int = 0,
-        error_score: Any = np.nan,
-    ):
-        self.estimator = estimator
-        self.space = space
-        self.n_trials = n_trials
-        self.cv = cv
-        self.scoring = scoring
-        self.sampler = sampler
-        self.pruner = pruner
-        self.storage = storage
-        self.study_name = study_name
-        self.n_jobs = n_jobs
-        self.refit = refit
-        self.random_state = random_state
-        self.timeout = timeout
-        self.verbose = verbose
-        self.error_score = error_score
+    estimator: Any
+    space: Callable[[Any], dict[str, Any]]
+    _: KW_ONLY
+    n_trials: int = 50
+    cv: Any = 5
+    scoring: Any = None
+    sampler: Any = None
+    pruner: Any = None
+    storage: Any = None
+    study_name: str | None = None
+    n_jobs: int | None = None
+    refit: bool = True
+    random_state: Any = None
+    timeout: float | None = None
+    verbose: int = 0
+    error_score: Any = np.nan
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionSearch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ class _NoRepair(Repairer):
         return state
 
 
+@dataclass(eq=False, repr=False)
 class ReBasinMerger(AsTheNet, SoupDriver):
     """Merge networks that were trained apart, after their units are matched (git re-basin).
 
@@ -98,38 +100,22 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     True
     """
 
-    _defaults: ClassVar[dict[str, Any]] = {"merge": Uniform}
+    estimator: Any = None
+    _: KW_ONLY
+    n_members: int = 2
+    members: Any = None
+    align: Any = "weights"
+    merge: Any = None
+    repair: Any = True
+    n_points: int = 11
+    validation_fraction: float = 0.2
+    scoring: Any = None
+    memory: Any = None
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        n_members: int = 2,
-        members: Any = None,
-        align: Any = "weights",
-        merge: Any = None,
-        repair: Any = True,
-        n_points: int = 11,
-        validation_fraction: float = 0.2,
-        scoring: Any = None,
-        memory: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.n_members = n_members
-        self.members = members
-        self.align = align
-        self.merge = merge
-        self.repair = repair
-        self.n_points = n_points
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    _defaults: ClassVar[dict[str, Any]] = {"merge": Uniform}
 
     @property
     def collect(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +22,7 @@ from skfusion.state import State, weighted_sum
 _EXPECTATIONS = ("exact", "sampled", "empirical")
 
 
+@dataclass(eq=False, repr=False)
 class Fisher(Merger):
     r"""Average each parameter by how much each member's predictions depend on it.
 
@@ -84,23 +86,14 @@ class Fisher(Merger):
     [[2.0, 5.0]]
     """
 
-    needs_objective: ClassVar[bool] = True
+    expectation: str = "exact"
+    n_examples: int | None = None
+    floor: float = 1e-6
+    normalise: bool = False
+    weights: Sequence[float] | None = None
+    random_state: int = 0
 
-    def __init__(
-        self,
-        expectation: str = "exact",
-        n_examples: int | None = None,
-        floor: float = 1e-6,
-        normalise: bool = False,
-        weights: Sequence[float] | None = None,
-        random_state: int = 0,
-    ):
-        self.expectation = expectation
-        self.n_examples = n_examples
-        self.floor = floor
-        self.normalise = normalise
-        self.weights = weights
-        self.random_state = random_state
+    needs_objective: ClassVar[bool] = True
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from skfusion.state import State, weighted_sum
 _SHRINK = 0.9
 
 
+@dataclass(eq=False, repr=False)
 class RegMean(Merger):
     r"""Solve for each linear layer that is nearest to the members' layers on the members' own inputs.
 
@@ -82,23 +84,14 @@ class RegMean(Merger):
     [[2.0, 2.0]]
     """
 
-    needs_objective: ClassVar[bool] = True
+    shrink: float | Mapping[Which, float] = _SHRINK
+    normalise: bool = True
+    ridge: float = 1e-6
+    n_examples: int | None = None
+    random_state: int = 0
+    skip: Sequence[Which] = ()
 
-    def __init__(
-        self,
-        shrink: float | Mapping[Which, float] = _SHRINK,
-        normalise: bool = True,
-        ridge: float = 1e-6,
-        n_examples: int | None = None,
-        random_state: int = 0,
-        skip: Sequence[Which] = (),
-    ):
-        self.shrink = shrink
-        self.normalise = normalise
-        self.ridge = ridge
-        self.n_examples = n_examples
-        self.random_state = random_state
-        self.skip = skip
+    needs_objective: ClassVar[bool] = True
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
