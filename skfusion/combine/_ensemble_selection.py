@@ -6,17 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
 from skfusion.combine._budget import Budget, check_costs
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._running import Running, by_row, running
-from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
+from skfusion.combine._weights import LearnedWeights, weighted_sum
 from skfusion.data import scorer_named
 
 DIGITS = 6
@@ -24,7 +23,7 @@ DIGITS = 6
 
 
 @dataclass(eq=False, repr=False)
-class EnsembleSelection(Combiner):
+class EnsembleSelection(LearnedWeights):
     r"""Add members to an average one by one, each time the one that helps the held-out score most.
 
     .. math:: k_t = \arg\max_k \operatorname{score}\Big(\tfrac1t \big(p_k + \sum_{s<t} p_{k_s}\big)\Big), \qquad
@@ -108,9 +107,6 @@ class EnsembleSelection(Combiner):
     max_cost: float | None = None
     costs: Sequence[float] | None = None
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for parameters that are out of range; see :meth:`Combiner.check`."""
         _check(self)
@@ -136,19 +132,11 @@ class EnsembleSelection(Combiner):
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over the members that were chosen; see :meth:`Combiner.__call__`."""
-        weights = learned_weights(self, len(P))
+        weights = self.member_weights(len(P))
         if len(self.order_) > 1:
             return weighted_sum(weights, P)
         n = len(self.order_[0])  # sums of whole numbers are tied where they were tied in the selection
         return weighted_sum(np.rint(n * weights), P) / n
-
-    def member_weights(self, n_members: int) -> np.ndarray:
-        """Return the members' shares; see :meth:`Combiner.member_weights`."""
-        return learned_weights(self, n_members)
-
-    def narrow(self, n_members: int) -> np.ndarray:
-        """Forget members that were not chosen; see :meth:`Combiner.narrow`."""
-        return narrowed(self)
 
     def _refuse_confidence(self, task: Task) -> None:
         raise ValueError(

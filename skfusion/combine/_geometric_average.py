@@ -8,9 +8,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from skfusion._rows import Task
-from skfusion.combine._given_weights import GivenWeights
 from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import check_fitted, floating
+from skfusion.combine._weights import GivenWeights, check_fitted, floating
 
 
 class GeometricAverage(GivenWeights):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skfusion._rows import Task
-from skfusion.combine._given_weights import GivenWeights
-from skfusion.combine._weights import floating
+from skfusion.combine._weights import GivenWeights, floating
 
 
 class Vote(GivenWeights):

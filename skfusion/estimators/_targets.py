@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import RegressorMixin
 
 from skfusion import nets
 from skfusion._rows import Rows, Task
 from skfusion.data import (
     PredictsClasses,
+    PredictsValues,
     check_inputs,
     check_weight,
     encode_classes,
@@ -43,21 +43,6 @@ class Classifies(PredictsClasses):
         """Return the class of each column of a network's output."""
         return self._outputs.columns(self.classes_)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``; of each label by itself in multi-label problems.
-        """
-        return self._predict(self._inputs(X))
-
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict the logarithms of class probabilities; see :meth:`predict_proba`.
 
@@ -80,7 +65,7 @@ class Classifies(PredictsClasses):
         return tags
 
 
-class Regresses(RegressorMixin):
+class Regresses(PredictsValues):
     """Values in, values out."""
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
@@ -95,24 +80,3 @@ class Regresses(RegressorMixin):
 
     def _labels(self) -> None:
         return None
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict values.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Values, in the shape of the y that was fitted on.
-        """
-        values = self._predict(self._inputs(X))
-        return values[:, 0] if self._flat else values.astype(np.float64)  # scikit-learn asks for float64 here
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags

@@ -218,21 +218,12 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
             ]
         )
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities: the mean of the trees.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
+    def _inputs(self, X: Any) -> Any:
         check_is_fitted(self)
-        out = self._run().raw(self.state_, check_inputs(self, X, reset=False)[0]).cpu()
+        return check_inputs(self, X, reset=False)[0]
+
+    def _predict(self, X: Any) -> np.ndarray:
+        out = self._run().raw(self.state_, X).cpu()
         return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
 
     def _run(self) -> nets.Runner:

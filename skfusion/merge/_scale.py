@@ -28,13 +28,10 @@ class OnGrid(Merger):
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
-        """Whether the number is chosen on data."""
+        """Whether the number is chosen on data, which are held-out rows then."""
         return getattr(self, self.on_grid) is None
 
-    @property
-    def needs_labels(self) -> bool:  # type: ignore[override]
-        """Whether the number is chosen on held-out rows."""
-        return getattr(self, self.on_grid) is None
+    needs_labels = needs_objective
 
     def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
         """Return this merger with its number, chosen by the score where it is None; see :meth:`TensorMerger.chosen`.

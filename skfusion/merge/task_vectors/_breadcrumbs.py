@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from skfusion.merge._scale import GRID, OnGrid
-from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge._weights import factors, one_each
-from skfusion.merge.task_vectors._task_vectors import base_of, task_vectors
 
 
 @dataclass(eq=False, repr=False)

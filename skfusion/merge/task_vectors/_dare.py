@@ -12,10 +12,9 @@ from torch import Tensor
 
 from skfusion.merge._base import LinearMerger, Merger
 from skfusion.merge._scale import OnGrid
-from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge._weights import one_each
 from skfusion.merge.task_vectors._task_arithmetic import TaskArithmetic
-from skfusion.merge.task_vectors._task_vectors import base_of, task_vectors
 from skfusion.objective import Objective
 from skfusion.state import State
 
