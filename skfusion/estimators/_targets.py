@@ -32,12 +32,16 @@ class Classifies(PredictsClasses):
         weight = check_weight(sample_weight, len(y))
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
-        codes, columns, self._task = encode_classes(y, weight, named)
-        self._outputs = Outputs.of_classes(columns)
-        self.classes_ = np.sort(columns)
+        codes = self._encoded(y, weight, named)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
+
+    def _encoded(self, y: np.ndarray, weight: np.ndarray | None, named: Any) -> np.ndarray:
+        """Return class codes, and keep the task, the classes and the order of a network's outputs."""
+        codes, columns, self._task = encode_classes(y, weight, named)
+        self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
+        return codes
 
     def _labels(self) -> np.ndarray:
         """Return the class of each column of a network's output."""
