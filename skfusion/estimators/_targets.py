@@ -32,16 +32,10 @@ class Classifies(PredictsClasses):
         weight = check_weight(sample_weight, len(y))
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
-        codes = self._encoded(y, weight, named)
+        codes = encode_labels(self, y, weight, named)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
-
-    def _encoded(self, y: np.ndarray, weight: np.ndarray | None, named: Any) -> np.ndarray:
-        """Return class codes, and keep the task, the classes and the order of a network's outputs."""
-        codes, columns, self._task = encode_classes(y, weight, named)
-        self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
-        return codes
 
     def _labels(self) -> np.ndarray:
         """Return the class of each column of a network's output."""
@@ -84,3 +78,10 @@ class Regresses(PredictsValues):
 
     def _labels(self) -> None:
         return None
+
+
+def encode_labels(estimator: Any, y: np.ndarray, weight: np.ndarray | None, named: Any) -> np.ndarray:
+    """Return class codes, and set the task, the classes and the order of a network's outputs on the estimator."""
+    codes, columns, estimator._task = encode_classes(y, weight, named)
+    estimator._outputs, estimator.classes_ = Outputs.of_classes(columns), np.sort(columns)
+    return codes

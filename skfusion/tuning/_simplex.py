@@ -46,8 +46,8 @@ def best_weights(
 ) -> np.ndarray:
     """Return the weights of the best held-out score, shape (n_groups, K), among starts and proposals of a study.
 
-    ``n_groups`` groups of tensors have weights each. No start has a better score; of equal scores the uniform soup comes first, then the
-    greedy one, then members. The results are reported to the objective.
+    Each of ``n_groups`` groups of tensors has weights. No start has a better score; of equal scores the uniform soup
+    comes first, then the greedy one, then members. The results are reported to the objective.
     """
     check_settings(merger, objective)
     count = [0]
