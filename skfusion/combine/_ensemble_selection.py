@@ -109,7 +109,19 @@ class EnsembleSelection(LearnedWeights):
 
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for parameters that are out of range; see :meth:`Combiner.check`."""
-        _check(self)
+        for name, least in (("n_rounds", 1), ("n_bags", 0), ("max_members", 1)):
+            value = getattr(self, name)
+            if name == "max_members" and value is None:
+                continue
+            if not isinstance(value, Integral) or value < least:
+                raise ValueError(f"{name} of EnsembleSelection must be a whole number, {least} or more; got {value!r}.")
+        if not isinstance(self.bag_fraction, Real) or not 0 < self.bag_fraction <= 1:
+            raise ValueError(f"bag_fraction must be above 0 and at most 1; got {self.bag_fraction!r}.")
+        if self.confidence is not None and not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence must be at least 0.5 and below 1; got {self.confidence!r}.")
+        if self.scoring is not None:
+            scorer_named(self.scoring)
+        check_costs(self.max_cost, self.costs)
         if self.confidence is not None and not by_row(self.scoring, task):
             self._refuse_confidence(task)
 
@@ -209,19 +221,3 @@ def standard_errors(gains: np.ndarray, weight: np.ndarray) -> float:
     if spread > 0 and total > 1:
         return float(mean * math.sqrt(total * (total - 1) / spread))
     return math.inf if mean > 0 else -math.inf
-
-
-def _check(selection: EnsembleSelection) -> None:
-    for name, least in (("n_rounds", 1), ("n_bags", 0), ("max_members", 1)):
-        value = getattr(selection, name)
-        if name == "max_members" and value is None:
-            continue
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} of EnsembleSelection must be a whole number, {least} or more; got {value!r}.")
-    if not isinstance(selection.bag_fraction, Real) or not 0 < selection.bag_fraction <= 1:
-        raise ValueError(f"bag_fraction must be above 0 and at most 1; got {selection.bag_fraction!r}.")
-    if selection.confidence is not None and not 0.5 <= selection.confidence < 1:
-        raise ValueError(f"confidence must be at least 0.5 and below 1; got {selection.confidence!r}.")
-    if selection.scoring is not None:
-        scorer_named(selection.scoring)
-    check_costs(selection.max_cost, selection.costs)

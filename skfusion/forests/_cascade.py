@@ -147,14 +147,8 @@ class Cascade(HasParts, BaseEstimator):
         original = Original(X, y, groups)
         grains = self._scan_rows(rows, original, rng)
         folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), original)
-        forests = kinds(
-            self._task,
-            self.n_forests,
-            self.n_trees,
-            self.max_features,
-            max_depth=self.max_depth,
-            min_samples_leaf=self.min_samples_leaf,
-        )
+        trees = {"max_depth": self.max_depth, "min_samples_leaf": self.min_samples_leaf}
+        forests = kinds(self._task, self.n_forests, self.n_trees, self.max_features, **trees)
         levels: list[list[Any]] = []
         scores: list[float] = []
         best, best_score, vectors = 0, -np.inf, None

@@ -223,13 +223,10 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
         return check_inputs(self, X, reset=False)[0]
 
     def _predict(self, X: Any) -> np.ndarray:
-        out = self._run().raw(self.state_, X).cpu()
-        return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
-
-    def _run(self) -> nets.Runner:
-        if not hasattr(self, "_runner"):
+        if not hasattr(self, "_runner"):  # as after unpickling
             self._runner = nets.Runner(self.net_, "classification")
-        return self._runner
+        out = self._runner.raw(self.state_, X).cpu()
+        return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "leaves_")

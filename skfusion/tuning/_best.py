@@ -36,22 +36,7 @@ class PredictsWithBest:
     predict_log_proba = _by_best(EnsembleClassifier.predict_log_proba)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the score of the best fusion by ``scoring``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs.
-        y : array-like
-            True targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            Higher is better.
-        """
+        """Return the score of the best fusion by ``scoring``, higher is better; see :meth:`StackingFusion.score`."""
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         return float(self.scorer_(self._best(), X, y, **weights))
 

@@ -15,6 +15,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skfusion._component import Readable
+from skfusion._docs import AS_THE_NET, doc
 from skfusion.data import folds
 from skfusion.estimators import BaseFusion
 from skfusion.estimators.support import digest, seeded
@@ -25,6 +26,7 @@ from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
 
+@doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
 class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Let Optuna choose a fusion, its parameters and its members by cross-validation.
@@ -66,8 +68,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
         Seconds after which no trial is begun. The result then depends on the machine.
-    verbose : int, default=0
-        1 shows a progress bar.
+    {verbose}
     error_score : "raise" or nan, default=nan
         What becomes of the error of a fusion. With NaN its trial has failed and is never the best one, as where a score
         is NaN, and a warning names it.
@@ -94,12 +95,8 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         Folds.
     refit_time_ : float
         Seconds of the last fit.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
-    n_features_in_ : int
-        Features in ``fit``.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had some.
+    {classes_}
+    {features_}
 
     Notes
     -----

@@ -102,7 +102,7 @@ class Learned(Merger):
         self._check()
         if objective is None or objective.held_out is None:
             raise ValueError("Learned fits weights to labelled rows; give it an objective with held-out rows.")
-        mixture = Mixture(states, tied(states, objective.module), _is_float, self.per_layer)
+        mixture = Mixture(states, tied(states, objective.module), lambda _, t: t.is_floating_point(), self.per_layer)
         with evaluating(objective.module), torch.enable_grad():
             return mixture.at(self._learn(mixture, objective, objective.held_out))
 
@@ -160,7 +160,3 @@ class Learned(Merger):
         if objective.criterion is None:
             raise ValueError("Learned minimises a loss; give it an objective with a criterion.")
         return objective.criterion(out, batch)
-
-
-def _is_float(name: str, tensor: Tensor) -> bool:
-    return tensor.is_floating_point()

@@ -81,13 +81,10 @@ class DARE(TensorMerger):
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
-        """Whether the inner merger chooses its scale on data."""
+        """Whether the inner merger chooses its scale on data, which are held-out rows then."""
         return bool(getattr(self.merge, "needs_objective", False))
 
-    @property
-    def needs_labels(self) -> bool:  # type: ignore[override]
-        """Whether the inner merger chooses its scale on held-out rows."""
-        return bool(getattr(self.merge, "needs_labels", False))
+    needs_labels = needs_objective
 
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
         """Return the survey of the inner merger; see :meth:`TensorMerger.survey`."""
