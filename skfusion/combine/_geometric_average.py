@@ -55,12 +55,7 @@ class GeometricAverage(GivenWeights):
     """
 
     by_logs: ClassVar[bool] = True
-
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
-        if task == "regression":
-            raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
-        super().check(task)
+    needs: ClassVar[str] = "probabilities"
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""

@@ -14,11 +14,16 @@ from skfusion.combine._base import Combiner
 class GivenWeights(Combiner):
     """Combine members by given weights, or by equal ones when omitted."""
 
+    needs: ClassVar[str] = ""
+    """What it combines, where values of a regression will not do."""
+
     def __init__(self, weights: Sequence[float] | None = None):
         self.weights = weights
 
     def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for invalid weights; see :meth:`Combiner.check`."""
+        """Raise ``ValueError`` for invalid weights, and for a task that does not fit; see :meth:`Combiner.check`."""
+        if self.needs and task == "regression":
+            raise ValueError(f"{type(self).__name__} needs {self.needs}; for regression use combine=Average().")
         if self.weights is not None:
             checked(self.weights, type(self).__name__)
 

@@ -53,7 +53,7 @@ class TensorMerger(Merger):
         Returns
         -------
         int
-            None by default.
+            0 by default.
         """
         return 0
 

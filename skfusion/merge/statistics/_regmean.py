@@ -151,11 +151,11 @@ class RegMean(Merger):
 
     def _shrink_of(self, names: Iterable[str], module: nn.Module) -> dict[str, float]:
         """Return the factor of the off-diagonal elements for each of some layers."""
-        given: Mapping[Any, float] = self.shrink if isinstance(self.shrink, Mapping) else {"*": self.shrink}
-        if wrong := [value for value in given.values() if not 0 <= value <= 1]:
+        factors: Mapping[Any, float] = self.shrink if isinstance(self.shrink, Mapping) else {"*": self.shrink}
+        if wrong := [value for value in factors.values() if not 0 <= value <= 1]:
             raise ValueError(f"shrink must lie between 0 and 1; got {wrong[0]}.")
-        which = meant([*given], [*names], module, "shrink")
-        return {name: given[which[name]] if name in which else _SHRINK for name in names}
+        which = meant([*factors], [*names], module, "shrink")
+        return {name: factors[which[name]] if name in which else _SHRINK for name in names}
 
     def _grams(
         self, state: State, objective: Objective, solvable: dict[str, Matrix], shrink: dict[str, float]
