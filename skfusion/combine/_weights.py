@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -49,6 +50,10 @@ class LearnedWeights(Combiner):
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
     weights_: np.ndarray
+
+    @abstractmethod
+    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
+        """Learn ``weights_``; see :meth:`Combiner.fit`."""
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members; see :meth:`Combiner.__call__`."""
