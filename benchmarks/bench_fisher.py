@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import skfusion
-from skfusion.merge.statistics._per_example import mean_squares
+from skfusion.merge.statistics._fisher import mean_squares
 from skfusion.merge.statistics._squares import Gradients
 from skfusion.objective import Batch, Likelihood, ModuleObjective
 from skfusion.state import owners

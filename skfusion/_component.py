@@ -31,8 +31,9 @@ _LONGEST = 80
 class Component:
     """A small callable whose ``__init__`` arguments are its tunable parameters.
 
-    It duck-types the part of scikit-learn's estimator protocol that ``clone``, ``GridSearchCV`` and nested
-    ``set_params`` need, so that methods import torch and nothing else.
+    ``__init__`` stores them under their names and does nothing else; where there are many, a dataclass writes it, by
+    ``@dataclass(eq=False, repr=False)``. The class duck-types the part of scikit-learn's estimator protocol that
+    ``clone``, ``GridSearchCV`` and nested ``set_params`` need, so that methods import torch and nothing else.
     """
 
     needs_objective: ClassVar[bool] = False

@@ -76,6 +76,11 @@ REGRESSOR = {
     "classes_": "",
 }
 """The same of a regressor."""
+AS_THE_NET = {
+    "score": "accuracy or R2",
+    "classes_": "classes_ : ndarray of shape (n_classes,)\n    The labels, in classification.",
+}
+"""The same of an estimator that classifies or predicts values as its net does."""
 
 EXAMPLE = """\
 >>> from sklearn.datasets import {load}

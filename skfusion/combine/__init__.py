@@ -9,8 +9,7 @@ meta-learner is one. To add a combiner, copy ``_median``, or ``_weighted_average
 from skfusion.combine._average import Average
 from skfusion.combine._base import Combiner
 from skfusion.combine._calibrated import Calibrated
-from skfusion.combine._dynamic_selection import DynamicSelection
-from skfusion.combine._dynamic_weighting import DynamicWeighting
+from skfusion.combine._dynamic import DynamicSelection, DynamicWeighting
 from skfusion.combine._ensemble_selection import EnsembleSelection
 from skfusion.combine._geometric_average import GeometricAverage
 from skfusion.combine._logs import from_logs

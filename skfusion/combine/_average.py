@@ -6,8 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from skfusion._rows import Task
-from skfusion.combine._given_weights import GivenWeights
-from skfusion.combine._weights import weighted_sum
+from skfusion.combine._weights import GivenWeights, weighted_sum
 
 
 class Average(GivenWeights):

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
 from skfusion.combine._budget import Budget, check_costs
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._running import Running, by_row, running
-from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
+from skfusion.combine._weights import LearnedWeights, weighted_sum
 from skfusion.data import scorer_named
 
 DIGITS = 6
 """Decimals of a score that are compared; finer differences are rounding errors, or chance."""
 
 
-class EnsembleSelection(Combiner):
+@dataclass(eq=False, repr=False)
+class EnsembleSelection(LearnedWeights):
     r"""Add members to an average one by one, each time the one that helps the held-out score most.
 
     .. math:: k_t = \arg\max_k \operatorname{score}\Big(\tfrac1t \big(p_k + \sum_{s<t} p_{k_s}\big)\Big), \qquad
@@ -96,34 +97,31 @@ class EnsembleSelection(Combiner):
     [0.75, 0.25, 0.0]
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        n_rounds: int = 25,
-        scoring: Any = None,
-        max_members: int | None = None,
-        confidence: float | None = None,
-        n_bags: int = 0,
-        bag_fraction: float = 0.5,
-        random_state: int = 0,
-        max_cost: float | None = None,
-        costs: Sequence[float] | None = None,
-    ):
-        self.n_rounds = n_rounds
-        self.scoring = scoring
-        self.max_members = max_members
-        self.confidence = confidence
-        self.n_bags = n_bags
-        self.bag_fraction = bag_fraction
-        self.random_state = random_state
-        self.max_cost = max_cost
-        self.costs = costs
+    n_rounds: int = 25
+    scoring: Any = None
+    max_members: int | None = None
+    confidence: float | None = None
+    n_bags: int = 0
+    bag_fraction: float = 0.5
+    random_state: int = 0
+    max_cost: float | None = None
+    costs: Sequence[float] | None = None
 
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for parameters that are out of range; see :meth:`Combiner.check`."""
-        _check(self)
+        for name, least in (("n_rounds", 1), ("n_bags", 0), ("max_members", 1)):
+            value = getattr(self, name)
+            if name == "max_members" and value is None:
+                continue
+            if not isinstance(value, Integral) or value < least:
+                raise ValueError(f"{name} of EnsembleSelection must be a whole number, {least} or more; got {value!r}.")
+        if not isinstance(self.bag_fraction, Real) or not 0 < self.bag_fraction <= 1:
+            raise ValueError(f"bag_fraction must be above 0 and at most 1; got {self.bag_fraction!r}.")
+        if self.confidence is not None and not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence must be at least 0.5 and below 1; got {self.confidence!r}.")
+        if self.scoring is not None:
+            scorer_named(self.scoring)
+        check_costs(self.max_cost, self.costs)
         if self.confidence is not None and not by_row(self.scoring, task):
             self._refuse_confidence(task)
 
@@ -146,19 +144,11 @@ class EnsembleSelection(Combiner):
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over the members that were chosen; see :meth:`Combiner.__call__`."""
-        weights = learned_weights(self, len(P))
+        weights = self.member_weights(len(P))
         if len(self.order_) > 1:
             return weighted_sum(weights, P)
         n = len(self.order_[0])  # sums of whole numbers are tied where they were tied in the selection
         return weighted_sum(np.rint(n * weights), P) / n
-
-    def member_weights(self, n_members: int) -> np.ndarray:
-        """Return the members' shares; see :meth:`Combiner.member_weights`."""
-        return learned_weights(self, n_members)
-
-    def narrow(self, n_members: int) -> np.ndarray:
-        """Forget members that were not chosen; see :meth:`Combiner.narrow`."""
-        return narrowed(self)
 
     def _refuse_confidence(self, task: Task) -> None:
         raise ValueError(
@@ -231,19 +221,3 @@ def standard_errors(gains: np.ndarray, weight: np.ndarray) -> float:
     if spread > 0 and total > 1:
         return float(mean * math.sqrt(total * (total - 1) / spread))
     return math.inf if mean > 0 else -math.inf
-
-
-def _check(selection: EnsembleSelection) -> None:
-    for name, least in (("n_rounds", 1), ("n_bags", 0), ("max_members", 1)):
-        value = getattr(selection, name)
-        if name == "max_members" and value is None:
-            continue
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} of EnsembleSelection must be a whole number, {least} or more; got {value!r}.")
-    if not isinstance(selection.bag_fraction, Real) or not 0 < selection.bag_fraction <= 1:
-        raise ValueError(f"bag_fraction must be above 0 and at most 1; got {selection.bag_fraction!r}.")
-    if selection.confidence is not None and not 0.5 <= selection.confidence < 1:
-        raise ValueError(f"confidence must be at least 0.5 and below 1; got {selection.confidence!r}.")
-    if selection.scoring is not None:
-        scorer_named(selection.scoring)
-    check_costs(selection.max_cost, selection.costs)

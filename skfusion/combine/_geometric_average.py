@@ -8,9 +8,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from skfusion._rows import Task
-from skfusion.combine._given_weights import GivenWeights
 from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import check_fitted, floating
+from skfusion.combine._weights import GivenWeights, check_fitted, floating
 
 
 class GeometricAverage(GivenWeights):
@@ -56,12 +55,7 @@ class GeometricAverage(GivenWeights):
     """
 
     by_logs: ClassVar[bool] = True
-
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
-        if task == "regression":
-            raise ValueError("GeometricAverage needs probabilities; for regression use combine=Average().")
-        super().check(task)
+    needs: ClassVar[str] = "probabilities"
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the normalised geometric mean over members; see :meth:`Combiner.__call__`."""

@@ -1,22 +1,14 @@
-"""Combiners that judge members anew for every row, on the nearest held-out rows (dynamic ensemble selection).
-
-Rows are near when the members' predictions for them are similar: distances are taken between output profiles.
-"""
+"""The held-out rows that are nearest to a row, by output profiles: the members' predictions for them."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from numbers import Integral
-from typing import Any, ClassVar
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from skfusion._rows import Task
-from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
-from skfusion.combine._weights import check_fitted, check_members, floating
+from skfusion.combine._weights import floating
 
 AT_A_TIME = 2_000_000
 """Distances, or judgements of members, that are held in memory."""
@@ -33,8 +25,7 @@ class Neighbours:
     regression has its squared errors; classes have one target, labels and values one each.
     """
 
-    def __init__(self, owner: str, held: HeldOut, n_neighbors: int):
-        _check_neighbors(n_neighbors, owner)
+    def __init__(self, held: HeldOut, n_neighbors: int):
         self.n_neighbors, self.weight = n_neighbors, held.weight
         self.scale = np.sqrt(held.variances()) if held.task == "regression" else np.ones(held.P.shape[2])
         self.profiles = self._profiles(held.P)
@@ -80,45 +71,3 @@ class Neighbours:
 
     def _profiles(self, P: np.ndarray) -> np.ndarray:
         return (P.astype(np.float64) / self.scale).transpose(1, 0, 2).reshape(P.shape[1], -1)
-
-
-class ByNeighbours(Combiner):
-    """Average the members with weights that follow, for each row, from their quality on the nearest held-out rows."""
-
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-    def __init__(self, n_neighbors: int = 7):
-        self.n_neighbors = n_neighbors
-
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for an invalid number of neighbours; see :meth:`Combiner.check`."""
-        _check_neighbors(self.n_neighbors, type(self).__name__)
-
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> ByNeighbours:
-        """Remember the held-out rows; see :meth:`Combiner.fit`."""
-        self.check(task)
-        owner = type(self).__name__
-        self.neighbours_ = Neighbours(owner, HeldOut.checked(owner, P, y, task, sample_weight), self.n_neighbors)
-        self.task_: Task = task
-        return self
-
-    def __call__(self, P: np.ndarray) -> np.ndarray:
-        """Return the mean of the members, weighted for each row on its own; see :meth:`Combiner.__call__`."""
-        check_fitted(self, "neighbours_")
-        check_members(self, self.neighbours_.quality.shape[1], len(P))
-        return self.neighbours_.combine(P, self._shares)
-
-    @abstractmethod
-    def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return the weights of members; see :meth:`Neighbours.combine`."""
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-
-
-def _check_neighbors(n_neighbors: object, owner: str) -> None:
-    """Raise where a number of neighbours is not a whole number above zero."""
-    if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
-        raise ValueError(f"n_neighbors of {owner} must be a whole number, 1 or more; got {n_neighbors!r}.")

@@ -50,25 +50,31 @@ class Running(ABC):
         raise NotImplementedError
 
 
-class LogLoss(Running):
+class SumOfParts(Running):
+    """An average that is kept as the sum of what its score needs of each member, ``parts``, and their number."""
+
+    parts: np.ndarray
+
+    def restart(self) -> None:
+        self.total, self.n = np.zeros(self.parts.shape[1:]), 0
+
+    def add(self, member: int) -> None:
+        self.total = self.total + self.parts[member]
+        self.n += 1
+
+
+class LogLoss(SumOfParts):
     """The negative mean log-loss of classes or labels, which needs only the probability of the truth."""
 
     def __init__(self, held: HeldOut):
-        self.truth = held.of_truth()
+        self.parts = held.of_truth()
         self.n_rows = len(held.weight)
-        self.weight = np.repeat(held.weight, self.truth.shape[1] // self.n_rows) if held.weighted else None
+        self.weight = np.repeat(held.weight, self.parts.shape[1] // self.n_rows) if held.weighted else None
         self.restart()
 
-    def restart(self) -> None:
-        self.total, self.n = np.zeros(self.truth.shape[1]), 0
-
     def scores(self, members: np.ndarray) -> np.ndarray:
-        means = np.array([self._mean_log(self.total + self.truth[k]) for k in members])
+        means = np.array([self._mean_log(self.total + self.parts[k]) for k in members])
         return means - np.log(self.n + 1)
-
-    def add(self, member: int) -> None:
-        self.total = self.total + self.truth[member]
-        self.n += 1
 
     def gains(self) -> np.ndarray:
         return np.log(self.total / self.n).reshape(self.n_rows, -1).mean(axis=1)
@@ -162,51 +168,37 @@ def _gaps(P: np.ndarray, rows: np.ndarray, right: np.ndarray) -> np.ndarray:
     return gaps
 
 
-class SquaredError(Running):
+class SquaredError(SumOfParts):
     """R2, or the negative mean squared error."""
 
     def __init__(self, held: HeldOut, relative: bool):
         scale = 1 / np.sqrt(held.variances()) if relative else 1.0
-        self.errors = (held.errors() * scale).reshape(len(held.P), -1)
+        self.parts = (held.errors() * scale).reshape(len(held.P), -1)
         self.n_rows, self.best = len(held.weight), 1.0 if relative else 0.0
-        self.weight = np.repeat(held.weight, self.errors.shape[1] // self.n_rows)
+        self.weight = np.repeat(held.weight, self.parts.shape[1] // self.n_rows)
         self.weight /= self.weight.sum()
         self.restart()
 
-    def restart(self) -> None:
-        self.total, self.n = np.zeros(self.errors.shape[1]), 0
-
     def scores(self, members: np.ndarray) -> np.ndarray:
-        squares = np.array([self.weight @ (self.total + self.errors[k]) ** 2 for k in members])
+        squares = np.array([self.weight @ (self.total + self.parts[k]) ** 2 for k in members])
         return self.best - squares / (self.n + 1) ** 2
-
-    def add(self, member: int) -> None:
-        self.total = self.total + self.errors[member]
-        self.n += 1
 
     def gains(self) -> np.ndarray:
         return -((self.total / self.n) ** 2).reshape(self.n_rows, -1).mean(axis=1)
 
 
-class Scorer(Running):
+class Scorer(SumOfParts):
     """Any other score: its scorer is called on the whole average each time."""
 
     by_row = False
 
     def __init__(self, held: HeldOut, scoring: Any):
-        self.P = held.P.astype(np.float64, copy=False)
+        self.parts = held.P.astype(np.float64, copy=False)
         self.scorer = scorer_of(scoring, held.y, held.weight if held.weighted else None, held.task)
         self.restart()
 
-    def restart(self) -> None:
-        self.total, self.n = np.zeros(self.P.shape[1:]), 0
-
     def scores(self, members: np.ndarray) -> np.ndarray:
-        return np.array([self.scorer((self.total + self.P[k]) / (self.n + 1)) for k in members])
-
-    def add(self, member: int) -> None:
-        self.total = self.total + self.P[member]
-        self.n += 1
+        return np.array([self.scorer((self.total + self.parts[k]) / (self.n + 1)) for k in members])
 
 
 BY_ROW = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,10 +142,6 @@ class Stack(Combiner):
         if X is None:
             return columns
         return hstack([columns, X]).tocsr() if issparse(X) else np.concatenate([columns, X], axis=1)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
 
 
 def check_takes_weights(meta: Any, weight: np.ndarray | None) -> None:

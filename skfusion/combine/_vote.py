@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from skfusion._rows import Task
-from skfusion.combine._given_weights import GivenWeights
-from skfusion.combine._weights import floating
+from skfusion.combine._weights import GivenWeights, floating
 
 
 class Vote(GivenWeights):
@@ -46,11 +46,7 @@ class Vote(GivenWeights):
     [[0.25, 0.75]]
     """
 
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` for regression, and for invalid weights; see :meth:`Combiner.check`."""
-        if task == "regression":
-            raise ValueError("Vote needs classes; for regression use combine=Average().")
-        super().check(task)
+    needs: ClassVar[str] = "classes"
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the share of the votes for each class; see :meth:`Combiner.__call__`."""

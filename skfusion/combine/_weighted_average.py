@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
 from skfusion.combine._held_out import HeldOut
 from skfusion.combine._simplex import likeliest_mixture, nearest_to_origin
-from skfusion.combine._weights import learned_weights, narrowed, weighted_sum
+from skfusion.combine._weights import LearnedWeights
 
 ENOUGH = 1e-6
 """How far above the minimum the loss may end before a warning is given: nats, or a share of the squared error."""
 
 
-class WeightedAverage(Combiner):
+class WeightedAverage(LearnedWeights):
     r"""Average with the weights that have the least loss on held-out rows.
 
     .. math:: \lambda = \arg\min_{\lambda_k \ge 0,\ \sum_k \lambda_k = 1} \sum_i w_i\,
@@ -64,9 +61,6 @@ class WeightedAverage(Combiner):
     [0.75, 0.25]
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> WeightedAverage:
         """Find the weights; see :meth:`Combiner.fit`."""
         held = HeldOut.checked("WeightedAverage", P, y, task, sample_weight)
@@ -79,22 +73,6 @@ class WeightedAverage(Combiner):
                 stacklevel=2,
             )
         return self
-
-    def __call__(self, P: np.ndarray) -> np.ndarray:
-        """Return the weighted mean over members; see :meth:`Combiner.__call__`."""
-        return weighted_sum(learned_weights(self, len(P)), P)
-
-    def member_weights(self, n_members: int) -> np.ndarray:
-        """Return the learned weights; see :meth:`Combiner.member_weights`."""
-        return learned_weights(self, n_members)
-
-    def narrow(self, n_members: int) -> np.ndarray:
-        """Forget members of weight zero; see :meth:`Combiner.narrow`."""
-        return narrowed(self)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
 
 
 def log_loss(held: HeldOut) -> tuple[np.ndarray, float, float, float]:

@@ -1,11 +1,75 @@
-"""Weights of members that are the same for all rows."""
+"""Combiners whose members have the same weights in all rows, and checks of weights and members."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
+
+from skfusion._rows import Task
+from skfusion.combine._base import Combiner
+
+
+class GivenWeights(Combiner):
+    """Combine members by given weights, or by equal ones when omitted."""
+
+    needs: ClassVar[str] = ""
+    """What it combines, where values of a regression will not do."""
+
+    def __init__(self, weights: Sequence[float] | None = None):
+        self.weights = weights
+
+    def check(self, task: Task) -> None:
+        """Raise ``ValueError`` for invalid weights, and for a task that does not fit; see :meth:`Combiner.check`."""
+        if self.needs and task == "regression":
+            raise ValueError(f"{type(self).__name__} needs {self.needs}; for regression use combine=Average().")
+        if self.weights is not None:
+            checked(self.weights, type(self).__name__)
+
+    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
+        """Check the number of weights, and remember the task; see :meth:`Combiner.fit`."""
+        self.check(task)
+        if len(P):
+            self._shares(len(P))
+        self.task_: Task = task
+        return self
+
+    def member_weights(self, n_members: int) -> np.ndarray | None:
+        """Return the given weights, divided by their sum; see :meth:`Combiner.member_weights`."""
+        return None if self.weights is None else self._shares(n_members)
+
+    def _shares(self, n_members: int) -> np.ndarray:
+        return shares(self.weights, n_members, type(self).__name__)
+
+
+class LearnedWeights(Combiner):
+    """Sum predictions with the members' ``weights_``, which a subclass learns from held-out rows."""
+
+    needs_objective: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+    weights_: np.ndarray
+
+    @abstractmethod
+    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
+        """Learn ``weights_``; see :meth:`Combiner.fit`."""
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        """Return the weighted mean over members; see :meth:`Combiner.__call__`."""
+        return weighted_sum(self.member_weights(len(P)), P)
+
+    def member_weights(self, n_members: int) -> np.ndarray:
+        """Return the learned weights; see :meth:`Combiner.member_weights`."""
+        check_fitted(self, "weights_")
+        check_members(self, len(self.weights_), n_members)
+        return self.weights_
+
+    def narrow(self, n_members: int) -> np.ndarray:
+        """Forget members of weight zero; see :meth:`Combiner.narrow`."""
+        kept = np.flatnonzero(self.weights_)
+        self.weights_ = self.weights_[kept]
+        return kept
 
 
 def shares(weights: Sequence[float] | None, n_members: int, owner: str) -> np.ndarray:
@@ -32,20 +96,6 @@ def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
     """Return the sum of predictions times weights, shape (n_samples, n_outputs); weights of zero are not read."""
     used = np.flatnonzero(weights)
     return np.tensordot(weights[used], P[used], axes=1).astype(floating(P), copy=False)
-
-
-def learned_weights(combiner: Any, n_members: int) -> np.ndarray:
-    """Return the ``weights_`` of a fitted combiner, which are as many as there are members."""
-    check_fitted(combiner, "weights_")
-    check_members(combiner, len(combiner.weights_), n_members)
-    return combiner.weights_
-
-
-def narrowed(combiner: Any) -> np.ndarray:
-    """Drop the zeros of a fitted combiner's ``weights_``; return the positions of the others."""
-    kept = np.flatnonzero(combiner.weights_)
-    combiner.weights_ = combiner.weights_[kept]
-    return kept
 
 
 def check_fitted(combiner: Any, attribute: str) -> None:

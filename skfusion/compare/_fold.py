@@ -21,6 +21,8 @@ from skfusion.estimators.support import FarBelowWarning, SharedPools, fit_on_sha
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 
+_GAINS = ("best_single", "mean_single", "gain_over_best", "gain_over_mean")
+
 
 class Fold:
     """The rows of one fold, and the members that its fusions share.
@@ -133,7 +135,7 @@ class Fold:
         """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""
         pool = getattr(estimator, "pool_", None)
         if not isinstance(estimator, BaseFusion) or not isinstance(pool, ModelPool) or np.isnan(score):
-            return dict.fromkeys(["best_single", "mean_single", "gain_over_best", "gain_over_mean"], float("nan"))
+            return dict.fromkeys(_GAINS, float("nan"))
         passes = getattr(estimator, "n_passes_", None)  # with dropout, a member is not what it is in other fusions
         key = joblib.hash((tuple(id(m.state) for m in pool), X_test)), passes
         if key not in self.singles:
@@ -147,12 +149,7 @@ class Fold:
                 scores.append(score_by(scorer, single, X_test, self.y_test))
             self.singles[key] = scores
         best, mean = max(self.singles[key]), float(np.mean(self.singles[key]))
-        return {
-            "best_single": best,
-            "mean_single": mean,
-            "gain_over_best": score - best,
-            "gain_over_mean": score - mean,
-        }
+        return dict(zip(_GAINS, (best, mean, score - best, score - mean), strict=True))
 
 
 def _named(error: Exception) -> str:

@@ -10,7 +10,7 @@ write it into the file of its kind, and add it below.
 """
 
 from skfusion.data._inputs import check_inputs, columns_of, table, table_inputs
-from skfusion.data._predictions import PredictsClasses, logarithms
+from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scoring import Score, default_score, score_by, score_function, scorer_named, scorer_of
 from skfusion.data._splits import Fold, Original, crossfit_folds, folds, held_positions, hold_out
 from skfusion.data._targets import (

@@ -94,10 +94,10 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
             The fitted estimator.
         """
         rows = self._rows(X, y, sample_weight, groups)
-        if (given := self._given_pool()) is not None:
+        if (pool := self._given_pool()) is not None:
             if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
-                given.warn_of_cross_validation(rows)
-            return self._fuse_pool(given, rows, None)
+                pool.warn_of_cross_validation(rows)
+            return self._fuse_pool(pool, rows, None)
         callbacks = getattr(self, "_skl_callbacks", [])
         nested = hasattr(self, "_parent_callback_ctx")
         if self.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):

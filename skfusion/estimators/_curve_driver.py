@@ -234,11 +234,13 @@ class CurveDriver(ManyStates, BaseFusion):
     def __getstate__(self) -> dict[str, Any]:
         stored = super().__getstate__()
         for name in _BY_EDGE & stored.keys():  # as pairs: formats that are written as JSON have no keys of two names
-            stored[name] = [[*edge, _as_arrays(thing)] for edge, thing in stored[name].items()]
+            stored[name] = [[*edge, _converted(thing, to_numpy)] for edge, thing in stored[name].items()]
         return stored
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
-        by_edge = {k: {(a, b): _as_tensors(thing) for a, b, thing in stored[k]} for k in _BY_EDGE & stored.keys()}
+        by_edge = {
+            k: {(a, b): _converted(thing, to_torch) for a, b, thing in stored[k]} for k in _BY_EDGE & stored.keys()
+        }
         super().__setstate__({**stored, **by_edge})
 
 
@@ -246,17 +248,10 @@ _BY_EDGE = {"curves_", "profiles_", "line_profiles_"}
 """What is known of each curve."""
 
 
-def _as_arrays(thing: Any) -> Any:
-    return _converted(thing, to_numpy) if isinstance(thing, Path) else thing
-
-
-def _as_tensors(thing: Any) -> Any:
-    return _converted(thing, to_torch) if isinstance(thing, Path) else thing
-
-
 def _on_cpu(state: State) -> State:
     return {k: v.cpu() for k, v in state.items()}
 
 
-def _converted(path: Path, convert: Any) -> Path:
-    return path.replace(controls=[convert(state) for state in path.controls])
+def _converted(thing: Any, convert: Any) -> Any:
+    """Return a path whose control states are converted; profiles are returned as they are."""
+    return thing.replace(controls=[convert(s) for s in thing.controls]) if isinstance(thing, Path) else thing

@@ -3,11 +3,148 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from skfusion import nets
+from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion._rows import Rows, repetitions, unlabelled
+from skfusion.collect import Seeds
+from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights, from_logs
+from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators.support._fill_random_state import seeded, stream
+from skfusion.estimators.support._many_states import ManyStates
+from skfusion.estimators.support._predictors import predictors, runners_of
+from skfusion.nets import Predictors, Runner
+from skfusion.pool import Member
+
+
+class EnsembleDriver(ManyStates, BaseFusion):
+    """Combine the predictions of a pool; subclasses name the parameters."""
+
+    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
+    _fusing: ClassVar[tuple[str, ...]] = ("select", "combine")
+
+    def _check_parts(self) -> None:
+        super()._check_parts()
+        combine = self._part("combine")
+        if not isinstance(combine, Combiner):
+            raise TypeError(f"combine must be a Combiner, such as Average(); got {combine!r}.")
+        self._new_combiner().check(self._task)
+
+    def _new_combiner(self) -> Combiner:
+        """Return a copy of the combiner, with ``scoring`` in each of its parameters of this name that is None.
+
+        They stay None where ``scoring`` is a function, which may read the inputs, and where the combiner tests the rows
+        of a score and this score is not a mean over rows.
+        """
+        combine = clone(self._part("combine"))
+        if not isinstance(self.scoring, str):
+            return combine
+        params, is_by_row = combine.get_params(), by_row(self.scoring, self._task)
+        unset = [
+            key
+            for key, value in params.items()
+            if value is None and _names_a_score(key) and (is_by_row or params.get(_confidence(key)) is None)
+        ]
+        return combine.set_params(**dict.fromkeys(unset, self.scoring))
+
+    def _collect(self, rows: Rows, *options: Any, **named: Any) -> Collected:
+        self._check_parts()
+        combine, weight = self._part("combine"), repetitions(rows.weight)[1]
+        for part in (combine, *combine.get_params().values()):
+            if isinstance(part, Stack):  # before anything is trained
+                check_takes_weights(part.final_estimator, weight)
+        return super()._collect(rows, *options, **named)
+
+    def _fuse(self, collected: Collected) -> None:
+        pool, select, combine = collected.pool, self._part("select"), self._new_combiner()
+        pool.check_finite()
+        members = self._sized_members(collected)
+        runners = runners_of(members, self._task, collected.fit_rows)
+        chosen = list(range(len(pool)))
+        if select is not None:
+            scores = self._scores(members, runners, collected)
+            scored = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
+            chosen = [pool.names.index(name) for name in select(scored).names]
+        members, runners = [members[i] for i in chosen], [runners[i] for i in chosen]
+        P, rows = np.empty((len(members), 0, 0)), collected.held_out
+        if collected.out_of_fold is not None:
+            P, rows = collected.out_of_fold
+            P = self._outputs.predictions(P[chosen])
+        elif combine.needs_labels:
+            P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
+        self._fit_combiner(combine, P, self._outputs.rows(rows))
+        weights = combine.member_weights(len(members))
+        names = [m.name for m in members]
+        self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
+        kept = combine.narrow(len(members))
+        members, runners = [members[i] for i in kept], [runners[i] for i in kept]
+        self.pool_, self.combine_, self.members_ = collected.pool, combine, members
+        self.net_, self._runner = collected.net, self._predictor(members, runners)
+
+    def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
+        """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""
+        if not combine.needs_labels:
+            combine.fit(P, rows.y, self._task, rows.weight)
+            return
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=3)[2])
+        with stream(combine, seed):
+            seeded(combine, seed).fit(P, rows.y, self._task, rows.weight)
+
+    def _sized_members(self, collected: Collected) -> list[Member]:
+        """Return the members, each with the net that it runs in: its own one, sized to the data, or the estimator's."""
+
+        def keeps_net(m: Member) -> bool:
+            return m.net is not None and (self.estimator is None or bool(m.meta.get("own_net")))
+
+        kept = {id(m.net): m for m in collected.pool if keeps_net(m)}
+        sized = {k: nets.with_columns_of(self._sized(m.net, collected.fit_rows), m.state) for k, m in kept.items()}
+        return [m.replace(net=sized[id(m.net)] if keeps_net(m) else collected.net) for m in collected.pool]
+
+    def _predictor(self, members: list[Member], runners: list[Runner]) -> Predictors:
+        return predictors(members, runners)
+
+    def _scores(self, members: list[Member], runners: list[Runner], collected: Collected) -> list[float]:
+        judges = {id(r): self._judge(r, collected) for r in runners}
+        if len(judges) == 1:  # which may score the members together
+            return judges.popitem()[1].scores(m.state for m in members)
+        return [judges[id(r)].scores([m.state])[0] for r, m in zip(runners, members, strict=True)]
+
+    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
+        member = Member("running", state, net=net)
+        return {"members_": [member], "combine_": Average(), "net_": net, "_runner": None}
+
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:
+            runners = runners_of(self.members_, self._task, unlabelled(X))
+            self._runner = self._predictor(self.members_, runners)
+        return self._outputs.predictions(self._runner.predict(X, logs))
+
+    def _predict(self, X: Any) -> np.ndarray:
+        if self.combine_.by_logs and (logs := self._predict_logs(X)) is not None:
+            return from_logs(logs, self._task).astype(self._runner.dtype)
+        P = self._member_predictions(X)
+        return self.combine_(P).astype(P.dtype, copy=False)
+
+    def _predict_logs(self, X: Any) -> np.ndarray | None:
+        return self.combine_.of_logs(self._member_predictions(X, logs=True), self._task)
+
+
+def _names_a_score(key: str) -> bool:
+    """Return whether a parameter is the score of a combiner, also of one inside it, and not of a meta-learner."""
+    *path, last = key.split("__")
+    return last == "scoring" and all(part == "combine" for part in path)
+
+
+def _confidence(key: str) -> str:
+    """Return the parameter beside a score that asks for a test of its rows."""
+    return key.removesuffix("scoring") + "confidence"
 
 
 @template

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any
 
@@ -34,6 +35,7 @@ from skfusion.estimators.support._task_from_net import AsTheNet, regresses
 from skfusion.pool import ModelPool
 
 
+@dataclass(eq=False, repr=False)
 class StackingFusion(AsTheNet, NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
 
@@ -101,26 +103,15 @@ class StackingFusion(AsTheNet, NamedMembers):
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        estimators: Sequence[tuple[str, Any]] | None = None,
-        n_members: int = 5,
-        final_estimator: Any = None,
-        cv: Any = 5,
-        passthrough: bool = False,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ):
-        self.estimator = estimator
-        self.estimators = estimators
-        self.n_members = n_members
-        self.final_estimator = final_estimator
-        self.cv = cv
-        self.passthrough = passthrough
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    estimator: Any = None
+    _: KW_ONLY
+    estimators: Sequence[tuple[str, Any]] | None = None
+    n_members: int = 5
+    final_estimator: Any = None
+    cv: Any = 5
+    passthrough: bool = False
+    n_jobs: int | None = None
+    random_state: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> StackingFusion:
         """Fit the members on each fold and on all rows, and the meta-learner on out-of-fold predictions.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import RegressorMixin
 
 from skfusion import nets
 from skfusion._rows import Rows, Task
 from skfusion.data import (
     PredictsClasses,
+    PredictsValues,
     check_inputs,
     check_weight,
     encode_classes,
@@ -32,9 +32,7 @@ class Classifies(PredictsClasses):
         weight = check_weight(sample_weight, len(y))
         pool = pool if pool is not None else self._given_pool()
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
-        codes, columns, self._task = encode_classes(y, weight, named)
-        self._outputs = Outputs.of_classes(columns)
-        self.classes_ = np.sort(columns)
+        codes = encode_labels(self, y, weight, named)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
@@ -42,21 +40,6 @@ class Classifies(PredictsClasses):
     def _labels(self) -> np.ndarray:
         """Return the class of each column of a network's output."""
         return self._outputs.columns(self.classes_)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``; of each label by itself in multi-label problems.
-        """
-        return self._predict(self._inputs(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict the logarithms of class probabilities; see :meth:`predict_proba`.
@@ -80,7 +63,7 @@ class Classifies(PredictsClasses):
         return tags
 
 
-class Regresses(RegressorMixin):
+class Regresses(PredictsValues):
     """Values in, values out."""
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
@@ -96,23 +79,9 @@ class Regresses(RegressorMixin):
     def _labels(self) -> None:
         return None
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict values.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Values, in the shape of the y that was fitted on.
-        """
-        values = self._predict(self._inputs(X))
-        return values[:, 0] if self._flat else values.astype(np.float64)  # scikit-learn asks for float64 here
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
+def encode_labels(estimator: Any, y: np.ndarray, weight: np.ndarray | None, named: Any) -> np.ndarray:
+    """Return class codes, and set the task, the classes and the order of a network's outputs on the estimator."""
+    codes, columns, estimator._task = encode_classes(y, weight, named)
+    estimator._outputs, estimator.classes_ = Outputs.of_classes(columns), np.sort(columns)
+    return codes

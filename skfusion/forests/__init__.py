@@ -6,8 +6,7 @@ estimator that fuses a pool. A new forest is a file with one class that ends in 
 rows come from ``_checked``.
 """
 
-from skfusion.forests._deep_forest import DeepForestClassifier
-from skfusion.forests._deep_forest_regressor import DeepForestRegressor
+from skfusion.forests._deep_forest import DeepForestClassifier, DeepForestRegressor
 from skfusion.forests._neural_decision_forest import NeuralDecisionForestClassifier
 from skfusion.forests._scan import MultiGrainedScan
 

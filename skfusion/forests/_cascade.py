@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,19 +13,35 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import HasParts
+from skfusion._docs import template
 from skfusion._rows import Rows, Task
 from skfusion.data import Original, crossfit_folds
 from skfusion.forests._checked import check_array_inputs, check_counts
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 from skfusion.forests._scan import MultiGrainedScan
 
-PARAMETERS = """Parameters
+
+@template
+@dataclass(eq=False, repr=False)
+class Cascade(HasParts, BaseEstimator):
+    r"""{Predict} by a cascade of random forests, without gradients.
+
+    Each level has ``n_forests`` random forests and as many of completely random trees. A level reads the inputs and the
+    {vectors} of all forests of the level before:
+
+    .. math:: v_{l,f} = F_{l,f}\big([x, v_{l-1,1}, \dots, v_{l-1,2M}]\big), \qquad
+        {predicted} = \frac{1}{2M} \sum_f v_{L,f}
+
+    The {vectors} of training rows are cross-fitted: each comes from a forest that was fitted without the row. Levels
+    are added until the cross-fitted {score} has not improved for ``tolerance`` levels, and cut back to the best one.
+
+    Parameters
     ----------
     n_forests : int, default=2
         Forests of each kind in a level, :math:`M`.
     n_trees : int, default=100
         Trees of a forest.
-    max_features : {{"sqrt", "log2"}}, int, float or None, default={max_features}
+    max_features : {"sqrt", "log2"}, int, float or None, default={max_features}
         Features that a random forest looks at in a split.
     max_depth : int, optional
         Depth of the trees; until leaves {leaves} when omitted.
@@ -45,51 +62,56 @@ PARAMETERS = """Parameters
     n_jobs : int, optional
         Forests that are fitted at a time, by the scan too where it has no ``n_jobs``; the result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Seed of folds and forests."""
+        Seed of folds and forests.
 
+    Attributes
+    ----------
+    {classes_}
+    levels_ : list of list of sklearn forest
+        The forests of each level that is kept, fitted on {fitted_on}.
+    n_levels_ : int
+        Levels that are kept.
+    level_scores_ : ndarray of shape (n_tried,)
+        Cross-fitted {score} of each level that was tried; Notes say how far to trust it.
+    scan_ : skfusion.forests.MultiGrainedScan or None
+        The fitted scan.
+    {n_features_in_}
 
-def with_parameters(**words: str) -> Callable[[type], type]:
-    """Put the paragraphs of the parameters into the docstring of a deep forest, in the place of its ``PARAMETERS``."""
+    Notes
+    -----
+    A level costs ``2 * n_forests * (cv + 1)`` forests; only those on all rows are kept, so that a prediction runs
+    ``2 * n_forests * n_levels_``. Whole-number weights are repetitions of a row, which are in one fold whatever ``cv``
+    is. Rows of ``X`` that are equal, as copies are, are in one fold where ``cv`` is a number; a splitter can part them,
+    and then the scores are those of rows that have been seen.
 
-    def fill(cls: type) -> type:
-        cls.__doc__ = (cls.__doc__ or "").replace("PARAMETERS", PARAMETERS.format(**words))
-        return cls
+    The {score} of the first level is that of an honest cross-validation. That of a later one is optimistic where
+    {targets} are noisy: no forest saw the row that it describes, but the {vectors} of the other rows, which a level
+    learns from, knew its {target}. A larger ``delta`` asks more of a new level. Judge the whole on other rows.
+    {coins}
 
-    return fill
+    References
+    ----------
+    Zhou and Feng, "Deep forest: towards an alternative to deep neural networks", IJCAI 2017, arXiv:1702.08835.
 
+    Examples
+    --------
+    {example}
+    """
 
-class Cascade(HasParts, BaseEstimator):
-    """Grow levels while the cross-fitted score improves. Subclasses say what is predicted, and how it is scored."""
+    n_forests: int = 2
+    n_trees: int = 100
+    max_features: Any = "sqrt"
+    max_depth: int | None = None
+    min_samples_leaf: int | float = 1
+    cv: Any = 5
+    max_levels: int = 20
+    tolerance: int = 2
+    delta: float = 1e-5
+    scan: Any = None
+    n_jobs: int | None = None
+    random_state: Any = None
 
     _task: ClassVar[Task]
-
-    def __init__(
-        self,
-        n_forests: int = 2,
-        n_trees: int = 100,
-        max_features: Any = "sqrt",
-        max_depth: int | None = None,
-        min_samples_leaf: int | float = 1,
-        cv: Any = 5,
-        max_levels: int = 20,
-        tolerance: int = 2,
-        delta: float = 1e-5,
-        scan: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ):
-        self.n_forests = n_forests
-        self.n_trees = n_trees
-        self.max_features = max_features
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.cv = cv
-        self.max_levels = max_levels
-        self.tolerance = tolerance
-        self.delta = delta
-        self.scan = scan
-        self.n_jobs = n_jobs
-        self.random_state = random_state
 
     @abstractmethod
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
@@ -125,14 +147,8 @@ class Cascade(HasParts, BaseEstimator):
         original = Original(X, y, groups)
         grains = self._scan_rows(rows, original, rng)
         folds = crossfit_folds(rows, self.cv, self._task, int(rng.randint(np.iinfo(np.int32).max)), original)
-        forests = kinds(
-            self._task,
-            self.n_forests,
-            self.n_trees,
-            self.max_features,
-            max_depth=self.max_depth,
-            min_samples_leaf=self.min_samples_leaf,
-        )
+        trees = {"max_depth": self.max_depth, "min_samples_leaf": self.min_samples_leaf}
+        forests = kinds(self._task, self.n_forests, self.n_trees, self.max_features, **trees)
         levels: list[list[Any]] = []
         scores: list[float] = []
         best, best_score, vectors = 0, -np.inf, None
@@ -172,9 +188,11 @@ class Cascade(HasParts, BaseEstimator):
         grain = grains[level % len(grains)]
         return grain if vectors is None else np.hstack([grain, *vectors.astype(np.float32)])
 
-    def _staged(self, X: Any) -> Iterator[np.ndarray]:
+    def _inputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X, _ = check_array_inputs(self, X, reset=False)
+        return check_array_inputs(self, X, reset=False)[0]
+
+    def _staged(self, X: np.ndarray) -> Iterator[np.ndarray]:
         grains = [X.reshape(len(X), -1)] if self.scan_ is None else self.scan_._grains_of(X)
         vectors = None
         for level, forests in enumerate(self.levels_):
@@ -182,7 +200,7 @@ class Cascade(HasParts, BaseEstimator):
             vectors = predict_each(forests, features, self._n_outputs, self.n_jobs)
             yield vectors.mean(axis=0)
 
-    def _last(self, X: Any) -> np.ndarray:
+    def _predict(self, X: np.ndarray) -> np.ndarray:
         *_, last = self._staged(X)
         return last
 

@@ -1,69 +1,34 @@
-"""Deep forests (Zhou and Feng, 2017): a cascade of forests that read what the level before says."""
+"""Deep forests (gcForest; Zhou and Feng, 2017): a cascade of forests that read what the level before predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, r2_score
 
+from skfusion._docs import CLASSIFIER, REGRESSOR, doc
 from skfusion._rows import Rows, Task
-from skfusion.data import PredictsClasses
-from skfusion.forests._cascade import Cascade, with_parameters
-from skfusion.forests._checked import check_array_inputs, class_rows
+from skfusion.data import PredictsClasses, PredictsValues
+from skfusion.forests._cascade import Cascade
+from skfusion.forests._checked import check_array_inputs, class_rows, value_rows
 
 
-@with_parameters(max_features='"sqrt"', leaves="are pure", vectors="class vectors", score="accuracy")
-class DeepForestClassifier(PredictsClasses, Cascade):
-    r"""Classify by a cascade of random forests, without gradients.
-
-    Each level has ``n_forests`` random forests and as many of completely random trees. A level reads the inputs and the
-    class vectors of all forests of the level before:
-
-    .. math:: v_{l,f} = F_{l,f}\big([x, v_{l-1,1}, \dots, v_{l-1,2M}]\big), \qquad
-        P(y \mid x) = \frac{1}{2M} \sum_f v_{L,f}
-
-    The class vectors of training rows are cross-fitted: each comes from a forest that was fitted without the row.
-    Levels are added until the cross-fitted accuracy has not improved for ``tolerance`` levels, and cut back to the best
-    one.
-
-    PARAMETERS
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels.
-    levels_ : list of list of sklearn forest
-        The forests of each level that is kept, fitted on all rows, on class codes.
-    n_levels_ : int
-        Levels that are kept.
-    level_scores_ : ndarray of shape (n_tried,)
-        Cross-fitted accuracy of each level that was tried; Notes say how far to trust it.
-    scan_ : skfusion.forests.MultiGrainedScan or None
-        The fitted scan.
-    n_features_in_ : int
-        Columns of the inputs.
-
-    Notes
-    -----
-    A level costs ``2 * n_forests * (cv + 1)`` forests; only those on all rows are kept, so that a prediction runs
-    ``2 * n_forests * n_levels_``. Whole-number weights are repetitions of a row, which are in one fold whatever ``cv``
-    is. Rows of ``X`` that are equal, as copies are, are in one fold where ``cv`` is a number; a splitter can part them,
-    and then the scores are those of rows that have been seen.
-
-    The accuracy of the first level is that of an honest cross-validation. That of a later one is optimistic where
-    labels are noisy: no forest saw the row that it describes, but the vectors of the other rows, which a level learns
-    from, knew its label. With 500 tossed coins for labels, the later levels score 0.5 to 3.3 points above chance (means
-    of 12 draws, with 3, 5 and 10 folds). A larger ``delta`` asks more of a new level. Judge the whole on other
-    rows.
-
-    References
-    ----------
-    Zhou and Feng, "Deep forest: towards an alternative to deep neural networks", IJCAI 2017, arXiv:1702.08835.
-
-    Examples
-    --------
+@doc(
+    CLASSIFIER,
+    max_features='"sqrt"',
+    leaves="are pure",
+    vectors="class vectors",
+    predicted=r"P(y \mid x)",
+    fitted_on="all rows, on class codes",
+    targets="labels",
+    target="label",
+    coins="""
+    With 500 tossed coins for labels, the later levels score 0.5 to 3.3 points above chance (means of 12 draws, with 3,
+    5 and 10 folds).""",
+    example="""
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.model_selection import train_test_split
     >>> from skfusion import DeepForestClassifier
@@ -78,9 +43,9 @@ class DeepForestClassifier(PredictsClasses, Cascade):
     >>> scan = MultiGrainedScan(windows=(4,), stride=2, shape=(8, 8), n_trees=5)
     >>> scanning = DeepForestClassifier(n_trees=10, cv=3, scan=scan, random_state=0).fit(X, y)
     >>> scanning.scan_.grid_
-    [(3, 3)]
-    """
-
+    [(3, 3)]""",
+)
+class DeepForestClassifier(PredictsClasses, Cascade):
     _task: ClassVar[Task] = "classification"
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
@@ -92,21 +57,6 @@ class DeepForestClassifier(PredictsClasses, Cascade):
     def _score(self, prediction: np.ndarray, rows: Rows) -> float:
         return float(accuracy_score(rows.y, prediction.argmax(axis=1), sample_weight=rows.weight))
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities: the mean of the class vectors of the last level.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return self._last(X)
-
     def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
         """Predict class probabilities by each level in turn; see :meth:`predict_proba`.
 
@@ -115,4 +65,51 @@ class DeepForestClassifier(PredictsClasses, Cascade):
         ndarray of shape (n_samples, n_classes)
             Probabilities of the next level.
         """
-        yield from self._staged(X)
+        yield from self._staged(self._inputs(X))
+
+
+@dataclass(eq=False, repr=False)
+@doc(
+    REGRESSOR,
+    max_features="1/3",
+    leaves="hold one value",
+    vectors="values",
+    predicted="y(x)",
+    fitted_on="all rows",
+    targets="values",
+    target="value",
+    coins="",
+    example="""
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skfusion import DeepForestRegressor
+    >>> X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), random_state=0)
+    >>> forest = DeepForestRegressor(n_trees=20, cv=3, random_state=0).fit(X, y)
+    >>> forest.score(X_test, y_test) > 0.2
+    True""",
+)
+class DeepForestRegressor(PredictsValues, Cascade):
+    max_features: Any = 1 / 3
+
+    _task: ClassVar[Task] = "regression"
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Rows:
+        X, y = check_array_inputs(self, X, y, reset=True)
+        self._flat = y.ndim == 1
+        rows = value_rows(X, y, sample_weight, groups)
+        self._n_outputs = rows.y.shape[1]
+        return rows
+
+    def _score(self, prediction: np.ndarray, rows: Rows) -> float:
+        return float(r2_score(rows.y, prediction, sample_weight=rows.weight))
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """Predict values by each level in turn; see :meth:`predict`.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Values of the next level.
+        """
+        for values in self._staged(self._inputs(X)):
+            yield values[:, 0] if self._flat else values

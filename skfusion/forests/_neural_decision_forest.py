@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from skfusion.forests._split import kept_split
 from skfusion.state import State, map_tensors
 
 
+@dataclass(eq=False, repr=False)
 class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEstimator):
     r"""Classify by trees whose decisions are a network's outputs, trained together with it.
 
@@ -95,21 +97,12 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        n_trees: int = 5,
-        depth: int = 4,
-        n_units: int | None = None,
-        n_leaf_updates: int = 20,
-        random_state: Any = None,
-    ):
-        self.estimator = estimator
-        self.n_trees = n_trees
-        self.depth = depth
-        self.n_units = n_units
-        self.n_leaf_updates = n_leaf_updates
-        self.random_state = random_state
+    estimator: Any = None
+    n_trees: int = 5
+    depth: int = 4
+    n_units: int | None = None
+    n_leaf_updates: int = 20
+    random_state: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralDecisionForestClassifier:
         """Train the network and the leaves in turn.
@@ -225,27 +218,15 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
             ]
         )
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict class probabilities: the mean of the trees.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
+    def _inputs(self, X: Any) -> Any:
         check_is_fitted(self)
-        out = self._run().raw(self.state_, check_inputs(self, X, reset=False)[0]).cpu()
-        return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
+        return check_inputs(self, X, reset=False)[0]
 
-    def _run(self) -> nets.Runner:
-        if not hasattr(self, "_runner"):
+    def _predict(self, X: Any) -> np.ndarray:
+        if not hasattr(self, "_runner"):  # as after unpickling
             self._runner = nets.Runner(self.net_, "classification")
-        return self._runner
+        out = self._runner.raw(self.state_, X).cpu()
+        return mean_of_trees(out, torch.from_numpy(self.units_), torch.from_numpy(self.leaves_)).numpy()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "leaves_")

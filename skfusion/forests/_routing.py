@@ -66,16 +66,9 @@ class ForestLoss(nn.Module):
     """The negative log-likelihood of labels under trees that are routed by a network's outputs.
 
     In training each batch is judged by one tree, drawn at random; else by the mean of all trees. Copies of a net share
-    their forest: a change of the leaves is seen by all that the net does with it.
-
-    Parameters
-    ----------
-    units : Tensor of int64, shape (n_trees, n_nodes)
-        Which output of the network decides at each node.
-    leaves : Tensor of shape (n_trees, n_leaves, n_classes)
-        Class distributions, which are not trained by gradients.
-    reduction : {"mean", "none"}, default="mean"
-        Whether to return one number or one a row.
+    their forest: a change of the leaves is seen by all that the net does with it. ``units``, shape (n_trees, n_nodes),
+    says which output decides at each node; ``leaves``, shape (n_trees, n_leaves, n_classes), has the class
+    distributions, which are not trained by gradients.
     """
 
     def __init__(self, units: Tensor, leaves: Tensor, reduction: str = "mean"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,6 +20,7 @@ from skfusion.forests._checked import check_array_inputs, check_counts, class_ro
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 
 
+@dataclass(eq=False, repr=False)
 class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Describe images or sequences by the predictions of forests for each of their windows.
 
@@ -96,29 +98,16 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     [(31,), (30,)]
     """
 
-    def __init__(
-        self,
-        windows: Sequence[Any] = (0.25, 0.5),
-        stride: int = 1,
-        shape: tuple[int, ...] | None = None,
-        pool: int = 1,
-        n_trees: int = 20,
-        max_depth: int | None = 10,
-        min_samples_leaf: int | float = 10,
-        cv: Any = 3,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ):
-        self.windows = windows
-        self.stride = stride
-        self.shape = shape
-        self.pool = pool
-        self.n_trees = n_trees
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.cv = cv
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    windows: Sequence[Any] = (0.25, 0.5)
+    stride: int = 1
+    shape: tuple[int, ...] | None = None
+    pool: int = 1
+    n_trees: int = 20
+    max_depth: int | None = 10
+    min_samples_leaf: int | float = 10
+    cv: Any = 3
+    n_jobs: int | None = None
+    random_state: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> MultiGrainedScan:
         """Fit the forests of each window.

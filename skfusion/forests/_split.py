@@ -13,15 +13,7 @@ from skfusion._rows import Rows
 
 
 class KeptSplit:
-    """A ``train_split`` that divides rows as another one did.
-
-    Parameters
-    ----------
-    train : ndarray of int or None
-        Positions to train on; None for all.
-    valid : ndarray of int, Dataset or None
-        Positions to hold out, or other data to judge on.
-    """
+    """A ``train_split`` that divides rows as another one did; None stands for all rows, a dataset for other data."""
 
     keeps_units = True  # as it divides them
 

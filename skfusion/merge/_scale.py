@@ -28,26 +28,37 @@ class OnGrid(Merger):
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
-        """Whether the number is chosen on data."""
+        """Whether the number is chosen on data, which are held-out rows then."""
         return getattr(self, self.on_grid) is None
 
-    @property
-    def needs_labels(self) -> bool:  # type: ignore[override]
-        """Whether the number is chosen on held-out rows."""
-        return getattr(self, self.on_grid) is None
+    needs_labels = needs_objective
 
     def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
         """Return this merger with its number, chosen by the score where it is None; see :meth:`TensorMerger.chosen`.
 
-        ``merged(merger)`` is the state to which a copy with a number merges the members.
+        ``merged(merger)`` is the state to which a copy with a number merges the members; states are made one at a time,
+        while they are scored. Of equal scores the first counts, and one that is not a number never wins.
         """
         if not self.needs_objective:
             return self
-
-        def state_at(value: float) -> State:
-            return merged(self._at(value))
-
-        return self._at(best_on_grid(type(self).__name__, self.on_grid, self.grid, state_at, objective))
+        name, points = self.on_grid, [float(point) for point in self.grid]
+        if objective is None:
+            raise ValueError(
+                f"{type(self).__name__}({name}=None) chooses by the held-out score: give it an objective with held-out "
+                f"rows, or a number for {name}."
+            )
+        if not points or not all(map(math.isfinite, points)):
+            raise ValueError(f"The grid for {name} must hold finite numbers, one at least; got {points}.")
+        scores = objective.scores(merged(self._at(point)) for point in points)
+        if all(map(math.isnan, scores)):
+            raise ValueError(
+                f"No {name} of the grid {points} has a held-out score that is a number; give {name} yourself."
+            )
+        ranked = [-math.inf if math.isnan(score) else score for score in scores]
+        best = points[ranked.index(max(ranked))]
+        objective.report(name, best)
+        objective.report(f"{name}_scores", dict(zip(points, scores, strict=True)))
+        return self._at(best)
 
     def _at(self, value: float) -> Self:
         chosen = copy.copy(self)
@@ -97,28 +108,3 @@ class LinearOnGrid(OnGrid, LinearMerger):
             check_states(self, states, base)
         chosen = self.chosen(lambda merge: merge.combine(states, merge.coefficients(states), base), objective)
         return self._at_value(float(chosen._number()), len(states))
-
-
-def best_on_grid(
-    merger: str, name: str, grid: Sequence[float], state_at: Callable[[float], State], objective: Objective | None
-) -> float:
-    """Return the first number of a grid with the highest held-out score, and report the scores of all.
-
-    States are made one at a time, while they are scored. A score that is not a number never wins.
-    """
-    if objective is None:
-        raise ValueError(
-            f"{merger}({name}=None) chooses by the held-out score: give it an objective with held-out rows, or a "
-            f"number for {name}."
-        )
-    points = [float(point) for point in grid]
-    if not points or not all(map(math.isfinite, points)):
-        raise ValueError(f"The grid for {name} must hold finite numbers, one at least; got {points}.")
-    scores = objective.scores(state_at(point) for point in points)
-    ranked = [-math.inf if math.isnan(score) else score for score in scores]
-    if all(map(math.isnan, scores)):
-        raise ValueError(f"No {name} of the grid {points} has a held-out score that is a number; give {name} yourself.")
-    best = points[ranked.index(max(ranked))]
-    objective.report(name, best)
-    objective.report(f"{name}_scores", dict(zip(points, scores, strict=True)))
-    return best

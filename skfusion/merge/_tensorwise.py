@@ -53,7 +53,7 @@ class TensorMerger(Merger):
         Returns
         -------
         int
-            None by default.
+            0 by default.
         """
         return 0
 
@@ -138,3 +138,15 @@ class TensorMerger(Merger):
 def is_merged(name: str, tensor: Tensor) -> bool:
     """Return whether a tensor takes part in what a merger does, and is no counter and no statistic of BatchNorm."""
     return tensor.is_floating_point() and not is_statistic(name)
+
+
+def base_of(entry: Entry) -> Tensor:
+    """Return the tensor of the base, or raise ``ValueError`` where there is none."""
+    if entry.base is None:
+        raise ValueError(f"Tensor {entry.name!r} has no base, so what the members have changed is unknown; give one.")
+    return entry.base
+
+
+def task_vectors(entry: Entry) -> list[Tensor]:
+    """Return what fine-tuning has changed: the difference of each member from the base (Ilharco et al., 2023)."""
+    return [tensor - base_of(entry) for tensor in entry.tensors]

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 def shares(merger: str, weights: Sequence[float] | None, n: int) -> list[float]:
     """Return the weights of n members, which sum to one; equal where none are given."""
-    given = [1.0] * n if weights is None else [float(w) for w in weights]
-    total = math.fsum(given)
-    if len(given) != n:
-        raise ValueError(f"{merger} got {len(given)} weights for {n} members; give one weight a member.")
-    if not all(math.isfinite(w) and w >= 0 for w in given) or total <= 0:
-        raise ValueError(f"Weights must be finite, non-negative and not all zero; got {given}.")
-    return [w / total for w in given]
+    numbers = [1.0] * n if weights is None else [float(w) for w in weights]
+    total = math.fsum(numbers)
+    if len(numbers) != n:
+        raise ValueError(f"{merger} got {len(numbers)} weights for {n} members; give one weight a member.")
+    if not all(math.isfinite(w) and w >= 0 for w in numbers) or total <= 0:
+        raise ValueError(f"Weights must be finite, non-negative and not all zero; got {numbers}.")
+    return [w / total for w in numbers]
 
 
 def factors(merger: str, weights: float | Sequence[float] | None, n: int) -> list[float]:
@@ -25,9 +25,9 @@ def factors(merger: str, weights: float | Sequence[float] | None, n: int) -> lis
     return numbers
 
 
-def one_each(merger: str, name: str, given: float | Sequence[float], n: int) -> list[float]:
+def one_each(merger: str, name: str, values: float | Sequence[float], n: int) -> list[float]:
     """Return a number for each of n members, of which one for all may be given, or one for each."""
-    numbers = [float(v) for v in given] if isinstance(given, Iterable) else [float(given)] * n
+    numbers = [float(v) for v in values] if isinstance(values, Iterable) else [float(values)] * n
     if len(numbers) != n:
         raise ValueError(f"{merger} needs a {name} for each of {n} members; got {numbers}.")
     return numbers

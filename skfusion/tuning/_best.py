@@ -12,11 +12,11 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion.estimators import EnsembleClassifier
+from skfusion.estimators import EnsembleClassifier, StackingFusion
 
 
 def _by_best(method: Callable[..., np.ndarray]) -> Any:
-    """Return a method of a classifier as one of a search, which has it where its best estimator has it."""
+    """Return a method of an estimator as one of a search, which has it where its best estimator has it."""
 
     @wraps(method)
     def by_best(self: Any, X: Any) -> np.ndarray:
@@ -31,41 +31,12 @@ def _by_best(method: Callable[..., np.ndarray]) -> Any:
 class PredictsWithBest:
     """Predictions, scores and tags of a search."""
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values with the best fusion.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Labels, indicators or values.
-        """
-        return self._best().predict(X)
-
+    predict = _by_best(StackingFusion.predict)
     predict_proba = _by_best(EnsembleClassifier.predict_proba)
     predict_log_proba = _by_best(EnsembleClassifier.predict_log_proba)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the score of the best fusion by ``scoring``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs.
-        y : array-like
-            True targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            Higher is better.
-        """
+        """Return the score of the best fusion by ``scoring``, higher is better; see :meth:`StackingFusion.score`."""
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         return float(self.scorer_(self._best(), X, y, **weights))
 

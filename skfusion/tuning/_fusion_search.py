@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skfusion._component import Readable
+from skfusion._docs import AS_THE_NET, doc
 from skfusion.data import folds
 from skfusion.estimators import BaseFusion
 from skfusion.estimators.support import digest, seeded
@@ -24,6 +26,8 @@ from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials
 
 
+@doc(AS_THE_NET)
+@dataclass(eq=False, repr=False)
 class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Let Optuna choose a fusion, its parameters and its members by cross-validation.
 
@@ -64,8 +68,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
         Seconds after which no trial is begun. The result then depends on the machine.
-    verbose : int, default=0
-        1 shows a progress bar.
+    {verbose}
     error_score : "raise" or nan, default=nan
         What becomes of the error of a fusion. With NaN its trial has failed and is never the best one, as where a score
         is NaN, and a warning names it.
@@ -92,12 +95,8 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         Folds.
     refit_time_ : float
         Seconds of the last fit.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
-    n_features_in_ : int
-        Features in ``fit``.
-    feature_names_in_ : ndarray of str
-        Names of the features, where X had some.
+    {classes_}
+    {features_}
 
     Notes
     -----
@@ -127,40 +126,22 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     True
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        space: Callable[[Any], dict[str, Any]],
-        *,
-        n_trials: int = 50,
-        cv: Any = 5,
-        scoring: Any = None,
-        sampler: Any = None,
-        pruner: Any = None,
-        storage: Any = None,
-        study_name: str | None = None,
-        n_jobs: int | None = None,
-        refit: bool = True,
-        random_state: Any = None,
-        timeout: float | None = None,
-        verbose: int = 0,
-        error_score: Any = np.nan,
-    ):
-        self.estimator = estimator
-        self.space = space
-        self.n_trials = n_trials
-        self.cv = cv
-        self.scoring = scoring
-        self.sampler = sampler
-        self.pruner = pruner
-        self.storage = storage
-        self.study_name = study_name
-        self.n_jobs = n_jobs
-        self.refit = refit
-        self.random_state = random_state
-        self.timeout = timeout
-        self.verbose = verbose
-        self.error_score = error_score
+    estimator: Any
+    space: Callable[[Any], dict[str, Any]]
+    _: KW_ONLY
+    n_trials: int = 50
+    cv: Any = 5
+    scoring: Any = None
+    sampler: Any = None
+    pruner: Any = None
+    storage: Any = None
+    study_name: str | None = None
+    n_jobs: int | None = None
+    refit: bool = True
+    random_state: Any = None
+    timeout: float | None = None
+    verbose: int = 0
+    error_score: Any = np.nan
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionSearch:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from skfusion.merge import Merger, check_states, layer_of
+from skfusion.merge import check_states, layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
-from skfusion.tuning._simplex import best_weights
+from skfusion.tuning._simplex import TunedWeights, best_weights
 
 
-class LayerwiseSoupWeights(Merger):
+@dataclass(eq=False, repr=False)
+class LayerwiseSoupWeights(TunedWeights):
     r"""Average each layer with the weights of the best held-out score that Optuna finds.
 
     .. math:: \theta^{(l)} = \sum_k w_{lk} \theta_k^{(l)}, \qquad w_l = \operatorname{softmax}(z_l), \qquad
@@ -65,14 +66,7 @@ class LayerwiseSoupWeights(Merger):
     [1, 4]
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-    def __init__(self, n_trials: int = 500, sampler: Any = None, bound: float = 4.0, random_state: int = 0):
-        self.n_trials = n_trials
-        self.sampler = sampler
-        self.bound = bound
-        self.random_state = random_state
+    n_trials: int = 500
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the layers' sums with the best weights; see :meth:`Merger.__call__`."""
@@ -85,10 +79,6 @@ class LayerwiseSoupWeights(Merger):
         weights = best_weights(self, states, objective, soup, len(layers))
         objective.report("weights", dict(zip(layers, weights.tolist(), strict=True)))
         return soup(weights)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_trials": 15}
 
 
 def layers_of(states: Sequence[State]) -> dict[str, list[str]]:

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import CmaEsSampler
 
-from skfusion.merge import greedy_soup, known_scores
+from skfusion.merge import Merger, greedy_soup, known_scores
 from skfusion.objective import Objective
 from skfusion.state import State
 from skfusion.tuning._study import quiet, sampler_of
+
+
+@dataclass(eq=False, repr=False)
+class TunedWeights(Merger):
+    """A merger whose weights Optuna tunes; subclasses call :func:`best_weights`."""
+
+    n_trials: int = 200
+    sampler: Any = None
+    bound: float = 4.0
+    random_state: int = 0
+
+    needs_objective: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"n_trials": 15}
+        yield {"n_trials": 0}
+
 
 Soup = Callable[[np.ndarray], State]
 """``soup(weights)`` is the state that weights of shape (n_groups, K) make; each row sums to one."""
 
 
 def best_weights(
-    merger: Any, states: Sequence[State], objective: Objective | None, soup: Soup, n_groups: int = 1
+    merger: TunedWeights, states: Sequence[State], objective: Objective | None, soup: Soup, n_groups: int = 1
 ) -> np.ndarray:
     """Return the weights of the best held-out score, shape (n_groups, K), among starts and proposals of a study.
 
-    The merger has the parameters ``n_trials``, ``sampler``, ``bound`` and ``random_state``; ``n_groups`` groups of
-    tensors have weights each. No start has a better score; of equal scores the uniform soup comes first, then the
-    greedy one, then members. The results are reported to the objective.
+    Each of ``n_groups`` groups of tensors has weights. No start has a better score; of equal scores the uniform soup
+    comes first, then the greedy one, then members. The results are reported to the objective.
     """
     check_settings(merger, objective)
     count = [0]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 from skfusion.merge import LinearMerger
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
-from skfusion.tuning._simplex import best_weights
+from skfusion.tuning._simplex import TunedWeights, best_weights
 
 
-class SoupWeights(LinearMerger):
+class SoupWeights(TunedWeights, LinearMerger):
     r"""Average the members with the weights of the best held-out score that Optuna finds.
 
     .. math:: \theta = \sum_k w_k \theta_k, \qquad w = \operatorname{softmax}(z), \qquad z \in [-b, b]^K
@@ -72,15 +71,6 @@ class SoupWeights(LinearMerger):
     2.0
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-    def __init__(self, n_trials: int = 200, sampler: Any = None, bound: float = 4.0, random_state: int = 0):
-        self.n_trials = n_trials
-        self.sampler = sampler
-        self.bound = bound
-        self.random_state = random_state
-
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> list[float]:
@@ -89,8 +79,3 @@ class SoupWeights(LinearMerger):
         coefficients: list[float] = best[0].tolist()
         objective.report("weights", coefficients)
         return coefficients
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_trials": 15}
-        yield {"n_trials": 0}

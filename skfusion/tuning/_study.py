@@ -70,23 +70,18 @@ class Continued(BaseSampler):
         return self._present
 
     def before_trial(self, study: Any, trial: Any) -> None:
-        """Delegate to the sampler of the trial."""
         self._of(trial).before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        """Delegate to the sampler of the trial."""
         return self._of(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
-        """Delegate to the sampler of the trial."""
         return self._of(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """Delegate to the sampler of the trial."""
         return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-        """Delegate to the sampler of the trial."""
         self._of(trial).after_trial(study, trial, state, values)
 
 

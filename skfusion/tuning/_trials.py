@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class FoldFailed(Exception):
     """A fusion has no score in a fold; its trial has failed and the study goes on."""
 
 
+@dataclass(eq=False)
 class Trials:
     """The value of a trial: the mean score over the folds, of an estimator that the trial changes.
 
@@ -27,20 +29,17 @@ class Trials:
     is raised, and does not fail its trial alone.
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        space: Any,
-        folds: Sequence[tuple[Rows, Rows]],
-        scorer: Any,
-        seed: int,
-        n_jobs: int | None,
-        scoring: Any,
-        raising: bool,
-    ):
-        self.estimator, self.space, self.folds, self.scorer, self.seed = estimator, space, folds, scorer, seed
-        self.n_jobs, self.scoring, self.raising = n_jobs, scoring, raising
-        self.pools = [SharedPools() for _ in folds]
+    estimator: Any
+    space: Any
+    folds: Sequence[tuple[Rows, Rows]]
+    scorer: Any
+    seed: int
+    n_jobs: int | None
+    scoring: Any
+    raising: bool
+
+    def __post_init__(self) -> None:
+        self.pools = [SharedPools() for _ in self.folds]
 
     def value(self, trial: Any) -> float:
         """Return the mean score of the fusion that the space makes of a trial."""

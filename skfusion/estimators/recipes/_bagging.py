@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._docs import doc
+from skfusion._docs import AS_THE_NET, doc
 from skfusion.collect import Bootstrap
 from skfusion.estimators._base import Collected
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators.support._out_of_bag import NothingOutOfBag, OutOfBag, out_of_bag
 from skfusion.estimators.support._task_from_net import AsTheNet
 
 
-@doc()
+@doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
 class BaggingFusion(AsTheNet, EnsembleDriver):
     """Average the predictions of networks that were each trained on other rows, and other columns if asked (bagging).
@@ -50,8 +50,7 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         The members; the columns of each stand in its ``meta["columns"]`` where it does not see all.
     estimators_ : list of skorch nets
         Fitted copies of the net, one a member. Each gets all columns, and selects those that it sees.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
+    {classes_}
     oob_score_ : float
         Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next two. NaN, with a
         warning, where each row, or one with its inputs or of its group, is in all samples.

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._docs import doc
+from skfusion._docs import AS_THE_NET, doc
 from skfusion._rows import Task
 from skfusion.collect import Boosting
 from skfusion.combine import Combiner
 from skfusion.estimators._base import Collected
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators.support._task_from_net import AsTheNet
 
 
@@ -46,7 +46,7 @@ def weighted_median(P: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.take_along_axis(P, np.take_along_axis(order, middle[None], axis=0), axis=0)[0]
 
 
-@doc()
+@doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
 class BoostingFusion(AsTheNet, EnsembleDriver):
     """Let networks vote, each trained with more weight on the rows that the previous ones got wrong (AdaBoost).
@@ -74,8 +74,7 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
         The weight of each member's vote, by name.
     member_errors_ : dict
         The weighted training error of each member, by name.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
+    {classes_}
 
     Notes
     -----

@@ -14,7 +14,7 @@ from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._dropout_passes import DropoutPasses, dropouts
 from skfusion.nets import Runner

@@ -8,7 +8,7 @@ from typing import Any
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import Averages
 from skfusion.combine import Combiner, GeometricAverage
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 

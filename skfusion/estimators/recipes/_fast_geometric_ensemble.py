@@ -7,7 +7,7 @@ from typing import Any
 
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion.collect import FastGeometric
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
 
 

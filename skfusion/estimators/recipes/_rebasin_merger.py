@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
+from skfusion._docs import AS_THE_NET, doc
 from skfusion.align import ActivationMatching, Aligner, WeightMatching
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
@@ -27,6 +29,8 @@ class _NoRepair(Repairer):
         return state
 
 
+@doc(AS_THE_NET)
+@dataclass(eq=False, repr=False)
 class ReBasinMerger(AsTheNet, SoupDriver):
     """Merge networks that were trained apart, after their units are matched (git re-basin).
 
@@ -50,36 +54,20 @@ class ReBasinMerger(AsTheNet, SoupDriver):
         Whether to re-estimate the statistics of the merged network, by :class:`~skfusion.repair.Repair`.
     n_points : int, default=11
         Points at which the barrier is measured between the first member and each other one; 0 skips it.
-    validation_fraction : float, default=0.2
-        Share of the rows that is held out, where the merger scores.
-    scoring : str or callable, optional
-        The held-out score: accuracy or R2 when omitted.
-    memory : str or joblib.Memory, optional
-        Where to cache members. Needs an integer ``random_state``.
-    n_jobs : int, optional
-        Members trained at a time; they do not depend on it.
-    random_state : int or RandomState, optional
-        Seed of the members.
-    verbose : int, default=0
-        1 shows a progress bar.
+    {validation_fraction}
+    {scoring}
+    {parallel_training}
 
     Attributes
     ----------
     barrier_ : dict of float, or None
         The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on the held-out rows, or
         on all where none are held out.
-    alignments_ : dict of Alignment, or None
-        How each member was aligned, by name.
-    symmetry_ : Symmetry or None
-        The units that may change places, where the aligner needs to know.
-    pool_ : ModelPool
-        The members, as they were trained.
-    estimator_ : skorch net
-        A fitted copy of the net with the merged weights.
-    state_ : dict of Tensor
-        The merged weights.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
+    {alignment_}
+    {pool_}
+    {estimator_}
+    {state_}
+    {classes_}
 
     References
     ----------
@@ -98,38 +86,22 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     True
     """
 
-    _defaults: ClassVar[dict[str, Any]] = {"merge": Uniform}
+    estimator: Any = None
+    _: KW_ONLY
+    n_members: int = 2
+    members: Any = None
+    align: Any = "weights"
+    merge: Any = None
+    repair: Any = True
+    n_points: int = 11
+    validation_fraction: float = 0.2
+    scoring: Any = None
+    memory: Any = None
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        n_members: int = 2,
-        members: Any = None,
-        align: Any = "weights",
-        merge: Any = None,
-        repair: Any = True,
-        n_points: int = 11,
-        validation_fraction: float = 0.2,
-        scoring: Any = None,
-        memory: Any = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.estimator = estimator
-        self.n_members = n_members
-        self.members = members
-        self.align = align
-        self.merge = merge
-        self.repair = repair
-        self.n_points = n_points
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    _defaults: ClassVar[dict[str, Any]] = {"merge": Uniform}
 
     @property
     def collect(self) -> Any:
@@ -168,9 +140,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
         super()._fuse(collected)
         self.barrier_ = None
         if self.n_points and len(self.pool_) > 1:
-            same = (
-                self.net_ is collected.net
-            )  # otherwise the merged network is of another architecture than the members
+            same = self.net_ is collected.net  # the merged network is of another architecture than the members if not
             runner = self._runner if same else Runner(collected.net, self._task, collected.fit_rows)
             before = {m.name: runner.place(m.state) for m in self.pool_}
             after = before

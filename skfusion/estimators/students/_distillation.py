@@ -16,18 +16,9 @@ from skfusion import nets
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Inputs, Rows, unlabelled
 from skfusion.collect import Seeds
-from skfusion.data import (
-    check_inputs,
-    check_weight,
-    encode_classes,
-    encode_values,
-    positive,
-    table,
-    table_inputs,
-    warn_of_unlabelled,
-)
+from skfusion.data import check_inputs, check_weight, encode_values, positive, table, table_inputs, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators._targets import Classifies, Regresses, encode_labels
 from skfusion.estimators.students import _teacher as teaching
 from skfusion.estimators.students._one_network import OneNetwork
 from skfusion.estimators.support._fill_random_state import stream
@@ -238,8 +229,7 @@ class DistillClassifier(Classifies, _Distill):
         if known is not None:
             teaching.check_classes(known, y if weight is None else y[weight > 0])
         named = getattr(self.estimator, "classes", None)
-        codes, columns, self._task = encode_classes(y, weight, known if named is None else named)
-        self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
+        codes = encode_labels(self, y, weight, known if named is None else named)
         if known is None and named is None:
             warn_of_unlabelled(self.classes_, codes)
         return positive(Rows(X, codes, weight, task=self._task)), codes

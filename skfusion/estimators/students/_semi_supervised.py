@@ -13,11 +13,10 @@ from sklearn.utils import check_random_state
 
 from skfusion._docs import CLASSIFIER, doc, template
 from skfusion._rows import Inputs, Rows
-from skfusion.data import check_inputs, check_weight, encode_classes, positive
-from skfusion.estimators._targets import Classifies
+from skfusion.data import check_inputs, check_weight, positive
+from skfusion.estimators._targets import Classifies, encode_labels
 from skfusion.estimators.students import _partial_labels as partial_labels
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._outputs import Outputs
 from skfusion.nets import Ensembled, Twice
 
 
@@ -211,10 +210,7 @@ class SemiSupervised(Classifies, OneNetwork):
         if classes is None and not labelled[used].all() and partial_labels.is_minus_one_a_class(y[labelled & used]):
             labelled[:] = True
         codes, weight_of_labels = np.zeros(len(y), np.int64), None if weight is None else weight[labelled]
-        codes[labelled], columns, self._task = encode_classes(
-            partial_labels.plain(y[labelled]), weight_of_labels, classes
-        )
-        self._outputs, self.classes_ = Outputs.of_classes(columns), np.sort(columns)
+        codes[labelled] = encode_labels(self, partial_labels.plain(y[labelled]), weight_of_labels, classes)
         rows = positive(Rows(X, codes, weight, task=self._task))
         return rows, labelled if rows.position is None else labelled[rows.position]
 

@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows
 from skfusion.data import score_function
-from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._ensemble_driver import EnsembleDriver
+from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleDriver, EnsembleRegressor
 from skfusion.pool import Member, ModelPool
 
 

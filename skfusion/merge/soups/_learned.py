@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from skfusion.objective import Batch, Objective, evaluating
 from skfusion.state import State
 
 
+@dataclass(eq=False, repr=False)
 class Learned(Merger):
     r"""Learn the weights of the members on held-out data, by gradient descent.
 
@@ -80,24 +81,15 @@ class Learned(Merger):
     2.50
     """
 
+    per_layer: bool = False
+    simplex: bool = True
+    temperature: bool = True
+    lr: float = 0.05
+    n_steps: int = 200
+    weight_decay: float = 0.0
+
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        per_layer: bool = False,
-        simplex: bool = True,
-        temperature: bool = True,
-        lr: float = 0.05,
-        n_steps: int = 200,
-        weight_decay: float = 0.0,
-    ):
-        self.per_layer = per_layer
-        self.simplex = simplex
-        self.temperature = temperature
-        self.lr = lr
-        self.n_steps = n_steps
-        self.weight_decay = weight_decay
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -110,7 +102,7 @@ class Learned(Merger):
         self._check()
         if objective is None or objective.held_out is None:
             raise ValueError("Learned fits weights to labelled rows; give it an objective with held-out rows.")
-        mixture = Mixture(states, tied(states, objective.module), _is_float, self.per_layer)
+        mixture = Mixture(states, tied(states, objective.module), lambda _, t: t.is_floating_point(), self.per_layer)
         with evaluating(objective.module), torch.enable_grad():
             return mixture.at(self._learn(mixture, objective, objective.held_out))
 
@@ -168,7 +160,3 @@ class Learned(Merger):
         if objective.criterion is None:
             raise ValueError("Learned minimises a loss; give it an objective with a criterion.")
         return objective.criterion(out, batch)
-
-
-def _is_float(name: str, tensor: Tensor) -> bool:
-    return tensor.is_floating_point()

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion.merge._tensorwise import Entry, TensorMerger
-from skfusion.merge.task_vectors._task_vectors import base_of, task_vectors
+from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 
 
 class ModelStock(TensorMerger):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from skfusion.objective import Objective
 from skfusion.state import State, flatten
 
 
+@dataclass(eq=False, repr=False)
 class RobustSoup(LinearMerger):
     r"""Take the best affine combination of the members on a coarse grid, which may leave their simplex.
 
@@ -58,14 +60,13 @@ class RobustSoup(LinearMerger):
     [6.0]
     """
 
+    low: float = -0.4
+    high: float = 1.4
+    step: float = 0.2
+    max_candidates: int = 1000
+
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
-
-    def __init__(self, low: float = -0.4, high: float = 1.4, step: float = 0.2, max_candidates: int = 1000):
-        self.low = low
-        self.high = high
-        self.step = step
-        self.max_candidates = max_candidates
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

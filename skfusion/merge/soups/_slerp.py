@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -84,10 +84,6 @@ class Slerp(TensorMerger):
         for vector, share in zip(vectors, shares.tolist(), strict=True):
             total.add_(vector, alpha=share)
         return total.reshape(entry.tensors[0].shape)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
 
 
 def cosines_of(vectors: Sequence[Tensor], norms: Tensor) -> Tensor:

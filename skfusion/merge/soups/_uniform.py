@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from skfusion.merge._base import LinearMerger
 from skfusion.merge._weights import shares
@@ -52,7 +51,3 @@ class Uniform(LinearMerger):
     ) -> list[float]:
         """Return the normalised weights; see :meth:`LinearMerger.coefficients`."""
         return shares("Uniform", self.weights, len(states))
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}

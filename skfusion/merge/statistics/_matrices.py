@@ -121,9 +121,9 @@ def _ignore(x: Tensor) -> None:
 
 def _show(see: dict[str, Callable[[Tensor], None]], layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Show the inputs of the four matrices of attention."""
-    given = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs).arguments
+    arguments = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs).arguments
     heads = nn.MultiheadAttention.forward(_open(layer), *args, **kwargs)[0]
-    for part, x in [*((part, given[what]) for part, what in _INPUTS.items()), ("out_proj", heads)]:
+    for part, x in [*((part, arguments[what]) for part, what in _INPUTS.items()), ("out_proj", heads)]:
         see[part]((x if layer.batch_first or x.ndim == 2 else x.transpose(0, 1)).detach())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from skfusion.state import State, weighted_sum
 _SHRINK = 0.9
 
 
+@dataclass(eq=False, repr=False)
 class RegMean(Merger):
     r"""Solve for each linear layer that is nearest to the members' layers on the members' own inputs.
 
@@ -82,23 +84,14 @@ class RegMean(Merger):
     [[2.0, 2.0]]
     """
 
-    needs_objective: ClassVar[bool] = True
+    shrink: float | Mapping[Which, float] = _SHRINK
+    normalise: bool = True
+    ridge: float = 1e-6
+    n_examples: int | None = None
+    random_state: int = 0
+    skip: Sequence[Which] = ()
 
-    def __init__(
-        self,
-        shrink: float | Mapping[Which, float] = _SHRINK,
-        normalise: bool = True,
-        ridge: float = 1e-6,
-        n_examples: int | None = None,
-        random_state: int = 0,
-        skip: Sequence[Which] = (),
-    ):
-        self.shrink = shrink
-        self.normalise = normalise
-        self.ridge = ridge
-        self.n_examples = n_examples
-        self.random_state = random_state
-        self.skip = skip
+    needs_objective: ClassVar[bool] = True
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -158,11 +151,11 @@ class RegMean(Merger):
 
     def _shrink_of(self, names: Iterable[str], module: nn.Module) -> dict[str, float]:
         """Return the factor of the off-diagonal elements for each of some layers."""
-        given: Mapping[Any, float] = self.shrink if isinstance(self.shrink, Mapping) else {"*": self.shrink}
-        if wrong := [value for value in given.values() if not 0 <= value <= 1]:
+        factors: Mapping[Any, float] = self.shrink if isinstance(self.shrink, Mapping) else {"*": self.shrink}
+        if wrong := [value for value in factors.values() if not 0 <= value <= 1]:
             raise ValueError(f"shrink must lie between 0 and 1; got {wrong[0]}.")
-        which = meant([*given], [*names], module, "shrink")
-        return {name: given[which[name]] if name in which else _SHRINK for name in names}
+        which = meant([*factors], [*names], module, "shrink")
+        return {name: factors[which[name]] if name in which else _SHRINK for name in names}
 
     def _grams(
         self, state: State, objective: Objective, solvable: dict[str, Matrix], shrink: dict[str, float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +24,7 @@ _AT_ONCE = 256
 """Rows whose entropy is computed at once."""
 
 
+@dataclass(eq=False, repr=False)
 class AdaMerging(Merger):
     r"""Learn how much of each fine-tune to take in each layer, so that predictions on unlabelled rows are sure.
 
@@ -84,26 +86,16 @@ class AdaMerging(Merger):
     3.0
     """
 
+    per_layer: bool = True
+    density: float | None = None
+    init: float = 0.3
+    lr: float = 1e-3
+    n_steps: int = 500
+    batch_size: int = 16
+    random_state: int = 0
+
     needs_base: ClassVar[bool] = True
     needs_objective: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        per_layer: bool = True,
-        density: float | None = None,
-        init: float = 0.3,
-        lr: float = 1e-3,
-        n_steps: int = 500,
-        batch_size: int = 16,
-        random_state: int = 0,
-    ):
-        self.per_layer = per_layer
-        self.density = density
-        self.init = init
-        self.lr = lr
-        self.n_steps = n_steps
-        self.batch_size = batch_size
-        self.random_state = random_state
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from skfusion.merge._scale import GRID, OnGrid
-from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge._weights import factors, one_each
-from skfusion.merge.task_vectors._task_vectors import base_of, task_vectors
 
 
+@dataclass(eq=False, repr=False)
 class Breadcrumbs(OnGrid, TensorMerger):
     r"""Add up what the members have changed, without the largest and the smallest changes of each tensor.
 
@@ -61,22 +62,14 @@ class Breadcrumbs(OnGrid, TensorMerger):
     [0.0, -3.0, 2.0, 0.0, 0.0]
     """
 
+    density: float | Sequence[float] = 0.1
+    gamma: float | Sequence[float] = 0.01
+    scale: float | None = 0.3
+    weights: float | Sequence[float] | None = None
+    grid: Sequence[float] = GRID
+
     needs_base: ClassVar[bool] = True
     why_copies_change: ClassVar[str] = "small and large changes are left out, and the changes of copies add up"
-
-    def __init__(
-        self,
-        density: float | Sequence[float] = 0.1,
-        gamma: float | Sequence[float] = 0.01,
-        scale: float | None = 0.3,
-        weights: float | Sequence[float] | None = None,
-        grid: Sequence[float] = GRID,
-    ):
-        self.density = density
-        self.gamma = gamma
-        self.scale = scale
-        self.weights = weights
-        self.grid = grid
 
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> None:
         """Raise where parameters make no sense; see :meth:`TensorMerger.survey`."""

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from skfusion.merge._base import LinearMerger, Merger
 from skfusion.merge._scale import OnGrid
-from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge._weights import one_each
 from skfusion.merge.task_vectors._task_arithmetic import TaskArithmetic
-from skfusion.merge.task_vectors._task_vectors import base_of, task_vectors
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -82,13 +81,10 @@ class DARE(TensorMerger):
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
-        """Whether the inner merger chooses its scale on data."""
+        """Whether the inner merger chooses its scale on data, which are held-out rows then."""
         return bool(getattr(self.merge, "needs_objective", False))
 
-    @property
-    def needs_labels(self) -> bool:  # type: ignore[override]
-        """Whether the inner merger chooses its scale on held-out rows."""
-        return bool(getattr(self.merge, "needs_labels", False))
+    needs_labels = needs_objective
 
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
         """Return the survey of the inner merger; see :meth:`TensorMerger.survey`."""

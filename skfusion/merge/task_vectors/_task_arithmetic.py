@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from skfusion.merge._scale import GRID, LinearOnGrid
 from skfusion.merge._weights import factors
 
 
+@dataclass(eq=False, repr=False)
 class TaskArithmetic(LinearOnGrid):
     r"""Add to the base what fine-tuning has changed in each member.
 
@@ -52,17 +54,11 @@ class TaskArithmetic(LinearOnGrid):
     [1.0, -1.0]
     """
 
-    why_copies_change: ClassVar[str] = "only a share of the change is added, and the changes of copies add up"
+    scale: float | None = 0.3
+    weights: float | Sequence[float] | None = None
+    grid: Sequence[float] = GRID
 
-    def __init__(
-        self,
-        scale: float | None = 0.3,
-        weights: float | Sequence[float] | None = None,
-        grid: Sequence[float] = GRID,
-    ):
-        self.scale = scale
-        self.weights = weights
-        self.grid = grid
+    why_copies_change: ClassVar[str] = "only a share of the change is added, and the changes of copies add up"
 
     def _at_value(self, value: float, n: int) -> list[float]:
         return [value * w for w in factors("TaskArithmetic", self.weights, n)]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from skfusion.merge._scale import OnGrid
-from skfusion.merge._tensorwise import Entry, TensorMerger
+from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge._weights import factors, one_each
-from skfusion.merge.task_vectors._task_vectors import base_of, task_vectors
 
 _DIGIT = 16
 """Bits of a magnitude that one pass over the tensors looks at."""
@@ -23,6 +23,7 @@ _GRID = tuple(k / 10 for k in range(21))
 """From 0 to 2 in steps of 0.1; the authors try 0.8 to 1.8."""
 
 
+@dataclass(eq=False, repr=False)
 class TIES(OnGrid, TensorMerger):
     r"""Average the large changes that agree in sign.
 
@@ -77,21 +78,14 @@ class TIES(OnGrid, TensorMerger):
     [3.0, -5.0, 0.0, 0.0]
     """
 
+    density: float | Sequence[float] = 0.2
+    scale: float | None = 1.0
+    weights: float | Sequence[float] | None = None
+    grid: Sequence[float] = _GRID
+
     needs_base: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
     why_copies_change: ClassVar[str] = "small changes are cut off, those of a single member too"
-
-    def __init__(
-        self,
-        density: float | Sequence[float] = 0.2,
-        scale: float | None = 1.0,
-        weights: float | Sequence[float] | None = None,
-        grid: Sequence[float] = _GRID,
-    ):
-        self.density = density
-        self.scale = scale
-        self.weights = weights
-        self.grid = grid
 
     def n_surveys(self, size: int) -> int:
         """Return how often thresholds look at all numbers, as a rule; see :meth:`TensorMerger.n_surveys`."""

@@ -8,7 +8,7 @@ from torch import nn
 from skfusion._batches import rows_at
 from skfusion.merge._tied import tied
 from skfusion.merge.statistics import _squares as squares
-from skfusion.merge.statistics._per_example import mean_squares
+from skfusion.merge.statistics._fisher import mean_squares
 from skfusion.merge.statistics._squares import Gradients, Squares
 from skfusion.objective import Batch, Likelihood
 
