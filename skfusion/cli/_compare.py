@@ -172,18 +172,18 @@ def _write(
     (model[-1] if dataset.prepare is not None else model).pool_.save(out / "pool")
     ranking = LeaderboardDisplay.from_frame(table, score).plot()
     text = _report.page(
+        table,
+        score,
+        notes,
         title=f"Fusions compared on {dataset.name}",
         lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
         f"{table.loc[best, f'{score}_mean']:.3f}.",
-        notes=notes,
-        table=table,
-        score=score,
         leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
         barriers=_barriers(dataset, epochs, seed),
         says={name: FUSIONS[name].says for name in table.index},
         best=best,
         command=command,
-        seed=seed,
+        seed=str(seed),
         takes="an array" if dataset.prepare is None else "a DataFrame with the columns of the file",
     )
     (out / "index.html").write_text(text, encoding="utf-8")

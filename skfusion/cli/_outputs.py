@@ -26,13 +26,10 @@ _SUM = 1e-4
 class Seen(NamedTuple):
     """What networks gave for all rows."""
 
-    width: int
-    """Numbers a row."""
-    low: float
-    high: float
-    """The smallest and the largest number."""
-    off: float
-    """By how much the numbers of a row miss a sum of one, at most."""
+    width: int  # numbers a row
+    low: float  # the smallest number
+    high: float  # the largest one
+    off: float  # by how much the numbers of a row miss a sum of one, at most
 
     @property
     def is_share(self) -> bool:

@@ -40,14 +40,10 @@ class Data:
 
     name: str
     X: Any
-    y: np.ndarray
-    """Labels or values."""
-    task: str
-    """Classification or regression."""
-    prepare: ColumnTransformer | None = None
-    """Turns X into numbers; None where it is numbers already."""
-    notes: list[str] = field(default_factory=list)
-    """What the user should know: rows and columns that were dropped, what was inferred."""
+    y: np.ndarray  # labels or values
+    task: str  # classification or regression
+    prepare: ColumnTransformer | None = None  # turns X into numbers; None where it is numbers already
+    notes: list[str] = field(default_factory=list)  # rows and columns that were dropped, and what was inferred
 
 
 def load(source: str, target: str | None, task: str) -> Data:

@@ -127,19 +127,7 @@ def diagnose(
     >>> report.advice["verdict"]["soup"]
     'yes'
     """
-    return report_on(
-        pool,
-        X,
-        y,
-        Recipes(),
-        estimator=estimator,
-        scoring=scoring,
-        X_fit=X_fit,
-        n_points=n_points,
-        tolerance=tolerance,
-        random_state=random_state,
-        pairs=pairs,
-    )
+    return report_on(pool, X, y, Recipes(), estimator, scoring, X_fit, n_points, tolerance, random_state, pairs)
 
 
 def report_on(
@@ -147,7 +135,6 @@ def report_on(
     X: Any,
     y: Any,
     recipes: Recipes,
-    *,
     estimator: Any = None,
     scoring: Any = None,
     X_fit: Any = None,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from skfusion.align import Aligner
 from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.plots._display import doc
-from skfusion.plots._members import aligned, chosen, fitted
+from skfusion.plots._members import chosen, fitted
 from skfusion.plots._paths import PathsDisplay, check_paths, draw_paths, ticks_between
 from skfusion.plots._style import (
     BLUE,
@@ -34,7 +34,6 @@ from skfusion.state import State
 _BEFORE, _AFTER = "as trained", "units matched"
 
 
-@doc()
 class BarrierDisplay(PathsDisplay):
     """Show loss and score along the straight line between the weights of two networks.
 
@@ -49,10 +48,7 @@ class BarrierDisplay(PathsDisplay):
         Loss at each position.
     score : array-like of shape (n_points,), optional
         Score at each position, higher is better.
-    names : pair of str, default=("first", "second")
-        The networks.
-    loss_name, score_name : str, default="loss", "score"
-        Labels of the axes.
+    {labels}
     label : str, default="as trained"
         What the path is, where there are others.
     others : dict of Profile, optional
@@ -97,7 +93,6 @@ class BarrierDisplay(PathsDisplay):
         self.barriers = {label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
 
     @classmethod
-    @doc()
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
         """Take the arrays of a profile that ``skfusion.landscape.loss_along`` computed.
 
@@ -133,7 +128,6 @@ class BarrierDisplay(PathsDisplay):
         return cls.from_profile(first, label=label, others=dict(others), **labels)
 
     @classmethod
-    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -170,11 +164,12 @@ class BarrierDisplay(PathsDisplay):
         two, data = _evaluated(pool, pair, X, y, estimator, scoring)
         lines = {_BEFORE: data.states}
         if align is not None:
-            lines[_AFTER] = aligned(align, data, two)
+            if not isinstance(align, Aligner):
+                raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
+            lines[_AFTER] = data.aligned(align, two)
         return cls._along(lines, pair, data, n_points)
 
     @classmethod
-    @doc()
     def from_estimator(
         cls,
         estimator: Any,

@@ -127,11 +127,11 @@ def run(
         part = part.replace(base=None)
     data = pool_on_data(part, X, y, estimator, scoring, None, X_fit=X_fit)
     rows_of = by_row(scoring, data.task)
-    outputs = list(data.judge.outputs(data.states))
+    outputs = list(data.objective.outputs(data.states))
     members = recalibrated = [judged(out, data, rows_of) for out in outputs]
     if data.has_batch_norm:
         states = (Recalibrate()(state, [], data.objective) for state in data.states)
-        recalibrated = [judged(out, data, rows_of) for out in data.judge.outputs(states)]
+        recalibrated = [judged(out, data, rows_of) for out in data.objective.outputs(states)]
     predictions = np.stack([data.predictions(out) for out in outputs])
     units = units_of(data) if len(index) > 1 else Units()
     return Family(index, part.names, data, predictions, rows_of, members, recalibrated, units)

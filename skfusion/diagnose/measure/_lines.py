@@ -101,14 +101,14 @@ def soups_of(
         soup = Uniform()(moved)
         made[name] = Recalibrate()(soup, moved, objective)
         made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]
-    results = (judged(out, data, by_row) for out in data.judge.outputs(made.values()))
+    results = (judged(out, data, by_row) for out in data.objective.outputs(made.values()))
     return dict(zip(made, results, strict=True))
 
 
 def judged(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Judged:
     """Return loss and score of the output for all rows, and what each row adds to the score."""
     rows = None if by_row is None else by_row(data.predictions(out), data.rows)
-    return Judged(*data.judge.of_output(out), rows)
+    return Judged(*data.objective.of_output(out), rows)
 
 
 def key_of(way: str) -> str:
