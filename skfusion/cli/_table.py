@@ -45,6 +45,17 @@ class Data:
     prepare: ColumnTransformer | None = None  # turns X into numbers; None where it is numbers already
     notes: list[str] = field(default_factory=list)  # rows and columns that were dropped, and what was inferred
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The parameters of an architecture that the data determine: numbers a row, and outputs for the targets."""
+        if self.task == "regression":
+            n_out = 1 if self.y.ndim == 1 else self.y.shape[1]
+        else:
+            classes = np.unique(self.y)
+            counted = np.issubdtype(classes.dtype, np.integer) and classes.min() == 0
+            n_out = max(len(classes), int(classes.max()) + 1) if counted else len(classes)
+        return {"n_in": int(np.prod(self.X.shape[1:])), "n_out": n_out}
+
 
 def load(source: str, target: str | None, task: str) -> Data:
     """Return a built-in set by its name, or the table in a ``.csv`` or ``.parquet`` file."""

@@ -14,7 +14,7 @@ from skfusion.diagnose.judge._advice import advice
 from skfusion.diagnose.judge._facts import Facts
 from skfusion.diagnose.judge._notes import recommend, remarks
 from skfusion.diagnose.judge._recipes import Recipes
-from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs
+from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs, pairs_within
 from skfusion.diagnose.measure._cka import similarity
 from skfusion.diagnose.measure._families import PURPOSE, Family, families, is_of_one_architecture, run
 from skfusion.diagnose.measure._lines import profiles_of
@@ -160,7 +160,7 @@ def report_on(
     profiles = {
         pair: profiles_of(f.data.states[i], f.data.states[j], f.data, f.units.symmetry, n_points, random_state)
         for f in measured
-        for i, j, pair in f.pairs(pool, chosen)
+        for i, j, pair in pairs_within(pool, f.index, chosen)
     }
     layers = {pair: s for family in measured for pair, s in _similar(pool, family, chosen, random_state, notes)}
     scores, rows = scores_of(members, measured, random_state)
@@ -232,5 +232,5 @@ def _similar(
     by_layer, n_rows = similarity(family.data, random_state)
     if n_rows < len(family.data.rows):
         notes.append(f"CKA was taken on {n_rows} of the {len(family.data.rows)} rows, chosen at random.")
-    for i, j, pair in family.pairs(pool, chosen):
+    for i, j, pair in pairs_within(pool, family.index, chosen):
         yield pair, pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)

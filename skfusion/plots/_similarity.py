@@ -66,9 +66,6 @@ class SimilarityDisplay(HeatMap):
     [[0.0, 0.1, 0.2], [0.1, 0.0, 0.3], [0.2, 0.3, 0.0]]
     """
 
-    def __init__(self, matrix: Any, names: Any, label: str = "similarity"):
-        super().__init__(matrix, names, label)
-
     @classmethod
     def from_pairs(cls, frame: pd.DataFrame, what: str = "barrier", label: str | None = None) -> SimilarityDisplay:
         """Take one column of what ``skfusion.diagnose.pairwise`` returned, or of the pairs of a diagnosis.

@@ -34,11 +34,6 @@ class Facts:
     has_fit_rows: bool  # whether statistics were estimated on other rows than those that were judged on
 
     @property
-    def batch_norm(self) -> bool:
-        """Whether there is BatchNorm to recalibrate."""
-        return self.recipes.batch_norm
-
-    @property
     def has_data(self) -> bool:
         """Whether there were rows to judge on."""
         return "ensemble" in self.pool

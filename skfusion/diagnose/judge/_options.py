@@ -32,19 +32,21 @@ def best_member(f: Facts) -> Option:
 
 def averaged(f: Facts) -> Option:
     """Return the averaged predictions of all members."""
-    return Option("the averaged predictions", float(f.pool["ensemble"]), f.rows.get(("pool", "ensemble")))
+    return of_pool(f, "ensemble", "the averaged predictions")
+
+
+def of_pool(f: Facts, key: str, words: str, how: str = "") -> Option:
+    """Return what all members give together, which ``f.pool`` has under ``key``."""
+    return Option(words, float(f.pool[key]), f.rows.get(("pool", key)), how)
 
 
 def best_network(f: Facts) -> Option:
     """Return the one network of the highest score; the best member where none is better."""
     options = [best_member(f)]
     if "soup" in f.pool:
-        ways = {"line": "the uniform soup"}
+        options.append(of_pool(f, key_of("line"), "the uniform soup", "line"))
         if (how := f.best_alignment()) is not None:
-            ways[how] = f"the uniform soup {words_for(how)}"
-        for way, words in ways.items():
-            key = key_of(way)
-            options.append(Option(words, float(f.pool[key]), f.rows.get(("pool", key)), way))
+            options.append(of_pool(f, key_of(how), f"the uniform soup {words_for(how)}", how))
     for basin in f.good_basins:
         words = f"the soup of {listed(basin.members)}"
         options.append(Option(words, basin.soup, basin.rows, "line", basin.members))
@@ -54,7 +56,7 @@ def best_network(f: Facts) -> Option:
 
 def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
     """Return each member as it is and with recalibrated statistics; nothing without BatchNorm or data."""
-    if not (f.has_data and f.batch_norm):
+    if not (f.has_data and f.recipes.batch_norm):
         return []
     return [
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from skfusion._numbers import addable
-from skfusion.diagnose.measure._chosen_pairs import pairs_within
 from skfusion.diagnose.measure._lines import Judged, Units, judged, units_of
 from skfusion.diagnose.measure._paired import ByRow, by_row
 from skfusion.evaluate import PoolOnData, pool_on_data
@@ -100,10 +98,6 @@ class Family:
     def scores(self) -> np.ndarray:
         """The score of each member, shape (n_members,)."""
         return np.array([member.score for member in self.judged], np.float64)
-
-    def pairs(self, pool: ModelPool, chosen: list[tuple[int, int]]) -> Iterator[tuple[int, int, tuple[str, str]]]:
-        """Yield the chosen pairs of the family: the places of both members in it, and their names."""
-        return pairs_within(pool, self.index, chosen)
 
 
 def run(
