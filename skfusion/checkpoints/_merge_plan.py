@@ -11,7 +11,7 @@ import torch
 
 from skfusion._numbers import kind_of
 from skfusion.checkpoints._checkpoint import Checkpoint
-from skfusion.checkpoints._prefixes import differing_prefixes, without_wrapper
+from skfusion.checkpoints._many import differing_prefixes, without_wrapper
 from skfusion.checkpoints.format import aligned
 from skfusion.merge import Merger, shared_names
 from skfusion.state import State, is_statistic, n_parameters, owners

@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from skfusion import EnsembleClassifier, EnsembleRegressor
-from skfusion.cli import _leaderboard, _report
+from skfusion.cli import _report
 from skfusion.cli._fusions import FUSIONS, chosen
 from skfusion.cli._options import TASK, fail
 from skfusion.cli._progress import progress
@@ -77,7 +77,7 @@ def compare(
     score = table.attrs["scores"][0]
     best = str(table[f"{score}_mean"].idxmax())
     title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
-    _leaderboard.show(console, title, table, score, best)
+    _report.show(console, title, table, score, best)
     alone = _alone(table)
     show_notes(alone)
     if out is not None:

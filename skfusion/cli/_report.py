@@ -1,4 +1,4 @@
-"""The page that a comparison leaves behind: one file, nothing loaded from elsewhere."""
+"""The leaderboard of a comparison on a terminal of any width, and the page that it leaves behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -14,10 +14,16 @@ from string import Template
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape as escaped
+from rich.table import Table
 
 from skfusion import __version__
 
 NONE = "–"
+_BETWEEN = 3
+"""Columns of the terminal between two columns of a table, which has one more at each end."""
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:
@@ -57,6 +63,47 @@ CAN_WAIT = {"vs mean single", "fuse s", "parameters"}
 def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:
     """Return the rows from the best to the worst."""
     return table.sort_values(f"{score}_mean", ascending=False, kind="stable")
+
+
+def show(console: Console, title: str, table: Any, score: str, best: str) -> None:
+    """Print the table of ``compare_fusions`` by its score, with the best fusion in bold.
+
+    Columns that do not fit beside the others follow in a table below.
+    """
+    rows = ranked(table, score)
+    names = [str(name) for name in rows.index]
+    cells = {h: [text(row) for _, row in rows.iterrows()] for h, text in columns(table, score).items()}
+    for k, widths in enumerate(fitting(names, cells, console.width)):
+        grid = Table(title=None if k else escaped(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("fusion", no_wrap=True, overflow="fold")
+        for heading, width in widths.items():
+            grid.add_column(heading, justify="right", width=width)
+        for row, name in enumerate(names):
+            grid.add_row(escaped(name), *(cells[h][row] for h in widths), style="bold" if name == best else None)
+        console.print(grid)
+
+
+def fitting(names: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[dict[str, int]]:
+    """Return the widths of columns by their headings, for as many tables as the width of a terminal needs.
+
+    ``cells`` are the columns by their headings, and ``names`` those of the rows of each table. Where they do not fit
+    into one table, headings are broken between words, and what can wait comes last.
+    """
+    start = max(map(len, ("fusion", *names))) + 2
+    whole = {heading: max(map(len, (heading, *column))) for heading, column in cells.items()}
+    broken = {heading: max(map(len, (*heading.split(), *column))) for heading, column in cells.items()}
+    for widths in (whole, broken):
+        if start + sum(_BETWEEN + w for w in widths.values()) <= width:
+            return [widths]
+    tables: list[dict[str, int]] = []
+    for waits in (False, True):
+        room = 0
+        for heading in (h for h in cells if (h in CAN_WAIT) == waits):
+            if (room := room - _BETWEEN - broken[heading]) < 0:
+                tables.append({})
+                room = width - start - _BETWEEN - broken[heading]
+            tables[-1][heading] = broken[heading]
+    return tables
 
 
 def image(figure: Any, alt: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from skfusion.cli._csv import read_csv
-
 BUILT_IN = {
     "breast_cancer": (datasets.load_breast_cancer, "classification"),
     "diabetes": (datasets.load_diabetes, "regression"),
@@ -24,7 +24,7 @@ BUILT_IN = {
     "iris": (datasets.load_iris, "classification"),
     "wine": (datasets.load_wine, "classification"),
 }
-READERS = {".csv": read_csv, ".parquet": lambda path, notes: pd.read_parquet(path)}
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 TASKS = ("auto", "classification", "regression")
 MAX_CLASSES = 20
 """Whole numbers with at most so many distinct values are taken as classes."""
@@ -36,7 +36,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    """What is to be learnt."""
+    """Rows to learn from, or to judge networks on."""
 
     name: str
     X: Any
@@ -89,6 +89,39 @@ def file_at(source: str, option: str, *endings: str) -> Path:
     if not path.is_file():
         raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
     return path
+
+
+def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return the table in a file; notes say where columns have no commas between them, or numbers have commas."""
+    separator = separator_of(path)
+    if separator == ",":
+        return pd.read_csv(path)
+    notes.append(f"{path.name} is read with {SEPARATORS[separator]} between its columns.")
+    frame = pd.read_csv(path, sep=separator)
+    if any(_has_decimal_commas(frame[column]) for column in frame):
+        notes.append(f"Commas in the numbers of {path.name} are read as decimal points.")
+        return pd.read_csv(path, sep=separator, decimal=",")
+    return frame
+
+
+def separator_of(path: Path) -> str:
+    """Return what separates columns: a comma, or what gives more, equally many in the first two lines."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = [line for line in islice(file, 2) if line.strip()]
+    if len(lines) < 2:
+        return ","
+    n_columns = {sep: [len(row) for row in csv.reader(lines, delimiter=sep)] for sep in (",", *SEPARATORS)}
+    n_in_both = {sep: n[0] for sep, n in n_columns.items() if sep == "," or (len(n) == 2 and n[0] == n[1])}
+    return max(n_in_both, key=n_in_both.__getitem__)
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    known = column.dropna()
+    texts = known[known.map(lambda value: isinstance(value, str))]
+    return len(texts) == len(known) > 0 and bool(texts.str.fullmatch(r"\s*[+-]?\d*(,\d+)?([eE][+-]?\d+)?\s*").all())
+
+
+READERS = {".csv": read_csv, ".parquet": lambda path, notes: pd.read_parquet(path)}
 
 
 def read_table(path: Path, notes: list[str]) -> pd.DataFrame:

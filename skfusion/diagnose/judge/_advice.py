@@ -8,18 +8,20 @@ from typing import NamedTuple
 import pandas as pd
 
 from skfusion.diagnose._words import listed, number, span
-from skfusion.diagnose.judge._facts import Facts, every, words_for
-from skfusion.diagnose.judge._options import (
+from skfusion.diagnose.judge._facts import (
     ALONE,
+    Facts,
     averaged,
     best_member,
     best_network,
+    every,
     in_doubt,
     is_apart,
     is_beyond,
     lagging,
     of_pool,
     recalibrated,
+    words_for,
 )
 from skfusion.diagnose.judge._recipes import ALIKE
 from skfusion.diagnose.measure._lines import key_of

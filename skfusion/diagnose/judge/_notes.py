@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from skfusion.diagnose._words import listed, number, span
 from skfusion.diagnose.judge._advice import UNMEASURED
-from skfusion.diagnose.judge._facts import Facts, every
-from skfusion.diagnose.judge._options import (
+from skfusion.diagnose.judge._facts import (
     ALONE,
+    Facts,
     Option,
     averaged,
     best_member,
     best_network,
+    every,
     in_doubt,
     is_apart,
     lagging,
