@@ -48,15 +48,15 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
     """
     with _importing_from_here():
         target = _imported(name)
-        given = dict(_parameter(text) for text in parameters)
+        values = dict(_parameter(text) for text in parameters)
         if isinstance(target, nn.Module):
-            if given:
+            if values:
                 raise ValueError(f"--module {name} is a network that is built already; leave --param out.")
             return Architecture(target, None)
         if not callable(target):
             raise ValueError(f"--module {name} is a {type(target).__name__}, neither a class nor a function.")
         takes = _parameters_of(target)
-        arguments = given | {k: n for k, n in sizes.items() if n is not None and k in takes and k not in given}
+        arguments = values | {k: n for k, n in sizes.items() if n is not None and k in takes and k not in values}
         try:
             module = target(**arguments)
         except Exception as error:  # raised by code of the user

@@ -16,7 +16,7 @@ from skfusion.diagnose.judge._notes import recommend, remarks
 from skfusion.diagnose.judge._recipes import Recipes
 from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs, pairs_within
 from skfusion.diagnose.measure._cka import similarity
-from skfusion.diagnose.measure._families import PURPOSE, Family, families, is_of_one_architecture, run
+from skfusion.diagnose.measure._families import PURPOSE, Family, families, family_of, is_of_one_architecture
 from skfusion.diagnose.measure._lines import profiles_of
 from skfusion.diagnose.measure._tables import (
     add_lines,
@@ -150,7 +150,7 @@ def report_on(
     notes = [note] if note else []
     table, differ = weights_of(pool, parts, chosen)
     alone = is_of_one_architecture(pool, parts)
-    measured = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
+    measured = [] if X is None else [family_of(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
     data = measured[0].data if measured else None
     n_rows = 0 if data is None else len(data.rows)
     if measured and n_rows < LEAST_ROWS:

@@ -100,7 +100,7 @@ class Family:
         return np.array([member.score for member in self.judged], np.float64)
 
 
-def run(
+def family_of(
     pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimator: Any, scoring: Any, X_fit: Any
 ) -> Family:
     """Return members of one architecture with what they predict.
