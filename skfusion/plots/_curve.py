@@ -115,7 +115,7 @@ class CurveDisplay(PathsDisplay):
             Not drawn yet. The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
         """
         names, data, curve = curve_of(estimator, X, y, pair, scoring)
-        profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*ends_of(curve)))]
+        profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*curve.ends))]
         return cls.from_profiles(
             *profiles,
             ensemble_score=ensemble_score(curve, data, estimator.n_points),
@@ -141,14 +141,8 @@ class CurveDisplay(PathsDisplay):
             legend_above(axes[1], 1, [drawn])
 
 
-def ends_of(curve: Path) -> tuple[Any, Any]:
-    """Return the states that a curve joins."""
-    return curve.at(0.0), curve.at(1.0)
-
-
 def ensemble_score(curve: Path, data: PoolOnData, n_points: int) -> float:
     """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
-    ends = ends_of(curve)
-    states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))
+    states = (Recalibrate()(curve.at(t), curve.ends, data.objective) for t in np.linspace(0, 1, n_points))
     total = sum(data.predictions(out) for out in data.objective.outputs(states))
     return float(data.score(total / n_points, data.rows))

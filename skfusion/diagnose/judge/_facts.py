@@ -32,7 +32,9 @@ class Facts:
     score_name: str
     recipes: Recipes
     statistics: pd.Series  # how far apart the statistics of each pair are, as a share of their length
-    rows: dict[tuple[str, str], np.ndarray]  # by ("members" or "recalibrated", name) and ("pool", key): what each row
+    rows: dict[
+        tuple[str, str], np.ndarray | None
+    ]  # by ("members" or "recalibrated", name) and ("pool", key): what each row
     # adds to a score, where that is a mean over rows
     n_rows: int
     n_fit: int  # rows that statistics were estimated on
