@@ -12,9 +12,9 @@ import re
 import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=Callable[..., Any])
 
 
 def template(cls: T) -> T:
@@ -24,10 +24,10 @@ def template(cls: T) -> T:
 
 
 def doc(*words: Mapping[str, str], **more: str) -> Callable[[T], T]:
-    """Return a decorator that fills the docstring of a class; ``more`` goes before ``words``, these before PARAGRAPHS.
+    """Return a decorator that fills the docstring of a class or method from ``more``, ``words`` and PARAGRAPHS.
 
-    ``{name}`` is the name of the class. A name that has no text is an error at import. A line that has nothing but a
-    name whose text is empty is left out.
+    The first of these that has a name counts. ``{name}`` is the name of the class. A name that has no text is an error
+    at import. A line that has nothing but a name whose text is empty is left out.
     """
 
     def fill(cls: T) -> T:

@@ -102,6 +102,19 @@ def check_finite(state: State, name: str) -> None:
             )
 
 
+def misfit(state: State, module: nn.Module) -> tuple[str, str, str] | None:
+    """Return the first tensor that does not fit a module, with its shapes in the state and there; None if all fit."""
+    expected = module.state_dict()
+    for key in [*expected, *(k for k in state if k not in expected)]:
+        shape = str(tuple(state[key].shape)) if key in state else "missing"
+        needed = "unknown"
+        if key in expected:
+            needed = shape if nn.parameter.is_lazy(expected[key]) else str(tuple(expected[key].shape))
+        if shape != needed:
+            return key, shape, needed
+    return None
+
+
 def map_tensors(function: Callable[..., Tensor], *states: State) -> State:
     """Apply ``function(*tensors)`` under every name; tensors tied in all states stay tied in the result."""
     out: State = {}

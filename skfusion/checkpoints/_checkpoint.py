@@ -31,16 +31,11 @@ _BESIDE = re.compile(r"(training_args|optimizer|scheduler|scaler|sampler|criteri
 class Checkpoint:
     """One network on disk."""
 
-    name: str
-    """What to call it in messages."""
-    state: State
-    """Tensors that are mapped from the files; tied ones are one tensor."""
-    files: tuple[Path, ...]
-    """Where it was read."""
-    notes: tuple[str, ...] = ()
-    """What the user should know about the reading."""
-    in_memory: int = 0
-    """Bytes that could not be mapped."""
+    name: str  # what to call it in messages
+    state: State  # tensors that are mapped from the files; tied ones are one tensor
+    files: tuple[Path, ...]  # where it was read
+    notes: tuple[str, ...] = ()  # what the user should know about the reading
+    in_memory: int = 0  # bytes that could not be mapped
 
     def check_sums(self) -> None:
         """Raise ``ValueError`` where the bytes of a file are not those that were written."""

@@ -166,7 +166,7 @@ def _planned(merge: LinearMerger | TensorMerger, job: Job, out: Path) -> MergeRe
     for name in job.order:
         if name in like:
             t = like[name]
-            n_bytes = 0 if name in job.ties else t.numel() * t.element_size()
+            n_bytes = 0 if name in job.ties else t.nbytes
             plan.append(PlannedTensor(name, tuple(t.shape), str(t.dtype).removeprefix("torch."), n_bytes, action(name)))
     members, base = job.split(job.names)
     return MergeReport(

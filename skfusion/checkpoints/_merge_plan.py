@@ -11,7 +11,7 @@ import torch
 
 from skfusion._numbers import kind_of
 from skfusion.checkpoints._checkpoint import Checkpoint
-from skfusion.checkpoints._prefixes import differing_prefixes, without_wrapper
+from skfusion.checkpoints._many import differing_prefixes, without_wrapper
 from skfusion.checkpoints.format import aligned
 from skfusion.merge import Merger, shared_names
 from skfusion.state import State, is_statistic, n_parameters, owners
@@ -78,19 +78,13 @@ class MergeReport:
 class Job:
     """The tensors of a merge, side by side."""
 
-    sources: tuple[Checkpoint, ...]
-    """The members, and the base at the end where it is used."""
+    sources: tuple[Checkpoint, ...]  # the members, and the base at the end where it is used
     n_members: int
-    shared: tuple[State, ...]
-    """The tensors of the sources that are merged, all of the same names."""
-    heads: State
-    """The tensors that are copied from the first source."""
-    ties: dict[str, str]
-    """Names that are written as another one."""
-    order: tuple[str, ...]
-    """All names in the order of the first source."""
-    notes: tuple[str, ...]
-    """What the user should know."""
+    shared: tuple[State, ...]  # the tensors of the sources that are merged, all of the same names
+    heads: State  # the tensors that are copied from the first source
+    ties: dict[str, str]  # names that are written as another one
+    order: tuple[str, ...]  # all names in the order of the first source
+    notes: tuple[str, ...]  # what the user should know
 
     @property
     def names(self) -> list[str]:

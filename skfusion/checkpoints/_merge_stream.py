@@ -32,7 +32,7 @@ class Stream:
         self.read_bytes, self._survey_bytes = read_bytes(job), _survey_bytes(job)
         self.different: dict[str, None] = {}
         self.negative: dict[str, None] = {}
-        self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
+        self._part = _numbers_in_part(job)
         self._done, self._n_surveys = 0, 0
         size = sum(state[name].numel() for state in job.shared for name in state)
         self._usual = merge.n_surveys(size) if isinstance(merge, TensorMerger) else 0
@@ -108,7 +108,7 @@ class Stream:
         for start in range(0, tensors[0].numel(), max(1, tensors[0].numel()) if whole else self._part):
             pieces = [*flat] if whole else [t[start : start + self._part] for t in flat]
             yield pieces
-            self._done += sum(piece.numel() * piece.element_size() for piece in pieces)
+            self._done += sum(piece.nbytes for piece in pieces)
             self._progress(doing, self._done, self._total)
 
     @property
@@ -118,40 +118,37 @@ class Stream:
 
     def _check_finite(self, name: str, parts: Sequence[Tensor]) -> None:
         for part, source in zip(parts, self.job.names, strict=False):
-            check_finite(part, name, source)
+            if not is_finite(part):
+                raise ValueError(
+                    f"Tensor {name!r} of {source} holds NaN or infinity: the file is damaged, or its training "
+                    "diverged. Leave this checkpoint out."
+                )
 
 
 def _needs_whole(merge: LinearMerger | TensorMerger) -> bool:
     return isinstance(merge, TensorMerger) and not merge.elementwise
 
 
+def _numbers_in_part(job: Job) -> int:
+    return max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
+
+
 def read_bytes(job: Job) -> int:
     """Return the bytes of all tensors that a merge reads."""
-    unique = [t for state in (*job.shared, job.heads) for name, t in state.items() if name not in job.ties]
-    return sum(t.numel() * t.element_size() for t in unique)
+    return sum(t.nbytes for state in (*job.shared, job.heads) for name, t in state.items() if name not in job.ties)
 
 
 def _survey_bytes(job: Job) -> int:
     named = [name for name, first in job.shared[0].items() if name not in job.ties and is_merged(name, first)]
-    return sum(state[name].numel() * state[name].element_size() for state in job.shared for name in named)
+    return sum(state[name].nbytes for state in job.shared for name in named)
 
 
 def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:
     """Return about how much memory parts of tensors take: each source, two copies, and some results, at eight bytes."""
-    n = len(job.shared)
-    part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // n))
+    part = _numbers_in_part(job)
     if _needs_whole(merge):
         part = max([part, *(t.numel() for name, t in job.shared[0].items() if is_merged(name, t))])
     scattered = (
         sum(t.nbytes for t in (s[name] for s in job.shared) if not t.is_contiguous()) for name in job.shared[0]
     )
-    return 8 * part * (3 * n + 4) + max(scattered, default=0)
-
-
-def check_finite(tensor: Tensor, name: str, source: str) -> None:
-    """Raise ``ValueError`` that names the tensor and the checkpoint with NaN or infinity in it."""
-    if not is_finite(tensor):
-        raise ValueError(
-            f"Tensor {name!r} of {source} holds NaN or infinity: the file is damaged, or its training diverged. Leave "
-            "this checkpoint out."
-        )
+    return 8 * part * (3 * len(job.shared) + 4) + max(scattered, default=0)

@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from skfusion import EnsembleClassifier, EnsembleRegressor
-from skfusion.cli import _leaderboard, _report
+from skfusion.cli import _report
 from skfusion.cli._fusions import FUSIONS, chosen
 from skfusion.cli._options import TASK, fail
 from skfusion.cli._progress import progress
@@ -77,7 +77,7 @@ def compare(
     score = table.attrs["scores"][0]
     best = str(table[f"{score}_mean"].idxmax())
     title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
-    _leaderboard.show(console, title, table, score, best)
+    _report.show(console, title, table, score, best)
     alone = _alone(table)
     show_notes(alone)
     if out is not None:
@@ -172,18 +172,18 @@ def _write(
     (model[-1] if dataset.prepare is not None else model).pool_.save(out / "pool")
     ranking = LeaderboardDisplay.from_frame(table, score).plot()
     text = _report.page(
+        table,
+        score,
+        notes,
         title=f"Fusions compared on {dataset.name}",
         lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
         f"{table.loc[best, f'{score}_mean']:.3f}.",
-        notes=notes,
-        table=table,
-        score=score,
         leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
         barriers=_barriers(dataset, epochs, seed),
         says={name: FUSIONS[name].says for name in table.index},
         best=best,
         command=command,
-        seed=seed,
+        seed=str(seed),
         takes="an array" if dataset.prepare is None else "a DataFrame with the columns of the file",
     )
     (out / "index.html").write_text(text, encoding="utf-8")

@@ -15,11 +15,11 @@ from torch import nn
 
 from skfusion.checkpoints import Checkpoint, differing_prefixes, read_many
 from skfusion.cli._files import in_python, net_lines, recipes_for
-from skfusion.cli._judged import Judged, rows, unlabelled_rows
+from skfusion.cli._judged import rows, unlabelled_rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
 from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
 from skfusion.cli._outputs import inputs_for, net_for
-from skfusion.cli._table import BUILT_IN
+from skfusion.cli._table import BUILT_IN, Data
 from skfusion.diagnose import report_on
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State
@@ -105,7 +105,7 @@ def _pool(
     start: Checkpoint | None,
     names: Sequence[str],
     module: nn.Module | None,
-    judged: Judged | None,
+    judged: Data | None,
     notes: list[str],
 ) -> tuple[ModelPool, Any, str]:
     """Return the networks as a pool, the inputs as the module takes them, and the code of the members' net."""

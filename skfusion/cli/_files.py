@@ -32,8 +32,8 @@ def recipes_for(inputs: Sequence[Path], checkpoints: Sequence[str], names: Seque
 
     ``inputs`` are what the command was given; ``checkpoints`` are paths, or ``path[member]`` where they are in a pool.
     """
-    given = {str(path) for path in inputs}
-    files = {name: path for name, path in zip(names, checkpoints, strict=True) if path in given}
+    listed = {str(path) for path in inputs}
+    files = {name: path for name, path in zip(names, checkpoints, strict=True) if path in listed}
     where = ", after the lines of Python below"
     return Recipes("members", "--fit-data", True, files, [str(path) for path in inputs], where=where)
 
@@ -54,9 +54,9 @@ def in_python(
     net, and ``said`` is the report, whose code needs imports. ``read`` are the options ``--key`` and
     ``--strip-prefix``.
     """
-    given = {str(path) for path in inputs}
+    listed = {str(path) for path in inputs}
     members = [
-        _member(path, name, read[0], [*read[1], prefix], path in given)
+        _member(path, name, read[0], [*read[1], prefix], path in listed)
         for path, name, prefix in zip(checkpoints, names, prefixes, strict=True)
     ]
     whole = [f"members = ModelPool.load({str(inputs[0])!r})"]

@@ -31,14 +31,10 @@ ENSEMBLE = (EnsembleClassifier, EnsembleRegressor)
 class Choice:
     """A fusion by name."""
 
-    says: str
-    """What it is, in one sentence."""
-    parts: Callable[[int], dict[str, Any]]
-    """``parts(n_members)`` are the parameters."""
-    kinds: tuple[type, type] = ENSEMBLE
-    """The classifier and the regressor."""
-    regression: bool = True
-    """Whether it can predict values."""
+    says: str  # what it is, in one sentence
+    parts: Callable[[int], dict[str, Any]]  # ``parts(n_members)`` are the parameters
+    kinds: tuple[type, type] = ENSEMBLE  # the classifier and the regressor
+    regression: bool = True  # whether it can predict values
 
     def build(self, task: str, n_members: int, n_epochs: int) -> Any:
         """Return the unfitted estimator."""
@@ -47,42 +43,42 @@ class Choice:
         return self.kinds[not classify](net, **self.parts(n_members))
 
 
+SOUP = (SoupClassifier, SoupRegressor)
+AVERAGING = (WeightAveragingClassifier, WeightAveragingRegressor)
+SNAPSHOT = (SnapshotEnsembleClassifier, SnapshotEnsembleRegressor)
+FAST_GEOMETRIC = (FastGeometricEnsembleClassifier, FastGeometricEnsembleRegressor)
 FUSIONS = {
-    "single": Choice(
-        "One network: what all others must beat.",
-        lambda n: {"collect": Seeds(1)},
-    ),
+    "single": Choice("One network: what all others must beat.", lambda n: {"collect": Seeds(1)}),
     "uniform-soup": Choice(
         "One network with the mean weights of independent networks; expected to fail, as these lie in different "
         "valleys of the loss and their mean lies between.",
         lambda n: {"collect": Seeds(n), "merge": Uniform()},
-        kinds=(SoupClassifier, SoupRegressor),
+        SOUP,
     ),
     "greedy-soup": Choice(
         "One network: the best member, averaged with each other one that does not lower the held-out score.",
         lambda n: {"collect": Seeds(n), "merge": Greedy()},
-        kinds=(SoupClassifier, SoupRegressor),
+        SOUP,
     ),
     "swa": Choice(
         "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
         lambda n: {},
-        kinds=(WeightAveragingClassifier, WeightAveragingRegressor),
+        AVERAGING,
     ),
     "snapshot": Choice(
         "Many networks from a single training whose learning rate falls and starts again; their predictions are "
         "averaged.",
         lambda n: {"n_cycles": n},
-        kinds=(SnapshotEnsembleClassifier, SnapshotEnsembleRegressor),
+        SNAPSHOT,
     ),
     "fge": Choice(
         "Many networks from short cycles of the learning rate at the end of a single training; their predictions are "
         "averaged (fast geometric ensembling).",
         lambda n: {"n_members": n},
-        kinds=(FastGeometricEnsembleClassifier, FastGeometricEnsembleRegressor),
+        FAST_GEOMETRIC,
     ),
     "ensemble": Choice(
-        "Many independent networks, whose predictions are averaged (deep ensemble).",
-        lambda n: {"collect": Seeds(n)},
+        "Many independent networks, whose predictions are averaged (deep ensemble).", lambda n: {"collect": Seeds(n)}
     ),
     "selection": Choice(
         "Many independent networks, averaged with the weights that greedy selection on held-out rows gives them; some "
@@ -102,7 +98,7 @@ FUSIONS = {
         "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
         "median.",
         lambda n: {"n_members": n},
-        kinds=(BoostingFusion, BoostingFusion),
+        (BoostingFusion, BoostingFusion),
     ),
     "stack": Choice(
         "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ from pandas.api import types
 from skfusion.cli._table import (
     BUILT_IN,
     READERS,
+    Data,
     DataError,
     check_task,
     file_at,
@@ -25,41 +24,20 @@ from skfusion.cli._table import (
 LEAST_ROWS = 10
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Inputs and targets as they came."""
-
-    X: Any
-    y: np.ndarray
-    task: str
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The parameters of an architecture that the data determine: numbers a row, and outputs for the targets."""
-        if self.task == "regression":
-            n_out = 1 if self.y.ndim == 1 else self.y.shape[1]
-        else:
-            classes = np.unique(self.y)
-            counted = np.issubdtype(classes.dtype, np.integer) and classes.min() == 0
-            n_out = max(len(classes), int(classes.max()) + 1) if counted else len(classes)
-        return {"n_in": int(np.prod(self.X.shape[1:])), "n_out": n_out}
-
-
-def rows(source: str, target: str | None, task: str, notes: list[str]) -> Judged:
+def rows(source: str, target: str | None, task: str, notes: list[str]) -> Data:
     """Return rows as they are: nothing is scaled or filled in, as the networks were trained on other rows.
 
     ``source`` is a built-in set, or a ``.csv``, ``.parquet`` or ``.npz`` file; the last has arrays X and y.
     """
     check_task(task)
     if source in BUILT_IN:
-        data = load(source, target, task)
-        judged = Judged(np.asarray(data.X), data.y, data.task)
+        judged = load(source, target, task)
     elif (path := file_at(source, "--data", *READERS, ".npz")).suffix.lower() == ".npz":
         judged = _arrays(path, target, task, notes)
     else:
         frame = with_target(read_table(path, notes), target, notes)
         X = _numbers(frame.drop(columns=target))
-        judged = Judged(X, *read_target(frame[target], task, notes))
+        judged = Data(path.stem, X, *read_target(frame[target], task, notes))
     if len(judged.y) < LEAST_ROWS:
         raise DataError(
             f"{len(judged.y)} rows are too few to judge networks on: give at least {LEAST_ROWS}, or hundreds."
@@ -71,7 +49,7 @@ def rows(source: str, target: str | None, task: str, notes: list[str]) -> Judged
 def unlabelled_rows(source: str, target: str | None) -> np.ndarray:
     """Return inputs as they are: an ``.npz`` file needs no y, and a table no column ``target``."""
     if source in BUILT_IN:
-        return np.asarray(load(source, None, "auto").X)
+        return load(source, None, "auto").X
     path = file_at(source, "--fit-data", *READERS, ".npz")
     if path.suffix.lower() == ".npz":
         (X,) = _read(path, "X")
@@ -105,7 +83,7 @@ def _check_inputs(X: np.ndarray, path: Path) -> None:
         raise DataError(f"X of {path} must be numbers of shape (n_rows, ...); it is {X.dtype} of shape {X.shape}.")
 
 
-def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Judged:
+def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Data:
     if target is not None:
         raise DataError("--target is for tables; the targets of an .npz file are its array y.")
     X, y = _read(path, "X", "y")
@@ -115,9 +93,9 @@ def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Judg
     if y.ndim > 1 and y.shape[1:] != (1,):
         if task == "classification":
             raise DataError(f"y of {path} has shape {y.shape}; give one label a row.")
-        return Judged(X, y.astype(np.float64), "regression")
+        return Data(path.stem, X, y.astype(np.float64), "regression")
     y, task = read_target(pd.Series(y.reshape(len(y)), name="y"), task, notes)
-    return Judged(X, y, task)
+    return Data(path.stem, X, y, task)
 
 
 def _numbers(frame: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -36,27 +36,22 @@ BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_unit
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
-class Method(NamedTuple):
-    """A merger by name: what makes it, and the options of the command that it takes with their parameters."""
-
-    kind: Callable[..., Merger]
-    options: dict[str, str]
+def _dare(scale: float | None = None, seed: int = 0, **params: Any) -> Merger:
+    merge = {} if scale is None else {"merge": TaskArithmetic(scale)}
+    return DARE(**params, **merge, random_state=seed)
 
 
-def _dare(scale: float | None = None, **params: Any) -> Merger:
-    return DARE(**params) if scale is None else DARE(**params, merge=TaskArithmetic(scale))
-
-
-METHODS = {
-    "uniform": Method(Uniform, {"weights": "weights"}),
-    "task-arithmetic": Method(TaskArithmetic, {"scale": "scale", "weights": "weights"}),
-    "interpolate": Method(Interpolate, {"t": "t"}),
-    "ties": Method(TIES, {"density": "density", "scale": "scale"}),
-    "dare": Method(_dare, {"rate": "rate", "scale": "scale", "seed": "random_state"}),
-    "breadcrumbs": Method(Breadcrumbs, {"density": "density", "gamma": "gamma", "scale": "scale"}),
-    "slerp": Method(Slerp, {"weights": "weights"}),
-    "model-stock": Method(ModelStock, {}),
+METHODS: dict[str, tuple[Callable[..., Merger], tuple[str, ...]]] = {
+    "uniform": (Uniform, ("weights",)),
+    "task-arithmetic": (TaskArithmetic, ("scale", "weights")),
+    "interpolate": (Interpolate, ("t",)),
+    "ties": (TIES, ("density", "scale")),
+    "dare": (_dare, ("rate", "scale", "seed")),
+    "breadcrumbs": (Breadcrumbs, ("density", "gamma", "scale")),
+    "slerp": (Slerp, ("weights",)),
+    "model-stock": (ModelStock, ()),
 }
+"""Mergers by name, with the options of the command that they take."""
 
 
 def merge(
@@ -118,14 +113,14 @@ def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger
     """Return the merger of a name with the options that were given; a base is refused where it is not used."""
     if method not in METHODS:
         raise ValueError(f"--method {method} is unknown; there are {', '.join(METHODS)}.")
-    known = METHODS[method].options
+    kind, known = METHODS[method]
     if wrong := [name for name in options if name not in known]:
         takes = ", ".join(f"--{name}" for name in known) or "no such option"
-        users = ", ".join(name for name, other in METHODS.items() if wrong[0] in other.options)
+        users = ", ".join(name for name, (_, others) in METHODS.items() if wrong[0] in others)
         raise ValueError(f"--{wrong[0]} is not for --method {method}, which takes {takes}. It is for {users}.")
     if "weights" in options:
         options = {**options, "weights": _numbers(options["weights"])}
-    merger = METHODS[method].kind(**{known[name]: value for name, value in options.items()})
+    merger = kind(**options)
     if base is not None and not merger.needs_base:
         raise ValueError(f"--base is not for --method {method}, which does not look at it. Leave it out.")
     return merger

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from skfusion.state import State
+from skfusion.state import State, misfit
 
 _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -48,15 +48,15 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
     """
     with _importing_from_here():
         target = _imported(name)
-        given = dict(_parameter(text) for text in parameters)
+        values = dict(_parameter(text) for text in parameters)
         if isinstance(target, nn.Module):
-            if given:
+            if values:
                 raise ValueError(f"--module {name} is a network that is built already; leave --param out.")
             return Architecture(target, None)
         if not callable(target):
             raise ValueError(f"--module {name} is a {type(target).__name__}, neither a class nor a function.")
         takes = _parameters_of(target)
-        arguments = given | {k: n for k, n in sizes.items() if n is not None and k in takes and k not in given}
+        arguments = values | {k: n for k, n in sizes.items() if n is not None and k in takes and k not in values}
         try:
             module = target(**arguments)
         except Exception as error:  # raised by code of the user
@@ -127,15 +127,11 @@ def fitted(state: State, module: nn.Module, name: str, notes: list[str]) -> Stat
     """
     expected = module.state_dict()
     state = _stripped(state, expected, name, notes)
-    for key in [*expected, *(k for k in state if k not in expected)]:
-        if key in expected and nn.parameter.is_lazy(expected[key]) and key in state:
-            continue
-        shape, needed = (str(tuple(s[key].shape)) if key in s else "missing" for s in (state, expected))
-        if shape != needed:
-            raise ValueError(
-                f"Tensor {key!r} is {shape} in {name} and {needed} in the module. All checkpoints must be of the "
-                "architecture that --module and --param give; networks of different architectures cannot be averaged."
-            )
+    if (wrong := misfit(state, module)) is not None:
+        raise ValueError(
+            f"Tensor {wrong[0]!r} is {wrong[1]} in {name} and {wrong[2]} in the module. All checkpoints must be of the "
+            "architecture that --module and --param give; networks of different architectures cannot be averaged."
+        )
     dtypes = {k: t.dtype for k, t in expected.items() if not nn.parameter.is_lazy(t)}
     if changed := [k for k, t in state.items() if dtypes.get(k, t.dtype) != t.dtype]:
         notes.append(f"{name}: {len(changed)} tensors are converted to {dtypes[changed[0]]}, as in the module.")

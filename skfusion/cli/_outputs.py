@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from skfusion._rows import one_of
-from skfusion.cli._judged import Judged
-from skfusion.cli._table import DataError
+from skfusion.cli._table import Data, DataError
 from skfusion.nets import dtype_of, mlp_classifier, mlp_regressor, tensors, with_module
 from skfusion.objective import call, evaluating
 from skfusion.state import State
@@ -26,13 +25,10 @@ _SUM = 1e-4
 class Seen(NamedTuple):
     """What networks gave for all rows."""
 
-    width: int
-    """Numbers a row."""
-    low: float
-    high: float
-    """The smallest and the largest number."""
-    off: float
-    """By how much the numbers of a row miss a sum of one, at most."""
+    width: int  # numbers a row
+    low: float  # the smallest number
+    high: float  # the largest one
+    off: float  # by how much the numbers of a row miss a sum of one, at most
 
     @property
     def is_share(self) -> bool:
@@ -52,7 +48,7 @@ def inputs_for(module: nn.Module, X: np.ndarray) -> Any:
     return X
 
 
-def net_for(module: nn.Module, states: Sequence[State], judged: Judged, notes: list[str]) -> tuple[Any, Any, Any, str]:
+def net_for(module: nn.Module, states: Sequence[State], judged: Data, notes: list[str]) -> tuple[Any, Any, Any, str]:
     """Return a skorch net with a module, the inputs as it takes them, the classes of its outputs, and the net's code.
 
     All networks are run on all rows; how their outputs are read is noted. The classes are None in regression.

@@ -1,4 +1,4 @@
-"""The page that a comparison leaves behind: one file, nothing loaded from elsewhere."""
+"""The leaderboard of a comparison on a terminal of any width, and the page that it leaves behind."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import base64
 import io
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
+from importlib.resources import files
 from string import Template
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape as escaped
+from rich.table import Table
 
 from skfusion import __version__
 
 NONE = "–"
+_BETWEEN = 3
+"""Columns of the terminal between two columns of a table, which has one more at each end."""
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:
@@ -58,6 +65,47 @@ def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:
     return table.sort_values(f"{score}_mean", ascending=False, kind="stable")
 
 
+def show(console: Console, title: str, table: Any, score: str, best: str) -> None:
+    """Print the table of ``compare_fusions`` by its score, with the best fusion in bold.
+
+    Columns that do not fit beside the others follow in a table below.
+    """
+    rows = ranked(table, score)
+    names = [str(name) for name in rows.index]
+    cells = {h: [text(row) for _, row in rows.iterrows()] for h, text in columns(table, score).items()}
+    for k, widths in enumerate(fitting(names, cells, console.width)):
+        grid = Table(title=None if k else escaped(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("fusion", no_wrap=True, overflow="fold")
+        for heading, width in widths.items():
+            grid.add_column(heading, justify="right", width=width)
+        for row, name in enumerate(names):
+            grid.add_row(escaped(name), *(cells[h][row] for h in widths), style="bold" if name == best else None)
+        console.print(grid)
+
+
+def fitting(names: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[dict[str, int]]:
+    """Return the widths of columns by their headings, for as many tables as the width of a terminal needs.
+
+    ``cells`` are the columns by their headings, and ``names`` those of the rows of each table. Where they do not fit
+    into one table, headings are broken between words, and what can wait comes last.
+    """
+    start = max(map(len, ("fusion", *names))) + 2
+    whole = {heading: max(map(len, (heading, *column))) for heading, column in cells.items()}
+    broken = {heading: max(map(len, (*heading.split(), *column))) for heading, column in cells.items()}
+    for widths in (whole, broken):
+        if start + sum(_BETWEEN + w for w in widths.values()) <= width:
+            return [widths]
+    tables: list[dict[str, int]] = []
+    for waits in (False, True):
+        room = 0
+        for heading in (h for h in cells if (h in CAN_WAIT) == waits):
+            if (room := room - _BETWEEN - broken[heading]) < 0:
+                tables.append({})
+                room = width - start - _BETWEEN - broken[heading]
+            tables[-1][heading] = broken[heading]
+    return tables
+
+
 def image(figure: Any, alt: str) -> str:
     """Return a figure as an HTML image that carries its own data."""
     buffer = io.BytesIO()
@@ -74,24 +122,19 @@ def versions() -> str:
 
 
 def page(
-    *,
-    title: str,
-    lead: str,
-    notes: Sequence[str],
     table: pd.DataFrame,
     score: str,
+    notes: Sequence[str],
     leaderboard: str,
     barriers: Sequence[tuple[str, str]],
     says: dict[str, str],
     best: str,
-    command: str,
-    seed: int,
-    takes: str,
+    **texts: str,
 ) -> str:
     """Return the page about a ``table`` of ``compare_fusions``, ranked by ``score``.
 
-    ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, ``command``
-    makes this page again, and ``takes`` says what the saved model predicts from.
+    ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, and
+    ``texts`` are the other words of the template.
     """
     shown = columns(table, score)
     head = "".join(f"<th>{escape(name)}</th>" for name in ["fusion", *shown])
@@ -101,88 +144,13 @@ def page(
         + "</tr>\n"
         for name, row in ranked(table, score).iterrows()
     )
-    return Template(PAGE).substitute(
-        title=escape(title),
-        lead=escape(lead),
+    template = files("skfusion.cli").joinpath("report.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
         notes="".join(f"<li>{escape(note)}</li>" for note in notes),
         head=head,
         body=body,
         leaderboard=leaderboard,
         barriers="".join(f"<figure><figcaption>{escape(h)}</figcaption>{i}</figure>" for h, i in barriers),
         says="".join(f"<dt>{escape(name)}</dt><dd>{escape(says[name])}</dd>" for name in says),
-        best=escape(best),
-        command=escape(command),
-        seed=seed,
-        versions=escape(versions()),
-        takes=escape(takes),
+        **{name: escape(text) for name, text in {**texts, "best": best, "versions": versions()}.items()},
     )
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
-body { max-width: 1080px; margin: 0 auto; padding: 1em; }
-h1 { font-size: 1.6em; line-height: 1.2; } h2 { font-size: 1.2em; margin-top: 2em; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
-th, td { padding: .35em .6em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-thead th { white-space: normal; vertical-align: bottom; min-width: 3.5em; }
-th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-.best th:first-child, .best td { background: #e8f2f9; font-weight: 600; }
-img { max-width: 100%; height: auto; }
-.pair { display: flex; flex-wrap: wrap; gap: 1em; }
-figure { margin: 0; flex: 1 1 360px; } figcaption { font-weight: 600; }
-dt { font-weight: 600; } dd { margin: 0 0 .6em 0; }
-pre { background: #f4f4f4; padding: .8em; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85em; }
-.small { font-size: .85em; color: #555; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<p>$lead</p>
-<ul class="small">$notes</ul>
-
-<h2>Scores</h2>
-$leaderboard
-<div class="wide"><table>
-<thead><tr>$head</tr></thead>
-<tbody>
-$body</tbody>
-</table></div>
-<p class="small">Means over the folds, with a 95 % interval: Student's, with the variance corrected for training sets
-that overlap (Nadeau and Bengio, 2003); it may reach beyond the range of the score. “vs” is the score less that of the
-best and of the mean single member of the same pool on the same test rows; the best one is known only in hindsight.
-ECE is the expected calibration error in 15 bins. Times are medians over the folds; fusions that share members each
-count their whole training. Microseconds a row, parameters and nets are those of a prediction.</p>
-
-<h2>Why averaging weights works, or not</h2>
-<p>The loss and the score on a quarter of the rows, along the straight line between the weights of two networks that
-were trained on the others. The middle is their mean: where the loss is higher there than at both ends, averaging harms;
-where it is lower, averaging helps.</p>
-<div class="pair">$barriers</div>
-
-<h2>What each fusion is</h2>
-<dl>$says</dl>
-
-<h2>The model</h2>
-<p>The best fusion by its mean score, <b>$best</b>, was fitted again on all rows. Its score above is the best of
-several on the same folds, so expect a little less.</p>
-<pre>import joblib
-from skfusion import ModelPool
-
-model = joblib.load("model.joblib")  # runs code from the file: load only what you trust
-model.predict(X)  # $takes
-pool = ModelPool.load("pool")  # the members by themselves; holds no code</pre>
-
-<h2>Again</h2>
-<pre>$command</pre>
-<p class="small">Seed $seed. $versions.</p>
-</body>
-</html>
-"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from skfusion.cli._csv import read_csv
-
 BUILT_IN = {
     "breast_cancer": (datasets.load_breast_cancer, "classification"),
     "diabetes": (datasets.load_diabetes, "regression"),
@@ -24,7 +24,7 @@ BUILT_IN = {
     "iris": (datasets.load_iris, "classification"),
     "wine": (datasets.load_wine, "classification"),
 }
-READERS = {".csv": read_csv, ".parquet": lambda path, notes: pd.read_parquet(path)}
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 TASKS = ("auto", "classification", "regression")
 MAX_CLASSES = 20
 """Whole numbers with at most so many distinct values are taken as classes."""
@@ -36,18 +36,25 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    """What is to be learnt."""
+    """Rows to learn from, or to judge networks on."""
 
     name: str
     X: Any
-    y: np.ndarray
-    """Labels or values."""
-    task: str
-    """Classification or regression."""
-    prepare: ColumnTransformer | None = None
-    """Turns X into numbers; None where it is numbers already."""
-    notes: list[str] = field(default_factory=list)
-    """What the user should know: rows and columns that were dropped, what was inferred."""
+    y: np.ndarray  # labels or values
+    task: str  # classification or regression
+    prepare: ColumnTransformer | None = None  # turns X into numbers; None where it is numbers already
+    notes: list[str] = field(default_factory=list)  # rows and columns that were dropped, and what was inferred
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The parameters of an architecture that the data determine: numbers a row, and outputs for the targets."""
+        if self.task == "regression":
+            n_out = 1 if self.y.ndim == 1 else self.y.shape[1]
+        else:
+            classes = np.unique(self.y)
+            counted = np.issubdtype(classes.dtype, np.integer) and classes.min() == 0
+            n_out = max(len(classes), int(classes.max()) + 1) if counted else len(classes)
+        return {"n_in": int(np.prod(self.X.shape[1:])), "n_out": n_out}
 
 
 def load(source: str, target: str | None, task: str) -> Data:
@@ -82,6 +89,39 @@ def file_at(source: str, option: str, *endings: str) -> Path:
     if not path.is_file():
         raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
     return path
+
+
+def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return the table in a file; notes say where columns have no commas between them, or numbers have commas."""
+    separator = separator_of(path)
+    if separator == ",":
+        return pd.read_csv(path)
+    notes.append(f"{path.name} is read with {SEPARATORS[separator]} between its columns.")
+    frame = pd.read_csv(path, sep=separator)
+    if any(_has_decimal_commas(frame[column]) for column in frame):
+        notes.append(f"Commas in the numbers of {path.name} are read as decimal points.")
+        return pd.read_csv(path, sep=separator, decimal=",")
+    return frame
+
+
+def separator_of(path: Path) -> str:
+    """Return what separates columns: a comma, or what gives more, equally many in the first two lines."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = [line for line in islice(file, 2) if line.strip()]
+    if len(lines) < 2:
+        return ","
+    n_columns = {sep: [len(row) for row in csv.reader(lines, delimiter=sep)] for sep in (",", *SEPARATORS)}
+    n_in_both = {sep: n[0] for sep, n in n_columns.items() if sep == "," or (len(n) == 2 and n[0] == n[1])}
+    return max(n_in_both, key=n_in_both.__getitem__)
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    known = column.dropna()
+    texts = known[known.map(lambda value: isinstance(value, str))]
+    return len(texts) == len(known) > 0 and bool(texts.str.fullmatch(r"\s*[+-]?\d*(,\d+)?([eE][+-]?\d+)?\s*").all())
+
+
+READERS = {".csv": read_csv, ".parquet": lambda path, notes: pd.read_parquet(path)}
 
 
 def read_table(path: Path, notes: list[str]) -> pd.DataFrame:

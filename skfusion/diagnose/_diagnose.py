@@ -14,9 +14,9 @@ from skfusion.diagnose.judge._advice import advice
 from skfusion.diagnose.judge._facts import Facts
 from skfusion.diagnose.judge._notes import recommend, remarks
 from skfusion.diagnose.judge._recipes import Recipes
-from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs
+from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs, pairs_within
 from skfusion.diagnose.measure._cka import similarity
-from skfusion.diagnose.measure._families import PURPOSE, Family, families, is_of_one_architecture, run
+from skfusion.diagnose.measure._families import PURPOSE, Family, families, family_of, is_of_one_architecture
 from skfusion.diagnose.measure._lines import profiles_of
 from skfusion.diagnose.measure._tables import (
     add_lines,
@@ -127,19 +127,7 @@ def diagnose(
     >>> report.advice["verdict"]["soup"]
     'yes'
     """
-    return report_on(
-        pool,
-        X,
-        y,
-        Recipes(),
-        estimator=estimator,
-        scoring=scoring,
-        X_fit=X_fit,
-        n_points=n_points,
-        tolerance=tolerance,
-        random_state=random_state,
-        pairs=pairs,
-    )
+    return report_on(pool, X, y, Recipes(), estimator, scoring, X_fit, n_points, tolerance, random_state, pairs)
 
 
 def report_on(
@@ -147,7 +135,6 @@ def report_on(
     X: Any,
     y: Any,
     recipes: Recipes,
-    *,
     estimator: Any = None,
     scoring: Any = None,
     X_fit: Any = None,
@@ -163,7 +150,7 @@ def report_on(
     notes = [note] if note else []
     table, differ = weights_of(pool, parts, chosen)
     alone = is_of_one_architecture(pool, parts)
-    measured = [] if X is None else [run(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
+    measured = [] if X is None else [family_of(pool, index, alone, X, y, estimator, scoring, X_fit) for index in parts]
     data = measured[0].data if measured else None
     n_rows = 0 if data is None else len(data.rows)
     if measured and n_rows < LEAST_ROWS:
@@ -173,7 +160,7 @@ def report_on(
     profiles = {
         pair: profiles_of(f.data.states[i], f.data.states[j], f.data, f.units.symmetry, n_points, random_state)
         for f in measured
-        for i, j, pair in f.pairs(pool, chosen)
+        for i, j, pair in pairs_within(pool, f.index, chosen)
     }
     layers = {pair: s for family in measured for pair, s in _similar(pool, family, chosen, random_state, notes)}
     scores, rows = scores_of(members, measured, random_state)
@@ -245,5 +232,5 @@ def _similar(
     by_layer, n_rows = similarity(family.data, random_state)
     if n_rows < len(family.data.rows):
         notes.append(f"CKA was taken on {n_rows} of the {len(family.data.rows)} rows, chosen at random.")
-    for i, j, pair in family.pairs(pool, chosen):
+    for i, j, pair in pairs_within(pool, family.index, chosen):
         yield pair, pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)

@@ -76,11 +76,8 @@ def pairwise(
     >>> from skfusion import ModelPool
     >>> from skfusion.diagnose import pairwise
     >>> from skfusion.pool import Member
-    >>> weights = {"a": [3.0, 4.0], "b": [-3.0, 4.0]}
-    >>> pool = ModelPool(
-    ...     [Member(n, {"w": torch.tensor(w)}) for n, w in weights.items()], {"w": torch.zeros(2)}
-    ... )
-    >>> pairwise(pool).round(2).to_dict("index")
+    >>> a, b = (Member(n, {"w": torch.tensor([w, 4.0])}) for n, w in [("a", 3.0), ("b", -3.0)])
+    >>> pairwise(ModelPool([a, b], {"w": torch.zeros(2)})).round(2).to_dict("index")
     {('a', 'b'): {'distance': 6.0, 'cosine': 0.28, 'sign_conflict': 0.5}}
     """
     if len(pool) < 2:

@@ -16,7 +16,6 @@ from skfusion.data import check_inputs, score_function
 from skfusion.estimators import BaseFusion, SoupClassifier, SoupRegressor
 from skfusion.estimators.support import align_members
 from skfusion.nets import Judge, Runner
-from skfusion.objective import Objective
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State
@@ -28,10 +27,9 @@ _LOSSES = {"CrossEntropyLoss": "cross-entropy (nats)", "MSELoss": "squared error
 class PoolOnData:
     """Members of one architecture, ready to be judged on some rows."""
 
-    objective: Objective  # statistics are estimated on X_fit, or on the rows that are judged
+    objective: Judge  # statistics are estimated on X_fit, or on the rows that are judged
     states: list[State]  # the members', on the device of the net
     runner: Runner
-    judge: Judge
     score: Callable[[np.ndarray, Rows], float]  # of predictions as networks give them
     rows: Rows
     task: Task
@@ -94,14 +92,12 @@ def pool_on_data(
     net = estimator._net(rows, pool)
     runner = Runner(net, estimator._task, rows)
     score = estimator._outputs.scored(score_function(scoring, estimator._task))
-    judge = Judge(runner, fit_rows, rows, score)
     criterion = (net.criterion if isinstance(net.criterion, type) else type(net.criterion)).__name__
     default = "R2" if estimator._task == "regression" else "accuracy"
     return PoolOnData(
-        judge,
+        Judge(runner, fit_rows, rows, score),
         [runner.place(s) for s in (pool.states if states is None else states)],
         runner,
-        judge,
         score,
         rows,
         estimator._task,

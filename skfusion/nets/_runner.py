@@ -18,7 +18,7 @@ from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import MLP
 from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seed_scope, tensors, two_classes
 from skfusion.nets.losses._output import link_of, logits_of
-from skfusion.state import State, owners
+from skfusion.state import State, misfit, owners
 
 
 class Runner:
@@ -72,17 +72,12 @@ class Runner:
         ValueError
             If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
         """
-        expected = self.module.state_dict()
-        for key in [*expected, *(k for k in state if k not in expected)]:
-            shape = tuple(state[key].shape) if key in state else "missing"
-            asked: Any = "unknown"
-            if key in expected:
-                asked = shape if nn.parameter.is_lazy(expected[key]) else tuple(expected[key].shape)
-            if shape != asked:
-                raise ValueError(
-                    f"Tensor {key!r} is {shape} in the state and {asked} in the net given as estimator: the member was "
-                    f"trained with another architecture. {self._remedy(state, key)}"
-                )
+        if (wrong := misfit(state, self.module)) is not None:
+            key, shape, needed = wrong
+            raise ValueError(
+                f"Tensor {key!r} is {shape} in the state and {needed} in the net given as estimator: the member was "
+                f"trained with another architecture. {self._remedy(state, key)}"
+            )
         return self.on_device(state)
 
     def _remedy(self, state: State, key: str) -> str:

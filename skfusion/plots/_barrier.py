@@ -7,26 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from skfusion.align import Aligner
 from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.plots._display import doc
-from skfusion.plots._members import aligned, chosen, fitted
-from skfusion.plots._paths import PathsDisplay, check_paths, draw_paths, ticks_between
-from skfusion.plots._style import (
-    BLUE,
-    GREEN,
-    GREY,
-    VERMILION,
-    finite,
-    largest,
-    legend_above,
-    mark_missing,
-    number,
-    plain,
-    tidy,
-    title,
-    widen,
-)
+from skfusion.plots._members import chosen, fitted
+from skfusion.plots._paths import PathsDisplay, check_paths, draw_path, draw_paths
+from skfusion.plots._style import legend_above, number, plain
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import State
@@ -34,7 +20,6 @@ from skfusion.state import State
 _BEFORE, _AFTER = "as trained", "units matched"
 
 
-@doc()
 class BarrierDisplay(PathsDisplay):
     """Show loss and score along the straight line between the weights of two networks.
 
@@ -49,10 +34,7 @@ class BarrierDisplay(PathsDisplay):
         Loss at each position.
     score : array-like of shape (n_points,), optional
         Score at each position, higher is better.
-    names : pair of str, default=("first", "second")
-        The networks.
-    loss_name, score_name : str, default="loss", "score"
-        Labels of the axes.
+    {labels}
     label : str, default="as trained"
         What the path is, where there are others.
     others : dict of Profile, optional
@@ -97,7 +79,6 @@ class BarrierDisplay(PathsDisplay):
         self.barriers = {label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
 
     @classmethod
-    @doc()
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
         """Take the arrays of a profile that ``skfusion.landscape.loss_along`` computed.
 
@@ -133,7 +114,6 @@ class BarrierDisplay(PathsDisplay):
         return cls.from_profile(first, label=label, others=dict(others), **labels)
 
     @classmethod
-    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -170,11 +150,12 @@ class BarrierDisplay(PathsDisplay):
         two, data = _evaluated(pool, pair, X, y, estimator, scoring)
         lines = {_BEFORE: data.states}
         if align is not None:
-            lines[_AFTER] = aligned(align, data, two)
+            if not isinstance(align, Aligner):
+                raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
+            lines[_AFTER] = data.aligned(align, two)
         return cls._along(lines, pair, data, n_points)
 
     @classmethod
-    @doc()
     def from_estimator(
         cls,
         estimator: Any,
@@ -230,41 +211,17 @@ class BarrierDisplay(PathsDisplay):
         return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
 
     def _draw_panels(self, axes: list[Any]) -> None:
-        if self.others:
-            self._plot_several(axes)
+        first = Profile(self.t, self.loss, self.score)  # type: ignore[arg-type]  # unknown where it is not drawn
+        labels = (self.loss_name, self.score_name)
+        if not self.others:
+            draw_path(axes, first, self.names, labels)
         else:
-            self._plot_one(axes)
+            lines = {self.label: first, **self.others}.items()
+            paths = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in lines}
+            draw_paths(axes, paths, self.names, labels)
+            legend_above(axes[0], 2 if max(map(len, paths)) <= 32 else 1)
         what = "t" if self.others else "on the line"
         axes[-1].set_xlabel(f"position {what} between the weights of the two networks")
-
-    def _plot_one(self, axes: list[Any]) -> None:
-        panels = [("loss", self.loss_name, BLUE), ("score", self.score_name, GREEN)][: len(axes)]
-        for panel, (what, label, colour) in zip(axes, panels, strict=True):
-            values = finite(getattr(self, what))
-            panel.plot(self.t, values, color=colour, linewidth=2, marker="o", markersize=3.5)
-            panel.plot([0, 1], [values[0], values[-1]], color=GREY, linestyle=":", linewidth=1.2)
-            mark_missing(panel, self.t, values, what)
-            panel.set_ylabel(title(label))
-            widen(panel, 0.1 * largest(values))
-            tidy(panel, "y")
-        ticks_between(axes[-1], self.names)
-        axes[0].set_title(number(self.barrier, "barrier"), fontsize="medium", color=VERMILION, loc="left")
-        if 0 < self.barrier < np.inf:
-            line = (1 - self.t) * self.loss[0] + self.t * self.loss[-1]
-            i = int(np.argmax(self.loss - line))
-            axes[0].annotate(
-                "",
-                (self.t[i], self.loss[i]),
-                xytext=(self.t[i], line[i]),
-                arrowprops={"arrowstyle": "<->", "color": VERMILION, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.5},
-            )
-
-    def _plot_several(self, axes: list[Any]) -> None:
-        first = Profile(self.t, self.loss, self.score)  # type: ignore[arg-type]  # unknown where it is not drawn
-        paths = {self.label: first, **self.others}
-        named = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in paths.items()}
-        draw_paths(axes, named, self.names, (self.loss_name, self.score_name))
-        legend_above(axes[0], 2 if max(map(len, named)) <= 32 else 1)
 
 
 def _evaluated(

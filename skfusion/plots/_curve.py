@@ -9,14 +9,12 @@ import numpy as np
 from skfusion.connect import Path
 from skfusion.evaluate import PoolOnData
 from skfusion.landscape import Profile, excess, loss_along, segment
-from skfusion.plots._display import doc
 from skfusion.plots._members import curve_of
 from skfusion.plots._paths import PathsDisplay, draw_paths
 from skfusion.plots._style import ORANGE, legend_above, number
 from skfusion.repair import Recalibrate
 
 
-@doc()
 class CurveDisplay(PathsDisplay):
     """Show loss and score along a trained curve between two networks, and along the straight line.
 
@@ -33,10 +31,7 @@ class CurveDisplay(PathsDisplay):
         Score at each position, higher is better; both or neither.
     ensemble_score : float, optional
         The score of the mean prediction of networks along the curve.
-    names : pair of str, default=("first", "second")
-        The networks at the ends.
-    loss_name, score_name : str, default="loss", "score"
-        Labels of the axes.
+    {labels}
 
     Attributes
     ----------
@@ -80,7 +75,6 @@ class CurveDisplay(PathsDisplay):
         }
 
     @classmethod
-    @doc()
     def from_profiles(cls, curve: Profile, line: Profile, **labels: Any) -> CurveDisplay:
         """Take the arrays of two profiles that ``skfusion.landscape.loss_along`` computed.
 
@@ -101,7 +95,6 @@ class CurveDisplay(PathsDisplay):
         return cls(curve.t, curve.loss, line.loss, curve.score, line.score, **labels)
 
     @classmethod
-    @doc()
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, pair: Any = None, n_points: int = 25, scoring: Any = None
     ) -> CurveDisplay:
@@ -122,7 +115,7 @@ class CurveDisplay(PathsDisplay):
             Not drawn yet. The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
         """
         names, data, curve = curve_of(estimator, X, y, pair, scoring)
-        profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*ends_of(curve)))]
+        profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*curve.ends))]
         return cls.from_profiles(
             *profiles,
             ensemble_score=ensemble_score(curve, data, estimator.n_points),
@@ -148,14 +141,8 @@ class CurveDisplay(PathsDisplay):
             legend_above(axes[1], 1, [drawn])
 
 
-def ends_of(curve: Path) -> tuple[Any, Any]:
-    """Return the states that a curve joins."""
-    return curve.at(0.0), curve.at(1.0)
-
-
 def ensemble_score(curve: Path, data: PoolOnData, n_points: int) -> float:
     """Return the score of the mean prediction of equally spaced networks along a curve, both ends included."""
-    ends = ends_of(curve)
-    states = (Recalibrate()(curve.at(t), ends, data.objective) for t in np.linspace(0, 1, n_points))
-    total = sum(data.predictions(out) for out in data.judge.outputs(states))
+    states = (Recalibrate()(curve.at(t), curve.ends, data.objective) for t in np.linspace(0, 1, n_points))
+    total = sum(data.predictions(out) for out in data.objective.outputs(states))
     return float(data.score(total / n_points, data.rows))

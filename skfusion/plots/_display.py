@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
-T = TypeVar("T")
+from skfusion._docs import doc
 
 _AXES = """\
 ax_ : matplotlib Axes
@@ -24,6 +21,14 @@ X, y : array-like
     "estimator": """\
 estimator : estimator of this library or skorch net, optional
     The architecture; the pool's own net when omitted. A pool that comes from a file has none.""",
+    "measured": """\
+X, y : array-like
+    Rows that no member was trained on; a warning says where one was.
+what : str, optional
+    A column of :func:`skfusion.diagnose.diversity`: ``"disagreement"`` when omitted, or ``"error_correlation"`` where
+    values are predicted.
+sample_weight : array-like of shape (n_samples,), optional
+    Non-negative weights of the rows.""",
     "scoring": """\
 scoring : str or callable, optional
     The score: accuracy or R2 when omitted.""",
@@ -58,6 +63,11 @@ names : sequence of str
     The members.""",
     "image": f"image_ : matplotlib AxesImage\n    The heat map.\n{_AXES}",
     "contours": f"contours_ : matplotlib QuadContourSet or None\n    The filled contours, if any.\n{_AXES}",
+    "labels": """\
+names : pair of str, default=("first", "second")
+    The networks at the ends.
+loss_name, score_name : str, default="loss", "score"
+    Labels of the axes.""",
     "two_axes": """\
 ax_ : matplotlib Axes
     Where the loss is drawn.
@@ -68,24 +78,19 @@ figure_ : matplotlib Figure
 }
 
 
-def doc(**more: str) -> Callable[[T], T]:
-    """Return a decorator that puts a paragraph, of this file or of ``more``, in place of each line ``{name}``."""
-
-    def fill(thing: T) -> T:
-        if thing.__doc__ is not None:  # as it is under `python -OO`
-            known = {**PARAGRAPHS, **more}
-            text = inspect.cleandoc(thing.__doc__)
-            thing.__doc__ = re.sub(r"^\{(\w+)\}$", lambda match: known[match[1]], text, flags=re.MULTILINE)
-        return thing
-
-    return fill
-
-
 class Display(ABC):
-    """Arrays that are computed first, by a constructor ``from_...``, and drawn by ``plot``."""
+    """Arrays that are computed first, by a constructor ``from_...``, and drawn by ``plot``.
+
+    In the docstrings of a display and its methods, ``{key}`` stands for a paragraph of this file.
+    """
 
     ax_: Any
     figure_: Any
+
+    def __init_subclass__(cls) -> None:
+        for thing in (cls, *(getattr(value, "__func__", value) for value in vars(cls).values())):
+            if callable(thing):
+                doc(PARAGRAPHS)(thing)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw.

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from skfusion.evaluate import diversity
-from skfusion.plots._display import doc
 from skfusion.plots._heat_map import HeatMap, matrix_of
 from skfusion.plots._style import GREY, plain
 
@@ -19,18 +18,9 @@ _LABELS = {
     "q_statistic": "Yule's Q of being right",
     "squared_difference": "squared difference of predictions",
 }
-_MEASURED = """\
-X, y : array-like
-    Rows that no member was trained on; a warning says where one was.
-what : str, optional
-    A column of :func:`skfusion.diagnose.diversity`: ``"disagreement"`` when omitted, or ``"error_correlation"`` where
-    values are predicted.
-sample_weight : array-like of shape (n_samples,), optional
-    Non-negative weights of the rows."""
 _DIAGONAL = {"disagreement": 0.0, "error_correlation": 1.0, "squared_difference": 0.0}
 
 
-@doc()
 class DiversityDisplay(HeatMap):
     """Show how different the mistakes of each two members are: a heat map, with what averaging gains above it.
 
@@ -69,7 +59,6 @@ class DiversityDisplay(HeatMap):
         self.decomposition = decomposition
 
     @classmethod
-    @doc()
     def from_frame(cls, frame: pd.DataFrame, what: str | None = None) -> DiversityDisplay:
         """Take one column of what ``skfusion.diagnose.diversity`` returned.
 
@@ -89,7 +78,6 @@ class DiversityDisplay(HeatMap):
         return cls(matrix, names, _LABELS.get(what, what.replace("_", " ")), known)
 
     @classmethod
-    @doc(measured=_MEASURED)
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, what: str | None = None, *, sample_weight: Any = None
     ) -> DiversityDisplay:
@@ -106,7 +94,6 @@ class DiversityDisplay(HeatMap):
         return cls.from_frame(diversity(estimator, X, y, sample_weight=sample_weight), what)
 
     @classmethod
-    @doc(measured=_MEASURED)
     def from_pool(
         cls, pool: Any, X: Any, y: Any, what: str | None = None, *, sample_weight: Any = None, estimator: Any = None
     ) -> DiversityDisplay:

@@ -16,7 +16,7 @@ class HeatMap(Display):
 
     image_: Any
 
-    def __init__(self, matrix: Any, names: Any, label: str):
+    def __init__(self, matrix: Any, names: Any, label: str = "similarity"):
         self.matrix = np.asarray(matrix, np.float64)
         self.names = [str(name) for name in names]
         if self.matrix.shape != (len(self.names), len(self.names)):

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.plots._display import Display, doc
+from skfusion.plots._display import Display
 from skfusion.plots._style import BLUE, GREY, ORANGE, new_axes, plain, say_missing, tidy, title
 
 
-@doc()
 class LeaderboardDisplay(Display):
     """Show the score of each fusion with its interval, the best one on top.
 

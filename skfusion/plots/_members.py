@@ -1,4 +1,4 @@
-"""What a display asks of a pool or of a fitted estimator: members, aligned members and trained curves."""
+"""What a display asks of a pool or of a fitted estimator: members and trained curves."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion.align import Aligner
 from skfusion.connect import Path
 from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.pool import Member, ModelPool
-from skfusion.state import State
-
-
-def aligned(align: Any, data: PoolOnData, pool: ModelPool) -> list[State]:
-    """Return the states of members with their units matched; they compute what the members compute."""
-    if not isinstance(align, Aligner):
-        raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
-    return data.aligned(align, pool)
 
 
 def chosen(pool: ModelPool, members: Iterable[Any], least: int, purpose: str) -> list[Member]:

@@ -10,7 +10,22 @@ import numpy as np
 
 from skfusion.landscape import Profile
 from skfusion.plots._display import Display
-from skfusion.plots._style import GREY, STROKES, finite, largest, mark_missing, new_axes, plain, tidy, title, widen
+from skfusion.plots._style import (
+    BLUE,
+    GREEN,
+    GREY,
+    STROKES,
+    VERMILION,
+    finite,
+    largest,
+    mark_missing,
+    new_axes,
+    number,
+    plain,
+    tidy,
+    title,
+    widen,
+)
 
 
 class PathsDisplay(Display):
@@ -57,6 +72,25 @@ def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str], 
         widen(panel, 0.1 * max(largest(getattr(path, what)) for path in paths.values()))
         tidy(panel, "y")
     ticks_between(axes[-1], names)
+
+
+def draw_path(axes: Any, path: Profile, names: tuple[str, str], labels: tuple[str, str]) -> None:
+    """Draw a single path as :func:`draw_paths` does, with its barrier above it and as an arrow."""
+    for panel, what, label, colour in zip(axes, ("loss", "score"), labels, (BLUE, GREEN), strict=False):
+        values = finite(getattr(path, what))
+        panel.plot(path.t, values, color=colour, linewidth=2, marker="o", markersize=3.5)
+        panel.plot([0, 1], values[[0, -1]], color=GREY, linestyle=":", linewidth=1.2)
+        mark_missing(panel, path.t, values, what)
+        panel.set_ylabel(title(label))
+        widen(panel, 0.1 * largest(values))
+        tidy(panel, "y")
+    ticks_between(axes[-1], names)
+    axes[0].set_title(number(path.barrier, "barrier"), fontsize="medium", color=VERMILION, loc="left")
+    if 0 < path.barrier < np.inf:
+        line = (1 - path.t) * path.loss[0] + path.t * path.loss[-1]
+        i = int(np.argmax(path.loss - line))
+        arrow = {"arrowstyle": "<->", "color": VERMILION, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.5}
+        axes[0].annotate("", (path.t[i], path.loss[i]), xytext=(path.t[i], line[i]), arrowprops=arrow)
 
 
 def ticks_between(ax: Any, names: tuple[str, str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from skfusion.connect import Path
 from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._display import Display, doc
+from skfusion.plots._display import Display
 from skfusion.plots._members import chosen, curve_of
 from skfusion.plots._plane_drawing import draw_contours, draw_path, draw_points
 from skfusion.plots._plane_values import evaluated, named, plane_of, response_of
@@ -20,7 +20,6 @@ from skfusion.pool import ModelPool
 _PURPOSE = "to evaluate the networks of a plane"
 
 
-@doc()
 class PlaneDisplay(Display):
     """Show the loss, or the score, on a plane through the weights of networks.
 
@@ -99,7 +98,6 @@ class PlaneDisplay(Display):
         self.higher_is_better = higher_is_better
 
     @classmethod
-    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -147,7 +145,6 @@ class PlaneDisplay(Display):
         return cls(**evaluated(plane, states, path, data, n_points, margin, response))
 
     @classmethod
-    @doc()
     def from_estimator(
         cls,
         estimator: Any,
@@ -183,7 +180,6 @@ class PlaneDisplay(Display):
         return cls(**evaluated(plane_of(curve), states, curve, data, n_points, margin, response))
 
     @classmethod
-    @doc()
     def around_member(
         cls,
         pool: ModelPool,

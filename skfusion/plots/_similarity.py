@@ -11,7 +11,6 @@ import pandas as pd
 from skfusion.evaluate import WAYS, PoolOnData, pool_on_data
 from skfusion.geometry import LEAST_ROWS, alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
-from skfusion.plots._display import doc
 from skfusion.plots._heat_map import HeatMap, matrix_of
 from skfusion.pool import ModelPool
 
@@ -35,7 +34,6 @@ _REPORT = {
 """Columns of a diagnosis that have a label, and a diagonal: 0 of barriers and falls, and 1 of the others."""
 
 
-@doc()
 class SimilarityDisplay(HeatMap):
     """Show how each member stands to each other one: a heat map with its numbers.
 
@@ -68,11 +66,7 @@ class SimilarityDisplay(HeatMap):
     [[0.0, 0.1, 0.2], [0.1, 0.0, 0.3], [0.2, 0.3, 0.0]]
     """
 
-    def __init__(self, matrix: Any, names: Any, label: str = "similarity"):
-        super().__init__(matrix, names, label)
-
     @classmethod
-    @doc()
     def from_pairs(cls, frame: pd.DataFrame, what: str = "barrier", label: str | None = None) -> SimilarityDisplay:
         """Take one column of what ``skfusion.diagnose.pairwise`` returned, or of the pairs of a diagnosis.
 
@@ -98,7 +92,6 @@ class SimilarityDisplay(HeatMap):
         return cls(matrix, names, label)
 
     @classmethod
-    @doc()
     def from_pool(
         cls,
         pool: ModelPool,
@@ -148,7 +141,7 @@ class SimilarityDisplay(HeatMap):
         if what == "cka":
             if len(data.rows) < LEAST_ROWS:
                 raise ValueError(f"CKA needs at least {LEAST_ROWS} rows; got {len(data.rows)}.")
-            grams = [gram(out).cpu() for out in data.judge.outputs(data.states)]
+            grams = [gram(out).cpu() for out in data.objective.outputs(data.states)]
             return cls(alignments(grams).numpy(), pool.names, _DATA[what])
         return cls(_barriers(data, n_points), pool.names, f"{_DATA[what]}, {data.loss_name}")
 

@@ -10,7 +10,7 @@ from skfusion.connect import combined
 from skfusion.evaluate import check_both, pool_on_data
 from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
-from skfusion.plots._display import Display, doc
+from skfusion.plots._display import Display
 from skfusion.plots._members import chosen
 from skfusion.plots._plane_drawing import draw_contours
 from skfusion.plots._plane_values import grids, named, principal, response_of
@@ -21,7 +21,6 @@ _APART = 0.13
 """Least distance of two labels, as a share of the axes."""
 
 
-@doc()
 class TrajectoryDisplay(Display):
     r"""Show states of a training on the plane of their first two principal components.
 
@@ -85,7 +84,6 @@ class TrajectoryDisplay(Display):
         self.higher_is_better = higher_is_better
 
     @classmethod
-    @doc()
     def from_pool(
         cls,
         pool: ModelPool,

@@ -9,9 +9,8 @@ import numpy as np
 
 from skfusion import state as states_of
 from skfusion._arrays import to_numpy, to_torch
-from skfusion.pool._check import members_in
 from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
-from skfusion.pool._member import Member
+from skfusion.pool._member import Member, members_in
 from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
 from skfusion.state import State

@@ -13,10 +13,9 @@ from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from skfusion import ModelPool, __version__
-from skfusion.cli import _leaderboard, _report, app
-from skfusion.cli._csv import read_csv, separator_of
+from skfusion.cli import _report, app
 from skfusion.cli._fusions import FUSIONS
-from skfusion.cli._table import BUILT_IN, DataError, from_frame
+from skfusion.cli._table import BUILT_IN, DataError, from_frame, read_csv, separator_of
 
 QUICK = ["--cv", "2", "--members", "2", "--epochs", "4"]
 ONE = ["--fusion", "single"]
@@ -92,7 +91,7 @@ def test_no_number_is_lost_on_a_terminal_of_any_width(width, regression):
         index=names,
     )
     console = Console(file=io.StringIO(), width=width)
-    _leaderboard.show(console, "wine: [178] rows", table, "accuracy", "single")
+    _report.show(console, "wine: [178] rows", table, "accuracy", "single")
     lines = console.file.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
     assert lines[0].strip() == "wine: [178] rows"

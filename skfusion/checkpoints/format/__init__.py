@@ -1,7 +1,7 @@
 """The formats of the files that this library writes.
 
 States as safetensors files (`_safetensors`), the index and the journal of a pool's directory (`_index`,
-`_index_format`), JSON values (`_values`), and files that appear whole or not at all (`_replacing`). Merging on disk
+`_index_format`), and files that appear whole or not at all (`_replacing`). Merging on disk
 uses them, and so do the stores of pools, which stand above. This room may import torch, safetensors and `state`. A new
 kind of content is a new file here, with the check of what is read beside the writer.
 """
@@ -13,12 +13,18 @@ from skfusion.checkpoints.format._index_format import (
     JOURNAL,
     PoolFormatError,
     check_entry,
+    classes_from_json,
+    classes_to_json,
     entry_to_text,
     files_of,
     index_to_bytes,
     library_version,
     line_of,
+    meta_from_json,
+    meta_to_json,
     refuse,
+    score_from_json,
+    score_to_json,
 )
 from skfusion.checkpoints.format._replacing import replacing
 from skfusion.checkpoints.format._safetensors import (
@@ -34,48 +40,3 @@ from skfusion.checkpoints.format._safetensors import (
     read_state,
     state_to_bytes,
 )
-from skfusion.checkpoints.format._values import (
-    classes_from_json,
-    classes_to_json,
-    meta_from_json,
-    meta_to_json,
-    score_from_json,
-    score_to_json,
-)
-
-__all__ = [
-    "DATA_FILE",
-    "HEADER",
-    "INDEX",
-    "JOURNAL",
-    "LOCK",
-    "PENDING",
-    "TEMPORARY",
-    "Index",
-    "PoolFormatError",
-    "aligned",
-    "array_to_bytes",
-    "check_entry",
-    "classes_from_json",
-    "classes_to_json",
-    "consistently",
-    "data_of",
-    "digest_of",
-    "entry_to_text",
-    "files_of",
-    "header_of",
-    "index_to_bytes",
-    "library_version",
-    "line_of",
-    "meta_from_json",
-    "meta_to_json",
-    "read_array",
-    "read_known",
-    "read_safetensors",
-    "read_state",
-    "refuse",
-    "replacing",
-    "score_from_json",
-    "score_to_json",
-    "state_to_bytes",
-]

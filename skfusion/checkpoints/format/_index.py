@@ -38,19 +38,6 @@ class Index:
 
     What was read is kept: a ``refresh`` reads only what was added since. Readers take no lock, so the index and its
     journal may be replaced between two reads; then both are read again.
-
-    Attributes
-    ----------
-    members : dict of str to dict
-        The entry of each member by its name, in the order in which they were first put.
-    classes : dict or None
-        Class labels, as JSON holds them.
-    base : str or None
-        Name of the file of the base.
-    exists : bool
-        Whether there is an index.
-    uses : Counter
-        How often each file is referred to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -58,16 +45,14 @@ class Index:
         self._forget()
 
     def _forget(self) -> None:
-        self.members: dict[str, dict[str, Any]] = {}
-        self.classes: dict[str, Any] | None = None
-        self.base: str | None = None
+        self.members: dict[str, dict[str, Any]] = {}  # the entry of each by its name, in the order of the first puts
+        self.classes: dict[str, Any] | None = None  # as JSON holds them
+        self.base: str | None = None  # the name of its file, as that of the journal
         self.journal: str | None = None
-        self.exists = False
-        self.uses: Counter[str] = Counter()
-        self.size = self.end = 0
-        """Bytes of the index, and of the journal as far as it is read."""
-        self.torn = False
-        """Whether the journal ends in the middle of a line, as where a writer was stopped."""
+        self.exists = False  # whether there is an index
+        self.uses: Counter[str] = Counter()  # how often each file is referred to
+        self.size = self.end = 0  # bytes of the index, and of the journal as far as it is read
+        self.torn = False  # whether the journal ends in the middle of a line, as where a writer was stopped
         self._mark: tuple[bytes, int] | None = None
         self._last = b""  # line of the journal that was read
 

@@ -8,18 +8,20 @@ from typing import NamedTuple
 import pandas as pd
 
 from skfusion.diagnose._words import listed, number, span
-from skfusion.diagnose.judge._facts import Facts, every, words_for
-from skfusion.diagnose.judge._options import (
+from skfusion.diagnose.judge._facts import (
     ALONE,
-    Option,
+    Facts,
     averaged,
     best_member,
     best_network,
+    every,
     in_doubt,
     is_apart,
     is_beyond,
     lagging,
+    of_pool,
     recalibrated,
+    words_for,
 )
 from skfusion.diagnose.judge._recipes import ALIKE
 from skfusion.diagnose.measure._lines import key_of
@@ -29,12 +31,10 @@ UNMEASURED = "Predictions of members with recalibrated statistics were not avera
 
 
 class Verdict(NamedTuple):
-    """Whether to fuse in one way: yes, no or maybe, with the numbers that say so, and its price."""
+    """Whether to fuse in one way: yes, no or maybe, with the numbers that say so."""
 
     verdict: str
     why: str
-    networks: str = "1"  # that a prediction runs
-    training: str = "none"
 
 
 def soup(f: Facts) -> Verdict:
@@ -50,7 +50,7 @@ def soup(f: Facts) -> Verdict:
         f"On the line between two members, the {f.score_name} falls by {span(falls)}; the uniform soup scores "
         f"{number(f.pool['soup'])}, and the best member, {f.best!r}, {number(f.top)}."
     )
-    if f.batch_norm and abs(f.pool["soup_raw"] - f.pool["soup"]) > f.tolerance:
+    if f.recipes.batch_norm and abs(f.pool["soup_raw"] - f.pool["soup"]) > f.tolerance:
         why += f" Without recalibrated BatchNorm statistics the soup would score {number(f.pool['soup_raw'])}."
     if f.works("line"):
         return _works(f, "line", why)
@@ -65,8 +65,7 @@ def soup(f: Facts) -> Verdict:
 
 def _works(f: Facts, how: str, why: str) -> Verdict:
     """Say yes to a soup, unless a member with recalibrated statistics is better alone."""
-    key = key_of(how)
-    mean = Option("the soup", float(f.pool[key]), f.rows.get(("pool", key)), how)
+    mean = of_pool(f, key_of(how), "the soup", how)
     alone = max((after for _, after in recalibrated(f)), key=lambda option: option.score, default=None)
     if alone is None or not is_beyond(f, alone, mean):
         return Verdict("yes", why)
@@ -125,40 +124,39 @@ def align(f: Facts) -> Verdict:
 
 def connect(f: Facts) -> Verdict:
     """Whether a curve of low loss is worth its training."""
-    n = len(f.members)
-    curves = "1 curve" if n == 2 else f"{n - 1} curves"
-
-    def verdict(verdict: str, why: str) -> Verdict:
-        return Verdict(verdict, why, "1 or more", curves)
-
     if f.differ:
-        return verdict("no", "A curve joins networks of one architecture that see the same columns.")
+        return Verdict("no", "A curve joins networks of one architecture that see the same columns.")
     if f.is_equal:
-        return verdict("no", "There is nothing to join.")
+        return Verdict("no", "There is nothing to join.")
     if not f.has_data:
-        return verdict("maybe", "It pays where a barrier is left after alignment, which weights alone do not show.")
+        return Verdict("maybe", "It pays where a barrier is left after alignment, which weights alone do not show.")
     if f.is_flat("line"):
-        return verdict("no", "There is no barrier: the line serves, and needs no training.")
+        return Verdict("no", "There is no barrier: the line serves, and needs no training.")
     how = f.best_alignment()
     if how is not None and f.is_flat(how):
-        return verdict("no", f"There is no barrier {words_for(how)}: the line serves, and needs no training.")
+        return Verdict("no", f"There is no barrier {words_for(how)}: the line serves, and needs no training.")
     before = f.pairs["fall_line"]
     left = before if how is None else f.pairs[["fall_line", f"fall_{how}"]].min(axis=1)
     if (left >= before).all():  # matching helps no pair
         how = None
     why = f"On the line the {f.score_name} falls by {span(left)}{'' if how is None else f' even {words_for(how)}'}. "
     why += (
-        f"{f.recipes.curve(how)} trains {curves} around it, on rows to learn from, and predicts with one or many "
+        f"{f.recipes.curve(how)} trains {_curves(f)} around it, on rows to learn from, and predicts with one or many "
         "of the networks there. How well is not measured."
     )
-    return verdict("yes" if n == 2 else "maybe", f"{why}{' It pays most with few members.' if n > 2 else ''}")
+    few = len(f.members) == 2
+    return Verdict("yes" if few else "maybe", why if few else f"{why} It pays most with few members.")
+
+
+def _curves(f: Facts) -> str:
+    n = len(f.members) - 1
+    return "1 curve" if n == 1 else f"{n} curves"
 
 
 def ensemble(f: Facts) -> Verdict:
     """Whether averaged predictions are better than the best member."""
-    n = str(len(f.members))
     if not f.has_data:
-        return Verdict("maybe", f"{UNKNOWN} the gain over the best member does.", n)
+        return Verdict("maybe", f"{UNKNOWN} the gain over the best member does.")
     mean, best, one = averaged(f), best_member(f), best_network(f)
     gain = mean.score - best.score
     beside = f"{number(abs(gain))} {'above' if gain > 0 else 'below'}" if gain else "as much as"
@@ -167,20 +165,18 @@ def ensemble(f: Facts) -> Verdict:
         why += f" The best one network is {one.words}, {number(one.score)}."
     if mean.score <= one.score:
         if lagging(f) and not f.is_equal:
-            return Verdict("maybe", f"{why} {UNMEASURED}", n)
-        return Verdict("no", why, n)
+            return Verdict("maybe", f"{why} {UNMEASURED}")
+        return Verdict("no", why)
     for other in (best, one):
         if not is_apart(f, mean, other):
-            return Verdict("maybe", f"{why}{in_doubt(f, mean, other)}", n)
-    return Verdict("yes", why, n)
+            return Verdict("maybe", f"{why}{in_doubt(f, mean, other)}")
+    return Verdict("yes", why)
 
 
 def distill(f: Facts) -> Verdict:
     """Whether a network trained on the predictions of the ensemble has something to gain."""
-    training = "one network"
     if not f.has_data:
-        why = "It pays where an ensemble gains and no soup does, which weights alone do not show."
-        return Verdict("maybe", why, training=training)
+        return Verdict("maybe", "It pays where an ensemble gains and no soup does, which weights alone do not show.")
     mean, one = averaged(f), best_network(f)
     gain = mean.score - one.score
     why = (
@@ -188,11 +184,11 @@ def distill(f: Facts) -> Verdict:
         f"{number(one.score)}"
     )
     if gain <= 0:
-        return Verdict("no", f"{why}: there is nothing to gain.", training=training)
+        return Verdict("no", f"{why}: there is nothing to gain.")
     why += ": train one network on the predictions of the ensemble to come nearer to it. How near is not measured."
     if not is_apart(f, mean, one):
-        return Verdict("maybe", f"{why}{in_doubt(f, mean, one)}", training=training)
-    return Verdict("yes" if gain > f.tolerance else "maybe", why, training=training)
+        return Verdict("maybe", f"{why}{in_doubt(f, mean, one)}")
+    return Verdict("yes" if gain > f.tolerance else "maybe", why)
 
 
 def keep(f: Facts) -> Verdict:
@@ -224,6 +220,12 @@ RULES: dict[str, Callable[[Facts], Verdict]] = {
 
 
 def advice(f: Facts) -> pd.DataFrame:
-    """Return a verdict, its price and its reason for each way to fuse."""
-    table = pd.DataFrame([rule(f) for rule in RULES.values()], index=pd.Index(RULES, name="way"))
-    return table[["verdict", "networks", "training", "why"]].map(str.strip)
+    """Return a verdict, its price and its reason for each way to fuse: networks at prediction, and further training."""
+    prices = {
+        "connect": ("1 or more", _curves(f)),
+        "ensemble": (str(len(f.members)), "none"),
+        "distill": ("1", "one network"),
+    }
+    verdicts = {way: rule(f) for way, rule in RULES.items()}
+    rows = [(v.verdict, *prices.get(way, ("1", "none")), v.why.strip()) for way, v in verdicts.items()]
+    return pd.DataFrame(rows, pd.Index(RULES, name="way"), ["verdict", "networks", "training", "why"])

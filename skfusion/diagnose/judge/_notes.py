@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from skfusion.diagnose._words import listed, number, span
 from skfusion.diagnose.judge._advice import UNMEASURED
-from skfusion.diagnose.judge._facts import Facts, every
-from skfusion.diagnose.judge._options import (
+from skfusion.diagnose.judge._facts import (
     ALONE,
+    Facts,
     Option,
     averaged,
     best_member,
     best_network,
+    every,
     in_doubt,
     is_apart,
     lagging,
@@ -130,7 +131,7 @@ def _statistics(f: Facts) -> Iterator[str]:
     """Yield which rows statistics come from, and whether these are too few."""
     matched = "fall_activations" in f.pairs and f.pairs["fall_activations"].notna().any()
     whose = "averages" if f.averageable else "single members"
-    used = [f"BatchNorm statistics of {whose} were estimated"] if f.batch_norm else []
+    used = [f"BatchNorm statistics of {whose} were estimated"] if f.recipes.batch_norm else []
     used += ["activations were matched"] if matched else []
     if not used:
         return
@@ -144,7 +145,7 @@ def _statistics(f: Facts) -> Iterator[str]:
             f"{text}the {f.n_fit} rows that are judged, without a look at their labels; {f.recipes.fit_data} takes "
             f"others, such as those of training.{same if f.averageable else ''}"
         )
-    if f.batch_norm and f.n_fit < LEAST_FIT:
+    if f.recipes.batch_norm and f.n_fit < LEAST_FIT:
         yield (
             f"The statistics of BatchNorm come from {f.n_fit} rows only: they are uncertain, and so are all scores "
             "with recalibrated statistics."
@@ -171,7 +172,7 @@ def _lagging(f: Facts) -> Iterator[str]:
 
 
 def _batch_norm(f: Facts) -> Iterator[str]:
-    if not f.batch_norm or "fall_raw" not in f.pairs:
+    if not f.recipes.batch_norm or "fall_raw" not in f.pairs:
         return
     raw, line = f.pairs["fall_raw"], f.pairs["fall_line"]
     guilty = (raw > f.tolerance) & (line <= f.tolerance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from skfusion._numbers import addable
-from skfusion.diagnose.measure._chosen_pairs import pairs_within
 from skfusion.diagnose.measure._lines import Judged, Units, judged, units_of
 from skfusion.diagnose.measure._paired import ByRow, by_row
 from skfusion.evaluate import PoolOnData, pool_on_data
@@ -101,12 +99,8 @@ class Family:
         """The score of each member, shape (n_members,)."""
         return np.array([member.score for member in self.judged], np.float64)
 
-    def pairs(self, pool: ModelPool, chosen: list[tuple[int, int]]) -> Iterator[tuple[int, int, tuple[str, str]]]:
-        """Yield the chosen pairs of the family: the places of both members in it, and their names."""
-        return pairs_within(pool, self.index, chosen)
 
-
-def run(
+def family_of(
     pool: ModelPool, index: list[int], alone: bool, X: Any, y: Any, estimator: Any, scoring: Any, X_fit: Any
 ) -> Family:
     """Return members of one architecture with what they predict.
@@ -127,11 +121,11 @@ def run(
         part = part.replace(base=None)
     data = pool_on_data(part, X, y, estimator, scoring, None, X_fit=X_fit)
     rows_of = by_row(scoring, data.task)
-    outputs = list(data.judge.outputs(data.states))
+    outputs = list(data.objective.outputs(data.states))
     members = recalibrated = [judged(out, data, rows_of) for out in outputs]
     if data.has_batch_norm:
         states = (Recalibrate()(state, [], data.objective) for state in data.states)
-        recalibrated = [judged(out, data, rows_of) for out in data.judge.outputs(states)]
+        recalibrated = [judged(out, data, rows_of) for out in data.objective.outputs(states)]
     predictions = np.stack([data.predictions(out) for out in outputs])
     units = units_of(data) if len(index) > 1 else Units()
     return Family(index, part.names, data, predictions, rows_of, members, recalibrated, units)

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from skfusion.align import ActivationMatching, Aligner, MergeMany, WeightMatching
+from skfusion.align import ActivationMatching, MergeMany, WeightMatching
 from skfusion.diagnose.measure._paired import ByRow
 from skfusion.evaluate import WAYS, PoolOnData, statistics_of_inner_points
 from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
-from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repair
 from skfusion.state import State
 from skfusion.symmetry import Symmetry, reasons
@@ -38,11 +37,6 @@ class Judged(NamedTuple):
     loss: float
     score: float
     rows: np.ndarray | None
-
-
-def as_it_is(state: State, members: Sequence[State], objective: Objective) -> State:
-    """Return a state with its statistics as plain averaging leaves them."""
-    return state
 
 
 def units_of(data: PoolOnData) -> Units:
@@ -69,46 +63,44 @@ def profiles_of(
     It is the same object twice where two ways are one: with BatchNorm, Repair is recalibration, and without it there is
     nothing to recalibrate.
     """
-    objective, mends = data.objective, _repairs(data.runner.module)
-    mend, plain = statistics_of_inner_points(objective.module), not data.has_batch_norm
-    line = loss_along(segment(a, b), objective, n_points, mend)
-    found = {"raw": line if plain else loss_along(segment(a, b), objective, n_points, as_it_is), "line": line}
-    if symmetry is None:
-        return found
+    objective = data.objective
+    recalibrate = statistics_of_inner_points(objective.module)
+    line = loss_along(segment(a, b), objective, n_points, recalibrate)
+    lines = {"raw": line, "line": line}
+    if data.has_batch_norm:  # statistics as plain averaging leaves them
+        lines["raw"] = loss_along(segment(a, b), objective, n_points, lambda state, _members, _objective: state)
     aligners = {"weights": WeightMatching(random_state=random_state), "activations": ActivationMatching()}
-    for name, aligner in aligners.items():
+    for name, aligner in aligners.items() if symmetry is not None else ():
         path = segment(a, aligner(b, a, symmetry, objective).apply(b))
-        found[name] = loss_along(path, objective, n_points, mend)
-        repaired = loss_along(path, objective, n_points, Repair()) if mends else found[name]
-        found[f"{name}_repair"] = repaired
-    return found
+        lines[name] = lines[f"{name}_repair"] = loss_along(path, objective, n_points, recalibrate)
+        if _repairs(objective.module):
+            lines[f"{name}_repair"] = loss_along(path, objective, n_points, Repair())
+    return lines
 
 
 def soups_of(
     states: Sequence[State], data: PoolOnData, symmetry: Symmetry | None, random_state: int, by_row: ByRow | None
 ) -> dict[str, Judged]:
     """Return loss and score of the mean of states, by each of :data:`WAYS` that there is."""
-    objective, mends = data.objective, _repairs(data.runner.module)
+    objective = data.objective
     plain = Uniform()(states)
     made = {"raw": plain, "line": Recalibrate()(plain, states, objective)}
-    aligners: dict[str, Aligner] = {
-        "weights": MergeMany(random_state=random_state),
-        "activations": ActivationMatching(),
-    }
+    aligners = {"weights": MergeMany(random_state=random_state), "activations": ActivationMatching()}
     for name, aligner in aligners.items() if symmetry is not None else ():
         alignments = aligner.align_all(states, symmetry, objective)
         moved = [alignment.apply(state) for alignment, state in zip(alignments, states, strict=True)]
         soup = Uniform()(moved)
-        made[name] = Recalibrate()(soup, moved, objective)
-        made[f"{name}_repair"] = Repair()(soup, moved, objective) if mends else made[name]
-    results = (judged(out, data, by_row) for out in data.judge.outputs(made.values()))
+        made[name] = made[f"{name}_repair"] = Recalibrate()(soup, moved, objective)
+        if _repairs(objective.module):
+            made[f"{name}_repair"] = Repair()(soup, moved, objective)
+    results = (judged(out, data, by_row) for out in data.objective.outputs(made.values()))
     return dict(zip(made, results, strict=True))
 
 
 def judged(out: Tensor, data: PoolOnData, by_row: ByRow | None) -> Judged:
     """Return loss and score of the output for all rows, and what each row adds to the score."""
     rows = None if by_row is None else by_row(data.predictions(out), data.rows)
-    return Judged(*data.judge.of_output(out), rows)
+    return Judged(*data.objective.of_output(out), rows)
 
 
 def key_of(way: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 
 from skfusion.combine import Average
 from skfusion.diagnose.measure._chosen_pairs import pairs_within
@@ -94,14 +95,10 @@ def basins_of(pool: ModelPool, measured: list[Family], pairs: pd.DataFrame, tole
     """Return the members that lines without a fall join, in the order of the pool."""
     basins: list[tuple[int, Basin]] = []
     for family in measured:
-        left, names = [*range(len(family.index))], family.names
-        while left:
-            basin = [left.pop(0)]
-            for i in basin:  # which grows meanwhile
-                joined = [j for j in left if _fall(pairs, names[i], names[j]) <= tolerance]
-                basin += joined
-                left = [j for j in left if j not in joined]
-            basin.sort()
+        names = family.names
+        joined = [[_fall(pairs, a, b) <= tolerance for b in names] for a in names]
+        n_basins, label = connected_components(np.array(joined), directed=False)
+        for basin in (np.flatnonzero(label == k) for k in range(n_basins)):
             best = float(family.scores[basin].max())
             soup, rows = best, None
             if 1 < len(basin) < len(pool):
@@ -118,16 +115,14 @@ def _fall(pairs: pd.DataFrame, a: str, b: str) -> float:
 
 def scores_of(
     members: pd.DataFrame, measured: list[Family], random_state: int
-) -> tuple[pd.Series, dict[tuple[str, str], np.ndarray]]:
+) -> tuple[pd.Series, dict[tuple[str, str], np.ndarray | None]]:
     """Return the scores of what the pool gives as a whole, and what each row adds to these and to the members'."""
     if not measured:
         return pd.Series(dtype=float, name="score"), {}
     rows: dict[tuple[str, str], np.ndarray | None] = {}
     for family in measured:
-        rows |= {("members", name): member.rows for name, member in zip(family.names, family.judged, strict=True)}
-        rows |= {
-            ("recalibrated", name): member.rows for name, member in zip(family.names, family.recalibrated, strict=True)
-        }
+        for name, member, recalibrated in zip(family.names, family.judged, family.recalibrated, strict=True):
+            rows["members", name], rows["recalibrated", name] = member.rows, recalibrated.rows
     scores = {"best_member": members["score"].max(), "mean_member": members["score"].mean()}
     first = measured[0]
     if len(measured) == 1:
@@ -137,5 +132,4 @@ def scores_of(
     P = Average()(np.concatenate([family.predictions for family in measured]))
     scores["ensemble"] = first.data.score(P, first.data.rows)
     rows["pool", "ensemble"] = None if first.by_row is None else first.by_row(P, first.data.rows)
-    known = {key: by_row for key, by_row in rows.items() if by_row is not None}
-    return pd.Series(scores, dtype=float, name="score"), known
+    return pd.Series(scores, dtype=float, name="score"), rows

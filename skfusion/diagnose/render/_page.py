@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from importlib.resources import files
 from string import Template
 from typing import Any
 
@@ -19,12 +20,16 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 300, 170, 46, 10, 22
 
 def page(report: Any) -> str:
     """Return the report as a whole page."""
-    return Template(_PAGE).substitute(style=_STYLE, body=_body(report, "h1"))
+    return Template(_text("report.html")).substitute(style=_text("report.css"), body=_body(report, "h1"))
 
 
 def fragment(report: Any) -> str:
     """Return the report as a part of another page, such as a notebook."""
-    return f"<style>{_STYLE}</style>{_body(report, 'h3')}"
+    return f"<style>{_text('report.css')}</style>{_body(report, 'h3')}"
+
+
+def _text(name: str) -> str:
+    return files("skfusion.diagnose.render").joinpath(name).read_text(encoding="utf-8")
 
 
 def _body(report: Any, top: str) -> str:
@@ -170,40 +175,3 @@ def _short(name: str) -> str:
 
 def _layers(report: Any) -> str:
     return f"{_table(layers(report))}<p class='sf-small'>CKA: 1 is alike up to rotation and scale, 0 is unrelated.</p>"
-
-
-_STYLE = """
-.sf-report { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; padding: .5em 1em; }
-.sf-report h1 { font-size: 1.6em; margin: .4em 0 0; } .sf-report h3 { font-size: 1.2em; margin: .4em 0 0; }
-.sf-report h2 { font-size: 1.1em; margin: 1.6em 0 .5em; }
-.sf-report .sf-do { margin: .5em 0; padding: .6em .8em; background: #e8f2f9; border-left: 4px solid #0072b2; }
-.sf-report .sf-wide, .sf-report pre { overflow-x: auto; }
-.sf-report table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
-.sf-report th, .sf-report td { padding: .35em .7em; text-align: right; border-bottom: 1px solid #ddd; color: #222; }
-.sf-report td { white-space: nowrap; } .sf-report tbody tr { background: #fff; }
-.sf-report thead th { vertical-align: bottom; font-weight: 600; max-width: 9em; }
-.sf-report th:first-child { text-align: left; white-space: nowrap; font-weight: 600; }
-.sf-report .sf-advice thead th, .sf-report .sf-advice td { text-align: left; }
-.sf-report td.sf-text { text-align: left; white-space: normal; min-width: 22em; line-height: 1.4; }
-.sf-report .sf-yes { background: #cfe8dc; font-weight: 600; } .sf-report .sf-maybe { background: #f8e6c8; }
-.sf-report .sf-no { color: #777; }
-.sf-report .sf-small { font-size: .85em; color: #555; max-width: 60em; }
-.sf-report .sf-figures { display: flex; flex-wrap: wrap; gap: 1.2em; }
-.sf-report figure { margin: 0; width: 300px; } .sf-report figcaption { font-size: .85em; font-weight: 600; }
-.sf-report svg { width: 100%; height: auto; } .sf-report svg text { font: 11px system-ui, sans-serif; fill: #555; }
-.sf-report .sf-key span { margin-right: 1.4em; font-size: .85em; }
-.sf-report .sf-key i { display: inline-block; width: 1.4em; height: 3px; margin-right: .4em; vertical-align: middle; }
-"""
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Can these networks be merged?</title>
-<style>:root { color-scheme: light; } body { margin: 0 auto; max-width: 1080px; background: #fff; }$style</style>
-</head>
-<body>
-$body
-</body>
-</html>
-"""

@@ -14,7 +14,7 @@ from skfusion.checkpoints import read_checkpoint
 from skfusion.checkpoints.format import INDEX
 from skfusion.pool._member import Member
 from skfusion.pool.importers._rows import rows_of
-from skfusion.state import State
+from skfusion.state import State, misfit
 
 
 def from_files(
@@ -30,8 +30,12 @@ def from_files(
     start: Any = base if base is None or isinstance(base, Mapping) else _read(base)
     if isinstance(module, nn.Module):
         for owner, state in [*((f"member {name!r}", s) for name, s in states.items()), ("the base", start)]:
-            if state is not None:
-                _check_fits(state, module, owner)
+            if state is not None and (wrong := misfit(state, module)) is not None:
+                raise ValueError(
+                    f"Tensor {wrong[0]!r} is {wrong[1]} in {owner} and {wrong[2]} in module, a "
+                    f"{type(module).__name__}. Give the architecture that it was trained with, or rename the tensors "
+                    "of its file."
+                )
     marks: dict[int, np.ndarray | None] = {}  # rows that several members share are hashed once
     for name, pair in pairs.items():
         if id(pair) not in marks:
@@ -110,17 +114,3 @@ def _marks(name: str, pair: Any, labels: np.ndarray | None) -> np.ndarray | None
         return rows_of(pair[0], pair[1], labels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error
-
-
-def _check_fits(state: State, module: nn.Module, owner: str) -> None:
-    expected = module.state_dict()
-    for key in [*expected, *(k for k in state if k not in expected)]:
-        shape = tuple(state[key].shape) if key in state else "missing"
-        needed: Any = "unknown"
-        if key in expected:
-            needed = shape if nn.parameter.is_lazy(expected[key]) else tuple(expected[key].shape)
-        if shape != needed:
-            raise ValueError(
-                f"Tensor {key!r} is {shape} in {owner} and {needed} in module, a {type(module).__name__}. Give the "
-                "architecture that it was trained with, or rename the tensors of its file."
-            )

@@ -19,8 +19,7 @@ from skfusion.checkpoints.format import (
     read_known,
 )
 from skfusion.pool._member import Member
-from skfusion.pool.stores._directory_store import PoolParts
-from skfusion.pool.stores._reader import read_file, read_member
+from skfusion.pool.stores._directory_store import PoolParts, read_file, read_member
 from skfusion.state import State
 
 
