@@ -1,4 +1,4 @@
-"""What all estimators that keep networks have in common: how they are pickled, and what they say to scikit-learn."""
+"""How estimators that keep networks are pickled."""
 
 from __future__ import annotations
 
@@ -17,9 +17,3 @@ class KeepsNetworks(HasParts):
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
-        return tags

@@ -27,13 +27,12 @@ from skfusion.data import (
     warn_of_unlabelled,
 )
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators._targets import Classifies, Outputs, Regresses
 from skfusion.estimators.students import _teacher as teaching
 from skfusion.estimators.students._one_network import OneNetwork
 from skfusion.estimators.support._fill_random_state import stream
 from skfusion.estimators.support._fit_weighted import fit_weighted
 from skfusion.estimators.support._named_members import member_tags, prepared
-from skfusion.estimators.support._outputs import Outputs
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool
 

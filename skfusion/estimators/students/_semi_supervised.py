@@ -14,10 +14,9 @@ from sklearn.utils import check_random_state
 from skfusion._docs import CLASSIFIER, doc, template
 from skfusion._rows import Inputs, Rows
 from skfusion.data import check_inputs, check_weight, encode_classes, positive
-from skfusion.estimators._targets import Classifies
+from skfusion.estimators._targets import Classifies, Outputs
 from skfusion.estimators.students import _partial_labels as partial_labels
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._outputs import Outputs
 from skfusion.nets import Ensembled, Twice
 
 

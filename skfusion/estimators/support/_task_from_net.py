@@ -93,6 +93,7 @@ class AsTheNet:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
         if self._is_classifier():
             tags.estimator_type, tags.classifier_tags = "classifier", self._classifier_tags()
         else:

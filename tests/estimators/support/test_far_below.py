@@ -9,8 +9,8 @@ from skfusion import SoupClassifier, SoupRegressor
 from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds, Tail
 from skfusion.compare import compare_fusions
+from skfusion.estimators._soup import FarBelowWarning, warn_if_far_below
 from skfusion.estimators.support import _far_below
-from skfusion.estimators.support._far_below import FarBelowWarning, warn_if_far_below
 from skfusion.merge import TaskArithmetic, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.tuning import FusionSearch
