@@ -2,7 +2,8 @@
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
 targets, weights and groups; ``_not_numbers`` says which inputs are text or dates. ``_splits`` holds rows out and makes
-folds, ``_scoring`` has scikit-learn's scorers as functions of predictions. All of them end in, or take, :class:`skfusion._rows.Rows`.
+folds, ``_scoring`` has scikit-learn's scorers as functions of predictions. All of them end in, or take,
+:class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
 rooms import from here and not from its files; there is no ``__all__``, as users need none of it. To add something,

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
+from skorch.dataset import unpack_data
+from skorch.utils import to_device, to_tensor
 from torch import Tensor
 
-from skfusion._rows import Rows, one_of
+from skfusion._random import seed_scope
+from skfusion._rows import Rows, Task, one_of
 from skfusion.data import Score, default_score
-from skfusion.nets._epochs import Epochs
 from skfusion.nets._prepare import targets, tensors
-from skfusion.nets._runner import Runner
-from skfusion.nets.losses._output import is_monotone, likelihood_of
+from skfusion.nets._runner import Runner, is_monotone, likelihood_of
+from skfusion.nets._train import TensorLoader, prepared
 from skfusion.nets.losses._weighted import weighted_mean
 from skfusion.nets.vectorized._batched_predictor import FEW, BatchedPredictor
 from skfusion.objective import Batch, Objective
@@ -206,3 +210,31 @@ class Judge(Objective):
             w = None if rows.weight is None else torch.from_numpy(rows.weight[here]).to(runner.device)
             yield Batch(x, target[here], w)
             start = here.stop
+
+
+class Epochs:
+    """Epochs of a sized net's training data, by its dataset, split, loader and batch size. The net is not changed."""
+
+    def __init__(self, net: Any, rows: Rows, task: Task):
+        self._net, self._rows = net, rows if rows.task == task else replace(rows, task=task)
+        self._loader: Any = None
+
+    def __call__(self) -> Iterator[Batch]:
+        """Iterate over an epoch of mini-batches; their order is drawn from torch's global generator."""
+        device = self._net.device
+        if self._loader is None:
+            with seed_scope(0, device):
+                ready = prepared(self._net, self._rows)
+                train, _ = ready.net.get_split_datasets(ready.X, ready.y)
+            self._loader = ready.net.get_iterator(train, training=True)
+        loader = self._loader
+        generator = getattr(loader, "generator", None)
+        if generator is not None:  # the net's own generator would go on from call to call
+            generator.manual_seed(int(torch.randint(2**62, ())))
+        weighted = isinstance(loader, TensorLoader) and loader.weight is not None
+        for data in loader:
+            x, y = (to_device(to_tensor(part, device or "cpu"), device or "cpu") for part in unpack_data(data))
+            weight = loader.current_weight[0] if weighted else None
+            if weight is not None and weight.ndim > 1:  # the further columns hold the weights of rows by their classes
+                weight = weight[:, 0]
+            yield Batch(x, y, weight)

@@ -15,7 +15,7 @@ from torch import nn
 
 from skfusion.nets._prepare import criterion_type
 from skfusion.pool import Member
-from skfusion.state import State
+from skfusion.state import State, map_tensors
 
 Schedule = Callable[[int, int], float]
 """``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
@@ -206,3 +206,29 @@ def _advice(net: Any) -> str:
 
 def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
     return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]
+
+
+def state_of(net: Any) -> State:
+    """Return a copy of a net's state on the CPU, without the name prefix that ``torch.compile`` adds.
+
+    Parameters
+    ----------
+    net : skorch net
+        Initialised.
+
+    Returns
+    -------
+    State
+        Parameters and buffers; tied tensors stay tied.
+    """
+    state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
+    return map_tensors(lambda t: t.detach().cpu().clone(), state)
+
+
+def history_of(net: Any) -> list[dict[str, float]]:
+    """Return the numbers that a fitted net recorded, losses and others by name, one dict an epoch."""
+    skipped = ("batches", "_best")
+    return [
+        {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not k.endswith(skipped)}
+        for row in net.history
+    ]

@@ -19,22 +19,23 @@ from skfusion._vectorized import (
     current_settings,
     difference,
     keep_freed_memory,
+    member_of,
     member_optimizer,
 )
-from skfusion.nets._loader import TensorLoader
 from skfusion.nets._prepare import few_threads, seed_scope
+from skfusion.nets._train import TensorLoader
 from skfusion.nets._training_callback import DivergedError
 from skfusion.nets.vectorized._equivalence import (
     check_first_batch,
     check_intact,
+    check_params,
     check_same_setup,
     fast_and_without_draws,
     hand_out,
     reason,
     without_draws,
 )
-from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember, member_of
-from skfusion.nets.vectorized._supported import check_params
+from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember
 
 _LARGE = 2**23
 """Bytes of all members' parameters from which gradients are not gathered in a matrix."""

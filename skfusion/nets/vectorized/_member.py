@@ -18,12 +18,11 @@ from torch.utils.data import Subset
 
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
-from skfusion.nets._loader import TensorLoader, rows_of
-from skfusion.nets._train import Ready, prepared
+from skfusion.nets._train import Ready, TensorLoader, prepared, rows_of
 from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
-from skfusion.nets.vectorized._supported import WithheldState, check_callbacks, check_net, has_user_callback
+from skfusion.nets.vectorized._equivalence import WithheldState, check_callbacks, check_net, has_user_callback
 from skfusion.state import State
 
 
@@ -238,12 +237,3 @@ def _equal(a: TensorLoader, b: TensorLoader) -> bool:
 
 def _cut(data: Any, start: int, n: int) -> Any:
     return {k: v[start : start + n] for k, v in data.items()} if isinstance(data, dict) else data[start : start + n]
-
-
-def member_of(x: Any, k: int) -> Any:
-    """Return the part of one member in tensors, and in dicts and tuples of them."""
-    if isinstance(x, Members):
-        return x.value[k]
-    if isinstance(x, dict):
-        return {name: member_of(v, k) for name, v in x.items()}
-    return type(x)(member_of(v, k) for v in x) if isinstance(x, (tuple, list)) else x

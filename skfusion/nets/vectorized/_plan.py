@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from skfusion._rows import Rows, one_of
-from skfusion._vectorized import NotVectorizableError, member_optimizer
+from skfusion._vectorized import NotVectorizableError, member_of, member_optimizer
 from skfusion.nets._prepare import few_threads, seed_scope
-from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember, member_of
+from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember
 
 VectorizeChoice = Literal["auto"] | bool
 
