@@ -1,4 +1,4 @@
-"""Recorders: what a run leaves behind. The last state, checkpoints, the best state, or an average of states.
+"""Recorders: what a run leaves behind. Checkpoints, the best state, or an average of states; in ``_run`` the last one.
 
 A recorder sees one run, whether that is trained alone or vectorised with others; see :class:`skfusion.nets.Recorder`.
 To average states in another way (SWA, EMA, LAWA, ...), write an :class:`Average`, and let :class:`Averaged` feed it.
@@ -16,17 +16,10 @@ import torch
 from torch import Tensor
 
 from skfusion import nets
+from skfusion.collect._run import LastState, last_of
 from skfusion.nets import Recorder
 from skfusion.pool import Member
 from skfusion.state import State, copy
-
-
-class LastState(Recorder):
-    """Leaves the last state of a run as its one member."""
-
-    def members(self, name: str, net: Any = None) -> list[Member]:
-        """Return the last state, of a run that has ended."""
-        return [] if net is None else [last_of(name, net)]
 
 
 class Checkpoints(Recorder):
@@ -190,11 +183,6 @@ def burn_in_of(burn_in: float, total: int) -> int:
     that counts, from 1.
     """
     return burn_in - 1 if isinstance(burn_in, Integral) and burn_in else int(burn_in * total)
-
-
-def last_of(name: str, net: Any) -> Member:
-    """Return the last state of a fitted net as a member."""
-    return Member(name, nets.state_of(net), meta={"epoch": len(net.history)})
 
 
 def _wide(t: Tensor) -> torch.dtype:

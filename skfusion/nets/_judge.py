@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from skorch.dataset import unpack_data
 from skorch.utils import to_device, to_tensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from skfusion._random import seed_scope
 from skfusion._rows import Rows, Task, one_of
 from skfusion.data import Score, default_score
-from skfusion.nets._prepare import targets, tensors
-from skfusion.nets._runner import Runner, is_monotone, likelihood_of
+from skfusion.nets._prepare import criterion_type, targets, tensors
+from skfusion.nets._runner import Runner, likelihood_of
 from skfusion.nets._train import TensorLoader, prepared
 from skfusion.nets.losses._weighted import weighted_mean
 from skfusion.nets.vectorized._batched_predictor import FEW, BatchedPredictor
@@ -61,34 +61,21 @@ class Judge(Objective):
             runner.net.criterion_.reduction = "none"
 
     def with_rows_of_members(self, positions: Sequence[np.ndarray]) -> Judge:
-        """Return the judge with the positions of the rows, among those to fit on, that each member was trained on.
+        """Return the judge, for which each member has rows of its own; see :meth:`Objective.of_member`.
 
-        Parameters
-        ----------
-        positions : sequence of ndarray of int
-            One array a member; none where all rows are for all members.
-
-        Returns
-        -------
-        Judge
-            It remembers the same scores.
+        ``positions`` are those among the rows to fit on, one array a member. Known scores stay known.
         """
         judge = copy(self)
         judge.member_batches = tuple(partial(self._batches_of, self._fit_rows.take(index)) for index in positions)
         return judge
 
     def outputs(self, states: Iterable[State]) -> Iterator[Tensor]:
-        """Iterate over the module's outputs for the held-out rows.
-
-        Parameters
-        ----------
-        states : iterable of State
-            The weights; they may be made while they are asked for.
+        """Iterate over the module's outputs for the held-out rows; see :meth:`Objective.evaluate`.
 
         Yields
         ------
         Tensor of shape (n_samples, ...)
-            Logits or values of the next state.
+            Logits or values of the next state, which may be made while it is asked for.
         """
         at_a_time = 1 if len(self.rows) > FEW else 32
         states = iter(states)
@@ -96,38 +83,16 @@ class Judge(Objective):
             yield from BatchedPredictor(self.runner, some).raw(self._inputs)
 
     def criterion(self, out: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch by its weights, as the net's ``get_loss`` gives it with ``training=False``.
+        """Return the mean loss of a batch by its weights, for gradients too; see :meth:`Objective.loss`.
 
-        Terms that a net adds in training only are in none of the losses here, nor in those that methods train by.
-
-        Parameters
-        ----------
-        out : Tensor of shape (n_rows, ...)
-            The module's output.
-        batch : Batch
-            Its inputs, targets and weights.
-
-        Returns
-        -------
-        Tensor
-            One number, through which gradients pass.
+        It is what the net's ``get_loss`` gives with ``training=False``: terms that a net adds in training only are in
+        none of the losses here, nor in those that methods train by.
         """
         loss: Tensor = self.runner.net.get_loss(out, batch.y, X=batch.x, training=False)
         return loss if loss.ndim == 0 else weighted_mean(loss, batch.y, batch.weight, self.runner.net.criterion_)
 
     def of_output(self, out: Tensor) -> tuple[float, float]:
-        """Return loss and score of outputs.
-
-        Parameters
-        ----------
-        out : Tensor of shape (n_samples, ...)
-            The module's output for the held-out rows.
-
-        Returns
-        -------
-        (float, float)
-            Loss and score.
-        """
+        """Return loss and score of the outputs for all held-out rows; see :meth:`Objective.evaluate`."""
         return self._loss_of(out), self._score_of(out)
 
     def _loss_of(self, out: Tensor) -> float:
@@ -140,18 +105,7 @@ class Judge(Objective):
         return self._score(values.cpu().numpy(), self.rows)
 
     def members(self, states: Sequence[State]) -> list[tuple[np.ndarray, float]]:
-        """Return held-out predictions and the score of each state, which is remembered for the state.
-
-        Parameters
-        ----------
-        states : sequence of State
-            The weights.
-
-        Returns
-        -------
-        list of (ndarray of shape (n_samples, n_outputs), float)
-            Predictions and score.
-        """
+        """Return predictions and score of each state, which is remembered for it; see :meth:`Objective.scores`."""
         predicted = []
         for state, out in zip(states, self.outputs(states), strict=True):
             predicted.append((self.runner.link(out).cpu().numpy(), self._score_of(out)))
@@ -189,13 +143,7 @@ class Judge(Objective):
         return self._batches_of(self._fit_rows)
 
     def held_out(self) -> Iterator[Batch]:
-        """Iterate over the held-out rows, on the device of the net.
-
-        Returns
-        -------
-        iterator of Batch
-            The rows that states are judged on.
-        """
+        """Iterate over the held-out rows, on the device of the net; see :meth:`Objective.batches`."""
         return self._batches_of(self.rows)
 
     def training(self) -> Iterator[Batch]:
@@ -238,3 +186,9 @@ class Epochs:
             if weight is not None and weight.ndim > 1:  # the further columns hold the weights of rows by their classes
                 weight = weight[:, 0]
             yield Batch(x, y, weight)
+
+
+def is_monotone(net: Any, task: Task) -> bool:
+    """Return whether the largest output of a row has the largest probability, one output a class."""
+    softmax = net.predict_nonlinearity == "auto" and issubclass(criterion_type(net), nn.CrossEntropyLoss)
+    return task == "classification" and softmax

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,12 @@ from sklearn.base import clone
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skfusion._random import seed_scope
 from skfusion._rows import Inputs, Rows, Task, one_of
 from skfusion._vectorized import attribute_holding_tensor, keep_freed_memory, lent, slots_of
 from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import MLP
-from skfusion.nets._prepare import (
-    criterion_type,
-    dtype_of,
-    initialised,
-    match_shapes,
-    run,
-    seed_scope,
-    tensors,
-    two_classes,
-)
+from skfusion.nets._prepare import criterion_type, dtype_of, initialised, match_shapes, run, tensors, two_classes
 from skfusion.objective import Likelihood
 from skfusion.state import State, owners
 
@@ -65,13 +57,12 @@ class Runner:
         keep_freed_memory()
 
     def place(self, state: State) -> State:
-        """Return the state on the device, or raise where it is of another architecture; see :meth:`Runner.on_device`."""
+        """Return the state, checked against the architecture, on the device; see :meth:`Runner.on_device`."""
         expected = self.module.state_dict()
         for key in [*expected, *(k for k in state if k not in expected)]:
             shape = tuple(state[key].shape) if key in state else "missing"
-            asked: Any = "unknown"
-            if key in expected:
-                asked = shape if nn.parameter.is_lazy(expected[key]) else tuple(expected[key].shape)
+            like = expected.get(key)
+            asked = "unknown" if like is None else shape if nn.parameter.is_lazy(like) else tuple(like.shape)
             if shape != asked:
                 raise ValueError(
                     f"Tensor {key!r} is {shape} in the state and {asked} in the net given as estimator: the member was "
@@ -117,20 +108,15 @@ class Runner:
         return moved
 
     def chunks(self, X: Inputs) -> Iterator[Any]:
-        """Iterate over inputs as tensors: as many rows as keep activations in a CPU's cache, fewer of images.
-
-        Parameters
-        ----------
-        X : ndarray or dict of ndarray
-            Inputs.
+        """Iterate over inputs as tensors, of as many rows as suit the device; see :meth:`Runner.predict`.
 
         Yields
         ------
         Tensor or dict of Tensor
             Some rows, on the device of the net.
         """
-        first = one_of(X)
-        on_cpu = torch.device(self.device).type == "cpu"
+        first, on_cpu = one_of(X), torch.device(self.device).type == "cpu"
+        # On a CPU, activations of so many rows stay in its cache; those of images are larger.
         size = (2048 if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
         for i in range(0, len(first), size):
             part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
@@ -157,12 +143,7 @@ class Runner:
 
     @contextmanager
     def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-        """Lend the tensors of a state to the module, in evaluation mode and without gradients.
-
-        Parameters
-        ----------
-        state : State
-            The weights.
+        """Lend the tensors of a state to the module, without gradients; see :meth:`Runner.predict`.
 
         Yields
         ------
@@ -177,9 +158,9 @@ class Runner:
         if self.aliased:
             self.module.load_state_dict(state)
             yield
-            return
-        with lent(self.module, state, self.slots):
-            yield
+        else:
+            with lent(self.module, state, self.slots):
+                yield
 
     def _writes(self, x: Any) -> bool | None:
         """Return whether the forward pass writes to its input, which is memory of the user's; None if it fails."""
@@ -187,11 +168,10 @@ class Runner:
             head = _cloned({k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2])
         parts = [*head.values()] if isinstance(head, dict) else [head]
         before = [t._version for t in parts]
-        try:
+        with suppress(Exception):  # the run on all rows will raise it
             run(self.module, head)
-        except Exception:  # the run on all rows will raise it
-            return None
-        return [t._version for t in parts] != before
+            return [t._version for t in parts] != before
+        return None
 
     @property
     def precision(self) -> np.dtype:
@@ -295,12 +275,6 @@ def _probabilities(p: Tensor, kind: type) -> Tensor:
             "the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
         )
     return p
-
-
-def is_monotone(net: Any, task: Task) -> bool:
-    """Return whether the largest output of a row has the largest probability, one output a class."""
-    kind, _, logits, _ = _read_as(net, task)
-    return task == "classification" and logits and issubclass(kind, nn.CrossEntropyLoss)
 
 
 def _softmax(z: Tensor) -> Tensor:
