@@ -23,13 +23,7 @@ from skfusion.state import State, copy
 
 
 class Checkpoints(Recorder):
-    """Leaves the states after some epochs, or the last one where the run ends before all of them.
-
-    Parameters
-    ----------
-    epochs : sequence of int
-        Counted from 1, in increasing order.
-    """
+    """Leaves the states after some ``epochs``, counted from 1, or the last one where the run ends before them."""
 
     def __init__(self, epochs: Sequence[int]):
         self.epochs = epochs
@@ -60,13 +54,7 @@ class Checkpoints(Recorder):
 
 
 class BestState(Recorder):
-    """Leaves the state after the epoch in which a number that the net logs was lowest.
-
-    Parameters
-    ----------
-    monitor : str, default="valid_loss"
-        A column of the net's history.
-    """
+    """Leaves the state after the epoch in which ``monitor``, a column of the net's history, was lowest."""
 
     def __init__(self, monitor: str = "valid_loss"):
         self.monitor, self.lowest = monitor, math.inf
@@ -100,19 +88,11 @@ class Average(Protocol):
 
 
 class Averaged(Recorder):
-    """Leaves an average of the late states of a run; the last state where there is no late one.
+    """Leaves an average of the late states of a run (SWA, EMA, ...); the last state where there is no late one.
 
-    Parameters
-    ----------
-    average : callable
-        Makes an :class:`Average`, such as :class:`RunningMean`.
-    burn_in : float or int
-        Steps, or epochs, before the first state that enters; see :func:`burn_in_of`.
-    by_step : bool, default=True
-        Whether the average is over steps, or else over epochs.
-    repair : callable, optional
-        ``repair(module, average, last)`` returns the average as it is to be used, such as with BatchNorm statistics of
-        its own.
+    ``average`` makes an :class:`Average`, such as :class:`RunningMean`, of the states after steps or, unless
+    ``by_step``, after epochs; :func:`burn_in_of` says which is the first. ``repair(module, average, last)`` returns the
+    average as it is to be used, such as with BatchNorm statistics that are estimated for it.
     """
 
     def __init__(

@@ -201,18 +201,7 @@ class Regresses(RegressorMixin):
         return None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict values.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Values, in the shape of the y that was fitted on.
-        """
+        """Predict values, in the shape of the y that was fitted on; see :meth:`fit`."""
         values = self._predict(self._inputs(X))
         return values[:, 0] if self._flat else values.astype(np.float64)  # scikit-learn asks for float64 here
 

@@ -12,7 +12,6 @@ from skfusion._random import seed_scope
 from skfusion.data import default_score
 from skfusion.nets._biases_without_effect import biases_without_effect
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
-from skfusion.nets._estimator import KeepsNetworks
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._parallel import in_order
@@ -28,7 +27,7 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
-from skfusion.nets._restored import restored, with_module
+from skfusion.nets._restored import KeepsNetworks, restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._train import fit
 from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder, history_of, state_of

@@ -49,14 +49,18 @@ class Judge(Objective):
         self._fit_rows = fit_rows
         self._epochs = Epochs(runner.net, fit_rows, runner.task)
         self._score = score or default_score(runner.task)
+        # Accuracy asks which output is largest, which is so before a softmax too: it need not be computed.
         self._by_rank = getattr(self._score, "by_rank", False) and is_monotone(runner.net, runner.task)
         weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
         y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
         self._inputs = list(runner.chunks(held_out.X))
+        # skorch's own ``get_loss`` does not look at the inputs, so that they need not be in memory twice.
         reads_inputs = not str(type(runner.net).get_loss.__module__).startswith("skorch.")
         self._all = Batch(tensors(held_out.X, runner.dtype, runner.device) if reads_inputs else {}, y, weight)
+        # By identity, as states are never written to; members are scored before a merger asks for their scores.
         self._known: list[tuple[State, float]] = []
         weighted = held_out.weight is not None or fit_rows.weight is not None
+        # Rows are weighed in ``criterion``, for which the net's criterion has to give the loss of each row.
         if weighted and hasattr(runner.net.criterion_, "reduction"):
             runner.net.criterion_.reduction = "none"
 
@@ -77,6 +81,7 @@ class Judge(Objective):
         Tensor of shape (n_samples, ...)
             Logits or values of the next state, which may be made while it is asked for.
         """
+        # Of many rows the outputs of a single state fill the memory; of few rows the calls cost the time.
         at_a_time = 1 if len(self.rows) > FEW else 32
         states = iter(states)
         while some := [self.runner.on_device(self.whole(state)) for state in islice(states, at_a_time)]:

@@ -129,7 +129,7 @@ class Runner:
     def outputs(self, states: Iterable[State], chunks: Sequence[Any]) -> list[Tensor]:
         """Return the outputs for chunks of rows with each of the states, on the device; see :meth:`Runner.predict`."""
         outputs = []
-        with self.lock, torch.inference_mode():
+        with self.lock, torch.inference_mode():  # threads share the module, which holds one state at a time
             for state in states:
                 with self._holding(state):
                     if self.writes is None:

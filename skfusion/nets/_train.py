@@ -117,7 +117,7 @@ def prepared(
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
     user_settings = net.iterator_train, net.iterator_valid, net.train_split
     if net.train_split is not None:
-        net.train_split = unit_split(net.train_split, rows)
+        net.train_split = unit_split(net.train_split, rows)  # else copies of a row would be on both sides
     X, y = _feed(net, rows, batch_norm, {} if made is None else made, soft)
     if watch.schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(
@@ -133,7 +133,7 @@ def prepared(
 def _loop(ready: Ready) -> None:
     """Run skorch's loop as ``partial_fit`` does, but let an interrupt of the user through."""
     net, X, y = ready.net, ready.X, ready.y
-    switch = getattr(type(net), "_set_training", None)
+    switch = getattr(type(net), "_set_training", None)  # one of the user's class may do more, and is left alone
     if switch is not None and switch is getattr(NeuralNet, "_set_training", None):
         net._set_training = partial(_switch_modes, net)
     net.notify("on_train_begin", X=X, y=y)
@@ -199,7 +199,7 @@ def _feed(
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
         net.iterator_valid = _predict_loader
-    key = id(rows)
+    key = id(rows)  # many members share their tensors; the rows are kept with them, so that no others get this id
     if key not in made:
         y = targets(net, rows.y, task)
         made[key] = tensors(rows.X, like, device), tensors(y, like, device), rows

@@ -51,63 +51,30 @@ class DivergedError(ValueError):
 class Recorder(ABC):
     """Keep what one training run leaves behind, whether the run is trained alone or vectorised with others.
 
-    Attributes
-    ----------
-    by_step : bool
-        Whether it asks for the states after single steps, too.
+    ``by_step`` says whether it asks for the states after single steps, too.
     """
 
     by_step: bool = False
 
     def after_step(self, step: int, n_steps: int, state: State) -> None:  # noqa: B027  not all ask for steps
-        """See the state after an optimiser step.
+        """See the state after an optimiser step, counted from 1, of ``n_steps`` in all; 0 is before the first step.
 
-        Parameters
-        ----------
-        step : int
-            Counted from 1; 0 is the state before the first step.
-        n_steps : int
-            Steps that the run takes in all.
-        state : State
-            Tensors that the next step overwrites: copy what shall last.
+        The next step overwrites the tensors: copy what shall last.
         """
 
     def after_epoch(self, epoch: int, net: Any) -> None:  # noqa: B027  the last state needs no epochs
-        """See the net after an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Counted from 1.
-        net : skorch net
-            Its module and history go on to change.
-        """
+        """See the net after an epoch, counted from 1; its module and history go on to change."""
 
     @abstractmethod
     def members(self, name: str, net: Any = None) -> list[Member]:
-        """Return the members of the run.
+        """Return the members of the run, whose names start with that of the run.
 
-        Parameters
-        ----------
-        name : str
-            Of the run; names of members start with it.
-        net : skorch net, optional
-            Fitted. None where the user has interrupted the run, whose members are those so far.
-
-        Returns
-        -------
-        list of Member
-            Each with its ``meta["epoch"]``, up to which it is given the history.
+        The net is fitted; it is None where the user has interrupted the run, whose members are those so far. Each has
+        its ``meta["epoch"]``, up to which it is given the history.
         """
 
     def warn_if_incomplete(self, name: str) -> None:  # noqa: B027  most are always complete
-        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose.
-
-        Parameters
-        ----------
-        name : str
-            Of the run.
-        """
+        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose."""
 
 
 class Watch(Callback):

@@ -163,6 +163,7 @@ class _Training:
         cuts = members[0].loader.cuts
         parameters = [dict(m.net.module_.named_parameters()) for m in members] if self.user_callbacks else []
         generators = [member.mask_generator for member in members]
+        # A single member has a spare row in theta, whose masks are not to be drawn from its own generator.
         generators += [torch.Generator(g.device) for g in generators][: len(vectorized.theta) - len(generators)]
         self._record_step(before=True)
         with without_draws(self.name), vectorized.running(True, generators):

@@ -52,6 +52,7 @@ class TrainingMember:
     """
 
     def __init__(self, net: Any, job: Job, made: dict[Any, Any]):
+        # As :func:`skfusion.nets.fit` seeds a member that is trained alone, so that both get the same weights.
         torch.manual_seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002
         self.seed = job.seed
@@ -94,6 +95,7 @@ class TrainingMember:
         self.generator = torch.Generator()
         self.generator.set_state(torch.get_rng_state())
         self.numpy_state = np.random.get_state()  # noqa: NPY002
+        # On a GPU masks are drawn there, and not from the generator that shuffles, as torch does for a net alone.
         self.mask_generator = self.generator
         if self.device.type != "cpu":
             self.mask_generator = torch.Generator(self.device).manual_seed(self.seed)

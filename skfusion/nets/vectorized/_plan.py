@@ -145,6 +145,7 @@ def _cost(member: TrainingMember, job: Job, shares_rows: bool) -> Cost:
     start, stop = member.loader.cuts[0]
     tensors = [*module.parameters(), *module.buffers()]
     places = {t.data_ptr() for t in tensors}
+    # What autograd keeps for the backward pass, but for the parameters, is what activations cost.
     saved: dict[int, int] = {}
 
     def count(t: Tensor) -> Tensor:
