@@ -92,17 +92,17 @@ class SoupDriver(OneState, BaseFusion):
             merged = merge(chosen.states, chosen.base, objective)
             self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
         state, module = merged if isinstance(merged, Fused) else Fused(merged)
-        net, members, own_runner = collected.net, chosen.states, runner
+        net, members, merged_runner = collected.net, chosen.states, runner
         if module is not None:  # of another architecture, in which the members cannot run
             net = nets.with_module(collected.net, module)
-            own_runner = Runner(net, self._task, collected.fit_rows)
-            members = [state := own_runner.place(state)]
-            objective = self._judge(own_runner, collected)
+            merged_runner = Runner(net, self._task, collected.fit_rows)
+            members = [state := merged_runner.place(state)]
+            objective = self._judge(merged_runner, collected)
         state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
-        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, own_runner)
+        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, merged_runner)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, net))
-        self._runner = own_runner
+        self._runner = merged_runner
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
@@ -154,14 +154,14 @@ def warn_if_far_below(
     rows: Rows,
     task: Task,
     aligned: bool,
-    own_runner: Runner | None = None,
+    merged_runner: Runner | None = None,
 ) -> None:
     r"""Warn where a network scores far below its members.
 
     Scores are counted from what a constant prediction reaches, c: the merged network is far below where it has less
     than half of the skill of the weakest member, :math:`s - c < (\min_k s_k - c) / 2`, and by more than chance makes of
     so many rows. The members are on the device of the runner; a few members and rows are looked at. Where the members
-    are ``aligned`` already, the message does not ask for it; ``own_runner`` is the architecture of the merged network,
+    are ``aligned`` already, the message does not ask for it; ``merged_runner`` is that of the merged network,
     where the merger changed it.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
@@ -169,10 +169,10 @@ def warn_if_far_below(
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
     some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
     score = default_score(task)
-    if own_runner is None or own_runner is runner:
+    if merged_runner is None or merged_runner is runner:
         merged, *scores = Judge(runner, some, some, score).scores([state, *some_members])
     else:
-        (merged,) = Judge(own_runner, some, some, score).scores([state])
+        (merged,) = Judge(merged_runner, some, some, score).scores([state])
         scores = Judge(runner, some, some, score).scores(some_members)
     trivial = _of_a_constant(some, task)
     lost = min(scores) - trivial
