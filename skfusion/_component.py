@@ -201,17 +201,7 @@ class HasParts(Readable):
 
 
 def check_part(owner: Any, name: str, part: Any) -> None:
-    """Raise where a parameter is set of a part that has none, as it was left out.
-
-    Parameters
-    ----------
-    owner : object
-        Whose part it is.
-    name : str
-        The parameter, as ``part__inner``.
-    part : object
-        The value of the part.
-    """
+    """Raise where a parameter, as ``part__inner``, is set of a part that has none, as it was left out."""
     if hasattr(part, "set_params") and not isinstance(part, type):
         return
     head = name.partition("__")[0]

@@ -42,14 +42,7 @@ def check_compatible(states: Sequence[State], names: Sequence[str] | None = None
     That is where tensors have different names or shapes, hold NaN or infinity, are integers in one state and
     floating-point numbers in another, or where integers that have axes differ: these are positions, such as of the
     columns that a network sees. An integer without axes is a counter, as in BatchNorm. Files are merged by the same
-    rule.
-
-    Parameters
-    ----------
-    states : sequence of State
-        States of one architecture, all finite.
-    names : sequence of str, optional
-        What to call the states in a message; their positions when omitted.
+    rule. ``names`` are what states are called in a message; their positions when omitted.
     """
     _check_addable(states, names)
     names = names or [str(i) for i in range(len(states))]
@@ -191,31 +184,14 @@ def weighted_sum(states: Sequence[State], weights: Sequence[float] | Tensor) -> 
 
 
 class RunningSum:
-    """A sum of states of one architecture in float64, to which states are added one by one.
-
-    Parameters
-    ----------
-    state : State
-        The first state.
-    """
+    """A sum of states of one architecture in float64, to which states are added one by one; it begins with one."""
 
     def __init__(self, state: State):
         self._like, self._n = state, 1
         self._sum = {k: wide(t) for k, t in state.items()}
 
     def plus(self, state: State) -> RunningSum:
-        """Return the sum with one more state; this sum is not changed.
-
-        Parameters
-        ----------
-        state : State
-            A state of the same architecture, which is not checked.
-
-        Returns
-        -------
-        RunningSum
-            The new sum.
-        """
+        """Return the sum with one more state of the same architecture, unchecked; this sum is not changed."""
         out = object.__new__(RunningSum)
         out._like, out._n = self._like, self._n + 1
         out._sum = {
@@ -225,13 +201,7 @@ class RunningSum:
         return out
 
     def mean(self) -> State:
-        """Return the mean in the dtypes of the first state; of integer tensors the maximum, as in :func:`weighted_sum`.
-
-        Returns
-        -------
-        State
-            New tensors.
-        """
+        """Return the mean in the dtypes of the first state; of integers the maximum, as in :func:`weighted_sum`."""
         return {
             k: (total / self._n).to(self._like[k].dtype) if is_summed(total) else total
             for k, total in self._sum.items()

@@ -6,7 +6,7 @@ class in ``_optimizers``. What cannot be vectorized raises :class:`NotVectorizab
 """
 
 from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, described, difference
-from skfusion._vectorized._members import Members, NotVectorizableError, lent, slots_of
+from skfusion._vectorized._members import Members, NotVectorizableError, lent, member_of, slots_of
 from skfusion._vectorized._modules import VectorizedModules, keep_freed_memory
 from skfusion._vectorized._optimizers import (
     MemberAdam,
@@ -38,6 +38,7 @@ __all__ = [
     "difference",
     "keep_freed_memory",
     "lent",
+    "member_of",
     "member_optimizer",
     "slots_of",
     "value_of",

@@ -77,6 +77,15 @@ class Members(Tensor):
         raise NotImplementedError(f"{func} cannot run on many members at once.")
 
 
+def member_of(x: Any, k: int) -> Any:
+    """Return the part of one member in tensors, and in dicts and tuples of them."""
+    if isinstance(x, Members):
+        return x.value[k]
+    if isinstance(x, dict):
+        return {name: member_of(v, k) for name, v in x.items()}
+    return type(x)(member_of(v, k) for v in x) if isinstance(x, (tuple, list)) else x
+
+
 def by_kernel(func: Any, args: Any, kwargs: Any) -> Any:
     """Apply the kernel of a function; one that does not know an argument's name declines the call."""
     try:

@@ -26,7 +26,7 @@ class Collector(Component, ABC):
     """
 
     vectorize: nets.VectorizeChoice = False
-    """Whether runs are trained together; a parameter of collectors whose runs can be alike."""
+    """Whether runs are trained together; a parameter of collectors whose runs can take the same steps."""
     max_bytes: int | None = None
     """Memory for runs that are trained together."""
 

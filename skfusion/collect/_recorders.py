@@ -1,4 +1,4 @@
-"""Recorders: what a run leaves behind. The last state, checkpoints, the best state, or an average of states.
+"""Recorders: what a run leaves behind. Checkpoints, the best state, or an average of states; in ``_run`` the last one.
 
 A recorder sees one run, whether that is trained alone or vectorised with others; see :class:`.Recorder`.
 To average states in another way (SWA, EMA, LAWA, ...), write an :class:`Average`, and let :class:`Averaged` feed it.
@@ -16,27 +16,14 @@ import torch
 from torch import Tensor
 
 from skfusion import nets
+from skfusion.collect._run import LastState, last_of
 from skfusion.nets import Recorder
 from skfusion.pool import Member
 from skfusion.state import State, copy
 
 
-class LastState(Recorder):
-    """Leaves the last state of a run as its one member."""
-
-    def members(self, name: str, net: Any = None) -> list[Member]:
-        """Return the last state, of a run that has ended."""
-        return [] if net is None else [last_of(name, net)]
-
-
 class Checkpoints(Recorder):
-    """Leaves the states after some epochs, or the last one where the run ends before all of them.
-
-    Parameters
-    ----------
-    epochs : sequence of int
-        Counted from 1, in increasing order.
-    """
+    """Leaves the states after some ``epochs``, counted from 1, or the last one where the run ends before them."""
 
     def __init__(self, epochs: Sequence[int]):
         self.epochs = epochs
@@ -67,13 +54,7 @@ class Checkpoints(Recorder):
 
 
 class BestState(Recorder):
-    """Leaves the state after the epoch in which a number that the net logs was lowest.
-
-    Parameters
-    ----------
-    monitor : str, default="valid_loss"
-        A column of the net's history.
-    """
+    """Leaves the state after the epoch in which ``monitor``, a column of the net's history, was lowest."""
 
     def __init__(self, monitor: str = "valid_loss"):
         self.monitor, self.lowest = monitor, math.inf
@@ -107,19 +88,11 @@ class Average(Protocol):
 
 
 class Averaged(Recorder):
-    """Leaves an average of the late states of a run; the last state where there is no late one.
+    """Leaves an average of the late states of a run (SWA, EMA, ...); the last state where there is no late one.
 
-    Parameters
-    ----------
-    average : callable
-        Makes an :class:`Average`, such as :class:`RunningMean`.
-    burn_in : float or int
-        Steps, or epochs, before the first state that enters; see :func:`burn_in_of`.
-    by_step : bool, default=True
-        Whether the average is over steps, or else over epochs.
-    repair : callable, optional
-        ``repair(module, average, last)`` returns the average as it is to be used, such as with BatchNorm statistics of
-        its own.
+    ``average`` makes an :class:`Average`, such as :class:`RunningMean`, of the states after steps or, unless
+    ``by_step``, after epochs; :func:`burn_in_of` says which is the first. ``repair(module, average, last)`` returns the
+    average as it is to be used, such as with BatchNorm statistics that are estimated for it.
     """
 
     def __init__(
@@ -190,11 +163,6 @@ def burn_in_of(burn_in: float, total: int) -> int:
     that counts, from 1.
     """
     return burn_in - 1 if isinstance(burn_in, Integral) and burn_in else int(burn_in * total)
-
-
-def last_of(name: str, net: Any) -> Member:
-    """Return the last state of a fitted net as a member."""
-    return Member(name, nets.state_of(net), meta={"epoch": len(net.history)})
 
 
 def _wide(t: Tensor) -> torch.dtype:

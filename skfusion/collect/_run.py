@@ -1,9 +1,8 @@
 """Train the runs of a collector: plan, train, and make members of what the recorders of the runs have kept.
 
 :func:`train` asks :func:`skfusion.nets.plan` how the runs are trained, which is one of three ways: together, as one
-vectorised program with a member axis (:func:`skfusion.nets.fit_many`); in several processes; or one after another
-(:func:`skfusion.nets.fit`). In all three each run has a recorder, which sees the states of the run and hands over its
-members at the end, or those so far when the user interrupts.
+vectorised program with a member axis (:func:`skfusion.nets.fit_many`); in several processes; or one after another. A
+recorder sees the states of each run, and hands over its members, or those so far when the user interrupts.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
-from skfusion.collect._recorders import LastState
 from skfusion.nets import DivergedError, EpochHook, Job, Recorder
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
@@ -46,6 +44,14 @@ class Progress:
     def end(self, name: str, members: Sequence[Member]) -> bool:
         """A run is done; a true result asks for no further runs."""
         return False
+
+
+class LastState(Recorder):
+    """Leaves the last state of a run as its one member."""
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the last state, of a run that has ended."""
+        return [] if net is None else [last_of(name, net)]
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,11 @@ class Run:
     net: Any = None
 
 
+def last_of(name: str, net: Any) -> Member:
+    """Return the last state of a fitted net as a member."""
+    return Member(name, nets.state_of(net), meta={"epoch": len(net.history)})
+
+
 def train(
     net: Any,
     rows: Rows,
@@ -101,10 +112,8 @@ def train(
     Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
     the members so far in that of a KeyboardInterrupt of the user.
     """
-    progress = progress or Progress()
-    members: list[Member] = []
-    failures: list[DivergedError] = []
-    base = _common_start(net, runs)
+    progress, base = progress or Progress(), _common_start(net, runs)
+    members, failures = list[Member](), list[DivergedError]()
 
     def completed(run: Run, kept: list[Member]) -> list[Member]:
         marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
@@ -155,9 +164,9 @@ def _results(
     chunks = [runs[a:b] for a, b in pairwise(ends)]
     done: Iterable[tuple[list[Result], str | None]]
     if effective_n_jobs(n_jobs) == 1 or len(chunks) == 1:
-        done = (_train_chunk(net, rows, chunk, plan.vectorized, _hooks(net, chunk, progress)) for chunk in chunks)
+        done = (_train_chunk(net, rows, chunk, plan.vectorized, progress) for chunk in chunks)
     else:
-        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized) for chunk in chunks]
+        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized, Progress()) for chunk in chunks]
         done = nets.in_order(jobs, plan.n_jobs or n_jobs)
     reported = set()
     for results, reason in chain([([], plan.reason)], done):
@@ -178,11 +187,6 @@ def _alike(net: Any, runs: Sequence[Run]) -> bool:
         return False
     bags = [len(run.index) for run in runs if run.index is not None]
     return len(set(bags)) <= 1 and not (bags and nets.divides_rows(net))
-
-
-def _hooks(net: Any, runs: Sequence[Run], progress: Progress) -> list[EpochHook | None]:
-    """Let runs begin; return what is called after each of their epochs."""
-    return [progress.begin(run.name, run.params.get("max_epochs", net.max_epochs)) for run in runs]
 
 
 def _warn_of_fallback(reason: str, net: Any, rows: Rows) -> None:
@@ -235,10 +239,10 @@ class _Training:
 
 
 def _train_chunk(
-    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, hooks: Sequence[EpochHook | None] = ()
+    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress
 ) -> tuple[list[Result], str | None]:
     """Train some runs in this process; return the results, and why they were not vectorised although they should be."""
-    hooks = [hook and _once(hook) for hook in hooks or [None] * len(runs)]
+    hooks = [_once(progress.begin(run.name, run.params.get("max_epochs", net.max_epochs))) for run in runs]
     trainings: list[_Training] = []
     results, reason = [], None
     try:
@@ -276,16 +280,12 @@ def _job(rows: Rows, run: Run, training: _Training | None = None) -> Job:
     return Job(rows, run.seed, run.params, run.schedule, index=run.index, state=run.state, **watched)
 
 
-def _once(hook: EpochHook) -> EpochHook:
+def _once(hook: EpochHook | None) -> EpochHook | None:
     """Return a hook that sees each epoch once, also where a run that was vectorised is trained again."""
+    if hook is None:
+        return None
     answers: dict[int, bool] = {}
-
-    def asked_once(epoch: int, net: Any) -> bool:
-        if epoch not in answers:
-            answers[epoch] = bool(hook(epoch, net))
-        return answers[epoch]
-
-    return asked_once
+    return lambda epoch, net: answers[epoch] if epoch in answers else answers.setdefault(epoch, bool(hook(epoch, net)))
 
 
 def hand_over(stop: KeyboardInterrupt, members: Iterable[Member], base: State | None = None) -> None:

@@ -16,8 +16,8 @@ from sklearn.metrics import check_scoring
 from skfusion._rows import rows_at
 from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
 from skfusion.data import score_by
-from skfusion.estimators import BaseFusion, SemiSupervised
-from skfusion.estimators.support import FarBelowWarning, SharedPools, fit_on_shared, split_pipeline, taken
+from skfusion.estimators import BaseFusion, FarBelowWarning, SemiSupervised
+from skfusion.estimators.support import SharedPools, fit_on_shared, split_pipeline, taken
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 

@@ -36,17 +36,9 @@ class PredictsClasses(ClassifierMixin):
         return logarithms(self.predict_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict labels.
+        """Predict labels; see :meth:`predict_proba`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable class, or an indicator of the labels of probability above 0.5.
+        They are the most probable classes, or an indicator of the labels of probability above 0.5.
         """
         proba = self.predict_proba(X)
         return (proba > 0.5).astype(np.int64) if self._task == "multilabel" else self.classes_[proba.argmax(axis=1)]

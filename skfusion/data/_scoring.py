@@ -20,18 +20,7 @@ Score = Callable[[np.ndarray, Rows], float]
 
 
 def default_score(task: Task) -> Score:
-    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does.
-
-    Parameters
-    ----------
-    task : {"classification", "multilabel", "regression"}
-        What the predictions are.
-
-    Returns
-    -------
-    callable
-        ``score(prediction, rows)``, higher is better.
-    """
+    """Return accuracy (of whole label sets, in multi-label problems) or R2, as scikit-learn's ``score`` does."""
 
     def accuracy(p: np.ndarray, rows: Rows) -> float:
         right = ((p > 0.5) == rows.y).all(axis=1) if task == "multilabel" else p.argmax(axis=1) == rows.y

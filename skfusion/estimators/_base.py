@@ -19,10 +19,9 @@ from skfusion._component import EXAMPLES, Component
 from skfusion._rows import Rows
 from skfusion.collect import Collector
 from skfusion.data import check_inputs, held_positions, hold_out, score_function, scorer_named
+from skfusion.estimators._targets import Outputs
 from skfusion.estimators.support._cache import fingerprint_or_warning
-from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
-from skfusion.estimators.support._outputs import Outputs
 from skfusion.estimators.support._progress import CallbackProgress
 from skfusion.nets import Judge, KeepsNetworks, Runner
 from skfusion.pool import ModelPool
@@ -278,3 +277,12 @@ def _as_networks_learn(net: Any, rows: Rows) -> Rows:
 
 def _out_of_fold(part: Any) -> bool:
     return bool(getattr(part, "out_of_fold", False))
+
+
+def check_pool(pool: Any) -> None:
+    """Raise an error that says how other things become a pool."""
+    if not isinstance(pool, ModelPool):
+        raise TypeError(
+            f"fuse takes a ModelPool; got {type(pool).__name__}. Fitted nets become a pool by "
+            "ModelPool.from_estimators(nets)."
+        )

@@ -20,13 +20,11 @@ from skfusion.collect import Seeds
 from skfusion.combine import Average
 from skfusion.connect import Bezier, Connector, Path
 from skfusion.data import hold_out
-from skfusion.estimators._base import BaseFusion, Collected
+from skfusion.estimators._base import BaseFusion, Collected, check_pool
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment
+from skfusion.estimators.support._curve_segment import CurveSegment, spanning_tree
 from skfusion.estimators.support._loss_scale import InUnit, loss_scale
-from skfusion.estimators.support._many_states import ManyStates
-from skfusion.estimators.support._members import check_pool
-from skfusion.estimators.support._spanning_tree import spanning_tree
+from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import BatchedPredictor, Runner
 from skfusion.pool import Member, ModelPool

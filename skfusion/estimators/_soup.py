@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from skfusion import nets
+from skfusion._caller import warn_caller
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
+from skfusion._rows import Rows, Task
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._far_below import warn_if_far_below
-from skfusion.estimators.support._members import reported_shares, rows_of_members
 from skfusion.estimators.support._one_state import OneState
 from skfusion.merge import Greedy, LinearMerger
-from skfusion.nets import Runner
-from skfusion.repair import Recalibrate, Repaired
+from skfusion.nets import Judge, Runner, default_score
+from skfusion.objective import Objective, Wrapper
+from skfusion.pool import ModelPool
+from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import Fused, State
+
+_MOST = 0.5
+"""Share of a member's training rows above which those at hand represent all of them, as in cross-validation."""
+
+_ROWS = 1000
+"""Rows that are looked at, at most."""
+
+_MEMBERS = 4
+"""Members that are looked at, at most."""
+
+_FEWEST = 20
+"""Rows below which a score says too little."""
+
+_SKILL = 0.2
+"""What members must have learned, at least; below, there is nothing to lose."""
+
+_KEPT = 0.5
+"""Share of the weakest member's skill that a merged network must keep."""
+
+
+class FarBelowWarning(UserWarning):
+    """A merged network scores far below all of its members."""
 
 
 class SoupDriver(OneState, BaseFusion):
@@ -55,7 +82,7 @@ class SoupDriver(OneState, BaseFusion):
         if merge.needs_objective:
             n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
             self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, self.merge_report_)
+        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, self.merge_report_)
         self.member_weights_ = None
         if isinstance(merge, LinearMerger):
             weights = merge.coefficients(chosen.states, chosen.base, objective)
@@ -65,20 +92,113 @@ class SoupDriver(OneState, BaseFusion):
             merged = merge(chosen.states, chosen.base, objective)
             self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
         state, module = merged if isinstance(merged, Fused) else Fused(merged)
-        net, members, own_runner = collected.net, chosen.states, runner
+        net, members, merged_runner = collected.net, chosen.states, runner
         if module is not None:  # of another architecture, in which the members cannot run
             net = nets.with_module(collected.net, module)
-            own_runner = Runner(net, self._task, collected.fit_rows)
-            members = [state := own_runner.place(state)]
-            objective = self._judge(own_runner, collected)
+            merged_runner = Runner(net, self._task, collected.fit_rows)
+            members = [state := merged_runner.place(state)]
+            objective = self._judge(merged_runner, collected)
         state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
-        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, own_runner)
+        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, merged_runner)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, net))
-        self._runner = own_runner
+        self._runner = merged_runner
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
+
+
+class _Repaired(Wrapper):
+    """An objective that judges states as they are once they are repaired; it keeps what methods report in a dict."""
+
+    def __init__(self, objective: Objective, repair: Repairer, members: Sequence[State], reported: dict[str, Any]):
+        super().__init__(objective)
+        self._repair, self._members, self._reported = repair, members, reported
+
+    def judged(self, state: State) -> State:
+        return self._repair(self.whole(state), self._members, self.objective)
+
+    def report(self, name: str, value: Any) -> None:
+        self._reported[name] = value
+
+
+def rows_of_members(pool: ModelPool, rows: Rows) -> list[np.ndarray]:
+    """Return which of the rows each member was trained on; nothing where all rows are for all members.
+
+    That is where members were trained on the same rows, or where most training rows of some member are not among the
+    rows, or unknown: a few that are, by chance or in a fresh sample, say less of the member than all rows do. Rows are
+    known by their inputs where their targets are others, as those of a net whose classes have other codes.
+    """
+    if any(m.rows is None for m in pool):
+        return []
+    for by_inputs in (False, True):
+        positions = [np.flatnonzero(rows.seen(m.rows, by_inputs)) for m in pool]
+        if all(len(np.unique(rows.marks[i])) > _MOST * len(m.rows) for i, m in zip(positions, pool, strict=True)):
+            return [] if all(np.array_equal(index, positions[0]) for index in positions) else positions
+    return []
+
+
+def reported_shares(report: Mapping[str, Any], names: Sequence[str]) -> dict[str, float] | None:
+    """Return the share of each member by name, where a merger reports weights: the mean of those by layer."""
+    weights = report.get("weights")
+    if weights is None:
+        return None
+    shares = np.mean([*weights.values()], axis=0) if isinstance(weights, Mapping) else np.asarray(weights)
+    return dict(zip(names, shares.tolist(), strict=True))
+
+
+def warn_if_far_below(
+    state: State,
+    members: Sequence[State],
+    runner: Runner,
+    rows: Rows,
+    task: Task,
+    aligned: bool,
+    merged_runner: Runner | None = None,
+) -> None:
+    r"""Warn where a network scores far below its members.
+
+    Scores are counted from what a constant prediction reaches, c: the merged network is far below where it has less
+    than half of the skill of the weakest member, :math:`s - c < (\min_k s_k - c) / 2`, and by more than chance makes of
+    so many rows. The members are on the device of the runner; a few members and rows are looked at. Where the members
+    are ``aligned`` already, the message does not ask for it; ``merged_runner`` is that of the merged network,
+    where the merger changed it.
+    """
+    if len(members) < 2 or len(rows) < _FEWEST:
+        return
+    some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
+    some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
+    score = default_score(task)
+    if merged_runner is None or merged_runner is runner:
+        merged, *scores = Judge(runner, some, some, score).scores([state, *some_members])
+    else:
+        (merged,) = Judge(merged_runner, some, some, score).scores([state])
+        scores = Judge(runner, some, some, score).scores(some_members)
+    trivial = _of_a_constant(some, task)
+    lost = min(scores) - trivial
+    chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
+    if not (np.isfinite(scores).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
+        return
+    name = "R2" if task == "regression" else "accuracy"
+    ensemble = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
+    remedy = "" if aligned else "match their units first (align=WeightMatching()), "
+    warn_caller(
+        f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(scores):.3g} to "
+        f"{max(scores):.3g} "
+        f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
+        f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine "
+        f"their predictions ({ensemble}).",
+        FarBelowWarning,
+    )
+
+
+def _of_a_constant(rows: Rows, task: Task) -> float:
+    """Return the score of the best prediction that is the same for all rows."""
+    if task == "regression":
+        return 0.0
+    _, code = np.unique(rows.y, axis=0, return_inverse=True)
+    shares = np.bincount(code.ravel(), rows.weight)
+    return float(shares.max() / shares.sum())
 
 
 @template

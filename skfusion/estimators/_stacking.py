@@ -18,11 +18,11 @@ from skfusion import nets
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Stack, check_takes_weights
 from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
+from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._fill_random_state import seeded, stream
 from skfusion.estimators.support._fit_weighted import fit_and_predict
 from skfusion.estimators.support._member_outputs import outputs_of
-from skfusion.estimators.support._members import check_pool
 from skfusion.estimators.support._named_members import (
     NamedMembers,
     check_members,
@@ -280,6 +280,5 @@ class StackingFusion(AsTheNet, NamedMembers):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
         tags.input_tags.sparse = self._member_tags()[0]
         return tags

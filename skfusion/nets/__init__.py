@@ -1,9 +1,9 @@
 """The bridge to skorch: nets that are sized, trained, run and read. No other room imports skorch.
 
 ``_prepare`` fits a net to the data, ``_train`` runs skorch's loop, ``_runner`` computes predictions of any state, and
-``_judge`` is the objective of methods that ask for data. ``losses/`` has losses of weighted and soft targets and the
-reading of outputs, ``vectorized/`` the training and the prediction of many nets at once. This room may import what is
-below it: ``select``, ``pool``, the torch-only rooms and ``_vectorized``. A default network is added in ``_mlp``.
+``_judge`` is the objective of methods that ask for data. ``losses/`` has losses of weighted and soft targets,
+``vectorized/`` the training and the prediction of many nets at once. This room may import what is below it:
+``select``, ``pool``, the torch-only rooms and ``_vectorized``. A default network is added in ``_mlp``.
 
 The names in ``__all__`` are for users; the others are offered to the rooms above.
 """
@@ -12,7 +12,6 @@ from skfusion._random import seed_scope
 from skfusion.data import default_score
 from skfusion.nets._biases_without_effect import biases_without_effect
 from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
-from skfusion.nets._estimator import KeepsNetworks
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._parallel import in_order
@@ -28,10 +27,10 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
-from skfusion.nets._restored import restored, with_module
+from skfusion.nets._restored import KeepsNetworks, restored, with_module
 from skfusion.nets._runner import Runner
-from skfusion.nets._train import fit, history_of, state_of
-from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder
+from skfusion.nets._train import fit
+from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder, history_of, state_of
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets.losses._consistency import Ensembled, Twice
 from skfusion.nets.losses._soft import Soft

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from skorch.dataset import unpack_data
+from skorch.utils import to_device, to_tensor
+from torch import Tensor, nn
 
-from skfusion._rows import Rows, one_of
+from skfusion._random import seed_scope
+from skfusion._rows import Rows, Task, one_of
 from skfusion.data import Score, default_score
-from skfusion.nets._epochs import Epochs
-from skfusion.nets._prepare import targets, tensors
-from skfusion.nets._runner import Runner
-from skfusion.nets.losses._output import is_monotone, likelihood_of
+from skfusion.nets._prepare import criterion_type, targets, tensors
+from skfusion.nets._runner import Runner, likelihood_of
+from skfusion.nets._train import TensorLoader, prepared
 from skfusion.nets.losses._weighted import weighted_mean
 from skfusion.nets.vectorized._batched_predictor import FEW, BatchedPredictor
 from skfusion.objective import Batch, Objective
@@ -45,85 +49,55 @@ class Judge(Objective):
         self._fit_rows = fit_rows
         self._epochs = Epochs(runner.net, fit_rows, runner.task)
         self._score = score or default_score(runner.task)
+        # Accuracy asks which output is largest, which is so before a softmax too: it need not be computed.
         self._by_rank = getattr(self._score, "by_rank", False) and is_monotone(runner.net, runner.task)
         weight = None if held_out.weight is None else torch.from_numpy(held_out.weight).to(runner.device)
         y = tensors(targets(runner.net, held_out.y, runner.task), runner.dtype, runner.device)
         self._inputs = list(runner.chunks(held_out.X))
+        # skorch's own ``get_loss`` does not look at the inputs, so that they need not be in memory twice.
         reads_inputs = not str(type(runner.net).get_loss.__module__).startswith("skorch.")
         self._all = Batch(tensors(held_out.X, runner.dtype, runner.device) if reads_inputs else {}, y, weight)
+        # By identity, as states are never written to; members are scored before a merger asks for their scores.
         self._known: list[tuple[State, float]] = []
         weighted = held_out.weight is not None or fit_rows.weight is not None
+        # Rows are weighed in ``criterion``, for which the net's criterion has to give the loss of each row.
         if weighted and hasattr(runner.net.criterion_, "reduction"):
             runner.net.criterion_.reduction = "none"
 
     def with_rows_of_members(self, positions: Sequence[np.ndarray]) -> Judge:
-        """Return the judge with the positions of the rows, among those to fit on, that each member was trained on.
+        """Return the judge, for which each member has rows of its own; see :meth:`Objective.of_member`.
 
-        Parameters
-        ----------
-        positions : sequence of ndarray of int
-            One array a member; none where all rows are for all members.
-
-        Returns
-        -------
-        Judge
-            It remembers the same scores.
+        ``positions`` are those among the rows to fit on, one array a member. Known scores stay known.
         """
         judge = copy(self)
         judge.member_batches = tuple(partial(self._batches_of, self._fit_rows.take(index)) for index in positions)
         return judge
 
     def outputs(self, states: Iterable[State]) -> Iterator[Tensor]:
-        """Iterate over the module's outputs for the held-out rows.
-
-        Parameters
-        ----------
-        states : iterable of State
-            The weights; they may be made while they are asked for.
+        """Iterate over the module's outputs for the held-out rows; see :meth:`Objective.evaluate`.
 
         Yields
         ------
         Tensor of shape (n_samples, ...)
-            Logits or values of the next state.
+            Logits or values of the next state, which may be made while it is asked for.
         """
+        # Of many rows the outputs of a single state fill the memory; of few rows the calls cost the time.
         at_a_time = 1 if len(self.rows) > FEW else 32
         states = iter(states)
         while some := [self.runner.on_device(self.whole(state)) for state in islice(states, at_a_time)]:
             yield from BatchedPredictor(self.runner, some).raw(self._inputs)
 
     def criterion(self, out: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch by its weights, as the net's ``get_loss`` gives it with ``training=False``.
+        """Return the mean loss of a batch by its weights, for gradients too; see :meth:`Objective.loss`.
 
-        Terms that a net adds in training only are in none of the losses here, nor in those that methods train by.
-
-        Parameters
-        ----------
-        out : Tensor of shape (n_rows, ...)
-            The module's output.
-        batch : Batch
-            Its inputs, targets and weights.
-
-        Returns
-        -------
-        Tensor
-            One number, through which gradients pass.
+        It is what the net's ``get_loss`` gives with ``training=False``: terms that a net adds in training only are in
+        none of the losses here, nor in those that methods train by.
         """
         loss: Tensor = self.runner.net.get_loss(out, batch.y, X=batch.x, training=False)
         return loss if loss.ndim == 0 else weighted_mean(loss, batch.y, batch.weight, self.runner.net.criterion_)
 
     def of_output(self, out: Tensor) -> tuple[float, float]:
-        """Return loss and score of outputs.
-
-        Parameters
-        ----------
-        out : Tensor of shape (n_samples, ...)
-            The module's output for the held-out rows.
-
-        Returns
-        -------
-        (float, float)
-            Loss and score.
-        """
+        """Return loss and score of the outputs for all held-out rows; see :meth:`Objective.evaluate`."""
         return self._loss_of(out), self._score_of(out)
 
     def _loss_of(self, out: Tensor) -> float:
@@ -136,18 +110,7 @@ class Judge(Objective):
         return self._score(values.cpu().numpy(), self.rows)
 
     def members(self, states: Sequence[State]) -> list[tuple[np.ndarray, float]]:
-        """Return held-out predictions and the score of each state, which is remembered for the state.
-
-        Parameters
-        ----------
-        states : sequence of State
-            The weights.
-
-        Returns
-        -------
-        list of (ndarray of shape (n_samples, n_outputs), float)
-            Predictions and score.
-        """
+        """Return predictions and score of each state, which is remembered for it; see :meth:`Objective.scores`."""
         predicted = []
         for state, out in zip(states, self.outputs(states), strict=True):
             predicted.append((self.runner.link(out).cpu().numpy(), self._score_of(out)))
@@ -185,13 +148,7 @@ class Judge(Objective):
         return self._batches_of(self._fit_rows)
 
     def held_out(self) -> Iterator[Batch]:
-        """Iterate over the held-out rows, on the device of the net.
-
-        Returns
-        -------
-        iterator of Batch
-            The rows that states are judged on.
-        """
+        """Iterate over the held-out rows, on the device of the net; see :meth:`Objective.batches`."""
         return self._batches_of(self.rows)
 
     def training(self) -> Iterator[Batch]:
@@ -206,3 +163,37 @@ class Judge(Objective):
             w = None if rows.weight is None else torch.from_numpy(rows.weight[here]).to(runner.device)
             yield Batch(x, target[here], w)
             start = here.stop
+
+
+class Epochs:
+    """Epochs of a sized net's training data, by its dataset, split, loader and batch size. The net is not changed."""
+
+    def __init__(self, net: Any, rows: Rows, task: Task):
+        self._net, self._rows = net, rows if rows.task == task else replace(rows, task=task)
+        self._loader: Any = None
+
+    def __call__(self) -> Iterator[Batch]:
+        """Iterate over an epoch of mini-batches; their order is drawn from torch's global generator."""
+        device = self._net.device
+        if self._loader is None:
+            with seed_scope(0, device):
+                ready = prepared(self._net, self._rows)
+                train, _ = ready.net.get_split_datasets(ready.X, ready.y)
+            self._loader = ready.net.get_iterator(train, training=True)
+        loader = self._loader
+        generator = getattr(loader, "generator", None)
+        if generator is not None:  # the net's own generator would go on from call to call
+            generator.manual_seed(int(torch.randint(2**62, ())))
+        weighted = isinstance(loader, TensorLoader) and loader.weight is not None
+        for data in loader:
+            x, y = (to_device(to_tensor(part, device or "cpu"), device or "cpu") for part in unpack_data(data))
+            weight = loader.current_weight[0] if weighted else None
+            if weight is not None and weight.ndim > 1:  # the further columns hold the weights of rows by their classes
+                weight = weight[:, 0]
+            yield Batch(x, y, weight)
+
+
+def is_monotone(net: Any, task: Task) -> bool:
+    """Return whether the largest output of a row has the largest probability, one output a class."""
+    softmax = net.predict_nonlinearity == "auto" and issubclass(criterion_type(net), nn.CrossEntropyLoss)
+    return task == "classification" and softmax

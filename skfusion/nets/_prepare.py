@@ -18,12 +18,12 @@ from skfusion._random import seed_scope
 from skfusion._rows import Inputs, Rows, Task
 from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import scaling
-from skfusion.nets.losses._class_weights import check_class_weights
 from skfusion.objective import first_output
 
 _SIZES = ("n_in", "n_out", "scaling")
 """Parameters of a module that :func:`sized` gives it."""
 
+_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 _BINARY = (nn.BCEWithLogitsLoss, nn.BCELoss)
 
 SMALL = 1_000_000
@@ -54,7 +54,7 @@ def criterion_type(net: Any) -> type:
 
 def exclusive(net: Any) -> bool:
     """Return whether the criterion of a net is a cross-entropy over classes, which exclude each other."""
-    return issubclass(criterion_type(net), (nn.CrossEntropyLoss, nn.NLLLoss))
+    return issubclass(criterion_type(net), _CLASSES)
 
 
 def two_classes(net: Any) -> bool:
@@ -98,43 +98,25 @@ def task_of(net: Any, rows: Rows) -> Task:
 
 
 def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
-    """Return an unfitted clone of ``net`` that fits the data.
+    """Return an unfitted clone of ``net`` that fits the data; raise ``ValueError`` where its output has another width.
 
     A module class (or function) that takes ``n_in``, ``n_out`` or ``scaling`` is given those that the user has not
     set: the numbers a sample, the outputs, and the data's means and standard deviations. A forward pass of two rows
     then checks the width of the output.
-
-    Parameters
-    ----------
-    net : skorch net
-        Not changed.
-    rows : Rows
-        The training data.
-    n_outputs : int
-        Classes, labels or targets.
-
-    Returns
-    -------
-    skorch net
-        Unfitted.
-
-    Raises
-    ------
-    ValueError
-        If the output of the net has another width than the target.
     """
     if not is_net(net):
         raise no_net(net)
     task = task_of(net, rows)
     _check_task(net, task, n_outputs)
     if isinstance(net.criterion, nn.Module) or net.get_params_for("criterion"):
-        check_class_weights(net, task, n_outputs)
+        _check_class_weights(net, task, n_outputs)
     net = clone(net)
     binary = task == "classification" and two_classes(net)
     if not isinstance(net.module, nn.Module):
         accepted = inspect.signature(net.module).parameters
         given = net.get_params(deep=False)
         n_in = None if isinstance(rows.X, dict) else int(np.prod(rows.X.shape[1:]))
+        # As functions, because the scaling takes passes over the data, and most modules do not ask for it.
         offers: dict[str, Callable[[], Any]] = {
             "n_in": lambda: n_in,
             "n_out": lambda: 1 if binary else n_outputs,
@@ -217,6 +199,32 @@ def _check_task(net: Any, task: Task, n_outputs: int) -> None:
         raise ValueError(
             f"Only binary classification is supported. The type of the target is multiclass: {n_outputs} classes, but "
             f"{criterion_type(net).__name__} tells 2 apart. Give the net criterion=CrossEntropyLoss."
+        )
+
+
+def _check_class_weights(net: Any, task: Task, n_outputs: int) -> None:
+    """Raise where weights of classes are no tensor, or not as many as there are classes or labels."""
+    made = isinstance(net.criterion, nn.Module)
+    kind = type(net.criterion) if made else net.criterion
+    if kind not in (*_CLASSES, nn.BCEWithLogitsLoss):  # other criteria may define their weights differently
+        return
+    params = vars(net.criterion)["_buffers"] if made else net.get_params_for("criterion")
+    name = "weight" if kind in _CLASSES else "pos_weight"
+    given = params.get(name)
+    if given is None:
+        return
+    shown = f"criterion__{name}"
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{shown} must be a tensor, torch.tensor({np.asarray(given).tolist()}); got {given!r}.")
+    if name == "pos_weight" and given.numel() == 1:
+        return
+    if name == "pos_weight" and task == "classification":
+        raise ValueError(f"{shown} has the shape {tuple(given.shape)}: for two classes it is one number, shape (1,).")
+    if tuple(given.shape) != (n_outputs,):
+        noun = "classes" if task == "classification" else "labels"
+        raise ValueError(
+            f"{shown} has the shape {tuple(given.shape)}, and y has {n_outputs} {noun}: give a tensor of {n_outputs} "
+            "numbers, in the order of the classes."
         )
 
 

@@ -1,4 +1,4 @@
-"""Nets with the weights of a state, and with another module."""
+"""Nets with the weights of a state or another module, and how estimators that keep networks are pickled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from skfusion._arrays import to_numpy, to_torch
+from skfusion._component import HasParts
 from skfusion.nets._columns import with_columns_of
 from skfusion.nets._runner import Runner
 from skfusion.objective import first_output
@@ -55,3 +57,14 @@ def with_module(net: Any, module: nn.Module) -> Any:
     """
     params = {k: v for k, v in clone(net).get_params(deep=False).items() if not k.startswith("module__")}
     return type(net)(**{**params, "module": module})
+
+
+class KeepsNetworks(HasParts):
+    """A mixin for estimators, before their base: ``state_`` is pickled as arrays, and ``_runner`` is made again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: to_numpy(v) if k == "state_" else v for k, v in state.items() if k != "_runner"}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        super().__setstate__({k: to_torch(v) if k == "state_" else v for k, v in stored.items()})

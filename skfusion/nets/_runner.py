@@ -1,23 +1,25 @@
-"""Run states through their architecture: outputs, probabilities, values."""
+"""Run states through their architecture, and read its outputs: as probabilities, log-probabilities or values."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import clone
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from skfusion._random import seed_scope
 from skfusion._rows import Inputs, Rows, Task, one_of
 from skfusion._vectorized import attribute_holding_tensor, keep_freed_memory, lent, slots_of
 from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import MLP
-from skfusion.nets._prepare import dtype_of, initialised, match_shapes, run, seed_scope, tensors, two_classes
-from skfusion.nets.losses._output import link_of, logits_of
+from skfusion.nets._prepare import criterion_type, dtype_of, initialised, match_shapes, run, tensors, two_classes
+from skfusion.objective import Likelihood
 from skfusion.state import State, misfit, owners
 
 
@@ -55,23 +57,7 @@ class Runner:
         keep_freed_memory()
 
     def place(self, state: State) -> State:
-        """Return the state on the device of the net and in its dtypes, checked against the architecture.
-
-        Parameters
-        ----------
-        state : State
-            The weights, of any architecture.
-
-        Returns
-        -------
-        State
-            The same values; see :meth:`on_device`.
-
-        Raises
-        ------
-        ValueError
-            If a tensor is missing, unknown or of another shape; it names the tensor and both shapes.
-        """
+        """Return the state, checked against the architecture, on the device; see :meth:`Runner.on_device`."""
         if (wrong := misfit(state, self.module)) is not None:
             key, shape, needed = wrong
             raise ValueError(
@@ -118,59 +104,28 @@ class Runner:
         return moved
 
     def chunks(self, X: Inputs) -> Iterator[Any]:
-        """Iterate over inputs as tensors: as many rows as keep activations in a CPU's cache, fewer of images.
-
-        Parameters
-        ----------
-        X : ndarray or dict of ndarray
-            Inputs.
+        """Iterate over inputs as tensors, of as many rows as suit the device; see :meth:`Runner.predict`.
 
         Yields
         ------
         Tensor or dict of Tensor
             Some rows, on the device of the net.
         """
-        first = one_of(X)
-        on_cpu = torch.device(self.device).type == "cpu"
+        first, on_cpu = one_of(X), torch.device(self.device).type == "cpu"
+        # On a CPU, activations of so many rows stay in its cache; those of images are larger.
         size = (2048 if on_cpu else 8192) if first.ndim == 2 else (64 if on_cpu else 512)
         for i in range(0, len(first), size):
             part = {k: v[i : i + size] for k, v in X.items()} if isinstance(X, dict) else X[i : i + size]
             yield tensors(part, self.dtype, self.device)
 
     def raw(self, state: State, X: Inputs) -> Tensor:
-        """Return the module's output for all rows.
-
-        Parameters
-        ----------
-        state : State
-            The weights.
-        X : ndarray or dict of ndarray
-            Inputs.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, ...)
-            Logits or values.
-        """
+        """Return the module's output for all rows, logits or values; see :meth:`Runner.predict`."""
         return self.outputs([self.on_device(state)], list(self.chunks(X)))[0]
 
     def outputs(self, states: Iterable[State], chunks: Sequence[Any]) -> list[Tensor]:
-        """Return the module's outputs with each state.
-
-        Parameters
-        ----------
-        states : iterable of State
-            The weights, on the device of the net.
-        chunks : sequence of Tensor or dict of Tensor
-            Rows that :meth:`chunks` made.
-
-        Returns
-        -------
-        list of Tensor
-            Logits or values of all rows, shape (n_samples, ...), for each state.
-        """
+        """Return the outputs for chunks of rows with each of the states, on the device; see :meth:`Runner.predict`."""
         outputs = []
-        with self.lock, torch.inference_mode():
+        with self.lock, torch.inference_mode():  # threads share the module, which holds one state at a time
             for state in states:
                 with self._holding(state):
                     if self.writes is None:
@@ -184,12 +139,7 @@ class Runner:
 
     @contextmanager
     def computing(self, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-        """Lend the tensors of a state to the module, in evaluation mode and without gradients.
-
-        Parameters
-        ----------
-        state : State
-            The weights.
+        """Lend the tensors of a state to the module, without gradients; see :meth:`Runner.predict`.
 
         Yields
         ------
@@ -204,9 +154,9 @@ class Runner:
         if self.aliased:
             self.module.load_state_dict(state)
             yield
-            return
-        with lent(self.module, state, self.slots):
-            yield
+        else:
+            with lent(self.module, state, self.slots):
+                yield
 
     def _writes(self, x: Any) -> bool | None:
         """Return whether the forward pass writes to its input, which is memory of the user's; None if it fails."""
@@ -214,11 +164,10 @@ class Runner:
             head = _cloned({k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2])
         parts = [*head.values()] if isinstance(head, dict) else [head]
         before = [t._version for t in parts]
-        try:
+        with suppress(Exception):  # the run on all rows will raise it
             run(self.module, head)
-        except Exception:  # the run on all rows will raise it
-            return None
-        return [t._version for t in parts] != before
+            return [t._version for t in parts] != before
+        return None
 
     @property
     def precision(self) -> np.dtype:
@@ -226,21 +175,7 @@ class Runner:
         return np.dtype(np.float64 if self.dtype == torch.float64 else np.float32)
 
     def read(self, out: Tensor, logs: bool = False) -> np.ndarray:
-        """Return what outputs of the module stand for.
-
-        Parameters
-        ----------
-        out : Tensor of shape (n_samples, ...)
-            Logits or values.
-        logs : bool, default=False
-            Whether to return log-probabilities of classes, or log-odds of labels, in place of probabilities.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_outputs)
-            Probabilities or values in the dtype of the net, or in float32 if that is of half precision; logarithms in
-            float64.
-        """
+        """Return what outputs of the module stand for, probabilities or values; see :meth:`Runner.predict`."""
         return (self.logits if logs else self.link)(out).cpu().numpy()
 
     def predict(self, state: State, X: Inputs, logs: bool = False) -> np.ndarray:
@@ -253,15 +188,109 @@ class Runner:
         X : ndarray or dict of ndarray
             Inputs.
         logs : bool, default=False
-            Whether to return logarithms; see :meth:`read`.
+            Whether to return log-probabilities of classes, or log-odds of labels, in place of probabilities.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            The prediction.
+            Probabilities or values in the dtype of the net, or in float32 if that is of half precision; logarithms in
+            float64.
         """
         return self.read(self.raw(state, X), logs)
 
 
 def _cloned(x: Any) -> Any:
     return {k: v.clone() for k, v in x.items()} if isinstance(x, dict) else x.clone()
+
+
+def _read_as(net: Any, task: Task) -> tuple[type, Any, bool, bool]:
+    """Return the criterion, what the user asks for, whether outputs are logits, and whether they are one a row."""
+    kind, asked = criterion_type(net), net.predict_nonlinearity
+    logits = asked == "auto" and issubclass(kind, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss))
+    return kind, asked, logits, task == "classification" and two_classes(net)
+
+
+def link_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
+    """Return the map from the module's output to probabilities, by skorch's ``predict_nonlinearity``."""
+
+    def narrow(p: Tensor) -> Tensor:
+        return p.reshape(len(p), -1).to(torch.promote_types(p.dtype, torch.float32))  # numpy knows no bfloat16
+
+    if task == "regression":
+        return narrow
+    kind, asked, logits, one = _read_as(net, task)
+
+    def link(z: Tensor) -> Tensor:
+        wide = z.double()
+        if one:
+            p = (wide.sigmoid() if logits else wide).reshape(len(z), 1)
+            p = torch.cat([1 - p, p], 1)
+        elif callable(asked):
+            p = asked(wide)
+        elif logits:
+            p = _softmax(wide) if task == "classification" else wide.sigmoid()
+        else:
+            p = _probabilities(wide, kind)
+        return narrow(p).to(torch.promote_types(z.dtype, torch.float32))
+
+    return link
+
+
+def logits_of(net: Any, task: Task) -> Callable[[Tensor], Tensor]:
+    """Return the map from the module's output to log-probabilities of classes, or to log-odds of labels, in float64.
+
+    They are exact where the module returns logits; probabilities of 0 count as the least positive number of their
+    dtype.
+    """
+    kind, asked, logits, one = _read_as(net, task)
+
+    def read(z: Tensor) -> Tensor:
+        wide, exact = z.double(), z.dtype
+        if not logits:
+            if not one and callable(asked):
+                wide, exact = asked(wide), torch.float64
+            else:
+                wide = wide if one else _probabilities(wide, kind)
+            if one or task == "multilabel":
+                wide = torch.logit(wide, torch.finfo(exact).eps)
+            else:
+                wide = wide.clamp_min(torch.finfo(exact).tiny).log()
+        wide = wide.reshape(len(z), -1)
+        if one:
+            return torch.cat([F.logsigmoid(-wide), F.logsigmoid(wide)], 1)
+        return wide.log_softmax(1) if logits and task == "classification" else wide
+
+    return read
+
+
+def _probabilities(p: Tensor, kind: type) -> Tensor:
+    """Return outputs that are probabilities; raise where one is outside [0, 1]."""
+    if len(p) and bool((p < -1e-6).any() or (p > 1 + 1e-6).any()):
+        raise ValueError(
+            f"The module's outputs are no probabilities, and it is not known how {kind.__name__} reads them: give "
+            "the net predict_nonlinearity, such as torch.nn.Softmax(dim=-1)."
+        )
+    return p
+
+
+def _softmax(z: Tensor) -> Tensor:
+    """Return the softmax over axis 1, of many rows across them: torch's kernel for a short last axis is slow."""
+    return z.t().contiguous().softmax(0).t().contiguous() if z.shape[1] < 32 and len(z) > 500 else z.softmax(1)
+
+
+def likelihood_of(net: Any, task: Task) -> Likelihood:
+    """Return how the module's outputs are read as probabilities, in a form that gradients pass through."""
+    if task == "regression":
+        return Likelihood("gaussian", lambda out: out.reshape(len(out), -1))
+    _, asked, logits, one = _read_as(net, task)
+
+    def read(out: Tensor) -> Tensor:
+        z = out.reshape(len(out), -1)
+        if one:
+            return F.pad(z if logits else torch.logit(z, 1e-7), (1, 0))  # the first class has log-odds 0
+        if logits:
+            return z
+        p = asked(out).reshape(len(out), -1) if callable(asked) else z
+        return p.clamp_min(torch.finfo(p.dtype).tiny).log() if task == "classification" else torch.logit(p, 1e-7)
+
+    return Likelihood("categorical" if task == "classification" else "bernoulli", read)

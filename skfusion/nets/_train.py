@@ -1,24 +1,24 @@
-"""Train a skorch net: sized to the data, seed_scope, at the speed of a bare loop."""
+"""Train a skorch net at the speed of a bare loop: its data as tensors, the loader that cuts them, and skorch's loop."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
 from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler, PrintLog
-from skorch.dataset import Dataset
+from skorch.dataset import Dataset as SkorchDataset
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from skfusion import state as states
 from skfusion._rows import Rows
 from skfusion.nets._embeddings import index_error
-from skfusion.nets._loader import HONOURED, TensorLoader, predict_loader
 from skfusion.nets._prepare import (
     dtype_of,
     few_threads,
@@ -37,6 +37,9 @@ from skfusion.nets.losses._soft import Soft
 from skfusion.nets.losses._weighted import weigh
 from skfusion.state import State
 
+_HONOURED = {"batch_size", "shuffle", "drop_last", "generator", "num_workers", "pin_memory"}
+"""Parameters of ``DataLoader`` that mean the same here; any other one keeps the user's loader."""
+
 
 def fit(
     net: Any,
@@ -50,38 +53,12 @@ def fit(
     verbose: bool = False,
     soft: Soft | Consistency | None = None,
 ) -> Any:
-    """Train a clone of ``net`` and return it.
+    """Train a clone of a net that is sized to the rows; return it fitted, its module in evaluation mode.
 
-    Parameters
-    ----------
-    net : skorch net
-        Sized to the data; not changed.
-    rows : Rows
-        Training data.
-    seed : int
-        Seed of the initialisation, the shuffling and dropout; the global generators are left as they were.
-    state : State, optional
-        Where to start; a fresh initialisation when omitted.
-    schedule : callable, optional
-        ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step.
-    recorder : Recorder, optional
-        Sees the net after each epoch, and its state after each step where it asks for that.
-    on_epoch : callable, optional
-        ``on_epoch(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training.
-    verbose : bool, default=False
-        Let the net print its table of epochs, where its own ``verbose`` asks for it.
-    soft : Soft or Consistency, optional
-        What a teacher predicts for the rows, to learn from as well; or a consistency to keep.
-
-    Returns
-    -------
-    skorch net
-        Fitted, its module in evaluation mode.
-
-    Raises
-    ------
-    DivergedError
-        If the training loss becomes NaN or infinite; it names the epoch.
+    The global generators are left as they were. ``state`` is where to start, in place of a fresh initialisation;
+    ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step; ``soft`` is what a
+    teacher predicts for the rows, or a consistency to keep. ``verbose`` lets the net print its table of epochs. A loss
+    that becomes NaN or infinite raises DivergedError.
     """
     with seed_scope(seed, net.device):
         watch = Watch(schedule, recorder, on_epoch)
@@ -140,64 +117,23 @@ def prepared(
         raise ValueError("BatchNorm cannot train on n_samples=1 row; give at least 2 rows.")
     user_settings = net.iterator_train, net.iterator_valid, net.train_split
     if net.train_split is not None:
-        net.train_split = unit_split(net.train_split, rows)
+        net.train_split = unit_split(net.train_split, rows)  # else copies of a row would be on both sides
     X, y = _feed(net, rows, batch_norm, {} if made is None else made, soft)
     if watch.schedule is not None and any(isinstance(c, LRScheduler) for _, c in net.callbacks_):
         warnings.warn(
             "The net has an LRScheduler, but its collector sets the learning rate at every step and wins.",
             stacklevel=2,
         )
-    net.callbacks_ = [(name, c) for name, c in net.callbacks_ if net.verbose or not _only_prints(c)]
+    if not net.verbose:  # skorch lays out its table of epochs even where it is not shown
+        net.callbacks_ = [(name, c) for name, c in net.callbacks_ if type(c) is not PrintLog or c.sink is not print]
     net.callbacks_.append(("skfusion", watch))
     return Ready(net, X, y, batch_norm, user_settings)
-
-
-def state_of(net: Any) -> State:
-    """Return a copy of a net's state on the CPU, without the name prefix that ``torch.compile`` adds.
-
-    Parameters
-    ----------
-    net : skorch net
-        Initialised.
-
-    Returns
-    -------
-    State
-        Parameters and buffers; tied tensors stay tied.
-    """
-    state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
-    return states.map_tensors(lambda t: t.detach().cpu().clone(), state)
-
-
-def history_of(net: Any) -> list[dict[str, float]]:
-    """Return the numbers that a net recorded for each epoch.
-
-    Parameters
-    ----------
-    net : skorch net
-        Fitted.
-
-    Returns
-    -------
-    list of dict
-        Losses and other numbers by name, one dict an epoch.
-    """
-    skipped = ("batches", "_best")
-    return [
-        {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not k.endswith(skipped)}
-        for row in net.history
-    ]
-
-
-def _only_prints(callback: Any) -> bool:
-    """Return whether the callback is skorch's table of epochs, which is laid out even where it is not shown."""
-    return type(callback) is PrintLog and callback.sink is print
 
 
 def _loop(ready: Ready) -> None:
     """Run skorch's loop as ``partial_fit`` does, but let an interrupt of the user through."""
     net, X, y = ready.net, ready.X, ready.y
-    switch = getattr(type(net), "_set_training", None)
+    switch = getattr(type(net), "_set_training", None)  # one of the user's class may do more, and is left alone
     if switch is not None and switch is getattr(NeuralNet, "_set_training", None):
         net._set_training = partial(_switch_modes, net)
     net.notify("on_train_begin", X=X, y=y)
@@ -237,7 +173,7 @@ def _feed(
     overrides = (
         type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
     )
-    plain = not overrides and net.dataset is Dataset and not net.get_params_for("dataset")
+    plain = not overrides and net.dataset is SkorchDataset and not net.get_params_for("dataset")
     if not (plain and _is_plain(net, "iterator_train")):
         if soft is not None:
             raise ValueError(
@@ -262,8 +198,8 @@ def _feed(
         extra |= {"weight": torch.as_tensor(given, dtype=kind, device=device or "cpu"), "current_weight": box}
     net.iterator_train = partial(TensorLoader, **extra)
     if _is_plain(net, "iterator_valid"):
-        net.iterator_valid = predict_loader
-    key = id(rows)
+        net.iterator_valid = _predict_loader
+    key = id(rows)  # many members share their tensors; the rows are kept with them, so that no others get this id
     if key not in made:
         y = targets(net, rows.y, task)
         made[key] = tensors(rows.X, like, device), tensors(y, like, device), rows
@@ -273,4 +209,92 @@ def _feed(
 
 def _is_plain(net: Any, name: str) -> bool:
     given = net.get_params_for(name)
-    return getattr(net, name) is DataLoader and given.keys() <= HONOURED and not given.get("num_workers")
+    return getattr(net, name) is DataLoader and given.keys() <= _HONOURED and not given.get("num_workers")
+
+
+class TensorLoader:
+    """Iterate over a dataset that holds tensors; draws from the random stream exactly as ``DataLoader`` does.
+
+    The dataset has tensors (or dicts of tensors) as ``X`` and ``y``, or is a ``Subset`` of such a one. The row weights
+    of the present batch stand in ``current_weight[0]``. With ``join_single`` a last batch of one row joins its
+    neighbour, as BatchNorm cannot train on one row. The other parameters are those of ``DataLoader``; ``num_workers``
+    and ``pin_memory`` have nothing to do here.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        generator: torch.Generator | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        weight: Tensor | None = None,
+        current_weight: list[Tensor | None] | None = None,
+        join_single: bool = False,
+    ):
+        index: Tensor | None = None
+        while isinstance(dataset, Subset):
+            outer = torch.as_tensor(dataset.indices)
+            index = outer if index is None else outer[index]
+            dataset = dataset.dataset
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}.")
+        self.dataset, self.index, self.generator = dataset, index, generator
+        self.n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
+        self.batch_size, self.shuffle = batch_size, shuffle
+        self.weight, self.current_weight = weight, current_weight
+        left = self.n % batch_size
+        join_single = join_single and not drop_last and self.n > batch_size and left == 1
+        n_batches = self.n // batch_size + (left > 0 and not drop_last) - join_single
+        ends = [min((i + 1) * batch_size, self.n) for i in range(n_batches)]
+        if join_single:
+            ends[-1] = self.n
+        self.cuts = list(zip([0, *ends], ends, strict=False))  # of the order, batch by batch
+
+    def __len__(self) -> int:
+        return len(self.cuts)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        order = self.draw()
+        for start, stop in self.cuts:
+            rows = order[start:stop]
+            if self.weight is not None and self.current_weight is not None:
+                self.current_weight[0] = self.weight[rows.to(self.weight.device)]
+            yield rows_of(self.dataset.X, rows), rows_of(self.dataset.y, rows)  # type: ignore[attr-defined]
+
+    def draw(self) -> Tensor:
+        """Return the rows of the dataset in the order of an epoch, shape (n_samples,)."""
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
+        order = self._order()
+        return order if self.index is None else self.index[order]
+
+    def _order(self) -> Tensor:
+        """Return all positions in the order in which RandomSampler or SequentialSampler gives them."""
+        if not self.shuffle:
+            return torch.arange(self.n)
+        if self.generator is None:
+            seed = int(torch.empty((), dtype=torch.int64).random_())
+            return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(self.n, generator=self.generator)
+        torch.randperm(self.n, generator=self.generator)  # RandomSampler draws another one and does not use it
+        return order
+
+
+def _predict_loader(dataset: Any, **params: Any) -> Any:
+    """Return a :class:`TensorLoader` for a dataset of tensors, and a ``DataLoader`` for any other dataset."""
+    inner = dataset
+    while isinstance(inner, Subset):
+        inner = inner.dataset
+    X, y = getattr(inner, "X", None), getattr(inner, "y", None)
+    parts = [*X.values(), y] if isinstance(X, dict) else [X, y]
+    plain = type(inner) is SkorchDataset and all(isinstance(t, Tensor) for t in parts)
+    return (TensorLoader if plain else DataLoader)(dataset, **params)
+
+
+def rows_of(data: Any, index: Tensor) -> Any:
+    """Return some rows of a tensor, or of those in a dict."""
+    if isinstance(data, dict):
+        return {k: rows_of(v, index) for k, v in data.items()}
+    return data[index.to(data.device)]

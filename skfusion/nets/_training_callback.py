@@ -15,7 +15,7 @@ from torch import nn
 
 from skfusion.nets._prepare import criterion_type
 from skfusion.pool import Member
-from skfusion.state import State
+from skfusion.state import State, map_tensors
 
 Schedule = Callable[[int, int], float]
 """``schedule(step, steps_per_epoch)`` is the factor on the net's learning rate at an optimiser step, from 0."""
@@ -63,54 +63,24 @@ class Recorder(ABC):
     by_step: bool = False
 
     def after_step(self, step: int, n_steps: int, state: State) -> None:  # noqa: B027  not all ask for steps
-        """See the state after an optimiser step.
+        """See the state after an optimiser step, counted from 1, of ``n_steps`` in all; 0 is before the first step.
 
-        Parameters
-        ----------
-        step : int
-            Counted from 1; 0 is the state before the first step.
-        n_steps : int
-            Steps that the run takes in all.
-        state : State
-            Tensors that the next step overwrites: copy what shall last.
+        The next step overwrites the tensors: copy what shall last.
         """
 
     def after_epoch(self, epoch: int, net: Any) -> None:  # noqa: B027  the last state needs no epochs
-        """See the net after an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Counted from 1.
-        net : skorch net
-            Its module and history go on to change.
-        """
+        """See the net after an epoch, counted from 1; its module and history go on to change."""
 
     @abstractmethod
     def members(self, name: str, net: Any = None) -> list[Member]:
-        """Return the members of the run.
+        """Return the members of the run, whose names start with that of the run.
 
-        Parameters
-        ----------
-        name : str
-            Of the run; names of members start with it.
-        net : skorch net, optional
-            Fitted. None where the user has interrupted the run, whose members are those so far.
-
-        Returns
-        -------
-        list of Member
-            Each with its ``meta["epoch"]``, up to which it is given the history.
+        The net is fitted; it is None where the user has interrupted the run, whose members are those so far. Each has
+        its ``meta["epoch"]``, up to which it is given the history.
         """
 
     def warn_if_incomplete(self, name: str) -> None:  # noqa: B027  most are always complete
-        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose.
-
-        Parameters
-        ----------
-        name : str
-            Of the run.
-        """
+        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose."""
 
 
 class Watch(Callback):
@@ -209,3 +179,29 @@ def _advice(net: Any) -> str:
 
 def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
     return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]
+
+
+def state_of(net: Any) -> State:
+    """Return a copy of a net's state on the CPU, without the name prefix that ``torch.compile`` adds.
+
+    Parameters
+    ----------
+    net : skorch net
+        Initialised.
+
+    Returns
+    -------
+    State
+        Parameters and buffers; tied tensors stay tied.
+    """
+    state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
+    return map_tensors(lambda t: t.detach().cpu().clone(), state)
+
+
+def history_of(net: Any) -> list[dict[str, float]]:
+    """Return the numbers that a fitted net recorded, losses and others by name, one dict an epoch."""
+    skipped = ("batches", "_best")
+    return [
+        {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not k.endswith(skipped)}
+        for row in net.history
+    ]

@@ -6,8 +6,17 @@ is that of a skorch net and its rows. A ``Wrapper`` changes one thing of another
 default, so that objectives that were written before still work.
 """
 
-from skfusion.objective._base import Batch, Objective, OfMember, Wrapper
-from skfusion.objective._forward import Input, call, evaluating, first_output, run
+from skfusion.objective._base import (
+    Batch,
+    Input,
+    Objective,
+    OfMember,
+    Wrapper,
+    call,
+    evaluating,
+    first_output,
+    run,
+)
 from skfusion.objective._likelihood import Likelihood
 from skfusion.objective._module import ModuleObjective
 

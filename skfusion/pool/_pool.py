@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
+from torch import Tensor, nn
 
 from skfusion import state as states_of
 from skfusion._arrays import to_numpy, to_torch
 from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
-from skfusion.pool._member import Member, members_in
+from skfusion.pool._member import Member
 from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
@@ -56,7 +59,7 @@ class ModelPool(PoolSources, Sequence[Member]):
     _places: dict[str, int]
 
     def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
-        object.__setattr__(self, "members", members_in(members))
+        object.__setattr__(self, "members", _members_in(members))
         object.__setattr__(self, "_places", {m.name: place for place, m in enumerate(self.members)})
         object.__setattr__(self, "base", base)
         if classes is not None:
@@ -183,3 +186,48 @@ class ModelPool(PoolSources, Sequence[Member]):
 
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:
     return ModelPool(members, None if base is None else to_torch(base), classes)
+
+
+def _members_in(argument: Any) -> tuple[Member, ...]:
+    """Return members as a tuple, or raise an error that says how the argument becomes a pool."""
+    if isinstance(argument, str | os.PathLike):
+        raise TypeError(
+            f"A pool is made of members; got the path {os.fspath(argument)!r}. Read the folder of a pool by "
+            "ModelPool.load(path), and checkpoints by ModelPool.from_files({name: path, ...})."
+        )
+    if isinstance(argument, Mapping):
+        if any(isinstance(value, Tensor) for value in argument.values()):
+            raise TypeError(
+                "A pool is made of members; got one state dict. Give it a name: ModelPool([Member('a', state)])."
+            )
+        raise TypeError(
+            f"A pool is made of a list of members; got a {type(argument).__name__}. States by name become one by "
+            "ModelPool([Member(name, s) for name, s in states.items()]), paths by name by ModelPool.from_files(paths)."
+        )
+    try:
+        members = tuple(argument)
+    except TypeError:
+        raise TypeError(
+            f"A pool is made of a list of members; got a {type(argument).__name__}. Give [member, ...]."
+        ) from None
+    for place, item in enumerate(members):
+        if not isinstance(item, Member):
+            raise TypeError(f"Item {place} of a pool must be a Member; got {_remedy(item)}")
+    if not members:
+        raise ValueError("A pool needs at least one member; got none.")
+    if twice := sorted(name for name, n in Counter(m.name for m in members).items() if n > 1):
+        raise ValueError(f"Member names must be unique in a pool; these occur more than once: {twice}.")
+    return members
+
+
+def _remedy(item: Any) -> str:
+    """Return what an item is that is no member, and how a member is made of it."""
+    if isinstance(item, str | os.PathLike):
+        return f"the path {os.fspath(item)!r}. Read checkpoints by ModelPool.from_files({{name: path, ...}})."
+    if isinstance(item, Mapping):
+        return f"a {type(item).__name__}. Give a state dict a name: Member('a', state)."
+    if hasattr(item, "module_"):
+        return f"a fitted {type(item).__name__}. Fitted nets become a pool by ModelPool.from_estimators(nets)."
+    if isinstance(item, nn.Module):
+        return f"a module, {type(item).__name__}. Give its state a name: Member('a', module.state_dict())."
+    return f"a {type(item).__name__}. Members are made by Member(name, state)."

@@ -6,7 +6,7 @@ are once they are repaired. It imports torch, ``state`` and ``objective``. To ad
 subclass of :class:`Repairer`, and its test, and export it here.
 """
 
-from skfusion.repair._base import Repaired, Repairer
+from skfusion.repair._base import Repairer
 from skfusion.repair._recalibrate import Recalibrate, batch_norms, moments_of, statistics_of
 from skfusion.repair._repair import Repair
 

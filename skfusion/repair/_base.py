@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from skfusion._component import Component
-from skfusion.objective import Objective, Wrapper
+from skfusion.objective import Objective
 from skfusion.state import State
 
 
@@ -32,17 +31,3 @@ class Repairer(Component, ABC):
         State
             A new state, or ``state`` itself where nothing needs a repair.
         """
-
-
-class Repaired(Wrapper):
-    """An objective that judges states as they are once they are repaired; it keeps what methods report in a dict."""
-
-    def __init__(self, objective: Objective, repair: Repairer, members: Sequence[State], reported: dict[str, Any]):
-        super().__init__(objective)
-        self._repair, self._members, self._reported = repair, members, reported
-
-    def judged(self, state: State) -> State:
-        return self._repair(self.whole(state), self._members, self.objective)
-
-    def report(self, name: str, value: Any) -> None:
-        self._reported[name] = value

@@ -14,9 +14,8 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skfusion._rows import Rows, expansion
 from skfusion.data import check_table, score_by
-from skfusion.estimators import BaseFusion
+from skfusion.estimators import BaseFusion, FarBelowWarning
 from skfusion.estimators.support import (
-    FarBelowWarning,
     NoKey,
     SharedPools,
     digest,

@@ -13,8 +13,8 @@ from torch import nn
 
 import skfusion as sf
 from skfusion import nets
-from skfusion.collect._recorders import Averaged, BestState, Checkpoints, LastState, RunningMean, burn_in_of
-from skfusion.collect._run import Run, train
+from skfusion.collect._recorders import Averaged, BestState, Checkpoints, RunningMean, burn_in_of
+from skfusion.collect._run import LastState, Run, train
 from skfusion.nets import Recorder
 from skfusion.pool import Member
 

@@ -11,7 +11,7 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.connect import Bezier
 from skfusion.nets import Runner, mlp_classifier
-from skfusion.nets._epochs import Epochs
+from skfusion.nets._judge import Epochs
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(50, 3)).astype(np.float32)

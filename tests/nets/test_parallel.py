@@ -72,7 +72,7 @@ def test_comparisons_run_on_a_backend_without_generators(without_generators):
 def test_an_error_of_a_training_is_raised_whatever_it_says(monkeypatch):
     failed = []
 
-    def train(net, rows, runs, vectorized):
+    def train(net, rows, runs, vectorized, progress):
         if runs[0].name == "seed-0" and not failed:  # an error that does not come again
             failed.append(runs[0])
             raise ValueError(MESSAGE)

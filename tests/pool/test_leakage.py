@@ -12,7 +12,7 @@ from skfusion import EnsembleClassifier, ModelPool, SoupClassifier
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.combine import EnsembleSelection
-from skfusion.estimators.support._members import rows_of_members
+from skfusion.estimators._soup import rows_of_members
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import LeakageWarning, Member

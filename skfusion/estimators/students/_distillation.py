@@ -18,13 +18,12 @@ from skfusion._rows import Inputs, Rows, unlabelled
 from skfusion.collect import Seeds
 from skfusion.data import check_inputs, check_weight, encode_values, positive, table, table_inputs, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._targets import Classifies, Regresses, encode_labels
+from skfusion.estimators._targets import Classifies, Outputs, Regresses, encode_labels
 from skfusion.estimators.students import _teacher as teaching
 from skfusion.estimators.students._one_network import OneNetwork
 from skfusion.estimators.support._fill_random_state import stream
 from skfusion.estimators.support._fit_weighted import fit_weighted
 from skfusion.estimators.support._named_members import member_tags, prepared
-from skfusion.estimators.support._outputs import Outputs
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool
 

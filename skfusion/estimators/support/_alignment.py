@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from skfusion._rows import Rows
 from skfusion.align import Aligner, Alignment
-from skfusion.estimators.support._members import check_one_code
 from skfusion.nets import Runner
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool
@@ -27,7 +27,7 @@ def align_members(
     Members are of one architecture and on the device of the runner. It is traced, on a few of the rows, only for
     aligners that need its symmetry; the symmetry is None for others.
     """
-    check_one_code(pool)
+    _check_one_code(pool)
     symmetry = None
     if align.needs_symmetry:
         symmetry = symmetry_of(runner.module, next(runner.chunks(rows.take(np.arange(min(_EXAMPLE, len(rows)))).X)))
@@ -41,3 +41,20 @@ def align_members(
     alignments = align.align_all(pool.states, symmetry, objective)
     moved = [m.replace(state=alignment.apply(m.state)) for m, alignment in zip(pool, alignments, strict=True)]
     return pool.replace(moved), symmetry, dict(zip(pool.names, alignments, strict=True))
+
+
+def _check_one_code(pool: ModelPool) -> None:
+    """Raise where members that have tensors of the same names compute with them in other ways."""
+    first, *others = [(m.name, _kinds(m.net.module)) for m in pool if m.net is not None] or [("", {})]
+    for name, kinds in others:
+        if differing := [part for part in {**first[1], **kinds} if first[1].get(part) is not kinds.get(part)]:
+            a, b = (getattr(parts.get(differing[0]), "__name__", "nothing") for parts in (first[1], kinds))
+            raise ValueError(
+                f"Members {first[0]!r} and {name!r} have tensors of the same names and different code: {a} and {b} at "
+                f"{differing[0] or 'the top'!r}. Their units cannot be matched. Combine their predictions instead: "
+                "EnsembleClassifier, EnsembleRegressor, StackingFusion."
+            )
+
+
+def _kinds(module: Any) -> dict[str, type]:
+    return {"": module} if isinstance(module, type) else {name: type(m) for name, m in module.named_modules()}

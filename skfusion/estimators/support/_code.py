@@ -39,12 +39,12 @@ def _read_by(function: FunctionType) -> list[tuple[str, Any]]:
     codes = [*_codes(function.__code__)]
     read = {i.argval for code in codes for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     names = {name for code in codes for name in code.co_names}
-    found, seen = {name: scope[name] for name in read if name in scope} | vars(function), set()
-    while own := [n for n, m in found.items() if isinstance(m, ModuleType) and not is_installed(m.__name__)]:
-        module = found.pop(own[0])
-        new = {} if module in seen else {f"{own[0]}.{k}": v for k, v in vars(module).items() if k in names}
-        found, seen = found | new, {*seen, module}
-    return sorted(found.items(), key=lambda item: item[0])
+    values, seen = {name: scope[name] for name in read if name in scope} | vars(function), set()
+    while opened := [n for n, m in values.items() if isinstance(m, ModuleType) and not is_installed(m.__name__)]:
+        module = values.pop(opened[0])
+        new = {} if module in seen else {f"{opened[0]}.{k}": v for k, v in vars(module).items() if k in names}
+        values, seen = values | new, {*seen, module}
+    return sorted(values.items(), key=lambda item: item[0])
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -51,40 +51,14 @@ class AsTheNet:
         return self._kind()._labels(self)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Labels, indicators or values.
-        """
+        """Predict labels, indicators or values, in the shape of y; see :meth:`fit`."""
         return self._kind().predict(self, X)
 
     predict_proba = available_if(_classifies)(Classifies.predict_proba)
     predict_log_proba = available_if(_classifies)(Classifies.predict_log_proba)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return accuracy, or R2 in regression.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs.
-        y : array-like
-            True targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            Higher is better.
-        """
+        """Return accuracy, or R2 in regression; see :meth:`fit`."""
         metric = accuracy_score if self._is_classifier() else r2_score
         return float(metric(y, self.predict(X), sample_weight=sample_weight))
 
@@ -93,6 +67,7 @@ class AsTheNet:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
         if self._is_classifier():
             tags.estimator_type, tags.classifier_tags = "classifier", self._classifier_tags()
         else:

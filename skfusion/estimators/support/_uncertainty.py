@@ -1,4 +1,4 @@
-"""Uncertainty of an ensemble: entropies, mutual information, standard deviations and conformal intervals."""
+"""Predictions of many networks, and their uncertainty: entropies, standard deviations and conformal intervals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from scipy.special import entr, rel_entr
 from scipy.stats import norm
 from sklearn.base import is_classifier
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_consistent_length
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
+from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.combine import Average, Combiner
 
@@ -88,22 +89,11 @@ class Uncertain:
 
     @available_if(_regresses)
     def predict_std(self, X: Any) -> np.ndarray:
-        """Predict the standard deviation of the members' values, which says how far they disagree.
+        """Predict the standard deviation of the members' values, how far they disagree; see :meth:`predict_interval`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            In the units of the targets. The noise of the targets is not in it: :meth:`predict_interval` has both.
-
-        Notes
-        -----
-        It is that of the K values, with K and not K - 1 in the denominator, around their mean. Members count by the
-        combiner's weights, and equally where it has none, or others for each row.
+        It has the units and the shape of the targets, and their noise is not in it. It is that of the K values, with K
+        and not K - 1 in the denominator, around their mean. Members count by the combiner's weights, and equally where
+        it has none, or others for each row.
 
         References
         ----------
@@ -198,3 +188,28 @@ class Uncertain:
 
     def _combiner(self) -> Combiner:
         return getattr(self, "combine_", Average())
+
+
+class ManyStates(Uncertain):
+    """Predict with each of ``members_``; subclasses say by ``_member_predictions`` how."""
+
+    def predict_members(self, X: Any) -> np.ndarray:
+        """Predict with each member that predicts, in the order of ``members_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...), or dict of array-like
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_members, n_samples, n_outputs)
+            Probabilities or values. Members to which a learned combiner gives no weight are left out.
+        """
+        return self._member_predictions(self._inputs(X))
+
+    @property
+    def estimators_(self) -> list[Any]:
+        """Fitted copies of the net, one for each member that predicts."""
+        check_is_fitted(self)
+        return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]

@@ -1,4 +1,4 @@
-"""Losses of rows with weights, soft targets or no targets, and what a net's output stands for.
+"""Losses of rows with weights, soft targets or no targets.
 
 ``_weighted`` has the mean of losses by weights of rows, ``_class_weights`` weights in the criterion, ``_soft``
 distillation, ``_consistency`` semi-supervised learning, ``_output`` probabilities and likelihoods of outputs. The files

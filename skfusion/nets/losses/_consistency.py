@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skfusion._rows import Inputs, Rows, Task
-from skfusion.nets.losses._output import likelihood_of
+from skfusion.nets._runner import likelihood_of
 from skfusion.nets.losses._soft import RowLosses, weights
 from skfusion.objective import first_output
 

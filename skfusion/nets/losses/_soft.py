@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from skfusion._rows import Rows, Task
 from skfusion.nets._prepare import targets
-from skfusion.nets.losses._output import likelihood_of
+from skfusion.nets._runner import likelihood_of
 from skfusion.nets.losses._weighted import counted, mean_in_batch, scaled_by_classes
 from skfusion.objective import first_output
 

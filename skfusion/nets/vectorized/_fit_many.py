@@ -19,22 +19,23 @@ from skfusion._vectorized import (
     current_settings,
     difference,
     keep_freed_memory,
+    member_of,
     member_optimizer,
 )
-from skfusion.nets._loader import TensorLoader
 from skfusion.nets._prepare import few_threads, seed_scope
+from skfusion.nets._train import TensorLoader
 from skfusion.nets._training_callback import DivergedError
 from skfusion.nets.vectorized._equivalence import (
     check_first_batch,
     check_intact,
+    check_params,
     check_same_setup,
     fast_and_without_draws,
     hand_out,
     reason,
     without_draws,
 )
-from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember, member_of
-from skfusion.nets.vectorized._supported import check_params
+from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember
 
 _LARGE = 2**23
 """Bytes of all members' parameters from which gradients are not gathered in a matrix."""
@@ -162,6 +163,7 @@ class _Training:
         cuts = members[0].loader.cuts
         parameters = [dict(m.net.module_.named_parameters()) for m in members] if self.user_callbacks else []
         generators = [member.mask_generator for member in members]
+        # A single member has a spare row in theta, whose masks are not to be drawn from its own generator.
         generators += [torch.Generator(g.device) for g in generators][: len(vectorized.theta) - len(generators)]
         self._record_step(before=True)
         with without_draws(self.name), vectorized.running(True, generators):

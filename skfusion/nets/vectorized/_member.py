@@ -18,12 +18,11 @@ from torch.utils.data import Subset
 
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
-from skfusion.nets._loader import TensorLoader, rows_of
-from skfusion.nets._train import Ready, prepared
+from skfusion.nets._train import Ready, TensorLoader, prepared, rows_of
 from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
-from skfusion.nets.vectorized._supported import WithheldState, check_callbacks, check_net, has_user_callback
+from skfusion.nets.vectorized._equivalence import WithheldState, check_callbacks, check_net, has_user_callback
 from skfusion.state import State
 
 
@@ -53,6 +52,7 @@ class TrainingMember:
     """
 
     def __init__(self, net: Any, job: Job, made: dict[Any, Any]):
+        # As :func:`skfusion.nets.fit` seeds a member that is trained alone, so that both get the same weights.
         torch.manual_seed(job.seed)
         np.random.seed(job.seed % 2**32)  # noqa: NPY002
         self.seed = job.seed
@@ -95,6 +95,7 @@ class TrainingMember:
         self.generator = torch.Generator()
         self.generator.set_state(torch.get_rng_state())
         self.numpy_state = np.random.get_state()  # noqa: NPY002
+        # On a GPU masks are drawn there, and not from the generator that shuffles, as torch does for a net alone.
         self.mask_generator = self.generator
         if self.device.type != "cpu":
             self.mask_generator = torch.Generator(self.device).manual_seed(self.seed)
@@ -238,12 +239,3 @@ def _equal(a: TensorLoader, b: TensorLoader) -> bool:
 
 def _cut(data: Any, start: int, n: int) -> Any:
     return {k: v[start : start + n] for k, v in data.items()} if isinstance(data, dict) else data[start : start + n]
-
-
-def member_of(x: Any, k: int) -> Any:
-    """Return the part of one member in tensors, and in dicts and tuples of them."""
-    if isinstance(x, Members):
-        return x.value[k]
-    if isinstance(x, dict):
-        return {name: member_of(v, k) for name, v in x.items()}
-    return type(x)(member_of(v, k) for v in x) if isinstance(x, (tuple, list)) else x

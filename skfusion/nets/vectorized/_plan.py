@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from skfusion._rows import Rows, one_of
-from skfusion._vectorized import NotVectorizableError, member_optimizer
+from skfusion._vectorized import NotVectorizableError, member_of, member_optimizer
 from skfusion.nets._prepare import few_threads, seed_scope
-from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember, member_of
+from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember
 
 VectorizeChoice = Literal["auto"] | bool
 
@@ -145,6 +145,7 @@ def _cost(member: TrainingMember, job: Job, shares_rows: bool) -> Cost:
     start, stop = member.loader.cuts[0]
     tensors = [*module.parameters(), *module.buffers()]
     places = {t.data_ptr() for t in tensors}
+    # What autograd keeps for the backward pass, but for the parameters, is what activations cost.
     saved: dict[int, int] = {}
 
     def count(t: Tensor) -> Tensor:

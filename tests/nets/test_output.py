@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.nets import Judge, Runner
-from skfusion.nets.losses._output import is_monotone, likelihood_of
+from skfusion.nets._judge import is_monotone
+from skfusion.nets._runner import likelihood_of
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(40, 3)).astype(np.float32)

@@ -36,7 +36,7 @@ from skfusion.collect import Bootstrap, Seeds
 from skfusion.combine import EnsembleSelection, Stack
 from skfusion.connect import Bezier
 from skfusion.diagnose import diversity
-from skfusion.estimators.support._outputs import Outputs
+from skfusion.estimators._targets import Outputs
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor, standardising
 
