@@ -78,7 +78,7 @@ def test_no_members():
         (SnapshotEnsembleClassifier(net(), n_cycles=2, last=3), "last must be between 1 and n_cycles=2"),
         (SoupClassifier(net(), collect=Tail(0.9, every=2)), "No checkpoint falls after the burn-in"),
         (SoupClassifier(net(), collect=Tail(every=0)), "set every to at least 1"),
-        (WeightAveragingClassifier(net(), burn_in=1.0), "start is a share of the epochs"),
+        (WeightAveragingClassifier(net(), burn_in=1.0), "burn_in is a share of the epochs"),
         (SoupClassifier(net(), collect=Seeds(2), select=TopK(0)), "keeps at least one member; got k=0"),
         (SoupClassifier(net(), collect=Seeds(2), merge=Uniform([1, 2, 3])), "3 weights for 2 members"),
         (
