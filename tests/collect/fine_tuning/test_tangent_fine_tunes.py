@@ -161,7 +161,7 @@ def test_a_pool_from_a_directory_asks_for_an_expansion_and_takes_it(tmp_path):
 
 
 def test_regmean_says_that_it_does_not_reach_expansions():
-    with pytest.raises(ValueError, match=r"alike in all \d of them.*use Uniform.*TangentFineTunes"):
+    with pytest.raises(ValueError, match=r"equal in all \d of them.*use Uniform.*TangentFineTunes"):
         SoupClassifier(NET, collect=TangentFineTunes(RATES, 2, init=1), merge=RegMean(), random_state=0).fit(X, y)
 
 
