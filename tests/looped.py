@@ -12,7 +12,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
-from skfusion.collect._base import sized_with_rows
+from skfusion.collect._base import rows_for
 from skfusion.nets import DivergedError, Job
 
 RNG = np.random.RandomState(0)
@@ -110,7 +110,8 @@ def check_same_history(a, b, tolerance):
 
 def collect(collector, net, rows=CLASSES, seed=0, n_jobs=None, progress=None, **given):
     """The members of a collector, as an estimator asks for them: with progress."""
-    net, rows = sized_with_rows(net, rows.X, rows.y, **given)
+    rows = rows_for(net, rows.X, rows.y, **given)
+    net = collector._sized(net, rows)
     return collector(net, rows, np.random.RandomState(seed), n_jobs=n_jobs, progress=progress)
 
 

@@ -79,6 +79,8 @@ class Collector(Component, ABC):
             At least one member, with unique names.
         """
         runs = self.runs(net, rows, rng)
+        if not runs:
+            raise ValueError(f"{self!r} has no runs, and a pool needs at least one member: let runs() return some.")
         options = {"vectorize": self.vectorize, "max_bytes": self.max_bytes}
         return train(net, rows, runs, n_jobs=n_jobs, progress=progress, **options)
 
@@ -120,8 +122,12 @@ class Collector(Component, ABC):
         ModelPool
             At least one member, with unique names.
         """
-        net, rows = sized_with_rows(net, X, y, sample_weight, groups, task)
-        return self(net, rows, check_random_state(random_state), n_jobs=n_jobs)
+        rows = rows_for(net, X, y, sample_weight, groups, task)
+        return self(self._sized(net, rows), rows, check_random_state(random_state), n_jobs=n_jobs)
+
+    def _sized(self, net: Any, rows: Rows) -> Any:
+        """Return the net sized to rows that no estimator has prepared."""
+        return nets.sized(net, rows, n_outputs_of(net, rows))
 
     def has_base(self, net: Any) -> bool:
         """Return whether the members of the pool will have a common start.
@@ -146,10 +152,10 @@ def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
     return [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=n)]
 
 
-def sized_with_rows(
+def rows_for(
     net: Any, X: Inputs, y: Any, sample_weight: Any = None, groups: Any = None, task: Task | None = None
-) -> tuple[Any, Rows]:
-    """Return the net sized to data that no estimator has prepared, and the data as rows."""
+) -> Rows:
+    """Return data that no estimator has prepared as rows, with the task that the net has."""
     rows = Rows(X, np.asarray(y), sample_weight, groups, task=task)
     task = nets.task_of(net, rows)
     y = rows.y[:, None] if task == "regression" and rows.y.ndim == 1 else rows.y
@@ -160,8 +166,7 @@ def sized_with_rows(
             "that is called by itself takes them as they are: give it (y - y.mean(axis=0)) / y.std(axis=0).",
             stacklevel=3,
         )
-    rows = Rows(X, y, sample_weight, groups, task=task)
-    return nets.sized(net, rows, n_outputs_of(net, rows)), rows
+    return Rows(X, y, sample_weight, groups, task=task)
 
 
 def n_outputs_of(net: Any, rows: Rows) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Any
@@ -114,10 +115,12 @@ def train(
     """
     progress, base = progress or Progress(), _common_start(net, runs)
     members, failures = list[Member](), list[DivergedError]()
+    several_nets = len({id(run.net or net) for run in runs}) > 1
 
     def completed(run: Run, kept: list[Member]) -> list[Member]:
         marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
-        return [m.replace(rows=marks, net=run.net or net) for m in kept]
+        meta = {"own_net": True} if several_nets and run.net is not None else {}  # which ensembles run the member in
+        return [m.replace(rows=marks, net=run.net or net, meta={**meta, **m.meta}) for m in kept]
 
     progress.start(len(runs))
     if vectorize == "auto" and not _alike(net, runs):
@@ -140,10 +143,8 @@ def train(
     if failures:
         message = " ".join(map(str, failures))
         if members:
-            message += (
-                f" The {len(members)} other members are in this error's attribute pool, and can be fused: "
-                "fuse(error.pool, X, y)."
-            )
+            others = f"The {len(members)} other members are in this error's attribute pool, and can be fused"
+            message += f" {others}: fuse(error.pool, X, y)."
         raise DivergedError(message, failures[0].epoch, ModelPool(members, base) if members else None)
     return ModelPool(members, base)
 
@@ -177,15 +178,11 @@ def _results(
 
 
 def _alike(net: Any, runs: Sequence[Run]) -> bool:
-    """Return whether runs take the same steps, so that it is worth a trial to train them together.
-
-    Of drawn settings, those of the optimiser may differ. Runs must have equally many rows, also after the net's
-    ``train_split``, which keeps copies of a row together.
-    """
+    """Return whether runs take equally many steps on equally many rows; settings of the optimiser may differ."""
     drawn = {name.partition("__")[0] for run in runs for name in run.meta.get("params", ())}
     if drawn - {"lr", "optimizer"}:
         return False
-    bags = [len(run.index) for run in runs if run.index is not None]
+    bags = [len(run.index) for run in runs if run.index is not None]  # which a train_split makes unequal, by copies
     return len(set(bags)) <= 1 and not (bags and nets.divides_rows(net))
 
 
@@ -197,9 +194,8 @@ def _warn_of_fallback(reason: str, net: Any, rows: Rows) -> None:
         "their layers bias=False."
     )
     warnings.warn(
-        f"The members are trained one after another and not vectorised: {reason}. Results are the same "
-        "but for rounding, which training can amplify; vectorize=False says that this is meant."
-        f"{more if names else ''}",
+        f"The members are trained one after another and not vectorised: {reason}. Results are the same but for "
+        f"rounding, which training can amplify; vectorize=False says that this is meant.{more if names else ''}",
         stacklevel=2,
     )
 
@@ -258,7 +254,10 @@ def _train_chunk(
             trainings.append(training := _Training(run, hook))
             results.append(training.result(_train_alone(net, rows, training)))
     except KeyboardInterrupt as stop:
-        stop.kept = {t.run.name: t.members() for t in trainings}  # type: ignore[attr-defined]
+        stop.kept = {}  # type: ignore[attr-defined]
+        for training in trainings:
+            with suppress(Exception):  # of a recorder, which may not hide that the user has interrupted
+                stop.kept[training.run.name] = training.members()  # type: ignore[attr-defined]
         raise
     return results, reason
 
@@ -275,8 +274,8 @@ def _train_alone(net: Any, rows: Rows, training: _Training) -> Any:
         return error
 
 
-def _job(rows: Rows, run: Run, training: _Training | None = None) -> Job:
-    watched = {} if training is None else {"recorder": training.recorder, "on_epoch": training.on_epoch}
+def _job(rows: Rows, run: Run, t: _Training | None = None) -> Job:
+    watched = {} if t is None else {"recorder": t.recorder, "on_epoch": t.on_epoch}
     return Job(rows, run.seed, run.params, run.schedule, index=run.index, state=run.state, **watched)
 
 

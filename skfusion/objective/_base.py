@@ -252,7 +252,7 @@ class OfMember(Wrapper):
 
     def __init__(self, objective: Objective, k: int):
         super().__init__(objective)
-        self.batches = objective.member_batches[k]  # type: ignore[method-assign]
+        self.batches = self.training = objective.member_batches[k]  # type: ignore[method-assign]
         self.member_batches = ()
 
 

@@ -1,22 +1,29 @@
 """Recorders of runs: the same states, whether a run is trained alone or vectorised with others."""
 
+import os
 import pickle
+import signal
+import time
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from looped import CLASSES, check_same_state, classifier, same_bits
+from looped import collect as collect_members
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from torch import nn
 
 import skfusion as sf
 from skfusion import nets
+from skfusion.collect import Collector
 from skfusion.collect._recorders import Averaged, BestState, Checkpoints, RunningMean, burn_in_of
 from skfusion.collect._run import LastState, Run, train
 from skfusion.nets import Recorder
 from skfusion.pool import Member
+from skfusion.testing import _problems as problems
 
 NORM = partial(nn.BatchNorm1d, 8)
 SPLIT = {"train_split": ValidSplit(3), "lr": 0.3}
@@ -145,3 +152,52 @@ def test_a_collector_by_itself_gives_the_members_that_it_gives_an_estimator():
     sized = nets.sized(net, pool_rows := sf._rows.Rows(CLASSES.X, y[:, None], task="regression"), 1)
     same = sf.collect.Seeds(2)(sized, pool_rows, np.random.RandomState(3))
     assert all(same_bits(a.state, b.state) for a, b in zip(pool, same, strict=True))
+
+
+class Fragile(nets.Recorder):
+    """Knows its members only after an epoch."""
+
+    def after_epoch(self, epoch, net):
+        self.member = Member("fragile", nets.state_of(net), meta={"epoch": epoch})
+
+    def members(self, name, net=None):
+        return [self.member]
+
+
+class Interrupting(Callback):
+    """The user presses Ctrl-C in the first batch."""
+
+    def on_batch_end(self, net, **_):
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+        signal.signal(signal.SIGINT, before)
+
+
+class OneRun(Collector):
+    def __init__(self, recorder=LastState, n=1, net=None):
+        self.recorder, self.n, self.net = recorder, n, net
+
+    def runs(self, net, rows, rng):
+        return [Run(f"run-{i}", i, recorder=self.recorder, net=self.net if i else None) for i in range(self.n)]
+
+
+def test_an_error_of_a_recorder_does_not_hide_an_interrupt():
+    net = problems.net(callbacks=[("stop", Interrupting())], max_epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        collect_members(OneRun(Fragile), net, CLASSES)
+
+
+def test_a_collector_without_runs_is_an_error_that_names_it():
+    with pytest.raises(ValueError, match=r"OneRun\(n=0\) has no runs"):
+        collect_members(OneRun(n=0), problems.net(max_epochs=2), CLASSES)
+
+
+def test_runs_with_another_net_predict_in_it():
+    rows = problems.rows()
+    wide = nets.sized(problems.net(max_epochs=2, module__hidden=(7,)), rows, 3)
+    ensemble = sf.EnsembleClassifier(problems.net(max_epochs=2), collect=OneRun(n=2, net=wide))
+    ensemble.fit(rows.X, rows.y)
+    assert [len(member.state["layers.0.weight"]) for member in ensemble.pool_] == [4, 7]
+    mean = ensemble.predict_members(rows.X).mean(axis=0)
+    np.testing.assert_allclose(ensemble.predict_proba(rows.X), mean, atol=1e-6)

@@ -52,9 +52,9 @@ def trained(monkeypatch):
     calls = []
     run = _base._run_collector
 
-    def counted(key, collect, net, rows, seed, task, n_jobs, progress):
+    def counted(key, collect, net, rows, seed, n_jobs, progress):
         calls.append(key)
-        return run(key, collect, net, rows, seed, task, n_jobs, progress)
+        return run(key, collect, net, rows, seed, n_jobs, progress)
 
     monkeypatch.setattr(_base, "_run_collector", counted)
     return calls

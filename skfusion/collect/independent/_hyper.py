@@ -78,6 +78,12 @@ class Hyper(Collector):
         self.vectorize = vectorize
         self.max_bytes = max_bytes
 
+    def _sized(self, net: Any, rows: Rows) -> Any:
+        """Return the net as it is where settings shape it, as then it may be one that cannot be sized without them."""
+        self._number()  # raises where params are no settings
+        drawn = self.params if isinstance(self.params, Mapping) else {k for setting in self.params for k in setting}
+        return net if any(name.partition("__")[0] in _SHAPING for name in drawn) else super()._sized(net, rows)
+
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs with different settings; see :meth:`Collector.runs`."""
         seeds = draw_seeds(rng, self._number(), "n_members")
@@ -98,7 +104,7 @@ class Hyper(Collector):
             sized = next((made for asked, made in by_shape if same(asked, shape)), None)
             if sized is None:
                 sized = net
-                if shape:
+                if shaping:
                     n_outputs = n_outputs_of(clone(net).set_params(**shape), rows)
                     sized = nets.resized(net, rows, n_outputs, **shape)
                 by_shape.append((shape, sized))

@@ -7,6 +7,7 @@ from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
 from sklearn.datasets import load_iris
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, nets
@@ -212,3 +213,21 @@ def test_architectures_cannot_be_stacked_nor_drawn_for_a_module_that_is_made():
         collect(Hyper(SHAPES[:1], vectorize=True))
     with pytest.raises(ValueError, match="given a module that is made already. Give the net its class"):
         collect(Hyper({"module__hidden": [(2,)]}), nets.with_module(net(), nn.Linear(4, 3)))
+
+
+class Needy(nn.Module):
+    """Has no default width."""
+
+    def __init__(self, hidden, n_in=3, n_out=3):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_out))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_it_draws_by_itself_what_the_net_lacks():
+    net = NeuralNetClassifier(Needy, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None)
+    rows = problems.rows()
+    pool = Hyper([{"module__hidden": 3}, {"module__hidden": 5}]).collect(net, rows.X, rows.y)
+    assert [len(member.state["layers.0.weight"]) for member in pool] == [3, 5]

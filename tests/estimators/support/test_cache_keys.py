@@ -4,12 +4,14 @@ import copy
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import types
 from enum import IntEnum
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn.utils import parametrize
 
+import skfusion
 from skfusion.collect import Seeds
 from skfusion.combine import Average
 from skfusion.estimators.support import _cache
@@ -312,3 +315,16 @@ def test_cache_keys_are_the_same_in_every_process(tmp_path):
         for seed in ("1", "2")
     }
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize("file", ["nets/_train.py", "_rows.py", "estimators/_base.py"])
+def test_a_change_of_the_library_makes_other_keys(file, tmp_path, monkeypatch):
+    before = _cache._versions.__wrapped__()
+    copy = shutil.copytree(
+        Path(skfusion.__file__).parent, tmp_path / "skfusion", ignore=shutil.ignore_patterns("*.pyc")
+    )
+    monkeypatch.setattr(skfusion, "__file__", str(copy / "__init__.py"))
+    assert _cache._versions.__wrapped__() == before
+    with (copy / file).open("a") as edited:
+        edited.write("# another line")
+    assert _cache._versions.__wrapped__() != before
