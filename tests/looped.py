@@ -126,7 +126,7 @@ def check_falls_back(net, name, collector=Seeds, **params):
         found = collect(collector(3, vectorize=True, **params), net)
     texts = [str(w.message) for w in caught]
     assert len(texts) == 1, texts
-    assert texts[0].startswith("The members are trained one after another and not vectorised: ")
+    assert texts[0].startswith("The members are trained one after another and not vectorized: ")
     assert name in texts[0]
     assert "vectorize=False" in texts[0]
     with warnings.catch_warnings():

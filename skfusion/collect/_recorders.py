@@ -1,6 +1,6 @@
 """Recorders: what a run leaves behind. Checkpoints, the best state, or an average of states; in ``_run`` the last one.
 
-A recorder sees one run, whether that is trained alone or vectorised with others; see :class:`.Recorder`.
+A recorder sees one run, whether that is trained alone or vectorized with others; see :class:`.Recorder`.
 To average states in another way (SWA, EMA, LAWA, ...), write an :class:`Average`, and let :class:`Averaged` feed it.
 """
 

@@ -1,7 +1,7 @@
 """Train the runs of a collector: plan, train, and make members of what the recorders of the runs have kept.
 
 :func:`train` asks :func:`skfusion.nets.plan` how the runs are trained, which is one of three ways: together, as one
-vectorised program with a member axis (:func:`skfusion.nets.fit_many`); in several processes; or one after another. A
+vectorized program with a member axis (:func:`skfusion.nets.fit_many`); in several processes; or one after another. A
 recorder sees the states of each run, and hands over its members, or those so far when the user interrupts.
 """
 
@@ -71,7 +71,7 @@ class Run:
         Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
     recorder : callable, default=LastState
         Makes the :class:`Recorder` of the run, in the process where it is trained: the class, or a ``partial`` of it.
-        It is called anew when a run begins again, as after a vectorised training that had to be given up.
+        It is called anew when a run begins again, as after a vectorized training that had to be given up.
     meta : dict, optional
         Kept with each member.
     params : dict, optional
@@ -194,7 +194,7 @@ def _warn_of_fallback(reason: str, net: Any, rows: Rows) -> None:
         "their layers bias=False."
     )
     warnings.warn(
-        f"The members are trained one after another and not vectorised: {reason}. Results are the same but for "
+        f"The members are trained one after another and not vectorized: {reason}. Results are the same but for "
         f"rounding, which training can amplify; vectorize=False says that this is meant.{more if names else ''}",
         stacklevel=2,
     )
@@ -237,7 +237,7 @@ class _Training:
 def _train_chunk(
     net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress
 ) -> tuple[list[Result], str | None]:
-    """Train some runs in this process; return the results, and why they were not vectorised although they should be."""
+    """Train some runs in this process; return the results, and why they were not vectorized although they should be."""
     hooks = [_once(progress.begin(run.name, run.params.get("max_epochs", net.max_epochs))) for run in runs]
     trainings: list[_Training] = []
     results, reason = [], None
@@ -280,7 +280,7 @@ def _job(rows: Rows, run: Run, t: _Training | None = None) -> Job:
 
 
 def _once(hook: EpochHook | None) -> EpochHook | None:
-    """Return a hook that sees each epoch once, also where a run that was vectorised is trained again."""
+    """Return a hook that sees each epoch once, also where a run that was vectorized is trained again."""
     if hook is None:
         return None
     answers: dict[int, bool] = {}

@@ -53,7 +53,7 @@ def evaluate(
 
 
 class _Together:
-    """Points of a subspace as one vectorised network, whose first layer is computed for the control states only."""
+    """Points of a subspace as one vectorized network, whose first layer is computed for the control states only."""
 
     def __init__(self, controls: Sequence[State], objective: Objective, members: Sequence[State]):
         self.controls, self.objective, self.members = controls, objective, members

@@ -73,7 +73,7 @@ def fit(
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A net that is initialised and has its data, to be trained by skorch's loop or in a stack."""
+    """A net that is initialised and has its data, to be trained by skorch's loop or vectorized with others."""
 
     net: Any
     X: Any

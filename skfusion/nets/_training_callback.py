@@ -49,7 +49,7 @@ class DivergedError(ValueError):
 
 
 class Recorder(ABC):
-    """Keep what one training run leaves behind, whether the run is trained alone or vectorised with others.
+    """Keep what one training run leaves behind, whether the run is trained alone or vectorized with others.
 
     A subclass defines :meth:`members`, and looks at the run by :meth:`after_epoch` or :meth:`after_step`. A
     :class:`~skfusion.collect.Run` takes the class, as ``recorder``, because each run has a recorder of its own.
@@ -63,24 +63,54 @@ class Recorder(ABC):
     by_step: bool = False
 
     def after_step(self, step: int, n_steps: int, state: State) -> None:  # noqa: B027  not all ask for steps
-        """See the state after an optimiser step, counted from 1, of ``n_steps`` in all; 0 is before the first step.
+        """See the state after an optimiser step.
 
-        The next step overwrites the tensors: copy what shall last.
+        Parameters
+        ----------
+        step : int
+            Counted from 1; 0 is the state before the first step.
+        n_steps : int
+            Steps that the run takes in all.
+        state : State
+            Tensors that the next step overwrites: copy what shall last.
         """
 
     def after_epoch(self, epoch: int, net: Any) -> None:  # noqa: B027  the last state needs no epochs
-        """See the net after an epoch, counted from 1; its module and history go on to change."""
+        """See the net after an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 1.
+        net : skorch net
+            Its module and history go on to change.
+        """
 
     @abstractmethod
     def members(self, name: str, net: Any = None) -> list[Member]:
-        """Return the members of the run, whose names start with that of the run.
+        """Return the members of the run.
 
-        The net is fitted; it is None where the user has interrupted the run, whose members are those so far. Each has
-        its ``meta["epoch"]``, up to which it is given the history.
+        Parameters
+        ----------
+        name : str
+            Of the run; names of members start with it.
+        net : skorch net, optional
+            Fitted. None where the user has interrupted the run, whose members are those so far.
+
+        Returns
+        -------
+        list of Member
+            Each with its ``meta["epoch"]``, up to which it is given the history.
         """
 
     def warn_if_incomplete(self, name: str) -> None:  # noqa: B027  most are always complete
-        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose."""
+        """Warn where the run has ended before all was recorded; not asked where it was ended on purpose.
+
+        Parameters
+        ----------
+        name : str
+            Of the run.
+        """
 
 
 class Watch(Callback):

@@ -1,4 +1,4 @@
-"""Recorders of runs: the same states, whether a run is trained alone or vectorised with others."""
+"""Recorders of runs: the same states, whether a run is trained alone or vectorized with others."""
 
 import os
 import pickle
@@ -58,7 +58,7 @@ def trained(recorder, vectorize, n=3, **params):
 
 
 @pytest.mark.parametrize("recorder", [EverySeen, *RECORDERS], ids=repr)
-def test_a_recorder_sees_the_same_in_vectorised_training(recorder):
+def test_a_recorder_sees_the_same_in_vectorized_training(recorder):
     alone, together = (trained(recorder, vectorize, **SPLIT) for vectorize in (False, True))
     assert alone.names == together.names
     for one, other in zip(alone, together, strict=True):

@@ -84,7 +84,7 @@ class Own(NeuralNetClassifier):
 def test_the_warning_says_where_a_stack_would_differ(bias):
     given = Own(Net, module__bias=bias, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, max_epochs=1,
                 verbose=0, train_split=None)  # fmt: skip
-    with pytest.warns(UserWarning, match="not vectorised: .*but for rounding, which training can amplify") as told:
+    with pytest.warns(UserWarning, match="not vectorized: .*but for rounding, which training can amplify") as told:
         EnsembleClassifier(given, collect=Seeds(2, vectorize=True), random_state=0).fit(X, y)
     named = "differ through first.bias: BatchNorm takes these biases away" in str(told[0].message)
     assert named == bias

@@ -154,7 +154,7 @@ def collector(call):
 
 
 def vectorizing(change):
-    """A collector that changes the members by ``change(member)`` where it vectorises them."""
+    """A collector that changes the members by ``change(member)`` where it vectorizes them."""
 
     def __call__(self, net, rows, rng, *, n_jobs=None, progress=None):
         pool = seeds(net, rows, rng)

@@ -42,7 +42,7 @@ class Averages(Collector):
     Notes
     -----
     Costs ``n_members`` trainings, and for each a copy of the state in float64, to which every step adds. Members are
-    trained one after another, or in processes, and not vectorised. How many states a member is the mean of stands
+    trained one after another, or in processes, and not vectorized. How many states a member is the mean of stands
     in its ``meta["n_averaged"]``; its ``meta["history"]`` is that of the run. The paper sums the members' logits, as
     :class:`~skfusion.EnsembleOfAveragesClassifier` does, and takes of each run the mean that is best on held-out rows,
     which is not done here.
