@@ -65,7 +65,7 @@ ESTIMATORS = {
 }
 
 
-DRIVERS = {"soup-classifier", "soup-regressor", "ensemble-classifier", "ensemble-regressor", "stacking-classifier"}
+DRIVERS = {"soup-classifier", "ensemble-regressor", "stacking-classifier"}
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(cases(ESTIMATORS, DRIVERS)))

@@ -67,6 +67,7 @@ def test_the_table_has_what_it_should_have():
     assert all(TABLE[name] == expected[2:4] for name, expected in MODELS.items() if name != "vit_b_16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TABLE.keys() - MODELS.keys() | {"vit_b_16"}))
 def test_the_table_is_true(name):
     module = getattr(torchvision.models, name)(weights=None, **OPTIONS.get(name, {}))

@@ -34,7 +34,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize(("search", "check"), list(cases(SEARCHES, {"classifier"})))
+@pytest.mark.parametrize(("search", "check"), list(cases(SEARCHES, {"baseline"})))
 def test_search_keeps_to_scikit_learn(search, check):
     check(search)
 

@@ -82,6 +82,7 @@ def test_the_mean_of_many_passes_is_the_mean_of_all_sub_networks():
     assert (np.abs(found - sub_networks(module).mean(axis=0)) < 4.5 * spread + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_the_noise_of_the_mean_falls_with_the_square_root():
     module = Layer()
     few, many = (

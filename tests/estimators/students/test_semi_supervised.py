@@ -345,6 +345,7 @@ def test_without_consistency_weights_of_rows_and_classes_are_those_of_ordinary_t
         assert torch.equal(tensor, model.state_[key]), key
 
 
+@pytest.mark.slow
 def test_unlabelled_rows_help():
     """Digits with 5 labels a class, in three splits."""
     X, y = load_digits(return_X_y=True)
