@@ -201,3 +201,15 @@ def test_runs_with_another_net_predict_in_it():
     assert [len(member.state["layers.0.weight"]) for member in ensemble.pool_] == [4, 7]
     mean = ensemble.predict_members(rows.X).mean(axis=0)
     np.testing.assert_allclose(ensemble.predict_proba(rows.X), mean, atol=1e-6)
+
+
+class BatchSizes(Collector):
+    vectorize = "auto"
+
+    def runs(self, net, rows, rng):
+        return [Run(f"batch-{n}", n, params={"batch_size": n}) for n in range(4, 12)]
+
+
+def test_runs_that_take_other_steps_are_not_tried_together():
+    pool = collect_members(BatchSizes(), problems.net(max_epochs=1), problems.rows())  # a warning would be an error
+    assert len(pool) == 8

@@ -20,7 +20,6 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-import skfusion
 from skfusion._rows import Rows
 from skfusion.estimators.support._code import is_installed, parts_of_class, parts_of_function, release
 
@@ -157,6 +156,6 @@ def _of_estimator(obj: Any) -> tuple[Any, ...]:
 @cache
 def _versions() -> list[str]:
     """Return the versions of what trains members, and a hash of this library's files, which may have been edited."""
-    package = Path(skfusion.__file__).parent  # all of it: members depend on nets and collectors as on estimators
+    package = Path(__file__).parents[2]  # all of it: members depend on nets and collectors as on estimators
     code = sha256(b"".join(file.read_bytes() for file in sorted(package.rglob("*.py"))))
     return [sys.version, code.hexdigest(), *map(version, ("torch", "skorch", "numpy", "scikit-learn", "scipy"))]

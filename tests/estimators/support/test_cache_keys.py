@@ -323,7 +323,7 @@ def test_a_change_of_the_library_makes_other_keys(file, tmp_path, monkeypatch):
     copy = shutil.copytree(
         Path(skfusion.__file__).parent, tmp_path / "skfusion", ignore=shutil.ignore_patterns("*.pyc")
     )
-    monkeypatch.setattr(skfusion, "__file__", str(copy / "__init__.py"))
+    monkeypatch.setattr(_cache, "__file__", str(copy / "estimators" / "support" / "_cache.py"))
     assert _cache._versions.__wrapped__() == before
     with (copy / file).open("a") as edited:
         edited.write("# another line")
