@@ -180,7 +180,7 @@ def _results(
 def _alike(net: Any, runs: Sequence[Run]) -> bool:
     """Return whether runs take equally many steps on equally many rows; settings of the optimiser may differ."""
     drawn = {name for run in runs for name in run.meta.get("params", ())}
-    own = {n for run in runs for n in run.params if any(run.params[n] is not r.params.get(n) for r in runs)}
+    own = {n for r in runs for n in {*r.params, *runs[0].params} if r.params.get(n) is not runs[0].params.get(n)}
     if {name.partition("__")[0] for name in drawn | own - {"module"}} - {"lr", "optimizer"}:  # modules of other columns
         return False
     bags = [len(run.index) for run in runs if run.index is not None]  # which a train_split makes unequal, by copies
