@@ -29,6 +29,7 @@ from skfusion.nets._prepare import (
 )
 from skfusion.nets._restored import KeepsNetworks, restored, with_module
 from skfusion.nets._runner import Runner
+from skfusion.nets._tabular import TabularMLP, tabular_classifier, tabular_regressor
 from skfusion.nets._train import fit
 from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder, history_of, state_of
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
@@ -44,9 +45,12 @@ __all__ = [
     "DivergedError",
     "Judge",
     "Runner",
+    "TabularMLP",
     "default_net",
     "mlp_classifier",
     "mlp_regressor",
     "state_of",
+    "tabular_classifier",
+    "tabular_regressor",
     "with_module",
 ]

@@ -18,9 +18,11 @@ from skfusion._random import seed_scope
 from skfusion._rows import Inputs, Rows, Task
 from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import scaling
+from skfusion.nets._table_statistics import table_statistics
+from skfusion.nets._tabular import batch_size_for
 from skfusion.objective import first_output
 
-_SIZES = ("n_in", "n_out", "scaling")
+_SIZES = ("n_in", "n_out", "scaling", "table")
 """Parameters of a module that :func:`sized` gives it."""
 
 _CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -111,6 +113,8 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
     if isinstance(net.criterion, nn.Module) or net.get_params_for("criterion"):
         _check_class_weights(net, task, n_outputs)
     net = clone(net)
+    if isinstance(net.batch_size, str) and net.batch_size == "auto":
+        net.set_params(batch_size=batch_size_for(len(rows)))
     binary = task == "classification" and two_classes(net)
     if not isinstance(net.module, nn.Module):
         accepted = inspect.signature(net.module).parameters
@@ -121,6 +125,7 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
             "n_in": lambda: n_in,
             "n_out": lambda: 1 if binary else n_outputs,
             "scaling": lambda: scaling(rows, task),
+            "table": lambda: table_statistics(rows, task, given.get("module__categorical", ())),
         }
         for name, offer in offers.items():
             if name not in accepted or f"module__{name}" in given:

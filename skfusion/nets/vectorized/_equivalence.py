@@ -32,6 +32,7 @@ from skfusion._vectorized import (
     member_of,
     member_optimizer,
 )
+from skfusion.nets._annealing import CosineAnnealing
 from skfusion.nets._training_callback import Watch
 
 _NOT_OVERRIDDEN = (
@@ -46,7 +47,7 @@ _OF_EACH_MEMBER = {"lr", "optimizer", "module", "callbacks", "iterator_train", "
 
 _KNOWN_CALLBACKS = (
     *(Watch, known.EpochTimer, known.PrintLog, known.PassthroughScoring, known.EpochScoring, known.EarlyStopping),
-    *(known.LRScheduler, known.GradientNormClipping),
+    *(known.LRScheduler, known.GradientNormClipping, CosineAnnealing),
 )
 
 Computed = tuple[Tensor, Any]
