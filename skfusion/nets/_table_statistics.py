@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skfusion._rows import Rows, Task
 
-N_BINS = 16
+N_BINS = 32
 """Bins of the piecewise-linear encoding of a number, at most."""
 
 _MOST_ENCODED = 2048

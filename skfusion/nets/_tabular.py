@@ -21,7 +21,8 @@ from skfusion.nets._annealing import CosineAnnealing
 from skfusion.nets._table_statistics import TableStatistics, clipped, number_columns
 
 BATCH_SIZES = {1500: 32, 3000: 64, 10_000: 128, 50_000: 256}
-"""Rows below which a batch has so many of them; larger tables have 512, so that an epoch has some forty to two hundred steps."""
+"""Rows below which a batch has so many of them; larger tables have 512, so that an epoch has some
+forty to two hundred steps."""
 
 
 class TabularMLP(nn.Module):
@@ -47,7 +48,7 @@ class TabularMLP(nn.Module):
     categorical : sequence of int, default=()
         Columns with codes of categories: 0, 1, ...; what was not in the training rows, such as -1, is a category of
         its own.
-    hidden : sequence of int, default=(128, 128, 128)
+    hidden : sequence of int, default=(128, 128)
         Units of each hidden layer. More fit more and cost more.
     dropout : float, default=0.1
         Probability of zeroing a hidden unit in training.
@@ -56,7 +57,7 @@ class TabularMLP(nn.Module):
 
     Notes
     -----
-    With n numbers, T bins (16, or 2048 / n if that is fewer) and h units, the first layer costs about n T h products a
+    With n numbers, T bins (32, or 2048 / n if that is fewer) and h units, the first layer costs about n T h products a
     row.
 
     References
@@ -72,7 +73,7 @@ class TabularMLP(nn.Module):
         n_out: int,
         table: TableStatistics,
         categorical: Sequence[int] = (),
-        hidden: Sequence[int] = (128, 128, 128),
+        hidden: Sequence[int] = (128, 128),
         dropout: float = 0.1,
         d_embedding: int = 8,
     ):
@@ -145,9 +146,9 @@ def batch_size_for(n_rows: int) -> int:
 _DEFAULTS: dict[str, Any] = {
     "optimizer": torch.optim.AdamW,
     "optimizer__fused": True,
-    "optimizer__weight_decay": 1.0,
-    "lr": 0.005,
-    "max_epochs": 32,
+    "optimizer__weight_decay": 2.0,
+    "lr": 0.003,
+    "max_epochs": 40,
     "batch_size": "auto",
     "iterator_train__shuffle": True,
     "train_split": None,
