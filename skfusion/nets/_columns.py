@@ -11,6 +11,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from skfusion.nets._table_statistics import TableStatistics
 from skfusion.state import State
 
 
@@ -19,7 +20,7 @@ class OnColumns(nn.Module):
 
     The columns are a buffer: networks of one architecture see different columns, and a state carries those that it was
     trained on. ``params`` are those of the module for all columns: ``n_in`` becomes the number of columns, and of
-    ``scaling`` those of the columns are taken.
+    ``scaling`` and ``table`` those of the columns are taken.
     """
 
     columns: Tensor
@@ -32,6 +33,8 @@ class OnColumns(nn.Module):
             params["n_in"] = len(columns)
         if isinstance(scaling := params.get("scaling"), Mapping):
             params["scaling"] = {k: np.asarray(v)[columns] if k.startswith("x_") else v for k, v in scaling.items()}
+        if isinstance(table := params.get("table"), TableStatistics):
+            params["table"] = table.of_columns(columns)
         self.on_columns = module(**params)
 
     def forward(self, X: Tensor) -> Any:  # X shape: (n_samples, n_features)
@@ -45,6 +48,11 @@ def on_columns(net: Any, columns: Any) -> Any:
     The net is sized to all columns; its ``module__`` parameters go on to its own module, which may not be made already.
     """
     module = net.module
+    if len(net.get_params(deep=False).get("module__categorical", ())):
+        raise ValueError(
+            "Members that see other columns would embed other categories, so that they have no common architecture. "
+            "Encode the categories by numbers, such as OneHotEncoder's, and leave module__categorical out."
+        )
     if isinstance(module, nn.Module):
         raise ValueError(
             "The net was given a module that is made already, which cannot be made anew for fewer columns. Give the "

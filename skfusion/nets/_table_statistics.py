@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,22 @@ class TableStatistics:
     n_categories: tuple[int, ...]
     y_mean: np.ndarray | None = None
     y_std: np.ndarray | None = None
+
+    def of_columns(self, columns: np.ndarray) -> TableStatistics:
+        """Return the statistics of some of the columns, none of which is categorical.
+
+        Parameters
+        ----------
+        columns : ndarray of int
+            Their positions.
+
+        Returns
+        -------
+        TableStatistics
+            In the order of ``columns``.
+        """
+        by_number = ("center", "scale", "edges", "inverse_widths")
+        return replace(self, **{name: getattr(self, name)[columns] for name in by_number})
 
 
 def clipped(u: Tensor) -> Tensor:
