@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -40,6 +40,8 @@ class Component:
     """Whether the method asks for data (a held-out score, a loss, or inputs)."""
     needs_labels: ClassVar[bool] = False
     """Whether that data must be labelled and not seen by the members in training."""
+    _test_sets: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    """What the common checks build this component with; a component whose sets hold objects has ``_test_params``."""
 
     @classmethod
     def _param_names(cls) -> list[str]:
@@ -98,7 +100,7 @@ class Component:
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         """Yield the keyword sets with which the common checks build this component."""
-        yield {}
+        yield from cls._test_sets
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
@@ -179,18 +181,7 @@ class HasParts(Readable):
     """Tell which part is not there, where a parameter of it is set; a mixin for estimators, before their base."""
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; ``name__inner`` reaches into a part, which must have been given.
-
-        Parameters
-        ----------
-        **params : dict
-            New values.
-
-        Returns
-        -------
-        estimator
-            This object.
-        """
+        """Set parameters; ``part__inner`` needs the part to be given; see :meth:`Component.set_params`."""
         own = self.get_params(deep=False)  # type: ignore[attr-defined]
         for name in params:
             head, _, tail = name.partition("__")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,7 @@ from skfusion.objective import Objective
 from skfusion.state import State, check_compatible, weighted_sum
 
 
+@dataclass(eq=False, repr=False)
 class Subspace(ABC):
     r"""The states that are sums of a few control states.
 
@@ -29,17 +31,16 @@ class Subspace(ABC):
         What gives the coefficients, and the domain of the points p.
     history : sequence of float, optional
         Mean training loss of each epoch, where the controls were trained; empty where nothing was.
-
-    Attributes
-    ----------
-    controls : tuple of State
-        The control states.
     """
 
-    def __init__(self, controls: Sequence[State], basis: Basis, history: Sequence[float] = ()):
-        self.controls = tuple(controls)
-        self.basis = basis
-        self.history = tuple(history)
+    controls: Sequence[State]
+    basis: Basis
+    history: Sequence[float] = ()
+
+    replace = replace  # a copy with some of its parameters changed
+
+    def __post_init__(self) -> None:
+        self.controls, self.history = tuple(self.controls), tuple(self.history)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.controls)} states, {self.basis!r})"
@@ -51,21 +52,6 @@ class Subspace(ABC):
 
         Their BatchNorm statistics are theirs, and are not estimated again.
         """
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some of its parameters changed.
-
-        Parameters
-        ----------
-        **changes : object
-            Parameters by name, such as ``controls``.
-
-        Returns
-        -------
-        Subspace
-            Of the same kind.
-        """
-        return type(self)(**{**vars(self), **changes})
 
     def weights(self, point: Any) -> np.ndarray:
         """Return the coefficients of the control states.
@@ -112,6 +98,7 @@ class Subspace(ABC):
         return self.basis.grid(n_points, len(self.controls))
 
 
+@dataclass(eq=False, repr=False)
 class Path(Subspace):
     """A subspace of one dimension, whose positions are from 0 to 1; the first and the last control are its ends.
 
@@ -127,11 +114,6 @@ class Path(Subspace):
         Whether the ends are networks as their own training left them, and so have BatchNorm statistics of their own;
         not where they were trained along with the path. Other control states never have.
 
-    Attributes
-    ----------
-    controls : tuple of State
-        The control states.
-
     Examples
     --------
     >>> import torch
@@ -141,11 +123,8 @@ class Path(Subspace):
     ([0.75, 0.25], 1.0)
     """
 
-    def __init__(
-        self, controls: Sequence[State], basis: PathBasis, history: Sequence[float] = (), own_ends: bool = True
-    ):
-        super().__init__(controls, basis, history)
-        self.own_ends = own_ends
+    basis: PathBasis
+    own_ends: bool = True
 
     @property
     def networks(self) -> tuple[int, ...]:

@@ -33,20 +33,7 @@ class PathBasis(Basis):
 
     @abstractmethod
     def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients of the control states.
-
-        Parameters
-        ----------
-        t : float
-            Position, from 0 to 1.
-        n_controls : int
-            Control states.
-
-        Returns
-        -------
-        ndarray of shape (n_controls,)
-            In float64; they sum to one.
-        """
+        """Return the coefficients of the control states at a position, in float64; see :meth:`Subspace.weights`."""
 
     def within(self, t: Any) -> float:
         """Return a position, or raise ``ValueError`` where it is not from 0 to 1; see :meth:`Path.weights`."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -43,7 +42,9 @@ def train(
     names = trained_names(controls, given, free, objective.module)
     bends = Bends(controls, given, free, names, objective.module)
     run = _Run(settings, basis, bends, objective)
-    with _ready(objective.module, bends.values.device, settings.random_state):
+    streams = seed_scope(int(settings.random_state), bends.values.device)
+    with streams, torch.enable_grad(), evaluating(objective.module):
+        objective.module.train()
         for _ in range(settings.n_epochs):
             run.epoch()
     return bends.controls(), run.history
@@ -162,17 +163,6 @@ def _renewed(module: nn.Module) -> set[str]:
 
 def _wide(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-@contextmanager
-def _ready(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
-    """Train in the training mode of the module, from random streams that are restored afterwards."""
-    with ExitStack() as stack:
-        stack.enter_context(seed_scope(int(seed), device))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(evaluating(module))
-        module.train()
-        yield
 
 
 class _Run:

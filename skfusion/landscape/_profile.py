@@ -1,18 +1,4 @@
-r"""The loss along a path between two states, and its barrier.
-
-For a path :math:`\theta` with :math:`\theta(0) = \theta_a` and :math:`\theta(1) = \theta_b`, the barrier is
-
-.. math:: B = \sup_t \; L(\theta(t)) - \left[(1 - t)\,L(\theta_a) + t\,L(\theta_b)\right]
-
-It is zero for equal ends, never negative, and does not depend on which end comes first.
-
-References
-----------
-Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671.
-Entezari et al., "The role of permutation invariance in linear mode connectivity of neural networks", ICLR 2022,
-arXiv:2110.06296. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018,
-arXiv:1802.10026 (the mean over the arc length).
-"""
+"""The loss along a path between two states, and its barrier (Frankle et al., 2020)."""
 
 from __future__ import annotations
 
@@ -144,23 +130,14 @@ def excess(t: np.ndarray, loss: np.ndarray) -> float:
 
 
 def segment(a: State, b: State) -> Path:
-    """Return the straight path ``t -> (1 - t) a + t b``.
-
-    Parameters
-    ----------
-    a, b : State
-        Two states of one architecture.
-
-    Returns
-    -------
-    Path
-        Its ends are ``a`` and ``b`` themselves.
-    """
+    """Return the straight path ``t -> (1 - t) a + t b`` between two states; see :meth:`Line.__call__`."""
     return Line()([a, b])
 
 
 def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair: Repairer | None = None) -> Barrier:
-    """Return the barrier on the straight line between two states, by each definition.
+    r"""Return the barrier on the straight line between two states, by each definition.
+
+    .. math:: B = \sup_t \; L((1 - t)\,\theta_a + t\,\theta_b) - \left[(1 - t)\,L(\theta_a) + t\,L(\theta_b)\right]
 
     Parameters
     ----------
@@ -180,7 +157,10 @@ def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair
 
     References
     ----------
-    Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671.
+    Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671 (sup).
+    Entezari et al., "The role of permutation invariance in linear mode connectivity of neural networks", ICLR 2022,
+    arXiv:2110.06296. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018,
+    arXiv:1802.10026 (the mean over the arc length).
 
     Examples
     --------

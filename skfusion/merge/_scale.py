@@ -23,8 +23,6 @@ class OnGrid(Merger):
     """The numbers that are tried."""
     on_grid: ClassVar[str] = "scale"
     """The parameter that may be None."""
-    why_copies_change: ClassVar[str]
-    """Why equal members do not merge to what they are."""
 
     @property
     def needs_objective(self) -> bool:  # type: ignore[override]
@@ -78,11 +76,6 @@ class OnGrid(Merger):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {cls.on_grid: None, "grid": (0.2, 0.6)}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        checks = ("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member")
-        return dict.fromkeys(checks, cls.why_copies_change)
 
 
 class LinearOnGrid(OnGrid, LinearMerger):

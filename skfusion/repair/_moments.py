@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor, nn
 
@@ -21,14 +23,15 @@ class Enough(Exception):
 class Moments:
     """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979).
 
-    ``name`` is the layer that they belong to, for messages.
+    ``name`` is the layer that they belong to, for messages. While the weight is 0 there are no other moments.
     """
+
+    mean: Tensor
+    square: Tensor
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.weight: float = 0.0
-        self.mean: Tensor | None = None
-        self.square: Tensor | None = None
+        self.weight = 0.0
 
     def add(self, x: Tensor, weight: Tensor | None) -> None:  # x shape: (n_rows, n_channels, *positions)
         rows = x.detach().to(torch.float64).reshape(*x.shape[:2], -1)  # shape: (n_rows, n_channels, n_positions)
@@ -45,7 +48,7 @@ class Moments:
 
     def pool(self, n: float, mean: Tensor, square: Tensor) -> None:
         """Add the moments of further rows."""
-        if self.mean is None or self.square is None:
+        if not self.weight:
             self.weight, self.mean, self.square = n, mean, square
             return
         total = self.weight + n
@@ -78,11 +81,8 @@ def first_batch(objective: Objective) -> Batch:
 def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
     """Return which layers run in a forward pass, in order; one that runs twice is named twice."""
     calls: list[str] = []
-    hooks = [m.register_forward_pre_hook(lambda _m, _a, name=name: calls.append(name)) for name, m in layers.items()]
-    try:
-        with torch.no_grad():
-            objective.forward(state, first_batch(objective).x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(lambda _m, _a, name=name: calls.append(name)))
+        objective.forward(state, first_batch(objective).x)
     return calls

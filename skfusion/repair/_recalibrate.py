@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -73,6 +73,7 @@ class Recalibrate(Repairer):
     """
 
     needs_objective: ClassVar[bool] = True
+    _test_sets = ({}, {"n_passes": 1})
 
     def __init__(self, n_passes: int | None = None):
         self.n_passes = n_passes
@@ -89,23 +90,14 @@ class Recalibrate(Repairer):
             k: t.clone() if is_statistic(k) or k.endswith("num_batches_tracked") else t for k, t in state.items()
         }
         with evaluating(module):
-            runs = _numbered(calls_of(layers, state, objective))
+            calls = calls_of(layers, state, objective)
+            runs = [(name, calls[:i].count(name)) for i, name in enumerate(calls)]
             n_groups = min(self.n_passes or len(runs), len(runs))
             known: dict[_Run, Moments] = {}
             for i in range(n_groups):
                 group = runs[i * len(runs) // n_groups : (i + 1) * len(runs) // n_groups]
                 known |= moments_of(layers, objective.batches(), partial(call, module, scratch), group, known)
-        new = dict(state)
-        for name, statistics in statistics_of(known).items():
-            prefix = f"{name}." if name else ""
-            for key, value in zip(("running_mean", "running_var"), statistics, strict=True):
-                new[prefix + key] = value.to(state[prefix + key])
-        return new
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"n_passes": 1}
+        return {**state, **{key: value.to(state[key]) for key, value in statistics_of(known).items()}}
 
 
 def batch_norms(module: nn.Module) -> dict[str, nn.Module]:
@@ -117,16 +109,6 @@ def batch_norms(module: nn.Module) -> dict[str, nn.Module]:
             for name, part in module.named_modules()
             if isinstance(part, _BatchNorm) and part.running_mean is not None and part.training
         }
-
-
-def _numbered(calls: Sequence[str]) -> list[_Run]:
-    """Return the name of each layer that runs, with how often it has run before."""
-    n_before: Counter[str] = Counter()
-    runs = []
-    for name in calls:
-        runs.append((name, n_before[name]))
-        n_before[name] += 1
-    return runs
 
 
 def moments_of(
@@ -167,9 +149,10 @@ def moments_of(
 
         return hook
 
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     try:
-        with torch.no_grad():
+        with ExitStack() as hooks, torch.no_grad():
+            for name, layer in layers.items():
+                hooks.enter_context(layer.register_forward_pre_hook(watch(name)))
             for batch in without_single_rows(batches):
                 n, weighted = n + n_rows(batch.x), weighted or batch.weight is not None
                 n_before.clear()
@@ -180,8 +163,6 @@ def moments_of(
             raise
         raise _too_few([name for name, _ in moments], n, weighted) from error
     finally:
-        for hook in hooks:
-            hook.remove()
         for layer in layers.values():
             layer.eval()
     for (name, _), of_run in moments.items():
@@ -192,19 +173,19 @@ def moments_of(
 
 def _mean_and_variance(moments: Moments) -> tuple[Tensor, Tensor]:
     """Return the mean, and the variance as BatchNorm keeps it."""
-    assert moments.mean is not None
-    assert moments.square is not None
     return moments.mean, moments.square / (moments.weight - 1)
 
 
-def statistics_of(moments: Mapping[_Run, Moments]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return mean and variance of each layer, pooled over its runs."""
+def statistics_of(moments: Mapping[_Run, Moments]) -> State:
+    """Return the running mean and variance of each layer, pooled over its runs, by their names in a state."""
     pooled: dict[str, Moments] = {}
     for (name, _), of_run in moments.items():
-        assert of_run.mean is not None
-        assert of_run.square is not None
         pooled.setdefault(name, Moments(name)).pool(of_run.weight, of_run.mean, of_run.square)
-    return {name: _mean_and_variance(of_layer) for name, of_layer in pooled.items()}
+    statistics: State = {}
+    for name, of_layer in pooled.items():
+        keys = (f"{name}.{key}".lstrip(".") for key in ("running_mean", "running_var"))
+        statistics |= zip(keys, _mean_and_variance(of_layer), strict=True)
+    return statistics
 
 
 def _too_few(names: Sequence[str], n: int, weighted: bool) -> ValueError:

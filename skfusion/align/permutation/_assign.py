@@ -1,10 +1,4 @@
-"""The assignment of units to units with the largest total value.
-
-References
-----------
-Kuhn, "The Hungarian method for the assignment problem", Naval Research Logistics Quarterly 2, 1955. Crouse, "On
-implementing 2D rectangular assignment algorithms", IEEE Transactions on Aerospace and Electronic Systems 52, 2016.
-"""
+"""The assignment of units to units with the largest total value (Kuhn, 1955; Crouse, 2016)."""
 
 from __future__ import annotations
 

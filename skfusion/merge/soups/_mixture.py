@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from skfusion.merge._tied import layer_of
+from skfusion.merge._base import layer_of
 from skfusion.state import State, is_statistic, weighted_sum
 
 

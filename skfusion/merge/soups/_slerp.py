@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skfusion.merge._base import shares
 from skfusion.merge._tensorwise import Entry, TensorMerger
-from skfusion.merge._weights import shares
 
 _MAX_STEPS = 10_000
 """Each costs K² operations; some tens are the rule."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skfusion.merge._tied import key_of
+from skfusion.merge._base import key_of
 
 _FORWARDS = [kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 _BUDGET = 2**22  # numbers that a piece may have
@@ -41,12 +41,6 @@ def own_keys(module: nn.Module, owner: dict[str, str]) -> Callable[[str], bool]:
 def keys_of(name: str, layer: nn.Module) -> list[str]:
     """Return the names of a layer's weight and bias in a state."""
     return [key_of(name, "weight")] + ([] if layer.bias is None else [key_of(name, "bias")])
-
-
-def n_groups(layer: nn.Module) -> int:
-    """Return the number of groups of units that do not share inputs."""
-    groups = getattr(layer, "groups", 1)
-    return int(groups)
 
 
 def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from skfusion._numbers import narrowed
-from skfusion.merge._tied import key_of
-from skfusion.merge.statistics._layer_inputs import keys_of, n_groups, own_keys, own_layers, watch
+from skfusion.merge._base import key_of
+from skfusion.merge.statistics._layer_inputs import keys_of, own_keys, own_layers, watch
 from skfusion.state import State
 
 _ALL = slice(None)
@@ -48,7 +48,8 @@ class Matrix:
         """Return the weights, and the bias as the last feature, in float64: (n_groups, n_features, n_units)."""
         tensors = [state[key][rows].detach().double() for key, rows in self.parts]
         w = torch.cat([t.reshape(len(t), -1) for t in tensors], 1)
-        return w.reshape(n_groups(self.layer), -1, w.shape[1]).mT
+        n_groups = int(getattr(self.layer, "groups", 1))
+        return w.reshape(n_groups, -1, w.shape[1]).mT
 
     def written(self, columns: Tensor, state: State) -> State:
         """Return the tensors of a state with what :meth:`columns` would make of them in their place."""
@@ -97,34 +98,29 @@ def _projections(name: str, layer: Any) -> dict[str, Matrix]:
 @contextmanager
 def watching(module: nn.Module, by_name: dict[str, Matrix], see: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Show ``see(name, x)`` what matrices multiply while the module runs; samples come first."""
-    shown = {name: partial(see, name) for name in by_name}
-    before = torch.backends.mha.get_fastpath_enabled()
-    hooks = [watch(m.layer, shown[name]) for name, m in by_name.items() if not is_attention(m.layer)]
-    for name, layer in module.named_modules():
-        if is_attention(layer):
-            parts: dict[str, Callable[[Tensor], None]] = {
-                part: shown.get(key_of(name, part), _ignore) for part in (*_INPUTS, "out_proj")
-            }
-            hooks.append(layer.register_forward_pre_hook(partial(_show, parts), with_kwargs=True))
-    try:
+    with ExitStack() as hooks:
+        for name, matrix in by_name.items():
+            if not is_attention(matrix.layer):
+                hooks.enter_context(watch(matrix.layer, partial(see, name)))
+        for name, layer in module.named_modules():
+            if is_attention(layer):
+                keys = {part: key_of(name, part) for part in (*_INPUTS, "out_proj")}
+                parts = {part: partial(see, key) for part, key in keys.items() if key in by_name}
+                hooks.enter_context(layer.register_forward_pre_hook(partial(_show, parts), with_kwargs=True))
+        hooks.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)  # which would pass by the layers
         yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-        for hook in hooks:
-            hook.remove()
 
 
-def _ignore(x: Tensor) -> None:
-    """Ignore what a layer sees that is not asked for."""
-
-
-def _show(see: dict[str, Callable[[Tensor], None]], layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Show the inputs of the four matrices of attention."""
+def _show(
+    see: Mapping[str, Callable[[Tensor], None]], layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Show the inputs of those of the four matrices of attention that are asked for."""
     arguments = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs).arguments
     heads = nn.MultiheadAttention.forward(_open(layer), *args, **kwargs)[0]
     for part, x in [*((part, arguments[what]) for part, what in _INPUTS.items()), ("out_proj", heads)]:
-        see[part]((x if layer.batch_first or x.ndim == 2 else x.transpose(0, 1)).detach())
+        if part in see:
+            see[part]((x if layer.batch_first or x.ndim == 2 else x.transpose(0, 1)).detach())
 
 
 def _open(layer: Any) -> Any:

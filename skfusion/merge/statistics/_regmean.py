@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import drawn
-from skfusion.merge._tied import tied
+from skfusion._batches import drawn
+from skfusion.merge._base import Merger, check_states, tied
 from skfusion.merge.statistics._layer_inputs import pieces
 from skfusion.merge.statistics._matrices import Matrix, Which, matrices, meant, watching
 from skfusion.objective import Objective, evaluating
@@ -92,12 +91,7 @@ class RegMean(Merger):
     skip: Sequence[Which] = ()
 
     needs_objective: ClassVar[bool] = True
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"shrink": 1.0, "normalise": False, "n_examples": 12}
-        yield {"shrink": {"*": 0.5}}
+    _test_sets = ({}, {"shrink": 1.0, "normalise": False, "n_examples": 12}, {"shrink": {"*": 0.5}})
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the state whose linear layers are solved for; see :meth:`Merger.__call__`."""

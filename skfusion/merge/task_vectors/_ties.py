@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from skfusion.merge._base import factors, one_each
 from skfusion.merge._scale import OnGrid
 from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
-from skfusion.merge._weights import factors, one_each
 
 _DIGIT = 16
 """Bits of a magnitude that one pass over the tensors looks at."""
