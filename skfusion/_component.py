@@ -68,17 +68,9 @@ class Component:
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; ``name__inner`` reaches into a parameter.
+        """Set parameters by name, ``name__inner`` those of a parameter; see :meth:`Component.get_params`.
 
-        Parameters
-        ----------
-        **params : dict
-            New values.
-
-        Returns
-        -------
-        Component
-            This object.
+        It returns this object.
         """
         names = self._param_names()
         if unknown := [head for head in (name.partition("__")[0] for name in params) if head not in names]:

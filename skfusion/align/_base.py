@@ -165,21 +165,9 @@ class Aligner(Component, ABC):
     def align_all(
         self, states: Sequence[State], symmetry: Symmetry | None = None, objective: Objective | None = None
     ) -> list[Alignment]:
-        """Align many states with one another: with the first one, unless an aligner has a better way.
+        """Return an alignment for each of many states; see :meth:`Aligner.__call__`.
 
-        Parameters
-        ----------
-        states : sequence of State
-            K states of one architecture.
-        symmetry : Symmetry, optional
-            Which units may change places.
-        objective : Objective, optional
-            Data to compare activations on.
-
-        Returns
-        -------
-        list of Alignment
-            One for each state.
+        They are aligned with the first one, unless an aligner has a better way.
         """
         first, *others = states
         if symmetry is None:  # an alignment with itself moves nothing, of whatever kind it is

@@ -83,17 +83,9 @@ class Subspace(ABC):
         return self.at(self.basis.sample(rng, len(self.controls)))
 
     def grid(self, n_points: int) -> list[Any]:
-        """Return points that are spread evenly over the domain.
+        """Return a list of points that are spread evenly over the domain; see :meth:`Subspace.weights`.
 
-        Parameters
-        ----------
-        n_points : int
-            Along each side.
-
-        Returns
-        -------
-        list
-            Points, the corners of the domain included.
+        There are ``n_points`` along each side, the corners included.
         """
         return self.basis.grid(n_points, len(self.controls))
 
@@ -152,17 +144,9 @@ class Path(Subspace):
         return np.concatenate([[0.0], np.cumsum(self._steps(positions))])
 
     def length(self, n_points: int = 61) -> float:
-        """Return the Euclidean length of the path, without integer tensors and BatchNorm statistics.
+        """Return the Euclidean length of the path, the distance of the ends for a line; see :meth:`Path.arc`.
 
-        Parameters
-        ----------
-        n_points : int, default=61
-            Positions between which it is taken as straight. More give a longer, truer length.
-
-        Returns
-        -------
-        float
-            In units of the weights; the distance of the ends for a line.
+        It is that of ``n_points - 1`` straight pieces: more give a longer, truer length.
         """
         return float(self._steps(self.grid(n_points)).sum())
 

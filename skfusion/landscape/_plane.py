@@ -110,17 +110,9 @@ class Plane:
         return cls([state, *(_moved(state, owner, generator) for _ in range(2))], np.eye(2))
 
     def weights(self, x: float, y: float) -> np.ndarray:
-        """Return the coefficients of the three control states at a point.
+        """Return the coefficients of the three control states at a point; see :meth:`Subspace.weights`.
 
-        Parameters
-        ----------
-        x, y : float
-            The point.
-
-        Returns
-        -------
-        ndarray of shape (3,)
-            They sum to one. At the coordinates of a control state, and within rounding of them, its own is exactly one.
+        At the coordinates of a control state, and within rounding of them, its own is exactly one.
         """
         b, c = self.axes @ [x, y]
         coefficients = np.array([1.0 - b - c, b, c])
