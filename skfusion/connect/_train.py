@@ -74,7 +74,8 @@ class Bends:
         # the tensors to which BatchNorm writes its statistics
         self._rest = weighted_sum(self._given, [1 / len(given)] * len(given))
         self._followed = {
-            k: torch.stack([s[k].detach().to(_wide(s[k])) for s in controls]) for k in self._untrained(module)
+            k: torch.stack([s[k].detach().to(torch.promote_types(s[k].dtype, torch.float32)) for s in controls])
+            for k in self._untrained(module)
         }
         self._free = {k: self._cut(self.values[k]) for k in free}
         self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
@@ -159,10 +160,6 @@ def _renewed(module: nn.Module) -> set[str]:
             for key in part._buffers
             if is_statistic(key)
         }
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 class _Run:

@@ -86,8 +86,7 @@ class LinearMerger(Merger):
 
 def check_states(merger: Merger, states: Sequence[State], base: State | None) -> None:
     """Raise ``ValueError`` where states cannot be merged with each other, or with a base that is needed."""
-    names = [f"{k}" for k in range(len(states))]
-    check_compatible(states, names)
+    check_compatible(states)
     if not merger.needs_base:
         return
     if base is None:

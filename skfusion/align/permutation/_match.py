@@ -67,11 +67,9 @@ class Match:
 
     def tensors_of(self, names: Iterable[str]) -> list[str]:
         """Return the tensors that move with some groups, or with groups that are indexed by them."""
-        moving = {t.tensor for g in names for h in (g, *self._indexed_by(g)) for t in self.terms[h]}
+        groups = {h.name for g in names for h in self.groups.values() if h.name == g or g in h.context}
+        moving = {t.tensor for g in groups for t in self.terms[g]}
         return [n for n in self.a if n in moving]
-
-    def _indexed_by(self, name: str) -> list[str]:
-        return [g.name for g in self.groups.values() if name in g.context]
 
     def move(self, delta: Permutations) -> None:
         """Permute units of the state as it is now."""

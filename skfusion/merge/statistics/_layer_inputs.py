@@ -16,17 +16,11 @@ _FORWARDS = [kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3
 _BUDGET = 2**22  # numbers that a piece may have
 
 
-def is_linear(layer: nn.Module) -> bool:
-    """Return whether a layer is a linear one or a convolution, and computes as such."""
-    return type(layer).forward in _FORWARDS
-
-
 def own_layers(module: nn.Module, owner: dict[str, str]) -> dict[str, nn.Module]:
     """Return the linear layers and convolutions, by name, that share none of their tensors with other layers."""
     is_own = own_keys(module, owner)
-    return {
-        name: part for name, part in module.named_modules() if is_linear(part) and all(map(is_own, keys_of(name, part)))
-    }
+    linear = {name: part for name, part in module.named_modules() if type(part).forward in _FORWARDS}
+    return {name: part for name, part in linear.items() if all(map(is_own, keys_of(name, part)))}
 
 
 def own_keys(module: nn.Module, owner: dict[str, str]) -> Callable[[str], bool]:
