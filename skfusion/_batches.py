@@ -104,3 +104,18 @@ def drawn(batches: Callable[[], Iterable[Batch]], n: int | None, generator: torc
 def mean(values: Tensor, weight: Tensor | None) -> Tensor:
     """Return the mean of the rows' values by their weights."""
     return values.mean() if weight is None else (values * weight).sum() / weight.sum()
+
+
+def row_weights(weight: Tensor | None, x: Tensor, layer: str) -> Tensor:
+    """Return the weight of each row that a layer sees: of each token, where samples are cut into tokens."""
+    if weight is None:
+        return torch.ones(len(x), dtype=torch.float64, device=x.device)
+    n_tokens, rest = divmod(len(x), len(weight))
+    if rest:
+        raise ValueError(
+            f"Layer {layer!r} sees {len(x)} rows where the batch has {len(weight)} weighted samples, so what a row "
+            "weighs is not known. Sample weights need a module whose first axis, in every layer, is that of samples, "
+            "or of samples times tokens in this order; one with tokens first, such as (T, B, F), cannot be weighted. "
+            "Make it batch-first, or give whole-number weights as repetitions of the samples."
+        )
+    return weight.double().to(x.device).repeat_interleave(n_tokens)

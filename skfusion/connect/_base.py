@@ -151,18 +151,10 @@ class Path(Subspace):
         return float(self._steps(self.grid(n_points)).sum())
 
     def by_length(self, n_points: int = 1001) -> Path:
-        """Return the same path with positions that are shares of its length.
+        """Return the same path with positions that are shares of its length; see :meth:`Path.arc`.
 
-        Parameters
-        ----------
-        n_points : int, default=1001
-            Positions between which it is taken as straight. More space points more evenly.
-
-        Returns
-        -------
-        Path
-            Equally spaced positions are points at equal distances along the path. Its control states and its ends are
-            those of this one; a path of no length stays as it is.
+        Equally spaced positions are then at equal distances along the path, which is taken as straight between
+        ``n_points`` positions. The control states and the ends are the same; a path of no length stays as it is.
         """
         t = np.linspace(0, 1, n_points)
         arc = self.arc(t)
@@ -179,13 +171,7 @@ class Connector(Component, ABC):
     needs_objective: ClassVar[bool] = True
 
     def check(self) -> None:
-        """Raise an error where a parameter makes no sense; estimators ask before they train members.
-
-        Raises
-        ------
-        ValueError or TypeError
-            It names the parameter.
-        """
+        """Raise ``ValueError`` or ``TypeError`` where a parameter makes no sense; estimators ask before they train."""
 
     @abstractmethod
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from skfusion._batches import row_weights
 from skfusion.objective import Batch, Objective
 from skfusion.state import State
 
@@ -35,11 +36,7 @@ class Moments:
 
     def add(self, x: Tensor, weight: Tensor | None) -> None:  # x shape: (n_rows, n_channels, *positions)
         rows = x.detach().to(torch.float64).reshape(*x.shape[:2], -1)  # shape: (n_rows, n_channels, n_positions)
-        w = (
-            torch.ones(len(rows), dtype=torch.float64, device=x.device)
-            if weight is None
-            else self._weight_of_each(weight, len(rows))
-        )
+        w = row_weights(weight, rows, self.name)
         n = float(w.sum()) * rows.shape[2]
         if n == 0:
             return
@@ -56,18 +53,6 @@ class Moments:
         self.mean = self.mean + gap * (n / total)
         self.square = self.square + square + gap.square() * (self.weight * n / total)
         self.weight = total
-
-    def _weight_of_each(self, weight: Tensor, n_rows: int) -> Tensor:
-        """Return the weight of each row that the layer sees: of each token, where samples are cut into tokens."""
-        n_tokens, rest = divmod(n_rows, len(weight))
-        if rest or not n_tokens:
-            raise ValueError(
-                f"Layer {self.name!r} sees {n_rows} rows where the batch has {len(weight)} weighted samples, so what "
-                "a row weighs is not known. Sample weights need a module whose first axis, in every layer, is that of "
-                "samples, or of samples times tokens in this order; one with tokens first, such as (T, B, F), cannot "
-                "be weighted. Make it batch-first, or give whole-number weights as repetitions of the samples."
-            )
-        return weight.double().repeat_interleave(n_tokens)
 
 
 def first_batch(objective: Objective) -> Batch:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skfusion._batches import row_weights
 from skfusion.merge._base import key_of
 
 _FORWARDS = [kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
@@ -50,7 +50,7 @@ def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[
     else:
         n_axes = layer.weight.ndim - 2
         windows = _windows(layer, x.reshape(-1, *x.shape[-n_axes - 1 :]))
-    many = _spread(weight, name, windows)
+    many = row_weights(weight, windows, name)
     groups, lines = windows.shape[1:3]
     width = windows.shape[3 : 2 + n_axes].numel()
     n_features = windows.shape[2 + n_axes :].numel()
@@ -65,31 +65,9 @@ def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[
             yield rows, many[i : i + step].repeat_interleave(part.shape[2] * width)
 
 
-def watch(layer: nn.Module, see: Callable[[Tensor], None]) -> Any:
-    """Show every input of a layer; return the handle that ends it."""
-
-    def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        see(input_of(args, kwargs).detach())
-
-    return layer.register_forward_pre_hook(hook, with_kwargs=True)
-
-
 def input_of(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
     """Return the input of a layer from the arguments that it is called with."""
     return args[0] if args else kwargs["input"]
-
-
-def _spread(weight: Tensor | None, name: str, windows: Tensor) -> Tensor:
-    """Return a weight for each place on the first axis, which is that of samples, or of samples times tokens."""
-    if weight is None:
-        return torch.ones(len(windows), dtype=torch.float64, device=windows.device)
-    times, rest = divmod(len(windows), len(weight))
-    if rest:
-        raise ValueError(
-            f"Layer {name!r} sees {len(windows)} rows for {len(weight)} samples of different weights, so it is not "
-            "known which weights they have. Merge without sample weights, or let the first axis be that of samples."
-        )
-    return weight.double().to(windows.device).repeat_interleave(times)
 
 
 def _windows(layer: Any, x: Tensor) -> Tensor:

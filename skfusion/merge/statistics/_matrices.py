@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from skfusion._numbers import narrowed
 from skfusion.merge._base import key_of
-from skfusion.merge.statistics._layer_inputs import keys_of, own_keys, own_layers, watch
+from skfusion.merge.statistics._layer_inputs import input_of, keys_of, own_keys, own_layers
 from skfusion.state import State
 
 _ALL = slice(None)
@@ -101,7 +101,8 @@ def watching(module: nn.Module, by_name: dict[str, Matrix], see: Callable[[str, 
     with ExitStack() as hooks:
         for name, matrix in by_name.items():
             if not is_attention(matrix.layer):
-                hooks.enter_context(watch(matrix.layer, partial(see, name)))
+                hook = matrix.layer.register_forward_pre_hook(partial(_show_input, see, name), with_kwargs=True)
+                hooks.enter_context(hook)
         for name, layer in module.named_modules():
             if is_attention(layer):
                 keys = {part: key_of(name, part) for part in (*_INPUTS, "out_proj")}
@@ -112,9 +113,11 @@ def watching(module: nn.Module, by_name: dict[str, Matrix], see: Callable[[str, 
         yield
 
 
-def _show(
-    see: Mapping[str, Callable[[Tensor], None]], layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+def _show_input(see: Callable[[str, Tensor], None], name: str, _layer: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    see(name, input_of(args, kwargs).detach())
+
+
+def _show(see: Mapping[str, Callable[[Tensor], None]], layer: Any, args: Any, kwargs: dict[str, Any]) -> None:
     """Show the inputs of those of the four matrices of attention that are asked for."""
     arguments = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs).arguments
     heads = nn.MultiheadAttention.forward(_open(layer), *args, **kwargs)[0]

@@ -109,5 +109,5 @@ def test_weights_of_rows_that_cannot_be_told_apart_are_refused():
             return self.body(torch.cat([x, x[:1]]))
 
     module = Pairs().double()
-    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows for 3 samples of different weights.*Merge without"):
+    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows .* 3 weighted samples.*batch-first.*repetitions"):
         merged(RegMean(), module, states(module, 2), batch(normal(3, 4), torch.ones(3)))
