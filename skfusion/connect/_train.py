@@ -39,8 +39,7 @@ def train(
 
     ``given`` are the networks that are joined: what is equal in all of them stays as it is, unless they are free too.
     """
-    names = trained_names(controls, given, free, objective.module)
-    bends = Bends(controls, given, free, names, objective.module)
+    bends = Bends(controls, given, free, objective.module)
     run = _Run(settings, basis, bends, objective)
     streams = seed_scope(int(settings.random_state), bends.values.device)
     with streams, torch.enable_grad(), evaluating(objective.module):
@@ -51,20 +50,14 @@ def train(
 
 
 class Bends:
-    """The trained numbers, those of the tensors called ``names``, of all control states as rows of one matrix.
+    """The trained numbers of all control states as rows of one matrix; ``given`` are the networks that are joined.
 
     The other tensors of the free control states are those of the sums that these begin as.
     """
 
-    def __init__(
-        self,
-        controls: Sequence[State],
-        given: Sequence[State],
-        free: Sequence[int],
-        names: Sequence[str],
-        module: nn.Module,
-    ):
-        self._controls, self._given, self._names = list(controls), list(given), list(names)
+    def __init__(self, controls: Sequence[State], given: Sequence[State], free: Sequence[int], module: nn.Module):
+        self._controls, self._given = list(controls), list(given)
+        self._names = trained_names(controls, given, free, module)
         self._owner = owners(controls)
         wide = max((controls[0][k].dtype for k in self._names), key=lambda d: torch.finfo(d).bits)
         rows = [torch.cat([s[k].detach().flatten().to(wide) for k in self._names]) for s in controls]
