@@ -127,8 +127,7 @@ def trained_names(
 ) -> list[str]:
     """Return the names of the tensors that are trained: parameters that differ between the given states.
 
-    Where all control states are free, parameters that are equal are trained too. Of tensors that are tied in all
-    states, only the first one is named.
+    Where all control states are free, equal ones are trained too. Of tied tensors, only the first one is named.
     """
     takes = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
     names = [k for k, owner in owners(controls).items() if k == owner and k in takes]

@@ -81,8 +81,7 @@ class Match:
     def worth(self, names: Sequence[str], terms: Iterable[Term], joint: bool) -> np.ndarray | None:
         """Return inner products of the units of the last group, summed over terms, for each combination of the others.
 
-        The shape is (n_combinations, size, size), or (n_combinations, size, n_combinations, size) if joint, where units
-        are compared across combinations too.
+        The shape is (n_combinations, size, size), or (n_combinations, size, n_combinations, size) if joint.
         """
         sizes = [self.groups[g].size for g in names]
         n_outer, n = int(np.prod(sizes[:-1])), sizes[-1]

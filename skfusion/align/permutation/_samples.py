@@ -42,10 +42,7 @@ class Layout(NamedTuple):
 
 
 def layouts(activations: Mapping[Site, Tensor], rolled: Mapping[Site, Tensor], n: int) -> dict[Site, Layout]:
-    """Return how activations count the n samples of a batch, from those of the batch and of the rolled batch.
-
-    Sites where no axis counts samples are left out. The result is valid for batches of any size.
-    """
+    """Return how activations count the n samples of a batch, for sites where an axis does; valid for any batch."""
     known: dict[Site, Layout] = {}
     for site, x in activations.items():
         free = [e for e, blocks in enumerate(site.axes) if not blocks and x.shape[e] and not x.shape[e] % n]

@@ -136,10 +136,9 @@ def _open(layer: Any) -> Any:
 
 
 def meant(which: Sequence[Which], names: Sequence[str], module: nn.Module, asker: str) -> dict[str, Which]:
-    """Return the first pattern or type, out of ``which``, that means each of some layers, by name.
+    """Return the first pattern or type, out of ``which``, that means each of some layers, or a module they are in.
 
-    A pattern means the layers whose name it matches, and those in a module whose name it matches; a type means layers
-    of this type, and those in modules of it. ``asker`` is the parameter, for the message where one means no layer.
+    ``asker`` is the parameter, for the message where one means no layer.
     """
     modules = dict(module.named_modules())
 
