@@ -128,31 +128,27 @@ def moments_of(
     moments = {} if group is None else {run: Moments(run[0]) for run in group}
     statistics = {run: _mean_and_variance(of_run) for run, of_run in (known or {}).items()}
     n_before: Counter[str] = Counter()
-    batch: Batch | None = None
+    batch: Batch  # the one that runs
     n, weighted = 0, False
 
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(layer: Any, args: tuple[Tensor, ...]) -> None:
-            run = name, n_before[name]
-            n_before[name] += 1
-            if group is None:
-                moments.setdefault(run, Moments(name))
-            layer.train(run in moments)
-            if run in moments:
-                assert batch is not None
-                moments[run].add(rows_of(args[0]), batch.weight)
-            elif run in statistics:
-                for buffer, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
-                    buffer.copy_(value)
-            if group is not None and run == group[-1]:
-                raise Enough
-
-        return hook
+    def see(name: str, layer: Any, args: tuple[Tensor, ...]) -> None:
+        run = name, n_before[name]
+        n_before[name] += 1
+        if group is None:
+            moments.setdefault(run, Moments(name))
+        layer.train(run in moments)
+        if run in moments:
+            moments[run].add(rows_of(args[0]), batch.weight)
+        elif run in statistics:
+            for buffer, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
+                buffer.copy_(value)
+        if group is not None and run == group[-1]:
+            raise Enough
 
     try:
         with ExitStack() as hooks, torch.no_grad():
             for name, layer in layers.items():
-                hooks.enter_context(layer.register_forward_pre_hook(watch(name)))
+                hooks.enter_context(layer.register_forward_pre_hook(partial(see, name)))
             for batch in without_single_rows(batches):
                 n, weighted = n + n_rows(batch.x), weighted or batch.weight is not None
                 n_before.clear()

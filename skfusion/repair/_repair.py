@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -153,28 +154,21 @@ def _shares(state: State, members: Sequence[State]) -> np.ndarray:
 def _moments(objective: Objective, state: State, layers: dict[str, nn.Module]) -> dict[str, Moments]:
     """Return the moments of what layers give when they first run in a forward pass, over all data."""
     moments = {name: Moments(name) for name in layers}
-    current: list[Batch] = []
     due: set[str] = set()
+    batch: Batch  # the one that runs
 
-    def watch(name: str, module: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
-        axis = -1 if isinstance(module, nn.Linear) else -len(module.kernel_size) - 1  # type: ignore[arg-type]
-
-        def hook(_module: nn.Module, _args: Any, out: Tensor) -> None:
-            if name not in due:
-                return
+    def see(name: str, axis: int, _module: nn.Module, _args: Any, out: Tensor) -> None:
+        if name in due:
             due.remove(name)
-            rows = out.movedim(axis, 1) if out.dim() > 1 else out.unsqueeze(0)
-            moments[name].add(rows, current[-1].weight)
+            moments[name].add(out.movedim(axis, 1) if out.dim() > 1 else out.unsqueeze(0), batch.weight)
             if not due:
                 raise Enough
 
-        return hook
-
     with ExitStack() as hooks, torch.no_grad():
         for name, layer in layers.items():
-            hooks.enter_context(layer.register_forward_hook(watch(name, layer)))
+            axis = -1 if isinstance(layer, nn.Linear) else -len(layer.kernel_size) - 1  # type: ignore[arg-type]
+            hooks.enter_context(layer.register_forward_hook(partial(see, name, axis)))
         for batch in objective.batches():
-            current[:] = [batch]
             due.update(layers)
             with suppress(Enough):
                 objective.forward(state, batch.x)
