@@ -153,9 +153,8 @@ def _net_params(net: Any) -> dict[str, Any]:
     for cls in reversed(type(net).__mro__):
         if "__init__" in vars(cls) and cls is not object:
             defaults |= {name: p.default for name, p in inspect.signature(vars(cls)["__init__"]).parameters.items()}
-    given = {name: v for name, v in vars(net).items() if not name.startswith(("_", "callbacks__"))}
-    given = {name: v for name, v in given.items() if not name.endswith("_")}
-    shown = {name: _of_net(v) for name, v in given.items()}
+    given = [name for name in vars(net) if not name.startswith(("_", "callbacks__")) and not name.endswith("_")]
+    shown = {name: _of_net(vars(net)[name]) for name in given}
     return {name: _Text(text) for name, text in sorted(shown.items()) if text != _of_net(defaults.get(name, _Text("")))}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -59,9 +58,7 @@ class OnGrid(Merger):
         return self._at(best)
 
     def _at(self, value: float) -> Self:
-        chosen = copy.copy(self)
-        setattr(chosen, self.on_grid, value)
-        return chosen
+        return type(self)(**{**self.get_params(deep=False), self.on_grid: value})
 
     def _number(self) -> Any:
         """Return the parameter, or raise ``ValueError`` where it is neither None nor a finite number."""
