@@ -11,10 +11,68 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skfusion._component import Component
-from skfusion.connect._basis import Basis, ByLength, PathBasis
 from skfusion.geometry import inner
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible, weighted_sum
+
+
+class Basis(ABC):
+    """The coefficients of control states as functions of the points of a domain, which the basis knows."""
+
+    @abstractmethod
+    def weights(self, point: Any, n_controls: int) -> np.ndarray:
+        """Return the coefficients of the control states at a point, shape (n_controls,); they sum to one."""
+
+    @abstractmethod
+    def within(self, point: Any) -> Any:
+        """Return a point in the form that ``weights`` takes, or raise ``ValueError`` where it is not in the domain."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.RandomState, n_controls: int) -> Any:
+        """Return a point that is uniform in the domain."""
+
+    @abstractmethod
+    def grid(self, n_points: int, n_controls: int) -> list[Any]:
+        """Return points that are spread evenly over the domain, its corners included, ``n_points`` along each side."""
+
+
+class PathBasis(Basis):
+    """A basis whose domain is the positions from 0 to 1, at which it has the first and the last control state."""
+
+    @abstractmethod
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients of the control states at a position, in float64; see :meth:`Subspace.weights`."""
+
+    def within(self, t: Any) -> float:
+        """Return a position, or raise ``ValueError`` where it is not from 0 to 1; see :meth:`Path.weights`."""
+        if not 0 <= t <= 1:
+            raise ValueError(f"A position on a path is from 0 to 1; got {t}.")
+        return float(t)
+
+    def sample(self, rng: np.random.RandomState, n_controls: int) -> float:
+        """Return a position that is uniform from 0 to 1; see :meth:`Path.sample`."""
+        return float(rng.uniform())
+
+    def grid(self, n_points: int, n_controls: int) -> list[float]:
+        """Return equally spaced positions, 0 and 1 included; see :meth:`Path.grid`."""
+        positions: list[float] = np.linspace(0, 1, n_points).tolist()
+        return positions
+
+
+class ByLength(PathBasis):
+    """Another basis, whose positions are found by the share of the length that lies before them.
+
+    ``t`` holds positions of it, and ``share`` the share of the length before each; both are from 0 to 1.
+    """
+
+    def __init__(self, basis: Basis, t: np.ndarray, share: np.ndarray):
+        self.basis, self.t, self.share = basis, t, share
+
+    def __repr__(self) -> str:
+        return f"ByLength({self.basis!r})"
+
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        return self.basis.weights(float(np.interp(t, self.share, self.t)), n_controls)
 
 
 @dataclass(eq=False, repr=False)

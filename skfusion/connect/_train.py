@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skfusion._random import seed_scope
 from skfusion._vectorized import attribute_holding_tensor, lent, slots_of
-from skfusion.connect._basis import Basis
+from skfusion.connect._base import Basis
 from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, is_statistic, owners, weighted_sum
 

@@ -12,8 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from skfusion._docs import doc
-from skfusion.connect._base import Connector, Path, check_ends
-from skfusion.connect._basis import PathBasis
+from skfusion.connect._base import Connector, Path, PathBasis, check_ends
 from skfusion.connect._train import train, trained_names
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum

@@ -15,8 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from skfusion.objective import Batch, Objective, evaluating, run
 from skfusion.repair._base import Repairer
-from skfusion.repair._moments import Enough, Moments, equal, first_batch
-from skfusion.repair._recalibrate import Recalibrate
+from skfusion.repair._recalibrate import Enough, Moments, Recalibrate, equal, first_batch
 from skfusion.state import State, flatten
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
