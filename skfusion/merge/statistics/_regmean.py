@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from skfusion._batches import drawn
 from skfusion.merge._base import Merger, check_states, tied
-from skfusion.merge.statistics._layer_inputs import pieces
-from skfusion.merge.statistics._matrices import Matrix, Which, matrices, meant, watching
+from skfusion.merge.statistics._matrices import Matrix, Which, matrices, meant, pieces, watching
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, weighted_sum
 

@@ -15,7 +15,7 @@ from torch.func import vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from skfusion._batches import mapped, rows_at
-from skfusion.merge.statistics._layer_inputs import input_of, keys_of, own_layers
+from skfusion.merge.statistics._matrices import input_of, keys_of, own_layers
 from skfusion.objective import Input, Likelihood, Objective
 from skfusion.state import State
 

@@ -8,7 +8,7 @@ from reference import regmean as reference
 from torch import nn
 
 from skfusion.merge import RegMean
-from skfusion.merge.statistics import _layer_inputs
+from skfusion.merge.statistics import _matrices
 
 
 def merged(merge, module, members, *batches, **more):
@@ -35,7 +35,7 @@ def merged(merge, module, members, *batches, **more):
 )
 @pytest.mark.parametrize("budget", [2**22, 50])
 def test_a_convolution_is_solved_patch_by_patch(layer, bias, budget, monkeypatch):
-    monkeypatch.setattr(_layer_inputs, "_BUDGET", budget)
+    monkeypatch.setattr(_matrices, "_BUDGET", budget)
     module = layer(bias=bias).double()
     n_axes = module.weight.ndim - 2
     size = (8, 7, 6)[:n_axes] if n_axes < 3 else (4, 3, 3)
@@ -65,7 +65,7 @@ def test_a_convolution_is_solved_patch_by_patch(layer, bias, budget, monkeypatch
 
 def test_padding_of_even_kernels_is_torchs_own():
     module, x = nn.Conv1d(1, 1, 4, padding="same", padding_mode="replicate", bias=False).double(), normal(3, 1, 6)
-    (rows, weight), *rest = _layer_inputs.pieces(module, "0", x, None)
+    (rows, weight), *rest = _matrices.pieces(module, "0", x, None)
     assert not rest
     assert weight.tolist() == [1.0] * 18
     expected = module(x).flatten()
@@ -87,7 +87,7 @@ def test_padding_of_even_kernels_is_torchs_own():
 )
 @pytest.mark.parametrize("budget", [2**22, 20])
 def test_a_weight_is_a_repetition(make, x, normalise, budget, monkeypatch):
-    monkeypatch.setattr(_layer_inputs, "_BUDGET", budget)
+    monkeypatch.setattr(_matrices, "_BUDGET", budget)
     module, weight = make().double(), torch.tensor([3.0, 0, 1, 2, 0, 1])
     members = states(module, 2)
     merge = RegMean(normalise=normalise)
