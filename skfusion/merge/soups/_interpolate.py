@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from skfusion.merge._scale import GRID, LinearOnGrid
+from skfusion.merge._base import GRID, LinearOnGrid
 
 
 class Interpolate(LinearOnGrid):

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from skfusion.merge._base import LinearMerger, Merger, one_each
-from skfusion.merge._scale import OnGrid
+from skfusion.merge._base import LinearMerger, Merger, OnGrid, one_each
 from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge.task_vectors._task_arithmetic import TaskArithmetic
 from skfusion.objective import Objective

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skfusion.merge._base import factors
-from skfusion.merge._scale import GRID, LinearOnGrid
+from skfusion.merge._base import GRID, LinearOnGrid, factors
 
 
 @dataclass(eq=False, repr=False)

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion.merge._base import factors, one_each
-from skfusion.merge._scale import OnGrid
+from skfusion.merge._base import OnGrid, factors, one_each
 from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 
 _DIGIT = 16
