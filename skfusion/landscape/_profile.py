@@ -219,7 +219,10 @@ def loss_along(
         coefficients = np.array([path.weights(s) for s in t])
         rows, arc = evaluate(path.controls, coefficients, objective, repair, path.networks), path.arc(t)
     else:
-        rows, arc = _one_by_one(path, t, objective, repair)
+        states = [path(float(s)) for s in t]
+        rows = evaluate(states, np.eye(n_points), objective, repair or Recalibrate(n_passes=1))
+        gaps = np.sqrt([inner([a, b])[1, 1] for a, b in pairwise(states)])
+        arc = np.concatenate([[0.0], np.cumsum(gaps)])
     for k, which in ((0, "first"), (-1, "second")):
         if not np.isfinite(rows[k, 0]):
             raise ValueError(
@@ -234,16 +237,3 @@ def loss_along(
         )
     loss, score = rows.T.copy()
     return Profile(t, loss, score, arc)
-
-
-def _one_by_one(
-    path: Callable[[float], State], t: np.ndarray, objective: Objective, repair: Repairer | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return loss and score at each position of any path, shape (n_points, 2), and the length up to each."""
-    repair = Recalibrate(n_passes=1) if repair is None else repair
-    states = [path(float(s)) for s in t]
-    gaps = np.sqrt([inner([a, b])[1, 1] for a, b in pairwise(states)])
-    ends = [states[0], states[-1]]
-    repaired = [states[0], *(repair(s, ends, objective) for s in states[1:-1]), states[-1]]
-    rows = np.array(objective.evaluate(repaired), np.float64).reshape(-1, 2)
-    return rows, np.concatenate([[0.0], np.cumsum(gaps)])
