@@ -60,10 +60,7 @@ class PathBasis(Basis):
 
 
 class ByLength(PathBasis):
-    """Another basis, whose positions are found by the share of the length that lies before them.
-
-    ``t`` holds positions of it, and ``share`` the share of the length before each; both are from 0 to 1.
-    """
+    """Another basis, whose positions ``t`` are found by the share of the length that lies before them."""
 
     def __init__(self, basis: Basis, t: np.ndarray, share: np.ndarray):
         self.basis, self.t, self.share = basis, t, share

@@ -213,10 +213,9 @@ def one_each(merger: str, name: str, values: float | Sequence[float], n: int) ->
 
 
 def tied(states: Sequence[State], module: nn.Module) -> dict[str, str]:
-    """Map each name to the first name of its tensor.
+    """Map each name to the first name of its tensor, which it shares in memory in all states, or in the module.
 
-    Names are tied where they share memory in all states, or where the module ties them and all states agree; states
-    that come from files have often lost the first kind.
+    The module counts where all states agree, as those that come from files have often lost what they share.
     """
     owner_of = owners(states)
     first: dict[int, str] = {}

@@ -151,11 +151,7 @@ class Fisher(Merger):
 
 
 def mean_squares(gradients: Gradients, batches: Iterable[Batch], expectation: str, generator: torch.Generator) -> State:
-    """Return the diagonal Fisher of a state: the mean over rows of the expected squared gradient of the log-likelihood.
-
-    The expectation is "exact", over all labels; "sampled", over one that is drawn from the prediction; or "empirical",
-    at the label that the row has. The result is in float64.
-    """
+    """Return the mean over rows of the expected squared gradient of the log-likelihood (see `Fisher`), in float64."""
     total = {name: torch.zeros_like(gradients.state[name], dtype=torch.float64) for name in gradients.names}
     squares, mass = Squares(gradients), 0.0
     for batch in batches:
@@ -180,9 +176,8 @@ def cotangents(
 ) -> Tensor:  # z, shape: (n_rows, n_outputs)
     r"""Return vectors :math:`v` with :math:`\sum_v (v^\top \partial z)^2` the Fisher of a row, in float64.
 
-    For given labels v is the gradient of the log-likelihood by the logits, ``y - p``. The expectation over classes
-    takes one vector a class, scaled by the root of its probability; over independent labels or values, one each. The
-    shape is (n_rows, n_vectors, n_outputs).
+    For given labels v is the gradient by the logits, ``y - p``. The expectation over classes takes one vector a class,
+    scaled by the root of its probability; over independent labels or values, one each: (n_rows, n_vectors, n_outputs).
     """
     z = z.detach().double()
     eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)

@@ -184,7 +184,6 @@ def pieces(layer: Any, name: str, x: Tensor, weight: Tensor | None) -> Iterator[
     """Cut the input of a layer into pieces of rows by which its weights are multiplied, with the weights of these rows.
 
     Rows are in float64, of shape (n_groups, n_rows, n_features), with a last feature 1 where the layer has a bias.
-    ``weight`` has the weights of the samples.
     """
     bias = getattr(layer, "in_proj_bias" if isinstance(layer, nn.MultiheadAttention) else "bias")
     if isinstance(layer, (nn.Linear, nn.MultiheadAttention)):

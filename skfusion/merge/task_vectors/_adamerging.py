@@ -179,11 +179,7 @@ class AdaMerging(Merger):
 
 
 def agreeing(states: Sequence[State], base: State, owner: dict[str, str], density: float) -> list[State]:
-    """Return members that keep only their largest changes, and of these only the ones of the elected sign.
-
-    ``density`` is the share of the changes of each member that is kept. Tied tensors are tied, and what is no parameter
-    stays that of the member.
-    """
+    """Return members that keep the share ``density`` of their changes, and of these only those of the elected sign."""
     names = [key for key, t in base.items() if owner[key] == key and is_merged(key, t)]
 
     def changes(key: str) -> list[Tensor]:

@@ -153,8 +153,7 @@ def thresholds(
 ) -> list[float]:
     """Return the ``density`` d-th largest size of each of n vectors of d numbers, exactly and in little memory.
 
-    ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in double
-    precision. Tensors that are 0 in all vectors do not count.
+    ``read()`` iterates over parts of the vectors, with the name of their tensor; those that are 0 in all do not count.
     """
     sizes: dict[str, int] = {}
     changed: set[str] = set()
