@@ -120,10 +120,7 @@ class Plane:
         return corner if np.abs(coefficients - corner).max() < _CORNER else coefficients
 
     def at(self, x: float, y: float) -> State:
-        """Return the state at a point, a control state itself where the point is exactly that; see :meth:`weights`.
-
-        BatchNorm statistics are wrong until they are recalibrated.
-        """
+        """Return the state at a point; see :meth:`Subspace.at`."""
         return combined(self.controls, self.weights(x, y))
 
     def coordinates(self, states: Sequence[State]) -> np.ndarray:

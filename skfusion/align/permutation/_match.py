@@ -61,10 +61,6 @@ class Match:
         """Return the sum of inner products, over some tensors."""
         return sum(self.scale[n] * _dot(self.a[n], self.b[n]) for n in (self.a if tensors is None else tensors))
 
-    def is_exact(self) -> bool:
-        """Return whether the state equals the reference, so that no permutation is better."""
-        return all(torch.equal(self.a[n], self.b[n]) for n in self.a)
-
     def tensors_of(self, names: Iterable[str]) -> list[str]:
         """Return the tensors that move with some groups, or with groups that are indexed by them."""
         groups = {h.name for g in names for h in self.groups.values() if h.name == g or g in h.context}
