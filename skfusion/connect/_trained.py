@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -77,10 +76,6 @@ class TrainedConnector(Connector, PathBasis):
     train_ends: bool = False
     random_state: int = 0
     _test_sets = ({"n_epochs": 20}, {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3})
-
-    @abstractmethod
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`PathBasis.weights`."""
 
     def _start(self) -> np.ndarray:
         """Return where on the line between the ends each bend starts: equally spaced."""

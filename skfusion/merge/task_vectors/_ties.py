@@ -101,20 +101,17 @@ class TIES(OnGrid, TensorMerger):
 
         def parts() -> Iterator[tuple[str, list[Tensor]]]:
             for entry in read():
-                yield entry.name, [tau if w else torch.zeros_like(tau) for w, tau in _weighed(weights, entry)]
+                vectors = zip(weights, task_vectors(entry), strict=True)
+                yield entry.name, [tau if w else torch.zeros_like(tau) for w, tau in vectors]
 
         return thresholds(parts, n, densities)
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the base and the scaled mean of the changes that agree; see :meth:`TensorMerger.tensor`."""
         weights = factors("TIES", self.weights, len(entry.tensors))
-        vectors = [w * trimmed(tau, c) for (w, tau), c in zip(_weighed(weights, entry), known, strict=True)]
+        vectors = [w * trimmed(tau, c) for w, tau, c in zip(weights, task_vectors(entry), known, strict=True)]
         scale: float = self._number()
         return base_of(entry) + scale * disjoint_mean(vectors, elected(vectors), weights)
-
-
-def _weighed(weights: Sequence[float], entry: Entry) -> Iterator[tuple[float, Tensor]]:
-    return zip(weights, task_vectors(entry), strict=True)
 
 
 def trimmed(tau: Tensor, threshold: float) -> Tensor:
