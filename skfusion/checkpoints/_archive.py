@@ -72,62 +72,41 @@ def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
     return int(entry.header_offset + _LOCAL.size + name + extra)
 
 
-class CheckSums:
-    """The CRC-32 sums of the entries of a file, computed while its bytes pass by from first to last.
-
-    Files that are no archives have none, so nothing is done for them. An entry whose sum is zero has none either:
-    ``torch.serialization.set_crc32_options(False)`` leaves them out.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            is_archive = file.read(2) == b"PK"
-        self.path = path
-        self._parts = [part for part in parts_of(path) if part.check_sum] if is_archive else []
-        self._sums = [0] * len(self._parts)
-        self._first, self._place = 0, 0
-
-    @property
-    def has_any(self) -> bool:
-        """Whether there is anything to check."""
-        return bool(self._parts)
-
-    def update(self, block: memoryview) -> None:
-        """Add the next bytes of the file to the sums of the entries that they belong to."""
-        end = self._place + len(block)
-        for k in range(self._first, len(self._parts)):
-            part = self._parts[k]
-            if part.start >= end:
-                break
-            low, high = max(part.start, self._place), min(part.start + part.size, end)
-            if low < high:
-                self._sums[k] = zlib.crc32(block[low - self._place : high - self._place], self._sums[k])
-            if part.start + part.size <= end:
-                self._first = k + 1
-        self._place = end
-
-    def check(self) -> None:
-        """Raise ``ValueError`` that names the first entry that has changed, once all bytes have passed by."""
-        for part, actual in zip(self._parts, self._sums, strict=True):
-            if actual != part.check_sum:
-                raise ValueError(
-                    f"{self.path} is damaged: the check sum of its entry {part.name!r} is not that of what was "
-                    f"written. {_ADVICE}"
-                )
-
-
 def check_sums(path: Path) -> None:
     """Raise ``ValueError`` where the bytes of an archive have changed; it is read whole, and no other file is read."""
-    sums = CheckSums(path)
-    if sums.has_any:
-        for block in blocks_of(path):
-            sums.update(block)
-        sums.check()
+    if _with_sums(path):
+        for _ in checked_blocks(path):
+            pass
 
 
-def blocks_of(path: Path) -> Iterator[memoryview]:
-    """Yield the bytes of a file in blocks, each of which is overwritten by the next one."""
+def checked_blocks(path: Path) -> Iterator[memoryview]:
+    """Yield the bytes of a file in blocks, each of which is overwritten by the next one.
+
+    Raises ``ValueError`` after the first entry of an archive whose CRC-32 sum is not that of what was written.
+    """
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
+        for part in _with_sums(path):
+            while n := file.readinto(block[: part.start - file.tell()]):
+                yield block[:n]
+            actual = 0
+            while n := file.readinto(block[: part.start + part.size - file.tell()]):
+                actual = zlib.crc32(block[:n], actual)
+                yield block[:n]
+            if actual != part.check_sum:
+                raise ValueError(
+                    f"{path} is damaged: the check sum of its entry {part.name!r} is not that of what was written. "
+                    f"{_ADVICE}"
+                )
         while n := file.readinto(block):
             yield block[:n]
+
+
+def _with_sums(path: Path) -> list[Part]:
+    """Return the entries that can be checked, none in a file that is no archive.
+
+    A sum of zero is none: ``torch.serialization.set_crc32_options(False)`` leaves them out.
+    """
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    return [part for part in parts_of(path) if part.check_sum] if is_archive else []

@@ -11,7 +11,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from pathlib import Path
 
-from skfusion.checkpoints._archive import CheckSums, blocks_of
+from skfusion.checkpoints._archive import checked_blocks
 
 _THREADS = 4
 
@@ -27,14 +27,12 @@ def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int
     total = sum(mark[0] for mark in before.values())
 
     def digest(path: Path) -> str:
-        sha256, sums = hashlib.sha256(), CheckSums(path)
-        for block in blocks_of(path):
+        sha256 = hashlib.sha256()
+        for block in checked_blocks(path):
             if stop.is_set():
                 return ""
             sha256.update(block)
-            sums.update(block)
             done[path] += len(block)
-        sums.check()
         return sha256.hexdigest()
 
     def wait(progress: Callable[[str, int, int], None]) -> dict[Path, str]:

@@ -118,7 +118,7 @@ def differing_prefixes(sources: Sequence[Checkpoint]) -> str:
 
 def _between(a: Collection[str], b: Collection[str]) -> tuple[str, str]:
     """Return the prefixes of two collections of names without which most of them are equal, empty where none are."""
-    pairs = [(_longer(a, b), ""), ("", _longer(b, a)), _apart(_shared_start(a), _shared_start(b))]
+    pairs = [(_longer(a, b), ""), ("", _longer(b, a)), _apart(a, b)]
     for p, q in pairs:
         if p or q:
             rest = {name.removeprefix(q) for name in b}
@@ -135,15 +135,13 @@ def _longer(a: Collection[str], b: Collection[str]) -> str:
     return votes.most_common(1)[0][0] if votes else ""
 
 
-def _shared_start(names: Collection[str]) -> str:
-    low, high = min(names).split(".")[:-1], max(names).split(".")
-    shared = takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
-    return "".join(f"{part}." for part, _ in shared)
+def _apart(a: Collection[str], b: Collection[str]) -> list[str]:
+    """Return the prefix that all names of a share, and that of b, without the parts that both have at their end."""
+    p, q = (_shared_start([name.split(".")[:-1] for name in names]) for names in (a, b))
+    n = len(_shared_start([p[::-1], q[::-1]]))
+    return ["".join(f"{part}." for part in parts[: len(parts) - n]) for parts in (p, q)]
 
 
-def _apart(p: str, q: str) -> tuple[str, str]:
-    """Remove the parts that two prefixes share at their end."""
-    a, b = p.split(".")[:-1], q.split(".")[:-1]
-    while a and b and a[-1] == b[-1]:
-        a, b = a[:-1], b[:-1]
-    return "".join(f"{part}." for part in a), "".join(f"{part}." for part in b)
+def _shared_start(lists: Sequence[Sequence[str]]) -> list[str]:
+    alike = takewhile(lambda parts: len({*parts}) == 1, zip(*lists, strict=False))
+    return [parts[0] for parts in alike]
