@@ -33,7 +33,7 @@ def rows(source: str, target: str | None, task: str, notes: list[str]) -> Data:
     if source in BUILT_IN:
         judged = load(source, target, task)
     elif (path := file_at(source, "--data", *READERS, ".npz")).suffix.lower() == ".npz":
-        judged = _arrays(path, target, task, notes)
+        judged = _labelled_arrays(path, target, task, notes)
     else:
         frame = with_target(read_table(path, notes), target, notes)
         X = _numbers(frame.drop(columns=target))
@@ -52,8 +52,7 @@ def unlabelled_rows(source: str, target: str | None) -> np.ndarray:
         return load(source, None, "auto").X
     path = file_at(source, "--fit-data", *READERS, ".npz")
     if path.suffix.lower() == ".npz":
-        (X,) = _read(path, "X")
-        _check_inputs(X, path)
+        (X,) = _arrays(path, "X")
     else:
         X = _numbers(read_table(path, []).drop(columns=target or [], errors="ignore"))
     if len(X) < 2:
@@ -62,8 +61,8 @@ def unlabelled_rows(source: str, target: str | None) -> np.ndarray:
     return X
 
 
-def _read(path: Path, *names: str) -> list[np.ndarray]:
-    """Return arrays of an .npz file."""
+def _arrays(path: Path, *names: str) -> list[np.ndarray]:
+    """Return arrays of an .npz file, of which the first, X, holds inputs."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if missing := [name for name in names if name not in file.files]:
@@ -71,31 +70,27 @@ def _read(path: Path, *names: str) -> list[np.ndarray]:
                     f"{path} has no array {missing[0]!r}; it has {', '.join(file.files)}. Save "
                     f"{' and '.join(f'{name}=' for name in names)}."
                 )
-            return [file[name] for name in names]
+            X, *others = [file[name] for name in names]
     except DataError:
         raise
     except Exception as error:  # of zip files, headers, and pickles, which are not read
         raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def _check_inputs(X: np.ndarray, path: Path) -> None:
     if X.ndim < 2 or X.dtype.kind not in "fiub":
         raise DataError(f"X of {path} must be numbers of shape (n_rows, ...); it is {X.dtype} of shape {X.shape}.")
+    return [X, *others]
 
 
-def _arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Data:
+def _labelled_arrays(path: Path, target: str | None, task: str, notes: list[str]) -> Data:
     if target is not None:
         raise DataError("--target is for tables; the targets of an .npz file are its array y.")
-    X, y = _read(path, "X", "y")
-    _check_inputs(X, path)
+    X, y = _arrays(path, "X", "y")
     if len(X) != len(y):
         raise DataError(f"{path} has {len(X)} rows in X and {len(y)} in y.")
     if y.ndim > 1 and y.shape[1:] != (1,):
         if task == "classification":
             raise DataError(f"y of {path} has shape {y.shape}; give one label a row.")
         return Data(path.stem, X, y.astype(np.float64), "regression")
-    y, task = read_target(pd.Series(y.reshape(len(y)), name="y"), task, notes)
-    return Data(path.stem, X, y, task)
+    return Data(path.stem, X, *read_target(pd.Series(y.reshape(len(y)), name="y"), task, notes))
 
 
 def _numbers(frame: pd.DataFrame) -> np.ndarray:

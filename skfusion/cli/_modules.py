@@ -85,19 +85,16 @@ def _imported(name: str) -> Any:
     where, colon, what = name.partition(":")
     if not colon or not all(part.isidentifier() for part in [*where.split("."), *what.split(".")]):
         raise ValueError(f"--module must be package.module:Class, such as my_nets:Net; got {name!r}.")
-    parts = where.split(".")
-    for n in range(1, len(parts) + 1):
-        part = ".".join(parts[:n])
-        try:
-            target = importlib.import_module(part)
-        except ModuleNotFoundError as error:
-            if error.name == part:
-                raise ValueError(
-                    f"--module {name}: there is no module {part!r}, neither in the current directory nor installed."
-                ) from error
-            raise ValueError(f"--module {name}: {part!r} imports {error.name!r}, which is not installed.") from error
-        except Exception as error:  # raised by code of the user
-            raise ValueError(f"--module {name}: importing {part!r} failed: {type(error).__name__}: {error}.") from error
+    try:
+        target = importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if f"{where}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"--module {name}: there is no module {error.name!r}, neither in the current directory nor installed."
+            ) from error
+        raise ValueError(f"--module {name}: {where!r} imports {error.name!r}, which is not installed.") from error
+    except Exception as error:  # raised by code of the user
+        raise ValueError(f"--module {name}: importing {where!r} failed: {type(error).__name__}: {error}.") from error
     for part in what.split("."):
         if not hasattr(target, part):
             known = [k for k, v in vars(target).items() if inspect.isclass(v) and issubclass(v, nn.Module)]

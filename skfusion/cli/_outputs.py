@@ -59,33 +59,27 @@ def net_for(module: nn.Module, states: Sequence[State], judged: Data, notes: lis
         return with_module(mlp_regressor(), module), X, None, "mlp_regressor()"
     if seen.width == 1:
         classes = _classes(judged.y, 2, "one number, which separates two classes")
-        net, code = _of_one(seen, classes, notes)
-        return with_module(net, module), X, classes, code
-    classes = _classes(judged.y, seen.width, f"{seen.width} numbers")
-    shown = ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
-    notes.append(f"The outputs are taken as {shown}, in this order.")
-    net, code = _of_several(seen, notes)
-    return with_module(net, module), X, classes, code
+    else:
+        classes = _classes(judged.y, seen.width, f"{seen.width} numbers")
+        notes.append(f"The outputs are taken as {_shown(classes)}, in this order.")
+    options, note = _reading(seen, classes)
+    notes.append(note)
+    words = [f"{name}={value if value is True else f'torch.nn.{value.__name__}'}" for name, value in options.items()]
+    return with_module(mlp_classifier(**options), module), X, classes, f"mlp_classifier({', '.join(words)})"
 
 
-def _of_one(seen: Seen, classes: np.ndarray, notes: list[str]) -> tuple[Any, str]:
-    if seen.is_share:
-        notes.append(
-            f"The output is read as a probability, that of {classes[1]} and not {classes[0]}: it is between 0 and 1 "
-            "for all rows and networks."
-        )
-        return mlp_classifier(criterion=nn.BCELoss), "mlp_classifier(criterion=torch.nn.BCELoss)"
-    notes.append(
-        f"The output is read as log-odds, those of {classes[1]} and not {classes[0]}: it is not always between 0 and 1."
-    )
-    return mlp_classifier(multilabel=True), "mlp_classifier(multilabel=True)"
-
-
-def _of_several(seen: Seen, notes: list[str]) -> tuple[Any, str]:
+def _reading(seen: Seen, classes: np.ndarray) -> tuple[dict[str, Any], str]:
+    """Return the parameters of a classifier that reads such outputs rightly, and a note on that."""
+    if seen.width == 1:
+        what = f"of {classes[1]} and not {classes[0]}"
+        if seen.is_share:
+            note = f"The output is read as a probability, that {what}: it is between 0 and 1 for all rows and networks."
+            return {"criterion": nn.BCELoss}, note
+        return {"multilabel": True}, f"The output is read as log-odds, those {what}: it is not always between 0 and 1."
     if seen.is_distribution:
-        notes.append("The outputs are read as probabilities: they sum to 1 for all rows and networks.")
         # skorch takes the logarithm itself where the criterion is NLLLoss
-        return mlp_classifier(criterion=nn.NLLLoss), "mlp_classifier(criterion=torch.nn.NLLLoss)"
+        note = "The outputs are read as probabilities: they sum to 1 for all rows and networks."
+        return {"criterion": nn.NLLLoss}, note
     text = "The outputs are read as logits of classes that exclude each other"
     if seen.is_share:
         text += (
@@ -93,8 +87,7 @@ def _of_several(seen: Seen, notes: list[str]) -> tuple[Any, str]:
             "accuracies of single networks and soups hold, as the largest output wins; losses and the score of "
             "averaged predictions do not. Let the module return logits"
         )
-    notes.append(f"{text}.")
-    return mlp_classifier(), "mlp_classifier()"
+    return {}, f"{text}."
 
 
 def _seen(module: nn.Module, states: Sequence[State], X: Any) -> Seen:
@@ -137,8 +130,11 @@ def _classes(y: np.ndarray, n: int, outputs: str) -> np.ndarray:
         return present
     if np.issubdtype(present.dtype, np.integer) and present.min() >= 0 and present.max() < n:
         return np.arange(n)
-    shown = ", ".join(map(str, present[:10])) + (", ..." if len(present) > 10 else "")
     raise DataError(
-        f"The labels do not fit: the target has {len(present)} classes ({shown}), and the networks give {outputs}. "
-        "Give rows with all classes, or labels as numbers from 0."
+        f"The labels do not fit: the target has {len(present)} classes ({_shown(present)}), and the networks give "
+        f"{outputs}. Give rows with all classes, or labels as numbers from 0."
     )
+
+
+def _shown(classes: np.ndarray) -> str:
+    return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from skfusion import state as states_of
 from skfusion._arrays import to_numpy, to_torch
-from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
+from skfusion._caller import warn_caller
+from skfusion._rows import inputs_of
+from skfusion.pool._leakage import MOST_BY_CHANCE, LeakageWarning, known_rows
 from skfusion.pool._member import Member
 from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
@@ -161,7 +163,15 @@ class ModelPool(PoolSources, Sequence[Member]):
         int
             How many of the rows were seen in training, or have the inputs of one that was.
         """
-        return warn_of_judging(self.members, rows, purpose)
+        _, count, share = known_rows(self.members, rows)
+        if share > MOST_BY_CHANCE:
+            warn_caller(
+                f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.3g} %) are rows that members of the "
+                "pool were trained on, or have their inputs, so their scores are too good. Give rows that no member "
+                "has seen, or give a collector instead of a pool, which keeps validation_fraction of the rows apart.",
+                LeakageWarning,
+            )
+        return count
 
     def warn_of_cross_validation(self, rows: Any) -> None:
         """Warn if members know most of ``rows`` and others too, as where some of their rows are kept to score on.
@@ -171,7 +181,17 @@ class ModelPool(PoolSources, Sequence[Member]):
         rows : Rows
             The rows that an estimator with this pool is fitted on.
         """
-        warn_of_fitting(self.members, rows)
+        marks, count, share = known_rows(self.members, rows)
+        unknown = marks[~np.isin(marks, rows.keys)]  # older pools have keys of rows in the place of marks
+        others = len(np.setdiff1d(inputs_of(unknown), inputs_of(rows.marks)))
+        if share > 0.5 and others:
+            warn_caller(
+                f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "
+                f"were trained on, or have their inputs, and members know {others} more. If those are kept to score "
+                "on, as in cross-validation, the scores are too good. Score on rows that no member has seen, or give a "
+                "collector instead of a pool, which trains members in each fold.",
+                LeakageWarning,
+            )
 
     def save(self, path: Any) -> None:
         """Write the pool into a directory; see :class:`~skfusion.pool.DirectoryStore`.

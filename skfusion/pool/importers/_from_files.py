@@ -42,13 +42,7 @@ def from_files(
             marks[id(pair)] = _marks(name, pair, labels)
     net = None if isinstance(module, nn.Module) else module
     members = [
-        Member(
-            name,
-            state,
-            meta={"source": str(named[name])},
-            rows=marks[id(pairs[name])] if name in pairs else None,
-            net=net,
-        )
+        Member(name, state, meta={"source": str(named[name])}, rows=marks.get(id(pairs.get(name))), net=net)
         for name, state in states.items()
     ]
     return members, start, labels

@@ -27,7 +27,7 @@ from skfusion.checkpoints.format import (
     score_from_json,
 )
 from skfusion.pool._member import Member
-from skfusion.pool.stores._protocol import check_known
+from skfusion.pool.stores._store import check_known
 from skfusion.pool.stores._writer import writing
 from skfusion.state import State
 
