@@ -7,7 +7,7 @@ another format, write a reader that returns a state and call it in `_checkpoint`
 """
 
 from skfusion.checkpoints._checkpoint import Checkpoint, read_checkpoint
-from skfusion.checkpoints._many import differing_prefixes, read_many
+from skfusion.checkpoints._many import differing_prefixes, open_many
 from skfusion.checkpoints._merge_files import merge_checkpoints
 from skfusion.checkpoints._merge_plan import MergeReport
 

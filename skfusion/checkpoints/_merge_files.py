@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from skfusion._numbers import is_summed
+from skfusion.checkpoints._archive import hashing
 from skfusion.checkpoints._checkpoint import Checkpoint, PathLike
-from skfusion.checkpoints._hashing import hashing
 from skfusion.checkpoints._many import open_many
 from skfusion.checkpoints._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
-from skfusion.checkpoints._merge_stream import Progress, Stream, peak_bytes, read_bytes, silent
+from skfusion.checkpoints._merge_stream import Progress, Stream, peak_bytes, read_bytes
 from skfusion.checkpoints.format import HEADER, data_of, header_of, library_version, replacing
 from skfusion.merge import LinearMerger, Merger, TensorMerger
 from skfusion.state import is_position, is_statistic
@@ -127,7 +127,7 @@ def merge_checkpoints(
     report = _planned(method, job, target)
     inputs = [file for c in (*members, *([] if start is None else [start])) for file in c.files]
     _check_target(target, inputs, overwrite, report.n_bytes)
-    return report if dry_run else _written(method, job, report, progress or silent)
+    return report if dry_run else _written(method, job, report, progress or (lambda what, done, total: None))
 
 
 def _checked(merge: Merger) -> LinearMerger | TensorMerger:

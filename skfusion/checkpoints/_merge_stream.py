@@ -20,15 +20,11 @@ _LARGEST_PART, _SMALLEST_PART, _AT_HAND = 2**17, 2**12, 2**19
 """Numbers of one source in a part, which is quickest where all of it fits the processor's cache, and of all sources."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Report no progress."""
-
-
 class Stream:
     """The merge of a job, of which one part after another is computed while it is read."""
 
-    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, progress: Progress = silent) -> None:
-        self.merge, self.job, self._progress = merge, job, progress
+    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, progress: Progress | None = None) -> None:
+        self.merge, self.job, self._progress = merge, job, progress or (lambda what, done, total: None)
         self.read_bytes, self._survey_bytes = read_bytes(job), _survey_bytes(job)
         self.different: dict[str, None] = {}
         self.negative: dict[str, None] = {}

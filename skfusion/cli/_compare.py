@@ -36,6 +36,7 @@ BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Time
 
 
 def compare(
+    context: typer.Context,
     data: Annotated[str, typer.Option(help="breast_cancer, diabetes, digits, iris, wine, or a .csv or .parquet file.")],
     target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
     task: TASK = "auto",
@@ -59,10 +60,13 @@ def compare(
         dataset = load(data, target, task)
         networks = chosen(fusion or [], dataset.task, members, epochs)
         _check_folds(dataset, cv)
-        _check_folder(out)
+        if out is not None:
+            _check_folder(out)
     except ValueError as error:
         fail(str(error), 2)
-    fusions = {name: _prepared(dataset, e.set_params(random_state=seed)) for name, e in networks.items()}
+    fusions = {name: estimator.set_params(random_state=seed) for name, estimator in networks.items()}
+    if dataset.prepare is not None:
+        fusions = {name: Pipeline([("prepare", dataset.prepare), ("fusion", e)]) for name, e in fusions.items()}
     console = Console()
 
     def show_notes(notes: list[str]) -> None:
@@ -81,10 +85,8 @@ def compare(
     alone = _alone(table)
     show_notes(alone)
     if out is not None:
-        numbers = {"cv": cv, "members": members, "epochs": epochs, "seed": seed, "n-jobs": n_jobs, "out": out}
         with console.status(f"Fitting {best} on all rows and writing the report"):
-            command = _command(data, target, task, fusion or [], numbers)
-            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], epochs, seed, command)
+            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
 
 
@@ -100,9 +102,7 @@ def _check_folds(dataset: Data, cv: int) -> None:
         raise DataError(f"{len(dataset.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
 
 
-def _check_folder(out: Path | None) -> None:
-    if out is None:
-        return
+def _check_folder(out: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise DataError('The report of --out needs matplotlib: pip install "skfusion[plots]".')
     try:
@@ -111,10 +111,6 @@ def _check_folder(out: Path | None) -> None:
         raise DataError(f"The folder of --out cannot be made: {error}.") from error
     if not os.access(out, os.W_OK):
         raise DataError(f"The folder {out} of --out cannot be written to.")
-
-
-def _prepared(dataset: Data, estimator: Any) -> Any:
-    return estimator if dataset.prepare is None else Pipeline([("prepare", dataset.prepare), ("fusion", estimator)])
 
 
 def _compared(dataset: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
@@ -141,24 +137,18 @@ def _alone(table: Any) -> list[str]:
     ]
 
 
-def _command(data: str, target: str | None, task: str, fusions: list[str], numbers: dict[str, Any]) -> str:
-    words: list[Any] = ["skfusion", "compare", "--data", data]
-    words += [] if target is None else ["--target", target, "--task", task]
-    words += [word for name in fusions for word in ("--fusion", name)]
-    words += [word for name, value in numbers.items() for word in (f"--{name}", value)]
-    return shlex.join(str(word) for word in words)
+def _command(options: dict[str, Any]) -> str:
+    """Return the command with all of its options, but with a task only where there is a target."""
+    words = ["skfusion", "compare"]
+    for name, given in options.items():
+        values = given if isinstance(given, list) else [given]
+        if name != "task" or options["target"] is not None:
+            words += [w for value in values if value is not None for w in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(words)
 
 
 def _write(
-    out: Path,
-    dataset: Data,
-    fusions: dict[str, Any],
-    table: Any,
-    best: str,
-    notes: list[str],
-    epochs: int,
-    seed: int,
-    command: str,
+    out: Path, dataset: Data, fusions: dict[str, Any], table: Any, best: str, notes: list[str], options: dict[str, Any]
 ) -> None:
     from skfusion.plots import LeaderboardDisplay
 
@@ -179,11 +169,11 @@ def _write(
         lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
         f"{table.loc[best, f'{score}_mean']:.3f}.",
         leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
-        barriers=_barriers(dataset, epochs, seed),
+        barriers=_barriers(dataset, options["epochs"], options["seed"]),
         says={name: FUSIONS[name].says for name in table.index},
         best=best,
-        command=command,
-        seed=str(seed),
+        command=_command(options),
+        seed=str(options["seed"]),
         takes="an array" if dataset.prepare is None else "a DataFrame with the columns of the file",
     )
     (out / "index.html").write_text(text, encoding="utf-8")

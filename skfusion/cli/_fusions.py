@@ -6,25 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from skfusion import (
-    BoostingFusion,
-    EnsembleClassifier,
-    EnsembleRegressor,
-    FastGeometricEnsembleClassifier,
-    FastGeometricEnsembleRegressor,
-    SnapshotEnsembleClassifier,
-    SnapshotEnsembleRegressor,
-    SoupClassifier,
-    SoupRegressor,
-    WeightAveragingClassifier,
-    WeightAveragingRegressor,
-)
+import skfusion
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 
-ENSEMBLE = (EnsembleClassifier, EnsembleRegressor)
+ENSEMBLE = (skfusion.EnsembleClassifier, skfusion.EnsembleRegressor)
 
 
 @dataclass(frozen=True)
@@ -43,10 +31,10 @@ class Choice:
         return self.kinds[not classify](net, **self.parts(n_members))
 
 
-SOUP = (SoupClassifier, SoupRegressor)
-AVERAGING = (WeightAveragingClassifier, WeightAveragingRegressor)
-SNAPSHOT = (SnapshotEnsembleClassifier, SnapshotEnsembleRegressor)
-FAST_GEOMETRIC = (FastGeometricEnsembleClassifier, FastGeometricEnsembleRegressor)
+SOUP = (skfusion.SoupClassifier, skfusion.SoupRegressor)
+AVERAGING = (skfusion.WeightAveragingClassifier, skfusion.WeightAveragingRegressor)
+SNAPSHOT = (skfusion.SnapshotEnsembleClassifier, skfusion.SnapshotEnsembleRegressor)
+FAST_GEOMETRIC = (skfusion.FastGeometricEnsembleClassifier, skfusion.FastGeometricEnsembleRegressor)
 FUSIONS = {
     "single": Choice("One network: what all others must beat.", lambda n: {"collect": Seeds(1)}),
     "uniform-soup": Choice(
@@ -98,7 +86,7 @@ FUSIONS = {
         "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
         "median.",
         lambda n: {"n_members": n},
-        (BoostingFusion, BoostingFusion),
+        (skfusion.BoostingFusion, skfusion.BoostingFusion),
     ),
     "stack": Choice(
         "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",

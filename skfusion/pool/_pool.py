@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from skfusion import state as states_of
 from skfusion._arrays import to_numpy, to_torch
 from skfusion._caller import warn_caller
-from skfusion._rows import inputs_of
-from skfusion.pool._leakage import MOST_BY_CHANCE, LeakageWarning, known_rows
+from skfusion._rows import Rows, inputs_of
 from skfusion.pool._member import Member
 from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
+
+_MOST_BY_CHANCE = 0.05
+"""Share of rows that may equal those of training without a warning: rounded numbers are often equal by chance."""
+
+
+class LeakageWarning(UserWarning):
+    """Members are chosen or scored on rows that they were trained on."""
 
 
 class ModelPool(PoolSources, Sequence[Member]):
@@ -163,8 +169,8 @@ class ModelPool(PoolSources, Sequence[Member]):
         int
             How many of the rows were seen in training, or have the inputs of one that was.
         """
-        _, count, share = known_rows(self.members, rows)
-        if share > MOST_BY_CHANCE:
+        _, count, share = _known_rows(self.members, rows)
+        if share > _MOST_BY_CHANCE:
             warn_caller(
                 f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.3g} %) are rows that members of the "
                 "pool were trained on, or have their inputs, so their scores are too good. Give rows that no member "
@@ -181,7 +187,7 @@ class ModelPool(PoolSources, Sequence[Member]):
         rows : Rows
             The rows that an estimator with this pool is fitted on.
         """
-        marks, count, share = known_rows(self.members, rows)
+        marks, count, share = _known_rows(self.members, rows)
         unknown = marks[~np.isin(marks, rows.keys)]  # older pools have keys of rows in the place of marks
         others = len(np.setdiff1d(inputs_of(unknown), inputs_of(rows.marks)))
         if share > 0.5 and others:
@@ -202,6 +208,17 @@ class ModelPool(PoolSources, Sequence[Member]):
             The directory. A pool that is there already is replaced at once when all is written, or kept whole.
         """
         write_pool(self.members, self.base, self.classes, path)
+
+
+def _known_rows(members: Iterable[Member], rows: Rows) -> tuple[np.ndarray, int, float]:
+    """Return the marks of the rows that members were trained on, each once, and how many of ``rows`` and which share.
+
+    A row is among them where it is one of them, or has the inputs of one.
+    """
+    seen = {id(m.rows): m.rows for m in members if m.rows is not None}
+    marks = np.unique(np.concatenate([np.empty(0, np.uint64), *seen.values()]))
+    count = int(rows.seen(marks, inputs=True).sum()) if len(marks) else 0
+    return marks, count, count / max(1, len(rows))
 
 
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:

@@ -70,15 +70,16 @@ def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
         index = _parsed(text)
     except (ValueError, RecursionError) as error:
         refuse(path, error)
-    if not isinstance(index, dict) or index.get("kind") != KIND or not _is_number(index.get("format")):
+    number = index.get("format") if isinstance(index, dict) and index.get("kind") == KIND else None
+    if type(number) is not int or number < 1:
         raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
-    if index["format"] > FORMAT:
+    if number > FORMAT:
         raise PoolFormatError(
-            f"{path} has format {index['format']}, written by skfusion {index.get('version')!s:.20}; this is skfusion "
+            f"{path} has format {number}, written by skfusion {index.get('version')!s:.20}; this is skfusion "
             f"{library_version()}, which knows formats up to {FORMAT}. Upgrade it: pip install --upgrade skfusion."
         )
     try:
-        if "check" in index or index["format"] > 1:
+        if "check" in index or number > 1:
             _verify(text)
         classes_from_json(index["classes"])
         if not isinstance(index["members"], list):
@@ -144,10 +145,6 @@ def _check_file(name: Any, pattern: re.Pattern[str], kind: str, optional: bool) 
 def files_of(entry: dict[str, Any]) -> list[str]:
     """Return the names of the files of a member."""
     return [entry[part] for part in _PARTS if entry.get(part) is not None]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def refuse(path: Path, error: Exception) -> NoReturn:

@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 
 from skfusion._caller import warn_caller
-from skfusion.checkpoints.format import (
-    DATA_FILE,
-    PoolFormatError,
-    check_entry,
-    classes_from_json,
-    read_array,
-    read_known,
-)
+from skfusion.checkpoints import format as formats
+from skfusion.checkpoints.format import DATA_FILE, PoolFormatError
 from skfusion.pool._member import Member
 from skfusion.pool.stores._directory_store import PoolParts, read_file, read_member
 from skfusion.state import State
@@ -35,7 +29,7 @@ def recovered(directory: Path) -> PoolParts:
     notes: list[str] = []
     for path in sorted(paths, key=lambda p: (-p.lstat().st_mtime_ns, p.name)):  # the latest first
         try:
-            state, known = read_file(read_known, path, "a state")
+            state, known = read_file(formats.read_known, path, "a state")
         except PoolFormatError as error:
             notes.append(f"{path.name} is left out, as it {_fault(error)}.")
             continue
@@ -54,21 +48,21 @@ def recovered(directory: Path) -> PoolParts:
         raise PoolFormatError(f"{directory} holds no state file of a pool that can be read{why}")
     if notes:
         warn_caller(f"{directory} was not read back as a whole: {' '.join(notes)}")
-    labels = classes_from_json(json.loads(next(iter(classes)))) if len(classes) == 1 else None
-    return PoolParts(sorted(members.values(), key=lambda m: _natural(m.name)), base, labels)
+    labels = formats.classes_from_json(json.loads(next(iter(classes)))) if len(classes) == 1 else None
+    return sorted(members.values(), key=lambda m: _natural(m.name)), base, labels
 
 
 def _member(path: Path, state: State, entry: Any, rows: dict[str, np.ndarray], notes: list[str]) -> Member:
     """Return the member in a file, whose ``entry`` may be damaged; arrays of rows are looked up in ``rows``."""
     try:
         entry = {**entry, "state": path.name}
-        check_entry(entry)
+        formats.check_entry(entry)
     except (KeyError, TypeError, ValueError, OverflowError):  # of format 1, or crafted
         return Member(path.stem, state)
     for part in ("rows", "predictions"):
         try:
             if entry.get(part) is not None:
-                read_file(read_array, path.parent / entry[part], "an array")
+                read_file(formats.read_array, path.parent / entry[part], "an array")
         except PoolFormatError as error:
             notes.append(f"The {part} of member {entry['name']!r} are left out, as {entry[part]} {_fault(error)}.")
             entry[part] = None
