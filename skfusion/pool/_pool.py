@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from skfusion import state as states_of
-from skfusion._arrays import to_numpy, to_torch
 from skfusion._caller import warn_caller
+from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Rows, inputs_of
 from skfusion.pool._member import Member
 from skfusion.pool._sources import PoolSources

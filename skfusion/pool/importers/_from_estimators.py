@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from skfusion import state as states_of
-from skfusion.pool._member import Member
-from skfusion.pool.importers._rows import rows_of
+from skfusion.pool._member import Member, rows_of
 from skfusion.state import State
 
 _COMPILED = re.compile(r"(^|\.)_orig_mod\.")

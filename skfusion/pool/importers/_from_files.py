@@ -12,8 +12,7 @@ from torch import nn
 
 from skfusion.checkpoints import read_checkpoint
 from skfusion.checkpoints.format import INDEX
-from skfusion.pool._member import Member
-from skfusion.pool.importers._rows import rows_of
+from skfusion.pool._member import Member, rows_of
 from skfusion.state import State, misfit
 
 
