@@ -184,10 +184,8 @@ def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
     from skfusion.plots import BarrierDisplay
 
     classify = dataset.task == "classification"
-    index = np.arange(len(dataset.y))
-    train, test = train_test_split(index, random_state=seed, stratify=dataset.y if classify else None)
-    rows = dataset.X if dataset.prepare is None else dataset.X.iloc
-    A, B = rows[train], rows[test]
+    classes = dataset.y if classify else None
+    A, B, y_A, y_B = train_test_split(dataset.X, dataset.y, random_state=seed, stratify=classes)
     if dataset.prepare is not None:
         prepare = clone(dataset.prepare).fit(A)
         A, B = prepare.transform(A), prepare.transform(B)
@@ -195,11 +193,11 @@ def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
     kind = EnsembleClassifier if classify else EnsembleRegressor
     displays = {}
     for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
-        pool = kind(net, collect=collect, random_state=seed).fit(A, dataset.y[train]).pool_
+        pool = kind(net, collect=collect, random_state=seed).fit(A, y_A).pool_
         if len(pool) > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", LeakageWarning)  # about equal rows, which the table itself has
-                displays[title] = BarrierDisplay.from_pool(pool, B, dataset.y[test], members=(0, -1)).plot()
+                displays[title] = BarrierDisplay.from_pool(pool, B, y_B, members=(0, -1)).plot()
     for axis in ("ax_", "score_ax_"):
         limits = np.array([getattr(d, axis).get_ylim() for d in displays.values()])
         for d in displays.values():

@@ -206,7 +206,9 @@ def in_python(
     ]
     whole = [f"members = ModelPool.load({str(inputs[0])!r})"]
     if len(inputs) > 1 or members != [f"ModelPool.load({str(inputs[0])!r})[{name!r}]" for name in names]:
-        end = "])" if classes is None or _is_counted(classes) else f"], classes=np.array({classes.tolist()!r}))"
+        end = "])"
+        if classes is not None and not np.array_equal(classes, np.arange(len(classes))):
+            end = f"], classes=np.array({classes.tolist()!r}))"
         whole = ["members = ModelPool([", *(f"    {member}," for member in members), end]
     code = [*net, *whole]
     used = {*re.findall(r"\w+", "\n".join([*code, *re.findall(r"\w+\(.*?\)(?= |\.|,)", said)]))}
@@ -221,10 +223,6 @@ def in_python(
             *code,
         ]
     )
-
-
-def _is_counted(classes: np.ndarray) -> bool:
-    return bool(np.array_equal(classes, np.arange(len(classes))))
 
 
 def _member(path: str, name: str, key: str | None, prefixes: Sequence[str], is_file: bool) -> str:

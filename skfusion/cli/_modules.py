@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -33,18 +33,14 @@ def _importing_from_here() -> Iterator[None]:
             sys.path.remove(here)
 
 
-class Architecture(NamedTuple):
-    """A module with its first weights, and the arguments that made it; None where it was a module already."""
+def architecture(
+    name: str, parameters: Sequence[str], sizes: Mapping[str, int | None]
+) -> tuple[nn.Module, dict[str, Any] | None]:
+    """Return the module that ``package.module:Class`` stands for, and the arguments that made it, if any did.
 
-    module: nn.Module
-    arguments: dict[str, Any] | None
-
-
-def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int | None]) -> Architecture:
-    """Return what ``package.module:Class`` stands for, or a function or an instance in the place of the class.
-
-    ``parameters`` are of the form ``name=json``; ``sizes`` of the data are used for parameters of these names that are
-    not given. Raises ``ValueError`` that names the part that cannot be imported or built.
+    A function or an instance may stand in the place of the class. ``parameters`` are of the form ``name=json``;
+    ``sizes`` of the data are used for parameters of these names that are not given. Raises ``ValueError`` that names
+    the part that cannot be imported or built.
     """
     with _importing_from_here():
         target = _imported(name)
@@ -52,7 +48,7 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
         if isinstance(target, nn.Module):
             if values:
                 raise ValueError(f"--module {name} is a network that is built already; leave --param out.")
-            return Architecture(target, None)
+            return target, None
         if not callable(target):
             raise ValueError(f"--module {name} is a {type(target).__name__}, neither a class nor a function.")
         takes = _parameters_of(target)
@@ -65,7 +61,7 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
             raise ValueError(f"--module {name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} makes a {type(module).__name__}, and not a torch.nn.Module.")
-    return Architecture(module, arguments)
+    return module, arguments
 
 
 def _parameters_of(target: Any) -> Collection[str]:

@@ -24,7 +24,18 @@ def progress(
     """
     console = Console(stderr=True)
     if not console.is_interactive:
-        yield _Lines(console, amount)
+        due = time.monotonic() + FIRST
+
+        def print_line(what: str, done: int, total: int) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if now >= due:
+                due = now + EVERY
+                share = f" ({done / total:.0%})" if total else ""
+                text = f"{what}: {amount(done)} of {amount(total)}{share}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield print_line
         return
     with Progress(*columns, console=console, transient=True) as bar:
         job, before = bar.add_task("Opening", total=None), 0
@@ -37,18 +48,3 @@ def progress(
             before = done
 
         yield update
-
-
-class _Lines:
-    def __init__(self, console: Console, amount: Callable[[int], str]) -> None:
-        self.console, self.amount = console, amount
-        self._next = time.monotonic() + FIRST
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + EVERY
-        share = f" ({done / total:.0%})" if total else ""
-        text = f"{what}: {self.amount(done)} of {self.amount(total)}{share}"
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
