@@ -95,10 +95,7 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
 
 
 def inner(states: Sequence[State]) -> np.ndarray:
-    """Return the inner products of what states differ by from the first one, of shape (n_states, n_states).
-
-    Integer tensors and BatchNorm statistics do not count; tensors that are tied in all states count once.
-    """
+    """Return the inner products of the :func:`differences` of states, of shape (n_states, n_states)."""
     products = torch.zeros(len(states), len(states), dtype=torch.float64)
     for rows in differences(states):
         products += rows @ rows.T

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from skfusion._numbers import is_summed
 from skfusion.checkpoints._archive import hashing
 from skfusion.checkpoints._checkpoint import Checkpoint, PathLike
@@ -152,23 +154,20 @@ def _checked(merge: Merger) -> LinearMerger | TensorMerger:
 def _planned(stream: Stream, out: Path) -> MergeReport:
     merge, job = stream.merge, stream.job
     card = _card(merge, job, {})
-    like = job.shared[0] | job.heads
 
-    def action(name: str) -> str:
+    def action(name: str, like: Tensor) -> str:
         if name in job.ties:
             return f"tied to {job.ties[name]}"
         if name in job.heads:
             return f"copied from {job.names[0]}"
-        if not is_summed(like[name]):
-            return "the same in all" if is_position(like[name]) else "largest value"
+        if not is_summed(like):
+            return "the same in all" if is_position(like) else "largest value"
         return "mean" if isinstance(merge, TensorMerger) and is_statistic(name) else "merged"
 
     plan = []
-    for name in job.order:
-        if name in like:
-            t = like[name]
-            n_bytes = 0 if name in job.ties else t.nbytes
-            plan.append(PlannedTensor(name, tuple(t.shape), str(t.dtype).removeprefix("torch."), n_bytes, action(name)))
+    for name, t in job.result.items():
+        dtype, n_bytes = str(t.dtype).removeprefix("torch."), 0 if name in job.ties else t.nbytes
+        plan.append(PlannedTensor(name, tuple(t.shape), dtype, n_bytes, action(name, t)))
     members, base = job.split(job.names)
     return MergeReport(
         out,
@@ -208,8 +207,7 @@ def _card(merge: Merger, job: Job, hashes: dict[Path, str]) -> dict[str, Any]:
 
 
 def _header(job: Job, card: dict[str, Any]) -> bytes:
-    order = [name for name in job.order if name in job.shared[0] or name in job.heads]
-    ours = json.dumps({"order": order, "ties": job.ties})
+    ours = json.dumps({"order": [*job.result], "ties": job.ties})
     return header_of(job.written, {"format": "pt", HEADER: ours, CARD: json.dumps(card)})
 
 

@@ -22,7 +22,6 @@ from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, 
 from skfusion.cli._table import BUILT_IN, Data
 from skfusion.diagnose import Recipes, report_on
 from skfusion.pool import Member, ModelPool
-from skfusion.state import State
 
 
 def diagnose(
@@ -80,7 +79,8 @@ def diagnose(
                 report.notes.append(
                     "Scores hold where no network was trained on these rows; otherwise they are too good."
                 )
-                removed = [_prefix(c.state, member.state) for c, member in zip(checkpoints, pool, strict=True)]
+                firsts = [(next(iter(c.state)), next(iter(m.state))) for c, m in zip(checkpoints, pool, strict=True)]
+                removed = [before.removesuffix(after) for before, after in firsts]
                 lines, read = net_lines(module, arguments, code), (key, strip_prefix or [])
                 report.notes.append(in_python(inputs, paths, names, removed, pool.classes, lines, str(report), read))
         report.notes.extend(str(w.message) for w in caught)
@@ -127,11 +127,6 @@ def _pool(
             raise ValueError(f"{error} {prefixes}") from error
         raise
     return pool, X, code
-
-
-def _prefix(before: State, after: State) -> str:
-    """Return what was removed from the names of a checkpoint."""
-    return next(iter(before)).removesuffix(next(iter(after)))
 
 
 def _check_options(

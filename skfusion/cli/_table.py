@@ -164,22 +164,16 @@ def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str) ->
     X = X.drop(columns=_useless(X, notes))
     if not X.columns.size:
         raise DataError("No column is left to learn from.")
-    return Data(name, X, y, task, preparation(X), notes)
-
-
-def preparation(X: pd.DataFrame) -> ColumnTransformer:
-    """Return the unfitted transformer of a table into numbers; see :func:`from_frame`."""
     numeric = [c for c in X.columns if _is_number(X[c])]
-    text = [c for c in X.columns if c not in numeric]
     fill = SimpleImputer(strategy="constant", fill_value="missing")
     encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     numbers = [("float", FunctionTransformer(as_float)), ("fill", SimpleImputer(strategy="median"))]
     categories = [("text", FunctionTransformer(as_text)), ("fill", fill), ("encode", encode)]
     parts = [
         ("numbers", Pipeline([*numbers, ("scale", StandardScaler())]), numeric),
-        ("categories", Pipeline(categories), text),
+        ("categories", Pipeline(categories), [c for c in X.columns if c not in numeric]),
     ]
-    return ColumnTransformer([part for part in parts if part[2]])
+    return Data(name, X, y, task, ColumnTransformer([part for part in parts if part[2]]), notes)
 
 
 def as_float(frame: pd.DataFrame) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -67,13 +67,12 @@ class ModelPool(PoolSources, Sequence[Member]):
     _places: dict[str, int]
 
     def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
-        object.__setattr__(self, "members", _members_in(members))
-        object.__setattr__(self, "_places", {m.name: place for place, m in enumerate(self.members)})
-        object.__setattr__(self, "base", base)
+        members = _members_in(members)
         if classes is not None:
             classes = np.array(classes)
             classes.flags.writeable = False
-        object.__setattr__(self, "classes", classes)
+        places = {m.name: place for place, m in enumerate(members)}
+        vars(self).update(members=members, base=base, classes=classes, _places=places)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A ModelPool is immutable: make a new one instead of setting {name!r}.")
@@ -102,9 +101,6 @@ class ModelPool(PoolSources, Sequence[Member]):
                 key = np.flatnonzero(key).tolist()
             return self.replace([self[k if isinstance(k, str) else int(k)] for k in key])
         return self.members[key]
-
-    def __iter__(self) -> Iterator[Member]:
-        return iter(self.members)
 
     def __repr__(self) -> str:
         shown = self.names if len(self) <= 6 else [*self.names[:3], "...", self.names[-1]]

@@ -70,8 +70,8 @@ def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
         index = _parsed(text)
     except (ValueError, RecursionError) as error:
         refuse(path, error)
-    number = index.get("format") if isinstance(index, dict) and index.get("kind") == KIND else None
-    if type(number) is not int or number < 1:
+    number = index.get("format") if isinstance(index, dict) else None
+    if not isinstance(index, dict) or index.get("kind") != KIND or type(number) is not int or number < 1:
         raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
     if number > FORMAT:
         raise PoolFormatError(

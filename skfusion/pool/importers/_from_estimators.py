@@ -26,8 +26,9 @@ def from_estimators(estimators: Iterable[Any], X: Any, y: Any) -> tuple[list[Mem
     if hasattr(estimators, "module_") or not isinstance(estimators, Iterable):
         raise TypeError(f"Give a list of fitted nets, or of (name, net) pairs; got {type(estimators).__name__}.")
     named = [_named(item, position) for position, item in enumerate(estimators)]
-    labels = [None if (known := getattr(net, "classes_", None)) is None else np.asarray(known) for _, net in named]
-    classes = labels[0] if labels else None
+    labels: list[Any] = [getattr(net, "classes_", None) for _, net in named]
+    labels = [None if of_net is None else np.asarray(of_net) for of_net in labels]
+    classes: Any = labels[0] if labels else None
     for (name, _), of_net in zip(named, labels, strict=True):
         if (of_net is None) != (classes is None) or not np.array_equal(of_net, classes):
             shown = ["none (it is no classifier)" if c is None else str(c.tolist()) for c in (classes, of_net)]
