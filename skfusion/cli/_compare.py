@@ -6,6 +6,8 @@ import importlib.util
 import os
 import shlex
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,19 +22,99 @@ from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
-from skfusion import EnsembleClassifier, EnsembleRegressor
+import skfusion
 from skfusion.cli import _report
-from skfusion.cli._fusions import FUSIONS, chosen
-from skfusion.cli._options import TASK, fail
-from skfusion.cli._progress import progress
+from skfusion.cli._console import TASK, fail, progress
 from skfusion.cli._table import Data, DataError, load
-from skfusion.collect import Seeds, Tail
+from skfusion.collect import Bootstrap, Seeds, Tail
+from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.compare import compare_fusions
-from skfusion.merge import OneMemberWarning
+from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+ENSEMBLE = (skfusion.EnsembleClassifier, skfusion.EnsembleRegressor)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A fusion by name."""
+
+    says: str  # what it is, in one sentence
+    parts: Callable[[int], dict[str, Any]]  # ``parts(n_members)`` are the parameters
+    kinds: tuple[type, type] = ENSEMBLE  # the classifier and the regressor
+    regression: bool = True  # whether it can predict values
+
+    def build(self, task: str, n_members: int, n_epochs: int) -> Any:
+        """Return the unfitted estimator."""
+        classify = task == "classification"
+        net = (mlp_classifier if classify else mlp_regressor)(max_epochs=n_epochs)
+        return self.kinds[not classify](net, **self.parts(n_members))
+
+
+SOUP = (skfusion.SoupClassifier, skfusion.SoupRegressor)
+AVERAGING = (skfusion.WeightAveragingClassifier, skfusion.WeightAveragingRegressor)
+SNAPSHOT = (skfusion.SnapshotEnsembleClassifier, skfusion.SnapshotEnsembleRegressor)
+FAST_GEOMETRIC = (skfusion.FastGeometricEnsembleClassifier, skfusion.FastGeometricEnsembleRegressor)
+FUSIONS = {
+    "single": Choice("One network: what all others must beat.", lambda n: {"collect": Seeds(1)}),
+    "uniform-soup": Choice(
+        "One network with the mean weights of independent networks; expected to fail, as these lie in different "
+        "valleys of the loss and their mean lies between.",
+        lambda n: {"collect": Seeds(n), "merge": Uniform()},
+        SOUP,
+    ),
+    "greedy-soup": Choice(
+        "One network: the best member, averaged with each other one that does not lower the held-out score.",
+        lambda n: {"collect": Seeds(n), "merge": Greedy()},
+        SOUP,
+    ),
+    "swa": Choice(
+        "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
+        lambda n: {},
+        AVERAGING,
+    ),
+    "snapshot": Choice(
+        "Many networks from a single training whose learning rate falls and starts again; their predictions are "
+        "averaged.",
+        lambda n: {"n_cycles": n},
+        SNAPSHOT,
+    ),
+    "fge": Choice(
+        "Many networks from short cycles of the learning rate at the end of a single training; their predictions are "
+        "averaged (fast geometric ensembling).",
+        lambda n: {"n_members": n},
+        FAST_GEOMETRIC,
+    ),
+    "ensemble": Choice(
+        "Many independent networks, whose predictions are averaged (deep ensemble).", lambda n: {"collect": Seeds(n)}
+    ),
+    "selection": Choice(
+        "Many independent networks, averaged with the weights that greedy selection on held-out rows gives them; some "
+        "have none.",
+        lambda n: {"collect": Seeds(n), "combine": EnsembleSelection()},
+    ),
+    "vote": Choice(
+        "Many independent networks, each with one vote for a class.",
+        lambda n: {"collect": Seeds(n), "combine": Vote()},
+        regression=False,
+    ),
+    "bagging": Choice(
+        "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
+        lambda n: {"collect": Bootstrap(n)},
+    ),
+    "boosting": Choice(
+        "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
+        "median.",
+        lambda n: {"n_members": n},
+        (skfusion.BoostingFusion, skfusion.BoostingFusion),
+    ),
+    "stack": Choice(
+        "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
+        lambda n: {"collect": Seeds(n), "combine": Stack()},
+    ),
+}
 
 
 def compare(
@@ -58,7 +140,7 @@ def compare(
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:
         dataset = load(data, target, task)
-        networks = chosen(fusion or [], dataset.task, members, epochs)
+        networks = _chosen(fusion or [], dataset.task, members, epochs)
         _check_folds(dataset, cv)
         if out is not None:
             _check_folder(out)
@@ -88,6 +170,15 @@ def compare(
         with console.status(f"Fitting {best} on all rows and writing the report"):
             _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
+
+
+def _chosen(names: list[str], task: str, n_members: int, n_epochs: int) -> dict[str, Any]:
+    """Return unfitted estimators by name, of all fusions that suit the task where no names are given."""
+    suited = [name for name, choice in FUSIONS.items() if choice.regression or task == "classification"]
+    if wrong := [name for name in names if name not in suited]:
+        why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
+        raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
+    return {name: FUSIONS[name].build(task, n_members, n_epochs) for name in dict.fromkeys(names or suited)}
 
 
 def _check_folds(dataset: Data, cv: int) -> None:
@@ -190,10 +281,9 @@ def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
         prepare = clone(dataset.prepare).fit(A)
         A, B = prepare.transform(A), prepare.transform(B)
     net = (mlp_classifier if classify else mlp_regressor)(max_epochs=epochs)
-    kind = EnsembleClassifier if classify else EnsembleRegressor
     displays = {}
     for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
-        pool = kind(net, collect=collect, random_state=seed).fit(A, y_A).pool_
+        pool = ENSEMBLE[not classify](net, collect=collect, random_state=seed).fit(A, y_A).pool_
         if len(pool) > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", LeakageWarning)  # about equal rows, which the table itself has

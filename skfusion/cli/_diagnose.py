@@ -16,9 +16,9 @@ from rich.markup import escape
 from torch import nn
 
 from skfusion.checkpoints import Checkpoint, differing_prefixes, open_many
+from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
 from skfusion.cli._judged import inputs_for, net_for, rows, unlabelled_rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
-from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
 from skfusion.cli._table import BUILT_IN, Data
 from skfusion.diagnose import Recipes, report_on
 from skfusion.pool import Member, ModelPool

@@ -19,8 +19,7 @@ from rich.table import Table
 
 from skfusion import merge as mergers
 from skfusion.checkpoints import MergeReport, merge_checkpoints
-from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, message_of
-from skfusion.cli._progress import progress
+from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, message_of, progress
 from skfusion.merge import Merger
 
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from skfusion import ModelPool, __version__
 from skfusion.cli import _report, app
-from skfusion.cli._fusions import FUSIONS
+from skfusion.cli._compare import FUSIONS
 from skfusion.cli._table import BUILT_IN, DataError, from_frame, read_csv, separator_of
 
 QUICK = ["--cv", "2", "--members", "2", "--epochs", "4"]
