@@ -48,16 +48,13 @@ class Stream:
 
     def check(self) -> None:
         """Raise ``ValueError`` where parameters of the merger make no sense, without reading the data."""
-        self._known(lambda: ())
+        self.survey(lambda: ())
 
-    def survey(self) -> Any:
-        """Return what must be known of all tensors before the first one is merged."""
-        return self._known(self._all_entries)
-
-    def _known(self, read: Callable[[], Iterable[Entry]]) -> Any:
+    def survey(self, read: Callable[[], Iterable[Entry]] | None = None) -> Any:
+        """Return what must be known of all tensors before the first one is merged; ``read`` yields them."""
         if isinstance(self.merge, LinearMerger):
             return self.merge.coefficients(*self.job.split(self.job.shared))
-        return self.merge.survey(read, self.job.n_members)
+        return self.merge.survey(read or self._all_entries, self.job.n_members)
 
     def merged(self, known: Any) -> Iterator[Tensor]:
         """Yield the parts of the result, in its dtypes, in the order of the data."""

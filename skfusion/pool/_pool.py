@@ -223,11 +223,6 @@ def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: 
 
 def _members_in(argument: Any) -> tuple[Member, ...]:
     """Return members as a tuple, or raise an error that says how the argument becomes a pool."""
-    if isinstance(argument, str | os.PathLike):
-        raise TypeError(
-            f"A pool is made of members; got the path {os.fspath(argument)!r}. Read the folder of a pool by "
-            "ModelPool.load(path), and checkpoints by ModelPool.from_files({name: path, ...})."
-        )
     if isinstance(argument, Mapping):
         if any(isinstance(value, Tensor) for value in argument.values()):
             raise TypeError(
@@ -237,12 +232,9 @@ def _members_in(argument: Any) -> tuple[Member, ...]:
             f"A pool is made of a list of members; got a {type(argument).__name__}. States by name become one by "
             "ModelPool([Member(name, s) for name, s in states.items()]), paths by name by ModelPool.from_files(paths)."
         )
-    try:
-        members = tuple(argument)
-    except TypeError:
-        raise TypeError(
-            f"A pool is made of a list of members; got a {type(argument).__name__}. Give [member, ...]."
-        ) from None
+    if isinstance(argument, str | os.PathLike) or not isinstance(argument, Iterable):
+        raise TypeError(f"A pool is made of a list of members; got {_remedy(argument)}")
+    members = tuple(argument)
     for place, item in enumerate(members):
         if not isinstance(item, Member):
             raise TypeError(f"Item {place} of a pool must be a Member; got {_remedy(item)}")
@@ -256,7 +248,10 @@ def _members_in(argument: Any) -> tuple[Member, ...]:
 def _remedy(item: Any) -> str:
     """Return what an item is that is no member, and how a member is made of it."""
     if isinstance(item, str | os.PathLike):
-        return f"the path {os.fspath(item)!r}. Read checkpoints by ModelPool.from_files({{name: path, ...}})."
+        read = "Read the folder of a pool by ModelPool.load(path), and checkpoints by ModelPool.from_files"
+        return f"the path {os.fspath(item)!r}. {read}({{name: path, ...}})."
+    if isinstance(item, Member):
+        return "a Member. Give [member, ...]."
     if isinstance(item, Mapping):
         return f"a {type(item).__name__}. Give a state dict a name: Member('a', state)."
     if hasattr(item, "module_"):

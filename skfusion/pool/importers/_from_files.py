@@ -37,8 +37,10 @@ def from_files(
                 )
     marks: dict[int, np.ndarray | None] = {}  # rows that several members share are hashed once
     for name, pair in pairs.items():
-        if id(pair) not in marks:
-            marks[id(pair)] = _marks(name, pair, labels)
+        try:
+            marks[id(pair)] = marks[id(pair)] if id(pair) in marks else rows_of(*pair, labels)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error
     net = None if isinstance(module, nn.Module) else module
     members = [
         Member(name, state, meta={"source": str(named[name])}, rows=marks.get(id(pairs.get(name))), net=net)
@@ -100,10 +102,3 @@ def _labels(targets: list[Any]) -> np.ndarray | None:
     if not arrays or any(y.dtype.kind == "f" or (y.ndim > 1 and y.shape[1] > 1) for y in arrays):
         return None
     return np.unique(np.concatenate([y.reshape(-1) for y in arrays]))
-
-
-def _marks(name: str, pair: Any, labels: np.ndarray | None) -> np.ndarray | None:
-    try:
-        return rows_of(pair[0], pair[1], labels)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error

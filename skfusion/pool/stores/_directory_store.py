@@ -170,7 +170,7 @@ def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarr
     try:
         score, meta = formats.score_from_json(entry["score"]), formats.meta_from_json(entry["meta"])
     except RecursionError as error:  # of metadata that was nested on purpose
-        formats.refuse(directory / INDEX, error)
+        raise formats.damaged(directory / INDEX, error) from error
     return Member(entry["name"], state, score, meta, None if file is None else rows[file], predictions=predictions)
 
 
