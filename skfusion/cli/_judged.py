@@ -116,19 +116,8 @@ class Seen(NamedTuple):
     """What networks gave for all rows."""
 
     width: int  # numbers a row
-    low: float  # the smallest number
-    high: float  # the largest one
-    off: float  # by how much the numbers of a row miss a sum of one, at most
-
-    @property
-    def is_share(self) -> bool:
-        """Whether all numbers are in [0, 1]."""
-        return self.low >= 0 and self.high <= 1
-
-    @property
-    def is_distribution(self) -> bool:
-        """Whether the numbers of each row are probabilities of classes that exclude each other."""
-        return self.low >= 0 and self.off < _SUM
+    is_share: bool  # whether all numbers are in [0, 1]
+    is_distribution: bool  # whether the numbers of each row are probabilities of classes that exclude each other
 
 
 def inputs_for(module: nn.Module, X: np.ndarray) -> Any:
@@ -188,7 +177,7 @@ def _seen(module: nn.Module, states: Sequence[State], X: Any) -> Seen:
             width = wide.shape[1]
             low, high = min(low, float(wide.min())), max(high, float(wide.max()))
             off = max(off, float((wide.sum(1) - 1).abs().max()))
-    return Seen(width, low, high, off)
+    return Seen(width, low >= 0 and high <= 1, low >= 0 and off < _SUM)
 
 
 def _outputs(module: nn.Module, state: State, X: Any) -> Iterator[torch.Tensor]:

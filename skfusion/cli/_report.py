@@ -26,13 +26,6 @@ _BETWEEN = 3
 """Columns of the terminal between two columns of a table, which has one more at each end."""
 
 
-def number(value: Any, digits: int = 3, sign: bool = False) -> str:
-    """Return a number for people to read; a dash where there is none."""
-    if pd.isna(value):
-        return NONE
-    return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
-
-
 def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
     """Return the result of ``compare_fusions`` as text under headings, from the best fusion to the worst."""
     rows = table.sort_values(f"{score}_mean", ascending=False, kind="stable")
@@ -41,7 +34,8 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
     digits = 3 if math.isnan(middle) else min(6, max(3, 1 - math.floor(math.log10(max(middle, 1e-9)))))
 
     def texts(values: Any, digits: int = 3, sign: bool = False) -> list[str]:
-        return [number(x, digits, sign) for x in values]
+        shape = f"{'+' if sign else ''},.{digits}f"
+        return [NONE if pd.isna(x) else format(x, shape).replace("-", "−") for x in values]
 
     means = zip(texts(rows[f"{score}_mean"], digits), texts(spread, digits), strict=True)
     columns = {
