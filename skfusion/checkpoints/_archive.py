@@ -40,13 +40,12 @@ def parts_of(path: Path) -> list[Part]:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-            starts = [_start(file, entry) for entry in entries]
+            parts = [Part(entry.filename, _start(file, entry), entry.file_size, entry.CRC) for entry in entries]
     except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path} is damaged, or no file of torch.save: {error or 'an entry has no header'}. {_ADVICE}"
         ) from error
     _check_kind(entries, path)
-    parts = [Part(e.filename, start, e.file_size, e.CRC) for e, start in zip(entries, starts, strict=True)]
     end = 0
     for part in parts:
         if part.start < end:

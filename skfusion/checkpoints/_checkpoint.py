@@ -214,11 +214,10 @@ def _open_shards(path: Path, key: str | None) -> Checkpoint:
             f"{path} refers to {foreign[0]!r}; shards must lie in the folder of their index, and be no indices."
         )
     opened = {shard: _open(path.parent / shard, key) for shard in shards}
-    state: State = {}
     for name, shard in places.items():
         if name not in opened[shard].state:
             raise ValueError(f"Tensor {name!r} is missing in {path.parent / shard}, where {path.name} places it.")
-        state[name] = opened[shard].state[name]
+    state = {name: opened[shard].state[name] for name, shard in places.items()}
     for part in opened.values():
         state |= {name: value for name, value in part.state.items() if name not in state}
     return Checkpoint(

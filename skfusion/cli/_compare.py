@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shlex
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -151,7 +151,7 @@ def compare(
         fusions = {name: Pipeline([("prepare", dataset.prepare), ("fusion", e)]) for name, e in fusions.items()}
     console = Console()
 
-    def show_notes(notes: list[str]) -> None:
+    def show_notes(notes: Iterable[str]) -> None:
         for note in notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
