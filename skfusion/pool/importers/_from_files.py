@@ -50,32 +50,24 @@ def from_files(
 
 
 def _named(paths: Any) -> dict[str, Path]:
-    if isinstance(paths, str | os.PathLike):
-        raise TypeError(
-            f"Give checkpoints by name, or a list of them; got one path: from_files([{os.fspath(paths)!r}])."
-        )
-    if not isinstance(paths, Mapping):
-        listed = [Path(path) for path in _of_paths(paths)]
-        stems = [path.stem for path in listed]
-        if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-            raise ValueError(
-                f"Several files are called {twice}, so their members need names: from_files({{name: path, ...}})."
-            )
-        return dict(zip(stems, listed, strict=True))
-    return {name: Path(path) for name, path in zip(paths, _of_paths(paths.values()), strict=True)}
-
-
-def _of_paths(paths: Any) -> list[Any]:
-    if not isinstance(paths, Iterable):
-        raise TypeError(f"Give checkpoints by name, or a list of them; got a {type(paths).__name__}.")
-    listed = [*paths]
+    given = paths.values() if isinstance(paths, Mapping) else paths
+    if isinstance(given, str | os.PathLike) or not isinstance(given, Iterable):
+        is_path = isinstance(given, str | os.PathLike)
+        what = f"one path: from_files([{os.fspath(given)!r}])" if is_path else f"a {type(given).__name__}"
+        raise TypeError(f"Give checkpoints by name, or a list of them; got {what}.")
+    listed = [*given]
     for path in listed:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
                 f"Give paths of checkpoints; got a {type(path).__name__}. A state in memory becomes a member by "
                 "Member(name, state)."
             )
-    return listed
+    names = [*paths] if isinstance(paths, Mapping) else [Path(path).stem for path in listed]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"Several files are called {twice}, so their members need names: from_files({{name: path, ...}})."
+        )
+    return {name: Path(path) for name, path in zip(names, listed, strict=True)}
 
 
 def _read(path: Any) -> State:
