@@ -13,8 +13,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import Component
+from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Rows, unlabelled
 from skfusion.collect import Seeds
 from skfusion.combine import Average

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import HasParts
+from skfusion._numbers import to_numpy, to_torch
 from skfusion.nets._columns import with_columns_of
 from skfusion.nets._runner import Runner
 from skfusion.objective import first_output
