@@ -52,49 +52,34 @@ class Call:
         self.labels, self.engine, self.name = labels, labels.engine, name_of(func)
         self.tensors = tensors_among((args, kwargs))
         self.strides = self.tensors[0].stride() if self.tensors else ()
-        self._func, self._args, self._kwargs = func, args, kwargs
+        self.func, self.args, self.kwargs = func, args, kwargs
 
     def __getitem__(self, argument: str) -> Any:
         """Return an argument by its name in the schema of the operation, or its default."""
-        for i, a in enumerate(self._func._schema.arguments):
+        for i, a in enumerate(self.func._schema.arguments):
             if a.name == argument:
-                return self._args[i] if i < len(self._args) else self._kwargs.get(argument, a.default_value)
+                return self.args[i] if i < len(self.args) else self.kwargs.get(argument, a.default_value)
         return None
 
-    def label(self, tensor: Tensor) -> Label:
-        """Return the label of a tensor.
-
-        Parameters
-        ----------
-        tensor : Tensor
-            An argument.
-
-        Returns
-        -------
-        list of Axis
-            One for each axis.
-        """
-        return self.labels.of(tensor)
-
-    def label_of(self, argument: str) -> Label:
+    def label_of(self, argument: str | Tensor) -> Label:
         """Return the label of an argument that is a tensor.
 
         Parameters
         ----------
-        argument : str
-            Its name in the schema of the operation.
+        argument : str or Tensor
+            Its name in the schema of the operation, or the tensor itself.
 
         Returns
         -------
         list of Axis
             One for each axis.
         """
-        return self.labels.of(self[argument])
+        return self.labels.of(self[argument] if isinstance(argument, str) else argument)
 
     @property
     def written(self) -> list[Tensor]:
         """The tensors that the operation has written to."""
-        schema = self._func._schema.arguments
+        schema = self.func._schema.arguments
         written = [self[a.name] for a in schema if a.alias_info is not None and a.alias_info.is_write]
         return [t for t in written if isinstance(t, Tensor)]
 
@@ -107,21 +92,6 @@ class Call:
     def first(self) -> Any:
         """The first output."""
         return self.outs[0]
-
-    def give(self, label: Label) -> Labelled:
-        """Return one label for all outputs.
-
-        Parameters
-        ----------
-        label : list of Axis
-            The label of each output.
-
-        Returns
-        -------
-        list
-            What a rule returns.
-        """
-        return [label] * len(self.out) if isinstance(self.out, (tuple, list)) else label
 
 
 @dataclass(frozen=True)
@@ -140,9 +110,10 @@ def rule(*names: str, view: bool = False) -> Callable[[F], F]:
     """Register the rule of ATen operations.
 
     A rule is called as ``function(call)`` after the operation has run. By the methods of ``call.engine`` it says which
-    units of the arguments must move together, and it returns a label of each output: a list with the label of each
-    axis, or a list of such lists where the operation returns several tensors. It pins whatever it is not sure about, or
-    returns None: then all axes of the arguments are pinned, as for an operation without a rule.
+    units of the arguments must move together, and it returns the label of the output, a list with the label of each
+    axis; where the operation returns several tensors, it holds for all, or the rule returns a list of labels, and an
+    output without one pins the arguments once it is used. A rule pins whatever it is not sure about, or returns None:
+    then all axes of the arguments are pinned, as for an operation without a rule.
 
     Parameters
     ----------

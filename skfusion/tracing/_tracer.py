@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skfusion.symmetry import Site
-from skfusion.tracing._axis import fixed_axes
+from skfusion.tracing._axis import Axis, fixed_axes
 from skfusion.tracing._call import Call, Labelled, Rule, find_rule
 from skfusion.tracing._engine import Label
 from skfusion.tracing._labels import Labels, Origin
@@ -107,8 +107,9 @@ class Tracer(TorchDispatchMode):
         if answer is None:
             self._give_up(call, problem)
             return [_fixed(out) for out in call.outs]
-        labels = [answer] if isinstance(call.out, Tensor) else list(answer)
-        return [self._fitting(call, out, label) for out, label in zip(call.outs, labels, strict=True)]
+        of_all = all(isinstance(axis, Axis) for axis in answer)
+        labels = [answer] * len(call.outs) if of_all else [*answer, *[None] * len(call.outs)]
+        return [self._fitting(call, out, label) for out, label in zip(call.outs, labels, strict=False)]
 
     def _fitting(self, call: Call, out: Any, label: Any) -> Label:
         """Return a label that fits; an output about which a rule says nothing pins the arguments once it is used."""

@@ -6,12 +6,5 @@ answer share a rule. Rules import `_axis`, `_call` and `_engine`; importing them
 operation, decorate a function with ``@rule`` in the file of its family, and name a new file below.
 """
 
-from skfusion.tracing.rules import _constant, _index, _norm, _pointwise, _reduce, _shape, _spatial
-from skfusion.tracing.rules._attention import ATTENTION
-from skfusion.tracing.rules._contraction import LINEAR
-from skfusion.tracing.rules._convolution import CONVOLUTIONS
-
-CONTRACTIONS = frozenset({*LINEAR, *CONVOLUTIONS, *ATTENTION})
-"""Operations that read and write units: their outputs, and the activations that they take, are sites."""
-
-__all__ = ["CONTRACTIONS", "_constant", "_index", "_norm", "_pointwise", "_reduce", "_shape", "_spatial"]
+from skfusion.tracing.rules import _index, _pointwise, _reduce, _shape, _spatial
+from skfusion.tracing.rules._contraction import CONTRACTIONS

@@ -27,8 +27,8 @@ def embedding(call: Call) -> Labelled:
 def embedding_bag(call: Call) -> Labelled:
     """Sum rows of a table."""
     rows, width = call.label_of("weight")
-    call.engine.pin_axes((rows, *(a for t in call.tensors[1:] for a in call.label(t))), BY_INDEX)
-    return [call.engine.tidy([fixed_axis(call.first.shape[0]), width]), *[None] * (len(call.outs) - 1)]
+    call.engine.pin_axes((rows, *(a for t in call.tensors[1:] for a in call.label_of(t))), BY_INDEX)
+    return [call.engine.tidy([fixed_axis(call.first.shape[0]), width])]
 
 
 @rule("index_select")
@@ -55,7 +55,7 @@ def index_put(call: Call) -> Labelled:
     if picked is None:
         return None
     call.engine.elementwise([picked, call.label_of("values")], shape)
-    return call.label(x)
+    return call.label_of(x)
 
 
 def _layout(indices: Sequence[Tensor | None]) -> tuple[int, list[int], int]:
@@ -76,7 +76,7 @@ def _looked_up(call: Call, indices: Sequence[Tensor | None], shape: Sequence[int
         constant = _constant(call, tensors[0], label[used[0]].n)
         if constant is not None:
             return call.engine.take(label, used[0], constant)
-    call.engine.pin_axes((*(label[i] for i in used), *(axis for t in tensors for axis in call.label(t))), BY_INDEX)
+    call.engine.pin_axes((*(label[i] for i in used), *(axis for t in tensors for axis in call.label_of(t))), BY_INDEX)
     rest = [axis for i, axis in enumerate(label) if i not in used]
     looked_up = fixed_axes(shape[start : start + n_index])
     return call.engine.tidy([*rest[:start], *looked_up, *rest[start:]])
@@ -96,12 +96,12 @@ def index_add(call: Call) -> Labelled:
     """Write rows to positions of one axis."""
     x, source = call["self"], call["source"]
     dim = call["dim"] % x.dim()
-    label, rows = list(call.label(x)), list(call.label(source))
+    label, rows = list(call.label_of(x)), list(call.label_of(source))
     call.engine.pin_axes((label[dim], rows[dim], *call.label_of("index")), BY_INDEX)
     shape = [1 if i == dim else n for i, n in enumerate(x.shape)]
     others = [[*part[:dim], fixed_axis(1), *part[dim + 1 :]] for part in (label, rows)]
     call.engine.elementwise(others, shape)
-    return call.label(x)
+    return call.label_of(x)
 
 
 @rule("gather", "scatter", "scatter_add", "scatter_reduce")
@@ -109,7 +109,7 @@ def gather(call: Call) -> Labelled:
     """Look up positions along one axis, for each index of the others."""
     x, engine = call["self"], call.engine
     dim = call["dim"] % max(x.dim(), 1)
-    first, *others = [call.label(t) for t in call.tensors if t.dim()]
+    first, *others = [call.label_of(t) for t in call.tensors if t.dim()]
     for label in (first, *others):
         for i, axis in enumerate(label):
             if i == dim or axis.n != first[i].n:
