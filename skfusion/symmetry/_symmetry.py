@@ -13,10 +13,9 @@ from torch import Tensor
 from skfusion._numbers import place_of
 from skfusion.state import State
 from skfusion.symmetry._action import check, moved
-from skfusion.symmetry._declare import declared
-from skfusion.symmetry._describe import table
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
 from skfusion.symmetry._law import GroupLaw
+from skfusion.symmetry._words import declared, table
 
 
 class Symmetry(GroupLaw):

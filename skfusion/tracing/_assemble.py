@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skfusion.symmetry import Axes, Block, Group, Site, Symmetry
-from skfusion.tracing._axis import Atom, Axis, Ints, atom_of, atoms_in, index_of, row_labels
-from skfusion.tracing._engine import Engine, Label
 from skfusion.tracing._trace import Trace, Weight
+from skfusion.tracing.algebra import Atom, Axis, Engine, Ints, Label, atom_of, atoms_in, index_of, row_labels
 
 NO_REASON = "its units are distinguished by their position"
 UNUSED_PART = "this part is not used in the run on the example"

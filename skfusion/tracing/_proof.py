@@ -18,8 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skfusion.state import State
 from skfusion.symmetry import Permutations, Symmetry
 from skfusion.tracing._call import tensors_among
-from skfusion.tracing._copies import perturbed, tensors_of, twin
-from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
+from skfusion.tracing._run import Inputs, copied, perturbed, run, shapes_of, tensors_in, tensors_of, twin
 
 EXACT, ROUNDED = 1e-9, 1e-4
 """Largest relative difference of outputs in float64, and where a run rounds numbers to a narrower type."""

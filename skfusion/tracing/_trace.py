@@ -12,12 +12,10 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
 from skfusion.symmetry import Site
-from skfusion.tracing._axis import fixed_axes
-from skfusion.tracing._copies import twin
-from skfusion.tracing._engine import Engine, Label
-from skfusion.tracing._labels import Labels, Origin, memory
-from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
+from skfusion.tracing._call import Labels, Origin, memory
+from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
+from skfusion.tracing.algebra import Engine, Label, fixed_axes
 
 
 @dataclass(eq=False)

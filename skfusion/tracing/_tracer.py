@@ -19,10 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skfusion.symmetry import Site
-from skfusion.tracing._axis import Axis, fixed_axes
-from skfusion.tracing._call import Call, Labelled, Rule, find_rule
-from skfusion.tracing._engine import Label
-from skfusion.tracing._labels import Labels, Origin
+from skfusion.tracing._call import Call, Labelled, Labels, Origin, Rule, find_rule
+from skfusion.tracing.algebra import Axis, Label, fixed_axes
 from skfusion.tracing.rules import CONTRACTIONS
 
 # Operations, and functions that are none, by which Python code reads the numbers of a tensor.

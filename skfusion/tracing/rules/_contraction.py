@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from skfusion.tracing._axis import Axis, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Engine, Label
+from skfusion.tracing.algebra import Axis, Engine, Label, fixed_axis
 
 PRODUCTS = {
     **dict.fromkeys(("mm", "bmm"), ("self", "mat2")),

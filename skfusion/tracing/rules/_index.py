@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.tracing._axis import Ints, fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Label
+from skfusion.tracing.algebra import Ints, Label, fixed_axes, fixed_axis
 
 BY_INDEX = "positions are looked up by number"
 

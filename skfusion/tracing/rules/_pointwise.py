@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
+from skfusion.tracing.algebra import fixed_axes, fixed_axis
 
 UNIFORM = ("zeros", "ones", "full", "empty", "empty_strided", "scalar_tensor")
 RANDOM = ("normal", "uniform", "bernoulli", "random", "exponential", "cauchy", "log_normal", "geometric")

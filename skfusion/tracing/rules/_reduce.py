@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import RULES, Call, Labelled, rule
-from skfusion.tracing._engine import Label
+from skfusion.tracing.algebra import Label, fixed_axes, fixed_axis
 
 SUMS = ("sum", "mean", "nansum", "prod", "any", "all", "count_nonzero", "amax", "amin", "aminmax", "logsumexp")
 SPREADS = ("var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm")

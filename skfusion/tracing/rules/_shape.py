@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from skfusion.tracing._axis import Axis, fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Label
+from skfusion.tracing.algebra import Axis, Label, fixed_axes, fixed_axis
 
 ALONG_AXES = (
     *("permute", "permute_copy", "transpose", "transpose_copy", "swapaxes", "t", "numpy_T", "unsqueeze", "squeeze"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
+from skfusion.tracing.algebra import fixed_axes, fixed_axis
 
 KINDS = (
     *("avg_pool", "max_pool", "_adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "max_unpool"),
