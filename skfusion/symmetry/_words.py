@@ -62,10 +62,7 @@ def reasons(notes: Sequence[str], pinned: Mapping[tuple[str, int], str]) -> str:
 
 
 def table(
-    groups: Mapping[str, Group],
-    axes: Mapping[str, Axes],
-    pinned: Mapping[tuple[str, int], str],
-    notes: Sequence[str],
+    groups: Mapping[str, Group], axes: Mapping[str, Axes], pinned: Mapping[tuple[str, int], str], notes: Sequence[str]
 ) -> Any:
     """Return a row for each group, and for each reason why axes do not move."""
     import pandas as pd

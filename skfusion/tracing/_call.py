@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from skfusion._numbers import place_of
 from skfusion.tracing.algebra import Axis, Engine, Label, fixed_axes
 
 LARGEST_INDEX = 1 << 20
@@ -38,12 +39,12 @@ class Labels:
         self._labels: Any = WeakTensorKeyDictionary()
         self._origins: Any = WeakTensorKeyDictionary()
         self._reveals: Any = WeakTensorKeyDictionary()
-        self._weights: dict[tuple[Any, ...], Tensor] = {}  # by memory: modules may make new objects of their weights
+        self._weights: dict[tuple[object, ...], Tensor] = {}  # by memory: modules may make new objects of their weights
 
     def of(self, tensor: Tensor) -> Label:
         """Return the label of a tensor; a new one is a constant, unless it is a weight in another object."""
         if tensor not in self._labels:
-            weight = self._weights.get(memory(tensor)) if tensor.numel() else None
+            weight = self._weights.get(place_of(tensor)) if tensor.numel() else None
             known = weight is not None
             self._labels[tensor] = self._labels[weight] if known else fixed_axes(tensor.shape)
             self._origins[tensor] = self._origins[weight] if known else Origin.CONSTANT
@@ -52,7 +53,7 @@ class Labels:
 
     def give(self, tensor: Tensor, label: Label, origin: Origin) -> None:
         """Label a tensor that does not come from an operation."""
-        self._weights[memory(tensor)] = tensor
+        self._weights[place_of(tensor)] = tensor
         self.put(tensor, label, origin)
 
     def put(self, tensor: Tensor, label: Label, origin: Origin) -> None:
@@ -90,11 +91,6 @@ class Labels:
         """Pin the axes whose order a tensor reveals."""
         for axis in self._reveals.get(tensor, ()):
             self.engine.pin_axis(axis, "a result that depends on the order of units is used")
-
-
-def memory(tensor: Tensor) -> tuple[Any, ...]:
-    """Return a key that is equal for tensors with the same numbers in the same memory."""
-    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
 
 
 class Call:

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from skfusion._numbers import place_of
 from skfusion._random import seed_scope
-from skfusion.state import State
+from skfusion.state import State, map_tensors, owners
 from skfusion.tracing._call import tensors_among
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -88,14 +88,11 @@ def plain_kernels() -> Iterator[None]:
     None
         Nothing; the previous settings are restored afterwards.
     """
-    before = [get() for get, _ in FUSED]
-    try:
-        for _, switch in FUSED:
+    with ExitStack() as restored:
+        for get, switch in FUSED:
+            restored.callback(switch, get())
             switch(False)
         yield
-    finally:
-        for (_, switch), value in zip(FUSED, before, strict=True):
-            switch(value)
 
 
 def run(
@@ -183,16 +180,9 @@ def _tie(module: nn.Module, memo: dict[int, Any]) -> None:
 
 def tensors_of(module: nn.Module, dtype: torch.dtype | None) -> State:
     """Return copies of all parameters and buffers, floating-point ones in another dtype; tied ones stay tied."""
-    done: dict[int, Tensor] = {}
-    out: State = {}
-    for name, tensor in (
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),  # those that are not stored in a state_dict, too
-    ):
-        if id(tensor) not in done:
-            done[id(tensor)] = _copied(tensor, dtype)
-        out[name] = done[id(tensor)]
-    return out
+    named: State = dict(module.named_parameters(remove_duplicate=False))
+    named |= dict(module.named_buffers(remove_duplicate=False))  # those that are not stored in a state_dict, too
+    return map_tensors(lambda tensor: _copied(tensor, dtype), named)
 
 
 def perturbed(module: nn.Module, state: State, seed: int) -> State:
@@ -202,20 +192,17 @@ def perturbed(module: nn.Module, state: State, seed: int) -> State:
     running statistics of batch norms, of which the variances stay positive.
     """
     generator = torch.Generator().manual_seed(seed)
-    statistics = {
+    kinds = {
         f"{prefix}.{name}".lstrip("."): name
         for prefix, part in module.named_modules(remove_duplicate=False)
         if isinstance(part, nn.modules.batchnorm._NormBase)
         for name in ("running_mean", "running_var")
     }
-    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    done: dict[int, Tensor] = {}
+    kinds |= dict.fromkeys((name for name, _ in module.named_parameters(remove_duplicate=False)), "parameter")
     out: State = {}
-    for name, tensor in state.items():
-        if id(tensor) not in done:
-            kind = "parameter" if name in parameters else statistics.get(name, "constant")
-            done[id(tensor)] = _moved(tensor, kind, generator)
-        out[name] = done[id(tensor)]
+    for name, owner in owners([state]).items():
+        known = kinds.get(name, "constant")
+        out[name] = out[owner] if owner != name else _moved(state[name], known, generator)
     return out
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
+from skfusion._numbers import place_of
 from skfusion.symmetry import Site
-from skfusion.tracing._call import Labels, Origin, memory
+from skfusion.tracing._call import Labels, Origin
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
 from skfusion.tracing.algebra import Engine, Label, fixed_axes
@@ -102,7 +103,7 @@ def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
     named: list[tuple[str, Tensor, bool]] = [(n, t, True) for n, t in module.named_parameters(remove_duplicate=False)]
     named += [(n, t, False) for n, t in module.named_buffers(remove_duplicate=False)]
     for name, tensor, is_parameter in named:
-        key = memory(tensor) if tensor.numel() else id(tensor)
+        key = place_of(tensor) if tensor.numel() else id(tensor)
         if key not in weights:
             moves = is_parameter or id(tensor) in statistics
             label = [labels.engine.fresh(n) for n in tensor.shape] if moves else fixed_axes(tensor.shape)

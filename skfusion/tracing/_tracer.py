@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,15 +155,11 @@ class Readings(TorchFunctionMode):
 @contextmanager
 def named_modules(module: nn.Module, where: list[str]) -> Iterator[None]:
     """Keep the names of the modules that are running in a list."""
-    hooks = []
-    try:
+    with ExitStack() as hooks:
         for name, part in module.named_modules():
-            hooks.append(part.register_forward_pre_hook(partial(_enter, where, name)))
-            hooks.append(part.register_forward_hook(partial(_leave, where), always_call=True))
+            hooks.enter_context(part.register_forward_pre_hook(partial(_enter, where, name)))
+            hooks.enter_context(part.register_forward_hook(partial(_leave, where), always_call=True))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _enter(where: list[str], name: str, _module: nn.Module, _args: Any) -> None:

@@ -24,10 +24,7 @@ DOTS = {"dot": ("self", "tensor"), "vdot": ("self", "other")}
 CONVOLUTIONS = ("convolution", "_convolution", "convolution_overrideable")
 KERNELS = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention", "attention_math")
 OTHER_KERNELS = ("fused_attention_overrideable", "attention_math_for_mps")
-ATTENTION = (
-    "scaled_dot_product_attention",
-    *(f"_scaled_dot_product_{kernel}" for kernel in KERNELS + OTHER_KERNELS),
-)
+ATTENTION = ("scaled_dot_product_attention", *(f"_scaled_dot_product_{kernel}" for kernel in KERNELS + OTHER_KERNELS))
 CONTRACTIONS = frozenset({*PRODUCTS, *CONVOLUTIONS, *ATTENTION})
 """Operations that read and write units: their outputs, and the activations that they take, are sites."""
 
