@@ -69,7 +69,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         ) from error
     out.sites, used = tracer.sites, used | tracer.used
     out.branches = [*tracer.branches]
-    if _unused(out, used):
+    if _unused(out, used):  # a second run costs as much as the first, and only such parts need it
         try:
             tracer = _watch(module, inputs, labels, train=True)
             out.trained, used = True, used | tracer.used
@@ -139,7 +139,7 @@ def _unused(trace: Trace, used: set[int]) -> list[Weight]:
 
 def _pin_unused(trace: Trace, used: set[int]) -> None:
     for weight in trace.weights:
-        if not any(id(t) in used for t in weight.tensors):
+        if not any(id(t) in used for t in weight.tensors):  # nothing was observed that a move would have to respect
             trace.engine.pin_axes(weight.label, "not used in the run on the example")
     names = [w.names[0] for w in _unused(trace, used)]
     if names:

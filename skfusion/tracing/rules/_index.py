@@ -30,17 +30,12 @@ def embedding_bag(call: Call) -> Labelled:
     return [call.engine.tidy([fixed_axis(call.first.shape[0]), width])]
 
 
-@rule("index_select")
-def index_select(call: Call) -> Labelled:
-    """Look up positions of one axis."""
-    x = call["self"]
-    return _looked_up(call, [None] * (call["dim"] % x.dim()) + [call["index"]], call.out.shape)
-
-
-@rule("index", "_unsafe_index")
+@rule("index", "_unsafe_index", "index_select")
 def index(call: Call) -> Labelled:
     """Look up positions of some axes."""
-    return _looked_up(call, call["indices"], call.out.shape)
+    one_axis = call.name == "index_select"
+    indices = [*[None] * (call["dim"] % call["self"].dim()), call["index"]] if one_axis else call["indices"]
+    return _looked_up(call, indices, call.out.shape)
 
 
 @rule("index_put", "_index_put_impl", "_unsafe_index_put")
@@ -70,7 +65,7 @@ def _looked_up(call: Call, indices: Sequence[Tensor | None], shape: Sequence[int
     start, used, n_index = _layout(indices)
     tensors = [t for t in indices if t is not None]
     if any(t.dtype in (torch.bool, torch.uint8) for t in tensors):
-        return None
+        return None  # how many positions a mask selects depends on its numbers
     if static and len(used) == 1:
         constant = _constant(call, tensors[0], label[used[0]].n)
         if constant is not None:
@@ -87,6 +82,7 @@ def _constant(call: Call, tensor: Tensor, n: int) -> Ints | None:
     if value is None:
         return None
     positions: Ints = value.astype(np.int64) % n
+    # a position that is taken twice would be one unit in two places, which no label of a selection says
     return positions if len(np.unique(positions)) == len(positions) else None
 
 
