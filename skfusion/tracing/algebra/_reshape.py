@@ -12,8 +12,8 @@ from math import prod
 
 import numpy as np
 
-from skfusion.tracing._atoms import ConflictError
-from skfusion.tracing._axis import (
+from skfusion.tracing.algebra._atoms import ConflictError
+from skfusion.tracing.algebra._axis import (
     Atom,
     Axis,
     Ints,
@@ -24,7 +24,7 @@ from skfusion.tracing._axis import (
     index_of,
     row_labels,
 )
-from skfusion.tracing._unify import Unifier
+from skfusion.tracing.algebra._unify import Unifier
 
 CUT = "a reshape cuts the axis"
 MOST_OUTER = 64

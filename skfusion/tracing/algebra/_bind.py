@@ -7,8 +7,8 @@ from collections.abc import Iterable, Set
 
 import numpy as np
 
-from skfusion.tracing._atoms import Atoms, ConflictError
-from skfusion.tracing._axis import (
+from skfusion.tracing.algebra._atoms import Atoms, ConflictError
+from skfusion.tracing.algebra._axis import (
     Atom,
     Axis,
     Ints,

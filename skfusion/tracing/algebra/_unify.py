@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skfusion.tracing._atoms import ConflictError
-from skfusion.tracing._axis import (
+from skfusion.tracing.algebra._atoms import ConflictError
+from skfusion.tracing.algebra._axis import (
     Atom,
     Axis,
     Ints,
@@ -26,7 +26,7 @@ from skfusion.tracing._axis import (
     row_labels,
     widen,
 )
-from skfusion.tracing._bind import MEETS_PINNED, Binder
+from skfusion.tracing.algebra._bind import MEETS_PINNED, Binder
 
 DIFFERENT = "meets an axis of another structure"
 WITH_ITSELF = "meets its own units in another order"

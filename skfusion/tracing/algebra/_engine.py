@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skfusion.tracing._axis import Axis, Ints, fixed_axis, outer_atoms, widen
-from skfusion.tracing._bind import MEETS_PINNED
-from skfusion.tracing._reshape import Reshaper
+from skfusion.tracing.algebra._axis import Axis, Ints, fixed_axis, outer_atoms, widen
+from skfusion.tracing.algebra._bind import MEETS_PINNED
+from skfusion.tracing.algebra._reshape import Reshaper
 
 Label = list[Axis]
 """The label of each axis of a tensor."""

@@ -1,8 +1,9 @@
-"""Symmetries that are declared by hand: a group for each axis of each tensor."""
+"""A symmetry in words: declared by a name for each axis, described in a table, and explained in a message."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,3 +54,29 @@ def _check_same(tensor: str, twin: str, axes: Mapping[str, Sequence[str | None]]
             f"axes gives {axes[twin]!r} for {twin!r} and {axes[tensor]!r} for {tensor!r}, which are one tied tensor: "
             "give both the same groups, or one of them alone."
         )
+
+
+def reasons(notes: Sequence[str], pinned: Mapping[tuple[str, int], str]) -> str:
+    """Return the first reasons, at most three, why axes of a network do not move, for a message."""
+    return "; ".join([*dict.fromkeys([*notes, *pinned.values()])][:3])
+
+
+def table(
+    groups: Mapping[str, Group], axes: Mapping[str, Axes], pinned: Mapping[tuple[str, int], str], notes: Sequence[str]
+) -> Any:
+    """Return a row for each group, and for each reason why axes do not move."""
+    import pandas as pd
+
+    on: dict[str, list[str]] = {name: [] for name in groups}
+    for tensor, parts in axes.items():
+        for axis, blocks in enumerate(parts):
+            for name in dict.fromkeys(g for b in blocks for g in b.groups):
+                on[name].append(f"{tensor}[{axis}]")
+    rows = [(g.name, g.size, ", ".join(g.context), ", ".join(on[g.name]), "") for g in groups.values()]
+    by_reason: dict[str, list[str]] = {}
+    for (tensor, axis), reason in pinned.items():
+        by_reason.setdefault(reason, []).append(f"{tensor}[{axis}]")
+    rows += [("", 0, "", ", ".join(names), reason) for reason, names in by_reason.items()]
+    described = pd.DataFrame(rows, columns=["group", "size", "indexed by", "axes", "pinned because"])
+    described.attrs["notes"] = [*notes]
+    return described

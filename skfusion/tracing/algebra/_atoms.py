@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from skfusion.tracing._axis import (
+from skfusion.tracing.algebra._axis import (
     Atom,
     Axis,
     Meaning,

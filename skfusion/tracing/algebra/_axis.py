@@ -80,11 +80,7 @@ class Axis:
 
     def same(self, other: Axis) -> bool:
         """Return whether two labels are equal, without an update."""
-        return (
-            self.paths.shape == other.paths.shape
-            and bool((self.paths == other.paths).all())
-            and bool((self.tags == other.tags).all())
-        )
+        return np.array_equal(self.paths, other.paths) and np.array_equal(self.tags, other.tags)
 
     def values(self, atom: int) -> Ints:
         """Return the index of an atom at every position, -1 where it does not occur."""
