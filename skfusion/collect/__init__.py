@@ -9,7 +9,6 @@ starts from one network. This room may import ``nets`` and what is below it. To 
 
 from skfusion.collect._base import Collector
 from skfusion.collect._boosting import Boosting
-from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes
 from skfusion.collect.fine_tuning._tangent_fine_tunes import TangentFineTunes
 from skfusion.collect.fine_tuning._tasks import Tasks
@@ -20,7 +19,7 @@ from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._snapshots import Snapshots
 from skfusion.collect.trajectory._tail import Tail
-from skfusion.nets import Recorder
+from skfusion.nets import Recorder, Run
 
 __all__ = [
     "Averages",

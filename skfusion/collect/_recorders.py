@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from skfusion import nets
-from skfusion.collect._run import LastState, last_of
-from skfusion.nets import Recorder
+from skfusion.nets import LastState, Recorder, last_of
 from skfusion.pool import Member
 from skfusion.state import State, copy
 

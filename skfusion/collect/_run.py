@@ -8,9 +8,8 @@ recorder sees the states of each run, and hands over its members, or those so fa
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
-from skfusion.nets import DivergedError, EpochHook, Job, Recorder
+from skfusion.nets import DivergedError, EpochHook, Run, Watch
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
 
@@ -45,57 +44,6 @@ class Progress:
     def end(self, name: str, members: Sequence[Member]) -> bool:
         """A run is done; a true result asks for no further runs."""
         return False
-
-
-class LastState(Recorder):
-    """Leaves the last state of a run as its one member."""
-
-    def members(self, name: str, net: Any = None) -> list[Member]:
-        """Return the last state, of a run that has ended."""
-        return [] if net is None else [last_of(name, net)]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run, of which one or more states become members.
-
-    Parameters
-    ----------
-    name : str
-        Of the run; its members' names start with it.
-    seed : int
-        Of initialisation, shuffling and dropout.
-    index : ndarray of int, optional
-        Rows to train on; all when omitted.
-    schedule : callable, optional
-        Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
-    recorder : callable, default=LastState
-        Makes the :class:`Recorder` of the run, in the process where it is trained: the class, or a ``partial`` of it.
-        It is called anew when a run begins again, as after a vectorized training that had to be given up.
-    meta : dict, optional
-        Kept with each member.
-    params : dict, optional
-        Parameters of the net, such as ``lr``, of this run only.
-    state : State, optional
-        Where to start; a fresh initialisation when omitted. A state from which all runs start is the pool's ``base``.
-    net : skorch net, optional
-        Sized to the data, where it is another one than that of the collector; its members carry it.
-    """
-
-    name: str
-    seed: int
-    index: np.ndarray | None = None
-    schedule: Callable[[int, int], float] | None = None
-    recorder: Callable[[], Recorder] = LastState
-    meta: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
-    state: State | None = None
-    net: Any = None
-
-
-def last_of(name: str, net: Any) -> Member:
-    """Return the last state of a fitted net as a member."""
-    return Member(name, nets.state_of(net), meta={"epoch": len(net.history)})
 
 
 def train(
@@ -126,7 +74,7 @@ def train(
     if vectorize == "auto" and not _alike(net, runs):
         vectorize = False
     try:
-        plan = nets.plan(net, [_job(rows, run) for run in runs], vectorize, max_bytes, effective_n_jobs(n_jobs))
+        plan = nets.plan(net, rows, runs, vectorize, max_bytes, effective_n_jobs(n_jobs))
         results = _results(net, rows, runs, plan, n_jobs, progress)
         for run, (kept, failure) in zip(runs, results, strict=False):
             members += (kept := completed(run, kept))
@@ -246,7 +194,9 @@ def _train_chunk(
         if vectorized and len(runs) > 1:
             trainings += map(_Training, runs, hooks)
             try:
-                fitted = nets.fit_many(net, [_job(rows, t.run, t) for t in trainings])
+                fitted = nets.fit_many(
+                    net, rows, runs, [Watch(t.run.schedule, t.recorder, t.on_epoch) for t in trainings]
+                )
                 return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], None
             except NotVectorizableError as error:
                 reason = str(error)
@@ -273,11 +223,6 @@ def _train_alone(net: Any, rows: Rows, training: _Training) -> Any:
         return nets.fit(net, rows, run.seed, state=run.state, schedule=run.schedule, **watched)
     except DivergedError as error:
         return error
-
-
-def _job(rows: Rows, run: Run, t: _Training | None = None) -> Job:
-    watched = {} if t is None else {"recorder": t.recorder, "on_epoch": t.on_epoch}
-    return Job(rows, run.seed, run.params, run.schedule, index=run.index, state=run.state, **watched)
 
 
 def _once(hook: EpochHook | None) -> EpochHook | None:

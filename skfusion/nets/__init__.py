@@ -30,13 +30,22 @@ from skfusion.nets._prepare import (
 from skfusion.nets._restored import KeepsNetworks, restored, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._train import fit
-from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder, history_of, state_of
+from skfusion.nets._training_callback import (
+    DivergedError,
+    EpochHook,
+    LastState,
+    Recorder,
+    Run,
+    Watch,
+    history_of,
+    last_of,
+    state_of,
+)
 from skfusion.nets._validation import divides_rows, fixed_split, unit_split
 from skfusion.nets.losses._consistency import Ensembled, Twice
 from skfusion.nets.losses._soft import Soft
 from skfusion.nets.vectorized._batched_predictor import BatchedPredictor, Predictors
 from skfusion.nets.vectorized._fit_many import fit_many
-from skfusion.nets.vectorized._member import Job
 from skfusion.nets.vectorized._plan import Plan, VectorizeChoice, plan
 
 __all__ = [

@@ -6,6 +6,7 @@ import dis
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,52 @@ class Recorder(ABC):
         name : str
             Of the run.
         """
+
+
+class LastState(Recorder):
+    """Leaves the last state of a run as its one member."""
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the last state, of a run that has ended."""
+        return [] if net is None else [last_of(name, net)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, of which one or more states become members.
+
+    Parameters
+    ----------
+    name : str
+        Of the run; its members' names start with it.
+    seed : int
+        Of initialisation, shuffling and dropout.
+    index : ndarray of int, optional
+        Rows to train on; all when omitted.
+    schedule : callable, optional
+        Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
+    recorder : callable, default=LastState
+        Makes the :class:`Recorder` of the run, in the process where it is trained: the class, or a ``partial`` of it.
+        It is called anew when a run begins again, as after a vectorized training that had to be given up.
+    meta : dict, optional
+        Kept with each member.
+    params : dict, optional
+        Parameters of the net, such as ``lr``, of this run only.
+    state : State, optional
+        Where to start; a fresh initialisation when omitted. A state from which all runs start is the pool's ``base``.
+    net : skorch net, optional
+        Sized to the data, where it is another one than that of the collector; its members carry it.
+    """
+
+    name: str
+    seed: int
+    index: np.ndarray | None = None
+    schedule: Schedule | None = None
+    recorder: Callable[[], Recorder] = LastState
+    meta: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    state: State | None = None
+    net: Any = None
 
 
 class Watch(Callback):
@@ -226,6 +273,11 @@ def state_of(net: Any) -> State:
     """
     state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
     return map_tensors(lambda t: t.detach().cpu().clone(), state)
+
+
+def last_of(name: str, net: Any) -> Member:
+    """Return the last state of a fitted net as a member."""
+    return Member(name, state_of(net), meta={"epoch": len(net.history)})
 
 
 def history_of(net: Any) -> list[dict[str, float]]:

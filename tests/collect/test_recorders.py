@@ -20,8 +20,8 @@ import skfusion as sf
 from skfusion import nets
 from skfusion.collect import Collector
 from skfusion.collect._recorders import Averaged, BestState, Checkpoints, RunningMean, burn_in_of
-from skfusion.collect._run import LastState, Run, train
-from skfusion.nets import Recorder
+from skfusion.collect._run import train
+from skfusion.nets import LastState, Recorder, Run
 from skfusion.pool import Member
 from skfusion.testing import _problems as problems
 

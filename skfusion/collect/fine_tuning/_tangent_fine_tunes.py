@@ -12,9 +12,9 @@ from sklearn.base import clone
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes, Proposals
 from skfusion.collect.fine_tuning._init import start_and_split
+from skfusion.nets import Run
 from skfusion.pool import ModelPool
 from skfusion.tangent import Linearised
 

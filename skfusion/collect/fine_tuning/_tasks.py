@@ -10,8 +10,8 @@ import numpy as np
 
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._init import start_and_split
+from skfusion.nets import Run
 
 
 class Tasks(Collector):

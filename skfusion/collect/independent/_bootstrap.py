@@ -12,8 +12,7 @@ import numpy as np
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
-from skfusion.nets import VectorizeChoice
+from skfusion.nets import Run, VectorizeChoice
 
 
 class Bootstrap(Collector):

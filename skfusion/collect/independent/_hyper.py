@@ -14,9 +14,8 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds, n_outputs_of
-from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._fine_tunes import check_names, sampled, with_setting
-from skfusion.nets import VectorizeChoice
+from skfusion.nets import Run, VectorizeChoice
 
 _SHAPING = ("module", "criterion", "predict_nonlinearity")
 """Parameters of a net that say what it computes."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
-from skfusion.nets import VectorizeChoice
+from skfusion.nets import Run, VectorizeChoice
 
 
 class Seeds(Collector):

@@ -14,7 +14,7 @@ from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
 from skfusion.collect._recorders import Averaged, RunningMean
-from skfusion.collect._run import Run
+from skfusion.nets import Run
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State

@@ -15,8 +15,8 @@ import numpy as np
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
 from skfusion.collect._recorders import Checkpoints
-from skfusion.collect._run import Run
 from skfusion.collect.trajectory._tail import epochs_of_burn_in, lead_in, rate_of
+from skfusion.nets import Run
 
 
 class FastGeometric(Collector):

@@ -12,7 +12,7 @@ import numpy as np
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector, draw_seeds
 from skfusion.collect._recorders import Checkpoints, burn_in_of
-from skfusion.collect._run import Run
+from skfusion.nets import Run
 
 
 class Tail(Collector):
