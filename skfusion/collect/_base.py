@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -14,7 +14,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._run import Progress, Run, train
+from skfusion.collect._run import Progress, train
 from skfusion.pool import ModelPool
 
 
@@ -29,9 +29,11 @@ class Collector(Component, ABC):
     """Whether runs are trained together; a parameter of collectors whose runs can take the same steps."""
     max_bytes: int | None = None
     """Memory for runs that are trained together."""
+    has_common_start: ClassVar[bool] = False
+    """Whether all runs start from one state."""
 
     @abstractmethod
-    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[nets.Run]:
         """Return the training runs that the members come from.
 
         Parameters
@@ -58,25 +60,10 @@ class Collector(Component, ABC):
         n_jobs: int | None = None,
         progress: Progress | None = None,
     ) -> ModelPool:
-        """Collect members, within an estimator; :meth:`collect` does it outside.
+        """Collect members, within an estimator; :meth:`collect` does it outside, and has the same result.
 
-        Parameters
-        ----------
-        net : skorch net
-            Sized to the data; not changed and not fitted.
-        rows : Rows
-            Training data: targets are class codes from 0, indicators, or values (always with an axis of outputs).
-        rng : numpy.random.RandomState
-            Where seeds are drawn from.
-        n_jobs : int, optional
-            Runs at a time, by joblib; members do not depend on it.
-        progress : Progress, optional
-            Is informed of each run.
-
-        Returns
-        -------
-        ModelPool
-            At least one member, with unique names.
+        The first parameters are those of :meth:`runs`, where values have an axis of outputs. ``n_jobs`` is the number
+        of runs at a time, by joblib, and ``progress`` is informed of each run.
         """
         runs = self.runs(net, rows, rng)
         if not runs:
@@ -140,9 +127,9 @@ class Collector(Component, ABC):
         Returns
         -------
         bool
-            By default, whether the net was given a module instance, from whose weights all start.
+            Where all runs start from one state, or the net was given a module instance, from whose weights they do.
         """
-        return isinstance(net.module, nn.Module)
+        return self.has_common_start or isinstance(net.module, nn.Module)
 
 
 def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:

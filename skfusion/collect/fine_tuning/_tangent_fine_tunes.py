@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from skfusion.pool import ModelPool
 from skfusion.tangent import Linearised
 
 
+@dataclass(eq=False, repr=False)
 class TangentFineTunes(Collector):
     r"""Train members that are linear in their weights, from one start.
 
@@ -63,16 +64,10 @@ class TangentFineTunes(Collector):
     'Linearised'
     """
 
-    def __init__(
-        self, distributions: Mapping[str, Any] | Proposals | None = None, n_members: int = 8, init: Any = None
-    ):
-        self.distributions = distributions
-        self.n_members = n_members
-        self.init = init
-
-    def has_base(self, net: Any) -> bool:
-        """Return True: all members start from one state; see :meth:`Collector.has_base`."""
-        return True
+    distributions: Mapping[str, Any] | Proposals | None = None
+    n_members: int = 8
+    init: Any = None
+    has_common_start = True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs of the expansion at the start; see :meth:`Collector.runs`."""

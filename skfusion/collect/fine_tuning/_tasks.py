@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -14,6 +15,7 @@ from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import Run
 
 
+@dataclass(eq=False, repr=False)
 class Tasks(Collector):
     """Train one member a task, or a domain, each on the rows of its task, all from one start.
 
@@ -53,17 +55,9 @@ class Tasks(Collector):
     {'task-left': 16, 'task-right': 16}
     """
 
-    def __init__(
-        self,
-        by: Callable[[Any, np.ndarray], Any] | int | str,
-        init: Any = None,
-    ):
-        self.by = by
-        self.init = init
-
-    def has_base(self, net: Any) -> bool:
-        """Return True: all members start from one state; see :meth:`Collector.has_base`."""
-        return True
+    by: Callable[[Any, np.ndarray], Any] | int | str
+    init: Any = None
+    has_common_start = True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return a run for each task; see :meth:`Collector.runs`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
@@ -21,6 +22,7 @@ _SHAPING = ("module", "criterion", "predict_nonlinearity")
 """Parameters of a net that say what it computes."""
 
 
+@dataclass(eq=False, repr=False)
 class Hyper(Collector):
     """Train members from fresh initialisations, each with hyperparameters of its own.
 
@@ -65,17 +67,10 @@ class Hyper(Collector):
     [4, 4, 8, 8]
     """
 
-    def __init__(
-        self,
-        params: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        n_members: int | None = None,
-        vectorize: VectorizeChoice = "auto",
-        max_bytes: int | None = None,
-    ):
-        self.params = params
-        self.n_members = n_members
-        self.vectorize = vectorize
-        self.max_bytes = max_bytes
+    params: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    n_members: int | None = None
+    vectorize: VectorizeChoice = "auto"
+    max_bytes: int | None = None
 
     def _sized(self, net: Any, rows: Rows) -> Any:
         """Return the net as it is where settings shape it, as then it may be one that cannot be sized without them."""
