@@ -14,7 +14,7 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
-from skfusion.collect._base import rows_for
+from skfusion.collect._given_rows import rows_for
 from skfusion.nets import DivergedError, Run, Watch
 
 RNG = np.random.RandomState(0)
@@ -80,7 +80,7 @@ def looped(net, jobs):
     for job in jobs:
         own = clone(net).set_params(**job.params)
         try:
-            found.append(nets.fit(own, job.rows, job.seed, schedule=job.schedule, on_epoch=job.on_epoch))
+            found.append(nets.fit(own, job.rows, job.seed, Watch(job.schedule, None, job.on_epoch)))
         except DivergedError as error:
             found.append(error)
     return found

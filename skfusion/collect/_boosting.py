@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector, Progress, train
 from skfusion.collect._in_turn import in_turn
-from skfusion.collect._run import Progress, train
 from skfusion.nets import DivergedError, Run
 from skfusion.pool import Member, ModelPool
 
@@ -83,13 +83,7 @@ class Boosting(Collector):
         return [Run(f"boost-{i}", seed) for i, seed in enumerate(seeds)]
 
     def __call__(
-        self,
-        net: Any,
-        rows: Rows,
-        rng: np.random.RandomState,
-        *,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
+        self, net: Any, rows: Rows, rng: np.random.RandomState, *, progress: Progress | None = None, **options: Any
     ) -> ModelPool:
         """Train the members, each with the weights that the former one asks for; see :meth:`Collector.__call__`."""
         if not 0 < self.learning_rate < math.inf:

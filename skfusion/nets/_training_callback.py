@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skfusion.nets._prepare import criterion_type
-from skfusion.pool import Member
+from skfusion.pool import Member, ModelPool
 from skfusion.state import State, map_tensors
 
 Schedule = Callable[[int, int], float]
@@ -119,7 +119,7 @@ class LastState(Recorder):
 
     def members(self, name: str, net: Any = None) -> list[Member]:
         """Return the last state, of a run that has ended."""
-        return [] if net is None else [last_of(name, net)]
+        return [] if net is None else [Member(name, state_of(net), meta={"epoch": len(net.history)})]
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,18 @@ def from_callback(stop: KeyboardInterrupt) -> bool:
     return code.co_name.startswith("on_") and step == _RAISE
 
 
+def hand_over(stop: KeyboardInterrupt, members: Iterable[Member], base: State | None = None) -> None:
+    """Give an interrupt of the user the members that are trained, as its ``pool``; None where there are none."""
+    members = [*members]
+    stop.pool = ModelPool(members, base) if members else None  # type: ignore[attr-defined]
+    if members:
+        count = "The member that is" if len(members) == 1 else f"The {len(members)} members that are"
+        stop.args = (
+            f"{count} trained can be fused: fuse(error.pool, X, y), where error is this KeyboardInterrupt, "
+            "sys.last_value in a console.",
+        )
+
+
 def _advice(net: Any) -> str:
     advice = " NLLLoss, skorch's default, asks for probabilities: for logits give criterion=CrossEntropyLoss."
     return advice if issubclass(criterion_type(net), nn.NLLLoss) else ""
@@ -273,11 +285,6 @@ def state_of(net: Any) -> State:
     """
     state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
     return map_tensors(lambda t: t.detach().cpu().clone(), state)
-
-
-def last_of(name: str, net: Any) -> Member:
-    """Return the last state of a fitted net as a member."""
-    return Member(name, state_of(net), meta={"epoch": len(net.history)})
 
 
 def history_of(net: Any) -> list[dict[str, float]]:

@@ -11,10 +11,10 @@ import numpy as np
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector, Progress, train
 from skfusion.collect._in_turn import in_turn
-from skfusion.collect._run import Progress, train
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import DivergedError, Run, VectorizeChoice
 from skfusion.pool import Member, ModelPool
@@ -101,17 +101,11 @@ class FineTunes(Collector):
         return self._runs_and_seed(net, rows, rng)[0]
 
     def __call__(
-        self,
-        net: Any,
-        rows: Rows,
-        rng: np.random.RandomState,
-        *,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
+        self, net: Any, rows: Rows, rng: np.random.RandomState, *, progress: Progress | None = None, **options: Any
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         if not hasattr(self.distributions, "begin"):
-            return super().__call__(net, rows, rng, n_jobs=n_jobs, progress=progress)
+            return super().__call__(net, rows, rng, progress=progress, **options)
         runs, seed = self._runs_and_seed(net, rows, rng)
         return train_proposed(net, rows, runs, self.distributions.begin(seed), progress)
 

@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.base import clone
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes, Proposals
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import Run

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import Run
 

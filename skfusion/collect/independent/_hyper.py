@@ -13,8 +13,10 @@ from sklearn.model_selection import ParameterGrid
 from torch import nn
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds, n_outputs_of
+from skfusion.collect._base import Collector
+from skfusion.collect._given_rows import n_outputs_of
 from skfusion.collect.fine_tuning._fine_tunes import check_names, sampled, with_setting
 from skfusion.nets import Run, VectorizeChoice
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector
 from skfusion.collect._recorders import Checkpoints
 from skfusion.nets import Run
 

@@ -71,7 +71,7 @@ def _modules(
     made: dict[Any, Any] = {}
     for run, watch in zip(runs, watches, strict=True):
         member = TrainingMember(net, rows, run, watch, made)
-        member.begin()
+        member.notify_of_training("on_train_begin")
         member.load()
         members.append(member)
         if member.setup() != members[0].setup():
@@ -113,7 +113,8 @@ class _Training:
 
     def _leave(self, member: TrainingMember) -> None:
         if id(member) not in self.failed:
-            member.leave()
+            with member.drawing():
+                member.notify_of_training("on_train_end")
         member.finished()
 
     def _epoch(self) -> None:

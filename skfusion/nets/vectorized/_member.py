@@ -15,9 +15,10 @@ from skorch.dataset import Dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
-from skfusion.nets._train import Ready, TensorLoader, prepared, rows_of
+from skfusion.nets._train import Ready, TensorLoader, prepared
 from skfusion.nets._training_callback import Run, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
@@ -28,7 +29,7 @@ class TrainingMember:
     """A member: its net, its data, and random generators that are drawn from as if it were trained alone.
 
     It is made within a :func:`~skfusion._random.seed_scope`, as it seeds the global generators. No callback is called
-    before :meth:`begin`.
+    before :meth:`notify_of_training`.
     """
 
     def __init__(self, net: Any, rows: Rows, run: Run, watch: Watch, made: dict[Any, Any]):
@@ -53,10 +54,6 @@ class TrainingMember:
         self.has_user_callback = has_user_callback(net)
         self.device = torch.device(net.device or "cpu")
 
-    def begin(self) -> None:
-        """Call the callbacks' ``on_train_begin``."""
-        self._notify("on_train_begin")
-
     def load(self) -> None:
         """Split the rows and make the loaders; from here on the member has random generators of its own."""
         net = self.net
@@ -78,13 +75,9 @@ class TrainingMember:
         if self.has_user_callback:
             self.optimizer.state = WithheldState()
 
-    def leave(self) -> None:
-        """Call the callbacks' ``on_train_end``."""
-        with self.drawing():
-            self._notify("on_train_end")
-
-    def _notify(self, event: str) -> None:
-        X = rows_of(self.ready.X, torch.from_numpy(self.X.indices)) if isinstance(self.X, Subset) else self.X
+    def notify_of_training(self, event: str) -> None:
+        """Call the callbacks of the whole training."""
+        X = rows_at(self.ready.X, torch.from_numpy(self.X.indices)) if isinstance(self.X, Subset) else self.X
         self.net.notify(event, X=X, y=self.y)
 
     def finished(self) -> Any:

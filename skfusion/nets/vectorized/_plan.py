@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from skorch.dataset import ValidSplit
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
@@ -84,7 +85,7 @@ def plan(
     if max_bytes is not None and not (isinstance(max_bytes, Real) and 1 <= max_bytes < math.inf):
         raise ValueError(f"max_bytes is a number of bytes, at least 1; got {max_bytes!r}.")
     fewest = ENOUGH if vectorize == "auto" else 2
-    if not vectorize or len(runs) < fewest:
+    if not vectorize or len(runs) < fewest or (vectorize == "auto" and not _alike(net, runs)):
         return Plan(alone, False)
     try:
         cost = member_cost(net, rows, runs[0])
@@ -100,6 +101,16 @@ def plan(
         return Plan(alone, False, f"two members need {2 * cost.bytes:,} bytes, and max_bytes is {room:,}")
     at_a_time = room // (cost.bytes * max(sizes))
     return Plan(sizes, True, None, at_a_time if at_a_time < n_jobs else None)
+
+
+def _alike(net: Any, runs: Sequence[Run]) -> bool:
+    """Return whether runs take equally many steps on equally many rows; settings of the optimiser may differ."""
+    drawn = {name for run in runs for name in run.meta.get("params", ())}
+    own = {n for r in runs for n in {*r.params, *runs[0].params} if r.params.get(n) is not runs[0].params.get(n)}
+    if {name.partition("__")[0] for name in drawn | own - {"module"}} - {"lr", "optimizer"}:  # modules of other columns
+        return False
+    bags = [len(run.index) for run in runs if run.index is not None]
+    return len(set(bags)) <= 1 and not (bags and type(net.train_split) is ValidSplit)  # unequal shares, by copies
 
 
 def pays(cost: Cost) -> bool:
