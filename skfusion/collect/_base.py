@@ -282,7 +282,7 @@ def _train_chunk(
                 reason = str(error)
             for training in trainings:
                 training.begin()
-        return [t.result(_train_alone(net, rows, t.run, t.watch)) for t in trainings], reason
+        return [t.result(_train_alone(t.run.net or net, rows, t.run, t.watch)) for t in trainings], reason
     except KeyboardInterrupt as stop:
         stop.kept = {}  # type: ignore[attr-defined]
         for training in trainings:
@@ -293,7 +293,7 @@ def _train_chunk(
 
 def _train_alone(net: Any, rows: Rows, run: Run, watch: Watch) -> Any:
     """Return the fitted net of a run, or its DivergedError."""
-    net = clone(run.net or net).set_params(**run.params)
+    net = clone(net).set_params(**run.params) if run.params else net
     try:
         return nets.fit(net, rows if run.index is None else rows.take(run.index), run.seed, watch, state=run.state)
     except DivergedError as error:

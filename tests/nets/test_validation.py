@@ -53,6 +53,19 @@ def test_a_predefined_split_stops_members_where_the_loop_does():
         check_same_history(a.meta["history"], b.meta["history"], 1e-4)
 
 
+class AnotherEachTime:
+    """A split that draws the rows to validate on."""
+
+    keeps_units = True
+
+    def __call__(self, dataset, y=None, **_):
+        return dataset, Dataset(*apart(seed=int(torch.randint(1000, ()))))
+
+
+def test_members_that_validate_on_rows_of_their_own_are_trained_alone():
+    check_falls_back(classifier(R, train_split=AnotherEachTime()), "members have different rows")
+
+
 def test_members_share_the_memory_of_a_predefined_split():
     x, y = apart()
     seen = []
