@@ -281,7 +281,7 @@ def _train_chunk(
             except NotVectorizableError as error:
                 reason = str(error)
             for training in trainings:
-                training.begin()
+                training.begin()  # again, with a new recorder
         return [t.result(_train_alone(t.run.net or net, rows, t.run, t.watch)) for t in trainings], reason
     except KeyboardInterrupt as stop:
         stop.kept = {}  # type: ignore[attr-defined]
