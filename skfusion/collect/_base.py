@@ -147,7 +147,7 @@ class Collector(Component, ABC):
         return nets.sized(net, rows, n_outputs_of(net, rows))
 
     def has_base(self, net: Any) -> bool:
-        """Return whether all members will have started from one state, such as a module instance; see :meth:`runs`."""
+        """Return whether all members start from one state, such as that of a module instance; see :meth:`runs`."""
         return self.has_common_start or isinstance(net.module, nn.Module)
 
 
