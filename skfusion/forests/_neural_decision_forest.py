@@ -149,7 +149,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
             def refit(epoch: int, trained: Any) -> None:
                 loss.leaves.copy_(self._leaves(nets.state_of(trained), seen))
 
-            trained = nets.fit(net, rows, seed, state=state, on_epoch=refit)
+            trained = nets.fit(net, rows, seed, nets.Watch(on_epoch=refit), state=state)
             state, self.history_ = nets.state_of(trained), nets.history_of(trained)
         self.state_ = state
         self.leaves_ = self._leaves(state, rows).numpy()

@@ -65,9 +65,9 @@ def trainings(monkeypatch):
         rows.append(len(data))
         return fit(net, data, *args, **kwargs)
 
-    def counted_many(net, jobs):
-        rows.extend(len(job.rows) for job in jobs)
-        return fit_many(net, jobs)
+    def counted_many(net, data, runs, watches):
+        rows.extend(len(data) for _ in runs)
+        return fit_many(net, data, runs, watches)
 
     monkeypatch.setattr(nets, "fit", counted)
     monkeypatch.setattr(nets, "fit_many", counted_many)

@@ -229,7 +229,7 @@ class Guarded(nn.Module):
 
 def test_members_that_have_no_certain_key_are_trained_anew_and_this_is_told(monkeypatch, tmp_path):
     trained, fit_many, fit = [], nets.fit_many, nets.fit
-    monkeypatch.setattr(nets, "fit_many", lambda net, jobs: trained.extend(jobs) or fit_many(net, jobs))
+    monkeypatch.setattr(nets, "fit_many", lambda *args: trained.extend(args[2]) or fit_many(*args))
     monkeypatch.setattr(nets, "fit", lambda net, *args, **kwargs: trained.append(net) or fit(net, *args, **kwargs))
     net = mlp_classifier(max_epochs=1).set_params(module=Guarded)
     fusions = {name: EnsembleClassifier(net, collect=Seeds(2), random_state=0) for name in "ab"}

@@ -25,7 +25,7 @@ class OneNetwork(OneState, KeepsNetworks, BaseEstimator):
         self, rows: Rows, seed: int, soft: Any, on_epoch: Callable[[int, Any], bool | None] | None = None
     ) -> None:
         self.net_ = self._sized(rows)
-        fitted = nets.fit(self.net_, rows, seed, soft=soft, on_epoch=on_epoch, verbose=bool(self.verbose))
+        fitted = nets.fit(self.net_, rows, seed, nets.Watch(on_epoch=on_epoch), soft=soft, verbose=bool(self.verbose))
         self.state_, self.history_ = nets.state_of(fitted), nets.history_of(fitted)
         self._runner = Runner(self.net_, self._task, rows)
 

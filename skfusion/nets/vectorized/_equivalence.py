@@ -32,7 +32,7 @@ from skfusion._vectorized import (
     member_of,
     member_optimizer,
 )
-from skfusion.nets._training_callback import Watch
+from skfusion.nets._training_callback import Run, Watch
 
 _NOT_OVERRIDDEN = (
     *("fit_loop", "run_single_epoch", "train_step", "train_step_single", "validation_step", "notify", "infer"),
@@ -53,9 +53,9 @@ Computed = tuple[Tensor, Any]
 """Loss of each member, and the gradients, as a matrix or in parts."""
 
 
-def check_params(jobs: Sequence[Any]) -> None:
-    """Raise where jobs differ in a parameter of the net that is read of the first member only."""
-    shared = [{k: v for k, v in job.params.items() if k.partition("__")[0] not in _OF_EACH_MEMBER} for job in jobs]
+def check_params(runs: Sequence[Run]) -> None:
+    """Raise where runs differ in a parameter of the net that is read of the first member only."""
+    shared = [{k: v for k, v in run.params.items() if k.partition("__")[0] not in _OF_EACH_MEMBER} for run in runs]
     first = described(shared[0])
     for other in shared[1:]:
         if (name := difference(first, described(other))) is not None:
