@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from skfusion.evaluate import diversity
 from skfusion.plots._heat_map import HeatMap, matrix_of
-from skfusion.plots._style import GREY, plain
+from skfusion.plots._style import SMALL, plain
 
 _LABELS = {
     "disagreement": "share of rows with unlike labels",
@@ -21,6 +22,7 @@ _LABELS = {
 _DIAGONAL = {"disagreement": 0.0, "error_correlation": 1.0, "squared_difference": 0.0}
 
 
+@dataclass(eq=False, repr=False)
 class DiversityDisplay(HeatMap):
     """Show how different the mistakes of each two members are: a heat map, with what averaging gains above it.
 
@@ -54,9 +56,8 @@ class DiversityDisplay(HeatMap):
     [[0.0, 0.1, 0.2], [0.1, 0.0, 0.3], [0.2, 0.3, 0.0]]
     """
 
-    def __init__(self, matrix: Any, names: Any, label: str = "diversity", decomposition: dict[str, Any] | None = None):
-        super().__init__(matrix, names, label)
-        self.decomposition = decomposition
+    label: str = "diversity"
+    decomposition: dict[str, Any] | None = None
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, what: str | None = None) -> DiversityDisplay:
@@ -115,10 +116,6 @@ class DiversityDisplay(HeatMap):
         super()._draw(axes)
         if (known := self.decomposition) is not None:
             loss = plain(known["loss_name"], 24)
-            axes[0].set_title(
-                f"{loss}: members' mean {known['mean_loss']:.3g} - ambiguity {known['ambiguity']:.3g}"
-                f" = average {known['ensemble_loss']:.3g}",
-                fontsize="small",
-                color=GREY,
-                loc="left",
-            )
+            mean, ambiguity, average = (known[what] for what in ("mean_loss", "ambiguity", "ensemble_loss"))
+            text = f"{loss}: members' mean {mean:.3g} - ambiguity {ambiguity:.3g} = average {average:.3g}"
+            axes[0].set_title(text, loc="left", **SMALL)

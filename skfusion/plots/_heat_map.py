@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skfusion.plots._display import Display
-from skfusion.plots._style import colour_bar, new_axes, plain
+from skfusion.plots._style import colour_bar, plain
 
 
+@dataclass(eq=False, repr=False)
 class HeatMap(Display):
     """Show a symmetric matrix of numbers between members by colours, with the numbers in the cells."""
 
-    image_: Any
+    matrix: Any
+    names: Any
+    label: str = "similarity"
 
-    def __init__(self, matrix: Any, names: Any, label: str = "similarity"):
-        self.matrix = np.asarray(matrix, np.float64)
-        self.names = [str(name) for name in names]
+    def __post_init__(self) -> None:
+        self._height = 4.9
+        self._as_arrays("matrix")
+        self.names = [str(name) for name in self.names]
         if self.matrix.shape != (len(self.names), len(self.names)):
             raise ValueError(
                 f"matrix must have a row and a column for each of the {len(self.names)} names; got shape "
@@ -26,10 +31,6 @@ class HeatMap(Display):
             )
         if not np.allclose(self.matrix, self.matrix.T, equal_nan=True):
             raise ValueError("matrix must be symmetric: what stands between two members has no direction.")
-        self.label = label
-
-    def _new_axes(self) -> Any:
-        return new_axes(1, 6.4, 4.9)
 
     def _draw(self, axes: list[Any]) -> None:
         n, (ax, *_) = len(self.names), axes

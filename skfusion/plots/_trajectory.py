@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from skfusion.plots._display import Display
 from skfusion.plots._members import chosen
 from skfusion.plots._plane_drawing import draw_contours
 from skfusion.plots._plane_values import grids, named, principal, response_of
-from skfusion.plots._style import GREY, new_axes, tidy, write
+from skfusion.plots._style import GREY, tidy, write
 from skfusion.pool import Member, ModelPool
 
 _APART = 0.13
 """Least distance of two labels, as a share of the axes."""
 
 
+@dataclass(eq=False, repr=False)
 class TrajectoryDisplay(Display):
     r"""Show states of a training on the plane of their first two principal components.
 
@@ -40,10 +42,7 @@ class TrajectoryDisplay(Display):
         Positions of a grid.
     z : array-like of shape (n_rows, n_columns), optional
         Loss or score on it.
-    z_name : str, default="loss"
-        What ``z`` is, with its unit.
-    higher_is_better : bool, default=False
-        Whether ``z`` is a score.
+    {surface}
 
     Attributes
     ----------
@@ -60,28 +59,25 @@ class TrajectoryDisplay(Display):
     (3, 2)
     """
 
-    def __init__(
-        self,
-        places: Any,
-        labels: Any,
-        variance: tuple[float, float],
-        x: Any = None,
-        y: Any = None,
-        z: Any = None,
-        *,
-        z_name: str = "loss",
-        higher_is_better: bool = False,
-    ):
-        self.places = np.asarray(places, np.float64)
-        self.labels = [str(label) for label in labels]
+    places: Any
+    labels: Any
+    variance: tuple[float, float]
+    x: Any = None
+    y: Any = None
+    z: Any = None
+    _: KW_ONLY
+    z_name: str = "loss"
+    higher_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        self._height = 4.6
+        self._as_arrays("places", "x", "y", "z")
+        self.labels = [str(label) for label in self.labels]
         if self.places.shape != (len(self.labels), 2):
             raise ValueError(
                 f"places must have a row of 2 for each of the {len(self.labels)} labels; got {self.places.shape}."
             )
-        self.variance = (float(variance[0]), float(variance[1]))
-        self.x, self.y, self.z = (None if v is None else np.asarray(v, np.float64) for v in (x, y, z))
-        self.z_name = z_name
-        self.higher_is_better = higher_is_better
+        self.variance = (float(self.variance[0]), float(self.variance[1]))
 
     @classmethod
     def from_pool(
@@ -114,10 +110,8 @@ class TrajectoryDisplay(Display):
         {response}
         {scoring}
 
-        Returns
-        -------
-        TrajectoryDisplay
-            Not drawn yet. BatchNorm statistics do not count as coordinates, and are recalibrated at each point.
+        {not_drawn}
+            BatchNorm statistics do not count as coordinates, and are recalibrated at each point.
 
         Notes
         -----
@@ -140,9 +134,6 @@ class TrajectoryDisplay(Display):
         axes = [combined(states, reach * c + np.eye(len(c))[-1] * (1 - reach * c.sum())) for c in shares.T]
         surface = loss_on(Plane([states[-1], *axes], np.eye(2) / reach), data.objective, x=xs, y=ys)
         return cls(places, labels, variance, xs, ys, getattr(surface, response), **named(data, response))
-
-    def _new_axes(self) -> Any:
-        return new_axes(1, 6.4, 4.6)
 
     def _draw(self, axes: list[Any]) -> None:
         ax = axes[0]
