@@ -478,8 +478,8 @@ def on_gpu(args):
             ]
         )
     print_table(
-        f"F. Pools on a GPU ({torch.cuda.get_device_name()}): seconds, and those of vectorized training as a fraction of "
-        "those of the others.",
+        f"F. Pools on a GPU ({torch.cuda.get_device_name()}): seconds, and those of vectorized training as a "
+        "fraction of those of the others.",
         ["", BARE, LOOP, VECTORIZED, f"of the {BARE}", f"of {LOOP}"],
         rows,
     )

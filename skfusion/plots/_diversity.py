@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from skfusion.evaluate import diversity
-from skfusion.plots._heat_map import HeatMap, matrix_of
+from skfusion.plots._heat_map import HeatMap
 from skfusion.plots._style import SMALL, plain
 
-_LABELS = {
-    "disagreement": "share of rows with unlike labels",
-    "double_fault": "share of rows that both get wrong",
-    "error_correlation": "correlation of errors",
-    "q_statistic": "Yule's Q of being right",
-    "squared_difference": "squared difference of predictions",
+_COLUMNS = {
+    "disagreement": ("share of rows with unlike labels", 0.0),
+    "double_fault": ("share of rows that both get wrong", np.nan),
+    "error_correlation": ("correlation of errors", 1.0),
+    "q_statistic": ("Yule's Q of being right", np.nan),
+    "squared_difference": ("squared difference of predictions", 0.0),
 }
-_DIAGONAL = {"disagreement": 0.0, "error_correlation": 1.0, "squared_difference": 0.0}
+"""What each number is, and its value between a member and itself, where that says anything."""
 
 
 @dataclass(eq=False, repr=False)
@@ -73,10 +73,9 @@ class DiversityDisplay(HeatMap):
         {not_drawn}
         """
         what = frame.columns[0] if what is None and len(frame.columns) else what
-        remedy = "the result of skfusion.diagnose.diversity"
-        matrix, names = matrix_of(frame, what, _DIAGONAL.get(what, np.nan), remedy)
-        known = frame.attrs if "ambiguity" in frame.attrs else None
-        return cls(matrix, names, _LABELS.get(what, what.replace("_", " ")), known)
+        display = cls._of(frame, what, _COLUMNS, "the result of skfusion.diagnose.diversity")
+        display.decomposition = frame.attrs if "ambiguity" in frame.attrs else None
+        return display
 
     @classmethod
     def from_estimator(

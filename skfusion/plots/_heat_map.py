@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -61,19 +62,20 @@ class HeatMap(Display):
         low, high = float(known.min()), float(known.max())
         return (low, high) if high > low else (low, low + 1.0)
 
-
-def matrix_of(frame: pd.DataFrame, what: Any, diagonal: float, remedy: str) -> tuple[np.ndarray, list[str]]:
-    """Return one column of a table of pairs as a symmetric matrix, NaN where a pair is missing, and the names."""
-    numbers = [*frame.select_dtypes("number").columns]
-    if what not in numbers or frame.index.nlevels != 2:
-        raise ValueError(
-            f"frame needs the two members of a pair as its index and the column {what!r} of numbers; it has "
-            f"{numbers} and an index of {frame.index.nlevels} levels. Give {remedy}."
-        )
-    names = [*dict.fromkeys([*frame.index.get_level_values(0), *frame.index.get_level_values(1)])]
-    matrix = np.full((len(names), len(names)), np.nan)
-    np.fill_diagonal(matrix, diagonal)
-    for (a, b), value in frame[what].items():
-        i, j = names.index(a), names.index(b)
-        matrix[i, j] = matrix[j, i] = value
-    return matrix, names
+    @classmethod
+    def _of(cls, frame: pd.DataFrame, what: Any, columns: Mapping[str, tuple[str, float]], remedy: str) -> Self:
+        """Take one column of a table of pairs; ``columns`` have a label, and a number between a member and itself."""
+        numbers = [*frame.select_dtypes("number").columns]
+        if what not in numbers or frame.index.nlevels != 2:
+            raise ValueError(
+                f"frame needs the two members of a pair as its index and the column {what!r} of numbers; it has "
+                f"{numbers} and an index of {frame.index.nlevels} levels. Give {remedy}."
+            )
+        label, diagonal = columns.get(what, (what.replace("_", " "), np.nan))
+        names = [*dict.fromkeys([*frame.index.get_level_values(0), *frame.index.get_level_values(1)])]
+        matrix = np.full((len(names), len(names)), np.nan)
+        np.fill_diagonal(matrix, diagonal)
+        for (a, b), value in frame[what].items():
+            i, j = names.index(a), names.index(b)
+            matrix[i, j] = matrix[j, i] = value  # NaN stays where a pair is missing
+        return cls(matrix, names, label)

@@ -13,8 +13,7 @@ from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen, curve_of
-from skfusion.plots._plane_drawing import draw_contours, draw_path, draw_points
-from skfusion.plots._plane_values import evaluated, named, plane_of, response_of
+from skfusion.plots._on_planes import draw_contours, draw_path, draw_points, evaluated, named, plane_of, response_of
 from skfusion.plots._style import title
 from skfusion.pool import ModelPool
 

@@ -13,8 +13,7 @@ from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen
-from skfusion.plots._plane_drawing import draw_contours
-from skfusion.plots._plane_values import grids, named, principal, response_of
+from skfusion.plots._on_planes import draw_contours, grids, named, principal, response_of
 from skfusion.plots._style import GREY, tidy, write
 from skfusion.pool import Member, ModelPool
 
