@@ -43,9 +43,12 @@ def evaluated(
     response: str,
 ) -> dict[str, Any]:
     """Evaluate a plane, and return what a display of it takes."""
-    response_of(response)
+    check_response(response)
     places = plane.coordinates([*states.values()])
-    curve, bends = traced(plane, path)
+    curve = bends = np.zeros((0, 3))  # where they are, seen from the plane
+    if path is not None:
+        curve = np.concatenate([plane.coordinates([path.at(t)]) for t in np.linspace(0, 1, 49)])
+        bends = plane.coordinates(path.controls[1:-1])
     every = np.concatenate([places, curve, bends, plane.coordinates(plane.controls)])[:, :2]
     x, y = grids(every, margin, n_points)
     surface = loss_on(plane, data.objective, x=x, y=y)
@@ -54,13 +57,12 @@ def evaluated(
     return {
         "x": x,
         "y": y,
-        "z": getattr(surface, response),
         "points": {name: (p[0], p[1]) for name, p in zip(states, places, strict=True)},
         "path": None if path is None else curve[:, :2],
         "bends": bends[:, :2],
         "off": {name: float(d) for name, d in distances.items() if d > far},
         **_axes([*states], places, far),
-        **named(data, response),
+        **shown(surface, data, response),
     }
 
 
@@ -74,14 +76,6 @@ def _axes(names: list[str], places: np.ndarray, far: float) -> dict[str, str]:
     }
 
 
-def traced(plane: Plane, path: Path | None, n_points: int = 49) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a curve and its bends are, seen from a plane: shapes (n_points, 3) and (n_bends, 3)."""
-    if path is None:
-        return np.zeros((0, 3)), np.zeros((0, 3))
-    curve = [plane.coordinates([path.at(t)]) for t in np.linspace(0, 1, n_points)]
-    return np.concatenate(curve), plane.coordinates(path.controls[1:-1])
-
-
 def grids(places: np.ndarray, margin: float, n_points: int) -> tuple[np.ndarray, np.ndarray]:
     """Return positions along both axes that go beyond some places by a share of their extent."""
     low, high = places.min(axis=0), places.max(axis=0)
@@ -90,18 +84,16 @@ def grids(places: np.ndarray, margin: float, n_points: int) -> tuple[np.ndarray,
     return x, y
 
 
-def response_of(name: str) -> str:
-    """Return the name of what is shown, or raise ``ValueError``."""
-    if name not in ("loss", "score"):
-        raise ValueError(f"response must be 'loss' or 'score'; got {name!r}.")
-    return name
+def check_response(response: str) -> None:
+    """Raise ``ValueError`` where neither loss nor score is to be shown."""
+    if response not in ("loss", "score"):
+        raise ValueError(f"response must be 'loss' or 'score'; got {response!r}.")
 
 
-def named(data: PoolOnData, response: str) -> dict[str, Any]:
-    """Return the label of what is shown, and which way is better, for a display."""
-    if response == "loss":
-        return {"z_name": data.loss_name}
-    return {"z_name": data.score_name, "higher_is_better": True}
+def shown(surface: Any, data: PoolOnData, response: str) -> dict[str, Any]:
+    """Return the loss or score on a plane, its label, and which way is better, for a display."""
+    name = data.loss_name if response == "loss" else data.score_name
+    return {"z": getattr(surface, response), "z_name": name, "higher_is_better": response == "score"}
 
 
 def principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen, curve_of
-from skfusion.plots._on_planes import draw_contours, draw_path, draw_points, evaluated, named, plane_of, response_of
+from skfusion.plots._on_planes import check_response, draw_contours, draw_path, draw_points, evaluated, plane_of, shown
 from skfusion.plots._style import title
 from skfusion.pool import ModelPool
 
@@ -127,12 +127,12 @@ class PlaneDisplay(Display):
         """
         if path is not None and members == (0, 1, 2):
             members = (0, 1)
-        shown = pool.replace(chosen(pool, members, 3 if path is None else 2, "A plane"))
-        data = pool_on_data(shown, X, y, estimator, scoring, _PURPOSE)
+        pool = pool.replace(chosen(pool, members, 3 if path is None else 2, "A plane"))
+        data = pool_on_data(pool, X, y, estimator, scoring, _PURPOSE)
         if path is not None:
             path = path.replace(controls=[data.runner.place(s) for s in path.controls])
         plane = Plane.through(*data.states[:3]) if path is None else plane_of(path)
-        states = dict(zip(shown.names, data.states, strict=True))
+        states = dict(zip(pool.names, data.states, strict=True))
         return cls(**evaluated(plane, states, path, data, n_points, margin, response))
 
     @classmethod
@@ -206,14 +206,14 @@ class PlaneDisplay(Display):
         """
         if not radius > 0:
             raise ValueError(f"radius must be above 0; got {radius}.")
+        check_response(response)
         (only,) = chosen(pool, [member], 1, "A plane")
         data = pool_on_data(pool.replace([only]), X, y, estimator, scoring, _PURPOSE)
         steps = np.linspace(-radius, radius, n_points)
         plane = Plane.around(data.states[0], random_state, data.objective.module)
-        surface = loss_on(plane, data.objective, x=steps, y=steps)
+        surface = shown(loss_on(plane, data.objective, x=steps, y=steps), data, response)
         axes = {f"{a}_name": f"step along random direction {k}, in filter lengths" for k, a in ((1, "x"), (2, "y"))}
-        points = {only.name: (0.0, 0.0)}
-        return cls(steps, steps, getattr(surface, response_of(response)), points, **axes, **named(data, response))
+        return cls(steps, steps, points={only.name: (0.0, 0.0)}, **axes, **surface)
 
     def _draw(self, axes: list[Any]) -> None:
         ax = axes[0]

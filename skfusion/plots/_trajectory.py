@@ -13,7 +13,7 @@ from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen
-from skfusion.plots._on_planes import draw_contours, grids, named, principal, response_of
+from skfusion.plots._on_planes import check_response, draw_contours, grids, principal, shown
 from skfusion.plots._style import GREY, tidy, write
 from skfusion.pool import Member, ModelPool
 
@@ -116,23 +116,23 @@ class TrajectoryDisplay(Display):
         -----
         Costs K (K + 1) / 2 inner products for K states, and one evaluation for each point of the grid.
         """
-        response_of(response)
+        check_response(response)
         check_both(X, y)
-        shown = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
-        shown.check_compatible()
-        last, *others = shown.states[::-1]
+        pool = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
+        pool.check_compatible()
+        last, *others = pool.states[::-1]
         gram = inner([last, *others])[::-1, ::-1]
         places, shares, variance = principal(gram)
-        labels = [_label(m, k) for k, m in enumerate(shown)]
+        labels = [_label(m, k) for k, m in enumerate(pool)]
         if X is None:
             return cls(places, labels, variance)
-        data = pool_on_data(shown, X, y, estimator, scoring, "to evaluate the networks of a plane")
+        data = pool_on_data(pool, X, y, estimator, scoring, "to evaluate the networks of a plane")
         xs, ys = grids(places, margin, n_points)
         reach = float(np.abs(places).max())  # as far out as the states are: rounding would move a nearer one
         states = data.states
         axes = [combined(states, reach * c + np.eye(len(c))[-1] * (1 - reach * c.sum())) for c in shares.T]
         surface = loss_on(Plane([states[-1], *axes], np.eye(2) / reach), data.objective, x=xs, y=ys)
-        return cls(places, labels, variance, xs, ys, getattr(surface, response), **named(data, response))
+        return cls(places, labels, variance, xs, ys, **shown(surface, data, response))
 
     def _draw(self, axes: list[Any]) -> None:
         ax = axes[0]
