@@ -73,9 +73,9 @@ class PlaneDisplay(Display):
     bends: Any = None
     _: KW_ONLY
     off: Mapping[str, float] | None = None
-    z_name: str = "loss"
     x_name: str = "distance of weights"
     y_name: str = "distance of weights"
+    z_name: str = "loss"
     higher_is_better: bool = False
 
     def __post_init__(self) -> None:
