@@ -1,4 +1,4 @@
-"""What is drawn on a plane: filled contours of loss or score, networks and curves."""
+"""What displays of planes show: networks and curves seen from a plane, and filled contours of loss or score."""
 
 from __future__ import annotations
 
@@ -7,13 +7,110 @@ from typing import Any
 
 import numpy as np
 
+from skfusion.connect import Path
+from skfusion.evaluate import PoolOnData
+from skfusion.landscape import Plane, loss_on
 from skfusion.plots._style import ORANGE, colour_bar, legend_above, plain, write
+from skfusion.state import State
 
+_OFF = 1e-3
+"""Distance from the plane, as a share of its size, from which a network is not on it."""
 _SERIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
 """Round numbers of a decade, from coarse to fine."""
 _MOST = 16
 _FAR = 0.95
 """Share of the grid that the levels resolve; worse points are of one colour."""
+
+
+def plane_of(path: Path) -> Plane:
+    """Return the plane of a curve, through its ends and its middle bend."""
+    if len(path.controls) < 3:
+        raise ValueError(
+            f"{path!r} has no bend, so it spans no plane: give a curve such as Bezier(n_bends=1) trains, or three "
+            "members."
+        )
+    bend = path.controls[len(path.controls) // 2]
+    return Plane.through(path.controls[0], path.controls[-1], bend, networks=(0, 1) if path.own_ends else ())
+
+
+def evaluated(
+    plane: Plane,
+    states: Mapping[str, State],
+    path: Path | None,
+    data: PoolOnData,
+    n_points: int,
+    margin: float,
+    response: str,
+) -> dict[str, Any]:
+    """Evaluate a plane, and return what a display of it takes."""
+    check_response(response)
+    places = plane.coordinates([*states.values()])
+    curve = bends = np.zeros((0, 3))  # where they are, seen from the plane
+    if path is not None:
+        curve = np.concatenate([plane.coordinates([path.at(t)]) for t in np.linspace(0, 1, 49)])
+        bends = plane.coordinates(path.controls[1:-1])
+    every = np.concatenate([places, curve, bends, plane.coordinates(plane.controls)])[:, :2]
+    x, y = grids(every, margin, n_points)
+    surface = loss_on(plane, data.objective, x=x, y=y)
+    distances = {**dict(zip(states, places[:, 2], strict=True)), "path": curve[:, 2].max(initial=0.0)}
+    far = _OFF * np.ptp(every, axis=0).max()
+    return {
+        "x": x,
+        "y": y,
+        "points": {name: (p[0], p[1]) for name, p in zip(states, places, strict=True)},
+        "path": None if path is None else curve[:, :2],
+        "bends": bends[:, :2],
+        "off": {name: float(d) for name, d in distances.items() if d > far},
+        **_axes([*states], places, far),
+        **shown(surface, data, response),
+    }
+
+
+def _axes(names: list[str], places: np.ndarray, far: float) -> dict[str, str]:
+    """Return labels of the axes that name the networks on the first one, where they lie there."""
+    if len(names) < 2 or np.abs(places[0]).max() > far or np.abs(places[1, 1:]).max() > far:
+        return {}
+    return {
+        "x_name": f"distance of weights from {plain(names[0], 20)} towards {plain(names[1], 20)}",
+        "y_name": "distance of weights from that line",
+    }
+
+
+def grids(places: np.ndarray, margin: float, n_points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions along both axes that go beyond some places by a share of their extent."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    pad = margin * (high - low).max()
+    x, y = (np.linspace(low[i] - pad, high[i] + pad, n_points) for i in range(2))
+    return x, y
+
+
+def check_response(response: str) -> None:
+    """Raise ``ValueError`` where neither loss nor score is to be shown."""
+    if response not in ("loss", "score"):
+        raise ValueError(f"response must be 'loss' or 'score'; got {response!r}.")
+
+
+def shown(surface: Any, data: PoolOnData, response: str) -> dict[str, Any]:
+    """Return the loss or score on a plane, its label, and which way is better, for a display."""
+    name = data.loss_name if response == "loss" else data.score_name
+    return {"z": getattr(surface, response), "z_name": name, "higher_is_better": response == "score"}
+
+
+def principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the first two principal components of vectors, from their inner products."""
+    n = len(gram)
+    centre = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(centre @ gram @ centre)
+    values, vectors = values[::-1][:2], vectors[:, ::-1][:, :2]
+    total = float(np.trace(centre @ gram @ centre))
+    if n < 3 or not values[1] > 1e-10 * total:
+        raise ValueError(
+            f"The {n} states lie on one line (or are equal), so they span no plane: give three or more, such as the "
+            "members of Snapshots(5)."
+        )
+    shares = centre @ vectors / np.sqrt(values)
+    shares *= np.where((gram @ shares)[0] > 0, -1.0, 1.0)  # the first vector is at the lower left
+    return gram @ shares, shares, values / total
 
 
 def levels_of(z: np.ndarray, higher_is_better: bool) -> np.ndarray:
