@@ -1,7 +1,9 @@
 """Settings that must hold before anything is imported, and fixtures that all tests share."""
 
+import gc
 import os
 
+gc.disable()  # until all tests are collected: see `pytest_collection_finish`
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
 os.environ.setdefault("SKFUSION_TEST_THREADS", "1")  # on the threads of a busy machine small networks are far slower
 os.environ["OMP_NUM_THREADS"] = os.environ["SKFUSION_TEST_THREADS"]  # worker processes inherit these
@@ -16,6 +18,13 @@ import pytest
 import torch
 
 torch.set_num_threads(int(os.environ["SKFUSION_TEST_THREADS"]))
+
+
+def pytest_collection_finish():
+    """Leave all that is imported by now out of garbage collections: they took a fifth of the time of the tests."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
