@@ -56,7 +56,13 @@ ROOMS = {
 }
 
 # "file text -> text": why no test can tell the mutant from the original.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "skfusion/combine/_running.py y < c -> y <= c": "the right class is never its own rival",
+    "skfusion/align/permutation/_rows.py a.numel() <= _PIECE -> a.numel() < _PIECE": "one piece either way",
+    "skfusion/merge/statistics/_layer_inputs.py 2 -> 3": "the size of pieces, which have the same sums",
+    "skfusion/landscape/_plane.py value.detach().double() + noise * (lengths[0] / lengths[1])"
+    " -> value.detach().double() - noise * (lengths[0] / lengths[1])": "a random direction is as good as its opposite",
+}
 
 BINARY = {
     ast.Add: ast.Sub,
@@ -309,7 +315,9 @@ def main() -> int:
         reach = reached(first, rooms, (args.reach or first / "reach.json").absolute())
         copies = [first, *(shutil.copytree(first, Path(place, str(k))) for k in range(1, args.jobs))]
         with ProcessPoolExecutor(args.jobs, get_context("fork")) as pool:
-            shares = (pool.submit(judged, copies[k], chosen[k :: args.jobs], reach, args.timeout) for k in range(args.jobs))
+            shares = (
+                pool.submit(judged, copies[k], chosen[k :: args.jobs], reach, args.timeout) for k in range(args.jobs)
+            )
             results = [result for share in [*shares] for result in share.result()]
     survivors = [what for what, end in results if end == "survived"]
     unexplained = [what for what in survivors if re.sub(":[0-9]+ ", " ", what, count=1) not in EQUIVALENT]
