@@ -3,7 +3,6 @@
 import gc
 import os
 
-gc.disable()  # until all tests are collected: see `pytest_collection_finish`
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
 os.environ.setdefault("SKFUSION_TEST_THREADS", "1")  # on the threads of a busy machine small networks are far slower
 os.environ["OMP_NUM_THREADS"] = os.environ["SKFUSION_TEST_THREADS"]  # worker processes inherit these
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+gc.disable()  # until all tests are collected: see `pytest_collection_finish`
 torch.set_num_threads(int(os.environ["SKFUSION_TEST_THREADS"]))
 
 
