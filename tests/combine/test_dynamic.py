@@ -37,8 +37,9 @@ def test_ties_of_distance_go_to_the_earlier_row(kind):
 def test_rows_are_worked_on_in_pieces(kind, task, monkeypatch):
     P, y = guesses(task)
     whole = kind().fit(P, y, task)(P)
-    monkeypatch.setattr(_neighbours, "AT_A_TIME", 500)
-    assert np.array_equal(kind().fit(P, y, task)(P), whole)
+    for size in (500, 1):  # some rows, and less than a row
+        monkeypatch.setattr(_neighbours, "AT_A_TIME", size)
+        assert np.array_equal(kind().fit(P, y, task)(P), whole)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -72,6 +72,13 @@ def test_padding_of_even_kernels_is_torchs_own():
     torch.testing.assert_close((rows @ module.weight.reshape(1, 4, 1)).flatten(), expected, rtol=0, atol=1e-12)
 
 
+def test_a_vector_is_a_row():
+    x = normal(4)
+    ((rows, weight),) = _layer_inputs.pieces(nn.Linear(4, 2), "0", x, None)
+    assert rows.tolist() == [[[*x.tolist(), 1.0]]]
+    assert weight.tolist() == [1.0]
+
+
 # Weights of rows.
 
 
