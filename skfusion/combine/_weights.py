@@ -1,15 +1,15 @@
-"""Combiners whose members have the same weights in all rows, and checks of weights and members."""
+"""Combiners whose members have the same weights in all rows."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from skfusion._rows import Task
 from skfusion.combine._base import Combiner
+from skfusion.combine._predictions import Learner, check_fitted, check_members, floating
 
 
 class GivenWeights(Combiner):
@@ -30,10 +30,9 @@ class GivenWeights(Combiner):
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
         """Check the number of weights, and remember the task; see :meth:`Combiner.fit`."""
-        self.check(task)
+        super().fit(P, y, task, sample_weight)
         if len(P):
             self._shares(len(P))
-        self.task_: Task = task
         return self
 
     def member_weights(self, n_members: int) -> np.ndarray | None:
@@ -44,16 +43,10 @@ class GivenWeights(Combiner):
         return shares(self.weights, n_members, type(self).__name__)
 
 
-class LearnedWeights(Combiner):
+class LearnedWeights(Learner):
     """Sum predictions with the members' ``weights_``, which a subclass learns from held-out rows."""
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
     weights_: np.ndarray
-
-    @abstractmethod
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
-        """Learn ``weights_``; see :meth:`Combiner.fit`."""
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members; see :meth:`Combiner.__call__`."""
@@ -96,22 +89,3 @@ def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
     """Return the sum of predictions times weights, shape (n_samples, n_outputs); weights of zero are not read."""
     used = np.flatnonzero(weights)
     return np.tensordot(weights[used], P[used], axes=1).astype(floating(P), copy=False)
-
-
-def check_fitted(combiner: Any, attribute: str) -> None:
-    """Raise where a combiner has not been fitted."""
-    if not hasattr(combiner, attribute):
-        raise ValueError(f"{type(combiner).__name__} must be fitted before it can combine: call fit(P, y, task) first.")
-
-
-def check_members(combiner: Any, n_members: int, n_given: int) -> None:
-    """Raise where predictions come from another number of members than in ``fit``."""
-    if n_given != n_members:
-        raise ValueError(
-            f"{type(combiner).__name__} was fitted on {n_members} members and is given {n_given}; fit it again."
-        )
-
-
-def floating(P: np.ndarray) -> np.dtype:
-    """Return the dtype of a mean of predictions: their own where it is one of real numbers, else float64."""
-    return P.dtype if np.issubdtype(P.dtype, np.floating) else np.dtype(np.float64)
