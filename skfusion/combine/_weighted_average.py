@@ -74,8 +74,8 @@ class WeightedAverage(LearnedWeights):
         self.weights_, self.loss_, gap, allowed = least(held)
         if gap > allowed:
             warnings.warn(
-                f"The weights of {len(held.P)} members may be off the best held-out loss, {self.loss_:.6g}, by {gap:.2g}."
-                " Predictions of very different scales do that; leave out members that are far off.",
+                f"The weights of {len(held.P)} members may be off the best held-out loss, {self.loss_:.6g}, by "
+                f"{gap:.2g}. Predictions of very different scales do that; leave out members that are far off.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

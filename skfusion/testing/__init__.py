@@ -7,7 +7,6 @@ show in ``tests/testing/test_laws_bite.py`` that a broken component breaks it. T
 line.
 """
 
-from skfusion.testing._check import check_component, check_estimator, check_store, checks_for, instances, laws
-from skfusion.testing._discover import discover
+from skfusion.testing._check import check_component, check_estimator, check_store, checks_for, discover, instances, laws
 
 __all__ = ["check_component", "check_estimator", "check_store", "checks_for", "discover", "instances", "laws"]
