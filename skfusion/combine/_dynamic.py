@@ -103,20 +103,12 @@ class ByNeighbours(Learner):
 )
 class DynamicSelection(ByNeighbours):
     def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return least_error(quality, weight) if self.task_ == "regression" else right_for_longest(quality, weight)
-
-
-def right_for_longest(right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return 1 for members that are right on the most neighbours before their first mistake, the nearest first."""
-    counted = right & (weight > 0)[:, :, None, None]
-    length = np.logical_and.accumulate(counted, axis=1).sum(axis=1)
-    return (length == length.max(axis=1, keepdims=True)).astype(np.float64)
-
-
-def least_error(errors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return 1 for members of the least error, summed over the neighbours."""
-    total = (errors * weight[:, :, None, None]).sum(axis=1)
-    return (total == total.min(axis=1, keepdims=True)).astype(np.float64)
+        weight = weight[:, :, None, None]
+        if self.task_ == "regression":
+            badness = (quality * weight).sum(axis=1)
+        else:  # less the number of neighbours, the nearest first, before the first mistake
+            badness = -np.logical_and.accumulate(quality & (weight > 0), axis=1).sum(axis=1)
+        return (badness == badness.min(axis=1, keepdims=True)).astype(np.float64)
 
 
 @doc(
@@ -137,20 +129,11 @@ def least_error(errors: np.ndarray, weight: np.ndarray) -> np.ndarray:
 )
 class DynamicWeighting(ByNeighbours):
     def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return inverse_error(quality, weight) if self.task_ == "regression" else right_count(quality, weight)
-
-
-def right_count(right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the weight of the neighbours that members are right on; 1 for all where it is nothing."""
-    total = (right * weight[:, :, None, None]).sum(axis=1)
-    return np.where(total.any(axis=1, keepdims=True), total, 1.0)
-
-
-def inverse_error(errors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the inverse of the members' errors, summed over the neighbours, relative to the least one."""
-    total = (errors * weight[:, :, None, None]).sum(axis=1)
-    least = total.min(axis=1, keepdims=True)
-    return np.where(least > 0, least / np.where(least > 0, total, 1.0), total == 0)
+        total = (quality * weight[:, :, None, None]).sum(axis=1)
+        if self.task_ != "regression":  # the weight of the neighbours that members are right on
+            return np.where(total.any(axis=1, keepdims=True), total, 1.0)
+        least = total.min(axis=1, keepdims=True)  # errors, of which the inverses are relative to the least one
+        return np.where(least > 0, least / np.where(least > 0, total, 1.0), total == 0)
 
 
 class Neighbours:

@@ -26,7 +26,7 @@ class GivenWeights(Combiner):
         if self.needs and task == "regression":
             raise ValueError(f"{type(self).__name__} needs {self.needs}; for regression use combine=Average().")
         if self.weights is not None:
-            checked(self.weights, type(self).__name__)
+            self._given(self.weights)
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
         """Check the number of weights, and remember the task; see :meth:`Combiner.fit`."""
@@ -40,7 +40,25 @@ class GivenWeights(Combiner):
         return None if self.weights is None else self._shares(n_members)
 
     def _shares(self, n_members: int) -> np.ndarray:
-        return shares(self.weights, n_members, type(self).__name__)
+        """Return the given weights divided by their sum, or equal ones when omitted."""
+        if self.weights is None:
+            return np.full(n_members, 1 / n_members)
+        weights = self._given(self.weights)
+        if len(weights) != n_members:
+            raise ValueError(
+                f"{type(self).__name__} got {weights.size} weights for {n_members} members; give one weight a member."
+            )
+        return weights / weights.sum()
+
+    def _given(self, weights: Sequence[float]) -> np.ndarray:
+        """Return the weights of a user as an array; raise where they are invalid for any number of members."""
+        array = np.asarray(weights, np.float64)
+        if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
+            raise ValueError(
+                "Weights must be finite, non-negative and not all zero, one weight a member; "
+                f"{type(self).__name__} got {array.tolist()}."
+            )
+        return array
 
 
 class LearnedWeights(Learner):
@@ -63,26 +81,6 @@ class LearnedWeights(Learner):
         kept = np.flatnonzero(self.weights_)
         self.weights_ = self.weights_[kept]
         return kept
-
-
-def shares(weights: Sequence[float] | None, n_members: int, owner: str) -> np.ndarray:
-    """Return the weights of a user divided by their sum, or equal ones when omitted; ``owner`` is named in messages."""
-    if weights is None:
-        return np.full(n_members, 1 / n_members)
-    array = checked(weights, owner)
-    if len(array) != n_members:
-        raise ValueError(f"{owner} got {array.size} weights for {n_members} members; give one weight a member.")
-    return array / array.sum()
-
-
-def checked(weights: Sequence[float], owner: str) -> np.ndarray:
-    """Return the weights of a user as an array; raise where they are invalid for any number of members."""
-    array = np.asarray(weights, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
-        raise ValueError(
-            f"Weights must be finite, non-negative and not all zero, one weight a member; {owner} got {array.tolist()}."
-        )
-    return array
 
 
 def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:

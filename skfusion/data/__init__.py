@@ -26,6 +26,7 @@ from skfusion.data._predictions import PredictsClasses, PredictsValues, logarith
 from skfusion.data._validation import (
     check_inputs,
     check_table,
+    check_targets,
     check_weight,
     columns_of,
     encode_classes,

@@ -107,11 +107,6 @@ def pool_on_data(
     )
 
 
-def net_of(estimator: Any) -> Any:
-    """Return the net of an estimator of this library; of a net itself."""
-    return estimator.estimator if isinstance(estimator, BaseFusion) else estimator
-
-
 def net_for(pool: ModelPool, net: Any) -> Any:
     """Return the net that runs the members of a pool: the given one, else the first member's."""
     net = pool[0].net if net is None else net

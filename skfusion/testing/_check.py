@@ -169,18 +169,13 @@ def checks_for(component: Any) -> Iterator[tuple[str, Law]]:
 
 
 def check_component(component: Any) -> None:
-    """Raise where a component breaks a law.
+    """Raise ``AssertionError``, which names the law, where a component breaks one.
 
     Parameters
     ----------
     component : Component or type
         An instance, or a class that is checked for each keyword set of its ``_test_params``. Its ``_test_skips``
         maps the names of laws that it cannot keep to reasons; an exemption that is not needed is an error too.
-
-    Raises
-    ------
-    AssertionError
-        If a law is broken, or kept in spite of an exemption; the message names it.
 
     Examples
     --------
@@ -207,17 +202,12 @@ def check_component(component: Any) -> None:
 
 
 def check_store(make: Callable[[], Store]) -> None:
-    """Raise where a store breaks a law.
+    """Raise ``AssertionError``, which names the law, where a store breaks one.
 
     Parameters
     ----------
     make : callable
         ``make()`` returns a new empty store.
-
-    Raises
-    ------
-    AssertionError
-        If a law is broken; the message names it.
 
     Examples
     --------
@@ -230,19 +220,12 @@ def check_store(make: Callable[[], Store]) -> None:
 
 
 def check_estimator(estimator: Any) -> None:
-    """Raise where an estimator breaks scikit-learn's rules or a law.
+    """Raise where an estimator breaks a law, or what scikit-learn's ``check_estimator`` raises.
 
     Parameters
     ----------
     estimator : estimator
         An unfitted instance, with ``fit``, ``fuse`` and ``predict``.
-
-    Raises
-    ------
-    Exception
-        Whatever scikit-learn's ``check_estimator`` raises.
-    AssertionError
-        If a law is broken; the message names it.
     """
     for name, law in checks_for(estimator):
         _run(name, law, estimator)

@@ -9,6 +9,7 @@ from skfusion.merge import LinearMerger, Merger
 from skfusion.state import State
 from skfusion.testing import _problems as problems
 from skfusion.testing._laws_all import assert_looks_like, assert_refused
+from skfusion.testing._laws_states import assert_alike
 
 
 def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.float32) -> State:
@@ -17,13 +18,8 @@ def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.fl
 
 
 def assert_close(result: State, expected: State, what: str) -> None:
-    """Raise where floating-point tensors differ by more than 1e-6, or others at all."""
-    for key, value in expected.items():
-        if value.is_floating_point():
-            gap = float((result[key].double() - value.double()).abs().max())
-            assert gap <= 1e-6 * (1 + float(value.abs().max())), f"{what}: tensor {key!r} is off by {gap:.3g}."
-        else:
-            assert torch.equal(result[key], value), f"{what}: tensor {key!r} is {result[key]}, not {value}."
+    """Raise where tensors differ by more than about 1e-6."""
+    assert_alike(result, expected, what, rtol=1e-6, atol=2e-6)
 
 
 def check_merge_keeps_names_shapes_dtypes_and_devices(component: Merger) -> None:

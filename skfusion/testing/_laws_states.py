@@ -48,26 +48,26 @@ def _twins(first: State) -> tuple[str, str]:
     return next((a, b) for i, a in enumerate(names) for b in names[i + 1 :] if first[a].shape == first[b].shape)
 
 
-def assert_alike(result: Any, expected: Any, what: str) -> None:
+def assert_alike(result: Any, expected: Any, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     """Raise where two results differ by more than rounding, whatever the order of their names."""
     if isinstance(expected, Tensor | np.ndarray | float):
         a, b = (np.asarray(x.detach().double() if isinstance(x, Tensor) else x) for x in (result, expected))
         assert a.shape == b.shape, f"{what}: a shape is {a.shape} instead of {b.shape}."
         numeric = b.dtype.kind in "biufc"
-        same = np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) if numeric else (a == b).all()
+        same = np.allclose(a, b, rtol, atol, equal_nan=True) if numeric else (a == b).all()
         assert same, f"{what}: {a} instead of {b}."
     elif isinstance(expected, Mapping):
         assert set(result) == set(expected), f"{what}: the names are {sorted(result)}."
         for key, value in expected.items():
-            assert_alike(result[key], value, what)
+            assert_alike(result[key], value, f"{what}, {key}", rtol, atol)
     elif isinstance(expected, list | tuple):
         assert len(result) == len(expected), f"{what}: {len(result)} results instead of {len(expected)}."
         for one, other in zip(result, expected, strict=True):
-            assert_alike(one, other, what)
+            assert_alike(one, other, what, rtol, atol)
     elif hasattr(expected, "members"):
-        assert_alike([vars(m) for m in result], [vars(m) for m in expected], what)
+        assert_alike([vars(m) for m in result], [vars(m) for m in expected], what, rtol, atol)
     elif hasattr(expected, "__dict__"):
-        assert_alike(vars(result), vars(expected), what)
+        assert_alike(vars(result), vars(expected), what, rtol, atol)
     else:
         assert repr(result) == repr(expected), f"{what}: {result!r} instead of {expected!r}."
 
