@@ -137,11 +137,10 @@ class DynamicWeighting(ByNeighbours):
 
 
 class Neighbours:
-    """Held-out rows with the members' predictions for them, and how good these are.
+    """Held-out rows with the members' predictions for them, of which those are near that have a weight in sum.
 
-    ``n_neighbors`` is the weight of the rows that are near enough; without weights, their number. ``most`` is how many
-    rows can be near. ``quality``, shape (n_samples, n_members, n_targets), tells whether a member is right, or in
-    regression has its squared errors; classes have one target, labels and values one each.
+    ``quality``, shape (n_samples, n_members, n_targets), tells whether a member is right, or in regression has its
+    squared errors; classes have one target. ``most`` is how many rows can be near.
     """
 
     def __init__(self, held: HeldOut, n_neighbors: int):
@@ -160,9 +159,8 @@ class Neighbours:
     def combine(self, P: np.ndarray, shares: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         """Return predictions, shape (n_samples, n_outputs), that are averaged with other weights for each row.
 
-        ``shares`` gets the quality of the nearest rows, the nearest first, shape (n_samples, n_near, n_members,
-        n_targets), and their weights, shape (n_samples, n_near); it returns weights of members, not negative, shape
-        (n_samples, n_members, n_targets).
+        ``shares(quality, weight)`` of the nearest rows, the nearest first, shapes (n_samples, n_near, n_members,
+        n_targets) and (n_samples, n_near), are weights of members, shape (n_samples, n_members, n_targets).
         """
         combined = np.empty(P.shape[1:], floating(P))
         step = max(1, AT_A_TIME // max(len(self.profiles), self.most * self.quality[0].size))

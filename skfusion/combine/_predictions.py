@@ -15,17 +15,13 @@ from skfusion.combine._base import Combiner
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What a combiner learns from: predictions ``P`` for rows of positive weight, with their targets ``y``.
-
-    The weights of the rows are positive; whole numbers count as repetitions, others have the mean 1. ``weighted`` tells
-    whether the rows came with weights.
-    """
+    """Predictions ``P`` for rows of positive weight, and targets; weights that are no whole numbers have the mean 1."""
 
     P: np.ndarray
     y: np.ndarray
     weight: np.ndarray
     task: Task
-    weighted: bool
+    weighted: bool  # whether the rows came with weights
 
     @classmethod
     def checked(cls, owner: str, P: np.ndarray, y: np.ndarray, task: Task, weight: np.ndarray | None) -> HeldOut:
@@ -44,10 +40,7 @@ class HeldOut:
         return cls(P, y, weights, task, weight is not None)
 
     def of_truth(self) -> np.ndarray:
-        """Return the probabilities that members give to the truth, shape (n_members, n_samples * n_labels), float64.
-
-        They are kept a rounding error away from zero. Labels stand side by side; classes count as one label.
-        """
+        """Return the probabilities of the truth, shape (n_members, n_samples * n_labels), a rounding error above 0."""
         if self.task == "classification":
             truth = np.take_along_axis(self.P, self.y.astype(np.intp)[None, :, None], axis=2)
         else:
@@ -95,12 +88,8 @@ def row_weights(weight: np.ndarray | None, n: int, owner: str) -> np.ndarray:
 
 
 def logs(P: np.ndarray, task: Task) -> np.ndarray:
-    """Return log-probabilities of classes, or log-odds of labels, in float64.
-
-    Probabilities are kept a rounding error away from 0 (and, of labels, from 1), so that no member can rule anything
-    out for good.
-    """
-    smallest = float(np.finfo(floating(P)).eps)
+    """Return log-probabilities of classes, or log-odds of labels, in float64."""
+    smallest = float(np.finfo(floating(P)).eps)  # so that no member can rule anything out for good
     P = P.astype(np.float64)
     if task == "multilabel":
         P = P.clip(smallest, 1 - smallest)

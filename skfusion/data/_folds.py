@@ -136,13 +136,10 @@ def _n_groups(groups: np.ndarray) -> int:
 
 
 def _split(n_splits: int, n: int, y: np.ndarray | None, groups: np.ndarray | None, seed: int | None) -> list[Fold]:
-    """Return folds of n rows, stratified by classes ``y``, of whole groups and shuffled where these are given.
-
-    There is no warning of a class of fewer rows than folds, which then is in some of them only.
-    """
+    """Return folds of n rows, stratified by classes ``y``, of whole groups and shuffled where these are given."""
     plain, stratified = (KFold, StratifiedKFold) if groups is None else (GroupKFold, StratifiedGroupKFold)
     shuffled: dict[str, Any] = {} if seed is None else {"shuffle": True, "random_state": seed}
     splitter = (plain if y is None else stratified)(n_splits, **shuffled)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # a class of fewer rows than folds is in some of them only
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         return [*splitter.split(np.zeros(n), y, groups)]

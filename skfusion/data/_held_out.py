@@ -69,10 +69,7 @@ def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> Fold
 
 
 def held_positions(held_out: Any, n: int) -> np.ndarray:
-    """Return the positions that ``fuse(held_out=)`` means, in their order, among n rows of positive weight.
-
-    They come as positions or as a mask, and are some of the rows but not all.
-    """
+    """Return the positions that ``fuse(held_out=)`` means, positions or a mask, among n rows of positive weight."""
     positions = np.asarray(held_out)
     rows = f"the {n} rows of positive weight"
     if positions.ndim != 1:
@@ -154,11 +151,7 @@ def score_function(scoring: Any, task: Task) -> Score:
 
 
 def scorer_of(scoring: Any, y: np.ndarray, weight: np.ndarray | None, task: Task) -> Callable[[np.ndarray], float]:
-    """Return the score of a prediction, shape (n_samples, n_outputs), of held-out rows of which no inputs are known.
-
-    ``scoring`` is as in :func:`score_function`, but not None. Its X has a row for each sample and no column, as a
-    combiner sees predictions alone.
-    """
+    """Return the score of a prediction, shape (n_samples, n_outputs), of rows without inputs, as combiners see them."""
     scorer = scorer_named(scoring)
     weights = _weights(scorer, scoring, weight)
     kind = _KnownRegressor if task == "regression" else _KnownClassifier

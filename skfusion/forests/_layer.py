@@ -20,11 +20,7 @@ from skfusion.data import Fold
 
 
 def kinds(task: Task, n_of_each: int, n_trees: int, max_features: Any, **params: Any) -> list[Any]:
-    """Return unfitted random forests without seeds, then as many of completely random trees.
-
-    ``max_features`` is how many features a random forest looks at in a split; completely random trees look at one, and
-    cut it anywhere. ``params`` are those of all trees.
-    """
+    """Return random forests without seeds, then as many of completely random trees, which cut one feature anywhere."""
     forest, extra = (
         (RandomForestClassifier, ExtraTreesClassifier)
         if task == "classification"
