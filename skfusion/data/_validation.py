@@ -19,13 +19,7 @@ from skfusion.data._not_numbers import as_array, check_dates, check_no_none, exp
 
 
 def check_inputs(
-    estimator: BaseEstimator,
-    X: Any,
-    y: Any = None,
-    *,
-    reset: bool,
-    numeric: bool | None = None,
-    missing: bool = False,
+    estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool, numeric: bool | None = None, missing: bool = False
 ) -> tuple[Inputs, Any]:
     """Return inputs as float32 arrays (integers of a dict as int64), and targets as an array.
 
@@ -44,12 +38,7 @@ def check_inputs(
         return X, y if y is None else check_targets(estimator, X, y, numeric)
     if not _are_numbers(X):
         check_dates(X)
-    kept = {
-        "dtype": np.float32,
-        "order": "C",
-        "allow_nd": True,
-        "ensure_all_finite": "allow-nan" if missing else True,
-    }
+    kept = {"dtype": np.float32, "order": "C", "allow_nd": True, "ensure_all_finite": "allow-nan" if missing else True}
     if not reset and isinstance(getattr(estimator, "_shape_in", None), dict):
         raise ValueError(f"X must be a dict with the inputs {sorted(estimator._shape_in)}, as in fit.")
     try:
