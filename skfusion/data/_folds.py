@@ -1,4 +1,4 @@
-"""Splits of the rows: held-out rows, and folds for cross-validation and cross-fitting."""
+"""Folds for cross-validation and cross-fitting, which keep equal rows and groups together."""
 
 from __future__ import annotations
 
@@ -8,97 +8,10 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.model_selection import (
-    GroupKFold,
-    GroupShuffleSplit,
-    KFold,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    check_cv,
-    train_test_split,
-)
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 
 from skfusion._rows import Rows, Task
-
-Fold = tuple[np.ndarray, np.ndarray]
-"""Positions to fit on, and positions to predict."""
-
-
-def hold_out(rows: Rows, fraction: float, seed: int, task: Task) -> Fold:
-    """Return the positions to train on and those to hold out, each sorted.
-
-    Rows of equal inputs stay on one side, so that the held-out score is honest, unless hardly any rows differ: see
-    :meth:`~skfusion._rows.Rows.units`. The split is stratified by class, or keeps groups together where the rows have
-    groups; then equal rows of different groups may be parted. The order of the rows has no influence.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_fraction must be between 0 and 1; got {fraction}.")
-    if rows.groups is not None:
-        return _hold_out_groups(rows, fraction, seed, task)
-    first, unit = rows.units()
-    if len(np.unique(rows.keys)) < 2 or len(first) < 2:
-        raise ValueError(
-            f"Holding out rows needs at least 2 different ones: got n_samples={len(rows)}. Give more rows, or a merger "
-            "that needs no held-out score, such as Uniform()."
-        )
-    movable, stratify = np.arange(len(first)), None
-    if task == "classification":
-        codes = rows.y[first]
-        counts = np.bincount(codes)
-        movable = np.flatnonzero(counts[codes] >= 2)  # a class of one row must be trained on
-        n_held = int(np.ceil(fraction * len(movable)))
-        n_classes = len(np.unique(codes[movable]))
-        if min(n_held, len(movable) - n_held) >= n_classes:
-            stratify = codes[movable]
-        if len(movable) < 2:
-            movable, stratify = np.arange(len(first)), None
-    _, held = train_test_split(movable, test_size=fraction, random_state=seed, stratify=stratify)
-    return _sides(np.isin(unit, held))
-
-
-def _hold_out_groups(rows: Rows, fraction: float, seed: int, task: Task) -> Fold:
-    n_groups = len(np.unique(rows.groups))
-    if n_groups < 2:
-        raise ValueError(f"Holding out whole groups needs at least 2 groups; got {n_groups}.")
-    if task == "classification" and fraction <= 0.5:
-        n_splits = min(round(1 / fraction), n_groups)
-        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-        smallest = np.bincount(rows.y).min() if len(rows.y) else 0
-        if smallest >= n_splits:
-            return next(splitter.split(rows.y, rows.y, rows.groups))
-    return next(GroupShuffleSplit(1, test_size=fraction, random_state=seed).split(rows.y, groups=rows.groups))
-
-
-def held_positions(held_out: Any, n: int) -> np.ndarray:
-    """Return the positions that ``fuse(held_out=)`` means, in their order, among n rows of positive weight.
-
-    They come as positions or as a mask, and are some of the rows but not all.
-    """
-    positions = np.asarray(held_out)
-    rows = f"the {n} rows of positive weight"
-    if positions.ndim != 1:
-        raise ValueError(f"held_out must be one list of positions, or one mask; got shape {positions.shape}.")
-    if positions.dtype == bool:
-        if len(positions) != n:
-            raise ValueError(f"held_out is a mask of {len(positions)} entries for {rows}; give one a row.")
-        positions = np.flatnonzero(positions)
-    if not len(positions):
-        raise ValueError("held_out is empty, so no rows are left to judge on. Name some; None judges on all rows.")
-    if not np.issubdtype(positions.dtype, np.integer):
-        raise TypeError(f"held_out must hold whole numbers, or be a mask of booleans; got dtype {positions.dtype}.")
-    if len(outside := positions[(positions < 0) | (positions >= n)]):
-        raise ValueError(
-            f"held_out has positions that are not from 0 to {n - 1}, among {rows}: {outside[:3].tolist()}."
-        )
-    places, counts = np.unique(positions, return_counts=True)
-    if len(places) < len(positions):
-        raise ValueError(f"held_out names rows more than once: {places[counts > 1][:3].tolist()}. Name each once.")
-    if len(positions) == n:
-        raise ValueError(
-            f"held_out holds out all of {rows}, so none are left to train on or to estimate statistics on. Hold out "
-            "fewer; None uses all rows for both."
-        )
-    return positions.astype(np.int64)
+from skfusion.data._held_out import Fold, sides
 
 
 def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[Fold]:
@@ -137,14 +50,10 @@ def _numbered(rows: Rows, n_splits: int, task: Task, seed: int | None) -> Iterat
     counts = np.bincount(y) if task == "classification" else np.empty(0)
     stratified = bool((counts >= 2).any())  # a class of one row is in the test part of one fold
     n_splits = max(2, min(n_splits, int(counts[counts >= 2].min()) if stratified else len(first)))
-    drawn: dict[str, Any] = {} if seed is None else {"shuffle": True, "random_state": seed}
     groups = None if rows.groups is None else rows.groups[first]
-    if groups is None:
-        splitter: Any = (StratifiedKFold if stratified else KFold)(n_splits, **drawn)
-    else:
-        splitter = (StratifiedGroupKFold if stratified else GroupKFold)(min(n_splits, _n_groups(groups)), **drawn)
-    for _, test in _split(splitter, len(first), y if stratified else None, groups):
-        yield _sides(np.isin(unit, test))
+    n_splits = n_splits if groups is None else min(n_splits, _n_groups(groups))
+    for _, test in _split(n_splits, len(first), y if stratified else None, groups, seed):
+        yield sides(np.isin(unit, test))
 
 
 def _units_in_order(rows: Rows) -> Fold:
@@ -208,19 +117,16 @@ def _shuffled(rows: Rows, n_splits: int, task: Task, seed: int) -> list[Fold]:
         )
     codes = rows.y[first]
     largest = int(np.bincount(codes).max()) if task == "classification" else 1
-    if largest >= 2:
-        splitter: Any = StratifiedKFold(min(n_splits, largest), shuffle=True, random_state=seed)
-    else:
-        splitter, codes = KFold(min(n_splits, len(first)), shuffle=True, random_state=seed), None
-    return [_sides(np.isin(unit, test)) for _, test in _split(splitter, len(first), codes)]
+    n_splits = min(n_splits, largest if largest >= 2 else len(first))
+    parts = _split(n_splits, len(first), codes if largest >= 2 else None, None, seed)
+    return [sides(np.isin(unit, test)) for _, test in parts]
 
 
 def _grouped(rows: Rows, n_splits: int, task: Task, seed: int) -> list[Fold]:
     n_splits = min(n_splits, _n_groups(rows.groups))
     stratified = task == "classification" and np.bincount(rows.y).max() >= n_splits
-    splitter = (StratifiedGroupKFold if stratified else GroupKFold)(n_splits, shuffle=True, random_state=seed)
-    y = rows.y if task == "classification" else None
-    return [(train, test) for train, test in _split(splitter, len(rows), y, rows.groups) if len(test)]
+    parts = _split(n_splits, len(rows), rows.y if stratified else None, rows.groups, seed)
+    return [(train, test) for train, test in parts if len(test)]
 
 
 def _n_groups(groups: np.ndarray) -> int:
@@ -229,12 +135,11 @@ def _n_groups(groups: np.ndarray) -> int:
     return n
 
 
-def _split(splitter: Any, n: int, y: np.ndarray | None, groups: np.ndarray | None = None) -> list[Fold]:
-    """Split, without a warning of a class of fewer rows than folds, which then is in some of them only."""
-    with warnings.catch_warnings():
+def _split(n_splits: int, n: int, y: np.ndarray | None, groups: np.ndarray | None, seed: int | None) -> list[Fold]:
+    """Return folds of n rows, stratified by classes ``y``, of whole groups and shuffled where these are given."""
+    plain, stratified = (KFold, StratifiedKFold) if groups is None else (GroupKFold, StratifiedGroupKFold)
+    shuffled: dict[str, Any] = {} if seed is None else {"shuffle": True, "random_state": seed}
+    splitter = (plain if y is None else stratified)(n_splits, **shuffled)
+    with warnings.catch_warnings():  # a class of fewer rows than folds is in some of them only
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         return [*splitter.split(np.zeros(n), y, groups)]
-
-
-def _sides(tested: np.ndarray) -> Fold:
-    return np.flatnonzero(~tested), np.flatnonzero(tested)
