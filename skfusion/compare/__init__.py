@@ -6,7 +6,7 @@
 column in ``_table``.
 """
 
-from skfusion.compare._calibration import expected_calibration_error
 from skfusion.compare._compare import compare_fusions
+from skfusion.compare._measures import expected_calibration_error
 
 __all__ = ["compare_fusions", "expected_calibration_error"]

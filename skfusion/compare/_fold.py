@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -24,6 +25,7 @@ from skfusion.pool import ModelPool
 _GAINS = ("best_single", "mean_single", "gain_over_best", "gain_over_mean")
 
 
+@dataclass(eq=False)
 class Fold:
     """The rows of one fold, and the members that its fusions share.
 
@@ -33,29 +35,25 @@ class Fold:
     none: the others are trained on the labelled rows, and all are tested on these.
     """
 
-    def __init__(
-        self,
-        number: int,
-        X: Any,
-        y: Any,
-        groups: Any,
-        train: np.ndarray,
-        test: np.ndarray,
-        scorers: Mapping[str, Callable[..., float]],
-        hold_out: bool,
-        error_score: float | str,
-        labelled: np.ndarray | None = None,
-    ):
-        self.number, self.scorers, self.hold_out, self.error_score = number, scorers, hold_out, error_score
-        whole = None
-        if labelled is not None:
-            whole = rows_at(X, train), rows_at(y, train)
-            train, test = train[labelled[train]], test[labelled[test]]
-            y = _plain(y)
-        self.X_train, self.X_test = rows_at(X, train), rows_at(X, test)
-        self.y_train, self.y_test = rows_at(y, train), rows_at(y, test)
-        self.whole = whole or (self.X_train, self.y_train)  # with the rows that have no label
-        self.groups = None if groups is None else rows_at(groups, train)
+    number: int
+    X: Any
+    y: Any
+    groups: Any
+    train: np.ndarray
+    test: np.ndarray
+    scorers: Mapping[str, Callable[..., float]]
+    hold_out: bool
+    error_score: float | str
+    labelled: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        train, test, y = self.train, self.test, self.y
+        self.X_train, self.y_train = self.whole = rows_at(self.X, train), rows_at(y, train)
+        if self.labelled is not None:  # which ``whole`` has beside the rows without a label
+            train, test, y = train[self.labelled[train]], test[self.labelled[test]], _plain(y)
+            self.X_train, self.y_train = rows_at(self.X, train), rows_at(y, train)
+        self.X_test, self.y_test = rows_at(self.X, test), rows_at(y, test)
+        self.groups_train = None if self.groups is None else rows_at(self.groups, train)
         self.sizes = {"n_train": len(train), "n_test": len(test)}
         self.pools = SharedPools()
         self.singles: dict[Any, list[float]] = {}
@@ -95,7 +93,9 @@ class Fold:
         else:
             rows = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
             prefix = "" if last is estimator else f"{estimator.steps[-1][0]}__"
-            estimator.fit(*rows, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups).items()})
+            estimator.fit(
+                *rows, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups_train).items()}
+            )
             spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")
@@ -127,7 +127,7 @@ class Fold:
         """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
         if (pool := estimator._given_pool()) is not None:
             pool.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
-        rows = estimator._rows(X, self.y_train, None, self.groups)
+        rows = estimator._rows(X, self.y_train, None, self.groups_train)
         spent = fit_on_shared(estimator, rows, self.pools, self.hold_out, start)
         return dict(zip(("collect_seconds", "fuse_seconds"), spent, strict=True))
 

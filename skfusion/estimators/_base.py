@@ -21,7 +21,7 @@ from skfusion.collect import Collector
 from skfusion.data import check_inputs, held_positions, hold_out, score_function, scorer_named
 from skfusion.estimators._targets import Outputs
 from skfusion.estimators.support._cache import fingerprint_or_warning
-from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
+from skfusion.estimators.support._predictors import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._progress import CallbackProgress
 from skfusion.nets import Judge, KeepsNetworks, Runner
 from skfusion.pool import ModelPool

@@ -22,8 +22,7 @@ from skfusion.connect import Bezier, Connector, Path
 from skfusion.data import hold_out
 from skfusion.estimators._base import BaseFusion, Collected, check_pool
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment, spanning_tree
-from skfusion.estimators.support._loss_scale import InUnit, loss_scale
+from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, loss_scale, spanning_tree
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import BatchedPredictor, Runner

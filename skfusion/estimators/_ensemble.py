@@ -17,7 +17,7 @@ from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights, from_logs
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.estimators.support._fill_random_state import seeded, stream
+from skfusion.estimators.support._any_estimator import seeded, stream
 from skfusion.estimators.support._predictors import predictors, runners_of
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.nets import Predictors, Runner

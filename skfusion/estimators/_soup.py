@@ -15,9 +15,8 @@ from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows, Task
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._one_state import OneState
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Judge, Runner, default_score
 from skfusion.objective import Objective, Wrapper

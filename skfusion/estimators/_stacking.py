@@ -20,9 +20,7 @@ from skfusion.combine import Stack, check_takes_weights
 from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support._fill_random_state import seeded, stream
-from skfusion.estimators.support._fit_weighted import fit_and_predict
-from skfusion.estimators.support._member_outputs import outputs_of
+from skfusion.estimators.support._any_estimator import fit_and_predict, outputs_of, seeded, stream
 from skfusion.estimators.support._named_members import (
     NamedMembers,
     check_members,

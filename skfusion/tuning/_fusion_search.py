@@ -21,9 +21,8 @@ from skfusion.estimators import BaseFusion
 from skfusion.estimators.support import digest, seeded
 from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
-from skfusion.tuning._results import finished, params_of, table_of, warn_of_failures
 from skfusion.tuning._study import check_space, open_study, quiet
-from skfusion.tuning._trials import FoldFailed, Trials
+from skfusion.tuning._trials import FoldFailed, Trials, finished, params_of, table_of, warn_of_failures
 
 
 @doc(AS_THE_NET)

@@ -21,8 +21,7 @@ from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._targets import Classifies, Outputs, Regresses, encode_labels
 from skfusion.estimators.students import _teacher as teaching
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._fill_random_state import stream
-from skfusion.estimators.support._fit_weighted import fit_weighted
+from skfusion.estimators.support._any_estimator import fit_weighted, stream
 from skfusion.estimators.support._named_members import member_tags, prepared
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool

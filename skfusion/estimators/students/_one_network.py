@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.data import check_inputs
-from skfusion.estimators._targets import Outputs
-from skfusion.estimators.support._one_state import OneState
+from skfusion.estimators._targets import OneState, Outputs
 from skfusion.nets import KeepsNetworks, Runner
 
 

@@ -7,7 +7,6 @@ need none of them.
 """
 
 from skfusion.estimators.support._alignment import align_members
+from skfusion.estimators.support._any_estimator import repeats, seeded, split_pipeline, taken, transformed
 from skfusion.estimators.support._cache import NoKey, digest
-from skfusion.estimators.support._fill_random_state import seeded
-from skfusion.estimators.support._fit_weighted import repeats, split_pipeline, taken, transformed
 from skfusion.estimators.support._shared_pools import SharedPools, fit_on_shared

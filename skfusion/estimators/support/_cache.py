@@ -1,17 +1,19 @@
-"""Keys for pools that are kept between fits."""
+"""Keys for pools that are kept between fits, of all that made them: data, nets, and what code of the user's does."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import fields
+from dis import get_instructions
 from functools import cache, cached_property, lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from inspect import getsource
 from pathlib import Path
 from pickle import _Pickler as Pickler
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -21,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from skfusion._rows import Rows
-from skfusion.estimators.support._code import is_installed, parts_of_class, parts_of_function, release
 
 _HOOKS = {name for name in vars(nn.Module()) if "_hooks" in name}
 _CODE = "code consts names varnames flags argcount posonlyargcount kwonlyargcount exceptiontable"
@@ -159,3 +160,60 @@ def _versions() -> list[str]:
     package = Path(__file__).parents[2]  # all of it: members depend on nets and collectors as on estimators
     code = sha256(b"".join(file.read_bytes() for file in sorted(package.rglob("*.py"))))
     return [sys.version, code.hexdigest(), *map(version, ("torch", "skorch", "numpy", "scikit-learn", "scipy"))]
+
+
+_LIBRARIES = {"skfusion", "sklearn", "torch", *sys.stdlib_module_names}  # wherever their files are
+
+
+def parts_of_class(cls: type) -> tuple[Any, ...]:
+    """Return the code of an installed class and the version of its package, or the bases and attributes of another."""
+    name = cls.__module__, cls.__qualname__
+    if is_installed(cls.__module__):
+        functions = [f for base in cls.__mro__ for f in vars(base).values() if isinstance(f, FunctionType)]
+        return name, release(cls.__module__), [f.__code__ for f in functions]
+    methods = FunctionType, staticmethod, classmethod
+    kept = {k: v for k, v in vars(cls).items() if isinstance(v, methods) or not k.startswith("__")}
+    kept.pop("_abc_impl", None)
+    return name, type(cls), cls.__bases__, kept
+
+
+def parts_of_function(function: FunctionType) -> tuple[Any, ...]:
+    """Return the code of a function, its defaults, what it closes over, and, if it is the user's, what it reads."""
+    held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]  # which is an empty one
+    given = held, function.__defaults__, function.__kwdefaults__
+    return function.__module__, function.__qualname__, function.__code__, given, _read_by(function)
+
+
+def _read_by(function: FunctionType) -> list[tuple[str, Any]]:
+    """Return the globals that a function of the user's reads, and what it may read of the user's modules among them."""
+    scope = function.__globals__
+    if is_installed(scope.get("__name__")):  # where it was written, whatever a decorator has made it say
+        return []
+    codes = [*_codes(function.__code__)]
+    read = {i.argval for code in codes for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    names = {name for code in codes for name in code.co_names}
+    values, seen = {name: scope[name] for name in read if name in scope} | vars(function), set()
+    while opened := [n for n, m in values.items() if isinstance(m, ModuleType) and not is_installed(m.__name__)]:
+        module = values.pop(opened[0])
+        new = {} if module in seen else {f"{opened[0]}.{k}": v for k, v in vars(module).items() if k in names}
+        values, seen = values | new, {*seen, module}
+    return sorted(values.items(), key=lambda item: item[0])
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Iterate over the code of a function and of those within it."""
+    yield code
+    for inner in code.co_consts:
+        yield from _codes(inner) if isinstance(inner, CodeType) else ()
+
+
+def is_installed(module: Any) -> bool:
+    """Return whether a module, by its name, is of a package that is installed and not of the user's own code."""
+    name = str(module)
+    file = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+    installed = {"site-packages", "dist-packages"} & {*file.parts}
+    return name != "__main__" and (name.partition(".")[0] in _LIBRARIES or bool(installed))
+
+
+def release(module: str) -> str:
+    return str(getattr(sys.modules.get(module.partition(".")[0]), "__version__", ""))

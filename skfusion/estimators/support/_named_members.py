@@ -16,7 +16,7 @@ from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.estimators.support._any_estimator import seeded
 from skfusion.estimators.support._task_from_net import has_tags
 
 
