@@ -217,10 +217,7 @@ def _scorers(scoring: Any, classify: bool) -> dict[str, Any]:
 
 
 def splits_of(cv: Any, X: Any, y: np.ndarray, groups: Any, classify: bool, seed: int) -> tuple[list[Split], str]:
-    """Return the positions to train and to test on, for each fold, and a description of what made them.
-
-    ``cv`` is a number of folds, which are drawn and stratified by ``y``, or a splitter or iterable that is obeyed.
-    """
+    """Return positions to train and to test on, for each fold, and what made them; a number is stratified by ``y``."""
     if not isinstance(cv, int | np.integer):
         splitter = check_cv(cv)
         return list(splitter.split(np.zeros(len(y)), y, groups)), repr(splitter)

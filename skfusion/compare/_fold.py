@@ -27,12 +27,9 @@ _GAINS = ("best_single", "mean_single", "gain_over_best", "gain_over_mean")
 
 @dataclass(eq=False)
 class Fold:
-    """The rows of one fold, and the members that its fusions share.
+    """The members that the fusions of one fold share, whose rows are at the positions ``train`` and ``test``.
 
-    ``X``, ``y`` and ``groups`` are all rows, ``train`` and ``test`` positions. The gains are those of the first of the
-    ``scorers``; ``error_score`` is the score of a fusion, or a scorer, that fails. With ``hold_out`` all fusions hold
-    out rows. ``labelled`` says which of all rows have a label, where some of the fusions learn from rows that have
-    none: the others are trained on the labelled rows, and all are tested on these.
+    Gains are of the first scorer. Fusions that need labels are trained on the rows ``labelled`` alone.
     """
 
     number: int

@@ -39,10 +39,7 @@ def device_of(estimator: Any) -> str | None:
 
 
 def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
-    """Return log-loss and expected calibration error; NaN where there are no probabilities.
-
-    Labels that do not exclude each other count as that many binary problems.
-    """
+    """Return log-loss and expected calibration error, over all labels in multi-label problems, or NaN."""
     unknown = {"log_loss": float("nan"), "ece": float("nan")}
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
         return unknown

@@ -30,8 +30,7 @@ def framed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
     """Return one row a fusion, in the order of ``names``, from one row a fusion and fold.
 
-    Scores have mean, standard deviation and interval; there are means of all else, and medians of times. A mean with a
-    fold that has no score is NaN: one over the folds that are left would be that of other rows.
+    A mean with a fold that has no score is NaN: one over the folds that are left would be that of other rows.
     """
     by_fusion = folds.groupby("fusion", sort=False)
     out = pd.DataFrame(index=pd.Index(names, name="fusion"))

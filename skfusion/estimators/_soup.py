@@ -26,21 +26,10 @@ from skfusion.state import Fused, State
 
 _MOST = 0.5
 """Share of a member's training rows above which those at hand represent all of them, as in cross-validation."""
-
-_ROWS = 1000
-"""Rows that are looked at, at most."""
-
-_MEMBERS = 4
-"""Members that are looked at, at most."""
-
-_FEWEST = 20
-"""Rows below which a score says too little."""
-
-_SKILL = 0.2
-"""What members must have learned, at least; below, there is nothing to lose."""
-
-_KEPT = 0.5
-"""Share of the weakest member's skill that a merged network must keep."""
+_FEWEST, _ROWS, _MEMBERS = 20, 1000, 4
+"""Rows below which a score says too little, and the rows and the members that are looked at, at most."""
+_SKILL, _KEPT = 0.2, 0.5
+"""What members must have learned, so that there is something to lose, and the share of it that must be kept."""
 
 
 class FarBelowWarning(UserWarning):
@@ -155,13 +144,9 @@ def warn_if_far_below(
     aligned: bool,
     merged_runner: Runner | None = None,
 ) -> None:
-    r"""Warn where a network scores far below its members.
+    """Warn where a merged network has less than half of the skill of its weakest member, by more than chance makes.
 
-    Scores are counted from what a constant prediction reaches, c: the merged network is far below where it has less
-    than half of the skill of the weakest member, :math:`s - c < (\min_k s_k - c) / 2`, and by more than chance makes of
-    so many rows. The members are on the device of the runner; a few members and rows are looked at. Where the members
-    are ``aligned`` already, the message does not ask for it; ``merged_runner`` is that of the merged network,
-    where the merger changed it.
+    Skill counts from the score of a constant prediction. A few members and rows are looked at.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
         return

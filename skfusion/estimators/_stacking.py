@@ -15,6 +15,7 @@ from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
+from skfusion._docs import AS_THE_NET, doc
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Stack, check_takes_weights
 from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
@@ -33,6 +34,7 @@ from skfusion.estimators.support._task_from_net import AsTheNet, regresses
 from skfusion.pool import ModelPool
 
 
+@doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
 class StackingFusion(AsTheNet, NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
@@ -57,8 +59,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         rows, and those of a group, in one fold; a splitter is obeyed as it is.
     passthrough : bool, default=False
         Whether the meta-learner sees the inputs beside the predictions, which takes an X of two axes.
-    n_jobs : int, optional
-        Members trained at a time; the result does not depend on it.
+    {n_jobs}
     random_state : int or RandomState, optional
         Seed of the members and of the meta-learner.
 
@@ -73,8 +74,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         The fitted combiner.
     pool_ : ModelPool or None
         The members' states, where all members are networks, whose ``classes``, if they name them, have one order.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
+    {classes_}
 
     Notes
     -----
@@ -112,23 +112,9 @@ class StackingFusion(AsTheNet, NamedMembers):
     random_state: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> StackingFusion:
-        """Fit the members on each fold and on all rows, and the meta-learner on out-of-fold predictions.
+        """Fit the members on each fold and on all rows; see :meth:`EnsembleClassifier.fit`.
 
-        Parameters
-        ----------
-        X : array-like, frame or dict of array-like
-            Inputs, passed on to the members as they are.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row, for members of any kind.
-        groups : array-like of shape (n_samples,), optional
-            Rows of one group stay in one fold.
-
-        Returns
-        -------
-        StackingFusion
-            The fitted estimator.
+        Inputs, also of a frame, are passed on to the members as they are, and the rows of one group stay in one fold.
         """
         listed = self._listed()
         *seeds, last = self._seeds(len(listed))
@@ -155,22 +141,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         return self
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
-        """Learn how to combine the members of a pool; no network is trained.
-
-        Parameters
-        ----------
-        pool : ModelPool
-            The members.
-        X, y : array-like
-            Data that no member was trained on.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        StackingFusion
-            The fitted estimator.
-        """
+        """Learn from data that no member was trained on; see :meth:`EnsembleClassifier.fuse`."""
         check_pool(pool)
         self._check_estimator()
         rows = self._checked(X, y, sample_weight, None, pool.classes)

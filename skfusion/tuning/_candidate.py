@@ -40,10 +40,7 @@ class Judged(NamedTuple):
 def checked(
     search: Any, estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
 ) -> tuple[Rows, Rows, np.ndarray | None]:
-    """Return rows with encoded targets, the same with targets as the user gave them, and the classes.
-
-    ``search`` remembers the features and the classes.
-    """
+    """Return rows with encoded targets, rows with the user's, and the classes; ``search`` remembers the last."""
     if isinstance(estimator, BaseFusion):  # it knows what is wrong with data before a trial is spent on them
         rows = clone(estimator)._rows(X, y, sample_weight, groups)
         if (pool := estimator._given_pool()) is not None:
@@ -63,8 +60,7 @@ def checked(
 def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) -> Any:
     """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set.
 
-    A fusion that has no ``scoring`` judges its members by that of the search, where this is a name: a
-    function may read inputs or labels, which are not the same inside of a fusion.
+    A fusion without ``scoring`` gets that of the search if it is a name: a function may read inputs, which may differ.
     """
     if not isinstance(params, Mapping):
         raise TypeError(f"space must return a dict of parameters; got {params!r}.")
@@ -109,10 +105,7 @@ def check_searched(estimator: Any) -> None:
 def judge(
     candidate: Any, train: Rows, test: Rows, scorer: Any, known: SharedPools, raising: bool
 ) -> tuple[Judged, SharedPools]:
-    """Fit a clone of a candidate on a fold, and return its score and the members that were collected for it.
-
-    ``known`` are the members that were collected for the fold already. An error is returned, or raised if ``raising``.
-    """
+    """Fit a clone of a candidate on a fold; return its score, and the members collected beside the ``known`` ones."""
     pools = SharedPools(known)
     unknown = float("nan")
     try:
@@ -133,8 +126,7 @@ def judge(
 def fit_on(estimator: Any, rows: Rows, pools: SharedPools) -> tuple[Any, float]:
     """Fit an estimator, and return it with the seconds that it takes by itself, training its members.
 
-    A fusion, also at the end of a pipeline, takes its members from ``pools``, or adds them; it holds rows out in any
-    case, so that all fusions have members that were trained on the same rows.
+    A fusion, also at the end of a pipeline, shares its members; all hold rows out, so that members have the same rows.
     """
     head, last = split_pipeline(estimator)
     start = time.perf_counter()
@@ -149,10 +141,7 @@ def fit_on(estimator: Any, rows: Rows, pools: SharedPools) -> tuple[Any, float]:
 
 
 def fit_whole(estimator: Any, rows: Rows) -> None:
-    """Fit an estimator with weights and groups, where there are some.
-
-    Whole-number weights are given as they are to estimators of this library, which split rows before they repeat them.
-    """
+    """Fit an estimator with weights and groups, where there are some; those of this library repeat rows themselves."""
     head, last = split_pipeline(estimator)
     if repeats(last) and not isinstance(last, Pipeline):
         last.fit(_through(head, rows), rows.y, **_extra(last, rows))

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass
+from functools import wraps
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import check_scoring
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
 from skfusion.data import folds
-from skfusion.estimators import BaseFusion
+from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begun
 from skfusion.estimators.support import digest, seeded
-from skfusion.tuning._best import PredictsWithBest
 from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials, finished, params_of, table_of, warn_of_failures
 
 
+def _by_best(method: Callable[..., np.ndarray]) -> Any:
+    """Return a method of an estimator as one of a search, which has it where its best estimator has it."""
+
+    @wraps(method)
+    def by_best(self: Any, X: Any) -> np.ndarray:
+        return getattr(self._best(), method.__name__)(X)
+
+    def has_it(self: Any) -> bool:
+        return hasattr(getattr(self, "best_estimator_", self.estimator), method.__name__)
+
+    return available_if(has_it)(by_best)
+
+
 @doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
-class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Let Optuna choose a fusion, its parameters and its members by cross-validation.
 
     The members of each fold are collected once for each collector, net and seed, and all trials fuse them: a search
@@ -144,23 +160,9 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionSearch:
-        """Run the trials that the study lacks, and fit the best fusion on all rows.
+        """Run the trials that the study lacks, and fit the best fusion; see :meth:`EnsembleClassifier.fit`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs, as the estimator takes them.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row.
-        groups : array-like of shape (n_samples,), optional
-            Rows of one group are tested, held out or trained on together.
-
-        Returns
-        -------
-        FusionSearch
-            The fitted search.
+        Inputs are as the estimator takes them, and the rows of one group are also tested together.
         """
         seed = self._checked_seed()
         estimator = seeded(clone(self.estimator), seed)
@@ -181,7 +183,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
         parts = [(shown.take(train), shown.take(test)) for train, test in splits]
-        context = self._begin(X, y)
+        context, _ = begun(self, X, y, n_tasks=max(0, self.n_trials - len(finished(self.study_))))
         settings = seed, self.n_jobs, self.scoring, self.error_score == "raise"
         self._run(Trials(estimator, self.space, parts, self.scorer_, *settings), context)
         self._keep_results(finished(self.study_))
@@ -212,17 +214,6 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
             )
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
-    def _begin(self, X: Any, y: Any) -> Any:
-        callbacks = getattr(self, "_skl_callbacks", [])
-        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in callbacks)
-        if self.verbose and not shown:
-            self.set_callbacks(*callbacks, ProgressBar())
-        try:
-            left = max(0, self.n_trials - len(finished(self.study_)))
-            return self._init_callback_context(max_subtasks=left).call_on_fit_task_begin(estimator=self, X=X, y=y)
-        finally:
-            self.set_callbacks(*callbacks)
-
     def _run(self, trials: Trials, context: Any) -> None:
         def value(trial: Any) -> float:
             task = context.subcontext(task_name="trial").call_on_fit_task_begin(estimator=self)
@@ -247,3 +238,33 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         self.best_index_ = int(np.nanargmax(means))
         self.best_score_ = float(means[self.best_index_])
         self.best_params_ = self.cv_results_["params"][self.best_index_]
+
+    # ---- predictions, which are those of the best estimator -------------------------------------
+    predict = _by_best(StackingFusion.predict)
+    predict_proba = _by_best(EnsembleClassifier.predict_proba)
+    predict_log_proba = _by_best(EnsembleClassifier.predict_log_proba)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of the best fusion by ``scoring``, higher is better; see :meth:`StackingFusion.score`."""
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(self.scorer_(self._best(), X, y, **weights))
+
+    def _best(self) -> Any:
+        check_is_fitted(self)
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(
+                f"This {type(self).__name__} was fitted with refit=False, so it has chosen a fusion and not fitted it: "
+                "fit one with best_params_, or search with refit=True."
+            )
+        return self.best_estimator_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "cv_results_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        best = get_tags(self.estimator)
+        for name in ("estimator_type", "classifier_tags", "regressor_tags", "target_tags"):
+            setattr(tags, name, deepcopy(getattr(best, name)))
+        tags.input_tags.sparse = best.input_tags.sparse
+        return tags

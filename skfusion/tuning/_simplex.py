@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import CmaEsSampler
+from scipy.special import softmax
 
 from skfusion.merge import Merger, greedy_soup, known_scores
 from skfusion.objective import Objective
@@ -46,8 +47,7 @@ def best_weights(
 ) -> np.ndarray:
     """Return the weights of the best held-out score, shape (n_groups, K), among starts and proposals of a study.
 
-    Each of ``n_groups`` groups of tensors has weights. No start has a better score; of equal scores the uniform soup
-    comes first, then the greedy one, then members. The results are reported to the objective.
+    Of equal scores the uniform soup comes first, then the greedy one, then members. The objective gets the reports.
     """
     check_settings(merger, objective)
     count = [0]
@@ -93,17 +93,8 @@ def check_settings(merger: Any, objective: Objective | None) -> None:
         raise ValueError(f"bound of {name} must be positive and finite; got {merger.bound!r}.")
 
 
-def softmax(z: np.ndarray) -> np.ndarray:
-    """Return exp(z) with each row divided by its sum."""
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
 class _Study:
-    """A study over the arguments of a softmax, one for each group of tensors and rank of a member.
-
-    Parameters are named by rank, the best member first, so that the order of the members has no influence.
-    """
+    """A study over the arguments of softmaxes, named by rank, so that the order of members has no influence."""
 
     def __init__(self, merger: Any, ranked: Sequence[int], n_groups: int):
         self.place, self.bound = np.argsort(ranked), merger.bound  # place[k] is the rank of member k
@@ -131,7 +122,7 @@ class _Study:
         with quiet():
             self.trial = self.study.ask(self.space)
             z = np.array([self.trial.params[name] for name in self.space]).reshape(self.shape)
-            weights = softmax(z)[:, self.place]
+            weights = softmax(z, axis=-1)[:, self.place]
             self.trial.set_user_attr("weights", (weights[0] if len(weights) == 1 else weights).tolist())
         return weights
 

@@ -42,10 +42,7 @@ def check_space(space: Any) -> None:
 
 
 def sampler_of(sampler: BaseSampler | Maker, seed: int) -> BaseSampler:
-    """Return a sampler at the start of its stream, which no other study uses.
-
-    A callable makes it from ``seed``; an instance is copied and keeps the seed that it was made with.
-    """
+    """Return a sampler at the start of its stream: made by a callable from ``seed``, or a copy of an instance."""
     if isinstance(sampler, BaseSampler):
         return copy.deepcopy(sampler)
     if not callable(sampler):
@@ -54,10 +51,9 @@ def sampler_of(sampler: BaseSampler | Maker, seed: int) -> BaseSampler:
 
 
 class Continued(BaseSampler):
-    """A sampler that is made anew for each trial, from the seed and the number of the trial.
+    """A sampler that is made anew for each trial, from the seed and the number of the trial, and the trials before it.
 
-    So a trial depends on these and on the trials before it, and on nothing else: a study that is continued gets the
-    trials that it would have got without the break, and processes that share a study do not propose the same ones.
+    So a continued study gets the trials that it would have got without the break, and processes share a study.
     """
 
     def __init__(self, make: Maker, seed: int):
@@ -88,11 +84,7 @@ class Continued(BaseSampler):
 
 
 def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
-    """Return a new study, or one that is in the storage and was made of the same things.
-
-    ``marks`` are hashes of what must not change, by what to call it; None where one is not certain. They become the
-    ``user_attrs`` of the study. ``seed`` is that of the sampler.
-    """
+    """Return a new study, or the stored one that was made of the same ``marks``: hashes by name, None if unsure."""
     make = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
     with quiet():
         sampler = sampler_of(make, seed)

@@ -28,9 +28,7 @@ class FoldFailed(Exception):
 class Trials:
     """The value of a trial: the mean score over the folds, of an estimator that the trial changes.
 
-    ``space(trial)`` returns the parameters; ``folds`` are the rows to fit on and to score on, ``n_jobs`` of them at a
-    time. ``seed`` and ``scoring`` are for the parts and fusions that have none. If ``raising``, the error of a fusion
-    is raised, and does not fail its trial alone.
+    If ``raising``, the error of a fusion is raised, and does not fail its trial alone.
     """
 
     estimator: Any
@@ -112,10 +110,7 @@ def params_of(space: Callable[[Any], dict[str, Any]], trial: Any) -> Any:
 
 
 def table_of(trials: Sequence[Any], space: Callable[[Any], dict[str, Any]], n_splits: int) -> dict[str, Any]:
-    """Return the results of finished trials in the form of scikit-learn's ``cv_results_``, one entry a trial.
-
-    Scores are NaN where a fold was not reached, means where a trial is not complete.
-    """
+    """Return finished trials as scikit-learn's ``cv_results_``; NaN where a fold was not reached or a trial failed."""
     folds = np.full((len(trials), n_splits, 3), np.nan)
     for i, trial in enumerate(trials):
         reached = trial.user_attrs.get("folds", [])

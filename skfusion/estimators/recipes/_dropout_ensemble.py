@@ -41,9 +41,7 @@ def dropouts(module: nn.Module) -> list[_DropoutNd]:
 class DropoutPasses:
     """Networks that predict with some of their units dropped: ``n_passes`` masks of each state, from a seed.
 
-    A pass draws one mask for all rows, so that it is one sub-network: what it predicts for a row does not depend on
-    the other rows. All else is in evaluation mode, and no statistics are touched. More passes begin with the masks of
-    fewer. The states are on the devices of their runners.
+    A pass draws one mask for all rows, so that it is one sub-network. More passes begin with the masks of fewer.
     """
 
     def __init__(self, runners: Sequence[Runner], states: Sequence[State], n_passes: int, seed: int):
@@ -53,10 +51,7 @@ class DropoutPasses:
         self.seeds = seeds.T.tolist()
 
     def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
-        """Return the predictions of all sub-networks, all passes of a state in a row; ``logs`` as in ``Runner.read``.
-
-        Their shape is (n_states * n_passes, n_samples, n_outputs).
-        """
+        """Return what all passes of each state predict, shape (n_states * n_passes, n_samples, n_outputs)."""
         predictions = []
         for runner, state, seeds in zip(self.runners, self.states, self.seeds, strict=True):
             chunks = list(runner.chunks(X))

@@ -53,7 +53,7 @@ class _Distill(OneNetwork):
     random_state : int or RandomState, optional
         Seed of the student, and of a teacher that is fitted here and has none.
     verbose : int, default=0
-        1 lets the student print its table of epochs, where its own ``verbose`` asks for it.
+        1 lets the net print its table of epochs, where its own ``verbose`` asks for it.
 
     Attributes
     ----------
@@ -105,6 +105,7 @@ class _Distill(OneNetwork):
         """Return encoded targets as the user gave them."""
         return y
 
+    @doc()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_unlabelled: Any = None) -> _Distill:
         """Fit the teacher where it is not fitted yet, and train the student on what it predicts.
 
@@ -112,18 +113,13 @@ class _Distill(OneNetwork):
         ----------
         X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs. The teacher gets them as they are, and the student as an ensemble's networks do.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row.
+        {y}
+        {sample_weight}
         X_unlabelled : array-like of shape (n_unlabelled, ...), or dict of array-like, optional
             Inputs without targets, for which the student learns what the teacher predicts; each has weight 1. They are
             not read where ``alpha`` is 1.
 
-        Returns
-        -------
-        estimator
-            The fitted estimator.
+        {fitted}
         """
         self._check()
         teacher_seed, seed = (int(s) for s in check_random_state(self.random_state).randint(2**31 - 1, size=2))

@@ -26,10 +26,9 @@ def seeded(estimator: Any, seed: int) -> Any:
 
 
 def stream(estimator: Any, seed: int) -> AbstractContextManager[None]:
-    """Seed the global generators while an estimator of any library runs that may draw from them, and restore them.
+    """Seed the global generators while an estimator of another library runs that may draw from them, and restore them.
 
-    Estimators of this library seed their own networks. One that holds such an estimator gets no seed here, as the
-    threads in which it may train would wait for this one.
+    One that holds an estimator of this library gets no seed: threads in which it may train would wait for this one.
     """
     parts = [] if estimator is None else [estimator, *estimator.get_params().values()]
     if any(_is_own(part) for part in parts):
@@ -51,11 +50,10 @@ def split_pipeline(estimator: Any) -> tuple[Any, Any]:
 
 
 def fit_weighted(estimator: Any, rows: Rows, who: str, remedy: str, groups: np.ndarray | None = None) -> Any:
-    """Fit an estimator of any library in place, and return it.
+    """Fit an estimator of any library in place, and return it; ``who`` and ``remedy`` are for messages.
 
-    An estimator of this library, also at the end of a pipeline, is given the weights: it splits rows before it repeats
-    them, and a split of repetitions would have copies of a row on both sides. Others are given repeated rows.
-    ``groups`` are for those of this library; ``who`` and ``remedy`` are the estimator and the remedy, in messages.
+    One of this library, also at the end of a pipeline, is given weights and groups: it splits rows before it repeats
+    them, so that no split has copies of a row on both sides. Others are given repeated rows.
     """
     index, rest = repetitions(rows.weight)
     if rest is None and repeats(estimator) and not (index is None and groups is None):
@@ -96,10 +94,7 @@ def repeats(estimator: Any) -> bool:
 
 
 def transformed(head: Any, rows: Rows, index: np.ndarray) -> Any:
-    """Return the inputs of rows, once each, as the steps of a pipeline give them that are fitted on repetitions.
-
-    ``index`` has the positions of the rows, with repetitions; every row is among them.
-    """
+    """Return the inputs of rows, once each, by steps that are fitted on repetitions, at the positions ``index``."""
     again = rows.take(index)
     X = head.fit_transform(again.X, again.y)
     return rows_at(X, np.unique(index, return_index=True)[1])
@@ -118,12 +113,10 @@ def fit_and_predict(
 
 
 def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None) -> np.ndarray:
-    """Return a member's prediction, shape (n_samples, n_outputs); ``name`` is the member's, for messages.
+    """Return a member's prediction, shape (n_samples, n_outputs): values, probabilities of class codes, or scores.
 
-    Classifiers, which are fitted on class codes, give probabilities, or scores where they have none. A class that the
-    member was not fitted on gets probability 0, or the least of the scores of the row: scores have no zero that says
-    that a class is out of the question, but so the class is never more likely than another one, and the columns keep
-    their scale.
+    A class that it was not fitted on gets probability 0, or the least score of the row: no score rules a class out, but
+    so it is never more likely than another one, and the columns keep their scale.
     """
     who = type(fitted).__name__ if name is None else f"Member {name!r}"
     if task == "regression":

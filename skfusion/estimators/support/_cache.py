@@ -50,9 +50,8 @@ def fingerprint(*things: Any) -> str:
 def digest(*things: Any) -> str:
     """Return a hash of all that things are and do, the same in every process; raise NoKey where some of it is hidden.
 
-    The things are pickled into a hash: tensors bit for bit, with flags, hooks and ties; functions and classes of the
-    user as code, which is what runs even where the file has changed since, with all that it reads. This ends at
-    installed packages, which are known by name, version and code.
+    Tensors count bit for bit, with flags, hooks and ties; functions and classes of the user as the code that runs, with
+    all that it reads. This ends at installed packages, which are known by name, version and code.
     """
     return _Hasher().key(things)
 

@@ -21,10 +21,7 @@ Edge = tuple[str, str]
 
 
 def spanning_tree(barriers: Mapping[Edge, float]) -> list[Edge]:
-    """Return the pairs, in the given order, that join all members at the lowest barriers.
-
-    There is a barrier for each pair of members. Of equal ones, the first counts as the lowest.
-    """
+    """Return the pairs, in the given order, that join all members at the lowest barriers; of equal ones, the first."""
     names = [*dict.fromkeys(name for edge in barriers for name in edge)]
     order = np.argsort([*barriers.values()], kind="stable")
     matrix = np.zeros((len(names), len(names)))
@@ -78,10 +75,7 @@ class CurveSegment:
 
 
 def loss_scale(objective: Objective) -> float:
-    """Return the loss of the mean target as the prediction for all rows: the variance, if the loss is a squared error.
-
-    It is 1 where the criterion takes no such prediction, such as one of distributions, or finds nothing wrong with it.
-    """
+    """Return the loss of the mean target for all rows, the variance if it is squared; 1 where that is no number."""
     assert objective.criterion is not None
     targets = [(batch.y, batch.weight) for batch in objective.batches()]
     y = torch.cat([y for y, _ in targets])

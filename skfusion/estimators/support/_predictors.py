@@ -33,11 +33,9 @@ def predictors(members: Iterable[Member], runners: Sequence[Runner]) -> Predicto
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
-    """Collect members on all folds but one, and predict that one, for each fold.
+    """Return the members' names, what they predict for each fold, collected on the others, and the rows in that order.
 
-    Return the names of the members, which are the same in every fold, their predictions of shape (n_members, n_samples,
-    n_outputs), and the rows that are predicted; repetitions and weights have one scale over the folds. ``shared`` are
-    pools that several fusions share, if any.
+    Predictions are of shape (n_members, n_samples, n_outputs); ``shared`` are pools that several fusions share, if any.
     """
     predictions, tested = [], []
     names: list[str] = []

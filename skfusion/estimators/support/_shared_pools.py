@@ -11,10 +11,7 @@ from skfusion.pool import ModelPool
 
 
 class SharedPools:
-    """Pools by the fingerprint of what made them; each fusion is charged for the whole of its pools.
-
-    Those of ``known`` are taken over.
-    """
+    """Pools by the fingerprint of what made them; each fusion is charged for the whole of its pools."""
 
     def __init__(self, known: SharedPools | None = None):
         self.pools: dict[str, ModelPool] = {} if known is None else {**known.pools}
@@ -55,10 +52,7 @@ class SharedPools:
 def fit_on_shared(
     fusion: Any, rows: Rows, pools: SharedPools, hold_out: bool, start: float | None = None
 ) -> tuple[float, float]:
-    """Fit a fusion on members that others share, and return the seconds of collecting and of fusing them.
-
-    Collecting counts from ``start`` (now, when omitted), as if this fusion had trained its members alone.
-    """
+    """Fit a fusion on shared members; return the seconds of collecting, as if alone since ``start``, and of fusing."""
     start = time.perf_counter() if start is None else start
     pools.begin()
     pool = fusion._given_pool()

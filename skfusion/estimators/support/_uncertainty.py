@@ -14,8 +14,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import Rows
-from skfusion.combine import Average, Combiner
+from skfusion._rows import Rows, unlabelled
+from skfusion.combine import Average, Combiner, from_logs
+from skfusion.estimators.support._predictors import predictors, runners_of
+from skfusion.nets import Runner
+from skfusion.pool import Member
 
 
 def _classifies(self: Any) -> bool:
@@ -191,21 +194,10 @@ class Uncertain:
 
 
 class ManyStates(Uncertain):
-    """Predict with each of ``members_``; subclasses say by ``_member_predictions`` how."""
+    """Predict with each of ``members_``, and combine what they predict: by ``combine_``, or by their mean."""
 
     def predict_members(self, X: Any) -> np.ndarray:
-        """Predict with each member that predicts, in the order of ``members_``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_outputs)
-            Probabilities or values. Members to which a learned combiner gives no weight are left out.
-        """
+        """Predict with each member that has a weight, shape (n_members, n_samples, n_outputs); see :meth:`fit`."""
         return self._member_predictions(self._inputs(X))
 
     @property
@@ -213,3 +205,21 @@ class ManyStates(Uncertain):
         """Fitted copies of the net, one for each member that predicts."""
         check_is_fitted(self)
         return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
+
+    def _predictor(self, members: list[Member], runners: list[Runner]) -> Any:
+        return predictors(members, runners)
+
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:  # as after unpickling
+            self._runner = self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
+        return self._outputs.predictions(self._runner.predict(X, logs))
+
+    def _predict(self, X: Any) -> np.ndarray:
+        combine = self._combiner()
+        if combine.by_logs and (logs := self._predict_logs(X)) is not None:
+            return from_logs(logs, self._task).astype(self._runner.dtype)
+        P = self._member_predictions(X)
+        return combine(P).astype(P.dtype, copy=False)
+
+    def _predict_logs(self, X: Any) -> np.ndarray | None:
+        return self._combiner().of_logs(self._member_predictions(X, logs=True), self._task)
