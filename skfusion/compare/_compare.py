@@ -49,18 +49,16 @@ def compare_fusions(
     Parameters
     ----------
     fusions : dict of estimators, or iterable of (name, estimator) pairs
-        Estimators of this library, or pipelines that end in one, which are fitted and transform fold by fold. What has
-        no pool to share is fitted as a whole: :class:`StackingFusion`, distillation, semi-supervised networks, forests,
-        and, as a baseline, any scikit-learn estimator.
+        Estimators of this library, or pipelines that end in one. What has no pool to share is fitted as a whole:
+        :class:`StackingFusion`, students, forests, and, as a baseline, any scikit-learn estimator.
     X : array-like of shape (n_samples, ...), DataFrame, or dict of array-like
         Inputs.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets. Where a fusion learns from rows without labels, -1 marks these, as in its ``fit``: all fusions are then
         tested on the labelled rows of a fold, and the others are trained on labelled rows alone.
     cv : int, splitter or iterable, default=5
-        A number asks for that many shuffled folds, stratified for classifiers, that keep groups together where they are
-        given, and rows of equal inputs, as in :class:`~skfusion.tuning.FusionSearch`; it is reduced to the size of the
-        smallest class of two rows or more. More cost more and test on smaller parts.
+        A number asks for shuffled folds, stratified for classifiers, that keep groups and equal inputs together; it is
+        reduced to the size of the smallest class of two rows or more. More cost more.
     scoring : str, callable, list, tuple or dict, optional
         As in ``cross_validate``: one scorer or several; accuracy or R2 when omitted. Higher is better.
     groups : array-like of shape (n_samples,), optional

@@ -75,22 +75,16 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
 
 def size(estimator: Any) -> dict[str, float]:
     """Return the numbers, bytes and networks that a prediction needs, and the networks collected and summed."""
-    if isinstance(estimator, StackingFusion):
-        n, states = len(estimator.estimators_), [] if estimator.pool_ is None else estimator.pool_.states
-        numbers = {"n_parameters": sum(map(n_parameters, states)), "n_bytes": sum(map(n_bytes, states))}
-        unknown = dict.fromkeys(numbers, float("nan"))
-        return {**(numbers if states else unknown), "n_members": n, "n_collected": n, "n_merged": float("nan")}
-    states = states_of(estimator)
-    if not states:
-        unknown = dict.fromkeys(["n_parameters", "n_bytes", "n_merged"], float("nan"))
-        return {**unknown, "n_members": 1, "n_collected": 1}
     pool, shares = getattr(estimator, "pool_", None), getattr(estimator, "member_weights_", None)
+    stacked = isinstance(estimator, StackingFusion)
+    states = states_of(estimator) if not stacked else [] if pool is None else pool.states
+    n_members = len(estimator.estimators_) if stacked else len(states) * getattr(estimator, "n_passes_", 1) or 1
     merged = shares is not None and not hasattr(estimator, "members_")
     return {
-        "n_parameters": sum(n_parameters(s) for s in states),
-        "n_bytes": sum(n_bytes(s) for s in states),
-        "n_members": len(states) * getattr(estimator, "n_passes_", 1),
-        "n_collected": 1 if pool is None else len(pool),
+        "n_parameters": sum(map(n_parameters, states)) if states else float("nan"),
+        "n_bytes": sum(map(n_bytes, states)) if states else float("nan"),
+        "n_members": n_members,
+        "n_collected": n_members if stacked else 1 if pool is None else len(pool),
         "n_merged": sum(share != 0 for share in shares.values()) if merged else float("nan"),
     }
 

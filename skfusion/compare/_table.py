@@ -35,8 +35,10 @@ def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) ->
     by_fusion = folds.groupby("fusion", sort=False)
     out = pd.DataFrame(index=pd.Index(names, name="fusion"))
     for score in scores:
-        spread = by_fusion[score].agg([_mean, _std]).set_axis(["mean", "std"], axis=1)
-        half = interval_half_widths(folds, score)
+        spread = by_fusion[score].agg(mean=_mean, std=lambda values: values.std(skipna=False))
+        half = by_fusion[[score, "n_train", "n_test"]].apply(
+            lambda part: half_width(part.iloc[:, 0].to_numpy(), part["n_train"].mean(), part["n_test"].mean())
+        )
         out[f"{score}_mean"], out[f"{score}_std"] = spread["mean"], spread["std"]
         out[f"{score}_low"], out[f"{score}_high"] = spread["mean"] - half, spread["mean"] + half
     out = out.join(by_fusion[MEANS].agg(_mean)).join(by_fusion[TIMES].median())
@@ -47,10 +49,6 @@ def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) ->
 
 def _mean(values: pd.Series) -> float:
     return float(values.mean(skipna=False))
-
-
-def _std(values: pd.Series) -> float:
-    return float(values.std(skipna=False))
 
 
 def warn_of_gaps(folds: pd.DataFrame, scores: Sequence[str]) -> None:
@@ -67,13 +65,6 @@ def warn_of_gaps(folds: pd.DataFrame, scores: Sequence[str]) -> None:
                 FitFailedWarning,
                 stacklevel=3,
             )
-
-
-def interval_half_widths(folds: pd.DataFrame, score: str) -> pd.Series:
-    """Return half the width of each fusion's 95 % interval; NaN for a single fold."""
-    return folds.groupby("fusion", sort=False)[[score, "n_train", "n_test"]].apply(
-        lambda part: half_width(part[score].to_numpy(), part["n_train"].mean(), part["n_test"].mean())
-    )
 
 
 def half_width(scores: np.ndarray, n_train: float, n_test: float, level: float = 0.95) -> float:

@@ -46,12 +46,6 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
     _fusing: ClassVar[tuple[str, ...]] = ()
-    collect: Any = None
-    select: Any = None
-    align: Any = None
-    merge: Any = None
-    repair: Any = None
-    combine: Any = None
     validation_fraction: float = 0.2
     scoring: Any = None
     cv: Any = 5
@@ -190,7 +184,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:
-        part = getattr(self, name)
+        part = getattr(self, name, None)
         return self._defaults[name]() if part is None and name in self._defaults else part
 
     def _parts(self) -> list[Any]:

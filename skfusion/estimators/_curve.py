@@ -41,8 +41,7 @@ class _Curve(CurveDriver):
         What predicts: the mean of the predictions of all points, in which a member that several curves share counts
         once; the one point with the best held-out score, of equal ones that with the lowest loss; or the point in the
         middle of the curve between two members.
-    validation_fraction : float, default=0.2
-        Share of the rows that is held out, where the best point is chosen; otherwise all rows are trained on.
+    {validation_fraction}
     {scoring}
     {memory}
     {n_jobs}
@@ -66,12 +65,9 @@ class _Curve(CurveDriver):
         The points that predict, such as ``"seed-0--seed-1@0.5"``, with their scores where rows are held out: of
         ``predict_with="best"`` the largest of many on the rows that chose it, which new rows seldom reach. Ends have
         the names that they have in ``pool_``, and after an alignment their units in another order.
-    estimators_ : list of skorch nets
-        Fitted copies of the net, one a point that predicts.
-    estimator_ : skorch net
-        The same, where one point predicts.
-    state_ : dict of Tensor
-        Its weights.
+    {estimators_}
+    estimator_, state_ : skorch net and dict of Tensor
+        The same and its weights, where one point predicts.
     edge_, t_ : (str, str) and float, or None
         On which curve it lies, and where.
     {alignment_}

@@ -46,11 +46,9 @@ class EnsembleDriver(ManyStates, BaseFusion):
         if not isinstance(self.scoring, str):
             return combine
         params, is_by_row = combine.get_params(), by_row(self.scoring, self._task)
-        unset = [
-            key
-            for key, value in params.items()
-            if value is None and _names_a_score(key) and (is_by_row or params.get(_confidence(key)) is None)
-        ]
+        unset = [key for key, value in params.items() if value is None and _names_a_score(key)]
+        if not is_by_row:
+            unset = [key for key in unset if params.get(key.removesuffix("scoring") + "confidence") is None]
         return combine.set_params(**dict.fromkeys(unset, self.scoring))
 
     def _collect(self, rows: Rows, *options: Any, **named: Any) -> Collected:
@@ -121,11 +119,6 @@ def _names_a_score(key: str) -> bool:
     """Return whether a parameter is the score of a combiner, also of one inside it, and not of a meta-learner."""
     *path, last = key.split("__")
     return last == "scoring" and all(part == "combine" for part in path)
-
-
-def _confidence(key: str) -> str:
-    """Return the parameter beside a score that asks for a test of its rows."""
-    return key.removesuffix("scoring") + "confidence"
 
 
 @template

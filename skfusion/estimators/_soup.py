@@ -229,7 +229,14 @@ class _Soup(SoupDriver):
 
     Examples
     --------
-    {example}
+    >>> from sklearn.datasets import {load}
+    >>> from skfusion import {name}
+    >>> from skfusion.collect import {collector}
+    >>> from skfusion.merge import {merger}
+    >>> X, y = {load}(return_X_y=True)
+    >>> soup = {name}(collect={collector}(), merge={merger}(), random_state=0).fit(X, y)
+    >>> soup.score(X, y) > {least}
+    True
     """
 
     estimator: Any = None
@@ -247,30 +254,9 @@ class _Soup(SoupDriver):
     verbose: int = 0
 
 
-_CLASSIFY = """
-    >>> from sklearn.datasets import load_iris
-    >>> from skfusion import SoupClassifier
-    >>> from skfusion.collect import Seeds
-    >>> X, y = load_iris(return_X_y=True)
-    >>> soup = SoupClassifier(collect=Seeds(2), random_state=0).fit(X, y)
-    >>> soup.score(X, y) > 0.9
-    True
-"""
-_REGRESS = """
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skfusion import SoupRegressor
-    >>> from skfusion.collect import Tail
-    >>> from skfusion.merge import Uniform
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> soup = SoupRegressor(collect=Tail(), merge=Uniform(), random_state=0).fit(X, y)
-    >>> soup.score(X, y) > 0.5
-    True
-"""
-
-
-@doc(CLASSIFIER, example=_CLASSIFY)
+@doc(CLASSIFIER, collector="Seeds", merger="Greedy")
 class SoupClassifier(Classifies, _Soup): ...
 
 
-@doc(REGRESSOR, example=_REGRESS)
+@doc(REGRESSOR, collector="Tail", merger="Uniform")
 class SoupRegressor(Regresses, _Soup): ...

@@ -60,8 +60,7 @@ class StackingFusion(AsTheNet, NamedMembers):
     passthrough : bool, default=False
         Whether the meta-learner sees the inputs beside the predictions, which takes an X of two axes.
     {n_jobs}
-    random_state : int or RandomState, optional
-        Seed of the members and of the meta-learner.
+    {random_state}
 
     Attributes
     ----------

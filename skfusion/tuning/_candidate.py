@@ -104,7 +104,7 @@ def check_searched(estimator: Any) -> None:
 
 def judge(
     candidate: Any, train: Rows, test: Rows, scorer: Any, known: SharedPools, raising: bool
-) -> tuple[Judged, SharedPools]:
+) -> tuple[Judged, dict[str, Any]]:
     """Fit a clone of a candidate on a fold; return its score, and the members collected beside the ``known`` ones."""
     pools = SharedPools(known)
     unknown = float("nan")
@@ -120,7 +120,7 @@ def judge(
         if raising:
             raise
         judged = Judged(unknown, unknown, unknown, f"{type(error).__name__}: {error}")
-    return judged, pools.without(known)
+    return judged, {key: pool for key, pool in pools.pools.items() if key not in known.pools}
 
 
 def fit_on(estimator: Any, rows: Rows, pools: SharedPools) -> tuple[Any, float]:

@@ -69,8 +69,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
         ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
     pruner : pruner of Optuna, optional
-        Gets the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
-        by more than fusions often do.
+        Gets the mean score of the folds so far. None when omitted, as folds differ by more than fusions often do.
     storage : str or storage of Optuna, optional
         Where the study is kept, so that another fit or other processes can continue it; in memory when omitted.
     study_name : str, optional
@@ -85,31 +84,20 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         Seconds after which no trial is begun. The result then depends on the machine.
     {verbose}
     error_score : "raise" or nan, default=nan
-        What becomes of the error of a fusion. With NaN its trial has failed and is never the best one, as where a score
-        is NaN, and a warning names it.
+        What becomes of an error of a fusion. With NaN its trial fails, as where a score is NaN, and a warning names it.
 
     Attributes
     ----------
-    best_estimator_ : estimator
-        The best fusion, fitted on all rows, where ``refit`` is True.
+    best_estimator_, best_score_, best_index_, scorer_, n_splits_, refit_time_
+        As in ``GridSearchCV``.
     best_params_ : dict
         What ``space`` returned for the best trial.
-    best_score_ : float
-        Mean score of the best trial over the folds.
-    best_index_ : int
-        Its place in ``cv_results_``.
     cv_results_ : dict of arrays
         One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``,
         ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) has the training of the members, in
         each of the trials that share them.
     study_ : optuna.Study
         The study.
-    scorer_ : callable
-        The scorer.
-    n_splits_ : int
-        Folds.
-    refit_time_ : float
-        Seconds of the last fit.
     {classes_}
     {features_}
 

@@ -39,8 +39,7 @@ class SoupWeights(TunedWeights, LinearMerger):
     with gradients, :class:`skfusion.merge.Learned` needs fewer passes.
 
     On the held-out rows the result is never worse than the uniform soup, the greedy soup or the best member, by
-    construction, and one of these where nothing is better. All of its gain is on rows that it was chosen by: look at
-    others, too.
+    construction. All of its gain is on rows that it was chosen by: look at others, too.
 
     The objective gets the reports ``score``, ``uniform_score``, ``greedy_score``, ``best_single_score``,
     ``improvement`` (over the best of these), ``n_evaluations`` and ``study``, whose trials have their weights, in the

@@ -82,7 +82,7 @@ class Trials:
             jobs = (delayed(judge)(candidate, *self.folds[i], self.scorer, self.pools[i], self.raising) for i in chunk)
             done = Parallel(n_jobs=self.n_jobs)(jobs)
             for i, (_, pools) in zip(chunk, done, strict=True):
-                self.pools[i].update(pools)
+                self.pools[i].pools |= pools
             yield from (result for result, _ in done)
 
 

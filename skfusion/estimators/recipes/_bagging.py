@@ -12,7 +12,7 @@ from skfusion._docs import AS_THE_NET, doc
 from skfusion.collect import Bootstrap
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
-from skfusion.estimators.support._out_of_bag import NothingOutOfBag, OutOfBag, out_of_bag
+from skfusion.estimators.support._out_of_bag import predicted_out_of_bag
 from skfusion.estimators.support._task_from_net import AsTheNet
 
 
@@ -110,13 +110,7 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         super()._fuse(collected)
 
     def _score_out_of_bag(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
-        try:
-            oob = out_of_bag(self, X, y, sample_weight, groups=groups)
-        except NothingOutOfBag:
-            values = np.asarray(y)
-            n = len(values)
-            n_outputs = len(self.classes_) if self._is_classifier() else values.reshape(n, -1).shape[1]
-            oob = OutOfBag(np.full((n, n_outputs), np.nan, np.float32), np.zeros(n, np.int64), np.nan)
+        oob = predicted_out_of_bag(self, X, y, sample_weight, None, groups)
         weighty = slice(None) if sample_weight is None else np.broadcast_to(sample_weight, len(oob.n_members)) > 0
         if missing := int((oob.n_members[weighty] == 0).sum()):
             warnings.warn(

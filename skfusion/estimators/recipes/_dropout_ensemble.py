@@ -22,6 +22,7 @@ from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators.support._predictors import on_devices
 from skfusion.nets import Runner
 from skfusion.objective import first_output
 from skfusion.pool import ModelPool
@@ -200,8 +201,7 @@ class _DropoutEnsemble(EnsembleDriver):
         self._runner.predict(collected.fit_rows.take(np.arange(1)).X)  # so that fit raises what predict would raise
 
     def _predictor(self, members: list[Any], runners: list[Runner]) -> Any:
-        states = [r.on_device(m.state) for r, m in zip(runners, members, strict=True)]
-        return DropoutPasses(runners, states, self.n_passes_, self.mask_seed_)
+        return DropoutPasses(runners, on_devices(members, runners), self.n_passes_, self.mask_seed_)
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {**super()._fitted_as(state, net), "n_passes_": self.n_passes, "mask_seed_": 0}

@@ -46,8 +46,7 @@ class SemiSupervised(Classifies, OneNetwork):
         Share of the net's ``max_epochs`` in which the weight grows.
     noise : float, default=0.15
         Standard deviation of the noise of inputs in training, in units of that of each input.
-    random_state : int or RandomState, optional
-        Seed of the training.
+    {random_state}
     verbose : int, default=0
         1 lets the net print its table of epochs, where its own ``verbose`` asks for it.
 

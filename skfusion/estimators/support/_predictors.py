@@ -12,6 +12,7 @@ from skfusion._rows import Rows, Task, expansion
 from skfusion.data import folds
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
+from skfusion.state import State
 
 
 def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = None) -> list[Runner]:
@@ -27,9 +28,9 @@ def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = Non
     return runners
 
 
-def predictors(members: Iterable[Member], runners: Sequence[Runner]) -> Predictors:
-    """Return the members as one object that predicts with all of them."""
-    return Predictors(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
+def on_devices(members: Iterable[Member], runners: Sequence[Runner]) -> list[State]:
+    """Return the states of the members, each where its runner computes."""
+    return [runner.on_device(member.state) for runner, member in zip(runners, members, strict=True)]
 
 
 def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
@@ -48,7 +49,7 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
         # each row once: rounding depends on how many rows are computed together, and repetitions are weights
         _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
         runners = runners_of(pool, fusion._task, part, net)
-        P = predictors(pool, runners).predict(part.take(first).X)
+        P = Predictors(runners, on_devices(pool, runners)).predict(part.take(first).X)
         predictions.append(P[:, inverse])
         tested.append(test)
     P, predicted = np.concatenate(predictions, axis=1), rows.take(np.concatenate(tested))

@@ -14,8 +14,7 @@ class SharedPools:
     """Pools by the fingerprint of what made them; each fusion is charged for the whole of its pools."""
 
     def __init__(self, known: SharedPools | None = None):
-        self.pools: dict[str, ModelPool] = {} if known is None else {**known.pools}
-        self.seconds: dict[str, float] = {} if known is None else {**known.seconds}
+        self.pools: dict[str, tuple[ModelPool, float]] = {} if known is None else {**known.pools}  # with their seconds
         self.begin()
 
     def begin(self) -> None:
@@ -26,27 +25,16 @@ class SharedPools:
         """Return a pool, which is collected where it is unknown."""
         if key not in self.pools:
             start = time.perf_counter()
-            self.pools[key] = collect()
-            self.seconds[key] = time.perf_counter() - start
-            self.spent += self.seconds[key]
-        self.charged += self.seconds[key]
-        return self.pools[key]
+            pool = collect()
+            self.pools[key] = pool, time.perf_counter() - start
+            self.spent += self.pools[key][1]
+        pool, seconds = self.pools[key]
+        self.charged += seconds
+        return pool
 
     def fair(self, seconds: float) -> float:
         """Return the time that the present fusion would have taken if no other had collected its pools before."""
         return seconds - self.spent + self.charged
-
-    def without(self, known: SharedPools) -> SharedPools:
-        """Return those that others lack."""
-        fresh = SharedPools()
-        fresh.pools = {key: pool for key, pool in self.pools.items() if key not in known.pools}
-        fresh.seconds = {key: self.seconds[key] for key in fresh.pools}
-        return fresh
-
-    def update(self, others: SharedPools) -> None:
-        """Take over the pools of others."""
-        self.pools |= others.pools
-        self.seconds |= others.seconds
 
 
 def fit_on_shared(

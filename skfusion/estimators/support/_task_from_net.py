@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_regressor
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 from sklearn.utils.metaestimators import available_if
 
@@ -59,8 +58,7 @@ class AsTheNet:
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return accuracy, or R2 in regression; see :meth:`fit`."""
-        metric = accuracy_score if self._is_classifier() else r2_score
-        return float(metric(y, self.predict(X), sample_weight=sample_weight))
+        return float(self._kind().score(self, X, y, sample_weight))
 
     def _classifier_tags(self) -> ClassifierTags:
         return get_tags(EnsembleClassifier(self.estimator)).classifier_tags or ClassifierTags()

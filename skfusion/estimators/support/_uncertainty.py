@@ -9,30 +9,22 @@ import numpy as np
 import pandas as pd
 from scipy.special import entr, rel_entr
 from scipy.stats import norm
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion import nets
 from skfusion._rows import Rows, unlabelled
 from skfusion.combine import Average, Combiner, from_logs
-from skfusion.estimators.support._predictors import predictors, runners_of
-from skfusion.nets import Runner
+from skfusion.estimators.support._predictors import on_devices, runners_of
+from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
-
-
-def _classifies(self: Any) -> bool:
-    return is_classifier(self)
-
-
-def _regresses(self: Any) -> bool:
-    return not is_classifier(self)
 
 
 class Uncertain:
     """Predict uncertainty from the predictions of each member; a mixin for estimators with ``predict_members``."""
 
-    @available_if(_classifies)
+    @available_if(is_classifier)
     def predict_uncertainty(self, X: Any) -> pd.DataFrame:
         r"""Predict how uncertain the classes are, and why: because classes overlap, or because members disagree.
 
@@ -90,7 +82,7 @@ class Uncertain:
             index=X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None,
         )
 
-    @available_if(_regresses)
+    @available_if(is_regressor)
     def predict_std(self, X: Any) -> np.ndarray:
         """Predict the standard deviation of the members' values, how far they disagree; see :meth:`predict_interval`.
 
@@ -106,7 +98,7 @@ class Uncertain:
         std = self._spread(self._inputs(X))[1]
         return std[:, 0] if self._flat else std
 
-    @available_if(_regresses)
+    @available_if(is_regressor)
     def predict_interval(
         self, X: Any, X_calibration: Any, y_calibration: Any, coverage: float = 0.9
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +199,7 @@ class ManyStates(Uncertain):
         return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
 
     def _predictor(self, members: list[Member], runners: list[Runner]) -> Any:
-        return predictors(members, runners)
+        return Predictors(runners, on_devices(members, runners))
 
     def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:  # as after unpickling
