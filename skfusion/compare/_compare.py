@@ -81,8 +81,7 @@ def compare_fusions(
         over the folds (of times medians, so that what is set up in the first fold does not count):
 
         - ``gain_over_best``, ``gain_over_mean``: the first score, less that of the best and of the mean single member
-          *on the same test rows*. The best one is known only in hindsight, so it is a harder rival than any network
-          that can be chosen beforehand. NaN for baselines.
+          *on the same test rows*. The best one is known only in hindsight. NaN for baselines.
         - ``log_loss``, with probabilities below 1.2e-7 raised to that, and ``ece``, see
           :func:`expected_calibration_error`. NaN without probabilities.
         - ``collect_seconds``, ``fuse_seconds``: of fitting; fusions that share members each count their whole training.

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from skfusion._rows import rows_at
-from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
+from skfusion.compare._table import calibration, device_of, microseconds_a_row, size, warm_up
 from skfusion.data import score_by
 from skfusion.estimators import BaseFusion, FarBelowWarning, SemiSupervised
 from skfusion.estimators.support import SharedPools, fit_on_shared, split_pipeline, taken
@@ -84,23 +84,27 @@ class Fold:
         if isinstance(last, BaseFusion):
             X_train = self.X_train if head is None else head.fit_transform(self.X_train, self.y_train)
             X_test = X_test if head is None else head.transform(X_test)
-            spent = self.fit(last, X_train, X_test, start)
+            if (pool := last._given_pool()) is not None:
+                pool.warn_of_leakage(clone(last)._rows(X_test, self.y_test, None, None), "to test the fusions")
+            rows = last._rows(X_train, self.y_train, None, self.groups_train)
+            collecting, fusing = fit_on_shared(last, rows, self.pools, self.hold_out, start)
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            rows = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
+            data = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
             prefix = "" if last is estimator else f"{estimator.steps[-1][0]}__"
             estimator.fit(
-                *rows, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups_train).items()}
+                *data, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups_train).items()}
             )
-            spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
+            collecting, fusing = time.perf_counter() - start, 0.0
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")
         return {
             **scores,
             **self.gains(last, X_test, scores[first] if known else float("nan")),
             **calibration(estimator, self.X_test, self.y_test),
-            **spent,
+            "collect_seconds": collecting,
+            "fuse_seconds": fusing,
             "predict_us_per_row": microseconds_a_row(estimator, self.X_test, self.sizes["n_test"]),
             **size(last),
         }
@@ -119,14 +123,6 @@ class Fold:
                     raise
                 scores |= {name: self.error_score, "error": scores["error"] or f"{name}: {_named(error)}"}
         return scores
-
-    def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:
-        """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
-        if (pool := estimator._given_pool()) is not None:
-            pool.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
-        rows = estimator._rows(X, self.y_train, None, self.groups_train)
-        spent = fit_on_shared(estimator, rows, self.pools, self.hold_out, start)
-        return dict(zip(("collect_seconds", "fuse_seconds"), spent, strict=True))
 
     def gains(self, estimator: Any, X_test: Any, score: float) -> dict[str, float]:
         """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""

@@ -82,7 +82,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
             if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
                 pool.warn_of_cross_validation(rows)
             return self._fuse_pool(pool, rows, None)
-        context, watched = begun(self, X, y, n_tasks=2)
+        context, watched = begin_fit(self, X, y, n_tasks=2)
         collected = self._collect(rows, (context, X, y) if watched else None)
         fusing = context.subcontext(task_name="fuse").call_on_fit_task_begin(estimator=self)
         self._fuse(collected)
@@ -221,7 +221,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         return Judge(runner, collected.fit_rows, collected.held_out, score)
 
 
-def begun(estimator: Any, X: Any, y: Any, n_tasks: int) -> tuple[Any, bool]:
+def begin_fit(estimator: Any, X: Any, y: Any, n_tasks: int) -> tuple[Any, bool]:
     """Return the task of a fit, with a progress bar where ``verbose`` asks for one, and whether a callback watches."""
     callbacks = getattr(estimator, "_skl_callbacks", [])
     nested = hasattr(estimator, "_parent_callback_ctx")

@@ -17,14 +17,13 @@ class _Curve(CurveDriver):
 
     ``fit`` collects members (which trains them), joins them by curves (which trains those), and predicts with points
     of the curves. More than two members are joined along the minimum spanning tree of the barriers on the straight
-    lines between them, by one curve less than there are members.
+    lines between them.
 
     Parameters
     ----------
     {estimator}
     collect : Collector or ModelPool, optional
-        Where members come from, two or more of one architecture; ``Seeds(2)`` when omitted. With a pool only the
-        curves are trained, on the data given to ``fit``.
+        Where members come from, two or more; ``Seeds(2)`` when omitted. With a pool only the curves are trained.
     align : Aligner, optional
         How to match the units of the members, which makes curves shorter; they stay as they are when omitted.
     connect : Connector, optional
@@ -32,8 +31,7 @@ class _Curve(CurveDriver):
         {loss_scale}
     {repair}
     n_points : int, default=11
-        Equally spaced points of each curve, 3 or more, both ends included, which the loss is measured at and of which
-        ensembles are made. More cost more in prediction.
+        Equally spaced points of each curve, 3 or more with both ends, for its loss and for ensembles. More cost more.
     arc_length : bool, default=False
         Whether points are equally spaced by the length of the curve, and not in its own parameter, in which it may be
         slow near its ends, so that many points are almost the members.

@@ -190,7 +190,7 @@ def _of_a_constant(rows: Rows, task: Task) -> float:
 class _Soup(SoupDriver):
     """{Predict} with one network fused from many (a model soup, with the default merger).
 
-    ``fit`` collects members, which trains them, and then fuses them: select, align, merge, repair. Prediction costs one
+    ``fit`` collects members, which trains them, and fuses them: select, align, merge, repair. Prediction costs one
     network.
 
     Parameters
@@ -215,8 +215,7 @@ class _Soup(SoupDriver):
         Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
         its own shares, all of which are in ``merge_report_["weights"]``.
     merge_report_ : dict
-        What the merger reports, such as the scores that it chose by; where it looks at data, with the number of rows
-        for each member as ``n_rows``.
+        What the merger reports, such as the scores that it chose by; where it looks at data, also ``n_rows`` by member.
     {alignment_}
     {held_out_}
     {classes_}

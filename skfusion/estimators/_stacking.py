@@ -44,12 +44,10 @@ class StackingFusion(AsTheNet, NamedMembers):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network whose seeds are the members. A perceptron for classification when neither it nor ``estimators`` is
-        given.
+        The network whose seeds are the members. A perceptron for classification without it and ``estimators``.
     estimators : list of (str, estimator), optional
         The members instead: skorch nets and scikit-learn estimators in any mixture, all of one task. Names are none of
-        this class's parameters, and have no ``__`` in them. They leave no place for ``estimator``, nor is ``n_members``
-        read.
+        this class's parameters, and have no ``__`` in them. ``n_members`` is not read then, and ``estimator`` is None.
     n_members : int, default=5
         Seeds of ``estimator``.
     final_estimator : sklearn estimator, optional
@@ -65,8 +63,7 @@ class StackingFusion(AsTheNet, NamedMembers):
     Attributes
     ----------
     estimators_ : list of estimators
-        The members, fitted on all rows; networks, also at the end of pipelines, as ``EnsembleClassifier`` or
-        ``EnsembleRegressor`` of one member.
+        The members, fitted on all rows; networks, also at the end of pipelines, as ensembles of one member.
     named_estimators_ : dict
         The same by name.
     combine_ : Stack

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -37,10 +37,8 @@ class Judged(NamedTuple):
     error: str = ""
 
 
-def checked(
-    search: Any, estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
-) -> tuple[Rows, Rows, np.ndarray | None]:
-    """Return rows with encoded targets, rows with the user's, and the classes; ``search`` remembers the last."""
+def checked(search: Any, estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> tuple[Rows, Rows, Any]:
+    """Return rows with encoded targets, rows with the user's, and the classes, which ``search`` remembers."""
     if isinstance(estimator, BaseFusion):  # it knows what is wrong with data before a trial is spent on them
         rows = clone(estimator)._rows(X, y, sample_weight, groups)
         if (pool := estimator._given_pool()) is not None:
@@ -92,14 +90,6 @@ def mark_of_thing(*things: Any) -> str | None:
         return digest(*things)
     except NoKey:
         return None
-
-
-def check_searched(estimator: Any) -> None:
-    """Raise where something cannot be searched over."""
-    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-        raise TypeError(f"estimator must be an estimator, such as SoupClassifier(net); got {estimator!r}.")
-    if not (is_classifier(estimator) or is_regressor(estimator)):
-        raise TypeError(f"estimator must be a classifier or a regressor; got {type(estimator).__name__}.")
 
 
 def judge(

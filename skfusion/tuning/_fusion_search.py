@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state, get_tags
@@ -21,9 +21,9 @@ from sklearn.utils.validation import check_is_fitted
 from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
 from skfusion.data import folds
-from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begun
+from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
 from skfusion.estimators.support import digest, seeded
-from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
+from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._study import check_space, open_study, quiet
 from skfusion.tuning._trials import FoldFailed, Trials, finished, params_of, table_of, warn_of_failures
 
@@ -81,7 +81,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
     random_state : int or RandomState, optional
         Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
-        Seconds after which no trial is begun. The result then depends on the machine.
+        Seconds after which no trial is begin_fit. The result then depends on the machine.
     {verbose}
     error_score : "raise" or nan, default=nan
         What becomes of an error of a fusion. With NaN its trial fails, as where a score is NaN, and a warning names it.
@@ -94,8 +94,8 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         What ``space`` returned for the best trial.
     cv_results_ : dict of arrays
         One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``,
-        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) has the training of the members, in
-        each of the trials that share them.
+        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) has the training of members, also of
+        shared ones.
     study_ : optuna.Study
         The study.
     {classes_}
@@ -103,8 +103,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
 
     Notes
     -----
-    The score of the best trial is too good, as it is the best of many; score the search itself on other rows. Values
-    that come again are not evaluated again.
+    The score of the best trial is too good, as it is the best of many; score the search itself on other rows.
 
     References
     ----------
@@ -171,10 +170,17 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
         parts = [(shown.take(train), shown.take(test)) for train, test in splits]
-        context, _ = begun(self, X, y, n_tasks=max(0, self.n_trials - len(finished(self.study_))))
-        settings = seed, self.n_jobs, self.scoring, self.error_score == "raise"
-        self._run(Trials(estimator, self.space, parts, self.scorer_, *settings), context)
-        self._keep_results(finished(self.study_))
+        context, _ = begin_fit(self, X, y, n_tasks=max(0, self.n_trials - len(finished(self.study_))))
+        self._run(Trials(self, estimator, parts, seed), context)
+        trials = finished(self.study_)
+        warn_of_failures(trials)
+        self.cv_results_ = table_of(trials, self.space, self.n_splits_)
+        means = self.cv_results_["mean_test_score"]
+        self.best_index_ = int(np.nanargmax(means))
+        self.best_score_, self.best_params_ = (
+            float(means[self.best_index_]),
+            self.cv_results_["params"][self.best_index_],
+        )
         if self.refit:
             start = time.monotonic()
             best = candidate_of(estimator, self.best_params_, seed, self.scoring)
@@ -187,7 +193,10 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         return self
 
     def _checked_seed(self) -> int:
-        check_searched(self.estimator)
+        if isinstance(self.estimator, type) or not hasattr(self.estimator, "fit"):
+            raise TypeError(f"estimator must be an estimator, such as SoupClassifier(net); got {self.estimator!r}.")
+        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
+            raise TypeError(f"estimator must be a classifier or a regressor; got {type(self.estimator).__name__}.")
         check_space(self.space)
         if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
             raise ValueError(f"n_trials must be a whole number, 1 or more; got {self.n_trials!r}.")
@@ -218,14 +227,6 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         if len(finished(self.study_)) < self.n_trials:
             with quiet():
                 self.study_.optimize(value, timeout=self.timeout, callbacks=[enough], catch=(FoldFailed,))
-
-    def _keep_results(self, trials: list[Any]) -> None:
-        warn_of_failures(trials)
-        self.cv_results_ = table_of(trials, self.space, self.n_splits_)
-        means = self.cv_results_["mean_test_score"]
-        self.best_index_ = int(np.nanargmax(means))
-        self.best_score_ = float(means[self.best_index_])
-        self.best_params_ = self.cv_results_["params"][self.best_index_]
 
     # ---- predictions, which are those of the best estimator -------------------------------------
     predict = _by_best(StackingFusion.predict)

@@ -10,7 +10,7 @@ import numpy as np
 from skfusion.merge import check_states, layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
-from skfusion.tuning._simplex import TunedWeights, best_weights
+from skfusion.tuning._soup_weights import TunedWeights, best_weights
 
 
 @dataclass(eq=False, repr=False)

@@ -130,7 +130,8 @@ _REMEDY = "restore it from a backup, or give another storage"
 @contextmanager
 def opening(storage: Any) -> Iterator[None]:
     """Turn what a database, a driver or a parser raises into one line that names the storage."""
-    file = _journal_of(storage)
+    path = getattr(getattr(storage, "_backend", None), "_file_path", None)  # a journal's has no public name
+    file = None if path is None else Path(path)
     if file is not None and _is_cut(file):
         raise ValueError(
             f"The journal {file} is damaged: its last line is cut off, and what follows would be lost. Remove that "
@@ -165,12 +166,6 @@ def reached(storage: Any) -> Any:
 def _name_of(storage: Any) -> str:
     address = storage if isinstance(storage, str) else getattr(storage, "url", None)
     return _PASSWORD.sub(r"\1***@", address) if isinstance(address, str) else type(storage).__name__
-
-
-def _journal_of(storage: Any) -> Path | None:
-    """Return the file of a journal, of which Optuna has no public name."""
-    path = getattr(getattr(storage, "_backend", None), "_file_path", None)
-    return None if path is None else Path(path)
 
 
 def _is_cut(file: Path) -> bool:

@@ -33,8 +33,7 @@ class StudyProposals(BaseEstimator):
 
     Notes
     -----
-    Each collection has its own study, whose seed the collector draws. A setting whose training diverges has an
-    infinite loss.
+    Each collection has its own study, whose seed the collector draws. Where training diverges, the loss is infinite.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Trials of a search, which fit and score a fusion on each fold, and the table of their results."""
+"""Trials of a search: members that they choose, their scores on each fold, and the table of their results."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sklearn.exceptions import FitFailedWarning
 
 from skfusion._rows import Rows
 from skfusion.estimators.support import SharedPools
+from skfusion.select import Pick
 from skfusion.tuning._candidate import Judged, candidate_of, judge
 from skfusion.tuning._study import quiet
 
@@ -26,19 +27,12 @@ class FoldFailed(Exception):
 
 @dataclass(eq=False)
 class Trials:
-    """The value of a trial: the mean score over the folds, of an estimator that the trial changes.
+    """The value of a trial of a search: the mean score over the folds, of an estimator that the trial changes."""
 
-    If ``raising``, the error of a fusion is raised, and does not fail its trial alone.
-    """
-
+    search: Any
     estimator: Any
-    space: Any
     folds: Sequence[tuple[Rows, Rows]]
-    scorer: Any
     seed: int
-    n_jobs: int | None
-    scoring: Any
-    raising: bool
 
     def __post_init__(self) -> None:
         self.pools = [SharedPools() for _ in self.folds]
@@ -46,7 +40,9 @@ class Trials:
     def value(self, trial: Any) -> float:
         """Return the mean score of the fusion that the space makes of a trial."""
         try:
-            return self._mean(trial, candidate_of(self.estimator, self.space(trial), self.seed, self.scoring))
+            return self._mean(
+                trial, candidate_of(self.estimator, self.search.space(trial), self.seed, self.search.scoring)
+            )
         except optuna.TrialPruned:
             raise
         except KeyboardInterrupt:
@@ -76,11 +72,12 @@ class Trials:
 
     def _judged(self, candidate: Any) -> Iterator[Judged]:
         """Iterate over the results of the folds, in order; as many are computed at a time as there are jobs."""
-        n = effective_n_jobs(self.n_jobs)
+        scorer, n_jobs, raising = self.search.scorer_, self.search.n_jobs, self.search.error_score == "raise"
+        n = effective_n_jobs(n_jobs)
         for start in range(0, len(self.folds), n):
             chunk = range(start, min(start + n, len(self.folds)))
-            jobs = (delayed(judge)(candidate, *self.folds[i], self.scorer, self.pools[i], self.raising) for i in chunk)
-            done = Parallel(n_jobs=self.n_jobs)(jobs)
+            jobs = (delayed(judge)(candidate, *self.folds[i], scorer, self.pools[i], raising) for i in chunk)
+            done = Parallel(n_jobs=n_jobs)(jobs)
             for i, (_, pools) in zip(chunk, done, strict=True):
                 self.pools[i].pools |= pools
             yield from (result for result, _ in done)
@@ -156,3 +153,36 @@ def warn_of_failures(trials: Sequence[Any]) -> None:
             FitFailedWarning,
             stacklevel=3,
         )
+
+
+def suggest_members(trial: Any, names: Sequence[str | int], min_members: int = 1) -> Pick:
+    """Return a selector of the members that a trial of Optuna chooses.
+
+    Parameters
+    ----------
+    trial : optuna.trial.Trial
+        Suggests for each member whether to take it, under the name ``"member-" + name``.
+    names : sequence of str or int
+        Names of members, or their positions.
+    min_members : int, default=1
+        Where fewer are chosen, the first of the others join until there are so many.
+
+    Returns
+    -------
+    Pick
+        For the parameter ``select`` of an estimator.
+
+    Examples
+    --------
+    >>> from optuna.trial import FixedTrial
+    >>> from skfusion.tuning import suggest_members
+    >>> trial = FixedTrial({"member-a": True, "member-b": False, "member-c": True})
+    >>> suggest_members(trial, ["a", "b", "c"])
+    Pick(members=('a', 'c'))
+    """
+    names = list(names)
+    if not 1 <= min_members <= len(names):
+        raise ValueError(f"min_members must be from 1 to the number of members, {len(names)}; got {min_members}.")
+    chosen = [name for name in names if trial.suggest_categorical(f"member-{name}", [True, False])]
+    chosen += [name for name in names if name not in chosen][: max(0, min_members - len(chosen))]
+    return Pick(tuple(name for name in names if name in chosen))

@@ -47,8 +47,7 @@ def weighted_median(P: np.ndarray, weights: np.ndarray) -> np.ndarray:
 class BoostingFusion(AsTheNet, EnsembleDriver):
     """Let networks vote, each trained with more weight on the rows that the previous ones got wrong (AdaBoost).
 
-    Networks vote for classes (SAMME), and values are the weighted median of theirs (AdaBoost.R2). The net says whether
-    it classifies or predicts values, as in ``GridSearchCV``.
+    As the net is, networks vote for classes (SAMME), or values are the weighted median of theirs (AdaBoost.R2).
 
     Parameters
     ----------

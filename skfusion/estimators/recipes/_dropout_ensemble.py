@@ -129,8 +129,8 @@ class _DropoutEnsemble(EnsembleDriver):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network, with modules such as ``torch.nn.Dropout``. A perceptron sized to the data that drops a tenth of
-        its hidden units when omitted.
+        The network, with modules such as ``torch.nn.Dropout``; a perceptron that drops a tenth of its units when
+        omitted.
     n_passes : int, default=30
         Sub-networks. More cost proportionally more, and the noise of the mean falls with their square root.
     {memory}

@@ -61,8 +61,8 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     Attributes
     ----------
     barrier_ : dict of float, or None
-        The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on the held-out rows, or
-        on all where none are held out.
+        The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on held-out rows or on
+        all.
     {alignment_}
     {pool_}
     {estimator_}

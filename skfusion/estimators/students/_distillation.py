@@ -45,8 +45,7 @@ class _Distill(OneNetwork):
     teacher : estimator or ModelPool, optional
         Any {kind}, or a pool, whose mean prediction teaches; when omitted, ``{Ensemble}`` of five
         seeds of the student. A fitted teacher is used as it is, also on rows that it was trained on; another one is
-        fitted on the data of ``fit``. scikit-learn's ``clone``, and with it cross-validation, makes it unfitted: give
-        ``FrozenEstimator(teacher)`` or a pool to keep it.
+        fitted on the data of ``fit``. In cross-validation, give ``FrozenEstimator(teacher)`` or a pool to keep it.
     {temperature}
     alpha : float, default=0.5
         Share of the loss of the {labels}. 1 is ordinary training, and 0 learns from the teacher alone.

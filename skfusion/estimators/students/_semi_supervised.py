@@ -40,8 +40,7 @@ class SemiSupervised(Classifies, OneNetwork):
         labelled class is enough, and -1 is a class if it is among them.
     {momentum}
     max_weight : float, default={weight}
-        The weight of the consistency against that of the labels after the ramp, if all rows have labels. 0 learns from
-        labels alone.
+        The weight of the consistency against that of the labels after the ramp, if all rows have labels; 0 is none.
     ramp_up : float, default=0.25
         Share of the net's ``max_epochs`` in which the weight grows.
     noise : float, default=0.15
@@ -156,18 +155,7 @@ class SemiSupervised(Classifies, OneNetwork):
         return float(accuracy_score(partial_labels.plain(y[kept]), predicted[kept], sample_weight=weight))
 
     def labelled(self, y: Any) -> np.ndarray:
-        """Tell which rows have a label.
-
-        Parameters
-        ----------
-        y : array-like of shape (n_samples,)
-            Labels, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples,)
-            False where the label is -1, unless -1 is among the classes of the net.
-        """
+        """Return which rows have a label: not -1, unless the net has -1 among its classes; see :meth:`fit`."""
         classes = getattr(self.estimator, "classes", None)
         return partial_labels.has_label(partial_labels.read_labels(y, classes), classes)
 

@@ -1,10 +1,11 @@
-"""Keys for pools that are kept between fits, of all that made them: data, nets, and what code of the user's does."""
+"""Pools that are kept between fits and fusions, by keys of all that made them: data, nets, and the user's code."""
 
 from __future__ import annotations
 
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from dis import get_instructions
 from functools import cache, cached_property, lru_cache
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from skfusion._rows import Rows
+from skfusion.pool import ModelPool
 
 _HOOKS = {name for name in vars(nn.Module()) if "_hooks" in name}
 _CODE = "code consts names varnames flags argcount posonlyargcount kwonlyargcount exceptiontable"
@@ -216,3 +218,38 @@ def is_installed(module: Any) -> bool:
 
 def release(module: str) -> str:
     return str(getattr(sys.modules.get(module.partition(".")[0]), "__version__", ""))
+
+
+class SharedPools:
+    """Pools by the fingerprint of what made them, with the seconds that this took."""
+
+    def __init__(self, known: SharedPools | None = None):
+        self.pools: dict[str, tuple[ModelPool, float]] = {} if known is None else {**known.pools}
+        self.unpaid = 0.0
+
+    def get(self, key: str, collect: Callable[[], ModelPool]) -> ModelPool:
+        """Return a pool, which is collected where it is unknown; else its seconds are to be paid by who asked."""
+        if key in self.pools:
+            self.unpaid += self.pools[key][1]
+        else:
+            start = time.perf_counter()
+            pool = collect()
+            self.pools[key] = pool, time.perf_counter() - start
+        return self.pools[key][0]
+
+
+def fit_on_shared(
+    fusion: Any, rows: Rows, pools: SharedPools, hold_out: bool, start: float | None = None
+) -> tuple[float, float]:
+    """Fit a fusion on shared members; return the seconds of collecting, as if alone since ``start``, and of fusing."""
+    start = time.perf_counter() if start is None else start
+    pools.unpaid = 0.0
+    pool = fusion._given_pool()
+    if pool is None:
+        collected = fusion._collect(rows, force_hold_out=hold_out, shared=pools)
+        ready = time.perf_counter()
+        fusion._fuse(collected)
+    else:
+        ready = time.perf_counter()
+        fusion._fuse_pool(pool, rows, None)
+    return ready - start + pools.unpaid, time.perf_counter() - ready

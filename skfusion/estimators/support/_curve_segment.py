@@ -8,11 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from scipy.sparse.csgraph import minimum_spanning_tree
-from torch import Tensor
 
 from skfusion.connect import Path
 from skfusion.landscape import Profile
-from skfusion.objective import Batch, Objective, Wrapper
+from skfusion.objective import Objective, Wrapper
 from skfusion.repair import Repairer
 from skfusion.state import State
 
@@ -98,9 +97,6 @@ class InUnit(Wrapper):
 
     def __init__(self, objective: Objective, unit: float):
         super().__init__(objective)
-        self._unit = unit
-        self.criterion = self._in_unit
-
-    def _in_unit(self, out: Tensor, batch: Batch) -> Tensor:
-        assert self.objective.criterion is not None
-        return self.objective.criterion(out, batch) / self._unit
+        criterion = objective.criterion
+        assert criterion is not None
+        self.criterion = lambda out, batch: criterion(out, batch) / unit

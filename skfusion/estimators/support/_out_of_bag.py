@@ -56,14 +56,13 @@ def out_of_bag(
     Raises
     ------
     ValueError
-        If there is no row that some member was not trained on, nor on one with its inputs or of its group, or it is
-        unknown what a member was trained on.
+        If each member was trained on each row, its inputs or its group, or it is unknown what a member was trained on.
 
     Notes
     -----
-    Rows are known by their values. Of rows with equal inputs, whatever their targets, all count as trained on where one
-    was. Costs one prediction of all rows by all members. Predictions are averaged whatever the combiner of the
-    ensemble; of a network with dropout, over its passes.
+    Rows are known by their values. Of rows with equal inputs all count as trained on where one was. Costs one
+    prediction of all rows by all members. Predictions are averaged whatever the combiner; with dropout, over the
+    passes.
 
     References
     ----------

@@ -86,9 +86,8 @@ class Uncertain:
     def predict_std(self, X: Any) -> np.ndarray:
         """Predict the standard deviation of the members' values, how far they disagree; see :meth:`predict_interval`.
 
-        It has the units and the shape of the targets, and their noise is not in it. It is that of the K values, with K
-        and not K - 1 in the denominator, around their mean. Members count by the combiner's weights, and equally where
-        it has none, or others for each row.
+        It has the units and the shape of the targets, and their noise is not in it. It has K and not K - 1 in the
+        denominator. Members count by the combiner's weights, and equally where it has none, or others for each row.
 
         References
         ----------
@@ -118,11 +117,10 @@ class Uncertain:
         X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs, as in ``fit``.
         X_calibration, y_calibration : array-like
-            Rows that nothing was trained on, of the same distribution as those of ``X``. A warning says where members
-            were trained on some of them.
+            Rows of the same distribution as ``X`` that nothing was trained on. A warning says where members were.
         coverage : float, default=0.9
-            Probability that the target of a new row lies in its interval. It needs c / (1 - c) rows of calibration: 9
-            for 0.9, 99 for 0.99.
+            Probability that a new target lies in its interval. It needs c / (1 - c) rows of calibration: 9 for 0.9, 99
+            for 0.99.
 
         Returns
         -------
