@@ -28,8 +28,6 @@ from skfusion.objective import first_output
 from skfusion.pool import ModelPool
 from skfusion.state import State
 
-_DEFAULT = 0.1
-"""Dropout of the perceptron that is used when no net is given."""
 _CHANNELS = {nn.Dropout1d: 2, nn.Dropout3d: 4}
 """Axes of an input in which torch sees no samples; ``Dropout2d`` does see them in three."""
 
@@ -57,20 +55,14 @@ class DropoutPasses:
         for runner, state, seeds in zip(self.runners, self.states, self.seeds, strict=True):
             chunks = list(runner.chunks(X))
             for seed in seeds:
-                out = [first_output(part) for part in _outputs(runner, state, chunks, seed)]
-                predictions.append(runner.read(torch.cat(out), logs))
+                outputs = []
+                with runner.computing(state) as module, seed_scope(seed), _masked(module) as next_chunk:
+                    for chunk in chunks:
+                        next_chunk()
+                        x = {k: v.clone() for k, v in chunk.items()} if isinstance(chunk, dict) else chunk.clone()
+                        outputs.append(first_output(module(**x) if isinstance(x, dict) else module(x)))
+                predictions.append(runner.read(torch.cat(outputs), logs))
         return np.stack(predictions)
-
-
-def _outputs(runner: Runner, state: State, chunks: Sequence[Any], seed: int) -> Iterator[Any]:
-    """Iterate over the module's outputs for each chunk with one mask."""
-    with runner.computing(state) as module, seed_scope(seed), _masked(module) as next_chunk:
-        for chunk in chunks:
-            next_chunk()
-            if isinstance(chunk, dict):
-                yield module(**{k: v.clone() for k, v in chunk.items()})
-            else:
-                yield module(chunk.clone())
 
 
 @contextmanager
@@ -184,7 +176,7 @@ class _DropoutEnsemble(EnsembleDriver):
         if not isinstance(self.n_passes, Integral) or self.n_passes < 1:
             raise ValueError(f"n_passes must be a whole number of at least 1; got {self.n_passes!r}.")
         if self.estimator is None and pool is None:
-            return self._sized(nets.default_net(self._task).set_params(module__dropout=_DEFAULT), rows)
+            return self._sized(nets.default_net(self._task).set_params(module__dropout=0.1), rows)
         net = super()._net(rows, pool)
         if not dropouts(Runner(net, self._task, rows).module):
             raise ValueError(

@@ -15,9 +15,6 @@ from skfusion.pool import ModelPool
 from skfusion.symmetry import Symmetry, reasons
 from skfusion.tracing import symmetry_of
 
-_EXAMPLE = 4
-"""Rows that an architecture is traced on."""
-
 
 def align_members(
     align: Aligner, pool: ModelPool, rows: Rows, runner: Runner, objective: Objective
@@ -26,7 +23,8 @@ def align_members(
     _check_one_code(pool)
     symmetry = None
     if align.needs_symmetry:
-        symmetry = symmetry_of(runner.module, next(runner.chunks(rows.take(np.arange(min(_EXAMPLE, len(rows)))).X)))
+        few = rows.take(np.arange(min(4, len(rows))))
+        symmetry = symmetry_of(runner.module, next(runner.chunks(few.X)))
         if not symmetry.groups:
             why = reasons(symmetry.notes, symmetry.pinned)
             warnings.warn(

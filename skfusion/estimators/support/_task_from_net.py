@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,6 @@ def has_tags(estimator: Any) -> bool:
 def regresses(estimator: Any) -> bool:
     """Return whether something is an estimator that predicts values."""
     return has_tags(estimator) and is_regressor(estimator)
-
-
-def _classifies(estimator: AsTheNet) -> bool:
-    return estimator._is_classifier()
 
 
 class AsTheNet:
@@ -53,6 +50,7 @@ class AsTheNet:
         """Predict labels, indicators or values, in the shape of y; see :meth:`fit`."""
         return self._kind().predict(self, X)
 
+    _classifies = methodcaller("_is_classifier")
     predict_proba = available_if(_classifies)(Classifies.predict_proba)
     predict_log_proba = available_if(_classifies)(Classifies.predict_log_proba)
 
