@@ -137,7 +137,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         return self
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
-        """Learn from data that no member was trained on; see :meth:`EnsembleClassifier.fuse`."""
+        """Learn to combine members, on data that none was trained on; see :meth:`EnsembleClassifier.fuse`."""
         check_pool(pool)
         self._check_estimator()
         rows = self._checked(X, y, sample_weight, None, pool.classes)
