@@ -151,12 +151,9 @@ def _named(error: Exception) -> str:
 
 def labelled_rows(fusions: Mapping[str, Any], y: Any) -> np.ndarray | None:
     """Return which rows have a label; None where no fusion learns from rows that have none, or all have one."""
-    ends = [split_pipeline(estimator)[1] for estimator in fusions.values()]
-    half = [end for end in ends if isinstance(end, SemiSupervised)]
-    if not half:
-        return None
-    labelled = half[0].labelled(y)
-    return None if labelled.all() else labelled
+    ends = (split_pipeline(estimator)[1] for estimator in fusions.values())
+    labelled = next((end.labelled(y) for end in ends if isinstance(end, SemiSupervised)), None)
+    return None if labelled is None or labelled.all() else labelled
 
 
 def _plain(y: Any) -> Any:

@@ -23,9 +23,6 @@ from skfusion.estimators.support import split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 
-REPEATS = 5
-"""Timed predictions, of which the median counts."""
-
 
 @cache
 def warm_up(device: str) -> None:
@@ -68,7 +65,7 @@ def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
 def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
     """Return the median time of some predictions; the first calls, which set things up, came before."""
     times = []
-    for _ in range(REPEATS):
+    for _ in range(5):  # of which the median counts
         start = time.perf_counter()
         estimator.predict(X)
         times.append(time.perf_counter() - start)

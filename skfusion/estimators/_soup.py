@@ -163,15 +163,13 @@ def warn_if_far_below(
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
     if not (np.isfinite(scores).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
         return
-    name = "R2" if task == "regression" else "accuracy"
-    ensemble = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
+    name, ensemble = ("R2", "EnsembleRegressor") if task == "regression" else ("accuracy", "EnsembleClassifier")
     remedy = "" if aligned else "match their units first (align=WeightMatching()), "
     warn_caller(
         f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(scores):.3g} to "
-        f"{max(scores):.3g} "
-        f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
-        f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine "
-        f"their predictions ({ensemble}).",
+        f"{max(scores):.3g} ({name}), as where barriers lie between members, which is the rule for networks that did "
+        f"not start from the same weights. To keep what they have learned, {remedy}merge those that help "
+        f"(merge=Greedy()), or combine their predictions ({ensemble}).",
         FarBelowWarning,
     )
 

@@ -108,12 +108,12 @@ class SoupWeights(TunedWeights, LinearMerger):
         return coefficients
 
 
-Soup = Callable[[np.ndarray], State]
-"""``soup(weights)`` is the state that weights of shape (n_groups, K) make; each row sums to one."""
-
-
 def best_weights(
-    merger: TunedWeights, states: Sequence[State], objective: Objective | None, soup: Soup, n_groups: int = 1
+    merger: TunedWeights,
+    states: Sequence[State],
+    objective: Objective | None,
+    soup: Callable[[np.ndarray], State],  # of weights of shape (n_groups, K), whose rows sum to one
+    n_groups: int = 1,
 ) -> np.ndarray:
     """Return the weights of the best held-out score, shape (n_groups, K), among starts and proposals of a study.
 
