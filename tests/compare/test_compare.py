@@ -32,8 +32,7 @@ from skfusion import (
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.compare import compare_fusions, expected_calibration_error
-from skfusion.compare._measures import warm_up
-from skfusion.compare._table import half_width
+from skfusion.compare._table import half_width, warm_up
 from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning

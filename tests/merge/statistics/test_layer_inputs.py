@@ -74,7 +74,7 @@ def test_padding_of_even_kernels_is_torchs_own():
 
 def test_a_vector_is_a_row():
     x = normal(4)
-    ((rows, weight),) = _layer_inputs.pieces(nn.Linear(4, 2), "0", x, None)
+    ((rows, weight),) = _matrices.pieces(nn.Linear(4, 2), "0", x, None)
     assert rows.tolist() == [[[*x.tolist(), 1.0]]]
     assert weight.tolist() == [1.0]
 

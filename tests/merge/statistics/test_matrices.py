@@ -8,7 +8,6 @@ from reference import regmean as reference
 from torch import nn
 
 from skfusion.merge import RegMean, Uniform
-from skfusion.merge._tied import tied
 from skfusion.merge.statistics._matrices import matrices
 
 
