@@ -8,6 +8,7 @@ from reference import regmean as reference
 from torch import nn
 
 from skfusion.merge import RegMean, Uniform
+from skfusion.merge._base import tied
 from skfusion.merge.statistics._matrices import matrices
 
 
