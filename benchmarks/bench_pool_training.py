@@ -1,12 +1,12 @@
-"""What it costs to train a pool of like networks as one stack, beside training them one after another.
+"""What it costs to train a pool of like networks as one vectorized program, beside training them one after another.
 
 Perceptrons 20-h-h-1 on 4096 rows (Adam, 10 epochs), in one process and in two; a small convolutional network; other
-layers; the memory that a stack takes; and, with ``--device cuda``, pools on a GPU. One thread of torch. All ways of
-training a pool take turns, and medians of the wall clock are compared: unlike processor time, it counts what several
-processes or a GPU do at once. Run it on a machine that is otherwise idle.
+layers; the memory that vectorized training takes; and, with ``--device cuda``, pools on a GPU. One thread of torch. All
+ways of training a pool take turns, and medians of the wall clock are compared: unlike processor time, it counts what
+several processes or a GPU do at once. Run it on a machine that is otherwise idle.
 
 A time is that of the whole call, set-up included. Ways that train members one after another are timed on a few of
-them, and the time is multiplied: their cost is proportional to the number of members. Stacks are timed whole.
+them, and the time is multiplied: their cost is proportional to the number of members. Vectorized pools are timed whole.
 
 torchensemble takes part where it is installed: ``pip install --no-deps torchensemble``.
 
@@ -59,7 +59,7 @@ CELLS = [(64, 128, 4), (64, 128, 16), (64, 128, 64), (16, 32, 16), (16, 32, 64),
 """(hidden, batch, K) of the pools of perceptrons."""
 ASKED_BARE = {(64, 128, 16): 3.5, (64, 128, 64): 3.5, (16, 32, 64): 25}
 ASKED_SKORCH = {(64, 128, 16): 8, (64, 128, 64): 8}
-"""How many times sooner than the bare loops, and than skorch, a stack is asked to be done."""
+"""How many times sooner than the bare loops, and than skorch, vectorized training is asked to be done."""
 ASKED_PROCESSES, ASKED_MEMORY = 7, 1.3
 NOISE = 0.05
 """Two ways whose times differ by less are as fast as each other."""
@@ -169,17 +169,17 @@ class Problem(NamedTuple):
         for _ in range(n):
             self.net(epochs).fit(self.X, self.Y)
 
-    def seeds(self, stack, n_jobs=1, **params):
+    def seeds(self, vectorize, n_jobs=1, **params):
         """Return a function that trains a pool with a collector; on all rows, unless another ``train_split`` is given.
 
-        A net that should be stacked and is not is an error.
+        A net that should be vectorized and is not is an error.
         """
         params = {"train_split": None, **params}
 
         def train(n, epochs):
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "The members are trained one after another")
-                Seeds(n, vectorize=stack).collect(
+                Seeds(n, vectorize=vectorize).collect(
                     self.net(epochs, **params), self.X, self.Y, random_state=0, n_jobs=n_jobs
                 )
 
@@ -261,7 +261,7 @@ def asked_and_reached(asked, times, way, reference):
     return f"1/{asked:g}", f"{reached} ({'yes' if times[reference] / times[way] >= asked else 'no'})"
 
 
-BARE, SKORCH, LOOP, STACK = "bare loops", "skorch fits", "vectorize=False", "vectorize=True"
+BARE, SKORCH, LOOP, VECTORIZED = "bare loops", "skorch fits", "vectorize=False", "vectorize=True"
 AUTO = 'vectorize="auto"'
 SPLIT, OTHER = "vectorize=True, train_split", "torchensemble, n_jobs={}"
 
@@ -277,7 +277,7 @@ def perceptrons(args):
             BARE: Way(problem.bare, few, k),
             SKORCH: Way(problem.skorch, few, k),
             LOOP: Way(problem.seeds(False), few, k),
-            STACK: Way(problem.seeds(True), k, k),
+            VECTORIZED: Way(problem.seeds(True), k, k),
             SPLIT: Way(problem.seeds(True, train_split=ValidSplit(5)), k, k),
         }
         if VotingRegressor is not None:
@@ -290,10 +290,10 @@ def perceptrons(args):
         rows.append(
             [
                 name,
-                *asked_and_reached(ASKED_BARE.get((hidden, batch, k)), found, STACK, BARE),
+                *asked_and_reached(ASKED_BARE.get((hidden, batch, k)), found, VECTORIZED, BARE),
                 *asked_and_reached(ASKED_SKORCH.get((hidden, batch, k)), found, SPLIT, SKORCH),
-                fraction(compared, STACK, "torchensemble"),
-                fraction(found, STACK, LOOP),
+                fraction(compared, VECTORIZED, "torchensemble"),
+                fraction(found, VECTORIZED, LOOP),
             ]
         )
     title = f"A. Pools of perceptrons, one thread: seconds to train K members, {N_ROWS} rows, {args.epochs} epochs"
@@ -302,7 +302,7 @@ def perceptrons(args):
     print_table(title + ".", ["hidden, batch, K", *ways], times)
     header = ["hidden, batch, K", "of the bare loops: asked", "reached", "of the skorch fits: asked", "reached"]
     header += ["of torchensemble", f"of {LOOP}"]
-    print_table("A stack's time as a fraction of that of the others:", header, rows)
+    print_table("The time of vectorized training as a fraction of that of the others:", header, rows)
 
 
 def processes(args):
@@ -312,14 +312,14 @@ def processes(args):
     few = min(k, args.few)
     ways = {
         BARE: Way(problem.bare, few, k),
-        STACK: Way(problem.seeds(True), k, k),
+        VECTORIZED: Way(problem.seeds(True), k, k),
         f"{LOOP}, n_jobs=2": Way(problem.seeds(False, n_jobs=2), min(k, 2 * few), k),
-        f"{STACK}, n_jobs=2": Way(problem.seeds(True, n_jobs=2), k, k),
+        f"{VECTORIZED}, n_jobs=2": Way(problem.seeds(True, n_jobs=2), k, k),
     }
     with hushed():
         Parallel(n_jobs=2)(delayed(problem.seeds(True))(2, 1) for _ in range(4))
     found = measured(ways, args.epochs, args.repeats)
-    asked = {f"{STACK}, n_jobs=2": ASKED_PROCESSES if k == 64 else None}
+    asked = {f"{VECTORIZED}, n_jobs=2": ASKED_PROCESSES if k == 64 else None}
     rows = [
         [way, f"{found[way]:.2f}", *asked_and_reached(asked.get(way), found, way, BARE)] for way in ways if way != BARE
     ]
@@ -339,7 +339,7 @@ def images(args):
     ways = {
         BARE: Way(problem.bare, k, k),
         LOOP: Way(problem.seeds(False), k, k),
-        STACK: Way(problem.seeds(True), k, k),
+        VECTORIZED: Way(problem.seeds(True), k, k),
         AUTO: Way(problem.seeds("auto"), k, k),
     }
     found = measured(ways, epochs, args.repeats)
@@ -371,20 +371,20 @@ def other_layers(args):
         few = min(k, args.few)
         ways = {
             LOOP: Way(problem.seeds(False), few, k),
-            STACK: Way(problem.seeds(True), k, k),
+            VECTORIZED: Way(problem.seeds(True), k, k),
             AUTO: Way(problem.seeds("auto"), k, k),
         }
         try:
             found = measured(ways, epochs, args.repeats)
         except UserWarning as reason:
-            rows.append([name, *"---", f"not stacked: {reason}", "-"])
+            rows.append([name, *"---", f"not vectorized: {reason}", "-"])
         else:
-            compared = [fraction(found, way, LOOP) for way in (STACK, AUTO)]
+            compared = [fraction(found, way, LOOP) for way in (VECTORIZED, AUTO)]
             rows.append([name, *(f"{found[way]:.2f}" for way in ways), *compared])
     print_table(
         f"D. Other layers, hidden 64, batch 128, K={k}, {epochs} epochs; sequences are {len(WORDS)} of length {LENGTH}:"
         f" seconds, and fractions of the time of {LOOP}.",
-        ["", LOOP, STACK, AUTO, f"fraction, {STACK}", f"fraction, {AUTO}"],
+        ["", LOOP, VECTORIZED, AUTO, f"fraction, {VECTORIZED}", f"fraction, {AUTO}"],
         rows,
     )
 
@@ -411,15 +411,15 @@ def memory(args):
             ]
         )
     print_table(
-        "E. Memory of a stack, MiB, batch 128: K x (parameters + gradients + two moments of Adam) + what one batch "
-        "keeps for its backward pass, and by how much a fresh process grew at its peak.",
+        "E. Memory of vectorized training, MiB, batch 128: K x (parameters + gradients + two moments of Adam) + what "
+        "one batch keeps for its backward pass, and by how much a fresh process grew at its peak.",
         ["hidden, K", "formula", "measured", "asked", "reached"],
         rows,
     )
 
 
 def memory_of(hidden, k, batch=128):
-    """Train a stack in this process; return the bytes by which the process grew at its peak, and those of the formula.
+    """Train a pool, vectorized, in this process; return by how many bytes its peak grew, and those of the formula.
 
     The peak is ``VmHWM``, that of the memory of this program. ``ru_maxrss`` is not: on Linux it starts at the peak of
     the program that started this one.
@@ -467,19 +467,20 @@ def on_gpu(args):
         ways = {
             BARE: Way(problem.bare, few, k),
             LOOP: Way(problem.seeds(False), few, k),
-            STACK: Way(problem.seeds(True), k, k),
+            VECTORIZED: Way(problem.seeds(True), k, k),
         }
         found = measured(ways, epochs, args.repeats)
         rows.append(
             [
                 f"{name}, K={k}",
                 *(f"{found[way]:.2f}" for way in ways),
-                *(fraction(found, STACK, way) for way in (BARE, LOOP)),
+                *(fraction(found, VECTORIZED, way) for way in (BARE, LOOP)),
             ]
         )
     print_table(
-        f"F. Pools on a GPU ({torch.cuda.get_device_name()}): seconds, and the stack's as a fraction of the others'.",
-        ["", BARE, LOOP, STACK, f"of the {BARE}", f"of {LOOP}"],
+        f"F. Pools on a GPU ({torch.cuda.get_device_name()}): seconds, and those of vectorized training as a "
+        "fraction of those of the others.",
+        ["", BARE, LOOP, VECTORIZED, f"of the {BARE}", f"of {LOOP}"],
         rows,
     )
 

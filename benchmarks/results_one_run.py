@@ -411,7 +411,7 @@ median over training sets, without what a library does once; a ratio is that of 
 
 SGD with momentum {MOMENTUM}, weight decay {DECAY}, batches of {BATCH}. *Snapshots*: {EPOCHS} epochs in {CYCLES} cycles of the cosine from {LR}. *Fast geometric*: {BURN_IN} epochs at {HIGH}, then {MEMBERS}
 members in cycles of {CYCLE} epochs between {HIGH} and {LOW}, {FGE_KEPT[-1]} epochs in all. *Weight averaging*: {EPOCHS} epochs, at {SWA_LR} and averaged each epoch after the first {START}.
-*One network*: {EPOCHS} epochs, one cycle of the cosine; *by hand* is a loop over tensors. *Five networks*: five such runs, trained as one stack where that pays.
+*One network*: {EPOCHS} epochs, one cycle of the cosine; *by hand* is a loop over tensors. *Five networks*: five such runs, trained as one vectorized program where that pays.
 
 torch-uncertainty has no schedule of these methods; it is given the schedule, and its collector of checkpoints. Its wrappers take a checkpoint where a
 validation starts, so it validates on {BATCH} rows. torchensemble has no weight averaging.

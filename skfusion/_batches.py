@@ -1,4 +1,4 @@
-"""Rows of batches: counted, taken and joined."""
+"""Rows of batches: counted, taken, joined and drawn."""
 
 from __future__ import annotations
 
@@ -79,3 +79,43 @@ def without_single_rows(batches: Iterable[Batch]) -> Iterator[Batch]:
         last = single if last is None else joined([last, single])
     if last is not None:
         yield last
+
+
+def drawn(batches: Callable[[], Iterable[Batch]], n: int | None, generator: torch.Generator) -> Iterator[Batch]:
+    """Iterate over n rows of the data, drawn without replacement, in their order; over all where n is None.
+
+    Data may be sorted by class, so the first n rows would not do. Rows are counted in a separate pass.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"The number of rows to draw must be at least 1, or None for all; got {n}.")
+    total = 0 if n is None else sum(n_rows(batch.x) for batch in batches())
+    if n is None or n >= total:
+        yield from batches()
+        return
+    chosen, start = torch.randperm(total, generator=generator)[:n].sort().values, 0
+    for batch in batches():
+        stop = start + n_rows(batch.x)
+        here = chosen[(chosen >= start) & (chosen < stop)] - start
+        if len(here):
+            yield take(batch, here)
+        start = stop
+
+
+def mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the mean of the rows' values by their weights."""
+    return values.mean() if weight is None else (values * weight).sum() / weight.sum()
+
+
+def row_weights(weight: Tensor | None, x: Tensor, layer: str) -> Tensor:
+    """Return the weight of each row that a layer sees: of each token, where samples are cut into tokens."""
+    if weight is None:
+        return torch.ones(len(x), dtype=torch.float64, device=x.device)
+    n_tokens, rest = divmod(len(x), len(weight))
+    if rest:
+        raise ValueError(
+            f"Layer {layer!r} sees {len(x)} rows where the batch has {len(weight)} weighted samples, so what a row "
+            "weighs is not known. Sample weights need a module whose first axis, in every layer, is that of samples, "
+            "or of samples times tokens in this order; one with tokens first, such as (T, B, F), cannot be weighted. "
+            "Make it batch-first, or give whole-number weights as repetitions of the samples."
+        )
+    return weight.double().to(x.device).repeat_interleave(n_tokens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -40,6 +40,8 @@ class Component:
     """Whether the method asks for data (a held-out score, a loss, or inputs)."""
     needs_labels: ClassVar[bool] = False
     """Whether that data must be labelled and not seen by the members in training."""
+    _test_sets: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    """What the common checks build this component with; a component whose sets hold objects has ``_test_params``."""
 
     @classmethod
     def _param_names(cls) -> list[str]:
@@ -66,17 +68,9 @@ class Component:
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; ``name__inner`` reaches into a parameter.
+        """Set parameters by name, ``name__inner`` those of a parameter; see :meth:`Component.get_params`.
 
-        Parameters
-        ----------
-        **params : dict
-            New values.
-
-        Returns
-        -------
-        Component
-            This object.
+        It returns this object.
         """
         names = self._param_names()
         if unknown := [head for head in (name.partition("__")[0] for name in params) if head not in names]:
@@ -98,7 +92,7 @@ class Component:
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         """Yield the keyword sets with which the common checks build this component."""
-        yield {}
+        yield from cls._test_sets
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
@@ -159,9 +153,8 @@ def _net_params(net: Any) -> dict[str, Any]:
     for cls in reversed(type(net).__mro__):
         if "__init__" in vars(cls) and cls is not object:
             defaults |= {name: p.default for name, p in inspect.signature(vars(cls)["__init__"]).parameters.items()}
-    given = {name: v for name, v in vars(net).items() if not name.startswith(("_", "callbacks__"))}
-    given = {name: v for name, v in given.items() if not name.endswith("_")}
-    shown = {name: _of_net(v) for name, v in given.items()}
+    given = [name for name in vars(net) if not name.startswith(("_", "callbacks__")) and not name.endswith("_")]
+    shown = {name: _of_net(vars(net)[name]) for name in given}
     return {name: _Text(text) for name, text in sorted(shown.items()) if text != _of_net(defaults.get(name, _Text("")))}
 
 
@@ -179,18 +172,7 @@ class HasParts(Readable):
     """Tell which part is not there, where a parameter of it is set; a mixin for estimators, before their base."""
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; ``name__inner`` reaches into a part, which must have been given.
-
-        Parameters
-        ----------
-        **params : dict
-            New values.
-
-        Returns
-        -------
-        estimator
-            This object.
-        """
+        """Set parameters; ``part__inner`` needs the part to be given; see :meth:`Component.set_params`."""
         own = self.get_params(deep=False)  # type: ignore[attr-defined]
         for name in params:
             head, _, tail = name.partition("__")

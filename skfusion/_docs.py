@@ -95,6 +95,8 @@ GROUPS = {
     "fitted_ensemble": "{pool_}\n{estimators_}\n{classes_}",
     "alignment_": "{symmetry_}\n{alignments_}",
     "features_": "{n_features_in_}\n{feature_names_in_}",
+    "data_of_fit": "{X}\n{y}\n{sample_weight}\n{groups}",
+    "fitted": "Returns\n-------\nestimator\n    The fitted estimator.",
 }
 """Entries that stand together in many docstrings."""
 
@@ -154,5 +156,13 @@ n_features_in_ : int
     Features in ``fit``.
 feature_names_in_ : ndarray of str
     Names of the features, where X had some.
+X : array-like of shape (n_samples, ...), or dict of array-like
+    Inputs. A dict names the arguments of the module's ``forward``; its integer arrays stay integers.
+y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    Targets.
+sample_weight : array-like of shape (n_samples,), optional
+    Non-negative weights. Whole numbers are repetitions of the row.
+groups : array-like of shape (n_samples,), optional
+    Rows of one group are trained on or held out together.
 """
 )

@@ -1,4 +1,4 @@
-"""Seeds of the global random generators within a scope, which leaves them as they were."""
+"""Seeds: drawn for members, and of the global random generators within a scope, which leaves them as they were."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -32,3 +33,10 @@ def seed_scope(seed: int, device: torch.device | str | None = "cpu") -> Iterator
             finally:
                 np.random.set_state(kept)  # noqa: NPY002
                 random.setstate(kept_by_python)
+
+
+def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
+    """Return n seeds; ``what`` names the parameter that gave n."""
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"{what} must be at least 1: a pool needs a member, and a whole number of them; got {n!r}.")
+    return [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=n)]

@@ -36,50 +36,26 @@ _FULL = 10
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Inputs, targets and weights of the same samples.
+    """Inputs, targets and weights of the same samples, along the first axis of each."""
 
-    Parameters
-    ----------
-    X : ndarray, dict of ndarray, DataFrame or sparse array
-        Inputs; the first axis counts samples. Networks take arrays and dicts of them; stacks, searches and comparisons
-        hand the inputs of the user on to estimators of any kind.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Encoded targets: class codes, indicators, or values.
-    weight : ndarray of shape (n_samples,), optional
-        Positive sample weights; None means that all rows count alike.
-    groups : ndarray of shape (n_samples,), optional
-        Rows of a group stay together when the data is split.
-    position : ndarray of int, shape (n_samples,), optional
-        Where the rows stood in the data that they were taken from; None when they are all of it, in order.
-    task : {"classification", "multilabel", "regression"}, optional
-        What the targets are; None where that is not known.
-    columns : ndarray of shape (n_samples, n_columns), optional
-        Numbers that are equal where the inputs of two rows are equal, by which rows are compared whose inputs are not
-        arrays of numbers; see :func:`skfusion.data.columns_of`.
-    """
-
-    X: Any
-    y: np.ndarray
-    weight: np.ndarray | None = None
-    groups: np.ndarray | None = None
-    position: np.ndarray | None = None
-    task: Task | None = None
-    columns: np.ndarray | None = None
+    X: Any  # arrays for networks; other estimators, in stacks and comparisons, get the inputs as the user gave them
+    y: np.ndarray  # class codes, indicators or values; shape: (n_samples,) or (n_samples, n_outputs)
+    weight: np.ndarray | None = None  # positive; None means that all rows count alike
+    groups: np.ndarray | None = None  # rows of a group stay together when the data is split
+    position: np.ndarray | None = None  # where the rows stood in the data of the fit; None when they are all of it
+    task: Task | None = None  # what the targets are; None where that is not known
+    columns: np.ndarray | None = None  # numbers to compare rows by whose inputs are none, as data.columns_of gives them
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, index: np.ndarray) -> Rows:
         """Return the rows at some positions, in the order of these."""
-        rows = Rows(
-            rows_at(self.X, index),
-            self.y[index],
-            None if self.weight is None else self.weight[index],
-            None if self.groups is None else self.groups[index],
-            np.asarray(index) if self.position is None else self.position[index],
-            self.task,
-            None if self.columns is None else self.columns[index],
-        )
+        arrays = {name: getattr(self, name) for name in ("y", "weight", "groups", "position", "columns")}
+        taken: dict[str, Any] = {name: None if array is None else array[index] for name, array in arrays.items()}
+        if self.position is None:
+            taken["position"] = np.asarray(index)
+        rows = replace(self, X=rows_at(self.X, index), **taken)
         for name in {"keys", "input_keys"} & vars(self).keys():
             vars(rows)[name] = vars(self)[name][index]  # hashed once
         return rows
@@ -133,12 +109,8 @@ class Rows:
         with other targets, as noisy labels have, and the inputs are whole numbers that fill the grid of their columns'
         values; or where there are fewer than ten different inputs, and more than ten times as many rows.
 
-        Returns
-        -------
-        first : ndarray of int, shape (n_units,)
-            A row of each unit. Order and choice do not depend on the order of the rows.
-        unit : ndarray of int, shape (n_samples,)
-            The unit of each row.
+        The first array, of shape (n_units,), has a row of each unit; its order and choice do not depend on the order of
+        the rows. The second one, of shape (n_samples,), has the unit of each row.
         """
         place = np.arange(len(self)) if self.position is None else self.position
         code = self.input_keys

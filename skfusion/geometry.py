@@ -24,43 +24,19 @@ LEAST_ROWS = 4
 
 
 class Geometry(NamedTuple):
-    """Distances and angles between K states.
+    """Distances and angles between K states, in float64 on the CPU."""
 
-    Parameters
-    ----------
-    distance : Tensor of shape (n_members, n_members)
-        Euclidean distance of weights.
-    norm : Tensor of shape (n_members,)
-        Length of each task vector, or of the weights themselves where there is no base.
-    cosine : Tensor of shape (n_members, n_members)
-        Cosine of the angle between task vectors; NaN where one of them is zero, or there is no base.
-    sign_conflict : Tensor of shape (n_members, n_members)
-        Of the weights that both members have changed, the share that they changed in opposite directions; NaN where
-        there are none, or there is no base.
-    """
-
-    distance: Tensor
-    norm: Tensor
-    cosine: Tensor
-    sign_conflict: Tensor
+    distance: Tensor  # Euclidean distance of weights; shape: (n_members, n_members)
+    norm: Tensor  # length of task vectors, or of weights where there is no base; shape: (n_members,)
+    cosine: Tensor  # of angles between task vectors, NaN where one is zero; shape: (n_members, n_members)
+    sign_conflict: Tensor  # of the weights that both have changed, the share in opposite directions; same shape
 
 
 def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
     """Return distances, cosines and sign conflicts of all pairs.
 
-    Integer tensors and BatchNorm statistics do not count; tied tensors count once.
-
-    Parameters
-    ----------
-    states : sequence of State
-        K states of one architecture.
-    base : State, optional
-        Their common starting point.
-
-    Returns
-    -------
-    Geometry
-        In float64 on the CPU.
+    Integer tensors and BatchNorm statistics do not count; tied tensors count once. Task vectors are from ``base``, the
+    common starting point of the states; without it, cosines and sign conflicts are NaN.
 
     Examples
     --------
@@ -95,10 +71,7 @@ def geometry(states: Sequence[State], base: State | None = None) -> Geometry:
 
 
 def inner(states: Sequence[State]) -> np.ndarray:
-    """Return the inner products of what states differ by from the first one, of shape (n_states, n_states).
-
-    Integer tensors and BatchNorm statistics do not count; tensors that are tied in all states count once.
-    """
+    """Return the inner products of the :func:`differences` of states, of shape (n_states, n_states)."""
     products = torch.zeros(len(states), len(states), dtype=torch.float64)
     for rows in differences(states):
         products += rows @ rows.T

@@ -1,5 +1,6 @@
 """Settings that must hold before anything is imported, and fixtures that all tests share."""
 
+import gc
 import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
@@ -15,7 +16,15 @@ import numpy as np
 import pytest
 import torch
 
+gc.disable()  # until all tests are collected: see `pytest_collection_finish`
 torch.set_num_threads(int(os.environ["SKFUSION_TEST_THREADS"]))
+
+
+def pytest_collection_finish():
+    """Leave all that is imported by now out of garbage collections: they took a fifth of the time of the tests."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Members of vectorized training beside those that are trained one after another."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
-from skfusion.collect._base import rows_for
-from skfusion.nets import DivergedError, Job
+from skfusion.collect._given_rows import rows_for
+from skfusion.nets import DivergedError, Run, Watch
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(53, 6)).astype(np.float32)  # three batches of 16, and one of 5
@@ -51,6 +53,23 @@ def classifier(*layers, module=None, **params):
     return NeuralNetClassifier(made_of(*layers) if module is None else module, **given)
 
 
+@dataclass
+class Job:
+    """A run, and the rows and the hook of its training."""
+
+    rows: Rows
+    seed: int
+    params: dict = field(default_factory=dict)
+    schedule: Callable | None = None
+    on_epoch: Callable | None = None
+    index: np.ndarray | None = None
+    state: dict | None = None
+
+    @property
+    def run(self):
+        return Run(f"run-{self.seed}", self.seed, self.index, self.schedule, params=self.params, state=self.state)
+
+
 def jobs_of(rows=CLASSES, n=3, **settings):
     return [Job(rows, seed, **settings) for seed in range(3, 3 + n)]
 
@@ -61,14 +80,23 @@ def looped(net, jobs):
     for job in jobs:
         own = clone(net).set_params(**job.params)
         try:
-            found.append(nets.fit(own, job.rows, job.seed, schedule=job.schedule, on_epoch=job.on_epoch))
+            found.append(nets.fit(own, job.rows, job.seed, Watch(job.schedule, None, job.on_epoch)))
         except DivergedError as error:
             found.append(error)
     return found
 
 
 def vectorized(net, jobs):
-    return nets.fit_many(net, jobs)
+    """The same, trained together; rows that differ are parts of all rows."""
+    every = [*{id(job.rows): job.rows for job in jobs}.values()]
+    rows, runs = every[0], [job.run for job in jobs]
+    if len(every) > 1:
+        weight = None if rows.weight is None else np.concatenate([part.weight for part in every])
+        rows = Rows(np.concatenate([part.X for part in every]), np.concatenate([part.y for part in every]), weight)
+        ends = np.cumsum([0, *map(len, every)])
+        places = {id(part): np.arange(a, b) for part, a, b in zip(every, ends, ends[1:], strict=False)}
+        runs = [replace(run, index=places[id(job.rows)]) for run, job in zip(runs, jobs, strict=True)]
+    return nets.fit_many(net, rows, runs, [Watch(job.schedule, None, job.on_epoch) for job in jobs])
 
 
 def states(fitted):

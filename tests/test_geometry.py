@@ -11,7 +11,7 @@ from skfusion import ModelPool, SoupClassifier
 from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds
 from skfusion.diagnose import pairwise
-from skfusion.geometry import geometry
+from skfusion.geometry import alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import Judge, Runner, mlp_classifier
 from skfusion.pool import LeakageWarning, Member
@@ -142,3 +142,9 @@ def test_what_cannot_be_compared(digits, tunes):
     mixed = ModelPool([Member("a", nn.Linear(2, 2).state_dict()), Member("b", nn.Linear(3, 2).state_dict())])
     with pytest.raises(ValueError, match="weight.*shape"):
         pairwise(mixed)
+
+
+def test_a_large_mean_of_representations_does_not_blur_how_alike_they_are():
+    x, y = torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    near, far = (alignments([gram(x + offset), gram(y)]) for offset in (0.0, 1e7))
+    torch.testing.assert_close(far, near, rtol=0, atol=1e-6)

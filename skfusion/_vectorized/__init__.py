@@ -3,6 +3,7 @@
 ``Members`` is a tensor with a member axis; ``_kernels`` has the torch functions that are computed for all members at
 once. This room knows only torch, and no net. A layer that is slow or refused needs a kernel there; an optimiser needs a
 class in ``_optimizers``. What cannot be vectorized raises :class:`NotVectorizableError`, and is trained one by one.
+Nothing here is for users, so there is no ``__all__``.
 """
 
 from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, described, difference
@@ -18,28 +19,3 @@ from skfusion._vectorized._optimizers import (
 )
 from skfusion._vectorized._program import NotRecordableError, Program
 from skfusion._vectorized._subspace import Combinations, SubspaceModule, value_of
-
-__all__ = [
-    "Combinations",
-    "MemberAdam",
-    "MemberOptimizer",
-    "MemberSGD",
-    "Members",
-    "NotRecordableError",
-    "NotVectorizableError",
-    "Program",
-    "SubspaceModule",
-    "VectorizedModules",
-    "attribute_holding_tensor",
-    "attributes",
-    "clip_gradients",
-    "current_settings",
-    "described",
-    "difference",
-    "keep_freed_memory",
-    "lent",
-    "member_of",
-    "member_optimizer",
-    "slots_of",
-    "value_of",
-]

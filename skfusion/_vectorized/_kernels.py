@@ -35,21 +35,13 @@ def drawing(generators: Sequence[torch.Generator]) -> Iterator[None]:
 @kernel_of(F.linear)
 def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """One batched matrix product, with the bias added by the same kernel."""
-    if (
-        isinstance(weight, Combinations)
-        and not isinstance(x, Members)
-        and (bias is None or isinstance(bias, Combinations))
-    ):
+    if isinstance(weight, Combinations) and isinstance(bias, Combinations | None) and not isinstance(x, Members):
         return weight.applied_to(x, bias)
-    if isinstance(weight, Combinations):
-        weight = Members(weight.value)
-    if isinstance(bias, Combinations):
-        bias = Members(bias.value)
-    if type(weight) is not Members or not (bias is None or type(bias) is Members):
+    if not (isinstance(weight, Members) and isinstance(bias, Members | None)):
         return NotImplemented
     matrices = weight.value.mT
     n = matrices.shape[0]
-    rows = x.value if type(x) is Members else x.expand(n, *x.shape)
+    rows = x.value if isinstance(x, Members) else x.expand(n, *x.shape)
     lead = rows.shape[1:-1]
     if len(lead) != 1:
         rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
@@ -136,14 +128,7 @@ def _cross_entropy(func: Any, input: Any, target: Any, weight: Any = None, *_: A
 
 @kernel_of(F.batch_norm)
 def _batch_norm(
-    func: Any,
-    input: Members,
-    mean: Any,
-    var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    *args: Any,
-    **kw: Any,
+    func: Any, input: Members, mean: Any, var: Any, weight: Any = None, bias: Any = None, *args: Any, **kw: Any
 ) -> Any:
     """K times C channels are normalised like C; running statistics are written in place.
 

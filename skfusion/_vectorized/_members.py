@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 Kernel = Callable[..., Any]
 """``kernel(func, *args, **kwargs)`` gives the tensor of all members, or ``NotImplemented``."""
@@ -79,11 +79,7 @@ class Members(Tensor):
 
 def member_of(x: Any, k: int) -> Any:
     """Return the part of one member in tensors, and in dicts and tuples of them."""
-    if isinstance(x, Members):
-        return x.value[k]
-    if isinstance(x, dict):
-        return {name: member_of(v, k) for name, v in x.items()}
-    return type(x)(member_of(v, k) for v in x) if isinstance(x, (tuple, list)) else x
+    return tree_map(lambda v: v.value[k] if isinstance(v, Members) else v, x)
 
 
 def by_kernel(func: Any, args: Any, kwargs: Any) -> Any:

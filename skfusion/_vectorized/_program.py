@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from skfusion._vectorized._members import KERNELS, OF_ONE_MEMBER, Members, by_kernel
 
@@ -119,14 +120,5 @@ def _writes(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
 
 def _nested(values: Any) -> list[Any]:
     """Return what stands in lists, tuples, dicts and slices, at any depth."""
-    flat = []
-    for value in values:
-        if isinstance(value, slice):
-            value = value.start, value.stop, value.step
-        if isinstance(value, (list, tuple)):
-            flat += _nested(value)
-        elif isinstance(value, dict):
-            flat += _nested([*value.values()])
-        else:
-            flat.append(value)
-    return flat
+    leaves = tree_leaves(values)
+    return leaves + [part for s in leaves if isinstance(s, slice) for part in (s.start, s.stop, s.step)]

@@ -53,6 +53,7 @@ class Combinations(Members):
         The bias must have the same coefficients.
         """
         coefficients, controls, products = self._parts
+        # controls live as long as the products do, so their ids are not used again by others meanwhile
         key = id(controls), 0 if bias is None else id(bias._parts[1])
         known = products.get(key)
         if known is None or not _same(known[0], x) or known[0]._version != known[1]:

@@ -8,8 +8,7 @@ To add an aligner, write one file in the folder of its kind (`permutation/`): a 
 alignment is a new folder with a subclass of :class:`Alignment`. The laws in `skfusion.testing` find it by themselves.
 """
 
-from skfusion.align._alignment import Alignment, PermutationAlignment
-from skfusion.align._base import Aligner
+from skfusion.align._base import Aligner, Alignment, PermutationAlignment
 from skfusion.align.permutation._activation_matching import ActivationMatching
 from skfusion.align.permutation._merge_many import MergeMany
 from skfusion.align.permutation._rebasin import rebasin

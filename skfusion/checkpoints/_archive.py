@@ -1,11 +1,17 @@
-"""The zip archives of ``torch.save``: what they contain, and whether their bytes are those that were written."""
+"""Bytes of checkpoints: what the zip archives of ``torch.save`` hold, whether they are as written, and their hashes."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import struct
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -34,13 +40,12 @@ def parts_of(path: Path) -> list[Part]:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-            starts = [_start(file, entry) for entry in entries]
+            parts = [Part(entry.filename, _start(file, entry), entry.file_size, entry.CRC) for entry in entries]
     except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path} is damaged, or no file of torch.save: {error or 'an entry has no header'}. {_ADVICE}"
         ) from error
     _check_kind(entries, path)
-    parts = [Part(e.filename, start, e.file_size, e.CRC) for e, start in zip(entries, starts, strict=True)]
     end = 0
     for part in parts:
         if part.start < end:
@@ -72,62 +77,83 @@ def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
     return int(entry.header_offset + _LOCAL.size + name + extra)
 
 
-class CheckSums:
-    """The CRC-32 sums of the entries of a file, computed while its bytes pass by from first to last.
-
-    Files that are no archives have none, so nothing is done for them. An entry whose sum is zero has none either:
-    ``torch.serialization.set_crc32_options(False)`` leaves them out.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            is_archive = file.read(2) == b"PK"
-        self.path = path
-        self._parts = [part for part in parts_of(path) if part.check_sum] if is_archive else []
-        self._sums = [0] * len(self._parts)
-        self._first, self._place = 0, 0
-
-    @property
-    def has_any(self) -> bool:
-        """Whether there is anything to check."""
-        return bool(self._parts)
-
-    def update(self, block: memoryview) -> None:
-        """Add the next bytes of the file to the sums of the entries that they belong to."""
-        end = self._place + len(block)
-        for k in range(self._first, len(self._parts)):
-            part = self._parts[k]
-            if part.start >= end:
-                break
-            low, high = max(part.start, self._place), min(part.start + part.size, end)
-            if low < high:
-                self._sums[k] = zlib.crc32(block[low - self._place : high - self._place], self._sums[k])
-            if part.start + part.size <= end:
-                self._first = k + 1
-        self._place = end
-
-    def check(self) -> None:
-        """Raise ``ValueError`` that names the first entry that has changed, once all bytes have passed by."""
-        for part, actual in zip(self._parts, self._sums, strict=True):
-            if actual != part.check_sum:
-                raise ValueError(
-                    f"{self.path} is damaged: the check sum of its entry {part.name!r} is not that of what was "
-                    f"written. {_ADVICE}"
-                )
-
-
 def check_sums(path: Path) -> None:
     """Raise ``ValueError`` where the bytes of an archive have changed; it is read whole, and no other file is read."""
-    sums = CheckSums(path)
-    if sums.has_any:
-        for block in blocks_of(path):
-            sums.update(block)
-        sums.check()
+    if _with_sums(path):
+        for _ in checked_blocks(path):
+            pass
 
 
-def blocks_of(path: Path) -> Iterator[memoryview]:
-    """Yield the bytes of a file in blocks, each of which is overwritten by the next one."""
+def checked_blocks(path: Path) -> Iterator[memoryview]:
+    """Yield the bytes of a file in blocks, each of which is overwritten by the next one.
+
+    Raises ``ValueError`` after the first entry of an archive whose CRC-32 sum is not that of what was written.
+    """
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
+        for part in _with_sums(path):
+            while n := file.readinto(block[: part.start - file.tell()]):
+                yield block[:n]
+            actual = 0
+            while n := file.readinto(block[: part.start + part.size - file.tell()]):
+                actual = zlib.crc32(block[:n], actual)
+                yield block[:n]
+            if actual != part.check_sum:
+                raise ValueError(
+                    f"{path} is damaged: the check sum of its entry {part.name!r} is not that of what was written. "
+                    f"{_ADVICE}"
+                )
         while n := file.readinto(block):
             yield block[:n]
+
+
+def _with_sums(path: Path) -> list[Part]:
+    """Return the entries that can be checked, none in a file that is no archive.
+
+    A sum of zero is none: ``torch.serialization.set_crc32_options(False)`` leaves them out.
+    """
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    return [part for part in parts_of(path) if part.check_sum] if is_archive else []
+
+
+_THREADS = 4
+
+
+@contextmanager
+def hashing(files: Sequence[Path]) -> Iterator[Callable[[Callable[[str, int, int], None]], dict[Path, str]]]:
+    """Hash files in the background, and stop where the body raises an error.
+
+    Yields ``wait(progress)``, which returns the SHA-256 of each file once all are known, or raises ``ValueError`` where
+    a file was changed in the meantime, or the check sums of an archive are not those of its entries.
+    """
+    before, done, stop = {f: _mark(f) for f in files}, dict.fromkeys(files, 0), threading.Event()
+    total = sum(mark[0] for mark in before.values())
+
+    def digest(path: Path) -> str:
+        sha256 = hashlib.sha256()
+        for block in checked_blocks(path):
+            if stop.is_set():
+                return ""
+            sha256.update(block)
+            done[path] += len(block)
+        return sha256.hexdigest()
+
+    def wait(progress: Callable[[str, int, int], None]) -> dict[Path, str]:
+        while wait_for(futures.values(), timeout=0.1).not_done:
+            progress("Hashing the inputs", sum(done.values()), total)
+        if changed := [path for path in files if _mark(path) != before[path]]:
+            raise ValueError(f"{changed[0]} was changed while it was read, so the result is void. Merge again.")
+        return {path: future.result() for path, future in futures.items()}
+
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        futures = {path: pool.submit(digest, path) for path in files}
+        try:
+            yield wait
+        finally:
+            stop.set()
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skfusion.checkpoints._adapters import check_no_adapter
 from skfusion.checkpoints._archive import check_sums
 from skfusion.checkpoints._torch_file import OLD_TORCH, TRUSTED, WRAPPERS, read_torch
 from skfusion.checkpoints.format import read_safetensors
@@ -25,6 +25,22 @@ _INDEX = ".index.json"
 _PATTERNS = ("*.safetensors.index.json", "*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.ckpt")
 _BESIDE = re.compile(r"(training_args|optimizer|scheduler|scaler|sampler|criterion|(rng|random)_states?(_\d+)?)\.\w+")
 """Files that training programs (those of transformers, accelerate and skorch) save beside the weights."""
+
+_ADAPTERS = {
+    "IA3": re.compile(r"(^|\.)ia3_l(\.|$)"),
+    "DoRA": re.compile(r"(^|\.)(lora_magnitude_vector|dora_scale)(\.|$)"),
+    "LoRA": re.compile(r"(^|[._])lora(_embedding)?[._]([AaBb]|up|down)(\.|$)"),
+}
+"""Adapters by what the names of their tensors contain, as peft, loralib, diffusers and torchtune write them."""
+_CONFIG, _FILE = "adapter_config.json", "adapter_model."
+_REASONS = {
+    "LoRA": "A layer is changed by the product B A, and the average of all A times that of all B is not the average of "
+    "the products",
+    "DoRA": "A layer is changed by a product and its lengths, and averages of the factors are not the average of the "
+    "layers",
+    "IA3": "Its numbers are factors of the weights of another network, which it does not hold",
+    None: "Its tensors change the layers of another network, which it does not hold",
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ def open_checkpoint(path: PathLike, key: str | None = None) -> Checkpoint:
     path = Path(path)
     file = _file_in(path) if path.is_dir() else path
     opened = _open(file, key)
-    check_no_adapter(opened.state, path, file)
+    _check_no_adapter(opened.state, path, file)
     state: State = {}
     for name, value in opened.state.items():
         plain = _COMPILED.sub(r"\1", name) if isinstance(name, str) else name
@@ -123,6 +139,31 @@ def _check_entry(key: Any, value: Any, path: Path) -> None:
             f"Tensor {key!r} of {path} is {kind}; only dense tensors with a string as name can be merged. Convert it "
             "before it is saved."
         )
+
+
+def _check_no_adapter(names: Iterable[str], path: Path, file: Path) -> None:
+    """Raise ``ValueError`` where a checkpoint is an adapter or contains one; messages call it ``path``.
+
+    A ``file`` that is called ``adapter_model`` beside an ``adapter_config.json`` is one under any names.
+    """
+    listed = [name for name in names if isinstance(name, str)]
+    matches = ((kind, name) for kind, pattern in _ADAPTERS.items() for name in listed if pattern.search(name))
+    kind, example = next(matches, (None, ""))
+    config = file.parent / _CONFIG
+    if kind is None and not (file.name.startswith(_FILE) and config.is_file()):
+        return
+    what = f"a {kind} adapter (tensor {example!r})" if kind else f"an adapter{_type_in(config)}, as {_CONFIG} says"
+    raise ValueError(
+        f"{path} holds {what}. {_REASONS[kind]}. Merge each adapter into its base first, with "
+        "model.merge_and_unload() of peft, save the whole networks, and give those."
+    )
+
+
+def _type_in(config: Path) -> str:
+    try:
+        return f" of the type {json.loads(config.read_bytes())['peft_type']!r:.40}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _file_in(folder: Path) -> Path:
@@ -173,11 +214,10 @@ def _open_shards(path: Path, key: str | None) -> Checkpoint:
             f"{path} refers to {foreign[0]!r}; shards must lie in the folder of their index, and be no indices."
         )
     opened = {shard: _open(path.parent / shard, key) for shard in shards}
-    state: State = {}
     for name, shard in places.items():
         if name not in opened[shard].state:
             raise ValueError(f"Tensor {name!r} is missing in {path.parent / shard}, where {path.name} places it.")
-        state[name] = opened[shard].state[name]
+    state = {name: opened[shard].state[name] for name, shard in places.items()}
     for part in opened.values():
         state |= {name: value for name, value in part.state.items() if name not in state}
     return Checkpoint(

@@ -17,25 +17,17 @@ from skfusion.checkpoints.format import INDEX, Index
 _WRAPPER = "module."
 
 
-def read_many(
+def open_many(
     paths: Sequence[PathLike],
     base: PathLike | None = None,
     key: str | None = None,
     strip_prefix: str | Sequence[str] = (),
 ) -> tuple[list[Checkpoint], Checkpoint | None]:
-    """Return the checkpoints of paths and the base, as :func:`open_many` does, with their check sums compared."""
-    members, start = open_many(paths, base, key, strip_prefix)
-    for checkpoint in (*members, *([] if start is None else [start])):
-        checkpoint.check_sums()
-    return members, start
+    """Return the checkpoints of paths, and the base; their check sums are not compared yet.
 
-
-def open_many(
-    paths: Sequence[PathLike], base: PathLike | None, key: str | None, strip_prefix: str | Sequence[str]
-) -> tuple[list[Checkpoint], Checkpoint | None]:
-    """Return the checkpoints of paths, and the base, without prefixes of names.
-
-    The directory of a pool stands for its members, and its base for the one that is not given.
+    The directory of a pool stands for its members, and its base for the one that is not given. Prefixes are taken off
+    one after another, each with or without its last dot; ``ValueError`` is raised if no name has one, or if two names
+    of a checkpoint would become one.
     """
     members: list[Checkpoint] = []
     start = None if base is None else open_checkpoint(base, key)
@@ -47,28 +39,18 @@ def open_many(
         members += [_opened(path, entry["state"], name) for name, entry in index.members.items()]
         if start is None and index.base is not None:
             start = _opened(path, index.base, "base")
-    return without_prefixes(members, start, strip_prefix)
+    sources = [*members] if start is None else [*members, start]
+    for prefix in [strip_prefix] if isinstance(strip_prefix, str) else strip_prefix:
+        sources = _stripped(sources, prefix.removesuffix(".") + ".")
+    return sources[: len(members)], None if start is None else sources[-1]
 
 
 def _opened(pool: Path, file: str, name: str) -> Checkpoint:
     return replace(open_checkpoint(pool / file), name=f"{pool}[{name}]")
 
 
-def without_prefixes(
-    members: Sequence[Checkpoint], base: Checkpoint | None, prefixes: str | Sequence[str]
-) -> tuple[list[Checkpoint], Checkpoint | None]:
-    """Remove prefixes, one after another, from the names that have them; each checkpoint gets a note.
-
-    The dot at the end of a prefix may be left out. Raises ``ValueError`` if no name has a prefix, or if two names of a
-    checkpoint would become one.
-    """
-    sources = [*members] if base is None else [*members, base]
-    for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
-        sources = _stripped(sources, prefix.removesuffix(".") + ".")
-    return sources[: len(members)], None if base is None else sources[-1]
-
-
 def _stripped(sources: Sequence[Checkpoint], prefix: str) -> list[Checkpoint]:
+    """Remove a prefix from the names that have it; their checkpoints get a note."""
     counts = [sum(name.startswith(prefix) for name in c.state) for c in sources]
     if not any(counts):
         shown = ", ".join(f"{next(iter(c.state))!r} in {c.name}" for c in sources[:2])
@@ -118,7 +100,7 @@ def differing_prefixes(sources: Sequence[Checkpoint]) -> str:
 
 def _between(a: Collection[str], b: Collection[str]) -> tuple[str, str]:
     """Return the prefixes of two collections of names without which most of them are equal, empty where none are."""
-    pairs = [(_longer(a, b), ""), ("", _longer(b, a)), _apart(_shared_start(a), _shared_start(b))]
+    pairs = [(_longer(a, b), ""), ("", _longer(b, a)), _apart(a, b)]
     for p, q in pairs:
         if p or q:
             rest = {name.removeprefix(q) for name in b}
@@ -135,15 +117,13 @@ def _longer(a: Collection[str], b: Collection[str]) -> str:
     return votes.most_common(1)[0][0] if votes else ""
 
 
-def _shared_start(names: Collection[str]) -> str:
-    low, high = min(names).split(".")[:-1], max(names).split(".")
-    shared = takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
-    return "".join(f"{part}." for part, _ in shared)
+def _apart(a: Collection[str], b: Collection[str]) -> list[str]:
+    """Return the prefix that all names of a share, and that of b, without the parts that both have at their end."""
+    p, q = (_shared_start([name.split(".")[:-1] for name in names]) for names in (a, b))
+    n = len(_shared_start([p[::-1], q[::-1]]))
+    return ["".join(f"{part}." for part in parts[: len(parts) - n]) for parts in (p, q)]
 
 
-def _apart(p: str, q: str) -> tuple[str, str]:
-    """Remove the parts that two prefixes share at their end."""
-    a, b = p.split(".")[:-1], q.split(".")[:-1]
-    while a and b and a[-1] == b[-1]:
-        a, b = a[:-1], b[:-1]
-    return "".join(f"{part}." for part in a), "".join(f"{part}." for part in b)
+def _shared_start(lists: Sequence[Sequence[str]]) -> list[str]:
+    alike = takewhile(lambda parts: len({*parts}) == 1, zip(*lists, strict=False))
+    return [parts[0] for parts in alike]

@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from skfusion._numbers import is_summed
+from skfusion.checkpoints._archive import hashing
 from skfusion.checkpoints._checkpoint import Checkpoint, PathLike
-from skfusion.checkpoints._hashing import hashing
 from skfusion.checkpoints._many import open_many
 from skfusion.checkpoints._merge_plan import CARD, Job, MergeReport, PlannedTensor, job_of
-from skfusion.checkpoints._merge_stream import Progress, Stream, peak_bytes, read_bytes, silent
+from skfusion.checkpoints._merge_stream import Progress, Stream
 from skfusion.checkpoints.format import HEADER, data_of, header_of, library_version, replacing
 from skfusion.merge import LinearMerger, Merger, TensorMerger
 from skfusion.state import is_position, is_statistic
@@ -122,12 +124,12 @@ def merge_checkpoints(
             f"{type(merge).__name__} needs the common start of the checkpoints: give the network that they were "
             "fine-tuned from, base=... (--base on the command line)."
         )
-    job = job_of(method, members, start, heads, keep_heads)
-    Stream(method, job).check()
-    report = _planned(method, job, target)
+    stream = Stream(method, job_of(method, members, start, heads, keep_heads), progress)
+    stream.check()
+    report = _planned(stream, target)
     inputs = [file for c in (*members, *([] if start is None else [start])) for file in c.files]
     _check_target(target, inputs, overwrite, report.n_bytes)
-    return report if dry_run else _written(method, job, report, progress or silent)
+    return report if dry_run else _written(stream, report)
 
 
 def _checked(merge: Merger) -> LinearMerger | TensorMerger:
@@ -149,25 +151,23 @@ def _checked(merge: Merger) -> LinearMerger | TensorMerger:
     return merge
 
 
-def _planned(merge: LinearMerger | TensorMerger, job: Job, out: Path) -> MergeReport:
+def _planned(stream: Stream, out: Path) -> MergeReport:
+    merge, job = stream.merge, stream.job
     card = _card(merge, job, {})
-    like = job.shared[0] | job.heads
 
-    def action(name: str) -> str:
+    def action(name: str, like: Tensor) -> str:
         if name in job.ties:
             return f"tied to {job.ties[name]}"
         if name in job.heads:
             return f"copied from {job.names[0]}"
-        if not is_summed(like[name]):
-            return "the same in all" if is_position(like[name]) else "largest value"
+        if not is_summed(like):
+            return "the same in all" if is_position(like) else "largest value"
         return "mean" if isinstance(merge, TensorMerger) and is_statistic(name) else "merged"
 
     plan = []
-    for name in job.order:
-        if name in like:
-            t = like[name]
-            n_bytes = 0 if name in job.ties else t.nbytes
-            plan.append(PlannedTensor(name, tuple(t.shape), str(t.dtype).removeprefix("torch."), n_bytes, action(name)))
+    for name, t in job.result.items():
+        dtype, n_bytes = str(t.dtype).removeprefix("torch."), 0 if name in job.ties else t.nbytes
+        plan.append(PlannedTensor(name, tuple(t.shape), dtype, n_bytes, action(name, t)))
     members, base = job.split(job.names)
     return MergeReport(
         out,
@@ -176,9 +176,9 @@ def _planned(merge: LinearMerger | TensorMerger, job: Job, out: Path) -> MergeRe
         base,
         tuple(plan),
         job.notes,
-        read_bytes(job),
+        stream.read_bytes,
         len(_header(job, card)) + sum(t.n_bytes for t in plan),
-        peak_bytes(merge, job) + sum(c.in_memory for c in job.sources),
+        stream.peak_bytes + sum(c.in_memory for c in job.sources),
         card,
     )
 
@@ -207,8 +207,7 @@ def _card(merge: Merger, job: Job, hashes: dict[Path, str]) -> dict[str, Any]:
 
 
 def _header(job: Job, card: dict[str, Any]) -> bytes:
-    order = [name for name in job.order if name in job.shared[0] or name in job.heads]
-    ours = json.dumps({"order": order, "ties": job.ties})
+    ours = json.dumps({"order": [*job.result], "ties": job.ties})
     return header_of(job.written, {"format": "pt", HEADER: ours, CARD: json.dumps(card)})
 
 
@@ -231,15 +230,15 @@ def _check_target(out: Path, inputs: Sequence[Path], overwrite: bool, n_bytes: i
         raise OSError(errno.ENOSPC, f"The result takes {n_bytes} bytes, and the disk of {out.parent} has {free} left.")
 
 
-def _written(merge: LinearMerger | TensorMerger, job: Job, report: MergeReport, progress: Progress) -> MergeReport:
-    stream = Stream(merge, job, progress)
+def _written(stream: Stream, report: MergeReport) -> MergeReport:
+    job = stream.job
     with hashing([*dict.fromkeys(file for c in job.sources for file in c.files)]) as hashes:
         known = stream.survey()
         with replacing(report.out, f".{report.out.name}.writing-") as file:
             file.write(_header(job, report.card))
             for part in stream.merged(known):
                 file.write(data_of(part))
-            card = _card(merge, job, hashes(progress))  # of the same length: only the hashes have changed
+            card = _card(stream.merge, job, hashes(stream.progress))  # of the same length: only the hashes have changed
             file.seek(0)
             file.write(_header(job, card))
     notes = report.notes

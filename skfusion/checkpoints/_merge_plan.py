@@ -83,7 +83,7 @@ class Job:
     shared: tuple[State, ...]  # the tensors of the sources that are merged, all of the same names
     heads: State  # the tensors that are copied from the first source
     ties: dict[str, str]  # names that are written as another one
-    order: tuple[str, ...]  # all names in the order of the first source
+    result: State  # all tensors of the first source in their order: those of the result are like them
     notes: tuple[str, ...]  # what the user should know
 
     @property
@@ -99,8 +99,8 @@ class Job:
     @property
     def written(self) -> State:
         """The tensors to write, as the first source has them, in the order of the data."""
-        like = self.shared[0] | self.heads
-        return {name: like[name] for name in aligned((n for n in self.order if n not in self.ties), like)}
+        names = (name for name in self.result if name not in self.ties)
+        return {name: self.result[name] for name in aligned(names, self.result)}
 
 
 def job_of(
@@ -146,7 +146,7 @@ def job_of(
         bodies,
         copied,
         {name: first for name, first in owner.items() if name != first},
-        tuple(states[0]),
+        states[0],
         (*notes, *unwrapped, *tied, *_remarks(bodies, sources)),
     )
 

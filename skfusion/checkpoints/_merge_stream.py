@@ -20,35 +20,41 @@ _LARGEST_PART, _SMALLEST_PART, _AT_HAND = 2**17, 2**12, 2**19
 """Numbers of one source in a part, which is quickest where all of it fits the processor's cache, and of all sources."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Report no progress."""
-
-
 class Stream:
     """The merge of a job, of which one part after another is computed while it is read."""
 
-    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, progress: Progress = silent) -> None:
-        self.merge, self.job, self._progress = merge, job, progress
-        self.read_bytes, self._survey_bytes = read_bytes(job), _survey_bytes(job)
+    def __init__(self, merge: LinearMerger | TensorMerger, job: Job, progress: Progress | None = None) -> None:
+        self.merge, self.job = merge, job
         self.different: dict[str, None] = {}
         self.negative: dict[str, None] = {}
-        self._part = _numbers_in_part(job)
+        first, sources = job.shared[0], (*job.shared, job.heads)
+        self._surveyed = [name for name, t in first.items() if name not in job.ties and is_merged(name, t)]
+        self.read_bytes = sum(t.nbytes for state in sources for name, t in state.items() if name not in job.ties)
+        self._survey_bytes = sum(state[name].nbytes for state in job.shared for name in self._surveyed)
+        self.progress = progress or (lambda what, done, total: None)
+        self._part = max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
+        self._needs_whole = isinstance(merge, TensorMerger) and not merge.elementwise
         self._done, self._n_surveys = 0, 0
-        size = sum(state[name].numel() for state in job.shared for name in state)
+        size = sum(t.numel() for state in job.shared for t in state.values())
         self._usual = merge.n_surveys(size) if isinstance(merge, TensorMerger) else 0
+
+    @property
+    def peak_bytes(self) -> int:
+        """About how much memory parts of tensors take: each source, two copies, and some results, at eight bytes."""
+        shared = self.job.shared
+        whole = [t.numel() for name, t in shared[0].items() if self._needs_whole and is_merged(name, t)]
+        scattered = (sum(t.nbytes for t in (s[name] for s in shared) if not t.is_contiguous()) for name in shared[0])
+        return 8 * max([self._part, *whole]) * (3 * len(shared) + 4) + max(scattered, default=0)
 
     def check(self) -> None:
         """Raise ``ValueError`` where parameters of the merger make no sense, without reading the data."""
-        self._known(lambda: ())
+        self.survey(lambda: ())
 
-    def survey(self) -> Any:
-        """Return what must be known of all tensors before the first one is merged."""
-        return self._known(self._all_entries)
-
-    def _known(self, read: Callable[[], Iterable[Entry]]) -> Any:
+    def survey(self, read: Callable[[], Iterable[Entry]] | None = None) -> Any:
+        """Return what must be known of all tensors before the first one is merged; ``read`` yields them."""
         if isinstance(self.merge, LinearMerger):
             return self.merge.coefficients(*self.job.split(self.job.shared))
-        return self.merge.survey(read, self.job.n_members)
+        return self.merge.survey(read or self._all_entries, self.job.n_members)
 
     def merged(self, known: Any) -> Iterator[Tensor]:
         """Yield the parts of the result, in its dtypes, in the order of the data."""
@@ -61,12 +67,11 @@ class Stream:
 
     def _all_entries(self) -> Iterator[Entry]:
         self._n_surveys += 1
-        for name, first in self.job.shared[0].items():
-            if name not in self.job.ties and is_merged(name, first):
-                yield from self._entries(name, "Surveying")
+        for name in self._surveyed:
+            yield from self._entries(name, "Surveying")
 
     def _entries(self, name: str, doing: str) -> Iterator[Entry]:
-        for pieces in self._pieces([s[name] for s in self.job.shared], doing, _needs_whole(self.merge)):
+        for pieces in self._pieces([s[name] for s in self.job.shared], doing, self._needs_whole):
             parts = [piece.to(torch.float64) for piece in pieces]
             self._check_finite(name, parts)
             yield Entry(name, *self.job.split(parts))
@@ -109,7 +114,7 @@ class Stream:
             pieces = [*flat] if whole else [t[start : start + self._part] for t in flat]
             yield pieces
             self._done += sum(piece.nbytes for piece in pieces)
-            self._progress(doing, self._done, self._total)
+            self.progress(doing, self._done, self._total)
 
     @property
     def _total(self) -> int:
@@ -123,32 +128,3 @@ class Stream:
                     f"Tensor {name!r} of {source} holds NaN or infinity: the file is damaged, or its training "
                     "diverged. Leave this checkpoint out."
                 )
-
-
-def _needs_whole(merge: LinearMerger | TensorMerger) -> bool:
-    return isinstance(merge, TensorMerger) and not merge.elementwise
-
-
-def _numbers_in_part(job: Job) -> int:
-    return max(_SMALLEST_PART, min(_LARGEST_PART, _AT_HAND // len(job.shared)))
-
-
-def read_bytes(job: Job) -> int:
-    """Return the bytes of all tensors that a merge reads."""
-    return sum(t.nbytes for state in (*job.shared, job.heads) for name, t in state.items() if name not in job.ties)
-
-
-def _survey_bytes(job: Job) -> int:
-    named = [name for name, first in job.shared[0].items() if name not in job.ties and is_merged(name, first)]
-    return sum(state[name].nbytes for state in job.shared for name in named)
-
-
-def peak_bytes(merge: LinearMerger | TensorMerger, job: Job) -> int:
-    """Return about how much memory parts of tensors take: each source, two copies, and some results, at eight bytes."""
-    part = _numbers_in_part(job)
-    if _needs_whole(merge):
-        part = max([part, *(t.numel() for name, t in job.shared[0].items() if is_merged(name, t))])
-    scattered = (
-        sum(t.nbytes for t in (s[name] for s in job.shared) if not t.is_contiguous()) for name in job.shared[0]
-    )
-    return 8 * part * (3 * len(job.shared) + 4) + max(scattered, default=0)

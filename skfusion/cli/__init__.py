@@ -1,8 +1,8 @@
 """The command line: ``skfusion compare``, ``skfusion diagnose`` and ``skfusion merge``.
 
 Each command is a function in a file of its name, which only reads its options and prints; what it needs beside that has
-a file here (tables in `_table`, rows to judge networks on in `_judged`, architectures in `_modules`, fusions by name in
-`_fusions`), and all else is what other rooms offer. This is the top room: it may import every other one, and is the
+a file here (tables in `_table`, rows to judge networks on in `_judged`, architectures in `_modules`; options and bars
+in `_console`), and all else is what other rooms offer. This is the top room: it may import every other one, and is the
 only one that imports typer and prints. A new command is such a file, and its name in ``COMMANDS``.
 """
 

@@ -6,6 +6,8 @@ import importlib.util
 import os
 import shlex
 import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,22 +22,103 @@ from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
-from skfusion import EnsembleClassifier, EnsembleRegressor
+import skfusion
 from skfusion.cli import _report
-from skfusion.cli._fusions import FUSIONS, chosen
-from skfusion.cli._options import TASK, fail
-from skfusion.cli._progress import progress
+from skfusion.cli._console import TASK, fail, progress
 from skfusion.cli._table import Data, DataError, load
-from skfusion.collect import Seeds, Tail
+from skfusion.collect import Bootstrap, Seeds, Tail
+from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.compare import compare_fusions
-from skfusion.merge import OneMemberWarning
+from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+ENSEMBLE = (skfusion.EnsembleClassifier, skfusion.EnsembleRegressor)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A fusion by name."""
+
+    says: str  # what it is, in one sentence
+    parts: Callable[[int], dict[str, Any]]  # ``parts(n_members)`` are the parameters
+    kinds: tuple[type, type] = ENSEMBLE  # the classifier and the regressor
+    regression: bool = True  # whether it can predict values
+
+    def build(self, task: str, n_members: int, n_epochs: int) -> Any:
+        """Return the unfitted estimator."""
+        classify = task == "classification"
+        net = (mlp_classifier if classify else mlp_regressor)(max_epochs=n_epochs)
+        return self.kinds[not classify](net, **self.parts(n_members))
+
+
+SOUP = (skfusion.SoupClassifier, skfusion.SoupRegressor)
+AVERAGING = (skfusion.WeightAveragingClassifier, skfusion.WeightAveragingRegressor)
+SNAPSHOT = (skfusion.SnapshotEnsembleClassifier, skfusion.SnapshotEnsembleRegressor)
+FAST_GEOMETRIC = (skfusion.FastGeometricEnsembleClassifier, skfusion.FastGeometricEnsembleRegressor)
+FUSIONS = {
+    "single": Choice("One network: what all others must beat.", lambda n: {"collect": Seeds(1)}),
+    "uniform-soup": Choice(
+        "One network with the mean weights of independent networks; expected to fail, as these lie in different "
+        "valleys of the loss and their mean lies between.",
+        lambda n: {"collect": Seeds(n), "merge": Uniform()},
+        SOUP,
+    ),
+    "greedy-soup": Choice(
+        "One network: the best member, averaged with each other one that does not lower the held-out score.",
+        lambda n: {"collect": Seeds(n), "merge": Greedy()},
+        SOUP,
+    ),
+    "swa": Choice(
+        "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
+        lambda n: {},
+        AVERAGING,
+    ),
+    "snapshot": Choice(
+        "Many networks from a single training whose learning rate falls and starts again; their predictions are "
+        "averaged.",
+        lambda n: {"n_cycles": n},
+        SNAPSHOT,
+    ),
+    "fge": Choice(
+        "Many networks from short cycles of the learning rate at the end of a single training; their predictions are "
+        "averaged (fast geometric ensembling).",
+        lambda n: {"n_members": n},
+        FAST_GEOMETRIC,
+    ),
+    "ensemble": Choice(
+        "Many independent networks, whose predictions are averaged (deep ensemble).", lambda n: {"collect": Seeds(n)}
+    ),
+    "selection": Choice(
+        "Many independent networks, averaged with the weights that greedy selection on held-out rows gives them; some "
+        "have none.",
+        lambda n: {"collect": Seeds(n), "combine": EnsembleSelection()},
+    ),
+    "vote": Choice(
+        "Many independent networks, each with one vote for a class.",
+        lambda n: {"collect": Seeds(n), "combine": Vote()},
+        regression=False,
+    ),
+    "bagging": Choice(
+        "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
+        lambda n: {"collect": Bootstrap(n)},
+    ),
+    "boosting": Choice(
+        "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
+        "median.",
+        lambda n: {"n_members": n},
+        (skfusion.BoostingFusion, skfusion.BoostingFusion),
+    ),
+    "stack": Choice(
+        "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
+        lambda n: {"collect": Seeds(n), "combine": Stack()},
+    ),
+}
 
 
 def compare(
+    context: typer.Context,
     data: Annotated[str, typer.Option(help="breast_cancer, diabetes, digits, iris, wine, or a .csv or .parquet file.")],
     target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
     task: TASK = "auto",
@@ -57,15 +140,18 @@ def compare(
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:
         dataset = load(data, target, task)
-        networks = chosen(fusion or [], dataset.task, members, epochs)
+        networks = _chosen(fusion or [], dataset.task, members, epochs)
         _check_folds(dataset, cv)
-        _check_folder(out)
+        if out is not None:
+            _check_folder(out)
     except ValueError as error:
         fail(str(error), 2)
-    fusions = {name: _prepared(dataset, e.set_params(random_state=seed)) for name, e in networks.items()}
+    fusions = {name: estimator.set_params(random_state=seed) for name, estimator in networks.items()}
+    if dataset.prepare is not None:
+        fusions = {name: Pipeline([("prepare", dataset.prepare), ("fusion", e)]) for name, e in fusions.items()}
     console = Console()
 
-    def show_notes(notes: list[str]) -> None:
+    def show_notes(notes: Iterable[str]) -> None:
         for note in notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
@@ -81,11 +167,18 @@ def compare(
     alone = _alone(table)
     show_notes(alone)
     if out is not None:
-        numbers = {"cv": cv, "members": members, "epochs": epochs, "seed": seed, "n-jobs": n_jobs, "out": out}
         with console.status(f"Fitting {best} on all rows and writing the report"):
-            command = _command(data, target, task, fusion or [], numbers)
-            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], epochs, seed, command)
+            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
+
+
+def _chosen(names: list[str], task: str, n_members: int, n_epochs: int) -> dict[str, Any]:
+    """Return unfitted estimators by name, of all fusions that suit the task where no names are given."""
+    suited = [name for name, choice in FUSIONS.items() if choice.regression or task == "classification"]
+    if wrong := [name for name in names if name not in suited]:
+        why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
+        raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
+    return {name: FUSIONS[name].build(task, n_members, n_epochs) for name in dict.fromkeys(names or suited)}
 
 
 def _check_folds(dataset: Data, cv: int) -> None:
@@ -100,9 +193,7 @@ def _check_folds(dataset: Data, cv: int) -> None:
         raise DataError(f"{len(dataset.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
 
 
-def _check_folder(out: Path | None) -> None:
-    if out is None:
-        return
+def _check_folder(out: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise DataError('The report of --out needs matplotlib: pip install "skfusion[plots]".')
     try:
@@ -111,10 +202,6 @@ def _check_folder(out: Path | None) -> None:
         raise DataError(f"The folder of --out cannot be made: {error}.") from error
     if not os.access(out, os.W_OK):
         raise DataError(f"The folder {out} of --out cannot be written to.")
-
-
-def _prepared(dataset: Data, estimator: Any) -> Any:
-    return estimator if dataset.prepare is None else Pipeline([("prepare", dataset.prepare), ("fusion", estimator)])
 
 
 def _compared(dataset: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
@@ -141,24 +228,18 @@ def _alone(table: Any) -> list[str]:
     ]
 
 
-def _command(data: str, target: str | None, task: str, fusions: list[str], numbers: dict[str, Any]) -> str:
-    words: list[Any] = ["skfusion", "compare", "--data", data]
-    words += [] if target is None else ["--target", target, "--task", task]
-    words += [word for name in fusions for word in ("--fusion", name)]
-    words += [word for name, value in numbers.items() for word in (f"--{name}", value)]
-    return shlex.join(str(word) for word in words)
+def _command(options: dict[str, Any]) -> str:
+    """Return the command with all of its options, but with a task only where there is a target."""
+    words = ["skfusion", "compare"]
+    for name, given in options.items():
+        values = given if isinstance(given, list) else [given]
+        if name != "task" or options["target"] is not None:
+            words += [w for value in values if value is not None for w in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(words)
 
 
 def _write(
-    out: Path,
-    dataset: Data,
-    fusions: dict[str, Any],
-    table: Any,
-    best: str,
-    notes: list[str],
-    epochs: int,
-    seed: int,
-    command: str,
+    out: Path, dataset: Data, fusions: dict[str, Any], table: Any, best: str, notes: list[str], options: dict[str, Any]
 ) -> None:
     from skfusion.plots import LeaderboardDisplay
 
@@ -179,11 +260,11 @@ def _write(
         lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
         f"{table.loc[best, f'{score}_mean']:.3f}.",
         leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
-        barriers=_barriers(dataset, epochs, seed),
+        barriers=_barriers(dataset, options["epochs"], options["seed"]),
         says={name: FUSIONS[name].says for name in table.index},
         best=best,
-        command=command,
-        seed=str(seed),
+        command=_command(options),
+        seed=str(options["seed"]),
         takes="an array" if dataset.prepare is None else "a DataFrame with the columns of the file",
     )
     (out / "index.html").write_text(text, encoding="utf-8")
@@ -194,22 +275,19 @@ def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
     from skfusion.plots import BarrierDisplay
 
     classify = dataset.task == "classification"
-    index = np.arange(len(dataset.y))
-    train, test = train_test_split(index, random_state=seed, stratify=dataset.y if classify else None)
-    rows = dataset.X if dataset.prepare is None else dataset.X.iloc
-    A, B = rows[train], rows[test]
+    classes = dataset.y if classify else None
+    A, B, y_A, y_B = train_test_split(dataset.X, dataset.y, random_state=seed, stratify=classes)
     if dataset.prepare is not None:
         prepare = clone(dataset.prepare).fit(A)
         A, B = prepare.transform(A), prepare.transform(B)
     net = (mlp_classifier if classify else mlp_regressor)(max_epochs=epochs)
-    kind = EnsembleClassifier if classify else EnsembleRegressor
     displays = {}
     for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
-        pool = kind(net, collect=collect, random_state=seed).fit(A, dataset.y[train]).pool_
+        pool = ENSEMBLE[not classify](net, collect=collect, random_state=seed).fit(A, y_A).pool_
         if len(pool) > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", LeakageWarning)  # about equal rows, which the table itself has
-                displays[title] = BarrierDisplay.from_pool(pool, B, dataset.y[test], members=(0, -1)).plot()
+                displays[title] = BarrierDisplay.from_pool(pool, B, y_B, members=(0, -1)).plot()
     for axis in ("ax_", "score_ax_"):
         limits = np.array([getattr(d, axis).get_ylim() for d in displays.values()])
         for d in displays.values():

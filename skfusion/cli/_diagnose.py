@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
 from torch import nn
 
-from skfusion.checkpoints import Checkpoint, differing_prefixes, read_many
-from skfusion.cli._files import in_python, net_lines, recipes_for
-from skfusion.cli._judged import rows, unlabelled_rows
+from skfusion.checkpoints import Checkpoint, differing_prefixes, open_many
+from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
+from skfusion.cli._judged import inputs_for, net_for, rows, unlabelled_rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
-from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
-from skfusion.cli._outputs import inputs_for, net_for
 from skfusion.cli._table import BUILT_IN, Data
-from skfusion.diagnose import report_on
+from skfusion.diagnose import Recipes, report_on
 from skfusion.pool import Member, ModelPool
-from skfusion.state import State
 
 
 def diagnose(
@@ -59,7 +58,9 @@ def diagnose(
     try:
         with warnings.catch_warnings(record=True) as caught:
             _check_options(module, param, data, fit_data, target, task)
-            checkpoints, start = read_many(inputs, base, key, strip_prefix or [])
+            checkpoints, start = open_many(inputs, base, key, strip_prefix or [])
+            for checkpoint in [*checkpoints, *([] if start is None else [start])]:
+                checkpoint.check_sums()
             if len(checkpoints) < 2:
                 raise ValueError(f"A diagnosis compares at least two checkpoints; got {checkpoints[0].name} alone.")
             paths, notes = [c.name for c in checkpoints], [note for c in checkpoints for note in c.notes]
@@ -78,7 +79,8 @@ def diagnose(
                 report.notes.append(
                     "Scores hold where no network was trained on these rows; otherwise they are too good."
                 )
-                removed = [_prefix(c.state, member.state) for c, member in zip(checkpoints, pool, strict=True)]
+                firsts = [(next(iter(c.state)), next(iter(m.state))) for c, m in zip(checkpoints, pool, strict=True)]
+                removed = [before.removesuffix(after) for before, after in firsts]
                 lines, read = net_lines(module, arguments, code), (key, strip_prefix or [])
                 report.notes.append(in_python(inputs, paths, names, removed, pool.classes, lines, str(report), read))
         report.notes.extend(str(w.message) for w in caught)
@@ -127,11 +129,6 @@ def _pool(
     return pool, X, code
 
 
-def _prefix(before: State, after: State) -> str:
-    """Return what was removed from the names of a checkpoint."""
-    return next(iter(before)).removesuffix(next(iter(after)))
-
-
 def _check_options(
     module: str | None, param: list[str] | None, data: str | None, fit_data: str | None, target: str | None, task: str
 ) -> None:
@@ -152,3 +149,89 @@ def short(names: list[str]) -> list[str]:
         if len({*candidates}) == len(names):
             return candidates
     return [f"{name} ({k + 1})" for k, name in enumerate(names)]
+
+
+_HOMES = {
+    "skfusion": (
+        *("CurveClassifier", "CurveRegressor", "EnsembleClassifier", "EnsembleRegressor"),
+        *("ModelPool", "SoupClassifier", "SoupRegressor"),
+    ),
+    "skfusion.align": ("ActivationMatching", "MergeMany", "WeightMatching"),
+    "skfusion.checkpoints": ("read_checkpoint",),
+    "skfusion.merge": ("Uniform",),
+    "skfusion.nets": ("mlp_classifier", "mlp_regressor", "with_module"),
+    "skfusion.objective": ("Batch", "ModuleObjective"),
+    "skfusion.pool": ("Member",),
+    "skfusion.repair": ("Recalibrate", "Repair"),
+}
+"""Where to import names in code from."""
+
+
+def recipes_for(inputs: Sequence[Path], checkpoints: Sequence[str], names: Sequence[str]) -> Recipes:
+    """Return how a report writes code about checkpoints, which it calls by ``names``.
+
+    ``inputs`` are what the command was given; ``checkpoints`` are paths, or ``path[member]`` where they are in a pool.
+    """
+    listed = {str(path) for path in inputs}
+    files = {name: path for name, path in zip(names, checkpoints, strict=True) if path in listed}
+    where = ", after the lines of Python below"
+    return Recipes("members", "--fit-data", True, files, [str(path) for path in inputs], where=where)
+
+
+def in_python(
+    inputs: Sequence[Path],
+    checkpoints: Sequence[str],
+    names: Sequence[str],
+    prefixes: Sequence[str],
+    classes: np.ndarray | None,
+    net: Sequence[str],
+    said: str,
+    read: tuple[str | None, Sequence[str]] = (None, ()),
+) -> str:
+    """Return the lines of Python that code in a report needs before it, as a note: words, and then code.
+
+    ``prefixes`` were removed from the names of the tensors of each checkpoint, ``net`` are lines that make the skorch
+    net, and ``said`` is the report, whose code needs imports. ``read`` are the options ``--key`` and
+    ``--strip-prefix``.
+    """
+    listed = {str(path) for path in inputs}
+    members = [
+        _member(path, name, read[0], [*read[1], prefix], path in listed)
+        for path, name, prefix in zip(checkpoints, names, prefixes, strict=True)
+    ]
+    whole = [f"members = ModelPool.load({str(inputs[0])!r})"]
+    if len(inputs) > 1 or members != [f"ModelPool.load({str(inputs[0])!r})[{name!r}]" for name in names]:
+        end = "])"
+        if classes is not None and not np.array_equal(classes, np.arange(len(classes))):
+            end = f"], classes=np.array({classes.tolist()!r}))"
+        whole = ["members = ModelPool([", *(f"    {member}," for member in members), end]
+    code = [*net, *whole]
+    used = {*re.findall(r"\w+", "\n".join([*code, *re.findall(r"\w+\(.*?\)(?= |\.|,)", said)]))}
+    of_homes = {home: [name for name in names if name in used] for home, names in _HOMES.items()}
+    imports = [f"from {home} import {', '.join(names)}" for home, names in of_homes.items() if names]
+    plain = [line for name, line in {"np": "import numpy as np", "torch": "import torch"}.items() if name in used]
+    return "\n".join(
+        [
+            "In Python, run these lines first. Fit what they make on rows that none was trained on, by fit(X, y).",
+            *plain,
+            *imports,
+            *code,
+        ]
+    )
+
+
+def _member(path: str, name: str, key: str | None, prefixes: Sequence[str], is_file: bool) -> str:
+    cut = "".join(f".removeprefix({p.removesuffix('.') + '.'!r})" for p in prefixes if p)
+    if is_file:
+        state = f"read_checkpoint({path!r}{f', key={key!r}' if key else ''})"
+        return f"Member({name!r}, {f'{{k{cut}: t for k, t in {state}.items()}}' if cut else state})"
+    pool, _, in_pool = path.removesuffix("]").rpartition("[")
+    text = f"ModelPool.load({pool!r})[{in_pool!r}]"
+    return text if in_pool == name else f"{text}.replace(name={name!r})"
+
+
+def net_lines(module: str, arguments: Mapping[str, Any] | None, skorch: str) -> list[str]:
+    """Return lines of Python, of which the first is an import, that put an architecture into the code of a net."""
+    where, _, what = module.partition(":")
+    built = what if arguments is None else f"{what}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
+    return [f"from {where} import {what.partition('.')[0]}", f"net = with_module({skorch}, {built})"]

@@ -17,39 +17,29 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from skfusion import merge as mergers
 from skfusion.checkpoints import MergeReport, merge_checkpoints
-from skfusion.cli._options import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, message_of
-from skfusion.cli._progress import progress
-from skfusion.merge import (
-    DARE,
-    TIES,
-    Breadcrumbs,
-    Interpolate,
-    Merger,
-    ModelStock,
-    Slerp,
-    TaskArithmetic,
-    Uniform,
-)
+from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, fail, message_of, progress
+from skfusion.merge import Merger
 
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
 _NUMBER = re.compile(r"[\d.,eE+-]*\d[\d.,eE+-]*")
 
 
 def _dare(scale: float | None = None, seed: int = 0, **params: Any) -> Merger:
-    merge = {} if scale is None else {"merge": TaskArithmetic(scale)}
-    return DARE(**params, **merge, random_state=seed)
+    merge = {} if scale is None else {"merge": mergers.TaskArithmetic(scale)}
+    return mergers.DARE(**params, **merge, random_state=seed)
 
 
 METHODS: dict[str, tuple[Callable[..., Merger], tuple[str, ...]]] = {
-    "uniform": (Uniform, ("weights",)),
-    "task-arithmetic": (TaskArithmetic, ("scale", "weights")),
-    "interpolate": (Interpolate, ("t",)),
-    "ties": (TIES, ("density", "scale")),
+    "uniform": (mergers.Uniform, ("weights",)),
+    "task-arithmetic": (mergers.TaskArithmetic, ("scale", "weights")),
+    "interpolate": (mergers.Interpolate, ("t",)),
+    "ties": (mergers.TIES, ("density", "scale")),
     "dare": (_dare, ("rate", "scale", "seed")),
-    "breadcrumbs": (Breadcrumbs, ("density", "gamma", "scale")),
-    "slerp": (Slerp, ("weights",)),
-    "model-stock": (ModelStock, ()),
+    "breadcrumbs": (mergers.Breadcrumbs, ("density", "gamma", "scale")),
+    "slerp": (mergers.Slerp, ("weights",)),
+    "model-stock": (mergers.ModelStock, ()),
 }
 """Mergers by name, with the options of the command that they take."""
 

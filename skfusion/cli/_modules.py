@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -33,18 +33,14 @@ def _importing_from_here() -> Iterator[None]:
             sys.path.remove(here)
 
 
-class Architecture(NamedTuple):
-    """A module with its first weights, and the arguments that made it; None where it was a module already."""
+def architecture(
+    name: str, parameters: Sequence[str], sizes: Mapping[str, int | None]
+) -> tuple[nn.Module, dict[str, Any] | None]:
+    """Return the module that ``package.module:Class`` stands for, and the arguments that made it, if any did.
 
-    module: nn.Module
-    arguments: dict[str, Any] | None
-
-
-def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int | None]) -> Architecture:
-    """Return what ``package.module:Class`` stands for, or a function or an instance in the place of the class.
-
-    ``parameters`` are of the form ``name=json``; ``sizes`` of the data are used for parameters of these names that are
-    not given. Raises ``ValueError`` that names the part that cannot be imported or built.
+    A function or an instance may stand in the place of the class. ``parameters`` are of the form ``name=json``;
+    ``sizes`` of the data are used for parameters of these names that are not given. Raises ``ValueError`` that names
+    the part that cannot be imported or built.
     """
     with _importing_from_here():
         target = _imported(name)
@@ -52,7 +48,7 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
         if isinstance(target, nn.Module):
             if values:
                 raise ValueError(f"--module {name} is a network that is built already; leave --param out.")
-            return Architecture(target, None)
+            return target, None
         if not callable(target):
             raise ValueError(f"--module {name} is a {type(target).__name__}, neither a class nor a function.")
         takes = _parameters_of(target)
@@ -65,7 +61,7 @@ def architecture(name: str, parameters: Sequence[str], sizes: Mapping[str, int |
             raise ValueError(f"--module {name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} makes a {type(module).__name__}, and not a torch.nn.Module.")
-    return Architecture(module, arguments)
+    return module, arguments
 
 
 def _parameters_of(target: Any) -> Collection[str]:
@@ -85,19 +81,16 @@ def _imported(name: str) -> Any:
     where, colon, what = name.partition(":")
     if not colon or not all(part.isidentifier() for part in [*where.split("."), *what.split(".")]):
         raise ValueError(f"--module must be package.module:Class, such as my_nets:Net; got {name!r}.")
-    parts = where.split(".")
-    for n in range(1, len(parts) + 1):
-        part = ".".join(parts[:n])
-        try:
-            target = importlib.import_module(part)
-        except ModuleNotFoundError as error:
-            if error.name == part:
-                raise ValueError(
-                    f"--module {name}: there is no module {part!r}, neither in the current directory nor installed."
-                ) from error
-            raise ValueError(f"--module {name}: {part!r} imports {error.name!r}, which is not installed.") from error
-        except Exception as error:  # raised by code of the user
-            raise ValueError(f"--module {name}: importing {part!r} failed: {type(error).__name__}: {error}.") from error
+    try:
+        target = importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if f"{where}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"--module {name}: there is no module {error.name!r}, neither in the current directory nor installed."
+            ) from error
+        raise ValueError(f"--module {name}: {where!r} imports {error.name!r}, which is not installed.") from error
+    except Exception as error:  # raised by code of the user
+        raise ValueError(f"--module {name}: importing {where!r} failed: {type(error).__name__}: {error}.") from error
     for part in what.split("."):
         if not hasattr(target, part):
             known = [k for k, v in vars(target).items() if inspect.isclass(v) and issubclass(v, nn.Module)]

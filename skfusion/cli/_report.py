@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -26,43 +26,37 @@ _BETWEEN = 3
 """Columns of the terminal between two columns of a table, which has one more at each end."""
 
 
-def number(value: Any, digits: int = 3, sign: bool = False) -> str:
-    """Return a number for people to read; a dash where there is none."""
-    if pd.isna(value):
-        return NONE
-    return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
+def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Return the result of ``compare_fusions`` as text under headings, from the best fusion to the worst."""
+    rows = table.sort_values(f"{score}_mean", ascending=False, kind="stable")
+    spread = rows[f"{score}_high"] - rows[f"{score}_mean"]
+    middle = float(spread.median())
+    digits = 3 if math.isnan(middle) else min(6, max(3, 1 - math.floor(math.log10(max(middle, 1e-9)))))
 
+    def texts(values: Any, digits: int = 3, sign: bool = False) -> list[str]:
+        shape = f"{'+' if sign else ''},.{digits}f"
+        return [NONE if pd.isna(x) else format(x, shape).replace("-", "−") for x in values]
 
-def columns(table: pd.DataFrame, score: str) -> dict[str, Callable[[Any], str]]:
-    """Return, by heading, how to show a row of ``compare_fusions``' result."""
-    spread = float((table[f"{score}_high"] - table[f"{score}_mean"]).median())
-    digits = 3 if math.isnan(spread) else min(6, max(3, 1 - math.floor(math.log10(max(spread, 1e-9)))))
-    shown: dict[str, Callable[[Any], str]] = {
-        score: lambda r: (
-            f"{number(r[f'{score}_mean'], digits)} ± {number(r[f'{score}_high'] - r[f'{score}_mean'], digits)}"
-        ),
-        "vs best single": lambda r: number(r["gain_over_best"], digits, sign=True),
-        "vs mean single": lambda r: number(r["gain_over_mean"], digits, sign=True),
+    means = zip(texts(rows[f"{score}_mean"], digits), texts(spread, digits), strict=True)
+    columns = {
+        score: [f"{mean} ± {half}" for mean, half in means],
+        "vs best single": texts(rows["gain_over_best"], digits, sign=True),
+        "vs mean single": texts(rows["gain_over_mean"], digits, sign=True),
     }
-    if table["log_loss"].notna().any():
-        shown["log loss"] = lambda r: number(r["log_loss"])
-        shown["ECE"] = lambda r: number(r["ece"])
-    return shown | {
-        "train s": lambda r: number(r["collect_seconds"], 2),
-        "fuse s": lambda r: number(r["fuse_seconds"], 2),
-        "µs a row": lambda r: number(r["predict_us_per_row"], 1),
-        "parameters": lambda r: number(r["n_parameters"], 0),
-        "nets": lambda r: number(r["n_members"], 0),
+    if rows["log_loss"].notna().any():
+        columns |= {"log loss": texts(rows["log_loss"]), "ECE": texts(rows["ece"])}
+    columns |= {
+        "train s": texts(rows["collect_seconds"], 2),
+        "fuse s": texts(rows["fuse_seconds"], 2),
+        "µs a row": texts(rows["predict_us_per_row"], 1),
+        "parameters": texts(rows["n_parameters"], 0),
+        "nets": texts(rows["n_members"], 0),
     }
+    return pd.DataFrame(columns, index=rows.index.map(str))
 
 
 CAN_WAIT = {"vs mean single", "fuse s", "parameters"}
 """Columns that come last where not all fit side by side."""
-
-
-def ranked(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Return the rows from the best to the worst."""
-    return table.sort_values(f"{score}_mean", ascending=False, kind="stable")
 
 
 def show(console: Console, title: str, table: Any, score: str, best: str) -> None:
@@ -70,16 +64,14 @@ def show(console: Console, title: str, table: Any, score: str, best: str) -> Non
 
     Columns that do not fit beside the others follow in a table below.
     """
-    rows = ranked(table, score)
-    names = [str(name) for name in rows.index]
-    cells = {h: [text(row) for _, row in rows.iterrows()] for h, text in columns(table, score).items()}
-    for k, widths in enumerate(fitting(names, cells, console.width)):
+    rows = shown(table, score)
+    for k, widths in enumerate(fitting([*rows.index], rows.to_dict("list"), console.width)):
         grid = Table(title=None if k else escaped(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         grid.add_column("fusion", no_wrap=True, overflow="fold")
         for heading, width in widths.items():
             grid.add_column(heading, justify="right", width=width)
-        for row, name in enumerate(names):
-            grid.add_row(escaped(name), *(cells[h][row] for h in widths), style="bold" if name == best else None)
+        for name, *cells in rows[[*widths]].itertuples(name=None):
+            grid.add_row(escaped(name), *cells, style="bold" if name == best else None)
         console.print(grid)
 
 
@@ -136,21 +128,19 @@ def page(
     ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, and
     ``texts`` are the other words of the template.
     """
-    shown = columns(table, score)
-    head = "".join(f"<th>{escape(name)}</th>" for name in ["fusion", *shown])
+    rows = shown(table, score)
     body = "".join(
-        f"<tr{' class=best' if name == best else ''}><th>{escape(str(name))}</th>"
-        + "".join(f"<td>{escape(show(row))}</td>" for show in shown.values())
-        + "</tr>\n"
-        for name, row in ranked(table, score).iterrows()
+        f"<tr{' class=best' if name == best else ''}><th>{escape(name)}</th>"
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"
+        for name, *cells in rows.itertuples(name=None)
     )
     template = files("skfusion.cli").joinpath("report.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         notes="".join(f"<li>{escape(note)}</li>" for note in notes),
-        head=head,
+        head="".join(f"<th>{escape(heading)}</th>" for heading in ["fusion", *rows]),
         body=body,
         leaderboard=leaderboard,
         barriers="".join(f"<figure><figcaption>{escape(h)}</figcaption>{i}</figure>" for h, i in barriers),
-        says="".join(f"<dt>{escape(name)}</dt><dd>{escape(says[name])}</dd>" for name in says),
+        says="".join(f"<dt>{escape(name)}</dt><dd>{escape(sentence)}</dd>" for name, sentence in says.items()),
         **{name: escape(text) for name, text in {**texts, "best": best, "versions": versions()}.items()},
     )

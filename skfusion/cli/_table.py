@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Data:
     y: np.ndarray  # labels or values
     task: str  # classification or regression
     prepare: ColumnTransformer | None = None  # turns X into numbers; None where it is numbers already
-    notes: list[str] = field(default_factory=list)  # rows and columns that were dropped, and what was inferred
+    notes: Sequence[str] = ()  # rows and columns that were dropped, and what was inferred
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -70,8 +71,7 @@ def load(source: str, target: str | None, task: str) -> Data:
         return Data(source, X, y, its_task)
     path = file_at(source, "--data", *READERS)
     notes: list[str] = []
-    data = from_frame(read_table(path, notes), target, task, path.stem)
-    return replace(data, notes=[*notes, *data.notes])
+    return from_frame(read_table(path, notes), target, task, path.stem, notes)
 
 
 def check_task(task: str) -> None:
@@ -150,36 +150,30 @@ def with_target(frame: pd.DataFrame, target: str | None, notes: list[str]) -> pd
     return frame
 
 
-def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str) -> Data:
+def from_frame(frame: pd.DataFrame, target: str | None, task: str, name: str, notes: Sequence[str] = ()) -> Data:
     """Return a table as data, with the transformer that prepares it.
 
     Rows without a target, columns that say nothing, and columns that only number or name the rows are dropped, with a
     note. Numbers are imputed by their median and standardised; all else is text, of which a missing entry is a value of
     its own, and is one-hot encoded. Values unseen in fitting are encoded as zeros.
     """
-    notes: list[str] = []
+    notes = [*notes]
     frame = with_target(frame.rename(columns=str), target, notes)
     y, task = read_target(frame[target], task, notes)
     X = frame.drop(columns=target)
     X = X.drop(columns=_useless(X, notes))
     if not X.columns.size:
         raise DataError("No column is left to learn from.")
-    return Data(name, X, y, task, preparation(X), notes)
-
-
-def preparation(X: pd.DataFrame) -> ColumnTransformer:
-    """Return the unfitted transformer of a table into numbers; see :func:`from_frame`."""
     numeric = [c for c in X.columns if _is_number(X[c])]
-    text = [c for c in X.columns if c not in numeric]
     fill = SimpleImputer(strategy="constant", fill_value="missing")
     encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     numbers = [("float", FunctionTransformer(as_float)), ("fill", SimpleImputer(strategy="median"))]
     categories = [("text", FunctionTransformer(as_text)), ("fill", fill), ("encode", encode)]
     parts = [
         ("numbers", Pipeline([*numbers, ("scale", StandardScaler())]), numeric),
-        ("categories", Pipeline(categories), text),
+        ("categories", Pipeline(categories), [c for c in X.columns if c not in numeric]),
     ]
-    return ColumnTransformer([part for part in parts if part[2]])
+    return Data(name, X, y, task, ColumnTransformer([part for part in parts if part[2]]), notes)
 
 
 def as_float(frame: pd.DataFrame) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Collectors: where the members of a pool come from.
 
-A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_run`` trains them,
+A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_base`` trains them,
 and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best state,
 an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE, ``fine_tuning`` what
 starts from one network. This room may import ``nets`` and what is below it. To add a collector, write a subclass of
@@ -9,7 +9,6 @@ starts from one network. This room may import ``nets`` and what is below it. To 
 
 from skfusion.collect._base import Collector
 from skfusion.collect._boosting import Boosting
-from skfusion.collect._run import Run
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes
 from skfusion.collect.fine_tuning._tangent_fine_tunes import TangentFineTunes
 from skfusion.collect.fine_tuning._tasks import Tasks
@@ -20,7 +19,7 @@ from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._snapshots import Snapshots
 from skfusion.collect.trajectory._tail import Tail
-from skfusion.nets import Recorder
+from skfusion.nets import Recorder, Run
 
 __all__ = [
     "Averages",

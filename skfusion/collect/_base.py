@@ -1,21 +1,52 @@
-"""The collector family: where members come from."""
+"""The collector family: what a collector is, and how its runs are trained.
+
+:func:`train` asks :func:`skfusion.nets.plan` whether runs are trained together, as one vectorized program with a member
+axis, in several processes, or one after another. A recorder sees each run, and hands over its members.
+"""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from numbers import Integral
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, pairwise
+from typing import Any, ClassVar
 
 import numpy as np
+from joblib import delayed, effective_n_jobs
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 from torch import nn
 
 from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Inputs, Rows, Task
-from skfusion.collect._run import Progress, Run, train
-from skfusion.pool import ModelPool
+from skfusion._vectorized import NotVectorizableError
+from skfusion.collect._given_rows import n_outputs_of, rows_for
+from skfusion.nets import DivergedError, EpochHook, Run, Watch
+from skfusion.pool import Member, ModelPool
+from skfusion.state import State, copy
+
+Result = tuple[list[Member], DivergedError | None]
+
+
+class Progress:
+    """What a collector reports of its work, run by run; this one ignores it."""
+
+    def start(self, n_runs: int) -> None:
+        """The work starts; it has that many runs."""
+
+    def finish(self) -> None:
+        """The work is done."""
+
+    def begin(self, name: str, n_epochs: int) -> EpochHook | None:
+        """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
+        return None
+
+    def end(self, name: str, members: Sequence[Member]) -> bool:
+        """A run is done; a true result asks for no further runs."""
+        return False
 
 
 class Collector(Component, ABC):
@@ -29,6 +60,8 @@ class Collector(Component, ABC):
     """Whether runs are trained together; a parameter of collectors whose runs can take the same steps."""
     max_bytes: int | None = None
     """Memory for runs that are trained together."""
+    has_common_start: ClassVar[bool] = False
+    """Whether all runs start from one state."""
 
     @abstractmethod
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
@@ -58,25 +91,10 @@ class Collector(Component, ABC):
         n_jobs: int | None = None,
         progress: Progress | None = None,
     ) -> ModelPool:
-        """Collect members, within an estimator; :meth:`collect` does it outside.
+        """Collect members, within an estimator; :meth:`collect` does it outside, and has the same result.
 
-        Parameters
-        ----------
-        net : skorch net
-            Sized to the data; not changed and not fitted.
-        rows : Rows
-            Training data: targets are class codes from 0, indicators, or values (always with an axis of outputs).
-        rng : numpy.random.RandomState
-            Where seeds are drawn from.
-        n_jobs : int, optional
-            Runs at a time, by joblib; members do not depend on it.
-        progress : Progress, optional
-            Is informed of each run.
-
-        Returns
-        -------
-        ModelPool
-            At least one member, with unique names.
+        The first parameters are those of :meth:`runs`, where values have an axis of outputs. ``n_jobs`` is the number
+        of runs at a time, by joblib, and ``progress`` is informed of each run.
         """
         runs = self.runs(net, rows, rng)
         if not runs:
@@ -126,53 +144,157 @@ class Collector(Component, ABC):
         return self(self._sized(net, rows), rows, check_random_state(random_state), n_jobs=n_jobs)
 
     def _sized(self, net: Any, rows: Rows) -> Any:
-        """Return the net sized to rows that no estimator has prepared."""
         return nets.sized(net, rows, n_outputs_of(net, rows))
 
     def has_base(self, net: Any) -> bool:
-        """Return whether the members of the pool will have a common start.
-
-        Parameters
-        ----------
-        net : skorch net
-            What is to be trained.
-
-        Returns
-        -------
-        bool
-            By default, whether the net was given a module instance, from whose weights all start.
-        """
-        return isinstance(net.module, nn.Module)
+        """Return whether all members start from one state, such as that of a module instance; see :meth:`runs`."""
+        return self.has_common_start or isinstance(net.module, nn.Module)
 
 
-def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:
-    """Return n seeds; ``what`` names the parameter that gave n."""
-    if not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"{what} must be at least 1: a pool needs a member, and a whole number of them; got {n!r}.")
-    return [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=n)]
+def train(
+    net: Any,
+    rows: Rows,
+    runs: Sequence[Run],
+    *,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    vectorize: nets.VectorizeChoice = False,
+    max_bytes: int | None = None,
+) -> ModelPool:
+    """Train runs, and return their members; ``net`` is sized to the rows.
+
+    Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
+    the members so far in that of a KeyboardInterrupt of the user.
+    """
+    progress, base = progress or Progress(), _common_start(net, runs)
+    members, failures = list[Member](), list[DivergedError]()
+    several_nets = len({id(run.net or net) for run in runs}) > 1
+
+    def completed(run: Run, kept: list[Member]) -> list[Member]:
+        marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
+        meta = {"own_net": True} if several_nets and run.net is not None else {}  # which ensembles run the member in
+        return [m.replace(rows=marks, net=run.net or net, meta={**meta, **m.meta}) for m in kept]
+
+    progress.start(len(runs))
+    try:
+        plan = nets.plan(net, rows, runs, vectorize, max_bytes, effective_n_jobs(n_jobs))
+        results = _results(net, rows, runs, plan, n_jobs, progress)
+        for run, (kept, failure) in zip(runs, results, strict=False):
+            members += (kept := completed(run, kept))
+            failures += [failure] if failure else []
+            if progress.end(run.name, kept):
+                break
+    except KeyboardInterrupt as stop:
+        by_run = getattr(stop, "kept", {})
+        names = {m.name for m in members}
+        also = [m for run in runs for m in completed(run, by_run.get(run.name, [])) if m.name not in names]
+        nets.hand_over(stop, [*members, *also], base)
+        raise
+    progress.finish()
+    if failures:
+        message = " ".join(map(str, failures))
+        if members:
+            others = f"The {len(members)} other members are in this error's attribute pool, and can be fused"
+            message += f" {others}: fuse(error.pool, X, y)."
+        raise DivergedError(message, failures[0].epoch, ModelPool(members, base) if members else None)
+    return ModelPool(members, base)
 
 
-def rows_for(
-    net: Any, X: Inputs, y: Any, sample_weight: Any = None, groups: Any = None, task: Task | None = None
-) -> Rows:
-    """Return data that no estimator has prepared as rows, with the task that the net has."""
-    rows = Rows(X, np.asarray(y), sample_weight, groups, task=task)
-    task = nets.task_of(net, rows)
-    y = rows.y[:, None] if task == "regression" and rows.y.ndim == 1 else rows.y
-    if task == "regression" and nets.standardising(y.astype(np.float64), sample_weight) is not None:
-        warnings.warn(
-            "Networks in float32 cannot tell such targets well apart, as their mean is so far from zero for their "
-            "spread, or they are so large or small. Estimators such as EnsembleRegressor standardise them; a collector "
-            "that is called by itself takes them as they are: give it (y - y.mean(axis=0)) / y.std(axis=0).",
-            stacklevel=3,
-        )
-    return Rows(X, y, sample_weight, groups, task=task)
+def _common_start(net: Any, runs: Sequence[Run]) -> State | None:
+    """Return the state from which all runs start, if there is one."""
+    first = runs[0].state
+    if first is not None and all(run.state is first for run in runs):
+        return first
+    return copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
 
 
-def n_outputs_of(net: Any, rows: Rows) -> int:
-    """Return how many outputs the rows ask for; classes may be missing in them that the net names."""
-    if rows.task != "classification":
-        return int(rows.y.shape[1])
-    named = getattr(net, "classes", None)
-    width = net.get_params(deep=False).get("module__n_out") if nets.is_net(net) else None
-    return max(int(rows.y.max()) + 1, 0 if named is None else len(named), 0 if width is None else int(width))
+def _results(
+    net: Any, rows: Rows, runs: Sequence[Run], plan: nets.Plan, n_jobs: int | None, progress: Progress
+) -> Iterator[Result]:
+    """Iterate over what becomes of each run, in the order of the runs."""
+    chunks = [runs[a:b] for a, b in pairwise(np.cumsum([0, *plan.sizes]))]
+    if effective_n_jobs(n_jobs) > 1 and len(chunks) > 1:
+        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized, Progress()) for chunk in chunks]
+        done = nets.in_order(jobs, plan.n_jobs or n_jobs)
+    else:
+        done = (_train_chunk(net, rows, chunk, plan.vectorized, progress) for chunk in chunks)
+    reported = set()
+    for results, reason in chain([([], plan.reason)], done):
+        if reason and reason not in reported:
+            warnings.warn(nets.why_not_vectorized(reason, net, rows), stacklevel=2)
+        reported.add(reason)
+        yield from results
+
+
+class _Training:
+    """A run that is being trained in this process, with its recorder and the hook that may end it."""
+
+    def __init__(self, run: Run, net: Any, progress: Progress):
+        self.run, self.hook = run, progress.begin(run.name, run.params.get("max_epochs", net.max_epochs))
+        self.answers: dict[int, bool] = {}  # of the hook, which sees each epoch once, also of a run that begins again
+        self.begin()
+
+    def begin(self) -> None:
+        self.recorder = self.run.recorder()
+        self.watch = Watch(self.run.schedule, self.recorder, self.on_epoch)
+        self.stopped = False
+        self.done: list[Member] | None = None
+
+    def on_epoch(self, epoch: int, net: Any) -> bool:
+        if epoch not in self.answers:
+            self.answers[epoch] = bool(self.hook is not None and self.hook(epoch, net))
+        self.stopped = self.answers[epoch]
+        return self.stopped
+
+    def members(self, fitted: Any = None) -> list[Member]:
+        """Return the members of a fitted net, or, when it is interrupted, those so far."""
+        if self.done is not None:
+            return self.done
+        meta = {**self.run.meta, "seed": self.run.seed}
+        members = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
+        if fitted is not None:
+            history = nets.history_of(fitted)
+            members = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in members]
+            self.done = members
+        return members
+
+    def result(self, fitted: Any) -> Result:
+        """Return the members of the run, or why there are none."""
+        if isinstance(fitted, DivergedError):
+            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
+        if not self.stopped:
+            self.recorder.warn_if_incomplete(self.run.name)
+        return self.members(fitted), None
+
+
+def _train_chunk(
+    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress
+) -> tuple[list[Result], str | None]:
+    """Train some runs in this process; return the results, and why they were not vectorized although they should be."""
+    trainings = [_Training(run, net, progress) for run in runs]
+    reason = None
+    try:
+        if vectorized and len(runs) > 1:
+            try:
+                fitted = nets.fit_many(net, rows, runs, [t.watch for t in trainings])
+                return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], None
+            except NotVectorizableError as error:
+                reason = str(error)
+            for training in trainings:
+                training.begin()  # again, with a new recorder
+        return [t.result(_train_alone(t.run.net or net, rows, t.run, t.watch)) for t in trainings], reason
+    except KeyboardInterrupt as stop:
+        stop.kept = {}  # type: ignore[attr-defined]
+        for training in trainings:
+            with suppress(Exception):  # of a recorder, which may not hide that the user has interrupted
+                stop.kept[training.run.name] = training.members()  # type: ignore[attr-defined]
+        raise
+
+
+def _train_alone(net: Any, rows: Rows, run: Run, watch: Watch) -> Any:
+    """Return the fitted net of a run, or its DivergedError."""
+    net = clone(net).set_params(**run.params) if run.params else net
+    try:
+        return nets.fit(net, rows if run.index is None else rows.take(run.index), run.seed, watch, state=run.state)
+    except DivergedError as error:
+        return error

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._in_turn import InTurn
-from skfusion.collect._run import Progress, Run, hand_over, train
-from skfusion.nets import DivergedError
+from skfusion.collect._base import Collector, Progress, train
+from skfusion.collect._in_turn import in_turn
+from skfusion.nets import DivergedError, Run
 from skfusion.pool import Member, ModelPool
 
 Step = tuple[float, float, np.ndarray]
@@ -83,13 +83,7 @@ class Boosting(Collector):
         return [Run(f"boost-{i}", seed) for i, seed in enumerate(seeds)]
 
     def __call__(
-        self,
-        net: Any,
-        rows: Rows,
-        rng: np.random.RandomState,
-        *,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
+        self, net: Any, rows: Rows, rng: np.random.RandomState, *, progress: Progress | None = None, **options: Any
     ) -> ModelPool:
         """Train the members, each with the weights that the former one asks for; see :meth:`Collector.__call__`."""
         if not 0 < self.learning_rate < math.inf:
@@ -106,50 +100,34 @@ class Boosting(Collector):
         weight = weight / weight.sum()
         n_classes = len(np.unique(rows.y[weight > 0])) if task == "classification" else None
         step = r2 if n_classes is None else partial(samme, n_classes=n_classes)
-        in_turn = InTurn(progress, len(runs))
         members: list[Member] = []
-        for run in runs:
-            pool = self._trained(net, rows, run, weight, rng, in_turn, members)
-            P = runner.predict(pool[0].state, rows.X)
-            error, vote, weight = step(P, rows.y, weight, self.learning_rate)
-            if vote <= 0:
-                _warn(pool[0].name, error, n_classes, alone=not members)
-            if vote > 0 or not members:
-                record = {"weight": vote if vote > 0 else 1.0, "error": error}
-                members.append(pool[0].replace(meta={**pool[0].meta, **record}))
-            if vote <= 0 or error <= 0 or in_turn.stopped:
-                break
-        in_turn.close()
+        with in_turn(progress, len(runs), members) as reported:
+            for run in runs:
+                weighted = replace(rows, weight=None if self.resample else weight * len(rows))
+                if self.resample:
+                    run = replace(run, index=rng.choice(len(rows), size=len(rows), p=weight))
+                elif (weight == weight[0]).all():
+                    weighted = rows  # as plain training, also for nets whose rows cannot be weighted
+                try:
+                    pool = train(net, weighted, [run], progress=reported)
+                except DivergedError as error:
+                    error.pool = ModelPool(members) if members else None
+                    raise
+                except ValueError as error:
+                    if weighted.weight is None or "weight" not in str(error):
+                        raise
+                    remedy = "Or boost with resample=True, which draws rows by their weights."
+                    raise ValueError(f"{error} {remedy}") from error
+                P = runner.predict(pool[0].state, rows.X)
+                wrong, vote, weight = step(P, rows.y, weight, self.learning_rate)
+                if vote <= 0:
+                    _warn(pool[0].name, wrong, n_classes, alone=not members)
+                if vote > 0 or not members:
+                    record = {"weight": vote if vote > 0 else 1.0, "error": wrong}
+                    members.append(pool[0].replace(meta={**pool[0].meta, **record}))
+                if vote <= 0 or wrong <= 0 or reported.stopped:
+                    break
         return ModelPool(members, pool.base)
-
-    def _trained(
-        self,
-        net: Any,
-        rows: Rows,
-        run: Run,
-        weight: np.ndarray,
-        rng: np.random.RandomState,
-        progress: Progress,
-        members: list[Member],
-    ) -> ModelPool:
-        """Return the next member, trained by the weights of the rows; those before it stand in an error's pool."""
-        weighted = replace(rows, weight=None if self.resample else weight * len(rows))
-        if self.resample:
-            run = replace(run, index=rng.choice(len(rows), size=len(rows), p=weight))
-        elif (weight == weight[0]).all():
-            weighted = rows  # as plain training, also for nets whose rows cannot be weighted
-        try:
-            return train(net, weighted, [run], progress=progress)
-        except DivergedError as error:
-            error.pool = ModelPool(members) if members else None
-            raise
-        except KeyboardInterrupt as stop:
-            hand_over(stop, members)
-            raise
-        except ValueError as error:
-            if weighted.weight is None or "weight" not in str(error):
-                raise
-            raise ValueError(f"{error} Or boost with resample=True, which draws rows by their weights.") from error
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Recorders: what a run leaves behind. Checkpoints, the best state, or an average of states; in ``_run`` the last one.
+"""Recorders: what a run leaves behind. Checkpoints, the best state, or an average of states; in ``nets`` the last one.
 
 A recorder sees one run, whether that is trained alone or vectorized with others; see :class:`.Recorder`.
 To average states in another way (SWA, EMA, LAWA, ...), write an :class:`Average`, and let :class:`Averaged` feed it.
@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from skfusion import nets
-from skfusion.collect._run import LastState, last_of
-from skfusion.nets import Recorder
+from skfusion.nets import LastState, Recorder
 from skfusion.pool import Member
 from skfusion.state import State, copy
 
@@ -123,7 +122,7 @@ class Averaged(Recorder):
         """Return the average, of a run that has ended."""
         if net is None:
             return []
-        member = last_of(name, net)
+        (member,) = LastState().members(name, net)
         state = member.state
         if self.n:
             last = copy(state)

@@ -12,8 +12,8 @@ from skfusion.combine._calibrated import Calibrated
 from skfusion.combine._dynamic import DynamicSelection, DynamicWeighting
 from skfusion.combine._ensemble_selection import EnsembleSelection
 from skfusion.combine._geometric_average import GeometricAverage
-from skfusion.combine._logs import from_logs
 from skfusion.combine._median import Median
+from skfusion.combine._predictions import from_logs
 from skfusion.combine._running import by_row
 from skfusion.combine._stack import Stack, check_takes_weights
 from skfusion.combine._vote import Vote

@@ -21,7 +21,7 @@ class Combiner(Component, ABC):
     """Whether it combines by :meth:`of_logs` where there are logarithms, which are more exact than probabilities."""
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
-        """Learn how to combine; does nothing where there is nothing to learn.
+        """Learn how to combine; remember only the task where there is nothing to learn.
 
         Parameters
         ----------
@@ -40,6 +40,7 @@ class Combiner(Component, ABC):
             This object, fitted.
         """
         self.check(task)
+        self.task_: Task = task
         return self
 
     def check(self, task: Task) -> None:

@@ -13,9 +13,7 @@ from sklearn.base import clone
 from skfusion._rows import Task
 from skfusion.combine._average import Average
 from skfusion.combine._base import Combiner
-from skfusion.combine._held_out import HeldOut
-from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import check_fitted, check_members, floating
+from skfusion.combine._predictions import HeldOut, check_fitted, check_members, floating, from_logs, logs
 
 LIMIT = 20.0
 """Temperatures are looked for between 1 / LIMIT and LIMIT."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Integral
-from typing import ClassVar
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from skfusion._docs import doc, template
 from skfusion._rows import Task
-from skfusion.combine._base import Combiner
-from skfusion.combine._held_out import HeldOut
-from skfusion.combine._neighbours import Neighbours
-from skfusion.combine._weights import check_fitted, check_members
+from skfusion.combine._predictions import HeldOut, Learner, check_fitted, check_members, floating
+
+AT_A_TIME = 2_000_000
+"""Distances, or judgements of members, that are held in memory."""
+
+ROUNDING = 1e-9
+"""A weight that is left over by rounding makes no neighbour."""
 
 
 @template
-class ByNeighbours(Combiner):
+class ByNeighbours(Learner):
     """{summary}
 
     {rule}
@@ -56,9 +60,6 @@ class ByNeighbours(Combiner):
     {example}
     """
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
     def __init__(self, n_neighbors: int = 7):
         self.n_neighbors = n_neighbors
 
@@ -68,13 +69,8 @@ class ByNeighbours(Combiner):
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"n_neighbors of {type(self).__name__} must be a whole number, 1 or more; got {n!r}.")
 
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> ByNeighbours:
-        """Remember the held-out rows; see :meth:`Combiner.fit`."""
-        self.check(task)
-        held = HeldOut.checked(type(self).__name__, P, y, task, sample_weight)
+    def _learn(self, held: HeldOut) -> None:
         self.neighbours_ = Neighbours(held, self.n_neighbors)
-        self.task_: Task = task
-        return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the mean of the members, weighted for each row on its own; see :meth:`Combiner.__call__`."""
@@ -107,20 +103,12 @@ class ByNeighbours(Combiner):
 )
 class DynamicSelection(ByNeighbours):
     def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return least_error(quality, weight) if self.task_ == "regression" else right_for_longest(quality, weight)
-
-
-def right_for_longest(right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return 1 for members that are right on the most neighbours before their first mistake, the nearest first."""
-    counted = right & (weight > 0)[:, :, None, None]
-    length = np.logical_and.accumulate(counted, axis=1).sum(axis=1)
-    return (length == length.max(axis=1, keepdims=True)).astype(np.float64)
-
-
-def least_error(errors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return 1 for members of the least error, summed over the neighbours."""
-    total = (errors * weight[:, :, None, None]).sum(axis=1)
-    return (total == total.min(axis=1, keepdims=True)).astype(np.float64)
+        weight = weight[:, :, None, None]
+        if self.task_ == "regression":
+            badness = (quality * weight).sum(axis=1)
+        else:  # less the number of neighbours, the nearest first, before the first mistake
+            badness = -np.logical_and.accumulate(quality & (weight > 0), axis=1).sum(axis=1)
+        return (badness == badness.min(axis=1, keepdims=True)).astype(np.float64)
 
 
 @doc(
@@ -141,17 +129,62 @@ def least_error(errors: np.ndarray, weight: np.ndarray) -> np.ndarray:
 )
 class DynamicWeighting(ByNeighbours):
     def _shares(self, quality: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return inverse_error(quality, weight) if self.task_ == "regression" else right_count(quality, weight)
+        total = (quality * weight[:, :, None, None]).sum(axis=1)
+        if self.task_ != "regression":  # the weight of the neighbours that members are right on
+            return np.where(total.any(axis=1, keepdims=True), total, 1.0)
+        least = total.min(axis=1, keepdims=True)  # errors, of which the inverses are relative to the least one
+        return np.where(least > 0, least / np.where(least > 0, total, 1.0), total == 0)
 
 
-def right_count(right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the weight of the neighbours that members are right on; 1 for all where it is nothing."""
-    total = (right * weight[:, :, None, None]).sum(axis=1)
-    return np.where(total.any(axis=1, keepdims=True), total, 1.0)
+class Neighbours:
+    """Held-out rows with the members' predictions for them, of which those are near that have a weight in sum.
 
+    ``quality``, shape (n_samples, n_members, n_targets), tells whether a member is right, or in regression has its
+    squared errors; classes have one target. ``most`` is how many rows can be near.
+    """
 
-def inverse_error(errors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the inverse of the members' errors, summed over the neighbours, relative to the least one."""
-    total = (errors * weight[:, :, None, None]).sum(axis=1)
-    least = total.min(axis=1, keepdims=True)
-    return np.where(least > 0, least / np.where(least > 0, total, 1.0), total == 0)
+    def __init__(self, held: HeldOut, n_neighbors: int):
+        self.n_neighbors, self.weight = n_neighbors, held.weight
+        self.scale = np.sqrt(held.variances()) if held.task == "regression" else np.ones(held.P.shape[2])
+        self.profiles = self._profiles(held.P)
+        quality = {
+            "classification": lambda: (held.P.argmax(axis=2) == held.y)[:, :, None],
+            "multilabel": lambda: (held.P > 0.5) == (held.y == 1),
+            "regression": lambda: held.errors() ** 2,
+        }[held.task]()
+        self.quality = quality.transpose(1, 0, 2)
+        lightest = np.cumsum(np.sort(self.weight))  # most rows are near where those of the least weight are
+        self.most = min(len(self.weight), 1 + int(np.searchsorted(lightest, n_neighbors - ROUNDING)))
+
+    def combine(self, P: np.ndarray, shares: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return predictions, shape (n_samples, n_outputs), that are averaged with other weights for each row.
+
+        ``shares(quality, weight)`` of the nearest rows, the nearest first, shapes (n_samples, n_near, n_members,
+        n_targets) and (n_samples, n_near), are weights of members, shape (n_samples, n_members, n_targets).
+        """
+        combined = np.empty(P.shape[1:], floating(P))
+        step = max(1, AT_A_TIME // max(len(self.profiles), self.most * self.quality[0].size))
+        for start in range(0, P.shape[1], step):
+            part = P[:, start : start + step]
+            near, weight = self.nearest(part)
+            share = shares(self.quality[near], weight)
+            share = share / share.sum(axis=1, keepdims=True)
+            combined[start : start + step] = (share * part.transpose(1, 0, 2)).sum(axis=1)
+        return combined
+
+    def nearest(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nearest rows and the weights with which they count, both of shape (n_samples, n_near).
+
+        The nearest come first; of rows at the same distance the earlier one. The weights of each row sum to
+        ``n_neighbors``, or to the weight of all held-out rows where that is less; they are zero beyond that.
+        """
+        order = np.argsort(cdist(self._profiles(P), self.profiles, "sqeuclidean"), axis=1, kind="stable")
+        weight = self.weight[order]
+        before = np.cumsum(weight, axis=1) - weight
+        left = self.n_neighbors - before
+        weight = np.where(left > ROUNDING, np.minimum(left, weight), 0.0)
+        n_near = int((weight > 0).sum(axis=1).max())
+        return order[:, :n_near], weight[:, :n_near]
+
+    def _profiles(self, P: np.ndarray) -> np.ndarray:
+        return (P.astype(np.float64) / self.scale).transpose(1, 0, 2).reshape(P.shape[1], -1)

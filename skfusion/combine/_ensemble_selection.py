@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from skfusion._rows import Task
 from skfusion.combine._budget import Budget, check_costs
-from skfusion.combine._held_out import HeldOut
+from skfusion.combine._predictions import HeldOut
 from skfusion.combine._running import Running, by_row, running
 from skfusion.combine._weights import LearnedWeights, weighted_sum
 from skfusion.data import scorer_named
@@ -125,22 +125,16 @@ class EnsembleSelection(LearnedWeights):
         if self.confidence is not None and not by_row(self.scoring, task):
             self._refuse_confidence(task)
 
-    def fit(
-        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
-    ) -> EnsembleSelection:
-        """Choose the members; see :meth:`Combiner.fit`."""
-        self.check(task)
-        held = HeldOut.checked("EnsembleSelection", P, y, task, sample_weight)
-        average = running(self.scoring, held)
+    def _learn(self, held: HeldOut) -> None:
+        average, n_members = running(self.scoring, held), len(held.P)
         if self.confidence is not None and not average.by_row:
-            self._refuse_confidence(task)
+            self._refuse_confidence(held.task)
         needed = -math.inf if self.confidence is None else float(norm.ppf(self.confidence))
-        budget = Budget.of(len(P), self.max_members, self.max_cost, self.costs)
+        budget = Budget.of(n_members, self.max_members, self.max_cost, self.costs)
         paths = [greedy_path(average, bag, self.n_rounds, budget, needed, held.weight) for bag in self._bags(budget)]
         self.order_, self.scores_ = [order for order, _ in paths], [scores for _, scores in paths]
-        shares = [np.bincount(order, minlength=len(P)) / len(order) for order in self.order_]
+        shares = [np.bincount(order, minlength=n_members) / len(order) for order in self.order_]
         self.weights_ = budget.largest(np.mean(shares, axis=0))
-        return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over the members that were chosen; see :meth:`Combiner.__call__`."""

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from skfusion._rows import Task
-from skfusion.combine._logs import from_logs, logs
-from skfusion.combine._weights import GivenWeights, check_fitted, floating
+from skfusion.combine._predictions import check_fitted, floating, from_logs, logs
+from skfusion.combine._weights import GivenWeights
 
 
 class GeometricAverage(GivenWeights):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion._rows import Task
 from skfusion.combine._base import Combiner
-from skfusion.combine._weights import check_fitted, floating
+from skfusion.combine._predictions import check_fitted, floating
 
 
 class Median(Combiner):
@@ -41,12 +40,6 @@ class Median(Combiner):
     >>> Median().fit(P, np.array([[1.1]]), "regression")(P).tolist()
     [[1.2]]
     """
-
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Median:
-        """Remember whether classes exclude each other; see :meth:`Combiner.fit`."""
-        self.check(task)
-        self.task_: Task = task
-        return self
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the median over members; see :meth:`Combiner.__call__`."""

@@ -7,12 +7,14 @@ over that sum, and not a new average.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from skfusion._rows import Task
-from skfusion.combine._held_out import HeldOut
+from skfusion.combine._predictions import HeldOut
 from skfusion.data import scorer_of
 
 SLACK = 1e-9
@@ -201,29 +203,21 @@ class Scorer(SumOfParts):
         return np.array([self.scorer((self.total + self.parts[k]) / (self.n + 1)) for k in members])
 
 
-BY_ROW = {
-    "classification": ("neg_log_loss", "accuracy"),
-    "multilabel": ("neg_log_loss",),
-    "regression": ("r2", "neg_mean_squared_error"),
+_R2 = partial(SquaredError, relative=True)
+BY_ROW: dict[Task, dict[str | None, Callable[[HeldOut], Running]]] = {
+    "classification": {None: LogLoss, "neg_log_loss": LogLoss, "accuracy": Accuracy},
+    "multilabel": {None: LogLoss, "neg_log_loss": LogLoss},  # of labels scikit-learn's leaves out those that are 0
+    "regression": {None: _R2, "r2": _R2, "neg_mean_squared_error": partial(SquaredError, relative=False)},
 }
-"""Names of scores that are means over rows."""
+"""The fastest way to compute scores that are means over rows, by their names; None is the default."""
 
 
 def by_row(scoring: Any, task: Task) -> bool:
     """Return whether a score is known to be a mean over rows, as R2 is where every value varies."""
-    return scoring is None or (isinstance(scoring, str) and scoring in BY_ROW[task])
+    return (scoring is None or isinstance(scoring, str)) and scoring in BY_ROW[task]
 
 
 def running(scoring: Any, held: HeldOut) -> Running:
     """Return the running average with the fastest way to compute a score; log-loss, or R2, when it is None."""
-    if held.task == "regression":
-        varied = bool((held.y != held.y[0]).any(axis=0).all())
-        if scoring is None or (scoring == "r2" and varied):
-            return SquaredError(held, relative=True)
-        if scoring == "neg_mean_squared_error":
-            return SquaredError(held, relative=False)
-    elif scoring is None or scoring == "neg_log_loss":  # of labels scikit-learn's leaves out those that are 0
-        return LogLoss(held)
-    elif scoring == "accuracy" and held.task == "classification":
-        return Accuracy(held)
-    return Scorer(held, scoring)
+    varied = scoring != "r2" or bool((held.y != held.y[0]).any(axis=0).all())
+    return BY_ROW[held.task][scoring](held) if varied and by_row(scoring, held.task) else Scorer(held, scoring)

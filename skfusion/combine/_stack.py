@@ -82,17 +82,15 @@ class Stack(Combiner):
         meta = _default(task) if self.final_estimator is None else clone(self.final_estimator)
         check_takes_weights(meta, sample_weight)
         y = y[:, 0] if task == "regression" and y.shape[1] == 1 else y
-        if task == "classification" and len(np.unique(y)) == 1:
-            self.final_estimator_ = None  # nothing to tell apart
-            self.only_class_ = int(y[0])
-            return self
+        self.constant_ = np.zeros(self.n_outputs_)  # of labels that never vary, and of an only class
         if task == "multilabel":
             self.constant_ = y[0].astype(np.float64)
-            self.varied_ = np.flatnonzero((y != y[0]).any(axis=0))  # a label that never varies cannot be learned
+            self.varied_ = np.flatnonzero((y != y[0]).any(axis=0))
             y = y[:, self.varied_]
-            if not len(self.varied_):
-                self.final_estimator_ = None
-                return self
+        if task != "regression" and (y == y[0]).all():
+            self.constant_[y[0].astype(np.intp)] = 1
+            self.final_estimator_ = None  # nothing to tell apart
+            return self
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         columns = self._columns(P, X)
         with warnings.catch_warnings():
@@ -110,14 +108,10 @@ class Stack(Combiner):
         n = P.shape[1]
         if self.task_ == "regression":
             return np.asarray(self.final_estimator_.predict(self._columns(P, X))).reshape(n, -1)
-        out = np.zeros((n, self.n_outputs_))
-        if self.task_ == "multilabel":
-            out[:] = self.constant_
-            if self.final_estimator_ is not None:
-                out[:, self.varied_] = self._labels(self._columns(P, X))
-        elif self.final_estimator_ is None:
-            out[:, self.only_class_] = 1.0
-        else:
+        out = np.tile(self.constant_, (n, 1))
+        if self.final_estimator_ is not None and self.task_ == "multilabel":
+            out[:, self.varied_] = self._labels(self._columns(P, X))
+        elif self.final_estimator_ is not None:
             out[:, self.final_estimator_.classes_] = self.final_estimator_.predict_proba(self._columns(P, X))
         return out
 

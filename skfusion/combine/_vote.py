@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from skfusion.combine._weights import GivenWeights, floating
+from skfusion.combine._predictions import floating
+from skfusion.combine._weights import GivenWeights
 
 
 class Vote(GivenWeights):

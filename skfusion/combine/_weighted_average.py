@@ -5,15 +5,23 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 
-from skfusion._rows import Task
-from skfusion.combine._held_out import HeldOut
-from skfusion.combine._simplex import likeliest_mixture, nearest_to_origin
+from skfusion.combine._predictions import HeldOut
 from skfusion.combine._weights import LearnedWeights
 
 ENOUGH = 1e-6
 """How far above the minimum the loss may end before a warning is given: nats, or a share of the squared error."""
+
+STEPS = 100
+"""Newton steps at most; some five are taken as a rule."""
+
+TIGHT = 1e-9
+"""The gap, in nats, at which Newton steps end."""
+
+HOPELESS = 1e8
+"""How many times farther than the nearest point one may lie: beyond, its weight would be lost in rounding."""
 
 
 class WeightedAverage(LearnedWeights):
@@ -61,18 +69,16 @@ class WeightedAverage(LearnedWeights):
     [0.75, 0.25]
     """
 
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> WeightedAverage:
-        """Find the weights; see :meth:`Combiner.fit`."""
-        held = HeldOut.checked("WeightedAverage", P, y, task, sample_weight)
-        self.weights_, self.loss_, gap, allowed = squared_error(held) if task == "regression" else log_loss(held)
+    def _learn(self, held: HeldOut) -> None:
+        least = squared_error if held.task == "regression" else log_loss
+        self.weights_, self.loss_, gap, allowed = least(held)
         if gap > allowed:
             warnings.warn(
-                f"The weights of {len(P)} members may be off the best held-out loss, {self.loss_:.6g}, by {gap:.2g}. "
-                "Predictions of very different scales do that; leave out members that are far off.",
+                f"The weights of {len(held.P)} members may be off the best held-out loss, {self.loss_:.6g}, by "
+                f"{gap:.2g}. Predictions of very different scales do that; leave out members that are far off.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return self
 
 
 def log_loss(held: HeldOut) -> tuple[np.ndarray, float, float, float]:
@@ -97,3 +103,67 @@ def squared_error(held: HeldOut) -> tuple[np.ndarray, float, float, float]:
     near = alone <= 1e16 * alone.min()  # members that are farther off have no weight, and their slope is noise
     gap = float(2 * (loss - (errors[near] @ mixed).min()))
     return weights, loss, gap, ENOUGH * max(loss, 1e-3 * float(alone.min()))
+
+
+def nearest_to_origin(points: np.ndarray) -> np.ndarray:
+    """Return the weights of the convex combination of points that is nearest to the origin.
+
+    Minimising :math:`\\|A x\\|^2 + (1 - \\sum x)^2 c` over :math:`x \\ge 0` gives a multiple of them for every c, so
+    that least squares with non-negative coefficients (Lawson and Hanson, 1974) solves it, in finitely many steps.
+
+    ``points`` has the shape (n_dimensions, n_points), at any scales. The weights, shape (n_points,), are not negative,
+    sum to 1, and are exactly 0 for points that do not join.
+    """
+    size = np.linalg.norm(points, axis=0)
+    nearest, weights = size.min(), np.zeros(len(size))
+    if nearest == 0:
+        return np.where(size == 0, 1.0, 0.0) / np.count_nonzero(size == 0)
+    kept = np.flatnonzero(size < HOPELESS * nearest)
+    units = points[:, kept] / size[kept]  # of length one, so that a distant point does not hide the others
+    if len(units) > len(kept):
+        units = np.linalg.qr(units, mode="r")
+    problem = np.vstack([units, nearest / size[kept]])
+    try:
+        weights[kept] = nnls(problem, np.eye(len(problem))[-1], maxiter=10 * len(kept) + 100)[0] / size[kept]
+    except RuntimeError:  # rounding can make it repeat its steps without end
+        weights[kept] = size[kept] == nearest
+    return weights / weights.sum()
+
+
+def likeliest_mixture(truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the weights of the mixture of least log-loss, by Newton steps (Kim et al., 2020).
+
+    ``truth``, shape (n_members, n_samples), has the positive probabilities that members give to what is true, and the
+    weights of the samples sum to 1. The weights of the members are like those of :func:`nearest_to_origin`.
+    """
+    weights, whole = np.full(len(truth), 1 / len(truth)), True
+    mixed, root = weights @ truth, np.sqrt(weight)
+    for _ in range(STEPS):
+        ratio = truth / mixed
+        slope = ratio @ weight  # the gradient is -slope, and its product with the weights -1
+        if slope.max() - 1 <= TIGHT and whole:
+            break
+        # on the simplex the second-order model of the loss is the distance of these points' combination from 0
+        best = nearest_to_origin((ratio * root).T - 2 * root[:, None])
+        step, size = _step(best - weights, truth, mixed, weight, slope)
+        if size == 0:
+            break
+        whole = size == 1
+        weights = best if whole else weights + step
+        mixed = weights @ truth
+    return weights
+
+
+def _step(
+    way: np.ndarray, truth: np.ndarray, mixed: np.ndarray, weight: np.ndarray, slope: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the longest step of size 1, 1/2, 1/4 ... that lowers the log-loss, and its size; 0 if none does."""
+    before, ahead, promised = weight @ np.log(mixed), way @ truth, slope @ way
+    noise = 4 * np.finfo(np.float64).eps * (1 + abs(before))
+    size = 1.0
+    while promised > 0 and size > 1e-9:
+        gain = weight @ np.log(np.maximum(mixed + size * ahead, np.finfo(np.float64).tiny)) - before
+        if gain >= 1e-4 * size * promised - noise:
+            return size * way, size
+        size /= 2
+    return 0 * way, 0.0

@@ -1,15 +1,15 @@
-"""Combiners whose members have the same weights in all rows, and checks of weights and members."""
+"""Combiners whose members have the same weights in all rows."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from skfusion._rows import Task
 from skfusion.combine._base import Combiner
+from skfusion.combine._predictions import Learner, check_fitted, check_members, floating
 
 
 class GivenWeights(Combiner):
@@ -26,14 +26,13 @@ class GivenWeights(Combiner):
         if self.needs and task == "regression":
             raise ValueError(f"{type(self).__name__} needs {self.needs}; for regression use combine=Average().")
         if self.weights is not None:
-            checked(self.weights, type(self).__name__)
+            self._given(self.weights)
 
     def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
         """Check the number of weights, and remember the task; see :meth:`Combiner.fit`."""
-        self.check(task)
+        super().fit(P, y, task, sample_weight)
         if len(P):
             self._shares(len(P))
-        self.task_: Task = task
         return self
 
     def member_weights(self, n_members: int) -> np.ndarray | None:
@@ -41,19 +40,31 @@ class GivenWeights(Combiner):
         return None if self.weights is None else self._shares(n_members)
 
     def _shares(self, n_members: int) -> np.ndarray:
-        return shares(self.weights, n_members, type(self).__name__)
+        """Return the given weights divided by their sum, or equal ones when omitted."""
+        if self.weights is None:
+            return np.full(n_members, 1 / n_members)
+        weights = self._given(self.weights)
+        if len(weights) != n_members:
+            raise ValueError(
+                f"{type(self).__name__} got {weights.size} weights for {n_members} members; give one weight a member."
+            )
+        return weights / weights.sum()
+
+    def _given(self, weights: Sequence[float]) -> np.ndarray:
+        """Return the weights of a user as an array; raise where they are invalid for any number of members."""
+        array = np.asarray(weights, np.float64)
+        if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
+            raise ValueError(
+                "Weights must be finite, non-negative and not all zero, one weight a member; "
+                f"{type(self).__name__} got {array.tolist()}."
+            )
+        return array
 
 
-class LearnedWeights(Combiner):
+class LearnedWeights(Learner):
     """Sum predictions with the members' ``weights_``, which a subclass learns from held-out rows."""
 
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
     weights_: np.ndarray
-
-    @abstractmethod
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> Self:
-        """Learn ``weights_``; see :meth:`Combiner.fit`."""
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members; see :meth:`Combiner.__call__`."""
@@ -72,46 +83,7 @@ class LearnedWeights(Combiner):
         return kept
 
 
-def shares(weights: Sequence[float] | None, n_members: int, owner: str) -> np.ndarray:
-    """Return the weights of a user divided by their sum, or equal ones when omitted; ``owner`` is named in messages."""
-    if weights is None:
-        return np.full(n_members, 1 / n_members)
-    array = checked(weights, owner)
-    if len(array) != n_members:
-        raise ValueError(f"{owner} got {array.size} weights for {n_members} members; give one weight a member.")
-    return array / array.sum()
-
-
-def checked(weights: Sequence[float], owner: str) -> np.ndarray:
-    """Return the weights of a user as an array; raise where they are invalid for any number of members."""
-    array = np.asarray(weights, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
-        raise ValueError(
-            f"Weights must be finite, non-negative and not all zero, one weight a member; {owner} got {array.tolist()}."
-        )
-    return array
-
-
 def weighted_sum(weights: np.ndarray, P: np.ndarray) -> np.ndarray:
     """Return the sum of predictions times weights, shape (n_samples, n_outputs); weights of zero are not read."""
     used = np.flatnonzero(weights)
     return np.tensordot(weights[used], P[used], axes=1).astype(floating(P), copy=False)
-
-
-def check_fitted(combiner: Any, attribute: str) -> None:
-    """Raise where a combiner has not been fitted."""
-    if not hasattr(combiner, attribute):
-        raise ValueError(f"{type(combiner).__name__} must be fitted before it can combine: call fit(P, y, task) first.")
-
-
-def check_members(combiner: Any, n_members: int, n_given: int) -> None:
-    """Raise where predictions come from another number of members than in ``fit``."""
-    if n_given != n_members:
-        raise ValueError(
-            f"{type(combiner).__name__} was fitted on {n_members} members and is given {n_given}; fit it again."
-        )
-
-
-def floating(P: np.ndarray) -> np.dtype:
-    """Return the dtype of a mean of predictions: their own where it is one of real numbers, else float64."""
-    return P.dtype if np.issubdtype(P.dtype, np.floating) else np.dtype(np.float64)

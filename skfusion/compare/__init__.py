@@ -1,12 +1,11 @@
 """Compare fusions by cross-validation, on pools of members that they share.
 
-``_compare`` is the function, ``_splits`` makes the folds, ``_fold`` fits and scores all fusions on one fold,
-``_measures`` has what is measured beside the scores, ``_table`` the means with their intervals. This room may import
-``evaluate``, ``estimators`` and all that is below them. To add a column, write a function in ``_measures``, and its
-column in ``_table``.
+``_compare`` is the function, and makes the folds; ``_fold`` fits and scores all fusions on one fold, ``_table`` has
+what is measured beside the scores, and the means with their intervals. This room may import ``evaluate``,
+``estimators`` and all that is below them. To add a column, write a function in ``_table``, and name its column there.
 """
 
-from skfusion.compare._calibration import expected_calibration_error
 from skfusion.compare._compare import compare_fusions
+from skfusion.compare._table import expected_calibration_error
 
 __all__ = ["compare_fusions", "expected_calibration_error"]

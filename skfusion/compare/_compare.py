@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -9,14 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import delayed, effective_n_jobs
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import get_scorer
+from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
+from skfusion._rows import Rows, Task
 from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
-from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
+from skfusion.data import Fold as Split
+from skfusion.data import columns_of, folds, groups_of
 from skfusion.estimators.support import seeded
 from skfusion.nets import in_order
 
@@ -43,18 +49,16 @@ def compare_fusions(
     Parameters
     ----------
     fusions : dict of estimators, or iterable of (name, estimator) pairs
-        Estimators of this library, or pipelines that end in one, which are fitted and transform fold by fold. What has
-        no pool to share is fitted as a whole: :class:`StackingFusion`, distillation, semi-supervised networks, forests,
-        and, as a baseline, any scikit-learn estimator.
+        Estimators of this library, or pipelines that end in one. What has no pool to share is fitted as a whole:
+        :class:`StackingFusion`, students, forests, and, as a baseline, any scikit-learn estimator.
     X : array-like of shape (n_samples, ...), DataFrame, or dict of array-like
         Inputs.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets. Where a fusion learns from rows without labels, -1 marks these, as in its ``fit``: all fusions are then
         tested on the labelled rows of a fold, and the others are trained on labelled rows alone.
     cv : int, splitter or iterable, default=5
-        A number asks for that many shuffled folds, stratified for classifiers, that keep groups together where they are
-        given, and rows of equal inputs, as in :class:`~skfusion.tuning.FusionSearch`; it is reduced to the size of the
-        smallest class of two rows or more. More cost more and test on smaller parts.
+        A number asks for shuffled folds, stratified for classifiers, that keep groups and equal inputs together; it is
+        reduced to the size of the smallest class of two rows or more. More cost more.
     scoring : str, callable, list, tuple or dict, optional
         As in ``cross_validate``: one scorer or several; accuracy or R2 when omitted. Higher is better.
     groups : array-like of shape (n_samples,), optional
@@ -77,8 +81,7 @@ def compare_fusions(
         over the folds (of times medians, so that what is set up in the first fold does not count):
 
         - ``gain_over_best``, ``gain_over_mean``: the first score, less that of the best and of the mean single member
-          *on the same test rows*. The best one is known only in hindsight, so it is a harder rival than any network
-          that can be chosen beforehand. NaN for baselines.
+          *on the same test rows*. The best one is known only in hindsight. NaN for baselines.
         - ``log_loss``, with probabilities below 1.2e-7 raised to that, and ``ece``, see
           :func:`expected_calibration_error`. NaN without probabilities.
         - ``collect_seconds``, ``fuse_seconds``: of fitting; fusions that share members each count their whole training.
@@ -208,3 +211,35 @@ def _scorers(scoring: Any, classify: bool) -> dict[str, Any]:
     if not scoring:
         raise ValueError("scoring is empty: give a scorer, or None for accuracy or R2.")
     return {name: get_scorer(s) if isinstance(s, str) else s for name, s in scoring.items()}
+
+
+def splits_of(cv: Any, X: Any, y: np.ndarray, groups: Any, classify: bool, seed: int) -> tuple[list[Split], str]:
+    """Return positions to train and to test on, for each fold, and what made them; a number is stratified by ``y``."""
+    if not isinstance(cv, int | np.integer):
+        splitter = check_cv(cv)
+        return list(splitter.split(np.zeros(len(y)), y, groups)), repr(splitter)
+    task: Task = "classification" if classify and type_of_target(y) in ("binary", "multiclass") else "regression"
+    codes = np.unique(y, axis=0 if y.ndim > 1 else None, return_inverse=True)[1].ravel()
+    targets = codes if task == "classification" else codes[:, None]
+    X, columns = _compared(X, len(y))
+    splits = [*folds(Rows(X, targets, None, groups_of(groups, len(y)), columns=columns), int(cv), task, seed)]
+    if len(splits) < cv:
+        warnings.warn(
+            f"There are {len(splits)} folds and not the {cv} of cv, as the smallest class, or the number of groups or "
+            "of different rows, is no larger.",
+            UserWarning,
+            stacklevel=3,
+        )
+    kind = ("Stratified" if task == "classification" else "") + ("Group" if groups is not None else "") + "KFold"
+    return splits, f"{kind}(n_splits={len(splits)}, random_state={seed}, shuffle=True), rows of equal inputs together"
+
+
+def _compared(X: Any, n: int) -> tuple[Any, np.ndarray | None]:
+    """Return inputs, and numbers that are equal where those are which are no numbers; see :func:`data.columns_of`."""
+    if isinstance(X, Mapping) and not issparse(X):
+        return {name: np.asarray(values) for name, values in X.items()}, None
+    X = X.tocsr() if issparse(X) else X if hasattr(X, "iloc") else np.asarray(X)
+    try:
+        return X, columns_of(X)
+    except (TypeError, ValueError):  # cells that only a pipeline can read: no two rows count as equal
+        return X, np.arange(n, dtype=np.uint64)[:, None]

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -14,7 +15,7 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from skfusion._rows import rows_at
-from skfusion.compare._measures import calibration, device_of, microseconds_a_row, size, warm_up
+from skfusion.compare._table import calibration, device_of, microseconds_a_row, size, warm_up
 from skfusion.data import score_by
 from skfusion.estimators import BaseFusion, FarBelowWarning, SemiSupervised
 from skfusion.estimators.support import SharedPools, fit_on_shared, split_pipeline, taken
@@ -24,38 +25,32 @@ from skfusion.pool import ModelPool
 _GAINS = ("best_single", "mean_single", "gain_over_best", "gain_over_mean")
 
 
+@dataclass(eq=False)
 class Fold:
-    """The rows of one fold, and the members that its fusions share.
+    """The members that the fusions of one fold share, whose rows are at the positions ``train`` and ``test``.
 
-    ``X``, ``y`` and ``groups`` are all rows, ``train`` and ``test`` positions. The gains are those of the first of the
-    ``scorers``; ``error_score`` is the score of a fusion, or a scorer, that fails. With ``hold_out`` all fusions hold
-    out rows. ``labelled`` says which of all rows have a label, where some of the fusions learn from rows that have
-    none: the others are trained on the labelled rows, and all are tested on these.
+    Gains are of the first scorer. Fusions that need labels are trained on the rows ``labelled`` alone.
     """
 
-    def __init__(
-        self,
-        number: int,
-        X: Any,
-        y: Any,
-        groups: Any,
-        train: np.ndarray,
-        test: np.ndarray,
-        scorers: Mapping[str, Callable[..., float]],
-        hold_out: bool,
-        error_score: float | str,
-        labelled: np.ndarray | None = None,
-    ):
-        self.number, self.scorers, self.hold_out, self.error_score = number, scorers, hold_out, error_score
-        whole = None
-        if labelled is not None:
-            whole = rows_at(X, train), rows_at(y, train)
-            train, test = train[labelled[train]], test[labelled[test]]
-            y = _plain(y)
-        self.X_train, self.X_test = rows_at(X, train), rows_at(X, test)
-        self.y_train, self.y_test = rows_at(y, train), rows_at(y, test)
-        self.whole = whole or (self.X_train, self.y_train)  # with the rows that have no label
-        self.groups = None if groups is None else rows_at(groups, train)
+    number: int
+    X: Any
+    y: Any
+    groups: Any
+    train: np.ndarray
+    test: np.ndarray
+    scorers: Mapping[str, Callable[..., float]]
+    hold_out: bool
+    error_score: float | str
+    labelled: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        train, test, y = self.train, self.test, self.y
+        self.X_train, self.y_train = self.whole = rows_at(self.X, train), rows_at(y, train)
+        if self.labelled is not None:  # which ``whole`` has beside the rows without a label
+            train, test, y = train[self.labelled[train]], test[self.labelled[test]], _plain(y)
+            self.X_train, self.y_train = rows_at(self.X, train), rows_at(y, train)
+        self.X_test, self.y_test = rows_at(self.X, test), rows_at(y, test)
+        self.groups_train = None if self.groups is None else rows_at(self.groups, train)
         self.sizes = {"n_train": len(train), "n_test": len(test)}
         self.pools = SharedPools()
         self.singles: dict[Any, list[float]] = {}
@@ -89,21 +84,27 @@ class Fold:
         if isinstance(last, BaseFusion):
             X_train = self.X_train if head is None else head.fit_transform(self.X_train, self.y_train)
             X_test = X_test if head is None else head.transform(X_test)
-            spent = self.fit(last, X_train, X_test, start)
+            if (pool := last._given_pool()) is not None:
+                pool.warn_of_leakage(clone(last)._rows(X_test, self.y_test, None, None), "to test the fusions")
+            rows = last._rows(X_train, self.y_train, None, self.groups_train)
+            collecting, fusing = fit_on_shared(last, rows, self.pools, self.hold_out, start)
             if head is not None:
                 estimator.steps = [*head.steps, estimator.steps[-1]]
         else:
-            rows = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
+            data = self.whole if isinstance(last, SemiSupervised) else (self.X_train, self.y_train)
             prefix = "" if last is estimator else f"{estimator.steps[-1][0]}__"
-            estimator.fit(*rows, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups).items()})
-            spent = {"collect_seconds": time.perf_counter() - start, "fuse_seconds": 0.0}
+            estimator.fit(
+                *data, **{f"{prefix}{name}": groups for name, groups in taken(last, self.groups_train).items()}
+            )
+            collecting, fusing = time.perf_counter() - start, 0.0
         scores, first = self.scores(estimator), next(iter(self.scorers))
         known = not scores["error"].startswith(f"{first}: ")
         return {
             **scores,
             **self.gains(last, X_test, scores[first] if known else float("nan")),
             **calibration(estimator, self.X_test, self.y_test),
-            **spent,
+            "collect_seconds": collecting,
+            "fuse_seconds": fusing,
             "predict_us_per_row": microseconds_a_row(estimator, self.X_test, self.sizes["n_test"]),
             **size(last),
         }
@@ -122,14 +123,6 @@ class Fold:
                     raise
                 scores |= {name: self.error_score, "error": scores["error"] or f"{name}: {_named(error)}"}
         return scores
-
-    def fit(self, estimator: BaseFusion, X: Any, X_test: Any, start: float) -> dict[str, float]:
-        """Fit a fusion on shared pools and return the seconds that each half takes where nothing is shared."""
-        if (pool := estimator._given_pool()) is not None:
-            pool.warn_of_leakage(clone(estimator)._rows(X_test, self.y_test, None, None), "to test the fusions")
-        rows = estimator._rows(X, self.y_train, None, self.groups)
-        spent = fit_on_shared(estimator, rows, self.pools, self.hold_out, start)
-        return dict(zip(("collect_seconds", "fuse_seconds"), spent, strict=True))
 
     def gains(self, estimator: Any, X_test: Any, score: float) -> dict[str, float]:
         """Return the score less that of the best and of the mean member on the test rows, by the first scorer."""
@@ -158,12 +151,9 @@ def _named(error: Exception) -> str:
 
 def labelled_rows(fusions: Mapping[str, Any], y: Any) -> np.ndarray | None:
     """Return which rows have a label; None where no fusion learns from rows that have none, or all have one."""
-    ends = [split_pipeline(estimator)[1] for estimator in fusions.values()]
-    half = [end for end in ends if isinstance(end, SemiSupervised)]
-    if not half:
-        return None
-    labelled = half[0].labelled(y)
-    return None if labelled.all() else labelled
+    ends = (split_pipeline(estimator)[1] for estimator in fusions.values())
+    labelled = next((end.labelled(y) for end in ends if isinstance(end, SemiSupervised)), None)
+    return None if labelled is None or labelled.all() else labelled
 
 
 def _plain(y: Any) -> Any:

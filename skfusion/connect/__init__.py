@@ -6,8 +6,7 @@ test, and a line here. Connectors know states and at most an objective; this roo
 and what lies below them.
 """
 
-from skfusion.connect._base import Connector, Path, Subspace, check_ends, combined
-from skfusion.connect._basis import Basis, PathBasis
+from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_ends, combined
 from skfusion.connect._bezier import Bezier
 from skfusion.connect._fourier import Fourier
 from skfusion.connect._line import Line

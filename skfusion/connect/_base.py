@@ -4,18 +4,75 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skfusion._component import Component
-from skfusion.connect._basis import Basis, ByLength, PathBasis
 from skfusion.geometry import inner
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible, weighted_sum
 
 
+class Basis(ABC):
+    """The coefficients of control states as functions of the points of a domain, which the basis knows."""
+
+    @abstractmethod
+    def weights(self, point: Any, n_controls: int) -> np.ndarray:
+        """Return the coefficients of the control states at a point, shape (n_controls,); they sum to one."""
+
+    @abstractmethod
+    def within(self, point: Any) -> Any:
+        """Return a point in the form that ``weights`` takes, or raise ``ValueError`` where it is not in the domain."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.RandomState, n_controls: int) -> Any:
+        """Return a point that is uniform in the domain."""
+
+    @abstractmethod
+    def grid(self, n_points: int, n_controls: int) -> list[Any]:
+        """Return points that are spread evenly over the domain, its corners included, ``n_points`` along each side."""
+
+
+class PathBasis(Basis):
+    """A basis whose domain is the positions from 0 to 1, at which it has the first and the last control state."""
+
+    @abstractmethod
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        """Return the coefficients of the control states at a position, in float64; see :meth:`Subspace.weights`."""
+
+    def within(self, t: Any) -> float:
+        """Return a position, or raise ``ValueError`` where it is not from 0 to 1; see :meth:`Path.weights`."""
+        if not 0 <= t <= 1:
+            raise ValueError(f"A position on a path is from 0 to 1; got {t}.")
+        return float(t)
+
+    def sample(self, rng: np.random.RandomState, n_controls: int) -> float:
+        """Return a position that is uniform from 0 to 1; see :meth:`Path.sample`."""
+        return float(rng.uniform())
+
+    def grid(self, n_points: int, n_controls: int) -> list[float]:
+        """Return equally spaced positions, 0 and 1 included; see :meth:`Path.grid`."""
+        positions: list[float] = np.linspace(0, 1, n_points).tolist()
+        return positions
+
+
+class ByLength(PathBasis):
+    """Another basis, whose positions ``t`` are found by the share of the length that lies before them."""
+
+    def __init__(self, basis: Basis, t: np.ndarray, share: np.ndarray):
+        self.basis, self.t, self.share = basis, t, share
+
+    def __repr__(self) -> str:
+        return f"ByLength({self.basis!r})"
+
+    def weights(self, t: float, n_controls: int) -> np.ndarray:
+        return self.basis.weights(float(np.interp(t, self.share, self.t)), n_controls)
+
+
+@dataclass(eq=False, repr=False)
 class Subspace(ABC):
     r"""The states that are sums of a few control states.
 
@@ -29,17 +86,16 @@ class Subspace(ABC):
         What gives the coefficients, and the domain of the points p.
     history : sequence of float, optional
         Mean training loss of each epoch, where the controls were trained; empty where nothing was.
-
-    Attributes
-    ----------
-    controls : tuple of State
-        The control states.
     """
 
-    def __init__(self, controls: Sequence[State], basis: Basis, history: Sequence[float] = ()):
-        self.controls = tuple(controls)
-        self.basis = basis
-        self.history = tuple(history)
+    controls: Sequence[State]
+    basis: Basis
+    history: Sequence[float] = ()
+
+    replace = replace  # a copy with some of its parameters changed
+
+    def __post_init__(self) -> None:
+        self.controls, self.history = tuple(self.controls), tuple(self.history)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.controls)} states, {self.basis!r})"
@@ -51,21 +107,6 @@ class Subspace(ABC):
 
         Their BatchNorm statistics are theirs, and are not estimated again.
         """
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some of its parameters changed.
-
-        Parameters
-        ----------
-        **changes : object
-            Parameters by name, such as ``controls``.
-
-        Returns
-        -------
-        Subspace
-            Of the same kind.
-        """
-        return type(self)(**{**vars(self), **changes})
 
     def weights(self, point: Any) -> np.ndarray:
         """Return the coefficients of the control states.
@@ -97,21 +138,14 @@ class Subspace(ABC):
         return self.at(self.basis.sample(rng, len(self.controls)))
 
     def grid(self, n_points: int) -> list[Any]:
-        """Return points that are spread evenly over the domain.
+        """Return a list of points that are spread evenly over the domain; see :meth:`Subspace.weights`.
 
-        Parameters
-        ----------
-        n_points : int
-            Along each side.
-
-        Returns
-        -------
-        list
-            Points, the corners of the domain included.
+        There are ``n_points`` along each side, the corners included.
         """
         return self.basis.grid(n_points, len(self.controls))
 
 
+@dataclass(eq=False, repr=False)
 class Path(Subspace):
     """A subspace of one dimension, whose positions are from 0 to 1; the first and the last control are its ends.
 
@@ -127,11 +161,6 @@ class Path(Subspace):
         Whether the ends are networks as their own training left them, and so have BatchNorm statistics of their own;
         not where they were trained along with the path. Other control states never have.
 
-    Attributes
-    ----------
-    controls : tuple of State
-        The control states.
-
     Examples
     --------
     >>> import torch
@@ -141,11 +170,8 @@ class Path(Subspace):
     ([0.75, 0.25], 1.0)
     """
 
-    def __init__(
-        self, controls: Sequence[State], basis: PathBasis, history: Sequence[float] = (), own_ends: bool = True
-    ):
-        super().__init__(controls, basis, history)
-        self.own_ends = own_ends
+    basis: PathBasis
+    own_ends: bool = True
 
     @property
     def networks(self) -> tuple[int, ...]:
@@ -173,33 +199,17 @@ class Path(Subspace):
         return np.concatenate([[0.0], np.cumsum(self._steps(positions))])
 
     def length(self, n_points: int = 61) -> float:
-        """Return the Euclidean length of the path, without integer tensors and BatchNorm statistics.
+        """Return the Euclidean length of the path, the distance of the ends for a line; see :meth:`Path.arc`.
 
-        Parameters
-        ----------
-        n_points : int, default=61
-            Positions between which it is taken as straight. More give a longer, truer length.
-
-        Returns
-        -------
-        float
-            In units of the weights; the distance of the ends for a line.
+        It is that of ``n_points - 1`` straight pieces: more give a longer, truer length.
         """
         return float(self._steps(self.grid(n_points)).sum())
 
     def by_length(self, n_points: int = 1001) -> Path:
-        """Return the same path with positions that are shares of its length.
+        """Return the same path with positions that are shares of its length; see :meth:`Path.arc`.
 
-        Parameters
-        ----------
-        n_points : int, default=1001
-            Positions between which it is taken as straight. More space points more evenly.
-
-        Returns
-        -------
-        Path
-            Equally spaced positions are points at equal distances along the path. Its control states and its ends are
-            those of this one; a path of no length stays as it is.
+        Equally spaced positions are then at equal distances along the path, which is taken as straight between
+        ``n_points`` positions. The control states and the ends are the same; a path of no length stays as it is.
         """
         t = np.linspace(0, 1, n_points)
         arc = self.arc(t)
@@ -216,13 +226,7 @@ class Connector(Component, ABC):
     needs_objective: ClassVar[bool] = True
 
     def check(self) -> None:
-        """Raise an error where a parameter makes no sense; estimators ask before they train members.
-
-        Raises
-        ------
-        ValueError or TypeError
-            It names the parameter.
-        """
+        """Raise ``ValueError`` or ``TypeError`` where a parameter makes no sense; estimators ask before they train."""
 
     @abstractmethod
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from skfusion.connect._base import Connector, Path, check_ends
-from skfusion.connect._basis import PathBasis
+from skfusion.connect._base import Connector, Path, PathBasis, check_ends
 from skfusion.objective import Objective
 from skfusion.state import State
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from skfusion._random import seed_scope
 from skfusion._vectorized import attribute_holding_tensor, lent, slots_of
-from skfusion.connect._basis import Basis
+from skfusion.connect._base import Basis
 from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, is_statistic, owners, weighted_sum
 
@@ -40,30 +39,25 @@ def train(
 
     ``given`` are the networks that are joined: what is equal in all of them stays as it is, unless they are free too.
     """
-    names = trained_names(controls, given, free, objective.module)
-    bends = Bends(controls, given, free, names, objective.module)
+    bends = Bends(controls, given, free, objective.module)
     run = _Run(settings, basis, bends, objective)
-    with _ready(objective.module, bends.values.device, settings.random_state):
+    streams = seed_scope(int(settings.random_state), bends.values.device)
+    with streams, torch.enable_grad(), evaluating(objective.module):
+        objective.module.train()
         for _ in range(settings.n_epochs):
             run.epoch()
     return bends.controls(), run.history
 
 
 class Bends:
-    """The trained numbers, those of the tensors called ``names``, of all control states as rows of one matrix.
+    """The trained numbers of all control states as rows of one matrix; ``given`` are the networks that are joined.
 
     The other tensors of the free control states are those of the sums that these begin as.
     """
 
-    def __init__(
-        self,
-        controls: Sequence[State],
-        given: Sequence[State],
-        free: Sequence[int],
-        names: Sequence[str],
-        module: nn.Module,
-    ):
-        self._controls, self._given, self._names = list(controls), list(given), list(names)
+    def __init__(self, controls: Sequence[State], given: Sequence[State], free: Sequence[int], module: nn.Module):
+        self._controls, self._given = list(controls), list(given)
+        self._names = trained_names(controls, given, free, module)
         self._owner = owners(controls)
         wide = max((controls[0][k].dtype for k in self._names), key=lambda d: torch.finfo(d).bits)
         rows = [torch.cat([s[k].detach().flatten().to(wide) for k in self._names]) for s in controls]
@@ -73,7 +67,8 @@ class Bends:
         # the tensors to which BatchNorm writes its statistics
         self._rest = weighted_sum(self._given, [1 / len(given)] * len(given))
         self._followed = {
-            k: torch.stack([s[k].detach().to(_wide(s[k])) for s in controls]) for k in self._untrained(module)
+            k: torch.stack([s[k].detach().to(torch.promote_types(s[k].dtype, torch.float32)) for s in controls])
+            for k in self._untrained(module)
         }
         self._free = {k: self._cut(self.values[k]) for k in free}
         self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
@@ -132,8 +127,7 @@ def trained_names(
 ) -> list[str]:
     """Return the names of the tensors that are trained: parameters that differ between the given states.
 
-    Where all control states are free, parameters that are equal are trained too. Of tensors that are tied in all
-    states, only the first one is named.
+    Where all control states are free, equal ones are trained too. Of tied tensors, only the first one is named.
     """
     takes = {name for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
     names = [k for k, owner in owners(controls).items() if k == owner and k in takes]
@@ -158,21 +152,6 @@ def _renewed(module: nn.Module) -> set[str]:
             for key in part._buffers
             if is_statistic(key)
         }
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-@contextmanager
-def _ready(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
-    """Train in the training mode of the module, from random streams that are restored afterwards."""
-    with ExitStack() as stack:
-        stack.enter_context(seed_scope(int(seed), device))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(evaluating(module))
-        module.train()
-        yield
 
 
 class _Run:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, final
 
 import numpy as np
 
 from skfusion._docs import doc
-from skfusion.connect._base import Connector, Path, check_ends
-from skfusion.connect._basis import PathBasis
+from skfusion.connect._base import Connector, Path, PathBasis, check_ends
 from skfusion.connect._train import train, trained_names
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
@@ -58,6 +57,7 @@ Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs",
 
 
 @doc(training=TRAINING)
+@dataclass(eq=False, repr=False)
 class TrainedConnector(Connector, PathBasis):
     """Join two networks by a curve that is trained to have a low loss all along; subclasses are its basis.
 
@@ -68,27 +68,14 @@ class TrainedConnector(Connector, PathBasis):
     {training}
     """
 
-    def __init__(
-        self,
-        n_bends: int = 1,
-        n_epochs: int = 50,
-        lr: float = 0.1,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        train_ends: bool = False,
-        random_state: int = 0,
-    ):
-        self.n_bends = n_bends
-        self.n_epochs = n_epochs
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.train_ends = train_ends
-        self.random_state = random_state
-
-    @abstractmethod
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`PathBasis.weights`."""
+    n_bends: int = 1
+    n_epochs: int = 50
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    train_ends: bool = False
+    random_state: int = 0
+    _test_sets = ({"n_epochs": 20}, {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3})
 
     def _start(self) -> np.ndarray:
         """Return where on the line between the ends each bend starts: equally spaced."""
@@ -133,11 +120,6 @@ class TrainedConnector(Connector, PathBasis):
             return Path(controls, self)
         controls, history = train(self, self, controls, free, states, objective)
         return Path(controls, self, history, own_ends=not self.train_ends)
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_epochs": 20}
-        yield {"n_bends": 3, "n_epochs": 20, "weight_decay": 1e-3}
 
 
 def _is_whole(value: Any) -> bool:

@@ -1,8 +1,8 @@
 """Data of a fit, once for estimators, forests, searches and comparisons: validation, encoding, splits and scores.
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
-targets, weights and groups; ``_not_numbers`` says which inputs are text or dates. ``_splits`` holds rows out and makes
-folds, ``_scoring`` has scikit-learn's scorers as functions of predictions. All of them end in, or take,
+targets, weights and groups; ``_not_numbers`` says which inputs are text or dates. ``_held_out`` holds rows out and has
+scikit-learn's scorers as functions of predictions for them, ``_folds`` makes folds. All of them end in, or take,
 :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
@@ -10,16 +10,28 @@ rooms import from here and not from its files; there is no ``__all__``, as users
 write it into the file of its kind, and add it below.
 """
 
+from skfusion.data._folds import Original, crossfit_folds, folds
+from skfusion.data._held_out import (
+    Fold,
+    Score,
+    default_score,
+    held_positions,
+    hold_out,
+    score_by,
+    score_function,
+    scorer_named,
+    scorer_of,
+)
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
-from skfusion.data._scoring import Score, default_score, score_by, score_function, scorer_named, scorer_of
-from skfusion.data._splits import Fold, Original, crossfit_folds, folds, held_positions, hold_out
 from skfusion.data._validation import (
     check_inputs,
     check_table,
+    check_targets,
     check_weight,
     columns_of,
     encode_classes,
     encode_values,
+    encoded_rows,
     groups_of,
     positive,
     table,

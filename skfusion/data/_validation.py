@@ -19,13 +19,7 @@ from skfusion.data._not_numbers import as_array, check_dates, check_no_none, exp
 
 
 def check_inputs(
-    estimator: BaseEstimator,
-    X: Any,
-    y: Any = None,
-    *,
-    reset: bool,
-    numeric: bool | None = None,
-    missing: bool = False,
+    estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool, numeric: bool | None = None, missing: bool = False
 ) -> tuple[Inputs, Any]:
     """Return inputs as float32 arrays (integers of a dict as int64), and targets as an array.
 
@@ -44,12 +38,7 @@ def check_inputs(
         return X, y if y is None else check_targets(estimator, X, y, numeric)
     if not _are_numbers(X):
         check_dates(X)
-    kept = {
-        "dtype": np.float32,
-        "order": "C",
-        "allow_nd": True,
-        "ensure_all_finite": "allow-nan" if missing else True,
-    }
+    kept = {"dtype": np.float32, "order": "C", "allow_nd": True, "ensure_all_finite": "allow-nan" if missing else True}
     if not reset and isinstance(getattr(estimator, "_shape_in", None), dict):
         raise ValueError(f"X must be a dict with the inputs {sorted(estimator._shape_in)}, as in fit.")
     try:
@@ -187,6 +176,18 @@ def _if_codes(known: np.ndarray, present: np.ndarray) -> str:
     )
 
 
+def encoded_rows(
+    X: Any, y: np.ndarray, sample_weight: Any, groups: Any, *, classify: bool, classes: Any = None, columns: Any = None
+) -> tuple[Rows, np.ndarray | None]:
+    """Return rows of positive weight of validated inputs, with encoded targets, and the classes (None for values)."""
+    weight = check_weight(sample_weight, len(y))
+    if classify:
+        codes, classes, task = encode_classes(y, weight, classes)
+    else:
+        codes, task = encode_values(y), "regression"
+    return positive(Rows(X, codes, weight, groups_of(groups, len(y)), task=task, columns=columns)), classes
+
+
 def check_table(
     estimator: BaseEstimator,
     X: Any,
@@ -206,13 +207,8 @@ def check_table(
     check_no_none(y)
     X = table_inputs(estimator, X, reset=True)
     y = check_targets(estimator, X, y, numeric=not classify)
-    weight, flat = check_weight(sample_weight, len(y)), y.ndim == 1
-    if classify:
-        codes, classes, task = encode_classes(y, weight, classes)
-    else:
-        codes, task = encode_values(y), "regression"
-    rows = Rows(X, codes, weight, groups_of(groups, len(y)), task=task, columns=columns_of(X))
-    return positive(rows), classes, flat
+    rows, classes = encoded_rows(X, y, sample_weight, groups, classify=classify, classes=classes, columns=columns_of(X))
+    return rows, classes, y.ndim == 1
 
 
 def warn_of_unlabelled(classes: np.ndarray, codes: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +13,17 @@ from skfusion.diagnose.judge._advice import advice
 from skfusion.diagnose.judge._facts import Facts
 from skfusion.diagnose.judge._notes import recommend, remarks
 from skfusion.diagnose.judge._recipes import Recipes
-from skfusion.diagnose.measure._chosen_pairs import Pairs, chosen_pairs, pairs_within
 from skfusion.diagnose.measure._cka import similarity
-from skfusion.diagnose.measure._families import PURPOSE, Family, families, family_of, is_of_one_architecture
+from skfusion.diagnose.measure._families import PURPOSE, families, family_of, is_of_one_architecture
 from skfusion.diagnose.measure._lines import profiles_of
 from skfusion.diagnose.measure._tables import (
+    Pairs,
     add_lines,
     add_similarity,
     basins_of,
+    chosen_pairs,
     members_of,
+    pairs_within,
     scores_of,
     statistics_of,
     weights_of,
@@ -162,7 +163,13 @@ def report_on(
         for f in measured
         for i, j, pair in pairs_within(pool, f.index, chosen)
     }
-    layers = {pair: s for family in measured for pair, s in _similar(pool, family, chosen, random_state, notes)}
+    layers: dict[tuple[str, str], pd.Series] = {}
+    for family in (family for family in measured if len(family.index) > 1):
+        by_layer, n_compared = similarity(family.data, random_state)
+        if n_compared < n_rows:
+            notes.append(f"CKA was taken on {n_compared} of the {n_rows} rows, chosen at random.")
+        for i, j, pair in pairs_within(pool, family.index, chosen):
+            layers[pair] = pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)
     scores, rows = scores_of(members, measured, random_state)
     if measured:
         add_lines(table, profiles)
@@ -222,15 +229,3 @@ def _check(pool: ModelPool, X: Any, y: Any, X_fit: Any, n_points: int, tolerance
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"tolerance must be a finite number that is not negative; got {tolerance}.")
     pool.check_finite()
-
-
-def _similar(
-    pool: ModelPool, family: Family, chosen: list[tuple[int, int]], random_state: int, notes: list[str]
-) -> Iterator[tuple[tuple[str, str], pd.Series]]:
-    if len(family.index) < 2:
-        return
-    by_layer, n_rows = similarity(family.data, random_state)
-    if n_rows < len(family.data.rows):
-        notes.append(f"CKA was taken on {n_rows} of the {len(family.data.rows)} rows, chosen at random.")
-    for i, j, pair in pairs_within(pool, family.index, chosen):
-        yield pair, pd.Series({name: float(matrix[i, j]) for name, matrix in by_layer.items()}, dtype=float)

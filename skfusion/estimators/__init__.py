@@ -5,7 +5,7 @@ that learn from more than labels, and `support` what several of these use. It ma
 and all rooms below these. A new estimator is listed here alone, as `skfusion` offers what this room offers.
 """
 
-from skfusion.estimators._base import BaseFusion
+from skfusion.estimators._base import BaseFusion, begin_fit
 from skfusion.estimators._curve import CurveClassifier, CurveRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._soup import FarBelowWarning, SoupClassifier, SoupRegressor

@@ -11,19 +11,20 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_memory
 from torch import nn
 
 from skfusion import nets
 from skfusion._component import EXAMPLES, Component
+from skfusion._docs import doc
 from skfusion._rows import Rows
 from skfusion.collect import Collector
-from skfusion.data import check_inputs, held_positions, hold_out, score_function, scorer_named
-from skfusion.estimators._targets import Outputs
+from skfusion.data import held_positions, hold_out, score_function, scorer_named
+from skfusion.estimators._targets import OfNetworks
 from skfusion.estimators.support._cache import fingerprint_or_warning
-from skfusion.estimators.support._out_of_fold import check_same_members, predict_out_of_fold
+from skfusion.estimators.support._predictors import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._progress import CallbackProgress
-from skfusion.nets import Judge, KeepsNetworks, Runner
+from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.select import Selector
 from skfusion.tangent import Linearised
@@ -40,18 +41,11 @@ class Collected:
     out_of_fold: tuple[np.ndarray, Rows] | None = None  # P of shape (n_members, n_samples, n_outputs), and its rows
 
 
-class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
+class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
     """Collect members, then fuse them. Subclasses say how to fuse and how to predict."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
     _fusing: ClassVar[tuple[str, ...]] = ()
-    _outputs: Outputs = Outputs()
-    collect: Any = None
-    select: Any = None
-    align: Any = None
-    merge: Any = None
-    repair: Any = None
-    combine: Any = None
     validation_fraction: float = 0.2
     scoring: Any = None
     cv: Any = 5
@@ -73,39 +67,22 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
 
     # ---- fitting -----------------------------------------------------------------------------
     @with_callbacks
+    @doc()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> BaseFusion:
         """Collect members and fuse them.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs. A dict names the arguments of the module's ``forward``; its integer arrays stay integers.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row.
-        groups : array-like of shape (n_samples,), optional
-            Rows of one group are trained on or held out together.
+        {data_of_fit}
 
-        Returns
-        -------
-        BaseFusion
-            The fitted estimator.
+        {fitted}
         """
         rows = self._rows(X, y, sample_weight, groups)
         if (pool := self._given_pool()) is not None:
             if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
                 pool.warn_of_cross_validation(rows)
             return self._fuse_pool(pool, rows, None)
-        callbacks = getattr(self, "_skl_callbacks", [])
-        nested = hasattr(self, "_parent_callback_ctx")
-        if self.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):
-            self.set_callbacks(*callbacks, ProgressBar())
-        watched = nested or bool(getattr(self, "_skl_callbacks", []))
-        try:
-            context = self._init_callback_context(max_subtasks=2).call_on_fit_task_begin(estimator=self, X=X, y=y)
-        finally:
-            self.set_callbacks(*callbacks)
+        context, watched = begin_fit(self, X, y, n_tasks=2)
         collected = self._collect(rows, (context, X, y) if watched else None)
         fusing = context.subcontext(task_name="fuse").call_on_fit_task_begin(estimator=self)
         self._fuse(collected)
@@ -113,6 +90,7 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
+    @doc()
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None) -> BaseFusion:
         """Fuse an existing pool; nothing is trained.
 
@@ -122,16 +100,12 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
             The members.
         X, y : array-like
             Data that no member was trained on, to judge members and to estimate statistics.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
+        {sample_weight}
         held_out : array-like of int or bool, optional
             Rows to judge on, where others are given too, for statistics only: positions among the rows of positive
             weight, or a mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit.
 
-        Returns
-        -------
-        BaseFusion
-            The fitted estimator.
+        {fitted}
         """
         check_pool(pool)
         rows = self._rows(X, y, sample_weight, None, pool=pool)
@@ -210,7 +184,7 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
 
     # ---- parts -------------------------------------------------------------------------------
     def _part(self, name: str) -> Any:
-        part = getattr(self, name)
+        part = getattr(self, name, None)
         return self._defaults[name]() if part is None and name in self._defaults else part
 
     def _parts(self) -> list[Any]:
@@ -239,23 +213,26 @@ class BaseFusion(KeepsNetworks, CallbackSupportMixin, BaseEstimator):
         own = None if pool is None else pool[0].net
         if net is None or (own is not None and isinstance(own.module, Linearised)):  # of its module
             net = own
-        net = self._sized(nets.default_net(self._task) if net is None else net, rows)
+        net = self._sized(net, rows)
         return net if pool is None else nets.with_columns_of(net, pool[0].state)
-
-    def _sized(self, net: Any, rows: Rows) -> Any:
-        return nets.sized(net, rows, rows.y.shape[1] if self._task == "regression" else len(self._labels()))
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
         score = self._outputs.scored(score_function(self.scoring, self._task))
         return Judge(runner, collected.fit_rows, collected.held_out, score)
 
-    # ---- predicting --------------------------------------------------------------------------
-    def _inputs(self, X: Any) -> Any:
-        check_is_fitted(self)
-        return check_inputs(self, X, reset=False)[0]
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")
+def begin_fit(estimator: Any, X: Any, y: Any, n_tasks: int) -> tuple[Any, bool]:
+    """Return the task of a fit, with a progress bar where ``verbose`` asks for one, and whether a callback watches."""
+    callbacks = getattr(estimator, "_skl_callbacks", [])
+    nested = hasattr(estimator, "_parent_callback_ctx")
+    if estimator.verbose and not nested and not any(isinstance(c, ProgressBar) for c in callbacks):
+        estimator.set_callbacks(*callbacks, ProgressBar())
+    watched = nested or bool(getattr(estimator, "_skl_callbacks", []))
+    try:
+        context = estimator._init_callback_context(max_subtasks=n_tasks)
+        return context.call_on_fit_task_begin(estimator=estimator, X=X, y=y), watched
+    finally:
+        estimator.set_callbacks(*callbacks)
 
 
 _NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]

@@ -17,14 +17,13 @@ class _Curve(CurveDriver):
 
     ``fit`` collects members (which trains them), joins them by curves (which trains those), and predicts with points
     of the curves. More than two members are joined along the minimum spanning tree of the barriers on the straight
-    lines between them, by one curve less than there are members.
+    lines between them.
 
     Parameters
     ----------
     {estimator}
     collect : Collector or ModelPool, optional
-        Where members come from, two or more of one architecture; ``Seeds(2)`` when omitted. With a pool only the
-        curves are trained, on the data given to ``fit``.
+        Where members come from, two or more; ``Seeds(2)`` when omitted. With a pool only the curves are trained.
     align : Aligner, optional
         How to match the units of the members, which makes curves shorter; they stay as they are when omitted.
     connect : Connector, optional
@@ -32,8 +31,7 @@ class _Curve(CurveDriver):
         {loss_scale}
     {repair}
     n_points : int, default=11
-        Equally spaced points of each curve, 3 or more, both ends included, which the loss is measured at and of which
-        ensembles are made. More cost more in prediction.
+        Equally spaced points of each curve, 3 or more with both ends, for its loss and for ensembles. More cost more.
     arc_length : bool, default=False
         Whether points are equally spaced by the length of the curve, and not in its own parameter, in which it may be
         slow near its ends, so that many points are almost the members.
@@ -41,8 +39,7 @@ class _Curve(CurveDriver):
         What predicts: the mean of the predictions of all points, in which a member that several curves share counts
         once; the one point with the best held-out score, of equal ones that with the lowest loss; or the point in the
         middle of the curve between two members.
-    validation_fraction : float, default=0.2
-        Share of the rows that is held out, where the best point is chosen; otherwise all rows are trained on.
+    {validation_fraction}
     {scoring}
     {memory}
     {n_jobs}
@@ -66,12 +63,9 @@ class _Curve(CurveDriver):
         The points that predict, such as ``"seed-0--seed-1@0.5"``, with their scores where rows are held out: of
         ``predict_with="best"`` the largest of many on the rows that chose it, which new rows seldom reach. Ends have
         the names that they have in ``pool_``, and after an alignment their units in another order.
-    estimators_ : list of skorch nets
-        Fitted copies of the net, one a point that predicts.
-    estimator_ : skorch net
-        The same, where one point predicts.
-    state_ : dict of Tensor
-        Its weights.
+    {estimators_}
+    estimator_, state_ : skorch net and dict of Tensor
+        The same and its weights, where one point predicts.
     edge_, t_ : (str, str) and float, or None
         On which curve it lies, and where.
     {alignment_}

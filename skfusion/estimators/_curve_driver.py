@@ -13,20 +13,18 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._arrays import to_numpy, to_torch
 from skfusion._component import Component
-from skfusion._rows import Rows, unlabelled
+from skfusion._numbers import to_numpy, to_torch
+from skfusion._rows import Rows
 from skfusion.collect import Seeds
-from skfusion.combine import Average
 from skfusion.connect import Bezier, Connector, Path
 from skfusion.data import hold_out
 from skfusion.estimators._base import BaseFusion, Collected, check_pool
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment, spanning_tree
-from skfusion.estimators.support._loss_scale import InUnit, loss_scale
+from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, loss_scale, spanning_tree
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.landscape import loss_along, segment
-from skfusion.nets import BatchedPredictor, Runner
+from skfusion.nets import Runner
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State
@@ -46,10 +44,10 @@ class CurveDriver(ManyStates, BaseFusion):
 
     _defaults: ClassVar[dict[str, Any]] = {"collect": partial(Seeds, 2), "connect": Bezier, "repair": Recalibrate}
     _fusing: ClassVar[tuple[str, ...]] = ("align", "connect", "repair")
-    connect: Any = None
-    n_points: int = 11
-    arc_length: bool = False
-    predict_with: str = "ensemble"
+    connect: Any
+    n_points: int
+    arc_length: bool
+    predict_with: str
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
@@ -88,27 +86,11 @@ class CurveDriver(ManyStates, BaseFusion):
     def fuse(
         self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None, groups: Any = None
     ) -> BaseFusion:
-        """Join the members of an existing pool. No member is trained; the curves between them are.
+        """Join the members of an existing pool; see :meth:`EnsembleClassifier.fuse`.
 
-        Parameters
-        ----------
-        pool : ModelPool
-            The members.
-        X, y : array-like
-            Data to train the curves on.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
-        held_out : array-like of int or bool, optional
-            Rows to judge on, which the curves are not trained on: positions among the rows of positive weight, or a
-            mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit. When omitted,
-            ``predict_with="best"`` holds out ``validation_fraction`` of the rows, and the other ways none.
-        groups : array-like of shape (n_samples,), optional
-            Rows of one group are trained on or held out together, where ``held_out`` is omitted.
-
-        Returns
-        -------
-        BaseFusion
-            The fitted estimator.
+        No member is trained, but the curves between them are, on all rows that are not held out. When ``held_out`` is
+        omitted, ``predict_with="best"`` holds out ``validation_fraction`` of the rows, those of one group in
+        ``groups`` together, and the other ways none.
         """
         check_pool(pool)
         return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
@@ -155,7 +137,7 @@ class CurveDriver(ManyStates, BaseFusion):
         both = {"line": self.line_profiles_, "curve": self.profiles_}
         self.barrier_ = {k: float(np.mean([p.barrier for p in profiles.values()])) for k, profiles in both.items()}
         self.members_, self.net_ = members, collected.net
-        self._runner = self._lineup(runner)
+        self._runner = self._predictor(members, [runner] * len(members))
 
     def _points(self, joined: list[CurveSegment], pool: ModelPool, net: Any) -> list[Member]:
         """Set the profiles, and return the points that predict; a member at which curves meet counts once."""
@@ -194,20 +176,6 @@ class CurveDriver(ManyStates, BaseFusion):
         return {"members_": [Member("running", state, net=net)], "net_": net, "_runner": None}
 
     # ---- predicting --------------------------------------------------------------------------
-    def _lineup(self, runner: Runner) -> BatchedPredictor:
-        return BatchedPredictor(runner, [runner.on_device(m.state) for m in self.members_])
-
-    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
-        if getattr(self, "_runner", None) is None:
-            self._runner = self._lineup(Runner(self.net_, self._task, unlabelled(X)))
-        return self._outputs.predictions(self._runner.predict(X, logs))
-
-    def _predict(self, X: Any) -> np.ndarray:
-        return Average()(self._member_predictions(X))
-
-    def _predict_logs(self, X: Any) -> np.ndarray | None:
-        return Average().of_logs(self._member_predictions(X, logs=True), self._task)
-
     @property
     def estimator_(self) -> Any:
         """A fitted copy of the net with the weights of the one point that predicts."""

@@ -12,15 +12,15 @@ from sklearn.utils import check_random_state
 from skfusion import nets
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows, repetitions, unlabelled
+from skfusion._rows import Rows, repetitions
 from skfusion.collect import Seeds
-from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights, from_logs
+from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.estimators.support._fill_random_state import seeded, stream
-from skfusion.estimators.support._predictors import predictors, runners_of
+from skfusion.estimators.support._any_estimator import seeded, stream
+from skfusion.estimators.support._predictors import runners_of
 from skfusion.estimators.support._uncertainty import ManyStates
-from skfusion.nets import Predictors, Runner
+from skfusion.nets import Runner
 from skfusion.pool import Member
 
 
@@ -40,18 +40,15 @@ class EnsembleDriver(ManyStates, BaseFusion):
     def _new_combiner(self) -> Combiner:
         """Return a copy of the combiner, with ``scoring`` in each of its parameters of this name that is None.
 
-        They stay None where ``scoring`` is a function, which may read the inputs, and where the combiner tests the rows
-        of a score and this score is not a mean over rows.
+        They stay None where it is a function, which may read inputs, or no mean over rows and the combiner tests rows.
         """
         combine = clone(self._part("combine"))
         if not isinstance(self.scoring, str):
             return combine
         params, is_by_row = combine.get_params(), by_row(self.scoring, self._task)
-        unset = [
-            key
-            for key, value in params.items()
-            if value is None and _names_a_score(key) and (is_by_row or params.get(_confidence(key)) is None)
-        ]
+        unset = [key for key, value in params.items() if value is None and _names_a_score(key)]
+        if not is_by_row:
+            unset = [key for key in unset if params.get(key.removesuffix("scoring") + "confidence") is None]
         return combine.set_params(**dict.fromkeys(unset, self.scoring))
 
     def _collect(self, rows: Rows, *options: Any, **named: Any) -> Collected:
@@ -107,9 +104,6 @@ class EnsembleDriver(ManyStates, BaseFusion):
         sized = {k: nets.with_columns_of(self._sized(m.net, collected.fit_rows), m.state) for k, m in kept.items()}
         return [m.replace(net=sized[id(m.net)] if keeps_net(m) else collected.net) for m in collected.pool]
 
-    def _predictor(self, members: list[Member], runners: list[Runner]) -> Predictors:
-        return predictors(members, runners)
-
     def _scores(self, members: list[Member], runners: list[Runner], collected: Collected) -> list[float]:
         judges = {id(r): self._judge(r, collected) for r in runners}
         if len(judges) == 1:  # which may score the members together
@@ -120,31 +114,11 @@ class EnsembleDriver(ManyStates, BaseFusion):
         member = Member("running", state, net=net)
         return {"members_": [member], "combine_": Average(), "net_": net, "_runner": None}
 
-    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
-        if getattr(self, "_runner", None) is None:
-            runners = runners_of(self.members_, self._task, unlabelled(X))
-            self._runner = self._predictor(self.members_, runners)
-        return self._outputs.predictions(self._runner.predict(X, logs))
-
-    def _predict(self, X: Any) -> np.ndarray:
-        if self.combine_.by_logs and (logs := self._predict_logs(X)) is not None:
-            return from_logs(logs, self._task).astype(self._runner.dtype)
-        P = self._member_predictions(X)
-        return self.combine_(P).astype(P.dtype, copy=False)
-
-    def _predict_logs(self, X: Any) -> np.ndarray | None:
-        return self.combine_.of_logs(self._member_predictions(X, logs=True), self._task)
-
 
 def _names_a_score(key: str) -> bool:
     """Return whether a parameter is the score of a combiner, also of one inside it, and not of a meta-learner."""
     *path, last = key.split("__")
     return last == "scoring" and all(part == "combine" for part in path)
-
-
-def _confidence(key: str) -> str:
-    """Return the parameter beside a score that asks for a test of its rows."""
-    return key.removesuffix("scoring") + "confidence"
 
 
 @template

@@ -15,9 +15,8 @@ from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows, Task
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
-from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._one_state import OneState
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Judge, Runner, default_score
 from skfusion.objective import Objective, Wrapper
@@ -27,21 +26,10 @@ from skfusion.state import Fused, State
 
 _MOST = 0.5
 """Share of a member's training rows above which those at hand represent all of them, as in cross-validation."""
-
-_ROWS = 1000
-"""Rows that are looked at, at most."""
-
-_MEMBERS = 4
-"""Members that are looked at, at most."""
-
-_FEWEST = 20
-"""Rows below which a score says too little."""
-
-_SKILL = 0.2
-"""What members must have learned, at least; below, there is nothing to lose."""
-
-_KEPT = 0.5
-"""Share of the weakest member's skill that a merged network must keep."""
+_FEWEST, _ROWS, _MEMBERS = 20, 1000, 4
+"""Rows below which a score says too little, and the rows and the members that are looked at, at most."""
+_SKILL, _KEPT = 0.2, 0.5
+"""What members must have learned, so that there is something to lose, and the share of it that must be kept."""
 
 
 class FarBelowWarning(UserWarning):
@@ -156,13 +144,9 @@ def warn_if_far_below(
     aligned: bool,
     merged_runner: Runner | None = None,
 ) -> None:
-    r"""Warn where a network scores far below its members.
+    """Warn where a merged network has less than half of the skill of its weakest member, by more than chance makes.
 
-    Scores are counted from what a constant prediction reaches, c: the merged network is far below where it has less
-    than half of the skill of the weakest member, :math:`s - c < (\min_k s_k - c) / 2`, and by more than chance makes of
-    so many rows. The members are on the device of the runner; a few members and rows are looked at. Where the members
-    are ``aligned`` already, the message does not ask for it; ``merged_runner`` is that of the merged network,
-    where the merger changed it.
+    Skill counts from the score of a constant prediction. A few members and rows are looked at.
     """
     if len(members) < 2 or len(rows) < _FEWEST:
         return
@@ -179,15 +163,13 @@ def warn_if_far_below(
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
     if not (np.isfinite(scores).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
         return
-    name = "R2" if task == "regression" else "accuracy"
-    ensemble = "EnsembleRegressor" if task == "regression" else "EnsembleClassifier"
+    name, ensemble = ("R2", "EnsembleRegressor") if task == "regression" else ("accuracy", "EnsembleClassifier")
     remedy = "" if aligned else "match their units first (align=WeightMatching()), "
     warn_caller(
         f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(scores):.3g} to "
-        f"{max(scores):.3g} "
-        f"({name}), as where barriers lie between members, which is the rule for networks that did not start from the "
-        f"same weights. To keep what they have learned, {remedy}merge those that help (merge=Greedy()), or combine "
-        f"their predictions ({ensemble}).",
+        f"{max(scores):.3g} ({name}), as where barriers lie between members, which is the rule for networks that did "
+        f"not start from the same weights. To keep what they have learned, {remedy}merge those that help "
+        f"(merge=Greedy()), or combine their predictions ({ensemble}).",
         FarBelowWarning,
     )
 
@@ -206,7 +188,7 @@ def _of_a_constant(rows: Rows, task: Task) -> float:
 class _Soup(SoupDriver):
     """{Predict} with one network fused from many (a model soup, with the default merger).
 
-    ``fit`` collects members, which trains them, and then fuses them: select, align, merge, repair. Prediction costs one
+    ``fit`` collects members, which trains them, and fuses them: select, align, merge, repair. Prediction costs one
     network.
 
     Parameters
@@ -231,8 +213,7 @@ class _Soup(SoupDriver):
         Share of each member in the sum, by name, where the merger is a sum; the mean over layers where each layer has
         its own shares, all of which are in ``merge_report_["weights"]``.
     merge_report_ : dict
-        What the merger reports, such as the scores that it chose by; where it looks at data, with the number of rows
-        for each member as ``n_rows``.
+        What the merger reports, such as the scores that it chose by; where it looks at data, also ``n_rows`` by member.
     {alignment_}
     {held_out_}
     {classes_}
@@ -245,7 +226,14 @@ class _Soup(SoupDriver):
 
     Examples
     --------
-    {example}
+    >>> from sklearn.datasets import {load}
+    >>> from skfusion import {name}
+    >>> from skfusion.collect import {collector}
+    >>> from skfusion.merge import {merger}
+    >>> X, y = {load}(return_X_y=True)
+    >>> soup = {name}(collect={collector}(), merge={merger}(), random_state=0).fit(X, y)
+    >>> soup.score(X, y) > {least}
+    True
     """
 
     estimator: Any = None
@@ -263,30 +251,9 @@ class _Soup(SoupDriver):
     verbose: int = 0
 
 
-_CLASSIFY = """
-    >>> from sklearn.datasets import load_iris
-    >>> from skfusion import SoupClassifier
-    >>> from skfusion.collect import Seeds
-    >>> X, y = load_iris(return_X_y=True)
-    >>> soup = SoupClassifier(collect=Seeds(2), random_state=0).fit(X, y)
-    >>> soup.score(X, y) > 0.9
-    True
-"""
-_REGRESS = """
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skfusion import SoupRegressor
-    >>> from skfusion.collect import Tail
-    >>> from skfusion.merge import Uniform
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> soup = SoupRegressor(collect=Tail(), merge=Uniform(), random_state=0).fit(X, y)
-    >>> soup.score(X, y) > 0.5
-    True
-"""
-
-
-@doc(CLASSIFIER, example=_CLASSIFY)
+@doc(CLASSIFIER, collector="Seeds", merger="Greedy")
 class SoupClassifier(Classifies, _Soup): ...
 
 
-@doc(REGRESSOR, example=_REGRESS)
+@doc(REGRESSOR, collector="Tail", merger="Uniform")
 class SoupRegressor(Regresses, _Soup): ...

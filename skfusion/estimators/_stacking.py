@@ -15,14 +15,13 @@ from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
+from skfusion._docs import AS_THE_NET, doc
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Stack, check_takes_weights
 from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support._fill_random_state import seeded, stream
-from skfusion.estimators.support._fit_weighted import fit_and_predict
-from skfusion.estimators.support._member_outputs import outputs_of
+from skfusion.estimators.support._any_estimator import fit_and_predict, outputs_of, seeded, stream
 from skfusion.estimators.support._named_members import (
     NamedMembers,
     check_members,
@@ -35,6 +34,7 @@ from skfusion.estimators.support._task_from_net import AsTheNet, regresses
 from skfusion.pool import ModelPool
 
 
+@doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
 class StackingFusion(AsTheNet, NamedMembers):
     """Learn how to combine networks, or estimators of any kind, from their out-of-fold predictions.
@@ -44,12 +44,10 @@ class StackingFusion(AsTheNet, NamedMembers):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network whose seeds are the members. A perceptron for classification when neither it nor ``estimators`` is
-        given.
+        The network whose seeds are the members. A perceptron for classification without it and ``estimators``.
     estimators : list of (str, estimator), optional
         The members instead: skorch nets and scikit-learn estimators in any mixture, all of one task. Names are none of
-        this class's parameters, and have no ``__`` in them. They leave no place for ``estimator``, nor is ``n_members``
-        read.
+        this class's parameters, and have no ``__`` in them. ``n_members`` is not read then, and ``estimator`` is None.
     n_members : int, default=5
         Seeds of ``estimator``.
     final_estimator : sklearn estimator, optional
@@ -59,24 +57,20 @@ class StackingFusion(AsTheNet, NamedMembers):
         rows, and those of a group, in one fold; a splitter is obeyed as it is.
     passthrough : bool, default=False
         Whether the meta-learner sees the inputs beside the predictions, which takes an X of two axes.
-    n_jobs : int, optional
-        Members trained at a time; the result does not depend on it.
-    random_state : int or RandomState, optional
-        Seed of the members and of the meta-learner.
+    {n_jobs}
+    {random_state}
 
     Attributes
     ----------
     estimators_ : list of estimators
-        The members, fitted on all rows; networks, also at the end of pipelines, as ``EnsembleClassifier`` or
-        ``EnsembleRegressor`` of one member.
+        The members, fitted on all rows; networks, also at the end of pipelines, as ensembles of one member.
     named_estimators_ : dict
         The same by name.
     combine_ : Stack
         The fitted combiner.
     pool_ : ModelPool or None
         The members' states, where all members are networks, whose ``classes``, if they name them, have one order.
-    classes_ : ndarray of shape (n_classes,)
-        The labels, in classification.
+    {classes_}
 
     Notes
     -----
@@ -114,23 +108,9 @@ class StackingFusion(AsTheNet, NamedMembers):
     random_state: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> StackingFusion:
-        """Fit the members on each fold and on all rows, and the meta-learner on out-of-fold predictions.
+        """Fit the members on each fold and on all rows; see :meth:`EnsembleClassifier.fit`.
 
-        Parameters
-        ----------
-        X : array-like, frame or dict of array-like
-            Inputs, passed on to the members as they are.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row, for members of any kind.
-        groups : array-like of shape (n_samples,), optional
-            Rows of one group stay in one fold.
-
-        Returns
-        -------
-        StackingFusion
-            The fitted estimator.
+        Inputs, also of a frame, are passed on to the members as they are, and the rows of one group stay in one fold.
         """
         listed = self._listed()
         *seeds, last = self._seeds(len(listed))
@@ -157,22 +137,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         return self
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
-        """Learn how to combine the members of a pool; no network is trained.
-
-        Parameters
-        ----------
-        pool : ModelPool
-            The members.
-        X, y : array-like
-            Data that no member was trained on.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        StackingFusion
-            The fitted estimator.
-        """
+        """Learn to combine members, on data that none was trained on; see :meth:`EnsembleClassifier.fuse`."""
         check_pool(pool)
         self._check_estimator()
         rows = self._checked(X, y, sample_weight, None, pool.classes)

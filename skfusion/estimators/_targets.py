@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows, Task, unlabelled
 from skfusion.data import (
     PredictsClasses,
     PredictsValues,
@@ -23,6 +24,7 @@ from skfusion.data import (
     positive,
     warn_of_unlabelled,
 )
+from skfusion.nets import KeepsNetworks, Runner
 from skfusion.pool import ModelPool
 
 _KEY = "target_scale"
@@ -33,14 +35,8 @@ class Outputs:
     """How outputs of networks are read: columns in the order of sorted classes, values in the units of y.
 
     Networks, pools and rows within an estimator have the order of columns and the scale that networks are trained with.
-    What users see, scores and combiners included, goes through here.
-
-    Parameters
-    ----------
-    order : ndarray of int, shape (n_classes,), optional
-        The column of each class, classes being sorted; None where columns stand in this order.
-    shift, scale : ndarray of shape (n_outputs,), optional
-        A value is the output times ``scale`` plus ``shift``, in float64; None where outputs are values.
+    What users see, scores and combiners included, goes through here. ``order`` is the column of each class, and a value
+    is the output times ``scale`` plus ``shift``, of shape (n_outputs,); None where outputs are read as they are.
     """
 
     order: np.ndarray | None = None
@@ -55,11 +51,7 @@ class Outputs:
 
     @classmethod
     def of_values(cls, y: np.ndarray, weight: np.ndarray | None, pool: ModelPool | None = None) -> Outputs:
-        """Return the scale of networks that are to be trained on targets, by ``nets.standardising``, or that of a pool.
-
-        Targets are float64, of shape (n_samples, n_outputs). Members of a pool are trained already, and have their
-        scale.
-        """
+        """Return the scale of networks to be trained on float64 targets, (n_samples, n_outputs), or that of a pool."""
         scaling = nets.standardising(y, weight)
         if pool is None:
             return cls() if scaling is None else cls(None, *scaling)
@@ -128,6 +120,24 @@ class Outputs:
         return pool.replace([m.replace(meta={**m.meta, **meta}) for m in pool])
 
 
+class OfNetworks(KeepsNetworks):
+    """Estimators of networks, of the architecture ``net_`` once they are fitted."""
+
+    _outputs: Outputs = Outputs()
+
+    def _sized(self, net: Any, rows: Rows) -> Any:
+        """Return a net, the default one for None, that is sized to the rows."""
+        net = nets.default_net(self._task) if net is None else net
+        return nets.sized(net, rows, rows.y.shape[1] if self._task == "regression" else len(self._labels()))
+
+    def _inputs(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return check_inputs(self, X, reset=False)[0]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+
 class Classifies(PredictsClasses):
     """Labels in, probabilities and labels out."""
 
@@ -189,3 +199,21 @@ def encode_labels(estimator: Any, y: np.ndarray, weight: np.ndarray | None, name
     codes, columns, estimator._task = encode_classes(y, weight, named)
     estimator._outputs, estimator.classes_ = Outputs.of_classes(columns), np.sort(columns)
     return codes
+
+
+class OneState:
+    """Predict with the weights ``state_`` in the architecture of ``net_``."""
+
+    def _predict(self, X: Any, logs: bool = False) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:  # as after unpickling
+            self._runner = Runner(self.net_, self._task, unlabelled(X))
+        return self._outputs.predictions(self._runner.predict(self.state_, X, logs))
+
+    def _predict_logs(self, X: Any) -> np.ndarray:
+        return self._predict(X, logs=True)
+
+    @property
+    def estimator_(self) -> Any:
+        """A fitted copy of the net with the weights ``state_``."""
+        check_is_fitted(self)
+        return nets.restored(self.net_, self.state_, self._labels(), self._outputs.scaling)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, Task
-from skfusion.data import check_inputs, check_weight, encode_classes, encode_values
-from skfusion.estimators import EnsembleClassifier, EnsembleRegressor
+from skfusion.data import check_inputs, check_targets, check_weight, encode_classes, encode_values
+from skfusion.estimators import BaseFusion, EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support import split_pipeline
 from skfusion.evaluate._pairs import pair_index
-from skfusion.evaluate._pool_on_data import net_for, net_of
+from skfusion.evaluate._pool_on_data import net_for
 from skfusion.pool import ModelPool
 
 
@@ -135,16 +135,14 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     if len(P) < 2:
         raise ValueError(f"A pair needs two members; there are {len(P)}.{_dropped(predictor, len(P))}")
     task: Task = predictor._task
+    y = check_targets(predictor, P[0], y, numeric=task == "regression")
     if task == "regression":
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         truth, codes = y.reshape(len(y), -1), encode_values(y)
     else:
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         codes, _, kind = encode_classes(y, None, predictor.classes_)
         if kind != task:
             raise ValueError(f"y is that of a {kind} problem, and the members were trained for {task}.")
         truth = np.eye(P.shape[2])[codes] if task == "classification" else codes.astype(np.float64)
-    check_consistent_length(P[0], truth)
     if truth.shape != P.shape[1:]:
         raise ValueError(f"y has {truth.shape[1]} outputs, and the members predict {P.shape[2]}.")
     if isinstance(pool := getattr(predictor, "pool_", None), ModelPool):
@@ -171,7 +169,7 @@ def _dropped(predictor: Any, n: int) -> str:
 
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
     """Return an ensemble of all members of a pool."""
-    net = net_of(estimator)
+    net = estimator.estimator if isinstance(estimator, BaseFusion) else estimator
     return (EnsembleClassifier if is_classifier(net_for(pool, net)) else EnsembleRegressor)(net).fuse(pool, X, y)
 
 

@@ -57,11 +57,8 @@ class PoolOnData:
 
 
 def statistics_of_inner_points(module: nn.Module) -> Recalibrate | None:
-    """Return the repair that gives exact BatchNorm statistics to points of a line, as soups have them.
-
-    None stands for a single pass over the rows, which is faster: it is exact where there is one BatchNorm layer.
-    """
-    return Recalibrate() if len(batch_norms(module)) > 1 else None
+    """Return the repair that gives points of a line exact BatchNorm statistics; None for one pass over the rows."""
+    return Recalibrate() if len(batch_norms(module)) > 1 else None  # one pass is exact where there is one layer
 
 
 def pool_on_data(
@@ -105,11 +102,6 @@ def pool_on_data(
         default if scoring is None else scoring if isinstance(scoring, str) else "score",
         len(fit_rows),
     )
-
-
-def net_of(estimator: Any) -> Any:
-    """Return the net of an estimator of this library; of a net itself."""
-    return estimator.estimator if isinstance(estimator, BaseFusion) else estimator
 
 
 def net_for(pool: ModelPool, net: Any) -> Any:

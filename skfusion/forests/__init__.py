@@ -1,7 +1,7 @@
 """Forests that predict by themselves: cascades of forests, and trees through which a network routes samples.
 
-``_cascade``, ``_layer`` and ``_scan`` make deep forests (gcForest) of scikit-learn's forests; ``_routing`` and
-``_split`` are the neural decision forest. This room imports ``data``, ``nets`` and what is below, and knows no
+``_deep_forest``, ``_layer`` and ``_scan`` make deep forests (gcForest) of scikit-learn's forests; ``_routing`` has the
+trees of the neural decision forest. This room imports ``data``, ``nets`` and what is below, and knows no
 estimator that fuses a pool. A new forest is a file with one class that ends in ``Classifier`` or ``Regressor``, whose
 rows come from ``_checked``.
 """

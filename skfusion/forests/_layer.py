@@ -8,23 +8,14 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 
 from skfusion._rows import Rows, Task
 from skfusion.data import Fold
 
 
 def kinds(task: Task, n_of_each: int, n_trees: int, max_features: Any, **params: Any) -> list[Any]:
-    """Return unfitted random forests without seeds, then as many of completely random trees.
-
-    ``max_features`` is how many features a random forest looks at in a split; completely random trees look at one, and
-    cut it anywhere. ``params`` are those of all trees.
-    """
+    """Return random forests without seeds, then as many of completely random trees, which cut one feature anywhere."""
     forest, extra = (
         (RandomForestClassifier, ExtraTreesClassifier)
         if task == "classification"
@@ -53,7 +44,7 @@ def fit_crossfitted(
     everything = [(np.arange(len(X)), None), *folds]
     done = iter(
         Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_fit)(forest, int(seed), X, rows.y, rows.weight, train, test, n_outputs)
+            delayed(_fit)(forest, int(seed), X, rows, train, test, n_outputs)
             for forest, its_seeds in zip(forests, seeds, strict=True)
             for seed, (train, test) in zip(its_seeds, everything, strict=True)
         )
@@ -82,19 +73,11 @@ def vectors_of(forest: Any, X: np.ndarray, n_outputs: int) -> np.ndarray:
 
 
 def _fit(
-    forest: Any,
-    seed: int,
-    X: np.ndarray,
-    y: np.ndarray,
-    weight: np.ndarray | None,
-    train: np.ndarray,
-    test: np.ndarray | None,
-    n_outputs: int,
+    forest: Any, seed: int, X: np.ndarray, rows: Rows, train: np.ndarray, test: np.ndarray | None, n_outputs: int
 ) -> Any:
     """Return a forest that was fitted on ``train``, or what it predicts for ``test`` where there is one."""
     forest = clone(forest).set_params(random_state=seed)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+    y, weight = rows.y[:, 0] if rows.y.ndim == 2 and rows.y.shape[1] == 1 else rows.y, rows.weight
     if test is None:
         return forest.fit(X, y, weight)
     forest.fit(X[train], y[train], None if weight is None else weight[train])

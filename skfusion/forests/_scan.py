@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted
 
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows
 from skfusion.data import Original, crossfit_folds
-from skfusion.forests._checked import check_array_inputs, check_counts, class_rows, value_rows
+from skfusion.forests._checked import OfArrays, check_counts
 from skfusion.forests._layer import fit_crossfitted, kinds, predict_each
 
 
 @dataclass(eq=False, repr=False)
-class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OfArrays):
     r"""Describe images or sequences by the predictions of forests for each of their windows.
 
     A window slides over a sample; every patch is a row with the label of its sample. A random forest and a
@@ -140,15 +139,9 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         original = Original(X, y, groups)
         values = y is not None and type_of_target(np.asarray(y), input_name="y").startswith("continuous")
-        X, y = check_array_inputs(self, X, y, reset=True, numeric=values)
-        if values:
-            rows = value_rows(X, y, sample_weight, groups)
-            n_outputs = rows.y.shape[1]
-        else:
-            rows, self.classes_ = class_rows(X, y, sample_weight, groups)
-            n_outputs = len(self.classes_)
-        expanded = rows.expanded()
-        features = np.hstack(self._fit_rows(expanded, original, rows.task, n_outputs))
+        X, y = self._checked(X, y, reset=True, numeric=values)
+        expanded = self._encoded(X, y, sample_weight, groups, not values).expanded()
+        features = np.hstack(self._fit_rows(expanded, original, self._n_outputs))
         if expanded.position is None:
             return features
         whole = len(np.unique(expanded.position)) == len(X)
@@ -169,24 +162,23 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ndarray of shape (n_samples, n_features_out)
             Features, float32, grain by grain.
         """
-        check_is_fitted(self)
-        return np.hstack(self._grains_of(check_array_inputs(self, X, reset=False)[0]))
+        return np.hstack(self._grains_of(self._inputs(X)))
 
-    def _fit_rows(self, rows: Rows, original: Original, task: Task, n_outputs: int) -> list[np.ndarray]:
+    def _fit_rows(self, rows: Rows, original: Original, n_outputs: int) -> list[np.ndarray]:
         """Fit on rows as they are, and return the cross-fitted features of each grain."""
         rng = check_random_state(self.random_state)
-        folds = crossfit_folds(rows, self.cv, task, int(rng.randint(np.iinfo(np.int32).max)), original)
+        folds = crossfit_folds(rows, self.cv, rows.task, int(rng.randint(np.iinfo(np.int32).max)), original)
         sample = rows.X.shape[1:] if self.shape is None else self._shaped(rows.X).shape[1:]
         self.windows_ = [_window(size, sample) for size in _listed(self.windows)]
         check_counts(self, stride=1, pool=1, n_trees=1)
-        self.n_outputs_ = n_outputs
+        self._n_outputs = n_outputs
         self.forests_, self.grid_, grains = [], [], []
         trees = {"max_depth": self.max_depth, "min_samples_leaf": self.min_samples_leaf}
         for window in self.windows_:
             patches, grid = self._patches(rows.X, window)
             at = int(np.prod(grid))
             repeated = Rows(patches, rows.y.repeat(at, axis=0), None if rows.weight is None else rows.weight.repeat(at))
-            forests = kinds(task, 1, self.n_trees, "sqrt", **trees)
+            forests = kinds(rows.task, 1, self.n_trees, "sqrt", **trees)
             parts = [(_places(train, at), _places(test, at)) for train, test in folds]
             fitted, vectors = fit_crossfitted(forests, patches, repeated, parts, n_outputs, rng, self.n_jobs)
             self.forests_.append(fitted)
@@ -198,7 +190,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _grains_of(self, X: np.ndarray) -> list[np.ndarray]:
         grains = []
         for window, grid, forests in zip(self.windows_, self.grid_, self.forests_, strict=True):
-            vectors = predict_each(forests, self._patches(X, window)[0], self.n_outputs_, self.n_jobs)
+            vectors = predict_each(forests, self._patches(X, window)[0], self._n_outputs, self.n_jobs)
             grains.append(self._features(vectors, grid))
         return grains
 
@@ -235,10 +227,7 @@ class MultiGrainedScan(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.sparse = False
         tags.transformer_tags.preserves_dtype = []  # always float32, which trees work in
-        tags.input_tags.allow_nan = True
         return tags
 
 

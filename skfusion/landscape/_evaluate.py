@@ -131,11 +131,10 @@ class _Together:
 
         moments = moments_of(self.norms, self.objective.batches(), forward, rows_of=rows_of)
         new = dict(tensors)
-        for name, statistics in statistics_of(moments).items():
-            for key, value in zip(("running_mean", "running_var"), statistics, strict=True):
-                old = tensors[f"{name}.{key}".lstrip(".")]
-                assert isinstance(old, Members)
-                new[f"{name}.{key}".lstrip(".")] = Members(value.view(old.value.shape).to(old.dtype))
+        for key, value in statistics_of(moments).items():
+            old = tensors[key]
+            assert isinstance(old, Members)
+            new[key] = Members(value.view(old.value.shape).to(old.dtype))
         return new
 
     def _agrees(self, outputs: Tensor, coefficients: list[list[float]]) -> bool:

@@ -1,20 +1,4 @@
-r"""Planes in the space of weights, and the loss on them.
-
-A plane through three states has the orthonormal axes of Gram and Schmidt,
-
-.. math:: u = \frac{\theta_b - \theta_a}{\lVert \theta_b - \theta_a \rVert}, \qquad
-    v \propto (\theta_c - \theta_a) - \langle \theta_c - \theta_a, u \rangle\, u, \qquad
-    \theta(x, y) = \theta_a + x u + y v
-
-so that distances on it are those of the weights. One around a single state has two random directions, whose filters
-are as long as those of the state.
-
-References
-----------
-Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026 (planes
-through three networks). Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018, arXiv:1712.09913
-(filter-normalised directions).
-"""
+"""Planes in the space of weights, and the loss on them (Garipov et al., 2018; Li et al., 2018)."""
 
 from __future__ import annotations
 
@@ -38,7 +22,16 @@ _CORNER = 1e-9
 
 
 class Plane:
-    """A plane in the space of weights; make it by :meth:`through` or :meth:`around`.
+    r"""A plane in the space of weights; make it by :meth:`through` or :meth:`around`.
+
+    One through three states has the orthonormal axes of Gram and Schmidt,
+
+    .. math:: u = \frac{\theta_b - \theta_a}{\lVert \theta_b - \theta_a \rVert}, \qquad
+        v \propto (\theta_c - \theta_a) - \langle \theta_c - \theta_a, u \rangle\, u, \qquad
+        \theta(x, y) = \theta_a + x u + y v
+
+    so that distances on it are those of the weights. One around a single state has two random directions, whose filters
+    are as long as those of the state.
 
     Parameters
     ----------
@@ -48,6 +41,12 @@ class Plane:
         Column j holds what the unit step along axis j takes of the differences of the two from the origin.
     networks : sequence of int, default=(0,)
         Which of the three are networks as their own training left them, with BatchNorm statistics of their own.
+
+    References
+    ----------
+    Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018, arXiv:1802.10026
+    (planes through three networks). Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018,
+    arXiv:1712.09913 (filter-normalised directions).
     """
 
     def __init__(self, controls: Sequence[State], axes: ArrayLike, networks: Sequence[int] = (0,)):
@@ -111,17 +110,9 @@ class Plane:
         return cls([state, *(_moved(state, owner, generator) for _ in range(2))], np.eye(2))
 
     def weights(self, x: float, y: float) -> np.ndarray:
-        """Return the coefficients of the three control states at a point.
+        """Return the coefficients of the three control states at a point; see :meth:`Subspace.weights`.
 
-        Parameters
-        ----------
-        x, y : float
-            The point.
-
-        Returns
-        -------
-        ndarray of shape (3,)
-            They sum to one. At the coordinates of a control state, and within rounding of them, its own is exactly one.
+        At the coordinates of a control state, and within rounding of them, its own is exactly one.
         """
         b, c = self.axes @ [x, y]
         coefficients = np.array([1.0 - b - c, b, c])
@@ -129,10 +120,7 @@ class Plane:
         return corner if np.abs(coefficients - corner).max() < _CORNER else coefficients
 
     def at(self, x: float, y: float) -> State:
-        """Return the state at a point, a control state itself where the point is exactly that; see :meth:`weights`.
-
-        BatchNorm statistics are wrong until they are recalibrated.
-        """
+        """Return the state at a point; see :meth:`Subspace.at`."""
         return combined(self.controls, self.weights(x, y))
 
     def coordinates(self, states: Sequence[State]) -> np.ndarray:

@@ -1,18 +1,4 @@
-r"""The loss along a path between two states, and its barrier.
-
-For a path :math:`\theta` with :math:`\theta(0) = \theta_a` and :math:`\theta(1) = \theta_b`, the barrier is
-
-.. math:: B = \sup_t \; L(\theta(t)) - \left[(1 - t)\,L(\theta_a) + t\,L(\theta_b)\right]
-
-It is zero for equal ends, never negative, and does not depend on which end comes first.
-
-References
-----------
-Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671.
-Entezari et al., "The role of permutation invariance in linear mode connectivity of neural networks", ICLR 2022,
-arXiv:2110.06296. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018,
-arXiv:1802.10026 (the mean over the arc length).
-"""
+"""The loss along a path between two states, and its barrier (Frankle et al., 2020)."""
 
 from __future__ import annotations
 
@@ -144,23 +130,14 @@ def excess(t: np.ndarray, loss: np.ndarray) -> float:
 
 
 def segment(a: State, b: State) -> Path:
-    """Return the straight path ``t -> (1 - t) a + t b``.
-
-    Parameters
-    ----------
-    a, b : State
-        Two states of one architecture.
-
-    Returns
-    -------
-    Path
-        Its ends are ``a`` and ``b`` themselves.
-    """
+    """Return the straight path ``t -> (1 - t) a + t b`` between two states; see :meth:`Line.__call__`."""
     return Line()([a, b])
 
 
 def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair: Repairer | None = None) -> Barrier:
-    """Return the barrier on the straight line between two states, by each definition.
+    r"""Return the barrier on the straight line between two states, by each definition.
+
+    .. math:: B = \sup_t \; L((1 - t)\,\theta_a + t\,\theta_b) - \left[(1 - t)\,L(\theta_a) + t\,L(\theta_b)\right]
 
     Parameters
     ----------
@@ -180,7 +157,10 @@ def barrier(a: State, b: State, objective: Objective, n_points: int = 25, repair
 
     References
     ----------
-    Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671.
+    Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv:1912.05671 (sup).
+    Entezari et al., "The role of permutation invariance in linear mode connectivity of neural networks", ICLR 2022,
+    arXiv:2110.06296. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS 2018,
+    arXiv:1802.10026 (the mean over the arc length).
 
     Examples
     --------
@@ -239,7 +219,10 @@ def loss_along(
         coefficients = np.array([path.weights(s) for s in t])
         rows, arc = evaluate(path.controls, coefficients, objective, repair, path.networks), path.arc(t)
     else:
-        rows, arc = _one_by_one(path, t, objective, repair)
+        states = [path(float(s)) for s in t]
+        rows = evaluate(states, np.eye(n_points), objective, repair or Recalibrate(n_passes=1))
+        gaps = np.sqrt([inner([a, b])[1, 1] for a, b in pairwise(states)])
+        arc = np.concatenate([[0.0], np.cumsum(gaps)])
     for k, which in ((0, "first"), (-1, "second")):
         if not np.isfinite(rows[k, 0]):
             raise ValueError(
@@ -254,16 +237,3 @@ def loss_along(
         )
     loss, score = rows.T.copy()
     return Profile(t, loss, score, arc)
-
-
-def _one_by_one(
-    path: Callable[[float], State], t: np.ndarray, objective: Objective, repair: Repairer | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return loss and score at each position of any path, shape (n_points, 2), and the length up to each."""
-    repair = Recalibrate(n_passes=1) if repair is None else repair
-    states = [path(float(s)) for s in t]
-    gaps = np.sqrt([inner([a, b])[1, 1] for a, b in pairwise(states)])
-    ends = [states[0], states[-1]]
-    repaired = [states[0], *(repair(s, ends, objective) for s in states[1:-1]), states[-1]]
-    rows = np.array(objective.evaluate(repaired), np.float64).reshape(-1, 2)
-    return rows, np.concatenate([[0.0], np.cumsum(gaps)])

@@ -41,16 +41,10 @@ def shared_names(states: Sequence[State], base: State | None = None, heads: Sequ
     if not states:
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
     first, *others = [*states] if base is None else [*states, base]
-
-    def in_all(name: str) -> bool:
-        return all(name in s and s[name].shape == first[name].shape for s in others)
-
-    def named(name: str) -> bool:
-        return any(name == head or name.startswith(f"{head}.") for head in heads)
-
-    if unknown := [head for head in heads if not any(n == head or n.startswith(f"{head}.") for s in states for n in s)]:
+    if unknown := [head for head in heads if not any(f"{n}.".startswith(f"{head}.") for s in states for n in s)]:
         raise ValueError(f"No tensor belongs to the head {unknown[0]!r}; names start like {[*first][:3]}.")
-    return [name for name in first if in_all(name) and not named(name)]
+    in_all = [n for n, t in first.items() if all(n in s and s[n].shape == t.shape for s in others)]
+    return [name for name in in_all if not f"{name}.".startswith(tuple(f"{head}." for head in heads))]
 
 
 def merge_shared(

@@ -43,18 +43,7 @@ class TensorMerger(Merger):
     """Whether an element of the result depends on the same element of the members, and on the survey, only."""
 
     def n_surveys(self, size: int) -> int:
-        """Return how often the survey iterates over the entries, as a rule; progress is computed from it.
-
-        Parameters
-        ----------
-        size : int
-            Numbers of all members together.
-
-        Returns
-        -------
-        int
-            0 by default.
-        """
+        """Return how often, as a rule, ``size`` numbers are read, for progress; see :meth:`TensorMerger.survey`."""
         return 0
 
     def survey(self, read: Callable[[], Iterable[Entry]], n: int) -> Any:
@@ -93,20 +82,9 @@ class TensorMerger(Merger):
         """
 
     def chosen(self, merged: Callable[[Self], State], objective: Objective | None) -> Self:
-        """Return this merger with all of its numbers, where some are chosen on data.
+        """Return this merger with the numbers that are chosen on data, if any are; see :meth:`Merger.__call__`.
 
-        Parameters
-        ----------
-        merged : callable
-            ``merged(merger)`` is what another merger of this kind makes of the members; the survey is that of this
-            one.
-        objective : Objective or None
-            Data to judge states on.
-
-        Returns
-        -------
-        TensorMerger
-            This object by default.
+        ``merged(merger)`` is what another merger of this kind makes of the members, by the survey of this one.
         """
         return self
 

@@ -10,8 +10,7 @@ The names in ``__all__`` are for users; the others are offered to the rooms abov
 
 from skfusion._random import seed_scope
 from skfusion.data import default_score
-from skfusion.nets._biases_without_effect import biases_without_effect
-from skfusion.nets._columns import OnColumns, on_columns, with_columns_of
+from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._parallel import in_order
@@ -27,17 +26,26 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
-from skfusion.nets._restored import KeepsNetworks, restored, with_module
+from skfusion.nets._restored import KeepsNetworks, OnColumns, on_columns, restored, with_columns_of, with_module
 from skfusion.nets._runner import Runner
 from skfusion.nets._tabular import TabularMLP, tabular_classifier, tabular_regressor
 from skfusion.nets._train import fit
-from skfusion.nets._training_callback import DivergedError, EpochHook, Recorder, history_of, state_of
-from skfusion.nets._validation import divides_rows, fixed_split, unit_split
+from skfusion.nets._training_callback import (
+    DivergedError,
+    EpochHook,
+    LastState,
+    Recorder,
+    Run,
+    Watch,
+    hand_over,
+    history_of,
+    state_of,
+)
+from skfusion.nets._validation import fixed_split, unit_split
 from skfusion.nets.losses._consistency import Ensembled, Twice
 from skfusion.nets.losses._soft import Soft
 from skfusion.nets.vectorized._batched_predictor import BatchedPredictor, Predictors
 from skfusion.nets.vectorized._fit_many import fit_many
-from skfusion.nets.vectorized._member import Job
 from skfusion.nets.vectorized._plan import Plan, VectorizeChoice, plan
 
 __all__ = [

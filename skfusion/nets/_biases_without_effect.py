@@ -44,3 +44,17 @@ def biases_without_effect(net: Any, rows: Rows) -> list[str]:
                 part.register_forward_pre_hook(lambda _part, args: compare(args[0]))
         run(module, tensors(rows.take(np.arange(min(2, len(rows)))).X, dtype_of(module), net.device))
     return [*dict.fromkeys(biases)]
+
+
+def why_not_vectorized(reason: str, net: Any, rows: Rows) -> str:
+    """Return the warning that members are not vectorized, by a reason in half a sentence."""
+    names = biases_without_effect(net, rows)
+    more = (
+        f" They also differ through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
+        f"are rounding alone, of which {getattr(net.optimizer, '__name__', 'the optimizer')} makes full steps. Give "
+        "their layers bias=False."
+    )
+    return (
+        f"The members are trained one after another and not vectorized: {reason}. Results are the same but for "
+        f"rounding, which training can amplify; vectorize=False says that this is meant.{more if names else ''}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from skfusion.objective import evaluating
 
 
-def index_error(module: nn.Module, X: Any, error: IndexError, step: int = 512) -> IndexError:
-    """Return an error that names the embedding to which ``X`` gives unknown indices, and what helps; else ``error``.
+def index_error(module: nn.Module, inputs: Iterable[Any], error: IndexError) -> IndexError:
+    """Return an error that names the embedding to which inputs give unknown indices, and what helps; else ``error``.
 
-    ``X`` has all inputs that the module was to see: an array, a tensor, a dict of them, or a sequence of some rows
-    each.
+    The inputs are all that the module was to see, as tensors of some rows each.
     """
     low: dict[str, int] = {}
     high: dict[str, int] = {}
@@ -35,7 +34,7 @@ def index_error(module: nn.Module, X: Any, error: IndexError, step: int = 512) -
     handles = [module.get_submodule(name).register_forward_pre_hook(see(name), with_kwargs=True) for name in rows]
     try:
         with torch.no_grad(), evaluating(module):
-            for part in _parts(X, step):
+            for part in inputs:
                 with suppress(Exception):  # the indices are seen before the embedding raises
                     module(**part) if isinstance(part, dict) else module(part)
     finally:
@@ -52,18 +51,3 @@ def index_error(module: nn.Module, X: Any, error: IndexError, step: int = 512) -
                 f"{high[name]}: {remedy}."
             )
     return error
-
-
-def _parts(X: Any, step: int) -> Iterator[Any]:
-    """Iterate over some rows of the inputs at a time, as tensors."""
-    if isinstance(X, (list, tuple)):
-        for part in X:
-            yield from _parts(part, step)
-        return
-    n = len(next(iter(X.values())) if isinstance(X, dict) else X)
-    for i in range(0, n, step):
-        yield {k: _tensor(v[i : i + step]) for k, v in X.items()} if isinstance(X, dict) else _tensor(X[i : i + step])
-
-
-def _tensor(values: Any) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.tensor(values)

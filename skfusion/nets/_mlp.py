@@ -73,19 +73,8 @@ class MLP(nn.Module):
             layers.append(nn.Sequential(nn.ReLU(), nn.Dropout(dropout)) if dropout else nn.ReLU())
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
 
-    def mean_after(self, name: str) -> str | None:
-        """Return the running mean that a bias of a hidden layer would be subtracted from; None if there is none.
-
-        Parameters
-        ----------
-        name : str
-            Of a tensor, such as ``layers.0.bias``.
-
-        Returns
-        -------
-        str or None
-            The name of the mean.
-        """
+    def _mean_after(self, name: str) -> str | None:
+        """Return the running mean that a bias, such as ``layers.0.bias``, would be subtracted from, if there is one."""
         *_, place, kind = ["", "", *name.split(".")]
         mean = f"layers.{int(place) + 1}.running_mean" if place.isdigit() else ""
         return mean if kind == "bias" and name not in self.state_dict() and mean in self.state_dict() else None

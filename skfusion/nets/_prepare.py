@@ -240,7 +240,7 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
         try:
             out = run(module, tensors(head.X, dtype_of(module), net.device))
         except IndexError as error:
-            raise index_error(module, rows.X, error) from error
+            raise index_error(module, [tensors(rows.X, dtype_of(module), net.device)], error) from error
         except (RuntimeError, TypeError) as error:
             X = rows.X
             shapes = {k: v.shape[1:] for k, v in X.items()} if isinstance(X, dict) else X.shape[1:]

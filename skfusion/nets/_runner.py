@@ -72,7 +72,7 @@ class Runner:
                 "Tensors that begin with net. and start. are those of tangent fine-tunes: give the net "
                 "skfusion.nets.with_module(net, skfusion.tangent.Linearised(module))."
             )
-        if isinstance(self.module, MLP) and (mean := self.module.mean_after(key)) is not None:
+        if isinstance(self.module, MLP) and (mean := self.module._mean_after(key)) is not None:
             return (
                 "MLP(norm='batch') used to have this bias, which BatchNorm takes away. The state without it computes "
                 f"the same: state[{mean!r}] = state[{mean!r}] - state.pop({key!r}), for each of its biases."
@@ -80,19 +80,10 @@ class Runner:
         return "Give the net that it was trained with."
 
     def on_device(self, state: State) -> State:
-        """Return the state on the device of the net, and in its dtypes, as ``load_state_dict`` converts it.
+        """Return the state on the device and in the dtypes of the net, as on loading it; see :meth:`Runner.predict`.
 
         Members in half precision so run in a net in single precision, and can be added to members of another precision.
-
-        Parameters
-        ----------
-        state : State
-            The weights.
-
-        Returns
-        -------
-        State
-            The same tensors where nothing is to be converted; tied tensors stay tied.
+        Tensors stay the same where nothing is to be converted, and tied where they are.
         """
         moved: State = {}
         for key, owner in owners([state]).items():

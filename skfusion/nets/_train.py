@@ -17,6 +17,7 @@ from skorch.dataset import Dataset as SkorchDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion.nets._embeddings import index_error
 from skfusion.nets._prepare import (
@@ -30,7 +31,7 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
-from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
+from skfusion.nets._training_callback import Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._consistency import Consistency
 from skfusion.nets.losses._soft import Soft
@@ -45,29 +46,27 @@ def fit(
     net: Any,
     rows: Rows,
     seed: int,
+    watch: Watch | None = None,
     *,
     state: State | None = None,
-    schedule: Schedule | None = None,
-    recorder: Recorder | None = None,
-    on_epoch: EpochHook | None = None,
     verbose: bool = False,
     soft: Soft | Consistency | None = None,
 ) -> Any:
     """Train a clone of a net that is sized to the rows; return it fitted, its module in evaluation mode.
 
-    The global generators are left as they were. ``state`` is where to start, in place of a fresh initialisation;
-    ``schedule(step, steps_per_epoch)`` multiplies the learning rate before each optimiser step; ``soft`` is what a
-    teacher predicts for the rows, or a consistency to keep. ``verbose`` lets the net print its table of epochs. A loss
-    that becomes NaN or infinite raises DivergedError.
+    The global generators are left as they were. ``watch`` sets learning rates and lets a recorder see the run;
+    ``state`` is where to start, in place of a fresh initialisation; ``soft`` is what a teacher predicts for the rows,
+    or a consistency to keep. ``verbose`` lets the net print its table of epochs. A loss that becomes NaN or infinite
+    raises DivergedError.
     """
     with seed_scope(seed, net.device):
-        watch = Watch(schedule, recorder, on_epoch)
         ready = prepared(net, rows, watch, state=state, verbose=verbose, soft=soft)
         with few_threads(ready.net.module_):
             try:
                 _loop(ready)
             except IndexError as error:
-                raise index_error(ready.net.module_, rows.X, error) from error
+                inputs = tensors(rows.X, dtype_of(ready.net.module_), net.device)
+                raise index_error(ready.net.module_, [inputs], error) from error
     return ready.finished()
 
 
@@ -262,7 +261,7 @@ class TensorLoader:
             rows = order[start:stop]
             if self.weight is not None and self.current_weight is not None:
                 self.current_weight[0] = self.weight[rows.to(self.weight.device)]
-            yield rows_of(self.dataset.X, rows), rows_of(self.dataset.y, rows)  # type: ignore[attr-defined]
+            yield rows_at(self.dataset.X, rows), rows_at(self.dataset.y, rows)  # type: ignore[attr-defined]
 
     def draw(self) -> Tensor:
         """Return the rows of the dataset in the order of an epoch, shape (n_samples,)."""
@@ -291,10 +290,3 @@ def _predict_loader(dataset: Any, **params: Any) -> Any:
     parts = [*X.values(), y] if isinstance(X, dict) else [X, y]
     plain = type(inner) is SkorchDataset and all(isinstance(t, Tensor) for t in parts)
     return (TensorLoader if plain else DataLoader)(dataset, **params)
-
-
-def rows_of(data: Any, index: Tensor) -> Any:
-    """Return some rows of a tensor, or of those in a dict."""
-    if isinstance(data, dict):
-        return {k: rows_of(v, index) for k, v in data.items()}
-    return data[index.to(data.device)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dis
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skfusion.nets._prepare import criterion_type
-from skfusion.pool import Member
+from skfusion.pool import Member, ModelPool
 from skfusion.state import State, map_tensors
 
 Schedule = Callable[[int, int], float]
@@ -113,6 +114,52 @@ class Recorder(ABC):
         """
 
 
+class LastState(Recorder):
+    """Leaves the last state of a run as its one member."""
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the last state, of a run that has ended."""
+        return [] if net is None else [Member(name, state_of(net), meta={"epoch": len(net.history)})]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, of which one or more states become members.
+
+    Parameters
+    ----------
+    name : str
+        Of the run; its members' names start with it.
+    seed : int
+        Of initialisation, shuffling and dropout.
+    index : ndarray of int, optional
+        Rows to train on; all when omitted.
+    schedule : callable, optional
+        Factor on the learning rate by step; see :func:`skfusion.nets.fit`.
+    recorder : callable, default=LastState
+        Makes the :class:`Recorder` of the run, in the process where it is trained: the class, or a ``partial`` of it.
+        It is called anew when a run begins again, as after a vectorized training that had to be given up.
+    meta : dict, optional
+        Kept with each member.
+    params : dict, optional
+        Parameters of the net, such as ``lr``, of this run only.
+    state : State, optional
+        Where to start; a fresh initialisation when omitted. A state from which all runs start is the pool's ``base``.
+    net : skorch net, optional
+        Sized to the data, where it is another one than that of the collector; its members carry it.
+    """
+
+    name: str
+    seed: int
+    index: np.ndarray | None = None
+    schedule: Schedule | None = None
+    recorder: Callable[[], Recorder] = LastState
+    meta: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    state: State | None = None
+    net: Any = None
+
+
 class Watch(Callback):
     """Sets learning rates, checks the loss, lets the recorder see each epoch or step, and asks whether to go on."""
 
@@ -200,6 +247,18 @@ def from_callback(stop: KeyboardInterrupt) -> bool:
         return False
     step = code.co_code[trace.tb_lasti : trace.tb_lasti + 1]
     return code.co_name.startswith("on_") and step == _RAISE
+
+
+def hand_over(stop: KeyboardInterrupt, members: Iterable[Member], base: State | None = None) -> None:
+    """Give an interrupt of the user the members that are trained, as its ``pool``; None where there are none."""
+    members = [*members]
+    stop.pool = ModelPool(members, base) if members else None  # type: ignore[attr-defined]
+    if members:
+        count = "The member that is" if len(members) == 1 else f"The {len(members)} members that are"
+        stop.args = (
+            f"{count} trained can be fused: fuse(error.pool, X, y), where error is this KeyboardInterrupt, "
+            "sys.last_value in a console.",
+        )
 
 
 def _advice(net: Any) -> str:

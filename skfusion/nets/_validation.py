@@ -115,11 +115,6 @@ def unit_split(split: Any, rows: Rows, index: np.ndarray | None = None) -> Any:
     return UnitSplit(split, rows, index)
 
 
-def divides_rows(net: Any) -> bool:
-    """Return whether a net validates on some of its training rows, as it surely does with a ``ValidSplit``."""
-    return type(net.train_split) is ValidSplit
-
-
 def _within(part: Any, source: Any) -> np.ndarray | None:
     """Return the positions of a part in the dataset that it was taken from; None where it comes from elsewhere."""
     index = np.arange(len(source))

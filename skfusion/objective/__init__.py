@@ -9,6 +9,7 @@ default, so that objectives that were written before still work.
 from skfusion.objective._base import (
     Batch,
     Input,
+    Likelihood,
     Objective,
     OfMember,
     Wrapper,
@@ -17,7 +18,6 @@ from skfusion.objective._base import (
     first_output,
     run,
 )
-from skfusion.objective._likelihood import Likelihood
 from skfusion.objective._module import ModuleObjective
 
 __all__ = ["Batch", "Likelihood", "ModuleObjective", "Objective"]

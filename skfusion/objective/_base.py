@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
-from skfusion.objective._likelihood import Likelihood
 from skfusion.state import State
 
 Input = Tensor | dict[str, Tensor]
@@ -36,6 +37,58 @@ class Batch(NamedTuple):
 
 
 Batches = Callable[[], Iterable[Batch]]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What the outputs of a network say about a target.
+
+    Parameters
+    ----------
+    kind : {"categorical", "bernoulli", "gaussian"}
+        Classes that exclude each other; labels that do not; values with unit variance.
+    logits : callable
+        ``logits(output)``, of shape (n_rows, n_outputs): log-probabilities of classes up to a constant a row, log-odds
+        of labels, or values. Gradients pass through it.
+    """
+
+    kind: Literal["categorical", "bernoulli", "gaussian"]
+    logits: Callable[[Tensor], Tensor]
+
+    def log_prob(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the log-probability of each row's target, up to a constant.
+
+        Parameters
+        ----------
+        output : Tensor of shape (n_rows, ...)
+            What the network returns.
+        y : Tensor of shape (n_rows, ...)
+            Class codes, labels of 0 and 1, or values.
+
+        Returns
+        -------
+        Tensor of shape (n_rows,)
+            In nats.
+        """
+        z = self.logits(output)
+        if self.kind == "categorical":
+            return F.log_softmax(z, dim=1).gather(1, y.reshape(-1, 1).long()).squeeze(1)
+        y = y.reshape(z.shape).to(z.dtype)
+        if self.kind == "bernoulli":
+            return -F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(dim=1)
+        return -0.5 * (z - y).square().sum(dim=1)
+
+    def entropy(self, output: Tensor) -> Tensor:
+        """Return the entropy of each row's prediction, shape (n_rows,), in nats; see :meth:`log_prob`.
+
+        Of labels it is the sum over labels. Values have none, and raise ``ValueError``.
+        """
+        z = self.logits(output)
+        if self.kind == "gaussian":
+            raise ValueError("Values that are predicted have no entropy: this method is for classifiers.")
+        if self.kind == "categorical":
+            return -(F.softmax(z, dim=1) * F.log_softmax(z, dim=1)).sum(dim=1)
+        return F.binary_cross_entropy_with_logits(z, z.sigmoid(), reduction="none").sum(dim=1)
 
 
 class Objective(ABC):
@@ -78,12 +131,9 @@ class Objective(ABC):
         """
 
     def training(self) -> Iterable[Batch]:
-        """Iterate over an epoch of mini-batches, as the network would be trained on them; the batches when not defined.
+        """Iterate over an epoch of mini-batches of labelled rows, as training would do; see :meth:`batches`.
 
-        Returns
-        -------
-        iterable of Batch
-            Labelled rows; their order is drawn from torch's global generator.
+        The order is drawn from torch's global generator. The batches themselves stand in where it is not defined.
         """
         return self.batches()
 
@@ -119,27 +169,11 @@ class Objective(ABC):
         return [self.score(state) for state in states]
 
     def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
-        """Return loss and score of each state, of which one may be made at a time; see :meth:`loss`.
-
-        Override it where many states cost less together than one by one.
-        """
+        """Return loss and score of each state, of which one may be made at a time; see :meth:`scores`."""
         return [(self.loss(state), self.score(state)) for state in states]
 
     def forward(self, state: State, x: Input) -> Tensor:
-        """Run a state in the module's present mode.
-
-        Parameters
-        ----------
-        state : State
-            Not written to.
-        x : Tensor or dict of Tensor
-            Inputs.
-
-        Returns
-        -------
-        Tensor
-            The first of the outputs, or the one that is called ``logits``.
-        """
+        """Return the first output, or ``logits``, for inputs x in the module's present mode; see :meth:`loss`."""
         return call(self.module, self.whole(state), x)
 
     def report(self, name: str, value: Any) -> None:  # noqa: B027
@@ -154,38 +188,11 @@ class Objective(ABC):
         """
 
     def of_member(self, k: int) -> Objective:
-        """Return the objective as one member sees it.
-
-        Parameters
-        ----------
-        k : int
-            Which member.
-
-        Returns
-        -------
-        Objective
-            With the rows that the member was trained on; the objective itself where these are all.
-        """
+        """Return the objective with the rows that member k was trained on; see :meth:`batches`."""
         return OfMember(self, k) if self.member_batches else self
 
     def whole(self, state: State) -> State:
-        """Return a state if it has all tensors of the module.
-
-        Parameters
-        ----------
-        state : State
-            Tensors by name.
-
-        Returns
-        -------
-        State
-            The state itself.
-
-        Raises
-        ------
-        ValueError
-            If tensors are missing; it names them.
-        """
+        """Return the state itself, or raise ``ValueError`` that names the tensors it lacks; see :meth:`loss`."""
         if missing := [name for name in self._names if name not in state]:
             raise ValueError(
                 f"The state lacks {len(missing)} of the {len(self._names)} tensors of {type(self.module).__name__}: "
@@ -204,10 +211,7 @@ def _nothing_to_judge_by(name: str) -> ValueError:
 
 
 class Wrapper(Objective):
-    """Another objective, in which a subclass overrides methods, or sets attributes after they are copied.
-
-    States pass through :meth:`judged` on their way to the other objective's judgement.
-    """
+    """Another objective, which judges what :meth:`judged` makes of states; a subclass overrides what differs."""
 
     def __init__(self, objective: Objective):
         self.objective = objective

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from skfusion.objective._base import Batch, Batches, Objective
-from skfusion.objective._likelihood import Likelihood
+from skfusion.objective._base import Batch, Batches, Likelihood, Objective
 from skfusion.state import State
 
 

@@ -2,8 +2,8 @@
 
 One file a display; ``_display`` has their base, and the paragraphs that their docstrings share. The room imports
 `evaluate`, for members of a pool on data, and what stands below it; matplotlib only inside of functions that draw. A
-new display is a subclass of ``Display`` in a file here: its constructors ``from_...`` compute, ``_new_axes`` and
-``_draw`` show.
+new display is a dataclass and a subclass of ``Display`` in a file here: its fields are its parameters, its constructors
+``from_...`` compute, and ``_draw`` shows.
 """
 
 from skfusion.plots._barrier import BarrierDisplay

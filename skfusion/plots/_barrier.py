@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from skfusion.align import Aligner
 from skfusion.evaluate import PoolOnData, pool_on_data
 from skfusion.landscape import Profile, excess, loss_along, segment
 from skfusion.plots._members import chosen, fitted
-from skfusion.plots._paths import PathsDisplay, check_paths, draw_path, draw_paths
-from skfusion.plots._style import legend_above, number, plain
+from skfusion.plots._paths import PathsDisplay, draw_path, draw_paths
+from skfusion.plots._style import STROKES, legend_above, number, plain
 from skfusion.pool import Member, ModelPool
-from skfusion.repair import Recalibrate, Repairer
-from skfusion.state import State
+from skfusion.repair import Recalibrate
 
 _BEFORE, _AFTER = "as trained", "units matched"
 
 
+@dataclass(eq=False, repr=False)
 class BarrierDisplay(PathsDisplay):
     """Show loss and score along the straight line between the weights of two networks.
 
@@ -55,28 +54,26 @@ class BarrierDisplay(PathsDisplay):
     1.5
     """
 
-    _heights = (2.6, 4.4)
+    t: Any
+    loss: Any
+    score: Any = None
+    names: tuple[str, str] = ("first", "second")
+    loss_name: str = "loss"
+    score_name: str = "score"
+    label: str = _BEFORE
+    others: Mapping[str, Profile] | None = None
 
-    def __init__(
-        self,
-        t: Any,
-        loss: Any,
-        score: Any = None,
-        names: tuple[str, str] = ("first", "second"),
-        loss_name: str = "loss",
-        score_name: str = "score",
-        label: str = _BEFORE,
-        others: Mapping[str, Profile] | None = None,
-    ):
-        super().__init__(names, loss_name, score_name, 1 if score is None else 2)
-        self.t = np.asarray(t, np.float64)
-        self.loss = np.asarray(loss, np.float64)
-        self.score = None if score is None else np.asarray(score, np.float64)
-        self.label = label
-        self.others = dict(others or {})
-        check_paths({label: None, **self.others}, "A BarrierDisplay")
+    def __post_init__(self) -> None:
+        self._as_arrays("t", "loss", "score")
+        self._fit(self.score is not None, (2.6, 4.4))
+        self.others = dict(self.others or {})
         self.barrier = excess(self.t, self.loss)
-        self.barriers = {label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
+        self.barriers = {self.label: self.barrier, **{name: path.barrier for name, path in self.others.items()}}
+        if (n := len(self.barriers)) > len(STROKES):
+            raise ValueError(
+                f"A BarrierDisplay can tell {len(STROKES)} paths apart; got {n}: {[*self.barriers]}. Draw the others "
+                "elsewhere."
+            )
 
     @classmethod
     def from_profile(cls, profile: Profile, **labels: Any) -> BarrierDisplay:
@@ -104,12 +101,11 @@ class BarrierDisplay(PathsDisplay):
         **labels : dict
             ``names``, ``loss_name`` and ``score_name``, as in the class.
 
-        Returns
-        -------
-        BarrierDisplay
-            Not drawn yet; ``barrier`` is that of the first path.
+        {not_drawn}
+            Its ``barrier`` is that of the first path.
         """
-        check_paths(profiles, "A BarrierDisplay")
+        if not profiles:
+            raise ValueError("A BarrierDisplay needs at least one profile; got none.")
         (label, first), *others = profiles.items()
         return cls.from_profile(first, label=label, others=dict(others), **labels)
 
@@ -130,8 +126,7 @@ class BarrierDisplay(PathsDisplay):
 
         Parameters
         ----------
-        pool : ModelPool
-            Has both members.
+        {pool}
         {rows}
         {estimator}
         members : pair of int or str, default=(0, 1)
@@ -141,19 +136,14 @@ class BarrierDisplay(PathsDisplay):
         align : Aligner, optional
             Evaluates the line between the aligned members too.
 
-        Returns
-        -------
-        BarrierDisplay
-            Not drawn yet. BatchNorm statistics are recalibrated at each inner point.
+        {not_drawn}
+            BatchNorm statistics are recalibrated at each inner point.
         """
         pair = chosen(pool, members, 2, "A path")
         two, data = _evaluated(pool, pair, X, y, estimator, scoring)
-        lines = {_BEFORE: data.states}
-        if align is not None:
-            if not isinstance(align, Aligner):
-                raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
-            lines[_AFTER] = data.aligned(align, two)
-        return cls._along(lines, pair, data, n_points)
+        if align is not None and not isinstance(align, Aligner):
+            raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.")
+        return cls._along(data, pair, None if align is None else data.aligned(align, two), n_points)
 
     @classmethod
     def from_estimator(
@@ -178,10 +168,8 @@ class BarrierDisplay(PathsDisplay):
         {line}
         {own_scoring}
 
-        Returns
-        -------
-        BarrierDisplay
-            Not drawn yet. Statistics of inner points are re-estimated as the estimator does it for its merged network.
+        {not_drawn}
+            Statistics of inner points are re-estimated as the estimator does it for its merged network.
         """
         alignments = fitted(estimator, "alignments_", "a fitted SoupClassifier, SoupRegressor or ReBasinMerger")
         pool = estimator.pool_
@@ -191,34 +179,27 @@ class BarrierDisplay(PathsDisplay):
         two, data = _evaluated(pool, pair, X, y, estimator, estimator.scoring if scoring is None else scoring)
         repair = estimator._part("repair")
         repair = None if isinstance(repair, Recalibrate) else repair  # as points of a path are by default, only faster
-        lines = {_BEFORE: data.states}
+        aligned = None
         if alignments is not None:
-            lines[_AFTER] = [alignments[m.name].apply(s) for m, s in zip(two, data.states, strict=True)]
-        return cls._along(lines, pair, data, n_points, repair)
+            aligned = [alignments[m.name].apply(s) for m, s in zip(two, data.states, strict=True)]
+        return cls._along(data, pair, aligned, n_points, repair)
 
     @classmethod
-    def _along(
-        cls,
-        lines: Mapping[str, list[State]],
-        pair: list[Member],
-        data: PoolOnData,
-        n_points: int,
-        repair: Repairer | None = None,
-    ) -> BarrierDisplay:
-        """Evaluate lines between the first and the last of some states, by their labels."""
+    def _along(cls, data: PoolOnData, pair: Any, aligned: Any, n_points: int, repair: Any = None) -> BarrierDisplay:
+        """Evaluate the line between the first and the last member, also as they are ``aligned`` where they are."""
+        lines = {_BEFORE: data.states} if aligned is None else {_BEFORE: data.states, _AFTER: aligned}
         profiles = {k: loss_along(segment(s[0], s[-1]), data.objective, n_points, repair) for k, s in lines.items()}
         names = (pair[0].name, pair[1].name)
         return cls.from_profiles(profiles, names=names, loss_name=data.loss_name, score_name=data.score_name)
 
     def _draw_panels(self, axes: list[Any]) -> None:
-        first = Profile(self.t, self.loss, self.score)  # type: ignore[arg-type]  # unknown where it is not drawn
-        labels = (self.loss_name, self.score_name)
+        first = Profile(self.t, self.loss, self.score)
         if not self.others:
-            draw_path(axes, first, self.names, labels)
+            draw_path(axes, first, self.names)
         else:
             lines = {self.label: first, **self.others}.items()
             paths = {f"{plain(name, 30)}: {number(self.barriers[name], 'barrier')}": path for name, path in lines}
-            draw_paths(axes, paths, self.names, labels)
+            draw_paths(axes, paths, self.names)
             legend_above(axes[0], 2 if max(map(len, paths)) <= 32 else 1)
         what = "t" if self.others else "on the line"
         axes[-1].set_xlabel(f"position {what} between the weights of the two networks")

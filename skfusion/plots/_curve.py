@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from skfusion.plots._style import ORANGE, legend_above, number
 from skfusion.repair import Recalibrate
 
 
+@dataclass(eq=False, repr=False)
 class CurveDisplay(PathsDisplay):
     """Show loss and score along a trained curve between two networks, and along the straight line.
 
@@ -46,29 +48,22 @@ class CurveDisplay(PathsDisplay):
     {'straight line': 1.5, 'trained curve': 0.0}
     """
 
-    _heights = (3.0, 4.8)
+    t: Any
+    curve_loss: Any
+    line_loss: Any
+    curve_score: Any = None
+    line_score: Any = None
+    _: KW_ONLY
+    ensemble_score: float | None = None
+    names: tuple[str, str] = ("first", "second")
+    loss_name: str = "loss"
+    score_name: str = "score"
 
-    def __init__(
-        self,
-        t: Any,
-        curve_loss: Any,
-        line_loss: Any,
-        curve_score: Any = None,
-        line_score: Any = None,
-        *,
-        ensemble_score: float | None = None,
-        names: tuple[str, str] = ("first", "second"),
-        loss_name: str = "loss",
-        score_name: str = "score",
-    ):
-        if (curve_score is None) != (line_score is None):
+    def __post_init__(self) -> None:
+        if (self.curve_score is None) != (self.line_score is None):
             raise ValueError("Give the scores of both the curve and the line, or of neither.")
-        self.t, self.curve_loss, self.line_loss = (np.asarray(v, np.float64) for v in (t, curve_loss, line_loss))
-        self.curve_score, self.line_score = (
-            None if v is None else np.asarray(v, np.float64) for v in (curve_score, line_score)
-        )
-        super().__init__(names, loss_name, score_name, 1 if curve_score is None else 2)
-        self.ensemble_score = ensemble_score
+        self._as_arrays("t", "curve_loss", "line_loss", "curve_score", "line_score")
+        self._fit(self.curve_score is not None, (3.0, 4.8))
         self.barriers = {
             "straight line": excess(self.t, self.line_loss),
             "trained curve": excess(self.t, self.curve_loss),
@@ -102,42 +97,33 @@ class CurveDisplay(PathsDisplay):
 
         Parameters
         ----------
-        estimator : fitted CurveClassifier or CurveRegressor
-            Has the curve.
+        {curve_estimator}
         {rows}
         {pair}
         {line}
         {own_scoring}
 
-        Returns
-        -------
-        CurveDisplay
-            Not drawn yet. The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
+        {not_drawn}
+            The ensemble is that of the ``n_points`` networks along the curve that the estimator has.
         """
         names, data, curve = curve_of(estimator, X, y, pair, scoring)
         profiles = [loss_along(path, data.objective, n_points) for path in (curve, segment(*curve.ends))]
-        return cls.from_profiles(
-            *profiles,
-            ensemble_score=ensemble_score(curve, data, estimator.n_points),
-            names=names,
-            loss_name=data.loss_name,
-            score_name=data.score_name,
-        )
+        labels = {"names": names, "loss_name": data.loss_name, "score_name": data.score_name}
+        return cls.from_profiles(*profiles, ensemble_score=ensemble_score(curve, data, estimator.n_points), **labels)
 
     def _draw_panels(self, axes: list[Any]) -> None:
         losses, scores = (self.line_loss, self.curve_loss), (self.line_score, self.curve_score)
         paths = {
-            f"{name}: {number(rise, 'barrier')}": Profile(self.t, loss, score)  # type: ignore[arg-type]
+            f"{name}: {number(rise, 'barrier')}": Profile(self.t, loss, score)
             for (name, rise), loss, score in zip(self.barriers.items(), losses, scores, strict=True)
         }
-        draw_paths(axes, paths, self.names, (self.loss_name, self.score_name))
+        draw_paths(axes, paths, self.names)
         axes[-1].set_xlabel("position t between the two networks")
         legend_above(axes[0], 2)
         if self.ensemble_score is not None and len(axes) > 1:
             label = f"ensemble along the curve: {number(self.ensemble_score, 'score').removeprefix('score ')}"
             level = self.ensemble_score if np.isfinite(self.ensemble_score) else np.nan
-            drawn = axes[1].axhline(level, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), label=label)
-            drawn.set_linewidth(1.8)
+            drawn = axes[1].axhline(level, color=ORANGE, linestyle=(0, (6, 2, 1, 2)), linewidth=1.8, label=label)
             legend_above(axes[1], 1, [drawn])
 
 

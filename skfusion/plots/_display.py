@@ -15,9 +15,15 @@ ax_ : matplotlib Axes
 figure_ : matplotlib Figure
     Its figure."""
 PARAGRAPHS = {
+    "pool": """\
+pool : ModelPool
+    Has the members.""",
     "rows": """\
 X, y : array-like
     Rows that no member was trained on.""",
+    "curve_estimator": """\
+estimator : fitted CurveClassifier or CurveRegressor
+    Has the curve.""",
     "estimator": """\
 estimator : estimator of this library or skorch net, optional
     The architecture; the pool's own net when omitted. A pool that comes from a file has none.""",
@@ -61,6 +67,11 @@ matrix : array-like of shape (n_members, n_members)
     Symmetric. What is NaN or infinite is drawn in grey.
 names : sequence of str
     The members.""",
+    "surface": """\
+z_name : str, default="loss"
+    What ``z`` is, with its unit.
+higher_is_better : bool, default=False
+    Whether ``z`` is a score.""",
     "image": f"image_ : matplotlib AxesImage\n    The heat map.\n{_AXES}",
     "contours": f"contours_ : matplotlib QuadContourSet or None\n    The filled contours, if any.\n{_AXES}",
     "labels": """\
@@ -81,11 +92,15 @@ figure_ : matplotlib Figure
 class Display(ABC):
     """Arrays that are computed first, by a constructor ``from_...``, and drawn by ``plot``.
 
-    In the docstrings of a display and its methods, ``{key}`` stands for a paragraph of this file.
+    In the docstrings of a display and its methods, ``{key}`` stands for a paragraph of this file. New axes stand one
+    above the other, or side by side, on a figure of ``_height`` inches.
     """
 
     ax_: Any
     figure_: Any
+    _n_panels: int = 1
+    _side_by_side: bool = False
+    _height: float
 
     def __init_subclass__(cls) -> None:
         for thing in (cls, *(getattr(value, "__func__", value) for value in vars(cls).values())):
@@ -112,9 +127,21 @@ class Display(ABC):
         self.figure_ = self.ax_.figure
         return self
 
-    @abstractmethod
     def _new_axes(self) -> Any:
-        """Return axes of a new figure."""
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError('Plots need matplotlib: pip install "skfusion[plots]".') from error
+        shape = (1, self._n_panels) if self._side_by_side else (self._n_panels, 1)
+        shared = {"sharey": True} if self._side_by_side else {"sharex": True}
+        size = (6.4, self._height)
+        return plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained", **shared)[1].ravel()
+
+    def _as_arrays(self, *names: str) -> None:
+        """Turn what was given into arrays of float64; what was omitted stays None."""
+        for name in names:
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else np.asarray(value, np.float64))
 
     @abstractmethod
     def _draw(self, axes: list[Any]) -> None:

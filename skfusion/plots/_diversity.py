@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skfusion.evaluate import diversity
-from skfusion.plots._heat_map import HeatMap, matrix_of
-from skfusion.plots._style import GREY, plain
+from skfusion.plots._heat_map import HeatMap
+from skfusion.plots._style import SMALL, plain
 
-_LABELS = {
-    "disagreement": "share of rows with unlike labels",
-    "double_fault": "share of rows that both get wrong",
-    "error_correlation": "correlation of errors",
-    "q_statistic": "Yule's Q of being right",
-    "squared_difference": "squared difference of predictions",
+_COLUMNS = {
+    "disagreement": ("share of rows with unlike labels", 0.0),
+    "double_fault": ("share of rows that both get wrong", np.nan),
+    "error_correlation": ("correlation of errors", 1.0),
+    "q_statistic": ("Yule's Q of being right", np.nan),
+    "squared_difference": ("squared difference of predictions", 0.0),
 }
-_DIAGONAL = {"disagreement": 0.0, "error_correlation": 1.0, "squared_difference": 0.0}
+"""What each number is, and its value between a member and itself, where that says anything."""
 
 
+@dataclass(eq=False, repr=False)
 class DiversityDisplay(HeatMap):
     """Show how different the mistakes of each two members are: a heat map, with what averaging gains above it.
 
@@ -54,9 +56,8 @@ class DiversityDisplay(HeatMap):
     [[0.0, 0.1, 0.2], [0.1, 0.0, 0.3], [0.2, 0.3, 0.0]]
     """
 
-    def __init__(self, matrix: Any, names: Any, label: str = "diversity", decomposition: dict[str, Any] | None = None):
-        super().__init__(matrix, names, label)
-        self.decomposition = decomposition
+    label: str = "diversity"
+    decomposition: dict[str, Any] | None = None
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, what: str | None = None) -> DiversityDisplay:
@@ -72,10 +73,9 @@ class DiversityDisplay(HeatMap):
         {not_drawn}
         """
         what = frame.columns[0] if what is None and len(frame.columns) else what
-        remedy = "the result of skfusion.diagnose.diversity"
-        matrix, names = matrix_of(frame, what, _DIAGONAL.get(what, np.nan), remedy)
-        known = frame.attrs if "ambiguity" in frame.attrs else None
-        return cls(matrix, names, _LABELS.get(what, what.replace("_", " ")), known)
+        display = cls._of(frame, what, _COLUMNS, "the result of skfusion.diagnose.diversity")
+        display.decomposition = frame.attrs if "ambiguity" in frame.attrs else None
+        return display
 
     @classmethod
     def from_estimator(
@@ -115,10 +115,6 @@ class DiversityDisplay(HeatMap):
         super()._draw(axes)
         if (known := self.decomposition) is not None:
             loss = plain(known["loss_name"], 24)
-            axes[0].set_title(
-                f"{loss}: members' mean {known['mean_loss']:.3g} - ambiguity {known['ambiguity']:.3g}"
-                f" = average {known['ensemble_loss']:.3g}",
-                fontsize="small",
-                color=GREY,
-                loc="left",
-            )
+            mean, ambiguity, average = (known[what] for what in ("mean_loss", "ambiguity", "ensemble_loss"))
+            text = f"{loss}: members' mean {mean:.3g} - ambiguity {ambiguity:.3g} = average {average:.3g}"
+            axes[0].set_title(text, loc="left", **SMALL)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from skfusion.plots._display import Display
-from skfusion.plots._style import colour_bar, new_axes, plain
+from skfusion.plots._style import colour_bar, plain
 
 
+@dataclass(eq=False, repr=False)
 class HeatMap(Display):
     """Show a symmetric matrix of numbers between members by colours, with the numbers in the cells."""
 
-    image_: Any
+    matrix: Any
+    names: Any
+    label: str = "similarity"
 
-    def __init__(self, matrix: Any, names: Any, label: str = "similarity"):
-        self.matrix = np.asarray(matrix, np.float64)
-        self.names = [str(name) for name in names]
+    def __post_init__(self) -> None:
+        self._height = 4.9
+        self._as_arrays("matrix")
+        self.names = [str(name) for name in self.names]
         if self.matrix.shape != (len(self.names), len(self.names)):
             raise ValueError(
                 f"matrix must have a row and a column for each of the {len(self.names)} names; got shape "
@@ -26,10 +32,6 @@ class HeatMap(Display):
             )
         if not np.allclose(self.matrix, self.matrix.T, equal_nan=True):
             raise ValueError("matrix must be symmetric: what stands between two members has no direction.")
-        self.label = label
-
-    def _new_axes(self) -> Any:
-        return new_axes(1, 6.4, 4.9)
 
     def _draw(self, axes: list[Any]) -> None:
         n, (ax, *_) = len(self.names), axes
@@ -60,19 +62,20 @@ class HeatMap(Display):
         low, high = float(known.min()), float(known.max())
         return (low, high) if high > low else (low, low + 1.0)
 
-
-def matrix_of(frame: pd.DataFrame, what: Any, diagonal: float, remedy: str) -> tuple[np.ndarray, list[str]]:
-    """Return one column of a table of pairs as a symmetric matrix, NaN where a pair is missing, and the names."""
-    numbers = [*frame.select_dtypes("number").columns]
-    if what not in numbers or frame.index.nlevels != 2:
-        raise ValueError(
-            f"frame needs the two members of a pair as its index and the column {what!r} of numbers; it has "
-            f"{numbers} and an index of {frame.index.nlevels} levels. Give {remedy}."
-        )
-    names = [*dict.fromkeys([*frame.index.get_level_values(0), *frame.index.get_level_values(1)])]
-    matrix = np.full((len(names), len(names)), np.nan)
-    np.fill_diagonal(matrix, diagonal)
-    for (a, b), value in frame[what].items():
-        i, j = names.index(a), names.index(b)
-        matrix[i, j] = matrix[j, i] = value
-    return matrix, names
+    @classmethod
+    def _of(cls, frame: pd.DataFrame, what: Any, columns: Mapping[str, tuple[str, float]], remedy: str) -> Self:
+        """Take one column of a table of pairs; ``columns`` have a label, and a number between a member and itself."""
+        numbers = [*frame.select_dtypes("number").columns]
+        if what not in numbers or frame.index.nlevels != 2:
+            raise ValueError(
+                f"frame needs the two members of a pair as its index and the column {what!r} of numbers; it has "
+                f"{numbers} and an index of {frame.index.nlevels} levels. Give {remedy}."
+            )
+        label, diagonal = columns.get(what, (what.replace("_", " "), np.nan))
+        names = [*dict.fromkeys([*frame.index.get_level_values(0), *frame.index.get_level_values(1)])]
+        matrix = np.full((len(names), len(names)), np.nan)
+        np.fill_diagonal(matrix, diagonal)
+        for (a, b), value in frame[what].items():
+            i, j = names.index(a), names.index(b)
+            matrix[i, j] = matrix[j, i] = value  # NaN stays where a pair is missing
+        return cls(matrix, names, label)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skfusion.plots._display import Display
-from skfusion.plots._style import BLUE, GREY, ORANGE, new_axes, plain, say_missing, tidy, title
+from skfusion.plots._style import BLUE, LEGEND, ORANGE, plain, say_missing, tidy, title
 
 
+@dataclass(eq=False, repr=False)
 class LeaderboardDisplay(Display):
     """Show the score of each fusion with its interval, the best one on top.
 
@@ -41,17 +43,21 @@ class LeaderboardDisplay(Display):
     ['ensemble', 'soup']
     """
 
-    def __init__(
-        self, names: Any, mean: Any, low: Any, high: Any, score_name: str = "score", reference: float | None = None
-    ):
-        mean = np.asarray(mean, np.float64)
-        order = np.argsort(np.where(np.isfinite(mean), -mean, np.inf), kind="stable")
-        self.names = [str(names[i]) for i in order]
-        self.mean = mean[order]
-        self.low = np.asarray(low, np.float64)[order]
-        self.high = np.asarray(high, np.float64)[order]
-        self.score_name = score_name
-        self.reference = None if reference is None or not np.isfinite(reference) else float(reference)
+    names: Any
+    mean: Any
+    low: Any
+    high: Any
+    score_name: str = "score"
+    reference: float | None = None
+
+    def __post_init__(self) -> None:
+        self._as_arrays("mean", "low", "high")
+        order = np.argsort(np.where(np.isfinite(self.mean), -self.mean, np.inf), kind="stable")
+        self.names = [str(self.names[i]) for i in order]
+        self.mean, self.low, self.high = self.mean[order], self.low[order], self.high[order]
+        if self.reference is not None:
+            self.reference = float(self.reference) if np.isfinite(self.reference) else None
+        self._height = 1.3 + 0.36 * len(self.names)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, score: str | None = None) -> LeaderboardDisplay:
@@ -64,10 +70,8 @@ class LeaderboardDisplay(Display):
         score : str, optional
             Which score; the first when omitted.
 
-        Returns
-        -------
-        LeaderboardDisplay
-            Not drawn yet. For the first score, the reference is the mean over the folds of the best single member on
+        {not_drawn}
+            For the first score, the reference is the mean over the folds of the best single member on
             the test rows, of that fusion whose members are best.
         """
         means = (column.removesuffix("_mean") for column in frame.columns if column.endswith("_mean"))
@@ -86,9 +90,6 @@ class LeaderboardDisplay(Display):
             reference = best[np.isfinite(best)].max()
         return cls(list(frame.index), mean, low, high, score, reference)
 
-    def _new_axes(self) -> Any:
-        return new_axes(1, 6.4, 1.3 + 0.36 * len(self.names))
-
     def _draw(self, axes: list[Any]) -> None:
         n, (ax, *_) = len(self.names), axes
         left, right = self._limits()
@@ -100,26 +101,17 @@ class LeaderboardDisplay(Display):
         ax.plot(self.mean[inside], rows[inside], "o", color=BLUE, markersize=7, label="mean, 95 % interval")
         say_missing(ax, rows, self.mean, "score", self.reference is not None)
         for row in rows[known & ~inside]:
-            ax.annotate(
-                f"{self.mean[row]:.3g}",
-                (left, row),
-                xytext=(26, 0),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "->", "color": BLUE},
-                color=BLUE,
-                va="center",
-            )
+            look = {"arrowprops": {"arrowstyle": "->", "color": BLUE}, "color": BLUE, "va": "center"}
+            text = f"{self.mean[row]:.3g}"
+            ax.annotate(text, (left, row), xytext=(26, 0), textcoords="offset points", **look)
         if self.reference is not None:
-            ax.axvline(
-                self.reference, color=ORANGE, linestyle="--", linewidth=1.5, label="best single network, in hindsight"
-            )
+            label = "best single network, in hindsight"
+            ax.axvline(self.reference, color=ORANGE, linestyle="--", linewidth=1.5, label=label)
         ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{title(self.score_name)}, higher is better")
         ax.set_yticks(rows, [plain(name, 52, 28) for name in self.names])
         ax.tick_params(axis="y", length=0)
         tidy(ax, "x")
-        ax.legend(
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize="small", labelcolor=GREY
-        )
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, **LEGEND)
 
     def _limits(self) -> tuple[float, float]:
         """Return an axis that the scores near the best fill; a far worse one is marked at the edge."""

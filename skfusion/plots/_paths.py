@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from skfusion.plots._style import (
     finite,
     largest,
     mark_missing,
-    new_axes,
     number,
     plain,
     tidy,
@@ -31,57 +30,51 @@ from skfusion.plots._style import (
 class PathsDisplay(Display):
     """Show the loss along paths between two networks, and the score below it where there is one."""
 
-    score_ax_: Any
-    _heights: ClassVar[tuple[float, float]]
+    names: tuple[str, str]
+    loss_name: str
+    score_name: str
 
-    def __init__(self, names: tuple[str, str], loss_name: str, score_name: str, n_panels: int):
-        self.names = names
-        self.loss_name = loss_name
-        self.score_name = score_name
-        self._n_panels = n_panels
-
-    def _new_axes(self) -> Any:
-        return new_axes(self._n_panels, 6.4, self._heights[self._n_panels - 1])
+    def _fit(self, has_score: bool, heights: tuple[float, float]) -> None:
+        """Let new axes have room for the loss or, higher, for the score too."""
+        self._n_panels = 2 if has_score else 1
+        self._height = heights[has_score]
 
     def _draw(self, axes: list[Any]) -> None:
         axes = axes[: self._n_panels]
         self.score_ax_ = axes[1] if len(axes) > 1 else None
         self._draw_panels(axes)
+        for ax, label in zip(axes, (self.loss_name, self.score_name), strict=False):
+            ax.set_ylabel(title(label))
 
     @abstractmethod
     def _draw_panels(self, axes: list[Any]) -> None:
         """Draw the loss on the first axes, and the score on the second one if there is one."""
 
 
-def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str], labels: tuple[str, str]) -> None:
+def draw_paths(axes: Any, paths: Mapping[str, Profile], names: tuple[str, str]) -> None:
     """Draw the loss along each path on the first axes, and the score on the second one if there is one."""
-    for panel, what, label in zip(axes, ("loss", "score"), labels, strict=False):
-        for k, (name, path) in enumerate(paths.items()):
-            colour, line, marker = STROKES[k]
+    for panel, what in zip(axes, ("loss", "score"), strict=False):
+        for (name, path), (colour, line, marker) in zip(paths.items(), STROKES, strict=False):
             values, every = getattr(path, what), max(1, round((len(path.t) - 1) / 12))
-            panel.plot(
-                path.t, finite(values), color=colour, linestyle=line, linewidth=2, marker=marker, markersize=5,
-                markevery=every, label=name,
-            )  # fmt: skip
+            look = {"color": colour, "linestyle": line, "linewidth": 2, "marker": marker, "markersize": 5}
+            panel.plot(path.t, finite(values), markevery=every, label=name, **look)
             mark_missing(panel, path.t, values, what, colour)
         drawn = [finite(getattr(path, what))[[0, -1]] for path in paths.values()]
         for k, ends in enumerate(drawn):
             if not any(np.allclose(ends, known, rtol=1e-3, atol=1e-6, equal_nan=True) for known in drawn[:k]):
                 panel.plot([0, 1], ends, color=GREY, linestyle=(0, (1, 2)), linewidth=1.2, zorder=1)
-        panel.set_ylabel(title(label))
         widen(panel, 0.1 * max(largest(getattr(path, what)) for path in paths.values()))
         tidy(panel, "y")
     ticks_between(axes[-1], names)
 
 
-def draw_path(axes: Any, path: Profile, names: tuple[str, str], labels: tuple[str, str]) -> None:
+def draw_path(axes: Any, path: Profile, names: tuple[str, str]) -> None:
     """Draw a single path as :func:`draw_paths` does, with its barrier above it and as an arrow."""
-    for panel, what, label, colour in zip(axes, ("loss", "score"), labels, (BLUE, GREEN), strict=False):
+    for panel, what, colour in zip(axes, ("loss", "score"), (BLUE, GREEN), strict=False):
         values = finite(getattr(path, what))
         panel.plot(path.t, values, color=colour, linewidth=2, marker="o", markersize=3.5)
         panel.plot([0, 1], values[[0, -1]], color=GREY, linestyle=":", linewidth=1.2)
         mark_missing(panel, path.t, values, what)
-        panel.set_ylabel(title(label))
         widen(panel, 0.1 * largest(values))
         tidy(panel, "y")
     ticks_between(axes[-1], names)
@@ -99,13 +92,3 @@ def ticks_between(ax: Any, names: tuple[str, str]) -> None:
     wide = ax.get_window_extent().width / ax.figure.dpi > 3.2  # inches
     between = (0.25, 0.5, 0.75) if wide else (0.5,)
     ax.set_xticks([0, *between, 1], [first, *map(str, between), last])
-
-
-def check_paths(paths: Mapping[str, Any], purpose: str) -> None:
-    """Raise ``ValueError`` where there is nothing to draw, or more than can be told apart."""
-    if not paths:
-        raise ValueError(f"{purpose} needs at least one profile; got none.")
-    if len(paths) > len(STROKES):
-        raise ValueError(
-            f"{purpose} can tell {len(STROKES)} paths apart; got {len(paths)}: {[*paths]}. Draw the others elsewhere."
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from skfusion.evaluate import pool_on_data
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen, curve_of
-from skfusion.plots._plane_drawing import draw_contours, draw_path, draw_points
-from skfusion.plots._plane_values import evaluated, named, plane_of, response_of
-from skfusion.plots._style import new_axes, title
+from skfusion.plots._on_planes import check_response, draw_contours, draw_path, draw_points, evaluated, plane_of, shown
+from skfusion.plots._style import title
 from skfusion.pool import ModelPool
 
 _PURPOSE = "to evaluate the networks of a plane"
 
 
+@dataclass(eq=False, repr=False)
 class PlaneDisplay(Display):
     """Show the loss, or the score, on a plane through the weights of networks.
 
@@ -43,12 +44,9 @@ class PlaneDisplay(Display):
         What the curve is bent by.
     off : dict of float, optional
         Distance from the plane of those networks that are not on it, by name; ``"path"`` is the curve's largest.
-    z_name : str, default="loss"
-        What ``z`` is, with its unit.
     x_name, y_name : str
         Labels of the axes.
-    higher_is_better : bool, default=False
-        Whether ``z`` is a score.
+    {surface}
 
     Attributes
     ----------
@@ -67,35 +65,31 @@ class PlaneDisplay(Display):
     (2, 2)
     """
 
-    def __init__(
-        self,
-        x: Any,
-        y: Any,
-        z: Any,
-        points: Mapping[str, tuple[float, float]] | None = None,
-        path: Any = None,
-        bends: Any = None,
-        *,
-        off: Mapping[str, float] | None = None,
-        z_name: str = "loss",
-        x_name: str = "distance of weights",
-        y_name: str = "distance of weights",
-        higher_is_better: bool = False,
-    ):
-        self.x, self.y, self.z = (np.asarray(v, np.float64) for v in (x, y, z))
+    x: Any
+    y: Any
+    z: Any
+    points: Mapping[str, tuple[float, float]] | None = None
+    path: Any = None
+    bends: Any = None
+    _: KW_ONLY
+    off: Mapping[str, float] | None = None
+    x_name: str = "distance of weights"
+    y_name: str = "distance of weights"
+    z_name: str = "loss"
+    higher_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        self._as_arrays("x", "y", "z", "path")
         if self.z.shape != (len(self.y), len(self.x)):
             raise ValueError(
                 f"z must have a row for each of the {len(self.y)} y and a column for each of the {len(self.x)} x; got "
                 f"shape {self.z.shape}."
             )
-        self.points = {name: (float(p[0]), float(p[1])) for name, p in (points or {}).items()}
-        self.path = None if path is None else np.asarray(path, np.float64)
-        self.bends = np.zeros((0, 2)) if bends is None else np.asarray(bends, np.float64).reshape(-1, 2)
-        self.off = dict(off or {})
-        self.z_name = z_name
-        self.x_name = x_name
-        self.y_name = y_name
-        self.higher_is_better = higher_is_better
+        self.points = {name: (float(p[0]), float(p[1])) for name, p in (self.points or {}).items()}
+        self.bends = np.asarray([] if self.bends is None else self.bends, np.float64).reshape(-1, 2)
+        self.off = dict(self.off or {})
+        self._ratio = float(np.ptp(self.y) / np.ptp(self.x))
+        self._height = float(np.clip(5.0 * self._ratio + 0.9, 3.2, 6.4))
 
     @classmethod
     def from_pool(
@@ -116,8 +110,7 @@ class PlaneDisplay(Display):
 
         Parameters
         ----------
-        pool : ModelPool
-            Has the members.
+        {pool}
         {rows}
         {estimator}
         members : sequence of int or str, default=(0, 1, 2)
@@ -129,19 +122,17 @@ class PlaneDisplay(Display):
         {response}
         {scoring}
 
-        Returns
-        -------
-        PlaneDisplay
-            Not drawn yet. BatchNorm statistics are recalibrated at each point that is no member.
+        {not_drawn}
+            BatchNorm statistics are recalibrated at each point that is no member.
         """
         if path is not None and members == (0, 1, 2):
             members = (0, 1)
-        shown = pool.replace(chosen(pool, members, 3 if path is None else 2, "A plane"))
-        data = pool_on_data(shown, X, y, estimator, scoring, _PURPOSE)
+        pool = pool.replace(chosen(pool, members, 3 if path is None else 2, "A plane"))
+        data = pool_on_data(pool, X, y, estimator, scoring, _PURPOSE)
         if path is not None:
             path = path.replace(controls=[data.runner.place(s) for s in path.controls])
         plane = Plane.through(*data.states[:3]) if path is None else plane_of(path)
-        states = dict(zip(shown.names, data.states, strict=True))
+        states = dict(zip(pool.names, data.states, strict=True))
         return cls(**evaluated(plane, states, path, data, n_points, margin, response))
 
     @classmethod
@@ -161,8 +152,7 @@ class PlaneDisplay(Display):
 
         Parameters
         ----------
-        estimator : fitted CurveClassifier or CurveRegressor
-            Has the curve.
+        {curve_estimator}
         {rows}
         {pair}
         {grid}
@@ -170,10 +160,8 @@ class PlaneDisplay(Display):
         {response}
         {own_scoring}
 
-        Returns
-        -------
-        PlaneDisplay
-            Not drawn yet. Of several bends the middle one spans the plane; the curve is shown where it is nearest.
+        {not_drawn}
+            Of several bends the middle one spans the plane; the curve is shown where it is nearest.
         """
         names, data, curve = curve_of(estimator, X, y, pair, scoring)
         states = dict(zip(names, (curve.controls[0], curve.controls[-1]), strict=True))
@@ -213,31 +201,23 @@ class PlaneDisplay(Display):
         {response}
         {scoring}
 
-        Returns
-        -------
-        PlaneDisplay
-            Not drawn yet. Sharpness can be compared between networks, as lengths are relative to the filters of each.
+        {not_drawn}
+            Sharpness can be compared between networks, as lengths are relative to the filters of each.
         """
         if not radius > 0:
             raise ValueError(f"radius must be above 0; got {radius}.")
+        check_response(response)
         (only,) = chosen(pool, [member], 1, "A plane")
         data = pool_on_data(pool.replace([only]), X, y, estimator, scoring, _PURPOSE)
         steps = np.linspace(-radius, radius, n_points)
         plane = Plane.around(data.states[0], random_state, data.objective.module)
-        surface = loss_on(plane, data.objective, x=steps, y=steps)
+        surface = shown(loss_on(plane, data.objective, x=steps, y=steps), data, response)
         axes = {f"{a}_name": f"step along random direction {k}, in filter lengths" for k, a in ((1, "x"), (2, "y"))}
-        points = {only.name: (0.0, 0.0)}
-        return cls(steps, steps, getattr(surface, response_of(response)), points, **axes, **named(data, response))
-
-    def _shape(self) -> float:
-        return float(np.ptp(self.y) / np.ptp(self.x))
-
-    def _new_axes(self) -> Any:
-        return new_axes(1, 6.4, float(np.clip(5.0 * self._shape() + 0.9, 3.2, 6.4)))
+        return cls(steps, steps, points={only.name: (0.0, 0.0)}, **axes, **surface)
 
     def _draw(self, axes: list[Any]) -> None:
         ax = axes[0]
-        stretched = not 1 / 3 <= self._shape() <= 3  # a strip in which nothing could be seen
+        stretched = not 1 / 3 <= self._ratio <= 3  # a strip in which nothing could be seen
         self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
         ax.set_aspect("auto" if stretched else "equal", adjustable="box")
         ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel=title(self.x_name), ylabel=title(self.y_name))

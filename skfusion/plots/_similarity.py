@@ -8,30 +8,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skfusion.evaluate import WAYS, PoolOnData, pool_on_data
+from skfusion.evaluate import WAYS, pool_on_data
 from skfusion.geometry import LEAST_ROWS, alignments, geometry, gram
 from skfusion.landscape import loss_along, segment
-from skfusion.plots._heat_map import HeatMap, matrix_of
+from skfusion.plots._heat_map import HeatMap
 from skfusion.pool import ModelPool
 
 _WEIGHTS = {
-    "distance": "Euclidean distance of weights",
-    "cosine": "cosine of task vectors",
-    "sign_conflict": "share of weights moved in opposite directions",
+    "distance": ("Euclidean distance of weights", 0.0),
+    "cosine": ("cosine of task vectors", 1.0),
+    "sign_conflict": ("share of weights moved in opposite directions", 0.0),
 }
-_DATA = {"barrier": "barrier of the loss", "cka": "CKA of outputs"}
-_DIAGONAL = {"distance": 0.0, "cosine": 1.0, "sign_conflict": 0.0, "barrier": 0.0, "cka": 1.0}
-_REPORT = {
-    "agreement": "agreement of predictions",
-    "cka_mean": "CKA, mean of the layers",
-    "cka_last": "CKA of the last layer",
-    **{
-        f"{what}_{how}": f"{text}, {words}"
-        for what, text in (("barrier", _DATA["barrier"]), ("fall", "fall of the score"))
-        for how, words in WAYS.items()
-    },
+_OF_POOL = {**_WEIGHTS, "barrier": ("barrier of the loss", 0.0), "cka": ("CKA of outputs", 1.0)}
+_COLUMNS = {
+    **_OF_POOL,
+    "agreement": ("agreement of predictions", 1.0),
+    "cka_mean": ("CKA, mean of the layers", 1.0),
+    "cka_last": ("CKA of the last layer", 1.0),
+    **{f"barrier_{how}": (f"barrier of the loss, {words}", 0.0) for how, words in WAYS.items()},
+    **{f"fall_{how}": (f"fall of the score, {words}", 0.0) for how, words in WAYS.items()},
 }
-"""Columns of a diagnosis that have a label, and a diagonal: 0 of barriers and falls, and 1 of the others."""
+"""What each number is, and its value between a member and itself."""
 
 
 class SimilarityDisplay(HeatMap):
@@ -84,12 +81,10 @@ class SimilarityDisplay(HeatMap):
         """
         if what == "barrier" and what not in frame and "barrier_line" in frame:
             what = "barrier_line"
-        of_report = float(not what.startswith(("barrier", "fall"))) if what in _REPORT else np.nan
         remedy = "the result of skfusion.diagnose.pairwise, or the pairs of a skfusion.diagnose.FusionReport"
-        matrix, names = matrix_of(frame, what, _DIAGONAL.get(what, of_report), remedy)
-        if label is None:
-            label = {**_WEIGHTS, **_DATA, **_REPORT}.get(what, what.replace("_", " "))
-        return cls(matrix, names, label)
+        display = cls._of(frame, what, _COLUMNS, remedy)
+        display.label = display.label if label is None else label
+        return display
 
     @classmethod
     def from_pool(
@@ -125,8 +120,9 @@ class SimilarityDisplay(HeatMap):
         Barriers cost K (K - 1) / 2 pairs of ``n_points`` evaluations for K members, CKA costs K evaluations, and
         K Gram matrices of the rows.
         """
-        if what not in _DIAGONAL:
-            raise ValueError(f"what must be one of {[*_DIAGONAL]}; got {what!r}.")
+        if what not in _OF_POOL:
+            raise ValueError(f"what must be one of {[*_OF_POOL]}; got {what!r}.")
+        label, _ = _OF_POOL[what]
         if what in _WEIGHTS:
             if what != "distance" and pool.base is None:
                 raise ValueError(
@@ -134,7 +130,7 @@ class SimilarityDisplay(HeatMap):
                     "give what='distance', or name the start by pool.replace(base=state)."
                 )
             pool.check_compatible()
-            return cls(getattr(geometry(pool.states, pool.base), what).numpy(), pool.names, _WEIGHTS[what])
+            return cls(getattr(geometry(pool.states, pool.base), what).numpy(), pool.names, label)
         if X is None or y is None:
             raise ValueError(f"{what!r} is measured on data: give X and y, rows that no member was trained on.")
         data = pool_on_data(pool, X, y, estimator, purpose="to compare members")
@@ -142,14 +138,9 @@ class SimilarityDisplay(HeatMap):
             if len(data.rows) < LEAST_ROWS:
                 raise ValueError(f"CKA needs at least {LEAST_ROWS} rows; got {len(data.rows)}.")
             grams = [gram(out).cpu() for out in data.objective.outputs(data.states)]
-            return cls(alignments(grams).numpy(), pool.names, _DATA[what])
-        return cls(_barriers(data, n_points), pool.names, f"{_DATA[what]}, {data.loss_name}")
-
-
-def _barriers(data: PoolOnData, n_points: int) -> np.ndarray:
-    n = len(data.states)
-    barriers = np.zeros((n, n))
-    for i, j in combinations(range(n), 2):
-        path = segment(data.states[i], data.states[j])
-        barriers[i, j] = barriers[j, i] = loss_along(path, data.objective, n_points).barrier
-    return barriers
+            return cls(alignments(grams).numpy(), pool.names, label)
+        barriers = np.zeros((len(pool), len(pool)))
+        for i, j in combinations(range(len(pool)), 2):
+            path = segment(data.states[i], data.states[j])
+            barriers[i, j] = barriers[j, i] = loss_along(path, data.objective, n_points).barrier
+        return cls(barriers, pool.names, f"{label}, {data.loss_name}")

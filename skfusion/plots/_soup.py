@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -16,9 +17,9 @@ from skfusion.plots._style import (
     GREEN,
     GREY,
     ORANGE,
+    SMALL,
     finite,
     legend_above,
-    new_axes,
     plain,
     say_missing,
     tidy,
@@ -27,6 +28,7 @@ from skfusion.plots._style import (
 from skfusion.state import weighted_sum
 
 
+@dataclass(eq=False, repr=False)
 class SoupDisplay(Display):
     """Show the weight of each member in a soup, with the members' scores and that of the soup.
 
@@ -66,23 +68,28 @@ class SoupDisplay(Display):
     0.03
     """
 
-    def __init__(
-        self, names: Any, weights: Any, scores: Any, soup_score: float, after: Any = None, score_name: str = "score"
-    ):
-        self.names = [str(name) for name in names]
-        self.weights, self.scores, self.after = (
-            None if v is None else np.asarray(v, np.float64) for v in (weights, scores, after)
-        )
+    names: Any
+    weights: Any
+    scores: Any
+    soup_score: float
+    after: Any = None
+    score_name: str = "score"
+
+    def __post_init__(self) -> None:
+        self.names = [str(name) for name in self.names]
+        self._as_arrays("weights", "scores", "after")
         for what in ("weights", "scores", "after"):
             values = getattr(self, what)
             if values is not None and values.shape != (len(self.names),):
                 raise ValueError(
                     f"{what} needs one number for each of the {len(self.names)} names; got {values.shape}."
                 )
-        self.soup_score = float(soup_score)
-        self.score_name = score_name
-        known = self.scores[np.isfinite(self.scores)]  # type: ignore[index]  # scores are not omitted
+        self.soup_score = float(self.soup_score)
+        known = self.scores[np.isfinite(self.scores)]
         self.gain = self.soup_score - float(known.max()) if known.size and np.isfinite(self.soup_score) else np.nan
+        self._side_by_side = self.weights is not None
+        self._n_panels = 2 if self._side_by_side else 1
+        self._height = 1.5 + 0.32 * len(self.names)
 
     @classmethod
     def from_estimator(cls, soup: Any, X: Any = None, y: Any = None, *, scoring: Any = None) -> SoupDisplay:
@@ -98,10 +105,7 @@ class SoupDisplay(Display):
         scoring : str or callable, optional
             The score on X and y: that of the soup when omitted.
 
-        Returns
-        -------
-        SoupDisplay
-            Not drawn yet.
+        {not_drawn}
         """
         fitted(soup, "merge_report_", "a fitted SoupClassifier, SoupRegressor, ReBasinMerger or weight averaging")
         check_both(X, y)
@@ -138,10 +142,6 @@ class SoupDisplay(Display):
             score_name,
         )
 
-    def _new_axes(self) -> Any:
-        n_panels = 1 if self.weights is None else 2
-        return new_axes(n_panels, 6.4, 1.5 + 0.32 * len(self.names), columns=n_panels)
-
     def _draw(self, axes: list[Any]) -> None:
         n = len(self.names)
         self.weights_ax_ = axes[0] if len(axes) > 1 and self.weights is not None else None
@@ -162,10 +162,8 @@ class SoupDisplay(Display):
         ax.barh(rows, finite(self.weights), height=0.6, color=BLUE)
         say_missing(ax, rows, self.weights, "weight")
         for row, weight in ((r, w) for r, w in zip(rows, self.weights, strict=True) if np.isfinite(w)):
-            ax.annotate(
-                f"{weight:.2g}", (max(weight, 0.0), row), xytext=(4, 0), textcoords="offset points", va="center",
-                fontsize="small", color=GREY,
-            )  # fmt: skip
+            at = (max(weight, 0.0), row)
+            ax.annotate(f"{weight:.2g}", at, xytext=(4, 0), textcoords="offset points", va="center", **SMALL)
         ax.axvline(0, color=GREY, linewidth=0.8)
         ax.margins(x=0.16)
         ax.set_xlabel("weight in the soup")
@@ -175,11 +173,10 @@ class SoupDisplay(Display):
         ax.plot(finite(self.scores), rows, "o", color=BLUE, markersize=7, label="member", zorder=4)
         if self.after is not None and (joined := np.isfinite(self.after)).any():
             steps, at = self.after[joined], rows[joined]
-            edges = np.concatenate([at - 0.5, at[-1:] + 0.5])
+            edges = np.repeat(np.concatenate([at - 0.5, at[-1:] + 0.5]), 2)[1:-1]
             ax.plot(
-                np.repeat(steps, 2), np.repeat(edges, 2)[1:-1], color=GREEN, linewidth=2, linestyle="-",
-                label="soup once it has joined",
-            )  # fmt: skip
+                np.repeat(steps, 2), edges, color=GREEN, linewidth=2, linestyle="-", label="soup once it has joined"
+            )
         known = bool(np.isfinite(self.soup_score))
         say_missing(ax, rows, self.scores, "score", known)
         label = f"soup: {self.soup_score:.3g}" if known else "soup: no score"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from textwrap import fill
 from typing import Any
 
@@ -11,6 +12,8 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 STROKES = ((VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, "-.", "^"), (ORANGE, ":", "D"), ("#CC79A7", "-", "v"))
 """Colour, line and marker of each of several lines, so that they also differ without colour."""
+SMALL = {"fontsize": "small", "color": GREY}
+LEGEND = {"fontsize": "small", "labelcolor": GREY, "frameon": False}
 
 
 def plain(name: Any, most: int = 36, width: int | None = None) -> str:
@@ -26,13 +29,11 @@ def title(text: str, most: int = 60) -> str:
     """Return what numbers are as it is drawn: mathematics between dollar signs where it is valid, else as a name."""
     from matplotlib.mathtext import MathTextParser
 
-    try:
+    with suppress(ValueError):
         MathTextParser("path").parse(text)
-    except ValueError:
-        valid = False
-    else:
-        valid = "$" in text
-    return text if valid else plain(text, most, 30 if len(text) > most else None)
+        if "$" in text:
+            return text
+    return plain(text, most, 30 if len(text) > most else None)
 
 
 def number(value: float, what: str) -> str:
@@ -57,9 +58,7 @@ def mark_missing(ax: Any, t: np.ndarray, values: np.ndarray, what: str, colour: 
     if (bad := ~np.isfinite(values)).any():
         where = ax.get_xaxis_transform()
         ax.plot(t[bad], np.zeros(bad.sum()), "x", color=colour, transform=where, clip_on=False, zorder=5)
-        ax.annotate(
-            f"× no {what}", (0.99, 0.05), xycoords="axes fraction", ha="right", fontsize="small", color=GREY, zorder=6
-        )
+        ax.annotate(f"× no {what}", (0.99, 0.05), xycoords="axes fraction", ha="right", zorder=6, **SMALL)
 
 
 def say_missing(ax: Any, rows: np.ndarray, values: np.ndarray, what: str, others: bool = False) -> None:
@@ -68,27 +67,8 @@ def say_missing(ax: Any, rows: np.ndarray, values: np.ndarray, what: str, others
         ax.set_xticks([])  # which would stand for nothing
     for row, value in zip(rows, values, strict=True):
         if not np.isfinite(value):
-            ax.annotate(
-                f"no {what}" if np.isnan(value) else f"no {what} ({value})",
-                (0.02, row),
-                xycoords=ax.get_yaxis_transform(),
-                va="center",
-                fontsize="small",
-                fontstyle="italic",
-                color=GREY,
-            )
-
-
-def new_axes(n: int, width: float, height: float, columns: int = 1) -> Any:
-    """Return ``n`` axes of a new figure, one above the other or, with ``columns=n``, side by side."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError('Plots need matplotlib: pip install "skfusion[plots]".') from error
-    shared = {"sharex": True} if columns == 1 else {"sharey": True}
-    size = (width, height)
-    _, axes = plt.subplots(n // columns, columns, figsize=size, squeeze=False, layout="constrained", **shared)
-    return axes.ravel()
+            text, where = f"no {what}" if np.isnan(value) else f"no {what} ({value})", ax.get_yaxis_transform()
+            ax.annotate(text, (0.02, row), xycoords=where, va="center", fontstyle="italic", **SMALL)
 
 
 def tidy(ax: Any, grid: str) -> None:
@@ -114,17 +94,8 @@ def legend_above(ax: Any, columns: int, handles: Any = None) -> None:
     """Explain lines and markers above the axes, where nothing is covered, in fewer columns where they are narrow."""
     room = ax.get_window_extent().width / ax.figure.dpi  # inches
     columns = max(1, min(columns, int(room / 1.5)))
-    ax.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        borderaxespad=0.2,
-        ncols=columns,
-        frameon=False,
-        fontsize="small",
-        labelcolor=GREY,
-        handlelength=2.6,
-    )
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    ax.legend(handles=handles, ncols=columns, handlelength=2.6, **place, **LEGEND)
 
 
 def write(ax: Any, text: str, at: Any, shift: tuple[float, float], dark: bool = True) -> None:
@@ -132,16 +103,6 @@ def write(ax: Any, text: str, at: Any, shift: tuple[float, float], dark: bool = 
     from matplotlib.patheffects import withStroke
 
     ink, halo = ("white", "black") if dark else ("black", "white")
-    ax.annotate(
-        plain(text, 20),
-        at,
-        xytext=shift,
-        textcoords="offset points",
-        ha="left" if shift[0] > 0 else "right",
-        va="center",
-        fontsize="small",
-        color=ink,
-        path_effects=[withStroke(linewidth=2.2, foreground=halo)],
-        annotation_clip=False,
-        zorder=6,
-    )
+    look = {"fontsize": "small", "color": ink, "path_effects": [withStroke(linewidth=2.2, foreground=halo)]}
+    place = {"xytext": shift, "textcoords": "offset points", "ha": "left" if shift[0] > 0 else "right"}
+    ax.annotate(plain(text, 20), at, va="center", annotation_clip=False, zorder=6, **place, **look)

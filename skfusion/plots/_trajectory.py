@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,15 @@ from skfusion.geometry import inner
 from skfusion.landscape import Plane, loss_on
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen
-from skfusion.plots._plane_drawing import draw_contours
-from skfusion.plots._plane_values import grids, named, principal, response_of
-from skfusion.plots._style import GREY, new_axes, tidy, write
+from skfusion.plots._on_planes import check_response, draw_contours, grids, principal, shown
+from skfusion.plots._style import GREY, tidy, write
 from skfusion.pool import Member, ModelPool
 
 _APART = 0.13
 """Least distance of two labels, as a share of the axes."""
 
 
+@dataclass(eq=False, repr=False)
 class TrajectoryDisplay(Display):
     r"""Show states of a training on the plane of their first two principal components.
 
@@ -40,10 +41,7 @@ class TrajectoryDisplay(Display):
         Positions of a grid.
     z : array-like of shape (n_rows, n_columns), optional
         Loss or score on it.
-    z_name : str, default="loss"
-        What ``z`` is, with its unit.
-    higher_is_better : bool, default=False
-        Whether ``z`` is a score.
+    {surface}
 
     Attributes
     ----------
@@ -60,28 +58,25 @@ class TrajectoryDisplay(Display):
     (3, 2)
     """
 
-    def __init__(
-        self,
-        places: Any,
-        labels: Any,
-        variance: tuple[float, float],
-        x: Any = None,
-        y: Any = None,
-        z: Any = None,
-        *,
-        z_name: str = "loss",
-        higher_is_better: bool = False,
-    ):
-        self.places = np.asarray(places, np.float64)
-        self.labels = [str(label) for label in labels]
+    places: Any
+    labels: Any
+    variance: tuple[float, float]
+    x: Any = None
+    y: Any = None
+    z: Any = None
+    _: KW_ONLY
+    z_name: str = "loss"
+    higher_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        self._height = 4.6
+        self._as_arrays("places", "x", "y", "z")
+        self.labels = [str(label) for label in self.labels]
         if self.places.shape != (len(self.labels), 2):
             raise ValueError(
                 f"places must have a row of 2 for each of the {len(self.labels)} labels; got {self.places.shape}."
             )
-        self.variance = (float(variance[0]), float(variance[1]))
-        self.x, self.y, self.z = (None if v is None else np.asarray(v, np.float64) for v in (x, y, z))
-        self.z_name = z_name
-        self.higher_is_better = higher_is_better
+        self.variance = (float(self.variance[0]), float(self.variance[1]))
 
     @classmethod
     def from_pool(
@@ -114,35 +109,30 @@ class TrajectoryDisplay(Display):
         {response}
         {scoring}
 
-        Returns
-        -------
-        TrajectoryDisplay
-            Not drawn yet. BatchNorm statistics do not count as coordinates, and are recalibrated at each point.
+        {not_drawn}
+            BatchNorm statistics do not count as coordinates, and are recalibrated at each point.
 
         Notes
         -----
         Costs K (K + 1) / 2 inner products for K states, and one evaluation for each point of the grid.
         """
-        response_of(response)
+        check_response(response)
         check_both(X, y)
-        shown = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
-        shown.check_compatible()
-        last, *others = shown.states[::-1]
+        pool = pool.replace(chosen(pool, range(len(pool)) if members is None else members, 3, "A trajectory"))
+        pool.check_compatible()
+        last, *others = pool.states[::-1]
         gram = inner([last, *others])[::-1, ::-1]
         places, shares, variance = principal(gram)
-        labels = [_label(m, k) for k, m in enumerate(shown)]
+        labels = [_label(m, k) for k, m in enumerate(pool)]
         if X is None:
             return cls(places, labels, variance)
-        data = pool_on_data(shown, X, y, estimator, scoring, "to evaluate the networks of a plane")
+        data = pool_on_data(pool, X, y, estimator, scoring, "to evaluate the networks of a plane")
         xs, ys = grids(places, margin, n_points)
         reach = float(np.abs(places).max())  # as far out as the states are: rounding would move a nearer one
         states = data.states
         axes = [combined(states, reach * c + np.eye(len(c))[-1] * (1 - reach * c.sum())) for c in shares.T]
         surface = loss_on(Plane([states[-1], *axes], np.eye(2) / reach), data.objective, x=xs, y=ys)
-        return cls(places, labels, variance, xs, ys, getattr(surface, response), **named(data, response))
-
-    def _new_axes(self) -> Any:
-        return new_axes(1, 6.4, 4.6)
+        return cls(places, labels, variance, xs, ys, **shown(surface, data, response))
 
     def _draw(self, axes: list[Any]) -> None:
         ax = axes[0]

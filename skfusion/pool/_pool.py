@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 from torch import Tensor, nn
 
 from skfusion import state as states_of
-from skfusion._arrays import to_numpy, to_torch
-from skfusion.pool._leakage import warn_of_fitting, warn_of_judging
+from skfusion._caller import warn_caller
+from skfusion._numbers import to_numpy, to_torch
+from skfusion._rows import Rows, inputs_of
 from skfusion.pool._member import Member
 from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
+
+_MOST_BY_CHANCE = 0.05
+"""Share of rows that may equal those of training without a warning: rounded numbers are often equal by chance."""
+
+
+class LeakageWarning(UserWarning):
+    """Members are chosen or scored on rows that they were trained on."""
 
 
 class ModelPool(PoolSources, Sequence[Member]):
@@ -59,13 +67,12 @@ class ModelPool(PoolSources, Sequence[Member]):
     _places: dict[str, int]
 
     def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
-        object.__setattr__(self, "members", _members_in(members))
-        object.__setattr__(self, "_places", {m.name: place for place, m in enumerate(self.members)})
-        object.__setattr__(self, "base", base)
+        members = _members_in(members)
         if classes is not None:
             classes = np.array(classes)
             classes.flags.writeable = False
-        object.__setattr__(self, "classes", classes)
+        places = {m.name: place for place, m in enumerate(members)}
+        vars(self).update(members=members, base=base, classes=classes, _places=places)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A ModelPool is immutable: make a new one instead of setting {name!r}.")
@@ -94,9 +101,6 @@ class ModelPool(PoolSources, Sequence[Member]):
                 key = np.flatnonzero(key).tolist()
             return self.replace([self[k if isinstance(k, str) else int(k)] for k in key])
         return self.members[key]
-
-    def __iter__(self) -> Iterator[Member]:
-        return iter(self.members)
 
     def __repr__(self) -> str:
         shown = self.names if len(self) <= 6 else [*self.names[:3], "...", self.names[-1]]
@@ -161,7 +165,15 @@ class ModelPool(PoolSources, Sequence[Member]):
         int
             How many of the rows were seen in training, or have the inputs of one that was.
         """
-        return warn_of_judging(self.members, rows, purpose)
+        _, count, share = _known_rows(self.members, rows)
+        if share > _MOST_BY_CHANCE:
+            warn_caller(
+                f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.3g} %) are rows that members of the "
+                "pool were trained on, or have their inputs, so their scores are too good. Give rows that no member "
+                "has seen, or give a collector instead of a pool, which keeps validation_fraction of the rows apart.",
+                LeakageWarning,
+            )
+        return count
 
     def warn_of_cross_validation(self, rows: Any) -> None:
         """Warn if members know most of ``rows`` and others too, as where some of their rows are kept to score on.
@@ -171,7 +183,17 @@ class ModelPool(PoolSources, Sequence[Member]):
         rows : Rows
             The rows that an estimator with this pool is fitted on.
         """
-        warn_of_fitting(self.members, rows)
+        marks, count, share = _known_rows(self.members, rows)
+        unknown = marks[~np.isin(marks, rows.keys)]  # older pools have keys of rows in the place of marks
+        others = len(np.setdiff1d(inputs_of(unknown), inputs_of(rows.marks)))
+        if share > 0.5 and others:
+            warn_caller(
+                f"{count} of the {len(rows)} rows given to fit ({100 * share:.3g} %) are rows that members of the pool "
+                f"were trained on, or have their inputs, and members know {others} more. If those are kept to score "
+                "on, as in cross-validation, the scores are too good. Score on rows that no member has seen, or give a "
+                "collector instead of a pool, which trains members in each fold.",
+                LeakageWarning,
+            )
 
     def save(self, path: Any) -> None:
         """Write the pool into a directory; see :class:`~skfusion.pool.DirectoryStore`.
@@ -184,17 +206,23 @@ class ModelPool(PoolSources, Sequence[Member]):
         write_pool(self.members, self.base, self.classes, path)
 
 
+def _known_rows(members: Iterable[Member], rows: Rows) -> tuple[np.ndarray, int, float]:
+    """Return the marks of the rows that members were trained on, each once, and how many of ``rows`` and which share.
+
+    A row is among them where it is one of them, or has the inputs of one.
+    """
+    seen = {id(m.rows): m.rows for m in members if m.rows is not None}
+    marks = np.unique(np.concatenate([np.empty(0, np.uint64), *seen.values()]))
+    count = int(rows.seen(marks, inputs=True).sum()) if len(marks) else 0
+    return marks, count, count / max(1, len(rows))
+
+
 def _rebuild(members: tuple[Member, ...], base: dict[str, Any] | None, classes: np.ndarray | None) -> ModelPool:
     return ModelPool(members, None if base is None else to_torch(base), classes)
 
 
 def _members_in(argument: Any) -> tuple[Member, ...]:
     """Return members as a tuple, or raise an error that says how the argument becomes a pool."""
-    if isinstance(argument, str | os.PathLike):
-        raise TypeError(
-            f"A pool is made of members; got the path {os.fspath(argument)!r}. Read the folder of a pool by "
-            "ModelPool.load(path), and checkpoints by ModelPool.from_files({name: path, ...})."
-        )
     if isinstance(argument, Mapping):
         if any(isinstance(value, Tensor) for value in argument.values()):
             raise TypeError(
@@ -204,12 +232,9 @@ def _members_in(argument: Any) -> tuple[Member, ...]:
             f"A pool is made of a list of members; got a {type(argument).__name__}. States by name become one by "
             "ModelPool([Member(name, s) for name, s in states.items()]), paths by name by ModelPool.from_files(paths)."
         )
-    try:
-        members = tuple(argument)
-    except TypeError:
-        raise TypeError(
-            f"A pool is made of a list of members; got a {type(argument).__name__}. Give [member, ...]."
-        ) from None
+    if isinstance(argument, str | os.PathLike) or not isinstance(argument, Iterable):
+        raise TypeError(f"A pool is made of a list of members; got {_remedy(argument)}")
+    members = tuple(argument)
     for place, item in enumerate(members):
         if not isinstance(item, Member):
             raise TypeError(f"Item {place} of a pool must be a Member; got {_remedy(item)}")
@@ -223,7 +248,10 @@ def _members_in(argument: Any) -> tuple[Member, ...]:
 def _remedy(item: Any) -> str:
     """Return what an item is that is no member, and how a member is made of it."""
     if isinstance(item, str | os.PathLike):
-        return f"the path {os.fspath(item)!r}. Read checkpoints by ModelPool.from_files({{name: path, ...}})."
+        read = "Read the folder of a pool by ModelPool.load(path), and checkpoints by ModelPool.from_files"
+        return f"the path {os.fspath(item)!r}. {read}({{name: path, ...}})."
+    if isinstance(item, Member):
+        return "a Member. Give [member, ...]."
     if isinstance(item, Mapping):
         return f"a {type(item).__name__}. Give a state dict a name: Member('a', state)."
     if hasattr(item, "module_"):

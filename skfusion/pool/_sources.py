@@ -162,11 +162,13 @@ class PoolSources:
 
 
 def _with_nets(members: list[Member], net: Any) -> list[Member]:
-    names = [m.name for m in members]
-    if isinstance(net, Mapping) and set(net) != set(names):
+    if net is None:
+        return members
+    names = {m.name for m in members}
+    nets = net if isinstance(net, Mapping) else dict.fromkeys(names, net)
+    if {*nets} != names:
         raise ValueError(
             f"net must have a net for each of the members, and no others: missing are "
-            f"{sorted(set(names) - set(net))}, unknown {sorted(set(net) - set(names))}."
+            f"{sorted(names - {*nets})}, unknown {sorted({*nets} - names)}."
         )
-    nets = net if isinstance(net, Mapping) else dict.fromkeys(names, net)
-    return members if net is None else [m.replace(net=nets[m.name]) for m in members]
+    return [m.replace(net=nets[m.name]) for m in members]

@@ -1,9 +1,8 @@
 """Repairers: re-estimate the statistics of a network that no optimiser has visited, such as those of BatchNorm.
 
-``_recalibrate`` does so for BatchNorm, ``_repair`` rescales units of networks without it (REPAIR); ``_moments`` has
-exact means and variances over batches. The room also offers :class:`Repaired`, the objective that judges states as they
-are once they are repaired. It imports torch, ``state`` and ``objective``. To add a repairer, write one file with a
-subclass of :class:`Repairer`, and its test, and export it here.
+``_recalibrate`` does so for BatchNorm, by exact means and variances over batches, and ``_repair`` rescales units of
+networks without it (REPAIR). This room imports torch, ``state`` and ``objective``. To add a repairer, write one file
+with a subclass of :class:`Repairer`, and its test, and export it here.
 """
 
 from skfusion.repair._base import Repairer

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from skfusion._batches import n_rows, without_single_rows
+from skfusion._batches import n_rows, row_weights, without_single_rows
 from skfusion.objective import Batch, Input, Objective, call, evaluating
 from skfusion.repair._base import Repairer
-from skfusion.repair._moments import Enough, Moments, calls_of, equal
 from skfusion.state import State, is_statistic
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -73,6 +72,7 @@ class Recalibrate(Repairer):
     """
 
     needs_objective: ClassVar[bool] = True
+    _test_sets = ({}, {"n_passes": 1})
 
     def __init__(self, n_passes: int | None = None):
         self.n_passes = n_passes
@@ -89,23 +89,14 @@ class Recalibrate(Repairer):
             k: t.clone() if is_statistic(k) or k.endswith("num_batches_tracked") else t for k, t in state.items()
         }
         with evaluating(module):
-            runs = _numbered(calls_of(layers, state, objective))
+            calls = calls_of(layers, state, objective)
+            runs = [(name, calls[:i].count(name)) for i, name in enumerate(calls)]
             n_groups = min(self.n_passes or len(runs), len(runs))
             known: dict[_Run, Moments] = {}
             for i in range(n_groups):
                 group = runs[i * len(runs) // n_groups : (i + 1) * len(runs) // n_groups]
                 known |= moments_of(layers, objective.batches(), partial(call, module, scratch), group, known)
-        new = dict(state)
-        for name, statistics in statistics_of(known).items():
-            prefix = f"{name}." if name else ""
-            for key, value in zip(("running_mean", "running_var"), statistics, strict=True):
-                new[prefix + key] = value.to(state[prefix + key])
-        return new
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"n_passes": 1}
+        return {**state, **{key: value.to(state[key]) for key, value in statistics_of(known).items()}}
 
 
 def batch_norms(module: nn.Module) -> dict[str, nn.Module]:
@@ -117,16 +108,6 @@ def batch_norms(module: nn.Module) -> dict[str, nn.Module]:
             for name, part in module.named_modules()
             if isinstance(part, _BatchNorm) and part.running_mean is not None and part.training
         }
-
-
-def _numbered(calls: Sequence[str]) -> list[_Run]:
-    """Return the name of each layer that runs, with how often it has run before."""
-    n_before: Counter[str] = Counter()
-    runs = []
-    for name in calls:
-        runs.append((name, n_before[name]))
-        n_before[name] += 1
-    return runs
 
 
 def moments_of(
@@ -146,30 +127,27 @@ def moments_of(
     moments = {} if group is None else {run: Moments(run[0]) for run in group}
     statistics = {run: _mean_and_variance(of_run) for run, of_run in (known or {}).items()}
     n_before: Counter[str] = Counter()
-    batch: Batch | None = None
+    batch: Batch  # the one that runs
     n, weighted = 0, False
 
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(layer: Any, args: tuple[Tensor, ...]) -> None:
-            run = name, n_before[name]
-            n_before[name] += 1
-            if group is None:
-                moments.setdefault(run, Moments(name))
-            layer.train(run in moments)
-            if run in moments:
-                assert batch is not None
-                moments[run].add(rows_of(args[0]), batch.weight)
-            elif run in statistics:
-                for buffer, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
-                    buffer.copy_(value)
-            if group is not None and run == group[-1]:
-                raise Enough
+    def see(name: str, layer: Any, args: tuple[Tensor, ...]) -> None:
+        run = name, n_before[name]
+        n_before[name] += 1
+        if group is None:
+            moments.setdefault(run, Moments(name))
+        layer.train(run in moments)
+        if run in moments:
+            moments[run].add(rows_of(args[0]), batch.weight)
+        elif run in statistics:
+            for buffer, value in zip((layer.running_mean, layer.running_var), statistics[run], strict=True):
+                buffer.copy_(value)
+        if group is not None and run == group[-1]:
+            raise Enough
 
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     try:
-        with torch.no_grad():
+        with ExitStack() as hooks, torch.no_grad():
+            for name, layer in layers.items():
+                hooks.enter_context(layer.register_forward_pre_hook(partial(see, name)))
             for batch in without_single_rows(batches):
                 n, weighted = n + n_rows(batch.x), weighted or batch.weight is not None
                 n_before.clear()
@@ -180,8 +158,6 @@ def moments_of(
             raise
         raise _too_few([name for name, _ in moments], n, weighted) from error
     finally:
-        for hook in hooks:
-            hook.remove()
         for layer in layers.values():
             layer.eval()
     for (name, _), of_run in moments.items():
@@ -192,19 +168,19 @@ def moments_of(
 
 def _mean_and_variance(moments: Moments) -> tuple[Tensor, Tensor]:
     """Return the mean, and the variance as BatchNorm keeps it."""
-    assert moments.mean is not None
-    assert moments.square is not None
     return moments.mean, moments.square / (moments.weight - 1)
 
 
-def statistics_of(moments: Mapping[_Run, Moments]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return mean and variance of each layer, pooled over its runs."""
+def statistics_of(moments: Mapping[_Run, Moments]) -> State:
+    """Return the running mean and variance of each layer, pooled over its runs, by their names in a state."""
     pooled: dict[str, Moments] = {}
     for (name, _), of_run in moments.items():
-        assert of_run.mean is not None
-        assert of_run.square is not None
         pooled.setdefault(name, Moments(name)).pool(of_run.weight, of_run.mean, of_run.square)
-    return {name: _mean_and_variance(of_layer) for name, of_layer in pooled.items()}
+    statistics: State = {}
+    for name, of_layer in pooled.items():
+        keys = (f"{name}.{key}".lstrip(".") for key in ("running_mean", "running_var"))
+        statistics |= zip(keys, _mean_and_variance(of_layer), strict=True)
+    return statistics
 
 
 def _too_few(names: Sequence[str], n: int, weighted: bool) -> ValueError:
@@ -214,3 +190,64 @@ def _too_few(names: Sequence[str], n: int, weighted: bool) -> ValueError:
         f"BatchNorm {which} at least 2 values a channel to estimate a variance, so at least 2 rows; the data to "
         f"recalibrate on has {n}{weight}. Give more rows."
     )
+
+
+def equal(a: State, b: State) -> bool:
+    """Return whether two states hold the same numbers."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Enough(Exception):
+    """Ends a forward pass early: the layers below have seen what they need."""
+
+
+class Moments:
+    """Running weight, mean and sum of squared deviations by channel, in float64 (Chan et al., 1979).
+
+    ``name`` is the layer that they belong to, for messages. While the weight is 0 there are no other moments.
+    """
+
+    mean: Tensor
+    square: Tensor
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.weight = 0.0
+
+    def add(self, x: Tensor, weight: Tensor | None) -> None:  # x shape: (n_rows, n_channels, *positions)
+        rows = x.detach().to(torch.float64).reshape(*x.shape[:2], -1)  # shape: (n_rows, n_channels, n_positions)
+        w = row_weights(weight, rows, self.name)
+        n = float(w.sum()) * rows.shape[2]
+        if n == 0:
+            return
+        mean = torch.einsum("r,rcp->c", w, rows) / n
+        self.pool(n, mean, torch.einsum("r,rcp->c", w, (rows - mean[:, None]).square()))
+
+    def pool(self, n: float, mean: Tensor, square: Tensor) -> None:
+        """Add the moments of further rows."""
+        if not self.weight:
+            self.weight, self.mean, self.square = n, mean, square
+            return
+        total = self.weight + n
+        gap = mean - self.mean
+        self.mean = self.mean + gap * (n / total)
+        self.square = self.square + square + gap.square() * (self.weight * n / total)
+        self.weight = total
+
+
+def first_batch(objective: Objective) -> Batch:
+    """Return a batch for a trial forward pass."""
+    batch = next(iter(objective.batches()), None)
+    if batch is None:
+        raise ValueError("Repairing statistics needs at least one batch of inputs; the objective has none.")
+    return batch
+
+
+def calls_of(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
+    """Return which layers run in a forward pass, in order; one that runs twice is named twice."""
+    calls: list[str] = []
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(lambda _m, _a, name=name: calls.append(name)))
+        objective.forward(state, first_batch(objective).x)
+    return calls

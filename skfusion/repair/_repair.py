@@ -1,20 +1,11 @@
-r"""REPAIR: give the activations of a merged network the spread that those of its members have.
-
-Where units of the members differ, their mean varies less than they do, and less from layer to layer. For
-each channel, with the mean and spread :math:`\mu, \sigma` that it has in the merged network and the goals
-:math:`\mu^* = \sum_k w_k \mu_k` and :math:`\sigma^* = \sum_k w_k \sigma_k`,
-
-.. math:: W \leftarrow \frac{\sigma^*}{\sigma} W, \qquad b \leftarrow \frac{\sigma^*}{\sigma} (b - \mu) + \mu^*
-
-References
-----------
-Jordan et al., "REPAIR: REnormalizing permuted activations for interpolation repair", ICLR 2023, arXiv:2211.08403.
-"""
+"""REPAIR: activations of a merged network get the spread that those of its members have (Jordan et al., 2023)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,8 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from skfusion.objective import Batch, Objective, evaluating, run
 from skfusion.repair._base import Repairer
-from skfusion.repair._moments import Enough, Moments, calls_of, equal, first_batch
-from skfusion.repair._recalibrate import Recalibrate
+from skfusion.repair._recalibrate import Enough, Moments, Recalibrate, equal, first_batch
 from skfusion.state import State, flatten
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -35,6 +25,12 @@ _LEAST = 1e-6
 
 class Repair(Repairer):
     r"""Rescale and shift each layer so that its outputs have the mean and spread that they have in the members.
+
+    Where units of the members differ, their mean varies less than they do, and less from layer to layer. For each
+    channel, with the mean and spread :math:`\mu, \sigma` that it has in the merged network and the goals
+    :math:`\mu^* = \sum_k w_k \mu_k` and :math:`\sigma^* = \sum_k w_k \sigma_k`,
+
+    .. math:: W \leftarrow \frac{\sigma^*}{\sigma} W, \qquad b \leftarrow \frac{\sigma^*}{\sigma} (b - \mu) + \mu^*
 
     Linear and convolutional layers are repaired one after another, in the order in which they run, each behind those
     that are repaired already. A layer that runs more than once in a forward pass is judged by its first run, which is
@@ -54,9 +50,8 @@ class Repair(Repairer):
     Notes
     -----
     One pass over the data for each of the K members, and one for each of the L layers up to there: K + L / 2 passes.
-    Dropout is off, sample weights count, and modes are restored even after an error. For weights to count, the first
-    axis of what a layer gives must be that of samples, or of samples times tokens in this order. A channel without
-    spread is left as it is, and so is a state that is one of the members.
+    Dropout, modes and sample weights are as in :class:`Recalibrate`. A channel without spread is left as it is, and so
+    is a state that is one of the members.
 
     References
     ----------
@@ -101,7 +96,7 @@ class Repair(Repairer):
             known = [_moments(objective, member, {n: layers[n] for n in order}) for member in members]
             shares = _shares(state, members)
             for name in order:
-                goals = [(_mean(k[name]), _spread(k[name])) for k in known]
+                goals = [(k[name].mean, _spread(k[name])) for k in known]
                 mean, spread = (sum(w * g[i] for w, g in zip(shares, goals, strict=True)) for i in range(2))
                 seen = _moments(objective, state, {name: layers[name]})[name]
                 state = _rescaled(state, name, seen, mean, spread)
@@ -110,29 +105,18 @@ class Repair(Repairer):
 
 def _to_repair(layers: dict[str, nn.Module], state: State, objective: Objective) -> list[str]:
     """Return the layers to repair, in the order in which they first run."""
-    order = [*dict.fromkeys(calls_of(layers, state, objective))]
-    left = _returned(layers, state, objective) or {*order[-1:]}
+    outputs: list[tuple[str, Tensor]] = []  # all of them are kept, so no two share a place by chance
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in layers.items():
+            keep = layer.register_forward_hook(lambda _module, _args, out, name=name: outputs.append((name, out)))
+            hooks.enter_context(keep)
+        returned = run(objective.module, state, first_batch(objective).x)
+    order = [*dict.fromkeys(name for name, _ in outputs)]
+    places = {_place(leaf) for leaf in tree_leaves(returned) if isinstance(leaf, Tensor) and leaf.numel()}
+    left = {name for name, out in outputs if _place(out) in places} or {*order[-1:]}
     n_names = Counter(id(p) for _, p in objective.module.named_parameters(remove_duplicate=False))
     left |= {name for name in order if not _owns_its_tensors(layers[name], n_names)}
     return [name for name in order if name not in left]
-
-
-def _returned(layers: dict[str, nn.Module], state: State, objective: Objective) -> set[str]:
-    """Return the layers whose outputs, or views of them, are among what the network returns."""
-    outputs: list[tuple[str, Tensor]] = []  # all of them are kept, so no two share a place by chance
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _module, _args, out: outputs.append((name, out))
-
-    hooks = [m.register_forward_hook(keep(name)) for name, m in layers.items()]
-    try:
-        with torch.no_grad():
-            returned = run(objective.module, state, first_batch(objective).x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    places = {_place(leaf) for leaf in tree_leaves(returned) if isinstance(leaf, Tensor) and leaf.numel()}
-    return {name for name, out in outputs if _place(out) in places}
 
 
 def _place(tensor: Tensor) -> int:
@@ -169,36 +153,26 @@ def _shares(state: State, members: Sequence[State]) -> np.ndarray:
 def _moments(objective: Objective, state: State, layers: dict[str, nn.Module]) -> dict[str, Moments]:
     """Return the moments of what layers give when they first run in a forward pass, over all data."""
     moments = {name: Moments(name) for name in layers}
-    current: list[Batch] = []
     due: set[str] = set()
+    batch: Batch  # the one that runs
 
-    def watch(name: str, module: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
-        axis = -1 if isinstance(module, nn.Linear) else -len(module.kernel_size) - 1  # type: ignore[arg-type]
-
-        def hook(_module: nn.Module, _args: Any, out: Tensor) -> None:
-            if name not in due:
-                return
+    def see(name: str, axis: int, _module: nn.Module, _args: Any, out: Tensor) -> None:
+        if name in due:
             due.remove(name)
-            rows = out.movedim(axis, 1) if out.dim() > 1 else out.unsqueeze(0)
-            moments[name].add(rows, current[-1].weight)
+            moments[name].add(out.movedim(axis, 1) if out.dim() > 1 else out.unsqueeze(0), batch.weight)
             if not due:
                 raise Enough
 
-        return hook
-
-    hooks = [m.register_forward_hook(watch(name, m)) for name, m in layers.items()]
-    try:
-        with torch.no_grad():
-            for batch in objective.batches():
-                current[:] = [batch]
-                due.update(layers)
-                try:
-                    objective.forward(state, batch.x)
-                except Enough:
-                    continue
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in layers.items():
+            axis = -1 if isinstance(layer, nn.Linear) else -len(layer.kernel_size) - 1  # type: ignore[arg-type]
+            hooks.enter_context(layer.register_forward_hook(partial(see, name, axis)))
+        for batch in objective.batches():
+            due.update(layers)
+            with suppress(Enough):
+                objective.forward(state, batch.x)
+    if not all(of_layer.weight for of_layer in moments.values()):
+        raise ValueError("Repairing statistics needs rows of positive weight; the objective has none.")
     return moments
 
 
@@ -211,18 +185,10 @@ def _rescaled(state: State, name: str, seen: Moments, mean: Tensor, spread: Tens
     new[f"{name}.weight"] = (weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))).to(weight.dtype)
     bias = state.get(f"{name}.bias")
     if bias is not None:
-        moved = scale * (bias.double() - _mean(seen)) + mean
+        moved = scale * (bias.double() - seen.mean) + mean
         new[f"{name}.bias"] = torch.where(flat, bias.double(), moved).to(bias.dtype)
     return new
 
 
-def _mean(moments: Moments) -> Tensor:
-    if moments.mean is None:
-        raise ValueError("Repairing statistics needs rows of positive weight; the objective has none.")
-    return moments.mean
-
-
 def _spread(moments: Moments) -> Tensor:
-    _mean(moments)
-    assert moments.square is not None
     return (moments.square / moments.weight).sqrt()

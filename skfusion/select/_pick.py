@@ -20,8 +20,7 @@ class Pick(Selector):
 
     Notes
     -----
-    Costs nothing. A search over ``Pick`` is a search over subsets; pruning ensembles so was studied first by Zhou, Wu
-    and Tang.
+    Costs nothing. A search over ``Pick`` is one over subsets; pruning ensembles so was studied first by Zhou et al.
 
     References
     ----------

@@ -21,8 +21,7 @@ class TopK(Selector):
 
     Notes
     -----
-    Costs one evaluation a member. Without an objective the scores that the members carry are used. Members of
-    equal score keep the pool's order.
+    Costs one evaluation a member. Without an objective the members' scores are used. Ties keep the pool's order.
 
     References
     ----------

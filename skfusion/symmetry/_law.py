@@ -53,6 +53,7 @@ class GroupLaw(ABC):
         if isinstance(random_state, torch.Generator):
             random_state = int(torch.randint(2**31, (), generator=random_state, device=random_state.device))
         rng = np.random.default_rng(random_state)
+        # uniform over the group: it is a wreath product, whose elements are free choices of one for each context
         return {name: rng.permuted(p, axis=-1) for name, p in self.identity().items()}
 
     def complete(self, perms: Permutations) -> dict[str, np.ndarray]:
@@ -100,6 +101,7 @@ class GroupLaw(ABC):
             ``permute(compose(first, then), s)`` is ``permute(then, permute(first, s))``.
         """
         first, then = self.complete(first), self.complete(then)
+        # what ``first`` did to units is looked up where they stood before ``then`` moved the units that index them
         return {
             name: np.take_along_axis(first[name][self._old_context(g, then)], then[name], -1)
             for name, g in self.groups.items()

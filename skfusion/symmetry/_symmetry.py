@@ -11,12 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from skfusion._numbers import place_of
-from skfusion.state import State
+from skfusion.state import State, is_statistic
 from skfusion.symmetry._action import check, moved
-from skfusion.symmetry._declare import declared
-from skfusion.symmetry._describe import table
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
 from skfusion.symmetry._law import GroupLaw
+from skfusion.symmetry._words import declared, table
 
 
 class Symmetry(GroupLaw):
@@ -107,8 +106,7 @@ class Symmetry(GroupLaw):
             It is not verified: :func:`skfusion.tracing.symmetry_of` takes ``axes`` and verifies them.
         """
         groups, parts = declared(axes, state)
-        statistics = ("running_mean", "running_var")
-        moved_buffers = [n for n in parts if n.endswith(statistics)] if buffers is None else buffers
+        moved_buffers = [n for n in parts if is_statistic(n)] if buffers is None else buffers
         return cls(groups, parts, {name: tuple(state[name].shape) for name in parts}, moved_buffers)
 
     def __repr__(self) -> str:

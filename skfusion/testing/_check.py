@@ -1,7 +1,10 @@
-"""Run the laws on components, stores and estimators: which laws there are, and which an object must keep."""
+"""Find the components of the package, and run the laws on components, stores and estimators."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_checks
 
+import skfusion
 from skfusion._component import Component
 from skfusion.align import Aligner
 from skfusion.collect import Collector
@@ -29,11 +33,12 @@ from skfusion.testing import (
     _laws_merge,
     _laws_repair,
     _laws_select,
+    _laws_states,
     _laws_store,
 )
-from skfusion.testing._discover import discover
 
 Law = Callable[[Any], None]
+_SKIPPED = ("skfusion.cli", "skfusion.testing")
 
 
 def laws_in(module: ModuleType) -> list[Law]:
@@ -42,7 +47,7 @@ def laws_in(module: ModuleType) -> list[Law]:
 
 
 _BY_FAMILY: dict[type, list[Law]] = {
-    Component: laws_in(_laws_all),
+    Component: [*laws_in(_laws_all), *laws_in(_laws_states)],
     Aligner: laws_in(_laws_align),
     Merger: laws_in(_laws_merge),
     Repairer: laws_in(_laws_repair),
@@ -53,6 +58,51 @@ _BY_FAMILY: dict[type, list[Law]] = {
     Store: laws_in(_laws_store),
     BaseEstimator: [*laws_in(_laws_estimator), _laws_chance.check_random_labels_give_chance],
 }
+
+
+def discover(base: type[Component] | None = None) -> list[type[Component]]:
+    """Return the public concrete components of the package.
+
+    Modules whose optional dependencies are not installed are left out.
+
+    Parameters
+    ----------
+    base : type, optional
+        Only subclasses of this family base; all components when omitted.
+
+    Returns
+    -------
+    list of type
+        Classes in the order of their modules and names.
+
+    Examples
+    --------
+    >>> from skfusion.merge import Merger
+    >>> from skfusion.testing import discover
+    >>> "Uniform" in [cls.__name__ for cls in discover(Merger)]
+    True
+    """
+    base = Component if base is None else base
+    by_name = {
+        (cls.__module__, cls.__name__): cls
+        for module in modules()
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, base) and cls.__module__.startswith("skfusion.")
+    }
+    concrete = (cls for _, cls in sorted(by_name.items()) if not inspect.isabstract(cls) and cls is not Component)
+    return [cls for cls in concrete if not cls.__name__.startswith("_")]
+
+
+def modules() -> Iterator[ModuleType]:
+    """Yield the modules of the package whose dependencies are installed, but those of the command line and the laws."""
+    for info in pkgutil.walk_packages(skfusion.__path__, "skfusion.", onerror=lambda name: None):
+        if info.name.startswith(_SKIPPED):
+            continue
+        try:
+            yield importlib.import_module(info.name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in ("", "skfusion"):
+                raise  # a mistake of ours, not an optional dependency
 
 
 def instances(base: type[Component] | None = None) -> list[Component]:
@@ -119,18 +169,13 @@ def checks_for(component: Any) -> Iterator[tuple[str, Law]]:
 
 
 def check_component(component: Any) -> None:
-    """Raise where a component breaks a law.
+    """Raise ``AssertionError``, which names the law, where a component breaks one.
 
     Parameters
     ----------
     component : Component or type
         An instance, or a class that is checked for each keyword set of its ``_test_params``. Its ``_test_skips``
         maps the names of laws that it cannot keep to reasons; an exemption that is not needed is an error too.
-
-    Raises
-    ------
-    AssertionError
-        If a law is broken, or kept in spite of an exemption; the message names it.
 
     Examples
     --------
@@ -157,17 +202,12 @@ def check_component(component: Any) -> None:
 
 
 def check_store(make: Callable[[], Store]) -> None:
-    """Raise where a store breaks a law.
+    """Raise ``AssertionError``, which names the law, where a store breaks one.
 
     Parameters
     ----------
     make : callable
         ``make()`` returns a new empty store.
-
-    Raises
-    ------
-    AssertionError
-        If a law is broken; the message names it.
 
     Examples
     --------
@@ -180,19 +220,12 @@ def check_store(make: Callable[[], Store]) -> None:
 
 
 def check_estimator(estimator: Any) -> None:
-    """Raise where an estimator breaks scikit-learn's rules or a law.
+    """Raise where an estimator breaks a law, or what scikit-learn's ``check_estimator`` raises.
 
     Parameters
     ----------
     estimator : estimator
         An unfitted instance, with ``fit``, ``fuse`` and ``predict``.
-
-    Raises
-    ------
-    Exception
-        Whatever scikit-learn's ``check_estimator`` raises.
-    AssertionError
-        If a law is broken; the message names it.
     """
     for name, law in checks_for(estimator):
         _run(name, law, estimator)

@@ -1,4 +1,4 @@
-"""Laws of all components."""
+"""Laws of all components, and what laws of several families ask: problems, refusals, results of one form."""
 
 from __future__ import annotations
 
@@ -19,15 +19,13 @@ from skfusion.collect import Collector
 from skfusion.combine import Combiner
 from skfusion.connect import Connector
 from skfusion.merge import Merger
+from skfusion.objective import Objective
 from skfusion.repair import Repairer
 from skfusion.select import Selector
 from skfusion.state import State
 from skfusion.testing import _problems as problems
-from skfusion.testing._assertions import assert_refused
-from skfusion.testing._laws_states import assert_alike, tied, turned, untied
 
 FAMILIES = (Aligner, Collector, Combiner, Connector, Merger, Repairer, Selector)
-OF_STATES = (Aligner, Connector, Merger, Repairer, Selector)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -37,9 +35,12 @@ class _Holder(BaseEstimator):
 
 
 def problem_of(
-    component: Component, change: Callable[[Sequence[State]], list[State]] = list
+    component: Component, change: Callable[[Sequence[State]], list[State]] = list, data: Objective | None = None
 ) -> tuple[list[Any], Callable[[], Any]]:
-    """Return inputs for a component, whose states ``change`` has changed, and a function that calls it on them."""
+    """Return inputs for a component, whose states ``change`` has changed, and a function that calls it on them.
+
+    ``data`` stands in the place of the usual objective of a connector or repairer.
+    """
     component = clone(component)
     if isinstance(component, Merger):
         *states, base = change([*problems.states(), problems.base()])
@@ -53,11 +54,11 @@ def problem_of(
             component.align_all([a, b, c], symmetry, data),
         ]
     if isinstance(component, Connector):
-        states, data = change(problems.ends()), problems.to_train()
+        states, data = change(problems.ends()), data or problems.to_train()
         return [states, data], lambda: component(states, data)
     if isinstance(component, Repairer):
         state, *members = change([problems.base(), *problems.states()])
-        data = problems.objective()
+        data = data or problems.objective()
         return [state, members, data], lambda: component(state, members, data)
     if isinstance(component, Selector):
         pool, data = problems.pool(), problems.objective()
@@ -81,6 +82,27 @@ def tasks_of(combiner: Combiner) -> list[str]:
             combiner.check(task)
             tasks.append(task)
     return tasks
+
+
+def assert_refused(call: Callable[[], Any], *parts: str, error: type[Exception] = ValueError) -> None:
+    """Raise unless a call raises an error, whose message names some parts."""
+    try:
+        call()
+    except error as refusal:
+        missing = [part for part in parts if part not in str(refusal)]
+        if missing:
+            raise AssertionError(f"The message does not name {missing[0]!r}: {refusal}") from refusal
+    else:
+        raise AssertionError(f"What should raise {error.__name__} is taken without a word.")
+
+
+def assert_looks_like(result: State, expected: State) -> None:
+    """Raise where names, shapes, dtypes or devices of two states differ."""
+    assert {*result} == {*expected}, f"The result has the tensors {[*result]}."
+    for key, value in expected.items():
+        for what in ("shape", "dtype", "device"):
+            now, then = getattr(result[key], what), getattr(value, what)
+            assert now == then, f"The {what} of tensor {key!r} was {then} and is {now}."
 
 
 def global_random_state() -> dict[str, Any]:
@@ -198,17 +220,3 @@ def check_same_inputs_give_the_same_result(component: Component) -> None:
 def check_global_random_state_is_untouched(component: Component) -> None:
     """The global generators of torch, numpy and Python are as they were after a call."""
     assert_random_state_is_untouched_by(problem_of(component)[1])
-
-
-def check_names_may_stand_in_any_order(component: Component) -> None:
-    """Tensors are matched by name: states whose names stand in another order, as in files, give the same result."""
-    if isinstance(component, OF_STATES):
-        result, expected = (problem_of(component, change)[1]() for change in (turned, list))
-        assert_alike(result, expected, "With the names of all states but the first in another order")
-
-
-def check_ties_of_one_state_are_no_ties(component: Component) -> None:
-    """Names that are tied in one state, and not in all, count as they do where they are tied in none."""
-    if isinstance(component, OF_STATES):
-        result, expected = (problem_of(component, change)[1]() for change in (tied, untied))
-        assert_alike(result, expected, "Where one state ties two names")

@@ -95,10 +95,7 @@ def assert_histories_are_chance(histories: list[list[dict[str, float]]], n: floa
 
 
 def check_random_labels_give_chance(estimator: Any) -> None:
-    """Random targets are predicted no better than by chance, as far as an estimator reports scores on held-out rows.
-
-    Neither where rows have whole-number weights, nor with copies of rows and groups of rows that hardly differ.
-    """
+    """Held-out scores of random targets are no better than chance, also with weights, copies and groups of rows."""
     if getattr(estimator, "scoring", None) is not None:
         return
     n_classes = 4 if is_classifier(estimator) else None
@@ -119,10 +116,7 @@ def check_random_labels_give_chance(estimator: Any) -> None:
 
 
 def check_random_labels_give_chance_in_training(component: Collector) -> None:
-    """Networks that validate on some of their rows while they train find random labels no better than by chance.
-
-    Neither with copies of rows, as in bags, nor with groups of rows that hardly differ.
-    """
+    """Networks find random labels of rows that they validate on no better than chance, also with copies and groups."""
     net = memorising_net()
     default = inspect.signature(type(net)).parameters["train_split"].default  # skorch's, on a fifth of the rows
     for situation in ("plain", "copies", "groups"):

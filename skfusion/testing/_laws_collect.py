@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import clone
 
 from skfusion import nets
 from skfusion.collect import Collector
 from skfusion.pool import ModelPool
 from skfusion.testing import _problems as problems
+from skfusion.testing._laws_states import assert_alike
 
 
 def collected(component: Collector, seed: int = 0, n_jobs: int | None = None, **params: Any) -> ModelPool:
@@ -89,18 +89,9 @@ def check_vectorized_members_are_looped_members(component: Collector) -> None:
     if "vectorize" not in component.get_params(deep=False):
         return
     pools = [collected(clone(component).set_params(vectorize=choice), module__norm=None) for choice in (False, True)]
-    assert pools[0].names == pools[1].names, "Vectorized members have other names."
-    for one, other in zip(*pools, strict=True):
-        looped, vectorized = (_numbers(dict(member.meta)) for member in (one, other))
-        assert looped.keys() == vectorized.keys(), f"The meta of member {one.name!r} has other entries."
-        for key, value in looped.items():
-            other_value = vectorized[key]
-            same = abs(value - other_value) <= 1e-5 if isinstance(value, float) else value == other_value
-            assert same, f"{key} of member {one.name!r} is {value} alone, and {other_value} when it is vectorized."
-        assert one.state.keys() == other.state.keys(), f"Member {one.name!r} has other tensors when it is vectorized."
-        for key, value in one.state.items():
-            same = torch.allclose(value.double(), other.state[key].double(), rtol=0, atol=1e-5)
-            assert same, f"Tensor {key!r} of member {one.name!r} differs when it is vectorized."
+    looped, vectorized = ({m.name: (_numbers(dict(m.meta)), m.state) for m in pool} for pool in pools)
+    assert [*looped] == [*vectorized], "Vectorized members have other names."
+    assert_alike(vectorized, looped, "Vectorized members", rtol=0, atol=1e-5)
 
 
 def _numbers(meta: dict[str, Any]) -> dict[str, Any]:

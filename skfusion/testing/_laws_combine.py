@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from sklearn.base import clone
 
 from skfusion.combine import Combiner
 from skfusion.testing import _problems as problems
-from skfusion.testing._assertions import assert_refused
-from skfusion.testing._laws_all import TASKS, tasks_of
+from skfusion.testing._laws_all import TASKS, assert_refused, tasks_of
 
 
-def combined(component: Combiner, P: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
-    """Return the combination of predictions by a combiner that is fitted on them."""
-    return clone(component).fit(P, y, task)(P)
+def fitted(component: Combiner) -> Iterator[tuple[str, np.ndarray, np.ndarray, Combiner]]:
+    """Iterate over tasks, with predictions, targets, and a combiner that is fitted on them."""
+    for task in tasks_of(component):
+        P, y = problems.predictions(task)
+        yield task, P, y, clone(component).fit(P, y, task)
 
 
 def answers(prediction: np.ndarray, task: str) -> np.ndarray:
@@ -23,32 +26,31 @@ def answers(prediction: np.ndarray, task: str) -> np.ndarray:
     return prediction > 0.5 if task == "multilabel" else prediction.argmax(axis=1)
 
 
-def assert_says(result: np.ndarray, expected: np.ndarray, task: str, what: str) -> None:
-    """Raise where two predictions do not give the same answers."""
-    same = np.allclose(answers(result, task), answers(expected, task), rtol=0, atol=1e-6)
-    assert same, f"{what} ({task}): {result[:2].tolist()} instead of {expected[:2].tolist()}."
+def assert_obeys(component: Combiner, n_members: int) -> None:
+    """Raise where what members say, who are equal and right, is not what comes out."""
+    for task in tasks_of(component):
+        P, y = problems.sure(task, n_members)
+        result = clone(component).fit(P, y, task)(P)
+        same = np.allclose(answers(result, task), answers(P[0], task), rtol=0, atol=1e-6)
+        assert same, f"Members that agree are not obeyed ({task}): {result[:2].tolist()}, not {P[0, :2].tolist()}."
 
 
 def check_one_member_gives_its_prediction(component: Combiner) -> None:
     """A single member that is right is followed: its classes, labels or values come out."""
-    for task in tasks_of(component):
-        P, y = problems.sure(task, 1)
-        assert_says(combined(component, P, y, task), P[0], task, "A single member is not followed")
+    assert_obeys(component, 1)
 
 
 def check_unanimous_members_are_obeyed(component: Combiner) -> None:
     """What all members say, and rightly, is what comes out."""
-    for task in tasks_of(component):
-        P, y = problems.sure(task, 3)
-        assert_says(combined(component, P, y, task), P[0], task, "Members that agree are not obeyed")
+    assert_obeys(component, 3)
 
 
 def check_probabilities_sum_to_one(component: Combiner) -> None:
     """Class probabilities are not negative and sum to one; label probabilities lie between 0 and 1."""
-    for task in tasks_of(component):
+    for task, P, _, combine in fitted(component):
         if task == "regression":
             continue
-        p = combined(component, *problems.predictions(task), task)
+        p = combine(P)
         assert ((p >= 0) & (p <= 1 + 1e-9)).all(), f"Probabilities leave [0, 1] ({task})."
         if task == "classification":
             gap = np.abs(p.sum(axis=1) - 1).max()
@@ -57,11 +59,9 @@ def check_probabilities_sum_to_one(component: Combiner) -> None:
 
 def check_output_has_a_row_a_sample_and_a_column_an_output(component: Combiner) -> None:
     """The shape is (n_samples, n_outputs), for new rows and for classes that were missing in y too."""
-    for task in tasks_of(component):
-        P, y = problems.predictions(task)
-        fitted = clone(component).fit(P, y, task)
+    for task, P, y, combine in fitted(component):
         for n in (1, 7):
-            shape = np.shape(fitted(P[:, :n]))
+            shape = np.shape(combine(P[:, :n]))
             assert shape == (n, P.shape[2]), f"{n} rows give the shape {shape} ({task})."
         if task == "classification":
             kept = y != 1
@@ -71,11 +71,9 @@ def check_output_has_a_row_a_sample_and_a_column_an_output(component: Combiner) 
 
 def check_rows_are_combined_one_by_one(component: Combiner) -> None:
     """The prediction for a row does not depend on the rows beside it."""
-    for task in tasks_of(component):
-        P, y = problems.predictions(task)
-        fitted = clone(component).fit(P, y, task)
-        apart = np.concatenate([fitted(P[:, i : i + 1]) for i in range(P.shape[1])])
-        gap = np.abs(fitted(P) - apart).max()
+    for task, P, _, combine in fitted(component):
+        apart = np.concatenate([combine(P[:, i : i + 1]) for i in range(P.shape[1])])
+        gap = np.abs(combine(P) - apart).max()
         assert gap < 1e-9, f"A row alone is combined differently, by {gap:.3g} ({task})."
 
 

@@ -13,13 +13,7 @@ from skfusion.connect import Connector, Path
 from skfusion.landscape import loss_along, segment
 from skfusion.state import State, flatten, is_statistic
 from skfusion.testing import _problems as problems
-from skfusion.testing._assertions import (
-    assert_diverged_states_are_refused,
-    assert_looks_like,
-    assert_module_is_left_as_it_was,
-    assert_other_architectures_are_refused,
-    assert_refused,
-)
+from skfusion.testing._laws_all import assert_looks_like, assert_refused
 
 POSITIONS = [*np.linspace(0, 1, 9).tolist(), 0.3, 0.99]
 
@@ -97,25 +91,10 @@ def check_curves_have_no_direction(component: Connector) -> None:
     assert gap < 1e-9, f"No control states make the curve that goes back: its coefficients are off by {gap:.3g}."
 
 
-def check_modes_of_a_connected_module_are_restored(component: Connector) -> None:
-    """Training modes and tensors of the module are as before, also when the module raises."""
-    assert_module_is_left_as_it_was(lambda data: joined(component, data=data), problems.to_train())
-
-
 def check_states_that_are_not_two_are_refused(component: Connector) -> None:
     """One state and three states are refused by a message that says how many there are."""
     for n in (1, 3):
         assert_refused(lambda n=n: joined(component, (problems.ends() * 2)[:n]), str(n))
-
-
-def check_ends_of_unlike_architectures_are_refused(component: Connector) -> None:
-    """Ends of other shapes or other tensors are refused by a message that names tensor and shapes."""
-    assert_other_architectures_are_refused(lambda states: joined(component, states), problems.ends)
-
-
-def check_diverged_ends_are_refused(component: Connector) -> None:
-    """An end with NaN or infinity is refused by a message that names its tensor and which end it is."""
-    assert_diverged_states_are_refused(lambda states: joined(component, states), problems.ends, "second")
 
 
 def _vector(state: State) -> torch.Tensor:

@@ -8,12 +8,8 @@ from sklearn.base import clone
 from skfusion.merge import LinearMerger, Merger
 from skfusion.state import State
 from skfusion.testing import _problems as problems
-from skfusion.testing._assertions import (
-    assert_diverged_states_are_refused,
-    assert_looks_like,
-    assert_other_architectures_are_refused,
-    assert_refused,
-)
+from skfusion.testing._laws_all import assert_looks_like, assert_refused
+from skfusion.testing._laws_states import assert_alike
 
 
 def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.float32) -> State:
@@ -22,13 +18,8 @@ def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.fl
 
 
 def assert_close(result: State, expected: State, what: str) -> None:
-    """Raise where floating-point tensors differ by more than 1e-6, or others at all."""
-    for key, value in expected.items():
-        if value.is_floating_point():
-            gap = float((result[key].double() - value.double()).abs().max())
-            assert gap <= 1e-6 * (1 + float(value.abs().max())), f"{what}: tensor {key!r} is off by {gap:.3g}."
-        else:
-            assert torch.equal(result[key], value), f"{what}: tensor {key!r} is {result[key]}, not {value}."
+    """Raise where tensors differ by more than about 1e-6."""
+    assert_alike(result, expected, what, rtol=1e-6, atol=2e-6)
 
 
 def check_merge_keeps_names_shapes_dtypes_and_devices(component: Merger) -> None:
@@ -104,16 +95,6 @@ def check_result_shares_no_memory_with_the_members(component: Merger) -> None:
     for value in clone(component)(states, base, data).values():
         value.detach().zero_()
     assert problems.snapshot([states, base, data]) == before, "The result is a view of an input."
-
-
-def check_diverged_members_are_refused(component: Merger) -> None:
-    """A member with NaN or infinity is refused by a message that names its tensor."""
-    assert_diverged_states_are_refused(lambda states: merged(component, states), problems.states, "member 1")
-
-
-def check_unlike_architectures_are_refused(component: Merger) -> None:
-    """Members of other shapes or other tensors are refused by a message that names tensor and shapes."""
-    assert_other_architectures_are_refused(lambda states: merged(component, states), problems.states)
 
 
 def check_an_empty_pool_is_refused(component: Merger) -> None:

@@ -10,7 +10,7 @@ from skfusion.objective import Batch, ModuleObjective, Objective
 from skfusion.repair import Repairer
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
-from skfusion.testing._assertions import assert_looks_like, assert_module_is_left_as_it_was
+from skfusion.testing._laws_all import assert_looks_like
 
 
 def repaired(component: Repairer, data: Objective | None = None) -> State:
@@ -67,8 +67,3 @@ def check_labels_are_not_read(component: Repairer) -> None:
     other = problems.fed(data, [b._replace(y=1 - b.y) for b in data.batches()])
     same = problems.snapshot(repaired(component, other)) == problems.snapshot(repaired(component, data))
     assert same, "The result depends on the labels."
-
-
-def check_modes_are_restored_after_an_error(component: Repairer) -> None:
-    """Training modes and hooks are as before, also when the module or the data raises."""
-    assert_module_is_left_as_it_was(lambda data: repaired(component, data), problems.objective())

@@ -1,23 +1,27 @@
-"""Laws of functions of several states: tensors are matched by name, and ties of one state do not tie another."""
+"""Laws of components that are given states: what becomes of their names and ties, and of what cannot be used."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from skfusion import align, connect, landscape, merge, state, tangent
-from skfusion.geometry import differences, geometry, inner
+from skfusion._component import Component
+from skfusion.align import Aligner
+from skfusion.connect import Connector
+from skfusion.merge import Merger
+from skfusion.objective import Batch
+from skfusion.repair import Repairer
+from skfusion.select import Selector
 from skfusion.state import State, is_statistic
 from skfusion.testing import _problems as problems
-from skfusion.testing._discover import modules
+from skfusion.testing._laws_all import assert_refused, problem_of
 
-_ABOVE = ("checkpoints", "evaluate", "nets", "plots", "pool")
-"""Packages of files, nets, pools and displays, whose functions call those of lower ones."""
+OF_STATES = (Aligner, Connector, Merger, Repairer, Selector)
 
 
 def turned(states: Sequence[State]) -> list[State]:
@@ -44,89 +48,83 @@ def _twins(first: State) -> tuple[str, str]:
     return next((a, b) for i, a in enumerate(names) for b in names[i + 1 :] if first[a].shape == first[b].shape)
 
 
-def assert_alike(result: Any, expected: Any, what: str) -> None:
+def assert_alike(result: Any, expected: Any, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     """Raise where two results differ by more than rounding, whatever the order of their names."""
     if isinstance(expected, Tensor | np.ndarray | float):
         a, b = (np.asarray(x.detach().double() if isinstance(x, Tensor) else x) for x in (result, expected))
         assert a.shape == b.shape, f"{what}: a shape is {a.shape} instead of {b.shape}."
         numeric = b.dtype.kind in "biufc"
-        same = np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) if numeric else (a == b).all()
+        same = np.allclose(a, b, rtol, atol, equal_nan=True) if numeric else (a == b).all()
         assert same, f"{what}: {a} instead of {b}."
     elif isinstance(expected, Mapping):
         assert set(result) == set(expected), f"{what}: the names are {sorted(result)}."
         for key, value in expected.items():
-            assert_alike(result[key], value, what)
+            assert_alike(result[key], value, f"{what}, {key}", rtol, atol)
     elif isinstance(expected, list | tuple):
         assert len(result) == len(expected), f"{what}: {len(result)} results instead of {len(expected)}."
         for one, other in zip(result, expected, strict=True):
-            assert_alike(one, other, what)
+            assert_alike(one, other, what, rtol, atol)
     elif hasattr(expected, "members"):
-        assert_alike([vars(m) for m in result], [vars(m) for m in expected], what)
+        assert_alike([vars(m) for m in result], [vars(m) for m in expected], what, rtol, atol)
     elif hasattr(expected, "__dict__"):
-        assert_alike(vars(result), vars(expected), what)
+        assert_alike(vars(result), vars(expected), what, rtol, atol)
     else:
         assert repr(result) == repr(expected), f"{what}: {result!r} instead of {expected!r}."
 
 
-Function = Callable[[list[State]], Any]
-"""A call with four states, the last of which is the base."""
-
-FUNCTIONS: dict[str, Function] = {
-    "barrier": lambda s: landscape.barrier(s[0], s[1], problems.to_train(), 5),
-    "check_compatible": lambda s: state.check_compatible(s),
-    "check_ends": lambda s: connect.check_ends(connect.Line(), s[:2]),
-    "difference": lambda s: state.difference(s[0], s[1]),
-    "differences": lambda s: sum(rows @ rows.T for rows in differences(s)),
-    "distance": lambda s: state.distance(s[0], s[1]),
-    "flatten": lambda s: [state.flatten(one, s) for one in s],
-    "geometry": lambda s: geometry(s[:3], s[3]),
-    "inner": lambda s: inner(s),
-    "linearised": lambda s: tangent.linearised(s[0], s[1]),
-    "loss_along": lambda s: landscape.loss_along(connect.Path(s[:3], connect.PolyChain()), problems.to_train(), 5),
-    "map_tensors": lambda s: state.map_tensors(lambda a, b: a * b, s[0], s[1]),
-    "merge_shared": lambda s: merge.merge_shared(merge.TIES(), s[:3], s[3]),
-    "numbers_of": lambda s: dict(state.numbers_of(s)),
-    "owners": lambda s: state.owners(s),
-    "rebasin": lambda s: align.rebasin(s[0], s[1], problems.module(), problems.inputs()),
-    "segment": lambda s: landscape.segment(s[0], s[1]).at(0.3),
-    "shared_names": lambda s: sorted(merge.shared_names(s)),
-    "stack": lambda s: state.stack(s),
-    "weighted_sum": lambda s: state.weighted_sum(s, [0.1, 0.2, 0.3, 0.4]),
-    # methods
-    "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),
-    "RunningSum.plus": lambda s: state.RunningSum(s[0]).plus(s[1]).mean(),
-    "Path.length": lambda s: connect.Path(s[:3], connect.PolyChain()).length(),
-}
-"""How each public function of several states is called."""
+def check_names_may_stand_in_any_order(component: Component) -> None:
+    """Tensors are matched by name: states whose names stand in another order, as in files, give the same result."""
+    if isinstance(component, OF_STATES):
+        result, expected = (problem_of(component, change)[1]() for change in (turned, list))
+        assert_alike(result, expected, "With the names of all states but the first in another order")
 
 
-def functions_of_states() -> Iterator[str]:
-    """Yield the names of the public functions of the package that take several states, known by their annotations."""
-    for module in modules():
-        parts = module.__name__.split(".")[1:]
-        if not any(part.startswith("_") or part in _ABOVE for part in parts):
-            for name in getattr(module, "__all__", vars(module)):
-                thing = vars(module)[name]
-                if inspect.isfunction(thing) and not name.startswith("_") and _takes_states(thing):
-                    yield name
-
-
-def _takes_states(function: Callable[..., Any]) -> bool:
-    if not function.__module__.startswith("skfusion."):
-        return False
-    parameters = inspect.signature(function).parameters.values()
-    texts = [f"Sequence[{p.annotation}]" if p.kind is p.VAR_POSITIONAL else str(p.annotation) for p in parameters]
-    many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace|Path)", t)]
-    return bool(many) or sum(bool(re.match(r"State\b", t)) for t in texts) > 1
-
-
-def check_function_does_not_depend_on_the_order_of_names(function: Function) -> None:
-    """A network is the same whatever the order of its tensors: files are in alphabetical order, modules are not."""
-    states = problems.states(4)
-    assert_alike(function(turned(states)), function(states), "With names in another order")
-
-
-def check_function_does_not_depend_on_ties_of_one_state(function: Function) -> None:
+def check_ties_of_one_state_are_no_ties(component: Component) -> None:
     """Names that are tied in one state, and not in all, count as they do where they are tied in none."""
-    states = problems.states(4)
-    assert_alike(function(tied(states)), function(untied(states)), "Where one state ties two names")
+    if isinstance(component, OF_STATES):
+        result, expected = (problem_of(component, change)[1]() for change in (tied, untied))
+        assert_alike(result, expected, "Where one state ties two names")
+
+
+def check_unlike_architectures_are_refused(component: Component) -> None:
+    """States of other shapes or other tensors are refused by a message that names tensor and shapes."""
+    if not isinstance(component, (Connector, Merger)):
+        return
+    wider = {"0.weight": torch.zeros(7, 3)}
+    assert_refused(problem_of(component, lambda s: [s[0], s[1] | wider, *s[2:]])[1], "0.weight", "(5, 3)", "(7, 3)")
+
+    def fewer(states: Sequence[State]) -> list[State]:
+        return [states[0], {k: v for k, v in states[1].items() if k != "3.bias"}, *states[2:]]
+
+    assert_refused(problem_of(component, fewer)[1], "3.bias")
+
+
+def check_diverged_states_are_refused(component: Component) -> None:
+    """A state with NaN or infinity is refused by a message that names its tensor, and which state it is."""
+    if not isinstance(component, (Connector, Merger)):
+        return
+    place = "second" if isinstance(component, Connector) else "member 1"
+    for value in (float("nan"), float("inf")):
+        bad = {"3.bias": torch.tensor([0.0, value])}
+        call = problem_of(component, lambda s, bad=bad: [s[0], s[1] | bad, *s[2:]])[1]
+        assert_refused(call, "3.bias", place)
+
+
+def check_module_is_left_as_it_was(component: Component) -> None:
+    """Training modes, hooks and tensors of the objective's module are as before, also when module or data raise."""
+    if not isinstance(component, (Connector, Repairer)):
+        return
+    data = problems.to_train() if isinstance(component, Connector) else problems.objective()
+
+    def look() -> Any:
+        hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in data.module.modules()]
+        return hooks, problems.snapshot(data.module)
+
+    data.module.train()
+    data.module[1].eval()
+    before = look()
+    bad = [*data.batches(), Batch(torch.zeros(2, 99), torch.zeros(2, dtype=torch.long))]
+    for batches in (list(data.batches()), bad):
+        with suppress(RuntimeError):
+            problem_of(component, data=problems.fed(data, batches))[1]()
+        assert look() == before, "Training modes, hooks or tensors of the module have changed."

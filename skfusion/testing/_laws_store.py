@@ -7,7 +7,7 @@ import torch
 
 from skfusion.pool import Member, Store
 from skfusion.testing import _problems as problems
-from skfusion.testing._assertions import assert_refused
+from skfusion.testing._laws_all import assert_refused
 
 
 def member(name: str = "a", k: int = 0) -> Member:

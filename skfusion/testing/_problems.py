@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -118,6 +119,14 @@ def fed(data: Objective, batches: Sequence[Batch]) -> Objective:
 
 def ends(dtype: torch.dtype = torch.float32) -> list[State]:
     """Return two trained states of :func:`module` between which there is a barrier, on :func:`to_train`."""
+    return [
+        {k: v.to(dtype, copy=True) if v.is_floating_point() else v.clone() for k, v in state.items()}
+        for state in _trained_ends()
+    ]
+
+
+@cache
+def _trained_ends() -> list[State]:
     x = inputs(240, torch.float64)
     trained = []
     for seed in range(2):
@@ -131,8 +140,7 @@ def ends(dtype: torch.dtype = torch.float32) -> list[State]:
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(net(x), (x[:, 0] > x[:, 1]).long()).backward()
                 optimizer.step()
-        state = {k: v.detach().clone() for k, v in net.state_dict().items()}
-        trained.append({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()})
+        trained.append({k: v.detach().clone() for k, v in net.state_dict().items()})
     return trained
 
 

@@ -5,10 +5,9 @@ runs on an example, and every ATen operation says which units must move together
 of one factor with the rows of the other, an addition unifies its operands, a lookup by number pins an axis. Atoms that
 are still free after the run are the groups of the symmetry.
 
-In the order of reading: `_axis` (atoms, and the labels that say which unit is at which position), `_atoms`, `_bind`,
-`_unify` and `_reshape` (one class in layers, the algebra of labels: pin, restrict, bind, split, unify, reshape),
-`_engine` (labels of whole tensors), `rules/` (what each operation says), `_tracer` and `_trace` (the run), `_assemble`
-(labels of weights to a `Symmetry`), `_proof` (permuted copies must give the same outputs) and
+In the order of reading: `algebra/` (labels, which say which unit is at which position, and what makes units move
+together), `_call` and `rules/` (what each operation says), `_tracer` and `_trace` (the run), `_assemble` (labels of
+weights to a `Symmetry`), `_run` (copies of modules) and `_proof` (permuted copies must give the same outputs), and
 `_symmetry_of`, which calls them. `_reader` hands out the activations where groups are observed.
 
 This room imports `symmetry`, `state`, `_random` and `_numbers`. To follow another operation, add a :func:`rule` to the

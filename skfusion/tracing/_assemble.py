@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skfusion.symmetry import Axes, Block, Group, Site, Symmetry
-from skfusion.tracing._axis import Atom, Axis, Ints, atom_of, atoms_in, index_of, row_labels
-from skfusion.tracing._engine import Engine, Label
 from skfusion.tracing._trace import Trace, Weight
+from skfusion.tracing.algebra import Atom, Axis, Engine, Ints, Label, atom_of, atoms_in, index_of, row_labels
 
 NO_REASON = "its units are distinguished by their position"
 UNUSED_PART = "this part is not used in the run on the example"
@@ -217,6 +216,7 @@ def _leaves(engine: Engine, axes: Sequence[Axis], d: int, axis: Axis, within: di
 
 def _blocks_of(engine: Engine, axis: Axis, within: dict[int, Ints], out: Reading) -> Iterator[RawBlock]:
     """Read the blocks of one leaf: positions whose paths go through the same atoms."""
+    # an axis may hold several kinds of units one after the other, as a concatenation does: each is a block of its own
     signature = row_labels(atom_of(axis.paths))
     for s in np.unique(signature):
         here = np.nonzero(signature == s)[0]
@@ -228,6 +228,7 @@ def _blocks_of(engine: Engine, axis: Axis, within: dict[int, Ints], out: Reading
         if len(set(atoms)) < len(atoms):
             out.stuck.update(dict.fromkeys((atoms[i] for i in moving), "its units occur twice in one place"))
             continue
+        # pinned units tell copies apart, as tags do: they are there, and only do not move
         still = [i for i in range(len(atoms)) if i not in moving]
         copy = row_labels(np.concatenate([axis.tags[here, None], paths[:, still]], 1))
         sizes = [engine.atoms[atoms[i]].size for i in moving]

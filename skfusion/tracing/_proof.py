@@ -18,8 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skfusion.state import State
 from skfusion.symmetry import Permutations, Symmetry
 from skfusion.tracing._call import tensors_among
-from skfusion.tracing._copies import perturbed, tensors_of, twin
-from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
+from skfusion.tracing._run import Inputs, copied, perturbed, run, shapes_of, tensors_in, tensors_of, twin
 
 EXACT, ROUNDED = 1e-9, 1e-4
 """Largest relative difference of outputs in float64, and where a run rounds numbers to a narrower type."""
@@ -152,15 +151,9 @@ class Narrowing(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation."""
         out = func(*args, **(kwargs or {}))
-        if not self.narrowed:
-            arguments = tensors_among((args, kwargs))
-            first = out[0] if isinstance(out, (tuple, list)) and out else out
-            self.narrowed = (
-                isinstance(first, Tensor)
-                and first.is_floating_point()
-                and first.dtype is not torch.float64
-                and any(t.dtype is torch.float64 for t in arguments)
-            )
+        if not self.narrowed and any(t.dtype is torch.float64 for t in tensors_among((args, kwargs))):
+            first = tensors_among(out)[:1]  # the others are statistics and the like
+            self.narrowed = any(t.is_floating_point() and t.dtype is not torch.float64 for t in first)
         return out
 
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from skfusion.symmetry import Symmetry
 from skfusion.tracing._assemble import assemble
 from skfusion.tracing._call import tensors_among
-from skfusion.tracing._copies import tensors_of
 from skfusion.tracing._proof import prove
-from skfusion.tracing._run import arguments_of, shapes_of
+from skfusion.tracing._run import arguments_of, shapes_of, tensors_of
 from skfusion.tracing._trace import trace
 
 Example = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]

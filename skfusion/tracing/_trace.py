@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
+from skfusion._numbers import place_of
 from skfusion.symmetry import Site
-from skfusion.tracing._axis import fixed_axes
-from skfusion.tracing._copies import twin
-from skfusion.tracing._engine import Engine, Label
-from skfusion.tracing._labels import Labels, Origin, memory
-from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in
+from skfusion.tracing._call import Labels, Origin
+from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
+from skfusion.tracing.algebra import Engine, Label, fixed_axes
 
 
 @dataclass(eq=False)
@@ -70,7 +69,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         ) from error
     out.sites, used = tracer.sites, used | tracer.used
     out.branches = [*tracer.branches]
-    if _unused(out, used):
+    if _unused(out, used):  # a second run costs as much as the first, and only such parts need it
         try:
             tracer = _watch(module, inputs, labels, train=True)
             out.trained, used = True, used | tracer.used
@@ -104,7 +103,7 @@ def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
     named: list[tuple[str, Tensor, bool]] = [(n, t, True) for n, t in module.named_parameters(remove_duplicate=False)]
     named += [(n, t, False) for n, t in module.named_buffers(remove_duplicate=False)]
     for name, tensor, is_parameter in named:
-        key = memory(tensor) if tensor.numel() else id(tensor)
+        key = place_of(tensor) if tensor.numel() else id(tensor)
         if key not in weights:
             moves = is_parameter or id(tensor) in statistics
             label = [labels.engine.fresh(n) for n in tensor.shape] if moves else fixed_axes(tensor.shape)
@@ -140,7 +139,7 @@ def _unused(trace: Trace, used: set[int]) -> list[Weight]:
 
 def _pin_unused(trace: Trace, used: set[int]) -> None:
     for weight in trace.weights:
-        if not any(id(t) in used for t in weight.tensors):
+        if not any(id(t) in used for t in weight.tensors):  # nothing was observed that a move would have to respect
             trace.engine.pin_axes(weight.label, "not used in the run on the example")
     names = [w.names[0] for w in _unused(trace, used)]
     if names:

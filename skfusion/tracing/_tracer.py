@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skfusion.symmetry import Site
-from skfusion.tracing._axis import fixed_axes
-from skfusion.tracing._call import Call, Labelled, Rule, find_rule
-from skfusion.tracing._engine import Label
-from skfusion.tracing._labels import Labels, Origin
+from skfusion.tracing._call import Call, Labelled, Labels, Origin, Rule, find_rule
+from skfusion.tracing.algebra import Axis, Label, fixed_axes
 from skfusion.tracing.rules import CONTRACTIONS
 
 # Operations, and functions that are none, by which Python code reads the numbers of a tensor.
@@ -107,8 +105,9 @@ class Tracer(TorchDispatchMode):
         if answer is None:
             self._give_up(call, problem)
             return [_fixed(out) for out in call.outs]
-        labels = [answer] if isinstance(call.out, Tensor) else list(answer)
-        return [self._fitting(call, out, label) for out, label in zip(call.outs, labels, strict=True)]
+        of_all = all(isinstance(axis, Axis) for axis in answer)
+        labels = [answer] * len(call.outs) if of_all else [*answer, *[None] * len(call.outs)]
+        return [self._fitting(call, out, label) for out, label in zip(call.outs, labels, strict=False)]
 
     def _fitting(self, call: Call, out: Any, label: Any) -> Label:
         """Return a label that fits; an output about which a rule says nothing pins the arguments once it is used."""
@@ -156,15 +155,11 @@ class Readings(TorchFunctionMode):
 @contextmanager
 def named_modules(module: nn.Module, where: list[str]) -> Iterator[None]:
     """Keep the names of the modules that are running in a list."""
-    hooks = []
-    try:
+    with ExitStack() as hooks:
         for name, part in module.named_modules():
-            hooks.append(part.register_forward_pre_hook(partial(_enter, where, name)))
-            hooks.append(part.register_forward_hook(partial(_leave, where), always_call=True))
+            hooks.enter_context(part.register_forward_pre_hook(partial(_enter, where, name)))
+            hooks.enter_context(part.register_forward_hook(partial(_leave, where), always_call=True))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _enter(where: list[str], name: str, _module: nn.Module, _args: Any) -> None:

@@ -1,15 +1,15 @@
 """Fusions that Optuna tunes: weights of soups, searches over fusions, and proposals for fine-tunes.
 
 This is the only room that imports optuna. It may import ``evaluate``, ``estimators`` and all that is below them.
-``_fusion_search`` is the search, ``_candidate`` what it does on a fold, ``_study`` and ``_storage`` open studies for
-all. To add a merger with tuned weights, write a file with one class that calls ``best_weights`` of ``_simplex``, as
-``_soup_weights`` does.
+``_fusion_search`` is the search, ``_candidate`` what it does on a fold, ``_trials`` its trials and their results, and
+``_study`` opens studies for all. To add a merger with tuned weights, write a file with one class that calls
+``best_weights`` of ``_soup_weights``, as ``_layerwise_soup_weights`` does.
 """
 
 from skfusion.tuning._fusion_search import FusionSearch
 from skfusion.tuning._layerwise_soup_weights import LayerwiseSoupWeights
-from skfusion.tuning._members import suggest_members
 from skfusion.tuning._soup_weights import SoupWeights
 from skfusion.tuning._study_proposals import StudyProposals
+from skfusion.tuning._trials import suggest_members
 
 __all__ = ["FusionSearch", "LayerwiseSoupWeights", "SoupWeights", "StudyProposals", "suggest_members"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -37,13 +37,8 @@ class Judged(NamedTuple):
     error: str = ""
 
 
-def checked(
-    search: Any, estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any
-) -> tuple[Rows, Rows, np.ndarray | None]:
-    """Return rows with encoded targets, the same with targets as the user gave them, and the classes.
-
-    ``search`` remembers the features and the classes.
-    """
+def checked(search: Any, estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> tuple[Rows, Rows, Any]:
+    """Return rows with encoded targets, rows with the user's, and the classes, which ``search`` remembers."""
     if isinstance(estimator, BaseFusion):  # it knows what is wrong with data before a trial is spent on them
         rows = clone(estimator)._rows(X, y, sample_weight, groups)
         if (pool := estimator._given_pool()) is not None:
@@ -63,8 +58,7 @@ def checked(
 def candidate_of(estimator: Any, params: Any, seed: int, scoring: Any = None) -> Any:
     """Return a clone of the estimator, or of ``params["fusion"]``, with the other parameters and the seed set.
 
-    A fusion that has no ``scoring`` judges its members by that of the search, where this is a name: a
-    function may read inputs or labels, which are not the same inside of a fusion.
+    A fusion without ``scoring`` gets that of the search if it is a name: a function may read inputs, which may differ.
     """
     if not isinstance(params, Mapping):
         raise TypeError(f"space must return a dict of parameters; got {params!r}.")
@@ -98,21 +92,10 @@ def mark_of_thing(*things: Any) -> str | None:
         return None
 
 
-def check_searched(estimator: Any) -> None:
-    """Raise where something cannot be searched over."""
-    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
-        raise TypeError(f"estimator must be an estimator, such as SoupClassifier(net); got {estimator!r}.")
-    if not (is_classifier(estimator) or is_regressor(estimator)):
-        raise TypeError(f"estimator must be a classifier or a regressor; got {type(estimator).__name__}.")
-
-
 def judge(
     candidate: Any, train: Rows, test: Rows, scorer: Any, known: SharedPools, raising: bool
-) -> tuple[Judged, SharedPools]:
-    """Fit a clone of a candidate on a fold, and return its score and the members that were collected for it.
-
-    ``known`` are the members that were collected for the fold already. An error is returned, or raised if ``raising``.
-    """
+) -> tuple[Judged, dict[str, Any]]:
+    """Fit a clone of a candidate on a fold; return its score, and the members collected beside the ``known`` ones."""
     pools = SharedPools(known)
     unknown = float("nan")
     try:
@@ -127,14 +110,13 @@ def judge(
         if raising:
             raise
         judged = Judged(unknown, unknown, unknown, f"{type(error).__name__}: {error}")
-    return judged, pools.without(known)
+    return judged, {key: pool for key, pool in pools.pools.items() if key not in known.pools}
 
 
 def fit_on(estimator: Any, rows: Rows, pools: SharedPools) -> tuple[Any, float]:
     """Fit an estimator, and return it with the seconds that it takes by itself, training its members.
 
-    A fusion, also at the end of a pipeline, takes its members from ``pools``, or adds them; it holds rows out in any
-    case, so that all fusions have members that were trained on the same rows.
+    A fusion, also at the end of a pipeline, shares its members; all hold rows out, so that members have the same rows.
     """
     head, last = split_pipeline(estimator)
     start = time.perf_counter()
@@ -149,10 +131,7 @@ def fit_on(estimator: Any, rows: Rows, pools: SharedPools) -> tuple[Any, float]:
 
 
 def fit_whole(estimator: Any, rows: Rows) -> None:
-    """Fit an estimator with weights and groups, where there are some.
-
-    Whole-number weights are given as they are to estimators of this library, which split rows before they repeat them.
-    """
+    """Fit an estimator with weights and groups, where there are some; those of this library repeat rows themselves."""
     head, last = split_pipeline(estimator)
     if repeats(last) and not isinstance(last, Pipeline):
         last.fit(_through(head, rows), rows.y, **_extra(last, rows))

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass
+from functools import wraps
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import check_scoring
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
 from skfusion.data import folds
-from skfusion.estimators import BaseFusion
+from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
 from skfusion.estimators.support import digest, seeded
-from skfusion.tuning._best import PredictsWithBest
-from skfusion.tuning._candidate import candidate_of, check_searched, checked, fit_whole, mark_of, mark_of_thing
-from skfusion.tuning._results import finished, params_of, table_of, warn_of_failures
+from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
 from skfusion.tuning._study import check_space, open_study, quiet
-from skfusion.tuning._trials import FoldFailed, Trials
+from skfusion.tuning._trials import FoldFailed, Trials, finished, params_of, table_of, warn_of_failures
+
+
+def _by_best(method: Callable[..., np.ndarray]) -> Any:
+    """Return a method of an estimator as one of a search, which has it where its best estimator has it."""
+
+    @wraps(method)
+    def by_best(self: Any, X: Any) -> np.ndarray:
+        return getattr(self._best(), method.__name__)(X)
+
+    def has_it(self: Any) -> bool:
+        return hasattr(getattr(self, "best_estimator_", self.estimator), method.__name__)
+
+    return available_if(has_it)(by_best)
 
 
 @doc(AS_THE_NET)
 @dataclass(eq=False, repr=False)
-class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Let Optuna choose a fusion, its parameters and its members by cross-validation.
 
     The members of each fold are collected once for each collector, net and seed, and all trials fuse them: a search
@@ -54,8 +69,7 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
         ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
     pruner : pruner of Optuna, optional
-        Gets the mean score of the folds so far, after each fold. No trial is pruned when omitted, as folds differ
-        by more than fusions often do.
+        Gets the mean score of the folds so far. None when omitted, as folds differ by more than fusions often do.
     storage : str or storage of Optuna, optional
         Where the study is kept, so that another fit or other processes can continue it; in memory when omitted.
     study_name : str, optional
@@ -67,41 +81,29 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
     random_state : int or RandomState, optional
         Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
-        Seconds after which no trial is begun. The result then depends on the machine.
+        Seconds after which no trial is begin_fit. The result then depends on the machine.
     {verbose}
     error_score : "raise" or nan, default=nan
-        What becomes of the error of a fusion. With NaN its trial has failed and is never the best one, as where a score
-        is NaN, and a warning names it.
+        What becomes of an error of a fusion. With NaN its trial fails, as where a score is NaN, and a warning names it.
 
     Attributes
     ----------
-    best_estimator_ : estimator
-        The best fusion, fitted on all rows, where ``refit`` is True.
+    best_estimator_, best_score_, best_index_, scorer_, n_splits_, refit_time_
+        As in ``GridSearchCV``.
     best_params_ : dict
         What ``space`` returned for the best trial.
-    best_score_ : float
-        Mean score of the best trial over the folds.
-    best_index_ : int
-        Its place in ``cv_results_``.
     cv_results_ : dict of arrays
         One entry a trial, as in ``GridSearchCV``; ``param_...`` are the values that were suggested. ``trial``,
-        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) has the training of the members, in
-        each of the trials that share them.
+        ``state`` and ``error`` say what became of it; ``mean_fit_time`` (seconds) has the training of members, also of
+        shared ones.
     study_ : optuna.Study
         The study.
-    scorer_ : callable
-        The scorer.
-    n_splits_ : int
-        Folds.
-    refit_time_ : float
-        Seconds of the last fit.
     {classes_}
     {features_}
 
     Notes
     -----
-    The score of the best trial is too good, as it is the best of many; score the search itself on other rows. Values
-    that come again are not evaluated again.
+    The score of the best trial is too good, as it is the best of many; score the search itself on other rows.
 
     References
     ----------
@@ -145,23 +147,9 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> FusionSearch:
-        """Run the trials that the study lacks, and fit the best fusion on all rows.
+        """Run the trials that the study lacks, and fit the best fusion; see :meth:`EnsembleClassifier.fit`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), frame, or dict of array-like
-            Inputs, as the estimator takes them.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row.
-        groups : array-like of shape (n_samples,), optional
-            Rows of one group are tested, held out or trained on together.
-
-        Returns
-        -------
-        FusionSearch
-            The fitted search.
+        Inputs are as the estimator takes them, and the rows of one group are also tested together.
         """
         seed = self._checked_seed()
         estimator = seeded(clone(self.estimator), seed)
@@ -182,10 +170,17 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         for trial in finished(self.study_):
             params_of(self.space, trial)  # which raises where the study is of another space
         parts = [(shown.take(train), shown.take(test)) for train, test in splits]
-        context = self._begin(X, y)
-        settings = seed, self.n_jobs, self.scoring, self.error_score == "raise"
-        self._run(Trials(estimator, self.space, parts, self.scorer_, *settings), context)
-        self._keep_results(finished(self.study_))
+        context, _ = begin_fit(self, X, y, n_tasks=max(0, self.n_trials - len(finished(self.study_))))
+        self._run(Trials(self, estimator, parts, seed), context)
+        trials = finished(self.study_)
+        warn_of_failures(trials)
+        self.cv_results_ = table_of(trials, self.space, self.n_splits_)
+        means = self.cv_results_["mean_test_score"]
+        self.best_index_ = int(np.nanargmax(means))
+        self.best_score_, self.best_params_ = (
+            float(means[self.best_index_]),
+            self.cv_results_["params"][self.best_index_],
+        )
         if self.refit:
             start = time.monotonic()
             best = candidate_of(estimator, self.best_params_, seed, self.scoring)
@@ -198,7 +193,10 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
         return self
 
     def _checked_seed(self) -> int:
-        check_searched(self.estimator)
+        if isinstance(self.estimator, type) or not hasattr(self.estimator, "fit"):
+            raise TypeError(f"estimator must be an estimator, such as SoupClassifier(net); got {self.estimator!r}.")
+        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
+            raise TypeError(f"estimator must be a classifier or a regressor; got {type(self.estimator).__name__}.")
         check_space(self.space)
         if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
             raise ValueError(f"n_trials must be a whole number, 1 or more; got {self.n_trials!r}.")
@@ -212,17 +210,6 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
                 f"members; got {self.random_state!r}."
             )
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
-    def _begin(self, X: Any, y: Any) -> Any:
-        callbacks = getattr(self, "_skl_callbacks", [])
-        shown = hasattr(self, "_parent_callback_ctx") or any(isinstance(c, ProgressBar) for c in callbacks)
-        if self.verbose and not shown:
-            self.set_callbacks(*callbacks, ProgressBar())
-        try:
-            left = max(0, self.n_trials - len(finished(self.study_)))
-            return self._init_callback_context(max_subtasks=left).call_on_fit_task_begin(estimator=self, X=X, y=y)
-        finally:
-            self.set_callbacks(*callbacks)
 
     def _run(self, trials: Trials, context: Any) -> None:
         def value(trial: Any) -> float:
@@ -241,10 +228,32 @@ class FusionSearch(Readable, PredictsWithBest, MetaEstimatorMixin, CallbackSuppo
             with quiet():
                 self.study_.optimize(value, timeout=self.timeout, callbacks=[enough], catch=(FoldFailed,))
 
-    def _keep_results(self, trials: list[Any]) -> None:
-        warn_of_failures(trials)
-        self.cv_results_ = table_of(trials, self.space, self.n_splits_)
-        means = self.cv_results_["mean_test_score"]
-        self.best_index_ = int(np.nanargmax(means))
-        self.best_score_ = float(means[self.best_index_])
-        self.best_params_ = self.cv_results_["params"][self.best_index_]
+    # ---- predictions, which are those of the best estimator -------------------------------------
+    predict = _by_best(StackingFusion.predict)
+    predict_proba = _by_best(EnsembleClassifier.predict_proba)
+    predict_log_proba = _by_best(EnsembleClassifier.predict_log_proba)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of the best fusion by ``scoring``, higher is better; see :meth:`StackingFusion.score`."""
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(self.scorer_(self._best(), X, y, **weights))
+
+    def _best(self) -> Any:
+        check_is_fitted(self)
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(
+                f"This {type(self).__name__} was fitted with refit=False, so it has chosen a fusion and not fitted it: "
+                "fit one with best_params_, or search with refit=True."
+            )
+        return self.best_estimator_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "cv_results_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        best = get_tags(self.estimator)
+        for name in ("estimator_type", "classifier_tags", "regressor_tags", "target_tags"):
+            setattr(tags, name, deepcopy(getattr(best, name)))
+        tags.input_tags.sparse = best.input_tags.sparse
+        return tags

@@ -10,7 +10,7 @@ import numpy as np
 from skfusion.merge import check_states, layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
-from skfusion.tuning._simplex import TunedWeights, best_weights
+from skfusion.tuning._soup_weights import TunedWeights, best_weights
 
 
 @dataclass(eq=False, repr=False)
@@ -26,22 +26,18 @@ class LayerwiseSoupWeights(TunedWeights):
     Parameters
     ----------
     n_trials : int, default=500
-        Weights that the sampler proposes. More find better held-out scores, and fit the held-out rows more closely;
-        a network of L layers wants more than :class:`SoupWeights` does.
+        Weights that the sampler proposes; a network of L layers wants more than :class:`SoupWeights` does.
     sampler : sampler of Optuna, or callable, optional
-        As in :class:`SoupWeights`.
+        This and the others are as in :class:`SoupWeights`.
     bound : float, default=4.0
-        Largest absolute argument b of the softmax. With a larger one members can be left out more nearly, and the
-        space to search is larger.
+        Largest absolute argument b of the softmax.
     random_state : int, default=0
         Seed of the sampler.
 
     Notes
     -----
-    Costs ``n_trials`` + 2K + 1 evaluations at most, as :class:`SoupWeights` does, in a space of K L numbers. On the
-    held-out rows the result is never worse than the uniform soup, the greedy soup or the best member, by construction.
-    The reports to the objective are the same, too, with ``weights`` by the name of the layer. Tensors that are tied are
-    one tensor, of the layer that has it first.
+    Cost, guarantee and reports are those of :class:`SoupWeights`, in a space of K L numbers and with ``weights`` by the
+    name of the layer. Tensors that are tied are one tensor, of the layer that has it first.
 
     References
     ----------

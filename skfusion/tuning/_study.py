@@ -1,12 +1,16 @@
-"""Studies of Optuna that log nothing and give the same trials in every run."""
+"""Studies of Optuna that log nothing and give the same trials in every run, and the storages that they are in."""
 
 from __future__ import annotations
 
 import copy
+import json
+import re
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,6 @@ import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
-
-from skfusion.tuning._storage import opening, reached
 
 Maker = Callable[..., BaseSampler]
 
@@ -40,10 +42,7 @@ def check_space(space: Any) -> None:
 
 
 def sampler_of(sampler: BaseSampler | Maker, seed: int) -> BaseSampler:
-    """Return a sampler at the start of its stream, which no other study uses.
-
-    A callable makes it from ``seed``; an instance is copied and keeps the seed that it was made with.
-    """
+    """Return a sampler at the start of its stream: made by a callable from ``seed``, or a copy of an instance."""
     if isinstance(sampler, BaseSampler):
         return copy.deepcopy(sampler)
     if not callable(sampler):
@@ -52,10 +51,9 @@ def sampler_of(sampler: BaseSampler | Maker, seed: int) -> BaseSampler:
 
 
 class Continued(BaseSampler):
-    """A sampler that is made anew for each trial, from the seed and the number of the trial.
+    """A sampler that is made anew for each trial, from the seed and the number of the trial, and the trials before it.
 
-    So a trial depends on these and on the trials before it, and on nothing else: a study that is continued gets the
-    trials that it would have got without the break, and processes that share a study do not propose the same ones.
+    So a continued study gets the trials that it would have got without the break, and processes share a study.
     """
 
     def __init__(self, make: Maker, seed: int):
@@ -86,11 +84,7 @@ class Continued(BaseSampler):
 
 
 def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
-    """Return a new study, or one that is in the storage and was made of the same things.
-
-    ``marks`` are hashes of what must not change, by what to call it; None where one is not certain. They become the
-    ``user_attrs`` of the study. ``seed`` is that of the sampler.
-    """
+    """Return a new study, or the stored one that was made of the same ``marks``: hashes by name, None if unsure."""
     make = partial(TPESampler, group=True) if search.sampler is None else search.sampler  # settings differ in names
     with quiet():
         sampler = sampler_of(make, seed)
@@ -127,3 +121,71 @@ def open_study(search: Any, marks: dict[str, str | None], seed: int) -> Any:
     for name, mark in marks.items():
         study.set_user_attr(name, mark)
     return study
+
+
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+_REMEDY = "restore it from a backup, or give another storage"
+
+
+@contextmanager
+def opening(storage: Any) -> Iterator[None]:
+    """Turn what a database, a driver or a parser raises into one line that names the storage."""
+    path = getattr(getattr(storage, "_backend", None), "_file_path", None)  # a journal's has no public name
+    file = None if path is None else Path(path)
+    if file is not None and _is_cut(file):
+        raise ValueError(
+            f"The journal {file} is damaged: its last line is cut off, and what follows would be lost. Remove that "
+            f"line, {_REMEDY}."
+        )
+    try:
+        yield
+    except Exception as error:  # each database has its own errors
+        if storage is None:
+            raise
+        if file is not None and (line := _broken_line(file)):
+            raise ValueError(
+                f"The journal {file} is damaged: its line {line} is no JSON. Remove that line, {_REMEDY}."
+            ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0].removesuffix(".")
+        raise ValueError(
+            f"The storage {_name_of(storage)} cannot be opened: {reason}. If it is damaged, or no storage of Optuna, "
+            f"{_REMEDY}, such as sqlite:///study.db."
+        ) from error
+
+
+def reached(storage: Any) -> Any:
+    """Return a storage, given by its address too; while another process makes the tables of a database, wait for it."""
+    if isinstance(storage, str):
+        for pause in (0.1, 0.3, 1.0):
+            with suppress(Exception):  # one that lasts is raised below
+                return optuna.storages.get_storage(storage)
+            time.sleep(pause)
+    return optuna.storages.get_storage(storage)
+
+
+def _name_of(storage: Any) -> str:
+    address = storage if isinstance(storage, str) else getattr(storage, "url", None)
+    return _PASSWORD.sub(r"\1***@", address) if isinstance(address, str) else type(storage).__name__
+
+
+def _is_cut(file: Path) -> bool:
+    """Return whether a journal ends within a line, and not only while another process writes it."""
+    for pause in (0.1, 0.3, 0.0):
+        with suppress(OSError):
+            text = file.read_bytes()[-1:]
+            if text in (b"", b"\n"):
+                return False
+        time.sleep(pause)
+    return file.exists()
+
+
+def _broken_line(file: Path) -> int:
+    """Return the number of the first line of a journal that is no JSON object, from 1, or 0."""
+    with suppress(OSError), file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                if not isinstance(json.loads(line), dict):
+                    return number
+            except (ValueError, RecursionError):
+                return number
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -14,6 +15,7 @@ from sklearn.base import BaseEstimator
 from skfusion.tuning._study import check_space, quiet, sampler_of
 
 
+@dataclass(eq=False, repr=False)
 class StudyProposals(BaseEstimator):
     """Let Optuna propose the settings of fine-tunes, each after the former ones are trained.
 
@@ -31,8 +33,7 @@ class StudyProposals(BaseEstimator):
 
     Notes
     -----
-    Each collection has its own study, whose seed the collector draws. A setting whose training diverges has an
-    infinite loss.
+    Each collection has its own study, whose seed the collector draws. Where training diverges, the loss is infinite.
 
     References
     ----------
@@ -54,9 +55,8 @@ class StudyProposals(BaseEstimator):
     True
     """
 
-    def __init__(self, space: Callable[[Any], dict[str, Any]], sampler: Any = None):
-        self.space = space
-        self.sampler = sampler
+    space: Callable[[Any], dict[str, Any]]
+    sampler: Any = None
 
     def begin(self, seed: int) -> Proposer:
         """Return a proposer that knows nothing yet.
@@ -78,11 +78,12 @@ class StudyProposals(BaseEstimator):
         return Proposer(self.space, study)
 
 
+@dataclass(eq=False)
 class Proposer:
     """A study that proposes a setting and then gets its loss, in turns."""
 
-    def __init__(self, space: Callable[[Any], dict[str, Any]], study: Any):
-        self.space, self.study = space, study
+    space: Callable[[Any], dict[str, Any]]
+    study: Any
 
     def ask(self) -> dict[str, Any]:
         """Return parameters of the net."""

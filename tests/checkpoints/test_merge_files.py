@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import skfusion
-from skfusion.checkpoints import _hashing, _merge_files, _merge_stream, merge_checkpoints, read_checkpoint
+from skfusion.checkpoints import _archive, _merge_files, _merge_stream, merge_checkpoints, read_checkpoint
 from skfusion.checkpoints._merge_plan import CARD
 from skfusion.checkpoints.format._safetensors import DTYPES as WRITABLE
 from skfusion.checkpoints.format._safetensors import data_of
@@ -485,7 +485,7 @@ def test_one_that_is_slow_to_hash_is_waited_for(tmp_path, monkeypatch):
         time.sleep(0.3)
         return slow()
 
-    monkeypatch.setattr(_hashing.hashlib, "sha256", sha256)
+    monkeypatch.setattr(_archive.hashlib, "sha256", sha256)
     paths, _, _, _ = inputs(tmp_path)
     told = []
     report = merge_checkpoints(

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from skfusion import ModelPool, __version__
 from skfusion.cli import _report, app
-from skfusion.cli._fusions import FUSIONS
+from skfusion.cli._compare import FUSIONS
 from skfusion.cli._table import BUILT_IN, DataError, from_frame, read_csv, separator_of
 
 QUICK = ["--cv", "2", "--members", "2", "--epochs", "4"]
@@ -96,10 +96,10 @@ def test_no_number_is_lost_on_a_terminal_of_any_width(width, regression):
     assert all(len(line) <= width for line in lines)
     assert lines[0].strip() == "wine: [178] rows"
     assert not re.search("…", " ".join(lines))
-    headings = _report.columns(table, "accuracy")
-    for name, row in table.iterrows():
+    headings = _report.shown(table, "accuracy")
+    for name in names:
         found = [word for line in lines if line.split()[:1] == [name] for word in line.split()[1:]]
-        expected = " ".join(text(row) for text in headings.values()).split()
+        expected = " ".join(headings.loc[name]).split()
         assert sorted(found) == sorted(expected)
     words = " ".join(lines).split()
     assert all(words.count(word) >= 1 for heading in headings for word in heading.split())

@@ -20,8 +20,7 @@ from typer.testing import CliRunner
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier
 from skfusion.checkpoints import read_checkpoint
 from skfusion.cli import app
-from skfusion.cli._diagnose import short
-from skfusion.cli._files import in_python, recipes_for
+from skfusion.cli._diagnose import in_python, recipes_for, short
 from skfusion.cli._modules import ran_a_module
 from skfusion.diagnose import diagnose
 from skfusion.merge import Uniform

@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.progress import Progress
 from typer.testing import CliRunner
 
-from skfusion.cli import _progress, app
+from skfusion.cli import _console, app
+from skfusion.cli._console import EVERY, FIRST, progress
 from skfusion.cli._merge import BAR
-from skfusion.cli._progress import EVERY, FIRST, progress
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds pass as a test says."""
     now = [0.0]
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_console.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -55,9 +55,9 @@ def test_a_bar_reaches_its_end_once_and_begins_anew_for_what_is_less(monkeypatch
             super().update(job, **fields)
             bars.append((self.tasks[0].completed, self.tasks[0].finished))
 
-    monkeypatch.setattr(_progress, "Progress", Seen)
+    monkeypatch.setattr(_console, "Progress", Seen)
     terminal = Console(file=io.StringIO(), force_terminal=True, force_interactive=True)
-    monkeypatch.setattr(_progress, "Console", lambda **_: terminal)
+    monkeypatch.setattr(_console, "Console", lambda **_: terminal)
     with progress(BAR) as tell:
         for what, done in [("Surveying", 1), ("Merging", 2), ("Merging", 3), ("Hashing", 1), ("Hashing", 3)]:
             tell(what, done, 3)
@@ -67,7 +67,7 @@ def test_a_bar_reaches_its_end_once_and_begins_anew_for_what_is_less(monkeypatch
 @pytest.mark.parametrize("command", ["merge", "compare"])
 def test_commands_say_how_far_they_are(tmp_path, command, monkeypatch):
     seconds = itertools.count()  # each look at the clock takes a second
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(_console.time, "monotonic", lambda: next(seconds))
     if command == "merge":
         for k in range(3):
             safetensors.torch.save_file({f"{i}.w": torch.ones(5) for i in range(9)}, tmp_path / f"{k}.safetensors")

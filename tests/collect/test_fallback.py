@@ -15,8 +15,9 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.collect import Bootstrap, Seeds
+from skfusion.collect._base import train
 from skfusion.collect._recorders import Checkpoints
-from skfusion.collect._run import Run, train
+from skfusion.nets import Run
 from skfusion.nets.vectorized import _fit_many
 
 R = nn.ReLU
@@ -74,7 +75,7 @@ def test_a_stack_that_fails_late_leaves_no_states():
 
 def stacks(monkeypatch):
     sizes, fit_many = [], nets.fit_many
-    monkeypatch.setattr(nets, "fit_many", lambda net, jobs: sizes.append(len(jobs)) or fit_many(net, jobs))
+    monkeypatch.setattr(nets, "fit_many", lambda *args: sizes.append(len(args[2])) or fit_many(*args))
     return sizes
 
 

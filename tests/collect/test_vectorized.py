@@ -17,9 +17,9 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
+from skfusion.collect._base import train
 from skfusion.collect._recorders import Checkpoints
-from skfusion.collect._run import Run, train
-from skfusion.nets import DivergedError, mlp_classifier
+from skfusion.nets import DivergedError, Run, mlp_classifier
 from skfusion.nets.vectorized._plan import member_cost
 
 R = nn.ReLU
@@ -77,7 +77,7 @@ def test_chunks_and_processes_change_no_member(collector, untouched_rng):
     collector = with_params(collector, vectorize=True)
     whole = collect(collector)
     net = nets.sized(classifier(*NOISY, **ADAM), CLASSES, 3)
-    one = member_cost(net, nets.Job(CLASSES, 0, index=np.arange(53))).bytes
+    one = member_cost(net, CLASSES, Run("run", 0, np.arange(53))).bytes
     for size in (3 * one, 4 * one):  # stacks of three and two members
         assert close_pools(collect(with_params(collector, max_bytes=size)), whole)
     assert same_pools(collect(collector), whole)

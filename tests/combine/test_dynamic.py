@@ -5,7 +5,7 @@ import pytest
 from combine.guesses import guesses
 from reference.dynamic import dynamic
 
-from skfusion.combine import DynamicSelection, DynamicWeighting, _neighbours
+from skfusion.combine import DynamicSelection, DynamicWeighting, _dynamic
 
 TASKS = ["classification", "multilabel", "regression"]
 BOTH = [DynamicSelection, DynamicWeighting]
@@ -37,8 +37,9 @@ def test_ties_of_distance_go_to_the_earlier_row(kind):
 def test_rows_are_worked_on_in_pieces(kind, task, monkeypatch):
     P, y = guesses(task)
     whole = kind().fit(P, y, task)(P)
-    monkeypatch.setattr(_neighbours, "AT_A_TIME", 500)
-    assert np.array_equal(kind().fit(P, y, task)(P), whole)
+    for size in (500, 1):  # some rows, and less than a row
+        monkeypatch.setattr(_dynamic, "AT_A_TIME", size)
+        assert np.array_equal(kind().fit(P, y, task)(P), whole)
 
 
 @pytest.mark.parametrize("kind", BOTH)
@@ -53,7 +54,7 @@ def test_rows_of_little_weight_are_many_and_pieces_are_smaller(kind, monkeypatch
         seen.append(near.size * P.shape[0])
         return near, its
 
-    monkeypatch.setattr(_neighbours, "AT_A_TIME", 20_000)
+    monkeypatch.setattr(_dynamic, "AT_A_TIME", 20_000)
     fitted.neighbours_.nearest = watched
     assert np.array_equal(fitted(P), whole)
     assert max(seen) <= 20_000

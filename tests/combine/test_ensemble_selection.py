@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from combine.guesses import guesses
 from reference.selection import accuracy_score, forward_selection, log_loss_score
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
 from sklearn.metrics import (
     accuracy_score as share_of_right_rows,
 )
@@ -22,6 +22,7 @@ from sklearn.metrics import (
 )
 
 from skfusion.combine import EnsembleSelection, _budget
+from skfusion.combine._ensemble_selection import standard_errors
 
 TASKS = ["classification", "multilabel", "regression"]
 
@@ -69,6 +70,13 @@ def test_accuracy_matches_with_many_rows_and_few_open_ones():
     P, y = guesses("classification", 5, n=3000, n_outputs=5)
     fitted = EnsembleSelection(scoring="accuracy").fit(P, y, "classification")
     assert_same_path(fitted, P, lambda p: (p.argmax(axis=1) == y).mean())
+
+
+def test_rows_of_accuracy_are_counted_in_pieces(monkeypatch):
+    monkeypatch.setattr("skfusion.combine._running.CHUNK", 3)  # less than a row of nine members
+    P, y = guesses("classification", 9, n=80, n_outputs=4)
+    fitted = EnsembleSelection(scoring="accuracy").fit(P, y, "classification")
+    assert_same_path(fitted, P, accuracy_score(y))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -290,6 +298,27 @@ def test_confidence_stops_where_rounds_do_not_help_surely():
 
     assert all(t(free.order_[0][: i + 1]) > 1.6449 for i in range(1, n))
     assert t(free.order_[0][: n + 1]) <= 1.6449
+
+
+@pytest.mark.parametrize("gains", [[0.1, 0.3], [0.1, 0.2, 0.6], [-0.4, 0.1, 0.1], [1.0, 20.0, -3.0]])
+def test_a_gain_is_measured_in_its_standard_errors(gains):
+    gains = np.array(gains)
+    assert standard_errors(gains, np.ones(len(gains))) == pytest.approx(ttest_1samp(gains, 0).statistic)
+    weight = np.arange(1.0, 1 + len(gains))
+    repeated = np.repeat(gains, weight.astype(int))
+    assert standard_errors(gains, weight) == pytest.approx(ttest_1samp(repeated, 0).statistic)
+
+
+def test_gains_without_spread_are_sure():
+    assert standard_errors(np.full(4, 0.25), np.ones(4)) == math.inf
+    assert standard_errors(np.full(4, -0.25), np.ones(4)) == standard_errors(np.zeros(4), np.ones(4)) == -math.inf
+    assert standard_errors(np.array([0.5, 1.0]), np.full(2, 0.5)) == math.inf  # two halves are one row
+
+
+def test_confidence_may_be_a_half():
+    P, y = guesses("classification", 8)
+    kept, free = (EnsembleSelection(confidence=c).fit(P, y, "classification").order_[0] for c in (0.5, None))
+    assert np.array_equal(kept, free[: len(kept)])
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from combine.guesses import guesses
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from skfusion.combine import GeometricAverage
 
@@ -30,6 +30,13 @@ def test_log_odds_of_labels_are_averaged():
     P = 1 / (1 + np.exp(-z))
     found = GeometricAverage().fit(P, np.zeros((20, 4), int), "multilabel")(P)
     assert np.allclose(found, 1 / (1 + np.exp(-z.mean(0))), rtol=0, atol=1e-12)
+
+
+def test_logarithms_of_classes_are_normalised_and_those_of_labels_are_not():
+    z = np.random.RandomState(0).normal(size=(3, 20, 4))
+    average = GeometricAverage().fit(softmax(z, 2), np.zeros(20, int), "classification")
+    assert np.allclose(average.of_logs(z, "classification"), log_softmax(z.mean(0), 1), rtol=0, atol=1e-12)
+    assert np.allclose(average.of_logs(z, "multilabel"), z.mean(0), rtol=0, atol=1e-12)
 
 
 def test_log_loss_is_not_worse_than_the_members_mean():

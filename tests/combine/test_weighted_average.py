@@ -7,7 +7,7 @@ import pytest
 from combine.guesses import guesses
 from sklearn.exceptions import ConvergenceWarning
 
-from skfusion.combine import Average, WeightedAverage, _simplex
+from skfusion.combine import Average, WeightedAverage, _weighted_average
 
 TASKS = ["classification", "multilabel", "regression"]
 
@@ -157,13 +157,13 @@ def test_the_gap_of_the_conditions_is_as_small_as_stated(task, n_members, spread
 
 
 def test_a_hundred_members_take_a_few_passes(monkeypatch):
-    passes, solve = [], _simplex.nearest_to_origin
+    passes, solve = [], _weighted_average.nearest_to_origin
 
     def counted(points):
         passes.append(points.shape)
         return solve(points)
 
-    monkeypatch.setattr(_simplex, "nearest_to_origin", counted)
+    monkeypatch.setattr(_weighted_average, "nearest_to_origin", counted)
     rng = np.random.RandomState(0)
     y = rng.randint(10, size=5000)
     for sharp in (0.5, 8.0):
@@ -193,14 +193,14 @@ def test_few_rows_and_sure_members_are_solved_too(seed):
 
 
 def test_a_solver_that_stops_early_is_told_of(monkeypatch):
-    monkeypatch.setattr(_simplex, "STEPS", 1)
+    monkeypatch.setattr(_weighted_average, "STEPS", 1)
     with pytest.warns(ConvergenceWarning, match="weights of 4 members may be off"):
         WeightedAverage().fit(*guesses("classification"), "classification")
 
     def in_circles(*given, **options):
         raise RuntimeError("Maximum number of iterations reached.")
 
-    monkeypatch.setattr(_simplex, "nnls", in_circles)
+    monkeypatch.setattr(_weighted_average, "nnls", in_circles)
     with pytest.warns(ConvergenceWarning, match="weights of 4 members may be off"):
         fitted = WeightedAverage().fit(*guesses("regression"), "regression")
     assert sorted(fitted.weights_) == [0, 0, 0, 1]

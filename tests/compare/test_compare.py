@@ -32,8 +32,7 @@ from skfusion import (
 from skfusion.collect import Seeds, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.compare import compare_fusions, expected_calibration_error
-from skfusion.compare._measures import warm_up
-from skfusion.compare._table import half_width
+from skfusion.compare._table import half_width, warm_up
 from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
@@ -65,9 +64,9 @@ def trainings(monkeypatch):
         rows.append(len(data))
         return fit(net, data, *args, **kwargs)
 
-    def counted_many(net, jobs):
-        rows.extend(len(job.rows) for job in jobs)
-        return fit_many(net, jobs)
+    def counted_many(net, data, runs, watches):
+        rows.extend(len(data) for _ in runs)
+        return fit_many(net, data, runs, watches)
 
     monkeypatch.setattr(nets, "fit", counted)
     monkeypatch.setattr(nets, "fit_many", counted_many)

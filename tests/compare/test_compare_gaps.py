@@ -17,8 +17,8 @@ from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, nets
 from skfusion.collect import Seeds
-from skfusion.compare import _measures, compare_fusions
-from skfusion.compare._splits import splits_of
+from skfusion.compare import _table, compare_fusions
+from skfusion.compare._compare import splits_of
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool
@@ -229,11 +229,11 @@ class Guarded(nn.Module):
 
 def test_members_that_have_no_certain_key_are_trained_anew_and_this_is_told(monkeypatch, tmp_path):
     trained, fit_many, fit = [], nets.fit_many, nets.fit
-    monkeypatch.setattr(nets, "fit_many", lambda net, jobs: trained.extend(jobs) or fit_many(net, jobs))
+    monkeypatch.setattr(nets, "fit_many", lambda *args: trained.extend(args[2]) or fit_many(*args))
     monkeypatch.setattr(nets, "fit", lambda net, *args, **kwargs: trained.append(net) or fit(net, *args, **kwargs))
     net = mlp_classifier(max_epochs=1).set_params(module=Guarded)
     fusions = {name: EnsembleClassifier(net, collect=Seeds(2), random_state=0) for name in "ab"}
-    _measures.warm_up("cpu")
+    _table.warm_up("cpu")
     with pytest.warns(UserWarning, match="trained anew and not kept.*Secret.*a secret"):
         compare_fusions(fusions, X, y, cv=2)
     assert len(trained) == 2 * 2 * 2
@@ -273,11 +273,11 @@ def test_each_trial_is_charged_for_its_members():
 def test_the_first_fusion_is_not_charged_for_what_a_process_sets_up(monkeypatch):
     order, fit = [], EnsembleClassifier.fit
     monkeypatch.setattr(EnsembleClassifier, "fit", lambda self, *data: order.append("warm") or fit(self, *data))
-    _measures.warm_up.cache_clear()
+    _table.warm_up.cache_clear()
     compare_fusions({"a": DummyClassifier()}, X, y, cv=2, callback=lambda name, fold: order.append(name))
     compare_fusions({"b": soup(), "c": soup()}, X, y, cv=2, callback=lambda name, fold: order.append(name))
     assert order == ["a", "a", "warm", "b", "c", "b", "c"]  # once a process, and before the first clock
-    assert _measures.device_of(EnsembleClassifier(mlp_classifier(device="cuda"))) == "cuda"
+    assert _table.device_of(EnsembleClassifier(mlp_classifier(device="cuda"))) == "cuda"
 
 
 # ---- the score of a search reaches the choice of members -------------------------------------------------------------

@@ -22,7 +22,7 @@ from skfusion.combine import (
     Vote,
     WeightedAverage,
 )
-from skfusion.estimators.support._out_of_fold import check_same_members
+from skfusion.estimators.support._predictors import check_same_members
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.select import Pick, TopK
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import skfusion
 
-MAX_FILES = 35
+MAX_FILES = 34
 
 TRACED = """
 import os, sys, warnings

@@ -14,6 +14,7 @@ from sklearn.utils import shuffle
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping, EpochScoring
 from skorch.helper import SliceDict
+from small_nets import small_nets
 from torch import nn
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
@@ -22,7 +23,7 @@ from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
 from skfusion.combine import Stack
 from skfusion.data import folds
 from skfusion.merge import Uniform
-from skfusion.nets import mlp_classifier, mlp_regressor
+from skfusion.nets import mlp_classifier
 from skfusion.pool import ModelPool
 from skfusion.select import TopK
 
@@ -31,12 +32,7 @@ MIXED = shuffle(X, y, random_state=0)
 QUIET = {"verbose": 0, "train_split": None, "iterator_train__shuffle": True}
 
 
-def net(**params):
-    return mlp_classifier(**{"max_epochs": 3, "module__hidden": (8,), "lr": 0.02, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{"max_epochs": 3, "module__hidden": (8,), "lr": 0.02, **params})
+net, regressor = small_nets(max_epochs=3, module__hidden=(8,), lr=0.02)
 
 
 def soup(estimator=None, **params):

@@ -5,6 +5,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn_checks import cases
+from small_nets import small_nets
 
 import skfusion
 from skfusion import (
@@ -22,18 +23,9 @@ from skfusion import (
 from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
 from skfusion.combine import Stack, Vote
 from skfusion.merge import Uniform
-from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.select import TopK
 
-SMALL = {"module__hidden": (16,), "lr": 0.02, "max_epochs": 15}
-
-
-def classifier(**params):
-    return mlp_classifier(**{**SMALL, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{**SMALL, **params})
+classifier, regressor = small_nets(module__hidden=(16,), lr=0.02, max_epochs=15)
 
 
 ESTIMATORS = {

@@ -17,10 +17,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import shuffle
+from small_nets import small_nets
 
 from skfusion import EnsembleClassifier, StackingFusion
 from skfusion.collect import Seeds
-from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
 
 X, y = load_iris(return_X_y=True)
@@ -30,12 +30,7 @@ Z, t = load_diabetes(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 
 
-def net(**params):
-    return mlp_classifier(**{"max_epochs": 5, "module__hidden": (8,), "lr": 0.02, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{"max_epochs": 5, "module__hidden": (8,), "lr": 0.02, **params})
+net, regressor = small_nets(max_epochs=5, module__hidden=(8,), lr=0.02)
 
 
 # ---- parity ------------------------------------------------------------------------------------------------------

@@ -162,10 +162,11 @@ def test_a_body_of_several_heads_has_no_score_and_one_of_a_head_has_it(merge):
     data = ModuleObjective(
         module, lambda: [batch], loss, lambda s: -loss(s), held_out=lambda: [batch], likelihood=likelihood
     )
-    with pytest.raises(
-        ValueError, match="cannot judge a body that has several heads: choose their parameters yourself"
-    ):
-        merge_shared(merge, STATES, BASE, data)
+    for several in (STATES, STATES[:2]):
+        with pytest.raises(
+            ValueError, match="cannot judge a body that has several heads: choose their parameters yourself"
+        ):
+            merge_shared(merge, several, BASE, data)
     assert not seen
     merge_shared(merge, STATES[:1], BASE, data)
     assert seen

@@ -119,4 +119,4 @@ def test_states_of_perceptrons_that_had_these_biases():
             state[mean] = state[mean] - state.pop(name)
     again = EnsembleClassifier().fuse(pool.replace(old), X, y)
     np.testing.assert_allclose(again.predict_proba(X), fitted.predict_proba(X), atol=1e-5)
-    assert MLP(4, 3, norm="batch").mean_after("layers.2.bias") is None
+    assert MLP(4, 3, norm="batch")._mean_after("layers.2.bias") is None

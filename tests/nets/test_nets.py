@@ -63,7 +63,8 @@ def equal(a, b):
 
 
 def trained(net, rows=CLASSES, task="classification", n_outputs=3, seed=0, **kwargs):
-    return nets.fit(nets.sized(net, rows, n_outputs), rows, seed, **kwargs)
+    watch = nets.Watch(**{name: kwargs.pop(name) for name in ("schedule", "recorder", "on_epoch") if name in kwargs})
+    return nets.fit(nets.sized(net, rows, n_outputs), rows, seed, watch, **kwargs)
 
 
 def own_loader(dataset, **kwargs):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from looped import (
     CLASSES,
+    Job,
     X,
     check_falls_back,
     check_same,
@@ -50,6 +51,19 @@ def test_a_predefined_split_stops_members_where_the_loop_does():
     assert max(m.meta["epoch"] for m in one) < 30
     for a, b in zip(one, many, strict=True):
         check_same_history(a.meta["history"], b.meta["history"], 1e-4)
+
+
+class AnotherEachTime:
+    """A split that draws the rows to validate on."""
+
+    keeps_units = True
+
+    def __call__(self, dataset, y=None, **_):
+        return dataset, Dataset(*apart(seed=int(torch.randint(1000, ()))))
+
+
+def test_members_that_validate_on_rows_of_their_own_are_trained_alone():
+    check_falls_back(classifier(R, train_split=AnotherEachTime()), "members have different rows")
 
 
 def test_members_share_the_memory_of_a_predefined_split():
@@ -156,7 +170,7 @@ def test_a_late_mistake_is_told_as_in_the_loop():
 
 def test_rows_of_unlike_members_have_places_of_their_own():
     rows = [CLASSES.take(np.random.RandomState(k).permutation(53)[:45]) for k in range(3)]
-    jobs = [nets.Job(part, k) for k, part in enumerate(rows)]
+    jobs = [Job(part, k) for k, part in enumerate(rows)]
     check_same(classifier(R, train_split=ValidSplit(3)), jobs)
     assert all(np.array_equal(part.X, CLASSES.X[part.position]) for part in rows)
 
@@ -167,4 +181,4 @@ def test_rows_that_are_equal_but_for_something_are_not_taken_for_equal(what):
     first = Rows(X, CLASSES.y, weight[0])
     codes = (CLASSES.y + 1) % 3 if what == "classes" else CLASSES.y.copy()
     other = Rows(X.copy(), codes, weight[int(what == "weights")].copy())
-    check_same(classifier(R, train_split=ValidSplit(3)), [nets.Job(first, 1), nets.Job(other, 2), nets.Job(first, 3)])
+    check_same(classifier(R, train_split=ValidSplit(3)), [Job(first, 1), Job(other, 2), Job(first, 3)])

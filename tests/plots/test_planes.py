@@ -12,8 +12,7 @@ from skfusion.connect._base import inner
 from skfusion.evaluate import pool_on_data
 from skfusion.nets import mlp_classifier, with_module
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
-from skfusion.plots._plane_drawing import levels_of
-from skfusion.plots._plane_values import plane_of, principal
+from skfusion.plots._on_planes import levels_of, plane_of, principal
 from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.state import weighted_sum

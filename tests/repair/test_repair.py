@@ -370,6 +370,14 @@ def tied(key):
     return Made(layers, chain)
 
 
+def test_a_layer_of_one_vector_stays_as_it_is():
+    def run(layers, x):
+        return layers["last"]((layers["a"](x) + layers["code"](torch.ones(3))).tanh()).softmax(-1)
+
+    sizes = {"a": (6, 5), "code": (3, 5), "last": (5, 2)}
+    assert changed(lambda: Made({name: nn.Linear(*size) for name, size in sizes.items()}, run), normal(90, 6)) == {"a"}
+
+
 @pytest.mark.parametrize("key", ["weight", "bias"])
 def test_layers_that_share_a_tensor_are_left(key):
     assert changed(lambda: tied(key), normal(90, 6)) == {"a"}

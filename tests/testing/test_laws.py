@@ -164,7 +164,7 @@ def test_discover_skips_private_classes(monkeypatch):
     shown = type("Shown", (Component,), {"__module__": "skfusion.extra"})
     vars(module).update(_Hidden=hidden, Foreign=foreign, Shown=shown)
     monkeypatch.setitem(sys.modules, "skfusion.extra", module)
-    monkeypatch.setattr("skfusion.testing._discover.modules", lambda: iter([module, module]))
+    monkeypatch.setattr("skfusion.testing._check.modules", lambda: iter([module, module]))
     assert discover() == [shown]
 
 

@@ -1,15 +1,83 @@
 """Functions of several states keep their laws: by name, never by position, and with ties of all states only."""
 
+import inspect
+import re
+
 import pytest
 import torch
 
+from skfusion import align, connect, landscape, merge, state, tangent
+from skfusion.geometry import differences, geometry, inner
 from skfusion.state import State
-from skfusion.testing import _laws_states
 from skfusion.testing import _problems as problems
-from skfusion.testing._check import laws_in
-from skfusion.testing._laws_states import FUNCTIONS, assert_alike, functions_of_states, tied
+from skfusion.testing._check import modules
+from skfusion.testing._laws_states import assert_alike, tied, turned, untied
 
-LAWS = laws_in(_laws_states)
+ABOVE = ("checkpoints", "evaluate", "nets", "plots", "pool")
+"""Packages of files, nets, pools and displays, whose functions call those of lower ones."""
+
+FUNCTIONS = {
+    "barrier": lambda s: landscape.barrier(s[0], s[1], problems.to_train(), 5),
+    "check_compatible": lambda s: state.check_compatible(s),
+    "check_ends": lambda s: connect.check_ends(connect.Line(), s[:2]),
+    "difference": lambda s: state.difference(s[0], s[1]),
+    "differences": lambda s: sum(rows @ rows.T for rows in differences(s)),
+    "distance": lambda s: state.distance(s[0], s[1]),
+    "flatten": lambda s: [state.flatten(one, s) for one in s],
+    "geometry": lambda s: geometry(s[:3], s[3]),
+    "inner": lambda s: inner(s),
+    "linearised": lambda s: tangent.linearised(s[0], s[1]),
+    "loss_along": lambda s: landscape.loss_along(connect.Path(s[:3], connect.PolyChain()), problems.to_train(), 5),
+    "map_tensors": lambda s: state.map_tensors(lambda a, b: a * b, s[0], s[1]),
+    "merge_shared": lambda s: merge.merge_shared(merge.TIES(), s[:3], s[3]),
+    "numbers_of": lambda s: dict(state.numbers_of(s)),
+    "owners": lambda s: state.owners(s),
+    "rebasin": lambda s: align.rebasin(s[0], s[1], problems.module(), problems.inputs()),
+    "segment": lambda s: landscape.segment(s[0], s[1]).at(0.3),
+    "shared_names": lambda s: sorted(merge.shared_names(s)),
+    "stack": lambda s: state.stack(s),
+    "weighted_sum": lambda s: state.weighted_sum(s, [0.1, 0.2, 0.3, 0.4]),
+    # methods
+    "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),
+    "RunningSum.plus": lambda s: state.RunningSum(s[0]).plus(s[1]).mean(),
+    "Path.length": lambda s: connect.Path(s[:3], connect.PolyChain()).length(),
+}
+"""How each public function of several states is called with four states, the last of which is the base."""
+
+
+def functions_of_states():
+    """Yield the names of the public functions of the package that take several states, known by their annotations."""
+    for module in modules():
+        parts = module.__name__.split(".")[1:]
+        if not any(part.startswith("_") or part in ABOVE for part in parts):
+            for name in getattr(module, "__all__", vars(module)):
+                thing = vars(module)[name]
+                if inspect.isfunction(thing) and not name.startswith("_") and takes_states(thing):
+                    yield name
+
+
+def takes_states(function):
+    if not function.__module__.startswith("skfusion."):
+        return False
+    parameters = inspect.signature(function).parameters.values()
+    texts = [f"Sequence[{p.annotation}]" if p.kind is p.VAR_POSITIONAL else str(p.annotation) for p in parameters]
+    many = [t for t in texts if re.search(r"\b(Sequence\[State\]|Subspace|Path)", t)]
+    return bool(many) or sum(bool(re.match(r"State\b", t)) for t in texts) > 1
+
+
+def check_function_does_not_depend_on_the_order_of_names(function):
+    """A network is the same whatever the order of its tensors: files are in alphabetical order, modules are not."""
+    states = problems.states(4)
+    assert_alike(function(turned(states)), function(states), "With names in another order")
+
+
+def check_function_does_not_depend_on_ties_of_one_state(function):
+    """Names that are tied in one state, and not in all, count as they do where they are tied in none."""
+    states = problems.states(4)
+    assert_alike(function(tied(states)), function(untied(states)), "Where one state ties two names")
+
+
+LAWS = [check_function_does_not_depend_on_the_order_of_names, check_function_does_not_depend_on_ties_of_one_state]
 
 laws = pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 

@@ -7,7 +7,7 @@ from tracing.programs import LAYERS, Program
 from tracing.tensor_programs import TENSORS
 
 from skfusion.tracing import symmetry_of
-from skfusion.tracing._engine import Engine
+from skfusion.tracing.algebra._engine import Engine
 
 N_PROGRAMS = 120
 

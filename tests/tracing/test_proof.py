@@ -10,7 +10,7 @@ from tracing.networks import between, mlp, rows
 from skfusion.symmetry import Symmetry
 from skfusion.tracing import _call as call_module
 from skfusion.tracing import rule, symmetry_of
-from skfusion.tracing._copies import perturbed, tensors_of
+from skfusion.tracing._run import perturbed, tensors_of
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from skfusion import SoupClassifier
 from skfusion.collect import Seeds
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier
-from skfusion.tuning import FusionSearch, _storage
+from skfusion.tuning import FusionSearch, _study
 
 X = np.random.RandomState(0).randn(40, 2).astype(np.float32)
 y = (X[:, 0] > 0).astype(int)
@@ -21,7 +21,7 @@ y = (X[:, 0] > 0).astype(int)
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(_storage.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(_study.time, "sleep", lambda seconds: None)
 
 
 def space(trial):

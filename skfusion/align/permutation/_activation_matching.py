@@ -1,23 +1,8 @@
-r"""Activation matching: units correspond whose activations on data are similar.
-
-For a group of n units with activations :math:`a_i` and :math:`b_j` in the two networks, the permutation is that of
-
-.. math:: \max_\pi \; \sum_i C_{i \pi(i)}
-
-where C is the correlation of the activations, their inner product about a common origin (whose maximum is the minimum
-of the squared distance) or their mutual information. Where a group is observed at several places, as in a residual
-stream, C is averaged.
-
-References
-----------
-Li et al., "Convergent learning: do different neural networks learn the same representations?", ICLR 2016,
-arXiv:1511.07543. Tatro et al., "Optimizing mode connectivity via neuron alignment", NeurIPS 2020, arXiv:2009.02439.
-Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836 (l2).
-"""
+"""Activation matching: units correspond whose activations on data are similar (Li et al., 2016)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -26,16 +11,8 @@ import torch
 from torch import Tensor
 
 from skfusion._batches import counting, mapped, n_rows, without_single_rows
-from skfusion.align._alignment import PermutationAlignment
-from skfusion.align._base import Aligner, given_symmetry
-from skfusion.align.permutation._activation_sites import (
-    View,
-    chosen,
-    clear_views,
-    mean_matched,
-    mean_similarity,
-    solved,
-)
+from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
+from skfusion.align.permutation._activation_sites import View, chosen, clear_views, mean_matched, mean_similarity, solve
 from skfusion.align.permutation._evidence import MEASURES, Evidence
 from skfusion.align.permutation._match import Match
 from skfusion.align.permutation._samples import Layout, layouts, sample_keys, samples_of
@@ -49,7 +26,14 @@ _MAX_SWEEPS = 100
 
 
 class ActivationMatching(Aligner):
-    """Match units by their activations on data; labels are not needed.
+    r"""Match units by their activations on data; labels are not needed.
+
+    For a group of n units with activations :math:`a_i` and :math:`b_j` in the two networks, the permutation is that of
+
+    .. math:: \max_\pi \; \sum_i C_{i \pi(i)}
+
+    where C is the correlation of the activations, their inner product about a common origin (whose maximum is the
+    minimum of the squared distance) or their mutual information, averaged over the places where a group is observed.
 
     Parameters
     ----------
@@ -76,7 +60,8 @@ class ActivationMatching(Aligner):
     ----------
     Li et al., "Convergent learning: do different neural networks learn the same representations?", ICLR 2016,
     arXiv:1511.07543. Tatro et al., "Optimizing mode connectivity via neuron alignment", NeurIPS 2020,
-    arXiv:2009.02439.
+    arXiv:2009.02439. Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023,
+    arXiv:2209.04836 (l2).
 
     Examples
     --------
@@ -96,17 +81,12 @@ class ActivationMatching(Aligner):
     """
 
     needs_objective: ClassVar[bool] = True
+    _test_sets = ({}, {"measure": "l2", "where": "post"}, {"measure": "mutual_information"})
 
     def __init__(self, measure: str = "correlation", where: str = "pre", n_batches: int | None = None):
         self.measure = measure
         self.where = where
         self.n_batches = n_batches
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"measure": "l2", "where": "post"}
-        yield {"measure": "mutual_information"}
 
     def __call__(
         self, state: State, reference: State, symmetry: Symmetry | None = None, objective: Objective | None = None
@@ -133,7 +113,7 @@ class ActivationMatching(Aligner):
             while views := clear_views(symmetry, settled):
                 moved = symmetry.permute(perms, state)
                 similarity = self._similarity(moved, reference, views, objective)
-                step = solved(symmetry, similarity, settled)
+                step = solve(symmetry, similarity, settled)
                 if not step:
                     break
                 perms = symmetry.compose(perms, step)

@@ -71,7 +71,7 @@ def mean_similarity(views: Sequence[View], observed: Sequence[Evidence]) -> dict
     return {name: np.mean(values, axis=0) for name, values in by_group.items()}
 
 
-def solved(symmetry: Symmetry, similarity: dict[str, np.ndarray], settled: Collection[str]) -> Permutations:
+def solve(symmetry: Symmetry, similarity: dict[str, np.ndarray], settled: Collection[str]) -> Permutations:
     """Return the permutations of the groups that can be matched now.
 
     A group without similarities is left out. An outer group, such as heads, is matched together with its inner ones,

@@ -1,10 +1,4 @@
-"""The assignment of units to units with the largest total value.
-
-References
-----------
-Kuhn, "The Hungarian method for the assignment problem", Naval Research Logistics Quarterly 2, 1955. Crouse, "On
-implementing 2D rectangular assignment algorithms", IEEE Transactions on Aerospace and Electronic Systems 52, 2016.
-"""
+"""The assignment of units to units with the largest total value (Kuhn, 1955; Crouse, 2016)."""
 
 from __future__ import annotations
 
@@ -29,16 +23,14 @@ def assigned(worth: np.ndarray, slack: float = 1e-6) -> np.ndarray:
 
 
 def assigned_nested(pairs: Mapping[str, np.ndarray], alone: np.ndarray | None, name: str) -> dict[str, np.ndarray]:
-    r"""Return the permutations of outer units that carry inner units with them, such as heads with their channels.
+    """Return the permutations of outer units (n,) with their inner ones (n, m), such as heads with their channels.
 
     ``pairs`` has, by inner group, the value of unit k in outer unit i with unit l in outer unit j, shape (n, m, n, m);
-    ``alone`` the value of the outer units besides, shape (n, n). For each pair of outer units the best permutation of
-    the inner ones is solved, and then the outer units are assigned by the totals. The outer permutation has shape (n,),
-    the inner ones (n, m).
+    ``alone`` the value of the outer units besides, shape (n, n).
     """
     n = next(iter(pairs.values())).shape[0] if alone is None else len(alone)
     worth = np.zeros((n, n)) if alone is None else alone.astype(np.float64)
-    best: dict[str, np.ndarray] = {}
+    best: dict[str, np.ndarray] = {}  # of the inner units, for each pair of outer ones
     for inner, worths in pairs.items():
         m = worths.shape[1]
         best[inner] = np.empty((n, n, m), np.int64)

@@ -71,7 +71,7 @@ class SquaredDistance(_Moments):
     r"""The mean product about a common origin, :math:`\operatorname{Cov}(a_i, b_j) - (\bar a_i - \bar b_j)^2 / 2`.
 
     Up to terms of single units, which all assignments share, it is the mean product, and minus half the squared
-    distance. A number that is added to all activations does not change it.
+    distance.
     """
 
     def similarity(self) -> np.ndarray | None:

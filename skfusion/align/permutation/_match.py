@@ -61,17 +61,11 @@ class Match:
         """Return the sum of inner products, over some tensors."""
         return sum(self.scale[n] * _dot(self.a[n], self.b[n]) for n in (self.a if tensors is None else tensors))
 
-    def is_exact(self) -> bool:
-        """Return whether the state equals the reference, so that no permutation is better."""
-        return all(torch.equal(self.a[n], self.b[n]) for n in self.a)
-
     def tensors_of(self, names: Iterable[str]) -> list[str]:
         """Return the tensors that move with some groups, or with groups that are indexed by them."""
-        moving = {t.tensor for g in names for h in (g, *self._indexed_by(g)) for t in self.terms[h]}
+        groups = {h.name for g in names for h in self.groups.values() if h.name == g or g in h.context}
+        moving = {t.tensor for g in groups for t in self.terms[g]}
         return [n for n in self.a if n in moving]
-
-    def _indexed_by(self, name: str) -> list[str]:
-        return [g.name for g in self.groups.values() if name in g.context]
 
     def move(self, delta: Permutations) -> None:
         """Permute units of the state as it is now."""
@@ -83,8 +77,7 @@ class Match:
     def worth(self, names: Sequence[str], terms: Iterable[Term], joint: bool) -> np.ndarray | None:
         """Return inner products of the units of the last group, summed over terms, for each combination of the others.
 
-        The shape is (n_combinations, size, size), or (n_combinations, size, n_combinations, size) if joint, where units
-        are compared across combinations too.
+        The shape is (n_combinations, size, size), or (n_combinations, size, n_combinations, size) if joint.
         """
         sizes = [self.groups[g].size for g in names]
         n_outer, n = int(np.prod(sizes[:-1])), sizes[-1]

@@ -1,16 +1,4 @@
-r"""MergeMany: align many networks with one another, with none of them as the reference (git re-basin, algorithm 3).
-
-.. math:: \max_{\pi_1, \dots, \pi_K} \; \sum_{j < k} \langle \pi_j \theta_j, \pi_k \theta_k \rangle
-   \quad\Longleftrightarrow\quad \min \; \sum_k \lVert \pi_k \theta_k - \bar\theta \rVert^2
-
-One group of one network at a time is moved to where it matches the sum of the others best.
-
-References
-----------
-Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836
-(algorithm 3). Crisostomi et al., "C2M3: cycle-consistent multi-model merging", NeurIPS 2024, arXiv:2405.17897 (the
-objective).
-"""
+"""MergeMany: many networks are aligned with one another, none of them as the reference (git re-basin, algorithm 3)."""
 
 from __future__ import annotations
 
@@ -19,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from skfusion.align._alignment import Alignment, PermutationAlignment
-from skfusion.align._base import Aligner, given_symmetry
+from skfusion.align._base import Aligner, Alignment, PermutationAlignment, given_symmetry
 from skfusion.align.permutation._match import Match
 from skfusion.align.permutation._weight_matching import WeightMatching
 from skfusion.objective import Objective
@@ -29,9 +16,13 @@ from skfusion.symmetry import Permutations, Symmetry
 
 
 class MergeMany(Aligner):
-    """Align many networks by their weights, so that their mean is near to all of them.
+    r"""Align many networks by their weights, so that their mean is near to all of them.
 
-    Two networks are matched as by :class:`WeightMatching`.
+    .. math:: \max_{\pi_1, \dots, \pi_K} \; \sum_{j < k} \langle \pi_j \theta_j, \pi_k \theta_k \rangle
+       \quad\Longleftrightarrow\quad \min \; \sum_k \lVert \pi_k \theta_k - \bar\theta \rVert^2
+
+    One group of one network at a time is moved to where it matches the sum of the others best. Two networks are matched
+    as by :class:`WeightMatching`.
 
     Parameters
     ----------
@@ -48,7 +39,8 @@ class MergeMany(Aligner):
     References
     ----------
     Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836
-    (algorithm 3). Crisostomi et al., "C2M3: cycle-consistent multi-model merging", NeurIPS 2024, arXiv:2405.17897.
+    (algorithm 3). Crisostomi et al., "C2M3: cycle-consistent multi-model merging", NeurIPS 2024, arXiv:2405.17897 (the
+    objective).
 
     Examples
     --------

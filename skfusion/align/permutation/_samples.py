@@ -42,10 +42,7 @@ class Layout(NamedTuple):
 
 
 def layouts(activations: Mapping[Site, Tensor], rolled: Mapping[Site, Tensor], n: int) -> dict[Site, Layout]:
-    """Return how activations count the n samples of a batch, from those of the batch and of the rolled batch.
-
-    Sites where no axis counts samples are left out. The result is valid for batches of any size.
-    """
+    """Return how activations count the n samples of a batch, for sites where an axis does; valid for any batch."""
     known: dict[Site, Layout] = {}
     for site, x in activations.items():
         free = [e for e, blocks in enumerate(site.axes) if not blocks and x.shape[e] and not x.shape[e] % n]
@@ -75,14 +72,11 @@ def samples_of(
         everywhere = places.view([-1 if e == layout.axis else 1 for e in range(len(shape))]).expand(shape)
         row = view.cut(everywhere)[0, 0]
     weight = None if batch.weight is None else batch.weight.to(row.device)[row]
-    return weight, None if keys is None else _keys_of(row.cpu().numpy(), keys)
-
-
-def _keys_of(row: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Return a key for each value, from the key of its sample and its position within the sample."""
-    position = np.empty(len(row), np.uint64)
-    position[np.argsort(row, kind="stable")] = np.arange(len(row)) % max(1, len(row) // len(keys))
-    return _mixed(keys[row] + position * _ODD)
+    if keys is None:
+        return weight, None
+    of_value, position = row.cpu().numpy(), np.empty(len(row), np.uint64)
+    position[np.argsort(of_value, kind="stable")] = np.arange(len(row)) % max(1, len(row) // len(keys))
+    return weight, _mixed(keys[of_value] + position * _ODD)
 
 
 def sample_keys(x: Input) -> np.ndarray:

@@ -1,28 +1,14 @@
-r"""Weight matching: the permutation under which the weights of two networks are nearest.
-
-.. math:: \max_\pi \; \sum_i \langle \theta^A_i, (\pi \theta^B)_i \rangle
-   \quad\Longleftrightarrow\quad \min_\pi \lVert \theta^A - \pi \theta^B \rVert
-
-This is the weight matching of git re-basin: one group of units after another is moved to where it matches best while
-the others stay, which is a linear assignment problem, until no group moves. The start is found outwards from the inputs
-and outputs, whose units stay.
-
-References
-----------
-Ainsworth et al., "Git Re-Basin: merging models modulo permutation symmetries", ICLR 2023, arXiv:2209.04836.
-"""
+"""Weight matching: the permutation under which the weights of two networks are nearest (git re-basin)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
-from skfusion.align._alignment import PermutationAlignment
-from skfusion.align._base import Aligner, given_symmetry
+from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
 from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match, Term
 from skfusion.align.permutation._rows import rows
@@ -32,7 +18,13 @@ from skfusion.symmetry import Symmetry
 
 
 class WeightMatching(Aligner):
-    """Match units by their weights, as git re-basin does; no data is needed.
+    r"""Match units by their weights, as git re-basin does; no data is needed.
+
+    .. math:: \max_\pi \; \sum_i \langle \theta^A_i, (\pi \theta^B)_i \rangle
+       \quad\Longleftrightarrow\quad \min_\pi \lVert \theta^A - \pi \theta^B \rVert
+
+    One group of units after another is moved to where it matches best while the others stay, which is a linear
+    assignment problem, until no group moves. The start is found outwards from the inputs and outputs, whose units stay.
 
     Parameters
     ----------
@@ -68,16 +60,13 @@ class WeightMatching(Aligner):
     True
     """
 
+    _test_sets = ({}, {"n_restarts": 2, "scaled": True})
+
     def __init__(self, n_restarts: int = 0, max_sweeps: int = 100, scaled: bool = False, random_state: int = 0):
         self.n_restarts = n_restarts
         self.max_sweeps = max_sweeps
         self.scaled = scaled
         self.random_state = random_state
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"n_restarts": 2, "scaled": True}
 
     def __call__(
         self, state: State, reference: State, symmetry: Symmetry | None = None, objective: Objective | None = None
@@ -108,7 +97,7 @@ class WeightMatching(Aligner):
 
 def sweeps(match: Match, max_sweeps: int, rng: np.random.Generator, at_rest: Container[str] = ()) -> Iterator[float]:
     """Move groups until none moves, except those at rest; yield the objective after each sweep."""
-    if match.is_exact():
+    if all(torch.equal(match.a[n], match.b[n]) for n in match.a):  # no permutation is better
         yield match.objective()
         return
     tensors = {g: {*match.tensors_of([g, *match.inner[g]])} for g in match.groups}

@@ -15,6 +15,7 @@ from skfusion.checkpoints.format._index_format import (
     check_entry,
     classes_from_json,
     classes_to_json,
+    damaged,
     entry_to_text,
     files_of,
     index_to_bytes,
@@ -22,7 +23,6 @@ from skfusion.checkpoints.format._index_format import (
     line_of,
     meta_from_json,
     meta_to_json,
-    refuse,
     score_from_json,
     score_to_json,
 )

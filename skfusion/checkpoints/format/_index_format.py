@@ -69,16 +69,17 @@ def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
     try:
         index = _parsed(text)
     except (ValueError, RecursionError) as error:
-        refuse(path, error)
-    if not isinstance(index, dict) or index.get("kind") != KIND or not _is_number(index.get("format")):
+        raise damaged(path, error) from error
+    number = index.get("format") if isinstance(index, dict) else None
+    if not isinstance(index, dict) or index.get("kind") != KIND or type(number) is not int or number < 1:
         raise PoolFormatError(f"{path} was not written by skfusion, so {path.parent} is not a pool. Give another path.")
-    if index["format"] > FORMAT:
+    if number > FORMAT:
         raise PoolFormatError(
-            f"{path} has format {index['format']}, written by skfusion {index.get('version')!s:.20}; this is skfusion "
+            f"{path} has format {number}, written by skfusion {index.get('version')!s:.20}; this is skfusion "
             f"{library_version()}, which knows formats up to {FORMAT}. Upgrade it: pip install --upgrade skfusion."
         )
     try:
-        if "check" in index or index["format"] > 1:
+        if "check" in index or number > 1:
             _verify(text)
         classes_from_json(index["classes"])
         if not isinstance(index["members"], list):
@@ -89,7 +90,7 @@ def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
         _check_file(index["base"], DATA_FILE, "state", optional=True)
         _check_file(index.setdefault("journal", None), JOURNAL, "journal", optional=True)
     except _DAMAGE as error:
-        refuse(path, error)
+        raise damaged(path, error) from error
     return index
 
 
@@ -104,7 +105,7 @@ def event_from_line(line: bytes, path: Path) -> tuple[str, Any]:
         elif event != "delete" or not isinstance(record[event], str):
             raise ValueError(f"{event!r} is no event")
     except _DAMAGE as error:
-        refuse(path, error)
+        raise damaged(path, error) from error
     return event, record[event]
 
 
@@ -146,20 +147,13 @@ def files_of(entry: dict[str, Any]) -> list[str]:
     return [entry[part] for part in _PARTS if entry.get(part) is not None]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def refuse(path: Path, error: Exception) -> NoReturn:
-    """Raise that a file of the index is damaged, and what helps."""
-    reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error)[:200].split())
-    if isinstance(error, KeyError):
-        reason = f"it has no {reason}"
-    raise damaged(path, reason) from error
-
-
-def damaged(path: Path, reason: str) -> PoolFormatError:
+def damaged(path: Path, reason: str | Exception) -> PoolFormatError:
     """Return the error for a damaged index or journal, with both remedies."""
+    if isinstance(reason, RecursionError):
+        reason = "it is nested too deeply"
+    elif isinstance(reason, Exception):
+        missing = "it has no " if isinstance(reason, KeyError) else ""
+        reason = missing + " ".join(str(reason)[:200].split())
     return PoolFormatError(
         f"{path} is damaged: {reason}. Restore it from a backup, or read the states beside it by "
         f"ModelPool.recover({str(path.parent)!r}) and save them into another directory."

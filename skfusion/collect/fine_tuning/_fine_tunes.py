@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._in_turn import InTurn
-from skfusion.collect._run import Progress, Run, hand_over, train
+from skfusion.collect._base import Collector, Progress, train
+from skfusion.collect._in_turn import in_turn
 from skfusion.collect.fine_tuning._init import start_and_split
-from skfusion.nets import DivergedError, VectorizeChoice
+from skfusion.nets import DivergedError, Run, VectorizeChoice
 from skfusion.pool import Member, ModelPool
 
 
@@ -37,6 +37,7 @@ class Proposals(Protocol):
         """Return a proposer that knows nothing yet."""
 
 
+@dataclass(eq=False, repr=False)
 class FineTunes(Collector):
     """Train members from one start, each with other hyperparameters.
 
@@ -88,40 +89,23 @@ class FineTunes(Collector):
     [0.003, 0.01]
     """
 
-    def __init__(
-        self,
-        distributions: Mapping[str, Any] | Proposals | None = None,
-        n_members: int = 8,
-        init: Any = None,
-        vectorize: VectorizeChoice = "auto",
-        max_bytes: int | None = None,
-    ):
-        self.distributions = distributions
-        self.n_members = n_members
-        self.init = init
-        self.vectorize = vectorize
-        self.max_bytes = max_bytes
-
-    def has_base(self, net: Any) -> bool:
-        """Return True: all members start from one state; see :meth:`Collector.has_base`."""
-        return True
+    distributions: Mapping[str, Any] | Proposals | None = None
+    n_members: int = 8
+    init: Any = None
+    vectorize: VectorizeChoice = "auto"
+    max_bytes: int | None = None
+    has_common_start = True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs from one start, with settings where they are drawn at once; see :meth:`Collector.runs`."""
         return self._runs_and_seed(net, rows, rng)[0]
 
     def __call__(
-        self,
-        net: Any,
-        rows: Rows,
-        rng: np.random.RandomState,
-        *,
-        n_jobs: int | None = None,
-        progress: Progress | None = None,
+        self, net: Any, rows: Rows, rng: np.random.RandomState, *, progress: Progress | None = None, **options: Any
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         if not hasattr(self.distributions, "begin"):
-            return super().__call__(net, rows, rng, n_jobs=n_jobs, progress=progress)
+            return super().__call__(net, rows, rng, progress=progress, **options)
         runs, seed = self._runs_and_seed(net, rows, rng)
         return train_proposed(net, rows, runs, self.distributions.begin(seed), progress)
 
@@ -190,25 +174,21 @@ def train_proposed(
     members: list[Member] = []
     failures: list[DivergedError] = []
     base = runs[0].state
-    in_turn = InTurn(progress, len(runs))
-    for run in runs:
-        setting = {name: plain(value) for name, value in proposer.ask().items()}
-        check_names(net, setting)
-        try:
-            pool = train(net, rows, [with_setting(run, setting)], progress=in_turn)
-        except DivergedError as error:
-            failures.append(error)
-            proposer.tell(setting, math.inf)
-            continue
-        except KeyboardInterrupt as stop:
-            hand_over(stop, members, base)
-            raise
-        members += pool
-        last = pool[0].meta["history"][-1] if pool[0].meta["history"] else {}
-        proposer.tell(setting, last.get("valid_loss", last.get("train_loss", math.nan)))
-        if in_turn.stopped:
-            break
-    in_turn.close()
+    with in_turn(progress, len(runs), members, base) as reported:
+        for run in runs:
+            setting = {name: plain(value) for name, value in proposer.ask().items()}
+            check_names(net, setting)
+            try:
+                pool = train(net, rows, [with_setting(run, setting)], progress=reported)
+            except DivergedError as error:
+                failures.append(error)
+                proposer.tell(setting, math.inf)
+                continue
+            members += pool
+            last = pool[0].meta["history"][-1] if pool[0].meta["history"] else {}
+            proposer.tell(setting, last.get("valid_loss", last.get("train_loss", math.nan)))
+            if reported.stopped:
+                break
     if failures:
         kept = ModelPool(members, base) if members else None
         raise DivergedError(" ".join(str(error) for error in failures), failures[0].epoch, kept)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
+from skfusion.collect._base import Collector
 from skfusion.collect.fine_tuning._fine_tunes import FineTunes, Proposals
 from skfusion.collect.fine_tuning._init import start_and_split
+from skfusion.nets import Run
 from skfusion.pool import ModelPool
 from skfusion.tangent import Linearised
 
 
+@dataclass(eq=False, repr=False)
 class TangentFineTunes(Collector):
     r"""Train members that are linear in their weights, from one start.
 
@@ -63,16 +65,10 @@ class TangentFineTunes(Collector):
     'Linearised'
     """
 
-    def __init__(
-        self, distributions: Mapping[str, Any] | Proposals | None = None, n_members: int = 8, init: Any = None
-    ):
-        self.distributions = distributions
-        self.n_members = n_members
-        self.init = init
-
-    def has_base(self, net: Any) -> bool:
-        """Return True: all members start from one state; see :meth:`Collector.has_base`."""
-        return True
+    distributions: Mapping[str, Any] | Proposals | None = None
+    n_members: int = 8
+    init: Any = None
+    has_common_start = True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs of the expansion at the start; see :meth:`Collector.runs`."""

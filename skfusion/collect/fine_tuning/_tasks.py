@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
+from skfusion.collect._base import Collector
 from skfusion.collect.fine_tuning._init import start_and_split
+from skfusion.nets import Run
 
 
+@dataclass(eq=False, repr=False)
 class Tasks(Collector):
     """Train one member a task, or a domain, each on the rows of its task, all from one start.
 
@@ -53,17 +56,9 @@ class Tasks(Collector):
     {'task-left': 16, 'task-right': 16}
     """
 
-    def __init__(
-        self,
-        by: Callable[[Any, np.ndarray], Any] | int | str,
-        init: Any = None,
-    ):
-        self.by = by
-        self.init = init
-
-    def has_base(self, net: Any) -> bool:
-        """Return True: all members start from one state; see :meth:`Collector.has_base`."""
-        return True
+    by: Callable[[Any, np.ndarray], Any] | int | str
+    init: Any = None
+    has_common_start = True
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return a run for each task; see :meth:`Collector.runs`."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
-from skfusion.nets import VectorizeChoice
+from skfusion.collect._base import Collector
+from skfusion.nets import Run, VectorizeChoice
 
 
+@dataclass(eq=False, repr=False)
 class Bootstrap(Collector):
     r"""Train each member on rows that are drawn for it, and on columns that are drawn for it if asked.
 
@@ -68,21 +70,12 @@ class Bootstrap(Collector):
     [23, 21]
     """
 
-    def __init__(
-        self,
-        n_members: int = 5,
-        max_samples: float = 1.0,
-        max_features: float = 1.0,
-        bootstrap: bool = True,
-        vectorize: VectorizeChoice = "auto",
-        max_bytes: int | None = None,
-    ):
-        self.n_members = n_members
-        self.max_samples = max_samples
-        self.max_features = max_features
-        self.bootstrap = bootstrap
-        self.vectorize = vectorize
-        self.max_bytes = max_bytes
+    n_members: int = 5
+    max_samples: float = 1.0
+    max_features: float = 1.0
+    bootstrap: bool = True
+    vectorize: VectorizeChoice = "auto"
+    max_bytes: int | None = None
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs on samples, of whole groups where the rows have some; see :meth:`Collector.runs`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
@@ -12,16 +13,18 @@ from sklearn.model_selection import ParameterGrid
 from torch import nn
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds, n_outputs_of
-from skfusion.collect._run import Run
+from skfusion.collect._base import Collector
+from skfusion.collect._given_rows import n_outputs_of
 from skfusion.collect.fine_tuning._fine_tunes import check_names, sampled, with_setting
-from skfusion.nets import VectorizeChoice
+from skfusion.nets import Run, VectorizeChoice
 
 _SHAPING = ("module", "criterion", "predict_nonlinearity")
 """Parameters of a net that say what it computes."""
 
 
+@dataclass(eq=False, repr=False)
 class Hyper(Collector):
     """Train members from fresh initialisations, each with hyperparameters of its own.
 
@@ -66,17 +69,10 @@ class Hyper(Collector):
     [4, 4, 8, 8]
     """
 
-    def __init__(
-        self,
-        params: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        n_members: int | None = None,
-        vectorize: VectorizeChoice = "auto",
-        max_bytes: int | None = None,
-    ):
-        self.params = params
-        self.n_members = n_members
-        self.vectorize = vectorize
-        self.max_bytes = max_bytes
+    params: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    n_members: int | None = None
+    vectorize: VectorizeChoice = "auto"
+    max_bytes: int | None = None
 
     def _sized(self, net: Any, rows: Rows) -> Any:
         """Return the net as it is where settings shape it, as then it may be one that cannot be sized without them."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
-from skfusion.collect._run import Run
-from skfusion.nets import VectorizeChoice
+from skfusion.collect._base import Collector
+from skfusion.nets import Run, VectorizeChoice
 
 
 class Seeds(Collector):

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from skfusion import nets
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector
 from skfusion.collect._recorders import Averaged, RunningMean
-from skfusion.collect._run import Run
+from skfusion.nets import Run
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector
 from skfusion.collect._recorders import Checkpoints
-from skfusion.collect._run import Run
-from skfusion.collect.trajectory._tail import epochs_of_burn_in, lead_in, rate_of
+from skfusion.collect.trajectory._tail import CyclicRate, epochs_of_burn_in, rate_of
+from skfusion.nets import Run
 
 
+@dataclass(eq=False, repr=False)
 class FastGeometric(Collector):
     r"""Keep the state in the middle of each short cycle of one run, where the learning rate is lowest.
 
@@ -70,19 +72,11 @@ class FastGeometric(Collector):
     ['fge-epoch-5', 'fge-epoch-7']
     """
 
-    def __init__(
-        self,
-        n_members: int | None = None,
-        burn_in: float = 0.8,
-        cycle: int = 2,
-        lr_max: float | None = None,
-        lr_min: float | None = None,
-    ):
-        self.n_members = n_members
-        self.burn_in = burn_in
-        self.cycle = cycle
-        self.lr_max = lr_max
-        self.lr_min = lr_min
+    n_members: int | None = None
+    burn_in: float = 0.8
+    cycle: int = 2
+    lr_max: float | None = None
+    lr_min: float | None = None
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return the one run; see :meth:`Collector.runs`."""
@@ -136,19 +130,10 @@ class FastGeometric(Collector):
         yield {"n_members": 3, "lr_max": 0.02, "lr_min": 0.002}
 
 
-@dataclass(frozen=True)
-class Triangles:
-    """The factor on the learning rate at a step, with a burn-in and cycles in epochs."""
+class Triangles(CyclicRate):
+    """From the high rate down to the low one, and up again."""
 
-    burn_in: int
-    cycle: int
-    high: float
-    low: float
-
-    def __call__(self, step: int, steps_per_epoch: int) -> float:
-        done = step - self.burn_in * steps_per_epoch
-        if done < 0:
-            return lead_in(step / (self.burn_in * steps_per_epoch), self.high)
-        length = self.cycle * steps_per_epoch
-        away = abs(1 - 2 * (done % length + 1) / length)  # from the middle of the cycle: 1 at its ends
+    def in_cycle(self, t: float) -> float:
+        """Return the factor; see :meth:`CyclicRate.in_cycle`."""
+        away = abs(1 - 2 * t)  # from the middle of the cycle: 1 at its ends
         return away * self.high + (1 - away) * self.low

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, draw_seeds
+from skfusion.collect._base import Collector
 from skfusion.collect._recorders import Checkpoints, burn_in_of
-from skfusion.collect._run import Run
+from skfusion.nets import Run
 
 
+@dataclass(eq=False, repr=False)
 class Tail(Collector):
     r"""Keep checkpoints of one run after a burn-in; their uniform mean is stochastic weight averaging (SWA).
 
@@ -63,19 +66,11 @@ class Tail(Collector):
     ['tail-epoch-6', 'tail-epoch-8']
     """
 
-    def __init__(
-        self,
-        burn_in: float = 0.75,
-        every: int = 1,
-        lr: float | None = None,
-        lr_end: float | None = None,
-        last: int | None = None,
-    ):
-        self.burn_in = burn_in
-        self.every = every
-        self.lr = lr
-        self.lr_end = lr_end
-        self.last = last
+    burn_in: float = 0.75
+    every: int = 1
+    lr: float | None = None
+    lr_end: float | None = None
+    last: int | None = None
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return the one run; see :meth:`Collector.runs`."""
@@ -105,8 +100,11 @@ class Tail(Collector):
 
 
 @dataclass(frozen=True)
-class TailRate:
-    """The factor on the learning rate at a step, with a burn-in and cycles in epochs."""
+class CyclicRate(ABC):
+    """The factor on the learning rate at a step, with a burn-in and then cycles, both in epochs.
+
+    It is 1 for half of the burn-in, and goes linearly to ``high`` until 90 % of it.
+    """
 
     burn_in: int
     every: int
@@ -114,12 +112,23 @@ class TailRate:
     low: float
 
     def __call__(self, step: int, steps_per_epoch: int) -> float:
-        done = step - self.burn_in * steps_per_epoch
+        done, length = step - self.burn_in * steps_per_epoch, self.every * steps_per_epoch
         if done >= 0:
-            cycle = self.every * steps_per_epoch
-            t = (done % cycle + 1) / cycle
-            return (1 - t) * self.high + t * self.low
-        return lead_in(step / (self.burn_in * steps_per_epoch), self.high)
+            return self.in_cycle((done % length + 1) / length)
+        t = min(max((step / (self.burn_in * steps_per_epoch) - 0.5) / 0.4, 0.0), 1.0)
+        return (1 - t) + t * self.high
+
+    @abstractmethod
+    def in_cycle(self, t: float) -> float:
+        """Return the factor at a share of a cycle, above 0 and at most 1."""
+
+
+class TailRate(CyclicRate):
+    """From the high rate down to the low one."""
+
+    def in_cycle(self, t: float) -> float:
+        """Return the factor; see :meth:`CyclicRate.in_cycle`."""
+        return (1 - t) * self.high + t * self.low
 
 
 def epochs_of_burn_in(burn_in: float, max_epochs: int) -> int:
@@ -127,12 +136,6 @@ def epochs_of_burn_in(burn_in: float, max_epochs: int) -> int:
     if not 0 <= burn_in < 1:
         raise ValueError(f"burn_in is a share of the epochs, at least 0 and below 1; got {burn_in}.")
     return burn_in_of(burn_in, max_epochs)
-
-
-def lead_in(share: float, to: float) -> float:
-    """Return the factor on the learning rate at a share of the burn-in: 1 for a half, then linearly to ``to``."""
-    t = min(max((share - 0.5) / 0.4, 0.0), 1.0)
-    return (1 - t) + t * to
 
 
 def rate_of(net: Any, name: str) -> float:

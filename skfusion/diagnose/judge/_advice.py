@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from skfusion.diagnose._words import listed, number, span
+from skfusion.diagnose._words import begun, listed, number, span
 from skfusion.diagnose.judge._facts import (
     ALONE,
     Facts,
@@ -16,7 +16,6 @@ from skfusion.diagnose.judge._facts import (
     best_network,
     every,
     in_doubt,
-    is_apart,
     is_beyond,
     lagging,
     of_pool,
@@ -40,7 +39,7 @@ class Verdict(NamedTuple):
 def soup(f: Facts) -> Verdict:
     """Whether the weights of the members can be averaged as they are."""
     if f.differ:
-        return Verdict("maybe" if f.good_basins else "no", f"{_differ(f)} {_partial(f)}")
+        return Verdict("maybe" if f.good_basins else "no", f"{begun(f.differ)}. {_partial(f)}")
     if f.is_equal:
         return Verdict("no", "The members are one network, up to rounding: an average of them is that network.")
     if not f.has_data:
@@ -72,10 +71,6 @@ def _works(f: Facts, how: str, why: str) -> Verdict:
     return Verdict("maybe", f"{why} {alone.words} scores {number(alone.score)} alone, which is more.")
 
 
-def _differ(f: Facts) -> str:
-    return f"{f.differ[0].upper()}{f.differ[1:]}."
-
-
 def _partial(f: Facts) -> str:
     if not f.good_basins:
         return "Only their predictions can be averaged." if f.differ else ""
@@ -98,7 +93,7 @@ def align(f: Facts) -> Verdict:
     if f.differ:
         return Verdict("no", "Units are matched between networks of one architecture that see the same columns.")
     if f.unmatched:
-        return Verdict("no", f"{f.unmatched[0].upper()}{f.unmatched[1:]}.")
+        return Verdict("no", f"{begun(f.unmatched)}.")
     if f.is_equal:
         return Verdict("no", "The members are one network already.")
     how = f.best_alignment()
@@ -106,7 +101,7 @@ def align(f: Facts) -> Verdict:
         return Verdict("maybe", f"{UNKNOWN} the score along the lines with matched units does.")
     score = f.pool[key_of(how)]
     why = (
-        f"{words_for(how).replace('with', 'With', 1)}, each unit to the one {ALIKE[how.partition('_')[0]]}, the "
+        f"{begun(words_for(how))}, each unit to the one {ALIKE[how.partition('_')[0]]}, the "
         f"{f.score_name} falls by "
         f"{span(f.pairs[f'fall_{how}'])} on the line between two members, {span(f.pairs['fall_line'])} before; "
         f"the uniform soup scores {number(score)}, {number(f.pool['soup'])} before."
@@ -168,8 +163,8 @@ def ensemble(f: Facts) -> Verdict:
             return Verdict("maybe", f"{why} {UNMEASURED}")
         return Verdict("no", why)
     for other in (best, one):
-        if not is_apart(f, mean, other):
-            return Verdict("maybe", f"{why}{in_doubt(f, mean, other)}")
+        if doubt := in_doubt(f, mean, other):
+            return Verdict("maybe", f"{why}{doubt}")
     return Verdict("yes", why)
 
 
@@ -186,9 +181,8 @@ def distill(f: Facts) -> Verdict:
     if gain <= 0:
         return Verdict("no", f"{why}: there is nothing to gain.")
     why += ": train one network on the predictions of the ensemble to come nearer to it. How near is not measured."
-    if not is_apart(f, mean, one):
-        return Verdict("maybe", f"{why}{in_doubt(f, mean, one)}")
-    return Verdict("yes" if gain > f.tolerance else "maybe", why)
+    doubt = in_doubt(f, mean, one)
+    return Verdict("yes" if gain > f.tolerance and not doubt else "maybe", f"{why}{doubt}")
 
 
 def keep(f: Facts) -> Verdict:
@@ -198,12 +192,11 @@ def keep(f: Facts) -> Verdict:
     best, one = best_member(f), best_network(f)
     why = f"{best.words} scores {number(best.score)}."
     if one.score > best.score:
-        why += f" {one.words.replace('the', 'The', 1)} scores {number(one.score)}."
+        why += f" {begun(one.words)} scores {number(one.score)}."
         if one.how == ALONE:
             return Verdict("maybe", f"{why} Recalibrate it, and keep that.")
-        if is_apart(f, one, best):
-            return Verdict("no", why)
-        return Verdict("maybe", f"{why}{in_doubt(f, one, best)}")
+        doubt = in_doubt(f, one, best)
+        return Verdict("maybe" if doubt else "no", f"{why}{doubt}")
     if rivals := [way for way, rule in (("soup", soup), ("align then soup", align)) if rule(f).verdict == "yes"]:
         return Verdict("maybe", f"{why} {rivals[0]!r} is a yes: it loses no more than the tolerance.")
     return Verdict("yes", f"{why} No average of weights that was tried scores more." if f.averageable else why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,10 +33,8 @@ class Facts:
     score_name: str
     recipes: Recipes
     statistics: pd.Series  # how far apart the statistics of each pair are, as a share of their length
-    rows: dict[
-        tuple[str, str], np.ndarray | None
-    ]  # by ("members" or "recalibrated", name) and ("pool", key): what each row
-    # adds to a score, where that is a mean over rows
+    rows: dict[tuple[str, str], np.ndarray | None]  # what each row adds to a score, where that is a mean over rows: by
+    # ("members" or "recalibrated", name) and ("pool", key)
     n_rows: int
     n_fit: int  # rows that statistics were estimated on
     n_seen: int  # rows that were judged on and that members were trained on
@@ -154,23 +153,12 @@ def best_network(f: Facts) -> Option:
     return max(options, key=lambda option: option.score)
 
 
-def recalibrated(f: Facts) -> list[tuple[Option, Option]]:
-    """Return each member as it is and with recalibrated statistics; nothing without BatchNorm or data."""
-    if not (f.has_data and f.recipes.batch_norm):
-        return []
-    return [
-        (
-            Option(repr(name), float(row["score"]), f.rows.get(("members", name))),
-            Option(
-                f"{name!r} with recalibrated statistics",
-                float(row["score_recalibrated"]),
-                f.rows.get(("recalibrated", name)),
-                ALONE,
-                (str(name),),
-            ),
-        )
-        for name, row in f.members.iterrows()
-    ]
+def recalibrated(f: Facts) -> Iterator[tuple[Option, Option]]:
+    """Yield each member as it is and with recalibrated statistics; nothing without BatchNorm or data."""
+    for name, row in f.members.iterrows() if f.has_data and f.recipes.batch_norm else ():
+        words, rows = f"{name!r} with recalibrated statistics", f.rows.get(("recalibrated", name))
+        after = Option(words, float(row["score_recalibrated"]), rows, ALONE, (str(name),))
+        yield Option(repr(name), float(row["score"]), f.rows.get(("members", name))), after
 
 
 def lagging(f: Facts) -> list[tuple[Option, Option]]:
@@ -184,16 +172,14 @@ def is_beyond(f: Facts, one: Option, other: Option) -> bool:
     return math.isfinite(one.score) and one.score - other.score > max(f.tolerance, margin)
 
 
-def is_apart(f: Facts, one: Option, other: Option) -> bool:
-    """Return whether the scores of two differ by more than chance, or by more than the tolerance of other scores."""
-    return abs(one.score - other.score) > doubt(one.rows, other.rows, f.tolerance)
-
-
 def in_doubt(f: Facts, one: Option, other: Option) -> str:
-    """Return why two may be equally good, as a sentence after another one."""
+    """Return why two may be equally good, as a sentence after another one; nothing where they differ.
+
+    They do by more than chance or, by other scores than means over rows, by more than the tolerance.
+    """
+    margin = doubt(one.rows, other.rows, f.tolerance)
+    if abs(one.score - other.score) > margin:
+        return ""
     if one.rows is None or other.rows is None:
         return f" They are within the tolerance, {f.tolerance:.3g}."
-    return (
-        f" On {f.n_rows} rows, they are not told apart: two standard errors of the difference are "
-        f"{number(doubt(one.rows, other.rows, f.tolerance))}."
-    )
+    return f" On {f.n_rows} rows, they are not told apart: two standard errors of the difference are {number(margin)}."

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from skfusion.diagnose._words import listed, number, span
+from skfusion.diagnose._words import begun, listed, number, span
 from skfusion.diagnose.judge._advice import UNMEASURED
 from skfusion.diagnose.judge._facts import (
     ALONE,
@@ -17,7 +17,6 @@ from skfusion.diagnose.judge._facts import (
     best_network,
     every,
     in_doubt,
-    is_apart,
     lagging,
 )
 from skfusion.diagnose.measure._lines import key_of
@@ -55,13 +54,11 @@ def recommend(f: Facts) -> Recommendation:
 def _one(f: Facts, one: Option) -> str:
     best = best_member(f)
     if one.score > best.score:
-        text = (
+        made = f.recipes.recalibrated(one.members[0]) if one.how == ALONE else f.recipes.soup(one.members, one.how)
+        return (
             f"For one network, take {one.words}: its {f.score_name} is {number(one.score)}, and {number(best.score)} "
+            f"that of the best member, {best.words}.{in_doubt(f, one, best)} {made}"
         )
-        text += f"that of the best member, {best.words}.{'' if is_apart(f, one, best) else in_doubt(f, one, best)}"
-        if one.how == ALONE:
-            return f"{text} {f.recipes.recalibrated(one.members[0])}"
-        return f"{text} {f.recipes.soup(one.members, one.how)}"
     text = f"For one network, keep {best.words}: its {f.score_name} is {number(best.score)}"
     if "soup" in f.pool:
         text += f", that of the uniform soup {number(f.pool['soup'])}"
@@ -76,7 +73,7 @@ def _best(f: Facts, one: Option) -> str:
         return (
             f"For the best {f.score_name}, average the predictions of {every(f)}: {number(mean.score)}, "
             f"{number(mean.score - one.score)} above {one.words}, at the price of {len(f.members)} networks a "
-            f"prediction.{'' if is_apart(f, mean, one) else in_doubt(f, mean, one)} {f.recipes.ensemble()}"
+            f"prediction.{in_doubt(f, mean, one)} {f.recipes.ensemble()}"
         )
     return (
         f"For the best {f.score_name}, one network is enough: the averaged predictions of {every(f)} score "
@@ -135,8 +132,7 @@ def _statistics(f: Facts) -> Iterator[str]:
     used += ["activations were matched"] if matched else []
     if not used:
         return
-    text = " and ".join(used)
-    text = f"{text[0].upper()}{text[1:]} on "
+    text = f"{begun(' and '.join(used))} on "
     same = " Fit what is recommended on the same rows, and it has the score reported here."
     if f.has_fit_rows:
         yield f"{text}{f.n_fit} rows of their own ({f.recipes.fit_data}), and scores are of {f.n_rows} others."

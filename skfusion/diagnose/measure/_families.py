@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from skfusion._numbers import addable
 from skfusion.diagnose.measure._lines import Judged, Units, judged, units_of
@@ -23,20 +22,9 @@ PURPOSE = "to diagnose the members"
 class Difference(NamedTuple):
     """Why the weights of two members cannot be averaged."""
 
-    tensor: str  # the first one by which they differ
-    is_position: bool  # whether it holds other columns or positions; else it has another shape, or one lacks it
-
-    @property
-    def reason(self) -> str:
-        """What differs, for a table."""
-        return f"{'other columns or positions' if self.is_position else 'other architecture'}: {self.tensor}"
-
-    @property
-    def clause(self) -> str:
-        """What differs, for a sentence."""
-        if self.is_position:
-            return f"the members see other columns or positions, those in tensor {self.tensor!r}"
-        return f"the members differ in architecture, first by tensor {self.tensor!r}"
+    is_position: bool  # whether a tensor holds other columns or positions; else it has another shape, or one lacks it
+    reason: str  # what differs, for a table
+    clause: str  # the same for a sentence
 
 
 def difference(pool: ModelPool, i: int, j: int) -> Difference | None:
@@ -44,9 +32,13 @@ def difference(pool: ModelPool, i: int, j: int) -> Difference | None:
     a, b = pool[i].state, pool[j].state
     for key in [*a, *(k for k in b if k not in a)]:
         if key not in a or key not in b or a[key].shape != b[key].shape:
-            return Difference(key, False)
-    others = (key for key in a if is_position(a[key]) and not torch.equal(*(addable(s[key]).cpu() for s in (a, b))))
-    return next((Difference(key, True) for key in others), None)
+            clause = f"the members differ in architecture, first by tensor {key!r}"
+            return Difference(False, f"other architecture: {key}", clause)
+    for key in a:
+        if is_position(a[key]) and not torch.equal(*(addable(s[key]).cpu() for s in (a, b))):
+            clause = f"the members see other columns or positions, those in tensor {key!r}"
+            return Difference(True, f"other columns or positions: {key}", clause)
+    return None
 
 
 def is_of_one_architecture(pool: ModelPool, parts: list[list[int]]) -> bool:
@@ -71,14 +63,13 @@ def statistics_apart(a: State, b: State) -> float:
 
     These are BatchNorm statistics and integers, except counters of batches.
     """
-    others = [k for k, t in a.items() if is_statistic(k) or not t.is_floating_point()]
-    return max((_apart(a[k], b[k]) for k in others if not k.endswith("num_batches_tracked")), default=0.0)
-
-
-def _apart(s: Tensor, t: Tensor) -> float:
-    s, t = (z.detach().to("cpu", torch.complex128 if z.is_complex() else torch.float64) for z in (s, t))
-    longer = max(float(s.norm()), float(t.norm()))
-    return float((s - t).norm()) / longer if longer else 0.0
+    apart = [0.0]
+    for key, tensor in a.items():
+        if (is_statistic(key) or not tensor.is_floating_point()) and not key.endswith("num_batches_tracked"):
+            dtype = torch.complex128 if tensor.is_complex() else torch.float64
+            s, t = (state[key].detach().to("cpu", dtype) for state in (a, b))
+            apart.append(float((s - t).norm()) / (max(float(s.norm()), float(t.norm())) or 1.0))
+    return max(apart)
 
 
 @dataclass(frozen=True, eq=False)

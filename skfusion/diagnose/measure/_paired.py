@@ -34,21 +34,9 @@ def doubt(one: np.ndarray | None, other: np.ndarray | None, tolerance: float) ->
     return error if math.isfinite(error) else tolerance
 
 
-def _right(p: np.ndarray, rows: Rows) -> np.ndarray:
-    return (p.argmax(1) == rows.y).astype(np.float64)
-
-
-def _all_right(p: np.ndarray, rows: Rows) -> np.ndarray:
-    return ((p > 0.5) == rows.y).all(1).astype(np.float64)
-
-
 def _log_probability(p: np.ndarray, rows: Rows) -> np.ndarray:
     true = p[np.arange(len(p)), rows.y] / p.sum(1)
     return np.log(np.clip(true, np.finfo(p.dtype).eps, None)).astype(np.float64)  # as scikit-learn clips it
-
-
-def _minus_square(p: np.ndarray, rows: Rows) -> np.ndarray:
-    return -((p.astype(np.float64) - rows.y) ** 2).mean(1)
 
 
 def _explained(p: np.ndarray, rows: Rows) -> np.ndarray:
@@ -58,9 +46,9 @@ def _explained(p: np.ndarray, rows: Rows) -> np.ndarray:
 
 
 _KNOWN: dict[tuple[str, str], ByRow] = {
-    ("accuracy", "classification"): _right,
-    ("accuracy", "multilabel"): _all_right,
+    ("accuracy", "classification"): lambda p, rows: (p.argmax(1) == rows.y).astype(np.float64),
+    ("accuracy", "multilabel"): lambda p, rows: ((p > 0.5) == rows.y).all(1).astype(np.float64),
     ("neg_log_loss", "classification"): _log_probability,
     ("r2", "regression"): _explained,
-    ("neg_mean_squared_error", "regression"): _minus_square,
+    ("neg_mean_squared_error", "regression"): lambda p, rows: -((p.astype(np.float64) - rows.y) ** 2).mean(1),
 }

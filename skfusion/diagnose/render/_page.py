@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -65,13 +66,13 @@ def _section(title: str, body: str) -> str:
 def _table(table: Table) -> str:
     names = (f"<th>{escape(' – '.join(row))}</th>" for row in table.rows)
     columns = [_cells(column) for column in table.columns]
-    rows = (f"<tr>{''.join(cells)}</tr>" for cells in zip(names, *columns, strict=True))
-    return _framed([table.first, *(column.head for column in table.columns)], "".join(rows))
+    return _framed([table.first, *(column.head for column in table.columns)], zip(names, *columns, strict=True))
 
 
-def _framed(heads: list[str], rows: str) -> str:
+def _framed(heads: list[str], rows: Iterable[Iterable[str]]) -> str:
     cells = "".join(f"<th>{escape(head)}</th>" for head in heads)
-    return f"<div class='sf-wide'><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>"
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return f"<div class='sf-wide'><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _cells(column: Column) -> list[str]:
@@ -91,13 +92,11 @@ def _colour(x: float, worst: float, white: float, best: float) -> str:
 
 
 def _advice(report: Any) -> str:
-    rows = "".join(
-        f"<tr><th>{escape(str(way))}</th><td class='sf-{row['verdict']}'>{row['verdict']}</td>"
-        f"<td>{escape(row['networks'])}</td><td>{escape(row['training'])}</td>"
-        f"<td class='sf-text'>{escape(row['why'])}</td></tr>"
-        for way, row in report.advice.iterrows()
-    )
-    return f"<div class='sf-advice'>{_framed(['way', 'verdict', 'networks', 'training', 'why'], rows)}</div>"
+    rows = []
+    for way, (verdict, networks, training, why) in zip(report.advice.index, report.advice.to_numpy(), strict=True):
+        cells = f"<th>{escape(way)}</th><td class='sf-{verdict}'>{verdict}</td><td>{escape(networks)}</td>"
+        rows.append([cells, f"<td>{escape(training)}</td><td class='sf-text'>{escape(why)}</td>"])
+    return f"<div class='sf-advice'>{_framed([report.advice.index.name, *report.advice.columns], rows)}</div>"
 
 
 def _pairs(report: Any) -> str:
@@ -155,22 +154,19 @@ def _drawing(pair: tuple[str, str], profiles: dict[str, Profile], low: float, hi
         for how, p in profiles.items()
     )
     bottom, middle, right = _HEIGHT - _BOTTOM, (_LEFT + _WIDTH - 8) / 2, _WIDTH - 8
+    first, last = (name if len(name) <= 14 else f"{name[:13]}…" for name in pair)
     labels = [
         (_LEFT - 5, _TOP + 8, "end", cell(high, 2)),
         (_LEFT - 5, bottom, "end", cell(low, 2)),
-        (_LEFT, _HEIGHT - 6, "start", _short(pair[0])),
+        (_LEFT, _HEIGHT - 6, "start", first),
         (middle, _HEIGHT - 6, "middle", "middle"),
-        (right, _HEIGHT - 6, "end", _short(pair[1])),
+        (right, _HEIGHT - 6, "end", last),
     ]
     texts = "".join(f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{a}'>{escape(w)}</text>" for x, y, a, w in labels)
     return (
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{escape(' – '.join(pair), quote=True)}'>"
         f"<path d='M{_LEFT},{_TOP} V{bottom} H{right}' fill='none' stroke='#bbb'/>{lines}{texts}</svg>"
     )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 14 else f"{name[:13]}…"
 
 
 def _layers(report: Any) -> str:

@@ -118,9 +118,7 @@ def _pairs(report: Any, title: str, columns: list[Column], width: int) -> Iterat
 def _advice(report: Any) -> Group:
     parts: list[Any] = [Text("What to do", style="italic"), ""]
     for way, row in report.advice.iterrows():
-        price = f" (networks: {row['networks']}; training: {row['training']})"
-        parts.append(
-            Text.assemble((str(way), "bold"), ": ", (row["verdict"], _COLOURS[row["verdict"]]), (price, "dim"))
-        )
+        verdict, price = row["verdict"], f" (networks: {row['networks']}; training: {row['training']})"
+        parts.append(Text.assemble((str(way), "bold"), ": ", (verdict, _COLOURS[verdict]), (price, "dim")))
         parts.append(Padding(Text(row["why"]), (0, 0, 0, 4)))
     return Group(*parts, "")

@@ -12,7 +12,7 @@ from skfusion._docs import AS_THE_NET, doc
 from skfusion.collect import Bootstrap
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
-from skfusion.estimators.support._out_of_bag import NothingOutOfBag, OutOfBag, out_of_bag
+from skfusion.estimators.support._out_of_bag import predicted_out_of_bag
 from skfusion.estimators.support._task_from_net import AsTheNet
 
 
@@ -21,8 +21,7 @@ from skfusion.estimators.support._task_from_net import AsTheNet
 class BaggingFusion(AsTheNet, EnsembleDriver):
     """Average the predictions of networks that were each trained on other rows, and other columns if asked (bagging).
 
-    It stands for ``EnsembleClassifier(estimator, collect=Bootstrap(...), combine=Average())``. The net says whether it
-    classifies or predicts values, as in ``GridSearchCV``.
+    It stands for ``EnsembleClassifier(estimator, collect=Bootstrap(...))``, or that of values, as the net is.
 
     Parameters
     ----------
@@ -37,11 +36,9 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         rounded down but at least one, an int as their number. The net must have a module class that takes ``n_in``,
         or another one that can be made for fewer columns.
     bootstrap : bool, default=True
-        Whether rows are drawn with replacement. Without, members see shares of the rows (pasting), and with
-        ``max_samples=1.0`` all of them.
+        Whether rows are drawn with replacement. Without, members see shares of the rows (pasting).
     oob_score : bool, default=False
-        Whether to score each row by the members that were not trained on it, nor on another row of its group where
-        ``fit`` gets groups.
+        Whether to score each row by the members that were not trained on it, nor on another row of its group.
     {parallel_training}
 
     Attributes
@@ -52,12 +49,10 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         Fitted copies of the net, one a member. Each gets all columns, and selects those that it sees.
     {classes_}
     oob_score_ : float
-        Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next two. NaN, with a
-        warning, where each row, or one with its inputs or of its group, is in all samples.
-    oob_decision_function_ : ndarray of shape (n_samples, n_classes)
-        Out-of-bag probabilities, in classification; NaN for rows that are in all samples.
-    oob_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Out-of-bag values, in regression; NaN for rows that are in all samples.
+        Accuracy or R2 of the out-of-bag predictions, with ``oob_score=True`` only, as the next. NaN, with a warning,
+        where each row, or one with its inputs or of its group, is in all samples.
+    oob_decision_function_, oob_prediction_ : ndarray of shape (n_samples, n_classes), or that of y
+        Out-of-bag probabilities in classification, and values in regression; NaN for rows that are in all samples.
 
     References
     ----------
@@ -110,13 +105,7 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
         super()._fuse(collected)
 
     def _score_out_of_bag(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
-        try:
-            oob = out_of_bag(self, X, y, sample_weight, groups=groups)
-        except NothingOutOfBag:
-            values = np.asarray(y)
-            n = len(values)
-            n_outputs = len(self.classes_) if self._is_classifier() else values.reshape(n, -1).shape[1]
-            oob = OutOfBag(np.full((n, n_outputs), np.nan, np.float32), np.zeros(n, np.int64), np.nan)
+        oob = predicted_out_of_bag(self, X, y, sample_weight, None, groups)
         weighty = slice(None) if sample_weight is None else np.broadcast_to(sample_weight, len(oob.n_members)) > 0
         if missing := int((oob.n_members[weighty] == 0).sum()):
             warnings.warn(

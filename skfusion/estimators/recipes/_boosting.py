@@ -20,15 +20,11 @@ from skfusion.estimators.support._task_from_net import AsTheNet
 class _ByWeight(Combiner):
     """Votes for classes, or medians of values, by weights of the members."""
 
-    def __init__(self, weights: Sequence[float]):
-        self.weights = weights
-
-    def fit(self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None) -> _ByWeight:
-        self.task_ = task
-        return self
+    def __init__(self, weights: Sequence[float], task: Task):
+        self.weights, self.task = weights, task
 
     def __call__(self, P: np.ndarray) -> np.ndarray:
-        if self.task_ == "regression":
+        if self.task == "regression":
             return weighted_median(P, np.asarray(self.weights, np.float64))
         votes = np.eye(P.shape[2])[P.argmax(axis=2)]
         return np.tensordot(self.weighed(P)[1], votes, axes=1)
@@ -51,8 +47,7 @@ def weighted_median(P: np.ndarray, weights: np.ndarray) -> np.ndarray:
 class BoostingFusion(AsTheNet, EnsembleDriver):
     """Let networks vote, each trained with more weight on the rows that the previous ones got wrong (AdaBoost).
 
-    Networks vote for classes (SAMME), and values are the weighted median of theirs (AdaBoost.R2). The net says whether
-    it classifies or predicts values, as in ``GridSearchCV``.
+    As the net is, networks vote for classes (SAMME), or values are the weighted median of theirs (AdaBoost.R2).
 
     Parameters
     ----------
@@ -118,8 +113,7 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
         super()._fuse(collected)
         self.member_weights_ = {m.name: m.meta["weight"] for m in self.pool_}
         self.member_errors_ = {m.name: m.meta["error"] for m in self.pool_}
-        nothing = np.empty((0, 0, 0))
-        self.combine_ = _ByWeight([*self.member_weights_.values()]).fit(nothing, nothing, self._task)
+        self.combine_ = _ByWeight([*self.member_weights_.values()], self._task)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

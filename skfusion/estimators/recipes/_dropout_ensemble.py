@@ -2,26 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils import check_random_state
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from skfusion import nets
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows
+from skfusion._random import seed_scope
+from skfusion._rows import Inputs, Rows
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
-from skfusion.estimators.support._dropout_passes import DropoutPasses, dropouts
+from skfusion.estimators.support._predictors import on_devices
 from skfusion.nets import Runner
+from skfusion.objective import first_output
 from skfusion.pool import ModelPool
+from skfusion.state import State
 
-_DEFAULT = 0.1
-"""Dropout of the perceptron that is used when no net is given."""
+_CHANNELS = {nn.Dropout1d: 2, nn.Dropout3d: 4}
+"""Axes of an input in which torch sees no samples; ``Dropout2d`` does see them in three."""
+
+
+def dropouts(module: nn.Module) -> list[_DropoutNd]:
+    """Return the dropout modules of a network."""
+    return [part for part in module.modules() if isinstance(part, _DropoutNd)]
+
+
+class DropoutPasses:
+    """Networks that predict with some of their units dropped: ``n_passes`` masks of each state, from a seed.
+
+    A pass draws one mask for all rows, so that it is one sub-network. More passes begin with the masks of fewer.
+    """
+
+    def __init__(self, runners: Sequence[Runner], states: Sequence[State], n_passes: int, seed: int):
+        self.runners, self.states = runners, states
+        self.dtype = np.result_type(*(runner.precision for runner in runners))
+        seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=(n_passes, len(states)))
+        self.seeds = seeds.T.tolist()
+
+    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
+        """Return what all passes of each state predict, shape (n_states * n_passes, n_samples, n_outputs)."""
+        predictions = []
+        for runner, state, seeds in zip(self.runners, self.states, self.seeds, strict=True):
+            chunks = list(runner.chunks(X))
+            for seed in seeds:
+                outputs = []
+                with runner.computing(state) as module, seed_scope(seed), _masked(module) as next_chunk:
+                    for chunk in chunks:
+                        next_chunk()
+                        x = {k: v.clone() for k, v in chunk.items()} if isinstance(chunk, dict) else chunk.clone()
+                        outputs.append(first_output(module(**x) if isinstance(x, dict) else module(x)))
+                predictions.append(runner.read(torch.cat(outputs), logs))
+        return np.stack(predictions)
+
+
+@contextmanager
+def _masked(module: nn.Module) -> Iterator[Any]:
+    """Let dropout modules apply masks that are drawn at their first call; what is yielded starts the next chunk."""
+    masks: list[tuple[Tensor, Tensor]] = []
+    calls = 0
+
+    def next_chunk() -> None:
+        nonlocal calls
+        calls = 0
+
+    def apply(part: nn.Module, _args: Any, x: Tensor) -> Tensor:
+        nonlocal calls
+        if calls == len(masks):
+            masks.append(_drawn(part, x))
+        shift, scale = masks[calls]
+        calls += 1
+        return shift + scale * x
+
+    hooks = [part.register_forward_hook(apply) for part in dropouts(module)]
+    try:
+        yield next_chunk
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _drawn(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a mask for a row as shift and scale, which is what any kind of dropout is once it is drawn."""
+    axes = next((n for kind, n in _CHANNELS.items() if isinstance(part, kind)), None)
+    if x.ndim == axes:
+        raise ValueError(
+            f"{type(part).__name__} is given a tensor of {axes} axes, the first of which it reads as channels, and not "
+            "as samples: it drops whole rows, in training too. Use torch.nn.Dropout."
+        )
+    shape, before = (1, *x.shape[1:]), torch.get_rng_state()
+    part.train()
+    try:
+        shift = part.forward(torch.zeros(shape, dtype=x.dtype))  # on the CPU: the same masks on any device
+        torch.set_rng_state(before)
+        scale = part.forward(torch.ones(shape, dtype=x.dtype)) - shift
+    finally:
+        part.eval()
+    return shift.to(x.device), scale.to(x.device)
 
 
 @template
@@ -35,8 +121,8 @@ class _DropoutEnsemble(EnsembleDriver):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network, with modules such as ``torch.nn.Dropout``. A perceptron sized to the data that drops a tenth of
-        its hidden units when omitted.
+        The network, with modules such as ``torch.nn.Dropout``; a perceptron that drops a tenth of its units when
+        omitted.
     n_passes : int, default=30
         Sub-networks. More cost proportionally more, and the noise of the mean falls with their square root.
     {memory}
@@ -90,7 +176,7 @@ class _DropoutEnsemble(EnsembleDriver):
         if not isinstance(self.n_passes, Integral) or self.n_passes < 1:
             raise ValueError(f"n_passes must be a whole number of at least 1; got {self.n_passes!r}.")
         if self.estimator is None and pool is None:
-            return self._sized(nets.default_net(self._task).set_params(module__dropout=_DEFAULT), rows)
+            return self._sized(nets.default_net(self._task).set_params(module__dropout=0.1), rows)
         net = super()._net(rows, pool)
         if not dropouts(Runner(net, self._task, rows).module):
             raise ValueError(
@@ -107,8 +193,7 @@ class _DropoutEnsemble(EnsembleDriver):
         self._runner.predict(collected.fit_rows.take(np.arange(1)).X)  # so that fit raises what predict would raise
 
     def _predictor(self, members: list[Any], runners: list[Runner]) -> Any:
-        states = [r.on_device(m.state) for r, m in zip(runners, members, strict=True)]
-        return DropoutPasses(runners, states, self.n_passes_, self.mask_seed_)
+        return DropoutPasses(runners, on_devices(members, runners), self.n_passes_, self.mask_seed_)
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {**super()._fitted_as(state, net), "n_passes_": self.n_passes, "mask_seed_": 0}

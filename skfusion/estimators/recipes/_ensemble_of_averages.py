@@ -25,8 +25,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     n_members : int, default=5
         Networks to train, each from another seed.
     burn_in : float or int, default=0.5
-        Where the mean over steps begins: a float is a share of the run's steps, an int is a step, counted from 1. The
-        paper takes step 100, from pretrained networks.
+        Where the mean over steps begins: a share of the run's steps, or as an int a step, from 1; the paper takes 100.
     {parallel_training}
 
     Attributes
@@ -36,8 +35,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     Notes
     -----
     The BatchNorm statistics of each member are re-estimated, and are not the mean of those of its run as in the paper.
-    A best state that a callback loads, as ``EarlyStopping(load_best=True)`` does, gives way to the mean: see
-    :class:`~skfusion.collect.Averages`.
+    A best state that a callback loads gives way to the mean: see :class:`~skfusion.collect.Averages`.
 
     References
     ----------

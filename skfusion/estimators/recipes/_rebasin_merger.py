@@ -17,7 +17,7 @@ from skfusion.estimators.support._task_from_net import AsTheNet, regresses
 from skfusion.landscape import loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.nets import Runner
-from skfusion.pool import ModelPool
+from skfusion.pool import Member, ModelPool
 from skfusion.repair import Repair, Repairer
 from skfusion.state import State
 
@@ -61,8 +61,8 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     Attributes
     ----------
     barrier_ : dict of float, or None
-        The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on the held-out rows, or
-        on all where none are held out.
+        The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on held-out rows or on
+        all.
     {alignment_}
     {pool_}
     {estimator_}
@@ -107,9 +107,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     def collect(self) -> Any:
         """Where members come from, by ``n_members`` and ``members``."""
         if self.members is None:
-            if not isinstance(self.n_members, Integral) or self.n_members < 1:
-                raise ValueError(f"n_members must be at least 1; got {self.n_members!r}.")
-            return Seeds(int(self.n_members))
+            return Seeds(self.n_members)
         if isinstance(self.members, ModelPool):
             return self.members
         if not isinstance(self.members, (list, tuple)):
@@ -156,9 +154,6 @@ class ReBasinMerger(AsTheNet, SoupDriver):
 
     # ---- classifier or regressor, as the net is -----------------------------------------------------------
     def _is_classifier(self) -> bool:
-        net = self.estimator
-        if net is None and self.members is not None:
-            known = isinstance(self.members, (ModelPool, list, tuple)) and len(self.members)
-            first = self.members[0] if known else None
-            net = getattr(first, "net", first) if isinstance(self.members, ModelPool) else first
-        return not regresses(net)
+        members = self.members if isinstance(self.members, (ModelPool, list, tuple)) else ()
+        net = next(iter(members), None) if self.estimator is None else self.estimator
+        return not regresses(net.net if isinstance(net, Member) else net)

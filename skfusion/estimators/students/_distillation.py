@@ -21,8 +21,7 @@ from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._targets import Classifies, Outputs, Regresses, encode_labels
 from skfusion.estimators.students import _teacher as teaching
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._fill_random_state import stream
-from skfusion.estimators.support._fit_weighted import fit_weighted
+from skfusion.estimators.support._any_estimator import fit_weighted, stream
 from skfusion.estimators.support._named_members import member_tags, prepared
 from skfusion.nets import Soft
 from skfusion.pool import ModelPool
@@ -46,15 +45,14 @@ class _Distill(OneNetwork):
     teacher : estimator or ModelPool, optional
         Any {kind}, or a pool, whose mean prediction teaches; when omitted, ``{Ensemble}`` of five
         seeds of the student. A fitted teacher is used as it is, also on rows that it was trained on; another one is
-        fitted on the data of ``fit``. scikit-learn's ``clone``, and with it cross-validation, makes it unfitted: give
-        ``FrozenEstimator(teacher)`` or a pool to keep it.
+        fitted on the data of ``fit``. In cross-validation, give ``FrozenEstimator(teacher)`` or a pool to keep it.
     {temperature}
     alpha : float, default=0.5
         Share of the loss of the {labels}. 1 is ordinary training, and 0 learns from the teacher alone.
     random_state : int or RandomState, optional
         Seed of the student, and of a teacher that is fitted here and has none.
     verbose : int, default=0
-        1 lets the student print its table of epochs, where its own ``verbose`` asks for it.
+        1 lets the net print its table of epochs, where its own ``verbose`` asks for it.
 
     Attributes
     ----------
@@ -106,6 +104,7 @@ class _Distill(OneNetwork):
         """Return encoded targets as the user gave them."""
         return y
 
+    @doc()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, X_unlabelled: Any = None) -> _Distill:
         """Fit the teacher where it is not fitted yet, and train the student on what it predicts.
 
@@ -113,18 +112,13 @@ class _Distill(OneNetwork):
         ----------
         X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs. The teacher gets them as they are, and the student as an ensemble's networks do.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row.
+        {y}
+        {sample_weight}
         X_unlabelled : array-like of shape (n_unlabelled, ...), or dict of array-like, optional
             Inputs without targets, for which the student learns what the teacher predicts; each has weight 1. They are
             not read where ``alpha`` is 1.
 
-        Returns
-        -------
-        estimator
-            The fitted estimator.
+        {fitted}
         """
         self._check()
         teacher_seed, seed = (int(s) for s in check_random_state(self.random_state).randint(2**31 - 1, size=2))

@@ -40,14 +40,12 @@ class SemiSupervised(Classifies, OneNetwork):
         labelled class is enough, and -1 is a class if it is among them.
     {momentum}
     max_weight : float, default={weight}
-        The weight of the consistency against that of the labels after the ramp, if all rows have labels. 0 learns from
-        labels alone.
+        The weight of the consistency against that of the labels after the ramp, if all rows have labels; 0 is none.
     ramp_up : float, default=0.25
         Share of the net's ``max_epochs`` in which the weight grows.
     noise : float, default=0.15
         Standard deviation of the noise of inputs in training, in units of that of each input.
-    random_state : int or RandomState, optional
-        Seed of the training.
+    {random_state}
     verbose : int, default=0
         1 lets the net print its table of epochs, where its own ``verbose`` asks for it.
 
@@ -101,24 +99,20 @@ class SemiSupervised(Classifies, OneNetwork):
     def _consistency(self, **common: Any) -> Any:
         """Return the loss that is asked of a network besides that of the labels."""
 
+    @doc()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SemiSupervised:
         """Train the network on labelled and unlabelled rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs. A dict names the arguments of the module's ``forward``.
+        {X}
         y : array-like of shape (n_samples,)
             Labels; -1 means that a row has none, unless the net has -1 among its ``classes``. Labels that are strings
             go into an array of objects with -1 among them; the notes of the class say how to cross-validate these.
             Missing labels (NaN or None) are marked by -1 too: ``y.astype(object).fillna(-1)``.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights. Whole numbers are repetitions of the row.
+        {sample_weight}
 
-        Returns
-        -------
-        SemiSupervised
-            The fitted estimator.
+        {fitted}
 
         Raises
         ------
@@ -137,7 +131,7 @@ class SemiSupervised(Classifies, OneNetwork):
         # as a row with a label is no repetition of one without
         rows = replace(rows, position=None, y=np.column_stack([rows.y, labelled])).expanded()
         rows, labelled = replace(rows, y=rows.y[:, 0]), rows.y[:, 1].astype(bool)
-        net = self._sized(rows)
+        net = self._sized(self.estimator, rows)
         if net.train_split is not None and not labelled.all():
             raise ValueError(
                 f"The net validates on a part of the rows, and {(~labelled).sum()} of {len(labelled)} have no label: "
@@ -150,22 +144,7 @@ class SemiSupervised(Classifies, OneNetwork):
         return self
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy on the rows that have a label.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-        y : array-like of shape (n_samples,)
-            Labels. Rows of -1 do not count, unless -1 is a class.
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        float
-            Share of the labelled rows whose class is predicted right.
-        """
+        """Return the accuracy on the rows that have a label, as in :meth:`labelled`; see :meth:`fit`."""
         predicted, y = self.predict(X), partial_labels.read_labels(y, self.classes_)
         kept, weight = partial_labels.has_label(y, self.classes_), check_weight(sample_weight, len(y))
         if weight is not None:
@@ -176,18 +155,7 @@ class SemiSupervised(Classifies, OneNetwork):
         return float(accuracy_score(partial_labels.plain(y[kept]), predicted[kept], sample_weight=weight))
 
     def labelled(self, y: Any) -> np.ndarray:
-        """Tell which rows have a label.
-
-        Parameters
-        ----------
-        y : array-like of shape (n_samples,)
-            Labels, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples,)
-            False where the label is -1, unless -1 is among the classes of the net.
-        """
+        """Return which rows have a label: not -1, unless the net has -1 among its classes; see :meth:`fit`."""
         classes = getattr(self.estimator, "classes", None)
         return partial_labels.has_label(partial_labels.read_labels(y, classes), classes)
 

@@ -2,12 +2,9 @@
 
 A file here may import ``nets`` and all that is below, and the drivers in ``estimators``; what needs no network belongs
 in ``skfusion.data``. The names below, of files that import no driver, are offered to ``tuning`` and ``compare``, which
-fit estimators of any kind on the folds of a search or a comparison, and to ``evaluate``. There is no ``__all__``: users
-need none of them.
+fit estimators of any kind on the folds of a search or a comparison, and to ``evaluate``; users need none of them.
 """
 
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._cache import NoKey, digest
-from skfusion.estimators.support._fill_random_state import seeded
-from skfusion.estimators.support._fit_weighted import repeats, split_pipeline, taken, transformed
-from skfusion.estimators.support._shared_pools import SharedPools, fit_on_shared
+from skfusion.estimators.support._any_estimator import repeats, seeded, split_pipeline, taken, transformed
+from skfusion.estimators.support._cache import NoKey, SharedPools, digest, fit_on_shared

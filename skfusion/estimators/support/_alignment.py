@@ -15,22 +15,16 @@ from skfusion.pool import ModelPool
 from skfusion.symmetry import Symmetry, reasons
 from skfusion.tracing import symmetry_of
 
-_EXAMPLE = 4
-"""Rows that an architecture is traced on."""
-
 
 def align_members(
     align: Aligner, pool: ModelPool, rows: Rows, runner: Runner, objective: Objective
 ) -> tuple[ModelPool, Symmetry | None, dict[str, Alignment]]:
-    """Return the pool with aligned members, the symmetry of their architecture, and the alignment of each member.
-
-    Members are of one architecture and on the device of the runner. It is traced, on a few of the rows, only for
-    aligners that need its symmetry; the symmetry is None for others.
-    """
+    """Return the pool aligned, the symmetry (None where none is needed), and each member's alignment by name."""
     _check_one_code(pool)
     symmetry = None
     if align.needs_symmetry:
-        symmetry = symmetry_of(runner.module, next(runner.chunks(rows.take(np.arange(min(_EXAMPLE, len(rows)))).X)))
+        few = rows.take(np.arange(min(4, len(rows))))
+        symmetry = symmetry_of(runner.module, next(runner.chunks(few.X)))
         if not symmetry.groups:
             why = reasons(symmetry.notes, symmetry.pinned)
             warnings.warn(

@@ -1,17 +1,20 @@
-"""Keys for pools that are kept between fits."""
+"""Pools that are kept between fits and fusions, by keys of all that made them: data, nets, and the user's code."""
 
 from __future__ import annotations
 
 import sys
+import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from dis import get_instructions
 from functools import cache, cached_property, lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from inspect import getsource
 from pathlib import Path
 from pickle import _Pickler as Pickler
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from skfusion._rows import Rows
-from skfusion.estimators.support._code import is_installed, parts_of_class, parts_of_function, release
+from skfusion.pool import ModelPool
 
 _HOOKS = {name for name in vars(nn.Module()) if "_hooks" in name}
 _CODE = "code consts names varnames flags argcount posonlyargcount kwonlyargcount exceptiontable"
@@ -49,9 +52,8 @@ def fingerprint(*things: Any) -> str:
 def digest(*things: Any) -> str:
     """Return a hash of all that things are and do, the same in every process; raise NoKey where some of it is hidden.
 
-    The things are pickled into a hash: tensors bit for bit, with flags, hooks and ties; functions and classes of the
-    user as code, which is what runs even where the file has changed since, with all that it reads. This ends at
-    installed packages, which are known by name, version and code.
+    Tensors count bit for bit, with flags, hooks and ties; functions and classes of the user as the code that runs, with
+    all that it reads. This ends at installed packages, which are known by name, version and code.
     """
     return _Hasher().key(things)
 
@@ -159,3 +161,95 @@ def _versions() -> list[str]:
     package = Path(__file__).parents[2]  # all of it: members depend on nets and collectors as on estimators
     code = sha256(b"".join(file.read_bytes() for file in sorted(package.rglob("*.py"))))
     return [sys.version, code.hexdigest(), *map(version, ("torch", "skorch", "numpy", "scikit-learn", "scipy"))]
+
+
+_LIBRARIES = {"skfusion", "sklearn", "torch", *sys.stdlib_module_names}  # wherever their files are
+
+
+def parts_of_class(cls: type) -> tuple[Any, ...]:
+    """Return the code of an installed class and the version of its package, or the bases and attributes of another."""
+    name = cls.__module__, cls.__qualname__
+    if is_installed(cls.__module__):
+        functions = [f for base in cls.__mro__ for f in vars(base).values() if isinstance(f, FunctionType)]
+        return name, release(cls.__module__), [f.__code__ for f in functions]
+    methods = FunctionType, staticmethod, classmethod
+    kept = {k: v for k, v in vars(cls).items() if isinstance(v, methods) or not k.startswith("__")}
+    kept.pop("_abc_impl", None)
+    return name, type(cls), cls.__bases__, kept
+
+
+def parts_of_function(function: FunctionType) -> tuple[Any, ...]:
+    """Return the code of a function, its defaults, what it closes over, and, if it is the user's, what it reads."""
+    held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]  # which is an empty one
+    given = held, function.__defaults__, function.__kwdefaults__
+    return function.__module__, function.__qualname__, function.__code__, given, _read_by(function)
+
+
+def _read_by(function: FunctionType) -> list[tuple[str, Any]]:
+    """Return the globals that a function of the user's reads, and what it may read of the user's modules among them."""
+    scope = function.__globals__
+    if is_installed(scope.get("__name__")):  # where it was written, whatever a decorator has made it say
+        return []
+    codes = [*_codes(function.__code__)]
+    read = {i.argval for code in codes for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    names = {name for code in codes for name in code.co_names}
+    values, seen = {name: scope[name] for name in read if name in scope} | vars(function), set()
+    while opened := [n for n, m in values.items() if isinstance(m, ModuleType) and not is_installed(m.__name__)]:
+        module = values.pop(opened[0])
+        new = {} if module in seen else {f"{opened[0]}.{k}": v for k, v in vars(module).items() if k in names}
+        values, seen = values | new, {*seen, module}
+    return sorted(values.items(), key=lambda item: item[0])
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Iterate over the code of a function and of those within it."""
+    yield code
+    for inner in code.co_consts:
+        yield from _codes(inner) if isinstance(inner, CodeType) else ()
+
+
+def is_installed(module: Any) -> bool:
+    """Return whether a module, by its name, is of a package that is installed and not of the user's own code."""
+    name = str(module)
+    file = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+    installed = {"site-packages", "dist-packages"} & {*file.parts}
+    return name != "__main__" and (name.partition(".")[0] in _LIBRARIES or bool(installed))
+
+
+def release(module: str) -> str:
+    return str(getattr(sys.modules.get(module.partition(".")[0]), "__version__", ""))
+
+
+class SharedPools:
+    """Pools by the fingerprint of what made them, with the seconds that this took."""
+
+    def __init__(self, known: SharedPools | None = None):
+        self.pools: dict[str, tuple[ModelPool, float]] = {} if known is None else {**known.pools}
+        self.unpaid = 0.0
+
+    def get(self, key: str, collect: Callable[[], ModelPool]) -> ModelPool:
+        """Return a pool, which is collected where it is unknown; else its seconds are to be paid by who asked."""
+        if key in self.pools:
+            self.unpaid += self.pools[key][1]
+        else:
+            start = time.perf_counter()
+            pool = collect()
+            self.pools[key] = pool, time.perf_counter() - start
+        return self.pools[key][0]
+
+
+def fit_on_shared(
+    fusion: Any, rows: Rows, pools: SharedPools, hold_out: bool, start: float | None = None
+) -> tuple[float, float]:
+    """Fit a fusion on shared members; return the seconds of collecting, as if alone since ``start``, and of fusing."""
+    start = time.perf_counter() if start is None else start
+    pools.unpaid = 0.0
+    pool = fusion._given_pool()
+    if pool is None:
+        collected = fusion._collect(rows, force_hold_out=hold_out, shared=pools)
+        ready = time.perf_counter()
+        fusion._fuse(collected)
+    else:
+        ready = time.perf_counter()
+        fusion._fuse_pool(pool, rows, None)
+    return ready - start + pools.unpaid, time.perf_counter() - ready

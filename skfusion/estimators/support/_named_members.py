@@ -16,7 +16,7 @@ from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion
 from skfusion.estimators._ensemble import EnsembleClassifier
 from skfusion.estimators.students._one_network import OneNetwork
-from skfusion.estimators.support._fill_random_state import seeded
+from skfusion.estimators.support._any_estimator import seeded
 from skfusion.estimators.support._task_from_net import has_tags
 
 
@@ -24,10 +24,7 @@ class NamedMembers(HasParts, BaseEstimator):
     """Reach the parameters of ``estimators`` by their names, as in scikit-learn's stacking and pipelines."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters, of members too; see :meth:`sklearn.base.BaseEstimator.get_params`.
-
-        Members are there by their names, and their parameters as ``name__parameter``.
-        """
+        """Return the parameters, of members by their names too; see :meth:`sklearn.base.BaseEstimator.get_params`."""
         params = super().get_params(deep=deep)
         members = self._by_name() if deep else {}
         for name, member in ((n, m) for n, m in members.items() if n not in params):  # fit refuses the others
@@ -37,10 +34,7 @@ class NamedMembers(HasParts, BaseEstimator):
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name; see :meth:`sklearn.base.BaseEstimator.set_params`.
-
-        A member's name replaces that member, unless it is the name of a parameter.
-        """
+        """Set parameters, or members by their names; see :meth:`sklearn.base.BaseEstimator.set_params`."""
         if "estimators" in params:
             self.estimators = params.pop("estimators")
         reserved = super().get_params(deep=False)
@@ -89,10 +83,9 @@ def check_members(members: Sequence[tuple[str, Any]]) -> None:
 
 
 def prepared(member: Any, seed: int, kind: type) -> Any:
-    """Return an unfitted clone of an estimator of any library, whose unset seeds are set.
+    """Return an unfitted clone of an estimator of any library, whose unset seeds are set; None is the default network.
 
-    A network, also one at the end of a pipeline, becomes an ensemble of one member, which sizes and seeds it: ``kind``
-    is ``EnsembleClassifier`` or ``EnsembleRegressor``. None is the default network.
+    A network, also at the end of a pipeline, becomes an ensemble of one, of the class ``kind``, which sizes it.
     """
     if member is None or nets.is_net(member):
         return kind(None if member is None else clone(member), collect=Seeds(1), random_state=seed)
@@ -126,10 +119,7 @@ def with_codes(member: Any, classes: np.ndarray | None) -> Any:
 
 
 def _naming(member: Any) -> tuple[str, Any]:
-    """Return the network that names classes, and where its parameters are.
-
-    It is the member, or at the end of a pipeline, or what an estimator of this library fuses.
-    """
+    """Return the network that names classes, of an estimator of this library too, and where its parameters are."""
     place = ""
     while isinstance(member, Pipeline):
         name, member = member.steps[-1]

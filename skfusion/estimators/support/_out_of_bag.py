@@ -19,23 +19,13 @@ from skfusion.pool import Member, ModelPool
 class OutOfBag:
     """Predictions for rows by the members that were not trained on them.
 
-    Parameters
-    ----------
-    prediction : ndarray of shape (n_samples, n_outputs)
-        The mean of their probabilities or values; NaN for rows that all members were trained on, or of weight zero.
-    n_members : ndarray of int, shape (n_samples,)
-        Members that were not trained on each row, nor on one of its group where there are groups.
-    score : float
-        Accuracy, R2 or another score over the rows that have a prediction.
+    ``prediction``, the mean of their probabilities or values, has the shape (n_samples, n_outputs); it is NaN for rows
+    that all were trained on, or of weight zero. ``n_members`` counts them for each row. ``score`` is over the others.
     """
 
     prediction: np.ndarray
     n_members: np.ndarray
     score: float
-
-
-class NothingOutOfBag(ValueError):
-    """Every member was trained on every row."""
 
 
 def out_of_bag(
@@ -66,14 +56,13 @@ def out_of_bag(
     Raises
     ------
     ValueError
-        If there is no row that some member was not trained on, nor on one with its inputs or of its group, or it is
-        unknown what a member was trained on.
+        If each member was trained on each row, its inputs or its group, or it is unknown what a member was trained on.
 
     Notes
     -----
-    Rows are known by their values. Of rows with equal inputs, whatever their targets, all count as trained on where one
-    was. Costs one prediction of all rows by all members. Predictions are averaged whatever the combiner of the
-    ensemble; of a network with dropout, over its passes.
+    Rows are known by their values. Of rows with equal inputs all count as trained on where one was. Costs one
+    prediction of all rows by all members. Predictions are averaged whatever the combiner; with dropout, over the
+    passes.
 
     References
     ----------
@@ -89,7 +78,20 @@ def out_of_bag(
     >>> out_of_bag(bags, X, y).score > 0.9
     True
     """
-    ensemble = _ensemble(fitted, X, y)
+    out = predicted_out_of_bag(_ensemble(fitted, X, y), X, y, sample_weight, scoring, groups)
+    if not out.n_members.any():
+        raise ValueError(
+            "Every member was trained on every row, or on one with its inputs or of its group, so no row has an "
+            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, there are "
+            "few different inputs or groups: draw less of them, by its max_samples, or keep rows to score on."
+        )
+    return out
+
+
+def predicted_out_of_bag(
+    ensemble: EnsembleDriver, X: Any, y: Any, sample_weight: Any, scoring: Any, groups: Any
+) -> OutOfBag:
+    """Return the out-of-bag predictions of a fitted ensemble; their score is NaN where there are none."""
     n = len(np.asarray(y))
     rows = clone(ensemble)._rows(X, y, sample_weight, groups, pool=ensemble.pool_)
     members = ensemble.members_
@@ -98,24 +100,19 @@ def out_of_bag(
             f"It is unknown what member {unknown[0]!r} was trained on. Give it with the pool: "
             "ModelPool.from_estimators(nets, X, y), or train the members with a collector."
         )
+    position = np.arange(n) if rows.position is None else rows.position
     unseen = _unseen(rows, members)
     n_members = unseen.sum(axis=0)
-    if not n_members.any():
-        raise NothingOutOfBag(
-            "Every member was trained on every row, or on one with its inputs or of its group, so no row has an "
-            "out-of-bag prediction. Collect members on samples of the rows: Bootstrap(). Where they are, there are "
-            "few different inputs or groups: draw less of them, by its max_samples, or keep rows to score on."
-        )
     P = ensemble._member_predictions(rows.X)
     if len(P) != len(members):  # of one with dropout, there are several passes in a row
         P = P.reshape(len(members), -1, *P.shape[1:]).mean(axis=1)
     with np.errstate(invalid="ignore"):
         mean = np.einsum("kno,kn->no", P, unseen, dtype=np.float64) / n_members[:, None]
     known = np.flatnonzero(n_members)
-    score = score_function(scoring, ensemble._task)(
-        mean[known].astype(P.dtype), ensemble._outputs.rows(rows.take(known))
-    )
-    position = np.arange(n) if rows.position is None else rows.position
+    score = np.nan
+    if len(known):
+        rows = ensemble._outputs.rows(rows.take(known))
+        score = score_function(scoring, ensemble._task)(mean[known].astype(P.dtype), rows)
     prediction, counts = np.full((n, P.shape[2]), np.nan, P.dtype), np.zeros(n, np.int64)
     prediction[position], counts[position] = mean, n_members
     return OutOfBag(prediction, counts, score)

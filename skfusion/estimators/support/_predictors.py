@@ -1,13 +1,18 @@
-"""The members of a pool, ready to predict, each in the net that it was trained with."""
+"""The members of a pool, ready to predict, each in its net; and their out-of-fold predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from skfusion._rows import Rows, Task
+import numpy as np
+
+from skfusion._rows import Rows, Task, expansion
+from skfusion.data import folds
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
+from skfusion.state import State
 
 
 def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = None) -> list[Runner]:
@@ -23,6 +28,47 @@ def runners_of(members: Iterable[Member], task: Task, rows: Rows, net: Any = Non
     return runners
 
 
-def predictors(members: Iterable[Member], runners: Sequence[Runner]) -> Predictors:
-    """Return the members as one object that predicts with all of them."""
-    return Predictors(runners, [r.on_device(m.state) for r, m in zip(runners, members, strict=True)])
+def on_devices(members: Iterable[Member], runners: Sequence[Runner]) -> list[State]:
+    """Return the states of the members, each where its runner computes."""
+    return [runner.on_device(member.state) for runner, member in zip(runners, members, strict=True)]
+
+
+def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tuple[list[str], np.ndarray, Rows]:
+    """Return the members' names, what they predict for each fold, collected on the others, and the rows in that order.
+
+    Predictions are of shape (n_members, n_samples, n_outputs); ``shared`` are pools that several fusions share, if any.
+    """
+    predictions, tested = [], []
+    names: list[str] = []
+    for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task)):
+        fit_rows, part = rows.take(train).expanded(), rows.take(test)
+        net = fusion._net(fit_rows)
+        pool = fusion._pool(net, fit_rows, seed, shared=shared)
+        names = names or pool.names
+        check_same_members(names, pool.names, f"fold {i} of cv")
+        # each row once: rounding depends on how many rows are computed together, and repetitions are weights
+        _, first, inverse = np.unique(part.keys, return_index=True, return_inverse=True)
+        runners = runners_of(pool, fusion._task, part, net)
+        P = Predictors(runners, on_devices(pool, runners)).predict(part.take(first).X)
+        predictions.append(P[:, inverse])
+        tested.append(test)
+    P, predicted = np.concatenate(predictions, axis=1), rows.take(np.concatenate(tested))
+    index, weight = expansion(predicted.keys, predicted.weight)  # of all folds at once: their weights have one scale
+    if index is None:
+        return names, P, predicted
+    return names, P[:, index], replace(predicted.take(index), weight=weight)
+
+
+def check_same_members(first: list[str], others: list[str], where: str) -> None:
+    """Raise where the members of the first fold differ from those of another one, or of all rows."""
+    if first == others:
+        return
+    what = f"{len(first)} members in fold 0 of cv and {len(others)} in {where}"
+    if len(first) == len(others):
+        a, b = next((a, b) for a, b in zip(first, others, strict=True) if a != b)
+        what = f"member {a!r} in fold 0 of cv where {where} has {b!r}"
+    raise ValueError(
+        f"The collector kept {what}, and out-of-fold predictions are those of the same members in every fold. How many "
+        "members boosting or early stopping keeps depends on the rows: use BoostingFusion for boosted members, train "
+        "without early stopping, or take a combiner that learns on held-out rows, such as WeightedAverage()."
+    )

@@ -12,9 +12,7 @@ from skfusion.pool import Member
 class CallbackProgress:
     """Map runs and epochs to the task tree of ``sklearn.callback``: fit > collect > member > epoch.
 
-    Runs in other processes show when they end, without their epochs. ``context`` is that of the whole fit, of which X
-    and y are the data; ``as_fitted(state, net)`` gives the attributes that make a copy of the estimator predict with
-    that state.
+    Runs in other processes show when they end. ``as_fitted(state, net)`` makes a copy of the estimator predict with it.
     """
 
     def __init__(self, context: Any, estimator: Any, as_fitted: Callable[[Any, Any], dict[str, Any]], X: Any, y: Any):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_regressor
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 from sklearn.utils.metaestimators import available_if
 
@@ -25,10 +25,6 @@ def has_tags(estimator: Any) -> bool:
 def regresses(estimator: Any) -> bool:
     """Return whether something is an estimator that predicts values."""
     return has_tags(estimator) and is_regressor(estimator)
-
-
-def _classifies(estimator: AsTheNet) -> bool:
-    return estimator._is_classifier()
 
 
 class AsTheNet:
@@ -54,13 +50,13 @@ class AsTheNet:
         """Predict labels, indicators or values, in the shape of y; see :meth:`fit`."""
         return self._kind().predict(self, X)
 
+    _classifies = methodcaller("_is_classifier")
     predict_proba = available_if(_classifies)(Classifies.predict_proba)
     predict_log_proba = available_if(_classifies)(Classifies.predict_log_proba)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return accuracy, or R2 in regression; see :meth:`fit`."""
-        metric = accuracy_score if self._is_classifier() else r2_score
-        return float(metric(y, self.predict(X), sample_weight=sample_weight))
+        return float(self._kind().score(self, X, y, sample_weight))
 
     def _classifier_tags(self) -> ClassifierTags:
         return get_tags(EnsembleClassifier(self.estimator)).classifier_tags or ClassifierTags()

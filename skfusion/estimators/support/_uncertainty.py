@@ -9,27 +9,22 @@ import numpy as np
 import pandas as pd
 from scipy.special import entr, rel_entr
 from scipy.stats import norm
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import Rows
-from skfusion.combine import Average, Combiner
-
-
-def _classifies(self: Any) -> bool:
-    return is_classifier(self)
-
-
-def _regresses(self: Any) -> bool:
-    return not is_classifier(self)
+from skfusion._rows import Rows, unlabelled
+from skfusion.combine import Average, Combiner, from_logs
+from skfusion.estimators.support._predictors import on_devices, runners_of
+from skfusion.nets import Predictors, Runner
+from skfusion.pool import Member
 
 
 class Uncertain:
     """Predict uncertainty from the predictions of each member; a mixin for estimators with ``predict_members``."""
 
-    @available_if(_classifies)
+    @available_if(is_classifier)
     def predict_uncertainty(self, X: Any) -> pd.DataFrame:
         r"""Predict how uncertain the classes are, and why: because classes overlap, or because members disagree.
 
@@ -87,13 +82,12 @@ class Uncertain:
             index=X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None,
         )
 
-    @available_if(_regresses)
+    @available_if(is_regressor)
     def predict_std(self, X: Any) -> np.ndarray:
         """Predict the standard deviation of the members' values, how far they disagree; see :meth:`predict_interval`.
 
-        It has the units and the shape of the targets, and their noise is not in it. It is that of the K values, with K
-        and not K - 1 in the denominator, around their mean. Members count by the combiner's weights, and equally where
-        it has none, or others for each row.
+        It has the units and the shape of the targets, and their noise is not in it. It has K and not K - 1 in the
+        denominator. Members count by the combiner's weights, and equally where it has none, or others for each row.
 
         References
         ----------
@@ -103,7 +97,7 @@ class Uncertain:
         std = self._spread(self._inputs(X))[1]
         return std[:, 0] if self._flat else std
 
-    @available_if(_regresses)
+    @available_if(is_regressor)
     def predict_interval(
         self, X: Any, X_calibration: Any, y_calibration: Any, coverage: float = 0.9
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -123,11 +117,10 @@ class Uncertain:
         X : array-like of shape (n_samples, ...), or dict of array-like
             Inputs, as in ``fit``.
         X_calibration, y_calibration : array-like
-            Rows that nothing was trained on, of the same distribution as those of ``X``. A warning says where members
-            were trained on some of them.
+            Rows of the same distribution as ``X`` that nothing was trained on. A warning says where members were.
         coverage : float, default=0.9
-            Probability that the target of a new row lies in its interval. It needs c / (1 - c) rows of calibration: 9
-            for 0.9, 99 for 0.99.
+            Probability that a new target lies in its interval. It needs c / (1 - c) rows of calibration: 9 for 0.9, 99
+            for 0.99.
 
         Returns
         -------
@@ -191,21 +184,10 @@ class Uncertain:
 
 
 class ManyStates(Uncertain):
-    """Predict with each of ``members_``; subclasses say by ``_member_predictions`` how."""
+    """Predict with each of ``members_``, and combine what they predict: by ``combine_``, or by their mean."""
 
     def predict_members(self, X: Any) -> np.ndarray:
-        """Predict with each member that predicts, in the order of ``members_``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray of shape (n_members, n_samples, n_outputs)
-            Probabilities or values. Members to which a learned combiner gives no weight are left out.
-        """
+        """Predict with each member that has a weight, shape (n_members, n_samples, n_outputs); see :meth:`fit`."""
         return self._member_predictions(self._inputs(X))
 
     @property
@@ -213,3 +195,21 @@ class ManyStates(Uncertain):
         """Fitted copies of the net, one for each member that predicts."""
         check_is_fitted(self)
         return [nets.restored(m.net, m.state, self._labels(), self._outputs.scaling) for m in self.members_]
+
+    def _predictor(self, members: list[Member], runners: list[Runner]) -> Any:
+        return Predictors(runners, on_devices(members, runners))
+
+    def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
+        if getattr(self, "_runner", None) is None:  # as after unpickling
+            self._runner = self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
+        return self._outputs.predictions(self._runner.predict(X, logs))
+
+    def _predict(self, X: Any) -> np.ndarray:
+        combine = self._combiner()
+        if combine.by_logs and (logs := self._predict_logs(X)) is not None:
+            return from_logs(logs, self._task).astype(self._runner.dtype)
+        P = self._member_predictions(X)
+        return combine(P).astype(P.dtype, copy=False)
+
+    def _predict_logs(self, X: Any) -> np.ndarray | None:
+        return self._combiner().of_logs(self._member_predictions(X, logs=True), self._task)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, NamedTuple
 
 from skfusion.merge._base import LinearMerger
 from skfusion.objective import Objective
@@ -19,8 +19,8 @@ class OneMemberWarning(UserWarning):
 class Greedy(LinearMerger):
     r"""Average the members that help on held-out data, best first.
 
-    Members are ranked by their held-out scores. The soup starts as the best one; each next member joins when
-    the uniform mean of the soup and that member scores at least as well as the soup:
+    The soup starts as the member with the best held-out score; each next member joins when the uniform mean of the soup
+    and that member scores at least as well as the soup:
 
     .. math:: S \leftarrow S \cup \{k\} \quad\text{if}\quad
         \operatorname{score}\Big(\tfrac{1}{|S| + 1} \sum_{i \in S \cup \{k\}} \theta_i\Big)
@@ -32,8 +32,7 @@ class Greedy(LinearMerger):
         Ask for a gain (``>``, as the authors' code does) instead of no loss (``>=``, as the paper does). True gives
         smaller soups.
     order : {"score", "given"}, default="score"
-        Which member is tried next: the best one of the rest, or the next one in the pool. The soup starts as the best
-        member in either case, and so is never worse than it.
+        Which member is tried next: the best one of the rest, or the next one in the pool.
     n_passes : int, default=1
         How often members are gone through. From the second time on they may join again, which gives them larger
         shares (selection with replacement), and must bring a gain; it ends when none does.
@@ -68,6 +67,7 @@ class Greedy(LinearMerger):
 
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
+    _test_sets = ({}, {"strict": True, "n_passes": 3})
 
     def __init__(self, strict: bool = False, order: str = "score", n_passes: int = 1):
         self.strict = strict
@@ -96,11 +96,6 @@ class Greedy(LinearMerger):
             objective.report("explanation", why)
             warnings.warn(why, OneMemberWarning, stacklevel=2)
         return [chosen.count(k) / len(chosen) for k in range(len(states))]
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"strict": True, "n_passes": 3}
 
 
 class Trial(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from skfusion.merge._scale import GRID, LinearOnGrid
+from skfusion.merge._base import GRID, LinearOnGrid
 
 
 class Interpolate(LinearOnGrid):
@@ -19,8 +19,7 @@ class Interpolate(LinearOnGrid):
         How far to go, from 0 (the base) to 1 (the mean). A larger value keeps more of what was learned last. None
         takes the value of the grid with the highest held-out score.
     grid : sequence of float, default=(0, 0.05, ..., 1)
-        The values that are tried where ``t`` is None. More of them cost one evaluation each; the first one of equal
-        scores is taken.
+        The values that are tried where ``t`` is None; the first one of equal scores is taken.
 
     Notes
     -----

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import mean
-from skfusion.merge._tied import tied
+from skfusion._batches import mean
+from skfusion.merge._base import Merger, check_states, tied
 from skfusion.merge.soups._mixture import Mixture
 from skfusion.objective import Batch, Objective, evaluating
 from skfusion.state import State
@@ -90,11 +89,10 @@ class Learned(Merger):
 
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_steps": 20}
-        yield {"n_steps": 5, "per_layer": True, "simplex": False, "temperature": False, "weight_decay": 0.1}
+    _test_sets = (
+        {"n_steps": 20},
+        {"n_steps": 5, "per_layer": True, "simplex": False, "temperature": False, "weight_decay": 0.1},
+    )
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the members' sum by the learned weights; see :meth:`Merger.__call__`."""

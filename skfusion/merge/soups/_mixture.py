@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from skfusion.merge._tied import layer_of
+from skfusion.merge._base import layer_of
 from skfusion.state import State, is_statistic, weighted_sum
 
 
@@ -19,9 +19,7 @@ class Mixture:
         \theta^l = \theta_0^l + \sum_k w_{lk} (\theta_k^l - \theta_0^l)
 
     Gradients are taken by the sum; those by the weights are its inner products with the members, so that autograd keeps
-    no copy of them. ``owner`` maps each name to the first name of its tensor, and ``takes(name, tensor)`` is whether a
-    tensor is summed by the weights; others are averaged. ``per_layer`` gives each module that holds tensors its
-    weights.
+    no copy of them. Tensors for which ``takes(name, tensor)`` is false are averaged.
     """
 
     def __init__(

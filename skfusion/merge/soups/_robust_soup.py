@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -67,11 +67,7 @@ class RobustSoup(LinearMerger):
 
     needs_objective: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"low": 0.0, "high": 1.0, "step": 0.5}
+    _test_sets = ({}, {"low": 0.0, "high": 1.0, "step": 0.5})
 
     def coefficients(
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
@@ -99,11 +95,11 @@ class RobustSoup(LinearMerger):
         equal = [a for a, score in zip(tried, scores, strict=True) if score == best]
         even = min(sum(i * i for i in a) for a in equal)
         evenest = [[i / parts for i in a] for a in equal if sum(i * i for i in a) == even]
-        return evenest[0] if len(evenest) == 1 else min(evenest, key=lambda a: _size(self.combine(states, a)))
 
+        def size(a: Sequence[float]) -> float:
+            return float(torch.linalg.vector_norm(flatten(self.combine(states, a))))
 
-def _size(state: State) -> float:
-    return float(torch.linalg.vector_norm(flatten(state)))
+        return evenest[0] if len(evenest) == 1 else min(evenest, key=size)
 
 
 def _grid(low: float, high: float, step: float) -> tuple[int, int, int]:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skfusion.merge._base import shares
 from skfusion.merge._tensorwise import Entry, TensorMerger
-from skfusion.merge._weights import shares
 
 _MAX_STEPS = 10_000
 """Each costs K² operations; some tens are the rule."""
@@ -78,7 +78,12 @@ class Slerp(TensorMerger):
             cosines = cosines_of(vectors, norms)
             direction = karcher_mean(cosines, weights)
             if direction is None:
-                raise ValueError(no_mean(entry.name, members, cosines))
+                i, j = sorted(divmod(int(cosines.argmin()), len(members)))
+                raise ValueError(
+                    f"The directions of tensor {entry.name!r} have no mean on the sphere: members {members[i]} and "
+                    f"{members[j]} are farthest apart, with a cosine of {float(cosines[i, j]):.6g}. Leave one of them "
+                    "out, or merge with Uniform()."
+                )
             shares = direction * (weights @ norms) / norms
         total = torch.zeros_like(vectors[0])
         for vector, share in zip(vectors, shares.tolist(), strict=True):
@@ -126,13 +131,3 @@ def karcher_mean(cosines: Tensor, weights: Tensor) -> Tensor | None:
             return factors  # of the directions that are spanned, and of differences too small for a cosine
         last = size
     return None
-
-
-def no_mean(name: str, members: Sequence[int], cosines: Tensor) -> str:
-    """Say which two directions are farthest apart."""
-    i, j = divmod(int(cosines.argmin()), len(members))
-    return (
-        f"The directions of tensor {name!r} have no mean on the sphere: members {members[min(i, j)]} and "
-        f"{members[max(i, j)]} are farthest apart, with a cosine of {float(cosines[i, j]):.6g}. Leave one of them out, "
-        "or merge with Uniform()."
-    )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skfusion.merge._base import LinearMerger
-from skfusion.merge._weights import shares
+from skfusion.merge._base import LinearMerger, shares
 from skfusion.objective import Objective
 from skfusion.state import State
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from skfusion._batches import n_rows, take
-from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import drawn
-from skfusion.merge._tied import tied
-from skfusion.merge._weights import shares
+from skfusion._batches import drawn, n_rows, take
+from skfusion.merge._base import Merger, check_states, shares, tied
 from skfusion.merge.statistics._squares import Gradients, Squares
 from skfusion.objective import Batch, Objective, evaluating
 from skfusion.state import State, weighted_sum
@@ -96,12 +93,11 @@ class Fisher(Merger):
     random_state: int = 0
 
     needs_objective: ClassVar[bool] = True
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"expectation": "sampled", "n_examples": 12, "normalise": True, "floor": 0.0}
-        yield {"expectation": "empirical"}
+    _test_sets = (
+        {},
+        {"expectation": "sampled", "n_examples": 12, "normalise": True, "floor": 0.0},
+        {"expectation": "empirical"},
+    )
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the mean by Fisher information; see :meth:`Merger.__call__`."""
@@ -138,7 +134,9 @@ class Fisher(Merger):
         n_fishers = sum(t.numel() for t in top.values()) * sum(share > 0 for share in importance)
         objective.report("share_at_floor", low / max(1, n_fishers))
         mean = weighted_sum(states, importance)
-        merged = {name: _quotient(top[name], bottom[name], mean[name]) for name in names}
+        merged = {}
+        for name, f in bottom.items():  # the mean, where no member has any Fisher information
+            merged[name] = torch.where(f > 0, top[name] / f, mean[name].double()).to(mean[name].dtype)
         return {key: merged.get(owner[key], value) for key, value in mean.items()}
 
     def _diagonal(self, state: State, objective: Objective, owner: dict[str, str], names: Sequence[str]) -> State:
@@ -152,17 +150,8 @@ class Fisher(Merger):
             return mean_squares(gradients, rows, self.expectation, generator)
 
 
-def _quotient(top: Tensor, bottom: Tensor, mean: Tensor) -> Tensor:
-    """Return top / bottom, and the mean where no member has any Fisher information."""
-    return torch.where(bottom > 0, top / bottom, mean.double()).to(mean.dtype)
-
-
 def mean_squares(gradients: Gradients, batches: Iterable[Batch], expectation: str, generator: torch.Generator) -> State:
-    """Return the diagonal Fisher of a state: the mean over rows of the expected squared gradient of the log-likelihood.
-
-    The expectation is "exact", over all labels; "sampled", over one that is drawn from the prediction; or "empirical",
-    at the label that the row has. The result is in float64.
-    """
+    """Return the mean over rows of the expected squared gradient of the log-likelihood (see `Fisher`), in float64."""
     total = {name: torch.zeros_like(gradients.state[name], dtype=torch.float64) for name in gradients.names}
     squares, mass = Squares(gradients), 0.0
     for batch in batches:
@@ -187,9 +176,8 @@ def cotangents(
 ) -> Tensor:  # z, shape: (n_rows, n_outputs)
     r"""Return vectors :math:`v` with :math:`\sum_v (v^\top \partial z)^2` the Fisher of a row, in float64.
 
-    For given labels v is the gradient of the log-likelihood by the logits, ``y - p``. The expectation over classes
-    takes one vector a class, scaled by the root of its probability; over independent labels or values, one each. The
-    shape is (n_rows, n_vectors, n_outputs).
+    For given labels v is the gradient by the logits, ``y - p``. The expectation over classes takes one vector a class,
+    scaled by the root of its probability; over independent labels or values, one each: (n_rows, n_vectors, n_outputs).
     """
     z = z.detach().double()
     eye = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import drawn
-from skfusion.merge._tied import tied
-from skfusion.merge.statistics._layer_inputs import pieces
-from skfusion.merge.statistics._matrices import Matrix, Which, matrices, meant, watching
+from skfusion._batches import drawn
+from skfusion.merge._base import Merger, check_states, tied
+from skfusion.merge.statistics._matrices import Matrix, Which, matrices, meant, pieces, watching
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, weighted_sum
 
@@ -92,12 +90,7 @@ class RegMean(Merger):
     skip: Sequence[Which] = ()
 
     needs_objective: ClassVar[bool] = True
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {}
-        yield {"shrink": 1.0, "normalise": False, "n_examples": 12}
-        yield {"shrink": {"*": 0.5}}
+    _test_sets = ({}, {"shrink": 1.0, "normalise": False, "n_examples": 12}, {"shrink": {"*": 0.5}})
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the state whose linear layers are solved for; see :meth:`Merger.__call__`."""
@@ -160,7 +153,7 @@ class RegMean(Merger):
     def _grams(
         self, state: State, objective: Objective, solvable: dict[str, Matrix], shrink: dict[str, float]
     ) -> dict[str, Tensor]:
-        """Return the Gram matrices of the inputs of one member's layers, shape (n_groups, n_features, n_features)."""
+        """Return the shrunk Gram matrices of what one member's layers see: (n_groups, n_features, n_features)."""
         generator = torch.Generator().manual_seed(self.random_state)
         total: dict[str, Tensor] = {}
         mass: dict[str, float] = {}
@@ -177,21 +170,17 @@ class RegMean(Merger):
             for batch in drawn(objective.batches, self.n_examples, generator):
                 weight = batch.weight
                 objective.forward(state, batch.x)
-        return {
-            name: shrunk(gram / mass[name] if self.normalise else gram, shrink[name])
-            for name, gram in total.items()
-            if mass[name] > 0
-        }
+        shrunk = {}
+        for name, share in shrink.items():
+            if mass.get(name, 0.0) > 0:
+                gram = total[name] / mass[name] if self.normalise else total[name]
+                shrunk[name] = share * gram + (1 - share) * torch.diag_embed(gram.diagonal(dim1=-2, dim2=-1))
+        return shrunk
 
 
 def _alike(states: Sequence[State], keys: Iterable[str]) -> bool:
     """Return whether all states have the same tensors under some names."""
     return all(torch.equal(s[key], states[0][key]) for key in keys for s in states[1:])
-
-
-def shrunk(gram: Tensor, shrink: float) -> Tensor:
-    """Return Gram matrices with their off-diagonal elements times ``shrink``."""
-    return shrink * gram + (1 - shrink) * torch.diag_embed(gram.diagonal(dim1=-2, dim2=-1))
 
 
 def solved(gram: Tensor, right: Tensor, ridge: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from torch.func import vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from skfusion._batches import mapped, rows_at
-from skfusion.merge.statistics._layer_inputs import input_of, keys_of, own_layers
+from skfusion.merge.statistics._matrices import input_of, keys_of, own_layers
 from skfusion.objective import Input, Likelihood, Objective
 from skfusion.state import State
 
@@ -112,21 +112,15 @@ def outer_products(gradients: Gradients, x: Input, pulls: Tensor) -> State:
         seen.setdefault(name, []).append((_wide(input_of(args, kwargs).detach()).square(), probe))
         return out + probe
 
-    handles = [
-        layer.register_forward_hook(partial(hook, name), with_kwargs=True)
-        for name, layer in layers.items()
-        if isinstance(layer, nn.Linear)
-    ]
-    try:
-        with _batched():
-            z = gradients.logits({}, x)
-            once = {name: c[0] for name, c in seen.items() if len(c) == 1 and c[0][0].shape[:-1] == (len(pulls),)}
-            probes = [probe for _, probe in once.values()]
-            ways = pulls.transpose(0, 1)
-            slopes = torch.autograd.grad(z, probes, ways, is_grads_batched=True) if probes else ()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, _batched():
+        for name, layer in layers.items():
+            if isinstance(layer, nn.Linear):
+                hooks.enter_context(layer.register_forward_hook(partial(hook, name), with_kwargs=True))
+        z = gradients.logits({}, x)
+        once = {name: c[0] for name, c in seen.items() if len(c) == 1 and c[0][0].shape[:-1] == (len(pulls),)}
+        probes = [probe for _, probe in once.values()]
+        ways = pulls.transpose(0, 1)
+        slopes = torch.autograd.grad(z, probes, ways, is_grads_batched=True) if probes else ()
     squares: State = {}
     for (name, (square, _)), slope in zip(once.items(), slopes, strict=True):
         by_row = _wide(slope).square().sum(0)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from skfusion._batches import joined, n_rows, rows_at, take
-from skfusion.merge._base import Merger, check_states
-from skfusion.merge._examples import drawn, mean
+from skfusion._batches import drawn, joined, mean, n_rows, rows_at, take
+from skfusion.merge._base import Merger, check_states, tied
 from skfusion.merge._tensorwise import is_merged
-from skfusion.merge._tied import tied
 from skfusion.merge.soups._mixture import Mixture
 from skfusion.merge.task_vectors._ties import elected, thresholds, trimmed
 from skfusion.objective import Batch, Input, Likelihood, Objective, evaluating
@@ -96,16 +94,8 @@ class AdaMerging(Merger):
 
     needs_base: ClassVar[bool] = True
     needs_objective: ClassVar[bool] = True
-
-    @classmethod
-    def _test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"n_steps": 5}
-        yield {"n_steps": 5, "per_layer": False, "density": 0.5}
-
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
-        reason = "coefficients need not sum to one, so that even copies are taken in part or more than once"
-        return dict.fromkeys(("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member"), reason)
+    why_copies_change: ClassVar[str] = "coefficients need not sum to one, so copies are taken in part or repeatedly"
+    _test_sets = ({"n_steps": 5}, {"n_steps": 5, "per_layer": False, "density": 0.5})
 
     def __call__(self, states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
         """Return the base with the learned share of each member's change; see :meth:`Merger.__call__`."""
@@ -189,11 +179,7 @@ class AdaMerging(Merger):
 
 
 def agreeing(states: Sequence[State], base: State, owner: dict[str, str], density: float) -> list[State]:
-    """Return members that keep only their largest changes, and of these only the ones of the elected sign.
-
-    ``density`` is the share of the changes of each member that is kept. Tied tensors are tied, and what is no parameter
-    stays that of the member.
-    """
+    """Return members that keep the share ``density`` of their changes, and of these only those of the elected sign."""
     names = [key for key, t in base.items() if owner[key] == key and is_merged(key, t)]
 
     def changes(key: str) -> list[Tensor]:

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion.merge._scale import GRID, OnGrid
+from skfusion.merge._base import GRID, OnGrid, factors, one_each
 from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
-from skfusion.merge._weights import factors, one_each
 
 
 @dataclass(eq=False, repr=False)

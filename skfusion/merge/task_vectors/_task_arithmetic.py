@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skfusion.merge._scale import GRID, LinearOnGrid
-from skfusion.merge._weights import factors
+from skfusion.merge._base import GRID, LinearOnGrid, factors
 
 
 @dataclass(eq=False, repr=False)
@@ -28,8 +27,7 @@ class TaskArithmetic(LinearOnGrid):
         Factor of each member's change, shape (K,), or one for all, of any sign and not normalised. A larger value
         brings more of that member. All 1 when omitted.
     grid : sequence of float, default=(0, 0.05, ..., 1)
-        The values that are tried where ``scale`` is None. More of them cost one evaluation each; the first one of
-        equal scores is taken.
+        The values that are tried where ``scale`` is None; the first one of equal scores is taken.
 
     Notes
     -----

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion.merge._scale import OnGrid
+from skfusion.merge._base import OnGrid, factors, one_each
 from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
-from skfusion.merge._weights import factors, one_each
 
 _DIGIT = 16
 """Bits of a magnitude that one pass over the tensors looks at."""
@@ -102,20 +101,17 @@ class TIES(OnGrid, TensorMerger):
 
         def parts() -> Iterator[tuple[str, list[Tensor]]]:
             for entry in read():
-                yield entry.name, [tau if w else torch.zeros_like(tau) for w, tau in _weighed(weights, entry)]
+                vectors = zip(weights, task_vectors(entry), strict=True)
+                yield entry.name, [tau if w else torch.zeros_like(tau) for w, tau in vectors]
 
         return thresholds(parts, n, densities)
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the base and the scaled mean of the changes that agree; see :meth:`TensorMerger.tensor`."""
         weights = factors("TIES", self.weights, len(entry.tensors))
-        vectors = [w * trimmed(tau, c) for (w, tau), c in zip(_weighed(weights, entry), known, strict=True)]
+        vectors = [w * trimmed(tau, c) for w, tau, c in zip(weights, task_vectors(entry), known, strict=True)]
         scale: float = self._number()
         return base_of(entry) + scale * disjoint_mean(vectors, elected(vectors), weights)
-
-
-def _weighed(weights: Sequence[float], entry: Entry) -> Iterator[tuple[float, Tensor]]:
-    return zip(weights, task_vectors(entry), strict=True)
 
 
 def trimmed(tau: Tensor, threshold: float) -> Tensor:
@@ -154,8 +150,7 @@ def thresholds(
 ) -> list[float]:
     """Return the ``density`` d-th largest size of each of n vectors of d numbers, exactly and in little memory.
 
-    ``read()`` iterates over the parts of the vectors: the name of the tensor that a part is of, and n tensors in double
-    precision. Tensors that are 0 in all vectors do not count.
+    ``read()`` iterates over parts of the vectors, with the name of their tensor; those that are 0 in all do not count.
     """
     sizes: dict[str, int] = {}
     changed: set[str] = set()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from skfusion._rows import Inputs, Rows, Task
 from skfusion.nets._runner import likelihood_of
-from skfusion.nets.losses._soft import RowLosses, weights
+from skfusion.nets.losses._soft import LABELLED, mean_of_known, weights
+from skfusion.nets.losses._weighted import RowLosses
 from skfusion.objective import first_output
 
 
@@ -58,11 +59,10 @@ class Consistency(ABC):
 
     def install(self, net: Any, current: list[Tensor | None], task: Task, weighted: bool) -> None:
         """Replace the ``get_loss`` of an initialised net, and give its inputs noise; see :meth:`Soft.install`."""
-        rows, get_loss, infer, likelihood = RowLosses(net), net.get_loss, net.infer, likelihood_of(net, task)
+        rows, get_loss, infer, likelihood = RowLosses(net, LABELLED), net.get_loss, net.infer, likelihood_of(net, task)
 
         def probabilities(y_pred: Any) -> Tensor:
-            out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-            return likelihood.logits(first_output(out)).softmax(1)
+            return likelihood.logits(first_output(first_output(y_pred))).softmax(1)
 
         def noisy(x: Any, **params: Any) -> Any:
             return infer(self._with_noise(x) if net.module_.training else x, **params)
@@ -71,7 +71,7 @@ class Consistency(ABC):
             if not training or current[0] is None:
                 return get_loss(y_pred, y_true, X=X, training=training, **kwargs)
             weight, own_weight, index = current[0].unbind(1)
-            of_labels = rows.mean(y_pred, y_true, own_weight, X=X, training=training, **kwargs)
+            of_labels = mean_of_known(rows, y_pred, y_true, own_weight, X=X, training=training, **kwargs)
             p = probabilities(y_pred)
             targets, known = self.targets(net, X, index.long(), p.detach())
             apart = (p - targets).square().mean(1) * known

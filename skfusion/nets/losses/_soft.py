@@ -13,8 +13,11 @@ from torch.nn import functional as F
 from skfusion._rows import Rows, Task
 from skfusion.nets._prepare import targets
 from skfusion.nets._runner import likelihood_of
-from skfusion.nets.losses._weighted import counted, mean_in_batch, scaled_by_classes
+from skfusion.nets.losses._weighted import RowLosses, counted, mean_in_batch, scaled_by_classes
 from skfusion.objective import first_output
+
+LABELLED = "only labelled rows without weights"
+"""What helps where rows without labels or with weights are given to a criterion that cannot tell rows apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +50,17 @@ class Soft:
         targets alone.
         """
         get_loss = net.get_loss
-        rows = RowLosses(net) if weighted or self.labelled is not None else None
+        rows = RowLosses(net, LABELLED) if weighted or self.labelled is not None else None
         likelihood = None if task == "regression" else likelihood_of(net, task)
 
         def of_targets(y_pred: Any, y: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
-            return get_loss(y_pred, y, **given) if rows is None else rows.mean(y_pred, y, weight, **given)
+            return get_loss(y_pred, y, **given) if rows is None else mean_of_known(rows, y_pred, y, weight, **given)
 
         def taught(y_pred: Any, targets: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
             if likelihood is None:
                 return of_targets(y_pred, targets, weight, given)
-            out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-            return (weight * divergence(likelihood.logits(first_output(out)), targets, self.temperature, task)).mean()
+            logits = likelihood.logits(first_output(first_output(y_pred)))
+            return (weight * divergence(logits, targets, self.temperature, task)).mean()
 
         def softened(y_pred: Any, y_true: Any, X: Any = None, training: bool = False, **kwargs: Any) -> Tensor:
             given = {"X": X, "training": training, **kwargs}
@@ -109,43 +112,25 @@ def weights(net: Any, task: Task, rows: Rows, labelled: np.ndarray | None) -> li
     return [weight, of_targets]
 
 
-class RowLosses:
-    """The losses of a net's criterion in training, of some rows and by their weights; its reduction stays as it is."""
+def mean_of_known(rows: RowLosses, y_pred: Any, y: Tensor, weight: Tensor, X: Any = None, **kwargs: Any) -> Tensor:
+    """Return the mean loss of the rows of a batch that have targets, times their share of the batch.
 
-    def __init__(self, net: Any):
-        self.criterion, self.get_loss = net.criterion_, net.get_loss
-        if not hasattr(self.criterion, "reduction"):
-            raise ValueError(
-                f"The criterion {type(self.criterion).__name__} has no reduction='none', so rows cannot count "
-                "differently. Give only labelled rows without weights, or a criterion with a reduction."
-            )
-        if self.criterion.reduction == "none":
-            self.criterion.reduction = "mean"
-
-    def mean(self, y_pred: Any, y: Tensor, weight: Tensor, X: Any = None, **kwargs: Any) -> Tensor:
-        """Return the mean loss of the rows of a batch that have targets, times their share of the batch.
-
-        The mean is that of :func:`~skfusion.nets.losses._weighted.weigh`; a criterion that adds losses up adds up
-        weighted ones. Rows of weight 0 have no target, and what stands there is not read. ``X`` and ``kwargs`` are for
-        a net's ``get_loss``. 0 where no row counts.
-        """
-        kept = weight > 0
-        share = kept.sum().item() / len(y)
-        counts = counted(y[kept], self.criterion) if kept.any() else None
-        if counts is not None:
-            kept = torch.zeros_like(kept).masked_scatter(kept, counts > 0)
-            counts = counts[counts > 0]
-        if not kept.any():
-            out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-            return first_output(out)[:0].sum()  # which has a gradient
-        reduction, self.criterion.reduction = self.criterion.reduction, "none"
-        try:
-            losses = self.get_loss(_taken(y_pred, kept), _taken(y, kept), X=_taken(X, kept), **kwargs)
-        finally:
-            self.criterion.reduction = reduction
-        if reduction == "sum":
-            return (weight[kept] * losses.reshape(len(losses), -1).sum(1)).sum()
-        return share * mean_in_batch(losses, weight[kept], counts)
+    The mean is that of :func:`~skfusion.nets.losses._weighted.weigh`; a criterion that adds losses up adds up weighted
+    ones. Rows of weight 0 have no target, and what stands there is not read. ``X`` and ``kwargs`` are for a net's
+    ``get_loss``. 0 where no row counts.
+    """
+    kept = weight > 0
+    share = kept.sum().item() / len(y)
+    counts = counted(y[kept], rows.criterion) if kept.any() else None
+    if counts is not None:
+        kept = torch.zeros_like(kept).masked_scatter(kept, counts > 0)
+        counts = counts[counts > 0]
+    if not kept.any():
+        return first_output(first_output(y_pred))[:0].sum()  # which has a gradient
+    losses = rows.each(_taken(y_pred, kept), _taken(y, kept), X=_taken(X, kept), **kwargs)
+    if rows.criterion.reduction == "sum":
+        return (weight[kept] * losses.reshape(len(losses), -1).sum(1)).sum()
+    return share * mean_in_batch(losses, weight[kept], counts)
 
 
 def _taken(data: Any, kept: Tensor) -> Any:

@@ -36,31 +36,45 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
     The ``get_loss`` of the initialised net is replaced. Weights have the mean 1. What is returned are weights, and what
     rows count by their classes where that differs; for the rows of the present batch it stands in ``current[0]``.
     """
-    criterion, get_loss = net.criterion_, net.get_loss
-    if not hasattr(criterion, "reduction"):
-        raise ValueError(
-            f"The criterion {type(criterion).__name__} has no reduction='none', so rows cannot be weighted. Give "
-            "whole-number weights, which are taken as repetitions, or a criterion with a reduction."
-        )
-    reduction = criterion.reduction if criterion.reduction != "none" else "mean"
+    rows = RowLosses(net, "whole-number weights, which are taken as repetitions")
+    criterion, get_loss = rows.criterion, rows.get_loss
     scaled, counts = scaled_by_classes(weight, y, criterion)
 
     def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
         if not training or current[0] is None:
             return get_loss(y_pred, y_true, *args, training=training, **kwargs)
-        criterion.reduction = "none"
-        try:
-            losses = get_loss(y_pred, y_true, *args, training=training, **kwargs)
-        finally:
-            criterion.reduction = reduction
-        if reduction == "sum":
+        losses = rows.each(y_pred, y_true, *args, training=training, **kwargs)
+        if criterion.reduction == "sum":
             return (losses.reshape(len(losses), -1).sum(1) * current[0]).sum()
         if counts is None:
             return mean_in_batch(losses, current[0], None)
         return mean_in_batch(losses, *current[0].unbind(1))
 
-    criterion.reduction, net.get_loss = reduction, weighted
+    net.get_loss = weighted
     return scaled if counts is None else np.column_stack([scaled, counts])
+
+
+class RowLosses:
+    """The losses of a net's criterion in training, row by row; its reduction stays as it is."""
+
+    def __init__(self, net: Any, remedy: str):
+        self.criterion, self.get_loss = net.criterion_, net.get_loss
+        if not hasattr(self.criterion, "reduction"):
+            raise ValueError(
+                f"The criterion {type(self.criterion).__name__} has no reduction='none', so rows cannot count "
+                f"differently. Give {remedy}, or a criterion with a reduction."
+            )
+        if self.criterion.reduction == "none":
+            self.criterion.reduction = "mean"
+
+    def each(self, y_pred: Any, y: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the losses of rows, shape (n_rows, ...); the parameters are those of a net's ``get_loss``."""
+        reduction, self.criterion.reduction = self.criterion.reduction, "none"
+        try:
+            losses: Tensor = self.get_loss(y_pred, y, *args, **kwargs)
+        finally:
+            self.criterion.reduction = reduction
+        return losses
 
 
 def scaled_by_classes(weight: np.ndarray, y: np.ndarray, criterion: Any) -> tuple[np.ndarray, np.ndarray | None]:

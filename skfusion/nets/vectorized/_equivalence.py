@@ -1,8 +1,7 @@
 """Checks of vectorized training: which nets it supports, and that each member gets what it would get alone.
 
 Nets and callbacks that it does not support are trained one by one in skorch's own loop. Of the others the first batch
-is computed for one member alone, too. Between epochs, user callbacks may have changed what members must share, which is
-checked before each epoch. A member is a :class:`~skfusion.nets.vectorized._member.TrainingMember`.
+is computed for one member alone, too. User callbacks may change what members must share: it is checked at each epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from skfusion._vectorized import (
     member_optimizer,
 )
 from skfusion.nets._annealing import CosineAnnealing
-from skfusion.nets._training_callback import Watch
+from skfusion.nets._training_callback import Run, Watch
 
 _NOT_OVERRIDDEN = (
     *("fit_loop", "run_single_epoch", "train_step", "train_step_single", "validation_step", "notify", "infer"),
@@ -54,9 +53,9 @@ Computed = tuple[Tensor, Any]
 """Loss of each member, and the gradients, as a matrix or in parts."""
 
 
-def check_params(jobs: Sequence[Any]) -> None:
-    """Raise where jobs differ in a parameter of the net that is read of the first member only."""
-    shared = [{k: v for k, v in job.params.items() if k.partition("__")[0] not in _OF_EACH_MEMBER} for job in jobs]
+def check_params(runs: Sequence[Run]) -> None:
+    """Raise where runs differ in a parameter of the net that is read of the first member only."""
+    shared = [{k: v for k, v in run.params.items() if k.partition("__")[0] not in _OF_EACH_MEMBER} for run in runs]
     first = described(shared[0])
     for other in shared[1:]:
         if (name := difference(first, described(other))) is not None:

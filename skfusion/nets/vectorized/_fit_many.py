@@ -10,6 +10,7 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochScoring, GradientNormClipping, LRScheduler
 from torch import Tensor, nn
 
+from skfusion._rows import Rows
 from skfusion._vectorized import (
     Members,
     NotVectorizableError,
@@ -24,7 +25,7 @@ from skfusion._vectorized import (
 )
 from skfusion.nets._prepare import few_threads, seed_scope
 from skfusion.nets._train import TensorLoader
-from skfusion.nets._training_callback import DivergedError
+from skfusion.nets._training_callback import DivergedError, Run, Watch
 from skfusion.nets.vectorized._equivalence import (
     check_first_batch,
     check_intact,
@@ -35,25 +36,25 @@ from skfusion.nets.vectorized._equivalence import (
     reason,
     without_draws,
 )
-from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember
+from skfusion.nets.vectorized._member import SharedRows, TrainingMember
 
 _LARGE = 2**23
 """Bytes of all members' parameters from which gradients are not gathered in a matrix."""
 
 
-def fit_many(net: Any, jobs: Sequence[Job]) -> list[Any]:
-    """Train clones of a net as one; return for each job the fitted net, or the error if it diverged.
+def fit_many(net: Any, rows: Rows, runs: Sequence[Run], watches: Sequence[Watch]) -> list[Any]:
+    """Train clones of a net as one; return for each run the fitted net, or the error if it diverged.
 
     Members are those that :func:`skfusion.nets.fit` trains, to float tolerance. A member that is stopped by a callback,
     or diverges, leaves the others after that epoch. The first batch is computed for one member alone, too: where loss,
     gradients or buffers differ, or anything else cannot be vectorized, which may show in any epoch,
     :class:`NotVectorizableError` is raised and nothing that was trained is left.
     """
-    check_params(jobs)
+    check_params(runs)
     try:
         with seed_scope(0, net.device):
             members: list[TrainingMember] = []
-            vectorized = VectorizedModules(_modules(net, jobs, members), len(jobs))
+            vectorized = VectorizedModules(_modules(net, rows, runs, watches, members), len(runs))
             keep_freed_memory()
             with few_threads(members[0].net.module_):
                 return _Training(members, vectorized).run()
@@ -63,12 +64,14 @@ def fit_many(net: Any, jobs: Sequence[Job]) -> list[Any]:
         raise NotVectorizableError(reason(error)) from error
 
 
-def _modules(net: Any, jobs: Sequence[Job], members: list[TrainingMember]) -> Iterator[nn.Module]:
+def _modules(
+    net: Any, rows: Rows, runs: Sequence[Run], watches: Sequence[Watch], members: list[TrainingMember]
+) -> Iterator[nn.Module]:
     """Make the members one by one, so that each can give up its own memory before the next is made."""
     made: dict[Any, Any] = {}
-    for job in jobs:
-        member = TrainingMember(net, job, made)
-        member.begin()
+    for run, watch in zip(runs, watches, strict=True):
+        member = TrainingMember(net, rows, run, watch, made)
+        member.notify_of_training("on_train_begin")
         member.load()
         members.append(member)
         if member.setup() != members[0].setup():
@@ -110,7 +113,8 @@ class _Training:
 
     def _leave(self, member: TrainingMember) -> None:
         if id(member) not in self.failed:
-            member.leave()
+            with member.drawing():
+                member.notify_of_training("on_train_end")
         member.finished()
 
     def _epoch(self) -> None:
@@ -154,7 +158,7 @@ class _Training:
         members, vectorized = self.members, self.vectorized
         for member in members:
             member.net.history.new_batch()  # one that stands for all batches of the epoch
-        orders = self._orders(self.rows, [member.loader for member in members])
+        orders = self._orders([member.loader for member in members])
         optimizers = self._with_spare([member.net.optimizer_ for member in members])
         stepping = [member for member in members if member.watch.acts_by_step]
         schedulers = [(m, c) for m in members for c in m.callbacks(LRScheduler) if c.step_every == "batch"]
@@ -218,7 +222,7 @@ class _Training:
         for member in self.members:
             member.net.history.new_batch()
         loaders = [member.valid for member in self.members if member.valid is not None]
-        orders = self._orders(self.held_out, loaders)
+        orders = self._orders(loaders)
         theta = self.vectorized.theta
         total = torch.zeros(len(theta), dtype=torch.float64, device=theta.device)
         cuts, predicted, targets = loaders[0].cuts, [], []
@@ -242,12 +246,12 @@ class _Training:
                     part = {"y_pred": member_of(out, k)}
                     callback.on_batch_end(member.net, (None, member_of(y, k)), training=False, **part)
 
-    def _orders(self, rows: SharedRows, loaders: Sequence[TensorLoader]) -> Tensor:
+    def _orders(self, loaders: Sequence[TensorLoader]) -> Tensor:
         """Return the order of an epoch of each member, shape (n_members, n_samples)."""
         orders = torch.empty(len(self.vectorized.theta), loaders[0].cuts[-1][1], dtype=torch.int64)
         for k, (member, loader) in enumerate(zip(self.members, loaders, strict=True)):
             with member.drawing():
-                orders[k] = rows.order(loader)[: orders.shape[1]]
+                orders[k] = loader.draw()[: orders.shape[1]]
         orders[len(loaders) :] = orders[0]  # a spare row
         return orders.to(self.vectorized.theta.device)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,72 +15,44 @@ from skorch.dataset import Dataset
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
-from skfusion.nets._train import Ready, TensorLoader, prepared, rows_of
-from skfusion.nets._training_callback import EpochHook, Recorder, Schedule, Watch, from_callback
+from skfusion.nets._train import Ready, TensorLoader, prepared
+from skfusion.nets._training_callback import Run, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
 from skfusion.nets.vectorized._equivalence import WithheldState, check_callbacks, check_net, has_user_callback
-from skfusion.state import State
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One training of many; see :func:`skfusion.nets.fit` for the fields that are its parameters.
-
-    ``params`` are parameters of the net, such as ``lr``, that this job sets; ``index`` has the positions of the rows to
-    train on, with repetitions where there are some (all rows when omitted).
-    """
-
-    rows: Rows
-    seed: int
-    params: dict[str, Any] = field(default_factory=dict)
-    schedule: Schedule | None = None
-    recorder: Recorder | None = None
-    on_epoch: EpochHook | None = None
-    index: np.ndarray | None = None
-    state: State | None = None
 
 
 class TrainingMember:
     """A member: its net, its data, and random generators that are drawn from as if it were trained alone.
 
     It is made within a :func:`~skfusion._random.seed_scope`, as it seeds the global generators. No callback is called
-    before :meth:`begin`.
+    before :meth:`notify_of_training`.
     """
 
-    def __init__(self, net: Any, job: Job, made: dict[Any, Any]):
+    def __init__(self, net: Any, rows: Rows, run: Run, watch: Watch, made: dict[Any, Any]):
         # As :func:`skfusion.nets.fit` seeds a member that is trained alone, so that both get the same weights.
-        torch.manual_seed(job.seed)
-        np.random.seed(job.seed % 2**32)  # noqa: NPY002
-        self.seed = job.seed
-        net = clone(net).set_params(**job.params)
-        self.watch = Watch(job.schedule, job.recorder, job.on_epoch)
-        self.ready: Ready = prepared(net, job.rows, self.watch, state=job.state, made=made)
+        torch.manual_seed(run.seed)
+        np.random.seed(run.seed % 2**32)  # noqa: NPY002
+        self.seed, self.watch = run.seed, watch
+        net = clone(net).set_params(**run.params)
+        self.ready: Ready = prepared(net, rows, watch, state=run.state, made=made)
         self.net = net = self.ready.net
         check_net(net)
         check_callbacks(net)
         self.X, self.y = self.ready.X, self.ready.y
-        if (
-            job.index is not None
-            and job.rows.weight is not None
-            and counted(torch.as_tensor(self.y), net.criterion_) is not None
-        ):
-            raise NotVectorizableError(
-                "its members draw from rows that have weights by themselves and by their classes"
-            )
-        if job.index is not None and isinstance(self.y, Tensor):  # the rows are in memory once
-            index = np.asarray(job.index)
-            net.train_split = unit_split(self.ready.user_settings[2], job.rows, index)
-            rows = Dataset(self.X, self.y)
-            self.X, self.y = Subset(rows, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
+        if run.index is not None:
+            if rows.weight is not None and counted(torch.as_tensor(self.y), net.criterion_) is not None:
+                raise NotVectorizableError("its members draw rows that have weights by themselves and by their classes")
+            if isinstance(self.y, Tensor):  # the rows are in memory once
+                index = np.asarray(run.index)
+                net.train_split = unit_split(self.ready.user_settings[2], rows, index)
+                whole = Dataset(self.X, self.y)
+                self.X, self.y = Subset(whole, index), self.y[torch.from_numpy(index)]  # type: ignore[arg-type]
         self.has_user_callback = has_user_callback(net)
         self.device = torch.device(net.device or "cpu")
-
-    def begin(self) -> None:
-        """Call the callbacks' ``on_train_begin``."""
-        self._notify("on_train_begin")
 
     def load(self) -> None:
         """Split the rows and make the loaders; from here on the member has random generators of its own."""
@@ -104,13 +75,9 @@ class TrainingMember:
         if self.has_user_callback:
             self.optimizer.state = WithheldState()
 
-    def leave(self) -> None:
-        """Call the callbacks' ``on_train_end``."""
-        with self.drawing():
-            self._notify("on_train_end")
-
-    def _notify(self, event: str) -> None:
-        X = rows_of(self.ready.X, torch.from_numpy(self.X.indices)) if isinstance(self.X, Subset) else self.X
+    def notify_of_training(self, event: str) -> None:
+        """Call the callbacks of the whole training."""
+        X = rows_at(self.ready.X, torch.from_numpy(self.X.indices)) if isinstance(self.X, Subset) else self.X
         self.net.notify(event, X=X, y=self.y)
 
     def finished(self) -> Any:
@@ -179,32 +146,16 @@ class TrainingMember:
 
 
 class SharedRows:
-    """The rows that the loaders of all members cut into batches, on one device, each set of rows once."""
+    """The rows that the loaders of all members cut into batches, once in memory."""
 
     def __init__(self, loaders: Sequence[TensorLoader], device: torch.device):
-        firsts: dict[int, TensorLoader] = {}
-        source: list[TensorLoader] = []  # for each loader the first one that has the same rows
-        for loader in loaders:
-            place = id(loader.dataset)
-            if firsts and _equal(next(iter(firsts.values())), loader):
-                place = next(iter(firsts))  # such as the copies that members have of one validation set
-            source.append(firsts.setdefault(place, loader))
-        sets = [loader.dataset for loader in firsts.values()]
-        self.x, self.y = (_joined(parts, device) for parts in ([d.X for d in sets], [d.y for d in sets]))
-        weights = [loader.weight for loader in firsts.values()]
-        self.weight = None if weights[0] is None else _joined(weights, device)
-        ends = torch.tensor([0, *(len(d) for d in sets)]).cumsum(0).tolist()
-        starts = dict(zip(map(id, firsts.values()), ends, strict=False))
-        self._start = {}
-        for loader, first in zip(loaders, source, strict=True):
-            start = self._start[id(loader.dataset)] = starts[id(first)]
-            n = len(loader.dataset)
-            if loader is not first or len(sets) > 1:  # let go of the loader's copy
-                loader.dataset.X, loader.dataset.y = _cut(self.x, start, n), _cut(self.y, start, n)
-
-    def order(self, loader: TensorLoader) -> Tensor:
-        """Return the rows of an epoch of a loader, in its order."""
-        return loader.draw() + self._start[id(loader.dataset)]
+        first, *others = loaders
+        data = first.dataset
+        self.x, self.y, self.weight = (_on(device, part) for part in (data.X, data.y, first.weight))
+        for loader in others:
+            if not _equal(first, loader):
+                raise NotVectorizableError("its members have different rows")
+            loader.dataset.X, loader.dataset.y = data.X, data.y  # such as the copies of one validation set
 
     def batch(self, index: Tensor) -> tuple[Any, Any, Any]:
         """Return inputs, targets and weights of the rows in ``index``, shape (n_members, n_rows)."""
@@ -218,10 +169,10 @@ class SharedRows:
         return take(self.x), take(self.y), None if self.weight is None else take(self.weight)
 
 
-def _joined(parts: Sequence[Any], device: torch.device) -> Any:
-    if isinstance(parts[0], dict):
-        return {k: _joined([p[k] for p in parts], device) for k in parts[0]}
-    return (parts[0] if len(parts) == 1 else torch.cat(list(parts))).to(device)
+def _on(device: torch.device, data: Any) -> Any:
+    if data is None:
+        return None
+    return {k: v.to(device) for k, v in data.items()} if isinstance(data, dict) else data.to(device)
 
 
 def _equal(a: TensorLoader, b: TensorLoader) -> bool:
@@ -235,7 +186,3 @@ def _equal(a: TensorLoader, b: TensorLoader) -> bool:
 
     one, other = a.dataset, b.dataset
     return same(one.X, other.X) and same(one.y, other.y) and same(a.weight, b.weight)
-
-
-def _cut(data: Any, start: int, n: int) -> Any:
-    return {k: v[start : start + n] for k, v in data.items()} if isinstance(data, dict) else data[start : start + n]

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from skorch.dataset import ValidSplit
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
-from skfusion._rows import Rows, one_of
+from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError, member_of, member_optimizer
 from skfusion.nets._prepare import few_threads, seed_scope
-from skfusion.nets.vectorized._member import Job, SharedRows, TrainingMember
+from skfusion.nets._training_callback import Run, Watch
+from skfusion.nets.vectorized._member import SharedRows, TrainingMember
 
 VectorizeChoice = Literal["auto"] | bool
 
@@ -52,7 +55,7 @@ class Cost:
     """What a member costs in training.
 
     ``bytes`` are those of parameters, gradient (twice: as autograd gives it, and as a row of a matrix), optimiser
-    state, buffers, data of the member alone, and activations of one batch; ``activation_bytes`` are the last of these.
+    state, buffers, and activations of one batch; ``activation_bytes`` are the last of these.
     """
 
     n_parameters: int
@@ -64,27 +67,28 @@ class Cost:
 
 def plan(
     net: Any,
-    jobs: Sequence[Job],
+    rows: Rows,
+    runs: Sequence[Run],
     vectorize: VectorizeChoice = "auto",
     max_bytes: int | None = None,
     n_jobs: int = 1,
 ) -> Plan:
-    """Return how to train jobs.
+    """Return how to train runs.
 
-    One batch of the first job is computed, to see whether it can be vectorized and how much memory it takes. True
+    One batch of the first run is computed, to see whether it can be vectorized and how much memory it takes. True
     vectorizes what can be, "auto" only from :data:`ENOUGH` members on and where :func:`pays` says that it is faster.
     ``max_bytes`` defaults to half of the free memory of the device.
     """
-    alone = [1] * len(jobs)
+    alone = [1] * len(runs)
     if vectorize not in ("auto", True, False):
         raise ValueError(f"vectorize must be 'auto', True or False; got {vectorize!r}.")
     if max_bytes is not None and not (isinstance(max_bytes, Real) and 1 <= max_bytes < math.inf):
         raise ValueError(f"max_bytes is a number of bytes, at least 1; got {max_bytes!r}.")
     fewest = ENOUGH if vectorize == "auto" else 2
-    if not vectorize or len(jobs) < fewest:
+    if not vectorize or len(runs) < fewest or (vectorize == "auto" and not _alike(net, runs)):
         return Plan(alone, False)
     try:
-        cost = member_cost(net, jobs[0], all(job.rows is jobs[0].rows for job in jobs))
+        cost = member_cost(net, rows, runs[0])
     except NotVectorizableError as error:
         return Plan(alone, False, str(error))
     except Exception:  # the loop meets it too, and says what is wrong
@@ -92,11 +96,21 @@ def plan(
     if vectorize == "auto" and not pays(cost):
         return Plan(alone, False)
     room = free_bytes(net.device or "cpu") if max_bytes is None else int(max_bytes)
-    sizes = chunk_sizes(cost, len(jobs), room, n_jobs, fewest)
+    sizes = chunk_sizes(cost, len(runs), room, n_jobs, fewest)
     if not sizes:
         return Plan(alone, False, f"two members need {2 * cost.bytes:,} bytes, and max_bytes is {room:,}")
     at_a_time = room // (cost.bytes * max(sizes))
     return Plan(sizes, True, None, at_a_time if at_a_time < n_jobs else None)
+
+
+def _alike(net: Any, runs: Sequence[Run]) -> bool:
+    """Return whether runs take equally many steps on equally many rows; settings of the optimiser may differ."""
+    drawn = {name for run in runs for name in run.meta.get("params", ())}
+    own = {n for r in runs for n in {*r.params, *runs[0].params} if r.params.get(n) is not runs[0].params.get(n)}
+    if {name.partition("__")[0] for name in drawn | own - {"module"}} - {"lr", "optimizer"}:  # modules of other columns
+        return False
+    bags = [len(run.index) for run in runs if run.index is not None]
+    return len(set(bags)) <= 1 and not (bags and type(net.train_split) is ValidSplit)  # unequal shares, by copies
 
 
 def pays(cost: Cost) -> bool:
@@ -128,18 +142,15 @@ def chunk_sizes(cost: Cost, n_members: int, max_bytes: int, n_jobs: int = 1, few
     return [n_members // n_chunks + (i < n_members % n_chunks) for i in range(n_chunks)]
 
 
-def member_cost(net: Any, job: Job, shares_rows: bool = True) -> Cost:
-    """Return what a member costs in training, by computing one batch; raise where it cannot be vectorized.
-
-    ``shares_rows`` tells whether other jobs have the same rows, which are then in memory only once.
-    """
-    with seed_scope(job.seed, net.device):
-        member = TrainingMember(net, job, {})
+def member_cost(net: Any, rows: Rows, run: Run) -> Cost:
+    """Return what a member costs in training, by computing one batch; raise where it cannot be vectorized."""
+    with seed_scope(run.seed, net.device):
+        member = TrainingMember(net, rows, run, Watch(run.schedule), {})
         member.load()
-        return _cost(member, job, shares_rows)
+        return _cost(member)
 
 
-def _cost(member: TrainingMember, job: Job, shares_rows: bool) -> Cost:
+def _cost(member: TrainingMember) -> Cost:
     data = SharedRows([member.loader], member.device)
     module = member.net.module_.train()
     start, stop = member.loader.cuts[0]
@@ -162,15 +173,10 @@ def _cost(member: TrainingMember, job: Job, shares_rows: bool) -> Cost:
     n_bytes = sum(p.numel() * p.element_size() for p in trained)
     n_bytes *= 3 + member_optimizer([member.net.optimizer_]).n_buffers
     n_bytes += sum(t.numel() * t.element_size() for t in tensors if not t.requires_grad)
-    n_bytes += sum(saved.values()) + (0 if shares_rows else _bytes_of(job.rows))
-    n_bytes += 8 * (member.loader.n + (0 if job.index is None else len(job.index)))  # an epoch's order, and the index
+    drawn = len(member.X.indices) if isinstance(member.X, Subset) else 0
+    n_bytes += sum(saved.values()) + 8 * (member.loader.n + drawn)  # an epoch's order, and which rows were drawn
     convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
     return Cost(sum(p.numel() for p in trained), n_bytes, sum(saved.values()), convolves, member.device.type == "cuda")
-
-
-def _bytes_of(rows: Rows) -> int:
-    arrays = [*rows.X.values(), rows.y] if isinstance(rows.X, dict) else [one_of(rows.X), rows.y]
-    return int(sum(a.nbytes for a in arrays))
 
 
 def free_bytes(device: torch.device | str = "cpu") -> int:

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from skfusion import state as states_of
-from skfusion.pool._member import Member
-from skfusion.pool.importers._rows import rows_of
+from skfusion.pool._member import Member, rows_of
 from skfusion.state import State
 
 _COMPILED = re.compile(r"(^|\.)_orig_mod\.")
@@ -27,19 +26,24 @@ def from_estimators(estimators: Iterable[Any], X: Any, y: Any) -> tuple[list[Mem
     if hasattr(estimators, "module_") or not isinstance(estimators, Iterable):
         raise TypeError(f"Give a list of fitted nets, or of (name, net) pairs; got {type(estimators).__name__}.")
     named = [_named(item, position) for position, item in enumerate(estimators)]
-    labels = [getattr(net, "classes_", None) for _, net in named]
+    labels: list[Any] = [getattr(net, "classes_", None) for _, net in named]
+    labels = [None if of_net is None else np.asarray(of_net) for of_net in labels]
+    classes: Any = labels[0] if labels else None
     for (name, _), of_net in zip(named, labels, strict=True):
-        if not _same(of_net, labels[0]):
+        if (of_net is None) != (classes is None) or not np.array_equal(of_net, classes):
+            shown = ["none (it is no classifier)" if c is None else str(c.tolist()) for c in (classes, of_net)]
             raise ValueError(
-                f"The classes of net {named[0][0]!r} are {_shown(labels[0])}, those of net {name!r} are "
-                f"{_shown(of_net)}. Members of a pool predict the same classes: train all nets on rows of every class, "
-                "or make one pool for each set of classes."
+                f"The classes of net {named[0][0]!r} are {shown[0]}, those of net {name!r} are {shown[1]}. Members of "
+                "a pool predict the same classes: train all nets on rows of every class, or make one pool for each set "
+                "of classes."
             )
-    classes = None if not labels or labels[0] is None else np.asarray(labels[0])
     rows = rows_of(X, y, classes)
-    members = [
-        Member(name, _state_of(net, name), meta=_meta_of(net), rows=rows, net=_unfitted(net)) for name, net in named
-    ]
+    members = []
+    for name, net in named:
+        meta: dict[str, Any] = {"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])}
+        if (scale := getattr(net, "target_scale_", None)) is not None:  # predictions need it; it is not in the state
+            meta["target_scale"] = scale
+        members.append(Member(name, _state_of(net, name), meta=meta, rows=rows, net=_unfitted(net)))
     return members, classes
 
 
@@ -60,14 +64,6 @@ def _named(item: Any, position: int) -> tuple[str, Any]:
     )
 
 
-def _same(a: Any, b: Any) -> bool:
-    return a is b if a is None or b is None else np.array_equal(np.asarray(a), np.asarray(b))
-
-
-def _shown(classes: Any) -> str:
-    return "none (it is no classifier)" if classes is None else str(np.asarray(classes).tolist())
-
-
 def _state_of(net: Any, name: str) -> State:
     state = net.module_.state_dict()
     for key, value in state.items():
@@ -80,13 +76,6 @@ def _state_of(net: Any, name: str) -> State:
     return {_COMPILED.sub(r"\1", key): value for key, value in copied.items()}
 
 
-def _meta_of(net: Any) -> dict[str, Any]:
-    meta = {"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])}
-    if (scale := getattr(net, "target_scale_", None)) is not None:  # predictions need it, and it is not in the state
-        meta["target_scale"] = scale
-    return meta
-
-
 def _unfitted(net: Any) -> Any:
     """Return a net with the same parameters and none of the weights."""
     # What sklearn.base.clone calls; sklearn itself may not be imported in this layer.
@@ -95,16 +84,11 @@ def _unfitted(net: Any) -> Any:
     else:
         fresh = type(net)(**copy.deepcopy(net.get_params(deep=False)))
     # A net that was given a module instance has trained that instance, so its copy is trained too.
-    for value in vars(fresh).values():
-        if isinstance(value, nn.Module):
-            _redraw(value)
-    return fresh
-
-
-def _redraw(module: nn.Module) -> None:
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        for part in module.to("cpu").modules():
-            reset: Any = getattr(part, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        for module in (value for value in vars(fresh).values() if isinstance(value, nn.Module)):
+            torch.default_generator.manual_seed(0)
+            for part in module.to("cpu").modules():
+                reset: Any = getattr(part, "reset_parameters", None)
+                if reset is not None:
+                    reset()
+    return fresh

@@ -12,8 +12,7 @@ from torch import nn
 
 from skfusion.checkpoints import read_checkpoint
 from skfusion.checkpoints.format import INDEX
-from skfusion.pool._member import Member
-from skfusion.pool.importers._rows import rows_of
+from skfusion.pool._member import Member, rows_of
 from skfusion.state import State, misfit
 
 
@@ -38,49 +37,37 @@ def from_files(
                 )
     marks: dict[int, np.ndarray | None] = {}  # rows that several members share are hashed once
     for name, pair in pairs.items():
-        if id(pair) not in marks:
-            marks[id(pair)] = _marks(name, pair, labels)
+        try:
+            marks[id(pair)] = marks[id(pair)] if id(pair) in marks else rows_of(*pair, labels)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error
     net = None if isinstance(module, nn.Module) else module
     members = [
-        Member(
-            name,
-            state,
-            meta={"source": str(named[name])},
-            rows=marks[id(pairs[name])] if name in pairs else None,
-            net=net,
-        )
+        Member(name, state, meta={"source": str(named[name])}, rows=marks.get(id(pairs.get(name))), net=net)
         for name, state in states.items()
     ]
     return members, start, labels
 
 
 def _named(paths: Any) -> dict[str, Path]:
-    if isinstance(paths, str | os.PathLike):
-        raise TypeError(
-            f"Give checkpoints by name, or a list of them; got one path: from_files([{os.fspath(paths)!r}])."
-        )
-    if not isinstance(paths, Mapping):
-        listed = [Path(path) for path in _of_paths(paths)]
-        stems = [path.stem for path in listed]
-        if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-            raise ValueError(
-                f"Several files are called {twice}, so their members need names: from_files({{name: path, ...}})."
-            )
-        return dict(zip(stems, listed, strict=True))
-    return {name: Path(path) for name, path in zip(paths, _of_paths(paths.values()), strict=True)}
-
-
-def _of_paths(paths: Any) -> list[Any]:
-    if not isinstance(paths, Iterable):
-        raise TypeError(f"Give checkpoints by name, or a list of them; got a {type(paths).__name__}.")
-    listed = [*paths]
+    given = paths.values() if isinstance(paths, Mapping) else paths
+    if isinstance(given, str | os.PathLike) or not isinstance(given, Iterable):
+        is_path = isinstance(given, str | os.PathLike)
+        what = f"one path: from_files([{os.fspath(given)!r}])" if is_path else f"a {type(given).__name__}"
+        raise TypeError(f"Give checkpoints by name, or a list of them; got {what}.")
+    listed = [*given]
     for path in listed:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
                 f"Give paths of checkpoints; got a {type(path).__name__}. A state in memory becomes a member by "
                 "Member(name, state)."
             )
-    return listed
+    names = [*paths] if isinstance(paths, Mapping) else [Path(path).stem for path in listed]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"Several files are called {twice}, so their members need names: from_files({{name: path, ...}})."
+        )
+    return {name: Path(path) for name, path in zip(names, listed, strict=True)}
 
 
 def _read(path: Any) -> State:
@@ -107,10 +94,3 @@ def _labels(targets: list[Any]) -> np.ndarray | None:
     if not arrays or any(y.dtype.kind == "f" or (y.ndim > 1 and y.shape[1] > 1) for y in arrays):
         return None
     return np.unique(np.concatenate([y.reshape(-1) for y in arrays]))
-
-
-def _marks(name: str, pair: Any, labels: np.ndarray | None) -> np.ndarray | None:
-    try:
-        return rows_of(pair[0], pair[1], labels)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The rows of member {name!r} cannot be used: {error}") from error

@@ -7,31 +7,22 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from skfusion._caller import warn_caller
-from skfusion.checkpoints.format import (
-    DATA_FILE,
-    INDEX,
-    Index,
-    PoolFormatError,
-    classes_from_json,
-    classes_to_json,
-    consistently,
-    meta_from_json,
-    read_array,
-    read_state,
-    refuse,
-    score_from_json,
-)
+from skfusion.checkpoints import format as formats
+from skfusion.checkpoints.format import DATA_FILE, INDEX, Index, PoolFormatError
 from skfusion.pool._member import Member
-from skfusion.pool.stores._protocol import check_known
+from skfusion.pool.stores._store import check_known
 from skfusion.pool.stores._writer import writing
 from skfusion.state import State
 
 T = TypeVar("T")
+
+PoolParts = tuple[list[Member], State | None, np.ndarray | None]
+"""What a pool is made of: its members, base and classes."""
 
 
 class DirectoryStore:
@@ -95,7 +86,7 @@ class DirectoryStore:
             return read_member(self.path, index.members[name], {})
 
         with self._lock:
-            return consistently(self._index, read)
+            return formats.consistently(self._index, read)
 
     def names(self) -> list[str]:
         """Return the names, none where the directory does not exist yet; see :meth:`Store.names`."""
@@ -113,14 +104,6 @@ class DirectoryStore:
         return f"DirectoryStore({str(self.path)!r})"
 
 
-class PoolParts(NamedTuple):
-    """What a pool is made of."""
-
-    members: list[Member]
-    base: State | None
-    classes: np.ndarray | None
-
-
 def write_pool(
     members: Iterable[Member], base: State | None, labels: np.ndarray | None, path: str | os.PathLike[str]
 ) -> None:
@@ -129,10 +112,13 @@ def write_pool(
     Raises ``PoolFormatError`` if the directory holds something else, or a pool of a newer format; nothing is touched
     then. Raises ``OSError`` if the disk is full or not writable; a pool that was there stays whole.
     """
-    classes = classes_to_json(labels)
+    classes = formats.classes_to_json(labels)
     with writing(Index(Path(path))) as writer:
         entries = [writer.add(m, classes) for m in members]
-        file = None if base is None else writer.add_state(base, "the base", {"base": True, "classes": classes})
+        file = None
+        if base is not None:
+            known = {"base": True, "classes": classes}
+            file = writer.add_file("state", formats.state_to_bytes(base, "the base", known))
         writer.replace(entries, classes, file)
 
 
@@ -149,11 +135,11 @@ def read_pool(path: str | os.PathLike[str]) -> PoolParts:
             raise _no_pool(directory)
         rows: dict[str, np.ndarray] = {}
         members = [read_member(directory, entry, rows) for entry in index.members.values()]
-        base = None if index.base is None else read_file(read_state, directory / index.base, "the base")
-        return PoolParts(members, base, classes_from_json(index.classes))
+        base = None if index.base is None else read_file(formats.read_state, directory / index.base, "the base")
+        return members, base, formats.classes_from_json(index.classes)
 
     index = Index(directory)
-    pool = consistently(index, read)
+    pool = formats.consistently(index, read)
     if index.torn and index.refresh().torn:  # and no other process is writing just now
         warn_caller(
             f"{directory / str(index.journal)} ends in half a line: a writer was cut off there, and its member is not "
@@ -176,15 +162,15 @@ def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarr
     """Return the member of an entry; arrays of training rows are looked up in ``rows``, and added there."""
     owner, file = f"member {entry['name']!r}", entry["rows"]
     if file is not None and file not in rows:
-        rows[file] = read_file(read_array, directory / file, f"the training rows of {owner}")
-    state = read_file(read_state, directory / entry["state"], owner)
+        rows[file] = read_file(formats.read_array, directory / file, f"the training rows of {owner}")
+    state = read_file(formats.read_state, directory / entry["state"], owner)
     predictions = entry.get("predictions")
     if predictions is not None:
-        predictions = read_file(read_array, directory / predictions, f"the predictions of {owner}")
+        predictions = read_file(formats.read_array, directory / predictions, f"the predictions of {owner}")
     try:
-        score, meta = score_from_json(entry["score"]), meta_from_json(entry["meta"])
+        score, meta = formats.score_from_json(entry["score"]), formats.meta_from_json(entry["meta"])
     except RecursionError as error:  # of metadata that was nested on purpose
-        refuse(directory / INDEX, error)
+        raise formats.damaged(directory / INDEX, error) from error
     return Member(entry["name"], state, score, meta, None if file is None else rows[file], predictions=predictions)
 
 

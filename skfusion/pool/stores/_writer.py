@@ -19,28 +19,9 @@ from typing import Any
 
 import filelock
 
-from skfusion.checkpoints.format import (
-    DATA_FILE,
-    INDEX,
-    JOURNAL,
-    LOCK,
-    PENDING,
-    TEMPORARY,
-    Index,
-    PoolFormatError,
-    array_to_bytes,
-    digest_of,
-    entry_to_text,
-    files_of,
-    index_to_bytes,
-    line_of,
-    meta_to_json,
-    replacing,
-    score_to_json,
-    state_to_bytes,
-)
+from skfusion.checkpoints import format as formats
+from skfusion.checkpoints.format import DATA_FILE, INDEX, JOURNAL, LOCK, PENDING, TEMPORARY, Index, PoolFormatError
 from skfusion.pool._member import Member
-from skfusion.state import State
 
 SMALL = 2**16
 """Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
@@ -60,20 +41,19 @@ class Writer:
         entry = _entry_of(member)  # before the large write, as it may refuse the metadata
         for kind in ("rows", "predictions"):
             if (array := getattr(member, kind)) is not None:
-                entry[kind] = self._add_file(kind, array_to_bytes(array, f"The {kind} of member {member.name!r}"))
+                data = formats.array_to_bytes(array, f"The {kind} of member {member.name!r}")
+                entry[kind] = self.add_file(kind, data)
         known = {"member": {**entry, "state": None}, "classes": classes}
-        return {**entry, "state": self.add_state(member.state, f"member {member.name!r}", known)}
+        data = formats.state_to_bytes(member.state, f"member {member.name!r}", known)
+        return {**entry, "state": self.add_file("state", data)}
 
-    def add_state(self, state: State, owner: str, known: dict[str, Any]) -> str:
-        """Write a state and return the name of its file."""
-        return self._add_file("state", state_to_bytes(state, owner, known))
-
-    def _add_file(self, kind: str, data: bytes) -> str:
+    def add_file(self, kind: str, data: bytes) -> str:
+        """Write a file of some kind, where there is none yet, and return its name."""
         digest = hashlib.sha256(data).hexdigest()
         path = self.directory / f"{kind}-{digest}.safetensors"
         with suppress(OSError, ValueError):  # there is none, or something else in its place
             # A file that is there may have been damaged since: saving again repairs it.
-            if digest_of(path) == digest:
+            if formats.digest_of(path) == digest:
                 return path.name
         if not path.exists():
             self.announce([path.name])
@@ -88,16 +68,16 @@ class Writer:
 
     def put(self, entry: dict[str, Any]) -> None:
         """Add a member, or replace the one of its name, at once."""
-        self.announce(files_of(self.index.members.get(entry["name"], {})))
+        self.announce(formats.files_of(self.index.members.get(entry["name"], {})))
         self._change("put", entry, entry["name"])
 
     def delete(self, name: str) -> None:
         """Remove a member, at once."""
-        self.announce(files_of(self.index.members[name]))
+        self.announce(formats.files_of(self.index.members[name]))
         self._change("delete", name, name)
 
     def _change(self, event: str, what: Any, name: str) -> None:
-        line = line_of(event, what)
+        line = formats.line_of(event, what)
         # A journal as long as the index is merged into it, so that a change costs the same however many came before.
         if self.index.journal is not None and self.index.end + len(line) <= self.index.size:
             _append(self.directory / self.index.journal, line, self.index.end)
@@ -115,13 +95,13 @@ class Writer:
     def _write(self, entries: Iterable[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
         if self.index.journal is not None:
             self.announce([self.index.journal])
-        texts = [entry_to_text(entry) for entry in entries]
+        texts = [formats.entry_to_text(entry) for entry in entries]
         journal = None
         if sum(map(len, texts)) > SMALL:
             journal = f"journal-{secrets.token_hex(8)}.jsonl"
             self.announce([journal])
             _replace(self.directory / journal, b"")  # before the index that refers to it
-        _replace(self.directory / INDEX, index_to_bytes(texts, classes, base, journal))
+        _replace(self.directory / INDEX, formats.index_to_bytes(texts, classes, base, journal))
 
 
 def _entry_of(member: Member) -> dict[str, Any]:
@@ -132,8 +112,8 @@ def _entry_of(member: Member) -> dict[str, Any]:
         raise ValueError(
             f"Member {member.name!r} cannot be stored. The meta of a member must be writable as JSON: {error}."
         ) from error
-    score = score_to_json(float(member.score))
-    entry = {"name": member.name, "state": "", "score": score, "meta": meta_to_json(meta)}
+    score = formats.score_to_json(float(member.score))
+    entry = {"name": member.name, "state": "", "score": score, "meta": formats.meta_to_json(meta)}
     return {**entry, "rows": None, "predictions": None}
 
 
@@ -191,7 +171,7 @@ def _remove(directory: Path, names: Iterable[str]) -> bool:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    with replacing(path) as file:
+    with formats.replacing(path) as file:
         file.write(data)
 
 

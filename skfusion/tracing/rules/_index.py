@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.tracing._axis import Ints, fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Label
+from skfusion.tracing.algebra import Ints, Label, fixed_axes, fixed_axis
 
 BY_INDEX = "positions are looked up by number"
 
@@ -27,21 +26,16 @@ def embedding(call: Call) -> Labelled:
 def embedding_bag(call: Call) -> Labelled:
     """Sum rows of a table."""
     rows, width = call.label_of("weight")
-    call.engine.pin_axes((rows, *(a for t in call.tensors[1:] for a in call.label(t))), BY_INDEX)
-    return [call.engine.tidy([fixed_axis(call.first.shape[0]), width]), *[None] * (len(call.outs) - 1)]
+    call.engine.pin_axes((rows, *(a for t in call.tensors[1:] for a in call.label_of(t))), BY_INDEX)
+    return [call.engine.tidy([fixed_axis(call.first.shape[0]), width])]
 
 
-@rule("index_select")
-def index_select(call: Call) -> Labelled:
-    """Look up positions of one axis."""
-    x = call["self"]
-    return _looked_up(call, [None] * (call["dim"] % x.dim()) + [call["index"]], call.out.shape)
-
-
-@rule("index", "_unsafe_index")
+@rule("index", "_unsafe_index", "index_select")
 def index(call: Call) -> Labelled:
     """Look up positions of some axes."""
-    return _looked_up(call, call["indices"], call.out.shape)
+    one_axis = call.name == "index_select"
+    indices = [*[None] * (call["dim"] % call["self"].dim()), call["index"]] if one_axis else call["indices"]
+    return _looked_up(call, indices, call.out.shape)
 
 
 @rule("index_put", "_index_put_impl", "_unsafe_index_put")
@@ -55,7 +49,7 @@ def index_put(call: Call) -> Labelled:
     if picked is None:
         return None
     call.engine.elementwise([picked, call.label_of("values")], shape)
-    return call.label(x)
+    return call.label_of(x)
 
 
 def _layout(indices: Sequence[Tensor | None]) -> tuple[int, list[int], int]:
@@ -71,12 +65,12 @@ def _looked_up(call: Call, indices: Sequence[Tensor | None], shape: Sequence[int
     start, used, n_index = _layout(indices)
     tensors = [t for t in indices if t is not None]
     if any(t.dtype in (torch.bool, torch.uint8) for t in tensors):
-        return None
+        return None  # how many positions a mask selects depends on its numbers
     if static and len(used) == 1:
         constant = _constant(call, tensors[0], label[used[0]].n)
         if constant is not None:
             return call.engine.take(label, used[0], constant)
-    call.engine.pin_axes((*(label[i] for i in used), *(axis for t in tensors for axis in call.label(t))), BY_INDEX)
+    call.engine.pin_axes((*(label[i] for i in used), *(axis for t in tensors for axis in call.label_of(t))), BY_INDEX)
     rest = [axis for i, axis in enumerate(label) if i not in used]
     looked_up = fixed_axes(shape[start : start + n_index])
     return call.engine.tidy([*rest[:start], *looked_up, *rest[start:]])
@@ -88,6 +82,7 @@ def _constant(call: Call, tensor: Tensor, n: int) -> Ints | None:
     if value is None:
         return None
     positions: Ints = value.astype(np.int64) % n
+    # a position that is taken twice would be one unit in two places, which no label of a selection says
     return positions if len(np.unique(positions)) == len(positions) else None
 
 
@@ -96,12 +91,12 @@ def index_add(call: Call) -> Labelled:
     """Write rows to positions of one axis."""
     x, source = call["self"], call["source"]
     dim = call["dim"] % x.dim()
-    label, rows = list(call.label(x)), list(call.label(source))
+    label, rows = list(call.label_of(x)), list(call.label_of(source))
     call.engine.pin_axes((label[dim], rows[dim], *call.label_of("index")), BY_INDEX)
     shape = [1 if i == dim else n for i, n in enumerate(x.shape)]
     others = [[*part[:dim], fixed_axis(1), *part[dim + 1 :]] for part in (label, rows)]
     call.engine.elementwise(others, shape)
-    return call.label(x)
+    return call.label_of(x)
 
 
 @rule("gather", "scatter", "scatter_add", "scatter_reduce")
@@ -109,7 +104,7 @@ def gather(call: Call) -> Labelled:
     """Look up positions along one axis, for each index of the others."""
     x, engine = call["self"], call.engine
     dim = call["dim"] % max(x.dim(), 1)
-    first, *others = [call.label(t) for t in call.tensors if t.dim()]
+    first, *others = [call.label_of(t) for t in call.tensors if t.dim()]
     for label in (first, *others):
         for i, axis in enumerate(label):
             if i == dim or axis.n != first[i].n:

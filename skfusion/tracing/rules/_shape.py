@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-from skfusion.tracing._axis import Axis, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
-from skfusion.tracing._engine import Label
-from skfusion.tracing.rules._reduce import dims_of
+from skfusion.tracing.algebra import Axis, Label, fixed_axes, fixed_axis
+
+ALONG_AXES = (
+    *("permute", "permute_copy", "transpose", "transpose_copy", "swapaxes", "t", "numpy_T", "unsqueeze", "squeeze"),
+    *("slice", "slice_copy", "narrow", "select", "select_copy", "unbind", "split", "split_with_sizes", "chunk"),
+    *("split_with_sizes_copy", "unsafe_split", "unsafe_chunk", "tensor_split"),
+)
+
+
+@rule(*ALONG_AXES, view=True)
+@rule("flip", "channel_shuffle", "native_channel_shuffle")
+def moved(call: Call) -> Labelled:
+    """Select and reorder axes and positions on them; the operation itself says which, applied to their numbers."""
+    sizes = [axis.n for axis in call.label_of("self")]
+    runs = []
+    for d, n in enumerate(sizes):  # each entry is its position on this axis
+        numbers = torch.arange(n, device="cpu").view(n, *[1] * (len(sizes) - 1 - d)).expand(sizes)
+        out = call.func(numbers, *call.args[1:], **call.kwargs)
+        runs.append(out if isinstance(out, (tuple, list)) else [out])
+    return [_placed(call, [run[i].numpy() for run in runs], out.shape) for i, out in enumerate(call.outs)]
+
+
+def _placed(call: Call, sources: Sequence[np.ndarray], shape: Sequence[int]) -> Label:
+    """Return the label of an output, of which each entry has the positions ``sources`` on the axes of the input."""
+    label, out = call.label_of("self"), fixed_axes(shape)
+    if 0 in shape:
+        return out
+    homes: dict[int, int] = {}
+    for d, source in enumerate(sources):
+        lines = [np.moveaxis(source, e, -1)[(0,) * (len(shape) - 1)] for e in range(len(shape))]
+        home = next((e for e, line in enumerate(lines) if (line != line[0]).any()), None)
+        label = call.engine.take(label, d, source.reshape(-1)[:1] if home is None else lines[home])
+        if home is not None:
+            homes[home] = d
+    return [label[homes[e]] if e in homes else axis for e, axis in enumerate(out)]
+
+
+@rule("roll")
+def roll(call: Call) -> Labelled:
+    """Move positions in a circle; without axes, in the order of the whole tensor."""
+    if call["dims"]:
+        return moved(call)
+    call.engine.pin_axes(call.label_of("self"), "moved in the order of the whole tensor")
+    return fixed_axes(call.out.shape)
 
 
 @rule(
@@ -19,123 +61,28 @@ from skfusion.tracing.rules._reduce import dims_of
 def view(call: Call) -> Labelled:
     """Merge and cut axes."""
     shape = list(call.out.shape)
-    return call.engine.normal(call.engine.view(call.label(call.tensors[0]), shape))
+    return call.engine.normal(call.engine.view(call.label_of(call.tensors[0]), shape))
 
 
-@rule("permute", "permute_copy", view=True)
-def permute(call: Call) -> Labelled:
-    """Reorder axes."""
-    label = call.label_of("self")
-    return [label[d] for d in call["dims"]]
-
-
-@rule("transpose", "transpose_copy", "swapaxes", view=True)
-def transpose(call: Call) -> Labelled:
-    """Exchange two axes."""
-    label, names = list(call.label_of("self")), ("axis0", "axis1") if call.name == "swapaxes" else ("dim0", "dim1")
-    i, j = (call[name] for name in names)
-    label[i], label[j] = label[j], label[i]
-    return label
-
-
-@rule("t", "numpy_T", view=True)
-def reverse(call: Call) -> Labelled:
-    """Reverse the order of axes."""
-    return list(reversed(call.label_of("self")))
-
-
-@rule("unsqueeze", view=True)
-def unsqueeze(call: Call) -> Labelled:
-    """Add an axis of one position."""
-    label = list(call.label_of("self"))
-    label.insert(call["dim"] % (len(label) + 1), fixed_axis(1))
-    return label
-
-
-@rule("squeeze", view=True)
-def squeeze(call: Call) -> Labelled:
-    """Drop axes of one position."""
-    label = call.label_of("self")
-    dims = dims_of(call["dim"], len(label))
-    return [axis for i, axis in enumerate(label) if axis.n != 1 or i not in dims]
-
-
-@rule("expand", "expand_copy", "broadcast_to")
-def expand(call: Call) -> Labelled:
-    """Copy along axes of one position; equal copies may be exchanged."""
+@rule("expand", "expand_copy", "broadcast_to", "repeat")
+def copied(call: Call) -> Labelled:
+    """Copy along axes: equal copies of one position may be exchanged, those of several follow one another."""
     shape, label = call.out.shape, call.label_of("self")
     label = [fixed_axis(1)] * (len(shape) - len(label)) + label
-    return [call.engine.fresh(n) if axis.n == 1 else axis for axis, n in zip(label, shape, strict=True)]
+    return [_copies(call, axis, n) for axis, n in zip(label, shape, strict=True)]
 
 
-@rule("repeat")
-def repeat(call: Call) -> Labelled:
-    """Concatenate copies."""
-    label, times = call.label_of("self"), call["repeats"]
-    label = [fixed_axis(1)] * (len(times) - len(label)) + label
-    return [_repeated(call, axis, n) for axis, n in zip(label, times, strict=True)]
-
-
-def _repeated(call: Call, axis: Axis, times: int) -> Axis:
-    if times == 1:
+def _copies(call: Call, axis: Axis, n: int) -> Axis:
+    if axis.n == n:
         return axis
-    return call.engine.fresh(times) if axis.n == 1 else call.engine.concat([axis] * times)
-
-
-@rule("slice", "slice_copy", view=True)
-def slice_(call: Call) -> Labelled:
-    """Select some positions of an axis."""
-    x = call["self"]
-    dim = call["dim"] % x.dim()
-    index = np.arange(x.shape[dim])[slice(call["start"], call["end"], call["step"])]
-    return call.engine.take(call.label(x), dim, index)
-
-
-@rule("narrow", view=True)
-def narrow(call: Call) -> Labelled:
-    """Select some positions of an axis, given by their number."""
-    dim = call["dim"] % call["self"].dim()
-    start = call["start"] % call["self"].shape[dim]
-    return call.engine.take(call.label_of("self"), dim, np.arange(start, start + call["length"]))
-
-
-@rule("select", "select_copy", view=True)
-def select(call: Call) -> Labelled:
-    """Select one position of an axis, which is dropped."""
-    x = call["self"]
-    dim = call["dim"] % x.dim()
-    return _selected(call, dim, call["index"] % x.shape[dim])
-
-
-def _selected(call: Call, dim: int, index: int) -> Label:
-    label = call.engine.take(call.label_of("self"), dim, np.array([index]))
-    return call.engine.tidy([axis for i, axis in enumerate(label) if i != dim])
-
-
-@rule("unbind", view=True)
-def unbind(call: Call) -> Labelled:
-    """Select all positions of an axis, one by one."""
-    dim = call["dim"] % call["self"].dim()
-    return [_selected(call, dim, i) for i in range(len(call.out))]
-
-
-@rule(
-    *("split", "split_with_sizes", "split_with_sizes_copy", "chunk", "unsafe_split", "unsafe_chunk", "tensor_split"),
-    view=True,
-)
-def split(call: Call) -> Labelled:
-    """Cut an axis into parts."""
-    dim = call["dim"] % call["self"].dim()
-    bounds = np.cumsum([0, *(out.shape[dim] for out in call.out)])
-    parts = [np.arange(a, b) for a, b in pairwise(bounds)]
-    return [call.engine.take(call.label_of("self"), dim, part) for part in parts]
+    return call.engine.fresh(n) if axis.n == 1 else call.engine.concat([axis] * (n // axis.n))
 
 
 @rule("cat", "concat")
 def cat(call: Call) -> Labelled:
     """Concatenate axes."""
     engine, shape = call.engine, list(call.out.shape)
-    labels = [list(call.label(t)) for t in call["tensors"] if t.dim() == len(shape)]  # an empty one may have one axis
+    labels = [list(call.label_of(t)) for t in call["tensors"] if t.dim() == len(shape)]  # empty ones may have one axis
     dim = call["dim"] % len(shape)
     if len(labels) == 1:
         return labels[0]
@@ -151,7 +98,7 @@ def cat(call: Call) -> Labelled:
 def stack(call: Call) -> Labelled:
     """Add an axis; the others may move in another way for each of its positions, as families over its number."""
     engine, shape = call.engine, list(call.out.shape)
-    labels = [call.label(t) for t in call["tensors"]]
+    labels = [call.label_of(t) for t in call["tensors"]]
     dim = call["dim"] % len(shape)
     n = shape.pop(dim)
     in_context = [engine.contexts(engine.resolve(axis)) for label in labels for axis in label]
@@ -177,27 +124,6 @@ def _stacked(call: Call, axes: Label, number: int) -> Axis:
     return call.engine.axis_of(family)
 
 
-@rule("flip")
-def flip(call: Call) -> Labelled:
-    """Reverse the order of positions."""
-    label = list(call.label_of("self"))
-    for d in dims_of(call["dims"], len(label)):
-        label[d] = call.engine.resolve(label[d]).at(np.arange(label[d].n)[::-1])
-    return label
-
-
-@rule("roll")
-def roll(call: Call) -> Labelled:
-    """Move positions in a circle; without axes, in the order of the whole tensor."""
-    label, shifts, dims = list(call.label_of("self")), call["shifts"], call["dims"]
-    if not dims:
-        call.engine.pin_axes(label, "moved in the order of the whole tensor")
-        return [fixed_axis(axis.n) for axis in label]
-    for shift, d in zip(shifts, dims, strict=True):
-        label[d] = call.engine.resolve(label[d]).at(np.roll(np.arange(label[d].n), shift))
-    return label
-
-
 @rule("as_strided")
 def as_strided(call: Call) -> Labelled:
     """Follow a change of strides that leaves positions where they were, such as another memory format."""
@@ -208,36 +134,7 @@ def as_strided(call: Call) -> Labelled:
     return None if moved or call["storage_offset"] else label
 
 
-@rule("view_as_complex")
-def view_as_complex(call: Call) -> Labelled:
-    """Read the last axis as real and imaginary parts."""
-    *lead, parts = call.label_of("self")
-    call.engine.pin_axis(parts, "real and imaginary parts")
-    return call.engine.tidy(lead)
-
-
 @rule("view_as_real", view=True)
 def view_as_real(call: Call) -> Labelled:
     """Add a last axis of real and imaginary parts."""
     return [*call.label_of("self"), fixed_axis(2)]
-
-
-@rule("unfold")
-def unfold(call: Call) -> Labelled:
-    """Cut windows along an axis, whose positions become a last axis."""
-    label = list(call.label_of("self"))
-    dim = call["dimension"] % len(label)
-    call.engine.pin_axis(label[dim], "windows of positions")
-    label[dim] = fixed_axis(call.out.shape[dim])
-    return call.engine.tidy([*label, fixed_axis(call["size"])])
-
-
-@rule("diagonal")
-def diagonal(call: Call) -> Labelled:
-    """Select positions with equal numbers on two axes."""
-    label = call.label_of("self")
-    dims = [call[name] % len(label) for name in ("dim1", "dim2")]
-    for d in dims:
-        call.engine.pin_axis(label[d], "positions on a diagonal")
-    rest = [axis for i, axis in enumerate(label) if i not in dims]
-    return call.engine.tidy([*rest, fixed_axis(call.out.shape[-1])])

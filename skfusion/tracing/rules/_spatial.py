@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skfusion.tracing._axis import fixed_axes, fixed_axis
 from skfusion.tracing._call import Call, Labelled, rule
+from skfusion.tracing.algebra import fixed_axes, fixed_axis
 
 KINDS = (
     *("avg_pool", "max_pool", "_adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "max_unpool"),
@@ -25,7 +25,7 @@ IN_SPACE = {
 def space(call: Call) -> Labelled:
     """Pin space; the axes before it stay, and are unified with those of indices or a grid."""
     n, engine = IN_SPACE[call.name], call.engine
-    labels = [list(call.label(t)) for t in call.tensors]
+    labels = [list(call.label_of(t)) for t in call.tensors]
     if call.name.startswith("grid_sampler"):
         labels[1].insert(1, fixed_axis(1))  # a grid has no channels, and its coordinates are its last axis
         engine.pin_axis(labels[1].pop(), "coordinates")
@@ -33,7 +33,7 @@ def space(call: Call) -> Labelled:
     leads = [label[:-n] for label in labels]
     shape = [axis.n for axis in leads[0]]
     lead = leads[0] if len(leads) == 1 else engine.elementwise(leads, shape)
-    return call.give(engine.tidy([*lead, *fixed_axes(call.first.shape[-n:])]))
+    return engine.tidy([*lead, *fixed_axes(call.first.shape[-n:])])
 
 
 @rule("pixel_shuffle", "col2im")
@@ -54,14 +54,6 @@ def pixels_to_channels(call: Call) -> Labelled:
     engine.pin_axes((height, width), "positions in space")
     n, *space = call.out.shape[len(lead) :]
     return engine.tidy([*lead, engine.product([channels, fixed_axis(n // channels.n)]), *fixed_axes(space)])
-
-
-@rule("channel_shuffle", "native_channel_shuffle")
-def channel_shuffle(call: Call) -> Labelled:
-    """Write channels in rows and read them in columns."""
-    label, n = call.label_of("self"), call["groups"]
-    order = np.arange(label[1].n).reshape(n, -1).T.reshape(-1)
-    return [label[0], call.engine.resolve(label[1]).at(order), *label[2:]]
 
 
 @rule("constant_pad_nd")

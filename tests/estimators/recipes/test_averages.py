@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn_checks import cases
+from small_nets import small_nets
 
 from skfusion import (
     EnsembleClassifier,
@@ -15,20 +16,11 @@ from skfusion import (
 )
 from skfusion.collect import Averages
 from skfusion.combine import Average, GeometricAverage
-from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.testing import checks_for
 
 X, y = load_iris(return_X_y=True)
 Z, t = load_diabetes(return_X_y=True)
-SMALL = {"max_epochs": 20, "module__hidden": (16,), "lr": 0.02}
-
-
-def classifier(**params):
-    return mlp_classifier(**{**SMALL, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{**SMALL, **params})
+classifier, regressor = small_nets(max_epochs=20, module__hidden=(16,), lr=0.02)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.ensemble import BaggingClassifier
 from sklearn.metrics import accuracy_score, log_loss, r2_score
+from small_nets import small_nets
 
 from skfusion import BaggingFusion, EnsembleClassifier, EnsembleRegressor, ModelPool, SoupClassifier, out_of_bag
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.nets import mlp_classifier, mlp_regressor
 
 X, y = load_iris(return_X_y=True)
 X = X.astype(np.float32) + np.linspace(0, 1e-3, 150, dtype=np.float32)[:, None]  # no two rows are alike
@@ -18,12 +18,7 @@ Z, t = load_diabetes(return_X_y=True)
 Z = Z.astype(np.float32)
 
 
-def net(**params):
-    return mlp_classifier(**{"max_epochs": 6, "module__hidden": (8,), "lr": 0.02, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{"max_epochs": 6, "module__hidden": (8,), "lr": 0.02, **params})
+net, regressor = small_nets(max_epochs=6, module__hidden=(8,), lr=0.02)
 
 
 def by_hand(fitted, X, codes):

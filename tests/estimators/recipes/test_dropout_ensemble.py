@@ -13,7 +13,7 @@ from torch import nn
 
 from skfusion import DropoutEnsembleClassifier, DropoutEnsembleRegressor, EnsembleClassifier, ModelPool
 from skfusion.collect import Seeds
-from skfusion.estimators.support._dropout_passes import DropoutPasses
+from skfusion.estimators.recipes._dropout_ensemble import DropoutPasses
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.testing import _problems as problems
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_iris
 from skorch import NeuralNetClassifier, NeuralNetRegressor
+from small_nets import small_nets
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -24,7 +25,6 @@ from skfusion import (
 from skfusion.collect import Bootstrap, FastGeometric, Seeds, Snapshots, Tail
 from skfusion.combine import Average, Stack, Vote
 from skfusion.merge import Greedy, Uniform
-from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
 from skfusion.repair import Recalibrate
 from skfusion.select import TopK
@@ -35,12 +35,7 @@ Z, t = load_diabetes(return_X_y=True)
 Z = Z.astype(np.float32)
 
 
-def net(**params):
-    return mlp_classifier(**{"max_epochs": 6, "module__hidden": (8,), "lr": 0.02, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{"max_epochs": 6, "module__hidden": (8,), "lr": 0.02, **params})
+net, regressor = small_nets(max_epochs=6, module__hidden=(8,), lr=0.02)
 
 
 def linear_regressor(**params):

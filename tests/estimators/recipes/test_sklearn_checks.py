@@ -2,6 +2,7 @@
 
 import pytest
 from sklearn_checks import cases
+from small_nets import small_nets
 
 from skfusion import (
     BaggingFusion,
@@ -11,18 +12,9 @@ from skfusion import (
     FastGeometricEnsembleClassifier,
     FastGeometricEnsembleRegressor,
 )
-from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.testing import checks_for
 
-SMALL = {"max_epochs": 20, "module__hidden": (16,), "lr": 0.02}
-
-
-def classifier(**params):
-    return mlp_classifier(**{**SMALL, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{**SMALL, **params})
+classifier, regressor = small_nets(max_epochs=20, module__hidden=(16,), lr=0.02)
 
 
 ESTIMATORS = {

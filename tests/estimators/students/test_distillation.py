@@ -20,24 +20,16 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.dataset import ValidSplit
+from small_nets import small_nets
 from torch import nn
 from torch.nn import functional as F
 
 from skfusion import DistillClassifier, DistillRegressor, EnsembleClassifier, EnsembleRegressor, ModelPool, nets
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
-from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.nets.losses._soft import divergence, tempered
 
-SMALL = {"module__hidden": (8,), "max_epochs": 4}
-
-
-def classifier(**params):
-    return mlp_classifier(**{**SMALL, **params})
-
-
-def regressor(**params):
-    return mlp_regressor(**{**SMALL, **params})
+classifier, regressor = small_nets(module__hidden=(8,), max_epochs=4)
 
 
 class Line(nn.Module):
@@ -368,7 +360,7 @@ def test_a_pool_teaches_what_its_ensemble_does(wine, ensemble):
 def test_a_fitted_net_teaches(wine):
     X, y = wine
     codes = np.unique(y, return_inverse=True)[1]
-    net = mlp_classifier(module__n_in=13, module__n_out=3, **SMALL).fit(X.astype(np.float32), codes)
+    net = classifier(module__n_in=13, module__n_out=3).fit(X.astype(np.float32), codes)
     student = DistillClassifier(classifier(), teacher=net, random_state=0).fit(X, codes)
     np.testing.assert_allclose(student.teacher_.predict_proba(X), net.predict_proba(X.astype(np.float32)), atol=1e-6)
 

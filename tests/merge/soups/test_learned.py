@@ -56,6 +56,14 @@ def test_without_steps_it_is_the_mean():
     assert report["weights"] == pytest.approx([1 / 3] * 3)
 
 
+def test_of_equal_losses_the_mean_is_kept():
+    module = perceptron(4, 6, 3)
+    data, report = judged(module, rows(), loss=lambda state: 1.0)
+    Learned(lr=1.0, n_steps=3)(states(module, 3), objective=data)
+    assert report["weights"] == [1 / 3] * 3
+    assert report["temperature"] == 1.0
+
+
 def stepped(members, module, batch, per_layer, simplex, temperature, lr, kind):
     """The weights after one step of AdamW, by automatic differentiation of the formula."""
     layers = [*dict.fromkeys(n.rpartition(".")[0] for n in members[0])] if per_layer else [""]

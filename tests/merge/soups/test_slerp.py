@@ -8,6 +8,7 @@ import torch
 from reference.spherical_mean import arc, spherical_mean
 
 from skfusion.merge import Slerp, Uniform
+from skfusion.merge.soups._slerp import cosines_of
 
 
 def vectors(n, seed=0, d=9, spread=1.0):
@@ -202,3 +203,20 @@ def test_statistics_are_averaged_plainly():
 def test_wrong_weights_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         Slerp(weights)(states_of(vectors(3)))
+
+
+def test_cosines_are_at_most_one_in_spite_of_rounding():
+    for seed in range(100):
+        v = torch.randn(7, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        cosines = cosines_of([v, v, -v], torch.linalg.vector_norm(v).expand(3))
+        assert cosines.abs().max() <= 1
+        torch.testing.assert_close(cosines[0], torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64))
+
+
+def test_tensors_too_long_for_a_length_are_averaged():
+    far, near = (torch.tensor(v, dtype=torch.float64) for v in ([1e200, 0.0], [0.0, 1.0]))
+    assert Slerp()([{"w": far}, {"w": near}])["w"].tolist() == [5e199, 0.5]
+
+
+def test_a_merger_of_tensors_needs_no_survey_unless_it_says_so():
+    assert Slerp().n_surveys(1000) == 0

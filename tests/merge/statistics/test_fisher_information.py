@@ -6,7 +6,7 @@ from merge.problems import CASES, assert_close, convolutional, fisher_of, normal
 from torch import nn
 
 from skfusion._batches import rows_at
-from skfusion.merge._tied import tied
+from skfusion.merge._base import tied
 from skfusion.merge.statistics import _squares as squares
 from skfusion.merge.statistics._fisher import mean_squares
 from skfusion.merge.statistics._squares import Gradients, Squares

@@ -8,7 +8,7 @@ from reference import regmean as reference
 from torch import nn
 
 from skfusion.merge import RegMean
-from skfusion.merge.statistics import _layer_inputs
+from skfusion.merge.statistics import _matrices
 
 
 def merged(merge, module, members, *batches, **more):
@@ -35,7 +35,7 @@ def merged(merge, module, members, *batches, **more):
 )
 @pytest.mark.parametrize("budget", [2**22, 50])
 def test_a_convolution_is_solved_patch_by_patch(layer, bias, budget, monkeypatch):
-    monkeypatch.setattr(_layer_inputs, "_BUDGET", budget)
+    monkeypatch.setattr(_matrices, "_BUDGET", budget)
     module = layer(bias=bias).double()
     n_axes = module.weight.ndim - 2
     size = (8, 7, 6)[:n_axes] if n_axes < 3 else (4, 3, 3)
@@ -65,11 +65,18 @@ def test_a_convolution_is_solved_patch_by_patch(layer, bias, budget, monkeypatch
 
 def test_padding_of_even_kernels_is_torchs_own():
     module, x = nn.Conv1d(1, 1, 4, padding="same", padding_mode="replicate", bias=False).double(), normal(3, 1, 6)
-    (rows, weight), *rest = _layer_inputs.pieces(module, "0", x, None)
+    (rows, weight), *rest = _matrices.pieces(module, "0", x, None)
     assert not rest
     assert weight.tolist() == [1.0] * 18
     expected = module(x).flatten()
     torch.testing.assert_close((rows @ module.weight.reshape(1, 4, 1)).flatten(), expected, rtol=0, atol=1e-12)
+
+
+def test_a_vector_is_a_row():
+    x = normal(4)
+    ((rows, weight),) = _matrices.pieces(nn.Linear(4, 2), "0", x, None)
+    assert rows.tolist() == [[[*x.tolist(), 1.0]]]
+    assert weight.tolist() == [1.0]
 
 
 # Weights of rows.
@@ -87,7 +94,7 @@ def test_padding_of_even_kernels_is_torchs_own():
 )
 @pytest.mark.parametrize("budget", [2**22, 20])
 def test_a_weight_is_a_repetition(make, x, normalise, budget, monkeypatch):
-    monkeypatch.setattr(_layer_inputs, "_BUDGET", budget)
+    monkeypatch.setattr(_matrices, "_BUDGET", budget)
     module, weight = make().double(), torch.tensor([3.0, 0, 1, 2, 0, 1])
     members = states(module, 2)
     merge = RegMean(normalise=normalise)
@@ -109,5 +116,5 @@ def test_weights_of_rows_that_cannot_be_told_apart_are_refused():
             return self.body(torch.cat([x, x[:1]]))
 
     module = Pairs().double()
-    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows for 3 samples of different weights.*Merge without"):
+    with pytest.raises(ValueError, match="Layer 'body' sees 4 rows .* 3 weighted samples.*batch-first.*repetitions"):
         merged(RegMean(), module, states(module, 2), batch(normal(3, 4), torch.ones(3)))

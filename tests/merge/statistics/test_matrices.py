@@ -8,6 +8,8 @@ from reference import regmean as reference
 from torch import nn
 
 from skfusion.merge import RegMean, Uniform
+from skfusion.merge._base import tied
+from skfusion.merge.statistics._matrices import matrices
 
 
 class Crossed(nn.Module):
@@ -136,3 +138,12 @@ def test_encoder_layers_with_masks_leave_module_and_settings_as_they_were():
     assert all(torch.equal(t, before[k]) for k, t in encoder.state_dict().items())
     assert all(len(part._forward_pre_hooks) == (part is encoder.layers[0].self_attn) for part in encoder.modules())
     assert isinstance(encoder.layers[1].self_attn.out_proj, nn.Linear)
+
+
+@pytest.mark.parametrize("shared", ["in_proj_weight", "in_proj_bias"])
+def test_attention_that_shares_one_of_its_tensors_is_left(shared):
+    module = nn.ModuleDict({name: nn.MultiheadAttention(4, 2) for name in "abc"})
+    setattr(module["b"], shared, getattr(module["a"], shared))
+    found = matrices(module, tied(states(module, 2), module))
+    assert {name.partition(".")[0] for name in found if "_proj" in name and "out_proj" not in name} == {"c"}
+    assert {"a.out_proj", "b.out_proj", "c.q_proj", "c.k_proj", "c.v_proj", "c.out_proj"} == {*found}

@@ -10,6 +10,7 @@ from reference import regmean as reference
 from torch import nn
 
 from skfusion.merge import RegMean, Uniform, merge_shared
+from skfusion.merge.statistics._regmean import solved
 from skfusion.state import owners
 
 RAW = {"shrink": 1.0, "normalise": False, "ridge": 0.0}
@@ -348,3 +349,9 @@ def test_data_that_does_not_tell_enough_is_refused():
     norm = nn.LayerNorm(2).double()
     with pytest.raises(ValueError, match="module has none whose weights are its own: use Uniform"):
         merged(RegMean(), norm, states(norm, 2), batch(x))
+
+
+def test_a_ridge_is_a_share_of_the_mean_diagonal():
+    gram = torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64))[None]
+    found = solved(gram, torch.ones(1, 2, 1, dtype=torch.float64), ridge=0.5)
+    torch.testing.assert_close(found[0, :, 0], torch.tensor([1 / 2, 1 / 4], dtype=torch.float64))

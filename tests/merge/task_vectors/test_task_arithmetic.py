@@ -1,7 +1,6 @@
 """Arithmetic with what fine-tuning has changed."""
 
 import math
-import weakref
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from skfusion.merge import TaskArithmetic
-from skfusion.objective import ModuleObjective, Objective
+from skfusion.objective import ModuleObjective
 
 
 def vectors(n, seed=0, d=7, dtype=torch.float64):
@@ -118,28 +117,6 @@ def test_the_first_of_equal_scores_wins_and_nan_never_does():
     assert TaskArithmetic(None, grid=(0.5, 0.25, 0.75, 1.0)).coefficients([state], base, data) == [0.25]
     with pytest.raises(ValueError, match="No scale of the grid"):
         TaskArithmetic(None).coefficients([state], base, objective(lambda s: math.nan))
-
-
-def test_candidates_are_not_kept():
-    base, *states = vectors(3)
-    known = []
-
-    class Weak(Objective):
-        module = nn.Identity()
-
-        def batches(self):
-            return []
-
-        def scores(self, candidates):
-            waiting = iter(candidates)
-            while (state := next(waiting, None)) is not None:
-                known.append(weakref.ref(state["w"]))
-                del state
-                assert all(ref() is None for ref in known)
-            return [0.0] * len(known)
-
-    TaskArithmetic(None)(states, base, Weak())
-    assert len(known) == 21
 
 
 def test_data_are_needed_where_the_scale_is_chosen():

@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from looped import CLASSES, Net, X, check_falls_back, check_same, classifier, jobs_of, module_that, vectorized
+from looped import CLASSES, Job, Net, X, check_falls_back, check_same, classifier, jobs_of, module_that, vectorized
 from torch import nn
 
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
-from skfusion.nets import DivergedError, Job
+from skfusion.nets import DivergedError
 from skfusion.nets.vectorized import _member
 
 R = nn.ReLU

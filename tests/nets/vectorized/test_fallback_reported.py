@@ -62,9 +62,9 @@ def test_small_perceptrons_are_vectorized_by_default(monkeypatch):
 def count_vectorized(monkeypatch):
     calls, fit_many = [], nets.fit_many
 
-    def counted(net, jobs):
-        calls.append(len(jobs))
-        return fit_many(net, jobs)
+    def counted(net, rows, runs, watches):
+        calls.append(len(runs))
+        return fit_many(net, rows, runs, watches)
 
     monkeypatch.setattr(nets, "fit_many", counted)
     return calls

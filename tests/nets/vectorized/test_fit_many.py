@@ -7,6 +7,7 @@ import pytest
 import torch
 from looped import (
     CLASSES,
+    Job,
     X,
     check_falls_back,
     check_same,
@@ -25,7 +26,7 @@ from torch import nn
 
 from skfusion import nets
 from skfusion._rows import Rows
-from skfusion.nets import Job, mlp_classifier, mlp_regressor
+from skfusion.nets import mlp_classifier, mlp_regressor
 
 BINARY = Rows(X, (X[:, 0] > X[:, 1]).astype(np.int64))
 LABELS = Rows(X, (X[:, :2] > 0).astype(np.int64))

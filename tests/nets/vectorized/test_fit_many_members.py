@@ -7,6 +7,7 @@ import pytest
 import torch
 from looped import (
     CLASSES,
+    Job,
     X,
     check_same,
     check_same_history,
@@ -28,7 +29,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
-from skfusion.nets import DivergedError, Job
+from skfusion.nets import DivergedError
 
 R = nn.ReLU
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])

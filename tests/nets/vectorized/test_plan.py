@@ -5,12 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from looped import CLASSES, X, classifier, jobs_of
+from looped import CLASSES, classifier
 from torch import nn
 
 from skfusion import nets
-from skfusion._rows import Rows
-from skfusion.nets import Job
+from skfusion.nets import Run
 from skfusion.nets.vectorized._plan import member_cost
 
 R = nn.ReLU
@@ -19,8 +18,15 @@ ORDER = 8 * len(CLASSES)  # the rows of an epoch
 BUFFERS = {"SGD": 1, "Adam": 2, "AdamW": 2}
 
 
-def bytes_of(net, rows=CLASSES, **settings):
-    return member_cost(net, Job(rows, 0), **settings).bytes
+RUN = Run("run", 0)
+
+
+def bytes_of(net):
+    return member_cost(net, CLASSES, RUN).bytes
+
+
+def planned(net, n, *args, **settings):
+    return nets.plan(net, CLASSES, [RUN] * n, *args, **settings)
 
 
 def without_activations(net, batch_size=1):
@@ -34,7 +40,7 @@ def without_activations(net, batch_size=1):
 def test_parameters_gradient_and_state_are_counted(optimizer, dtype):
     net = classifier(R, optimizer=getattr(torch.optim, optimizer), module__dtype=dtype)
     size = 4 if dtype == torch.float32 else 8
-    found = member_cost(net, jobs_of()[0])
+    found = member_cost(net, CLASSES, RUN)
     assert found.n_parameters == N
     left = without_activations(net, 8) - N * size * (3 + BUFFERS[optimizer]) - ORDER
     assert 0 <= left <= 2 * size  # a number or two of the loss, that have no rows
@@ -52,7 +58,7 @@ def test_buffers_and_frozen_parameters_are_counted_once():
             return self.body(X)
 
     net = classifier(module=Frozen, optimizer=torch.optim.SGD)
-    assert member_cost(net, jobs_of()[0]).n_parameters == 21
+    assert member_cost(net, CLASSES, RUN).n_parameters == 21
     assert 0 <= without_activations(net, 8) - 4 * (4 * 21 + 1500) - ORDER <= 8
 
 
@@ -69,42 +75,34 @@ def test_wider_layers_and_longer_ones_cost_more():
     assert large >= small + 2 * (8 * 8 + 8) * 4 * 3
 
 
-def test_rows_of_a_members_own_are_counted():
-    shared, own = (bytes_of(classifier(R), shares_rows=s) for s in (True, False))
-    assert own - shared == CLASSES.X.nbytes + CLASSES.y.nbytes
-    rows = Rows({"X": X}, CLASSES.y)
-    shared, own = (bytes_of(classifier(R), rows, shares_rows=s) for s in (True, False))
-    assert own - shared == X.nbytes + CLASSES.y.nbytes
-
-
 def test_sizes_follow_the_memory_and_the_processes():
-    net, jobs = classifier(R), jobs_of(n=7)
+    net = classifier(R)
     one = bytes_of(net)
-    assert nets.plan(net, jobs, True).sizes == [7]
-    assert nets.plan(net, jobs, True, max_bytes=3 * one).sizes == [3, 2, 2]
-    assert nets.plan(net, jobs, True, max_bytes=2 * one).sizes == [2, 2, 2, 1]
-    assert nets.plan(net, jobs, True, n_jobs=2).sizes == [4, 3]
-    assert nets.plan(net, jobs, True, max_bytes=4 * one, n_jobs=2).sizes == [2, 2, 2, 1]
-    found = nets.plan(net, jobs, True, max_bytes=4 * one, n_jobs=4)
+    assert planned(net, 7, True).sizes == [7]
+    assert planned(net, 7, True, max_bytes=3 * one).sizes == [3, 2, 2]
+    assert planned(net, 7, True, max_bytes=2 * one).sizes == [2, 2, 2, 1]
+    assert planned(net, 7, True, n_jobs=2).sizes == [4, 3]
+    assert planned(net, 7, True, max_bytes=4 * one, n_jobs=2).sizes == [2, 2, 2, 1]
+    found = planned(net, 7, True, max_bytes=4 * one, n_jobs=4)
     assert (found.sizes, found.n_jobs) == ([2, 2, 2, 1], 2)
-    assert nets.plan(net, jobs, True, n_jobs=2).n_jobs is None
-    assert all(nets.plan(net, jobs, True, max_bytes=b).vectorized for b in (2 * one, 99 * one))
+    assert planned(net, 7, True, n_jobs=2).n_jobs is None
+    assert all(planned(net, 7, True, max_bytes=b).vectorized for b in (2 * one, 99 * one))
 
 
 def test_what_does_not_fit_is_trained_alone_and_told():
-    net, jobs = classifier(R), jobs_of(n=3)
-    found = nets.plan(net, jobs, True, max_bytes=2 * bytes_of(net) - 1)
+    net = classifier(R)
+    found = planned(net, 3, True, max_bytes=2 * bytes_of(net) - 1)
     assert (found.sizes, found.vectorized) == ([1, 1, 1], False)
     assert f"two members need {2 * bytes_of(net):,} bytes" in found.reason
-    assert nets.plan(net, jobs, False) == nets.Plan([1, 1, 1], False)
-    assert nets.plan(net, jobs[:1], True) == nets.Plan([1], False)
+    assert planned(net, 3, False) == nets.Plan([1, 1, 1], False)
+    assert planned(net, 1, True) == nets.Plan([1], False)
 
 
 def test_a_plan_changes_nothing(untouched_rng):
     net = classifier(partial(nn.BatchNorm1d, 8), R, partial(nn.Dropout, 0.5))
     before = repr(sorted(net.get_params(deep=False).items()))
     x, threads = CLASSES.X.copy(), torch.get_num_threads()
-    nets.plan(net, jobs_of(), True)
+    planned(net, 3, True)
     assert repr(sorted(net.get_params(deep=False).items())) == before
     assert np.array_equal(CLASSES.X, x)
     assert torch.get_num_threads() == threads

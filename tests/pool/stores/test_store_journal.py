@@ -47,9 +47,9 @@ def test_puts_stand_in_the_journal_and_are_part_of_the_pool(store, tmp_path):
 
 
 def test_the_cost_of_a_put_does_not_grow(tmp_path, monkeypatch):
-    written, text = [], _writer.entry_to_text
+    written, text = [], _writer.formats.entry_to_text
     monkeypatch.setattr(_writer, "SMALL", 1000)
-    monkeypatch.setattr(_writer, "entry_to_text", lambda entry: written.append(entry) or text(entry))
+    monkeypatch.setattr(_writer.formats, "entry_to_text", lambda entry: written.append(entry) or text(entry))
     store = DirectoryStore(tmp_path)
     for k in range(120):
         store.put(member(f"m{k}", k, meta={"history": [0.5] * 20}))

@@ -1,0 +1,87 @@
+"""What commands share: options that name checkpoints and tasks, how a command says how far it is, and how it fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, ProgressColumn
+
+CHECKPOINTS = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Files (.safetensors, .pt, .pth, .bin, .ckpt), folders with one, indices of shards, or pools.",
+        show_default=False,
+    ),
+]
+BASE = Annotated[Path | None, typer.Option(help="What the checkpoints were fine-tuned from.")]
+KEY = Annotated[
+    str | None, typer.Option(help="The entry with the state in files of torch.save, such as ema or ema.module.")
+]
+STRIP_PREFIX = Annotated[
+    list[str] | None, typer.Option(help="Beginning of names, such as model., to take off where it is; repeat.")
+]
+TARGET = Annotated[str | None, typer.Option(help="Column to predict, in tables.")]
+TASK = Annotated[str, typer.Option(help="auto, classification or regression.")]
+
+
+def message_of(error: Exception) -> str:
+    """Return the message of an error, with the name of the file where it has one."""
+    if not isinstance(error, OSError):
+        return str(error)
+    message = error.strerror or str(error)
+    return message if error.filename is None else f"{error.filename}: {message}."
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Show a message on the standard error, and end the command with an exit code."""
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code) from None
+
+
+FIRST, EVERY = 1.0, 10.0
+"""Seconds until the first line, and between lines."""
+
+
+@contextmanager
+def progress(
+    columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str
+) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on the standard error how far a command is.
+
+    Yields a callable that takes what is being done, how much is done, and how much there is; ``amount`` formats these
+    numbers. When less is done than before, a new bar starts.
+    """
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        due = time.monotonic() + FIRST
+
+        def print_line(what: str, done: int, total: int) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if now >= due:
+                due = now + EVERY
+                share = f" ({done / total:.0%})" if total else ""
+                text = f"{what}: {amount(done)} of {amount(total)}{share}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield print_line
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
+        job, before = bar.add_task("Opening", total=None), 0
+
+        def update(what: str, done: int, total: int) -> None:
+            nonlocal before
+            if done < before:
+                bar.reset(job, total=total)
+            bar.update(job, description=what, completed=done, total=total)
+            before = done
+
+        yield update

@@ -1,0 +1,180 @@
+"""Estimators of any library: their seeds, their fit on weighted rows, and what they predict for all classes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from skfusion import nets
+from skfusion._rows import Rows, Task, repetitions, rows_at
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Return the estimator with the seed in place of every ``random_state`` that is None."""
+    free = [k for k, v in estimator.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
+    if free:  # a frozen estimator has no parameters that can be set
+        estimator.set_params(**dict.fromkeys(free, seed))
+    return estimator
+
+
+def stream(estimator: Any, seed: int) -> AbstractContextManager[None]:
+    """Seed the global generators while an estimator of another library runs that may draw from them, and restore them.
+
+    One that holds an estimator of this library gets no seed: threads in which it may train would wait for this one.
+    """
+    parts = [] if estimator is None else [estimator, *estimator.get_params().values()]
+    if any(_is_own(part) for part in parts):
+        return nullcontext()
+    devices = [torch.device(part.device or "cpu") for part in parts if nets.is_net(part)]
+    return nets.seed_scope(seed, next((device for device in devices if device.type == "cuda"), "cpu"))
+
+
+def _is_own(part: Any) -> bool:
+    kinds = type(part).__mro__ if isinstance(part, BaseEstimator) and not nets.is_net(part) else ()
+    return any(kind.__module__.partition(".")[0] == "skfusion" for kind in kinds)
+
+
+def split_pipeline(estimator: Any) -> tuple[Any, Any]:
+    """Return the steps before the last one as a pipeline (None where there are none), and the last one."""
+    if not isinstance(estimator, Pipeline):
+        return None, estimator
+    return (estimator[:-1] if len(estimator.steps) > 1 else None), estimator.steps[-1][1]
+
+
+def fit_weighted(estimator: Any, rows: Rows, who: str, remedy: str, groups: np.ndarray | None = None) -> Any:
+    """Fit an estimator of any library in place, and return it; ``who`` and ``remedy`` are for messages.
+
+    One of this library, also at the end of a pipeline, is given weights and groups: it splits rows before it repeats
+    them, so that no split has copies of a row on both sides. Others are given repeated rows.
+    """
+    index, rest = repetitions(rows.weight)
+    if rest is None and repeats(estimator) and not (index is None and groups is None):
+        head, last = split_pipeline(estimator)
+        if last is estimator:
+            return estimator.fit(rows.X, rows.y, sample_weight=rows.weight, **taken(estimator, groups))
+        if head is not None:
+            X = transformed(head, rows, np.arange(len(rows)) if index is None else index)
+            rows = Rows(X, rows.y, rows.weight)
+        steps = [] if head is None else head.steps
+        estimator.steps = [*steps, (estimator.steps[-1][0], fit_weighted(last, rows, who, remedy, groups))]
+        return estimator
+    rows = rows.repeated()
+    weights: dict[str, Any] = {}
+    if rows.weight is not None:
+        if not has_fit_parameter(estimator, "sample_weight"):
+            raise ValueError(
+                f"{who} takes no sample_weight, and the weights are no whole numbers, which could be taken as "
+                f"repetitions. {remedy}"
+            )
+        weights = {"sample_weight": rows.weight}
+    if rest is not None and repeats(estimator):
+        weights |= taken(estimator, None if groups is None else groups[index])
+    return estimator.fit(rows.X, rows.y, **weights)
+
+
+def taken(estimator: Any, groups: np.ndarray | None) -> dict[str, Any]:
+    """Return groups as an argument of ``fit``, where there are some and the estimator takes them."""
+    return {} if groups is None or not has_fit_parameter(estimator, "groups") else {"groups": groups}
+
+
+def repeats(estimator: Any) -> bool:
+    """Return whether an estimator, or the end of a pipeline, takes whole-number weights as repetitions by itself."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    ours = any(cls.__module__.partition(".")[0] == "skfusion" for cls in type(estimator).__mro__)
+    return ours and has_fit_parameter(estimator, "sample_weight")
+
+
+def transformed(head: Any, rows: Rows, index: np.ndarray) -> Any:
+    """Return the inputs of rows, once each, by steps that are fitted on repetitions, at the positions ``index``."""
+    again = rows.take(index)
+    X = head.fit_transform(again.X, again.y)
+    return rows_at(X, np.unique(index, return_index=True)[1])
+
+
+def fit_and_predict(
+    member: Any, name: str, train: Rows, test: Rows | None, n_outputs: int, seed: int
+) -> tuple[Any, np.ndarray | None]:
+    """Return a member fitted on ``train``, and its prediction of ``test``; it leaves the global generators alone."""
+    flat = train.task == "regression" and n_outputs == 1
+    who, remedy = f"Member {name!r}", "Leave it out or give no weights."
+    with stream(member, seed):
+        rows = replace(train, y=train.y[:, 0]) if flat else train
+        fitted = fit_weighted(clone(member), rows, who, remedy, train.groups)
+        return fitted, None if test is None else outputs_of(fitted, test.X, train.task, n_outputs, name)
+
+
+def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None) -> np.ndarray:
+    """Return a member's prediction, shape (n_samples, n_outputs): values, probabilities of class codes, or scores.
+
+    A class that it was not fitted on gets probability 0, or the least score of the row: no score rules a class out, but
+    so it is never more likely than another one, and the columns keep their scale.
+    """
+    who = type(fitted).__name__ if name is None else f"Member {name!r}"
+    if task == "regression":
+        values = np.asarray(fitted.predict(X))
+        return values.astype(np.result_type(values, np.float32), copy=False).reshape(-1, n_outputs)
+    if task == "multilabel":
+        if not hasattr(fitted, "predict_proba"):
+            return np.asarray(fitted.predict(X), np.float64)
+        proba = fitted.predict_proba(X)
+        if not isinstance(proba, list):
+            return np.asarray(proba)
+        known = getattr(fitted, "classes_", [(0, 1)] * len(proba))
+        return np.stack([_of_label(p, labels, who) for p, labels in zip(proba, known, strict=True)], axis=1)
+    codes = np.asarray(fitted.classes_, np.int64)
+    if hasattr(fitted, "predict_proba"):
+        scores = np.asarray(fitted.predict_proba(X))
+        out = np.zeros((len(scores), n_outputs), scores.dtype)
+    elif hasattr(fitted, "decision_function"):
+        scores = _decisions(fitted, X, len(codes), who)
+        out = np.repeat(scores.min(axis=1, keepdims=True), n_outputs, axis=1)
+    else:
+        scores = (np.asarray(fitted.predict(X))[:, None] == codes).astype(np.float64)
+        out = np.zeros((len(scores), n_outputs))
+    out[:, codes] = scores
+    return out
+
+
+def _of_label(p: np.ndarray, labels: Any, who: str) -> np.ndarray:
+    """Return the probability of 1 among the probabilities of the values of a label, of which a fold may lack one."""
+    if p.shape[1] != len(labels):
+        raise ValueError(
+            f"{who} gives probabilities of {p.shape[1]} values of a label, and its classes_ do not say of which. Use "
+            "another one, or wrap it in MultiOutputClassifier."
+        )
+    column = np.flatnonzero(np.asarray(labels) == 1)
+    return p[:, column[0]] if len(column) else np.zeros(len(p))
+
+
+def _decisions(fitted: Any, X: Any, n_classes: int, who: str) -> np.ndarray:
+    """Return a score of each class, shape (n_samples, n_classes)."""
+    scores = np.asarray(fitted.decision_function(X))
+    if scores.ndim == 1:
+        return np.stack([-scores, scores], axis=1)
+    inner = fitted
+    while not hasattr(inner, "decision_function_shape"):
+        if isinstance(inner, Pipeline):
+            inner = inner.steps[-1][1]
+        elif isinstance(inner, FrozenEstimator):
+            inner = inner.estimator
+        elif hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        else:
+            break
+    # of three classes there are three pairs too
+    if scores.shape[1] != n_classes or getattr(inner, "decision_function_shape", None) == "ovo":
+        raise ValueError(
+            f"{who} gives {scores.shape[1]} scores a row for {n_classes} classes: scores of pairs of classes tell of "
+            "no class by itself. Give it decision_function_shape='ovr', or wrap it in CalibratedClassifierCV, which "
+            "gives probabilities."
+        )
+    return scores

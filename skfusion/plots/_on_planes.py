@@ -1,0 +1,223 @@
+"""What displays of planes show: networks and curves seen from a plane, and filled contours of loss or score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from skfusion.connect import Path
+from skfusion.evaluate import PoolOnData
+from skfusion.landscape import Plane, loss_on
+from skfusion.plots._style import ORANGE, colour_bar, legend_above, plain, write
+from skfusion.state import State
+
+_OFF = 1e-3
+"""Distance from the plane, as a share of its size, from which a network is not on it."""
+_SERIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+"""Round numbers of a decade, from coarse to fine."""
+_MOST = 16
+_FAR = 0.95
+"""Share of the grid that the levels resolve; worse points are of one colour."""
+
+
+def plane_of(path: Path) -> Plane:
+    """Return the plane of a curve, through its ends and its middle bend."""
+    if len(path.controls) < 3:
+        raise ValueError(
+            f"{path!r} has no bend, so it spans no plane: give a curve such as Bezier(n_bends=1) trains, or three "
+            "members."
+        )
+    bend = path.controls[len(path.controls) // 2]
+    return Plane.through(path.controls[0], path.controls[-1], bend, networks=(0, 1) if path.own_ends else ())
+
+
+def evaluated(
+    plane: Plane,
+    states: Mapping[str, State],
+    path: Path | None,
+    data: PoolOnData,
+    n_points: int,
+    margin: float,
+    response: str,
+) -> dict[str, Any]:
+    """Evaluate a plane, and return what a display of it takes."""
+    check_response(response)
+    places = plane.coordinates([*states.values()])
+    curve = bends = np.zeros((0, 3))  # where they are, seen from the plane
+    if path is not None:
+        curve = np.concatenate([plane.coordinates([path.at(t)]) for t in np.linspace(0, 1, 49)])
+        bends = plane.coordinates(path.controls[1:-1])
+    every = np.concatenate([places, curve, bends, plane.coordinates(plane.controls)])[:, :2]
+    x, y = grids(every, margin, n_points)
+    surface = loss_on(plane, data.objective, x=x, y=y)
+    distances = {**dict(zip(states, places[:, 2], strict=True)), "path": curve[:, 2].max(initial=0.0)}
+    far = _OFF * np.ptp(every, axis=0).max()
+    return {
+        "x": x,
+        "y": y,
+        "points": {name: (p[0], p[1]) for name, p in zip(states, places, strict=True)},
+        "path": None if path is None else curve[:, :2],
+        "bends": bends[:, :2],
+        "off": {name: float(d) for name, d in distances.items() if d > far},
+        **_axes([*states], places, far),
+        **shown(surface, data, response),
+    }
+
+
+def _axes(names: list[str], places: np.ndarray, far: float) -> dict[str, str]:
+    """Return labels of the axes that name the networks on the first one, where they lie there."""
+    if len(names) < 2 or np.abs(places[0]).max() > far or np.abs(places[1, 1:]).max() > far:
+        return {}
+    return {
+        "x_name": f"distance of weights from {plain(names[0], 20)} towards {plain(names[1], 20)}",
+        "y_name": "distance of weights from that line",
+    }
+
+
+def grids(places: np.ndarray, margin: float, n_points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions along both axes that go beyond some places by a share of their extent."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    pad = margin * (high - low).max()
+    x, y = (np.linspace(low[i] - pad, high[i] + pad, n_points) for i in range(2))
+    return x, y
+
+
+def check_response(response: str) -> None:
+    """Raise ``ValueError`` where neither loss nor score is to be shown."""
+    if response not in ("loss", "score"):
+        raise ValueError(f"response must be 'loss' or 'score'; got {response!r}.")
+
+
+def shown(surface: Any, data: PoolOnData, response: str) -> dict[str, Any]:
+    """Return the loss or score on a plane, its label, and which way is better, for a display."""
+    name = data.loss_name if response == "loss" else data.score_name
+    return {"z": getattr(surface, response), "z_name": name, "higher_is_better": response == "score"}
+
+
+def principal(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the first two principal components of vectors, from their inner products."""
+    n = len(gram)
+    centre = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(centre @ gram @ centre)
+    values, vectors = values[::-1][:2], vectors[:, ::-1][:, :2]
+    total = float(np.trace(centre @ gram @ centre))
+    if n < 3 or not values[1] > 1e-10 * total:
+        raise ValueError(
+            f"The {n} states lie on one line (or are equal), so they span no plane: give three or more, such as the "
+            "members of Snapshots(5)."
+        )
+    shares = centre @ vectors / np.sqrt(values)
+    shares *= np.where((gram @ shares)[0] > 0, -1.0, 1.0)  # the first vector is at the lower left
+    return gram @ shares, shares, values / total
+
+
+def levels_of(z: np.ndarray, higher_is_better: bool) -> np.ndarray:
+    """Return round levels for contours: spaced by factors for losses, which are skewed, and equally for scores."""
+    known = z[np.isfinite(z)]
+    if not known.size:
+        raise ValueError("No value on the plane is finite: the networks overflow everywhere on it.")
+    low, high = float(known.min()), float(known.max())
+    if higher_is_better:
+        low = float(np.quantile(known, 1 - _FAR))
+    else:
+        high = float(np.quantile(known, _FAR))
+    if low > 0 and not higher_is_better:
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.floor(np.log10(high)) + 2)
+        for series in reversed(_SERIES):
+            grid = np.unique(np.outer(decades, series).round(12))
+            kept = _around(grid, low, high)
+            if 6 <= len(kept) <= _MOST:
+                return kept
+    step = max((high - low) / 14, 1e-9 * max(1.0, abs(high)))
+    unit = 10.0 ** np.floor(np.log10(step))
+    step = unit * next(m for m in (1, 2, 2.5, 5, 10) if m * unit >= step * (1 - 1e-9))
+    first, last = np.floor(low / step), max(np.ceil(high / step), np.floor(low / step) + 2)
+    return np.arange(first, last + 1) * step
+
+
+def _around(grid: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return the levels of a grid from just below ``low`` to just above ``high``."""
+    first = max(int(np.searchsorted(grid, low, side="right")) - 1, 0)
+    last = int(np.searchsorted(grid, high))
+    return grid[first : last + 1]
+
+
+def draw_contours(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: bool = False) -> Any:
+    """Draw filled contours with their colour bar, good places dark; return the contours."""
+    from matplotlib.colors import BoundaryNorm
+    from matplotlib.ticker import FuncFormatter
+
+    levels = levels_of(np.asarray(z), higher_is_better)
+    beyond = (np.nanmin(z) < levels[0], np.nanmax(np.where(np.isfinite(z), z, np.nan)) > levels[-1])
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+    colours = "viridis_r" if higher_is_better else "viridis"
+    norm = BoundaryNorm(levels, 256, extend=extend)
+    known = np.ma.masked_invalid(z)
+    drawn = ax.contourf(x, y, known, levels=levels, norm=norm, cmap=colours, extend=extend)
+    ax.contour(x, y, known, levels=levels, colors="white", linewidths=0.5, alpha=0.5)
+    ax.set_facecolor("#BBBBBB")  # where the network overflows
+    if not np.isfinite(z).all():
+        write(ax, "grey: not finite", (x[-1], y[0]), (-4, 8))
+    ticks = levels if len(levels) <= 10 else levels[::2]
+    bar = colour_bar(ax, drawn, name, ticks=ticks, spacing="uniform")
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    bar.ax.minorticks_off()
+    return drawn
+
+
+def draw_points(
+    ax: Any, points: Mapping[str, tuple[float, float]], off: Mapping[str, float], below: bool = False
+) -> None:
+    """Mark networks by their names; those off the plane are hollow, and the legend says how far they are from it."""
+    taken: list[Any] = []
+    for name, at in points.items():
+        hollow = name in off
+        label = f"{plain(name, 16)}: {off[name]:.3g} off the plane" if hollow else None
+        inner, edge = ("none", "white") if hollow else ("white", "black")
+        (drawn,) = ax.plot(
+            *at, "o", color=inner, markeredgecolor=edge, markersize=8.5, markeredgewidth=1.6, zorder=5, label=label
+        )
+        if hollow:
+            _outline(drawn, 3.4)
+        write(ax, name, at, _corner(ax, at, taken, below))
+    if ax.get_legend_handles_labels()[0]:
+        legend_above(ax, 3)
+
+
+def _corner(ax: Any, at: Any, taken: list[Any], below: bool) -> tuple[float, float]:
+    """Return where the name of a point goes: towards the middle, or elsewhere where a name is near already."""
+    x, y = ax.transAxes.inverted().transform(ax.transData.transform(at))
+    near = sum(abs(x - p) < 0.16 and abs(y - q) < 0.08 for p, q in taken)
+    taken.append((x, y))
+    right = (x > 0.7) == (near % 4 in (1, 2))
+    up = (y <= 0.12 if below else y <= 0.88) == (near % 4 < 2)
+    return (9 if right else -9), (9 if up else -11)
+
+
+def draw_path(ax: Any, path: Any, bends: np.ndarray, ends: Sequence[Any], off: float | None = None) -> None:
+    """Draw a curve, and dashed what bends it."""
+    if path is None:
+        return
+    label = "trained curve" if off is None else f"trained curve, up to {off:.3g} off the plane"
+    (drawn,) = ax.plot(*path.T, color=ORANGE, linewidth=2.6, zorder=4, label=label)
+    _outline(drawn, 4.6)
+    ax.plot(*path[[0, -1]].T, color="black", linewidth=3.0, linestyle=":", zorder=3, label="straight line")
+    ax.plot(*path[[0, -1]].T, color="white", linewidth=1.6, linestyle=":", zorder=3)
+    if len(bends):
+        corners = np.concatenate([path[:1], bends, path[-1:]])
+        ax.plot(*corners.T, color="white", linewidth=1.2, linestyle=(0, (5, 3)), zorder=3)
+        ax.plot(
+            *bends.T, "D", color=ORANGE, markeredgecolor="black", markersize=7, zorder=5, linestyle="none",
+            label="bend" if len(bends) == 1 else "bends",
+        )  # fmt: skip
+    for end in path[[0, -1]]:
+        if not any(np.allclose(end, known) for known in ends):
+            ax.plot(*end, "s", color=ORANGE, markeredgecolor="black", markersize=6, zorder=5)
+
+
+def _outline(line: Any, width: float) -> None:
+    from matplotlib.patheffects import Normal, Stroke
+
+    line.set_path_effects([Stroke(linewidth=width, foreground="black"), Normal()])
