@@ -83,7 +83,13 @@ class Boosting(Collector):
         return [Run(f"boost-{i}", seed) for i, seed in enumerate(seeds)]
 
     def __call__(
-        self, net: Any, rows: Rows, rng: np.random.RandomState, *, progress: Progress | None = None, **options: Any
+        self,
+        net: Any,
+        rows: Rows,
+        rng: np.random.RandomState,
+        *,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
     ) -> ModelPool:
         """Train the members, each with the weights that the former one asks for; see :meth:`Collector.__call__`."""
         if not 0 < self.learning_rate < math.inf:

@@ -69,7 +69,8 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         TPE when omitted, which continues a study as if there had been no break. A callable, such as the class
         ``GPSampler``, is called with ``seed=``; an instance is copied and keeps its own seed.
     pruner : pruner of Optuna, optional
-        Gets the mean score of the folds so far. None when omitted, as folds differ by more than fusions often do.
+        Gets the mean score of the folds so far. No trial is pruned when omitted, as folds differ by more than fusions
+        often do.
     storage : str or storage of Optuna, optional
         Where the study is kept, so that another fit or other processes can continue it; in memory when omitted.
     study_name : str, optional
@@ -81,7 +82,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
     random_state : int or RandomState, optional
         Of the sampler, and of every part whose ``random_state`` is None. A study in a storage needs an integer.
     timeout : float, optional
-        Seconds after which no trial is begin_fit. The result then depends on the machine.
+        Seconds after which no trial is begun. The result then depends on the machine.
     {verbose}
     error_score : "raise" or nan, default=nan
         What becomes of an error of a fusion. With NaN its trial fails, as where a score is NaN, and a warning names it.

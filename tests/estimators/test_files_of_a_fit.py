@@ -6,7 +6,7 @@ from pathlib import Path
 
 import skfusion
 
-MAX_FILES = 34
+MAX_FILES = 33
 
 TRACED = """
 import os, sys, warnings

@@ -101,11 +101,17 @@ class FineTunes(Collector):
         return self._runs_and_seed(net, rows, rng)[0]
 
     def __call__(
-        self, net: Any, rows: Rows, rng: np.random.RandomState, *, progress: Progress | None = None, **options: Any
+        self,
+        net: Any,
+        rows: Rows,
+        rng: np.random.RandomState,
+        *,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
         if not hasattr(self.distributions, "begin"):
-            return super().__call__(net, rows, rng, progress=progress, **options)
+            return super().__call__(net, rows, rng, n_jobs=n_jobs, progress=progress)
         runs, seed = self._runs_and_seed(net, rows, rng)
         return train_proposed(net, rows, runs, self.distributions.begin(seed), progress)
 
