@@ -13,9 +13,10 @@ from sklearn.datasets import load_wine
 from typer.testing import CliRunner
 
 from skfusion import ModelPool, __version__
-from skfusion.cli import _report, app
-from skfusion.cli._compare import FUSIONS
-from skfusion.cli._table import BUILT_IN, DataError, from_frame, read_csv, separator_of
+from skfusion.cli import _leaderboard, app
+from skfusion.cli._fusions import FUSIONS
+from skfusion.cli._sources import BUILT_IN, DataError, read_csv, separator_of
+from skfusion.cli._table import from_frame
 
 QUICK = ["--cv", "2", "--members", "2", "--epochs", "4"]
 ONE = ["--fusion", "single"]
@@ -91,12 +92,12 @@ def test_no_number_is_lost_on_a_terminal_of_any_width(width, regression):
         index=names,
     )
     console = Console(file=io.StringIO(), width=width)
-    _report.show(console, "wine: [178] rows", table, "accuracy", "single")
+    _leaderboard.show(console, "wine: [178] rows", table, "accuracy", "single")
     lines = console.file.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
     assert lines[0].strip() == "wine: [178] rows"
     assert not re.search("…", " ".join(lines))
-    headings = _report.shown(table, "accuracy")
+    headings = _leaderboard.shown(table, "accuracy")
     for name in names:
         found = [word for line in lines if line.split()[:1] == [name] for word in line.split()[1:]]
         expected = " ".join(headings.loc[name]).split()
