@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from skfusion.cli._dates import OBJECTS, date_format, times_of, varying_parts
+from skfusion.cli._dates import OBJECTS, PARTS, date_format, times_of, varying_parts
 from skfusion.cli._sources import DataError
 
 MAX_LEVELS = 100
@@ -147,7 +147,7 @@ def _check_finite(X: pd.DataFrame) -> None:
         for c, values in numbers
         if not types.is_timedelta64_dtype(X[c])
     }
-    if found := [f"{c!r} ({n} rows)" for c, n in n_infinite.items() if n]:
+    if found := [f"{c!r} ({n} row{'s' * (n > 1)})" for c, n in n_infinite.items() if n]:
         head = f"Column {found[0]} has" if len(found) == 1 else f"Columns {', '.join(found)} have"
         raise DataError(
             f"{head} infinite values: leave these cells empty, so that they count as missing, write a number in their "
@@ -170,6 +170,8 @@ def _about_dates(X: pd.DataFrame, dates: Mapping[str, str]) -> list[str]:
     notes = []
     for column, format in dates.items():
         *most, last = ["days since the first", *varying_parts(times_of(X[column], format))]
+        if taken := [name for name in (f"{column} {part}" for part in ("days", *PARTS)) if name in X]:
+            raise DataError(f"Column {taken[0]!r} is the name of what dates become: rename it, or drop {column!r}.")
         numbers = f"{', '.join(most)} and {last}" if most else last
         how = "" if format in (OBJECTS, "ISO8601") else f", read as {format},"
         notes.append(f"Dates in {column!r}{how} are turned into {numbers}.")

@@ -92,7 +92,7 @@ def compare(
     score = table.attrs["scores"][0]
     others = [name for name in table.index if name not in fusions]
     best = _best_of(table.loc[[*fusions], f"{score}_mean"])
-    notes = [*_alone(table), *_about_baselines(table[f"{score}_mean"], best, others)]
+    notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     if as_json:
         typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *notes, *warned], best, context.params))
     else:
@@ -162,6 +162,14 @@ def _about_baselines(means: pd.Series, best: str | None, baselines: Sequence[str
     """Return a note where baselines have a larger mean than the best fusion."""
     ahead = [name for name in baselines if best is not None and means[name] > means[best]]
     return [f"No fusion has a better mean than {' and '.join(ahead)}; the best fusion is {best}."] if ahead else []
+
+
+def _held_out(table: pd.DataFrame) -> list[str]:
+    """Return notes on the fusions whose members are not trained on all rows that a fold trains on."""
+    trained: dict[str, list[str]] = {}
+    for name, rows in table.attrs.get("trained_on", {}).items():
+        trained.setdefault(rows, []).append(name)
+    return [f"Trained on {rows}: {', '.join(names)}." for rows, names in trained.items() if rows != "all rows"]
 
 
 def _alone(table: Any) -> list[str]:

@@ -18,7 +18,7 @@ OBJECTS = "objects"
 """The format of columns whose entries are no text but dates."""
 MOST = 0.9
 """Share of the entries that must be dates, so that a column of text is one; the others count as missing."""
-PARTS = {"month": "month", "weekday": "dayofweek", "hour": "hour"}
+PARTS = {"month": "month", "weekday": "day_of_week", "hour": "hour"}
 """Beside the days: names and where pandas has them."""
 
 

@@ -16,7 +16,7 @@ NONE = "–"
 TIED, BASELINE = "≈", "○"
 _BETWEEN = 3
 """Columns of the terminal between two columns of a table, which has one more at each end."""
-CAN_WAIT = {"vs mean single", "p of best", "fuse s", "parameters"}
+CAN_WAIT = {"vs mean single", "p vs best", "fuse s", "parameters"}
 """Columns that come last where not all fit side by side."""
 
 
@@ -43,13 +43,13 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
     if rows["log_loss"].notna().any():
         columns |= {"log loss": texts(rows["log_loss"]), "ECE": texts(rows["ece"])}
     if "p_best" in rows:
-        columns["p of best"] = texts(rows["p_best"])
+        columns["p vs best"] = texts(rows["p_best"])
     columns |= {
         "train s": texts(rows["collect_seconds"], 2),
         "fuse s": texts(rows["fuse_seconds"], 2),
         "µs a row": texts(rows["predict_us_per_row"], 1),
         "parameters": texts(rows["n_parameters"], 0),
-        "nets": texts(rows["n_members"], 0),
+        "nets": texts(rows["n_members"].mask(rows.index.isin(table.attrs.get("baselines", []))), 0),
     }
     return pd.DataFrame(columns, index=rows.index.map(str))
 
@@ -72,24 +72,21 @@ def with_spread(means: pd.Series, high: pd.Series | None = None, sign: bool = Fa
     return [NONE if mean == NONE else f"{mean} ± {half}" for mean, half in both]
 
 
-def labels(table: pd.DataFrame, score: str, baselines: Collection[str]) -> list[str]:
-    """Return the names in the order of :func:`shown`, marked where they are baselines, or not told from the best."""
+def marks(table: pd.DataFrame, score: str, baselines: Collection[str]) -> list[str]:
+    """Return what marks the rows of :func:`shown`: those of baselines, and those not told apart from the best."""
     rows = ranked(table, score)
-    tied = rows["tied_with_best"].fillna(False).astype(bool) if "tied_with_best" in rows else rows.index == ""
-    found = []
-    for k, (name, is_tied) in enumerate(zip(rows.index, tied, strict=True)):
-        marks = [BASELINE] * (name in baselines) + [TIED] * bool(is_tied and k > 0)
-        found.append(" ".join([str(name), *marks]))
-    return found
+    tied = rows["tied_with_best"].fillna(False) if "tied_with_best" in rows else [False] * len(rows)
+    both = zip(rows.index, tied, strict=True)
+    return [BASELINE * (name in baselines) + TIED * bool(is_tied and k > 0) for k, (name, is_tied) in enumerate(both)]
 
 
-def legend(names: Sequence[str], score: str) -> list[str]:
-    """Return one line on each mark in the labels."""
+def legend(marked: Sequence[str], score: str) -> list[str]:
+    """Return one line on each mark that occurs."""
     lines = {
-        TIED: f"not told apart from the best by {score}: corrected resampled t-test over the folds, Holm, 5 %.",
-        BASELINE: "baseline, to be beaten by fusions.",
+        TIED: f"not told apart from the best by {score}: corrected resampled t-test over the folds, Holm, 5 %",
+        BASELINE: "baseline, which fusions have to beat",
     }
-    return [f"{mark} {says}" for mark, says in lines.items() if any(mark in name.split() for name in names)]
+    return [f"{mark} {says}." for mark, says in lines.items() if mark in "".join(marked)]
 
 
 def show(console: Console, title: str, table: Any, score: str, baselines: Collection[str] = ()) -> None:
@@ -97,26 +94,28 @@ def show(console: Console, title: str, table: Any, score: str, baselines: Collec
 
     Columns that do not fit beside the others follow in a table below.
     """
-    rows, names = shown(table, score), labels(table, score, baselines)
-    width = name_width(names, console.width)
-    for k, widths in enumerate(fitting(width, rows.to_dict("list"), console.width)):
+    rows, marked = shown(table, score), marks(table, score, baselines)
+    width, mark_width = name_width([*rows.index], console.width), max(map(len, marked))
+    start = width + (mark_width + _BETWEEN if mark_width else 0)
+    for k, widths in enumerate(fitting(start, rows.to_dict("list"), console.width)):
         grid = Table(title=None if k else escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         grid.add_column("fusion", width=width, overflow="fold")
+        if mark_width:
+            grid.add_column("", width=mark_width)
         for heading, wide in widths.items():
             grid.add_column(escape(breakable(heading, wide)), justify="right", width=wide, overflow="fold")
-        for n, (name, cells) in enumerate(zip(names, rows[[*widths]].itertuples(index=False, name=None), strict=True)):
-            style = "bold" if n == 0 else "dim" if BASELINE in name.split() else None
-            grid.add_row(escape(name), *cells, style=style)
+        for n, (mark, (name, *cells)) in enumerate(zip(marked, rows[[*widths]].itertuples(name=None), strict=True)):
+            style = "bold" if n == 0 else "dim" if BASELINE in mark else None
+            grid.add_row(escape(name), *([mark] if mark_width else []), *cells, style=style)
         console.print(grid)
-    for line in legend(names, score):
+    for line in legend(marked, score):
         console.print(line, highlight=False, markup=False)
 
 
 def name_width(names: Sequence[str], width: int) -> int:
-    """Return the width of the names, of which the long ones are broken where they would take more than a third."""
+    """Return the width of the names, of which those longer than a quarter of the terminal are broken, between words."""
     words = max(len(word) for name in names for word in name.split())
-    longest = max(map(len, ("fusion", *names)))
-    return min(longest, max(words, width // 4) if words <= width // 3 else width // 3)
+    return min(max(map(len, ("fusion", *names))), max(min(words, width // 3), width // 4))
 
 
 def words_of(heading: str) -> list[str]:

@@ -26,7 +26,7 @@ from sklearn.pipeline import Pipeline
 
 from skfusion import __version__
 from skfusion.cli._fusions import ENSEMBLE, FUSIONS, net_for, prepared
-from skfusion.cli._leaderboard import labels, legend, shown
+from skfusion.cli._leaderboard import legend, marks, shown
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data
 from skfusion.collect import Seeds, Tail
@@ -159,11 +159,11 @@ def page(
     ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, and
     ``texts`` are the other words of the template.
     """
-    rows, names = shown(table, score), labels(table, score, baselines)
+    rows, marked = shown(table, score), marks(table, score, baselines)
     body = "".join(
-        f"<tr{' class=best' if row.name == best else ''}><th>{escape(name)}</th>"
-        f"{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
-        for name, (_, row) in zip(names, rows.iterrows(), strict=True)
+        f"<tr{' class=best' if name == best else ''}><th>{escape(f'{name} {mark}'.rstrip())}</th>"
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"
+        for mark, (name, *cells) in zip(marked, rows.itertuples(name=None), strict=True)
     )
     template = files("skfusion.cli").joinpath("report.html").read_text(encoding="utf-8")
     numbers = ", ".join(f"{name} {number}" for name, number in versions().items())
@@ -171,7 +171,7 @@ def page(
         notes="".join(f"<li>{escape(note)}</li>" for note in notes),
         head="".join(f"<th>{escape(heading)}</th>" for heading in ["fusion", *rows]),
         body=body,
-        legend="".join(f"{escape(line)}<br>" for line in legend(names, score)),
+        legend="".join(f"{escape(line)}<br>" for line in legend(marked, score)),
         leaderboard=leaderboard,
         barriers="".join(f"<figure><figcaption>{escape(h)}</figcaption>{i}</figure>" for h, i in barriers),
         says="".join(f"<dt>{escape(name)}</dt><dd>{escape(sentence)}</dd>" for name, sentence in says.items()),

@@ -92,7 +92,7 @@ def test_no_number_is_lost_on_a_terminal_of_any_width(width, regression):
         index=names,
     )
     console = Console(file=io.StringIO(), width=width)
-    _leaderboard.show(console, "wine: [178] rows", table, "accuracy", "single")
+    _leaderboard.show(console, "wine: [178] rows", table, "accuracy")
     lines = console.file.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
     assert lines[0].strip() == "wine: [178] rows"
@@ -239,12 +239,13 @@ def test_rows_that_occur_more_than_once(tmp_path):
 def test_preparation_encodes_what_it_says(messy):
     found = from_frame(messy.drop(columns="price"), "kind", "auto", "messy")
     assert list(found.X.columns) == ["size", "count", "colour", "heavy"]
-    Z = found.prepare.fit_transform(found.X)
+    prepare = found.prepare
+    Z = prepare.fit_transform(found.X)
     assert Z.shape == (58, 2 + 3 + 2)  # red, blue, missing; true, false
     assert np.isfinite(Z).all()
     np.testing.assert_allclose(Z[:, :2].mean(axis=0), 0, atol=1e-12)
     np.testing.assert_array_equal(Z[:, 2:5].sum(axis=1), 1)
-    unseen = found.prepare.transform(found.X.assign(colour="green"))
+    unseen = prepare.transform(found.X.assign(colour="green"))
     assert (unseen[:, 2:5] == 0).all()
 
 
@@ -274,10 +275,8 @@ def test_the_task_is_inferred(values, task):
         ({"y": [np.inf, 1.5] * 3}, "auto", "infinite"),
         ({"y": pd.date_range("2020", periods=6)}, "auto", "holds times"),
         ({"y": [1, 2] * 3, "x": [1.0] * 6}, "auto", "No column is left"),
-        ({"y": [1, 2] * 3, "x": [1.0, np.inf] * 3}, "auto", "Column 'x' has infinite values"),
-        ({"y": [1, 2] * 3, "x": pd.date_range("2020", periods=6)}, "auto", "'x' holds times.*days since"),
-        ({"y": [1, 2] * 3, "x": ["2020-01-01", "2021-5-6T10:00"] * 3}, "auto", "dates as text, such as '2020-01-01'"),
-        ({"y": [1, 2] * 3, "x": ["31.12.2020", None] * 3}, "auto", "dates as text"),
+        ({"y": [1, 2] * 3, "x": [1.0, np.inf] * 3}, "auto", r"Column 'x' \(3 rows\) has infinite values: leave"),
+        ({"y": [1, 2] * 3, "x": ["01/02/2020", "03/04/2020"] * 3}, "auto", "day and month could be either"),
         ({"y": [1, 2] * 3, "x": [[1], [2]] * 3}, "auto", "values of type list"),
         ({"y": [1, 2] * 3, "x": [1j, 2] * 3}, "auto", "complex"),
     ],
