@@ -94,7 +94,7 @@ def compare(
     best = _best_of(table.loc[[*fusions], f"{score}_mean"])
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     if as_json:
-        typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *notes, *warned], best, context.params))
+        typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *notes], warned, best, context.params))
     else:
         title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
         _leaderboard.show(console, title, table, score, others)

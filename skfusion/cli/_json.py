@@ -19,6 +19,7 @@ def as_json(
     dataset: Data,
     baselines: Collection[str],
     notes: Sequence[str],
+    warnings: Sequence[str],
     best: str | None,
     options: dict[str, Any],
 ) -> str:
@@ -35,6 +36,7 @@ def as_json(
         ],
         "folds": table.attrs["folds"].to_dict("records"),
         "notes": list(notes),
+        "warnings": list(warnings),
         "versions": versions(),
     }
     return json.dumps(plain(result), indent=2, allow_nan=False, ensure_ascii=False)
@@ -48,6 +50,6 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value if isinstance(value, bool | int | float | str) else str(value)

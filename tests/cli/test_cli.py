@@ -18,7 +18,7 @@ from skfusion.cli._fusions import FUSIONS
 from skfusion.cli._sources import BUILT_IN, DataError, read_csv, separator_of
 from skfusion.cli._table import from_frame
 
-QUICK = ["--cv", "2", "--members", "2", "--epochs", "4"]
+QUICK = ["--cv", "2", "--members", "2", "--epochs", "4", "--no-baselines"]
 ONE = ["--fusion", "single"]
 
 
@@ -333,5 +333,5 @@ def test_a_folder_that_is_a_file(tmp_path):
 
 
 def test_a_failure_in_a_fold_is_told_without_a_traceback():
-    text = run("compare", "--data", "wine", "--cv", 2, "--members", 5, "--epochs", 2, "--fusion", "snapshot", code=1)
+    text = run("compare", "--data", "wine", *QUICK, "--members", 5, "--epochs", 2, "--fusion", "snapshot", code=1)
     assert "Fusion 'snapshot' failed in fold 0: ValueError: n_cycles must be between 1" in text
