@@ -102,7 +102,7 @@ _PLAIN = (str, bool, int, float, np.generic, Decimal, pd.Timedelta)
 def _kind(column: pd.Series, index: pd.Index, format: str | None) -> str:
     known, number = column.dropna(), is_number(column)
     text = not number and format is None and not types.is_timedelta64_dtype(column)
-    if known.empty or known.astype(object).nunique() + (text and len(known) < len(column)) < 2:
+    if known.empty or known.nunique() + (text and len(known) < len(column)) < 2:
         return "constant"
     if format is not None:
         return "date"
@@ -115,7 +115,7 @@ def _kind(column: pd.Series, index: pd.Index, format: str | None) -> str:
 
 
 def _kind_of_text(column: pd.Series, known: pd.Series) -> str:
-    distinct = known.astype(object).nunique()
+    distinct = known.nunique()
     every = len(column) > 2 and distinct == len(column)
     if not every and not (distinct > MANY and distinct >= NEARLY_ALL * len(known)):
         return "category"

@@ -12,7 +12,7 @@ from pandas.api import types
 
 from skfusion.cli._sources import DataError
 
-ISO = r"\d{4}-\d\d?-\d\d?([ T].*)?"
+ISO = r"\d{4}([-/.])\d\d?\1\d\d?([ T].*)?"
 LOCAL = r"\d\d?([./])\d\d?[./]\d{4}(.*)"
 OBJECTS = "objects"
 """The format of columns whose entries are no text but dates."""

@@ -112,7 +112,8 @@ def barriers(dataset: Data, net: Any, options: dict[str, Any]) -> list[tuple[str
 
 def split(dataset: Data, seed: int) -> list[Any]:
     """Return three quarters of the rows and the others, and the targets of both."""
-    strata = dataset.y if dataset.task == "classification" else None
+    counts = np.unique(dataset.y, return_counts=True)[1]
+    strata = dataset.y if dataset.task == "classification" and counts.min() > 1 else None
     return train_test_split(dataset.X, dataset.y, random_state=seed, stratify=strata)
 
 

@@ -39,6 +39,7 @@ DAYS = pd.date_range("2020-01-30", periods=N, freq="5D")
         DAYS.tz_localize("Europe/Berlin"),
         DAYS.strftime("%Y-%m-%d"),
         DAYS.strftime("%Y-%m-%dT00:00:00"),
+        DAYS.strftime("%Y/%m/%d"),
         DAYS.strftime("%d.%m.%Y"),
         DAYS.strftime("%m/%d/%Y"),
         DAYS.strftime("%d/%m/%Y %H:%M"),
