@@ -25,6 +25,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from skfusion import __version__
+from skfusion._rows import rows_at
 from skfusion.cli._fusions import ENSEMBLE, FUSIONS, net_for, prepared
 from skfusion.cli._leaderboard import legend, marks, shown
 from skfusion.cli._sources import DataError
@@ -112,9 +113,13 @@ def barriers(dataset: Data, net: Any, options: dict[str, Any]) -> list[tuple[str
 
 def split(dataset: Data, seed: int) -> list[Any]:
     """Return three quarters of the rows and the others, and the targets of both."""
-    counts = np.unique(dataset.y, return_counts=True)[1]
-    strata = dataset.y if dataset.task == "classification" and counts.min() > 1 else None
-    return train_test_split(dataset.X, dataset.y, random_state=seed, stratify=strata)
+    kept, strata = np.arange(len(dataset.y)), None
+    if dataset.task == "classification":  # without classes of one row, which would be on one side alone
+        _, code, counts = np.unique(dataset.y, return_inverse=True, return_counts=True)
+        kept = np.flatnonzero(counts[code] >= 2)
+        strata = dataset.y[kept]
+    parts = train_test_split(kept, random_state=seed, stratify=strata)
+    return [rows_at(data, part) for data in (dataset.X, dataset.y) for part in parts]
 
 
 def image(figure: Any, alt: str) -> str:
