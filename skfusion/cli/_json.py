@@ -20,17 +20,22 @@ def as_json(
     baselines: Collection[str],
     notes: Sequence[str],
     warnings: Sequence[str],
-    best: str | None,
+    best_fusion: str | None,
     options: dict[str, Any],
 ) -> str:
-    """Return the result of ``compare_fusions`` with all that it depends on; what is no finite number is null."""
+    """Return the result of ``compare_fusions`` with all that it depends on; what is no finite number is null.
+
+    ``best`` is the row with the largest mean of the first score, which may be a baseline; ``best_fusion`` never is.
+    """
+    means = table[f"{table.attrs['scores'][0]}_mean"]
     attrs = {name: value for name, value in table.attrs.items() if name not in ("folds", "random_state")}
     result = {
         "data": {"name": dataset.name, "task": dataset.task, "target": options["target"]},
         "options": {name: value for name, value in options.items() if name not in ("data", "target", "as_json", "out")},
         "seed": table.attrs["random_state"],
         **attrs,
-        "best": best,
+        "best": None if means.isna().all() else means.idxmax(),
+        "best_fusion": best_fusion,
         "fusions": [
             {**row, "is_baseline": row["fusion"] in baselines} for row in table.reset_index().to_dict("records")
         ],
