@@ -100,7 +100,7 @@ def compare(
         _leaderboard.show(console, title, table, score, others)
     show_notes(notes)
     if best is None:
-        fail(f"No fusion has a {score} in all folds, so none is the best.", 1)
+        fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
         with working(f"Fitting {best} on all rows and writing the report"):
             _report.write(out, dataset, fusions, table, best, [*dataset.notes, *notes], context.params)

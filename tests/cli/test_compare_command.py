@@ -193,10 +193,63 @@ def test_a_table_with_dates_gaps_and_text(tmp_path, net):
         "Dates in 'sold' are turned into days since the first, month and weekday.",
         "Dropped 'remark': free text",
         "'size' is read as numbers; 3 entries that are none ('?') count as missing.",
-        "Categories, one-hot encoded: 'colour' (3 values).",
+        "Categories, one-hot encoded (embedded by --net table): 'colour' (3 values).",
     ]:
         assert said in text
     model = joblib.load(tmp_path / "out" / "model.joblib")
     assert set(model.predict(frame.drop(columns=["remark", "kind"]).assign(colour="green"))) <= {"early", "late"}
     if net == "table":
         assert model[-1].estimator.module__categorical == [0]
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """A comparison of one network with a dummy, which has these scores."""
+
+    def give(single, dummy):
+        def answer(fusions, X, y, *, baselines=None, reference=None, **others):
+            folds = [
+                {"fusion": name, "fold": 0, "accuracy": value, "n_merged": np.nan, "n_collected": 1}
+                for name, value in {"single": single, "dummy": dummy}.items()
+            ]
+            columns = {f"accuracy_{end}": [single, dummy] for end in ("mean", "low", "high")}
+            other = ["gain_over_best", "gain_over_mean", "log_loss", "ece", "collect_seconds", "fuse_seconds"]
+            columns |= dict.fromkeys([*other, "predict_us_per_row", "n_parameters", "n_members"], 1.0)
+            table = pd.DataFrame(columns, index=pd.Index(["single", "dummy"], name="fusion"))
+            trained = {"single": "all but some rows", "dummy": "all rows"}
+            table.attrs = {"scores": ["accuracy"], "folds": pd.DataFrame(folds), "random_state": 0, "n_folds": 1}
+            table.attrs |= {"baselines": ["dummy"], "trained_on": trained}
+            return table
+
+        monkeypatch.setattr(_compare, "compare_fusions", answer)
+
+    return give
+
+
+def test_a_baseline_may_be_the_best_row_but_is_no_fusion(compared):
+    compared(0.8, 0.9)
+    words = ["compare", "--data", "iris", "--fusion", "single"]
+    found = json.loads(run(*words, "--json").stdout)
+    assert (found["best"], found["best_fusion"]) == ("dummy", "single")
+    assert {row["fusion"]: row["is_baseline"] for row in found["fusions"]} == {"single": False, "dummy": True}
+    assert found["notes"] == [
+        "Trained on all but some rows: single.",
+        "No fusion has a better mean than dummy; the best fusion is single.",
+    ]
+    assert found["notes"][1] in run(*words).stdout
+
+
+def test_a_baseline_that_is_behind_is_not_noted(compared):
+    compared(0.9, 0.8)
+    assert "better mean" not in run("compare", "--data", "iris", "--fusion", "single").stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_baseline_with_a_score_does_not_hide_that_no_fusion_has_one(compared, as_json, tmp_path):
+    compared(np.nan, 0.9)
+    words = ["compare", "--data", "iris", "--fusion", "single", "--out", tmp_path, *["--json"] * as_json]
+    result = run(*words, code=1)
+    assert "No fusion has a score, accuracy, in all folds" in result.stderr
+    if as_json:
+        assert json.loads(result.stdout)["best_fusion"] is None
+    assert not list(tmp_path.iterdir())
