@@ -38,12 +38,12 @@ def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
     """Return the table in a file; notes say where columns have no commas between them, or numbers have commas."""
     separator = separator_of(path)
     if separator == ",":
-        return pd.read_csv(path)
+        return pd.read_csv(path, low_memory=False)  # a column has one type throughout
     notes.append(f"{path.name} is read with {SEPARATORS[separator]} between its columns.")
-    frame = pd.read_csv(path, sep=separator)
+    frame = pd.read_csv(path, sep=separator, low_memory=False)
     if any(_has_decimal_commas(frame[column]) for column in frame):
         notes.append(f"Commas in the numbers of {path.name} are read as decimal points.")
-        return pd.read_csv(path, sep=separator, decimal=",")
+        return pd.read_csv(path, sep=separator, decimal=",", low_memory=False)
     return frame
 
 
