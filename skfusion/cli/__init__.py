@@ -1,9 +1,11 @@
 """The command line: ``skfusion compare``, ``skfusion diagnose`` and ``skfusion merge``.
 
 Each command is a function in a file of its name, which only reads its options and prints; what it needs beside that has
-a file here (tables in `_table`, rows to judge networks on in `_judged`, architectures in `_modules`; options and bars
-in `_console`), and all else is what other rooms offer. This is the top room: it may import every other one, and is the
-only one that imports typer and prints. A new command is such a file, and its name in ``COMMANDS``.
+a file here, and all else is what other rooms offer: files are read in `_sources`; columns of tables are sorted in
+`_columns`, `_dates` and `_prepare`, and made data in `_table`; fusions by name stand in `_fusions`, scorers in
+`_scoring`; results are shown by `_leaderboard`, `_json` and `_report`; rows to judge networks on are in `_judged`,
+architectures in `_modules`, options and bars in `_console`. This is the top room: it may import every other one, and
+is the only one that imports typer and prints. A new command is such a file, and its name in ``COMMANDS``.
 """
 
 from __future__ import annotations

@@ -2,119 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shlex
+import inspect
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import joblib
 import numpy as np
+import pandas as pd
 import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from sklearn.base import clone
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline
 
-import skfusion
-from skfusion.cli import _report
-from skfusion.cli._console import TASK, fail, progress
-from skfusion.cli._table import Data, DataError, load
-from skfusion.collect import Bootstrap, Seeds, Tail
-from skfusion.combine import EnsembleSelection, Stack, Vote
+from skfusion.cli import _json, _leaderboard, _report, _scoring
+from skfusion.cli._console import TASK, fail, progress, warn, working
+from skfusion.cli._fusions import FUSIONS, chosen, net_for, prepared
+from skfusion.cli._sources import DataError
+from skfusion.cli._table import Data, load
 from skfusion.compare import compare_fusions
-from skfusion.merge import Greedy, OneMemberWarning, Uniform
-from skfusion.nets import mlp_classifier, mlp_regressor
-from skfusion.pool import LeakageWarning
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-ENSEMBLE = (skfusion.EnsembleClassifier, skfusion.EnsembleRegressor)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A fusion by name."""
-
-    says: str  # what it is, in one sentence
-    parts: Callable[[int], dict[str, Any]]  # ``parts(n_members)`` are the parameters
-    kinds: tuple[type, type] = ENSEMBLE  # the classifier and the regressor
-    regression: bool = True  # whether it can predict values
-
-    def build(self, task: str, n_members: int, n_epochs: int) -> Any:
-        """Return the unfitted estimator."""
-        classify = task == "classification"
-        net = (mlp_classifier if classify else mlp_regressor)(max_epochs=n_epochs)
-        return self.kinds[not classify](net, **self.parts(n_members))
-
-
-SOUP = (skfusion.SoupClassifier, skfusion.SoupRegressor)
-AVERAGING = (skfusion.WeightAveragingClassifier, skfusion.WeightAveragingRegressor)
-SNAPSHOT = (skfusion.SnapshotEnsembleClassifier, skfusion.SnapshotEnsembleRegressor)
-FAST_GEOMETRIC = (skfusion.FastGeometricEnsembleClassifier, skfusion.FastGeometricEnsembleRegressor)
-FUSIONS = {
-    "single": Choice("One network: what all others must beat.", lambda n: {"collect": Seeds(1)}),
-    "uniform-soup": Choice(
-        "One network with the mean weights of independent networks; expected to fail, as these lie in different "
-        "valleys of the loss and their mean lies between.",
-        lambda n: {"collect": Seeds(n), "merge": Uniform()},
-        SOUP,
-    ),
-    "greedy-soup": Choice(
-        "One network: the best member, averaged with each other one that does not lower the held-out score.",
-        lambda n: {"collect": Seeds(n), "merge": Greedy()},
-        SOUP,
-    ),
-    "swa": Choice(
-        "One network with the mean weights of the last quarter of a single training (stochastic weight averaging).",
-        lambda n: {},
-        AVERAGING,
-    ),
-    "snapshot": Choice(
-        "Many networks from a single training whose learning rate falls and starts again; their predictions are "
-        "averaged.",
-        lambda n: {"n_cycles": n},
-        SNAPSHOT,
-    ),
-    "fge": Choice(
-        "Many networks from short cycles of the learning rate at the end of a single training; their predictions are "
-        "averaged (fast geometric ensembling).",
-        lambda n: {"n_members": n},
-        FAST_GEOMETRIC,
-    ),
-    "ensemble": Choice(
-        "Many independent networks, whose predictions are averaged (deep ensemble).", lambda n: {"collect": Seeds(n)}
-    ),
-    "selection": Choice(
-        "Many independent networks, averaged with the weights that greedy selection on held-out rows gives them; some "
-        "have none.",
-        lambda n: {"collect": Seeds(n), "combine": EnsembleSelection()},
-    ),
-    "vote": Choice(
-        "Many independent networks, each with one vote for a class.",
-        lambda n: {"collect": Seeds(n), "combine": Vote()},
-        regression=False,
-    ),
-    "bagging": Choice(
-        "Many networks, each trained on rows drawn with replacement; their predictions are averaged.",
-        lambda n: {"collect": Bootstrap(n)},
-    ),
-    "boosting": Choice(
-        "Many networks trained one after another, each on what those before it get wrong, with a weighted vote or "
-        "median.",
-        lambda n: {"n_members": n},
-        (skfusion.BoostingFusion, skfusion.BoostingFusion),
-    ),
-    "stack": Choice(
-        "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
-        lambda n: {"collect": Seeds(n), "combine": Stack()},
-    ),
-}
+BASELINES = ("dummy", "linear", "boosting")
 
 
 def compare(
@@ -125,60 +35,84 @@ def compare(
     fusion: Annotated[
         list[str] | None, typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. All that suit by default.")
     ] = None,
+    net: Annotated[
+        str, typer.Option(help="plain: a perceptron; table: one that encodes numbers and embeds categories.")
+    ] = "plain",
+    baselines: Annotated[
+        bool, typer.Option(help="Compare with a dummy, a linear model, and boosted trees of scikit-learn, too.")
+    ] = True,
+    reference: Annotated[
+        str | None, typer.Option(help="Fusion or baseline that all are compared with; the best by default.")
+    ] = None,
+    scoring: Annotated[
+        list[str] | None,
+        typer.Option(help="Scorer of scikit-learn; can be repeated, the first ranks. Accuracy or R2 by default."),
+    ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
     members: Annotated[int, typer.Option(min=1, help="Networks of a fusion.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of a training.")] = 30,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all randomness.")] = 0,
     n_jobs: Annotated[int, typer.Option(help="Folds at a time; -1 for all cores.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, to the standard output.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report, the table and the best model.")] = None,
 ) -> None:
     """Cross-validate fusions of networks on one data set and show a leaderboard.
 
-    Columns of files are prepared: numbers are imputed by their median and standardised, text and truth values are
-    one-hot encoded with missing ones as a value of their own. Constant columns and identifiers are dropped with a note.
+    Columns of files are prepared: numbers are imputed by their median and standardised, dates become numbers, text and
+    truth values are one-hot encoded with missing ones as a value of their own. Constant columns, identifiers and free
+    text are dropped. Notes say what was done to which column.
     """
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:
         dataset = load(data, target, task)
-        networks = _chosen(fusion or [], dataset.task, members, epochs)
+        fusions = chosen(fusion or [], net_for(net, dataset, epochs), dataset.task, members)
+        _check_reference(reference, fusions, baselines)
+        scorers = _scoring.checked(scoring or [], dataset.y, dataset.task)
         _check_folds(dataset, cv)
         if out is not None:
-            _check_folder(out)
+            _report.check_folder(out)
     except ValueError as error:
         fail(str(error), 2)
-    fusions = {name: estimator.set_params(random_state=seed) for name, estimator in networks.items()}
-    if dataset.prepare is not None:
-        fusions = {name: Pipeline([("prepare", dataset.prepare), ("fusion", e)]) for name, e in fusions.items()}
-    console = Console()
+    fusions = {name: prepared(e.set_params(random_state=seed), dataset, net) for name, e in fusions.items()}
+    console = Console(stderr=as_json)
 
     def show_notes(notes: Iterable[str]) -> None:
         for note in notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
     show_notes(dataset.notes)
+    asked = {"baselines": [*BASELINES] if baselines else [], "reference": reference}
+    settings = {"scoring": scorers or None, "cv": cv, "n_jobs": n_jobs, "random_state": seed}
     try:
-        table = _compared(dataset, fusions, cv, n_jobs, seed)
+        table, warned = _compared(dataset, fusions, {**_supported(asked), **settings})
     except RuntimeError as error:
         fail(str(error), 1)
     score = table.attrs["scores"][0]
-    best = str(table[f"{score}_mean"].idxmax())
-    title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
-    _report.show(console, title, table, score, best)
-    alone = _alone(table)
-    show_notes(alone)
+    others = [name for name in table.index if name not in fusions]
+    best = _best_of(table.loc[[*fusions], f"{score}_mean"])
+    notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
+    if as_json:
+        typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *notes], warned, best, context.params))
+    else:
+        title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
+        _leaderboard.show(console, title, table, score, others)
+    show_notes(notes)
+    if best is None:
+        fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
-        with console.status(f"Fitting {best} on all rows and writing the report"):
-            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], context.params)
+        with working(f"Fitting {best} on all rows and writing the report"):
+            _report.write(out, dataset, fusions, table, best, [*dataset.notes, *notes], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
 
 
-def _chosen(names: list[str], task: str, n_members: int, n_epochs: int) -> dict[str, Any]:
-    """Return unfitted estimators by name, of all fusions that suit the task where no names are given."""
-    suited = [name for name, choice in FUSIONS.items() if choice.regression or task == "classification"]
-    if wrong := [name for name in names if name not in suited]:
-        why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
-        raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
-    return {name: FUSIONS[name].build(task, n_members, n_epochs) for name in dict.fromkeys(names or suited)}
+def _check_reference(reference: str | None, fusions: Iterable[str], baselines: bool) -> None:
+    """Raise where a reference will be no row of the table, in which baselines are marked if a fusion has their name."""
+    rows = [*fusions]
+    rows += [f"{name} (baseline)" if name in rows else name for name in BASELINES if baselines]
+    if reference is not None and reference not in rows:
+        raise DataError(f"--reference {reference} is no row of the table; there are {', '.join(rows)}.")
 
 
 def _check_folds(dataset: Data, cv: int) -> None:
@@ -193,20 +127,17 @@ def _check_folds(dataset: Data, cv: int) -> None:
         raise DataError(f"{len(dataset.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
 
 
-def _check_folder(out: Path) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise DataError('The report of --out needs matplotlib: pip install "skfusion[plots]".')
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"The folder of --out cannot be made: {error}.") from error
-    if not os.access(out, os.W_OK):
-        raise DataError(f"The folder {out} of --out cannot be written to.")
+def _supported(asked: dict[str, Any]) -> dict[str, Any]:
+    known = inspect.signature(compare_fusions).parameters
+    return {name: value for name, value in asked.items() if name in known}
 
 
-def _compared(dataset: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed: int) -> Any:
-    total, n_done = cv * len(fusions), 0
-    with progress(BAR) as update:
+def _compared(dataset: Data, fusions: dict[str, Any], settings: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table, and the warnings that came up, which are shown, too."""
+    total, n_done = settings["cv"] * (len(fusions) + len(settings.get("baselines", []))), 0
+    with progress(BAR, each=True) as update, warnings.catch_warnings(record=True) as caught:
+        for category in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("always", category)
         update("Comparing", 0, total)
 
         def done(name: str, fold: int) -> None:
@@ -214,7 +145,31 @@ def _compared(dataset: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed
             n_done += 1
             update(f"fold {fold + 1}, {name}", n_done, total)
 
-        return compare_fusions(fusions, dataset.X, dataset.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done)
+        table = compare_fusions(fusions, dataset.X, dataset.y, callback=done, **settings)
+    messages = [*dict.fromkeys(" ".join(str(w.message).split()) for w in caught)]
+    for message in messages:
+        warn(message)
+    return table, messages
+
+
+def _best_of(means: pd.Series) -> str | None:
+    """Return the name with the largest mean; None where there is no number."""
+    known = means[np.isfinite(means)]
+    return None if known.empty else str(known.idxmax())
+
+
+def _about_baselines(means: pd.Series, best: str | None, baselines: Sequence[str]) -> list[str]:
+    """Return a note where baselines have a larger mean than the best fusion."""
+    ahead = [name for name in baselines if best is not None and means[name] > means[best]]
+    return [f"No fusion has a better mean than {' and '.join(ahead)}; the best fusion is {best}."] if ahead else []
+
+
+def _held_out(table: pd.DataFrame) -> list[str]:
+    """Return notes on the fusions whose members are not trained on all rows that a fold trains on."""
+    trained: dict[str, list[str]] = {}
+    for name, rows in table.attrs.get("trained_on", {}).items():
+        trained.setdefault(rows, []).append(name)
+    return [f"Trained on {rows}: {', '.join(names)}." for rows, names in trained.items() if rows != "all rows"]
 
 
 def _alone(table: Any) -> list[str]:
@@ -226,70 +181,3 @@ def _alone(table: Any) -> list[str]:
         "scored better on held-out rows, as between independent networks there are barriers."
         for name, n in counts.items()
     ]
-
-
-def _command(options: dict[str, Any]) -> str:
-    """Return the command with all of its options, but with a task only where there is a target."""
-    words = ["skfusion", "compare"]
-    for name, given in options.items():
-        values = given if isinstance(given, list) else [given]
-        if name != "task" or options["target"] is not None:
-            words += [w for value in values if value is not None for w in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(words)
-
-
-def _write(
-    out: Path, dataset: Data, fusions: dict[str, Any], table: Any, best: str, notes: list[str], options: dict[str, Any]
-) -> None:
-    from skfusion.plots import LeaderboardDisplay
-
-    score = table.attrs["scores"][0]
-    table.to_csv(out / "leaderboard.csv")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OneMemberWarning)  # the notes say so
-        model = clone(fusions[best]).fit(dataset.X, dataset.y)
-    joblib.dump(model, out / "model.joblib.part")
-    os.replace(out / "model.joblib.part", out / "model.joblib")
-    (model[-1] if dataset.prepare is not None else model).pool_.save(out / "pool")
-    ranking = LeaderboardDisplay.from_frame(table, score).plot()
-    text = _report.page(
-        table,
-        score,
-        notes,
-        title=f"Fusions compared on {dataset.name}",
-        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best by mean {score}: {best}, "
-        f"{table.loc[best, f'{score}_mean']:.3f}.",
-        leaderboard=_report.image(ranking.figure_, f"{score} of each fusion with its interval"),
-        barriers=_barriers(dataset, options["epochs"], options["seed"]),
-        says={name: FUSIONS[name].says for name in table.index},
-        best=best,
-        command=_command(options),
-        seed=str(options["seed"]),
-        takes="an array" if dataset.prepare is None else "a DataFrame with the columns of the file",
-    )
-    (out / "index.html").write_text(text, encoding="utf-8")
-
-
-def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
-    """Draw the line between two independent networks, and between two states of one training, on the same scales."""
-    from skfusion.plots import BarrierDisplay
-
-    classify = dataset.task == "classification"
-    classes = dataset.y if classify else None
-    A, B, y_A, y_B = train_test_split(dataset.X, dataset.y, random_state=seed, stratify=classes)
-    if dataset.prepare is not None:
-        prepare = clone(dataset.prepare).fit(A)
-        A, B = prepare.transform(A), prepare.transform(B)
-    net = (mlp_classifier if classify else mlp_regressor)(max_epochs=epochs)
-    displays = {}
-    for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
-        pool = ENSEMBLE[not classify](net, collect=collect, random_state=seed).fit(A, y_A).pool_
-        if len(pool) > 1:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", LeakageWarning)  # about equal rows, which the table itself has
-                displays[title] = BarrierDisplay.from_pool(pool, B, y_B, members=(0, -1)).plot()
-    for axis in ("ax_", "score_ax_"):
-        limits = np.array([getattr(d, axis).get_ylim() for d in displays.values()])
-        for d in displays.values():
-            getattr(d, axis).set_ylim(limits[:, 0].min(), limits[:, 1].max())
-    return [(title, _report.image(d.figure_, f"{title}: barrier {d.barrier:.3g}")) for title, d in displays.items()]

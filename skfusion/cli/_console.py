@@ -46,18 +46,36 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code) from None
 
 
+def warn(message: str) -> None:
+    """Show a warning on the standard error."""
+    Console(stderr=True).print(f"[yellow]Warning:[/] {escape(message)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on the standard error what is being done, where nobody knows how far it is."""
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        console.print(f"{what} ...", markup=False, highlight=False, soft_wrap=True)
+        yield
+        return
+    with console.status(escape(what)):
+        yield
+
+
 FIRST, EVERY = 1.0, 10.0
 """Seconds until the first line, and between lines."""
 
 
 @contextmanager
 def progress(
-    columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str
+    columns: Sequence[ProgressColumn], amount: Callable[[int], str] = str, each: bool = False
 ) -> Iterator[Callable[[str, int, int], None]]:
     """Show on the standard error how far a command is.
 
     Yields a callable that takes what is being done, how much is done, and how much there is; ``amount`` formats these
-    numbers. When less is done than before, a new bar starts.
+    numbers. When less is done than before, a new bar starts. Where there is no terminal, lines are printed: one a
+    call where ``each`` says so, else now and then.
     """
     console = Console(stderr=True)
     if not console.is_interactive:
@@ -66,7 +84,7 @@ def progress(
         def print_line(what: str, done: int, total: int) -> None:
             nonlocal due
             now = time.monotonic()
-            if now >= due:
+            if each or now >= due:
                 due = now + EVERY
                 share = f" ({done / total:.0%})" if total else ""
                 text = f"{what}: {amount(done)} of {amount(total)}{share}"

@@ -19,7 +19,8 @@ from skfusion.checkpoints import Checkpoint, differing_prefixes, open_many
 from skfusion.cli._console import BASE, CHECKPOINTS, KEY, STRIP_PREFIX, TARGET, TASK, fail, message_of
 from skfusion.cli._judged import inputs_for, net_for, rows, unlabelled_rows
 from skfusion.cli._modules import architecture, fitted, ran_a_module
-from skfusion.cli._table import BUILT_IN, Data
+from skfusion.cli._sources import BUILT_IN
+from skfusion.cli._table import Data
 from skfusion.diagnose import Recipes, report_on
 from skfusion.pool import Member, ModelPool
 

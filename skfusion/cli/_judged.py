@@ -14,8 +14,9 @@ from pandas.api import types
 from torch import nn
 
 from skfusion._rows import one_of
-from skfusion.cli import _table
-from skfusion.cli._table import BUILT_IN, READERS, Data, DataError
+from skfusion.cli import _sources, _table
+from skfusion.cli._sources import BUILT_IN, READERS, DataError
+from skfusion.cli._table import Data
 from skfusion.nets import dtype_of, mlp_classifier, mlp_regressor, tensors, with_module
 from skfusion.objective import call, evaluating
 from skfusion.state import State
@@ -31,10 +32,10 @@ def rows(source: str, target: str | None, task: str, notes: list[str]) -> Data:
     _table.check_task(task)
     if source in BUILT_IN:
         judged = _table.load(source, target, task)
-    elif (path := _table.file_at(source, "--data", *READERS, ".npz")).suffix.lower() == ".npz":
+    elif (path := _sources.file_at(source, "--data", *READERS, ".npz")).suffix.lower() == ".npz":
         judged = _labelled_arrays(path, target, task, notes)
     else:
-        frame = _table.with_target(_table.read_table(path, notes), target, notes)
+        frame = _table.with_target(_sources.read_table(path, notes), target, notes)
         X = _numbers(frame.drop(columns=target))
         judged = Data(path.stem, X, *_table.read_target(frame[target], task, notes))
     if len(judged.y) < LEAST_ROWS:
@@ -49,11 +50,11 @@ def unlabelled_rows(source: str, target: str | None) -> np.ndarray:
     """Return inputs as they are: an ``.npz`` file needs no y, and a table no column ``target``."""
     if source in BUILT_IN:
         return _table.load(source, None, "auto").X
-    path = _table.file_at(source, "--fit-data", *READERS, ".npz")
+    path = _sources.file_at(source, "--fit-data", *READERS, ".npz")
     if path.suffix.lower() == ".npz":
         (X,) = _arrays(path, "X")
     else:
-        X = _numbers(_table.read_table(path, []).drop(columns=target or [], errors="ignore"))
+        X = _numbers(_sources.read_table(path, []).drop(columns=target or [], errors="ignore"))
     if len(X) < 2:
         raise DataError(f"--fit-data {source} has {len(X)} rows, which have no spread: give at least 2, or hundreds.")
     _check_finite(X)

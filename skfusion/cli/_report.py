@@ -1,101 +1,125 @@
-"""The leaderboard of a comparison on a terminal of any width, and the page that it leaves behind."""
+"""The page that a comparison leaves behind, and the files beside it."""
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
-import math
+import os
 import platform
-from collections.abc import Mapping, Sequence
+import shlex
+import warnings
+from collections.abc import Sequence
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
+import joblib
+import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape as escaped
-from rich.table import Table
+from sklearn.base import clone
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
 
 from skfusion import __version__
+from skfusion._rows import rows_at
+from skfusion.cli._fusions import ENSEMBLE, FUSIONS, net_for, prepared
+from skfusion.cli._leaderboard import legend, marks, shown
+from skfusion.cli._sources import DataError
+from skfusion.cli._table import Data
+from skfusion.collect import Seeds, Tail
+from skfusion.merge import OneMemberWarning
+from skfusion.pool import LeakageWarning
 
-NONE = "–"
-_BETWEEN = 3
-"""Columns of the terminal between two columns of a table, which has one more at each end."""
-
-
-def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Return the result of ``compare_fusions`` as text under headings, from the best fusion to the worst."""
-    rows = table.sort_values(f"{score}_mean", ascending=False, kind="stable")
-    spread = rows[f"{score}_high"] - rows[f"{score}_mean"]
-    middle = float(spread.median())
-    digits = 3 if math.isnan(middle) else min(6, max(3, 1 - math.floor(math.log10(max(middle, 1e-9)))))
-
-    def texts(values: Any, digits: int = 3, sign: bool = False) -> list[str]:
-        shape = f"{'+' if sign else ''},.{digits}f"
-        return [NONE if pd.isna(x) else format(x, shape).replace("-", "−") for x in values]
-
-    means = zip(texts(rows[f"{score}_mean"], digits), texts(spread, digits), strict=True)
-    columns = {
-        score: [f"{mean} ± {half}" for mean, half in means],
-        "vs best single": texts(rows["gain_over_best"], digits, sign=True),
-        "vs mean single": texts(rows["gain_over_mean"], digits, sign=True),
-    }
-    if rows["log_loss"].notna().any():
-        columns |= {"log loss": texts(rows["log_loss"]), "ECE": texts(rows["ece"])}
-    columns |= {
-        "train s": texts(rows["collect_seconds"], 2),
-        "fuse s": texts(rows["fuse_seconds"], 2),
-        "µs a row": texts(rows["predict_us_per_row"], 1),
-        "parameters": texts(rows["n_parameters"], 0),
-        "nets": texts(rows["n_members"], 0),
-    }
-    return pd.DataFrame(columns, index=rows.index.map(str))
+LIBRARIES = ("torch", "skorch", "scikit-learn", "numpy", "pandas")
 
 
-CAN_WAIT = {"vs mean single", "fuse s", "parameters"}
-"""Columns that come last where not all fit side by side."""
+def check_folder(out: Path) -> None:
+    """Make the folder of a report, or say why none can be written there."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DataError('The report of --out needs matplotlib: pip install "skfusion[plots]".')
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"The folder of --out cannot be made: {error}.") from error
+    if not os.access(out, os.W_OK):
+        raise DataError(f"The folder {out} of --out cannot be written to.")
 
 
-def show(console: Console, title: str, table: Any, score: str, best: str) -> None:
-    """Print the table of ``compare_fusions`` by its score, with the best fusion in bold.
+def write(
+    out: Path, dataset: Data, fusions: dict[str, Any], table: Any, best: str, notes: list[str], options: dict[str, Any]
+) -> None:
+    """Fit the best fusion on all rows, and write it, its members, the table and the page to a folder.
 
-    Columns that do not fit beside the others follow in a table below.
+    ``options`` are those of the command.
     """
-    rows = shown(table, score)
-    for k, widths in enumerate(fitting([*rows.index], rows.to_dict("list"), console.width)):
-        grid = Table(title=None if k else escaped(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        grid.add_column("fusion", no_wrap=True, overflow="fold")
-        for heading, width in widths.items():
-            grid.add_column(heading, justify="right", width=width)
-        for name, *cells in rows[[*widths]].itertuples(name=None):
-            grid.add_row(escaped(name), *cells, style="bold" if name == best else None)
-        console.print(grid)
+    from skfusion.plots import LeaderboardDisplay
+
+    score = table.attrs["scores"][0]
+    table.to_csv(out / "leaderboard.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OneMemberWarning)  # the notes say so
+        model = clone(fusions[best]).fit(dataset.X, dataset.y)
+    (model[-1] if dataset.typed is not None else model).pool_.save(out / "pool")
+    if dataset.typed is not None:
+        model = Pipeline([("columns", dataset.typed), *model.steps])
+    joblib.dump(model, out / "model.joblib.part")
+    os.replace(out / "model.joblib.part", out / "model.joblib")
+    ranking = LeaderboardDisplay.from_frame(table, score).plot()
+    text = page(
+        table,
+        score,
+        notes,
+        baselines=[name for name in table.index if name not in fusions],
+        title=f"Fusions compared on {dataset.name}",
+        lead=f"{len(dataset.y)} rows, {dataset.task}, {table.attrs['n_folds']} folds. Best fusion by mean {score}: "
+        f"{best}, {table.loc[best, f'{score}_mean']:.3f}.",
+        leaderboard=image(ranking.figure_, f"{score} of each fusion with its interval"),
+        barriers=barriers(dataset, net_for(options["net"], dataset, options["epochs"]), options),
+        says={name: FUSIONS[name].says for name in fusions},
+        best=best,
+        command=command_of(options),
+        seed=str(options["seed"]),
+        takes="an array" if dataset.typed is None else "a DataFrame with the columns of the file",
+    )
+    (out / "index.html").write_text(text, encoding="utf-8")
 
 
-def fitting(names: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[dict[str, int]]:
-    """Return the widths of columns by their headings, for as many tables as the width of a terminal needs.
+def barriers(dataset: Data, net: Any, options: dict[str, Any]) -> list[tuple[str, str]]:
+    """Draw the line between two independent networks, and between two states of one training, on the same scales."""
+    from skfusion.plots import BarrierDisplay
 
-    ``cells`` are the columns by their headings, and ``names`` those of the rows of each table. Where they do not fit
-    into one table, headings are broken between words, and what can wait comes last.
-    """
-    start = max(map(len, ("fusion", *names))) + 2
-    whole = {heading: max(map(len, (heading, *column))) for heading, column in cells.items()}
-    broken = {heading: max(map(len, (*heading.split(), *column))) for heading, column in cells.items()}
-    for widths in (whole, broken):
-        if start + sum(_BETWEEN + w for w in widths.values()) <= width:
-            return [widths]
-    tables: list[dict[str, int]] = []
-    for waits in (False, True):
-        room = 0
-        for heading in (h for h in cells if (h in CAN_WAIT) == waits):
-            if (room := room - _BETWEEN - broken[heading]) < 0:
-                tables.append({})
-                room = width - start - _BETWEEN - broken[heading]
-            tables[-1][heading] = broken[heading]
-    return tables
+    classify, seed = dataset.task == "classification", options["seed"]
+    A, B, y_A, y_B = split(dataset, seed)
+    displays = {}
+    for title, collect in [("Two independent networks", Seeds(2)), ("One training, two epochs of its end", Tail())]:
+        ensemble = ENSEMBLE[not classify](net, collect=collect, random_state=seed)
+        model = prepared(ensemble, dataset, options["net"]).fit(A, y_A)
+        inputs = B if dataset.typed is None else model[:-1].transform(B)
+        pool = (model if dataset.typed is None else model[-1]).pool_
+        if len(pool) > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LeakageWarning)  # about equal rows, which the table itself has
+                displays[title] = BarrierDisplay.from_pool(pool, inputs, y_B, members=(0, -1)).plot()
+    for axis in ("ax_", "score_ax_"):
+        limits = np.array([getattr(d, axis).get_ylim() for d in displays.values()])
+        for d in displays.values():
+            getattr(d, axis).set_ylim(limits[:, 0].min(), limits[:, 1].max())
+    return [(title, image(d.figure_, f"{title}: barrier {d.barrier:.3g}")) for title, d in displays.items()]
+
+
+def split(dataset: Data, seed: int) -> list[Any]:
+    """Return three quarters of the rows and the others, and the targets of both."""
+    kept, strata = np.arange(len(dataset.y)), None
+    if dataset.task == "classification":  # without classes of one row, which would be on one side alone
+        _, code, counts = np.unique(dataset.y, return_inverse=True, return_counts=True)
+        kept = np.flatnonzero(counts[code] >= 2)
+        strata = dataset.y[kept]
+    parts = train_test_split(kept, random_state=seed, stratify=strata)
+    return [rows_at(data, part) for data in (dataset.X, dataset.y) for part in parts]
 
 
 def image(figure: Any, alt: str) -> str:
@@ -106,17 +130,30 @@ def image(figure: Any, alt: str) -> str:
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alt)}">'
 
 
-def versions() -> str:
+def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
-    names = ["torch", "skorch", "scikit-learn", "numpy", "pandas"]
-    libraries = [f"skfusion {__version__}", *(f"{name} {version(name)}" for name in names)]
-    return ", ".join([*libraries, f"Python {platform.python_version()}"])
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {"skfusion": __version__, **libraries, "Python": platform.python_version()}
+
+
+def command_of(options: dict[str, Any]) -> str:
+    """Return the command with all of its options, but with a task only where there is a target."""
+    words = ["skfusion", "compare"]
+    for name, given in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(given, bool):
+            words += [] if name == "as_json" else [f"--{flag}" if given else f"--no-{flag}"]
+        elif name != "task" or options["target"] is not None:
+            values = given if isinstance(given, list) else [given]
+            words += [w for value in values if value is not None for w in (f"--{flag}", str(value))]
+    return shlex.join(words)
 
 
 def page(
     table: pd.DataFrame,
     score: str,
     notes: Sequence[str],
+    baselines: Sequence[str],
     leaderboard: str,
     barriers: Sequence[tuple[str, str]],
     says: dict[str, str],
@@ -128,19 +165,21 @@ def page(
     ``leaderboard`` and the second parts of ``barriers`` are images, ``says`` has a sentence on each fusion, and
     ``texts`` are the other words of the template.
     """
-    rows = shown(table, score)
+    rows, marked = shown(table, score), marks(table, score, baselines)
     body = "".join(
-        f"<tr{' class=best' if name == best else ''}><th>{escape(name)}</th>"
+        f"<tr{' class=best' if name == best else ''}><th>{escape(f'{name} {mark}'.rstrip())}</th>"
         f"{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"
-        for name, *cells in rows.itertuples(name=None)
+        for mark, (name, *cells) in zip(marked, rows.itertuples(name=None), strict=True)
     )
     template = files("skfusion.cli").joinpath("report.html").read_text(encoding="utf-8")
+    numbers = ", ".join(f"{name} {number}" for name, number in versions().items())
     return Template(template).substitute(
         notes="".join(f"<li>{escape(note)}</li>" for note in notes),
         head="".join(f"<th>{escape(heading)}</th>" for heading in ["fusion", *rows]),
         body=body,
+        legend="".join(f"{escape(line)}<br>" for line in legend(marked, score)),
         leaderboard=leaderboard,
         barriers="".join(f"<figure><figcaption>{escape(h)}</figcaption>{i}</figure>" for h, i in barriers),
         says="".join(f"<dt>{escape(name)}</dt><dd>{escape(sentence)}</dd>" for name, sentence in says.items()),
-        **{name: escape(text) for name, text in {**texts, "best": best, "versions": versions()}.items()},
+        **{name: escape(text) for name, text in {**texts, "best": best, "versions": numbers}.items()},
     )

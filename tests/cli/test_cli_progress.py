@@ -12,7 +12,7 @@ from rich.progress import Progress
 from typer.testing import CliRunner
 
 from skfusion.cli import _console, app
-from skfusion.cli._console import EVERY, FIRST, progress
+from skfusion.cli._console import EVERY, FIRST, progress, warn, working
 from skfusion.cli._merge import BAR
 
 
@@ -32,6 +32,23 @@ def test_lines_now_and_then(clock, capsys):
     lines = capsys.readouterr().err.splitlines()
     seconds = [FIRST, *(FIRST + EVERY * k for k in (1, 2, 3))]
     assert lines == [f"Merging: {k:.0f} bytes of 40 bytes ({k / 40:.0%})" for k in seconds]
+
+
+def test_a_line_for_each_step_where_it_is_asked_for(clock, capsys):
+    with progress(BAR, each=True) as tell:
+        for k in range(3):
+            tell("Comparing", k, 2)
+    assert capsys.readouterr().err.splitlines() == [f"Comparing: {k} of 2 ({k / 2:.0%})" for k in range(3)]
+
+
+def test_what_has_no_end_in_sight_says_what_it_is(capsys):
+    with working("Fitting [swa]"):
+        assert capsys.readouterr() == ("", "Fitting [swa] ...\n")
+
+
+def test_warnings_stand_on_the_standard_error(capsys):
+    warn("[red] is no markup")
+    assert capsys.readouterr() == ("", "Warning: [red] is no markup\n")
 
 
 def test_what_is_quick_says_nothing(clock, capsys):
@@ -76,7 +93,7 @@ def test_commands_say_how_far_they_are(tmp_path, command, monkeypatch):
         line = r"(Surveying|Merging): [\d.]+ (B|KiB) of [\d.]+ (B|KiB) \(\d+%\)"
     else:
         words = ["compare", "--data", "iris", "--cv", "2", "--epochs", "1", "--members", "1"]
-        words += ["--fusion", "single", "--fusion", "ensemble"]
+        words += ["--fusion", "single", "--fusion", "ensemble", "--no-baselines"]
         line = r"(Comparing|fold \d, (single|ensemble)): \d of 4 \(\d+%\)"
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0

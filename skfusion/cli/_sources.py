@@ -1,0 +1,75 @@
+"""Where data come from: scikit-learn's own sets by name, and files, whose format is found out."""
+
+from __future__ import annotations
+
+import csv
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+from sklearn import datasets
+
+BUILT_IN = {
+    "breast_cancer": (datasets.load_breast_cancer, "classification"),
+    "diabetes": (datasets.load_diabetes, "regression"),
+    "digits": (datasets.load_digits, "classification"),
+    "iris": (datasets.load_iris, "classification"),
+    "wine": (datasets.load_wine, "classification"),
+}
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class DataError(ValueError):
+    """The data cannot be used as it is; the message says what to do."""
+
+
+def file_at(source: str, option: str, *endings: str) -> Path:
+    """Return the path of a file with one of these endings, which an option of the command names."""
+    path = Path(source)
+    if path.suffix.lower() not in endings:
+        kinds = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise DataError(f"Unknown {option} {source!r}; there are {', '.join(BUILT_IN)}, or a {kinds} file.")
+    if not path.is_file():
+        raise DataError(f"There is no file {source!r}. {option} takes a file or one of {', '.join(BUILT_IN)}.")
+    return path
+
+
+def read_csv(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return the table in a file; notes say where columns have no commas between them, or numbers have commas."""
+    separator = separator_of(path)
+    if separator == ",":
+        return pd.read_csv(path, low_memory=False)  # a column has one type throughout
+    notes.append(f"{path.name} is read with {SEPARATORS[separator]} between its columns.")
+    frame = pd.read_csv(path, sep=separator, low_memory=False)
+    if any(_has_decimal_commas(frame[column]) for column in frame):
+        notes.append(f"Commas in the numbers of {path.name} are read as decimal points.")
+        return pd.read_csv(path, sep=separator, decimal=",", low_memory=False)
+    return frame
+
+
+def separator_of(path: Path) -> str:
+    """Return what separates columns: a comma, or what gives more, equally many in the first two lines."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = [line for line in islice(file, 2) if line.strip()]
+    if len(lines) < 2:
+        return ","
+    n_columns = {sep: [len(row) for row in csv.reader(lines, delimiter=sep)] for sep in (",", *SEPARATORS)}
+    n_in_both = {sep: n[0] for sep, n in n_columns.items() if sep == "," or (len(n) == 2 and n[0] == n[1])}
+    return max(n_in_both, key=n_in_both.__getitem__)
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    known = column.dropna()
+    texts = known[known.map(lambda value: isinstance(value, str))]
+    return len(texts) == len(known) > 0 and bool(texts.str.fullmatch(r"\s*[+-]?\d*(,\d+)?([eE][+-]?\d+)?\s*").all())
+
+
+READERS = {".csv": read_csv, ".parquet": lambda path, notes: pd.read_parquet(path)}
+
+
+def read_table(path: Path, notes: list[str]) -> pd.DataFrame:
+    """Return the table in a file of one of :data:`READERS`; what was guessed about its format is noted."""
+    try:
+        return READERS[path.suffix.lower()](path, notes).rename(columns=str)
+    except (ValueError, OSError, ImportError) as error:  # pandas' and pyarrow's errors about contents are ValueErrors
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
