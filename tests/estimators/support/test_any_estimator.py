@@ -70,8 +70,11 @@ def test_scores_of_pairs_are_refused(n_classes, wrap):
     }[wrap]
     codes = np.arange(120) % n_classes
     n_pairs = n_classes * (n_classes - 1) // 2
-    with pytest.raises(ValueError, match=rf"Member 'svc' gives {n_pairs} scores .* {n_classes} classes.*='ovr'"):
+    message = rf"Member 'svc' gives {n_pairs} scores .* {n_classes} classes.*='ovr'"
+    with pytest.warns(UserWarning, match=f"left out.*{message}"):
         StackingFusion(estimators=[("nb", GaussianNB()), ("svc", wrapped)], cv=2).fit(X, codes)
+    with pytest.raises(ValueError, match=message):
+        StackingFusion(estimators=[("svc", wrapped)], cv=2).fit(X, codes)
 
 
 @pytest.mark.parametrize(
