@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Number
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -46,13 +47,11 @@ class TableColumns:
         codes = OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1, max_categories=MOST_CODES
         )
-        return self._both(codes, [_imputer()] if impute else [])
+        return self._both(codes, [_imputer() if impute else EmptyAsZero()])
 
     def indicated(self, n_knots: int = 0) -> ColumnTransformer:
         """Return categories as zeros and ones, and imputed numbers of mean 0, or splines of them with some knots."""
-        ones = OneHotEncoder(
-            handle_unknown="infrequent_if_exist", max_categories=MOST_INDICATORS, sparse_output=False, drop="if_binary"
-        )
+        ones = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_INDICATORS, sparse_output=False)
         splines = [SplineTransformer(n_knots, knots="quantile", extrapolation="linear")] if n_knots else []
         return self._both(ones, [_imputer(), StandardScaler(), *splines])
 
@@ -61,6 +60,19 @@ class TableColumns:
         numbers = make_pipeline(FunctionTransformer(as_numbers), *of_numbers)
         parts = [("categories", categories, [*self.categories]), ("numbers", numbers, [*self.numbers])]
         return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0)
+
+
+class EmptyAsZero(TransformerMixin, BaseEstimator):
+    """Put 0 in columns that have no value in the training rows, which boosted trees cannot bin."""
+
+    def fit(self, X: np.ndarray, y: Any = None) -> Self:
+        """Remember which columns are empty."""
+        self.empty_ = np.isnan(X).all(axis=0)
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return a table whose empty columns are zeros."""
+        return np.where(self.empty_, 0.0, X)
 
 
 def as_frame(X: Any) -> pd.DataFrame:

@@ -71,4 +71,5 @@ def test_estimator_keeps_to_scikit_learn(estimator, check):
 def test_check_estimator_itself_passes_for_the_defaults(name):
     # its defaults train 5 * 6 full networks a fit
     fewer = {"estimator": classifier(), "n_members": 2, "cv": 2} if name == "StackingFusion" else {}
+    fewer = {"n_members": 2, "cv": 2} if name.startswith("Portfolio") else fewer
     check_estimator(getattr(skfusion, name)(**fewer), on_fail="raise", on_skip=None)

@@ -20,8 +20,18 @@ from skfusion.estimators._stack_driver import StackDriver
 from skfusion.estimators.recipes._portfolio_members import CONFIGURATIONS, Builder
 
 PORTFOLIO = (
+    "boosting-small",
+    "extra-trees",
+    "forest",
+    "boosting-stopped",
+    "boosting-slow",
+    "boosting-large",
+    "net-slow",
+    "nets-small",
+    "linear",
+    "net-wide",
+    "net-deep",
     "net-swa",
-    "boosting",
 )
 """Names of configurations, in the order in which `benchmarks/portfolio.py` has chosen them."""
 
