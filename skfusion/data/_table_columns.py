@@ -36,8 +36,10 @@ class TableColumns:
     @classmethod
     def of(cls, X: Any) -> TableColumns:
         """Return the columns of a frame or an array of two axes, by their types; no values are learned from."""
-        if issparse(X) or isinstance(X, Mapping):
-            raise TypeError(f"A portfolio takes tables, an array or a DataFrame; got {type(X).__name__}.")
+        if issparse(X):
+            raise TypeError("Sparse input is not supported: a portfolio takes tables, an array or a DataFrame.")
+        if isinstance(X, Mapping):
+            raise TypeError("A portfolio takes tables, an array or a DataFrame; got a dict: use pd.DataFrame(X).")
         frame = as_frame(X)
         categories = tuple(j for j in range(frame.shape[1]) if _is_category(frame.iloc[:, j]))
         return cls(tuple(j for j in range(frame.shape[1]) if j not in categories), categories)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import ClassifierTags
+from sklearn.utils import ClassifierTags, column_or_1d
 
 from skfusion._component import HasParts
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
@@ -151,6 +151,8 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
         return EnsembleSelection() if self.combine is None else clone(self.combine, safe=False)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
+        if not self._is_classifier() and np.ndim(y) == 2 and np.shape(y)[1] == 1:
+            y = column_or_1d(y, warn=True)
         rows = super()._checked(X, y, sample_weight, groups, classes)
         if self._task == "multilabel" or (self._task == "regression" and self._n_outputs > 1):
             raise ValueError(

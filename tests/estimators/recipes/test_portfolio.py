@@ -188,7 +188,12 @@ def test_classes_of_few_rows():
 @pytest.mark.parametrize(
     ("X", "y", "error", "message"),
     [
-        (scipy.sparse.csr_array(np.eye(30)), np.arange(30) % 2, TypeError, "A portfolio takes tables"),
+        (
+            scipy.sparse.csr_array(np.eye(30)),
+            np.arange(30) % 2,
+            TypeError,
+            "Sparse input is not supported: a portfolio takes",
+        ),
         ({"a": np.zeros(30)}, np.arange(30) % 2, TypeError, "A portfolio takes tables"),
         (np.zeros((30, 2, 2)), np.arange(30) % 2, ValueError, "two axes; got X of shape"),
         (load_iris().data[:30], np.eye(30, 3, dtype=int), ValueError, "predicts one target, and y has 3 columns"),

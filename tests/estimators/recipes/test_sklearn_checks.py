@@ -11,8 +11,6 @@ from skfusion import (
     DropoutEnsembleRegressor,
     FastGeometricEnsembleClassifier,
     FastGeometricEnsembleRegressor,
-    PortfolioClassifier,
-    PortfolioRegressor,
 )
 from skfusion.testing import checks_for
 
@@ -30,8 +28,6 @@ ESTIMATORS = {
     "boosting-classifier": BoostingFusion(classifier(), n_members=3),
     "boosting-regressor": BoostingFusion(regressor(module__norm="batch"), n_members=3),
     "boosting-resampled": BoostingFusion(classifier(), n_members=3, resample=True),
-    "portfolio-classifier": PortfolioClassifier(n_members=2, cv=2),
-    "portfolio-regressor": PortfolioRegressor(n_members=2, cv=2),
     "dropout-classifier": DropoutEnsembleClassifier(classifier(module__dropout=0.2, module__norm="batch"), n_passes=9),
     "dropout-regressor": DropoutEnsembleRegressor(regressor(module__dropout=0.1), n_passes=9),
 }
