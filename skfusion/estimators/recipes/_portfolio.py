@@ -23,15 +23,15 @@ PORTFOLIO = (
     "boosting-small",
     "extra-trees",
     "forest",
-    "boosting-stopped",
-    "boosting-slow",
-    "boosting-large",
+    "boosting-short",
     "net-slow",
+    "boosting-large",
     "nets-small",
     "linear",
     "net-wide",
     "net-deep",
     "net-swa",
+    "nets",
 )
 """Names of configurations, in the order in which `benchmarks/portfolio.py` has chosen them."""
 
@@ -151,12 +151,12 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
         return EnsembleSelection() if self.combine is None else clone(self.combine, safe=False)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
-        if not self._is_classifier() and np.ndim(y) == 2 and np.shape(y)[1] == 1:
+        if not self._is_classifier() and np.asarray(y).shape[1:] == (1,):
             y = column_or_1d(y, warn=True)
         rows = super()._checked(X, y, sample_weight, groups, classes)
         if self._task == "multilabel" or (self._task == "regression" and self._n_outputs > 1):
             raise ValueError(
-                f"A portfolio predicts one target, and y has {np.shape(y)[1]} columns; fit one estimator a column, as "
+                f"A portfolio predicts one target, and y has {np.asarray(y).shape[1]} columns; fit one estimator a column, as "
                 "MultiOutputClassifier and MultiOutputRegressor do."
             )
         return rows

@@ -153,6 +153,8 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None
     codes = np.asarray(fitted.classes_, np.int64)
     if hasattr(fitted, "predict_proba"):
         scores = np.asarray(fitted.predict_proba(X))
+        if len(codes) == 1:  # of which histogram gradient boosting gives two columns
+            scores = np.ones_like(scores[:, :1])
         out = np.zeros((len(scores), n_outputs), scores.dtype)
     elif hasattr(fitted, "decision_function"):
         scores = _decisions(fitted, X, len(codes), who)

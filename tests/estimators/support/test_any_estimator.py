@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
@@ -53,6 +54,11 @@ def test_labels_that_are_not_told_are_refused():
 
     with pytest.raises(ValueError, match="Member 'a' gives probabilities of 1 values of a label"):
         outputs_of(Silent(), X, "multilabel", 2, "a")
+
+
+def test_an_only_class_is_certain():
+    fitted = HistGradientBoostingClassifier(max_iter=2).fit(X, np.full(120, 2))
+    np.testing.assert_array_equal(outputs_of(fitted, X[:3], "classification", 4), np.tile([0, 0, 1, 0], (3, 1)))
 
 
 # ---- scores ------------------------------------------------------------------------------------------------------
