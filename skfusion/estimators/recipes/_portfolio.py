@@ -156,8 +156,8 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
         rows = super()._checked(X, y, sample_weight, groups, classes)
         if self._task == "multilabel" or (self._task == "regression" and self._n_outputs > 1):
             raise ValueError(
-                f"A portfolio predicts one target, and y has {np.asarray(y).shape[1]} columns; fit one estimator a column, as "
-                "MultiOutputClassifier and MultiOutputRegressor do."
+                f"A portfolio predicts one target, and y has {np.asarray(y).shape[1]} columns; fit one estimator for "
+                "each, as MultiOutputClassifier and MultiOutputRegressor do."
             )
         return rows
 
