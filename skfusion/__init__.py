@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from skfusion.compare import compare_fusions as compare_fusions
     from skfusion.estimators import *  # noqa: F403
     from skfusion.estimators import out_of_bag as out_of_bag
+    from skfusion.estimators import portfolio as portfolio
     from skfusion.forests import DeepForestClassifier as DeepForestClassifier
     from skfusion.forests import DeepForestRegressor as DeepForestRegressor
     from skfusion.forests import NeuralDecisionForestClassifier as NeuralDecisionForestClassifier
@@ -28,6 +29,7 @@ _ROOMS = {
     "NeuralDecisionForestClassifier": "forests",
     "compare_fusions": "compare",
     "out_of_bag": "estimators",
+    "portfolio": "estimators",
     "rebasin": "align",
 }
 

@@ -2,7 +2,8 @@
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
 targets, weights and groups; ``_not_numbers`` says which inputs are text or dates. ``_held_out`` holds rows out and has
-scikit-learn's scorers as functions of predictions for them, ``_folds`` makes folds. All of them end in, or take,
+scikit-learn's scorers as functions of predictions for them, ``_folds`` makes folds, and ``_table_columns`` prepares
+tables of mixed columns. All of them end in, or take,
 :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
@@ -23,6 +24,7 @@ from skfusion.data._held_out import (
     scorer_of,
 )
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
+from skfusion.data._table_columns import TableColumns
 from skfusion.data._validation import (
     check_inputs,
     check_table,

@@ -18,6 +18,7 @@ from skfusion.estimators.recipes._fast_geometric_ensemble import (
     FastGeometricEnsembleClassifier,
     FastGeometricEnsembleRegressor,
 )
+from skfusion.estimators.recipes._portfolio import PortfolioClassifier, PortfolioRegressor, portfolio
 from skfusion.estimators.recipes._rebasin_merger import ReBasinMerger
 from skfusion.estimators.recipes._snapshot_ensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skfusion.estimators.recipes._weight_averaging import WeightAveragingClassifier, WeightAveragingRegressor
@@ -45,6 +46,8 @@ __all__ = [
     "FastGeometricEnsembleClassifier",
     "FastGeometricEnsembleRegressor",
     "PiModelClassifier",
+    "PortfolioClassifier",
+    "PortfolioRegressor",
     "ReBasinMerger",
     "SnapshotEnsembleClassifier",
     "SnapshotEnsembleRegressor",

@@ -11,6 +11,8 @@ import skfusion
 from skfusion import (
     EnsembleClassifier,
     EnsembleRegressor,
+    PortfolioClassifier,
+    PortfolioRegressor,
     ReBasinMerger,
     SnapshotEnsembleClassifier,
     SnapshotEnsembleRegressor,
@@ -21,7 +23,7 @@ from skfusion import (
     WeightAveragingRegressor,
 )
 from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
-from skfusion.combine import Stack, Vote
+from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.merge import Uniform
 from skfusion.select import TopK
 
@@ -43,6 +45,11 @@ ESTIMATORS = {
         estimators=[("linear", LogisticRegression()), ("near", KNeighborsClassifier(3))], cv=2
     ),
     "stacking-mixed": StackingFusion(estimators=[("ridge", Ridge()), ("net", regressor())], cv=2),
+    "stacking-selection": StackingFusion(
+        estimators=[("linear", LogisticRegression()), ("net", classifier())], combine=EnsembleSelection(), cv=2
+    ),
+    "portfolio-classifier": PortfolioClassifier(n_members=1, cv=2),
+    "portfolio-regressor": PortfolioRegressor(n_members=1, cv=2),
     "soup-multilabel": SoupClassifier(classifier(multilabel=True), collect=Seeds(2)),
     "soup-batchnorm": SoupClassifier(classifier(module__norm="batch"), collect=Snapshots(3), merge=Uniform()),
     "soup-dropout": SoupClassifier(classifier(module__dropout=0.2), collect=Tail(0.5), select=TopK(2)),
@@ -71,4 +78,5 @@ def test_estimator_keeps_to_scikit_learn(estimator, check):
 def test_check_estimator_itself_passes_for_the_defaults(name):
     # its defaults train 5 * 6 full networks a fit
     fewer = {"estimator": classifier(), "n_members": 2, "cv": 2} if name == "StackingFusion" else {}
+    fewer = {"n_members": 2, "cv": 2} if name.startswith("Portfolio") else fewer
     check_estimator(getattr(skfusion, name)(**fewer), on_fail="raise", on_skip=None)

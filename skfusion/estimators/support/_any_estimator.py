@@ -53,7 +53,8 @@ def fit_weighted(estimator: Any, rows: Rows, who: str, remedy: str, groups: np.n
     """Fit an estimator of any library in place, and return it; ``who`` and ``remedy`` are for messages.
 
     One of this library, also at the end of a pipeline, is given weights and groups: it splits rows before it repeats
-    them, so that no split has copies of a row on both sides. Others are given repeated rows.
+    them, so that no split has copies of a row on both sides. Others are given repeated rows. Weights that are no
+    whole numbers go to the last step of a pipeline; the steps before it take each row once.
     """
     index, rest = repetitions(rows.weight)
     if rest is None and repeats(estimator) and not (index is None and groups is None):
@@ -69,15 +70,35 @@ def fit_weighted(estimator: Any, rows: Rows, who: str, remedy: str, groups: np.n
     rows = rows.repeated()
     weights: dict[str, Any] = {}
     if rows.weight is not None:
-        if not has_fit_parameter(estimator, "sample_weight"):
-            raise ValueError(
-                f"{who} takes no sample_weight, and the weights are no whole numbers, which could be taken as "
-                f"repetitions. {remedy}"
-            )
+        check_weighable(estimator, who, remedy)
         weights = {"sample_weight": rows.weight}
     if rest is not None and repeats(estimator):
-        weights |= taken(estimator, None if groups is None else groups[index])
-    return estimator.fit(rows.X, rows.y, **weights)
+        weights |= taken(_end(estimator), None if groups is None else groups[index])
+    return estimator.fit(rows.X, rows.y, **{_place(estimator) + name: value for name, value in weights.items()})
+
+
+def check_weighable(estimator: Any, who: str, remedy: str) -> None:
+    """Raise where an estimator takes no weights of rows, which are no repetitions."""
+    if not has_fit_parameter(_end(estimator), "sample_weight"):
+        raise ValueError(
+            f"{who} takes no sample_weight, and the weights are no whole numbers, which could be taken as "
+            f"repetitions. {remedy}"
+        )
+
+
+def _place(estimator: Any) -> str:
+    """Return what stands before the parameters of the last step of a pipeline; nothing for other estimators."""
+    if not isinstance(estimator, Pipeline):
+        return ""
+    name, last = estimator.steps[-1]
+    return f"{name}__{_place(last)}"
+
+
+def _end(estimator: Any) -> Any:
+    """Return the last step of a pipeline, also within pipelines; other estimators as they are."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
 
 
 def taken(estimator: Any, groups: np.ndarray | None) -> dict[str, Any]:
@@ -87,8 +108,7 @@ def taken(estimator: Any, groups: np.ndarray | None) -> dict[str, Any]:
 
 def repeats(estimator: Any) -> bool:
     """Return whether an estimator, or the end of a pipeline, takes whole-number weights as repetitions by itself."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
+    estimator = _end(estimator)
     ours = any(cls.__module__.partition(".")[0] == "skfusion" for cls in type(estimator).__mro__)
     return ours and has_fit_parameter(estimator, "sample_weight")
 
@@ -133,6 +153,8 @@ def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None
     codes = np.asarray(fitted.classes_, np.int64)
     if hasattr(fitted, "predict_proba"):
         scores = np.asarray(fitted.predict_proba(X))
+        if len(codes) == 1:  # of which histogram gradient boosting gives two columns
+            scores = np.ones_like(scores[:, :1])
         out = np.zeros((len(scores), n_outputs), scores.dtype)
     elif hasattr(fitted, "decision_function"):
         scores = _decisions(fitted, X, len(codes), who)

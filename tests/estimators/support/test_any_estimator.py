@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
@@ -55,6 +56,11 @@ def test_labels_that_are_not_told_are_refused():
         outputs_of(Silent(), X, "multilabel", 2, "a")
 
 
+def test_an_only_class_is_certain():
+    fitted = HistGradientBoostingClassifier(max_iter=2).fit(X, np.full(120, 2))
+    np.testing.assert_array_equal(outputs_of(fitted, X[:3], "classification", 4), np.tile([0, 0, 1, 0], (3, 1)))
+
+
 # ---- scores ------------------------------------------------------------------------------------------------------
 
 
@@ -70,8 +76,11 @@ def test_scores_of_pairs_are_refused(n_classes, wrap):
     }[wrap]
     codes = np.arange(120) % n_classes
     n_pairs = n_classes * (n_classes - 1) // 2
-    with pytest.raises(ValueError, match=rf"Member 'svc' gives {n_pairs} scores .* {n_classes} classes.*='ovr'"):
+    message = rf"Member 'svc' gives {n_pairs} scores .* {n_classes} classes.*='ovr'"
+    with pytest.warns(UserWarning, match=f"left out.*{message}"):
         StackingFusion(estimators=[("nb", GaussianNB()), ("svc", wrapped)], cv=2).fit(X, codes)
+    with pytest.raises(ValueError, match=message):
+        StackingFusion(estimators=[("svc", wrapped)], cv=2).fit(X, codes)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""The driver of estimators that combine members of any kind, by a combiner that learns from out-of-fold predictions."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skfusion._rows import Rows, repetitions
+from skfusion.combine import Combiner, Stack, check_takes_weights
+from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
+from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
+from skfusion.estimators.support._any_estimator import check_weighable, outputs_of, seeded, stream
+from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
+from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
+from skfusion.estimators.support._task_from_net import AsTheNet
+from skfusion.pool import ModelPool
+
+
+class StackDriver(AsTheNet):
+    """Fit members on folds and on all rows, and learn to combine them; subclasses say which, and how."""
+
+    cv: Any
+    passthrough: bool = False
+    time_limit: float | None
+    n_jobs: int | None
+    random_state: Any
+
+    @abstractmethod
+    def _listed(self, X: Any) -> list[tuple[str, Any]]:
+        """Return the members for some inputs, with their names."""
+
+    @abstractmethod
+    def _new_combiner(self) -> Combiner:
+        """Return an unfitted combiner."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> StackDriver:
+        """Fit the members on each fold and on all rows; see :meth:`EnsembleClassifier.fit`.
+
+        Inputs, also of a frame, are passed on to the members as they are, and the rows of one group stay in one fold.
+        """
+        check_time_limit(self.time_limit)
+        deadline = math.inf if self.time_limit is None else time.time() + self.time_limit
+        listed = self._listed(X)
+        *seeds, last = self._seeds(len(listed))
+        kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
+        rows = self._checked(X, y, sample_weight, groups, named_classes(listed))
+        coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
+        members = [(name, prepared(m, seed, kind), seed) for (name, m), seed in zip(coded, seeds, strict=True)]
+        self._check_learning(members, rows)  # before anything is trained
+        splits = [*folds(rows, self.cv, self._task)]
+        done = cross_fitted(members, rows, splits, self._n_outputs, self.n_jobs, deadline)
+        done.warn(self.time_limit)
+        tested = np.concatenate([test for _, test in splits])
+        order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it
+        self._learn(np.stack(done.predicted)[:, order], rows.take(tested[order]), last)
+        self._keep(done.names, done.fitted)
+        self.left_out_ = done.left_out
+        return self
+
+    def _check_learning(self, members: list[tuple[str, Any, int]], rows: Rows) -> None:
+        """Raise where the combiner, or a member, cannot do what it will be asked for."""
+        combine = self._new_combiner()
+        if not isinstance(combine, Combiner):
+            raise TypeError(f"combine must be a Combiner, such as EnsembleSelection(); got {combine!r}.")
+        combine.check(self._task)
+        weight = repetitions(rows.weight)[1]
+        for part in (combine, *combine.get_params().values()):
+            if isinstance(part, Stack):
+                check_takes_weights(part.final_estimator, weight)
+        self._beside(rows.X)
+        for name, member, _ in members:
+            if weight is not None:
+                check_weighable(member, f"Member {name!r}", "Leave it out or give no weights.")
+            if not isinstance(combine, Stack) and self._task != "regression" and not hasattr(member, "predict_proba"):
+                raise ValueError(
+                    f"Member {name!r} has no predict_proba, and {type(combine).__name__} combines probabilities; wrap "
+                    "it in CalibratedClassifierCV, or use combine=Stack(), which also takes scores."
+                )
+
+    def _learn(self, P: np.ndarray, rows: Rows, seed: int) -> None:
+        index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
+        P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
+        combine = self._new_combiner()
+        with stream(combine, seed):
+            combine = seeded(combine, seed)
+            self.combine_ = combine.fit(P, rows.y, self._task, weight, **self._beside(rows.X))
+
+    def _beside(self, X: Any) -> dict[str, Any]:
+        """Return what the meta-learner sees beside the predictions, as an argument of ``Stack``."""
+        if not isinstance(self.passthrough, (bool, np.bool_)):
+            raise TypeError(f"passthrough must be True or False; got {self.passthrough!r}.")
+        if not self.passthrough:
+            return {}
+        if not isinstance(combine := self._new_combiner(), Stack):
+            raise ValueError(
+                f"passthrough=True gives a meta-learner X beside the predictions, and {type(combine).__name__} has "
+                "none; use combine=Stack(...), or leave it False."
+            )
+        reason = "passthrough=True gives the meta-learner X beside the predictions"
+        if isinstance(X, Mapping) or len(X.shape) != 2:
+            kind = "a dict" if isinstance(X, Mapping) else f"shape {X.shape}"
+            raise ValueError(f"{reason}, and so X must have two axes; got {kind}. Leave it False for such inputs.")
+        try:
+            return {"X": X.astype(np.float64) if issparse(X) else np.asarray(X, np.float64)}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{reason}, and not all of it are numbers: {error}. Encode it first.") from error
+
+    def _keep(self, names: list[str], fitted: list[Any]) -> None:
+        weights = self.combine_.member_weights(len(names))
+        self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
+        pools = [getattr(member, "pool_", None) for member in fitted]
+        self.pool_ = None
+        if all(isinstance(pool, ModelPool) and len(pool) == 1 for pool in pools):
+            members = [pool[0].replace(name=name) for name, pool in zip(names, pools, strict=True)]
+            columns = [pool.classes for pool in pools]  # codes of labels
+            if all(np.array_equal(codes, columns[0]) for codes in columns):
+                self.pool_ = ModelPool(members, classes=self.classes_[columns[0]] if self._is_classifier() else None)
+        used = self.combine_.narrow(len(names))  # those of weight 0 need not predict
+        self.estimators_ = [fitted[i] for i in used]
+        self.named_estimators_ = {names[i]: fitted[i] for i in used}
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
+        classify = self._is_classifier()
+        known = None if classes is None else np.sort(classes)  # members may have them in another order
+        rows, labels, self._flat = check_table(self, X, y, sample_weight, groups, classify=classify, classes=known)
+        self._task = rows.task
+        if classify:
+            self.classes_ = labels
+            if known is None:
+                warn_of_unlabelled(labels, rows.y)
+        self._n_outputs = len(labels) if classify else rows.y.shape[1]
+        return rows
+
+    def _seeds(self, n_members: int) -> list[int]:
+        """Return a seed for each member, and one for the combiner."""
+        return check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=n_members + 1).tolist()
+
+    def _inputs(self, X: Any) -> Any:
+        check_is_fitted(self, "combine_")
+        return table_inputs(self, X)
+
+    def _predict_logs(self, X: Any) -> None:
+        """No logits are known of what members of any kind predict together."""
+
+    def _predict(self, X: Any) -> np.ndarray:
+        P = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
+        coarsest = min((p.dtype for p in P), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
+        return self.combine_(np.stack(P), **self._beside(X)).astype(coarsest, copy=False)
