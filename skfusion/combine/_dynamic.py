@@ -60,6 +60,8 @@ class ByNeighbours(Learner):
     {example}
     """
 
+    by_score: ClassVar[bool] = True
+
     def __init__(self, n_neighbors: int = 7):
         self.n_neighbors = n_neighbors
 

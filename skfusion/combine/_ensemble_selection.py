@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import norm
@@ -96,6 +96,8 @@ class EnsembleSelection(LearnedWeights):
     >>> EnsembleSelection().fit(P, y, "regression").weights_.tolist()
     [0.75, 0.25, 0.0]
     """
+
+    by_score: ClassVar[bool] = True
 
     n_rounds: int = 25
     scoring: Any = None

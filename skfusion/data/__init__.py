@@ -2,7 +2,8 @@
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
 targets, weights and groups; ``_not_numbers`` says which inputs are text or dates. ``_held_out`` holds rows out and has
-scikit-learn's scorers as functions of predictions for them, ``_folds`` makes folds. All of them end in, or take,
+scikit-learn's scorers as functions of predictions for them, ``_folds`` makes folds, and ``_class_weight`` says what
+rows of a class count for in losses. All of them end in, or take,
 :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
@@ -10,6 +11,7 @@ rooms import from here and not from its files; there is no ``__all__``, as users
 write it into the file of its kind, and add it below.
 """
 
+from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import Original, crossfit_folds, folds
 from skfusion.data._held_out import (
     Fold,

@@ -46,6 +46,7 @@ class _Curve(CurveDriver):
     random_state : int or RandomState, optional
         Seed of the split and of the members; ``connect`` has its own.
     {verbose}
+    {class_weight}
 
     Attributes
     ----------
@@ -127,7 +128,9 @@ _LOSS_SCALE = """
 
 
 @doc(CLASSIFIER, loss_scale="", and_barrier=_BARRIER)
-class CurveClassifier(Classifies, _Curve): ...
+@dataclass(eq=False, repr=False, kw_only=True)
+class CurveClassifier(Classifies, _Curve):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, loss_scale=_LOSS_SCALE, and_barrier="")

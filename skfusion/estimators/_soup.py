@@ -202,6 +202,7 @@ class _Soup(SoupDriver):
     {validation_fraction}
     {scoring}
     {parallel_training}
+    {class_weight}
 
     Attributes
     ----------
@@ -252,7 +253,9 @@ class _Soup(SoupDriver):
 
 
 @doc(CLASSIFIER, collector="Seeds", merger="Greedy")
-class SoupClassifier(Classifies, _Soup): ...
+@dataclass(eq=False, repr=False, kw_only=True)
+class SoupClassifier(Classifies, _Soup):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, collector="Tail", merger="Uniform")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -18,7 +19,7 @@ from skfusion import nets
 from skfusion._docs import AS_THE_NET, doc
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Stack, check_takes_weights
-from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
+from skfusion.data import check_table, class_weights, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import fit_and_predict, outputs_of, seeded, stream
@@ -30,7 +31,7 @@ from skfusion.estimators.support._named_members import (
     prepared,
     with_codes,
 )
-from skfusion.estimators.support._task_from_net import AsTheNet, regresses
+from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight, regresses
 from skfusion.pool import ModelPool
 
 
@@ -59,6 +60,9 @@ class StackingFusion(AsTheNet, NamedMembers):
         Whether the meta-learner sees the inputs beside the predictions, which takes an X of two axes.
     {n_jobs}
     {random_state}
+    class_weight : dict or "balanced", optional
+        What a row of each class counts for in the losses of networks and of the meta-learner, in classification, by
+        label; see :class:`EnsembleClassifier`. Other members have such parameters of their own.
 
     Attributes
     ----------
@@ -106,6 +110,7 @@ class StackingFusion(AsTheNet, NamedMembers):
     passthrough: bool = False
     n_jobs: int | None = None
     random_state: Any = None
+    class_weight: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> StackingFusion:
         """Fit the members on each fold and on all rows; see :meth:`EnsembleClassifier.fit`.
@@ -114,13 +119,14 @@ class StackingFusion(AsTheNet, NamedMembers):
         """
         listed = self._listed()
         *seeds, last = self._seeds(len(listed))
-        kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
         rows = self._checked(X, y, sample_weight, groups, named_classes(listed))
+        kind = self._network(rows)
         coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
         members = [(name, prepared(member, seed, kind)) for (name, member), seed in zip(coded, seeds, strict=True)]
         self._beside(rows.X)  # these three raise before anything is trained
         Stack(self.final_estimator).check(self._task)
         check_takes_weights(self.final_estimator, repetitions(rows.weight)[1])
+        check_takes_weights(self.final_estimator, rows.class_weight)
         splits = [*folds(rows, self.cv, self._task)]
         parts = [(rows.take(train), rows.take(test)) for train, test in splits] + [(rows, None)]
         results = Parallel(n_jobs=self.n_jobs)(
@@ -157,7 +163,15 @@ class StackingFusion(AsTheNet, NamedMembers):
         P, rows = (P, rows) if index is None else (P[:, index], rows.take(index))
         meta = None if self.final_estimator is None else seeded(clone(self.final_estimator), seed)
         with stream(meta, seed):
+            weight = replace(rows, weight=weight).loss_weight
             self.combine_ = Stack(meta).fit(P, rows.y, self._task, weight, **self._beside(rows.X))
+
+    def _network(self, rows: Rows) -> Callable[..., Any]:
+        """Return what makes an ensemble of one network, whose labels are codes."""
+        if not self._is_classifier():
+            return EnsembleRegressor
+        by_code = rows.class_weight
+        return partial(EnsembleClassifier, class_weight=None if by_code is None else dict(enumerate(by_code.tolist())))
 
     def _beside(self, X: Any) -> dict[str, Any]:
         """Return what the meta-learner sees beside the predictions, as an argument of ``Stack``."""
@@ -186,6 +200,7 @@ class StackingFusion(AsTheNet, NamedMembers):
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
         classify = self._is_classifier()
+        check_class_weight(self.class_weight, classify)
         known = None if classes is None else np.sort(classes)  # members may have them in another order
         rows, labels, self._flat = check_table(self, X, y, sample_weight, groups, classify=classify, classes=known)
         self._task = rows.task
@@ -193,6 +208,7 @@ class StackingFusion(AsTheNet, NamedMembers):
             self.classes_ = labels
             if known is None:
                 warn_of_unlabelled(labels, rows.y)
+            rows = replace(rows, class_weight=class_weights(self.class_weight, rows, labels))
         self._n_outputs = len(labels) if classify else rows.y.shape[1]
         return rows
 

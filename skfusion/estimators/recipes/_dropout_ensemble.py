@@ -129,6 +129,7 @@ class _DropoutEnsemble(EnsembleDriver):
     random_state : int or RandomState, optional
         Seed of the training and of the masks.
     {verbose}
+    {class_weight}
 
     Attributes
     ----------
@@ -225,7 +226,9 @@ _CLASSIFY = """
 
 
 @doc(CLASSIFIER, example=_CLASSIFY)
-class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble): ...
+@dataclass(eq=False, repr=False, kw_only=True)
+class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, least="0.4")

@@ -32,6 +32,7 @@ class _FastGeometricEnsemble(EnsembleDriver):
     lr_min : float, optional
         Learning rate in the middle of a cycle; a hundredth of ``lr_max`` when omitted.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -64,7 +65,9 @@ class _FastGeometricEnsemble(EnsembleDriver):
 
 
 @doc(CLASSIFIER)
-class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble): ...
+@dataclass(eq=False, repr=False, kw_only=True)
+class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR)

@@ -26,6 +26,7 @@ class _SnapshotEnsemble(EnsembleDriver):
     last : int, optional
         Use the snapshots of the last cycles only; all when omitted.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -55,7 +56,9 @@ class _SnapshotEnsemble(EnsembleDriver):
 
 
 @doc(CLASSIFIER)
-class SnapshotEnsembleClassifier(Classifies, _SnapshotEnsemble): ...
+@dataclass(eq=False, repr=False, kw_only=True)
+class SnapshotEnsembleClassifier(Classifies, _SnapshotEnsemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR)

@@ -33,6 +33,7 @@ class _WeightAveraging(SoupDriver):
     last : int, optional
         Average only that many latest checkpoints (latest weight averaging, LAWA); all when omitted.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -73,7 +74,9 @@ class _WeightAveraging(SoupDriver):
 
 
 @doc(CLASSIFIER)
-class WeightAveragingClassifier(Classifies, _WeightAveraging): ...
+@dataclass(eq=False, repr=False, kw_only=True)
+class WeightAveragingClassifier(Classifies, _WeightAveraging):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR)
