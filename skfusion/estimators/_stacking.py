@@ -127,7 +127,7 @@ class StackingFusion(AsTheNet, NamedMembers):
         Stack(self.final_estimator).check(self._task)
         check_takes_weights(self.final_estimator, repetitions(rows.weight)[1])
         check_takes_weights(self.final_estimator, rows.class_weight)
-        splits = [*folds(rows, self.cv, self._task)]
+        splits = [*folds(rows, self.cv, self._task, labels=getattr(self, "classes_", None))]
         parts = [(rows.take(train), rows.take(test)) for train, test in splits] + [(rows, None)]
         results = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_and_predict)(member, name, train, test, self._n_outputs, seed)
