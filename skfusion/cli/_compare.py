@@ -23,8 +23,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 import skfusion
+from skfusion._rows import rows_at
 from skfusion.cli import _report
 from skfusion.cli._console import TASK, fail, progress
+from skfusion.cli._folds import check_folds
 from skfusion.cli._table import Data, DataError, load
 from skfusion.collect import Bootstrap, Seeds, Tail
 from skfusion.combine import EnsembleSelection, Stack, Vote
@@ -141,7 +143,7 @@ def compare(
     try:
         dataset = load(data, target, task)
         networks = _chosen(fusion or [], dataset.task, members, epochs)
-        _check_folds(dataset, cv)
+        rare = check_folds(dataset, cv)
         if out is not None:
             _check_folder(out)
     except ValueError as error:
@@ -155,7 +157,7 @@ def compare(
         for note in notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
-    show_notes(dataset.notes)
+    show_notes([*dataset.notes, *rare])
     try:
         table = _compared(dataset, fusions, cv, n_jobs, seed)
     except RuntimeError as error:
@@ -168,7 +170,7 @@ def compare(
     show_notes(alone)
     if out is not None:
         with console.status(f"Fitting {best} on all rows and writing the report"):
-            _write(out, dataset, fusions, table, best, [*dataset.notes, *alone], context.params)
+            _write(out, dataset, fusions, table, best, [*dataset.notes, *rare, *alone], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
 
 
@@ -179,18 +181,6 @@ def _chosen(names: list[str], task: str, n_members: int, n_epochs: int) -> dict[
         why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
         raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
     return {name: FUSIONS[name].build(task, n_members, n_epochs) for name in dict.fromkeys(names or suited)}
-
-
-def _check_folds(dataset: Data, cv: int) -> None:
-    if dataset.task == "classification":
-        labels, counts = np.unique(dataset.y, return_counts=True)
-        if counts.min() < cv:
-            raise DataError(
-                f"Class {labels[counts.argmin()]!s} has {counts.min()} rows, fewer than the {cv} folds: lower --cv (at "
-                "least 2), add rows, or remove or merge the class. A column of numbers is learnt by --task regression."
-            )
-    elif len(dataset.y) < 3 * cv:
-        raise DataError(f"{len(dataset.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
 
 
 def _check_folder(out: Path) -> None:
@@ -214,7 +204,11 @@ def _compared(dataset: Data, fusions: dict[str, Any], cv: int, n_jobs: int, seed
             n_done += 1
             update(f"fold {fold + 1}, {name}", n_done, total)
 
-        return compare_fusions(fusions, dataset.X, dataset.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Classes of fewer", UserWarning)  # a note says it
+            return compare_fusions(
+                fusions, dataset.X, dataset.y, cv=cv, n_jobs=n_jobs, random_state=seed, callback=done
+            )
 
 
 def _alone(table: Any) -> list[str]:
@@ -275,8 +269,12 @@ def _barriers(dataset: Data, epochs: int, seed: int) -> list[tuple[str, str]]:
     from skfusion.plots import BarrierDisplay
 
     classify = dataset.task == "classification"
-    classes = dataset.y if classify else None
-    A, B, y_A, y_B = train_test_split(dataset.X, dataset.y, random_state=seed, stratify=classes)
+    kept = np.arange(len(dataset.y))
+    if classify:  # without classes of one row, which would be on one side alone
+        _, code, counts = np.unique(dataset.y, return_inverse=True, return_counts=True)
+        kept = np.flatnonzero(counts[code] >= 2)
+    first, second = train_test_split(kept, random_state=seed, stratify=dataset.y[kept] if classify else None)
+    A, B, y_A, y_B = (rows_at(data, part) for data in (dataset.X, dataset.y) for part in (first, second))
     if dataset.prepare is not None:
         prepare = clone(dataset.prepare).fit(A)
         A, B = prepare.transform(A), prepare.transform(B)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist

@@ -33,7 +33,9 @@ def class_weights(class_weight: Any, rows: Rows, labels: np.ndarray) -> np.ndarr
     elif isinstance(class_weight, Mapping):
         weights = _named(class_weight, labels)
     else:
-        raise ValueError(f"class_weight must be None, 'balanced' or a dict from labels to weights; got {class_weight!r}.")
+        raise ValueError(
+            f"class_weight must be None, 'balanced' or a dict from labels to weights; got {class_weight!r}."
+        )
     weights = weights * (totals.sum() / (totals @ weights))
     return None if (weights == weights[0]).all() else weights
 

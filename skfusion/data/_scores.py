@@ -74,7 +74,9 @@ def score_function(scoring: Any, task: Task) -> Score:
                 f"predictions {'and probabilities ' if task != 'regression' else ''}only; give another one."
             ) from error
         if lacking and np.isnan(value):
-            warn_caller(f"scoring={scoring!r} is undefined for the {len(rows)} rows, {lacking}.", UndefinedMetricWarning)
+            warn_caller(
+                f"scoring={scoring!r} is undefined for the {len(rows)} rows, {lacking}.", UndefinedMetricWarning
+            )
         return value
 
     return score

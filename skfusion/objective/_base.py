@@ -216,8 +216,9 @@ class Wrapper(Objective):
     def __init__(self, objective: Objective):
         self.objective = objective
         self.module, self.likelihood = objective.module, objective.likelihood
-        self.criterion, self.held_out, self.class_weight = objective.criterion, objective.held_out, objective.class_weight
-        self.of_output, self.member_batches = objective.of_output, objective.member_batches
+        self.criterion, self.class_weight = objective.criterion, objective.class_weight
+        self.held_out, self.of_output = objective.held_out, objective.of_output
+        self.member_batches = objective.member_batches
 
     def batches(self) -> Iterable[Batch]:
         return self.objective.batches()

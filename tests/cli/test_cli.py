@@ -303,7 +303,7 @@ def test_column_names_must_be_unique():
         ),
         (["--data", "wine", "--fusion", "chowder"], "--fusion chowder is unknown; there are single, uniform-soup"),
         (["--data", "diabetes", "--fusion", "vote"], "--fusion vote is not for regression"),
-        (["--data", "wine", "--cv", "49"], "fewer than the 49 folds"),
+        (["--data", "wine", "--cv", "72"], "fewer than the 72 folds"),
         (["--data", "diabetes", "--cv", "300"], "too few for 300 folds"),
         (["--data", "wine", "--cv", "1"], "--cv"),
         (["--data", "wine", "--members", "0"], "--members"),
