@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 
 from skfusion._rows import Rows
 from skfusion.data import class_weights
@@ -19,7 +19,8 @@ def rows(weight=None, codes=CODES):
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 def test_balanced_is_scikit_learns_and_makes_classes_count_alike(weight):
     by_class = class_weights("balanced", rows(weight), LABELS)
-    np.testing.assert_allclose(by_class[CODES], compute_sample_weight("balanced", CODES, sample_weight=weight))
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=CODES, sample_weight=weight)
+    np.testing.assert_allclose(by_class, expected)
     total = np.bincount(CODES, by_class[CODES] * (1 if weight is None else weight))
     np.testing.assert_allclose(total, total[0])
 
