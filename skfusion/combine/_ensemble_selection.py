@@ -131,7 +131,7 @@ class EnsembleSelection(LearnedWeights):
     def fit(
         self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
     ) -> EnsembleSelection:
-        """Select members; one whose predictions are not finite is none of them. See :meth:`Combiner.fit`."""
+        """Select members, of those whose predictions are finite; see :meth:`Combiner.fit`."""
         whole = np.array([np.isfinite(p).all() for p in P], bool)
         self._able = np.flatnonzero(whole)
         if 0 < len(self._able) < len(P):

@@ -127,8 +127,8 @@ _LOSS_SCALE = """
 """
 
 
-@doc(CLASSIFIER, loss_scale="", and_barrier=_BARRIER)
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER, loss_scale="", and_barrier=_BARRIER)
 class CurveClassifier(Classifies, _Curve):
     class_weight: Any = None
 

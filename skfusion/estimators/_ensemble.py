@@ -191,8 +191,8 @@ class _Ensemble(EnsembleDriver):
     verbose: int = 0
 
 
-@doc(CLASSIFIER, collector="Snapshots")
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER, collector="Snapshots")
 class EnsembleClassifier(Classifies, _Ensemble):
     class_weight: Any = None
 

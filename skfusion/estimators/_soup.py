@@ -252,8 +252,8 @@ class _Soup(SoupDriver):
     verbose: int = 0
 
 
-@doc(CLASSIFIER, collector="Seeds", merger="Greedy")
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER, collector="Seeds", merger="Greedy")
 class SoupClassifier(Classifies, _Soup):
     class_weight: Any = None
 

@@ -120,7 +120,7 @@ def test_a_score_knows_the_classes_that_a_fold_lacks(scoring):
     assert np.isfinite(search.fit(X, RARE).best_score_)
 
 
-@pytest.mark.filterwarnings("ignore:Only one class is present")
+@pytest.mark.filterwarnings("ignore:Only one class is present", "ignore:scoring='roc_auc_ovr' tells nothing")
 def test_an_area_under_a_curve_that_a_fold_lacks_is_nan_and_chosen_by_nobody():
     fusions = {"a": soup()}
     with pytest.warns(FitFailedWarning, match=r"has no auc in folds \[0, 1\].*undefined there"):

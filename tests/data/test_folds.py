@@ -137,6 +137,7 @@ def test_nor_do_they_turn_an_ensemble_around(combine, n_columns):
     assert ensemble.fit(A, b).score(A, b) > 0.7
 
 
+@pytest.mark.filterwarnings("ignore:Classes of fewer different rows")
 def test_a_class_of_copies_does_not_end_stratification():
     rng = np.random.RandomState(0)
     A = np.vstack([rng.normal(size=(60, 4)), rng.normal(size=(60, 4)) + 3, np.repeat(rng.normal(size=(1, 4)), 10, 0)])

@@ -225,8 +225,8 @@ _CLASSIFY = """
 """
 
 
-@doc(CLASSIFIER, example=_CLASSIFY)
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER, example=_CLASSIFY)
 class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
     class_weight: Any = None
 

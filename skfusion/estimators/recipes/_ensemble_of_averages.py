@@ -63,8 +63,8 @@ class _EnsembleOfAverages(EnsembleDriver):
         return Averages(self.n_members, self.burn_in)
 
 
-@doc(CLASSIFIER, combined="the summed logits", combiner="GeometricAverage", arguments="n_members=2, ")
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER, combined="the summed logits", combiner="GeometricAverage", arguments="n_members=2, ")
 class EnsembleOfAveragesClassifier(Classifies, _EnsembleOfAverages):
     class_weight: Any = None
 

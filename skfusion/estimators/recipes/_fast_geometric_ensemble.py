@@ -64,8 +64,8 @@ class _FastGeometricEnsemble(EnsembleDriver):
         return FastGeometric(self.n_members, self.burn_in, self.cycle, self.lr_max, self.lr_min)
 
 
-@doc(CLASSIFIER)
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER)
 class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble):
     class_weight: Any = None
 

@@ -55,8 +55,8 @@ class _SnapshotEnsemble(EnsembleDriver):
         return Snapshots(self.n_cycles, self.last)
 
 
-@doc(CLASSIFIER)
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER)
 class SnapshotEnsembleClassifier(Classifies, _SnapshotEnsemble):
     class_weight: Any = None
 

@@ -73,8 +73,8 @@ class _WeightAveraging(SoupDriver):
         return Uniform()
 
 
-@doc(CLASSIFIER)
 @dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER)
 class WeightAveragingClassifier(Classifies, _WeightAveraging):
     class_weight: Any = None
 
