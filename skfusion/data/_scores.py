@@ -194,7 +194,7 @@ def unseen_classes(estimator: Any, y: Any) -> list[Any]:
     if not isinstance(classes, np.ndarray) or y.ndim != 1:
         return []
     known = set(classes.tolist())
-    return [label for label in np.unique(y).tolist() if label not in known]
+    return [label for label in dict.fromkeys(y.tolist()) if label not in known]
 
 
 def _weights(scorer: Any, scoring: Any, weight: np.ndarray | None) -> dict[str, np.ndarray]:
