@@ -241,6 +241,7 @@ def _write(
     table.to_csv(out / "leaderboard.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OneMemberWarning)  # the notes say so
+        warnings.filterwarnings("ignore", "Classes of fewer", UserWarning)
         model = clone(fusions[best]).fit(dataset.X, dataset.y)
     joblib.dump(model, out / "model.joblib.part")
     os.replace(out / "model.joblib.part", out / "model.joblib")
