@@ -74,11 +74,13 @@ REGRESSOR = {
     "load": "load_diabetes",
     "least": "0.5",
     "classes_": "",
+    "class_weight": "",
 }
 """The same of a regressor."""
 AS_THE_NET = {
     "score": "accuracy or R2",
     "classes_": "classes_ : ndarray of shape (n_classes,)\n    The labels, in classification.",
+    "in_classification": "in classification, ",
 }
 """The same of an estimator that classifies or predicts values as its net does."""
 
@@ -100,7 +102,7 @@ GROUPS = {
 }
 """Entries that stand together in many docstrings."""
 
-PARAGRAPHS = {"example": EXAMPLE, "arguments": "", **GROUPS} | paragraphs(
+PARAGRAPHS = {"example": EXAMPLE, "arguments": "", "in_classification": "", **GROUPS} | paragraphs(
     """
 estimator : skorch net, optional
     The network; a perceptron when omitted. Module classes that take ``n_in`` and ``n_out`` get the sizes of the data.
@@ -132,6 +134,10 @@ random_state : int or RandomState, optional
     Seed of all that is random: splits and samples of rows, initial weights, and training.
 verbose : int, default=0
     1 shows a progress bar.
+class_weight : dict or "balanced", optional
+    What a row of each class counts for in losses, {in_classification}by label, 1 for those that are not named;
+    ``"balanced"`` makes all classes count alike. Only ratios matter. It weighs the losses of networks and of combiners,
+    and neither scores nor statistics, and makes no repetitions. All rows count alike when omitted.
 pool_ : ModelPool
     The members, as they were trained.
 members_ : list of Member

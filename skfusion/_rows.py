@@ -45,9 +45,21 @@ class Rows:
     position: np.ndarray | None = None  # where the rows stood in the data of the fit; None when they are all of it
     task: Task | None = None  # what the targets are; None where that is not known
     columns: np.ndarray | None = None  # numbers to compare rows by whose inputs are none, as data.columns_of gives them
+    class_weight: np.ndarray | None = None  # what a row of each class counts for in losses; shape: (n_classes,)
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def loss_weight(self) -> np.ndarray | None:
+        """The weights of rows in losses, which are also those of their classes; None where all rows count alike.
+
+        They are no repetitions, and neither scores nor statistics know them.
+        """
+        if self.class_weight is None:
+            return self.weight
+        by_class: np.ndarray = self.class_weight[self.y]
+        return by_class if self.weight is None else self.weight * by_class
 
     def take(self, index: np.ndarray) -> Rows:
         """Return the rows at some positions, in the order of these."""

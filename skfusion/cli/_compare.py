@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from skfusion.cli import _json, _leaderboard, _report, _scoring
 from skfusion.cli._console import TASK, fail, progress, warn, working
+from skfusion.cli._folds import check_folds
 from skfusion.cli._fusions import FUSIONS, chosen, net_for, prepared
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
@@ -70,7 +71,7 @@ def compare(
         fusions = chosen(fusion or [], net_for(net, dataset, epochs), dataset.task, members)
         _check_reference(reference, fusions, baselines)
         scorers = _scoring.checked(scoring or [], dataset.y, dataset.task)
-        _check_folds(dataset, cv)
+        rare = check_folds(dataset, cv)
         if out is not None:
             _report.check_folder(out)
     except ValueError as error:
@@ -82,11 +83,11 @@ def compare(
         for note in notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
-    show_notes(dataset.notes)
+    show_notes([*dataset.notes, *rare])
     asked = {"baselines": [*BASELINES] if baselines else [], "reference": reference}
     settings = {"scoring": scorers or None, "cv": cv, "n_jobs": n_jobs, "random_state": seed}
     try:
-        table, warned = _compared(dataset, fusions, {**_supported(asked), **settings})
+        table, warned = _compared(dataset, fusions, {**asked, **settings})
     except RuntimeError as error:
         fail(str(error), 1)
     score = table.attrs["scores"][0]
@@ -94,7 +95,7 @@ def compare(
     best = _best_of(table.loc[[*fusions], f"{score}_mean"])
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     if as_json:
-        typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *notes], warned, best, context.params))
+        typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *rare, *notes], warned, best, context.params))
     else:
         title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
         _leaderboard.show(console, title, table, score, others)
@@ -103,7 +104,7 @@ def compare(
         fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
         with working(f"Fitting {best} on all rows and writing the report"):
-            _report.write(out, dataset, fusions, table, best, [*dataset.notes, *notes], context.params)
+            _report.write(out, dataset, fusions, table, best, [*dataset.notes, *rare, *notes], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
 
 
@@ -115,29 +116,13 @@ def _check_reference(reference: str | None, fusions: Iterable[str], baselines: b
         raise DataError(f"--reference {reference} is no row of the table; there are {', '.join(rows)}.")
 
 
-def _check_folds(dataset: Data, cv: int) -> None:
-    if dataset.task == "classification":
-        labels, counts = np.unique(dataset.y, return_counts=True)
-        if counts.min() < cv:
-            raise DataError(
-                f"Class {labels[counts.argmin()]!s} has {counts.min()} rows, fewer than the {cv} folds: lower --cv (at "
-                "least 2), add rows, or remove or merge the class. A column of numbers is learnt by --task regression."
-            )
-    elif len(dataset.y) < 3 * cv:
-        raise DataError(f"{len(dataset.y)} rows are too few for {cv} folds; give 3 rows a fold, or lower --cv.")
-
-
-def _supported(asked: dict[str, Any]) -> dict[str, Any]:
-    known = inspect.signature(compare_fusions).parameters
-    return {name: value for name, value in asked.items() if name in known}
-
-
 def _compared(dataset: Data, fusions: dict[str, Any], settings: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
     """Return the table, and the warnings that came up, which are shown, too."""
     total, n_done = settings["cv"] * (len(fusions) + len(settings.get("baselines", []))), 0
     with progress(BAR, each=True) as update, warnings.catch_warnings(record=True) as caught:
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)
+        warnings.filterwarnings("ignore", "Classes of fewer", UserWarning)  # a note says it
         update("Comparing", 0, total)
 
         def done(name: str, fold: int) -> None:

@@ -102,14 +102,14 @@ class Boosting(Collector):
                 "itself, with sklearn.multioutput.MultiOutputClassifier."
             )
         runner = nets.Runner(net, task, rows)
-        weight = np.ones(len(rows)) if rows.weight is None else rows.weight.astype(np.float64)
+        weight = np.ones(len(rows)) if rows.loss_weight is None else rows.loss_weight.astype(np.float64)
         weight = weight / weight.sum()
         n_classes = len(np.unique(rows.y[weight > 0])) if task == "classification" else None
         step = r2 if n_classes is None else partial(samme, n_classes=n_classes)
         members: list[Member] = []
         with in_turn(progress, len(runs), members) as reported:
             for run in runs:
-                weighted = replace(rows, weight=None if self.resample else weight * len(rows))
+                weighted = replace(rows, weight=None if self.resample else weight * len(rows), class_weight=None)
                 if self.resample:
                     run = replace(run, index=rng.choice(len(rows), size=len(rows), p=weight))
                 elif (weight == weight[0]).all():

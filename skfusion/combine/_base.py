@@ -17,6 +17,9 @@ class Combiner(Component, ABC):
     out_of_fold: ClassVar[bool] = False
     """Whether ``fit`` must be given predictions for rows that the members were not trained on."""
 
+    by_score: ClassVar[bool] = False
+    """Whether it learns by a score and no loss, so that weights of classes are none of its weights of rows."""
+
     by_logs: ClassVar[bool] = False
     """Whether it combines by :meth:`of_logs` where there are logarithms, which are more exact than probabilities."""
 

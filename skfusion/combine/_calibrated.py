@@ -83,6 +83,11 @@ class Calibrated(Combiner):
         """Whether ``fit`` must be given out-of-fold predictions: where the combiner inside must."""
         return self._part().out_of_fold
 
+    @property
+    def by_score(self) -> bool:
+        """Whether the combiner inside learns by a score, on the same weights of rows."""
+        return self._part().by_score
+
     def check(self, task: Task) -> None:
         """Raise ``ValueError`` for regression, and for what the combiner inside refuses; see :meth:`Combiner.check`."""
         if self.of not in ("members", "ensemble"):

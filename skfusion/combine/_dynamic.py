@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -59,6 +60,8 @@ class ByNeighbours(Learner):
     >>> from skfusion.combine import {name}
     {example}
     """
+
+    by_score: ClassVar[bool] = True
 
     def __init__(self, n_neighbors: int = 7):
         self.n_neighbors = n_neighbors

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import norm
 
+from skfusion._caller import warn_caller
 from skfusion._rows import Task
 from skfusion.combine._budget import Budget, check_costs
 from skfusion.combine._predictions import HeldOut
@@ -97,6 +98,8 @@ class EnsembleSelection(LearnedWeights):
     [0.75, 0.25, 0.0]
     """
 
+    by_score: ClassVar[bool] = True
+
     n_rounds: int = 25
     scoring: Any = None
     max_members: int | None = None
@@ -125,6 +128,20 @@ class EnsembleSelection(LearnedWeights):
         if self.confidence is not None and not by_row(self.scoring, task):
             self._refuse_confidence(task)
 
+    def fit(
+        self, P: np.ndarray, y: np.ndarray, task: Task, sample_weight: np.ndarray | None = None
+    ) -> EnsembleSelection:
+        """Select members, of those whose predictions are finite; see :meth:`Combiner.fit`."""
+        whole = np.array([np.isfinite(p).all() for p in P], bool)
+        self._able = np.flatnonzero(whole)
+        if 0 < len(self._able) < len(P):
+            warn_caller(
+                f"The members {np.flatnonzero(~whole).tolist()} predict NaN or infinity for held-out rows, so they "
+                "have no score and get no weight."
+            )
+            P = np.where(whole[:, None, None], P, P[self._able[0]])
+        return super().fit(P, y, task, sample_weight)
+
     def _learn(self, held: HeldOut) -> None:
         average, n_members = running(self.scoring, held), len(held.P)
         if self.confidence is not None and not average.by_row:
@@ -151,7 +168,7 @@ class EnsembleSelection(LearnedWeights):
         )
 
     def _bags(self, budget: Budget) -> list[np.ndarray]:
-        able = budget.affordable(set())
+        able = budget.affordable(set(), self._able)
         if not self.n_bags:
             return [able]
         rng = np.random.RandomState(self.random_state)

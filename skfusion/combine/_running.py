@@ -6,6 +6,7 @@ over that sum, and not a new average.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -196,11 +197,22 @@ class Scorer(SumOfParts):
 
     def __init__(self, held: HeldOut, scoring: Any):
         self.parts = held.P.astype(np.float64, copy=False)
-        self.scorer = scorer_of(scoring, held.y, held.weight if held.weighted else None, held.task)
+        self.scoring, weight = scoring, held.weight if held.weighted else None
+        self.scorer = scorer_of(scoring, held.y, weight, held.task, held.P.shape[2])
         self.restart()
 
     def scores(self, members: np.ndarray) -> np.ndarray:
-        return np.array([self.scorer((self.total + self.parts[k]) / (self.n + 1)) for k in members])
+        scores = np.array([self.scorer((self.total + self.parts[k]) / (self.n + 1)) for k in members])
+        unknown = np.isnan(scores)
+        if not self.n and unknown.any():
+            if unknown.all():
+                raise ValueError(f"scoring={self.scoring!r} gives NaN for every member; use another score.")
+            warnings.warn(
+                f"scoring={self.scoring!r} gives NaN for the members {members[unknown].tolist()}, so they rank last.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return np.where(unknown, -np.inf, scores)
 
 
 _R2 = partial(SquaredError, relative=True)

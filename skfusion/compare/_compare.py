@@ -57,8 +57,8 @@ def compare_fusions(
         Targets. Where a fusion learns from rows without labels, -1 marks these, as in its ``fit``: all fusions are then
         tested on the labelled rows of a fold, and the others are trained on labelled rows alone.
     cv : int, splitter or iterable, default=5
-        A number asks for shuffled folds, stratified for classifiers, that keep groups and equal inputs together; it is
-        reduced to the size of the smallest class of two rows or more. More cost more.
+        A number asks for shuffled folds, stratified for classifiers, that keep groups and equal inputs together; a
+        class of fewer rows is in some test parts only, and a warning names it. More cost more.
     scoring : str, callable, list, tuple or dict, optional
         As in ``cross_validate``: one scorer or several; accuracy or R2 when omitted. Higher is better.
     groups : array-like of shape (n_samples,), optional
@@ -138,7 +138,7 @@ def compare_fusions(
     rng = check_random_state(random_state)
     seed = random_state if isinstance(random_state, int | np.integer) else rng.randint(np.iinfo(np.int32).max)
     labelled = labelled_rows(fusions, y)
-    strata = y if labelled is None else pd.factorize(np.asarray(y, dtype=object))[0]
+    strata = y if labelled is None else np.asarray(y, dtype=object).astype(str)
     splits, described = splits_of(cv, X, np.asarray(strata), groups, classify, int(seed))
     scorers = _scorers(scoring, classify)
     ready = {name: seeded(clone(estimator), int(seed)) for name, estimator in fusions.items()}
@@ -219,13 +219,15 @@ def splits_of(cv: Any, X: Any, y: np.ndarray, groups: Any, classify: bool, seed:
         splitter = check_cv(cv)
         return list(splitter.split(np.zeros(len(y)), y, groups)), repr(splitter)
     task: Task = "classification" if classify and type_of_target(y) in ("binary", "multiclass") else "regression"
-    codes = np.unique(y, axis=0 if y.ndim > 1 else None, return_inverse=True)[1].ravel()
+    labels, codes = np.unique(y, axis=0 if y.ndim > 1 else None, return_inverse=True)
+    codes = codes.ravel()
     targets = codes if task == "classification" else codes[:, None]
     X, columns = _compared(X, len(y))
-    splits = [*folds(Rows(X, targets, None, groups_of(groups, len(y)), columns=columns), int(cv), task, seed)]
+    rows = Rows(X, targets, None, groups_of(groups, len(y)), columns=columns)
+    splits = [*folds(rows, int(cv), task, seed, labels)]
     if len(splits) < cv:
         warnings.warn(
-            f"There are {len(splits)} folds and not the {cv} of cv, as the smallest class, or the number of groups or "
+            f"There are {len(splits)} folds and not the {cv} of cv, as the largest class, or the number of groups or "
             "of different rows, is no larger.",
             UserWarning,
             stacklevel=3,

@@ -16,7 +16,7 @@ from sklearn.metrics import check_scoring
 
 from skfusion._rows import rows_at
 from skfusion.compare._table import calibration, device_of, microseconds_a_row, size, warm_up
-from skfusion.data import score_by
+from skfusion.data import score_by, unseen_classes
 from skfusion.estimators import BaseFusion, FarBelowWarning, SemiSupervised
 from skfusion.estimators.support import SharedPools, fit_on_shared, split_pipeline, taken
 from skfusion.merge import OneMemberWarning
@@ -113,7 +113,9 @@ class Fold:
         """Return the scores by name, and what went wrong with those that have none."""
         scores: dict[str, Any] = {"error": ""}
         together = check_scoring(estimator, scoring=dict(self.scorers), raise_exc=False)
-        for name, score in together(estimator, self.X_test, self.y_test).items():
+        unseen = unseen_classes(estimator, self.y_test)  # which scorers take for those that the fusion knows
+        scored = dict.fromkeys(self.scorers, "") if unseen else together(estimator, self.X_test, self.y_test)
+        for name, score in scored.items():
             try:
                 failed = isinstance(score, str)  # the traceback of it
                 scorer = self.scorers[name]
@@ -139,10 +141,17 @@ class Fold:
                 runs_itself = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
                 net = member.net if runs_itself and member.net is not None else estimator.net_
                 vars(single).update(single._fitted_as(member.state, net))
-                scores.append(score_by(scorer, single, X_test, self.y_test))
+                scores.append(_score_or_nan(scorer, single, X_test, self.y_test))
             self.singles[key] = scores
-        best, mean = max(self.singles[key]), float(np.mean(self.singles[key]))
+        best, mean = (float(of(self.singles[key])) for of in (np.max, np.mean))  # NaN where a member has no score
         return dict(zip(_GAINS, (best, mean, score - best, score - mean), strict=True))
+
+
+def _score_or_nan(scorer: Any, estimator: Any, X: Any, y: Any) -> float:
+    try:
+        return score_by(scorer, estimator, X, y)
+    except ValueError:  # as of a member that predicts NaN, which the fusion may have left out
+        return float("nan")
 
 
 def _named(error: Exception) -> str:

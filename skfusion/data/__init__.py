@@ -1,9 +1,9 @@
 """Data of a fit, once for estimators, forests, searches and comparisons: validation, encoding, splits and scores.
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
-targets, weights and groups; ``_not_numbers`` says which inputs are text or dates. ``_held_out`` holds rows out and has
-scikit-learn's scorers as functions of predictions for them, ``_folds`` makes folds, and ``_table_columns`` prepares
-tables of mixed columns. All of them end in, or take,
+targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, and ``_class_weight`` what rows of a
+class count for in losses. ``_held_out`` holds rows out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers
+as functions of predictions, and ``_table_columns`` prepares tables of mixed columns. All of them end in, or take,
 :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
@@ -11,19 +11,20 @@ rooms import from here and not from its files; there is no ``__all__``, as users
 write it into the file of its kind, and add it below.
 """
 
+from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import Original, crossfit_folds, folds
-from skfusion.data._held_out import (
-    Fold,
+from skfusion.data._held_out import Fold, held_positions, hold_out
+from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
+from skfusion.data._scores import (
     Score,
     default_score,
-    held_positions,
-    hold_out,
+    held_out_score,
     score_by,
     score_function,
     scorer_named,
     scorer_of,
+    unseen_classes,
 )
-from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._table_columns import TableColumns
 from skfusion.data._validation import (
     check_inputs,

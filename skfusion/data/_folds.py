@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 
+from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task
 from skfusion.data._held_out import Fold, sides
 
 
-def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[Fold]:
+def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None, labels: Any = None) -> Iterator[Fold]:
     """Iterate over the training and test positions of each fold.
 
     A number of folds (5 for None) keeps rows of equal inputs together, so that no row is predicted by a model that was
@@ -22,7 +23,8 @@ def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[
     they first occur, are cut as scikit-learn cuts them, or shuffled by ``seed``. Where no inputs are equal, or most
     are, see :meth:`~skfusion._rows.Rows.units`, the folds are scikit-learn's own. They are stratified in classification
     and keep groups together where there are some; then equal rows of different groups may be parted. A number that is
-    larger than the smallest class of at least two (or, in regression, than the rows) is reduced to it.
+    larger than the largest class (or, in regression, than the rows) is reduced to it; classes of fewer rows than folds
+    are in some test parts only, and a warning names them, by ``labels`` if they are given.
 
     A splitter or an iterable is obeyed as it is, also where it parts equal rows. Splitters are given the targets and
     the groups; positions in an iterable count the rows that ``fit`` was given.
@@ -30,7 +32,7 @@ def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[
     if len(rows) < 2:
         raise ValueError(f"Out-of-fold predictions need at least 2 rows; got n_samples={len(rows)}.")
     if cv is None or isinstance(cv, Integral):
-        yield from _numbered(rows, 5 if cv is None else int(cv), task, seed)
+        yield from _numbered(rows, 5 if cv is None else int(cv), task, seed, labels)
     elif isinstance(cv, Iterable) and not isinstance(cv, str):  # some of the rows may have been dropped or held out
         yield from ((rows.among(train), rows.among(test)) for train, test in cv)
     else:
@@ -38,7 +40,7 @@ def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None) -> Iterator[
         yield from check_cv(cv).split(np.zeros(len(rows)), y, rows.groups)
 
 
-def _numbered(rows: Rows, n_splits: int, task: Task, seed: int | None) -> Iterator[Fold]:
+def _numbered(rows: Rows, n_splits: int, task: Task, seed: int | None, labels: Any) -> Iterator[Fold]:
     if n_splits < 2:
         raise ValueError(f"cv must be at least 2 folds; got cv={n_splits}.")
     first, unit = _units_in_order(rows)
@@ -49,11 +51,24 @@ def _numbered(rows: Rows, n_splits: int, task: Task, seed: int | None) -> Iterat
     y = rows.y[first]
     counts = np.bincount(y) if task == "classification" else np.empty(0)
     stratified = bool((counts >= 2).any())  # a class of one row is in the test part of one fold
-    n_splits = max(2, min(n_splits, int(counts[counts >= 2].min()) if stratified else len(first)))
+    n_splits = max(2, min(n_splits, int(counts.max()) if stratified else len(first)))
     groups = None if rows.groups is None else rows.groups[first]
     n_splits = n_splits if groups is None else min(n_splits, _n_groups(groups))
+    if len(rare := np.flatnonzero((counts > 0) & (counts < n_splits))):
+        _warn_of_rare(rare, counts, n_splits, labels)
     for _, test in _split(n_splits, len(first), y if stratified else None, groups, seed):
         yield sides(np.isin(unit, test))
+
+
+def _warn_of_rare(rare: np.ndarray, counts: np.ndarray, n_splits: int, labels: Any) -> None:
+    names = np.arange(len(counts)).tolist() if labels is None else np.asarray(labels).tolist()
+    named = [f"{names[code]!r} ({counts[code]})" for code in rare]
+    alone = ", and a class of one row is unknown where that row is tested" if counts[rare].min() == 1 else ""
+    warn_caller(
+        f"Classes of fewer different rows than the {n_splits} folds: {', '.join(named[:5])}"
+        f"{', ...' if len(named) > 5 else ''}. Some test parts lack them{alone}. Fewer folds, more of their rows, or "
+        "leaving them out avoids it."
+    )
 
 
 def _units_in_order(rows: Rows) -> Fold:

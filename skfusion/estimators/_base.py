@@ -19,7 +19,7 @@ from skfusion._component import EXAMPLES, Component
 from skfusion._docs import doc
 from skfusion._rows import Rows
 from skfusion.collect import Collector
-from skfusion.data import held_positions, hold_out, score_function, scorer_named
+from skfusion.data import held_out_score, held_positions, hold_out, scorer_named
 from skfusion.estimators._targets import OfNetworks
 from skfusion.estimators.support._cache import fingerprint_or_warning
 from skfusion.estimators.support._predictors import check_same_members, predict_out_of_fold
@@ -217,7 +217,9 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         return net if pool is None else nets.with_columns_of(net, pool[0].state)
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
-        score = self._outputs.scored(score_function(self.scoring, self._task))
+        judged = self._outputs.rows(collected.held_out)
+        n_outputs = judged.y.shape[1] if judged.y.ndim == 2 else len(self._labels())
+        score = self._outputs.scored(held_out_score(self.scoring, self._task, judged, n_outputs))
         return Judge(runner, collected.fit_rows, collected.held_out, score)
 
 

@@ -46,6 +46,7 @@ class _Curve(CurveDriver):
     random_state : int or RandomState, optional
         Seed of the split and of the members; ``connect`` has its own.
     {verbose}
+    {class_weight}
 
     Attributes
     ----------
@@ -126,8 +127,10 @@ _LOSS_SCALE = """
 """
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER, loss_scale="", and_barrier=_BARRIER)
-class CurveClassifier(Classifies, _Curve): ...
+class CurveClassifier(Classifies, _Curve):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, loss_scale=_LOSS_SCALE, and_barrier="")

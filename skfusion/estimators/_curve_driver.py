@@ -162,7 +162,8 @@ class CurveDriver(ManyStates, BaseFusion):
         if self.predict_with == "midpoint":
             return joined[0], 0.5, joined[0].objective.score(joined[0].state(0.5))
         at = [(j, t, k) for j in joined for k, t in enumerate(positions)]
-        j, t, k = max(at, key=lambda point: (point[0].profile.score[point[2]], -point[0].profile.loss[point[2]]))
+        score = {id(j): np.nan_to_num(j.profile.score, nan=-np.inf) for j in joined}
+        j, t, k = max(at, key=lambda point: (score[id(point[0])][point[2]], -point[0].profile.loss[point[2]]))
         return j, t, j.profile.score[k]
 
     def _member(self, name: str, j: CurveSegment, t: float, score: float, pool: ModelPool, net: Any) -> Member:

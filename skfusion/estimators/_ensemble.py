@@ -54,6 +54,7 @@ class EnsembleDriver(ManyStates, BaseFusion):
     def _collect(self, rows: Rows, *options: Any, **named: Any) -> Collected:
         self._check_parts()
         combine, weight = self._part("combine"), repetitions(rows.weight)[1]
+        weight = rows.class_weight if weight is None else weight
         for part in (combine, *combine.get_params().values()):
             if isinstance(part, Stack):  # before anything is trained
                 check_takes_weights(part.final_estimator, weight)
@@ -92,7 +93,8 @@ class EnsembleDriver(ManyStates, BaseFusion):
             return
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=3)[2])
         with stream(combine, seed):
-            seeded(combine, seed).fit(P, rows.y, self._task, rows.weight)
+            weight = rows.weight if combine.by_score else rows.loss_weight
+            seeded(combine, seed).fit(P, rows.y, self._task, weight)
 
     def _sized_members(self, collected: Collected) -> list[Member]:
         """Return the members, each with the net that it runs in: its own one, sized to the data, or the estimator's."""
@@ -142,6 +144,7 @@ class _Ensemble(EnsembleDriver):
         parameter ``scoring`` that is left at None judges by it too, such as ``EnsembleSelection()`` (Caruana); one with
         a ``confidence`` only by a score that is a mean over rows. A function is used to select members alone.
     {parallel_training}
+    {class_weight}
 
     Attributes
     ----------
@@ -188,8 +191,10 @@ class _Ensemble(EnsembleDriver):
     verbose: int = 0
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER, collector="Snapshots")
-class EnsembleClassifier(Classifies, _Ensemble): ...
+class EnsembleClassifier(Classifies, _Ensemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, collector="Bootstrap")

@@ -202,6 +202,7 @@ class _Soup(SoupDriver):
     {validation_fraction}
     {scoring}
     {parallel_training}
+    {class_weight}
 
     Attributes
     ----------
@@ -251,8 +252,10 @@ class _Soup(SoupDriver):
     verbose: int = 0
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER, collector="Seeds", merger="Greedy")
-class SoupClassifier(Classifies, _Soup): ...
+class SoupClassifier(Classifies, _Soup):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, collector="Tail", merger="Uniform")

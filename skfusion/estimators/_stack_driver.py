@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Combiner, Stack, check_takes_weights
-from skfusion.data import check_table, folds, table_inputs, warn_of_unlabelled
+from skfusion.data import check_table, class_weights, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, outputs_of, seeded, stream
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
-from skfusion.estimators.support._task_from_net import AsTheNet
+from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight
 from skfusion.pool import ModelPool
 
 
@@ -32,6 +34,7 @@ class StackDriver(AsTheNet):
     time_limit: float | None
     n_jobs: int | None
     random_state: Any
+    class_weight: Any = None
 
     @abstractmethod
     def _listed(self, X: Any) -> list[tuple[str, Any]]:
@@ -50,12 +53,12 @@ class StackDriver(AsTheNet):
         deadline = math.inf if self.time_limit is None else time.time() + self.time_limit
         listed = self._listed(X)
         *seeds, last = self._seeds(len(listed))
-        kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
         rows = self._checked(X, y, sample_weight, groups, named_classes(listed))
+        kind = self._network(rows)
         coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
         members = [(name, prepared(m, seed, kind), seed) for (name, m), seed in zip(coded, seeds, strict=True)]
         self._check_learning(members, rows)  # before anything is trained
-        splits = [*folds(rows, self.cv, self._task)]
+        splits = [*folds(rows, self.cv, self._task, labels=getattr(self, "classes_", None))]
         done = cross_fitted(members, rows, splits, self._n_outputs, self.n_jobs, deadline)
         done.warn(self.time_limit)
         tested = np.concatenate([test for _, test in splits])
@@ -74,7 +77,7 @@ class StackDriver(AsTheNet):
         weight = repetitions(rows.weight)[1]
         for part in (combine, *combine.get_params().values()):
             if isinstance(part, Stack):
-                check_takes_weights(part.final_estimator, weight)
+                check_takes_weights(part.final_estimator, rows.class_weight if weight is None else weight)
         self._beside(rows.X)
         for name, member, _ in members:
             if weight is not None:
@@ -91,7 +94,15 @@ class StackDriver(AsTheNet):
         combine = self._new_combiner()
         with stream(combine, seed):
             combine = seeded(combine, seed)
+            weight = weight if combine.by_score else replace(rows, weight=weight).loss_weight
             self.combine_ = combine.fit(P, rows.y, self._task, weight, **self._beside(rows.X))
+
+    def _network(self, rows: Rows) -> Callable[..., Any]:
+        """Return what makes an ensemble of one network, whose labels are codes."""
+        if not self._is_classifier():
+            return EnsembleRegressor
+        by_code = rows.class_weight
+        return partial(EnsembleClassifier, class_weight=None if by_code is None else dict(enumerate(by_code.tolist())))
 
     def _beside(self, X: Any) -> dict[str, Any]:
         """Return what the meta-learner sees beside the predictions, as an argument of ``Stack``."""
@@ -129,6 +140,7 @@ class StackDriver(AsTheNet):
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any, classes: Any) -> Rows:
         classify = self._is_classifier()
+        check_class_weight(self.class_weight, classify)
         known = None if classes is None else np.sort(classes)  # members may have them in another order
         rows, labels, self._flat = check_table(self, X, y, sample_weight, groups, classify=classify, classes=known)
         self._task = rows.task
@@ -136,6 +148,7 @@ class StackDriver(AsTheNet):
             self.classes_ = labels
             if known is None:
                 warn_of_unlabelled(labels, rows.y)
+            rows = replace(rows, class_weight=class_weights(self.class_weight, rows, labels))
         self._n_outputs = len(labels) if classify else rows.y.shape[1]
         return rows
 

@@ -57,6 +57,9 @@ class StackingFusion(StackDriver, NamedMembers):
         omitted.
     {n_jobs}
     {random_state}
+    class_weight : dict or "balanced", optional
+        What a row of each class counts for in the losses of networks and of the meta-learner, in classification, by
+        label; see :class:`EnsembleClassifier`. Other members have such parameters of their own.
 
     Attributes
     ----------
@@ -126,6 +129,7 @@ class StackingFusion(StackDriver, NamedMembers):
     time_limit: float | None = None
     n_jobs: int | None = None
     random_state: Any = None
+    class_weight: Any = None
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
         """Learn to combine members, on data that none was trained on; see :meth:`EnsembleClassifier.fuse`."""

@@ -17,6 +17,7 @@ from skfusion.data import (
     PredictsValues,
     check_inputs,
     check_weight,
+    class_weights,
     encode_classes,
     encode_values,
     groups_of,
@@ -103,7 +104,8 @@ class Outputs:
     def rows(self, rows: Rows) -> Rows:
         """Return rows with codes of sorted classes, or with values."""
         if self.order is not None:
-            return replace(rows, y=np.argsort(self.order)[rows.y])
+            by_class = None if rows.class_weight is None else rows.class_weight[self.order]
+            return replace(rows, y=np.argsort(self.order)[rows.y], class_weight=by_class)
         return rows if self.scale is None else replace(rows, y=rows.y * self.scale + self.shift)
 
     def scored(self, score: Callable[[np.ndarray, Rows], float]) -> Callable[[np.ndarray, Rows], float]:
@@ -139,7 +141,9 @@ class OfNetworks(KeepsNetworks):
 
 
 class Classifies(PredictsClasses):
-    """Labels in, probabilities and labels out."""
+    """Labels in, probabilities and labels out; ``class_weight`` is None where it is no parameter."""
+
+    class_weight: Any = None
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
         X, y = check_inputs(self, X, y, reset=True)
@@ -149,7 +153,8 @@ class Classifies(PredictsClasses):
         codes = encode_labels(self, y, weight, named)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
-        return positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
+        rows = positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
+        return replace(rows, class_weight=class_weights(self.class_weight, rows, self._labels()))
 
     def _labels(self) -> np.ndarray:
         """Return the class of each column of a network's output."""

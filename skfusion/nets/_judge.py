@@ -59,7 +59,9 @@ class Judge(Objective):
         self._all = Batch(tensors(held_out.X, runner.dtype, runner.device) if reads_inputs else {}, y, weight)
         # By identity, as states are never written to; members are scored before a merger asks for their scores.
         self._known: list[tuple[State, float]] = []
-        weighted = held_out.weight is not None or fit_rows.weight is not None
+        weighted = held_out.loss_weight is not None or fit_rows.loss_weight is not None
+        if held_out.class_weight is not None:
+            self.class_weight = torch.from_numpy(held_out.class_weight).to(runner.device)
         # Rows are weighed in ``criterion``, for which the net's criterion has to give the loss of each row.
         if weighted and hasattr(runner.net.criterion_, "reduction"):
             runner.net.criterion_.reduction = "none"
@@ -94,7 +96,12 @@ class Judge(Objective):
         none of the losses here, nor in those that methods train by.
         """
         loss: Tensor = self.runner.net.get_loss(out, batch.y, X=batch.x, training=False)
-        return loss if loss.ndim == 0 else weighted_mean(loss, batch.y, batch.weight, self.runner.net.criterion_)
+        if loss.ndim == 0:
+            return loss
+        if self.class_weight is not None:  # whose mean is 1: a batch is not divided by those of its own rows
+            by_class = self.class_weight[batch.y.reshape(len(batch.y), -1)[:, 0].long()]
+            loss = loss.reshape(len(loss), -1).mean(1) * by_class
+        return weighted_mean(loss, batch.y, batch.weight, self.runner.net.criterion_)
 
     def of_output(self, out: Tensor) -> tuple[float, float]:
         """Return loss and score of the outputs for all held-out rows; see :meth:`Objective.evaluate`."""
@@ -177,7 +184,8 @@ class Epochs:
         device = self._net.device
         if self._loader is None:
             with seed_scope(0, device):
-                ready = prepared(self._net, self._rows)
+                rows = replace(self._rows, class_weight=None)  # which the criterion knows
+                ready = prepared(self._net, rows)
                 train, _ = ready.net.get_split_datasets(ready.X, ready.y)
             self._loader = ready.net.get_iterator(train, training=True)
         loader = self._loader

@@ -41,6 +41,9 @@ from skfusion.state import State
 _HONOURED = {"batch_size", "shuffle", "drop_last", "generator", "num_workers", "pin_memory"}
 """Parameters of ``DataLoader`` that mean the same here; any other one keeps the user's loader."""
 
+_WHOLE = "whole-number weights, which are taken as repetitions"
+"""What rows may have in place of other weights."""
+
 
 def fit(
     net: Any,
@@ -169,6 +172,7 @@ def _feed(
     task = task_of(net, rows)
     if task == "classification" and two_classes(net):
         match_shapes(net)
+    remedy = "no class_weight" if rows.class_weight is not None else _WHOLE
     overrides = (
         type(net).get_iterator is not NeuralNet.get_iterator or type(net).get_dataset is not NeuralNet.get_dataset
     )
@@ -178,18 +182,18 @@ def _feed(
             raise ValueError(
                 "Learning from more than targets needs skorch's default dataset and iterator_train. Remove your own."
             )
-        if rows.weight is not None:
+        if rows.loss_weight is not None:
+            what = "sample_weight with fractions" if rows.class_weight is None else "class_weight"
             raise ValueError(
-                "sample_weight with fractions needs skorch's default dataset and iterator_train. Remove your own, or "
-                "give whole-number weights, which are taken as repetitions."
+                f"{what} needs skorch's default dataset and iterator_train. Remove your own, or give {remedy}."
             )
         return rows.X, targets(net, rows.y, task)
     device, like = net.device, dtype_of(net.module_)
     extra: dict[str, Any] = {"join_single": batch_norm}
-    if rows.weight is not None or soft is not None:
+    if rows.loss_weight is not None or soft is not None:
         box: list[Tensor | None] = [None]
         if soft is None:
-            given, kind = weigh(net, rows.weight, targets(net, rows.y, task), box), like
+            given, kind = weigh(net, rows.loss_weight, targets(net, rows.y, task), box, remedy), like
         else:
             given = soft.columns(net, task, rows)
             kind = torch.promote_types(like, torch.float32)  # which holds numbers of rows

@@ -109,6 +109,8 @@ class Objective(ABC):
         ``held_out()`` iterates over :class:`Batch` of the labelled rows that states are judged on.
     of_output : callable or None
         ``of_output(output)`` is the pair (loss, score) of the module's output for all held-out rows, in their order.
+    class_weight : Tensor of shape (n_classes,), or None
+        What a row of each class counts for in ``criterion``, beside the weights of rows; the mean over rows is 1.
     member_batches : sequence of callable
         ``member_batches[k]()`` iterates over the rows that member k was trained on; empty where all rows are for all.
     """
@@ -118,6 +120,7 @@ class Objective(ABC):
     criterion: Callable[[Tensor, Batch], Tensor] | None = None
     held_out: Batches | None = None
     of_output: Callable[[Tensor], tuple[float, float]] | None = None
+    class_weight: Tensor | None = None
     member_batches: Sequence[Batches] = ()
 
     @abstractmethod
@@ -162,11 +165,8 @@ class Objective(ABC):
         raise _nothing_to_judge_by("score")
 
     def scores(self, states: Iterable[State]) -> list[float]:
-        """Return the held-out score of each state, of which one may be made at a time; see :meth:`score`.
-
-        Override it where many states cost less together than one by one.
-        """
-        return [self.score(state) for state in states]
+        """Return the held-out score of each state, of which one may be made at a time; see :meth:`score`."""
+        return [self.score(state) for state in states]  # override it where many cost less together than one by one
 
     def evaluate(self, states: Iterable[State]) -> list[tuple[float, float]]:
         """Return loss and score of each state, of which one may be made at a time; see :meth:`scores`."""
@@ -216,8 +216,9 @@ class Wrapper(Objective):
     def __init__(self, objective: Objective):
         self.objective = objective
         self.module, self.likelihood = objective.module, objective.likelihood
-        self.criterion, self.held_out = objective.criterion, objective.held_out
-        self.of_output, self.member_batches = objective.of_output, objective.member_batches
+        self.criterion, self.class_weight = objective.criterion, objective.class_weight
+        self.held_out, self.of_output = objective.held_out, objective.of_output
+        self.member_batches = objective.member_batches
 
     def batches(self) -> Iterable[Batch]:
         return self.objective.batches()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from skfusion._caller import warn_caller
 from skfusion.objective import Objective
 from skfusion.pool import ModelPool
 from skfusion.select._base import Selector
@@ -54,11 +55,15 @@ class TopK(Selector):
         if objective is not None:
             scores = objective.scores(pool.states)
             pool = pool.replace([m.replace(score=s) for m, s in zip(pool, scores, strict=True)])
-        if unknown := [m.name for m in pool if math.isnan(m.score)]:
+        unknown = [m.name for m in pool if math.isnan(m.score)]
+        if len(unknown) == len(pool):
             raise ValueError(
                 f"TopK needs scores, and members {unknown} have none; give an objective with held-out rows."
             )
-        best = sorted(range(len(pool)), key=lambda i: -pool[i].score)[: self.k]
+        if unknown:
+            warn_caller(f"The score of the members {unknown} is NaN, so that TopK ranks them last.")
+        best = sorted(range(len(pool)), key=lambda i: math.inf if math.isnan(pool[i].score) else -pool[i].score)
+        best = best[: self.k]
         return pool[sorted(best)]
 
     @classmethod

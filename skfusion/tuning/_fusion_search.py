@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
-from skfusion.data import folds
+from skfusion.data import folds, score_by
 from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
 from skfusion.estimators.support import digest, seeded
 from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
@@ -155,7 +155,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         seed = self._checked_seed()
         estimator = seeded(clone(self.estimator), seed)
         rows, shown, classes = checked(self, estimator, X, y, sample_weight, groups)
-        splits = [*folds(rows, self.cv, rows.task)]
+        splits = [*folds(rows, self.cv, rows.task, labels=classes)]
         self.n_splits_ = len(splits)
         if isinstance(self.scoring, (list, tuple, set, dict)):
             raise ValueError(f"scoring must be one score, as a search has one best fusion; got {self.scoring!r}.")
@@ -237,7 +237,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the score of the best fusion by ``scoring``, higher is better; see :meth:`StackingFusion.score`."""
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(self.scorer_(self._best(), X, y, **weights))
+        return score_by(self.scorer_, self._best(), X, y, **weights)
 
     def _best(self) -> Any:
         check_is_fitted(self)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_iris, load_wine
 from typer.testing import CliRunner
 
 from skfusion import ModelPool, __version__
@@ -303,7 +303,7 @@ def test_column_names_must_be_unique():
         ),
         (["--data", "wine", "--fusion", "chowder"], "--fusion chowder is unknown; there are single, uniform-soup"),
         (["--data", "diabetes", "--fusion", "vote"], "--fusion vote is not for regression"),
-        (["--data", "wine", "--cv", "49"], "fewer than the 49 folds"),
+        (["--data", "wine", "--cv", "72"], "fewer than the 72 folds"),
         (["--data", "diabetes", "--cv", "300"], "too few for 300 folds"),
         (["--data", "wine", "--cv", "1"], "--cv"),
         (["--data", "wine", "--members", "0"], "--members"),
@@ -335,3 +335,13 @@ def test_a_folder_that_is_a_file(tmp_path):
 def test_a_failure_in_a_fold_is_told_without_a_traceback():
     text = run("compare", "--data", "wine", *QUICK, "--members", 5, "--epochs", 2, "--fusion", "snapshot", code=1)
     assert "Fusion 'snapshot' failed in fold 0: ValueError: n_cycles must be between 1" in text
+
+
+def test_a_class_of_one_row_is_noted_and_loses_neither_table_nor_report(tmp_path):
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X.assign(kind=y.map(dict(enumerate("abc"))))[:101].to_csv(tmp_path / "rare.csv", index=False)
+    options = ["--cv", 3, "--members", 2, "--epochs", 1, "--fusion", "single", "--fusion", "greedy-soup"]
+    shown = run("compare", "--data", tmp_path / "rare.csv", "--target", "kind", *options, "--out", tmp_path / "report")
+    assert "Classes of fewer rows than the 3 folds" in shown
+    assert "c (1)" in shown
+    assert "c (1)" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

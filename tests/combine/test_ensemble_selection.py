@@ -8,6 +8,7 @@ import pytest
 from combine.guesses import guesses
 from reference.selection import accuracy_score, forward_selection, log_loss_score
 from scipy.stats import ttest_1samp, ttest_rel
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import (
     accuracy_score as share_of_right_rows,
 )
@@ -399,8 +400,10 @@ def test_wrong_settings_are_refused_before_there_are_predictions(params, message
 def test_scorers_that_need_what_is_not_there():
     P, y = guesses("classification")
     kept = y != 1
-    with pytest.raises(ValueError, match="'roc_auc_ovr' gives NaN .* may lack a class"):
-        EnsembleSelection(scoring="roc_auc_ovr").fit(P[:, kept], y[kept], "classification")
+    with pytest.warns(UndefinedMetricWarning, match="'roc_auc_ovr' tells nothing .* lack 1 of .* log-loss"):
+        other = EnsembleSelection(scoring="roc_auc_ovr").fit(P[:, kept], y[kept], "classification")
+    by_loss = EnsembleSelection(scoring="neg_log_loss").fit(P[:, kept], y[kept], "classification")
+    assert other.weights_.tolist() == by_loss.weights_.tolist()
     with pytest.raises(ValueError, match="'accuracy' cannot judge"):
         EnsembleSelection(scoring="accuracy").fit(*guesses("regression"), "regression")
     with pytest.raises(ValueError, match="'roc_auc' cannot judge"):
@@ -423,6 +426,32 @@ def test_errors():
     P, y = guesses("classification")
     with pytest.raises(ValueError, match="EnsembleSelection must be fitted"):
         EnsembleSelection()(P)
-    P[1, 2, 0] = np.inf
-    with pytest.raises(ValueError, match=r"members \[1\] predict NaN or infinity"):
+    P[:, 2, 0] = np.inf
+    with pytest.raises(ValueError, match=r"members \[0, 1, .*\] predict NaN or infinity"):
         EnsembleSelection().fit(P, y, "classification")
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+@pytest.mark.parametrize("params", [{}, {"n_bags": 3}, {"max_members": 1}], ids=str)
+def test_a_member_without_finite_predictions_has_no_weight_and_changes_none(task, params):
+    P, y = guesses(task)
+    expected = EnsembleSelection(**params).fit(P, y, task)
+    with_one = np.insert(P, 1, np.nan, axis=0)
+    with pytest.warns(UserWarning, match=r"members \[1\] predict NaN or infinity"):
+        fitted = EnsembleSelection(**params).fit(with_one, y, task)
+    assert fitted.weights_[1] == 0
+    assert np.delete(fitted.weights_, 1).tolist() == expected.weights_.tolist()
+    assert fitted.narrow(len(with_one)).tolist() == [k + (k > 0) for k in expected.narrow(len(P))]
+
+
+def test_a_member_whose_score_is_not_a_number_ranks_last():
+    P, y = guesses("classification")
+
+    def scoring(estimator, X, labels):
+        proba = estimator.predict_proba(X)
+        return np.nan if np.array_equal(proba, P[0]) else float(proba[np.arange(len(y)), y].mean())
+
+    with pytest.warns(UserWarning, match=r"gives NaN for the members \[0\], so they rank last"):
+        fitted = EnsembleSelection(scoring=scoring, n_rounds=1).fit(P, y, "classification")
+    right = P[:, np.arange(len(y)), y].mean(axis=1)
+    assert fitted.weights_.argmax() == 1 + right[1:].argmax()

@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, UndefinedMetricWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import StratifiedKFold
@@ -120,7 +120,7 @@ def test_a_score_knows_the_classes_that_a_fold_lacks(scoring):
     assert np.isfinite(search.fit(X, RARE).best_score_)
 
 
-@pytest.mark.filterwarnings("ignore:Only one class is present")
+@pytest.mark.filterwarnings("ignore:Only one class is present", "ignore:scoring='roc_auc_ovr' tells nothing")
 def test_an_area_under_a_curve_that_a_fold_lacks_is_nan_and_chosen_by_nobody():
     fusions = {"a": soup()}
     with pytest.warns(FitFailedWarning, match=r"has no auc in folds \[0, 1\].*undefined there"):
@@ -136,8 +136,9 @@ def test_an_area_under_a_curve_that_a_fold_lacks_is_nan_and_chosen_by_nobody():
 def test_members_are_chosen_where_held_out_rows_lack_a_class():
     chosen = SoupClassifier(NET, collect=Seeds(2), scoring="neg_log_loss", random_state=0).fit(X, RARE)
     assert np.isfinite(chosen.merge_report_["score"])
-    with pytest.raises(ValueError, match="score of each of the 2 members is NaN.*larger validation_fraction"):
-        SoupClassifier(NET, collect=Seeds(2), scoring="roc_auc_ovr", random_state=0).fit(X, RARE)
+    with pytest.warns(UndefinedMetricWarning, match="'roc_auc_ovr' tells nothing .* lack 1 of 3 classes.*log-loss"):
+        other = SoupClassifier(NET, collect=Seeds(2), scoring="roc_auc_ovr", random_state=0).fit(X, RARE)
+    assert other.merge_report_["score"] == pytest.approx(chosen.merge_report_["score"], rel=1e-5)
 
 
 # ---- folds -----------------------------------------------------------------------------------------------------------
@@ -172,11 +173,30 @@ def test_folds_of_different_rows_are_those_of_scikit_learn():
         np.testing.assert_array_equal(rows, X[test])
 
 
-def test_fewer_folds_than_asked_for_are_told_of():
-    few = np.where(np.arange(150) < 2, 2, np.arange(150) % 2)
-    with pytest.warns(UserWarning, match="There are 2 folds and not the 5 of cv"):
+def test_a_class_of_fewer_rows_than_folds_is_reported_and_costs_no_fold():
+    few = np.where(np.arange(150) < 2, "rare", np.where(np.arange(150) % 2, "a", "b"))
+    with pytest.warns(UserWarning, match=r"Classes of fewer different rows than the 5 folds: 'rare' \(2\)"):
         table = compare_fusions({"a": DummyClassifier()}, X, few)
-    assert table.attrs["n_folds"] == 2
+    assert table.attrs["n_folds"] == 5
+
+
+def test_fewer_folds_than_asked_for_are_told_of():
+    with pytest.warns(UserWarning, match="There are 50 folds and not the 60 of cv"):
+        table = compare_fusions({"a": DummyClassifier()}, X, y, cv=60)
+    assert table.attrs["n_folds"] == 50
+
+
+def test_a_class_that_a_training_part_lacks_has_the_least_probability():
+    """scikit-learn would take the columns of the known classes for the labels that are tested."""
+    labels = np.array([*"abc"])[np.r_[np.tile([0, 1], 50), np.tile([0, 2], 25)]]
+    split = [(np.arange(100), np.arange(100, 150))]
+    fusions = {"net": soup(random_state=0), "dummy": DummyClassifier()}
+    table = compare_fusions(fusions, X, labels, cv=split, scoring="neg_log_loss")
+    tiny = np.finfo(np.float32).eps
+    expected = -np.log(np.r_[0.5, tiny] / (1 + tiny)).mean()
+    assert -table.loc["dummy", "neg_log_loss_mean"] == pytest.approx(expected, rel=1e-6)
+    assert -table.loc["net", "neg_log_loss_mean"] > 0.4 * -np.log(tiny)
+    np.testing.assert_allclose(-table["neg_log_loss_mean"], table["log_loss"], rtol=1e-5)
 
 
 # ---- what is shared, and what it costs -------------------------------------------------------------------------------

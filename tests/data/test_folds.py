@@ -137,6 +137,7 @@ def test_nor_do_they_turn_an_ensemble_around(combine, n_columns):
     assert ensemble.fit(A, b).score(A, b) > 0.7
 
 
+@pytest.mark.filterwarnings("ignore:Classes of fewer different rows")
 def test_a_class_of_copies_does_not_end_stratification():
     rng = np.random.RandomState(0)
     A = np.vstack([rng.normal(size=(60, 4)), rng.normal(size=(60, 4)) + 3, np.repeat(rng.normal(size=(1, 4)), 10, 0)])
@@ -194,7 +195,14 @@ def test_one_group_is_refused():
         [*folds(Rows(X, Y, None, np.zeros(60, int)), np.int64(3), "classification")]
 
 
-def test_numbers_beyond_the_smallest_class_are_reduced():
-    y = np.r_[np.zeros(30), np.ones(27), np.full(3, 2)].astype(int)
-    assert len([*folds(Rows(X, y), 10, "classification")]) == 3
+def test_a_rare_class_reduces_no_number_of_folds_and_is_named():
+    y = np.r_[np.zeros(30), np.ones(27), np.full(2, 2), 3].astype(int)
+    named = r"Classes of fewer different rows than the 10 folds: 'c' \(2\), 'd' \(1\)\. .* class of one row is unknown"
+    with pytest.warns(UserWarning, match=named):
+        parts = [*folds(Rows(X, y), 10, "classification", labels=[*"abcd"])]
+    assert len(parts) == 10
+    assert sorted(np.concatenate([test for _, test in parts])) == [*range(60)]
+    assert all((y[train] == 2).any() for train, _ in parts)
+    with pytest.warns(UserWarning, match="2 \\(2\\), 3 \\(1\\)"):
+        assert len([*folds(Rows(X, y), 40, "classification")]) == 30  # the rows of the largest class
     assert len([*folds(Rows(X, VALUES), 100, "regression")]) == 60

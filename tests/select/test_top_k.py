@@ -55,8 +55,11 @@ def test_one_evaluation_a_member():
 
 def test_unknown_scores_are_named():
     mixed = ModelPool([m if m.name == "b" else m.replace(score=1.0) for m in pool()])
-    with pytest.raises(ValueError, match=r"members \['b'\] have none"):
-        TopK()(mixed)
+    with pytest.warns(UserWarning, match=r"score of the members \['b'\] is NaN, so that TopK ranks them last"):
+        assert "b" not in TopK(4)(mixed).names
+    unknown = ModelPool([m.replace(score=float("nan")) for m in pool()])
+    with pytest.raises(ValueError, match=r"members \['a', .*\] have none"):
+        TopK()(unknown)
 
 
 @pytest.mark.parametrize("k", [0, -1])

@@ -40,6 +40,7 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     oob_score : bool, default=False
         Whether to score each row by the members that were not trained on it, nor on another row of its group.
     {parallel_training}
+    {class_weight}
 
     Attributes
     ----------
@@ -80,6 +81,7 @@ class BaggingFusion(AsTheNet, EnsembleDriver):
     n_jobs: int | None = None
     random_state: Any = None
     verbose: int = 0
+    class_weight: Any = None
 
     @property
     def collect(self) -> Bootstrap:

@@ -60,6 +60,7 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
     resample : bool, default=False
         Whether rows are drawn by their weights; else the weights stand in the loss.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -98,6 +99,7 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
     memory: Any = None
     random_state: Any = None
     verbose: int = 0
+    class_weight: Any = None
 
     @property
     def collect(self) -> Boosting:

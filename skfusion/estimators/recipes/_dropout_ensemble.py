@@ -129,6 +129,7 @@ class _DropoutEnsemble(EnsembleDriver):
     random_state : int or RandomState, optional
         Seed of the training and of the masks.
     {verbose}
+    {class_weight}
 
     Attributes
     ----------
@@ -224,8 +225,10 @@ _CLASSIFY = """
 """
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER, example=_CLASSIFY)
-class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble): ...
+class DropoutEnsembleClassifier(Classifies, _DropoutEnsemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR, least="0.4")

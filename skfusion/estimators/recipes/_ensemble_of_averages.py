@@ -27,6 +27,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     burn_in : float or int, default=0.5
         Where the mean over steps begins: a share of the run's steps, or as an int a step, from 1; the paper takes 100.
     {parallel_training}
+    {class_weight}
 
     Attributes
     ----------
@@ -62,8 +63,11 @@ class _EnsembleOfAverages(EnsembleDriver):
         return Averages(self.n_members, self.burn_in)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER, combined="the summed logits", combiner="GeometricAverage", arguments="n_members=2, ")
 class EnsembleOfAveragesClassifier(Classifies, _EnsembleOfAverages):
+    class_weight: Any = None
+
     @property
     def combine(self) -> Combiner:
         """The combiner that the recipe stands for, which sums logits."""

@@ -32,6 +32,7 @@ class _FastGeometricEnsemble(EnsembleDriver):
     lr_min : float, optional
         Learning rate in the middle of a cycle; a hundredth of ``lr_max`` when omitted.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -63,8 +64,10 @@ class _FastGeometricEnsemble(EnsembleDriver):
         return FastGeometric(self.n_members, self.burn_in, self.cycle, self.lr_max, self.lr_min)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER)
-class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble): ...
+class FastGeometricEnsembleClassifier(Classifies, _FastGeometricEnsemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR)

@@ -57,6 +57,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     {validation_fraction}
     {scoring}
     {parallel_training}
+    {class_weight}
 
     Attributes
     ----------
@@ -100,6 +101,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     n_jobs: int | None = None
     random_state: Any = None
     verbose: int = 0
+    class_weight: Any = None
 
     _defaults: ClassVar[dict[str, Any]] = {"merge": Uniform}
 

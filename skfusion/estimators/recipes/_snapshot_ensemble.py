@@ -26,6 +26,7 @@ class _SnapshotEnsemble(EnsembleDriver):
     last : int, optional
         Use the snapshots of the last cycles only; all when omitted.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -54,8 +55,10 @@ class _SnapshotEnsemble(EnsembleDriver):
         return Snapshots(self.n_cycles, self.last)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER)
-class SnapshotEnsembleClassifier(Classifies, _SnapshotEnsemble): ...
+class SnapshotEnsembleClassifier(Classifies, _SnapshotEnsemble):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR)

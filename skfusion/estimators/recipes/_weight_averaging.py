@@ -33,6 +33,7 @@ class _WeightAveraging(SoupDriver):
     last : int, optional
         Average only that many latest checkpoints (latest weight averaging, LAWA); all when omitted.
     {training}
+    {class_weight}
 
     Attributes
     ----------
@@ -72,8 +73,10 @@ class _WeightAveraging(SoupDriver):
         return Uniform()
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 @doc(CLASSIFIER)
-class WeightAveragingClassifier(Classifies, _WeightAveraging): ...
+class WeightAveragingClassifier(Classifies, _WeightAveraging):
+    class_weight: Any = None
 
 
 @doc(REGRESSOR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -82,7 +82,7 @@ def check_members(members: Sequence[tuple[str, Any]]) -> None:
             raise ValueError(f"Member {name!r} is {kind}, but the first one is {other}; stack members of one task.")
 
 
-def prepared(member: Any, seed: int, kind: type) -> Any:
+def prepared(member: Any, seed: int, kind: Callable[..., Any]) -> Any:
     """Return an unfitted clone of an estimator of any library, whose unset seeds are set; None is the default network.
 
     A network, also at the end of a pipeline, becomes an ensemble of one, of the class ``kind``, which sizes it.

@@ -27,6 +27,15 @@ def regresses(estimator: Any) -> bool:
     return has_tags(estimator) and is_regressor(estimator)
 
 
+def check_class_weight(class_weight: Any, classify: bool) -> None:
+    """Raise where an estimator that predicts values is given weights of classes."""
+    if class_weight is not None and not classify:
+        raise ValueError(
+            f"class_weight={class_weight!r} is for classification, and the net predicts values: leave it out, and "
+            "weigh rows by sample_weight."
+        )
+
+
 class AsTheNet:
     """Targets in and predictions out, of the task that ``estimator`` is for; classification when it is None."""
 
@@ -41,6 +50,7 @@ class AsTheNet:
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
         if self.estimator is not None and not nets.is_net(self.estimator):
             raise nets.no_net(self.estimator)
+        check_class_weight(getattr(self, "class_weight", None), self._is_classifier())
         return self._kind()._rows(self, X, y, sample_weight, groups, pool)
 
     def _labels(self) -> Any:

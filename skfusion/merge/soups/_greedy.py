@@ -107,7 +107,7 @@ class Trial(NamedTuple):
 
 
 def known_scores(scores: list[float]) -> list[float]:
-    """Return the scores of members, or raise where one is NaN."""
+    """Return the scores of members, -inf with a warning where one is NaN, or raise where all are."""
     unknown = [k for k, value in enumerate(scores) if math.isnan(value)]
     if len(unknown) == len(scores) > 1:
         raise ValueError(
@@ -115,9 +115,15 @@ def known_scores(scores: list[float]) -> list[float]:
             "score is not defined on these rows, as an area under a curve is where they lack a class, or all members "
             "have diverged. Use a larger validation_fraction, more rows or another score."
         )
-    if unknown:
-        raise ValueError(f"The held-out score of member {unknown[0]} is NaN, so it has no rank; drop it from the pool.")
-    return scores
+    if not unknown:
+        return scores
+    if len(scores) > 1:
+        warnings.warn(
+            f"The held-out score of the members {unknown} of {len(scores)} is NaN, so they rank last.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return [-math.inf if math.isnan(value) else value for value in scores]
 
 
 def greedy_soup(

@@ -154,7 +154,15 @@ class Learned(Merger):
         likelihood = objective.likelihood
         if self.temperature and likelihood is not None and likelihood.kind != "gaussian":
             tempered = replace(likelihood, logits=lambda out: likelihood.logits(out) / heat.exp())
-            return -mean(tempered.log_prob(out, batch.y), batch.weight)
+            return -mean(tempered.log_prob(out, batch.y), _row_weights(objective, batch))
         if objective.criterion is None:
             raise ValueError("Learned minimises a loss; give it an objective with a criterion.")
         return objective.criterion(out, batch)
+
+
+def _row_weights(objective: Objective, batch: Batch) -> Tensor | None:
+    """Return the weights of rows, those of their classes included; None where all count alike."""
+    if objective.class_weight is None:
+        return batch.weight
+    by_class = objective.class_weight[batch.y.reshape(len(batch.y), -1)[:, 0].long()]
+    return by_class if batch.weight is None else by_class * batch.weight

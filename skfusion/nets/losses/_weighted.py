@@ -22,7 +22,7 @@ def weighted_mean(losses: Tensor, y: Tensor, weight: Tensor | None, criterion: A
     return rows.sum() / counts.sum()
 
 
-def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | None]) -> np.ndarray:
+def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | None], remedy: str) -> np.ndarray:
     r"""Make the net's loss in training the criterion's own mean with weights of rows; return what the loader hands out.
 
     Where rows count :math:`c_i` by their classes, 1 without weights of classes, the loss of a batch B is
@@ -35,8 +35,9 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
 
     The ``get_loss`` of the initialised net is replaced. Weights have the mean 1. What is returned are weights, and what
     rows count by their classes where that differs; for the rows of the present batch it stands in ``current[0]``.
+    ``remedy`` is what to give where a criterion has no losses of rows.
     """
-    rows = RowLosses(net, "whole-number weights, which are taken as repetitions")
+    rows = RowLosses(net, remedy)
     criterion, get_loss = rows.criterion, rows.get_loss
     scaled, counts = scaled_by_classes(weight, y, criterion)
 

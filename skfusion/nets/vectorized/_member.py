@@ -44,7 +44,7 @@ class TrainingMember:
         check_callbacks(net)
         self.X, self.y = self.ready.X, self.ready.y
         if run.index is not None:
-            if rows.weight is not None and counted(torch.as_tensor(self.y), net.criterion_) is not None:
+            if rows.loss_weight is not None and counted(torch.as_tensor(self.y), net.criterion_) is not None:
                 raise NotVectorizableError("its members draw rows that have weights by themselves and by their classes")
             if isinstance(self.y, Tensor):  # the rows are in memory once
                 index = np.asarray(run.index)

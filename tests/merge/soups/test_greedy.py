@@ -219,10 +219,11 @@ def test_a_trial_that_is_not_a_number_does_not_join():
     assert greedy_soup(states, score.scores) == [1]
 
 
-def test_a_member_whose_score_is_not_a_number_is_refused():
-    states = [{"w": torch.tensor([v])} for v in (1.0, 2.0, 3.0)]
-    with pytest.raises(ValueError, match="score of member 1 is NaN"):
-        greedy_soup(states, objective(lambda s: math.nan if float(s["w"]) == 2.0 else 0.0).scores)
+def test_a_member_whose_score_is_not_a_number_ranks_last():
+    states = [{"w": torch.tensor([v])} for v in (2.0, 1.0, 3.0)]
+    score = objective(lambda s: math.nan if float(s["w"]) == 2.0 else -float(s["w"]))
+    with pytest.warns(UserWarning, match=r"score of the members \[0\] of 3 is NaN, so they rank last"):
+        assert greedy_soup(states, score.scores) == [1]
 
 
 def test_it_needs_an_objective():
@@ -238,5 +239,5 @@ def test_a_member_that_is_not_finite_is_named_whatever_the_number_of_rows(n_rows
     states = [nn.Linear(4, 2).state_dict() for _ in range(3)]
     states[1] = {name: t * math.nan for name, t in states[1].items()}
     score = nets.Judge(runner, rows, rows, lambda p, _: float(p.mean()))
-    with pytest.raises(ValueError, match="score of member 1 is NaN"):
-        greedy_soup(states, score.scores)
+    with pytest.warns(UserWarning, match=r"score of the members \[1\] of 3 is NaN"):
+        assert 1 not in greedy_soup(states, score.scores)
