@@ -19,7 +19,9 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
 from skfusion._rows import Rows, Task
-from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows
+from skfusion.compare._baselines import baselines_of
+from skfusion.compare._differences import differences
+from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows, trained_on
 from skfusion.compare._table import framed, summary, warn_of_gaps
 from skfusion.data import Fold as Split
 from skfusion.data import columns_of, folds, groups_of
@@ -32,6 +34,9 @@ def compare_fusions(
     X: Any,
     y: Any,
     *,
+    baselines: Any = None,
+    reference: str | None = None,
+    hold_out: bool | str = "auto",
     cv: Any = 5,
     scoring: Any = None,
     groups: Any = None,
@@ -141,16 +146,25 @@ def compare_fusions(
     strata = y if labelled is None else pd.factorize(np.asarray(y, dtype=object))[0]
     splits, described = splits_of(cv, X, np.asarray(strata), groups, classify, int(seed))
     scorers = _scorers(scoring, classify)
-    ready = {name: seeded(clone(estimator), int(seed)) for name, estimator in fusions.items()}
-    hold_out = any(holds_out(estimator) for estimator in ready.values())
-    others = scorers, hold_out, error_score, labelled
-    jobs = [(i, X, y, groups, train, test, *others) for i, (train, test) in enumerate(splits)]
+    others = baselines_of(baselines, fusions, X, y, classify)
+    ready = {name: seeded(clone(estimator), int(seed)) for name, estimator in {**fusions, **others}.items()}
+    _check_hold_out(hold_out, ready)
+    if reference is not None and reference not in ready:
+        raise ValueError(f"reference must be the name of a row, one of {list(ready)}; got {reference!r}.")
+    settings = scorers, hold_out is True, error_score, int(seed), labelled
+    jobs = [(i, X, y, groups, train, test, *settings) for i, (train, test) in enumerate(splits)]
     folds = framed(_rows(jobs, ready, n_jobs, callback))
     warn_of_gaps(folds, list(scorers))
-    table = summary(folds, list(fusions), list(scorers))
+    differing, reference, best = differences(folds, list(ready), next(iter(scorers)), reference)
+    table = summary(folds, list(ready), list(scorers), differing)
     table.attrs = {
         "folds": folds,
         "scores": list(scorers),
+        "reference": reference,
+        "best": best,
+        "baselines": list(others),
+        "hold_out": hold_out,
+        "trained_on": {name: trained_on(estimator, hold_out is True) for name, estimator in ready.items()},
         "random_state": int(seed),
         "n_rows": n_rows(y),
         "n_folds": len(splits),
@@ -197,6 +211,16 @@ def _is_classification(fusions: dict[str, Any]) -> bool:
     if len(set(kinds.values())) > 1 or "neither" in kinds.values():
         raise ValueError(f"Compare either classifiers or regressors; got {kinds}.")
     return "classifier" in kinds.values()
+
+
+def _check_hold_out(hold_out: Any, fusions: dict[str, Any]) -> None:
+    if not (isinstance(hold_out, bool) or hold_out == "auto"):
+        raise ValueError(f"hold_out must be 'auto', True or False; got {hold_out!r}.")
+    if hold_out is False and (judging := [name for name, estimator in fusions.items() if holds_out(estimator)]):
+        raise ValueError(
+            f"hold_out=False trains all members on all rows, and {judging} choose or weigh theirs by held-out rows: "
+            "leave them out, or give hold_out='auto' or True."
+        )
 
 
 def _scorers(scoring: Any, classify: bool) -> dict[str, Any]:
