@@ -30,7 +30,7 @@ def baselines_of(asked: Any, taken: Collection[str], X: Any, y: Any, classify: b
     """Return unfitted baselines by the names of their rows, which are different from those that are ``taken``."""
     if asked is None or asked is False:
         return {}
-    names = NAMES if asked is True or isinstance(asked, str) and asked == "all" else asked
+    names = NAMES if asked is True or (isinstance(asked, str) and asked == "all") else asked
     names = [names] if isinstance(names, str) else list(names)
     if wrong := [name for name in names if name not in NAMES]:
         raise ValueError(

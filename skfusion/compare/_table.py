@@ -19,17 +19,21 @@ from torch import Tensor
 
 from skfusion.collect import Seeds
 from skfusion.estimators import EnsembleClassifier, StackingFusion
-from skfusion.estimators.support import split_pipeline
+from skfusion.estimators.support import fingerprint, split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 
 
 @cache
 def warm_up(device: str) -> None:
-    """Train and run two small networks, so that no fusion is charged for the imports of the first one of a process."""
+    """Train and run two small networks, so that no fusion is charged for the imports of the first one of a process.
+
+    The hash of this library's files, which keys of shared members begin with, is made once too.
+    """
     net = mlp_classifier(max_epochs=1, module__hidden=(2,), device=device)
     X, y = np.random.RandomState(0).randn(8, 2).astype(np.float32), np.arange(8) % 2
     EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, y).predict(X)
+    fingerprint()
 
 
 def device_of(estimator: Any) -> str | None:
@@ -196,7 +200,7 @@ def warn_of_gaps(folds: pd.DataFrame, scores: Sequence[str]) -> None:
         if len(gaps):
             unknown = [score for score in scores if gaps[score].isna().any()]
             failed = ["gain_over_best", "log_loss", "predict_us_per_row"]
-            unknown += [column for column in failed if gaps["error"].str.contains(f"{column}: ", regex=False).any()]
+            unknown += [column for column in failed if gaps["error"].str.contains(f"(?:^|; ){column}: ").any()]
             errors = [f"fold {fold}: {error}" for fold, error in zip(gaps["fold"], gaps["error"], strict=True) if error]
             why = errors[0] if errors else "undefined there, as where the rows of a fold lack a class"
             warnings.warn(
