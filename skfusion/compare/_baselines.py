@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -84,10 +85,24 @@ def _for_trees(X: Any) -> list[Any]:
     """Return the steps that make codes of categories, in the first columns, and leave numbers as they are."""
     others = _columns(X)[1]
     if not others:
-        return [_prepared(others)]
+        return [_prepared(others), _NoEmptyColumns()]
     unknown = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
     codes = OrdinalEncoder(**unknown, max_categories=_CATEGORIES)
-    return [_prepared(others), ColumnTransformer([("categories", codes, others)], remainder="passthrough")]
+    parts = ColumnTransformer([("categories", codes, others)], remainder="passthrough")
+    return [_prepared(others), parts, _NoEmptyColumns()]
+
+
+class _NoEmptyColumns(TransformerMixin, BaseEstimator):
+    """Puts zeros into columns without a value in the training rows, which gradient boosting cannot cut."""
+
+    def fit(self, X: Any, y: Any = None) -> _NoEmptyColumns:
+        self.empty_ = np.isnan(np.asarray(X, np.float64)).all(axis=0)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        X = np.array(X, np.float64)
+        X[:, self.empty_] = 0.0
+        return X
 
 
 def _prepared(others: list[int]) -> FunctionTransformer:
