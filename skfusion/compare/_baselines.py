@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 NAMES = ("dummy", "linear", "boosting")
 _CATEGORIES = 200
@@ -48,7 +48,7 @@ def _built(name: str, X: Any, y: Any, classify: bool) -> Any:
     y = np.asarray(y)
     several = y.ndim == 2 and (y.shape[1] > 1 or not classify)
     if name == "dummy":
-        steps: list[Any] = [FunctionTransformer(_nothing)]  # inputs of any kind are as good
+        steps: list[Any] = [_AsTable(_columns(X)[1])]
         steps += [DummyClassifier(strategy="prior") if classify else DummyRegressor()]
     elif name == "linear":
         steps = [*_for_linear(X), LogisticRegression(max_iter=1000) if classify else Ridge()]
@@ -75,21 +75,21 @@ def _for_linear(X: Any) -> list[Any]:
     numbers, others = _columns(X)
     filled = [SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()]
     if not others:
-        return [_prepared(others), *filled]
+        return [_AsTable(others), *filled]
     codes = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_CATEGORIES)
     parts = [("numbers", make_pipeline(*filled), numbers), ("categories", codes, others)]
-    return [_prepared(others), ColumnTransformer(parts)]
+    return [_AsTable(others), ColumnTransformer(parts)]
 
 
 def _for_trees(X: Any) -> list[Any]:
     """Return the steps that make codes of categories, in the first columns, and leave numbers as they are."""
     others = _columns(X)[1]
     if not others:
-        return [_prepared(others), _NoEmptyColumns()]
+        return [_AsTable(others), _NoEmptyColumns()]
     unknown = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
     codes = OrdinalEncoder(**unknown, max_categories=_CATEGORIES)
     parts = ColumnTransformer([("categories", codes, others)], remainder="passthrough")
-    return [_prepared(others), parts, _NoEmptyColumns()]
+    return [_AsTable(others), parts, _NoEmptyColumns()]
 
 
 class _NoEmptyColumns(TransformerMixin, BaseEstimator):
@@ -105,10 +105,6 @@ class _NoEmptyColumns(TransformerMixin, BaseEstimator):
         return X
 
 
-def _prepared(others: list[int]) -> FunctionTransformer:
-    return FunctionTransformer(_table, kw_args={"others": others})
-
-
 def _columns(X: Any) -> tuple[list[int], list[int]]:
     """Return the positions of the columns of numbers, and of the others."""
     if isinstance(X, Mapping) or issparse(X):
@@ -120,13 +116,20 @@ def _columns(X: Any) -> tuple[list[int], list[int]]:
     return [i for i, number in enumerate(is_number) if number], [i for i, number in enumerate(is_number) if not number]
 
 
-def _nothing(X: Any) -> np.ndarray:
-    """Return as many rows, without what is in them."""
-    first = next(iter(X.values())) if isinstance(X, Mapping) else X
-    return np.zeros((first.shape[0] if hasattr(first, "shape") else len(first), 1))
+class _AsTable(TransformerMixin, BaseEstimator):
+    """Makes a table of inputs of any kind, whose columns at the positions ``others`` are no numbers."""
+
+    def __init__(self, others: Sequence[int] = ()):
+        self.others = others
+
+    def fit(self, X: Any, y: Any = None) -> _AsTable:
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return _table(X, self.others)
 
 
-def _table(X: Any, others: list[int]) -> Any:
+def _table(X: Any, others: Sequence[int]) -> Any:
     """Return inputs as one array of numbers, or as a frame where the columns ``others`` are strings.
 
     Dates are days since 1970. Images and the like are one row of numbers each, and inputs with names stand side by

@@ -128,7 +128,11 @@ class Fold:
         """Return the scores by name, and what went wrong with those that have none."""
         scores: dict[str, Any] = {"error": ""}
         together = check_scoring(estimator, scoring=dict(self.scorers), raise_exc=False)
-        for name, score in together(estimator, self.X_test, self.y_test).items():
+        try:
+            found = together(estimator, self.X_test, self.y_test)
+        except Exception:  # as where there are no probabilities; each alone says so
+            found = dict.fromkeys(self.scorers, "")
+        for name, score in found.items():
             try:
                 failed = isinstance(score, str)  # the traceback of it
                 scorer = self.scorers[name]
@@ -177,7 +181,7 @@ def n_held_out(estimator: Any) -> float:
     if estimator._given_pool() is not None:
         return float("nan")
     held_out = getattr(estimator, "held_out_", None)
-    return 0 if held_out is None else len(held_out)
+    return 0 if held_out is None or getattr(estimator, "refit", False) else len(held_out)
 
 
 def labelled_rows(fusions: Mapping[str, Any], y: Any) -> np.ndarray | None:
@@ -217,5 +221,8 @@ def trained_on(estimator: Any, hold_out: bool) -> str:
         return "all rows"
     if isinstance(last._part("collect"), ModelPool):
         return "rows of a given pool"
-    share = f"all but the held-out rows (validation_fraction={last.validation_fraction:g})"
-    return share if hold_out or holds_out(estimator) else "all rows"
+    if not (hold_out or holds_out(estimator)):
+        return "all rows"
+    if getattr(last, "refit", False):
+        return "all rows, after the choice by held-out ones"
+    return f"all but the held-out rows (validation_fraction={last.validation_fraction:g})"

@@ -89,7 +89,8 @@ INPUTS = {
 @pytest.mark.parametrize("kind", INPUTS)
 def test_inputs_of_every_kind_are_read(kind, name):
     inputs = INPUTS[kind]
-    table = compare_fusions(ONE, inputs, LABELS, baselines=[name, "dummy"], cv=3, random_state=0, error_score="raise")
+    one = baselines_of("dummy", {}, inputs, LABELS, True)
+    table = compare_fusions(one, inputs, LABELS, baselines=name, cv=3, random_state=0, error_score="raise")
     assert table.loc["dummy", "accuracy_mean"] == pytest.approx(2 / 3)
     assert table.loc[name, "accuracy_mean"] > 0.9  # all of them have a column that says the label
 

@@ -216,7 +216,7 @@ def test_probabilities_that_fail_lose_the_log_loss_and_no_score(kind, reason):
         table = compare_fusions(fusions, X, y, cv=3, random_state=0, scoring=scoring)
     bad = table.loc["bad"]
     assert bad[["neg_log_loss_mean", "roc_auc_ovr_mean", "log_loss", "ece"]].isna().all()
-    assert bad["accuracy_mean"] == pytest.approx(1 / 3)
+    assert bad["accuracy_mean"] == pytest.approx(1 / 3, abs=0.02)
     assert bad[["predict_us_per_row", "collect_seconds"]].notna().all()
     assert (
         table.loc["good"]
