@@ -15,7 +15,15 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from skfusion._rows import rows_at
-from skfusion.compare._table import CALIBRATION, calibration, device_of, microseconds_a_row, size, warm_up
+from skfusion.compare._table import (
+    CALIBRATION,
+    calibration,
+    device_of,
+    microseconds_a_row,
+    size,
+    warm_up,
+    warm_up_others,
+)
 from skfusion.data import score_by
 from skfusion.estimators import BaseFusion, FarBelowWarning, SemiSupervised
 from skfusion.estimators.support import SharedPools, fit_on_shared, split_pipeline, stream, taken
@@ -66,8 +74,8 @@ class Fold:
     def run(self, fusions: Mapping[str, Any], done: Callable[[str, int], Any] | None) -> list[dict[str, Any]]:
         """Return one row of results a fusion."""
         rows = []
-        for device in {device_of(estimator) for estimator in fusions.values()} - {None}:
-            warm_up(device)
+        for device in {device_of(estimator) for estimator in fusions.values()}:
+            warm_up_others() if device is None else warm_up(device)
         for name, estimator in fusions.items():
             row = {"fusion": name, "fold": self.number, **self.sizes}
             self.take_rows()

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 from sklearn.base import is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch import Tensor
 
@@ -34,6 +36,14 @@ def warm_up(device: str) -> None:
     X, y = np.random.RandomState(0).randn(8, 2).astype(np.float32), np.arange(8) % 2
     EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, y).predict(X)
     fingerprint()
+
+
+@cache
+def warm_up_others() -> None:
+    """Fit two small models of scikit-learn, which also starts its threads, for estimators of other libraries."""
+    X, y = np.random.RandomState(0).randn(40, 2), np.arange(40) % 2
+    for model in (LogisticRegression(), HistGradientBoostingClassifier(max_iter=2, random_state=0)):
+        model.fit(X, y).predict_proba(X)
 
 
 def device_of(estimator: Any) -> str | None:

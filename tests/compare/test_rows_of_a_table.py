@@ -269,3 +269,16 @@ def test_what_a_process_sets_up_is_on_no_clock():
     compare_fusions({"a": ROWS["uniform"]}, X, y, cv=2, random_state=0)
     assert _cache._versions.cache_info().misses == 1
     assert _cache._versions.cache_info().hits > 1
+
+
+def test_scikit_learn_is_set_up_before_the_clock_of_its_first_estimator():
+    _table.warm_up_others.cache_clear()
+    seen = []
+
+    def fit(self, X, y):
+        seen.append(_table.warm_up_others.cache_info().currsize)
+        return DummyClassifier.fit(self, X, y)
+
+    watched = type("Watched", (DummyClassifier,), {"fit": fit})
+    compare_fusions({"a": watched()}, X, y, cv=2, random_state=0)
+    assert seen == [1, 1]
