@@ -1,7 +1,8 @@
 """Compare fusions by cross-validation, on pools of members that they share.
 
-``_compare`` is the function, and makes the folds; ``_fold`` fits and scores all fusions on one fold, ``_table`` has
-what is measured beside the scores, and the means with their intervals. This room may import ``evaluate``,
+``_compare`` is the function; ``_splits`` makes the folds, ``_fold`` fits and scores all fusions on one of them,
+``_table`` has what is measured beside the scores, and the means with their intervals, ``_differences`` the paired
+tests, and ``_baselines`` scikit-learn's estimators to be beaten. This room may import ``evaluate``,
 ``estimators`` and all that is below them. To add a column, write a function in ``_table``, and name its column there.
 """
 

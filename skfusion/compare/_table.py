@@ -13,23 +13,37 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 from sklearn.base import is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch import Tensor
 
 from skfusion.collect import Seeds
 from skfusion.estimators import EnsembleClassifier, StackingFusion
-from skfusion.estimators.support import split_pipeline
+from skfusion.estimators.support import fingerprint, split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 
 
 @cache
 def warm_up(device: str) -> None:
-    """Train and run two small networks, so that no fusion is charged for the imports of the first one of a process."""
+    """Train and run two small networks, so that no fusion is charged for the imports of the first one of a process.
+
+    The hash of this library's files, which keys of shared members begin with, is made once too.
+    """
     net = mlp_classifier(max_epochs=1, module__hidden=(2,), device=device)
     X, y = np.random.RandomState(0).randn(8, 2).astype(np.float32), np.arange(8) % 2
     EnsembleClassifier(net, collect=Seeds(2), random_state=0).fit(X, y).predict(X)
+    fingerprint()
+
+
+@cache
+def warm_up_others() -> None:
+    """Fit two small models of scikit-learn, which also starts its threads, for estimators of other libraries."""
+    X, y = np.random.RandomState(0).randn(40, 2), np.arange(40) % 2
+    for model in (LogisticRegression(), HistGradientBoostingClassifier(max_iter=2, random_state=0)):
+        model.fit(X, y).predict_proba(X)
 
 
 def device_of(estimator: Any) -> str | None:
@@ -41,7 +55,7 @@ def device_of(estimator: Any) -> str | None:
 
 def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
     """Return log-loss and expected calibration error, over all labels in multi-label problems, or NaN."""
-    unknown = {"log_loss": float("nan"), "ece": float("nan")}
+    unknown = dict.fromkeys(CALIBRATION, float("nan"))
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
         return unknown
     proba, y = estimator.predict_proba(X), np.asarray(y)
@@ -62,7 +76,7 @@ def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
     return {"log_loss": float(loss), "ece": expected_calibration_error(codes, proba)}
 
 
-def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
+def microseconds_a_row(estimator: Any, X: Any, n: int) -> dict[str, float]:
     """Return the median time of some predictions; the first calls, which set things up, came before."""
     times = []
     for _ in range(5):  # of which the median counts
@@ -71,7 +85,7 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> float:
         times.append(time.perf_counter() - start)
         if sum(times) > 2:
             break
-    return 1e6 * median(times) / n
+    return {"predict_us_per_row": 1e6 * median(times) / n}
 
 
 def size(estimator: Any) -> dict[str, float]:
@@ -146,9 +160,10 @@ def expected_calibration_error(y: Any, proba: Any, n_bins: int = 15) -> float:
     return float(np.abs(excess).sum() / len(y))
 
 
-MEANS = ["gain_over_best", "gain_over_mean", "log_loss", "ece"]
+CALIBRATION = ["log_loss", "ece"]
+MEANS = ["gain_over_best", "gain_over_mean", *CALIBRATION]
 TIMES = ["collect_seconds", "fuse_seconds", "predict_us_per_row"]
-SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected", "n_merged"]
+SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected", "n_merged", "n_held_out"]
 
 
 def framed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -162,8 +177,10 @@ def framed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) -> pd.DataFrame:
-    """Return one row a fusion, in the order of ``names``, from one row a fusion and fold.
+def summary(
+    folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str], differences: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row a fusion, in the order of ``names``, from one row a fusion and fold, and their ``differences``.
 
     A mean with a fold that has no score is NaN: one over the folds that are left would be that of other rows.
     """
@@ -176,7 +193,7 @@ def summary(folds: pd.DataFrame, names: Sequence[str], scores: Sequence[str]) ->
         )
         out[f"{score}_mean"], out[f"{score}_std"] = spread["mean"], spread["std"]
         out[f"{score}_low"], out[f"{score}_high"] = spread["mean"] - half, spread["mean"] + half
-    out = out.join(by_fusion[MEANS].agg(_mean)).join(by_fusion[TIMES].median())
+    out = out.join(differences).join(by_fusion[MEANS].agg(_mean)).join(by_fusion[TIMES].median())
     for column, values in by_fusion[SIZES].mean().items():
         out[column] = values.astype("int64") if (values % 1 == 0).all() else values
     return out
@@ -192,6 +209,8 @@ def warn_of_gaps(folds: pd.DataFrame, scores: Sequence[str]) -> None:
         gaps = part[part[[*scores]].isna().any(axis=1) | (part["error"] != "")]
         if len(gaps):
             unknown = [score for score in scores if gaps[score].isna().any()]
+            failed = ["gain_over_best", "log_loss", "predict_us_per_row"]
+            unknown += [column for column in failed if gaps["error"].str.contains(f"(?:^|; ){column}: ").any()]
             errors = [f"fold {fold}: {error}" for fold, error in zip(gaps["fold"], gaps["error"], strict=True) if error]
             why = errors[0] if errors else "undefined there, as where the rows of a fold lack a class"
             warnings.warn(

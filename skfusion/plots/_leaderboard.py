@@ -28,8 +28,12 @@ class LeaderboardDisplay(Display):
         Ends of the intervals; NaN where unknown.
     score_name : str, default="score"
         Label of the axis.
-    reference : float, optional
-        Where to draw a line: the score of the best single network.
+    reference : float or array-like of shape (n_fusions,), optional
+        Score of the best single network: of all pools, or of the pool of each fusion, NaN where there is none. It is
+        drawn as a line, or as a stroke in each row where the pools differ.
+    tied : array-like of shape (n_fusions,), optional
+        Which fusions the data do not tell from the best one; the others are drawn with open circles. A missing value is
+        False.
 
     Attributes
     ----------
@@ -48,15 +52,17 @@ class LeaderboardDisplay(Display):
     low: Any
     high: Any
     score_name: str = "score"
-    reference: float | None = None
+    reference: Any = None
+    tied: Any = None
 
     def __post_init__(self) -> None:
         self._as_arrays("mean", "low", "high")
         order = np.argsort(np.where(np.isfinite(self.mean), -self.mean, np.inf), kind="stable")
         self.names = [str(self.names[i]) for i in order]
         self.mean, self.low, self.high = self.mean[order], self.low[order], self.high[order]
-        if self.reference is not None:
-            self.reference = float(self.reference) if np.isfinite(self.reference) else None
+        self.reference = _one_if_equal(self.reference, order)
+        if self.tied is not None:
+            self.tied = np.array([not pd.isna(tied) and bool(tied) for tied in self.tied])[order]
         self._height = 1.3 + 0.36 * len(self.names)
 
     @classmethod
@@ -71,8 +77,8 @@ class LeaderboardDisplay(Display):
             Which score; the first when omitted.
 
         {not_drawn}
-            For the first score, the reference is the mean over the folds of the best single member on
-            the test rows, of that fusion whose members are best.
+            For the first score, the reference of each fusion is the mean over the folds of the best of its own
+            members on the test rows, and ``tied`` is the column ``tied_with_best``.
         """
         means = (column.removesuffix("_mean") for column in frame.columns if column.endswith("_mean"))
         scores = [score for score in means if f"{score}_low" in frame.columns]
@@ -84,11 +90,10 @@ class LeaderboardDisplay(Display):
         if score not in scores:
             raise ValueError(f"There is no score {score!r} in the frame; it has {scores}.")
         mean, low, high = (frame[f"{score}_{what}"] for what in ("mean", "low", "high"))
-        reference = None
-        if score == scores[0] and "gain_over_best" in frame.columns:
-            best = mean - frame["gain_over_best"]
-            reference = best[np.isfinite(best)].max()
-        return cls(list(frame.index), mean, low, high, score, reference)
+        first = score == scores[0]
+        reference = mean - frame["gain_over_best"] if first and "gain_over_best" in frame.columns else None
+        tied = frame["tied_with_best"] if first and "tied_with_best" in frame.columns else None
+        return cls(list(frame.index), mean, low, high, score, reference, tied)
 
     def _draw(self, axes: list[Any]) -> None:
         n, (ax, *_) = len(self.names), axes
@@ -98,26 +103,40 @@ class LeaderboardDisplay(Display):
         inside = known & (self.mean >= left)
         ends = (v[inside].clip(left, right) for v in (self.low, self.high))
         ax.hlines(rows[inside], *ends, color=BLUE, linewidth=2, alpha=0.55)
-        ax.plot(self.mean[inside], rows[inside], "o", color=BLUE, markersize=7, label="mean, 95 % interval")
+        apart = np.zeros(n, bool) if self.tied is None else ~self.tied
+        filled = "mean, 95 % interval" if self.tied is None else "mean, 95 % interval: tied with the best"
+        for which, fill, label in ((inside & ~apart, BLUE, filled), (inside & apart, "white", "not tied with it")):
+            if which.any():
+                look = {"color": BLUE, "markerfacecolor": fill, "markersize": 7, "label": label}
+                ax.plot(self.mean[which], rows[which], "o", **look)
         say_missing(ax, rows, self.mean, "score", self.reference is not None)
         for row in rows[known & ~inside]:
             look = {"arrowprops": {"arrowstyle": "->", "color": BLUE}, "color": BLUE, "va": "center"}
             text = f"{self.mean[row]:.3g}"
             ax.annotate(text, (left, row), xytext=(26, 0), textcoords="offset points", **look)
         if self.reference is not None:
-            label = "best single network, in hindsight"
-            ax.axvline(self.reference, color=ORANGE, linestyle="--", linewidth=1.5, label=label)
+            self._draw_reference(ax, rows, left)
         ax.set(xlim=(left, right), ylim=(n - 0.4, -0.6), xlabel=f"{title(self.score_name)}, higher is better")
         ax.set_yticks(rows, [plain(name, 52, 28) for name in self.names])
         ax.tick_params(axis="y", length=0)
         tidy(ax, "x")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, **LEGEND)
 
+    def _draw_reference(self, ax: Any, rows: np.ndarray, left: float) -> None:
+        """Draw the best single network as a line through all rows, or that of each pool in the row of its fusion."""
+        look = {"color": ORANGE, "label": "best single network, in hindsight"}
+        if np.ndim(self.reference) == 0:
+            ax.axvline(self.reference, linestyle="--", linewidth=1.5, **look)
+            return
+        shown = np.isfinite(self.reference) & (np.nan_to_num(self.reference, nan=left) >= left)
+        ax.vlines(self.reference[shown], rows[shown] - 0.32, rows[shown] + 0.32, linewidth=2, **look)
+
     def _limits(self) -> tuple[float, float]:
         """Return an axis that the scores near the best fill; a far worse one is marked at the edge."""
-        known = np.isfinite(self.mean)
+        known, singles = np.isfinite(self.mean), np.ravel([] if self.reference is None else self.reference)
+        singles = singles[np.isfinite(singles)]
         if not known.any():
-            return (0.0, 1.0) if self.reference is None else (self.reference - 0.5, self.reference + 0.5)
+            return (singles.min() - 0.5, singles.max() + 0.5) if len(singles) else (0.0, 1.0)
         mean, high = self.mean[known], self.high[known]
         half = np.where(np.isfinite(high), high - mean, 0.0)
         span = 6 * max(float(np.median(mean.max() - mean)), float(np.median(half)), 1e-3)
@@ -125,6 +144,19 @@ class LeaderboardDisplay(Display):
         low = float((mean - half)[near].min())
         low = max(low, mean.max() - 2 * span)
         right = float((mean + half)[near].max())
-        ends = [low, right] if self.reference is None else [min(low, self.reference), max(right, self.reference)]
+        near_singles = singles[singles >= mean.max() - 2 * span] if len(singles) > 1 else singles
+        ends = [min([low, *near_singles]), max([right, *near_singles])]
         margin = 0.04 * max(ends[1] - ends[0], 1e-6)
         return ends[0] - margin, ends[1] + margin
+
+
+def _one_if_equal(reference: Any, order: np.ndarray) -> Any:
+    """Return the reference of each row in their new order; one number where all that are known are equal."""
+    if reference is None or np.ndim(reference) == 0:
+        return None if reference is None or not np.isfinite(reference) else float(reference)
+    values = np.asarray(reference, np.float64)[order]
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None
+    same = np.ptp(known) <= 1e-9 * max(1.0, float(np.abs(known).max()))  # of one pool, but for rounding
+    return float(known[0]) if same else values

@@ -81,7 +81,7 @@ def test_fusions_of_one_collector_train_each_fold_once(trainings):
         "vote": ensemble(3, combine=Vote()),
         "best": ensemble(3, select=TopK(1)),
     }
-    table = compare_fusions(fusions, *IRIS, cv=2, random_state=0)
+    table = compare_fusions(fusions, *IRIS, cv=2, random_state=0, hold_out=True)
     assert trainings == [60] * 2 * 3  # all hold out the same fifth of 75 rows
     assert table["n_members"].to_dict() == {"uniform": 1, "greedy": 1, "average": 3, "vote": 3, "best": 1}
     assert (table["n_collected"] == 3).all()
@@ -89,9 +89,13 @@ def test_fusions_of_one_collector_train_each_fold_once(trainings):
     assert table["collect_seconds"].min() > table["fuse_seconds"].min() > 0
 
 
-def test_nothing_is_held_out_where_nobody_asks(trainings):
-    compare_fusions({"uniform": soup(merge=Uniform()), "average": ensemble()}, *IRIS, cv=2, random_state=0)
+def test_rows_are_held_out_where_a_fusion_asks_and_for_it_alone(trainings):
+    fusions = {"uniform": soup(merge=Uniform()), "average": ensemble()}
+    compare_fusions(fusions, *IRIS, cv=2, random_state=0)
     assert trainings == [75] * 2 * 2
+    trainings.clear()
+    compare_fusions({**fusions, "greedy": soup(), "same": soup()}, *IRIS, cv=2, random_state=0)
+    assert trainings == ([75] * 2 + [60] * 2) * 2
 
 
 def test_members_with_a_share_in_a_soup_are_counted_and_no_warning_tells_it(recwarn):
@@ -118,7 +122,8 @@ def test_out_of_fold_members_are_counted_in_the_training_time(trainings):
 
 def test_pipelines_share_members_too(trainings):
     fusions = {name: make_pipeline(StandardScaler(), e) for name, e in {"soup": soup(), "average": ensemble()}.items()}
-    table = compare_fusions({**fusions, "bare": ensemble(), "alone": make_pipeline(ensemble())}, *IRIS, cv=2)
+    others = {"bare": ensemble(), "alone": make_pipeline(ensemble())}
+    table = compare_fusions({**fusions, **others}, *IRIS, cv=2, hold_out=True)
     assert len(trainings) == 2 * 2 * 2  # with and without scaling
     assert table.loc["bare", "accuracy_mean"] == table.loc["alone", "accuracy_mean"]
     assert not np.isnan(table["gain_over_best"]).any()

@@ -18,7 +18,7 @@ from torch import nn
 from skfusion import EnsembleClassifier, SoupClassifier, SoupRegressor, nets
 from skfusion.collect import Seeds
 from skfusion.compare import _table, compare_fusions
-from skfusion.compare._compare import splits_of
+from skfusion.compare._splits import splits_of
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import ModelPool

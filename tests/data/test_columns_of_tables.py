@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skfusion import StackingFusion
-from skfusion.compare._compare import splits_of
+from skfusion.compare._splits import splits_of
 from skfusion.data import folds, table
 
 RNG = np.random.RandomState(0)

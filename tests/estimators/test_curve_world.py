@@ -169,8 +169,9 @@ def test_comparison_holds_rows_out_for_all_where_one_point_is_chosen():
         "curve": CurveClassifier(net, collect=Seeds(2), connect=QUICK, n_points=5, predict_with="best"),
     }
     assert [holds_out(f) for f in fusions.values()] == [False, True]
-    table = compare_fusions(fusions, X, y, cv=2)
+    table = compare_fusions(fusions, X, y, cv=2, hold_out=True)
     assert table["n_members"].to_dict() == {"ensemble": 2, "curve": 1}
+    assert table["n_held_out"].nunique() == 1
 
 
 def test_optuna_searches_over_curves():

@@ -79,6 +79,30 @@ def test_leaderboard_is_drawn(frame):
     assert right > 0.99
 
 
+def test_leaderboard_has_the_best_single_network_of_each_pool(frame):
+    frame["gain_over_best"] = [-0.01, 0.02, np.nan]
+    display = LeaderboardDisplay.from_frame(frame)
+    np.testing.assert_allclose(display.reference, [0.95, 0.96, np.nan])  # in the order of the names
+    display.plot()
+    (strokes,) = (c for c in display.ax_.collections if c.get_label().startswith("best single"))
+    ends = [path.vertices for path in strokes.get_paths()]
+    assert [end[0, 0] for end in ends] == pytest.approx([0.95, 0.96])
+    assert [end[:, 1].mean() for end in ends] == pytest.approx([0, 1])  # each in the row of its fusion
+    assert LeaderboardDisplay.from_frame(frame.assign(gain_over_best=np.nan)).reference is None
+
+
+def test_leaderboard_shows_who_is_tied_with_the_best(frame):
+    frame["tied_with_best"] = pd.array([True, True, None], dtype="boolean")
+    display = LeaderboardDisplay.from_frame(frame)
+    assert display.tied.tolist() == [True, True, False]
+    display.plot()
+    assert LeaderboardDisplay.from_frame(frame, "f1").tied is None  # which is not the score that was tested
+    frame["tied_with_best"] = pd.array([False, True, False], dtype="boolean")
+    ax = LeaderboardDisplay.from_frame(frame).plot().ax_
+    faces = {line.get_markerfacecolor(): line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"}
+    assert faces == {"#0072B2": [0.97], "white": [0.95]}
+
+
 def test_leaderboard_with_unknown_intervals_on_given_axes():
     import matplotlib.pyplot as plt
 
