@@ -124,6 +124,9 @@ cv : int, splitter or iterable, default=5
     Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
 scoring : str or callable, optional
     The held-out score; {score} when omitted.
+refit : bool, default=False
+    Whether what was chosen on held-out rows, members by name and weights, is trained and fused again on all rows, for
+    one more training of the members.
 memory : str or joblib.Memory, optional
     Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
 n_jobs : int, optional

@@ -9,8 +9,8 @@ from skfusion import SoupClassifier, SoupRegressor
 from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds, Tail
 from skfusion.compare import compare_fusions
-from skfusion.estimators import _soup
-from skfusion.estimators._soup import FarBelowWarning, warn_if_far_below
+from skfusion.estimators.support import _far_below
+from skfusion.estimators.support._far_below import FarBelowWarning, warn_if_far_below
 from skfusion.merge import TaskArithmetic, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
 from skfusion.tuning import FusionSearch
@@ -57,7 +57,7 @@ def test_a_soup_of_one_basin_says_nothing(collect):
 
 
 def test_who_shows_the_scores_says_nothing(monkeypatch):
-    monkeypatch.setattr(_soup, "_KEPT", 2.0)  # all are far below
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
     soup = SoupRegressor(VALUES, collect=Seeds(2), merge=Uniform(), random_state=0)
     with pytest.warns(FarBelowWarning):
         soup.fit(X, y)
@@ -66,14 +66,14 @@ def test_who_shows_the_scores_says_nothing(monkeypatch):
 
 
 def test_it_looks_at_few_rows_and_members(monkeypatch):
-    asked, judge = [], _soup.Judge
+    asked, judge = [], _far_below.Judge
 
     def counted(runner, fit_rows, rows, score):
         asked.append(len(rows))
         return judge(runner, fit_rows, rows, score)
 
-    monkeypatch.setattr(_soup, "Judge", counted)
-    monkeypatch.setattr(_soup, "_ROWS", 50)
+    monkeypatch.setattr(_far_below, "Judge", counted)
+    monkeypatch.setattr(_far_below, "_ROWS", 50)
     SoupClassifier(LABELS, collect=Tail(), merge=Uniform(), random_state=0).fit(D, t)
     assert asked == [50]
     SoupClassifier(LABELS, collect=Seeds(1), merge=Uniform(), random_state=0).fit(D, t)
