@@ -30,8 +30,10 @@ from skfusion.merge import Greedy, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier, tabular_regressor
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
-REPEATS, MOST, RATIO = 5, 600, 0.5
-"""Splits of a table, its training rows at most, and test rows a training row."""
+REPEATS = {"perceptron": 5, "tabular": 3}
+"""Splits of a table."""
+MOST, RATIO = 600, 0.5
+"""Training rows at most, and test rows a training row."""
 KEEL = ("phoneme", "segment", "texture", "magic")
 NETS = {"perceptron": (mlp_classifier, mlp_regressor), "tabular": (tabular_classifier, tabular_regressor)}
 SINGLE, TODAY, TAIL = "one network", "five seeds, greedy", "one run's tail, greedy"
@@ -51,7 +53,10 @@ def fusions(epochs):
     return (
         {name: {"collect": c, "merge": Uniform()} for name, c in plain.items()}
         | {name: {"collect": c, "merge": Greedy()} for name, c in greedy.items()}
-        | {f"{name}, refit": {"collect": greedy[name], "merge": Greedy(), "refit": True} for name in (TODAY, TAIL, FIVE)}
+        | {
+            f"{name}, refit": {"collect": greedy[name], "merge": Greedy(), "refit": True}
+            for name in (TODAY, TAIL, FIVE)
+        }
     )
 
 
@@ -103,17 +108,144 @@ def run(path):
     """Measure what is not in the file yet, and write it after each table and split."""
     known = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
-    for seed in range(REPEATS):
-        for table, (X, y, classify) in tables().items():
-            data = split(X, y, classify, seed)
-            for net_name, makers in NETS.items():
-                net = makers[0 if classify else 1]()
+    data = tables()
+    for net_name, n_repeats in REPEATS.items():
+        for seed in range(n_repeats):
+            for table, (X, y, classify) in data.items():
+                parts = split(X, y, classify, seed)
+                net = NETS[net_name][0 if classify else 1]()
                 for name, params in fusions(net.max_epochs).items():
                     key = f"{net_name} | {table} | {seed} | {name}"
                     if key not in known:
-                        known[key] = measured(net, params, data, classify, seed)
-            path.write_text(json.dumps(known, indent=0) + "\n")
-            print(seed, table, flush=True)
+                        known[key] = measured(net, params, parts, classify, seed)
+                path.write_text(json.dumps(known, indent=0) + "\n")
+                print(net_name, seed, table, flush=True)
+
+
+class Results:
+    """What was measured of a net, in splits that are complete."""
+
+    def __init__(self, known, net):
+        cells = {}
+        for key, row in known.items():
+            net_name, table, seed, fusion = key.split(" | ")
+            if net_name == net:
+                cells[table, int(seed), fusion] = row
+        self.names = [*dict.fromkeys(fusion for _, _, fusion in cells)]
+        self.tables = [*dict.fromkeys(table for table, _, _ in cells)]
+        whole = lambda seed: all((t, seed, f) in cells for t in self.tables for f in self.names)  # noqa: E731
+        self.seeds = [seed for seed in range(REPEATS[net]) if whole(seed)]
+        self.cells = cells
+
+    def values(self, table, fusion, what="score"):
+        """Return a number of a fusion on a table, one a split."""
+        return np.array([self.cells[table, seed, fusion][what] for seed in self.seeds])
+
+    def differences(self, table, fusion, other, what="score"):
+        """Return the paired differences of two fusions, one a split."""
+        return self.values(table, fusion, what) - self.values(table, other, what)
+
+    def of_table(self, table, fusion, other):
+        """Return the mean difference on a table with half of its interval, corrected for splits that overlap."""
+        d = self.differences(table, fusion, other)
+        k = len(d)
+        half = student.ppf(0.975, k - 1) * np.sqrt((1 / k + RATIO) * d.var(ddof=1)) if k > 1 else np.nan
+        return d.mean(), half
+
+    def over_tables(self, fusion, other, what="score"):
+        """Return the mean over tables of the difference, with half of Student's interval of tables."""
+        tables = [t for t in self.tables if what in self.cells[t, 0, fusion]]
+        means = np.array([self.differences(t, fusion, other, what).mean() for t in tables])
+        return means.mean(), student.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+
+    def mean(self, fusion, what):
+        """Return the mean of a number over tables and splits."""
+        return float(np.mean([self.values(t, fusion, what).mean() for t in self.tables]))
+
+    def won(self, fusion, other):
+        """Return on how many tables a fusion is above, and on how many below, each by its interval."""
+        pairs = [self.of_table(t, fusion, other) for t in self.tables]
+        return sum(m > h for m, h in pairs), sum(m < -h for m, h in pairs)
+
+
+def number(mean, half, digits=2, scale=100):
+    """Return a mean with half of its interval."""
+    return f"{scale * mean:+.{digits}f} ± {scale * half:.{digits}f}".replace("-", "−")
+
+
+def overview(r):
+    """Return the table of a net: each soup against one network, and against five seeds."""
+    head = [
+        "soup",
+        "score",
+        "against one network",
+        "better, worse",
+        "against *five seeds, greedy*",
+        "log-loss against one network",
+        "members merged",
+        "s",
+    ]
+    lines = [head, ["---"] * len(head)]
+    for name in r.names:
+        up, down = r.won(name, SINGLE)
+        first = name == SINGLE
+        lines.append([
+            name, f"{100 * r.mean(name, 'score'):.2f}",
+            "" if first else number(*r.over_tables(name, SINGLE)),
+            "" if first else f"{up}, {down}",
+            "" if name == TODAY else number(*r.over_tables(name, TODAY)),
+            "" if first else number(*r.over_tables(name, SINGLE, "log_loss"), digits=3, scale=1),
+            f"{r.mean(name, 'members'):.1f}", f"{r.mean(name, 'seconds'):.1f}",
+        ])  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def by_table(r):
+    """Return the differences to one network, table by table."""
+    lines = [["soup", *r.tables], ["---"] * (1 + len(r.tables))]
+    for name in r.names:
+        if name != SINGLE:
+            lines.append([name, *(number(*r.of_table(t, name, SINGLE), digits=1) for t in r.tables)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def verdicts(r, other):
+    """Return which soups are told apart from another by the interval over tables."""
+    found = {"above": [], "below": [], "not told apart from": []}
+    for name in r.names:
+        if name != other:
+            mean, half = r.over_tables(name, other)
+            kind = "above" if mean > half else "below" if mean < -half else "not told apart from"
+            found[kind].append(f"{name} ({number(mean, half)})")
+    return "\n".join(f"- {kind.capitalize()} *{other}*: {', '.join(names)}." for kind, names in found.items() if names)
+
+
+def page(known):
+    """Return the text of the page."""
+    results = {net: Results(known, net) for net in NETS}
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, skfusion {skfusion.__version__}"
+    text = f"""# What a soup is made of when nothing is said
+
+<!-- Written by benchmarks/results_soup_default.py. Do not edit: run it again. -->
+
+Which collector gives a soup members that can be averaged, and what a refit on all rows brings. Each soup is `SoupClassifier` or `SoupRegressor` with the merger and the collector that its name says; *greedy* holds a fifth of the training rows out to choose members, *mean* holds none out, and *refit* trains what was chosen again on all rows. *One network* is trained on all rows. The nets are the default perceptron (`mlp_classifier`, `mlp_regressor`) and the one for tables (`tabular_classifier`, `tabular_regressor`), as they are.
+
+Tables: {", ".join(results["perceptron"].tables)}; {sum("friedman" in t for t in results["perceptron"].tables)} of them are made data. Each is split at random into at most {MOST} training rows and half as many test rows, {len(results["perceptron"].seeds)} times for the perceptron and {len(results["tabular"].seeds)} times for the net for tables. Made by
+
+    OMP_NUM_THREADS=1 python benchmarks/results_soup_default.py run
+    OMP_NUM_THREADS=1 python benchmarks/results_soup_default.py write
+
+on one thread of a machine with {os.cpu_count()} {platform.machine()} cores, which had other work ({versions}).
+
+Scores are accuracies in % and, for values, R² times 100. Differences are paired, in points. After each ± stands half of a 95 % interval: over tables Student's interval of the tables' means; of one table that of Nadeau and Bengio (2003) for splits that overlap. *Better, worse*: tables on which that interval lies above or below 0; one in forty each is what chance makes. *s*: seconds of the processor for a fit.
+"""
+    for net, r in results.items():
+        title = {"perceptron": "The default perceptron", "tabular": "The net for tables"}[net]
+        text += f"\n## {title}\n\n{overview(r)}\n\n{verdicts(r, SINGLE)}\n{verdicts(r, TODAY)}\n\nDifferences from one network, table by table:\n\n{by_table(r)}\n"
+    return text + VERDICT
+
+
+VERDICT = ""
 
 
 if __name__ == "__main__":
@@ -121,3 +253,6 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["run", "write"])
     if parser.parse_args().what == "run":
         run(OUT / "soup_default.json")
+    else:
+        page_text = page(json.loads((OUT / "soup_default.json").read_text()))
+        (OUT / "soup_default.md").write_text(page_text, encoding="utf-8")

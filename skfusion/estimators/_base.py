@@ -108,7 +108,8 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         {sample_weight}
         held_out : array-like of int or bool, optional
             Rows to judge on, where others are given too, for statistics only: positions among the rows of positive
-            weight, or a mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit.
+            weight, or a mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit, but no refit:
+            its members have seen these rows.
 
         {fitted}
         """

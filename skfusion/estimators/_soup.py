@@ -77,7 +77,7 @@ class SoupDriver(OneState, BaseFusion):
         return pool, self._judge(runner, collected)
 
     def _merge(self, collected: Collected, chosen: ModelPool, judge: Judge, refit: bool = False) -> None:
-        """Align and merge members, and predict with the result; what was chosen before stays where they are refitted."""
+        """Align and merge members, for a refit as was chosen before, and predict with the result."""
         align, merge, repair, runner = self._part("align"), self._part("merge"), self._part("repair"), judge.runner
         self.symmetry_, self.alignments_ = None, None
         if align is not None:
@@ -188,7 +188,8 @@ class _Soup(SoupDriver):
     Attributes
     ----------
     pool_ : ModelPool
-        The members, with held-out scores and predictions where members are judged.
+        The members, with held-out scores and predictions where members are judged: with ``refit``, those that members
+        of the same names had before.
     {estimator_}
     {state_}
     member_weights_ : dict or None

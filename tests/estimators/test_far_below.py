@@ -1,18 +1,31 @@
 """A merged network far below its members is told of, and a good one is not."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_regression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skfusion import SoupClassifier, SoupRegressor
+from skfusion import (
+    DistillClassifier,
+    ModelPool,
+    ReBasinMerger,
+    SoupClassifier,
+    SoupRegressor,
+    WeightAveragingClassifier,
+)
 from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds, Tail
 from skfusion.compare import compare_fusions
 from skfusion.estimators.support import _far_below
 from skfusion.estimators.support._far_below import FarBelowWarning, warn_if_far_below
-from skfusion.merge import TaskArithmetic, Uniform
+from skfusion.merge import Merger, TaskArithmetic, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
+from skfusion.testing import instances
 from skfusion.tuning import FusionSearch
 
 pytestmark = pytest.mark.filterwarnings("error:The merged network scores")  # which other tests ignore
@@ -21,8 +34,9 @@ X, y = make_regression(300, 8, noise=1.0, random_state=0)
 y = y / y.std()
 VALUES = mlp_regressor(max_epochs=30, module__hidden=(32,), lr=0.02)
 D, t = load_digits(n_class=5, return_X_y=True)
-D, t = D[:400], t[:400]
+(D, E), (t, u) = (D[:400], D[400:700]), (t[:400], t[400:700])
 LABELS = mlp_classifier(max_epochs=10, module__hidden=(32,))
+MERGERS = [m for m in instances(Merger) if type(m).__module__.startswith("skfusion.")]
 
 
 def moved(pool, n):
@@ -48,6 +62,63 @@ def test_networks_that_are_not_in_one_frame_are_told_of_with_numbers_and_remedie
         soup.fit(X[1::2], y[1::2])
     assert told[0].filename == __file__
     assert soup.score(X[1::2], y[1::2]) < 0.5
+
+
+@pytest.fixture(scope="module")
+def tunes():
+    """Fine-tunes of one start, of five digits."""
+    net = mlp_classifier(max_epochs=3, module__hidden=(32,), lr=0.01)
+    return SoupClassifier(net, collect=FineTunes(n_members=3, init=8), merge=Uniform(), random_state=0).fit(D, t).pool_
+
+
+def few(merge):
+    """Return a merger with few trials, where it has some."""
+    return clone(merge).set_params(**{k: 3 for k in ("n_trials", "n_steps") if k in merge.get_params()})
+
+
+@pytest.mark.parametrize("merge", MERGERS, ids=repr)
+def test_the_warning_reaches_every_merger(merge, tunes, monkeypatch):
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    with pytest.warns(FarBelowWarning, match="on 300 rows.*EnsembleClassifier"):
+        SoupClassifier(collect=tunes, merge=few(merge)).fit(E, u)
+
+
+@pytest.mark.parametrize("merge", MERGERS, ids=repr)
+def test_every_merger_warns_where_its_network_is_far_below_and_nowhere_else(merge, tunes):
+    pool = moved(tunes[:1], 8).replace(base=tunes.base)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        soup = SoupClassifier(collect=pool, merge=few(merge)).fit(E, u)
+    warned = any(w.category is FarBelowWarning for w in seen)
+    member = SoupClassifier(collect=pool[:1], merge=Uniform()).fit(E, u).score(E, u)
+    chance = np.bincount(u).max() / len(u)
+    assert member > 0.8  # which there is to lose
+    assert warned == (soup.score(E, u) - chance < 0.5 * (member - chance))
+    if merge.get_params() == {"weights": None}:  # the plain mean, which cannot but fall
+        assert warned
+
+
+def test_it_reaches_recipes_searches_teachers_and_networks_from_files(tunes, tmp_path, monkeypatch):
+    pool = moved(tunes[:1], 4)
+    with pytest.warns(FarBelowWarning, match="align="):
+        ReBasinMerger(members=pool, align=None, n_points=0).fit(E, u)
+    with pytest.warns(FarBelowWarning, match="scores"):
+        DistillClassifier(LABELS, teacher=SoupClassifier(collect=pool, merge=Uniform())).fit(E, u)
+    with pytest.warns(FarBelowWarning, match="scores"):
+        make_pipeline(FunctionTransformer(), SoupClassifier(collect=pool, merge=Uniform())).fit(E, u)
+    pool.save(tmp_path / "pool")
+    read = ModelPool.load(tmp_path / "pool")
+    with pytest.warns(FarBelowWarning, match="scores"):
+        SoupClassifier(LABELS, collect=read, merge=Uniform()).fit(E, u)
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    with pytest.warns(FarBelowWarning, match="scores"):
+        WeightAveragingClassifier(LABELS, random_state=0).fit(E, u)
+    soup = SoupClassifier(LABELS, collect=Tail(), merge=Uniform(), random_state=0)
+    with pytest.warns(FarBelowWarning, match="scores"):  # of the best fusion, which is fitted once more
+        FusionSearch(soup, lambda trial: {}, n_trials=1, cv=2, random_state=0).fit(E, u)
+    with pytest.warns(FarBelowWarning, match="scores") as told:  # the choice, and what was trained again
+        SoupClassifier(LABELS, collect=Tail(), refit=True, random_state=0).fit(E, u)
+    assert ["on 60 rows" in str(w.message) for w in told if w.category is FarBelowWarning] == [True, False]
 
 
 @pytest.mark.parametrize("collect", [Tail(), FineTunes(n_members=3)])
