@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,9 +85,8 @@ class EnsembleDriver(ManyStates, BaseFusion):
         members, runners = [members[i] for i in kept], [runners[i] for i in kept]
         if collected.again is not None:
             collected = collected.again()
-            chosen_among(collected.pool, names)
-            by_name = {m.name: m for m in self._sized_members(collected)}
-            members = [by_name[m.name] for m in members]
+            again = chosen_among(collected.pool, [m.name for m in members])
+            members = self._sized_members(replace(collected, pool=again))
             runners = runners_of(members, self._task, collected.fit_rows)
         self.pool_, self.combine_, self.members_ = collected.pool, combine, members
         self.net_, self._runner = collected.net, self._predictor(members, runners)

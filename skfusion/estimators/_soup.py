@@ -37,7 +37,7 @@ class SoupDriver(OneState, BaseFusion):
 
     def _check_parts(self) -> None:
         super()._check_parts()
-        if self.refit and not self._part("merge").is_repeatable:
+        if self.refit and not getattr(self._part("merge"), "is_repeatable", True):
             raise ValueError(
                 f"refit=True merges again as {self._part('merge')!r} has chosen on held-out rows, which it cannot: "
                 "give it a method repeated(), take a merger such as Greedy() or Learned(), or refit=False."
