@@ -126,6 +126,10 @@ cv : int, splitter or iterable, default=5
     Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
 scoring : str or callable, optional
     The held-out score; {score} when omitted.
+refit : bool, default=False
+    Whether members are trained again on all rows once some are chosen, or weighed, on held-out ones: those of the same
+    names, with the same seeds, are fused by the same weights. It costs one more training of the members. Scores, and
+    ``held_out_``, stay those of the choice. A pool as ``collect`` cannot be trained again.
 memory : str or joblib.Memory, optional
     Where to cache members, so that a search over fusions trains each fold once. Needs an integer ``random_state``.
 n_jobs : int, optional

@@ -8,7 +8,7 @@ and all rooms below these. A new estimator is listed here alone, as `skfusion` o
 from skfusion.estimators._base import BaseFusion, begin_fit
 from skfusion.estimators._curve import CurveClassifier, CurveRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators._soup import FarBelowWarning, SoupClassifier, SoupRegressor
+from skfusion.estimators._soup import SoupClassifier, SoupRegressor
 from skfusion.estimators._stacking import StackingFusion
 from skfusion.estimators.recipes._bagging import BaggingFusion
 from skfusion.estimators.recipes._boosting import BoostingFusion
@@ -28,6 +28,7 @@ from skfusion.estimators.students._semi_supervised import (
     SemiSupervised,
     TemporalEnsemblingClassifier,
 )
+from skfusion.estimators.support._far_below import FarBelowWarning
 from skfusion.estimators.support._out_of_bag import out_of_bag
 
 __all__ = [

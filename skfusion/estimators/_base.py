@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +26,7 @@ from skfusion.estimators._targets import OfNetworks
 from skfusion.estimators.support._cache import fingerprint_or_warning
 from skfusion.estimators.support._predictors import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._progress import CallbackProgress
+from skfusion.estimators.support._refit import check_refit
 from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.select import Selector
@@ -39,6 +42,7 @@ class Collected:
     fit_rows: Rows  # to estimate statistics on
     held_out: Rows  # to judge on
     out_of_fold: tuple[np.ndarray, Rows] | None = None  # P of shape (n_members, n_samples, n_outputs), and its rows
+    again: Callable[[], Collected] | None = None  # trains the members on all rows, where the choice is to be refitted
 
 
 class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
@@ -48,6 +52,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
     _fusing: ClassVar[tuple[str, ...]] = ()
     validation_fraction: float = 0.2
     scoring: Any = None
+    refit: bool = False
     cv: Any = 5
     memory: Any = None
     n_jobs: int | None = None
@@ -103,7 +108,8 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         {sample_weight}
         held_out : array-like of int or bool, optional
             Rows to judge on, where others are given too, for statistics only: positions among the rows of positive
-            weight, or a mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit.
+            weight, or a mask. With the data of ``fit`` and ``held_out=held_out_`` this repeats the fit, but no refit:
+            its members have seen these rows.
 
         {fitted}
         """
@@ -141,13 +147,25 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
             out_of_fold = P, asked
         fit_rows = fit_part.expanded()
         self._warn_of_unused_weights()
-        net = self._net(fit_rows)
-        pool = self._pool(net, fit_rows, seed, watched, shared)
+        pool, net = self._members(fit_rows, seed, watched, shared)
         if out_of_fold is not None:
             check_same_members(names, pool.names, "the training on all rows")
+        again = None
+        if self.refit and self.held_out_ is not None:
+            again = partial(self._collect_again, rows, seed, shared)
+        return Collected(pool, net, fit_rows, held.expanded(), out_of_fold, again)
+
+    def _collect_again(self, rows: Rows, seed: int, shared: Any) -> Collected:
+        """Collect the members with the same seeds, and with no rows held out."""
+        rows = rows.expanded()
+        return Collected(*self._members(rows, seed, None, shared), rows, rows)
+
+    def _members(self, rows: Rows, seed: int, watched: Any, shared: Any) -> tuple[ModelPool, Any]:
+        """Train members on rows; return them with the net that they are states of."""
+        net = self._net(rows)
+        pool = self._pool(net, rows, seed, watched, shared)
         net = pool[0].net or net  # a collector may train another architecture than the one it is given
-        pool = self._outputs.marked(pool.replace(classes=self._labels()))
-        return Collected(pool, net, fit_rows, held.expanded(), out_of_fold)
+        return self._outputs.marked(pool.replace(classes=self._labels())), net
 
     def _warn_of_unused_weights(self) -> None:
         """Warn where members have a common start, and it is not the weights of a net that is fitted."""
@@ -203,6 +221,8 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
             select.check()
         if self.scoring is not None:
             scorer_named(self.scoring)
+        if self.refit:
+            check_refit(self._part("collect"))
 
     def _given_pool(self) -> ModelPool | None:
         part = self._part("collect")

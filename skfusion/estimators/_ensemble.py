@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
 from skfusion.estimators.support._predictors import runners_of
+from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.nets import Runner
 from skfusion.pool import Member
@@ -83,6 +84,11 @@ class EnsembleDriver(ManyStates, BaseFusion):
         self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
         kept = combine.narrow(len(members))
         members, runners = [members[i] for i in kept], [runners[i] for i in kept]
+        if collected.again is not None:
+            collected = collected.again()
+            again = chosen_among(collected.pool, [m.name for m in members])
+            members = self._sized_members(replace(collected, pool=again))
+            runners = runners_of(members, self._task, collected.fit_rows)
         self.pool_, self.combine_, self.members_ = collected.pool, combine, members
         self.net_, self._runner = collected.net, self._predictor(members, runners)
 
@@ -143,6 +149,7 @@ class _Ensemble(EnsembleDriver):
         The held-out score by which members are selected: {score} when omitted. Where it is a name, a combiner with a
         parameter ``scoring`` that is left at None judges by it too, such as ``EnsembleSelection()`` (Caruana); one with
         a ``confidence`` only by a score that is a mean over rows. A function is used to select members alone.
+    {refit}
     {parallel_training}
     {class_weight}
 
@@ -185,6 +192,7 @@ class _Ensemble(EnsembleDriver):
     validation_fraction: float = 0.2
     cv: Any = 5
     scoring: Any = None
+    refit: bool = False
     memory: Any = None
     n_jobs: int | None = None
     random_state: Any = None

@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skfusion import nets
-from skfusion._caller import warn_caller
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._rows import Rows, Task
+from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
+from skfusion.estimators.support._far_below import warn_if_far_below
+from skfusion.estimators.support._refit import chosen_among, with_scores_of
 from skfusion.merge import Greedy, LinearMerger
-from skfusion.nets import Judge, Runner, default_score
+from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective, Wrapper
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, Repairer
@@ -26,14 +27,6 @@ from skfusion.state import Fused, State
 
 _MOST = 0.5
 """Share of a member's training rows above which those at hand represent all of them, as in cross-validation."""
-_FEWEST, _ROWS, _MEMBERS = 20, 1000, 4
-"""Rows below which a score says too little, and the rows and the members that are looked at, at most."""
-_SKILL, _KEPT = 0.2, 0.5
-"""What members must have learned, so that there is something to lose, and the share of it that must be kept."""
-
-
-class FarBelowWarning(UserWarning):
-    """A merged network scores far below all of its members."""
 
 
 class SoupDriver(OneState, BaseFusion):
@@ -42,11 +35,37 @@ class SoupDriver(OneState, BaseFusion):
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
     _fusing: ClassVar[tuple[str, ...]] = ("select", "align", "merge", "repair")
 
+    def _check_parts(self) -> None:
+        super()._check_parts()
+        if self.refit and not getattr(self._part("merge"), "is_repeatable", True):
+            raise ValueError(
+                f"refit=True merges again as {self._part('merge')!r} has chosen on held-out rows, which it cannot: "
+                "give it a method repeated(), take a merger such as Greedy() or Learned(), or refit=False."
+            )
+
     def _fuse(self, collected: Collected) -> None:
+        pool, judge = self._placed(collected)
+        self.pool_ = collected.pool
+        if any(p.needs_labels for p in self._parts()):
+            judged = zip(self.pool_, judge.members(pool.states), strict=True)
+            predictions = self._outputs.predictions
+            self.pool_ = self.pool_.replace([m.replace(predictions=predictions(P), score=s) for m, (P, s) in judged])
+        select = self._part("select")
+        chosen = pool if select is None else select(pool, judge)
+        self.merge_report_: dict[str, Any] = {}
+        self._merge(collected, chosen, judge)
+        if collected.again is not None:
+            again = collected.again()
+            pool, judge = self._placed(again)
+            self.pool_ = with_scores_of(self.pool_, again.pool)
+            self._merge(again, chosen_among(pool, chosen.names), judge, refit=True)
+
+    def _placed(self, collected: Collected) -> tuple[ModelPool, Judge]:
+        """Return the members as the net runs them, and what judges them."""
         pool = collected.pool
         pool.check_compatible()
-        select, align, merge, repair = (self._part(n) for n in ("select", "align", "merge", "repair"))
-        if pool.base is None and (wanting := [p for p in (select, merge) if getattr(p, "needs_base", False)]):
+        parts = self._part("select"), self._part("merge")
+        if pool.base is None and (wanting := [p for p in parts if getattr(p, "needs_base", False)]):
             raise ValueError(
                 f"{wanting[0]!r} needs the common start of the members, and the pool has no base. Collect them with "
                 "FineTunes(), or name the start of networks that you have: pool.replace(base=state)."
@@ -55,30 +74,21 @@ class SoupDriver(OneState, BaseFusion):
         pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
         if pool.base is not None:
             pool = pool.replace(base=runner.place(pool.base))
-        judge = self._judge(runner, collected)
-        self.pool_ = collected.pool
-        if any(p.needs_labels for p in self._parts()):
-            judged = zip(self.pool_, judge.members(pool.states), strict=True)
-            predictions = self._outputs.predictions
-            self.pool_ = self.pool_.replace([m.replace(predictions=predictions(P), score=s) for m, (P, s) in judged])
-        chosen = pool if select is None else select(pool, judge)
+        return pool, self._judge(runner, collected)
+
+    def _merge(self, collected: Collected, chosen: ModelPool, judge: Judge, refit: bool = False) -> None:
+        """Align and merge members, for a refit as was chosen before, and predict with the result."""
+        align, merge, repair, runner = self._part("align"), self._part("merge"), self._part("repair"), judge.runner
         self.symmetry_, self.alignments_ = None, None
         if align is not None:
             chosen, self.symmetry_, self.alignments_ = align_members(align, chosen, collected.fit_rows, runner, judge)
-        self.merge_report_: dict[str, Any] = {}
+        report: dict[str, Any] = {} if refit else self.merge_report_
         member_rows = rows_of_members(chosen, collected.fit_rows)
         if merge.needs_objective:
             n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
-            self.merge_report_["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, self.merge_report_)
-        self.member_weights_ = None
-        if isinstance(merge, LinearMerger):
-            weights = merge.coefficients(chosen.states, chosen.base, objective)
-            self.member_weights_ = dict(zip(chosen.names, weights, strict=True))
-            merged: State | Fused = merge.combine(chosen.states, weights, chosen.base)
-        else:
-            merged = merge(chosen.states, chosen.base, objective)
-            self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
+            report["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
+        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, report)
+        merged = self._again(chosen, objective) if refit else self._merged(chosen, objective)
         state, module = merged if isinstance(merged, Fused) else Fused(merged)
         net, members, merged_runner = collected.net, chosen.states, runner
         if module is not None:  # of another architecture, in which the members cannot run
@@ -91,6 +101,25 @@ class SoupDriver(OneState, BaseFusion):
         warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, merged_runner)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, net))
         self._runner = merged_runner
+
+    def _merged(self, chosen: ModelPool, objective: Objective) -> State | Fused:
+        """Return what the merger makes of the members, and keep their shares."""
+        merge = self._part("merge")
+        if isinstance(merge, LinearMerger):
+            weights = merge.coefficients(chosen.states, chosen.base, objective)
+            self.member_weights_ = dict(zip(chosen.names, weights, strict=True))
+            return merge.combine(chosen.states, weights, chosen.base)
+        merged: State | Fused = merge(chosen.states, chosen.base, objective)
+        self.member_weights_ = reported_shares(self.merge_report_, chosen.names)
+        return merged
+
+    def _again(self, chosen: ModelPool, objective: Objective) -> State | Fused:
+        """Return what the merger makes of members that were trained again, as it has chosen before."""
+        merge, known = self._part("merge"), self.merge_report_
+        if isinstance(merge, LinearMerger) and self.member_weights_ is not None:
+            known = {**known, "weights": [self.member_weights_[name] for name in chosen.names]}
+        merged: State | Fused = merge.repeated(known)(chosen.states, chosen.base, objective)
+        return merged
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}
@@ -135,54 +164,6 @@ def reported_shares(report: Mapping[str, Any], names: Sequence[str]) -> dict[str
     return dict(zip(names, shares.tolist(), strict=True))
 
 
-def warn_if_far_below(
-    state: State,
-    members: Sequence[State],
-    runner: Runner,
-    rows: Rows,
-    task: Task,
-    aligned: bool,
-    merged_runner: Runner | None = None,
-) -> None:
-    """Warn where a merged network has less than half of the skill of its weakest member, by more than chance makes.
-
-    Skill counts from the score of a constant prediction. A few members and rows are looked at.
-    """
-    if len(members) < 2 or len(rows) < _FEWEST:
-        return
-    some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
-    some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
-    score = default_score(task)
-    if merged_runner is None or merged_runner is runner:
-        merged, *scores = Judge(runner, some, some, score).scores([state, *some_members])
-    else:
-        (merged,) = Judge(merged_runner, some, some, score).scores([state])
-        scores = Judge(runner, some, some, score).scores(some_members)
-    trivial = _of_a_constant(some, task)
-    lost = min(scores) - trivial
-    chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
-    if not (np.isfinite(scores).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
-        return
-    name, ensemble = ("R2", "EnsembleRegressor") if task == "regression" else ("accuracy", "EnsembleClassifier")
-    remedy = "" if aligned else "match their units first (align=WeightMatching()), "
-    warn_caller(
-        f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(scores):.3g} to "
-        f"{max(scores):.3g} ({name}), as where barriers lie between members, which is the rule for networks that did "
-        f"not start from the same weights. To keep what they have learned, {remedy}merge those that help "
-        f"(merge=Greedy()), or combine their predictions ({ensemble}).",
-        FarBelowWarning,
-    )
-
-
-def _of_a_constant(rows: Rows, task: Task) -> float:
-    """Return the score of the best prediction that is the same for all rows."""
-    if task == "regression":
-        return 0.0
-    _, code = np.unique(rows.y, axis=0, return_inverse=True)
-    shares = np.bincount(code.ravel(), rows.weight)
-    return float(shares.max() / shares.sum())
-
-
 @template
 @dataclass(eq=False, repr=False)
 class _Soup(SoupDriver):
@@ -201,13 +182,15 @@ class _Soup(SoupDriver):
     {repair}
     {validation_fraction}
     {scoring}
+    {refit}
     {parallel_training}
     {class_weight}
 
     Attributes
     ----------
     pool_ : ModelPool
-        The members, with held-out scores and predictions where members are judged.
+        The members, with held-out scores and predictions where members are judged: with ``refit``, those that members
+        of the same names had before.
     {estimator_}
     {state_}
     member_weights_ : dict or None
@@ -246,6 +229,7 @@ class _Soup(SoupDriver):
     repair: Any = None
     validation_fraction: float = 0.2
     scoring: Any = None
+    refit: bool = False
     memory: Any = None
     n_jobs: int | None = None
     random_state: Any = None

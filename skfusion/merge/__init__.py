@@ -6,7 +6,7 @@
 this room imports ``objective``, ``state`` and what lies below them, and neither nets nor pools.
 """
 
-from skfusion.merge._base import LinearMerger, Merger, check_states, layer_of
+from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning, greedy_soup, known_scores

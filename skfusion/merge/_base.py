@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, final
 
 import torch
@@ -16,6 +16,9 @@ from skfusion.state import Fused, State, check_compatible, owners, weighted_sum
 
 GRID = tuple(k / 20 for k in range(21))
 """From 0 to 1 in steps of 0.05 (Ilharco et al., 2023)."""
+
+Merge = Callable[[Sequence[State], State | None, Objective | None], State | Fused]
+"""Makes one state of many, as :meth:`Merger.__call__` does."""
 
 
 class Merger(Component, ABC):
@@ -51,6 +54,33 @@ class Merger(Component, ABC):
             The merged state, with its module where the merger changes the architecture; the inputs are not written.
         """
 
+    def repeated(self, reported: Mapping[str, Any]) -> Merge:
+        """Return what merges other members as these were, without the held-out rows that were chosen by.
+
+        Parameters
+        ----------
+        reported : mapping of str
+            What the method has reported; of a sum of members also its coefficients, as ``"weights"``.
+
+        Returns
+        -------
+        callable
+            Called as the merger is.
+
+        Raises
+        ------
+        NotImplementedError
+            If the method chooses by labels, and does not say how to do what it has chosen.
+        """
+        if self.needs_labels:
+            raise NotImplementedError(f"{self!r} chooses by held-out rows, and has no method repeated().")
+        return self
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether :meth:`repeated` knows what to do."""
+        return not self.needs_labels or type(self).repeated is not Merger.repeated
+
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
         checks = ("check_merge_of_copies_is_the_copy", "check_one_member_gives_that_member")
@@ -85,6 +115,14 @@ class LinearMerger(Merger):
         if not self.needs_base or base is None or abs(rest) < 1e-12:
             return weighted_sum(states, coefficients)
         return weighted_sum([*states, base], [*coefficients, rest])
+
+    def repeated(self, reported: Mapping[str, Any]) -> Merge:
+        """Return the sum by the same coefficients; see :meth:`Merger.repeated`."""
+
+        def merge(states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
+            return self.combine(states, reported["weights"], base)
+
+        return merge
 
 
 class OnGrid(Merger):
@@ -128,6 +166,10 @@ class OnGrid(Merger):
         objective.report(name, best)
         objective.report(f"{name}_scores", dict(zip(points, scores, strict=True)))
         return self._at(best)
+
+    def repeated(self, reported: Mapping[str, Any]) -> Merge:
+        """Return this merger with the number that it has chosen; see :meth:`Merger.repeated`."""
+        return self._at(reported[self.on_grid]) if self.needs_objective else self
 
     def _at(self, value: float) -> Self:
         return type(self)(**{**self.get_params(deep=False), self.on_grid: value})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sklearn.base import clone
 
 from skfusion.merge import LinearMerger, Merger
+from skfusion.objective import Objective, Wrapper
 from skfusion.state import State
 from skfusion.testing import _problems as problems
 from skfusion.testing._laws_all import assert_looks_like, assert_refused
@@ -95,6 +98,35 @@ def check_result_shares_no_memory_with_the_members(component: Merger) -> None:
     for value in clone(component)(states, base, data).values():
         value.detach().zero_()
     assert problems.snapshot([states, base, data]) == before, "The result is a view of an input."
+
+
+class _Witness(Wrapper):
+    """An objective that keeps what is reported, and where it is blind refuses to judge."""
+
+    def __init__(self, objective: Objective, blind: bool = False):
+        super().__init__(objective)
+        self.reported: dict[str, Any] = {}
+        self.blind = blind
+
+    def judged(self, state: State) -> State:
+        assert not self.blind, "The held-out rows are asked again."
+        return super().judged(state)
+
+    def report(self, name: str, value: Any) -> None:
+        self.reported[name] = value
+
+
+def check_what_was_chosen_is_repeated(component: Merger) -> None:
+    """``repeated`` merges the same members to the same state, and asks no held-out rows."""
+    if not component.is_repeatable:
+        return
+    states, base, seen = problems.states(), problems.base(), _Witness(problems.objective())
+    expected = clone(component)(states, base, seen)
+    if isinstance(component, LinearMerger):
+        seen.reported["weights"] = clone(component).coefficients(states, base, problems.objective())
+    blind = _Witness(problems.objective(), blind=component.needs_labels)
+    result = clone(component).repeated(seen.reported)(states, base, blind)
+    assert_close(result, expected, "What was chosen is not what is repeated")
 
 
 def check_an_empty_pool_is_refused(component: Merger) -> None:

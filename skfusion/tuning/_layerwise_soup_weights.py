@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from skfusion.merge import check_states, layer_of
+from skfusion.merge import Merge, check_states, layer_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners, weighted_sum
 from skfusion.tuning._soup_weights import TunedWeights, best_weights
@@ -75,6 +76,14 @@ class LayerwiseSoupWeights(TunedWeights):
         weights = best_weights(self, states, objective, soup, len(layers))
         objective.report("weights", dict(zip(layers, weights.tolist(), strict=True)))
         return soup(weights)
+
+    def repeated(self, reported: Mapping[str, Any]) -> Merge:
+        """Return the layers' sums with the weights that were chosen; see :meth:`Merger.repeated`."""
+
+        def merge(states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
+            return layerwise_sum(states, reported["weights"], layers_of(states))
+
+        return merge
 
 
 def layers_of(states: Sequence[State]) -> dict[str, list[str]]:

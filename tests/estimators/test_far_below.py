@@ -1,18 +1,32 @@
 """A merged network far below its members is told of, and a good one is not."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_regression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from skfusion import SoupClassifier, SoupRegressor
+from skfusion import (
+    DistillClassifier,
+    EnsembleClassifier,
+    ModelPool,
+    ReBasinMerger,
+    SoupClassifier,
+    SoupRegressor,
+    WeightAveragingClassifier,
+)
 from skfusion._rows import Rows
 from skfusion.collect import FineTunes, Seeds, Tail
 from skfusion.compare import compare_fusions
-from skfusion.estimators import _soup
-from skfusion.estimators._soup import FarBelowWarning, warn_if_far_below
-from skfusion.merge import TaskArithmetic, Uniform
+from skfusion.estimators.support import _far_below
+from skfusion.estimators.support._far_below import FarBelowWarning, warn_if_far_below
+from skfusion.merge import Merger, TaskArithmetic, Uniform
 from skfusion.nets import Runner, mlp_classifier, mlp_regressor
+from skfusion.testing import instances
 from skfusion.tuning import FusionSearch
 
 pytestmark = pytest.mark.filterwarnings("error:The merged network scores")  # which other tests ignore
@@ -21,8 +35,10 @@ X, y = make_regression(300, 8, noise=1.0, random_state=0)
 y = y / y.std()
 VALUES = mlp_regressor(max_epochs=30, module__hidden=(32,), lr=0.02)
 D, t = load_digits(n_class=5, return_X_y=True)
-D, t = D[:400], t[:400]
+(D, E), (t, u) = (D[:400], D[400:700]), (t[:400], t[400:700])
+(A, B), (a, b) = (np.split(part[:700], 2) for part in load_digits(return_X_y=True))
 LABELS = mlp_classifier(max_epochs=10, module__hidden=(32,))
+MERGERS = [m for m in instances(Merger) if type(m).__module__.startswith("skfusion.")]
 
 
 def moved(pool, n):
@@ -50,6 +66,74 @@ def test_networks_that_are_not_in_one_frame_are_told_of_with_numbers_and_remedie
     assert soup.score(X[1::2], y[1::2]) < 0.5
 
 
+@pytest.fixture(scope="module")
+def tunes():
+    """Fine-tunes of one start, of five digits."""
+    net = mlp_classifier(max_epochs=3, module__hidden=(32,), lr=0.01)
+    return SoupClassifier(net, collect=FineTunes(n_members=3, init=8), merge=Uniform(), random_state=0).fit(D, t).pool_
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """Networks of three seeds, deep enough for barriers between them, and a base for the mergers that ask for one."""
+    net = mlp_classifier(max_epochs=20, module__hidden=(32, 32, 32), lr=0.01, batch_size=32)
+    pool = EnsembleClassifier(net, collect=Seeds(3), random_state=0).fit(A, a).pool_
+    return pool.replace(base={k: 0 * v if k.startswith("layers") else v for k, v in pool.states[0].items()})
+
+
+def few(merge):
+    """Return a merger with few trials, where it has some."""
+    return clone(merge).set_params(**{k: 3 for k in ("n_trials", "n_steps") if k in merge.get_params()})
+
+
+@pytest.mark.parametrize("merge", MERGERS, ids=repr)
+def test_the_warning_reaches_every_merger(merge, tunes, monkeypatch):
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    with pytest.warns(FarBelowWarning, match="on 300 rows.*EnsembleClassifier"):
+        SoupClassifier(collect=tunes, merge=few(merge)).fit(E, u)
+
+
+@pytest.mark.parametrize("merge", MERGERS, ids=repr)
+def test_every_merger_warns_where_its_network_is_far_below_and_nowhere_else(merge, apart):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        soup = SoupClassifier(collect=apart, merge=few(merge)).fit(B, b)
+    warned = any(w.category is FarBelowWarning for w in seen)
+    alone = [SoupClassifier(collect=apart[[name]], merge=Uniform()).fit(B, b).score(B, b) for name in apart.names]
+    chance = np.bincount(b).max() / len(b)
+    assert min(alone) > 0.6  # which there is to lose
+    assert warned == (soup.score(B, b) - chance < 0.5 * (min(alone) - chance))
+    if type(merge) is Uniform:  # which cannot but fall
+        assert warned
+
+
+def test_it_reaches_recipes_teachers_and_networks_from_files(apart, tmp_path, monkeypatch):
+    soup = SoupClassifier(collect=apart, merge=Uniform())
+    with pytest.warns(FarBelowWarning, match="align="):
+        ReBasinMerger(members=apart, align=None, repair=False, n_points=0).fit(B, b)
+    with pytest.warns(FarBelowWarning, match="scores"):
+        DistillClassifier(LABELS, teacher=soup).fit(B, b)
+    with pytest.warns(FarBelowWarning, match="scores"):
+        make_pipeline(FunctionTransformer(), soup).fit(B, b)
+    apart.save(tmp_path / "pool")
+    read = ModelPool.load(tmp_path / "pool")
+    with pytest.warns(FarBelowWarning, match="scores"):
+        SoupClassifier(apart[0].net, collect=read, merge=Uniform()).fit(B, b)
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    with pytest.warns(FarBelowWarning, match="scores"):
+        WeightAveragingClassifier(LABELS, random_state=0).fit(E, u)
+
+
+def test_it_reaches_the_best_fusion_of_a_search_and_a_refit(monkeypatch):
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    soup = SoupClassifier(LABELS, collect=Tail(), merge=Uniform(), random_state=0)
+    with pytest.warns(FarBelowWarning, match="scores"):  # of the best fusion, which is fitted once more
+        FusionSearch(soup, lambda trial: {}, n_trials=1, cv=2, random_state=0).fit(E, u)
+    with pytest.warns(FarBelowWarning, match="scores") as told:  # the choice, and what was trained again
+        SoupClassifier(LABELS, collect=Tail(), refit=True, random_state=0).fit(E, u)
+    assert ["on 60 rows" in str(w.message) for w in told if w.category is FarBelowWarning] == [True, False]
+
+
 @pytest.mark.parametrize("collect", [Tail(), FineTunes(n_members=3)])
 def test_a_soup_of_one_basin_says_nothing(collect):
     soup = SoupClassifier(LABELS, collect=collect, merge=Uniform(), random_state=0).fit(D, t)  # warnings are errors
@@ -57,7 +141,7 @@ def test_a_soup_of_one_basin_says_nothing(collect):
 
 
 def test_who_shows_the_scores_says_nothing(monkeypatch):
-    monkeypatch.setattr(_soup, "_KEPT", 2.0)  # all are far below
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
     soup = SoupRegressor(VALUES, collect=Seeds(2), merge=Uniform(), random_state=0)
     with pytest.warns(FarBelowWarning):
         soup.fit(X, y)
@@ -66,14 +150,14 @@ def test_who_shows_the_scores_says_nothing(monkeypatch):
 
 
 def test_it_looks_at_few_rows_and_members(monkeypatch):
-    asked, judge = [], _soup.Judge
+    asked, judge = [], _far_below.Judge
 
     def counted(runner, fit_rows, rows, score):
         asked.append(len(rows))
         return judge(runner, fit_rows, rows, score)
 
-    monkeypatch.setattr(_soup, "Judge", counted)
-    monkeypatch.setattr(_soup, "_ROWS", 50)
+    monkeypatch.setattr(_far_below, "Judge", counted)
+    monkeypatch.setattr(_far_below, "_ROWS", 50)
     SoupClassifier(LABELS, collect=Tail(), merge=Uniform(), random_state=0).fit(D, t)
     assert asked == [50]
     SoupClassifier(LABELS, collect=Seeds(1), merge=Uniform(), random_state=0).fit(D, t)

@@ -613,6 +613,15 @@ BROKEN = {
     "check_integer_buffers_are_kept": [merger(sums_counters)],
     "check_tied_tensors_stay_tied": [merger(unties)],
     "check_result_shares_no_memory_with_the_members": [merger(lambda self, states: dict(states[0]))],
+    "check_what_was_chosen_is_repeated": [
+        merger(lambda self, states: mean(states), repeated=lambda self, reported: lambda states, *_: mean(states[:1])),
+        merger(
+            lambda self, states: mean(states),
+            needs_objective=True,
+            needs_labels=True,
+            repeated=lambda self, reported: lambda states, base, data: mean(states) if data.score(states[0]) else {},
+        ),
+    ],
     "check_an_empty_pool_is_refused": [merger(lambda self, states: {}), merger(lambda self, states: int("none"))],
     # repairers
     "check_equal_members_need_no_repair": [repairer(always_writes)],

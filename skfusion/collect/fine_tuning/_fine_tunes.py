@@ -96,6 +96,11 @@ class FineTunes(Collector):
     max_bytes: int | None = None
     has_common_start = True
 
+    @property
+    def follows_results(self) -> bool:
+        """Whether settings are proposed one after another; see :class:`Collector`."""
+        return hasattr(self.distributions, "begin")
+
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs from one start, with settings where they are drawn at once; see :meth:`Collector.runs`."""
         return self._runs_and_seed(net, rows, rng)[0]
@@ -110,7 +115,7 @@ class FineTunes(Collector):
         progress: Progress | None = None,
     ) -> ModelPool:
         """Train the members; see :meth:`Collector.__call__`."""
-        if not hasattr(self.distributions, "begin"):
+        if not self.follows_results:
             return super().__call__(net, rows, rng, n_jobs=n_jobs, progress=progress)
         runs, seed = self._runs_and_seed(net, rows, rng)
         return train_proposed(net, rows, runs, self.distributions.begin(seed), progress)

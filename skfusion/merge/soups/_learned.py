@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from skfusion._batches import mean
-from skfusion.merge._base import Merger, check_states, tied
+from skfusion.merge._base import Merge, Merger, check_states, tied
 from skfusion.merge.soups._mixture import Mixture
 from skfusion.objective import Batch, Objective, evaluating
-from skfusion.state import State
+from skfusion.state import State, owners
 
 
 @dataclass(eq=False, repr=False)
@@ -100,9 +100,23 @@ class Learned(Merger):
         self._check()
         if objective is None or objective.held_out is None:
             raise ValueError("Learned fits weights to labelled rows; give it an objective with held-out rows.")
-        mixture = Mixture(states, tied(states, objective.module), lambda _, t: t.is_floating_point(), self.per_layer)
+        mixture = self._mixture(states, objective)
         with evaluating(objective.module), torch.enable_grad():
             return mixture.at(self._learn(mixture, objective, objective.held_out))
+
+    def repeated(self, reported: Mapping[str, Any]) -> Merge:
+        """Return the sum by the weights that were learned; see :meth:`Merger.repeated`."""
+        weights = reported["weights"]
+        rows = torch.tensor([*weights.values()] if self.per_layer else [weights], dtype=torch.float64)
+
+        def merge(states: Sequence[State], base: State | None = None, objective: Objective | None = None) -> State:
+            return self._mixture(states, objective).at(rows)
+
+        return merge
+
+    def _mixture(self, states: Sequence[State], objective: Objective | None) -> Mixture:
+        owner = owners(states) if objective is None else tied(states, objective.module)
+        return Mixture(states, owner, lambda _, t: t.is_floating_point(), self.per_layer)
 
     def _check(self) -> None:
         if self.n_steps < 0:

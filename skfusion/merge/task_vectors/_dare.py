@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from skfusion.merge._base import LinearMerger, Merger, OnGrid, one_each
+from skfusion.merge._base import LinearMerger, Merge, Merger, OnGrid, one_each
 from skfusion.merge._tensorwise import Entry, TensorMerger, base_of, task_vectors
 from skfusion.merge.task_vectors._task_arithmetic import TaskArithmetic
 from skfusion.objective import Objective
@@ -104,6 +104,10 @@ class DARE(TensorMerger):
         if not isinstance(inner, (OnGrid, TensorMerger)):
             return self
         return self._over(inner.chosen(lambda chosen: merged(self._over(chosen)), objective))
+
+    def repeated(self, reported: Mapping[str, Any]) -> Merge:
+        """Return the method with the scale that was chosen; see :meth:`Merger.repeated`."""
+        return self._over(self._inner().repeated(reported)) if self.needs_objective else self
 
     def tensor(self, entry: Entry, known: Any) -> Tensor:
         """Return the merge of the thinned tensors; see :meth:`TensorMerger.tensor`."""
