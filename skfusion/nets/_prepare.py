@@ -112,8 +112,7 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
         raise no_net(net)
     task = task_of(net, rows)
     _check_task(net, task, n_outputs)
-    if isinstance(net.criterion, nn.Module) or net.get_params_for("criterion"):
-        _check_class_weights(net, task, n_outputs)
+    _check_class_weights(net, task, n_outputs)
     net = clone(net)
     if isinstance(net.batch_size, str) and net.batch_size == "auto":
         net.set_params(batch_size=batch_size_for(len(rows)))
@@ -214,7 +213,8 @@ def _check_class_weights(net: Any, task: Task, n_outputs: int) -> None:
     kind = criterion_type(net)
     if kind not in (*_CLASSES, nn.BCEWithLogitsLoss):  # other criteria may define their weights differently
         return
-    params = vars(net.criterion)["_buffers"] if isinstance(net.criterion, nn.Module) else net.get_params_for("criterion")
+    made = isinstance(net.criterion, nn.Module)
+    params = vars(net.criterion)["_buffers"] if made else net.get_params_for("criterion")
     name = "weight" if kind in _CLASSES else "pos_weight"
     if (given := params.get(name)) is None:
         return

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from skfusion.nets._table_inputs import TableInputs
 from skfusion.nets._table_statistics import TableStatistics
-from skfusion.state import State
 
 _COLUMNS_AT_A_TIME = 32
 """Columns whose contributions to the first layer are in memory at a time."""
@@ -59,14 +58,14 @@ class _MembersDropout(nn.Module):
 
     def __init__(self, p: float, k: int):
         super().__init__()
-        self.k, self.dropout = k, nn.Dropout(p)
+        self.p, self.k = p, k
 
     def forward(self, x: Tensor) -> Tensor:  # x shape: (k, n_samples, n_units)
         """Return the units, of which some are zero and the others scaled up in training."""
-        if not self.dropout.training or not self.dropout.p:
+        if not self.training or not self.p:
             return x
         n, m = x.shape[1:]
-        masks = self.dropout(x.new_ones(n + self.k - 1, m))
+        masks = F.dropout(x.new_ones(n + self.k - 1, m), self.p)
         return x * masks.unfold(0, n, 1).transpose(1, 2)
 
 

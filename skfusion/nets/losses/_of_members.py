@@ -7,20 +7,31 @@ be weighed. The mean of the losses, and not the loss of the mean, makes each mem
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 
-def _by_member(loss: Any, reduction: str, out: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over the axis of members, where there is one, of what torch's ``loss`` says."""
+def mean_of_members(function: Callable[..., Tensor], out: Tensor, *more: Tensor) -> Tensor:
+    """Return the mean over the members, if there are some, of what a function says of each row of an output.
+
+    ``more`` are tensors of rows that the function takes too.
+    """
     if out.ndim < 3:
-        result: Tensor = loss(out, target)
-        return result
+        return function(out, *more)
     n, k = out.shape[:2]
-    losses: Tensor = loss(out.flatten(0, 1), target.unsqueeze(1).expand(n, k, *target.shape[1:]).flatten(0, 1))
-    if reduction == "none":
-        return losses.reshape(n, k, *losses.shape[1:]).mean(1)
+    repeated = (t.unsqueeze(1).expand(n, k, *t.shape[1:]).flatten(0, 1) for t in more)
+    values = function(out.flatten(0, 1), *repeated)
+    return values.reshape(n, k, *values.shape[1:]).mean(1)
+
+
+def _reduced(loss: Callable[..., Tensor], reduction: str, out: Tensor, target: Tensor) -> Tensor:
+    """Return the mean over the members of a loss of torch, with its reduction over rows."""
+    if out.ndim < 3 or reduction == "none":
+        return mean_of_members(loss, out, target)
+    k = out.shape[1]
+    targets = target.unsqueeze(1).expand(len(out), k, *target.shape[1:])
+    losses = loss(out.flatten(0, 1), targets.flatten(0, 1))
     return losses / k if reduction == "sum" else losses
 
 
@@ -29,7 +40,7 @@ class MembersCrossEntropyLoss(nn.CrossEntropyLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the mean of the members' losses."""
-        return _by_member(super().forward, self.reduction, input, target)
+        return _reduced(super().forward, self.reduction, input, target)
 
 
 class MembersBCEWithLogitsLoss(nn.BCEWithLogitsLoss):
@@ -37,7 +48,7 @@ class MembersBCEWithLogitsLoss(nn.BCEWithLogitsLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the mean of the members' losses."""
-        return _by_member(super().forward, self.reduction, input, target)
+        return _reduced(super().forward, self.reduction, input, target)
 
 
 class MembersMSELoss(nn.MSELoss):
@@ -45,7 +56,7 @@ class MembersMSELoss(nn.MSELoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the mean of the members' losses."""
-        return _by_member(super().forward, self.reduction, input, target)
+        return _reduced(super().forward, self.reduction, input, target)
 
 
 ALONE: dict[type[nn.Module], type[nn.Module]] = {
