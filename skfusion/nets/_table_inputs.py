@@ -42,7 +42,7 @@ class TableInputs(nn.Module):
         self.embedding = nn.Embedding(int((n_codes + 1).sum()), d_embedding) if self.categories else None
         self.n_inputs = len(self.numbers) + d_embedding * len(self.categories)
 
-    def prepared(self, X: Tensor) -> tuple[Tensor, Tensor | None]:  # X shape: (n_samples, ...)
+    def _prepared(self, X: Tensor) -> tuple[Tensor, Tensor | None]:  # X shape: (n_samples, ...)
         """Return the scaled numbers, shape (n_samples, n_numbers), and the embedded categories.
 
         These have the shape (n_samples, n_categorical, d_embedding); None where there are none.
@@ -55,6 +55,6 @@ class TableInputs(nn.Module):
         known = (codes >= 0) & (codes < self.n_codes)
         return z, self.embedding((codes + 1) * known + self.first_rows)
 
-    def shares(self, z: Tensor, columns: slice = slice(None)) -> Tensor:  # z shape: (n_samples, n_numbers)
+    def _shares(self, z: Tensor, columns: slice = slice(None)) -> Tensor:  # z shape: (n_samples, n_numbers)
         """Return the share of each bin that lies below the numbers of some columns, (n_samples, n_columns, n_bins)."""
         return ((z[:, columns].unsqueeze(-1) - self.edges[columns]) * self.inverse_widths[columns]).clamp(0, 1)

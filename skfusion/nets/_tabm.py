@@ -176,7 +176,7 @@ class TabM(TableInputs):
         Tensor of shape (n_samples, k, n_out) or (n_samples, n_out)
             Logits, or values in the units of the targets.
         """
-        out = self.layers(self._first(*self.prepared(X))) * self.y_std + self.y_mean
+        out = self.layers(self._first(*self._prepared(X))) * self.y_std + self.y_mean
         if self.training:
             return out.transpose(0, 1)
         if self.likelihood == "gaussian":
@@ -205,7 +205,7 @@ class TabM(TableInputs):
             curves = self.curves.weight.unflatten(1, self.edges.shape)
             for start in range(0, n_numbers, _COLUMNS_AT_A_TIME):
                 some = slice(start, min(start + _COLUMNS_AT_A_TIME, n_numbers))
-                x = torch.cat([z[:, some].unsqueeze(2), self.shares(z, some)], dim=2)
+                x = torch.cat([z[:, some].unsqueeze(2), self._shares(z, some)], dim=2)
                 weight = torch.cat([lines[:, some].unsqueeze(2), curves[:, some]], dim=2)
                 yield start, x.transpose(0, 1), weight.permute(1, 2, 0)
         if embedded is not None:

@@ -101,10 +101,10 @@ class TabularMLP(TableInputs):
         Tensor of shape (n_samples, n_out)
             Logits, or values in the units of the targets.
         """
-        z, embedded = self.prepared(X)
+        z, embedded = self._prepared(X)
         first = self.lines(z if embedded is None else torch.cat([z, embedded.flatten(1)], dim=1))
         if self.curves is not None:
-            first = first + self.curves(self.shares(z).flatten(1))
+            first = first + self.curves(self._shares(z).flatten(1))
         return self.layers(first) * self.y_std + self.y_mean
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -69,7 +69,7 @@ class TabMMembers(Collector):
         """Return the run of one network, which leaves all members; see :meth:`Collector.runs`."""
         (seed,) = draw_seeds(rng, 1, "n_networks")
         net = nets.with_members(net, self.n_members)
-        net = nets.sized(net, rows, n_outputs_of(net, rows))
+        net = nets.sized(net, rows, n_outputs_of(net, replace(rows, task=nets.task_of(net, rows))))
         return [Run("tabm", seed, net=net, recorder=partial(_Unstacked, nets.of_one_member(net)))]
 
     def default_net(self, task: Task) -> Any:
