@@ -9,7 +9,7 @@ from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skfusion.nets._tabm_members import with_members
 from skfusion.nets._tabular import tabular_classifier, tabular_regressor
 
-_DEFAULTS = {"optimizer__weight_decay": 0.3}
+_DEFAULTS = {"optimizer__weight_decay": 0.1}
 """What differs from a single network: the mean of members needs less to hold it back, and each member to be free."""
 
 
