@@ -15,6 +15,7 @@ from skfusion.collect.fine_tuning._tasks import Tasks
 from skfusion.collect.independent._bootstrap import Bootstrap
 from skfusion.collect.independent._hyper import Hyper
 from skfusion.collect.independent._seeds import Seeds
+from skfusion.collect.independent._tabm_members import TabMMembers
 from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._snapshots import Snapshots
@@ -33,6 +34,7 @@ __all__ = [
     "Run",
     "Seeds",
     "Snapshots",
+    "TabMMembers",
     "Tail",
     "TangentFineTunes",
     "Tasks",

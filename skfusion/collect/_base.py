@@ -173,7 +173,7 @@ def train(
     def completed(run: Run, kept: list[Member]) -> list[Member]:
         marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
         meta = {"own_net": True} if several_nets and run.net is not None else {}  # which ensembles run the member in
-        return [m.replace(rows=marks, net=run.net or net, meta={**meta, **m.meta}) for m in kept]
+        return [m.replace(rows=marks, net=m.net or run.net or net, meta={**meta, **m.meta}) for m in kept]
 
     progress.start(len(runs))
     try:

@@ -28,6 +28,9 @@ from skfusion.nets._prepare import (
 )
 from skfusion.nets._restored import KeepsNetworks, OnColumns, on_columns, restored, with_columns_of, with_module
 from skfusion.nets._runner import Runner
+from skfusion.nets._tabm import TabM
+from skfusion.nets._tabm_members import of_one_member, unstacked, with_members
+from skfusion.nets._tabm_nets import tabm_classifier, tabm_regressor
 from skfusion.nets._tabular import TabularMLP, tabular_classifier, tabular_regressor
 from skfusion.nets._train import fit
 from skfusion.nets._training_callback import (
@@ -53,11 +56,14 @@ __all__ = [
     "DivergedError",
     "Judge",
     "Runner",
+    "TabM",
     "TabularMLP",
     "default_net",
     "mlp_classifier",
     "mlp_regressor",
     "state_of",
+    "tabm_classifier",
+    "tabm_regressor",
     "tabular_classifier",
     "tabular_regressor",
     "with_module",

@@ -20,6 +20,7 @@ from skfusion.nets._embeddings import index_error
 from skfusion.nets._mlp import scaling
 from skfusion.nets._table_statistics import table_statistics
 from skfusion.nets._tabular import batch_size_for
+from skfusion.nets.losses._of_members import ALONE
 from skfusion.objective import first_output
 
 _SIZES = ("n_in", "n_out", "scaling", "table")
@@ -50,8 +51,9 @@ def is_net(estimator: Any) -> bool:
 
 
 def criterion_type(net: Any) -> type:
-    """Return the class of the net's criterion."""
-    return net.criterion if isinstance(net.criterion, type) else type(net.criterion)
+    """Return the class of the net's criterion; that of one member where the criterion is the mean of many."""
+    kind = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
+    return ALONE.get(kind, kind)
 
 
 def exclusive(net: Any) -> bool:
@@ -72,12 +74,12 @@ def targets(net: Any, y: np.ndarray, task: Task) -> np.ndarray:
 
 
 def match_shapes(net: Any) -> None:
-    """Give targets of shape (n_samples,) the shape of the output where that is (n_samples, 1)."""
+    """Give targets of shape (n_samples,) the shape of the output where that is (n_samples, 1), for all its members."""
     get_loss = net.get_loss
 
     def matched(y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Tensor:
         out = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-        return get_loss(y_pred, y_true.reshape(out.shape), *args, **kwargs)
+        return get_loss(y_pred, y_true.reshape(len(out), *out.shape[1:][-1:]), *args, **kwargs)
 
     net.get_loss = matched
 
@@ -110,8 +112,7 @@ def sized(net: Any, rows: Rows, n_outputs: int) -> Any:
         raise no_net(net)
     task = task_of(net, rows)
     _check_task(net, task, n_outputs)
-    if isinstance(net.criterion, nn.Module) or net.get_params_for("criterion"):
-        _check_class_weights(net, task, n_outputs)
+    _check_class_weights(net, task, n_outputs)
     net = clone(net)
     if isinstance(net.batch_size, str) and net.batch_size == "auto":
         net.set_params(batch_size=batch_size_for(len(rows)))
@@ -209,14 +210,13 @@ def _check_task(net: Any, task: Task, n_outputs: int) -> None:
 
 def _check_class_weights(net: Any, task: Task, n_outputs: int) -> None:
     """Raise where weights of classes are no tensor, or not as many as there are classes or labels."""
-    made = isinstance(net.criterion, nn.Module)
-    kind = type(net.criterion) if made else net.criterion
+    kind = criterion_type(net)
     if kind not in (*_CLASSES, nn.BCEWithLogitsLoss):  # other criteria may define their weights differently
         return
+    made = isinstance(net.criterion, nn.Module)
     params = vars(net.criterion)["_buffers"] if made else net.get_params_for("criterion")
     name = "weight" if kind in _CLASSES else "pos_weight"
-    given = params.get(name)
-    if given is None:
+    if (given := params.get(name)) is None:
         return
     shown = f"criterion__{name}"
     if not isinstance(given, Tensor):

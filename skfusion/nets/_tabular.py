@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping
@@ -18,14 +17,15 @@ from skorch.dataset import ValidSplit
 from torch import Tensor, nn
 
 from skfusion.nets._annealing import CosineAnnealing
-from skfusion.nets._table_statistics import TableStatistics, clipped, number_columns
+from skfusion.nets._table_inputs import TableInputs
+from skfusion.nets._table_statistics import TableStatistics
 
 BATCH_SIZES = {1500: 32, 3000: 64, 10_000: 128, 50_000: 256}
 """Rows below which a batch has so many of them; larger tables have 512, so that an epoch has some
 forty to two hundred steps."""
 
 
-class TabularMLP(nn.Module):
+class TabularMLP(TableInputs):
     r"""A perceptron for tables, with piecewise-linear encodings of numbers and embeddings of categories.
 
     A number is scaled robustly and clipped smoothly, so that raw columns with outliers do no harm:
@@ -77,29 +77,8 @@ class TabularMLP(nn.Module):
         dropout: float = 0.1,
         d_embedding: int = 8,
     ):
-        super().__init__()
-        self.numbers, self.categories = number_columns(n_in, categorical), list(categorical)
-        if (len(self.numbers), len(self.categories)) != (len(table.center), len(table.n_categories)):
-            raise ValueError(
-                f"The table has {len(table.center)} numbers and {len(table.n_categories)} categories a row, and the "
-                f"net was given n_in={n_in} with {len(self.categories)} categorical columns; leave n_in and table out."
-            )
-        n_codes = np.asarray(table.n_categories, np.int64)
-        buffers = {
-            "center": table.center,
-            "scale": table.scale,
-            "edges": table.edges,
-            "inverse_widths": table.inverse_widths,
-            "y_mean": np.zeros(n_out) if table.y_mean is None else table.y_mean,
-            "y_std": np.ones(n_out) if table.y_std is None else table.y_std,
-        }
-        for name, value in buffers.items():
-            self.register_buffer(name, torch.as_tensor(np.asarray(value, np.float32)))
-        self.register_buffer("n_codes", torch.as_tensor(n_codes))
-        # The first row of each column is for codes that are unknown.
-        self.register_buffer("first_rows", torch.as_tensor(np.cumsum(n_codes + 1) - n_codes - 1))
-        self.embedding = nn.Embedding(int((n_codes + 1).sum()), d_embedding) if self.categories else None
-        widths = [len(self.numbers) + d_embedding * len(self.categories), *hidden, n_out]
+        super().__init__(n_in, n_out, table, categorical, d_embedding)
+        widths = [self.n_inputs, *hidden, n_out]
         self.lines = nn.Linear(widths[0], widths[1])
         self.curves = nn.Linear(table.edges.size, widths[1], bias=False) if self.numbers else None
         if self.curves is not None:
@@ -122,19 +101,10 @@ class TabularMLP(nn.Module):
         Tensor of shape (n_samples, n_out)
             Logits, or values in the units of the targets.
         """
-        X = X.reshape(len(X), -1)
-        if self.embedding is None:
-            z = clipped((X - self.center) / self.scale)
-            first = self.lines(z)
-        else:
-            z = clipped((X[:, self.numbers] - self.center) / self.scale)
-            codes = X[:, self.categories].long()
-            known = (codes >= 0) & (codes < self.n_codes)
-            embedded = self.embedding((codes + 1) * known + self.first_rows)
-            first = self.lines(torch.cat([z, embedded.flatten(1)], dim=1))
+        z, embedded = self._prepared(X)
+        first = self.lines(z if embedded is None else torch.cat([z, embedded.flatten(1)], dim=1))
         if self.curves is not None:
-            shares = ((z.unsqueeze(-1) - self.edges) * self.inverse_widths).clamp(0, 1)
-            first = first + self.curves(shares.flatten(1))
+            first = first + self.curves(self._shares(z).flatten(1))
         return self.layers(first) * self.y_std + self.y_mean
 
 

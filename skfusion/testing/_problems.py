@@ -223,7 +223,8 @@ def snapshot(thing: Any) -> Any:
     """Return a value that is equal for two things with the same content, bit for bit."""
     if isinstance(thing, Tensor):
         data = thing.detach().cpu().contiguous()
-        return "tensor", str(thing.dtype), tuple(thing.shape), data.reshape(-1).view(torch.uint8).numpy().tobytes()
+        content = data.reshape(-1).view(torch.uint8).numpy().tobytes() if data.numel() else b""
+        return "tensor", str(thing.dtype), tuple(thing.shape), content
     if isinstance(thing, np.ndarray):
         return "array", str(thing.dtype), thing.shape, thing.tobytes()
     if isinstance(thing, nn.Module):

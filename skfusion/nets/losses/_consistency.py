@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skfusion._rows import Inputs, Rows, Task
 from skfusion.nets._runner import likelihood_of
+from skfusion.nets.losses._of_members import mean_of_members
 from skfusion.nets.losses._soft import LABELLED, mean_of_known, weights
 from skfusion.nets.losses._weighted import RowLosses
 from skfusion.objective import first_output
@@ -62,7 +63,8 @@ class Consistency(ABC):
         rows, get_loss, infer, likelihood = RowLosses(net, LABELLED), net.get_loss, net.infer, likelihood_of(net, task)
 
         def probabilities(y_pred: Any) -> Tensor:
-            return likelihood.logits(first_output(first_output(y_pred))).softmax(1)
+            out = first_output(first_output(y_pred))
+            return mean_of_members(lambda z: likelihood.logits(z).softmax(1), out)
 
         def noisy(x: Any, **params: Any) -> Any:
             return infer(self._with_noise(x) if net.module_.training else x, **params)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from skfusion._rows import Rows, Task
 from skfusion.nets._prepare import targets
 from skfusion.nets._runner import likelihood_of
+from skfusion.nets.losses._of_members import mean_of_members
 from skfusion.nets.losses._weighted import RowLosses, counted, mean_in_batch, scaled_by_classes
 from skfusion.objective import first_output
 
@@ -59,8 +60,11 @@ class Soft:
         def taught(y_pred: Any, targets: Tensor, weight: Tensor, given: dict[str, Any]) -> Tensor:
             if likelihood is None:
                 return of_targets(y_pred, targets, weight, given)
-            logits = likelihood.logits(first_output(first_output(y_pred)))
-            return (weight * divergence(logits, targets, self.temperature, task)).mean()
+
+            def nats(out: Tensor, targets: Tensor) -> Tensor:
+                return divergence(likelihood.logits(out), targets, self.temperature, task)
+
+            return (weight * mean_of_members(nats, first_output(first_output(y_pred)), targets)).mean()
 
         def softened(y_pred: Any, y_true: Any, X: Any = None, training: bool = False, **kwargs: Any) -> Tensor:
             given = {"X": X, "training": training, **kwargs}

@@ -8,6 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skfusion.nets.losses._of_members import MembersCrossEntropyLoss
+
+_BY_CLASS = nn.CrossEntropyLoss.forward, nn.NLLLoss.forward, MembersCrossEntropyLoss.forward
+"""Losses in which rows may count by weights of their classes."""
+
 
 def weighted_mean(losses: Tensor, y: Tensor, weight: Tensor | None, criterion: Any) -> Tensor:
     """Return what the criterion's own mean is where whole-number weights of rows are repetitions.
@@ -103,7 +108,7 @@ def mean_in_batch(losses: Tensor, weight: Tensor, counts: Tensor | None) -> Tens
 
 def counted(y: Tensor, criterion: Any) -> Tensor | None:
     """Return what each row counts for by its class, shape (n_rows,); None where all count the same."""
-    if type(criterion).forward not in (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward) or y.is_floating_point():
+    if type(criterion).forward not in _BY_CLASS or y.is_floating_point():
         return None
     kept = y != criterion.ignore_index
     if criterion.weight is None:
