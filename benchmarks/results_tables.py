@@ -100,7 +100,7 @@ def by_peer(python, name, X, y, train, test, problem):
         np.savez(
             paths[0],
             numbers=X.drop(columns=categories).to_numpy(np.float64),
-            codes=np.array([X[c].cat.codes for c in categories], np.int64).reshape(len(categories), -1).T,
+            codes=np.array([X[c].cat.codes for c in categories], np.int64).reshape(len(categories), len(X)).T,
             **{"y": y, "train": train, "test": test, "classification": problem.classification},
         )
         options = ["--seed", str(problem.seed), "--limit", str(problem.limit)]
@@ -199,7 +199,8 @@ def run(args):
                 kept.write(json.dumps(result) + "\n")
                 kept.flush()
                 print(*(result.get(k) for k in ("table", "split", "method", "score", "loss", "seconds")), flush=True)
-                print(*(["  ", result["error"][-300:]] if "error" in result else []), end="", flush=True)
+                if "error" in result:
+                    print("   failed:", result["error"][-300:], flush=True)
     print("All is done." if next(left, None) is None else "The time is over: the same command goes on.")
 
 

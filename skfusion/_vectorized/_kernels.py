@@ -54,6 +54,7 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
     *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
     *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous, Tensor.to),
+    *(torch.pow, Tensor.pow, Tensor.__pow__, torch.clamp, Tensor.clamp, torch.clip, Tensor.clip, Tensor.long),
 )
 def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Functions of single numbers do not see the member axis."""
@@ -66,7 +67,10 @@ def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     *(torch.add, torch.sub, torch.mul, torch.div),
     *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
     *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, Tensor.__mul__, Tensor.__rmul__),
-    *(Tensor.__truediv__, Tensor.__rtruediv__),
+    *(Tensor.__truediv__, Tensor.__rtruediv__, Tensor.__and__, Tensor.__or__),
+    *(Tensor.__eq__, Tensor.__ne__, Tensor.__lt__, Tensor.__le__, Tensor.__gt__, Tensor.__ge__),
+    *(torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge),
+    *(Tensor.eq, Tensor.ne, Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge),
 )
 def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
     """Shapes broadcast from the right, so the member axis needs as many axes behind it as the result has."""
@@ -99,6 +103,35 @@ def _reshape(func: Any, x: Members, *shape: Any) -> Any:
     if not all(isinstance(n, int) for n in asked):  # a view as another dtype
         return NotImplemented
     return x.value.reshape(len(x.value), *asked)
+
+
+@kernel_of(torch.unsqueeze, Tensor.unsqueeze)
+def _unsqueeze(func: Any, x: Members, dim: int) -> Any:
+    """As in ``_flatten``."""
+    return x.value.unsqueeze(dim + 1 if dim >= 0 else dim)
+
+
+@kernel_of(Tensor.__getitem__)
+def _getitem(func: Any, x: Any, index: Any) -> Any:
+    """What is taken of each member by slices and numbers, or by slices and one list of numbers."""
+    parts = index if isinstance(index, tuple) else (index,)
+    lists = [part for part in parts if type(part) is list and all(type(i) is int for i in part)]
+    numbers = [part for part in parts if type(part) is int]
+    others = [part for part in parts if part is None or part is Ellipsis or type(part) is slice]
+    # Several lists, or a list beside numbers, may move the member axis; tensors as indices may be those of members.
+    if len(lists) + len(numbers) + len(others) < len(parts) or len(lists) > 1 or (lists and numbers):
+        return NotImplemented
+    return x.value[(slice(None), *parts)]
+
+
+@kernel_of(torch.cat)
+def _cat(func: Any, tensors: Any, dim: int = 0) -> Any:
+    """Tensors without a member axis are repeated for all members."""
+    n = next((len(t.value) for t in tensors if isinstance(t, Members)), None)
+    if n is None or len({t.dim() for t in tensors}) > 1:
+        return NotImplemented
+    values = [t.value if isinstance(t, Members) else t.expand(n, *t.shape) for t in tensors]
+    return torch.cat(values, dim + 1 if dim >= 0 else dim)
 
 
 @kernel_of(F.mse_loss)

@@ -9,6 +9,7 @@ from sklearn.preprocessing import scale
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, WeightAveragingRegressor
 from skfusion._rows import Rows
+from skfusion._vectorized import _members
 from skfusion.align import WeightMatching
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.merge import Uniform
@@ -190,6 +191,17 @@ def test_label_smoothing_pulls_probabilities_from_the_ends():
     assert confidence[1] < 0.9 < confidence[0]
     with pytest.raises(ValueError, match="label_smoothing is for classes that exclude each other"):
         tabular_classifier(multilabel=True, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("categorical", [[], [1], [0, 1, 2, 3]])
+def test_no_step_of_its_training_needs_vmap(categorical, monkeypatch):
+    def refuse(func, *_):
+        raise AssertionError(f"{func} has no kernel for many members")
+
+    monkeypatch.setattr(_members, "mapped", refuse)
+    net = tabular_classifier(max_epochs=1, module__categorical=categorical)
+    X, y = table(60)
+    assert len(Seeds(2, vectorize=True).collect(net, np.abs(X), y)) == 2
 
 
 def test_it_is_fused_like_any_other_network():
