@@ -3,7 +3,6 @@
 All have their defaults. ``methods()`` is in the order in which they run: what tells most comes first.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -128,9 +127,8 @@ def stack(problem):
 
 def portfolio(problem):
     """Return the portfolio, which chooses and combines by itself."""
-    net = problem.of_task(nets.tabular_classifier, nets.tabular_regressor)()
-    given = {"estimators": "portfolio", "time_limit": problem.limit, "random_state": problem.seed}
-    return estimators.StackingFusion(net, **given)
+    kind = getattr(estimators, problem.of_task("PortfolioClassifier", "PortfolioRegressor"))
+    return kind(time_limit=problem.limit, random_state=problem.seed)
 
 
 # ------------------------------------------------------------------------------------------------------- scikit-learn
@@ -166,14 +164,9 @@ class Method:
     peer: str | None = None
 
 
-def has_portfolio():
-    """Return whether this version has the portfolio."""
-    return "time_limit" in inspect.signature(estimators.StackingFusion).parameters
-
-
 def methods():
     """Return what this version of the library can run, by name."""
-    with_tabm = hasattr(nets, "tabm_classifier")
+    with_tabm, with_portfolio = hasattr(nets, "tabm_classifier"), hasattr(estimators, "PortfolioClassifier")
     found = {
         "gradient boosting": Method(boosting),
         "linear": Method(linear),
@@ -186,7 +179,7 @@ def methods():
         "SWA of a tabular net": Method(fusion("WeightAveraging", tabular)),
         "ensemble of 5 tabular nets": Method(ensemble(tabular)),
         "stack of tabular net and boosting": Method(stack),
-        "portfolio": Method(portfolio) if has_portfolio() else None,
+        "portfolio": Method(portfolio) if with_portfolio else None,
         "AutoGluon medium": Method(None, "autogluon"),
         "soup (default)": Method(fusion("Soup", perceptron)),
         "soup of tabular nets": Method(fusion("Soup", tabular)),
