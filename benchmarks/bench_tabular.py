@@ -28,6 +28,7 @@ import skfusion
 from skfusion._vectorized import _members
 from skfusion.collect import Seeds
 from skfusion.nets import tabular_classifier
+from skfusion.nets._tabular import batch_size_for
 
 ASKED = 1 / 6
 """Share of the time of separate trainings that vectorized training may take."""
@@ -49,8 +50,8 @@ def trained(n_members, vectorize, X, y, epochs):
     return time.process_time() - start
 
 
-def in_vmap(train):
-    """Return how often functions ran in ``vmap`` during a training, by name."""
+def in_vmap(train, n_steps):
+    """Return how often a step runs functions in ``vmap``, by name, in a training of so many steps."""
     counts, mapped = Counter(), _members.mapped
 
     def counted(func, *args):
@@ -62,7 +63,7 @@ def in_vmap(train):
         train()
     finally:
         _members.mapped = mapped
-    return counts
+    return {name: n // n_steps for name, n in counts.items() if n >= n_steps}
 
 
 def profiled(train):
@@ -88,19 +89,19 @@ def main():
     print(
         f"Python {platform.python_version()}, torch {torch.__version__}, skfusion {skfusion.__version__}, one thread\n"
     )
-    print("| rows x columns | one program, s | separately, s | ratio | asked | calls of vmap |")
+    print("| rows x columns | one program, s | separately, s | ratio | asked | calls of vmap a step |")
     print("| --- | --- | --- | --- | --- | --- |")
     trained(2, True, *table(200, 10), 1)
     trained(1, False, *table(200, 10), 1)
     for n_rows, n_columns in SHAPES[: 1 if args.quick else None]:
         data = table(n_rows, n_columns)
-        calls = in_vmap(lambda data=data: trained(2, True, *data, 1))
+        calls = in_vmap(lambda data=data: trained(2, True, *data, 1), n_rows // batch_size_for(n_rows))
         times = [
             (trained(args.members, True, *data, args.epochs), trained(args.few, False, *data, args.epochs))
             for _ in range(args.repeats)
         ]
         one, separate = min(t for t, _ in times), min(t for _, t in times) * args.members / args.few
-        vmaps = ", ".join(f"{k} {n}" for k, n in calls.most_common(3)) or "none"
+        vmaps = ", ".join(f"{k} {n}" for k, n in calls.items()) or "none"
         cells = f"{one:.1f} | {separate:.1f} | {one / separate:.2f} | {ASKED:.2f} | {vmaps}"
         print(f"| {n_rows} x {n_columns} | {cells} |", flush=True)
     if args.profile:

@@ -54,7 +54,7 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
     *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
     *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous, Tensor.to),
-    *(torch.pow, Tensor.pow, Tensor.__pow__, torch.clamp, Tensor.clamp, torch.clip, Tensor.clip, Tensor.long),
+    Tensor.long,
 )
 def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Functions of single numbers do not see the member axis."""
@@ -63,14 +63,17 @@ def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     return func(x.value, *args, **kwargs)
 
 
+@kernel_of(torch.pow, Tensor.pow, Tensor.__pow__, torch.clamp, Tensor.clamp, torch.clip, Tensor.clip)
+def _with_constants(func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """As in ``_of_each_number``, with an exponent or bounds that are no tensors."""
+    return _of_each_number(func, x, *args, **kwargs)
+
+
 @kernel_of(
     *(torch.add, torch.sub, torch.mul, torch.div),
     *(Tensor.add, Tensor.sub, Tensor.mul, Tensor.div),
     *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, Tensor.__mul__, Tensor.__rmul__),
-    *(Tensor.__truediv__, Tensor.__rtruediv__, Tensor.__and__, Tensor.__or__),
-    *(Tensor.__eq__, Tensor.__ne__, Tensor.__lt__, Tensor.__le__, Tensor.__gt__, Tensor.__ge__),
-    *(torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge),
-    *(Tensor.eq, Tensor.ne, Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge),
+    *(Tensor.__truediv__, Tensor.__rtruediv__),
 )
 def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
     """Shapes broadcast from the right, so the member axis needs as many axes behind it as the result has."""
@@ -79,6 +82,16 @@ def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
     if len(tensors) == 2 and a.dtype != b.dtype and not (a.dim() and b.dim()):
         return NotImplemented  # torch promotes the dtype of a tensor without axes only beside another such tensor
     return func(_widened(a, n_axes), _widened(b, n_axes), **kwargs)
+
+
+@kernel_of(
+    *(Tensor.__eq__, Tensor.__ne__, Tensor.__lt__, Tensor.__le__, Tensor.__gt__, Tensor.__ge__),
+    *(torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge),
+    *(Tensor.eq, Tensor.ne, Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge, Tensor.__and__, Tensor.__or__),
+)
+def _compared(func: Any, a: Any, b: Any) -> Any:
+    """As in ``_of_two_numbers``; the results are true or false."""
+    return _of_two_numbers(func, a, b)
 
 
 def _widened(x: Any, n_axes: int) -> Any:
