@@ -54,12 +54,19 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     *(torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.exp, torch.log, torch.sqrt, torch.square, torch.abs),
     *(Tensor.relu, Tensor.relu_, Tensor.tanh, Tensor.sigmoid, Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.square),
     *(Tensor.abs, Tensor.neg, Tensor.__neg__, Tensor.float, Tensor.double, Tensor.detach, Tensor.contiguous, Tensor.to),
+    Tensor.long,
 )
 def _of_each_number(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Functions of single numbers do not see the member axis."""
     if not isinstance(x, Members) or any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
         return NotImplemented
     return func(x.value, *args, **kwargs)
+
+
+@kernel_of(torch.pow, Tensor.pow, Tensor.__pow__, torch.clamp, Tensor.clamp, torch.clip, Tensor.clip)
+def _with_constants(func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """As in ``_of_each_number``, with an exponent or bounds that are no tensors."""
+    return _of_each_number(func, x, *args, **kwargs)
 
 
 @kernel_of(
@@ -75,6 +82,16 @@ def _of_two_numbers(func: Any, a: Any, b: Any, **kwargs: Any) -> Any:
     if len(tensors) == 2 and a.dtype != b.dtype and not (a.dim() and b.dim()):
         return NotImplemented  # torch promotes the dtype of a tensor without axes only beside another such tensor
     return func(_widened(a, n_axes), _widened(b, n_axes), **kwargs)
+
+
+@kernel_of(
+    *(Tensor.__eq__, Tensor.__ne__, Tensor.__lt__, Tensor.__le__, Tensor.__gt__, Tensor.__ge__),
+    *(torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge),
+    *(Tensor.eq, Tensor.ne, Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge, Tensor.__and__, Tensor.__or__),
+)
+def _compared(func: Any, a: Any, b: Any) -> Any:
+    """As in ``_of_two_numbers``; the results are true or false."""
+    return _of_two_numbers(func, a, b)
 
 
 def _widened(x: Any, n_axes: int) -> Any:
@@ -99,6 +116,35 @@ def _reshape(func: Any, x: Members, *shape: Any) -> Any:
     if not all(isinstance(n, int) for n in asked):  # a view as another dtype
         return NotImplemented
     return x.value.reshape(len(x.value), *asked)
+
+
+@kernel_of(torch.unsqueeze, Tensor.unsqueeze)
+def _unsqueeze(func: Any, x: Members, dim: int) -> Any:
+    """As in ``_flatten``."""
+    return x.value.unsqueeze(dim + 1 if dim >= 0 else dim)
+
+
+@kernel_of(Tensor.__getitem__)
+def _getitem(func: Any, x: Any, index: Any) -> Any:
+    """What is taken of each member by slices and numbers, or by slices and one list of numbers."""
+    parts = index if isinstance(index, tuple) else (index,)
+    lists = [part for part in parts if type(part) is list and all(type(i) is int for i in part)]
+    numbers = [part for part in parts if type(part) is int]
+    others = [part for part in parts if part is None or part is Ellipsis or type(part) is slice]
+    # Several lists, or a list beside numbers, may move the member axis; tensors as indices may be those of members.
+    if len(lists) + len(numbers) + len(others) < len(parts) or len(lists) > 1 or (lists and numbers):
+        return NotImplemented
+    return x.value[(slice(None), *parts)]
+
+
+@kernel_of(torch.cat)
+def _cat(func: Any, tensors: Any, dim: int = 0) -> Any:
+    """Tensors without a member axis are repeated for all members."""
+    n = next((len(t.value) for t in tensors if isinstance(t, Members)), None)
+    if n is None or len({t.dim() for t in tensors}) > 1:
+        return NotImplemented
+    values = [t.value if isinstance(t, Members) else t.expand(n, *t.shape) for t in tensors]
+    return torch.cat(values, dim + 1 if dim >= 0 else dim)
 
 
 @kernel_of(F.mse_loss)

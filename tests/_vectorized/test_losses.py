@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from skfusion._vectorized import Members, _kernels
 from skfusion._vectorized._members import KERNELS, mapped
@@ -108,6 +109,28 @@ SHAPED = [
     lambda: (Members(number(K, 2, 6)), (12,)),
     lambda: (Members(number(K, 2, 6)), torch.Size((3, 2, 2))),
 ]
+POWERS = [lambda: (Members(number(K, 2, 6)), 2), lambda: (Members(number(K)), 3.0)]
+POWERS += [lambda: (Members(number(K, 6).abs()), Members(number(K, 6)))]
+BOUNDED = [
+    lambda: (Members(number(K, 2, 6)), -0.5, 0.5),
+    lambda: (Members(number(K, 6)), None, 0),
+    lambda: (Members(number(K, 6)), Members(number(K, 6)), None),
+]
+WITH_AXES = [lambda dim=dim: (Members(number(K, 2, 6)), dim) for dim in (0, 1, 2, -1, -3)]
+TAKEN = [
+    lambda index=index: (Members(number(K, 2, 3, 4)), index)
+    for index in (
+        *(0, -1, slice(1, None), [1, 0, 1], None, Ellipsis, (), True, (slice(None), [0, 2, 2], None)),
+        *((..., 1), (0, 1, 2), (0, slice(None), [1]), ([0, 1], slice(None), [2, 3]), (slice(None), [])),
+        *((slice(None), torch.tensor([2, 0])), [True, False], (0, ..., None, slice(None, None, 2))),
+    )
+]
+JOINED = [
+    lambda: ([Members(number(K, 2, 6)), Members(number(K, 3, 6))],),
+    lambda: ((Members(number(K, 2, 6)), Members(number(K, 2, 1))), -1),
+    lambda: ([number(4, 6), Members(number(K, 2, 6)), Members(number(K, 2, 6))], 0),
+    lambda: ([Members(number(K, 2, 6)), Members(number(K, 0))],),
+]
 # Each entry makes the arguments of a call: tensors with a member axis are numbers that gradients are taken of.
 CALLS = {
     F.linear: [
@@ -118,6 +141,11 @@ CALLS = {
         lambda: (Members(number(K, 5, 6)), number(4, 6), Members(number(K, 4))),
         lambda: (Members(number(K, 5, 6)), Members(number(K, 4, 6)), number(4)),
     ],
+    **dict.fromkeys((torch.pow, Tensor.pow, Tensor.__pow__), POWERS),
+    **dict.fromkeys((torch.clamp, Tensor.clamp, torch.clip, Tensor.clip), BOUNDED),
+    **dict.fromkeys((torch.unsqueeze, Tensor.unsqueeze), WITH_AXES),
+    Tensor.__getitem__: TAKEN,
+    torch.cat: JOINED,
     torch.flatten: FLAT,
     Tensor.flatten: FLAT,
     torch.reshape: [lambda: (Members(number(K, 2, 6)), (3, -1)), lambda: (Members(number(K, 2, 6).mT), (-1,))],
@@ -165,7 +193,9 @@ def assert_rule_is_vmap(function, args):
     by_rule = function(*args)
     by_vmap = mapped(function, args, {})
     leaves = [
-        v for a in args if isinstance(a, Tensor) and (v := a.value if isinstance(a, Members) else a).requires_grad
+        v
+        for a in tree_leaves(args)
+        if isinstance(a, Tensor) and (v := a.value if isinstance(a, Members) else a).requires_grad
     ]
     assert by_rule.shape == by_vmap.shape
     assert_equal_with_gradients(by_rule.value, by_vmap.value, leaves)
@@ -177,7 +207,11 @@ def test_kernels_are_vmap(function, make):
     assert_rule_is_vmap(function, make())
 
 
-SINGLE = {f for f, rule in KERNELS.items() if rule is _kernels._of_each_number} - {Tensor.detach, Tensor.to}
+SINGLE = {f for f, rule in KERNELS.items() if rule is _kernels._of_each_number} - {
+    Tensor.detach,
+    Tensor.to,
+    Tensor.long,
+}
 
 
 @pytest.mark.parametrize("function", sorted(SINGLE, key=repr), ids=lambda f: f.__name__)
@@ -188,16 +222,31 @@ def test_functions_of_single_numbers_are_vmap(function):
     assert_equal_with_gradients(found.value, expected.value, [leaf])
 
 
+COMPARED = {f for f, rule in KERNELS.items() if rule is _kernels._compared}
+
+
+@pytest.mark.parametrize("make", PAIRS)
+@pytest.mark.parametrize("function", sorted(COMPARED, key=repr), ids=lambda f: f.__name__)
+def test_comparisons_are_vmap(function, make):
+    args = make()
+    if function in (Tensor.__and__, Tensor.__or__):  # of what is true or false
+        args = tuple(Members(a.value > 0) if isinstance(a, Members) else a > 0 for a in args)
+    found, expected = function(*args), mapped(function, args, {})
+    assert found.dtype == expected.dtype == torch.bool
+    assert torch.equal(found.value, expected.value)
+
+
 def test_detached_and_cast():
     x = Members(number(K, 5))
     assert not x.detach().value.requires_grad
     assert x.to(torch.float32).dtype == x.float().value.dtype == torch.float32
+    assert torch.equal(x.long().value, x.value.long())
     assert x.to(torch.zeros((), dtype=torch.float32)).value.dtype == torch.float32
 
 
 def test_every_rule_is_tested():
-    rest = DRAWN | {F.multi_head_attention_forward, F.embedding_bag, Tensor.detach, Tensor.to}
-    assert set(KERNELS) == set(CALLS) | SINGLE | rest
+    rest = DRAWN | {F.multi_head_attention_forward, F.embedding_bag, Tensor.detach, Tensor.to, Tensor.long}
+    assert set(KERNELS) == set(CALLS) | SINGLE | COMPARED | rest
 
 
 def test_what_is_asked_of_one_member():

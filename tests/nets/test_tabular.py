@@ -6,9 +6,11 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
+from torch import Tensor
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, WeightAveragingRegressor
 from skfusion._rows import Rows
+from skfusion._vectorized import _members
 from skfusion.align import WeightMatching
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.merge import Uniform
@@ -190,6 +192,21 @@ def test_label_smoothing_pulls_probabilities_from_the_ends():
     assert confidence[1] < 0.9 < confidence[0]
     with pytest.raises(ValueError, match="label_smoothing is for classes that exclude each other"):
         tabular_classifier(multilabel=True, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("categorical", [[], [1], [0, 1, 2, 3]])
+def test_no_step_of_its_training_needs_vmap(categorical, monkeypatch):
+    calls, mapped = [], _members.mapped
+
+    def counted(func, *args):
+        calls.append(func)
+        return mapped(func, *args)
+
+    monkeypatch.setattr(_members, "mapped", counted)
+    net = tabular_classifier(max_epochs=1, module__categorical=categorical)
+    X, y = table(60)
+    Seeds(2, vectorize=True).collect(net, np.minimum(np.abs(X), 9).round(), y)
+    assert set(calls) <= {Tensor.untyped_storage}  # which is asked for once, before
 
 
 def test_it_is_fused_like_any_other_network():

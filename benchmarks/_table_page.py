@@ -1,0 +1,280 @@
+# ruff: noqa: E501
+"""The page of the results on tables: what is computed from the numbers of all fits, its text and its figures."""
+
+from statistics import median
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+from scipy.stats import rankdata
+from scipy.stats import t as student
+
+REFERENCE = "gradient boosting"
+
+
+def cells_of(lines, chosen=None):
+    """Return ``{table: {split: {method: numbers}}}`` where all methods ran, the methods, and how many splits are left out.
+
+    A method whose fit failed has run.
+    """
+    fits = {}
+    for line in (line for line in lines if "table" in line):
+        fits.setdefault(line["table"], {}).setdefault(line["split"], {})[line["method"]] = line
+    names = {name: None for splits in fits.values() for split in splits.values() for name in split}
+    names = [name for name in names if chosen is None or name in chosen]
+    whole = {t: {s: m for s, m in sorted(splits.items()) if set(names) <= set(m)} for t, splits in fits.items()}
+    left_out = sum(len(splits) - len(whole[t]) for t, splits in fits.items())
+    return {t: splits for t, splits in whole.items() if splits}, names, left_out
+
+
+def column(splits, name, key):
+    """Return a number of all splits; NaN where the fit failed."""
+    return np.array([methods[name].get(key, np.nan) for methods in splits.values()], float)
+
+
+def mean_of(values):
+    """Return the mean of the splits; NaN where one of them failed."""
+    return float(np.mean(values))
+
+
+def corrected(differences, splits):
+    """Return the mean and half of its 95 % interval, by the corrected resampled t-test of Nadeau and Bengio (2003)."""
+    k = len(differences)
+    if k < 2:
+        return float(np.mean(differences)), np.nan
+    ratio = np.mean([one["n_test"] / one["n_train"] for one in (next(iter(m.values())) for m in splits.values())])
+    return float(np.mean(differences)), float(
+        student.ppf(0.975, k - 1) * np.sqrt((1 / k + ratio) * np.var(differences, ddof=1))
+    )
+
+
+def over_tables(values):
+    """Return the mean over tables and half of its 95 % interval, Student's."""
+    k = len(values)
+    half = student.ppf(0.975, k - 1) * np.std(values, ddof=1) / np.sqrt(k) if k > 1 else np.nan
+    return float(np.mean(values)), float(half)
+
+
+def normalised(table, names, key, sign):
+    """Return the normalised scores of a table: 0 for the worst method, and for those that failed, and 1 for the best."""
+    values = np.array([sign * mean_of(column(table, name, key)) for name in names])
+    if not np.isfinite(values).any():
+        return np.zeros(len(names))
+    low, high = np.nanmin(values), np.nanmax(values)
+    return np.nan_to_num((values - low) / (high - low) if high > low else np.ones_like(values), nan=0.0)
+
+
+def ranks(table, names, key, sign):
+    """Return the ranks of the methods on a table, 1 for the best; those that failed share the last one."""
+    values = np.array([sign * mean_of(column(table, name, key)) for name in names])
+    return rankdata(-np.nan_to_num(values, nan=-np.inf))
+
+
+def summary(cells, names):
+    """Return the numbers of each method over all tables."""
+    tables = [*cells.values()]
+    score = np.array([normalised(t, names, "score", 1) for t in tables])
+    loss = np.array([normalised(t, names, "loss", -1) for t in tables])
+    rank = np.array([ranks(t, names, "score", 1) for t in tables])
+    loss_rank = np.array([ranks(t, names, "loss", -1) for t in tables])
+    found = {}
+    for i, name in enumerate(names):
+        times = {k: [np.nanmedian(column(t, name, k)) for t in tables] for k in ("processor", "us_per_row")}
+        against = {}
+        if REFERENCE in names:
+            j = names.index(REFERENCE)
+            against = {
+                "gain": over_tables(score[:, i] - score[:, j]),
+                "loss_gain": over_tables(loss[:, i] - loss[:, j]),
+                "verdicts": verdicts(tables, name),
+            }
+        found[name] = {
+            "score": float(score[:, i].mean()),
+            "scores": score[:, i].tolist(),
+            "loss": float(loss[:, i].mean()),
+            "rank": float(rank[:, i].mean()),
+            "loss_rank": float(loss_rank[:, i].mean()),
+            **against,
+            **{k: float(median(v)) for k, v in times.items()},
+            "failed": int(sum(np.isnan(column(t, name, "score")).sum() for t in tables)),
+        }
+    return found
+
+
+def verdicts(tables, name):
+    """Return on how many tables a method is better than the reference, not told apart, and worse; NaN is worse."""
+    count = [0, 0, 0]
+    for table in tables:
+        mean, half = corrected(column(table, name, "score") - column(table, REFERENCE, "score"), table)
+        count[0 if mean > half else 2 if mean < -half or np.isnan(mean) else 1] += 1
+    return count
+
+
+# ---------------------------------------------------------------------------------------------------------- the tables
+
+
+def signed(pair, digits, scale=1.0):
+    """Return a difference with half of its interval."""
+    mean, half = (scale * number for number in pair)
+    return f"{mean:+.{digits}f}".replace("-", "−") + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
+
+
+def overview(found):
+    """Return the table of all methods, the best first."""
+    lines = [
+        f"| method | normalised score | of the loss | mean rank | of the loss | score against {REFERENCE} | "
+        "better, even, worse | s to train | µs a row | failed fits |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, one in sorted(found.items(), key=lambda item: -item[1]["score"]):
+        against = ["", ""]
+        if name != REFERENCE and "gain" in one:
+            against = [signed(one["gain"], 3), " / ".join(map(str, one["verdicts"]))]
+        lines.append(
+            f"| {name} | {one['score']:.3f} | {one['loss']:.3f} | {one['rank']:.1f} | {one['loss_rank']:.1f} | {against[0]} "
+            f"| {against[1]} | {one['processor']:.1f} | {one['us_per_row']:.1f} | {one['failed'] or ''} |"
+        )
+    return "\n".join(lines)
+
+
+def section(table, splits, names):
+    """Return the heading, and the table of the methods on one table, the best first."""
+    first = next(iter(splits.values()))[names[0]]
+    score, loss = ("accuracy, %", "log-loss") if first["task"] == "classification" else ("R² x 100", "RMSE")
+    has_auc = any("auc" in one for one in next(iter(splits.values())).values())
+    lines = [
+        f"## {table}\n",
+        f"{first['n_train'] + first['n_test']} rows; means over splits, of which there are {len(splits)}.\n",
+        f"| method | {score} | against {REFERENCE} | {loss} | against it |{' AUC, % |' if has_auc else ''} s | µs a row |",
+        f"| --- | --- | --- | --- | --- |{' --- |' if has_auc else ''} --- | --- |",
+    ]
+    for name in sorted(names, key=lambda n: -np.nan_to_num(mean_of(column(splits, n, "score")), nan=-np.inf)):
+        value = {k: column(splits, name, k) for k in ("score", "loss", "auc", "processor", "us_per_row")}
+        if np.isnan(value["score"]).any():
+            lines.append(f"| {name} | failed on {np.isnan(value['score']).sum()} |{' |' * (6 if has_auc else 5)}")
+            continue
+        against = ["", ""]
+        if REFERENCE in names and name != REFERENCE:
+            base = {k: column(splits, REFERENCE, k) for k in ("score", "loss")}
+            against = [
+                signed(corrected(value["score"] - base["score"], splits), 2, 100),
+                signed(corrected(value["loss"] - base["loss"], splits), 4),
+            ]
+        lines.append(
+            f"| {name} | {100 * value['score'].mean():.2f} | {against[0]} | {value['loss'].mean():.4f} | {against[1]} |"
+            + (f" {100 * value['auc'].mean():.2f} |" if has_auc else "")
+            + f" {np.median(value['processor']):.1f} | {np.median(value['us_per_row']):.1f} |"
+        )
+    return "\n".join(lines)
+
+
+# --------------------------------------------------------------------------------------------------------- the figures
+
+
+def draw_scores(found, path):
+    """Draw the normalised score of each method, and a point for each table."""
+    names = sorted(found, key=lambda name: found[name]["score"])
+    figure, ax = plt.subplots(figsize=(7, 0.32 * len(names) + 1), layout="constrained")
+    for i, name in enumerate(names):
+        ax.plot(found[name]["scores"], np.full(len(found[name]["scores"]), i), ".", color="0.7")
+        ax.plot(found[name]["score"], i, "D", color="C0")
+    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="normalised score: a table (dots) and their mean")
+    save(figure, path)
+
+
+def draw_times(found, path):
+    """Draw the normalised score of each method over the time of a fit."""
+    figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
+    for name, one in found.items():
+        ax.plot(one["processor"], one["score"], "o", color="C0")
+        ax.annotate(name, (one["processor"], one["score"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    ax.set(xscale="log", xlabel="seconds of the processor for a fit, median of tables", ylabel="mean normalised score")
+    ax.margins(x=0.25)
+    save(figure, path)
+
+
+def save(figure, path):
+    """Save a figure, the same bytes for the same numbers."""
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+# ------------------------------------------------------------------------------------------------------------ the page
+
+
+def setting(lines):
+    """Return in words what it ran on: machines, limits, and versions of other libraries."""
+    runs = [line for line in lines if "machine" in line]
+    machines = "; ".join(dict.fromkeys(run["machine"] for run in runs))
+    limits = " or ".join(dict.fromkeys(f"{run['limit']:g}" for run in runs))
+    peers = "; ".join(dict.fromkeys(line["versions"] for line in lines if "versions" in line))
+    return machines, limits, peers
+
+
+def text(lines, chosen):
+    """Return the page, and the numbers of all methods."""
+    cells, names, left_out = cells_of(lines, chosen)
+    if not cells:
+        raise SystemExit("There is no split that all methods ran on yet: run more, or name fewer --methods.")
+    found = summary(cells, names)
+    machines, limits, peers = setting(lines)
+    partial = f" {left_out} splits that some method has not run on are left out." if left_out else ""
+    n_splits = sum(map(len, cells.values()))
+    sections = "\n\n".join(section(table, splits, names) for table, splits in sorted(cells.items()))
+    failed = [line for line in lines if "error" in line and line["method"] in names]
+    errors = "".join(f"\n- {e['table']}, split {e['split']}, {e['method']}: `{brief(e['error'])}`" for e in failed)
+    return (
+        f"""# Tables: default networks and fusions beside other learners
+
+<!-- Written by benchmarks/results_tables.py. Do not edit: run it again. -->
+
+{len(cells)} tables, {n_splits} splits in training and test rows, {len(names)} methods, all with their defaults. Made by
+
+    python benchmarks/_tables.py fetch FOLDER
+    python benchmarks/results_tables.py run --data FOLDER --pytabkit PYTHON --autogluon PYTHON
+    python benchmarks/results_tables.py page
+
+each fit on one thread ({machines}{"; " + peers if peers else ""}). The numbers of each fit are in [tables.jsonl](tables.jsonl).
+
+**Tables.** None was looked at when the defaults of this library were chosen; those they were chosen on stand in `benchmarks/_tables.py`, and no result
+is reported on them. A table has 5 folds, stratified by class and shuffled, or 10 repeated splits with a fifth of the rows for the test if it
+has fewer than 3000 rows. All methods have the same rows.{partial} Prices and values are logarithms.
+
+**Preparation.** Networks, forests and linear models have the median of the training rows where a number misses, and an indicator of it; categories are ordinal codes
+for the nets for tables and indicators for the others. Logistic and ridge regression and scikit-learn's perceptron have standardised columns, and
+that perceptron standardised targets too. Gradient boosting is scikit-learn's over histograms, with categories and missing values as they are, as
+AutoGluon has them. The portfolio and AutoGluon may take {limits} seconds a fit.
+
+**Columns.** *Score* is accuracy or R²; *loss* is log-loss or the root of the mean squared error. The *normalised score* of a table is (score − worst) / (best − worst) over the methods
+of this page, from means over splits: 0 for the worst and 1 for the best; means over tables are shown. A method that failed on a split has 0 for the table, and the last rank. *Against {REFERENCE}* is the paired
+difference with half of its 95 % interval: over tables, Student's; over the splits of a table, that of the corrected resampled t-test (Nadeau and Bengio, 2003).
+*Better, even, worse* counts the tables where that interval lies above 0, covers it, and lies below. Times are of the processor, medians.
+
+## All tables
+
+{overview(found)}
+
+![Normalised score of each method on each table](tables-scores.svg)
+
+![Normalised score over the time of a fit](tables-times.svg)
+
+{sections}
+"""
+        + (f"\n## Failed fits\n{errors}\n" if errors else ""),
+        found,
+    )
+
+
+def brief(error):
+    """Return the last line of an error."""
+    return error.strip().splitlines()[-1][:200].replace("`", "'")
+
+
+def write(lines, out, chosen=None):
+    """Write the page and its figures."""
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.hashsalt": "skfusion", "svg.fonttype": "path"})
+    page, found = text(lines, chosen)
+    (out / "tables.md").write_text(page, encoding="utf-8")
+    draw_scores(found, out / "tables-scores.svg")
+    draw_times(found, out / "tables-times.svg")
