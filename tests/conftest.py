@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # read once, when SciPy is imported; scikit-learn's array checks need it
 os.environ.setdefault("SKFUSION_TEST_THREADS", "1")  # on the threads of a busy machine small networks are far slower
@@ -50,3 +51,11 @@ def _same_start():
     """Start every test from the same global state: a module made in a test has the same weights in every run."""
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    """Close the figures of a test: Matplotlib warns of those that tests before it have left open, too."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import skfusion
 
-MAX_FILES = 33
+MAX_FILES = 36
 
 TRACED = """
 import os, sys, warnings

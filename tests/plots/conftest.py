@@ -1,6 +1,5 @@
 """Networks that the displays are tested on."""
 
-import matplotlib.pyplot as plt
 import pytest
 from sklearn.datasets import load_breast_cancer
 
@@ -8,12 +7,6 @@ from skfusion import CurveClassifier, EnsembleClassifier
 from skfusion.collect import Seeds
 from skfusion.connect import Bezier
 from skfusion.nets import mlp_classifier
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="package")
