@@ -51,6 +51,8 @@ class StackDriver(AsTheNet):
         """
         check_time_limit(self.time_limit)
         deadline = math.inf if self.time_limit is None else time.time() + self.time_limit
+        if issparse(X) and not self.__sklearn_tags__().input_tags.sparse:
+            raise TypeError("Sparse data was passed for X, and not all members take it: give X.toarray().")
         listed = self._listed(X)
         *seeds, last = self._seeds(len(listed))
         rows = self._checked(X, y, sample_weight, groups, named_classes(listed))
@@ -60,6 +62,8 @@ class StackDriver(AsTheNet):
         self._check_learning(members, rows)  # before anything is trained
         splits = [*folds(rows, self.cv, self._task, labels=getattr(self, "classes_", None))]
         done = cross_fitted(members, rows, splits, self._n_outputs, self.n_jobs, deadline)
+        if done.errors and self._task == "classification" and len(np.unique(rows.y)) < 2:
+            raise done.errors[0]  # there is nothing to tell apart, as it says
         done.warn(self.time_limit)
         tested = np.concatenate([test for _, test in splits])
         order = np.argsort(tested, kind="stable")  # as the rows came, for meta-learners that depend on it

@@ -59,7 +59,8 @@ class StackingFusion(StackDriver, NamedMembers):
     {random_state}
     class_weight : dict or "balanced", optional
         What a row of each class counts for in the losses of networks and of the meta-learner, in classification, by
-        label; see :class:`EnsembleClassifier`. Other members have such parameters of their own.
+        label; see :class:`EnsembleClassifier`. Members of other libraries get it as weights of rows, if they take
+        these; estimators of this library that are listed have the parameter of their own.
 
     Attributes
     ----------

@@ -67,12 +67,14 @@ ESTIMATORS = {
 DRIVERS = {"soup-classifier", "ensemble-regressor", "stacking-classifier"}
 
 
+@pytest.mark.filterwarnings("ignore:Classes of fewer different rows than the 2 folds")  # some checks have such
 @pytest.mark.parametrize(("estimator", "check"), list(cases(ESTIMATORS, DRIVERS)))
 def test_estimator_keeps_to_scikit_learn(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Classes of fewer different rows than the 2 folds")
 @pytest.mark.filterwarnings("ignore:All labels are -1 or 1:UserWarning")  # scikit-learn calls two classes so
 @pytest.mark.parametrize("name", sorted(skfusion.estimators.__all__))
 def test_check_estimator_itself_passes_for_the_defaults(name):

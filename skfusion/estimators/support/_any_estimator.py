@@ -128,6 +128,8 @@ def fit_and_predict(
     who, remedy = f"Member {name!r}", "Leave it out or give no weights."
     with stream(member, seed):
         rows = replace(train, y=train.y[:, 0]) if flat else train
+        if train.class_weight is not None and not repeats(member) and has_fit_parameter(_end(member), "sample_weight"):
+            rows = replace(rows, weight=train.loss_weight, class_weight=None)  # those of this library have their own
         fitted = fit_weighted(clone(member), rows, who, remedy, train.groups)
         return fitted, None if test is None else outputs_of(fitted, test.X, train.task, n_outputs, name)
 
