@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +113,9 @@ def _check_reference(reference: str | None, fusions: Iterable[str], baselines: b
     rows = [*fusions]
     rows += [f"{name} (baseline)" if name in rows else name for name in BASELINES if baselines]
     if reference is not None and reference not in rows:
-        raise DataError(f"--reference {reference} is no row of the table; there are {', '.join(rows)}.")
+        near = get_close_matches(reference, rows, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(rows)}."
+        raise DataError(f"--reference {reference} is no row of the table; {meant}")
 
 
 def _compared(dataset: Data, fusions: dict[str, Any], settings: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:

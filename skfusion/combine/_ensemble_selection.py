@@ -169,6 +169,11 @@ class EnsembleSelection(LearnedWeights):
 
     def _bags(self, budget: Budget) -> list[np.ndarray]:
         able = budget.affordable(set(), self._able)
+        if not len(able):
+            raise ValueError(
+                f"No member can be chosen: those that predict numbers cost more than max_cost={self.max_cost:g}. Raise "
+                "it, or leave out the members that predict NaN."
+            )
         if not self.n_bags:
             return [able]
         rng = np.random.RandomState(self.random_state)

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 
 
 class CosineAnnealing(Callback):
-    """Lower the learning rate from the net's ``lr`` to a share of it along half a cosine, epoch by epoch.
+    """Lower learning rates, of each group of parameters its own, to a share of them along half a cosine by epochs.
 
     Parameters
     ----------
@@ -22,7 +22,10 @@ class CosineAnnealing(Callback):
 
     def on_epoch_begin(self, net: Any, **_: Any) -> None:
         """Set the rates of the epoch."""
-        done = (len(net.history) - 1) / net.max_epochs
-        factor = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in net.optimizer_.param_groups:
-            group["lr"] = net.lr * factor
+        epoch = len(net.history) - 1
+        groups = net.optimizer_.param_groups
+        if epoch == 0 or not hasattr(self, "rates_"):
+            self.rates_ = [group["lr"] for group in groups]
+        factor = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * epoch / net.max_epochs))
+        for group, rate in zip(groups, self.rates_, strict=True):
+            group["lr"] = rate * factor

@@ -65,6 +65,7 @@ class TableStatistics:
 
 def clipped(u: Tensor) -> Tensor:
     """Return numbers that lie between -3 and 3, nearly as they were where they are small."""
+    u = u.clamp(-1e15, 1e15)  # the square of a larger one would leave float32
     return u / torch.sqrt(1 + (u / 3) ** 2)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import EarlyStopping
 from skorch.dataset import ValidSplit
 from torch import Tensor, nn
 
@@ -180,9 +180,12 @@ def tabular_regressor(*, early_stopping: bool = False, **params: Any) -> NeuralN
 
 
 def _net(kind: Any, early_stopping: bool, params: dict[str, Any]) -> Any:
-    callbacks: list[tuple[str, Callback]] = [("annealing", CosineAnnealing())]
+    others = params.pop("callbacks", None) or []
+    if isinstance(others, str):
+        raise ValueError(f"callbacks={others!r} would take the annealed rate away: give a list of further callbacks.")
+    callbacks: list[Any] = [("annealing", CosineAnnealing()), *others]
     settings: dict[str, Any] = {"callbacks__valid_loss": None}
     if early_stopping:
         callbacks.append(("early_stopping", EarlyStopping(patience=8, load_best=True)))
         settings = {"train_split": ValidSplit(0.1, stratified=kind is NeuralNetClassifier, random_state=0)}
-    return kind(TabularMLP, **{**_DEFAULTS, **settings, "callbacks": callbacks, **params})
+    return kind(TabularMLP, **{**_DEFAULTS, **settings, **params, "callbacks": callbacks})

@@ -47,7 +47,8 @@ class UnitSplit:
         first, unit, groups = self._units
         given = () if y is None else (y,)
         if get_len(dataset) != len(unit) or (groups is None and len(first) == len(unit)):
-            return self.split(dataset, *given, **options)
+            split = _of_few(self.split, len(unit), *given) if type(self.split) is ValidSplit else self.split
+            return split(dataset, *given, **options)
         if groups is not None and len(first) < 2:
             raise ValueError(
                 "The net's train_split keeps groups together, and all rows of a training are of one group. Give more "

@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.datasets import load_diabetes, load_iris
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
@@ -269,3 +270,32 @@ def test_members_without_probabilities_are_refused_where_these_are_combined():
     with pytest.raises(ValueError, match=re.escape("Member 'margin' has no predict_proba, and EnsembleSelection")):
         StackingFusion(estimators=members, combine=EnsembleSelection(), cv=2).fit(X, y)
     assert StackingFusion(estimators=members, combine=Stack(), cv=2).fit(X, y).score(X, y) > 0.8
+
+
+def test_weights_of_classes_of_a_member_are_by_label():
+    X, y = load_breast_cancer(return_X_y=True)
+    labels = np.array(["benign", "malignant"])[y]
+    heavy = LogisticRegression(class_weight={"benign": 1e6, "malignant": 1e-6})
+    stack = StackingFusion(estimators=[("plain", make_pipeline(StandardScaler(), heavy))], cv=3, combine=Average())
+    assert (stack.fit(X, labels).predict(X) == "benign").mean() > 0.9
+    wrong = LogisticRegression(class_weight={"cured": 2.0})
+    with pytest.raises(ValueError, match="class_weight names 'cured', which is no class"):
+        StackingFusion(estimators=[("a", wrong)], cv=3).fit(X, labels)
+
+
+def test_weights_of_classes_of_a_stack_reach_members_of_other_libraries():
+    X, y = load_breast_cancer(return_X_y=True)
+    for weighted in (0, 1):
+        stack = StackingFusion(
+            estimators=[("linear", make_pipeline(StandardScaler(), LogisticRegression()))],
+            combine=Average(),
+            class_weight={weighted: 1e6, 1 - weighted: 1e-6},
+            cv=3,
+        )
+        assert (stack.fit(X, y).predict(X) == weighted).mean() > 0.9
+
+
+def test_sparse_inputs_that_a_member_does_not_take_are_refused_before_training():
+    stack = StackingFusion(estimators=[("net", net()), ("linear", LogisticRegression())])
+    with pytest.raises(TypeError, match=r"Sparse data was passed for X, and not all members take it"):
+        stack.fit(csr_array(np.eye(20)), np.arange(20) % 2)

@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
+from skorch.callbacks import EpochTimer
 from torch import Tensor
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, WeightAveragingRegressor
@@ -15,7 +16,7 @@ from skfusion.align import WeightMatching
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.merge import Uniform
 from skfusion.nets import TabularMLP, sized, tabular_classifier, tabular_regressor
-from skfusion.nets._table_statistics import table_statistics
+from skfusion.nets._table_statistics import clipped, table_statistics
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 
@@ -222,3 +223,33 @@ def test_it_is_fused_like_any_other_network():
     X, y = load_diabetes(return_X_y=True)
     averaged = WeightAveragingRegressor(tabular_regressor(max_epochs=10), random_state=0).fit(X, y)
     assert averaged.score(X, y) > 0.3
+
+
+def test_numbers_beyond_all_others_are_clipped_and_not_lost():
+    u = torch.tensor([0.3, 1e10, 1e19, 1e20, 3e38, -3e38, torch.inf])
+    expected = [0.3 / np.sqrt(1.01), 3, 3, 3, 3, -3, 3]
+    np.testing.assert_allclose(clipped(u).numpy(), expected, rtol=1e-6)
+
+
+def test_further_callbacks_stand_beside_annealing_and_early_stopping():
+    net = tabular_classifier(early_stopping=True, callbacks=[("note", EpochTimer())])
+    assert [name for name, _ in net.callbacks] == ["annealing", "note", "early_stopping"]
+    with pytest.raises(ValueError, match="would take the annealed rate away"):
+        tabular_classifier(callbacks="disable")
+
+
+def test_groups_of_parameters_keep_their_rates():
+    net = tabular_classifier(max_epochs=2, optimizer__param_groups=[("layers*", {"lr": 1.0})])
+    net = sized(net, rows_of(X_IRIS, Y_IRIS), 3).initialize()
+    for share in (1.0, 0.02 + 0.98 / 2):
+        net.history.new_epoch()
+        dict(net.callbacks_)["annealing"].on_epoch_begin(net)
+        np.testing.assert_allclose([g["lr"] for g in net.optimizer_.param_groups], [share, 0.003 * share])
+
+
+def test_early_stopping_with_a_class_of_one_row():
+    y = np.arange(60) % 2
+    y[7] = 2
+    net = tabular_classifier(early_stopping=True, max_epochs=2)
+    fitted = EnsembleClassifier(net, collect=Seeds(1), random_state=0).fit(X_IRIS[:60], y)
+    assert fitted.predict_proba(X_IRIS).shape == (150, 3)

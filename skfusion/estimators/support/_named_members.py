@@ -111,11 +111,23 @@ def named_classes(members: Sequence[tuple[str, Any]]) -> np.ndarray | None:
 
 
 def with_codes(member: Any, classes: np.ndarray | None) -> Any:
-    """Return a member whose network, if it names classes, names their positions among the sorted ones."""
-    place, net = _naming(member)
-    if classes is None or net is None:
+    """Return a member that says of codes, the positions of sorted classes, what it says of the classes.
+
+    These are the classes that a network names, and weights of classes, also of an estimator in a pipeline.
+    """
+    if classes is None:
         return member
-    return clone(member).set_params(**{f"{place}classes": np.searchsorted(classes, np.asarray(net.classes))})
+    place, net = _naming(member)
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    params: dict[str, Any] = {}
+    for name, weights in member.get_params().items():
+        if name.rpartition("__")[2] == "class_weight" and isinstance(weights, dict):
+            if unknown := [label for label in weights if label not in codes]:
+                raise ValueError(f"{name} names {unknown[0]!r}, which is no class; there are {list(codes)[:20]}.")
+            params[name] = {codes[label]: weight for label, weight in weights.items()}
+    if net is not None:
+        params[f"{place}classes"] = np.searchsorted(classes, np.asarray(net.classes))
+    return clone(member).set_params(**params) if params else member
 
 
 def _naming(member: Any) -> tuple[str, Any]:
