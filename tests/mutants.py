@@ -59,8 +59,8 @@ ROOMS = {
 EQUIVALENT = {
     "skfusion/combine/_running.py y < c -> y <= c": "the right class is never its own rival",
     "skfusion/align/permutation/_rows.py a.numel() <= _PIECE -> a.numel() < _PIECE": "one piece either way",
-    "skfusion/merge/statistics/_layer_inputs.py 2 -> 3": "the size of pieces, which have the same sums",
-    "skfusion/merge/statistics/_layer_inputs.py 3 -> 4": "tokens are rows of their sample, or rows with its weight",
+    "skfusion/merge/statistics/_matrices.py 2 -> 3": "the size of pieces, which have the same sums",
+    "skfusion/merge/statistics/_matrices.py 3 -> 4": "tokens are rows of their sample, or rows with its weight",
     "skfusion/landscape/_plane.py value.detach().double() + noise * (lengths[0] / lengths[1])"
     " -> value.detach().double() - noise * (lengths[0] / lengths[1])": "a random direction is as good as its opposite",
 }
