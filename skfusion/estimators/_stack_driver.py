@@ -52,7 +52,7 @@ class StackDriver(AsTheNet):
         check_time_limit(self.time_limit)
         deadline = math.inf if self.time_limit is None else time.time() + self.time_limit
         if issparse(X) and not self.__sklearn_tags__().input_tags.sparse:
-            raise TypeError("Sparse data was passed for X, and not all members take it: give X.toarray().")
+            raise TypeError("Sparse input is not supported by all members: give X.toarray().")
         listed = self._listed(X)
         *seeds, last = self._seeds(len(listed))
         rows = self._checked(X, y, sample_weight, groups, named_classes(listed))

@@ -297,5 +297,5 @@ def test_weights_of_classes_of_a_stack_reach_members_of_other_libraries():
 
 def test_sparse_inputs_that_a_member_does_not_take_are_refused_before_training():
     stack = StackingFusion(estimators=[("net", net()), ("linear", LogisticRegression())])
-    with pytest.raises(TypeError, match=r"Sparse data was passed for X, and not all members take it"):
+    with pytest.raises(TypeError, match="Sparse input is not supported by all members"):
         stack.fit(csr_array(np.eye(20)), np.arange(20) % 2)

@@ -115,7 +115,7 @@ def with_codes(member: Any, classes: np.ndarray | None) -> Any:
 
     These are the classes that a network names, and weights of classes, also of an estimator in a pipeline.
     """
-    if classes is None:
+    if classes is None or member is None:  # the default network, which names none
         return member
     place, net = _naming(member)
     codes = {label: code for code, label in enumerate(classes.tolist())}
