@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from skfusion.cli._columns import Columns
 from skfusion.cli._dates import numbers_of, times_of, varying_parts
+from skfusion.data import as_text
 
 
 class Typed(TransformerMixin, BaseEstimator):
@@ -48,7 +49,7 @@ class Typed(TransformerMixin, BaseEstimator):
         dates = [
             numbers_of(times_of(X[c], self.columns.dates[c]), first, parts) for c, (first, parts) in self.dates_.items()
         ]
-        texts = {c: as_text(X[c]) for c in self.columns.categories}
+        texts = {c: as_text(X[[c]])[:, 0] for c in self.columns.categories}
         categories = pd.DataFrame(texts, index=X.index, dtype=object)  # also where all are missing
         return pd.concat([numbers, *dates, categories], axis=1)
 
@@ -99,12 +100,3 @@ def as_float(column: pd.Series) -> np.ndarray:
     elif not types.is_numeric_dtype(column):
         column = pd.to_numeric(column.astype(object).where(column.notna()).map(str), errors="coerce")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def as_text(column: pd.Series) -> np.ndarray:
-    """Return all values as text, in an array of objects with NaN where one is missing."""
-    values = column.astype(object).to_numpy(copy=True)
-    missing = column.isna().to_numpy()
-    values[~missing] = [str(value) for value in values[~missing]]
-    values[missing] = np.nan
-    return values

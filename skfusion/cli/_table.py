@@ -12,8 +12,9 @@ from pandas.api import types
 from sklearn.compose import ColumnTransformer
 
 from skfusion.cli._columns import columns_of, is_number
-from skfusion.cli._prepare import Typed, as_text, codes, one_hot
+from skfusion.cli._prepare import Typed, codes, one_hot
 from skfusion.cli._sources import BUILT_IN, READERS, DataError, file_at, read_table
+from skfusion.data import as_text
 
 TASKS = ("auto", "classification", "regression")
 MAX_CLASSES = 20
@@ -129,5 +130,5 @@ def read_target(column: pd.Series, task: str, notes: list[str]) -> tuple[np.ndar
         raise DataError(
             f"The target {column.name!r} has a single class, {column.iloc[0]!r}: there is nothing to learn."
         )
-    labels = column.to_numpy(dtype=np.int64) if number else as_text(column).astype(str)
+    labels = column.to_numpy(dtype=np.int64) if number else as_text(column.to_frame())[:, 0].astype(str)
     return labels, task

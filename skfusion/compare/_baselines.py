@@ -20,6 +20,8 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from skfusion.data import EmptyAsZero
+
 NAMES = ("dummy", "linear", "boosting")
 _CATEGORIES = 200
 """Categories of a column that are kept, the most frequent ones; gradient boosting takes up to 255."""
@@ -85,24 +87,11 @@ def _for_trees(X: Any) -> list[Any]:
     """Return the steps that make codes of categories, in the first columns, and leave numbers as they are."""
     others = _columns(X)[1]
     if not others:
-        return [_AsTable(others), _NoEmptyColumns()]
+        return [_AsTable(others), EmptyAsZero()]
     unknown = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
     codes = OrdinalEncoder(**unknown, max_categories=_CATEGORIES)
     parts = ColumnTransformer([("categories", codes, others)], remainder="passthrough")
-    return [_AsTable(others), parts, _NoEmptyColumns()]
-
-
-class _NoEmptyColumns(TransformerMixin, BaseEstimator):
-    """Puts zeros into columns without a value in the training rows, which gradient boosting cannot cut."""
-
-    def fit(self, X: Any, y: Any = None) -> _NoEmptyColumns:
-        self.empty_ = np.isnan(np.asarray(X, np.float64)).all(axis=0)
-        return self
-
-    def transform(self, X: Any) -> np.ndarray:
-        X = np.array(X, np.float64)
-        X[:, self.empty_] = 0.0
-        return X
+    return [_AsTable(others), parts, EmptyAsZero()]
 
 
 def _columns(X: Any) -> tuple[list[int], list[int]]:

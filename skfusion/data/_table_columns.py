@@ -67,14 +67,14 @@ class TableColumns:
 class EmptyAsZero(TransformerMixin, BaseEstimator):
     """Put 0 in columns that have no value in the training rows, which boosted trees cannot bin."""
 
-    def fit(self, X: np.ndarray, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Remember which columns are empty."""
-        self.empty_ = np.isnan(X).all(axis=0)
+        self.empty_ = np.isnan(np.asarray(X, np.float64)).all(axis=0)
         return self
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Return a table whose empty columns are zeros."""
-        return np.where(self.empty_, 0.0, X)
+        return np.where(self.empty_, 0.0, np.asarray(X, np.float64))
 
 
 def as_frame(X: Any) -> pd.DataFrame:
