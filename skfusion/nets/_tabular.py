@@ -21,8 +21,7 @@ from skfusion.nets._table_inputs import TableInputs
 from skfusion.nets._table_statistics import TableStatistics
 
 BATCH_SIZES = {1500: 32, 3000: 64, 10_000: 128, 50_000: 256}
-"""Rows below which a batch has so many of them; larger tables have 512, so that an epoch has some
-forty to two hundred steps."""
+"""Rows of a table below which a batch has so many of them; one of larger tables has 512."""
 
 
 class TabularMLP(TableInputs):

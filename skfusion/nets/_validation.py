@@ -47,7 +47,7 @@ class UnitSplit:
         first, unit, groups = self._units
         given = () if y is None else (y,)
         if get_len(dataset) != len(unit) or (groups is None and len(first) == len(unit)):
-            split = _of_few(self.split, len(unit), *given) if type(self.split) is ValidSplit else self.split
+            split = _of_few(self.split, get_len(dataset), *given) if type(self.split) is ValidSplit else self.split
             return split(dataset, *given, **options)
         if groups is not None and len(first) < 2:
             raise ValueError(
