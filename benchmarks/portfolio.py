@@ -9,8 +9,10 @@ it stopped. The second chooses (TabRepo, arXiv:2311.02971), and writes ``benchma
 copied to ``PORTFOLIO`` in ``skfusion/estimators/recipes/_portfolio.py``, which a test compares.
 
 A fifth of each table is for the test and a fifth for the selection. Configurations are added greedily: each time the one
-with which ensemble selection on the latter makes the least error on the former. An error is the log-loss, or one minus
-R2; it is 0 for the best single configuration of a table and 1 for the median one.
+with which ensemble selection on the latter most lowers the error on the former, for the time of a fit: what fits fast
+comes first, so that a limit of time cuts off what brings least for its time. An error is the log-loss, or one minus R2;
+it is 0 for the best single configuration of a table and 1 for the median one. A time is relative to that of the median
+configuration of the table, and one more, which everything costs.
 """  # noqa: E501
 
 import argparse
@@ -36,18 +38,21 @@ N_MEMBERS = 12
 # ------------------------------------------------------------------------------------------------------------ greedy
 
 
-def greedy(n_candidates, cost, n_most, n_least=0):
+def greedy(n_candidates, cost, n_most, n_least=0, prices=None):
     """Return the candidates chosen, and the cost of each set on the way.
 
-    ``cost(chosen)`` of a list of positions is to be lowered. From ``n_least`` candidates on, it ends where none lowers
-    it; of equal ones the first is taken.
+    ``cost(chosen)`` of a list of positions is to be lowered; with ``prices``, one a candidate, as much as possible for
+    a price, from the cost of the worst candidate on. From ``n_least`` candidates on, it ends where none lowers it; of
+    equal ones the first is taken.
     """
+    prices = np.ones(n_candidates) if prices is None else np.asarray(prices)
     chosen, costs = [], []
     while len(chosen) < min(n_most, n_candidates):
         left = [c for c in range(n_candidates) if c not in chosen]
-        each = [cost([*chosen, c]) for c in left]
-        best = int(np.argmin(each))
-        if len(chosen) >= n_least and costs and each[best] >= costs[-1]:
+        each = np.array([cost([*chosen, c]) for c in left])
+        gains = (costs[-1] if costs else each.max()) - each
+        best = int(np.argmax(gains / prices[left]) if gains.max() > 0 else np.argmin(each))
+        if len(chosen) >= n_least and costs and gains[best] <= 0:
             break
         chosen.append(left[best])
         costs.append(float(each[best]))
@@ -169,7 +174,9 @@ def choose(args):
     names, problems = read(args.cache)
     if not problems:
         raise SystemExit(f"{args.cache} has no table that all configurations were fitted on: run first.")
-    chosen, costs = greedy(len(names), mean_ensemble_error(problems), N_MEMBERS, N_MEMBERS)
+    seconds = np.array([p["seconds"] for p in problems])
+    prices = 1 + np.exp(np.log(seconds / np.median(seconds, axis=1, keepdims=True)).mean(axis=0))
+    chosen, costs = greedy(len(names), mean_ensemble_error(problems), N_MEMBERS, N_MEMBERS, prices)
     by_rank, best_ranks = greedy(len(names), mean_best_rank([p["errors"] for p in problems]), N_MEMBERS)
     fits = {
         f"{p['table']}.{p['split']}": {
@@ -182,6 +189,7 @@ def choose(args):
     }
     result = {
         "order": [names[c] for c in chosen],
+        "prices": {name: round(float(price), 3) for name, price in zip(names, prices, strict=True)},
         "errors_of_ensembles": [round(c, 4) for c in costs],
         "order_by_ranks": [names[c] for c in by_rank],
         "mean_best_ranks": [round(c, 4) for c in best_ranks],

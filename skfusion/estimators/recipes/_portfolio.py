@@ -20,18 +20,18 @@ from skfusion.estimators._stack_driver import StackDriver
 from skfusion.estimators.recipes._portfolio_members import CONFIGURATIONS, Builder
 
 PORTFOLIO = (
+    "boosting-short",
     "boosting-small",
     "extra-trees",
-    "forest",
-    "boosting-short",
     "net-slow",
+    "linear",
+    "extra-trees-smooth",
+    "boosting-slow",
     "boosting-large",
     "nets-small",
-    "linear",
-    "net-wide",
     "net-deep",
-    "net-swa",
-    "nets",
+    "net-wide",
+    "forest-smooth",
 )
 """Names of configurations, in the order in which `benchmarks/portfolio.py` has chosen them."""
 
@@ -40,7 +40,8 @@ def portfolio(X: Any, task: str = "classification") -> list[tuple[str, Pipeline]
     """Return the configurations of a zero-shot portfolio, each with the preparation that a table needs.
 
     They are networks, boosted trees, forests and linear models, in the order in which a greedy choice on development
-    tables took them: each time the one that most improved what ensemble selection made of those before it.
+    tables took them: each time the one that most improved, for the time that it takes, what ensemble selection made of
+    those before it.
 
     Parameters
     ----------

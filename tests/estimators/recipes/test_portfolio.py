@@ -249,6 +249,14 @@ def test_a_duplicate_is_never_chosen():
     assert script.greedy(3, script.mean_best_rank(np.zeros((2, 3))), 3)[0] == [0]
 
 
+def test_what_brings_most_for_its_price_is_chosen_first():
+    gains, prices = np.array([5.0, 3.0, 1.0, 0.0]), [10.0, 1.0, 4.0, 1.0]
+    chosen, costs = script.greedy(4, lambda some: 9 - gains[some].sum(), 4, prices=prices)
+    assert chosen == [1, 0, 2]  # gains over the worst, and for the price: 3, 0.5, 0.25
+    assert costs == [6, 1, 0]
+    assert script.greedy(4, lambda some: 9 - gains[some].sum(), 4)[0] == [0, 1, 2]
+
+
 def test_ensembles_choose_what_complements():
     rng = np.random.RandomState(0)
     y = rng.normal(size=200)
