@@ -123,7 +123,7 @@ combine : Combiner, optional
 validation_fraction : float, default=0.2
     Share of the rows that is held out where a component scores; otherwise all rows are trained on.
 cv : int, splitter or iterable, default=5
-    Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``.
+    Folds for combiners that learn from out-of-fold predictions, such as ``Stack()``; a number shuffles.
 scoring : str or callable, optional
     The held-out score; {score} when omitted.
 refit : bool, default=False

@@ -60,7 +60,7 @@ class StackDriver(AsTheNet):
         coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
         members = [(name, prepared(m, seed, kind), seed) for (name, m), seed in zip(coded, seeds, strict=True)]
         self._check_learning(members, rows)  # before anything is trained
-        splits = [*folds(rows, self.cv, self._task, labels=getattr(self, "classes_", None))]
+        splits = [*folds(rows, self.cv, self._task, last, getattr(self, "classes_", None))]
         done = cross_fitted(members, rows, splits, self._n_outputs, self.n_jobs, deadline)
         if done.errors and self._task == "classification" and len(np.unique(rows.y)) < 2:
             raise done.errors[0]  # there is nothing to tell apart, as it says

@@ -47,7 +47,8 @@ class StackingFusion(StackDriver, NamedMembers):
         members of a classification need probabilities.
     cv : int, splitter or iterable, default=5
         Folds for the out-of-fold predictions. More make them more like those of the final members. A number keeps equal
-        rows, and those of a group, in one fold; a splitter is obeyed as it is.
+        rows, and those of a group, in one fold, and shuffles, since tables are often sorted; a splitter is obeyed as it
+        is.
     passthrough : bool, default=False
         Whether the meta-learner sees the inputs beside the predictions, which takes an X of two axes.
     time_limit : float, optional
@@ -82,10 +83,11 @@ class StackingFusion(StackDriver, NamedMembers):
 
     Notes
     -----
-    On the same folds and with seeded members this is scikit-learn's ``StackingClassifier`` and ``StackingRegressor``. A
-    number of folds gives those of scikit-learn where no two rows are equal; where some are, ``StratifiedKFold(5)`` or
-    ``KFold(5)`` does, and a member may then predict a row that it was fitted on. In contrast to it, whole weights are
-    repetitions, and a class that a fold lacks gets the least score of the row from members without probabilities.
+    On the same folds and with seeded members this is scikit-learn's ``StackingClassifier`` and ``StackingRegressor``.
+    Their folds are those of ``StratifiedKFold(5)`` and ``KFold(5)``, which do not shuffle: of a sorted table each member
+    then predicts a part that lies beyond what it was fitted on; and a member may predict a row whose copy it was fitted
+    on. In contrast to them, whole weights are repetitions, and a class that a fold lacks gets the least score of the
+    row from members without probabilities.
 
     A member that fails in a fold or on all rows, or predicts NaN, is left out with a warning; where none is left, the
     error of the first one is raised. With a ``time_limit``, results depend on how fast the machine is only in which

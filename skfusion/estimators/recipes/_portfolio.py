@@ -93,7 +93,8 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
     combine : Combiner, optional
         How to combine predictions, learned from those out of fold; ``EnsembleSelection()`` (Caruana) when omitted.
     cv : int, splitter or iterable, default=5
-        Folds for the out-of-fold predictions. A number keeps equal rows, and those of a group, in one fold.
+        Folds for the out-of-fold predictions. A number shuffles, and keeps equal rows, and those of a group, in one
+        fold.
     time_limit : float, optional
         Seconds after which no fit begins. One that has begun is finished. Members that are not fitted on all folds and
         all rows by then are left out, with a warning, but the first is always trained. No limit when omitted.

@@ -40,7 +40,7 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
     """
     predictions, tested = [], []
     names: list[str] = []
-    for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task, labels=fusion._labels())):
+    for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task, seed, fusion._labels())):
         fit_rows, part = rows.take(train).expanded(), rows.take(test)
         net = fusion._net(fit_rows)
         pool = fusion._pool(net, fit_rows, seed, shared=shared)
