@@ -12,7 +12,7 @@ write it into the file of its kind, and add it below.
 """
 
 from skfusion.data._class_weight import class_weights
-from skfusion.data._folds import Original, crossfit_folds, folds
+from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds
 from skfusion.data._held_out import Fold, held_positions, hold_out
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scores import (

@@ -14,6 +14,9 @@ from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task
 from skfusion.data._held_out import Fold, sides
 
+ALWAYS_SO = 0
+"""A seed for folds that are shuffled, since tables are often sorted, and are the same whenever the rows are."""
+
 
 def folds(rows: Rows, cv: Any, task: Task, seed: int | None = None, labels: Any = None) -> Iterator[Fold]:
     """Iterate over the training and test positions of each fold.

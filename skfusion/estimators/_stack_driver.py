@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Combiner, Stack, check_takes_weights
-from skfusion.data import check_table, class_weights, folds, table_inputs, warn_of_unlabelled
+from skfusion.data import ALWAYS_SO, check_table, class_weights, folds, table_inputs, warn_of_unlabelled
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, outputs_of, seeded, stream
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
@@ -60,7 +60,7 @@ class StackDriver(AsTheNet):
         coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
         members = [(name, prepared(m, seed, kind), seed) for (name, m), seed in zip(coded, seeds, strict=True)]
         self._check_learning(members, rows)  # before anything is trained
-        splits = [*folds(rows, self.cv, self._task, last, getattr(self, "classes_", None))]
+        splits = [*folds(rows, self.cv, self._task, ALWAYS_SO, getattr(self, "classes_", None))]
         done = cross_fitted(members, rows, splits, self._n_outputs, self.n_jobs, deadline)
         if done.errors and self._task == "classification" and len(np.unique(rows.y)) < 2:
             raise done.errors[0]  # there is nothing to tell apart, as it says

@@ -84,10 +84,10 @@ class StackingFusion(StackDriver, NamedMembers):
     Notes
     -----
     On the same folds and with seeded members this is scikit-learn's ``StackingClassifier`` and ``StackingRegressor``.
-    Their folds are those of ``StratifiedKFold(5)`` and ``KFold(5)``, which do not shuffle: of a sorted table each member
-    then predicts a part that lies beyond what it was fitted on; and a member may predict a row whose copy it was fitted
-    on. In contrast to them, whole weights are repetitions, and a class that a fold lacks gets the least score of the
-    row from members without probabilities.
+    Their folds are those of ``StratifiedKFold(5)`` and ``KFold(5)``, which do not shuffle: of a sorted table each
+    member then predicts a part that lies beyond what it was fitted on; and a member may predict a row whose copy it was
+    fitted on. In contrast to them, whole weights are repetitions, and a class that a fold lacks gets the least score of
+    the row from members without probabilities.
 
     A member that fails in a fold or on all rows, or predicts NaN, is left out with a warning; where none is left, the
     error of the first one is raised. With a ``time_limit``, results depend on how fast the machine is only in which

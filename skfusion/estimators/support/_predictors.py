@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skfusion._rows import Rows, Task, expansion
-from skfusion.data import folds
+from skfusion.data import ALWAYS_SO, folds
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
 from skfusion.state import State
@@ -40,7 +40,7 @@ def predict_out_of_fold(fusion: Any, rows: Rows, seed: int, shared: Any) -> tupl
     """
     predictions, tested = [], []
     names: list[str] = []
-    for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task, seed, fusion._labels())):
+    for i, (train, test) in enumerate(folds(rows, fusion.cv, fusion._task, ALWAYS_SO, fusion._labels())):
         fit_rows, part = rows.take(train).expanded(), rows.take(test)
         net = fusion._net(fit_rows)
         pool = fusion._pool(net, fit_rows, seed, shared=shared)
