@@ -18,6 +18,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from skfusion._vectorized._members import NotVectorizableError
 
@@ -141,6 +143,10 @@ class MemberAdam(MemberOptimizer):
         **_: Any,
     ) -> None:
         first, second = buffers
+        numbers = (lr, beta1, beta2, eps, weight_decay)
+        if _fusible(theta, grad) and not any(isinstance(value, Tensor) for value in numbers):
+            self._step_fused(theta, buffers, grad, numbers, decoupled)
+            return
         if isinstance(weight_decay, Tensor) or weight_decay:
             if decoupled:
                 theta.mul_(_in(grad, 1 - lr * weight_decay))
@@ -159,6 +165,30 @@ class MemberAdam(MemberOptimizer):
             theta.addcdiv_(first * _in(grad, -rate), size)
         else:
             theta.addcdiv_(first, size, value=-rate)
+
+    def _step_fused(
+        self, theta: Tensor, buffers: Sequence[Tensor], grad: Tensor, numbers: Sequence[Any], decoupled: bool
+    ) -> None:
+        """Step in one pass over the memory, by torch's kernel for a single parameter."""
+        lr, beta1, beta2, eps, weight_decay = numbers
+        steps = torch.tensor(float(self.steps - 1))  # before this one
+        (adamw if decoupled else adam)(
+            *([theta], [grad], [buffers[0]], [buffers[1]], [], [steps]),
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=lr,
+            weight_decay=weight_decay,
+            eps=eps,
+        )
+
+
+def _fusible(theta: Tensor, grad: Tensor) -> bool:
+    """Return whether torch's fused kernel takes these tensors on a CPU, and with the precision of the formulas."""
+    exact = theta.dtype in (torch.float32, torch.float64) and theta.device.type == "cpu"
+    return exact and theta.is_contiguous() and grad.is_contiguous()
 
 
 def _rows_of(theta: Tensor, members: Sequence[int]) -> Tensor:

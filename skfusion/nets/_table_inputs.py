@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skfusion._vectorized import bin_shares
 from skfusion.nets._table_statistics import TableStatistics, clipped, number_columns
 
 
@@ -54,6 +55,10 @@ class TableInputs(nn.Module):
         codes = X[:, self.categories].long()
         known = (codes >= 0) & (codes < self.n_codes)
         return z, self.embedding((codes + 1) * known + self.first_rows)
+
+    def _encoded(self, z: Tensor) -> Tensor:  # z shape: (n_samples, n_numbers)
+        """Return the share of each bin that lies below the numbers, shape (n_samples, n_numbers * n_bins)."""
+        return bin_shares(z, self.edges, self.inverse_widths)
 
     def _shares(self, z: Tensor, columns: slice = slice(None)) -> Tensor:  # z shape: (n_samples, n_numbers)
         """Return the share of each bin that lies below the numbers of some columns, (n_samples, n_columns, n_bins)."""

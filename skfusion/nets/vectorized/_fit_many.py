@@ -38,7 +38,7 @@ from skfusion.nets.vectorized._equivalence import (
 )
 from skfusion.nets.vectorized._member import SharedRows, TrainingMember
 
-_LARGE = 2**23
+_LARGE = 2**27
 """Bytes of all members' parameters from which gradients are not gathered in a matrix."""
 
 
