@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
+from skfusion._vectorized._layers import place_of_gradient
 from skfusion._vectorized._members import Members
 
 _IN_CACHE = 2**19
@@ -21,17 +22,22 @@ _IN_CACHE = 2**19
 
 
 def bin_shares(z: Tensor, edges: Tensor, inverse_widths: Tensor) -> Tensor:  # z shape: (n_samples, n_numbers)
-    """Return the share of each bin that lies below a number, shape (n_samples, n_numbers * n_bins).
+    """Return the share of each bin that lies below a number, shape (n_samples, n_numbers, n_bins).
 
-    ``edges`` and ``inverse_widths`` have the shape (n_numbers, n_bins).
+    ``edges`` and ``inverse_widths`` have the shape (n_numbers, n_bins). All may have leading axes, such as of members.
     """
-    if all(isinstance(t, Members) for t in (z, edges, inverse_widths)):
-        return Encodings(z.value, edges.value, inverse_widths.value)  # type: ignore[attr-defined]
-    return ((z.unsqueeze(-1) - edges) * inverse_widths).clamp(0, 1).flatten(1)
+    return ((z.unsqueeze(-1) - edges.unsqueeze(-3)) * inverse_widths.unsqueeze(-3)).clamp(0, 1)
+
+
+def encoded(z: Tensor, edges: Tensor, inverse_widths: Tensor) -> Tensor:
+    """Return :func:`bin_shares` of each row, shape (n_samples, n_numbers * n_bins)."""
+    if isinstance(z, Members) and isinstance(edges, Members) and isinstance(inverse_widths, Members):
+        return Encodings(z.value, edges.value, inverse_widths.value)
+    return bin_shares(z, edges, inverse_widths).flatten(1)
 
 
 class Encodings(Members):
-    """What :func:`bin_shares` returns for many members: it is computed only where it is asked for."""
+    """What :func:`encoded` returns for many members: it is computed only where it is asked for."""
 
     _parts: tuple[Tensor, Tensor, Tensor]
     _computed: Tensor | None
@@ -47,9 +53,7 @@ class Encodings(Members):
     def value(self) -> Tensor:  # type: ignore[override]
         """The shares, shape (n_members, n_samples, n_numbers * n_bins)."""
         if self._computed is None:
-            z, edges, inverse_widths = self._parts
-            shares = (z.unsqueeze(-1) - edges.unsqueeze(1)) * inverse_widths.unsqueeze(1)
-            self._computed = shares.clamp(0, 1).flatten(2)
+            self._computed = bin_shares(*self._parts).flatten(2)
         return self._computed
 
     def applied_to(self, weight: Tensor) -> Tensor:  # weight shape: (n_members, n_units, n_numbers * n_bins)
@@ -66,6 +70,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, edges: Tensor, inverse_widths: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(z, edges, inverse_widths)
+        ctx.key = id(weight)
         out = z.new_empty(*z.shape[:2], weight.shape[1])
         for members, shares in _in_turn(z, edges, inverse_widths):
             torch.bmm(shares, weight[members].mT, out=out[members])
@@ -75,7 +80,7 @@ class _Products(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor]:
         (grad,), (z, edges, inverse_widths) = grads, ctx.saved_tensors
-        out = z.new_empty(len(z), grad.shape[2], edges[0].numel())
+        out = place_of_gradient(ctx.key, grad, len(z), grad.shape[2], edges[0].numel())
         for members, shares in _in_turn(z, edges, inverse_widths):
             torch.bmm(grad[members].mT, shares, out=out[members])
         return None, None, None, out

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skfusion._vectorized._encoding import Encodings
-from skfusion._vectorized._layers import layers_of_many
+from skfusion._vectorized._layers import layer_of_many
 from skfusion._vectorized._members import Members, kernel_of
 from skfusion._vectorized._subspace import Combinations
 
@@ -56,7 +56,7 @@ def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     lead = rows.shape[1:-1]
     if len(lead) != 1:
         rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
-    out = layers_of_many(rows, weight.value, None if bias is None else bias.value)
+    out = layer_of_many(rows, weight.value, None if bias is None else bias.value)
     return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
 
 

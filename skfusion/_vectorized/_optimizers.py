@@ -30,6 +30,9 @@ Part = tuple[slice, Tensor]
 _PIECE = 2**22
 """Numbers that are stepped at a time, which bounds the memory of a copy."""
 
+_VECTOR = 64
+"""Bytes that the widest instructions of a processor compute with."""
+
 
 class MemberOptimizer(ABC):
     """Step the rows of a matrix ``theta``, shape (n_members, n_parameters), in place."""
@@ -186,9 +189,13 @@ class MemberAdam(MemberOptimizer):
 
 
 def _fusible(theta: Tensor, grad: Tensor) -> bool:
-    """Return whether torch's fused kernel takes these tensors on a CPU, and with the precision of the formulas."""
+    """Return whether torch's fused kernel takes these tensors on a CPU, and rounds all rows alike.
+
+    It rounds a rest that fills no vector in another way, so that the last row would depend on how many there are.
+    """
     exact = theta.dtype in (torch.float32, torch.float64) and theta.device.type == "cpu"
-    return exact and theta.is_contiguous() and grad.is_contiguous()
+    whole = theta.shape[1] * theta.element_size() % _VECTOR == 0
+    return exact and whole and theta.is_contiguous() and grad.is_contiguous()
 
 
 def _rows_of(theta: Tensor, members: Sequence[int]) -> Tensor:
