@@ -6,6 +6,8 @@ four units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -34,13 +36,13 @@ class FewBitsDropout(nn.Dropout):
         return Members(value * _mask(bits, value, n_dropped))
 
 
-def _bits(like: Tensor, generators: list[torch.Generator | None]) -> Tensor:
+def _bits(like: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
     """Return 16 random bits from each generator for each number, shape (n_generators, ...)."""
     n_draws = -(-like.numel() // 4)
     draws = torch.empty(len(generators), n_draws, dtype=torch.int64, device=like.device)
     for row, generator in zip(draws, generators, strict=True):
         row.random_(torch.iinfo(torch.int64).min, None, generator=generator)
-    return draws.view(torch.int16)[:, : like.numel()].unflatten(1, like.shape)
+    return draws.view(torch.int16)[:, : like.numel()].reshape(-1, *like.shape)
 
 
 def _mask(bits: Tensor, like: Tensor, n_dropped: int) -> Tensor:

@@ -8,6 +8,7 @@ made again for the backward pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class _Products(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None, Tensor]:
         (grad,), (z, edges, inverse_widths) = grads, ctx.saved_tensors
         out = place_of_gradient(ctx.key, grad, len(z), grad.shape[2], edges[0].numel())
@@ -96,7 +97,7 @@ def _in_turn(z: Tensor, edges: Tensor, inverse_widths: Tensor) -> Iterator[tuple
     n_parts = max(1, min(-(-n_members // at_a_time), n_members // 2))
     ends = [n_members * i // n_parts for i in range(n_parts + 1)]
     room = z.new_empty(-(-n_members // n_parts), n_samples, n_numbers, n_bins)
-    for start, stop in zip(ends, ends[1:], strict=False):
+    for start, stop in pairwise(ends):
         members, out = slice(start, stop), room[: stop - start]
         torch.sub(z[members].unsqueeze(-1), edges[members].unsqueeze(1), out=out)
         yield members, out.mul_(inverse_widths[members].unsqueeze(1)).clamp_(0, 1).flatten(2)

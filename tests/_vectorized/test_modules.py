@@ -108,6 +108,7 @@ WIDTHS = {
     "relu": mlp,
     "relu, odd": lambda: mlp(3, bias=False),
     "relu, wide": lambda: mlp(17),
+    "relu, very wide": lambda: mlp(41),
     "tanh": lambda: mlp(16, nn.Tanh),
     "gelu": lambda: mlp(8, nn.GELU, bias=False),
     "silu": lambda: mlp(8, nn.SiLU),
