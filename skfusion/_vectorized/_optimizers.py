@@ -146,9 +146,8 @@ class MemberAdam(MemberOptimizer):
         **_: Any,
     ) -> None:
         first, second = buffers
-        numbers = (lr, beta1, beta2, eps, weight_decay)
-        if _fusible(theta, grad) and not any(isinstance(value, Tensor) for value in numbers):
-            self._step_fused(theta, buffers, grad, numbers, decoupled)
+        if _fusible(theta, grad):
+            self._step_fused([theta, grad, *buffers], [lr, beta1, beta2, eps, weight_decay], decoupled)
             return
         if isinstance(weight_decay, Tensor) or weight_decay:
             if decoupled:
@@ -169,23 +168,26 @@ class MemberAdam(MemberOptimizer):
         else:
             theta.addcdiv_(first, size, value=-rate)
 
-    def _step_fused(
-        self, theta: Tensor, buffers: Sequence[Tensor], grad: Tensor, numbers: Sequence[Any], decoupled: bool
-    ) -> None:
-        """Step in one pass over the memory, by torch's kernel for a single parameter."""
-        lr, beta1, beta2, eps, weight_decay = numbers
-        steps = torch.tensor(float(self.steps - 1))  # before this one
-        (adamw if decoupled else adam)(
-            *([theta], [grad], [buffers[0]], [buffers[1]], [], [steps]),
-            fused=True,
-            amsgrad=False,
-            maximize=False,
-            beta1=beta1,
-            beta2=beta2,
-            lr=lr,
-            weight_decay=weight_decay,
-            eps=eps,
-        )
+    def _step_fused(self, matrices: Sequence[Tensor], settings: Sequence[Setting], decoupled: bool) -> None:
+        """Step in one pass over the memory, by torch's kernel; row by row where members differ in a setting."""
+        apart = any(isinstance(value, Tensor) for value in settings)
+        n = len(matrices[0]) if apart else 1
+        columns = [value.flatten().tolist() if isinstance(value, Tensor) else [value] * n for value in settings]
+        for k, numbers in enumerate(zip(*columns, strict=True)):
+            lr, beta1, beta2, eps, weight_decay = numbers
+            parts = [[matrix[k : k + 1] if apart else matrix] for matrix in matrices]
+            before = torch.tensor(float(self.steps - 1))
+            (adamw if decoupled else adam)(
+                *(*parts, [], [before]),
+                fused=True,
+                amsgrad=False,
+                maximize=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=lr,
+                weight_decay=weight_decay,
+                eps=eps,
+            )
 
 
 def _fusible(theta: Tensor, grad: Tensor) -> bool:
