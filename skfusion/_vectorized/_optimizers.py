@@ -175,10 +175,14 @@ class MemberAdam(MemberOptimizer):
         columns = [value.flatten().tolist() if isinstance(value, Tensor) else [value] * n for value in settings]
         for k, numbers in enumerate(zip(*columns, strict=True)):
             lr, beta1, beta2, eps, weight_decay = numbers
-            parts = [[matrix[k : k + 1] if apart else matrix] for matrix in matrices]
-            before = torch.tensor(float(self.steps - 1))
+            theta, grad, first, second = ([matrix[k : k + 1] if apart else matrix] for matrix in matrices)
             (adamw if decoupled else adam)(
-                *(*parts, [], [before]),
+                theta,
+                grad,
+                first,
+                second,
+                max_exp_avg_sqs=[],
+                state_steps=[torch.tensor(float(self.steps - 1))],
                 fused=True,
                 amsgrad=False,
                 maximize=False,
