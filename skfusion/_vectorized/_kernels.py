@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skfusion._vectorized._encoding import Encodings
+from skfusion._vectorized._layers import layer_of_many
 from skfusion._vectorized._members import Members, kernel_of
 from skfusion._vectorized._subspace import Combinations
 
@@ -32,20 +34,29 @@ def drawing(generators: Sequence[torch.Generator]) -> Iterator[None]:
         _GENERATORS.reset(token)
 
 
+def generators_of(x: Members) -> Sequence[torch.Generator]:
+    """Return the generators that members draw their masks from; raise where there are none."""
+    generators = _GENERATORS.get()
+    if len(generators) != len(x.value):
+        raise NotImplementedError("Dropout of many members has no random generators.")
+    return generators
+
+
 @kernel_of(F.linear)
 def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """One batched matrix product, with the bias added by the same kernel."""
+    if isinstance(x, Encodings) and isinstance(weight, Members) and bias is None:
+        return x.applied_to(weight.value)
     if isinstance(weight, Combinations) and isinstance(bias, Combinations | None) and not isinstance(x, Members):
         return weight.applied_to(x, bias)
     if not (isinstance(weight, Members) and isinstance(bias, Members | None)):
         return NotImplemented
-    matrices = weight.value.mT
-    n = matrices.shape[0]
+    n = len(weight.value)
     rows = x.value if isinstance(x, Members) else x.expand(n, *x.shape)
     lead = rows.shape[1:-1]
     if len(lead) != 1:
         rows = rows.flatten(1, -2) if lead else rows.unsqueeze(1)
-    out = torch.bmm(rows, matrices) if bias is None else torch.baddbmm(bias.value.unsqueeze(1), rows, matrices)
+    out = layer_of_many(rows, weight.value, None if bias is None else bias.value)
     return out if len(lead) == 1 else out.reshape(n, *lead, out.shape[-1])
 
 

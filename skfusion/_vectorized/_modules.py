@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, difference
 from skfusion._vectorized._kernels import drawing
+from skfusion._vectorized._layers import gradients_written_to
 from skfusion._vectorized._members import Members, NotVectorizableError, lent
+
+_LINE = 64
+"""Bytes of a line of a processor's cache; a row is a whole number of them, as kernels round a rest in another way."""
 
 
 class VectorizedModules:
@@ -20,7 +24,7 @@ class VectorizedModules:
 
     The trainable parameters of member k are row k of a matrix :math:`\Theta \in \mathbb{R}^{K \times d}`, of which the
     modules' own parameters become views, as do their buffers: what is done to the matrix is seen in the modules, and
-    the other way round.
+    the other way round. A row is followed by zeros up to a multiple of 64 bytes.
 
     A single member has two rows, of which the second is spare: kernels for one matrix round in another way than those
     for several, and a member must not depend on its neighbours. ``leaves`` are views of ``theta`` by name, each of
@@ -61,7 +65,10 @@ class VectorizedModules:
         shapes = [p.shape for p in trained.values()]
         self._places = dict(zip(trained, zip(ends[:-1], ends[1:], shapes, strict=True), strict=True))
         self._names = [*first.state_dict()]  # without the buffers that do not persist
-        self.theta = next(iter(trained.values())).new_empty(n_rows, ends[-1]).detach()
+        like = next(iter(trained.values()))
+        unit = max(1, _LINE // like.element_size())
+        self.theta = like.new_empty(n_rows, -(-ends[-1] // unit) * unit).detach()
+        self.theta[:, ends[-1] :] = 0
         self.held = {name: t.new_empty(n_rows, *t.shape).detach() for name, t in _held(first).items()}
 
     def _check(self, module: nn.Module, k: int) -> None:
@@ -122,10 +129,14 @@ class VectorizedModules:
                 place.copy_(value.detach())
 
     def gradient(self, loss: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return the gradient of each member's loss, shape (n_members, n_parameters), in the order of ``theta``."""
+        """Return the gradient of each member's loss, in the shape and the order of ``theta``."""
         out = torch.empty_like(self.theta) if out is None else out
-        for columns, part in self.gradients(loss):
-            out[:, columns].view(part.shape).copy_(part)
+        out[:, max(stop for _, stop, _ in self._places.values()) :] = 0
+        places = {name: out[:, a:b].view(-1, *shape) for name, (a, b, shape) in self._places.items()}
+        with gradients_written_to({leaf: places[name] for name, leaf in self.leaves.items()}):
+            for place, (_, part) in zip(places.values(), self.gradients(loss), strict=True):
+                if part.data_ptr() != place.data_ptr() or part.stride() != place.stride():
+                    place.copy_(part)
         return out
 
     def gradients(self, loss: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -18,6 +18,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from skfusion._vectorized._members import NotVectorizableError
 
@@ -27,6 +29,9 @@ Part = tuple[slice, Tensor]
 
 _PIECE = 2**22
 """Numbers that are stepped at a time, which bounds the memory of a copy."""
+
+_VECTOR = 64
+"""Bytes that the widest instructions of a processor compute with."""
 
 
 class MemberOptimizer(ABC):
@@ -141,6 +146,9 @@ class MemberAdam(MemberOptimizer):
         **_: Any,
     ) -> None:
         first, second = buffers
+        if _fusible(theta, grad):
+            self._step_fused([theta, grad, *buffers], [lr, beta1, beta2, eps, weight_decay], decoupled)
+            return
         if isinstance(weight_decay, Tensor) or weight_decay:
             if decoupled:
                 theta.mul_(_in(grad, 1 - lr * weight_decay))
@@ -159,6 +167,41 @@ class MemberAdam(MemberOptimizer):
             theta.addcdiv_(first * _in(grad, -rate), size)
         else:
             theta.addcdiv_(first, size, value=-rate)
+
+    def _step_fused(self, matrices: Sequence[Tensor], settings: Sequence[Setting], decoupled: bool) -> None:
+        """Step in one pass over the memory, by torch's kernel; row by row where members differ in a setting."""
+        apart = any(isinstance(value, Tensor) for value in settings)
+        n = len(matrices[0]) if apart else 1
+        columns = [value.flatten().tolist() if isinstance(value, Tensor) else [value] * n for value in settings]
+        for k, numbers in enumerate(zip(*columns, strict=True)):
+            lr, beta1, beta2, eps, weight_decay = numbers
+            theta, grad, first, second = ([matrix[k : k + 1] if apart else matrix] for matrix in matrices)
+            (adamw if decoupled else adam)(
+                theta,
+                grad,
+                first,
+                second,
+                max_exp_avg_sqs=[],
+                state_steps=[torch.tensor(float(self.steps - 1))],
+                fused=True,
+                amsgrad=False,
+                maximize=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=lr,
+                weight_decay=weight_decay,
+                eps=eps,
+            )
+
+
+def _fusible(theta: Tensor, grad: Tensor) -> bool:
+    """Return whether torch's fused kernel takes these tensors on a CPU, and rounds all rows alike.
+
+    It rounds a rest that fills no vector in another way, so that the last row would depend on how many there are.
+    """
+    exact = theta.dtype in (torch.float32, torch.float64) and theta.device.type == "cpu"
+    whole = theta.shape[1] * theta.element_size() % _VECTOR == 0
+    return exact and whole and theta.is_contiguous() and grad.is_contiguous()
 
 
 def _rows_of(theta: Tensor, members: Sequence[int]) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skfusion._vectorized import bin_shares, encoded
 from skfusion.nets._table_statistics import TableStatistics, clipped, number_columns
 
 
@@ -55,6 +56,10 @@ class TableInputs(nn.Module):
         known = (codes >= 0) & (codes < self.n_codes)
         return z, self.embedding((codes + 1) * known + self.first_rows)
 
+    def _encoded(self, z: Tensor) -> Tensor:  # z shape: (n_samples, n_numbers)
+        """Return the share of each bin that lies below the numbers, shape (n_samples, n_numbers * n_bins)."""
+        return encoded(z, self.edges, self.inverse_widths)
+
     def _shares(self, z: Tensor, columns: slice = slice(None)) -> Tensor:  # z shape: (n_samples, n_numbers)
         """Return the share of each bin that lies below the numbers of some columns, (n_samples, n_columns, n_bins)."""
-        return ((z[:, columns].unsqueeze(-1) - self.edges[columns]) * self.inverse_widths[columns]).clamp(0, 1)
+        return bin_shares(z[:, columns], self.edges[columns], self.inverse_widths[columns])

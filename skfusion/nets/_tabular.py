@@ -16,6 +16,7 @@ from skorch.callbacks import EarlyStopping
 from skorch.dataset import ValidSplit
 from torch import Tensor, nn
 
+from skfusion._vectorized import FewBitsDropout
 from skfusion.nets._annealing import CosineAnnealing
 from skfusion.nets._table_inputs import TableInputs
 from skfusion.nets._table_statistics import TableStatistics
@@ -84,7 +85,7 @@ class TabularMLP(TableInputs):
             nn.init.zeros_(self.curves.weight)
         layers: list[nn.Module] = []
         for n, m in pairwise(widths[1:]):
-            layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(n, m)]
+            layers += [nn.ReLU(), FewBitsDropout(dropout), nn.Linear(n, m)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, X: Tensor) -> Tensor:  # X shape: (n_samples, ...)
@@ -103,7 +104,7 @@ class TabularMLP(TableInputs):
         z, embedded = self._prepared(X)
         first = self.lines(z if embedded is None else torch.cat([z, embedded.flatten(1)], dim=1))
         if self.curves is not None:
-            first = first + self.curves(self._shares(z).flatten(1))
+            first = first + self.curves(self._encoded(z))
         return self.layers(first) * self.y_std + self.y_mean
 
 

@@ -42,9 +42,9 @@ class Attending(nn.Module):
 class Tied(nn.Module):
     """Two names of one matrix."""
 
-    def __init__(self):
+    def __init__(self, n=6):
         super().__init__()
-        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6, bias=False)
+        self.a, self.b = nn.Linear(n, n), nn.Linear(n, n, bias=False)
         self.b.weight = self.a.weight
 
     def forward(self, x):

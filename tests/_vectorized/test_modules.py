@@ -58,7 +58,9 @@ def test_modules_keep_their_values_and_become_views():
     modules = [mlp() for _ in range(3)]
     before = [values(m) for m in modules]
     vectorized = VectorizedModules(modules)
-    assert vectorized.theta.shape == (3, sum(p.numel() for p in modules[0].parameters()))
+    n_parameters, rest = sum(p.numel() for p in modules[0].parameters()), vectorized.theta.shape[1]
+    assert (len(vectorized.theta), rest) == (3, -(-n_parameters // 16) * 16)
+    assert not vectorized.theta[:, n_parameters:].any()
     for module, expected in zip(modules, before, strict=True):
         assert_values(module, expected)
     vectorized.theta.mul_(2)
@@ -106,6 +108,7 @@ WIDTHS = {
     "relu": mlp,
     "relu, odd": lambda: mlp(3, bias=False),
     "relu, wide": lambda: mlp(17),
+    "relu, very wide": lambda: mlp(41),
     "tanh": lambda: mlp(16, nn.Tanh),
     "gelu": lambda: mlp(8, nn.GELU, bias=False),
     "silu": lambda: mlp(8, nn.SiLU),

@@ -46,11 +46,13 @@ PER_MEMBER = {
 }
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 each_dtype = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float64", "float32"])
+each_width = pytest.mark.parametrize("width", [D, 48], ids=["formulas", "fused"])
+"""Numbers in a row: a kernel of torch steps rows that fill vectors of 64 bytes, as trained ones do."""
 
 
-def optimizers(kind, options, dtype=torch.float64):
+def optimizers(kind, options, dtype=torch.float64, n=D):
     """Return parameters and the optimiser of each member, its options taken from lists."""
-    rows = [nn.Parameter(torch.randn(D, dtype=dtype)) for _ in range(K)]
+    rows = [nn.Parameter(torch.randn(n, dtype=dtype)) for _ in range(K)]
     own = [{n: v[k] if isinstance(v, list) else v for n, v in options.items()} for k in range(K)]
     return rows, [kind([row], **o) for row, o in zip(rows, own, strict=True)]
 
@@ -67,33 +69,51 @@ def assert_rows(theta, rows):
 
 
 @each_dtype
+@each_width
 @pytest.mark.parametrize(("kind", "options"), SHARED.values(), ids=SHARED)
-def test_settings_that_members_share(kind, options, dtype):
-    rows, alone = optimizers(kind, options, dtype)
+def test_settings_that_members_share(kind, options, width, dtype):
+    rows, alone = optimizers(kind, options, dtype, width)
     theta = torch.stack([row.detach().clone() for row in rows])
     optimizer, given = member_optimizer(alone)(theta), current_settings(alone, theta)
     assert not any(isinstance(value, torch.Tensor) for value in given.values())
     for _ in range(5):
-        grads = torch.randn(K, D, dtype=dtype)
+        grads = torch.randn(K, width, dtype=dtype)
         step_alone(rows, alone, grads)
         optimizer.step(grads.clone(), **given)
         assert_rows(theta, rows)
 
 
 @each_dtype
+@each_width
 @pytest.mark.parametrize(("kind", "options"), PER_MEMBER.values(), ids=PER_MEMBER)
-def test_settings_of_each_member(kind, options, dtype):
-    rows, alone = optimizers(kind, options, dtype)
+def test_settings_of_each_member(kind, options, width, dtype):
+    rows, alone = optimizers(kind, options, dtype, width)
     theta = torch.stack([row.detach().clone() for row in rows])
     optimizer, given = member_optimizer(alone)(theta), current_settings(alone, theta)
     columns = [value for value in given.values() if isinstance(value, torch.Tensor)]
     assert columns
     assert all(c.shape == (K, 1) and c.dtype == torch.float64 for c in columns)
     for _ in range(5):
-        grads = torch.randn(K, D, dtype=dtype)
+        grads = torch.randn(K, width, dtype=dtype)
         step_alone(rows, alone, grads)
         optimizer.step(grads.clone(), **given)
         assert_rows(theta, rows)
+
+
+@pytest.mark.parametrize(("kind", "options"), [SHARED["adam, decay"], SHARED["adamw"]])
+def test_a_row_does_not_depend_on_the_settings_of_others(kind, options):
+    found = []
+    for of_last in ({}, {"lr": 0.03, "betas": (0.7, 0.95), "weight_decay": 0.01}):
+        torch.manual_seed(0)
+        rows, alone = optimizers(kind, options, torch.float32, 48)
+        alone[-1].param_groups[0].update(of_last)
+        theta = torch.stack([row.detach() for row in rows])
+        optimizer = member_optimizer(alone)(theta)
+        for _ in range(5):
+            optimizer.step(torch.randn(K, 48), **current_settings(alone, theta))
+        found.append(theta)
+    assert torch.equal(found[0][:-1], found[1][:-1])
+    assert not torch.equal(found[0][-1], found[1][-1])
 
 
 @pytest.mark.parametrize("piece", [1, 4, 10**6])

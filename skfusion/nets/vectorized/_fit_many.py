@@ -38,8 +38,8 @@ from skfusion.nets.vectorized._equivalence import (
 )
 from skfusion.nets.vectorized._member import SharedRows, TrainingMember
 
-_LARGE = 2**23
-"""Bytes of all members' parameters from which gradients are not gathered in a matrix."""
+_LARGE = 2**22
+"""Bytes of a member's parameters up to which gradients are gathered in a matrix; rounding must not depend on others."""
 
 
 def fit_many(net: Any, rows: Rows, runs: Sequence[Run], watches: Sequence[Watch]) -> list[Any]:
@@ -207,9 +207,9 @@ class _Training:
         return loss, self._gradient(loss)
 
     def _gradient_matrix(self) -> Tensor | None:
-        """Return a matrix for gradients, with which a step takes fewer calls; None where it would be large."""
+        """Return a matrix for gradients, with which a step takes less time; None where it would be large."""
         theta = self.vectorized.theta
-        return torch.empty_like(theta) if theta.numel() * theta.element_size() <= _LARGE else None
+        return torch.empty_like(theta) if theta[0].numel() * theta.element_size() <= _LARGE else None
 
     def _gradient(self, loss: Tensor) -> Any:
         """Return the gradients, in parts where they are large, which spares a copy of them all."""
