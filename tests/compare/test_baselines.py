@@ -80,7 +80,7 @@ INPUTS = {
     "twins": pd.concat([FRAME, FRAME], axis=1),  # whose names occur twice
     "objects": np.column_stack([NOISE.astype(object), WORDS]),
     "lists": np.column_stack([NOISE, LABELS]).tolist(),
-    "gaps": np.column_stack([np.where(NOISE > 1, None, NOISE), LABELS.astype(object)]),
+    "gaps": np.column_stack([NOISE.astype(object), np.where(NOISE[:, 0] > 1, None, NOISE[:, 1]), LABELS]),
     "images": np.where(LABELS, 1.0, 0.0)[:, None, None, None] + 0.1 * RNG.randn(N, 1, 3, 3),
     "named": {"left": NOISE, "right": np.c_[LABELS].astype(float)},
     "sparse": csr_array(np.c_[NOISE, LABELS]),
