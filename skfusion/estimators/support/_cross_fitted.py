@@ -81,7 +81,7 @@ def _all_failed(why: dict[str, str], errors: Sequence[Exception]) -> Exception:
     for name, cause in why.items():
         members.setdefault(cause, []).append(name)
     listed = "; ".join(f"{', '.join(map(repr, names))}: {cause}" for cause, names in members.items())
-    kind = TypeError if all(isinstance(error, TypeError) for error in errors) else ValueError
+    kind = ValueError if any(not isinstance(e, TypeError) or isinstance(e, ValueError) for e in errors) else TypeError
     return kind(f"All {len(why)} members failed. {listed}" if len(why) > 1 else f"The only member failed. {listed}")
 
 
