@@ -272,7 +272,7 @@ def test_a_portfolio_takes_the_columns_of_a_file_as_they_are(tmp_path, monkeypat
     words = ["--data", tmp_path / "t.csv", "--target", "kind", "--fusion", "portfolio", "--out", tmp_path / "report"]
     shown = run(*QUICK, *words).stdout
     assert "portfolio" in shown
-    assert "single" not in shown
+    assert "uniform-soup" not in shown
     model = joblib.load(tmp_path / "report" / "model.joblib")
     assert (model.predict(frame.drop(columns="kind")) == frame["kind"]).mean() > 0.8
     assert not (tmp_path / "report" / "pool").exists()
