@@ -1,114 +1,10 @@
 # ruff: noqa: E501
-"""The page of the results on tables: what is computed from the numbers of all fits, its text and its figures."""
-
-from statistics import median
+"""The page of the results on tables: its tables, its figures and its text."""
 
 import matplotlib
 import numpy as np
+from _table_numbers import REFERENCE, column, common_and_rare, compared, corrected, fits_of, mean_of, summary
 from matplotlib import pyplot as plt
-from scipy.stats import rankdata
-from scipy.stats import t as student
-
-REFERENCE = "gradient boosting"
-
-
-def cells_of(lines, chosen=None):
-    """Return ``{table: {split: {method: numbers}}}`` where all methods ran, the methods, and how many splits are left out.
-
-    A method whose fit failed has run.
-    """
-    fits = {}
-    for line in (line for line in lines if "table" in line):
-        fits.setdefault(line["table"], {}).setdefault(line["split"], {})[line["method"]] = line
-    names = {name: None for splits in fits.values() for split in splits.values() for name in split}
-    names = [name for name in names if chosen is None or name in chosen]
-    whole = {t: {s: m for s, m in sorted(splits.items()) if set(names) <= set(m)} for t, splits in fits.items()}
-    left_out = sum(len(splits) - len(whole[t]) for t, splits in fits.items())
-    return {t: splits for t, splits in whole.items() if splits}, names, left_out
-
-
-def column(splits, name, key):
-    """Return a number of all splits; NaN where the fit failed."""
-    return np.array([methods[name].get(key, np.nan) for methods in splits.values()], float)
-
-
-def mean_of(values):
-    """Return the mean of the splits; NaN where one of them failed."""
-    return float(np.mean(values))
-
-
-def corrected(differences, splits):
-    """Return the mean and half of its 95 % interval, by the corrected resampled t-test of Nadeau and Bengio (2003)."""
-    k = len(differences)
-    if k < 2:
-        return float(np.mean(differences)), np.nan
-    ratio = np.mean([one["n_test"] / one["n_train"] for one in (next(iter(m.values())) for m in splits.values())])
-    return float(np.mean(differences)), float(
-        student.ppf(0.975, k - 1) * np.sqrt((1 / k + ratio) * np.var(differences, ddof=1))
-    )
-
-
-def over_tables(values):
-    """Return the mean over tables and half of its 95 % interval, Student's."""
-    k = len(values)
-    half = student.ppf(0.975, k - 1) * np.std(values, ddof=1) / np.sqrt(k) if k > 1 else np.nan
-    return float(np.mean(values)), float(half)
-
-
-def normalised(table, names, key, sign):
-    """Return the normalised scores of a table: 0 for the worst method, and for those that failed, and 1 for the best."""
-    values = np.array([sign * mean_of(column(table, name, key)) for name in names])
-    if not np.isfinite(values).any():
-        return np.zeros(len(names))
-    low, high = np.nanmin(values), np.nanmax(values)
-    return np.nan_to_num((values - low) / (high - low) if high > low else np.ones_like(values), nan=0.0)
-
-
-def ranks(table, names, key, sign):
-    """Return the ranks of the methods on a table, 1 for the best; those that failed share the last one."""
-    values = np.array([sign * mean_of(column(table, name, key)) for name in names])
-    return rankdata(-np.nan_to_num(values, nan=-np.inf))
-
-
-def summary(cells, names):
-    """Return the numbers of each method over all tables."""
-    tables = [*cells.values()]
-    score = np.array([normalised(t, names, "score", 1) for t in tables])
-    loss = np.array([normalised(t, names, "loss", -1) for t in tables])
-    rank = np.array([ranks(t, names, "score", 1) for t in tables])
-    loss_rank = np.array([ranks(t, names, "loss", -1) for t in tables])
-    found = {}
-    for i, name in enumerate(names):
-        times = {k: [np.nanmedian(column(t, name, k)) for t in tables] for k in ("processor", "us_per_row")}
-        against = {}
-        if REFERENCE in names:
-            j = names.index(REFERENCE)
-            against = {
-                "gain": over_tables(score[:, i] - score[:, j]),
-                "loss_gain": over_tables(loss[:, i] - loss[:, j]),
-                "verdicts": verdicts(tables, name),
-            }
-        found[name] = {
-            "score": float(score[:, i].mean()),
-            "scores": score[:, i].tolist(),
-            "loss": float(loss[:, i].mean()),
-            "rank": float(rank[:, i].mean()),
-            "loss_rank": float(loss_rank[:, i].mean()),
-            **against,
-            **{k: float(median(v)) for k, v in times.items()},
-            "failed": int(sum(np.isnan(column(t, name, "score")).sum() for t in tables)),
-        }
-    return found
-
-
-def verdicts(tables, name):
-    """Return on how many tables a method is better than the reference, not told apart, and worse; NaN is worse."""
-    count = [0, 0, 0]
-    for table in tables:
-        mean, half = corrected(column(table, name, "score") - column(table, REFERENCE, "score"), table)
-        count[0 if mean > half else 2 if mean < -half or np.isnan(mean) else 1] += 1
-    return count
-
 
 # ---------------------------------------------------------------------------------------------------------- the tables
 
@@ -211,24 +107,60 @@ def setting(lines):
     return machines, limits, peers
 
 
+def on_all_splits(fits, common, rare):
+    """Return the second overview, with the methods that ran on few splits: all methods, on the splits of all."""
+    if not rare:
+        return ""
+    everyone = compared(fits, [*common.names, *rare])
+    who = f"{listed(rare)} ran on fewer splits than the others, and {'is' if len(rare) == 1 else 'are'} left out above."
+    if not everyone.cells:
+        return f"\n## On the splits that all methods ran on\n\n{who} There is no split that all methods ran on.\n"
+    return f"""
+## On the splits that all methods ran on
+
+{who} Here all {len(everyone.names)} methods are compared on the {counted(everyone.n_splits, "split")} of
+{counted(len(everyone.cells), "table")} that every one of them ran on. A table of one split has no interval.
+
+{overview(summary(everyone.cells, everyone.names))}
+"""
+
+
+def listed(names):
+    """Return names as a list in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(n, noun):
+    """Return a number with its noun."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def text(lines, chosen):
-    """Return the page, and the numbers of all methods."""
-    cells, names, left_out = cells_of(lines, chosen)
+    """Return the page, and the numbers of the methods of its first overview."""
+    fits = fits_of(lines, chosen)
+    names, rare = common_and_rare(fits)
+    common = compared(fits, names)
+    cells = common.cells
     if not cells:
         raise SystemExit("There is no split that all methods ran on yet: run more, or name fewer --methods.")
     found = summary(cells, names)
     machines, limits, peers = setting(lines)
-    partial = f" {left_out} splits that some method has not run on are left out." if left_out else ""
-    n_splits = sum(map(len, cells.values()))
+    n_splits = common.n_splits
+    left_out = sum(map(len, fits.values())) - n_splits
+    partial = (
+        f" {counted(left_out, 'split')} that some of these methods have not run on {'is' if left_out == 1 else 'are'} left out."
+        if left_out
+        else ""
+    )
     sections = "\n\n".join(section(table, splits, names) for table, splits in sorted(cells.items()))
-    failed = [line for line in lines if "error" in line and line["method"] in names]
+    failed = [line for line in lines if "error" in line and line["method"] in (*names, *rare)]
     errors = "".join(f"\n- {e['table']}, split {e['split']}, {e['method']}: `{brief(e['error'])}`" for e in failed)
     return (
         f"""# Tables: default networks and fusions beside other learners
 
 <!-- Written by benchmarks/results_tables.py. Do not edit: run it again. -->
 
-{len(cells)} tables, {n_splits} splits in training and test rows, {len(names)} methods, all with their defaults. Made by
+{counted(len(cells), "table")}, {counted(n_splits, "split")} in training and test rows, {counted(len(names), "method")}, all with their defaults. Made by
 
     python benchmarks/_tables.py fetch FOLDER
     python benchmarks/results_tables.py run --data FOLDER --pytabkit PYTHON --autogluon PYTHON
@@ -246,7 +178,7 @@ that perceptron standardised targets too. Gradient boosting is scikit-learn's ov
 AutoGluon has them. The portfolio and AutoGluon may take {limits} seconds a fit.
 
 **Columns.** *Score* is accuracy or R²; *loss* is log-loss or the root of the mean squared error. The *normalised score* of a table is (score − worst) / (best − worst) over the methods
-of this page, from means over splits: 0 for the worst and 1 for the best; means over tables are shown. A method that failed on a split has 0 for the table, and the last rank. *Against {REFERENCE}* is the paired
+of an overview, from means over splits: 0 for the worst and 1 for the best; means over tables are shown. A method that failed on a split has 0 for the table, and the last rank. *Against {REFERENCE}* is the paired
 difference with half of its 95 % interval: over tables, Student's; over the splits of a table, that of the corrected resampled t-test (Nadeau and Bengio, 2003).
 *Better, even, worse* counts the tables where that interval lies above 0, covers it, and lies below. Times are of the processor, medians.
 
@@ -257,7 +189,7 @@ difference with half of its 95 % interval: over tables, Student's; over the spli
 ![Normalised score of each method on each table](tables-scores.svg)
 
 ![Normalised score over the time of a fit](tables-times.svg)
-
+{on_all_splits(fits, common, rare)}
 {sections}
 """
         + (f"\n## Failed fits\n{errors}\n" if errors else ""),

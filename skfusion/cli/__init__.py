@@ -4,8 +4,9 @@ Each command is a function in a file of its name, which only reads its options a
 a file here, and all else is what other rooms offer: files are read in `_sources`; columns of tables are sorted in
 `_columns`, `_dates` and `_prepare`, and made data in `_table`; fusions by name stand in `_fusions`, scorers in
 `_scoring`; results are shown by `_leaderboard`, `_json` and `_report`; rows to judge networks on are in `_judged`,
-architectures in `_modules`, options and bars in `_console`. This is the top room: it may import every other one, and
-is the only one that imports typer and prints. A new command is such a file, and its name in ``COMMANDS``.
+architectures in `_modules`, options and bars in `_console`, the help of commands in `_help`. This is the top room: it
+may import every other one, and is the only one that imports typer and prints. A new command is such a file, and its
+name in ``COMMANDS``.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from skfusion import __version__
+from skfusion.cli._help import Command, Group
 
 __all__ = ["main"]
 
@@ -25,7 +26,7 @@ COMMANDS = ("compare", "diagnose", "merge")
 """Each is a function in a file of its name."""
 
 
-class Lazy(TyperGroup):
+class Lazy(Group):
     """Commands that are imported when they are named, as some of them take seconds to import."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -37,7 +38,7 @@ class Lazy(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         single = typer.Typer(add_completion=False)
-        single.command(cmd_name)(getattr(importlib.import_module(f"skfusion.cli._{cmd_name}"), cmd_name))
+        single.command(cmd_name, cls=Command)(getattr(importlib.import_module(f"skfusion.cli._{cmd_name}"), cmd_name))
         return typer.main.get_command(single)
 
 

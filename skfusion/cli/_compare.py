@@ -19,10 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from skfusion.cli import _json, _leaderboard, _report, _scoring
 from skfusion.cli._console import TASK, fail, progress, warn, working
 from skfusion.cli._folds import check_folds
-from skfusion.cli._fusions import FUSIONS, chosen, net_for, prepared
+from skfusion.cli._fusions import FUSIONS, SLOW, chosen, net_for, prepared
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
-from skfusion.compare import compare_fusions
+from skfusion.compare import compare_fusions, of_few_folds
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 BASELINES = ("dummy", "linear", "boosting")
@@ -34,7 +34,8 @@ def compare(
     target: Annotated[str | None, typer.Option(help="Column to predict, in files.")] = None,
     task: TASK = "auto",
     fusion: Annotated[
-        list[str] | None, typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. All that suit by default.")
+        list[str] | None,
+        typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(SLOW)}."),
     ] = None,
     net: Annotated[
         str, typer.Option(help="plain: a perceptron; table: one that encodes numbers and embeds categories.")
@@ -94,6 +95,7 @@ def compare(
     others = [name for name in table.index if name not in fusions]
     best = _best_of(table.loc[[*fusions], f"{score}_mean"])
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
+    notes += filter(None, [of_few_folds(table.attrs["n_folds"], len(table))])
     if as_json:
         typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *rare, *notes], warned, best, context.params))
     else:
@@ -124,7 +126,8 @@ def _compared(dataset: Data, fusions: dict[str, Any], settings: dict[str, Any]) 
     with progress(BAR, each=True) as update, warnings.catch_warnings(record=True) as caught:
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)
-        warnings.filterwarnings("ignore", "Classes of fewer", UserWarning)  # a note says it
+        for said in ("Classes of fewer", "With 2 folds"):  # notes say it
+            warnings.filterwarnings("ignore", said, UserWarning)
         update("Comparing", 0, total)
 
         def done(name: str, fold: int) -> None:

@@ -30,16 +30,20 @@ class Choice:
     parts: Callable[[int], dict[str, Any]]  # ``parts(n_members)`` are the parameters
     kinds: tuple[type, type] = ENSEMBLE  # the classifier and the regressor
     regression: bool = True  # whether it can predict values
+    of_nets: bool = True  # whether it is made of the net of the comparison, which needs its columns prepared
+    slow: bool = False  # whether it is fitted only where it is named
 
     def build(self, net: Any, task: str, n_members: int) -> Any:
         """Return the unfitted estimator."""
-        return self.kinds[task != "classification"](net, **self.parts(n_members))
+        given = [net] if self.of_nets else []
+        return self.kinds[task != "classification"](*given, **self.parts(n_members))
 
 
 SOUP = (skfusion.SoupClassifier, skfusion.SoupRegressor)
 AVERAGING = (skfusion.WeightAveragingClassifier, skfusion.WeightAveragingRegressor)
 SNAPSHOT = (skfusion.SnapshotEnsembleClassifier, skfusion.SnapshotEnsembleRegressor)
 FAST_GEOMETRIC = (skfusion.FastGeometricEnsembleClassifier, skfusion.FastGeometricEnsembleRegressor)
+PORTFOLIO = (skfusion.PortfolioClassifier, skfusion.PortfolioRegressor)
 FUSIONS = {
     "single": Choice("One network: what all others must beat.", lambda n: {"collect": Seeds(1)}),
     "uniform-soup": Choice(
@@ -97,7 +101,17 @@ FUSIONS = {
         "Many independent networks and a linear model, fitted on out-of-fold predictions, that combines theirs.",
         lambda n: {"collect": Seeds(n), "combine": Stack()},
     ),
+    "portfolio": Choice(
+        "Networks, boosted trees, forests and linear models of configurations that were chosen on other tables, "
+        "averaged with weights by ensemble selection; it prepares columns by itself, and takes minutes.",
+        lambda n: {},
+        PORTFOLIO,
+        of_nets=False,
+        slow=True,
+    ),
 }
+SLOW = [name for name, choice in FUSIONS.items() if choice.slow]
+"""Fusions that are fitted only where they are named."""
 
 
 def net_for(kind: str, dataset: Data, n_epochs: int) -> Any:
@@ -112,6 +126,8 @@ def net_for(kind: str, dataset: Data, n_epochs: int) -> Any:
 def prepared(estimator: Any, dataset: Data, net: str) -> Any:
     """Return an unfitted estimator that takes the rows of a dataset, by a pipeline where these are no numbers."""
     prepare = dataset.codes if net == "table" else dataset.prepare
+    if isinstance(estimator, PORTFOLIO):  # which takes columns of all kinds
+        prepare = None if prepare is None else "passthrough"
     return estimator if prepare is None else Pipeline([("prepare", prepare), ("fusion", estimator)])
 
 
@@ -121,4 +137,5 @@ def chosen(names: Sequence[str], net: Any, task: str, n_members: int) -> dict[st
     if wrong := [name for name in names if name not in suited]:
         why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
         raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
-    return {name: FUSIONS[name].build(net, task, n_members) for name in dict.fromkeys(names or suited)}
+    names = names or [name for name in suited if name not in SLOW]
+    return {name: FUSIONS[name].build(net, task, n_members) for name in dict.fromkeys(names)}

@@ -63,7 +63,8 @@ def write(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OneMemberWarning)  # the notes say so
         model = clone(fusions[best]).fit(dataset.X, dataset.y)
-    (model[-1] if dataset.typed is not None else model).pool_.save(out / "pool")
+    if (pool := (model[-1] if dataset.typed is not None else model).pool_) is not None:  # of networks alone
+        pool.save(out / "pool")
     if dataset.typed is not None:
         model = Pipeline([("columns", dataset.typed), *model.steps])
     joblib.dump(model, out / "model.joblib.part")

@@ -25,7 +25,7 @@ def checked(names: Sequence[str], y: np.ndarray, task: str) -> list[str]:
     """Return the names without repetition; raise where one is unknown, or its scorer cannot score the target."""
     for name in names:
         if name not in get_scorer_names():
-            near = near_matches(name)
+            near = near_matches(name, task)
             meant = f"did you mean {' or '.join(near)}?" if near else f"usual ones are {USUAL[task]}."
             raise DataError(f"--scoring {name} is unknown; {meant} All are in sklearn.metrics.get_scorer_names().")
         if task_of(name) != task:
@@ -38,9 +38,9 @@ def checked(names: Sequence[str], y: np.ndarray, task: str) -> list[str]:
     return [*dict.fromkeys(names)]
 
 
-def near_matches(name: str) -> list[str]:
-    """Return known names that are like one, or contain it, or have its letters as initials, as rmse."""
-    known, name = get_scorer_names(), name.lower()
+def near_matches(name: str, task: str) -> list[str]:
+    """Return names of scorers of a task that are like one, or contain it, or have its letters as initials, as rmse."""
+    known, name = [known for known in get_scorer_names() if task_of(known) == task], name.lower()
     short = {k: "".join(word[0] for word in k.removeprefix("neg_").split("_")) for k in known}
     exact = [k for k in known if name == short[k] or (len(name) > 2 and name in k)]
     return [*dict.fromkeys([*exact, *get_close_matches(name, known, 3, 0.6)])][:5]

@@ -1,10 +1,11 @@
 """Collectors: where the members of a pool come from.
 
-A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_base`` trains them,
-and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best state,
-an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE, ``fine_tuning`` what
-starts from one network. This room may import ``nets`` and what is below it. To add a collector, write a subclass of
-:class:`Collector` with ``runs`` in a file of its folder, and export it here; the common checks find it.
+A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_train_runs`` trains
+them, and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best
+state, an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE,
+``fine_tuning`` what starts from one network. This room may import ``nets`` and what is below it. To add a collector,
+write a subclass of :class:`Collector` with ``runs`` in a file of its folder, and export it here; the common checks find
+it.
 """
 
 from skfusion.collect._base import Collector

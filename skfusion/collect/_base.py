@@ -1,52 +1,21 @@
-"""The collector family: what a collector is, and how its runs are trained.
-
-:func:`train` asks :func:`skfusion.nets.plan` whether runs are trained together, as one vectorized program with a member
-axis, in several processes, or one after another. A recorder sees each run, and hands over its members.
-"""
+"""The collector family: what a collector is."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from itertools import chain, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import delayed, effective_n_jobs
-from sklearn.base import clone
 from sklearn.utils import check_random_state
 from torch import nn
 
 from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Inputs, Rows, Task
-from skfusion._vectorized import NotVectorizableError
 from skfusion.collect._given_rows import n_outputs_of, rows_for
-from skfusion.nets import DivergedError, EpochHook, Run, Watch
-from skfusion.pool import Member, ModelPool
-from skfusion.state import State, copy
-
-Result = tuple[list[Member], DivergedError | None]
-
-
-class Progress:
-    """What a collector reports of its work, run by run; this one ignores it."""
-
-    def start(self, n_runs: int) -> None:
-        """The work starts; it has that many runs."""
-
-    def finish(self) -> None:
-        """The work is done."""
-
-    def begin(self, name: str, n_epochs: int) -> EpochHook | None:
-        """A run starts in this process; the result is called as ``hook(epoch, net)`` and may end the run."""
-        return None
-
-    def end(self, name: str, members: Sequence[Member]) -> bool:
-        """A run is done; a true result asks for no further runs."""
-        return False
+from skfusion.collect._train_runs import Progress, train
+from skfusion.nets import Run
+from skfusion.pool import ModelPool
 
 
 class Collector(Component, ABC):
@@ -146,155 +115,21 @@ class Collector(Component, ABC):
     def _sized(self, net: Any, rows: Rows) -> Any:
         return nets.sized(net, rows, n_outputs_of(net, rows))
 
+    def default_net(self, task: Task) -> Any:
+        """Return the net of an estimator that is given none.
+
+        Parameters
+        ----------
+        task : {"classification", "multilabel", "regression"}
+            What the outputs are.
+
+        Returns
+        -------
+        skorch net
+            Unfitted, not sized yet.
+        """
+        return nets.default_net(task)
+
     def has_base(self, net: Any) -> bool:
         """Return whether all members start from one state, such as that of a module instance; see :meth:`runs`."""
         return self.has_common_start or isinstance(net.module, nn.Module)
-
-
-def train(
-    net: Any,
-    rows: Rows,
-    runs: Sequence[Run],
-    *,
-    n_jobs: int | None = None,
-    progress: Progress | None = None,
-    vectorize: nets.VectorizeChoice = False,
-    max_bytes: int | None = None,
-) -> ModelPool:
-    """Train runs, and return their members; ``net`` is sized to the rows.
-
-    Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
-    the members so far in that of a KeyboardInterrupt of the user.
-    """
-    progress, base = progress or Progress(), _common_start(net, runs)
-    members, failures = list[Member](), list[DivergedError]()
-    several_nets = len({id(run.net or net) for run in runs}) > 1
-
-    def completed(run: Run, kept: list[Member]) -> list[Member]:
-        marks = rows.marks if run.index is None else np.unique(rows.marks[run.index])
-        meta = {"own_net": True} if several_nets and run.net is not None else {}  # which ensembles run the member in
-        return [m.replace(rows=marks, net=m.net or run.net or net, meta={**meta, **m.meta}) for m in kept]
-
-    progress.start(len(runs))
-    try:
-        plan = nets.plan(net, rows, runs, vectorize, max_bytes, effective_n_jobs(n_jobs))
-        results = _results(net, rows, runs, plan, n_jobs, progress)
-        for run, (kept, failure) in zip(runs, results, strict=False):
-            members += (kept := completed(run, kept))
-            failures += [failure] if failure else []
-            if progress.end(run.name, kept):
-                break
-    except KeyboardInterrupt as stop:
-        by_run = getattr(stop, "kept", {})
-        names = {m.name for m in members}
-        also = [m for run in runs for m in completed(run, by_run.get(run.name, [])) if m.name not in names]
-        nets.hand_over(stop, [*members, *also], base)
-        raise
-    progress.finish()
-    if failures:
-        message = " ".join(map(str, failures))
-        if members:
-            others = f"The {len(members)} other members are in this error's attribute pool, and can be fused"
-            message += f" {others}: fuse(error.pool, X, y)."
-        raise DivergedError(message, failures[0].epoch, ModelPool(members, base) if members else None)
-    return ModelPool(members, base)
-
-
-def _common_start(net: Any, runs: Sequence[Run]) -> State | None:
-    """Return the state from which all runs start, if there is one."""
-    first = runs[0].state
-    if first is not None and all(run.state is first for run in runs):
-        return first
-    return copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
-
-
-def _results(
-    net: Any, rows: Rows, runs: Sequence[Run], plan: nets.Plan, n_jobs: int | None, progress: Progress
-) -> Iterator[Result]:
-    """Iterate over what becomes of each run, in the order of the runs."""
-    chunks = [runs[a:b] for a, b in pairwise(np.cumsum([0, *plan.sizes]))]
-    if effective_n_jobs(n_jobs) > 1 and len(chunks) > 1:
-        jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized, Progress()) for chunk in chunks]
-        done = nets.in_order(jobs, plan.n_jobs or n_jobs)
-    else:
-        done = (_train_chunk(net, rows, chunk, plan.vectorized, progress) for chunk in chunks)
-    reported = set()
-    for results, reason in chain([([], plan.reason)], done):
-        if reason and reason not in reported:
-            warnings.warn(nets.why_not_vectorized(reason, net, rows), stacklevel=2)
-        reported.add(reason)
-        yield from results
-
-
-class _Training:
-    """A run that is being trained in this process, with its recorder and the hook that may end it."""
-
-    def __init__(self, run: Run, net: Any, progress: Progress):
-        self.run, self.hook = run, progress.begin(run.name, run.params.get("max_epochs", net.max_epochs))
-        self.answers: dict[int, bool] = {}  # of the hook, which sees each epoch once, also of a run that begins again
-        self.begin()
-
-    def begin(self) -> None:
-        self.recorder = self.run.recorder()
-        self.watch = Watch(self.run.schedule, self.recorder, self.on_epoch)
-        self.stopped = False
-        self.done: list[Member] | None = None
-
-    def on_epoch(self, epoch: int, net: Any) -> bool:
-        if epoch not in self.answers:
-            self.answers[epoch] = bool(self.hook is not None and self.hook(epoch, net))
-        self.stopped = self.answers[epoch]
-        return self.stopped
-
-    def members(self, fitted: Any = None) -> list[Member]:
-        """Return the members of a fitted net, or, when it is interrupted, those so far."""
-        if self.done is not None:
-            return self.done
-        meta = {**self.run.meta, "seed": self.run.seed}
-        members = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
-        if fitted is not None:
-            history = nets.history_of(fitted)
-            members = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in members]
-            self.done = members
-        return members
-
-    def result(self, fitted: Any) -> Result:
-        """Return the members of the run, or why there are none."""
-        if isinstance(fitted, DivergedError):
-            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        if not self.stopped:
-            self.recorder.warn_if_incomplete(self.run.name)
-        return self.members(fitted), None
-
-
-def _train_chunk(
-    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress
-) -> tuple[list[Result], str | None]:
-    """Train some runs in this process; return the results, and why they were not vectorized although they should be."""
-    trainings = [_Training(run, net, progress) for run in runs]
-    reason = None
-    try:
-        if vectorized and len(runs) > 1:
-            try:
-                fitted = nets.fit_many(net, rows, runs, [t.watch for t in trainings])
-                return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], None
-            except NotVectorizableError as error:
-                reason = str(error)
-            for training in trainings:
-                training.begin()  # again, with a new recorder
-        return [t.result(_train_alone(t.run.net or net, rows, t.run, t.watch)) for t in trainings], reason
-    except KeyboardInterrupt as stop:
-        stop.kept = {}  # type: ignore[attr-defined]
-        for training in trainings:
-            with suppress(Exception):  # of a recorder, which may not hide that the user has interrupted
-                stop.kept[training.run.name] = training.members()  # type: ignore[attr-defined]
-        raise
-
-
-def _train_alone(net: Any, rows: Rows, run: Run, watch: Watch) -> Any:
-    """Return the fitted net of a run, or its DivergedError."""
-    net = clone(net).set_params(**run.params) if run.params else net
-    try:
-        return nets.fit(net, rows if run.index is None else rows.take(run.index), run.seed, watch, state=run.state)
-    except DivergedError as error:
-        return error

@@ -14,8 +14,9 @@ import numpy as np
 from skfusion import nets
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, Progress, train
+from skfusion.collect._base import Collector
 from skfusion.collect._in_turn import in_turn
+from skfusion.collect._train_runs import Progress, train
 from skfusion.nets import DivergedError, Run
 from skfusion.pool import Member, ModelPool
 

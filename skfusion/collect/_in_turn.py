@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from skfusion.collect._base import Progress
+from skfusion.collect._train_runs import Progress
 from skfusion.nets import EpochHook, hand_over
 from skfusion.pool import Member
 from skfusion.state import State

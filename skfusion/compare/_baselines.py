@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
@@ -20,7 +19,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from skfusion.data import EmptyAsZero
+from skfusion.data import EmptyAsZero, TableColumns, as_numbers
 
 NAMES = ("dummy", "linear", "boosting")
 _CATEGORIES = 200
@@ -95,14 +94,15 @@ def _for_trees(X: Any) -> list[Any]:
 
 
 def _columns(X: Any) -> tuple[list[int], list[int]]:
-    """Return the positions of the columns of numbers, and of the others."""
+    """Return the positions of the columns of numbers, and of the others, as everywhere where tables are read.
+
+    What follows is made of them here, and not as in :class:`TableColumns`, since baselines take what is no table, too:
+    images, inputs with names, and sparse ones.
+    """
     if isinstance(X, Mapping) or issparse(X):
         return [], []
-    frame = X if hasattr(X, "iloc") else pd.DataFrame(_flat(X)).infer_objects()
-    is_number = [
-        (is_numeric_dtype(kind) and not is_bool_dtype(kind)) or is_datetime64_any_dtype(kind) for kind in frame.dtypes
-    ]
-    return [i for i, number in enumerate(is_number) if number], [i for i, number in enumerate(is_number) if not number]
+    columns = TableColumns.of(X if hasattr(X, "iloc") else _flat(X))
+    return [*columns.numbers], [*columns.categories]
 
 
 class _AsTable(TransformerMixin, BaseEstimator):
@@ -127,10 +127,11 @@ def _table(X: Any, others: Sequence[int]) -> Any:
     if isinstance(X, Mapping):
         return np.hstack([_flat(values) for values in X.values()])
     if not hasattr(X, "iloc"):
-        if not others:
-            return _flat(X).astype(np.float64)
-        X = pd.DataFrame(_flat(X))
-    columns = {i: (_words if i in others else _numbers)(X.iloc[:, i]) for i in range(X.shape[1])}
+        X = _flat(X)
+        if not others and X.dtype != object:
+            return X.astype(np.float64)
+        X = pd.DataFrame(X)
+    columns = {i: _words(X.iloc[:, i]) if i in others else as_numbers(X.iloc[:, [i]])[:, 0] for i in range(X.shape[1])}
     return pd.DataFrame(columns, index=range(len(X)))
 
 
@@ -139,12 +140,9 @@ def _flat(X: Any) -> np.ndarray:
     return X.reshape(len(X), -1)
 
 
-def _numbers(column: pd.Series) -> np.ndarray:
-    if is_datetime64_any_dtype(column.dtype):
-        column = (column - pd.Timestamp(0, tz=getattr(column.dt, "tz", None))) / pd.Timedelta(days=1)
-    return column.to_numpy(np.float64, na_value=np.nan)
-
-
 def _words(column: pd.Series) -> np.ndarray:
-    """Return the cells of a column as strings; one that is missing is an empty one."""
+    """Return the cells of a column as strings; one that is missing is an empty one, a category as others are.
+
+    As NaN, as :func:`data.as_text` has it, it would be what gradient boosting takes new categories for.
+    """
     return np.array(["" if missing else str(cell) for cell, missing in zip(column, column.isna(), strict=True)], object)

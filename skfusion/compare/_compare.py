@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import delayed, effective_n_jobs
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
+from skfusion._caller import warn_caller
 from skfusion.compare._baselines import baselines_of
-from skfusion.compare._differences import differences
+from skfusion.compare._differences import differences, of_few_folds
 from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows, trained_on
+from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
 from skfusion.estimators.support import seeded
@@ -24,7 +26,7 @@ from skfusion.nets import in_order
 
 
 def compare_fusions(
-    fusions: Mapping[str, Any] | Iterable[tuple[str, Any]],
+    fusions: Mapping[str, Any] | Iterable[tuple[str, Any]] | str,
     X: Any,
     y: Any,
     *,
@@ -47,9 +49,12 @@ def compare_fusions(
 
     Parameters
     ----------
-    fusions : dict of estimators, or iterable of (name, estimator) pairs
+    fusions : dict of estimators, iterable of (name, estimator) pairs, or "portfolio"
         Estimators of this library, or pipelines that end in one. What has no pool to share is fitted as a whole:
-        :class:`StackingFusion`, students, forests, and, as a baseline, any scikit-learn estimator.
+        :class:`StackingFusion`, students, forests, and, as a baseline, any scikit-learn estimator. The word "portfolio"
+        stands for :class:`PortfolioClassifier` or :class:`PortfolioRegressor`, also as a value of the dict; the task is
+        that of the other estimators, and where there are none, regression if y has fractions or more than 20 different
+        numbers. Give an instance for one with a time limit: ``{"portfolio": PortfolioClassifier(time_limit=60)}``.
     X : array-like of shape (n_samples, ...), DataFrame, or dict of array-like
         Inputs.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -59,8 +64,9 @@ def compare_fusions(
     baselines : list of {"dummy", "linear", "boosting"}, True or "all", optional
         What fusions have to beat, in rows below them; True is all three. "dummy" predicts the frequencies of classes or
         the mean; "linear" is logistic regression or ridge on standardised columns; "boosting" is scikit-learn's
-        histogram gradient boosting. The last two fill or take missing values, take days for dates and categories for
-        texts, and see each cell of images as a column. One whose name a fusion has is called "boosting (baseline)".
+        histogram gradient boosting. The last two fill or take missing values, take days for dates, numbers for truth
+        values and categories for texts, and see each cell of images as a column. One whose name a fusion has is called
+        "boosting (baseline)".
     reference : str, optional
         The row from which differences are taken, best named before the scores are seen; when omitted, the row with the
         best mean of the first score.
@@ -99,7 +105,7 @@ def compare_fusions(
         - ``p_best``: two-sided p of the same test against the row with the best mean, adjusted by Holm's rule for the
           number of other rows; 1 for the best one.
         - ``tied_with_best``: whether that is 0.05 or more, so that the data do not tell the fusion from the best one;
-          NA where p is NaN.
+          NA where p is NaN. Of two folds nearly all are tied, which a warning says.
 
         The other columns are means over the folds (of times medians, so that what is set up in the first fold does not
         count):
@@ -170,8 +176,9 @@ def compare_fusions(
     >>> table.attrs["trained_on"]["ensemble"]
     'all rows'
     """
-    fusions = _named(fusions)
-    classify = _is_classification(fusions)
+    fusions = named(fusions)
+    classify = is_classification(fusions, y)
+    fusions = spelt_out(fusions, classify)
     check_consistent_length(y, groups)
     if n_rows(X) != n_rows(y):
         raise ValueError(f"X has {n_rows(X)} rows and y has {n_rows(y)}; give a target a row.")
@@ -192,6 +199,8 @@ def compare_fusions(
     jobs = [(i, X, y, groups, train, test, *settings) for i, (train, test) in enumerate(splits)]
     folds = framed(_rows(jobs, ready, n_jobs, callback))
     warn_of_gaps(folds, list(scorers))
+    if sentence := of_few_folds(len(splits), len(ready)):
+        warn_caller(sentence)
     differing, reference, best = differences(folds, list(ready), next(iter(scorers)), reference)
     table = summary(folds, list(ready), list(scorers), differing)
     table.attrs = {
@@ -223,31 +232,6 @@ def _rows(jobs: Sequence[Any], fusions: dict[str, Any], n_jobs: int | None, call
 
 def _run(job: Any, fusions: dict[str, Any]) -> list[dict[str, Any]]:
     return Fold(*job).run(fusions, None)
-
-
-def _named(fusions: Any) -> dict[str, Any]:
-    pairs = list(fusions.items()) if isinstance(fusions, Mapping) else list(fusions)
-    if not pairs:
-        raise ValueError("There is nothing to compare: give at least one fusion.")
-    if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
-        raise TypeError("fusions must be a dict from names to estimators, or (name, estimator) pairs.")
-    names = [name for name, _ in pairs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Each fusion needs its own name; these occur more than once: {twice}.")
-    for name, estimator in pairs:
-        if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
-            raise TypeError(f"Fusion {name!r} must be a scikit-learn estimator (not a class); got {estimator!r}.")
-    return dict(pairs)
-
-
-def _is_classification(fusions: dict[str, Any]) -> bool:
-    kinds = {
-        name: "classifier" if is_classifier(e) else "regressor" if is_regressor(e) else "neither"
-        for name, e in fusions.items()
-    }
-    if len(set(kinds.values())) > 1 or "neither" in kinds.values():
-        raise ValueError(f"Compare either classifiers or regressors; got {kinds}.")
-    return "classifier" in kinds.values()
 
 
 def _check_hold_out(hold_out: Any, fusions: dict[str, Any]) -> None:

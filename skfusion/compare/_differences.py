@@ -19,6 +19,19 @@ LEVEL = 0.05
 """A fusion is told apart from the best one where its p, adjusted for the number of fusions, is below this."""
 
 
+def of_few_folds(n_folds: int, n_rows: int) -> str:
+    """Return a sentence for tables of several rows whose test has one degree of freedom; empty for others."""
+    n_freedom = n_folds - 1
+    if n_freedom != 1 or n_rows < 2:
+        return ""
+    times, usual = (student.ppf(0.975, n) for n in (n_freedom, 4))
+    return (
+        f"With 2 folds, fusions can hardly be told apart, so that nearly all are tied with the best: the test has 1 "
+        f"degree of freedom, and a difference must be {times:.0f} times its standard error, with 5 folds {usual:.1f} "
+        "times."
+    )
+
+
 def differences(
     folds: pd.DataFrame, names: Sequence[str], score: str, reference: str | None
 ) -> tuple[pd.DataFrame, str | None, str | None]:

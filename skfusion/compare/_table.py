@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from skfusion.collect import Seeds
-from skfusion.estimators import EnsembleClassifier, StackingFusion
+from skfusion.estimators import EnsembleClassifier, PortfolioClassifier, PortfolioRegressor, StackingFusion
 from skfusion.estimators.support import fingerprint, split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
@@ -91,7 +91,7 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> dict[str, float]:
 def size(estimator: Any) -> dict[str, float]:
     """Return the numbers, bytes and networks that a prediction needs, and the networks collected and summed."""
     pool, shares = getattr(estimator, "pool_", None), getattr(estimator, "member_weights_", None)
-    stacked = isinstance(estimator, StackingFusion)
+    stacked = isinstance(estimator, (StackingFusion, PortfolioClassifier, PortfolioRegressor))
     states = states_of(estimator) if not stacked else [] if pool is None else pool.states
     n_members = len(estimator.estimators_) if stacked else len(states) * getattr(estimator, "n_passes_", 1) or 1
     merged = shares is not None and not hasattr(estimator, "members_")

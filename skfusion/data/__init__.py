@@ -25,7 +25,7 @@ from skfusion.data._scores import (
     scorer_of,
     unseen_classes,
 )
-from skfusion.data._table_columns import EmptyAsZero, TableColumns, as_text
+from skfusion.data._table_columns import EmptyAsZero, TableColumns, as_numbers, as_text
 from skfusion.data._validation import (
     check_inputs,
     check_table,

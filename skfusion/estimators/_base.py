@@ -233,7 +233,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         own = None if pool is None else pool[0].net
         if net is None or (own is not None and isinstance(own.module, Linearised)):  # of its module
             net = own
-        if net is None and pool is None and hasattr(collect := self._part("collect"), "default_net"):
+        if net is None and pool is None and isinstance(collect := self._part("collect"), Collector):
             net = collect.default_net(self._task)
         net = self._sized(net, rows)
         return net if pool is None else nets.with_columns_of(net, pool[0].state)

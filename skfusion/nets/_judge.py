@@ -20,7 +20,8 @@ from skfusion._rows import Rows, Task, one_of
 from skfusion.data import Score, default_score
 from skfusion.nets._prepare import criterion_type, targets, tensors
 from skfusion.nets._runner import Runner, likelihood_of
-from skfusion.nets._train import TensorLoader, prepared
+from skfusion.nets._tensor_loader import TensorLoader
+from skfusion.nets._train import prepared
 from skfusion.nets.losses._weighted import weighted_mean
 from skfusion.nets.vectorized._batched_predictor import FEW, BatchedPredictor
 from skfusion.objective import Batch, Objective

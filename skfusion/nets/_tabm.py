@@ -56,6 +56,8 @@ class _MembersDropout(nn.Module):
     cost as much as the layer.
     """
 
+    sample_axis = 1  # for ensembles of sub-networks, which draw a mask that all rows share
+
     def __init__(self, p: float, k: int):
         super().__init__()
         self.p, self.k = p, k

@@ -1,12 +1,10 @@
-"""Train a skorch net at the speed of a bare loop: its data as tensors, the loader that cuts them, and skorch's loop."""
+"""Train a skorch net at the speed of a bare loop: its data as tensors, losses by weights of rows, and skorch's loop."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -15,9 +13,8 @@ from skorch import NeuralNet
 from skorch.callbacks import LRScheduler, PrintLog
 from skorch.dataset import Dataset as SkorchDataset
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader
 
-from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion.nets._embeddings import index_error
 from skfusion.nets._prepare import (
@@ -31,6 +28,7 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
+from skfusion.nets._tensor_loader import TensorLoader, predict_loader
 from skfusion.nets._training_callback import Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._consistency import Consistency
@@ -189,108 +187,30 @@ def _feed(
             )
         return rows.X, targets(net, rows.y, task)
     device, like = net.device, dtype_of(net.module_)
-    extra: dict[str, Any] = {"join_single": batch_norm}
+    key = id(rows)  # many members share their tensors; the rows are kept with them, so that no others get this id
+    if key not in made:
+        made[key] = tensors(rows.X, like, device), tensors(targets(net, rows.y, task), like, device), rows
+    X, y, _ = made[key]
+    training: dict[str, Any] = {"join_single": batch_norm}
+    validating: dict[str, Any] = {}
     if rows.loss_weight is not None or soft is not None:
-        box: list[Tensor | None] = [None]
+        current: list[Tensor | None] = [None]
+        held: list[Tensor | None] = [None]
         if soft is None:
-            given, kind = weigh(net, rows.loss_weight, targets(net, rows.y, task), box, remedy), like
+            given, kind = weigh(net, rows.loss_weight, targets(net, rows.y, task), current, held, remedy), like
         else:
             given = soft.columns(net, task, rows)
             kind = torch.promote_types(like, torch.float32)  # which holds numbers of rows
-            soft.install(net, box, task, weighted=rows.weight is not None)
-        extra |= {"weight": torch.as_tensor(given, dtype=kind, device=device or "cpu"), "current_weight": box}
-    net.iterator_train = partial(TensorLoader, **extra)
+            soft.install(net, current, task, weighted=rows.weight is not None)
+        weight = torch.as_tensor(given, dtype=kind, device=device or "cpu")
+        training |= {"weight": weight, "current_weight": current}
+        validating = {"weights_of": X, "weight": weight, "current_weight": held} if soft is None else {}
+    net.iterator_train = partial(TensorLoader, **training)
     if _is_plain(net, "iterator_valid"):
-        net.iterator_valid = _predict_loader
-    key = id(rows)  # many members share their tensors; the rows are kept with them, so that no others get this id
-    if key not in made:
-        y = targets(net, rows.y, task)
-        made[key] = tensors(rows.X, like, device), tensors(y, like, device), rows
-    X, y, _ = made[key]
+        net.iterator_valid = partial(predict_loader, **validating)
     return X, y
 
 
 def _is_plain(net: Any, name: str) -> bool:
     given = net.get_params_for(name)
     return getattr(net, name) is DataLoader and given.keys() <= _HONOURED and not given.get("num_workers")
-
-
-class TensorLoader:
-    """Iterate over a dataset that holds tensors; draws from the random stream exactly as ``DataLoader`` does.
-
-    The dataset has tensors (or dicts of tensors) as ``X`` and ``y``, or is a ``Subset`` of such a one. The row weights
-    of the present batch stand in ``current_weight[0]``. With ``join_single`` a last batch of one row joins its
-    neighbour, as BatchNorm cannot train on one row. The other parameters are those of ``DataLoader``; ``num_workers``
-    and ``pin_memory`` have nothing to do here.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset[Any],
-        batch_size: int = 1,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        generator: torch.Generator | None = None,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        weight: Tensor | None = None,
-        current_weight: list[Tensor | None] | None = None,
-        join_single: bool = False,
-    ):
-        index: Tensor | None = None
-        while isinstance(dataset, Subset):
-            outer = torch.as_tensor(dataset.indices)
-            index = outer if index is None else outer[index]
-            dataset = dataset.dataset
-        if not isinstance(batch_size, Integral) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}.")
-        self.dataset, self.index, self.generator = dataset, index, generator
-        self.n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
-        self.batch_size, self.shuffle = batch_size, shuffle
-        self.weight, self.current_weight = weight, current_weight
-        left = self.n % batch_size
-        join_single = join_single and not drop_last and self.n > batch_size and left == 1
-        n_batches = self.n // batch_size + (left > 0 and not drop_last) - join_single
-        ends = [min((i + 1) * batch_size, self.n) for i in range(n_batches)]
-        if join_single:
-            ends[-1] = self.n
-        self.cuts = list(zip([0, *ends], ends, strict=False))  # of the order, batch by batch
-
-    def __len__(self) -> int:
-        return len(self.cuts)
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        order = self.draw()
-        for start, stop in self.cuts:
-            rows = order[start:stop]
-            if self.weight is not None and self.current_weight is not None:
-                self.current_weight[0] = self.weight[rows.to(self.weight.device)]
-            yield rows_at(self.dataset.X, rows), rows_at(self.dataset.y, rows)  # type: ignore[attr-defined]
-
-    def draw(self) -> Tensor:
-        """Return the rows of the dataset in the order of an epoch, shape (n_samples,)."""
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
-        order = self._order()
-        return order if self.index is None else self.index[order]
-
-    def _order(self) -> Tensor:
-        """Return all positions in the order in which RandomSampler or SequentialSampler gives them."""
-        if not self.shuffle:
-            return torch.arange(self.n)
-        if self.generator is None:
-            seed = int(torch.empty((), dtype=torch.int64).random_())
-            return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed))
-        order = torch.randperm(self.n, generator=self.generator)
-        torch.randperm(self.n, generator=self.generator)  # RandomSampler draws another one and does not use it
-        return order
-
-
-def _predict_loader(dataset: Any, **params: Any) -> Any:
-    """Return a :class:`TensorLoader` for a dataset of tensors, and a ``DataLoader`` for any other dataset."""
-    inner = dataset
-    while isinstance(inner, Subset):
-        inner = inner.dataset
-    X, y = getattr(inner, "X", None), getattr(inner, "y", None)
-    parts = [*X.values(), y] if isinstance(X, dict) else [X, y]
-    plain = type(inner) is SkorchDataset and all(isinstance(t, Tensor) for t in parts)
-    return (TensorLoader if plain else DataLoader)(dataset, **params)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from skfusion.cli import _compare, app
 from skfusion.cli._json import plain
+from skfusion.estimators.recipes import _portfolio
 
 QUICK = ["compare", "--cv", "2", "--members", "2", "--epochs", "1", "--no-baselines"]
 TWO = ["--fusion", "single", "--fusion", "uniform-soup"]
@@ -253,3 +254,25 @@ def test_a_baseline_with_a_score_does_not_hide_that_no_fusion_has_one(compared, 
     if as_json:
         assert json.loads(result.stdout)["best_fusion"] is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_portfolio_takes_the_columns_of_a_file_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(_portfolio, "PORTFOLIO", ("extra-trees", "linear"))
+    rng = np.random.RandomState(0)
+    size = rng.normal(size=90)
+    frame = pd.DataFrame(
+        {
+            "size": np.where(rng.rand(90) < 0.1, np.nan, size),
+            "colour": np.where(rng.rand(90) < 0.1, None, np.where(size > 0.5, "red", "blue")),
+            "sold": pd.date_range("2020-01-01", periods=90).astype(str),
+            "kind": np.where(size > 0, "good", "bad"),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    words = ["--data", tmp_path / "t.csv", "--target", "kind", "--fusion", "portfolio", "--out", tmp_path / "report"]
+    shown = run(*QUICK, *words).stdout
+    assert "portfolio" in shown
+    assert "uniform-soup" not in shown
+    model = joblib.load(tmp_path / "report" / "model.joblib")
+    assert (model.predict(frame.drop(columns="kind")) == frame["kind"]).mean() > 0.8
+    assert not (tmp_path / "report" / "pool").exists()

@@ -23,22 +23,37 @@ def test_every_scorer_has_its_task():
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "near", "task"),
     [
-        ("rmse", "neg_root_mean_squared_error"),
-        ("mae", "neg_mean_absolute_error"),
-        ("mse", "neg_mean_squared_error"),
-        ("auc", "roc_auc"),
-        ("log_loss", "neg_log_loss"),
-        ("logloss", "neg_log_loss"),
-        ("acuracy", "accuracy"),
-        ("F1", "f1"),
-        ("brier", "neg_brier_score"),
+        ("rmse", "neg_root_mean_squared_error", "regression"),
+        ("mae", "neg_mean_absolute_error", "regression"),
+        ("mse", "neg_mean_squared_error", "regression"),
+        ("auc", "roc_auc", "classification"),
+        ("log_loss", "neg_log_loss", "classification"),
+        ("logloss", "neg_log_loss", "classification"),
+        ("acuracy", "accuracy", "classification"),
+        ("F1", "f1", "classification"),
+        ("brier", "neg_brier_score", "classification"),
     ],
 )
-def test_near_matches(name, near):
-    assert near in near_matches(name)
-    assert len(near_matches(name)) <= 5
+def test_near_matches(name, near, task):
+    assert near in near_matches(name, task)
+    assert len(near_matches(name, task)) <= 5
+    other = "regression" if task == "classification" else "classification"
+    for each in ("classification", "regression"):
+        assert {task_of(found) for found in near_matches(name, each)} <= {each}
+    assert near not in near_matches(name, other)
+
+
+def test_scorers_of_the_other_task_are_not_proposed():
+    with pytest.raises(DataError, match="--scoring log is unknown; did you mean [^?]*neg_log_loss") as caught:
+        checked(["log"], TWO, "classification")
+    assert "squared" not in str(caught.value)
+    with pytest.raises(DataError, match="did you mean [^?]*neg_mean_squared_log_error") as caught:
+        checked(["log"], VALUES, "regression")
+    assert "neg_log_loss" not in str(caught.value)
+    with pytest.raises(DataError, match="--scoring rmse is unknown; usual ones are accuracy"):
+        checked(["rmse"], TWO, "classification")
 
 
 @pytest.mark.parametrize("y", [TWO, TEXT, THREE])

@@ -15,8 +15,8 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.collect._base import train
 from skfusion.collect._recorders import Checkpoints
+from skfusion.collect._train_runs import train
 from skfusion.nets import Run
 from skfusion.nets.vectorized import _fit_many
 

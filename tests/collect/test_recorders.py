@@ -19,8 +19,8 @@ from torch import nn
 import skfusion as sf
 from skfusion import nets
 from skfusion.collect import Collector
-from skfusion.collect._base import train
 from skfusion.collect._recorders import Averaged, BestState, Checkpoints, RunningMean, burn_in_of
+from skfusion.collect._train_runs import train
 from skfusion.nets import LastState, Recorder, Run
 from skfusion.pool import Member
 from skfusion.testing import _problems as problems

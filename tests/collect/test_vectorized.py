@@ -17,8 +17,8 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
-from skfusion.collect._base import train
 from skfusion.collect._recorders import Checkpoints
+from skfusion.collect._train_runs import train
 from skfusion.nets import DivergedError, Run, mlp_classifier
 from skfusion.nets.vectorized._plan import member_cost
 

@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfusion.compare import compare_fusions
-from skfusion.compare._baselines import NAMES, baselines_of
+from skfusion.compare._baselines import NAMES, _columns, baselines_of
+from skfusion.data import TableColumns
 
 X, y = load_iris(return_X_y=True)
 X = X + np.linspace(0, 1e-3, 150)[:, None]  # no two rows are alike
@@ -79,6 +80,7 @@ INPUTS = {
     "twins": pd.concat([FRAME, FRAME], axis=1),  # whose names occur twice
     "objects": np.column_stack([NOISE.astype(object), WORDS]),
     "lists": np.column_stack([NOISE, LABELS]).tolist(),
+    "gaps": np.column_stack([NOISE.astype(object), np.where(NOISE[:, 0] > 1, None, NOISE[:, 1]), LABELS]),
     "images": np.where(LABELS, 1.0, 0.0)[:, None, None, None] + 0.1 * RNG.randn(N, 1, 3, 3),
     "named": {"left": NOISE, "right": np.c_[LABELS].astype(float)},
     "sparse": csr_array(np.c_[NOISE, LABELS]),
@@ -93,6 +95,20 @@ def test_inputs_of_every_kind_are_read(kind, name):
     table = compare_fusions(one, inputs, LABELS, baselines=name, cv=3, random_state=0, error_score="raise")
     assert table.loc["dummy", "accuracy_mean"] == pytest.approx(2 / 3)
     assert table.loc[name, "accuracy_mean"] > 0.9  # all of them have a column that says the label
+
+
+def test_columns_are_numbers_and_categories_where_those_of_a_portfolio_are():
+    kinds = FRAME.assign(
+        span=pd.to_timedelta(np.arange(N), unit="h"),
+        maybe=pd.Series([True, False, None] * (N // 3), dtype=object),
+        some=pd.Series([1, 2.5, None] * (N // 3), dtype=object),
+        text=pd.Series(WORDS, dtype="string"),
+    )
+    columns = TableColumns.of(kinds)
+    assert _columns(kinds) == ([*columns.numbers], [*columns.categories])
+    assert {kinds.columns[i] for i in columns.categories} == {"word", "kind", "odd", "text"}
+    for name in NAMES:
+        assert np.isfinite(fitted(name, kinds, LABELS).predict_proba(kinds)).all()
 
 
 @pytest.mark.parametrize("name", ["linear", "boosting"])

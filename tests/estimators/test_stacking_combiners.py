@@ -185,9 +185,23 @@ def test_a_member_that_fails_in_one_fold_only():
     assert "bad" not in stack.named_estimators_
 
 
-def test_where_all_members_fail_the_first_error_is_raised():
-    with pytest.raises(ArithmeticError, match="it does not converge"):
-        StackingFusion(estimators=[("bad", Fails()), ("worse", Fails(least=0, nan=True))], cv=2).fit(X, y)
+def test_where_all_members_fail_the_error_names_each_with_its_cause():
+    members = [("bad", Fails()), ("worse", Fails(least=0, nan=True)), ("as bad", Fails())]
+    message = (
+        "All 3 members failed. 'bad', 'as bad': ArithmeticError in fold 0: it does not converge; 'worse': ValueError "
+        "in fold 0: Member 'worse' predicts NaN or infinity."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        StackingFusion(estimators=members, cv=2).fit(X, y)
+    assert isinstance(caught.value.__cause__, ArithmeticError)
+
+
+def test_the_only_member_is_named_when_it_fails_after_the_time_is_over():
+    members = [("bad", Fails()), ("late", Fails())]
+    with pytest.raises(ValueError, match="All 2 members failed. 'bad', 'late': ArithmeticError in fold 0"):
+        StackingFusion(estimators=members, cv=2, time_limit=1e-6).fit(X, y)
+    with pytest.raises(ValueError, match="The only member failed. 'bad': ArithmeticError in fold 0"):
+        StackingFusion(estimators=members[:1], cv=2).fit(X, y)
 
 
 # ---- time --------------------------------------------------------------------------------------------------------

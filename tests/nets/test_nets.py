@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.nets import MLP, DivergedError, Runner, mlp_classifier, mlp_regressor
-from skfusion.nets._train import TensorLoader
+from skfusion.nets._tensor_loader import TensorLoader
 from skfusion.testing import _problems as problems
 
 RNG = np.random.RandomState(0)

@@ -78,7 +78,7 @@ def test_an_error_of_a_training_is_raised_whatever_it_says(monkeypatch):
             raise ValueError(MESSAGE)
         return [([Member(run.name, {})], None) for run in runs], None
 
-    monkeypatch.setattr("skfusion.collect._base._train_chunk", train)
+    monkeypatch.setattr("skfusion.collect._train_runs._train_chunk", train)
     with parallel_config(backend="threading"), pytest.raises(ValueError, match=MESSAGE):
         Seeds(2, vectorize=False).collect(problems.net(), ROWS.X, ROWS.y, random_state=0, n_jobs=2)
     assert len(failed) == 1

@@ -13,8 +13,9 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, Progress, train
+from skfusion.collect._base import Collector
 from skfusion.collect._in_turn import in_turn
+from skfusion.collect._train_runs import Progress, train
 from skfusion.collect.fine_tuning._init import start_and_split
 from skfusion.nets import DivergedError, Run, VectorizeChoice
 from skfusion.pool import Member, ModelPool

@@ -2,112 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils import check_random_state
-from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from skfusion import nets
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion._random import seed_scope
-from skfusion._rows import Inputs, Rows
+from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
 from skfusion.estimators._ensemble import EnsembleDriver
 from skfusion.estimators._targets import Classifies, Regresses
+from skfusion.estimators.support._dropout_passes import DropoutPasses, has_random_layers
 from skfusion.estimators.support._predictors import on_devices
 from skfusion.nets import Runner
-from skfusion.objective import first_output
 from skfusion.pool import ModelPool
-from skfusion.state import State
-
-_CHANNELS = {nn.Dropout1d: 2, nn.Dropout3d: 4}
-"""Axes of an input in which torch sees no samples; ``Dropout2d`` does see them in three."""
-
-
-def dropouts(module: nn.Module) -> list[_DropoutNd]:
-    """Return the dropout modules of a network."""
-    return [part for part in module.modules() if isinstance(part, _DropoutNd)]
-
-
-class DropoutPasses:
-    """Networks that predict with some of their units dropped: ``n_passes`` masks of each state, from a seed.
-
-    A pass draws one mask for all rows, so that it is one sub-network. More passes begin with the masks of fewer.
-    """
-
-    def __init__(self, runners: Sequence[Runner], states: Sequence[State], n_passes: int, seed: int):
-        self.runners, self.states = runners, states
-        self.dtype = np.result_type(*(runner.precision for runner in runners))
-        seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=(n_passes, len(states)))
-        self.seeds = seeds.T.tolist()
-
-    def predict(self, X: Inputs, logs: bool = False) -> np.ndarray:
-        """Return what all passes of each state predict, shape (n_states * n_passes, n_samples, n_outputs)."""
-        predictions = []
-        for runner, state, seeds in zip(self.runners, self.states, self.seeds, strict=True):
-            chunks = list(runner.chunks(X))
-            for seed in seeds:
-                outputs = []
-                with runner.computing(state) as module, seed_scope(seed), _masked(module) as next_chunk:
-                    for chunk in chunks:
-                        next_chunk()
-                        x = {k: v.clone() for k, v in chunk.items()} if isinstance(chunk, dict) else chunk.clone()
-                        outputs.append(first_output(module(**x) if isinstance(x, dict) else module(x)))
-                predictions.append(runner.read(torch.cat(outputs), logs))
-        return np.stack(predictions)
-
-
-@contextmanager
-def _masked(module: nn.Module) -> Iterator[Any]:
-    """Let dropout modules apply masks that are drawn at their first call; what is yielded starts the next chunk."""
-    masks: list[tuple[Tensor, Tensor]] = []
-    calls = 0
-
-    def next_chunk() -> None:
-        nonlocal calls
-        calls = 0
-
-    def apply(part: nn.Module, _args: Any, x: Tensor) -> Tensor:
-        nonlocal calls
-        if calls == len(masks):
-            masks.append(_drawn(part, x))
-        shift, scale = masks[calls]
-        calls += 1
-        return shift + scale * x
-
-    hooks = [part.register_forward_hook(apply) for part in dropouts(module)]
-    try:
-        yield next_chunk
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _drawn(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a mask for a row as shift and scale, which is what any kind of dropout is once it is drawn."""
-    axes = next((n for kind, n in _CHANNELS.items() if isinstance(part, kind)), None)
-    if x.ndim == axes:
-        raise ValueError(
-            f"{type(part).__name__} is given a tensor of {axes} axes, the first of which it reads as channels, and not "
-            "as samples: it drops whole rows, in training too. Use torch.nn.Dropout."
-        )
-    shape, before = (1, *x.shape[1:]), torch.get_rng_state()
-    part.train()
-    try:
-        shift = part.forward(torch.zeros(shape, dtype=x.dtype))  # on the CPU: the same masks on any device
-        torch.set_rng_state(before)
-        scale = part.forward(torch.ones(shape, dtype=x.dtype)) - shift
-    finally:
-        part.eval()
-    return shift.to(x.device), scale.to(x.device)
 
 
 @template
@@ -146,9 +58,12 @@ class _DropoutEnsemble(EnsembleDriver):
     Notes
     -----
     A mask is drawn once a pass and not once a row: what is predicted for a row does not depend on the other rows. The
-    first axis of what dropout is applied to must count samples. BatchNorm keeps its statistics. What attention and
-    recurrent layers drop inside is not dropped here. With an integer ``random_state``, ``fuse`` draws the masks that
-    ``fit`` drew; otherwise it draws others.
+    first axis of what dropout is applied to must count samples, or the axis that a layer names as ``sample_axis``.
+    Dropout is any layer without parameters that passes its input on in evaluation mode, and scales and shifts it by
+    random numbers in training mode: that of other libraries, stochastic depth and noise too. A
+    :class:`~skfusion.nets.TabM` drops units of each of its k members, and a pass is their mean. BatchNorm keeps its
+    statistics. What attention and recurrent layers drop inside is not dropped here. With an integer ``random_state``,
+    ``fuse`` draws the masks that ``fit`` drew; otherwise it draws others.
 
     References
     ----------
@@ -179,7 +94,7 @@ class _DropoutEnsemble(EnsembleDriver):
         if self.estimator is None and pool is None:
             return self._sized(nets.default_net(self._task).set_params(module__dropout=0.1), rows)
         net = super()._net(rows, pool)
-        if not dropouts(Runner(net, self._task, rows).module):
+        if not has_random_layers(Runner(net, self._task, rows), rows.X):
             raise ValueError(
                 "The net has no dropout, so all its sub-networks are the same. Give it modules such as "
                 "torch.nn.Dropout, as mlp_classifier(module__dropout=0.1) has them; what attention and recurrent "

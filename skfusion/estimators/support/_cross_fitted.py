@@ -60,9 +60,9 @@ class CrossFitted:
             self.seconds = self.seconds or sum(fit.seconds for fit in fits)
 
     def warn(self, time_limit: float | None) -> None:
-        """Warn of the members that are left out, and raise the first error where no member is left."""
+        """Warn of the members that are left out; where no member is left, raise an error that says why of each."""
         if not self.names:
-            raise self.errors[0]
+            raise _all_failed(self.left_out, self.errors) from self.errors[0]
         if failed := {name: why for name, why in self.left_out.items() if name not in self.late}:
             listed = "; ".join(f"{name!r}: {why}" for name, why in failed.items())
             warn_caller(f"Members failed and are left out. {listed}")
@@ -73,6 +73,16 @@ class CrossFitted:
                 f"time_limit={time_limit:g} s was over when {n} of {n + len(self.left_out)} members were finished; "
                 f"these are left out: {self.late}.{short}"
             )
+
+
+def _all_failed(why: dict[str, str], errors: Sequence[Exception]) -> Exception:
+    """Return the error of members that all failed, with each cause once, and who had it."""
+    members: dict[str, list[str]] = {}
+    for name, cause in why.items():
+        members.setdefault(cause, []).append(name)
+    listed = "; ".join(f"{', '.join(map(repr, names))}: {cause}" for cause, names in members.items())
+    kind = ValueError if any(not isinstance(e, TypeError) or isinstance(e, ValueError) for e in errors) else TypeError
+    return kind(f"All {len(why)} members failed. {listed}" if len(why) > 1 else f"The only member failed. {listed}")
 
 
 def check_time_limit(time_limit: Any) -> None:

@@ -27,8 +27,10 @@ def weighted_mean(losses: Tensor, y: Tensor, weight: Tensor | None, criterion: A
     return rows.sum() / counts.sum()
 
 
-def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | None], remedy: str) -> np.ndarray:
-    r"""Make the net's loss in training the criterion's own mean with weights of rows; return what the loader hands out.
+def weigh(
+    net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | None], held: list[Tensor | None], remedy: str
+) -> np.ndarray:
+    r"""Make the net's loss the criterion's own mean with weights of rows; return what the loaders hand out.
 
     Where rows count :math:`c_i` by their classes, 1 without weights of classes, the loss of a batch B is
 
@@ -39,22 +41,25 @@ def weigh(net: Any, weight: np.ndarray, y: np.ndarray, current: list[Tensor | No
     A criterion that adds losses up adds up weighted ones.
 
     The ``get_loss`` of the initialised net is replaced. Weights have the mean 1. What is returned are weights, and what
-    rows count by their classes where that differs; for the rows of the present batch it stands in ``current[0]``.
-    ``remedy`` is what to give where a criterion has no losses of rows.
+    rows count by their classes where that differs; for the rows of the present batch it stands in ``current[0]`` in
+    training, and in ``held[0]`` in validation, so that early stopping judges by what is learnt. Where nothing stands
+    there, as for rows of another dataset, the loss is the criterion's. ``remedy`` is what to give where a criterion has
+    no losses of rows.
     """
     rows = RowLosses(net, remedy)
     criterion, get_loss = rows.criterion, rows.get_loss
     scaled, counts = scaled_by_classes(weight, y, criterion)
 
     def weighted(y_pred: Any, y_true: Any, *args: Any, training: bool = False, **kwargs: Any) -> Tensor:
-        if not training or current[0] is None:
+        given = (current if training else held)[0]
+        if given is None:
             return get_loss(y_pred, y_true, *args, training=training, **kwargs)
         losses = rows.each(y_pred, y_true, *args, training=training, **kwargs)
         if criterion.reduction == "sum":
-            return (losses.reshape(len(losses), -1).sum(1) * current[0]).sum()
+            return (losses.reshape(len(losses), -1).sum(1) * given).sum()
         if counts is None:
-            return mean_in_batch(losses, current[0], None)
-        return mean_in_batch(losses, *current[0].unbind(1))
+            return mean_in_batch(losses, given, None)
+        return mean_in_batch(losses, *given.unbind(1))
 
     net.get_loss = weighted
     return scaled if counts is None else np.column_stack([scaled, counts])

@@ -24,7 +24,7 @@ from skfusion._vectorized import (
     member_optimizer,
 )
 from skfusion.nets._prepare import few_threads, seed_scope
-from skfusion.nets._train import TensorLoader
+from skfusion.nets._tensor_loader import TensorLoader
 from skfusion.nets._training_callback import DivergedError, Run, Watch
 from skfusion.nets.vectorized._equivalence import (
     check_first_batch,
@@ -236,6 +236,7 @@ class _Training:
                 total.add_(loss, alpha=stop - start)
                 predicted.append(out)
                 targets.append(batch[1])
+        self.members[0].weigh(None, training=False)
         if before is not None and (name := difference(before, attributes(module))) is not None:
             raise NotVectorizableError(f"{self.name} changes its attribute {name!r} in its forward pass")
         self.validated = True
@@ -263,7 +264,7 @@ class _Training:
         """Return the loss of each member on a batch, shape (n_members,), and the output."""
         net, (x, y, weight) = self.members[0].net, batch
         if weight is not None:
-            self.members[0].weigh(weight)
+            self.members[0].weigh(weight, training)
         if type(net).infer is not NeuralNet.infer:
             out = net.infer(x)
         else:  # what infer does with tensors that are on the device already

@@ -18,7 +18,8 @@ from torch.utils.data import Subset
 from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
-from skfusion.nets._train import Ready, TensorLoader, prepared
+from skfusion.nets._tensor_loader import TensorLoader
+from skfusion.nets._train import Ready, prepared
 from skfusion.nets._training_callback import Run, Watch, from_callback
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
@@ -112,10 +113,11 @@ class TrainingMember:
             torch.set_rng_state(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
 
-    def weigh(self, weight: Any) -> None:
+    def weigh(self, weight: Any, training: bool = True) -> None:
         """Give the net's loss the weights of the rows of the present batch."""
-        if self.loader.current_weight is not None:
-            self.loader.current_weight[0] = weight
+        loader = self.loader if training else self.valid
+        if loader is not None and loader.current_weight is not None:
+            loader.current_weight[0] = weight
 
     def setup(self) -> tuple[Any, ...]:
         """Return what all members must share: batches, epochs, clipping, and the classes of loss and optimiser."""

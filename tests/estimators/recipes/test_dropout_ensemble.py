@@ -13,12 +13,13 @@ from torch import nn
 
 from skfusion import DropoutEnsembleClassifier, DropoutEnsembleRegressor, EnsembleClassifier, ModelPool
 from skfusion.collect import Seeds
-from skfusion.estimators.recipes._dropout_ensemble import DropoutPasses
-from skfusion.nets import Runner, mlp_classifier, mlp_regressor
+from skfusion.estimators.support._dropout_passes import DropoutPasses
+from skfusion.nets import Runner, mlp_classifier, mlp_regressor, tabm_classifier, tabular_classifier
 from skfusion.testing import _problems as problems
 
 X, y = load_iris(return_X_y=True)
 X = X.astype(np.float32)
+K = {tabm_classifier: {"k": 4}}
 
 
 def net(**params):
@@ -225,6 +226,79 @@ def test_what_has_no_dropout_is_refused():
     pool = EnsembleClassifier(net(module__dropout=0.0), collect=Seeds(1), random_state=0).fit(X, y).pool_
     with pytest.raises(ValueError, match="no dropout"):
         DropoutEnsembleClassifier().fuse(pool, X, y)
+
+
+class Depth(nn.Module):
+    """A layer of another library: with probability p a row loses what it is given (stochastic depth)."""
+
+    def __init__(self, p=0.5):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        return x * torch.bernoulli(torch.full((len(x), *[1] * (x.ndim - 1)), 1 - self.p)).to(x) / (1 - self.p)
+
+
+class Noise(nn.Module):
+    """A layer that adds to its input in training."""
+
+    def forward(self, x):
+        return x + torch.randn_like(x) if self.training else x
+
+
+class Scaled(Noise):
+    """One whose noise depends on its input."""
+
+    def forward(self, x):
+        return x + x.square() * torch.randn_like(x) if self.training else x
+
+
+def test_layers_of_other_libraries_are_found_by_what_they_do():
+    passed = passes(Layer(kind=lambda p: Depth()), 40).predict(X)
+    assert len(np.unique(passed.round(5), axis=0)) == 2  # all four inputs are dropped, or none
+    noisy = passes(Layer(kind=lambda p: Noise()), 5).predict(X)
+    assert noisy.std(axis=0).min() > 0
+    with pytest.raises(ValueError, match="Scaled draws random numbers, and does not scale and shift"):
+        passes(Layer(kind=lambda p: Scaled()), 2).predict(X)
+
+
+def test_layers_are_left_in_evaluation_mode_and_random_generators_alone():
+    module, before = Layer(), torch.get_rng_state()
+    passes(module, 2).predict(X)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not [*module.drop._forward_hooks]
+
+
+@pytest.mark.parametrize("make", [tabm_classifier, tabular_classifier])
+def test_nets_for_tables_have_passes_of_their_own(make):
+    given = make(max_epochs=2, module__hidden=(8,), module__dropout=0.3, **K.get(make, {}))
+    fitted = DropoutEnsembleClassifier(given, n_passes=6, random_state=0).fit(X, y)
+    P = fitted.predict_members(X)
+    assert P.shape == (6, 150, 3)
+    assert P.std(axis=0).max() > 0.001
+    np.testing.assert_allclose(P.sum(axis=2), 1, rtol=1e-5)
+    np.testing.assert_allclose(fitted.predict_members(X[:7]), P[:, :7], atol=1e-5)  # a mask does not depend on the rows
+    nothing = DropoutEnsembleClassifier(given.set_params(module__dropout=0.0), n_passes=2, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(*nothing.predict_members(X))
+
+
+def test_a_pass_of_tabm_is_the_mean_of_members_with_units_dropped():
+    given = tabm_classifier(max_epochs=1, module__hidden=(6,), module__dropout=0.5, k=3)
+    fitted = DropoutEnsembleClassifier(given, n_passes=4, random_state=0).fit(X, y)
+    (one,) = fitted.estimators_
+    module = one.module_
+    x = torch.from_numpy(X)
+    with torch.no_grad():
+        units = torch.relu(module._first(*module._prepared(x)))  # shape: (k, n_samples, n_units)
+        heads = module.layers[-1]
+        for predicted, seed in zip(fitted.predict_members(X), fitted._runner.seeds[0], strict=True):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                masks = nn.functional.dropout(torch.ones(3, 6), 0.5)  # one for each member, which all rows share
+            logits = (heads(units * masks.unsqueeze(1)) * module.y_std + module.y_mean).numpy()
+            np.testing.assert_allclose(predicted, softmax(logits, axis=2).mean(axis=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("n_passes", [0, 1.5])

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from skorch.callbacks import EarlyStopping
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
 from torch import nn
 
-from skfusion import nets
+from skfusion import EnsembleClassifier, nets
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.nets import mlp_classifier, mlp_regressor
@@ -108,3 +111,70 @@ def test_bags_of_rows_with_both_weights_are_trained_one_by_one():
     looped = Bootstrap(3, vectorize=False).collect(given, X, y, random_state=0, sample_weight=weight)
     for one, other in zip(stacked, looped, strict=True):
         assert all(torch.equal(value, other.state[key]) for key, value in one.state.items())
+
+
+# ---- validation ------------------------------------------------------------------------------------------------------
+
+
+class LastRows:
+    """A ``train_split`` that holds out every fourth row."""
+
+    keeps_units = True
+    held = np.arange(N) % 4 == 0
+
+    def __call__(self, dataset, y=None, **_):
+        return tuple(torch.utils.data.Subset(dataset, np.flatnonzero(part)) for part in (~self.held, self.held))
+
+
+def validated(fitted, rows, weight, held=LastRows.held):
+    """The mean of the losses of held-out rows, times their weights, computed by hand from the last state."""
+    with torch.no_grad():
+        out = fitted.module_(torch.from_numpy(rows.X[held]))
+        losses = nn.functional.cross_entropy(out, torch.from_numpy(rows.y[held]), reduction="none").numpy()
+    return float(np.mean(losses * weight[held]))
+
+
+@pytest.mark.parametrize("batch_size", [N, 7])
+@pytest.mark.parametrize("by", ["rows", "classes", "both"])
+def test_the_loss_of_validation_is_weighted_as_that_of_training(by, batch_size):
+    weight, by_class = COUNTS / COUNTS.mean(), np.array([2.0, 1.0, 0.25])
+    rows = Rows(X, y, None if by == "classes" else weight, class_weight=None if by == "rows" else by_class)
+    fitted = trained(net(train_split=LastRows(), batch_size=batch_size), rows)
+    assert fitted.history[-1, "valid_loss"] == pytest.approx(validated(fitted, rows, rows.loss_weight), rel=1e-5)
+
+
+def test_rows_of_another_dataset_have_no_weights_in_validation():
+    other = Dataset(torch.from_numpy(X[LastRows.held]), torch.from_numpy(y[LastRows.held]))
+    rows = Rows(X, y, COUNTS / COUNTS.mean())
+    fitted = trained(net(train_split=predefined_split(other)), rows)
+    assert fitted.history[-1, "valid_loss"] == pytest.approx(validated(fitted, rows, np.ones(N)), rel=1e-5)
+
+
+@pytest.mark.parametrize("split", [LastRows(), ValidSplit(0.25, stratified=True, random_state=0)])
+def test_stacked_members_validate_as_looped_members(split):
+    weight = COUNTS / COUNTS.mean()
+    given = net(batch_size=32, module__hidden=(6,), train_split=split)
+    pools = [Seeds(3, vectorize=s).collect(given, X, y, random_state=0, sample_weight=weight) for s in (False, True)]
+    for one, other in zip(*pools, strict=True):
+        a, b = ([row["valid_loss"] for row in member.meta["history"]] for member in (one, other))
+        np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+@pytest.mark.parametrize("vectorize", [False, True])
+def test_early_stopping_keeps_the_epoch_that_is_best_by_weights(vectorize):
+    """Rows of the class that counts little get worse from some epoch on; without weights, they would end the training.
+
+    The network learns that all rows are of the rare class: only in the loss by weights is that an improvement.
+    """
+    code = (np.arange(N) % 5 == 0).astype(np.int64)
+    same = np.ones_like(X)
+    given = net(train_split=LastRows(), callbacks=[("stop", EarlyStopping(patience=2, load_best=True))], max_epochs=12)
+    given.set_params(module__hidden=(), lr=0.05)
+    rare = {0: 1e-3, 1: 1.0}
+    estimator = EnsembleClassifier(given, collect=Seeds(2, vectorize=vectorize), class_weight=rare, random_state=0).fit(
+        same, code
+    )
+    for member in estimator.pool_:
+        losses = [row["valid_loss"] for row in member.meta["history"]]
+        assert len(losses) == 12
+        assert losses == sorted(losses, reverse=True)
