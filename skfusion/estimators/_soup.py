@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skfusion import nets
-from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows
-from skfusion.collect import Seeds
+from skfusion.collect import Seeds, Tail
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
@@ -32,8 +31,14 @@ _MOST = 0.5
 class SoupDriver(OneState, BaseFusion):
     """Fuse the weights of a pool, and predict with the result; subclasses name the parameters."""
 
-    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
+    _defaults: ClassVar[dict[str, Any]] = {"merge": Greedy, "repair": Recalibrate}
     _fusing: ClassVar[tuple[str, ...]] = ("select", "align", "merge", "repair")
+
+    def _part(self, name: str) -> Any:
+        part = super()._part(name)
+        if name == "collect" and part is None:  # states of one run are aligned already
+            return Tail(lr="net") if self._part("align") is None else Seeds()
+        return part
 
     def _check_parts(self) -> None:
         super()._check_parts()
@@ -175,7 +180,10 @@ class _Soup(SoupDriver):
     Parameters
     ----------
     {estimator}
-    {collect}
+    collect : Collector or ModelPool, optional
+        Where members come from. When omitted, they are the checkpoints of the last quarter of one training under the
+        net's own schedule, ``Tail(lr="net")``, which can be averaged; with ``align``, five networks that were trained
+        apart, ``Seeds(5)``. With a pool nothing is trained, and the data given to ``fit`` judge its members.
     {select}
     {align}
     {merge}
