@@ -53,7 +53,7 @@ class Checkpoints(Recorder):
         )
 
 
-class Latest(Recorder):
+class LastStates(Recorder):
     """Leaves the last ``n`` states of a run, ``every`` epochs apart, counted from its end, wherever that is.
 
     There are fewer where the run is too short for them. The last one is what the training leaves, with what callbacks

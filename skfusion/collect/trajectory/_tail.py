@@ -13,7 +13,7 @@ import numpy as np
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector
-from skfusion.collect._recorders import Checkpoints, Latest, burn_in_of
+from skfusion.collect._recorders import Checkpoints, LastStates, burn_in_of
 from skfusion.nets import Run
 
 
@@ -101,7 +101,7 @@ class Tail(Collector):
             raise ValueError(f"last must be at least 1; got {self.last}.")
         schedule = self._schedule(net, burn_in)
         kept = keep[-(self.last or len(keep)) :]
-        recorder = partial(Latest, len(kept), self.every) if schedule is None else partial(Checkpoints, kept)
+        recorder = partial(LastStates, len(kept), self.every) if schedule is None else partial(Checkpoints, kept)
         (seed,) = draw_seeds(rng, 1, "runs")
         return [Run("tail", seed, schedule=schedule, recorder=recorder)]
 

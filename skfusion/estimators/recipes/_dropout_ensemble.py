@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from skfusion import nets
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._random import seed_scope
 from skfusion._rows import Inputs, Rows
