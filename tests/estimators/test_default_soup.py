@@ -105,5 +105,4 @@ def test_it_is_compared_and_distilled_as_any_other():
 def test_the_score_of_the_choice_is_chance_for_random_labels(refit):
     R, labels, _ = random_rows("replicates", 4)
     soup = SoupClassifier(memorising_net(), refit=refit, random_state=0).fit(R, labels)
-    assert soup.score(R[soup.held_out_], labels[soup.held_out_]) > 0.5 or not refit  # which it has learned by heart
     assert_chance(soup.merge_report_["score"], 120 / 5, 4, "the score of the choice")

@@ -48,8 +48,8 @@ def test_estimators_size_it_to_the_data(estimator, y):
 def test_units_of_which_lines_and_curves_are_summed_change_places_together():
     merger = ReBasinMerger(n_points=0, random_state=0).fit(X, CLASSES)
     axes = merger.symmetry_.axes
-    (summed,) = {block.group for name in ("lines.weight", "lines.bias", "curves.weight") for block in axes[name][0]}
-    assert summed in {block.group for block in axes["layers.2.weight"][1]}
+    (summed,) = {block.groups for name in ("lines.weight", "lines.bias", "curves.weight") for block in axes[name][0]}
+    assert summed in {block.groups for block in axes["layers.2.weight"][1]}
     assert len(merger.symmetry_.groups) == 2
 
 
