@@ -16,7 +16,7 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
-from skfusion.estimators.support._refit import chosen_among, with_scores_of
+from skfusion.estimators.support._refit import chosen_among, shares_again, with_scores_of
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective, Wrapper
@@ -62,8 +62,11 @@ class SoupDriver(OneState, BaseFusion):
         if collected.again is not None:
             again = collected.again()
             pool, judge = self._placed(again)
-            self.pool_ = with_scores_of(self.pool_, again.pool)
-            self._merge(again, chosen_among(pool, chosen.names), judge, refit=True)
+            self.pool_, names = with_scores_of(self.pool_, again.pool), chosen.names
+            if isinstance(self._part("merge"), LinearMerger):
+                self.member_weights_ = shares_again(self.member_weights_, pool.names)
+                names = [*self.member_weights_]
+            self._merge(again, chosen_among(pool, names), judge, refit=True)
 
     def _placed(self, collected: Collected) -> tuple[ModelPool, Judge]:
         """Return the members as the net runs them, and what judges them."""
