@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import is_classifier
+from torch import nn
 
 from skfusion import (
     DropoutEnsembleClassifier,
@@ -25,6 +26,8 @@ def test_it_is_the_one_for_tables(task):
     net = default_net(task)
     assert net.module is TabularMLP
     assert is_classifier(net) == (task != "regression")
+    losses = {"regression": nn.MSELoss, "multilabel": nn.BCEWithLogitsLoss, "classification": nn.CrossEntropyLoss}
+    assert net.criterion is losses[task]
 
 
 @pytest.mark.parametrize(
