@@ -248,7 +248,7 @@ class _Soup(SoupDriver):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-@doc(CLASSIFIER, collector="Seeds", merger="Greedy")
+@doc(CLASSIFIER, collector="Tail", merger="Greedy")
 class SoupClassifier(Classifies, _Soup):
     class_weight: Any = None
 
