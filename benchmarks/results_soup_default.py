@@ -281,9 +281,6 @@ def facts(r):
         "seeds": number(*r.over_tables(SEEDS, SINGLE)),
         "again": number(*r.over_tables(f"{SEEDS}, refit", SEEDS)),
         "members": f"{r.mean(SEEDS, 'members'):.1f}",
-        "tail": number(*r.over_tables(TAIL, SEEDS)),
-        "tail_members": f"{r.mean(TAIL, 'members'):.1f}",
-        "tail_one": number(*r.over_tables(TAIL, SINGLE)),
         "default": number(*r.over_tables(DEFAULT, SEEDS)),
         "default_tail": number(*r.over_tables(DEFAULT, TAIL)),
         "default_half": number(*r.over_tables(DEFAULT, HALF)),
@@ -293,10 +290,8 @@ def facts(r):
         "default_again_one": number(*r.over_tables(f"{DEFAULT}, refit", SINGLE)),
         "default_cost": f"{r.mean(SEEDS, 'seconds') / r.mean(DEFAULT, 'seconds'):.1f}",
         "tail_again": number(*r.over_tables(f"{TAIL}, refit", TAIL)),
-        "tail_again_one": number(*r.over_tables(f"{TAIL}, refit", SINGLE)),
         "kept_one": r.seeds_by_members(False),
         "kept_more": r.seeds_by_members(True),
-        "cost": f"{r.mean(SEEDS, 'seconds') / r.mean(TAIL, 'seconds'):.1f}",
     }
 
 
