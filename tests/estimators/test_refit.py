@@ -199,7 +199,7 @@ class Ends(Callback):
 
 
 def test_a_run_that_ends_sooner_on_all_rows_gives_the_checkpoints_that_it_has():
-    net = clone(NET).set_params(max_epochs=20, callbacks=[("ends", Ends())])
+    net = mlp_classifier(max_epochs=20, module__hidden=(6,), lr=0.02, callbacks=[("ends", Ends())])
     soup = SoupClassifier(net, merge=Learned(n_steps=3), refit=True, random_state=0)
     with pytest.raises(ValueError, match="Member 'tail-last-5' was chosen"):  # no sum by shares that are known
         soup.fit(X, y)
