@@ -45,7 +45,7 @@ FAST := $(addprefix tests/,align collect connect data landscape merge objective 
 	$(addprefix test_,geometry.py rows.py state.py random.py tangent.py))
 
 demo: $(VENV)/.demo  ## compare fusions on two data sets that come with scikit-learn
-	$(BIN)/skfusion compare --data digits --out demo/digits
+	$(BIN)/skfusion compare --data digits --net plain --out demo/digits
 	$(BIN)/skfusion compare --data diabetes --out demo/diabetes
 	@printf '\nThe reports are in\n  %s\n  %s\n' '$(CURDIR)/demo/digits' '$(CURDIR)/demo/diabetes'
 

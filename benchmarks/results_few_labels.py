@@ -60,7 +60,7 @@ def distillation(seed, _):
     X, y, train, test = parts(seed)
     rows, more = train[:LABELLED], train[LABELLED:]
     start = time.process_time()
-    teacher = EnsembleClassifier(collect=Seeds(MEMBERS), random_state=seed).fit(X[rows], y[rows])
+    teacher = EnsembleClassifier(mlp_classifier(), collect=Seeds(MEMBERS), random_state=seed).fit(X[rows], y[rows])
     print("  the teacher took", round(time.process_time() - start, 1), "s", flush=True)
     student = mlp_classifier(module__hidden=(WIDTH,))
     yield "teacher", lambda: teacher, X[test], y[test]

@@ -75,12 +75,13 @@ def networks(name, seed):
     """Yield a network with a softmax, and the same one with forests in its place."""
     from skfusion import EnsembleClassifier, NeuralDecisionForestClassifier
     from skfusion.collect import Seeds
+    from skfusion.nets import mlp_classifier
 
-    yield "softmax", lambda known: EnsembleClassifier(collect=Seeds(1), random_state=seed)
-    yield "neural decision forest", lambda known: NeuralDecisionForestClassifier(random_state=seed)
+    yield "softmax", lambda known: EnsembleClassifier(mlp_classifier(), collect=Seeds(1), random_state=seed)
+    yield "neural decision forest", lambda known: NeuralDecisionForestClassifier(mlp_classifier(), random_state=seed)
     yield (
         "deeper neural decision forest",
-        lambda known: NeuralDecisionForestClassifier(n_trees=10, depth=7, random_state=seed),
+        lambda known: NeuralDecisionForestClassifier(mlp_classifier(), n_trees=10, depth=7, random_state=seed),
     )
 
 

@@ -36,15 +36,18 @@ MOST, RATIO = 600, 0.5
 """Training rows at most, and test rows a training row."""
 KEEL = ("phoneme", "segment", "texture", "magic")
 NETS = {"perceptron": (mlp_classifier, mlp_regressor), "tabular": (tabular_classifier, tabular_regressor)}
-SINGLE, TODAY, TAIL = "one network", "five seeds, greedy", "one run's tail, greedy"
+SINGLE, SEEDS, TAIL = "one network", "five seeds, greedy", "one run's tail, greedy"
 FIVE = "five snapshots at a constant rate, greedy"
+DEFAULT, HALF = "last quarter of the net's own run, greedy (default)", "second half of the net's own run, greedy"
 
 
 def fusions(epochs):
     """Return the parameters of each soup, for a net of so many epochs; what is not named is the default."""
     greedy = {
-        TODAY: Seeds(5),
+        SEEDS: Seeds(5),
         TAIL: Tail(),
+        DEFAULT: Tail(lr="net"),
+        HALF: Tail(0.5, lr="net"),
         FIVE: Tail(0.5, every=epochs // 10),
         "five snapshots of cosine cycles, greedy": Snapshots(5),
         "five fine-tunes, greedy": FineTunes(n_members=5),
@@ -55,7 +58,7 @@ def fusions(epochs):
         | {name: {"collect": c, "merge": Greedy()} for name, c in greedy.items()}
         | {
             f"{name}, refit": {"collect": greedy[name], "merge": Greedy(), "refit": True}
-            for name in (TODAY, TAIL, FIVE)
+            for name in (SEEDS, TAIL, DEFAULT, FIVE)
         }
     )
 
@@ -160,12 +163,12 @@ class Results:
         means = np.array([self.differences(t, fusion, other, what).mean() for t in tables])
         return means.mean(), student.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
 
-    def today_by_members(self, several):
+    def seeds_by_members(self, several):
         """Return the mean difference of five seeds to one network, where several are averaged or one is kept."""
         gaps = [
             gap
             for table in self.tables
-            for gap, n in zip(self.differences(table, TODAY, SINGLE), self.values(table, TODAY, "members"), strict=True)
+            for gap, n in zip(self.differences(table, SEEDS, SINGLE), self.values(table, SEEDS, "members"), strict=True)
             if (n > 1) == several
         ]
         return f"{number(np.mean(gaps), np.nan)} ({len(gaps)} fits)" if gaps else "none"
@@ -207,7 +210,7 @@ def overview(r):
             name, f"{100 * r.mean(name, 'score'):.2f}",
             "" if first else number(*r.over_tables(name, SINGLE)),
             "" if first or not splits else f"{up}, {down}",
-            "" if name == TODAY else number(*r.over_tables(name, TODAY)),
+            "" if name == SEEDS else number(*r.over_tables(name, SEEDS)),
             "" if first else number(*r.over_tables(name, SINGLE, "log_loss"), digits=3, scale=1),
             f"{r.mean(name, 'members'):.1f}", f"{r.mean(name, 'seconds'):.1f}",
         ])  # fmt: skip
@@ -243,7 +246,7 @@ def tables_of(results):
     return " ".join(said).replace("split 1 times", "split once")
 
 
-TITLES = {"perceptron": "default perceptron", "tabular": "net for tables"}
+TITLES = {"perceptron": "plain perceptron", "tabular": "net for tables"}
 
 
 def page(known):
@@ -254,7 +257,7 @@ def page(known):
 
 <!-- Written by benchmarks/results_soup_default.py. Do not edit: run it again. -->
 
-Which collector gives a soup members that can be averaged, and what a refit on all rows brings. Each soup is `SoupClassifier` or `SoupRegressor` with the merger and the collector that its name says; *greedy* holds a fifth of the training rows out to choose members, *mean* holds none out, and *refit* trains what was chosen again on all rows. *One network* is trained on all rows. The nets are the default perceptron (`mlp_classifier`, `mlp_regressor`) and the one for tables (`tabular_classifier`, `tabular_regressor`), as they are.
+Which collector gives a soup members that can be averaged, and what a refit on all rows brings. Each soup is `SoupClassifier` or `SoupRegressor` with the merger and the collector that its name says; *(default)* is what they do when nothing is said; *greedy* holds a fifth of the training rows out to choose members, *mean* holds none out, and *refit* trains what was chosen again on all rows. *One network* is trained on all rows. The nets are the plain perceptron (`mlp_classifier`, `mlp_regressor`), whose learning rate is constant, and the one for tables (`tabular_classifier`, `tabular_regressor`), the default, which anneals its own, as they are.
 
 {tables_of(results)} *friedman1* and *friedman2* are made data. Each table is split at random into at most {MOST} training rows and half as many test rows. Made by
 
@@ -266,7 +269,7 @@ on one thread of a machine with {os.cpu_count()} {platform.machine()} cores, whi
 Scores are accuracies in % and, for values, R² times 100. Differences are paired, in points. After each ± stands half of a 95 % interval: over tables Student's interval of the tables' means; of one table that of Nadeau and Bengio (2003) for splits that overlap. *Better, worse*: tables on which that interval lies above or below 0; one in forty each is what chance makes. *s*: seconds of the processor for a fit.
 """
     for net, r in results.items():
-        text += f"\n## The {TITLES[net]}\n\n{overview(r)}\n\n{verdicts(r, SINGLE)}\n{verdicts(r, TODAY)}\n\nDifferences from one network, table by table:\n\n{by_table(r)}\n"
+        text += f"\n## The {TITLES[net]}\n\n{overview(r)}\n\n{verdicts(r, SINGLE)}\n{verdicts(r, SEEDS)}\n\nDifferences from one network, table by table:\n\n{by_table(r)}\n"
     return text + VERDICT.format(
         **{f"{net}_{what}": value for net, r in results.items() for what, value in facts(r).items()}
     )
@@ -275,17 +278,20 @@ Scores are accuracies in % and, for values, R² times 100. Differences are paire
 def facts(r):
     """Return the numbers of the verdict."""
     return {
-        "today": number(*r.over_tables(TODAY, SINGLE)),
-        "again": number(*r.over_tables(f"{TODAY}, refit", TODAY)),
-        "members": f"{r.mean(TODAY, 'members'):.1f}",
-        "tail": number(*r.over_tables(TAIL, TODAY)),
-        "tail_members": f"{r.mean(TAIL, 'members'):.1f}",
-        "tail_one": number(*r.over_tables(TAIL, SINGLE)),
+        "seeds": number(*r.over_tables(SEEDS, SINGLE)),
+        "again": number(*r.over_tables(f"{SEEDS}, refit", SEEDS)),
+        "members": f"{r.mean(SEEDS, 'members'):.1f}",
+        "default": number(*r.over_tables(DEFAULT, SEEDS)),
+        "default_tail": number(*r.over_tables(DEFAULT, TAIL)),
+        "default_half": number(*r.over_tables(DEFAULT, HALF)),
+        "default_one": number(*r.over_tables(DEFAULT, SINGLE)),
+        "default_members": f"{r.mean(DEFAULT, 'members'):.1f}",
+        "default_again": number(*r.over_tables(f"{DEFAULT}, refit", DEFAULT)),
+        "default_again_one": number(*r.over_tables(f"{DEFAULT}, refit", SINGLE)),
+        "default_cost": f"{r.mean(SEEDS, 'seconds') / r.mean(DEFAULT, 'seconds'):.1f}",
         "tail_again": number(*r.over_tables(f"{TAIL}, refit", TAIL)),
-        "tail_again_one": number(*r.over_tables(f"{TAIL}, refit", SINGLE)),
-        "kept_one": r.today_by_members(False),
-        "kept_more": r.today_by_members(True),
-        "cost": f"{r.mean(TODAY, 'seconds') / r.mean(TAIL, 'seconds'):.1f}",
+        "kept_one": r.seeds_by_members(False),
+        "kept_more": r.seeds_by_members(True),
     }
 
 
@@ -294,15 +300,16 @@ VERDICT = """
 
 Numbers are means over tables, first of the perceptron, then of the net for tables.
 
-- **Five seeds do not average.** The default of `SoupClassifier()` keeps {perceptron_members} and {tabular_members} of five networks, and stands at {perceptron_today} and {tabular_today} points against one network that is trained on all rows: it pays five trainings, and a fifth of the rows, for a choice among few. In the fits where it keeps one it stands at {perceptron_kept_one} and {tabular_kept_one}; where it averages several, at {perceptron_kept_more} and {tabular_kept_more}: on the held-out rows such a mean is never worse than its best member, by construction, and on other rows the barrier shows.
-- **Checkpoints of one run do.** `collect=Tail()` keeps {perceptron_tail_members} and {tabular_tail_members} of its members under the same greedy merger. It stands at {perceptron_tail} and {tabular_tail} against five seeds, which take {perceptron_cost} and {tabular_cost} times as long, and at {perceptron_tail_one} and {tabular_tail_one} against one network, which is the price of the held-out fifth.
-- **A refit trains on that fifth, too.** `refit=True` brings the tail {perceptron_tail_again} and {tabular_tail_again} points, to {perceptron_tail_again_one} and {tabular_tail_again_one} against one network. It brings five seeds {perceptron_again} and {tabular_again}, for ten trainings.
+- **Five seeds do not average.** A greedy soup keeps {perceptron_members} and {tabular_members} of five networks, and stands at {perceptron_seeds} and {tabular_seeds} points against one network that is trained on all rows: it pays five trainings, and a fifth of the rows, for a choice among few. In the fits where it keeps one it stands at {perceptron_kept_one} and {tabular_kept_one}; where it averages several, at {perceptron_kept_more} and {tabular_kept_more}: on the held-out rows such a mean is never worse than its best member, by construction, and on other rows the barrier shows.
+- **Checkpoints of one run do.** The last quarter of a run under the net's own schedule, `Tail(lr="net")`, keeps {perceptron_default_members} and {tabular_default_members} of its members under the same greedy merger. It stands at {perceptron_default} and {tabular_default} against five seeds, which take {perceptron_default_cost} and {tabular_default_cost} times as long, and at {perceptron_default_one} and {tabular_default_one} against one network, which is the price of the held-out fifth.
+- **The schedule and the share of the run matter less.** Against the tail at a constant rate, `Tail()`, it stands at {perceptron_default_tail} and {tabular_default_tail}: the perceptron has no schedule, so that both are the same. Against the second half of the run it stands at {perceptron_default_half} and {tabular_default_half}.
+- **A refit trains on that fifth, too.** `refit=True` brings the default {perceptron_default_again} and {tabular_default_again} points, to {perceptron_default_again_one} and {tabular_default_again_one} against one network; the tail at a constant rate {perceptron_tail_again} and {tabular_tail_again}. It brings five seeds {perceptron_again} and {tabular_again}, for ten trainings.
 
-Where an interval reaches over 0, these tables do not tell. What to write for one network: `WeightAveragingClassifier(net)`, which holds nothing out, or `SoupClassifier(net, collect=Tail(), refit=True)` where the members shall be chosen.
+Where an interval reaches over 0, these tables do not tell. What to write for one network: `WeightAveragingClassifier(net)`, which holds nothing out, or `SoupClassifier(net, refit=True)` where the members shall be chosen.
 
-## Why the default is still five seeds
+## What the default is
 
-`Tail()` sets the learning rate itself, so it overrides the schedule of a net that has one, and it warns where early stopping ends the run before its checkpoints. Neither may happen to somebody who has asked for nothing. A module instance, such as a pretrained network, gives five fine-tunes of one start by `Seeds(5)`, which do average, and one run by `Tail()`. A default that follows these numbers is one that keeps the net's own schedule and takes the checkpoints of the epochs that it has. It would change what `SoupClassifier()` and `SoupRegressor()` give without `collect`, the paragraph `collect` of the docstrings, which ensembles share, and the recorded digests of default soups.
+`SoupClassifier()` and `SoupRegressor()` train one network, where they used to train five, and take the checkpoints of the last quarter of its epochs: `collect=Tail(lr="net")`. The learning rate is left to the net, with its callbacks. Where early stopping ends the run, the last epochs that there are count, as many as there would have been, and the last member is the state that is best. A module instance, such as a pretrained network, is trained on from its weights. With `align`, which matches the units of networks that were trained apart, members are five seeds, as those of one run are aligned already.
 """
 
 

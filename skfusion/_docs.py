@@ -105,7 +105,8 @@ GROUPS = {
 PARAGRAPHS = {"example": EXAMPLE, "arguments": "", "in_classification": "", **GROUPS} | paragraphs(
     """
 estimator : skorch net, optional
-    The network; a perceptron when omitted. Module classes that take ``n_in`` and ``n_out`` get the sizes of the data.
+    The network; the one for tables, as :func:`skfusion.nets.default_net` gives it, when omitted. Module classes that
+    take ``n_in`` and ``n_out`` get the sizes of the data.
 collect : Collector or ModelPool, optional
     Where members come from; ``Seeds(5)`` when omitted. With a pool nothing is trained, and the data given to ``fit``
     judge its members.

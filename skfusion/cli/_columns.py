@@ -180,7 +180,7 @@ def _about_dates(X: pd.DataFrame, dates: Mapping[str, str]) -> list[str]:
 
 def _about_categories(levels: Mapping[str, int], max_levels: int) -> list[str]:
     few = [f"{c!r} ({n} values)" for c, n in levels.items() if n <= max_levels]
-    notes = [f"Categories, one-hot encoded (embedded by --net table): {', '.join(few)}."] if few else []
+    notes = [f"Categories, embedded (one-hot encoded by --net plain): {', '.join(few)}."] if few else []
     return notes + [
         f"{c!r} has {n} values: the {max_levels - 1} most frequent are categories of their own, the others are one."
         for c, n in levels.items()

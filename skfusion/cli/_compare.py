@@ -38,8 +38,8 @@ def compare(
         typer.Option(help=f"Of {', '.join(FUSIONS)}; can be repeated. By default all that suit but {', '.join(SLOW)}."),
     ] = None,
     net: Annotated[
-        str, typer.Option(help="plain: a perceptron; table: one that encodes numbers and embeds categories.")
-    ] = "plain",
+        str, typer.Option(help="table: one that encodes numbers and embeds categories; plain: a small perceptron.")
+    ] = "table",
     baselines: Annotated[
         bool, typer.Option(help="Compare with a dummy, a linear model, and boosted trees of scikit-learn, too.")
     ] = True,
@@ -52,7 +52,7 @@ def compare(
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
     members: Annotated[int, typer.Option(min=1, help="Networks of a fusion.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a training.")] = 30,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a training; as many as the net has.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all randomness.")] = 0,
     n_jobs: Annotated[int, typer.Option(help="Folds at a time; -1 for all cores.")] = 1,
     as_json: Annotated[
@@ -62,9 +62,10 @@ def compare(
 ) -> None:
     """Cross-validate fusions of networks on one data set and show a leaderboard.
 
-    Columns of files are prepared: numbers are imputed by their median and standardised, dates become numbers, text and
-    truth values are one-hot encoded with missing ones as a value of their own. Constant columns, identifiers and free
-    text are dropped. Notes say what was done to which column.
+    Columns of files are prepared: numbers are imputed by their median, dates become numbers, text and truth values are
+    categories, with missing ones as a value of their own. The net for tables embeds categories; with --net plain they
+    are one-hot encoded, and numbers standardised. Constant columns, identifiers and free text are dropped. Notes say
+    what was done to which column.
     """
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:

@@ -16,8 +16,8 @@ from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier, tabular_regressor
 
 NETS = {
-    "plain": (mlp_classifier, mlp_regressor),
     "table": (tabular_classifier, tabular_regressor),
+    "plain": (mlp_classifier, mlp_regressor),
 }
 ENSEMBLE = (skfusion.EnsembleClassifier, skfusion.EnsembleRegressor)
 
@@ -114,13 +114,15 @@ SLOW = [name for name, choice in FUSIONS.items() if choice.slow]
 """Fusions that are fitted only where they are named."""
 
 
-def net_for(kind: str, dataset: Data, n_epochs: int) -> Any:
+def net_for(kind: str, dataset: Data, n_epochs: int | None) -> Any:
     """Return an unfitted net for the columns as :attr:`Data.prepare` or, for tables, :attr:`Data.codes` gives them."""
     if kind not in NETS:
         raise ValueError(f"Unknown --net {kind!r}; there are {', '.join(NETS)}.")
     categories = [] if dataset.typed is None or kind == "plain" else dataset.typed.categories_
-    given = {"module__categorical": [*range(len(categories))]} if categories else {}
-    return NETS[kind][dataset.task != "classification"](max_epochs=n_epochs, **given)
+    given: dict[str, Any] = {"module__categorical": [*range(len(categories))]} if categories else {}
+    if n_epochs is not None:
+        given["max_epochs"] = n_epochs
+    return NETS[kind][dataset.task != "classification"](**given)
 
 
 def prepared(estimator: Any, dataset: Data, net: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, Protocol
@@ -50,6 +51,33 @@ class Checkpoints(Recorder):
             "the training, such as EarlyStopping, from the net, or let it wait longer.",
             stacklevel=3,
         )
+
+
+class LastStates(Recorder):
+    """Leaves the last ``n`` states of a run, ``every`` epochs apart, counted from its end, wherever that is.
+
+    There are fewer where the run is too short for them. The last one is what the training leaves, with what callbacks
+    load into the net when it ends.
+    """
+
+    def __init__(self, n: int, every: int = 1):
+        self.n, self.every, self.epoch = n, every, 0
+        self.kept: deque[State] = deque(maxlen=(n - 1) * every + 1)
+
+    def after_epoch(self, epoch: int, net: Any) -> None:
+        """Keep the state until enough later ones are kept."""
+        self.kept.append(nets.state_of(net))
+        self.epoch = epoch
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the latest states so far, in the order of the epochs."""
+        end = self.epoch if net is None else len(net.history)  # an epoch more, where a callback has ended the training
+        members = []
+        for rank, epoch in enumerate(range(end, self.epoch - len(self.kept), -self.every)[: self.n], start=1):
+            final = net is not None and epoch == end
+            state = nets.state_of(net) if final else self.kept[epoch - self.epoch - 1]
+            members.append(Member(f"{name}-last-{rank}", state, meta={"epoch": epoch}))
+        return members[::-1]
 
 
 class BestState(Recorder):

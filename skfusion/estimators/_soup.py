@@ -9,15 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skfusion import nets
-from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows
-from skfusion.collect import Seeds
+from skfusion.collect import Seeds, Tail
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
-from skfusion.estimators.support._refit import chosen_among, with_scores_of
+from skfusion.estimators.support._refit import chosen_among, shares_again, with_scores_of
 from skfusion.merge import Greedy, LinearMerger
 from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective, Wrapper
@@ -32,8 +31,14 @@ _MOST = 0.5
 class SoupDriver(OneState, BaseFusion):
     """Fuse the weights of a pool, and predict with the result; subclasses name the parameters."""
 
-    _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "merge": Greedy, "repair": Recalibrate}
+    _defaults: ClassVar[dict[str, Any]] = {"merge": Greedy, "repair": Recalibrate}
     _fusing: ClassVar[tuple[str, ...]] = ("select", "align", "merge", "repair")
+
+    def _part(self, name: str) -> Any:
+        part = super()._part(name)
+        if name == "collect" and part is None:  # states of one run are aligned already
+            return Tail(lr="net") if self._part("align") is None else Seeds()
+        return part
 
     def _check_parts(self) -> None:
         super()._check_parts()
@@ -57,8 +62,11 @@ class SoupDriver(OneState, BaseFusion):
         if collected.again is not None:
             again = collected.again()
             pool, judge = self._placed(again)
-            self.pool_ = with_scores_of(self.pool_, again.pool)
-            self._merge(again, chosen_among(pool, chosen.names), judge, refit=True)
+            self.pool_, names = with_scores_of(self.pool_, again.pool), chosen.names
+            if isinstance(self._part("merge"), LinearMerger):
+                self.member_weights_ = shares_again(self.member_weights_, pool.names)
+                names = [*self.member_weights_]
+            self._merge(again, chosen_among(pool, names), judge, refit=True)
 
     def _placed(self, collected: Collected) -> tuple[ModelPool, Judge]:
         """Return the members as the net runs them, and what judges them."""
@@ -175,7 +183,10 @@ class _Soup(SoupDriver):
     Parameters
     ----------
     {estimator}
-    {collect}
+    collect : Collector or ModelPool, optional
+        Where members come from. When omitted, they are the checkpoints of the last quarter of one training under the
+        net's own schedule, ``Tail(lr="net")``, which can be averaged; with ``align``, five networks that were trained
+        apart, ``Seeds(5)``. With a pool nothing is trained, and the data given to ``fit`` judge its members.
     {select}
     {align}
     {merge}
@@ -237,7 +248,7 @@ class _Soup(SoupDriver):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-@doc(CLASSIFIER, collector="Seeds", merger="Greedy")
+@doc(CLASSIFIER, collector="Tail", merger="Greedy")
 class SoupClassifier(Classifies, _Soup):
     class_weight: Any = None
 

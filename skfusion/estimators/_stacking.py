@@ -33,7 +33,7 @@ class StackingFusion(StackDriver, NamedMembers):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network whose seeds are the members. A perceptron for classification without it and ``estimators``.
+        The network whose seeds are the members. The one for tables, for classification, without it and ``estimators``.
     estimators : list of (str, estimator), optional
         The members instead: skorch nets and scikit-learn estimators in any mixture, all of one task. Names are none of
         this class's parameters, and have no ``__`` in them. ``n_members`` is not read then, and ``estimator`` is None.

@@ -42,7 +42,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
     estimator : skorch net, optional
         Gives the network, whose outputs route, and how it is trained; its criterion and ``predict_nonlinearity`` are
         not used. A module class that takes ``n_out`` is sized to ``n_units`` outputs.
-        :func:`skfusion.nets.mlp_classifier` when omitted.
+        :func:`skfusion.nets.tabular_classifier` when omitted.
     n_trees : int, default=5
         Trees, :math:`T`.
     depth : int, default=4

@@ -3,7 +3,8 @@
 ``_prepare`` fits a net to the data, ``_train`` runs skorch's loop, ``_runner`` computes predictions of any state, and
 ``_judge`` is the objective of methods that ask for data. ``losses/`` has losses of weighted and soft targets,
 ``vectorized/`` the training and the prediction of many nets at once. This room may import what is below it:
-``select``, ``pool``, the torch-only rooms and ``_vectorized``. A default network is added in ``_mlp``.
+``select``, ``pool``, the torch-only rooms and ``_vectorized``. The network that estimators use when they are given
+none, ``default_net``, stands in ``_tabular``.
 
 The names in ``__all__`` are for users; the others are offered to the rooms above.
 """
@@ -12,7 +13,7 @@ from skfusion._random import seed_scope
 from skfusion.data import default_score
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
 from skfusion.nets._judge import Judge
-from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
+from skfusion.nets._mlp import MLP, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import (
     dtype_of,
@@ -31,7 +32,7 @@ from skfusion.nets._runner import Runner
 from skfusion.nets._tabm import TabM
 from skfusion.nets._tabm_members import of_one_member, unstacked, with_members
 from skfusion.nets._tabm_nets import tabm_classifier, tabm_regressor
-from skfusion.nets._tabular import TabularMLP, tabular_classifier, tabular_regressor
+from skfusion.nets._tabular import TabularMLP, default_net, tabular_classifier, tabular_regressor
 from skfusion.nets._train import fit
 from skfusion.nets._training_callback import (
     DivergedError,

@@ -1,4 +1,4 @@
-"""Default networks: perceptrons, and the scaling of the data that they and extreme targets need."""
+"""Small plain networks: perceptrons, and the scaling of the data that they and extreme targets need."""
 
 from __future__ import annotations
 
@@ -155,22 +155,6 @@ def _check_names(maker: str, params: dict[str, Any]) -> None:
             f"{name} is a parameter of the network, and not of the net that trains it: write "
             f"{maker}(module__{name}={params[name]!r})."
         )
-
-
-def default_net(task: Task) -> NeuralNetClassifier | NeuralNetRegressor:
-    """Return the net that an estimator uses when it is given none.
-
-    Parameters
-    ----------
-    task : {"classification", "multilabel", "regression"}
-        What the outputs are.
-
-    Returns
-    -------
-    skorch net
-        Unfitted, not sized yet.
-    """
-    return mlp_regressor() if task == "regression" else mlp_classifier(multilabel=task == "multilabel")
 
 
 FAR = 1e3

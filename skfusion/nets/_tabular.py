@@ -6,18 +6,19 @@ harm, an encoding of each column, strong weight decay with an annealed learning 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import ValidSplit
 from torch import Tensor, nn
 
+from skfusion._rows import Task
 from skfusion._vectorized import FewBitsDropout
-from skfusion.nets._annealing import CosineAnnealing
 from skfusion.nets._table_inputs import TableInputs
 from skfusion.nets._table_statistics import TableStatistics
 
@@ -108,6 +109,31 @@ class TabularMLP(TableInputs):
         return self.layers(first) * self.y_std + self.y_mean
 
 
+class CosineAnnealing(Callback):
+    """Lower learning rates, of each group of parameters its own, to a share of them along half a cosine by epochs.
+
+    This is the schedule of Loshchilov and Hutter (ICLR 2017, arXiv:1608.03983) without restarts.
+
+    Parameters
+    ----------
+    final : float, default=0.02
+        The share of the rate that the last epoch would reach.
+    """
+
+    def __init__(self, final: float = 0.02):
+        self.final = final
+
+    def on_epoch_begin(self, net: Any, **_: Any) -> None:
+        """Set the rates of the epoch."""
+        epoch = len(net.history) - 1
+        groups = net.optimizer_.param_groups
+        if epoch == 0 or not hasattr(self, "rates_"):
+            self.rates_ = [group["lr"] for group in groups]
+        factor = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * epoch / net.max_epochs))
+        for group, rate in zip(groups, self.rates_, strict=True):
+            group["lr"] = rate * factor
+
+
 def batch_size_for(n_rows: int) -> int:
     """Return the rows of a batch, for a table of so many rows."""
     return next((size for limit, size in BATCH_SIZES.items() if n_rows < limit), 512)
@@ -179,6 +205,22 @@ def tabular_regressor(*, early_stopping: bool = False, **params: Any) -> NeuralN
         An unfitted net; an estimator of this library sizes it to the data.
     """
     return _net(NeuralNetRegressor, early_stopping, {"criterion": nn.MSELoss, **params})
+
+
+def default_net(task: Task) -> NeuralNetClassifier | NeuralNetRegressor:
+    """Return the net that an estimator uses when it is given none: that for tables.
+
+    Parameters
+    ----------
+    task : {"classification", "multilabel", "regression"}
+        What the outputs are.
+
+    Returns
+    -------
+    skorch net
+        Unfitted, not sized yet: :func:`tabular_classifier` or :func:`tabular_regressor`.
+    """
+    return tabular_regressor() if task == "regression" else tabular_classifier(multilabel=task == "multilabel")
 
 
 def _net(kind: Any, early_stopping: bool, params: dict[str, Any]) -> Any:

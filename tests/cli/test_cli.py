@@ -148,7 +148,7 @@ def test_the_report_stands_alone(tmp_path):
 
 
 def test_a_soup_of_one_member_is_noted_and_no_warning_tells_it(tmp_path, recwarn):
-    text = run("compare", "--data", "wine", *QUICK, "--fusion", "greedy-soup", "--out", tmp_path)
+    text = run("compare", "--data", "wine", *QUICK, "--net", "plain", "--fusion", "greedy-soup", "--out", tmp_path)
     folds = re.search(r"In (\d) of 2 folds greedy-soup kept its best member alone", text)
     assert folds
     assert folds[0] in (tmp_path / "index.html").read_text(encoding="utf-8")

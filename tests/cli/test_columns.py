@@ -145,7 +145,7 @@ def test_text_with_few_values_is_kept_as_it_was():
     found = loaded(colour=["red", "blue", None] * (N // 3), flag=[True, False] * (N // 2))
     assert (
         note(found, "one-hot")
-        == "Categories, one-hot encoded (embedded by --net table): 'colour' (3 values), 'flag' (2 values)."
+        == "Categories, embedded (one-hot encoded by --net plain): 'colour' (3 values), 'flag' (2 values)."
     )
     assert found.prepare.fit_transform(found.X).shape == (N, 5)
 

@@ -149,7 +149,7 @@ def test_a_reference_is_a_row(monkeypatch, name):
         (["--fusion", "single", "--reference", "swa"], "there are single, dummy, linear, boosting."),
         (["--scoring", "acuracy"], "--scoring acuracy is unknown; did you mean accuracy"),
         (["--scoring", "r2"], "--scoring r2 is for regression, and this is classification"),
-        (["--net", "deep"], "Unknown --net 'deep'; there are plain, table."),
+        (["--net", "deep"], "Unknown --net 'deep'; there are table, plain."),
     ],
 )
 def test_what_is_refused_before_anything_is_trained(monkeypatch, words, message):
@@ -194,7 +194,7 @@ def test_a_table_with_dates_gaps_and_text(tmp_path, net):
         "Dates in 'sold' are turned into days since the first, month and weekday.",
         "Dropped 'remark': free text",
         "'size' is read as numbers; 3 entries that are none ('?') count as missing.",
-        "Categories, one-hot encoded (embedded by --net table): 'colour' (3 values).",
+        "Categories, embedded (one-hot encoded by --net plain): 'colour' (3 values).",
     ]:
         assert said in text
     model = joblib.load(tmp_path / "out" / "model.joblib")

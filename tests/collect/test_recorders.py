@@ -19,7 +19,7 @@ from torch import nn
 import skfusion as sf
 from skfusion import nets
 from skfusion.collect import Collector
-from skfusion.collect._recorders import Averaged, BestState, Checkpoints, RunningMean, burn_in_of
+from skfusion.collect._recorders import Averaged, BestState, Checkpoints, LastStates, RunningMean, burn_in_of
 from skfusion.collect._train_runs import train
 from skfusion.nets import LastState, Recorder, Run
 from skfusion.pool import Member
@@ -28,7 +28,14 @@ from skfusion.testing import _problems as problems
 NORM = partial(nn.BatchNorm1d, 8)
 SPLIT = {"train_split": ValidSplit(3), "lr": 0.3}
 MEANS = [partial(Averaged, RunningMean, 0.5), partial(Averaged, RunningMean, 0.5, by_step=False)]
-RECORDERS = [LastState, partial(Checkpoints, (1, 3)), BestState, *MEANS]
+RECORDERS = [
+    LastState,
+    partial(Checkpoints, (1, 3)),
+    partial(LastStates, 2),
+    partial(LastStates, 2, 3),
+    BestState,
+    *MEANS,
+]
 
 
 class EverySeen(Recorder):
@@ -139,7 +146,8 @@ def test_a_net_is_sized_once_and_initialised_once_a_member(monkeypatch):
     monkeypatch.setattr(NeuralNet, "initialize_module", lambda net: made.append(net) or initialize_module(net))
     sizings, sized = [], nets.sized
     monkeypatch.setattr(nets, "sized", lambda *given: sizings.append(given) or sized(*given))
-    fitted = sf.SoupClassifier(random_state=0).fit(CLASSES.X, CLASSES.y)
+    net = nets.mlp_classifier(max_epochs=2)
+    fitted = sf.SoupClassifier(net, collect=sf.collect.Seeds(5), random_state=0).fit(CLASSES.X, CLASSES.y)
     assert len(fitted.pool_) == 5
     assert len(sizings) == 1
     assert len(made) == 5 + 3  # to check its size, to plan how members are trained, and to predict

@@ -358,7 +358,7 @@ def test_alignment_without_units_is_warned_of():
 
 def test_curves_lower_the_barrier_on_digits():
     images, labels = load_digits(return_X_y=True)
-    fitted = CurveClassifier(connect=Bezier(n_epochs=100), random_state=0).fit(images / 16, labels)
+    fitted = CurveClassifier(mlp_classifier(), connect=Bezier(n_epochs=100), random_state=0).fit(images / 16, labels)
     assert fitted.barrier_["line"] > 0.3
     assert fitted.barrier_["curve"] <= 0.1 * fitted.barrier_["line"]
     aligned = CurveClassifier(connect=Line(), align=WeightMatching(), collect=fitted.pool_).fit(images / 16, labels)
@@ -367,7 +367,7 @@ def test_curves_lower_the_barrier_on_digits():
 
 def test_ensembles_along_curves_predict_noisy_labels_better():
     inputs, labels = make_classification(2000, 20, n_informative=8, flip_y=0.15, random_state=0)
-    fitted = CurveClassifier(random_state=0).fit(inputs[::2], labels[::2])
+    fitted = CurveClassifier(mlp_classifier(), random_state=0).fit(inputs[::2], labels[::2])
     members = fitted.predict_members(inputs[1::2])
     losses = [log_loss(labels[1::2], p) for p in members]
     assert log_loss(labels[1::2], members.mean(axis=0)) < 0.9 * min(losses[0], losses[-1])
@@ -449,7 +449,7 @@ def test_the_unit_of_many_batches_is_that_of_all_rows():
 
 
 def test_regression():
-    fitted = CurveRegressor(random_state=0).fit(*VALUES)
+    fitted = CurveRegressor(mlp_regressor(), random_state=0).fit(*VALUES)
     assert fitted.score(*VALUES) > 0.5
     assert fitted.barrier_["curve"] < 0.5 * fitted.barrier_["line"]
     np.testing.assert_allclose(

@@ -4,14 +4,17 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_regression
+from skorch.callbacks import Callback
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
 from skfusion.align import WeightMatching
 from skfusion.collect import FineTunes, Seeds, Tail
 from skfusion.combine import Average, EnsembleSelection, WeightedAverage
 from skfusion.compare import compare_fusions
+from skfusion.estimators.support._refit import shares_again
 from skfusion.merge import DARE, TIES, Greedy, Learned, Merger, OneMemberWarning, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.pool import LeakageWarning
@@ -175,6 +178,43 @@ def test_a_member_that_is_not_there_again_is_named():
         EnsembleClassifier(
             NET, collect=Shortens(2), combine=WeightedAverage(), select=TopK(1), refit=True, random_state=0
         ).fit(X, y)
+
+
+def test_shares_of_checkpoints_that_are_not_there_again_are_given_to_the_others():
+    shares = {"a": 0.5, "b": 0.2, "c": 0.0, "d": 0.3}
+    assert shares_again(shares, ["a", "b", "d"]) == {"a": 0.5, "b": 0.2, "d": 0.3}  # the one that is lost had none
+    with pytest.warns(UserWarning, match=r"left no member 'a',.* \['b', 'd'\]"):
+        left = shares_again(shares, ["b", "c", "d"])
+    assert left == pytest.approx({"b": 0.4, "c": 0.0, "d": 0.6})
+    assert shares_again(shares, ["c"]) == shares
+
+
+class Ends(Callback):
+    """Ends a training on all rows two epochs sooner than one on fewer, as early stopping may."""
+
+    def on_epoch_end(self, net, **_):
+        n_rows = net.history[-1, "batches", :, "train_batch_size"]
+        if len(net.history) == (3 if sum(n_rows) == len(X) else 5):
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_ends_sooner_on_all_rows_gives_the_checkpoints_that_it_has():
+    net = mlp_classifier(max_epochs=20, module__hidden=(6,), lr=0.02, callbacks=[("ends", Ends())])
+    soup = SoupClassifier(net, merge=Learned(n_steps=3), refit=True, random_state=0)
+    with pytest.raises(ValueError, match="Member 'tail-last-5' was chosen"):  # no sum by shares that are known
+        soup.fit(X, y)
+    soup = SoupClassifier(net, merge=Even(), refit=True, random_state=0)
+    with pytest.warns(UserWarning, match="The training on all rows has left no member 'tail-last-5' and others"):
+        soup.fit(X, y)
+    assert soup.member_weights_ == pytest.approx({f"tail-last-{k}": 1 / 3 for k in (3, 2, 1)})
+    mean = weighted_sum(soup.pool_.states, [1 / 3] * 3)
+    assert all(torch.allclose(soup.state_[name], tensor) for name, tensor in mean.items())
+
+
+class Even(Uniform):
+    """The mean, which is judged on held-out rows all the same."""
+
+    needs_objective = needs_labels = True
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_twins_have_no_diversity(classifier, wine):
 
 def test_what_is_undefined_is_nan(wine):
     X, y = wine[2:]
-    ensemble = EnsembleClassifier(collect=Seeds(2), random_state=0).fit(*wine[:2])
+    ensemble = EnsembleClassifier(mlp_classifier(), collect=Seeds(2), random_state=0).fit(*wine[:2])
     right = ensemble.predict_members(X).argmax(axis=2) == np.unique(y, return_inverse=True)[1]
     rows = right.all(axis=0)
     frame = diversity(ensemble, X[rows], y[rows])

@@ -646,12 +646,6 @@ def test_default_scores():
     assert r2(np.ones((1, 1)), Rows(X[:1], np.zeros((1, 1)))) == -1.0
 
 
-def test_default_nets():
-    assert nets.default_net("regression").criterion is nn.MSELoss
-    assert nets.default_net("multilabel").criterion is nn.BCEWithLogitsLoss
-    assert nets.default_net("classification").criterion is nn.CrossEntropyLoss
-
-
 @pytest.mark.parametrize("norm", [None, "batch", "layer"])
 def test_names_of_tensors_are_the_same_for_any_dropout(norm):
     torch.manual_seed(0)

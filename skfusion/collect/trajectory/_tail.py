@@ -13,7 +13,7 @@ import numpy as np
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
 from skfusion.collect._base import Collector
-from skfusion.collect._recorders import Checkpoints, burn_in_of
+from skfusion.collect._recorders import Checkpoints, LastStates, burn_in_of
 from skfusion.nets import Run
 
 
@@ -27,7 +27,8 @@ class Tail(Collector):
     .. math:: \alpha(i) = (1 - t)\,\alpha_1 + t\,\alpha_2, \qquad t = \frac{\operatorname{mod}(i - 1, c) + 1}{c}
 
     Before, it is the net's own for the first half of the burn-in and goes linearly to :math:`\alpha_1` until 90 % of
-    it.
+    it. With ``lr="net"`` the rate is at all times what the net and its callbacks make it, and the checkpoints are those
+    of the last epochs that there are.
 
     Parameters
     ----------
@@ -36,10 +37,11 @@ class Tail(Collector):
         averaging is 0.5; 0 is Polyak averaging.
     every : int, default=1
         Epochs between checkpoints.
-    lr : float, optional
+    lr : float or "net", optional
         Learning rate :math:`\alpha_1` after the burn-in; the net's own when omitted. A larger one explores more.
+        ``"net"`` leaves the rate alone, so that a schedule of the net, such as a rate that is annealed, is followed.
     lr_end : float, optional
-        Learning rate :math:`\alpha_2` at the end of each cycle; constant at ``lr`` when omitted.
+        Learning rate :math:`\alpha_2` at the end of each cycle; constant at ``lr`` when omitted. Not with ``lr="net"``.
     last : int, optional
         Keep only that many latest checkpoints (LAWA); all when omitted.
 
@@ -47,6 +49,12 @@ class Tail(Collector):
     -----
     Costs one training and one copy of the state for each checkpoint. The rate is set by a factor on the net's own,
     and so on all groups of ``optimizer__param_groups``.
+
+    With ``lr="net"`` checkpoints are counted from the end of the run, wherever that is: members are called by their
+    place, of which ``tail-last-1`` is the last, and ``meta["epoch"]`` says after which epoch they were. Where early
+    stopping ends the run, as many are kept as in a run of ``max_epochs``, or all where there are fewer. The last member
+    is the network as the training leaves it: the best one, where early stopping loads that. Memory holds a checkpoint
+    an epoch, whatever ``every`` is, as the end is not known before.
 
     References
     ----------
@@ -64,11 +72,18 @@ class Tail(Collector):
     >>> pool = Tail(burn_in=0.5, every=2).collect(mlp_regressor(max_epochs=8), x, x**2)
     >>> pool.names
     ['tail-epoch-6', 'tail-epoch-8']
+
+    Under the schedule of the net:
+
+    >>> from skfusion.nets import tabular_regressor
+    >>> pool = Tail(burn_in=0.5, lr="net").collect(tabular_regressor(max_epochs=4), x, x**2)
+    >>> {member.name: member.meta["epoch"] for member in pool}
+    {'tail-last-2': 3, 'tail-last-1': 4}
     """
 
     burn_in: float = 0.75
     every: int = 1
-    lr: float | None = None
+    lr: float | str | None = None
     lr_end: float | None = None
     last: int | None = None
 
@@ -84,19 +99,31 @@ class Tail(Collector):
             )
         if self.last is not None and self.last < 1:
             raise ValueError(f"last must be at least 1; got {self.last}.")
+        schedule = self._schedule(net, burn_in)
+        kept = keep[-(self.last or len(keep)) :]
+        recorder = partial(LastStates, len(kept), self.every) if schedule is None else partial(Checkpoints, kept)
         (seed,) = draw_seeds(rng, 1, "runs")
+        return [Run("tail", seed, schedule=schedule, recorder=recorder)]
+
+    def _schedule(self, net: Any, burn_in: int) -> TailRate | None:
+        """Return the factor on the learning rate; None where the rate is left to the net."""
+        if isinstance(self.lr, str):
+            if self.lr != "net" or self.lr_end is not None:
+                raise ValueError(
+                    f"lr is a number, or 'net' without lr_end for the net's own schedule; got lr={self.lr!r} and "
+                    f"lr_end={self.lr_end!r}."
+                )
+            return None
         rate = 1.0 if self.lr is self.lr_end is None else rate_of(net, "Tail")
         high = 1.0 if self.lr is None else self.lr / rate
         low = high if self.lr_end is None else self.lr_end / rate
-        kept = keep[-(self.last or len(keep)) :]
-        return [
-            Run("tail", seed, schedule=TailRate(burn_in, self.every, high, low), recorder=partial(Checkpoints, kept))
-        ]
+        return TailRate(burn_in, self.every, high, low)
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"burn_in": 0.5}
         yield {"burn_in": 0.5, "every": 2, "lr": 0.02, "lr_end": 0.002}
+        yield {"burn_in": 0.5, "lr": "net"}
 
 
 @dataclass(frozen=True)

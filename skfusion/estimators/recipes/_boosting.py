@@ -52,7 +52,7 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network, a small one, or for few epochs. A perceptron for classification when omitted.
+        The network, a small one, or for few epochs. The one for tables, for classification, when omitted.
     n_members : int, default=10
         Networks to train at most; see :class:`~skfusion.collect.Boosting`.
     learning_rate : float, default=1.0

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skfusion import nets
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows
 from skfusion.collect import Seeds
@@ -33,8 +32,8 @@ class _DropoutEnsemble(EnsembleDriver):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network, with modules such as ``torch.nn.Dropout``; a perceptron that drops a tenth of its units when
-        omitted.
+        The network, with modules such as ``torch.nn.Dropout``; the one for tables, which drops a tenth of its hidden
+        units, when omitted.
     n_passes : int, default=30
         Sub-networks. More cost proportionally more, and the noise of the mean falls with their square root.
     {memory}
@@ -91,8 +90,6 @@ class _DropoutEnsemble(EnsembleDriver):
     def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
         if not isinstance(self.n_passes, Integral) or self.n_passes < 1:
             raise ValueError(f"n_passes must be a whole number of at least 1; got {self.n_passes!r}.")
-        if self.estimator is None and pool is None:
-            return self._sized(nets.default_net(self._task).set_params(module__dropout=0.1), rows)
         net = super()._net(rows, pool)
         if not has_random_layers(Runner(net, self._task, rows), rows.X):
             raise ValueError(

@@ -40,7 +40,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network. A perceptron for classification when omitted, or the net of ``members``.
+        The network. The one for tables, for classification, when omitted, or the net of ``members``.
     n_members : int, default=2
         Seeds of it to train.
     members : ModelPool or list of fitted skorch nets, optional

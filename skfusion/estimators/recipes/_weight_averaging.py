@@ -26,8 +26,9 @@ class _WeightAveraging(SoupDriver):
         Share of the net's ``max_epochs`` before the first checkpoint.
     every : int, default=1
         Epochs between checkpoints.
-    lr : float, optional
-        Learning rate after the burn-in; the net's own when omitted. A larger one explores more.
+    lr : float or "net", optional
+        Learning rate after the burn-in; the net's own when omitted. A larger one explores more. ``"net"`` leaves the
+        rate to the net's own schedule, and averages the last epochs that there are.
     lr_end : float, optional
         Learning rate at the end of each cycle of ``every`` epochs; constant at ``lr`` when omitted.
     last : int, optional
@@ -55,7 +56,7 @@ class _WeightAveraging(SoupDriver):
     _: KW_ONLY
     burn_in: float = 0.75
     every: int = 1
-    lr: float | None = None
+    lr: float | str | None = None
     lr_end: float | None = None
     last: int | None = None
     memory: Any = None

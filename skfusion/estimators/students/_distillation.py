@@ -41,7 +41,7 @@ class _Distill(OneNetwork):
     Parameters
     ----------
     estimator : skorch net, optional
-        The student. A perceptron sized to the data when omitted.
+        The student. The network for tables, sized to the data, when omitted.
     teacher : estimator or ModelPool, optional
         Any {kind}, or a pool, whose mean prediction teaches; when omitted, ``{Ensemble}`` of five
         seeds of the student. A fitted teacher is used as it is, also on rows that it was trained on; another one is

@@ -35,9 +35,9 @@ class SemiSupervised(Classifies, OneNetwork):
     Parameters
     ----------
     estimator : skorch net, optional
-        The network. A perceptron sized to the data when omitted. Its dropout is noise too. Its ``train_split`` must be
-        None where rows have no label. Where it names its ``classes``, as ``mlp_classifier(classes=[0, 1])`` does, one
-        labelled class is enough, and -1 is a class if it is among them.
+        The network. The one for tables, sized to the data, when omitted. Its dropout is noise too. Its ``train_split``
+        must be None where rows have no label. Where it names its ``classes``, as ``mlp_classifier(classes=[0, 1])``
+        does, one labelled class is enough, and -1 is a class if it is among them.
     {momentum}
     max_weight : float, default={weight}
         The weight of the consistency against that of the labels after the ramp, if all rows have labels; 0 is none.

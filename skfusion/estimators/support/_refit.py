@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skfusion._caller import warn_caller
 from skfusion.pool import ModelPool
 
 
@@ -28,6 +30,28 @@ def with_scores_of(pool: ModelPool, again: ModelPool) -> ModelPool:
     return again.replace(
         [m if old is None else m.replace(score=old.score, predictions=old.predictions) for m, old in both]
     )
+
+
+def shares_again(shares: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    """Return the shares of the members that are there again, which replace what others had that are not.
+
+    How many checkpoints early stopping leaves depends on the rows. Where none is there that had a share, all are
+    returned, of which :func:`chosen_among` names one.
+    """
+    left = {name: share for name, share in shares.items() if name in names}
+    lost = [name for name, share in shares.items() if share and name not in left]
+    if not lost:
+        return left
+    if not (total := sum(left.values())):
+        return dict(shares)
+    warn_caller(
+        f"The training on all rows has left no member {lost[0]!r}{' and others' * (len(lost) > 1)}, as early stopping "
+        f"has ended it sooner than the one before: the soup is made of the other members that were chosen, "
+        f"{[name for name, share in left.items() if share]}. Let it wait longer, or give refit=False.",
+        UserWarning,
+    )
+    scale = sum(shares.values()) / total
+    return {name: share * scale for name, share in left.items()}
 
 
 def chosen_among(pool: ModelPool, names: list[str]) -> ModelPool:

@@ -31,7 +31,7 @@ from skfusion._vectorized import (
     member_of,
     member_optimizer,
 )
-from skfusion.nets._annealing import CosineAnnealing
+from skfusion.nets._tabular import CosineAnnealing
 from skfusion.nets._training_callback import Run, Watch
 
 _NOT_OVERRIDDEN = (

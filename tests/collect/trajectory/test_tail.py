@@ -1,5 +1,7 @@
 """Checkpoints along the tail of one run."""
 
+import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,13 +9,16 @@ import pytest
 import torch
 from recording import ROWS, Recorder, collect
 from skorch import NeuralNetRegressor
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from skfusion import nets
-from skfusion.collect import Tail
+from skfusion.collect import Seeds, Tail
+from skfusion.collect._base import train
 from skfusion.collect.trajectory._tail import TailRate
 from skfusion.merge import Uniform
+from skfusion.testing import _problems as problems
 
 
 def lead_in(epoch, swa_start, initial, swa_lr):
@@ -107,6 +112,92 @@ def test_the_last_k_checkpoints_are_those_of_the_whole_run():
     assert all(torch.equal(v, Recorder.states[6][k]) for k, v in Uniform()(one.states).items())
 
 
+# ---- under the schedule of the net -----------------------------------------------------------------------------------
+
+
+def net_of(*callbacks, **params):
+    return problems.net(callbacks=[("record", Recorder()), *callbacks], **params)
+
+
+class Stops(Callback):
+    """Ends the training after an epoch, as early stopping does, and loads the state of another one if asked."""
+
+    def __init__(self, after, load=None):
+        self.after, self.load = after, load
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == self.after:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net, **_):
+        if self.load is not None:
+            net.module_.load_state_dict(Recorder.states[self.load])
+
+
+def assert_states(pool, epochs):
+    for member, epoch in zip(pool, epochs, strict=True):
+        assert all(torch.equal(v, Recorder.states[epoch][k]) for k, v in member.state.items())
+
+
+def test_the_schedule_of_the_net_is_left_alone():
+    halves = ("halves", LRScheduler("ExponentialLR", gamma=0.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a scheduler that is overruled would be warned of
+        pool = Tail(0.5, lr="net").collect(net_of(halves, max_epochs=4, lr=0.1), ROWS.X, ROWS.y)
+    assert Recorder.rates == pytest.approx(np.repeat([0.1, 0.05, 0.025, 0.0125], 3), abs=1e-12)
+    assert_states(pool, [3, 4])
+    (last,) = Seeds(1).collect(net_of(halves, max_epochs=4, lr=0.1), ROWS.X, ROWS.y).states
+    assert all(torch.equal(v, last[k]) for k, v in pool[-1].state.items())
+
+
+@pytest.mark.parametrize(
+    ("params", "epochs", "expected"),
+    [
+        ({}, 8, [7, 8]),
+        ({}, 1, [1]),
+        ({"burn_in": 0.5, "every": 3}, 8, [8]),
+        ({"burn_in": 0.0, "every": 3}, 8, [5, 8]),
+        ({"burn_in": 0.0, "last": 3}, 8, [6, 7, 8]),
+    ],
+)
+def test_checkpoints_are_counted_from_the_end(params, epochs, expected):
+    pool = Tail(**params, lr="net").collect(net_of(max_epochs=epochs), ROWS.X, ROWS.y)
+    assert [m.meta["epoch"] for m in pool] == expected
+    assert pool.names == [f"tail-last-{rank}" for rank in range(len(expected), 0, -1)]
+    assert_states(pool, expected)
+
+
+@pytest.mark.parametrize(
+    ("after", "every", "expected"), [(5, 1, [2, 3, 4, 5]), (2, 1, [1, 2]), (1, 1, [1]), (6, 2, [4, 6])]
+)
+def test_where_a_run_ends_early_the_last_epochs_that_there_are_count(after, every, expected):
+    tail, stops = Tail(0.5, every=every, lr="net"), ("stops", Stops(after))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pool = tail.collect(net_of(stops, max_epochs=8), ROWS.X, ROWS.y)
+    assert [m.meta["epoch"] for m in pool] == expected
+    assert_states(pool, expected)
+
+
+@pytest.mark.parametrize("vectorize", [False, True])
+def test_the_last_member_is_what_the_training_leaves(vectorize):
+    net = nets.sized(net_of(("stops", Stops(5, load=2)), max_epochs=8), ROWS, 3)
+    (run,) = Tail(0.5, lr="net").runs(net, ROWS, np.random.RandomState(0))
+    pool = train(net, ROWS, [run], vectorize=vectorize)
+    assert [m.meta["epoch"] for m in pool] == [2, 3, 4, 5]
+    assert_states(pool, [2, 3, 4, 2])
+
+
+def test_runs_that_are_trained_together_leave_what_each_leaves_alone():
+    net = nets.sized(problems.net(max_epochs=4), ROWS, 3)
+    rng, tail = np.random.RandomState(0), Tail(0.5, lr="net")
+    runs = [replace(tail.runs(net, ROWS, rng)[0], name=name) for name in "ab"]
+    together, alone = (train(net, ROWS, runs, vectorize=vectorize) for vectorize in (True, False))
+    assert together.names == alone.names == ["a-last-2", "a-last-1", "b-last-2", "b-last-1"]
+    for one, other in zip(together.states, alone.states, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
 def least_squares():
     """Rows of a noisy linear function and the excess risk of a state over the least-squares solution."""
     rng = np.random.RandomState(0)
@@ -163,7 +254,8 @@ def test_tail_averaging_on_a_stream_reaches_the_statistical_rate():
 @pytest.mark.parametrize(
     ("params", "message"),
     [({"burn_in": 1.0}, "burn_in"), ({"burn_in": -0.1}, "burn_in"), ({"every": 0}, "every=0"),
-     ({"every": 3}, "every=3"), ({"last": 0}, "last")],
+     ({"every": 3}, "every=3"), ({"last": 0}, "last"), ({"lr": "nets"}, "lr is a number, or 'net'"),
+     ({"lr": "net", "lr_end": 0.1}, "without lr_end")],
 )  # fmt: skip
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ValueError, match=message):

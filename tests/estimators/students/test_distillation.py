@@ -324,7 +324,7 @@ def test_rows_without_labels_teach(wine):
     few = np.concatenate([np.flatnonzero(y == c)[:5] for c in range(10)])
     rest = np.setdiff1d(np.arange(1000), few)
     teacher = ExtraTreesClassifier(100, random_state=0).fit(X[:1000], y[:1000])
-    student = DistillClassifier(teacher=teacher, random_state=0)
+    student = DistillClassifier(nets.mlp_classifier(), teacher=teacher, random_state=0)
     alone = clone(student).set_params(teacher=FrozenEstimator(teacher)).fit(X[few], y[few]).score(X[1000:], y[1000:])
     more = student.fit(X[few], y[few], X_unlabelled=X[rest]).score(X[1000:], y[1000:])
     assert more > alone + 0.05

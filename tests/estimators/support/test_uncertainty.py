@@ -107,7 +107,7 @@ def test_members_that_agree_know_nothing_of_each_other(classifier, wine):
 
 def test_inputs_far_from_the_data_are_told_by_mutual_information(wine):
     X, y = wine
-    ensemble = EnsembleClassifier(collect=Seeds(5), random_state=0).fit(X, y)
+    ensemble = EnsembleClassifier(mlp_classifier(), collect=Seeds(5), random_state=0).fit(X, y)
     center = X.mean(axis=0)
     far = center + 4 * (X[:, ::-1] - X[:, ::-1].mean(axis=0)) / X.std(axis=0)[::-1] * X.std(axis=0)
     near, away = ensemble.predict_uncertainty(X), ensemble.predict_uncertainty(far)
