@@ -13,7 +13,9 @@ import resource
 import shutil
 import tempfile
 import time
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,9 @@ def main():
     X = frame_of(split)
     train, test = X.iloc[split["train"]].reset_index(drop=True), X.iloc[split["test"]].reset_index(drop=True)
     fit, packages = FITS[args.method]
+    for package in packages:  # what is imported once a process is no part of a fit
+        if find_spec(package):
+            import_module(package)
     start, used = time.perf_counter(), processor_seconds()
     predict, test = fit(train, split["y"][split["train"]], test, bool(split["classification"]), args)
     seconds, used = time.perf_counter() - start, processor_seconds() - used

@@ -44,7 +44,20 @@ OUT = Path(__file__).parents[1] / "docs" / "results"
 SMALL = 3000
 """Rows below which a table has repeated splits and not folds."""
 
-cached = lru_cache(maxsize=2)(load)
+MOST = 10_000
+"""Rows of a table that are used: of a larger one, so many drawn at random."""
+
+
+def sampled(name, folder):
+    """Return a table of at most ``MOST`` rows."""
+    X, y, task = load(name, folder)
+    if len(X) <= MOST:
+        return X, y, task
+    rows = np.random.RandomState(0).permutation(len(X))[:MOST]
+    return X.iloc[rows].reset_index(drop=True), y[rows], task
+
+
+cached = lru_cache(maxsize=2)(sampled)
 
 
 def splits(X, y, classification):
@@ -163,7 +176,7 @@ def read(path):
 
 def tasks(args, done):
     """Yield what is to be fitted: split by split over all tables, and methods in their order."""
-    n_splits = {table: len(splits(*_with_task(load(table, args.data)))) for table in args.tables}
+    n_splits = {table: len(splits(*_with_task(sampled(table, args.data)))) for table in args.tables}
     for split in range(min(args.splits, max(n_splits.values()))):
         for table in args.tables:
             for name in args.methods:

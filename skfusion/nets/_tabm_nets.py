@@ -9,9 +9,8 @@ from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skfusion.nets._tabm_members import with_members
 from skfusion.nets._tabular import tabular_classifier, tabular_regressor
 
-_OF_VALUES = {"optimizer__weight_decay": 0.1}
-"""What differs from a single network in regression: the mean of members needs less to hold it back. In classification
-members that are held back less become too sure of small tables."""
+_HELD_LESS = {"optimizer__weight_decay": 0.1}
+"""What differs from a single network: the mean of members needs less to hold it back."""
 
 
 def tabm_classifier(
@@ -57,7 +56,7 @@ def tabm_classifier(
     True
     """
     switches: dict[str, Any] = {"multilabel": multilabel, "label_smoothing": label_smoothing}
-    return with_members(tabular_classifier(early_stopping=early_stopping, **switches, **params), k)
+    return with_members(tabular_classifier(early_stopping=early_stopping, **switches, **{**_HELD_LESS, **params}), k)
 
 
 def tabm_regressor(k: int = 32, *, early_stopping: bool = False, **params: Any) -> NeuralNetRegressor:
@@ -79,4 +78,4 @@ def tabm_regressor(k: int = 32, *, early_stopping: bool = False, **params: Any) 
     skorch.NeuralNetRegressor
         An unfitted net; an estimator of this library sizes it to the data.
     """
-    return with_members(tabular_regressor(early_stopping=early_stopping, **(_OF_VALUES | params)), k)
+    return with_members(tabular_regressor(early_stopping=early_stopping, **(_HELD_LESS | params)), k)

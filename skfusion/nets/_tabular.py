@@ -127,7 +127,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def tabular_classifier(
-    *, multilabel: bool = False, early_stopping: bool = False, label_smoothing: float = 0.0, **params: Any
+    *, multilabel: bool = False, early_stopping: bool = False, label_smoothing: float | None = None, **params: Any
 ) -> NeuralNetClassifier:
     """Return a skorch net with a :class:`TabularMLP`, for classification.
 
@@ -138,9 +138,9 @@ def tabular_classifier(
     early_stopping : bool, default=False
         Validate on a tenth of the rows after each epoch, stop when 8 epochs have brought no lower loss, and keep the
         best state.
-    label_smoothing : float, default=0.0
+    label_smoothing : float, optional
         Share of the target that is spread over all classes. More gives probabilities farther from 0 and 1. Only for
-        classes that exclude each other.
+        classes that exclude each other, where it is 0.1 when omitted.
     **params : dict
         Passed on to ``skorch.NeuralNetClassifier``: ``lr``, ``max_epochs``, ``batch_size`` (``"auto"``: by the number
         of rows), ``module__categorical``, ``module__hidden``, ``module__dropout``, ...
@@ -153,9 +153,11 @@ def tabular_classifier(
     criterion = nn.BCEWithLogitsLoss if multilabel else nn.CrossEntropyLoss
     if label_smoothing and multilabel:
         raise ValueError("label_smoothing is for classes that exclude each other: leave it or multilabel out.")
-    smoothing = {"criterion__label_smoothing": label_smoothing} if label_smoothing else {}
-    scoring = {"callbacks__valid_acc": None}
-    return _net(NeuralNetClassifier, early_stopping, {"criterion": criterion, **smoothing, **scoring, **params})
+    if label_smoothing is None:
+        label_smoothing = 0.0 if multilabel or "criterion" in params else 0.1
+    settings: dict[str, Any] = {"criterion__label_smoothing": label_smoothing} if label_smoothing else {}
+    settings |= {"criterion": criterion, "callbacks__valid_acc": None, "optimizer__weight_decay": 0.5}
+    return _net(NeuralNetClassifier, early_stopping, {**settings, **params})
 
 
 def tabular_regressor(*, early_stopping: bool = False, **params: Any) -> NeuralNetRegressor:
