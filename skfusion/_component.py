@@ -12,6 +12,7 @@ from torch import Tensor
 EXAMPLES = {
     "estimator": "mlp_classifier() or mlp_regressor()",
     "collect": "Seeds(5)",
+    "average": "EMA(0.999)",
     "select": "TopK(3)",
     "align": "WeightMatching()",
     "merge": "Greedy()",

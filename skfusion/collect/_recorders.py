@@ -1,7 +1,7 @@
 """Recorders: what a run leaves behind. Checkpoints, the best state, or an average of states; in ``nets`` the last one.
 
 A recorder sees one run, whether that is trained alone or vectorized with others; see :class:`.Recorder`.
-To average states in another way (SWA, EMA, LAWA, ...), write an :class:`Average`, and let :class:`Averaged` feed it.
+To average states in another way, write a :class:`skfusion.average.Average`, which :class:`Averaged` feeds.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from numbers import Integral
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from skfusion import nets
+from skfusion.average import Average, Running
 from skfusion.nets import LastState, Recorder
 from skfusion.pool import Member
 from skfusion.state import State, copy
@@ -104,95 +101,41 @@ class BestState(Recorder):
         return LastState().members(name, net) if self.best is None else [self.best.replace(name=name)]
 
 
-class Average(Protocol):
-    """Makes one state of many, which it sees one after another and need not keep."""
-
-    def update(self, step: int, state: State) -> None:
-        """See the state after a step. Its tensors are overwritten by the next step: copy what shall last."""
-
-    def result(self) -> State:
-        """Return the average of the tensors that have one, by name; others are taken from the last state."""
-
-
 class Averaged(Recorder):
-    """Leaves an average of the late states of a run (SWA, EMA, ...); the last state where there is no late one.
+    """Leaves an average of the states of a run (SWA, EMA, ...); the last state where none has entered.
 
-    ``average`` makes an :class:`Average`, such as :class:`RunningMean`, of the states after steps or, unless
-    ``by_step``, after epochs; :func:`burn_in_of` says which is the first. ``repair(module, average, last)`` returns the
-    average as it is to be used, such as with BatchNorm statistics that are estimated for it.
+    ``repair(module, average, last)`` returns the average as it is to be used, such as with BatchNorm statistics that
+    are estimated for it.
     """
 
-    def __init__(
-        self,
-        average: Callable[[], Average],
-        burn_in: float,
-        by_step: bool = True,
-        repair: Callable[[Any, State, State], State] | None = None,
-    ):
-        self.average, self.burn_in, self.by_step, self.repair = average(), burn_in, by_step, repair
-        self.n = 0
+    def __init__(self, average: Average, repair: Callable[[Any, State, State], State] | None = None):
+        self.average, self.repair = average, repair
+        self.by_step = average.unit == "step"
+        self.running: Running | None = None
 
     def after_step(self, step: int, n_steps: int, state: State) -> None:
-        """Let the state after a step enter, if it is late enough."""
-        if step >= burn_in_of(self.burn_in, n_steps):
-            self._enter(step, state)
+        """Let the state after a step enter."""
+        self._begun(n_steps).update(step, state)
 
     def after_epoch(self, epoch: int, net: Any) -> None:
-        """Let the state after an epoch enter, if the average is over epochs and it is late enough."""
-        if not self.by_step and epoch > burn_in_of(self.burn_in, net.max_epochs):
-            self._enter(epoch, net.module_.state_dict())
+        """Let the state after an epoch enter, where the average is over epochs."""
+        if not self.by_step:
+            self._begun(net.max_epochs).update(epoch, net.module_.state_dict())
 
-    def _enter(self, step: int, state: State) -> None:
-        self.average.update(step, state)
-        self.n += 1
+    def _begun(self, total: int) -> Running:
+        if self.running is None:
+            self.running = self.average.begin(total)
+        return self.running
 
     def members(self, name: str, net: Any = None) -> list[Member]:
         """Return the average, of a run that has ended."""
         if net is None:
             return []
         (member,) = LastState().members(name, net)
-        state = member.state
-        if self.n:
+        state, n = member.state, self.running.n if self.running is not None else 0
+        if self.running is not None and n:
             last = copy(state)
-            for key, tensor in self.average.result().items():
+            for key, tensor in self.running.result().items():
                 state[key.replace("_orig_mod.", "")].copy_(tensor)  # which leaves tied tensors tied
             state = state if self.repair is None else self.repair(net.module_, state, last)
-        return [member.replace(state=state, meta={**member.meta, "n_averaged": max(self.n, 1)})]
-
-
-class RunningMean:
-    """The arithmetic mean of states, an :class:`Average`: sums in float64, and one copy of the state."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.sums: list[Tensor] = []
-        self.names: list[str] = []
-
-    def update(self, step: int, state: State) -> None:
-        """Add a state."""
-        tensors = {k: t for k, t in state.items() if t.is_floating_point() or t.is_complex()}
-        if self.n:
-            torch._foreach_add_(self.sums, [*tensors.values()])
-        else:
-            self.names, self.sums = [*tensors], [t.to(_wide(t), copy=True) for t in tensors.values()]
-        self.n += 1
-
-    def result(self) -> State:
-        """Return the mean of all tensors but integers."""
-        return {name: total / self.n for name, total in zip(self.names, self.sums, strict=True)}
-
-
-def burn_in_of(burn_in: float, total: int) -> int:
-    """Return how many of ``total`` epochs or steps are burn-in; this is what ``burn_in`` means everywhere.
-
-    A float from 0 to 1 is a share of the epochs that the net is trained for (``max_epochs``), or of the steps in these
-    epochs where states are averaged step by step, and is rounded down. An int is the number of the first epoch or step
-    that counts, from 1.
-    """
-    return burn_in - 1 if isinstance(burn_in, Integral) and burn_in else int(burn_in * total)
-
-
-def _wide(t: Tensor) -> torch.dtype:
-    if t.device.type == "mps":  # has no float64
-        return torch.promote_types(t.dtype, torch.float32)
-    return torch.promote_types(t.dtype, torch.float64)
+        return [member.replace(state=state, meta={**member.meta, "n_averaged": max(n, 1)})]

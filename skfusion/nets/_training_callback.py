@@ -14,6 +14,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
+from skfusion.nets._live_state import LiveState
 from skfusion.nets._prepare import criterion_type
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, map_tensors
@@ -174,6 +175,7 @@ class Watch(Callback):
         self.acts_by_step = self.records_steps or schedule is not None
         self.step = self.epoch = self.steps_per_epoch = 0
         self.rates: list[list[Any]] = []
+        self.live: LiveState | None = None
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
         if self.acts_by_step and not self.rates:
@@ -184,12 +186,13 @@ class Watch(Callback):
         if not training:
             return
         if self.records_steps and self.step == 0:
-            self.record_step(net, net.module_.state_dict())
+            self.live = LiveState(net.module_)
+            self.record_step(net, self.live.now())
         self.set_rates(net)
 
     def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
-        if training and self.records_steps:
-            self.record_step(net, net.module_.state_dict())
+        if training and self.records_steps and self.live is not None:
+            self.record_step(net, self.live.now())
 
     def set_rates(self, net: Any) -> None:
         """Set the learning rates of the next step."""

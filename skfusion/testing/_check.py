@@ -15,6 +15,7 @@ from sklearn.utils import estimator_checks
 import skfusion
 from skfusion._component import Component
 from skfusion.align import Aligner
+from skfusion.average import Average
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
 from skfusion.connect import Connector
@@ -25,6 +26,7 @@ from skfusion.select import Selector
 from skfusion.testing import (
     _laws_align,
     _laws_all,
+    _laws_average,
     _laws_chance,
     _laws_collect,
     _laws_combine,
@@ -49,6 +51,7 @@ def laws_in(module: ModuleType) -> list[Law]:
 _BY_FAMILY: dict[type, list[Law]] = {
     Component: [*laws_in(_laws_all), *laws_in(_laws_states)],
     Aligner: laws_in(_laws_align),
+    Average: laws_in(_laws_average),
     Merger: laws_in(_laws_merge),
     Repairer: laws_in(_laws_repair),
     Connector: laws_in(_laws_connect),

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, clone
 
 from skfusion._component import Component
 from skfusion.align import Aligner
+from skfusion.average import Average
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
 from skfusion.connect import Connector
@@ -25,7 +26,7 @@ from skfusion.select import Selector
 from skfusion.state import State
 from skfusion.testing import _problems as problems
 
-FAMILIES = (Aligner, Collector, Combiner, Connector, Merger, Repairer, Selector)
+FAMILIES = (Aligner, Average, Collector, Combiner, Connector, Merger, Repairer, Selector)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -53,6 +54,9 @@ def problem_of(
             component(b, a, symmetry, data),
             component.align_all([a, b, c], symmetry, data),
         ]
+    if isinstance(component, Average):
+        trajectory = change(problems.states(12))
+        return [trajectory], lambda: [component.of(trajectory), problems.streamed(component, trajectory).result()]
     if isinstance(component, Connector):
         states, data = change(problems.ends()), data or problems.to_train()
         return [states, data], lambda: component(states, data)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skfusion import nets
 from skfusion._component import Component
 from skfusion._rows import Rows
+from skfusion.average import Average, Running
 from skfusion.connect import Subspace
 from skfusion.objective import Batch, Likelihood, ModuleObjective, Objective, Wrapper
 from skfusion.pool import Member, ModelPool
@@ -52,6 +53,17 @@ def states(n: int = 3, dtype: torch.dtype = torch.float32) -> list[State]:
             state[key] = (start + 0.1 * noise).to(dtype) if start.is_floating_point() else start + 10 * (k + 1)
         near.append(state)
     return near
+
+
+def streamed(average: Average, trajectory: Sequence[State]) -> Running:
+    """Return a running average that has seen the states of a run, each of which is overwritten by the next."""
+    running = average.begin(len(trajectory) - (average.unit == "step"))
+    live = {k: v.clone() for k, v in trajectory[0].items()}
+    for number, state in enumerate(trajectory, average.unit == "epoch"):
+        for key, tensor in live.items():
+            tensor.copy_(state[key])
+        running.update(number, live)
+    return running
 
 
 def permuted(state: State, order: Sequence[int]) -> State:

@@ -18,8 +18,9 @@ from torch import nn
 
 import skfusion as sf
 from skfusion import nets
+from skfusion.average import Average, Mean, Running, burn_in_of
 from skfusion.collect import Collector
-from skfusion.collect._recorders import Averaged, BestState, Checkpoints, LastStates, RunningMean, burn_in_of
+from skfusion.collect._recorders import Averaged, BestState, Checkpoints, LastStates
 from skfusion.collect._train_runs import train
 from skfusion.nets import LastState, Recorder, Run
 from skfusion.pool import Member
@@ -27,7 +28,7 @@ from skfusion.testing import _problems as problems
 
 NORM = partial(nn.BatchNorm1d, 8)
 SPLIT = {"train_split": ValidSplit(3), "lr": 0.3}
-MEANS = [partial(Averaged, RunningMean, 0.5), partial(Averaged, RunningMean, 0.5, by_step=False)]
+MEANS = [partial(Averaged, Mean(0.5)), partial(Averaged, Mean(0.5, unit="epoch"))]
 RECORDERS = [
     LastState,
     partial(Checkpoints, (1, 3)),
@@ -117,19 +118,27 @@ def test_a_mean_is_over_steps_or_over_epochs(make, places):
             torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-7)
 
 
-class Latest:
+class Newest(Average):
     """An average that is the latest state alone."""
 
-    def update(self, step, state):
-        self.state = {k: v.clone() for k, v in state.items() if v.is_floating_point()}
+    def begin(self, total):
+        return OneState()
+
+    def coefficients(self, n):
+        return [0.0] * (n - 1) + [1.0]
+
+
+class OneState(Running):
+    def update(self, number, state):
+        self.n, self.state = 1, {k: v.clone() for k, v in state.items() if v.is_floating_point()}
 
     def result(self):
         return self.state
 
 
 @pytest.mark.parametrize("vectorize", [False, True])
-def test_another_average_needs_no_more_than_update_and_result(vectorize):
-    latest, last = trained(partial(Averaged, Latest, 0.0), vectorize), trained(LastState, vectorize)
+def test_another_average_needs_no_more_than_begin_and_coefficients(vectorize):
+    latest, last = trained(partial(Averaged, Newest()), vectorize), trained(LastState, vectorize)
     assert all(same_bits(a.state, b.state) for a, b in zip(latest, last, strict=True))
 
 

@@ -12,6 +12,7 @@ from skorch.dataset import ValidSplit
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier, nets
 from skfusion._component import Component
 from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAlignment, WeightMatching
+from skfusion.average import EMA, Accumulator, Average, Running
 from skfusion.collect import Seeds
 from skfusion.combine import Combiner
 from skfusion.connect import Bezier, Connector, Line, Path, PathBasis
@@ -36,6 +37,53 @@ def merger(call, **attributes):
         return call(self, states)
 
     return type("Broken", (Merger,), {"__call__": __call__, **attributes})()
+
+
+def average(coefficients=None, **methods):
+    """A mean of all states, some of whose methods are others; ``coefficients(n)`` may be given as well."""
+
+    def begin(self, total):
+        return type("Broken", (AllStates,), methods)()
+
+    def equal(self, n):
+        return [1 / n] * n if coefficients is None else coefficients(n)
+
+    return type("Broken", (Average,), {"begin": begin, "coefficients": equal})()
+
+
+class AllStates(Running):
+    """Adds up all states."""
+
+    def __init__(self):
+        self.sum = Accumulator()
+
+    def update(self, number, state):
+        self.sum.mix(1, state, 1)
+        self.n += 1
+
+    def result(self):
+        return self.sum.over(self.n)
+
+
+def keeps_references(self, number, state):
+    """Keep the live tensors, which are all the last state in the end."""
+    self.n += 1
+    self.states = [*getattr(self, "states", []), state]
+
+
+def mean_of_references(self):
+    return weighted_sum(self.states, [1 / self.n] * self.n)
+
+
+def keeps_all(self, number, state):
+    AllStates.update(self, number, state)
+    self.copies = [*getattr(self, "copies", []), map_tensors(torch.clone, state)]
+
+
+def adds_in_half_precision(self, number, state):
+    self.n += 1
+    before = getattr(self, "total", {k: torch.zeros_like(v) for k, v in state.items()})
+    self.total = {k: before[k] + v for k, v in state.items() if v.is_floating_point()}
 
 
 def repairer(call):
@@ -624,6 +672,25 @@ BROKEN = {
     ],
     "check_an_empty_pool_is_refused": [merger(lambda self, states: {}), merger(lambda self, states: int("none"))],
     # repairers
+    # averages
+    "check_stream_and_stored_trajectory_agree": [average(update=keeps_references, result=mean_of_references)],
+    "check_weights_of_states_sum_to_one": [
+        average(lambda n: [1.0] * n),
+        average(lambda n: [1 / n] * (n - 1)),
+        average(lambda n: [float("nan")] * n),
+    ],
+    "check_average_is_the_sum_by_coefficients": [average(lambda n: EMA(0.5).coefficients(n))],
+    "check_average_of_what_stays_is_what_stays": [
+        average(result=lambda self: self.sum.over(self.n + 1)),
+    ],
+    "check_states_that_entered_are_counted": [average(lambda n: EMA(0.5).coefficients(n))],
+    "check_memory_does_not_grow_with_the_run": [average(update=keeps_all)],
+    "check_half_precision_is_averaged_in_more": [
+        average(
+            update=adds_in_half_precision,
+            result=lambda self: {k: v / self.n for k, v in self.total.items()},
+        )
+    ],
     "check_equal_members_need_no_repair": [repairer(always_writes)],
     "check_statistics_match_the_data": [repairer(lambda state, members, objective: state)],
     "check_statistics_before_have_no_influence": [repairer(half_way)],

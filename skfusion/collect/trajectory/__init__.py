@@ -1,6 +1,6 @@
 """Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, and averages over its steps.
 
 A file here is a subclass of :class:`skfusion.collect.Collector` whose runs have a schedule of the learning rate or a
-recorder that keeps more than the last state; ``burn_in_of`` of ``collect/_recorders.py`` says what ``burn_in`` means.
+recorder that keeps more than the last state; ``burn_in_of`` of ``average/_mean.py`` says what ``burn_in`` means.
 It may import what :mod:`skfusion.collect` may, which also exports it. To add one, copy ``_tail``.
 """

@@ -1,11 +1,10 @@
-"""Ensembles of averages: independent runs, each of which is averaged over its steps (Arpit et al., 2022)."""
+"""Independent runs, each of which is averaged while it goes: SWA, EMA, ensembles of averages (Arpit et al., 2022)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from functools import partial
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy as np
 from skfusion import nets
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
+from skfusion.average import EMA, Average, Latest, Mean
 from skfusion.collect._base import Collector
-from skfusion.collect._recorders import Averaged, RunningMean
+from skfusion.collect._recorders import Averaged
 from skfusion.nets import Run
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, batch_norms
@@ -22,9 +22,9 @@ from skfusion.state import State
 
 
 class Averages(Collector):
-    r"""Train members from different seeds, and keep of each the mean of its states after all late steps.
+    r"""Train members from different seeds, and keep of each an average of the states of its run.
 
-    Of a run of T optimiser steps, after i of which the state is :math:`\theta_i`, the member is
+    By default of a run of T optimiser steps, after i of which the state is :math:`\theta_i`, the member is
 
     .. math:: \bar\theta = \frac{1}{T - t_0 + 2} \sum_{i = t_0 - 1}^{T} \theta_i
 
@@ -39,12 +39,16 @@ class Averages(Collector):
         Where the mean begins. A float is a share of the run's steps, between 0 and 1. An int is the step :math:`t_0`,
         counted from 1; the paper takes 100, from pretrained networks. A later one leaves early, worse
         states out, and averages fewer. Beyond the last step, as with 1.0, members are those of :class:`Seeds`.
+    average : Average, optional
+        What is made of the states of a run, such as ``EMA(0.999)`` or ``Latest(6)`` of :mod:`skfusion.average`;
+        ``Mean(burn_in)`` when omitted. With another average leave ``burn_in`` out.
 
     Notes
     -----
-    Costs ``n_members`` trainings, and for each a copy of the state in float64, to which every step adds. Members are
-    trained one after another, or in processes, and not vectorized. How many states a member is the mean of stands
-    in its ``meta["n_averaged"]``; its ``meta["history"]`` is that of the run. The paper sums the members' logits, as
+    Costs ``n_members`` trainings, and for each what the average keeps, such as a copy of the state in float64, to which
+    every step adds. Members are trained one after another, or in processes, and not vectorized. The schedule of the
+    learning rate is the net's own. How many states have entered a member stands in its ``meta["n_averaged"]``; its
+    ``meta["history"]`` is that of the run. The paper sums the members' logits, as
     :class:`~skfusion.EnsembleOfAveragesClassifier` does, and takes of each run the mean that is best on held-out rows,
     which is not done here.
 
@@ -73,34 +77,42 @@ class Averages(Collector):
     [('average-0', 9), ('average-1', 9)]
     """
 
-    def __init__(self, n_members: int = 5, burn_in: float = 0.5):
+    def __init__(self, n_members: int = 5, burn_in: float = 0.5, average: Average | None = None):
         self.n_members = n_members
         self.burn_in = burn_in
+        self.average = average
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
-        """Return runs each of which leaves a mean; see :meth:`Collector.runs`."""
-        burn_in, counted = self.burn_in, isinstance(self.burn_in, Integral)
-        if isinstance(burn_in, (bool, np.bool_)) or not (
-            burn_in >= 1 if counted else isinstance(burn_in, Real) and 0 <= burn_in <= 1
-        ):
-            raise ValueError(
-                "burn_in is a share of the steps, a float between 0 and 1, or a step, an int of at least 1; got "
-                f"{burn_in!r}."
-            )
+        """Return runs each of which leaves an average; see :meth:`Collector.runs`."""
+        average = self._average()
+        average.begin(1)  # which checks its parameters before anything is trained
         seeds = draw_seeds(rng, self.n_members, "n_members")
-        mean = partial(Averaged, RunningMean, burn_in, repair=partial(recalibrated, net, rows))
-        return [Run(f"average-{i}", seed, recorder=mean) for i, seed in enumerate(seeds)]
+        recorder = partial(Averaged, average, partial(recalibrated, net, rows))
+        return [Run(f"average-{i}", seed, recorder=recorder) for i, seed in enumerate(seeds)]
+
+    def _average(self) -> Average:
+        """Return the average that is taken of each run."""
+        if self.average is None:
+            return Mean(self.burn_in)
+        if not isinstance(self.average, Average):
+            raise TypeError(
+                f"average must be an average of skfusion.average, such as EMA(0.999); got {self.average!r}."
+            )
+        if self.burn_in != 0.5:
+            raise ValueError(
+                f"burn_in={self.burn_in} is that of the mean, and average={self.average!r} takes its place: give "
+                "average=Mean(burn_in=...), or leave burn_in out."
+            )
+        return self.average
 
     def __call__(self, net: Any, rows: Rows, rng: np.random.RandomState, **options: Any) -> ModelPool:
-        """Train the members, and warn where nothing was averaged; see :meth:`Collector.__call__`."""
-        pool = super().__call__(net, rows, rng, **options)
-        last = [m.name for m in pool if m.meta["n_averaged"] == 1]
-        if last and (isinstance(self.burn_in, Integral) or self.burn_in < 1):
+        """Train the members, and warn where an average is not what was asked for; see :meth:`Collector.__call__`."""
+        pool, average = super().__call__(net, rows, rng, **options), self._average()
+        short = [(m.name, why) for m in pool if (why := average.shortfall(m.meta["n_averaged"])) is not None]
+        if short:
+            name, why = short[0]
             warnings.warn(
-                f"Nothing was averaged in {len(last)} of {len(pool)} runs, of which {last[0]!r} is the first: they "
-                f"ended before the mean begins, with burn_in={self.burn_in}, and their members are their last states. "
-                "Train longer, take a smaller burn_in, or give it as a share of the steps, such as 0.5.",
-                stacklevel=2,
+                f"{len(short)} of {len(pool)} runs were too short, of which {name!r} is the first. {why}", stacklevel=2
             )
         return pool
 
@@ -108,6 +120,8 @@ class Averages(Collector):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_members": 3}
         yield {"n_members": 2, "burn_in": 3}
+        yield {"n_members": 2, "average": EMA(0.5)}
+        yield {"n_members": 2, "average": Latest(2)}
 
 
 def recalibrated(net: Any, rows: Rows, module: Any, state: State, last: State) -> State:

@@ -12,8 +12,9 @@ import numpy as np
 
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
+from skfusion.average import burn_in_of
 from skfusion.collect._base import Collector
-from skfusion.collect._recorders import Checkpoints, LastStates, burn_in_of
+from skfusion.collect._recorders import Checkpoints, LastStates
 from skfusion.nets import Run
 
 

@@ -26,6 +26,9 @@ class _EnsembleOfAverages(EnsembleDriver):
         Networks to train, each from another seed.
     burn_in : float or int, default=0.5
         Where the mean over steps begins: a share of the run's steps, or as an int a step, from 1; the paper takes 100.
+    average : Average, optional
+        What is made of the states of each run in the place of their mean, such as ``EMA(0.999)`` of
+        :mod:`skfusion.average`; with it leave ``burn_in`` out.
     {parallel_training}
     {class_weight}
 
@@ -52,6 +55,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     _: KW_ONLY
     n_members: int = 5
     burn_in: float = 0.5
+    average: Any = None
     memory: Any = None
     n_jobs: int | None = None
     random_state: Any = None
@@ -60,7 +64,7 @@ class _EnsembleOfAverages(EnsembleDriver):
     @property
     def collect(self) -> Averages:
         """The collector that the parameters stand for."""
-        return Averages(self.n_members, self.burn_in)
+        return Averages(self.n_members, self.burn_in, self.average)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -1,4 +1,4 @@
-"""Stochastic weight averaging (SWA): the mean weights of the last epochs of one run."""
+"""Averaged weights of one run: stochastic weight averaging (SWA), and any other average, such as an EMA."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
-from skfusion.collect import Tail
+from skfusion.collect import Averages, Collector, Tail
 from skfusion.estimators._soup import SoupDriver
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.merge import Uniform
@@ -15,9 +15,10 @@ from skfusion.merge import Uniform
 @template
 @dataclass(eq=False, repr=False)
 class _WeightAveraging(SoupDriver):
-    """{Predict} by the mean weights of one run's last epochs (stochastic weight averaging, SWA).
+    """{Predict} by averaged weights of one run: of its last epochs (stochastic weight averaging, SWA), an EMA, ...
 
-    It stands for ``{Soup}(estimator, collect=Tail(...), merge=Uniform(), repair=Recalibrate())``.
+    It stands for ``{Soup}(estimator, collect=Tail(...), merge=Uniform(), repair=Recalibrate())``, with
+    ``collect=Averages(1, average=average)`` where an average is given.
 
     Parameters
     ----------
@@ -33,6 +34,10 @@ class _WeightAveraging(SoupDriver):
         Learning rate at the end of each cycle of ``every`` epochs; constant at ``lr`` when omitted.
     last : int, optional
         Average only that many latest checkpoints (latest weight averaging, LAWA); all when omitted.
+    average : Average, optional
+        What is made of the states of the run, in the place of the mean of its last epochs, such as ``EMA(0.999)`` or
+        ``Mean(0.5)`` of :mod:`skfusion.average`. The schedule of the learning rate is the net's own then, and the
+        parameters above are left out.
     {training}
     {class_weight}
 
@@ -59,14 +64,23 @@ class _WeightAveraging(SoupDriver):
     lr: float | str | None = None
     lr_end: float | None = None
     last: int | None = None
+    average: Any = None
     memory: Any = None
     random_state: Any = None
     verbose: int = 0
 
     @property
-    def collect(self) -> Tail:
+    def collect(self) -> Collector:
         """The collector that the parameters stand for."""
-        return Tail(self.burn_in, self.every, self.lr, self.lr_end, self.last)
+        tail = Tail(self.burn_in, self.every, self.lr, self.lr_end, self.last)
+        if self.average is None:
+            return tail
+        if given := {k: v for k, v in tail.get_params().items() if v != getattr(Tail, k)}:
+            raise ValueError(
+                f"{given} belong to the mean of the last epochs, and average={self.average!r} takes its place: leave "
+                "them out, or give them to the average."
+            )
+        return Averages(1, average=self.average)
 
     @property
     def merge(self) -> Uniform:

@@ -16,8 +16,9 @@ from torch import nn
 
 from skfusion import nets
 from skfusion._rows import Rows
+from skfusion.average import EMA, Latest, Mean, PowerEMA
 from skfusion.collect import Averages, Seeds
-from skfusion.collect._recorders import Averaged, RunningMean
+from skfusion.collect._recorders import Averaged
 from skfusion.collect.trajectory import _averages
 from skfusion.repair import Recalibrate
 from skfusion.testing import _problems as problems
@@ -140,7 +141,7 @@ def test_the_mean_is_that_of_the_published_code(start):
 def test_beyond_the_end_members_are_those_of_seeds():
     seeds = collect(Seeds(3, vectorize=False))
     whole = collect(Averages(3, 1.0))
-    with pytest.warns(UserWarning, match="Nothing was averaged in 3 of 3 runs, of which 'average-0' is the first.*=13"):
+    with pytest.warns(UserWarning, match="3 of 3 runs were too short, of which 'average-0' is the first.*=13"):
         beyond = collect(Averages(3, 13))
     for pool in (whole, beyond):
         assert problems.snapshot(pool.states) == problems.snapshot(seeds.states)
@@ -189,7 +190,7 @@ def test_tied_tensors_stay_tied_and_constants_stay_what_they_are():
 
 
 def test_half_precision_is_averaged_in_double_precision():
-    module, recorder = nn.Linear(2, 1, bias=False).bfloat16(), Averaged(RunningMean, 1)
+    module, recorder = nn.Linear(2, 1, bias=False).bfloat16(), Averaged(Mean(1))
     with torch.no_grad():
         for step in range(1001):
             module.weight.copy_(torch.tensor([[1.0, 64.0]]) + step % 2)
@@ -202,9 +203,7 @@ def test_half_precision_is_averaged_in_double_precision():
 
 def test_a_run_that_ends_in_its_burn_in_warns():
     stop = EarlyStopping(monitor="train_loss", patience=1, threshold=10)
-    with pytest.warns(
-        UserWarning, match="Nothing was averaged in 2 of 2 runs.*they ended before the mean begins.*=0.9"
-    ):
+    with pytest.warns(UserWarning, match="2 of 2 runs were too short.*ended before the mean begins.*=0.9"):
         pool = collect(Averages(2, 0.9), stop, max_epochs=40)
     assert all(len(m.meta["history"]) < 5 for m in pool)
 
@@ -218,3 +217,57 @@ def test_a_wrong_burn_in_is_refused(burn_in):
 def test_no_members_are_refused():
     with pytest.raises(ValueError, match="n_members must be at least 1"):
         collect(Averages(0))
+
+
+@pytest.mark.parametrize(
+    "average",
+    [
+        EMA(0.8),
+        EMA(0.9, every=3, warm_up=True),
+        EMA(0.5, unit="epoch", bias_correction=False),
+        Latest(2),
+        Latest(4, every=2, unit="step"),
+        Mean(0.5, unit="epoch"),
+        Mean(2, every=3),
+        PowerEMA(0.2),
+    ],
+    ids=repr,
+)
+def test_a_member_is_the_average_of_the_stored_run(average):
+    (member,) = collect(Averages(1, average=average), module__norm=None)
+    states = EveryStep.states if average.unit == "step" else EveryStep.states[3::3]  # four epochs of three steps
+    stored = average.of(states)
+    for key, value in member.state.items():
+        torch.testing.assert_close(value, stored[key], rtol=1e-6, atol=1e-7)
+    assert member.meta["n_averaged"] == sum(w > 0 for w in average.coefficients(len(states)))
+
+
+def test_an_average_leaves_the_run_alone():
+    for average in (EMA(0.5), Latest(2), Mean(0.5, unit="epoch")):
+        (one,), (other,) = collect(Averages(1, average=average)), collect(Seeds(1, vectorize=False))
+        assert [h["train_loss"] for h in one.meta["history"]] == [h["train_loss"] for h in other.meta["history"]]
+
+
+@pytest.mark.parametrize(
+    ("average", "numbers"),
+    [
+        (EMA(0.99), "last 100 states, and there were 12"),
+        (Latest(9), "9 states, and there were 4"),
+        (PowerEMA(every=50), "every=50"),
+    ],
+    ids=repr,
+)
+def test_a_run_that_is_too_short_for_its_average_says_so(average, numbers):
+    with pytest.warns(UserWarning, match=f"2 of 2 runs were too short, of which 'average-0' is the first.*{numbers}"):
+        collect(Averages(2, average=average))
+
+
+def test_wrong_averages_are_refused_before_training():
+    with pytest.raises(ValueError, match=r"burn_in=0.3 is that of the mean, and average=EMA\(\) takes its place"):
+        collect(Averages(2, 0.3, EMA()))
+    with pytest.raises(
+        TypeError, match=r"average must be an average of skfusion.average, such as EMA\(0.999\); got 'ema'"
+    ):
+        collect(Averages(2, average="ema"))
+    with pytest.raises(ValueError, match="decay must be at least 0 and below 1; got 1.0"):
+        collect(Averages(2, average=EMA(1.0)))

@@ -14,6 +14,7 @@ from skfusion import (
     EnsembleRegressor,
     nets,
 )
+from skfusion.average import EMA
 from skfusion.collect import Averages
 from skfusion.combine import Average, GeometricAverage
 from skfusion.testing import checks_for
@@ -34,6 +35,11 @@ classifier, regressor = small_nets(max_epochs=20, module__hidden=(16,), lr=0.02)
         (
             EnsembleOfAveragesRegressor(regressor(), n_members=2, burn_in=0.25),
             EnsembleRegressor(regressor(), collect=Averages(2, 0.25), combine=Average()),
+            (Z, t),
+        ),
+        (
+            EnsembleOfAveragesRegressor(regressor(), n_members=2, average=EMA(0.9, warm_up=True)),
+            EnsembleRegressor(regressor(), collect=Averages(2, average=EMA(0.9, warm_up=True)), combine=Average()),
             (Z, t),
         ),
     ],

@@ -22,7 +22,8 @@ from skfusion import (
     WeightAveragingClassifier,
     WeightAveragingRegressor,
 )
-from skfusion.collect import Bootstrap, FastGeometric, Seeds, Snapshots, Tail
+from skfusion.average import EMA, Latest
+from skfusion.collect import Averages, Bootstrap, FastGeometric, Seeds, Snapshots, Tail
 from skfusion.combine import Average, Stack, Vote
 from skfusion.merge import Greedy, Uniform
 from skfusion.pool import LeakageWarning
@@ -62,6 +63,16 @@ def linear_regressor(**params):
             (Z, t),
         ),
         (
+            WeightAveragingClassifier(net(module__norm="batch"), average=EMA(0.9)),
+            SoupClassifier(net(module__norm="batch"), collect=Averages(1, average=EMA(0.9)), merge=Uniform()),
+            (X, y),
+        ),
+        (
+            WeightAveragingRegressor(regressor(), average=Latest(3)),
+            SoupRegressor(regressor(), collect=Averages(1, average=Latest(3)), merge=Uniform()),
+            (Z, t),
+        ),
+        (
             SnapshotEnsembleClassifier(net(), n_cycles=3, last=2),
             EnsembleClassifier(net(), collect=Snapshots(3, last=2), combine=Average()),
             (X, y),
@@ -95,6 +106,25 @@ def test_recipe_is_its_sentence(recipe, sentence, data):
 )
 def test_recipes_have_flat_parameters(cls):
     assert not {"collect", "merge", "combine", "select"} & set(cls().get_params())
+
+
+def test_an_average_takes_the_place_of_the_parameters_of_the_mean():
+    with pytest.raises(
+        ValueError, match=r"{'every': 2, 'last': 3} belong to the mean of the last epochs, and average=EMA"
+    ):
+        WeightAveragingClassifier(net(), every=2, last=3, average=EMA()).fit(X, y)
+    with pytest.raises(TypeError, match="average must be an average of skfusion.average, such as EMA"):
+        WeightAveragingClassifier(net(), average="ema").fit(X, y)
+
+
+def test_a_parameter_of_the_average_can_be_searched():
+    short, long = (
+        WeightAveragingClassifier(net(), average=EMA(), random_state=0).set_params(average__decay=decay).fit(X, y)
+        for decay in (0.0, 0.8)
+    )
+    last = WeightAveragingClassifier(net(), average=Latest(1), random_state=0).fit(X, y)
+    np.testing.assert_allclose(short.predict_proba(X), last.predict_proba(X), rtol=1e-5, atol=1e-7)
+    assert not np.allclose(short.predict_proba(X), long.predict_proba(X))
 
 
 # ---- C1, C5, C6, C15 ---------------------------------------------------------------------------------------------

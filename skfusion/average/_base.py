@@ -1,0 +1,183 @@
+"""The average family: which states of a run become one, while it trains, in a bounded number of copies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from numbers import Integral
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from skfusion._component import Component
+from skfusion._numbers import is_summed
+from skfusion.state import State, weighted_sum
+
+Unit = Literal["step", "epoch"]
+
+
+class Average(Component, ABC):
+    """Make one state of those that a run goes through, while it goes or of a stored trajectory.
+
+    States are numbered by the steps of the optimiser, or the epochs, that came before them. Those of steps begin with
+    0, the state before the first step; those of epochs begin with 1.
+
+    Attributes
+    ----------
+    unit : {"step", "epoch"}
+        Whether it sees the state after every step, or after every epoch.
+    """
+
+    unit: Unit = "step"
+    needs_validation: ClassVar[bool] = False
+    """Whether it asks for the loss on validation rows after every epoch."""
+
+    @abstractmethod
+    def begin(self, total: int) -> Running:
+        """Return what sees the states of one run.
+
+        Parameters
+        ----------
+        total : int
+            Steps or epochs that the run takes if nothing ends it early.
+
+        Returns
+        -------
+        Running
+            New for each run.
+        """
+
+    @abstractmethod
+    def coefficients(self, n: int) -> list[float]:
+        """Return how much each of n states of a whole run counts.
+
+        Parameters
+        ----------
+        n : int
+            States, of a run of n epochs or of n - 1 steps.
+
+        Returns
+        -------
+        list of float
+            In the order of the states, with a sum of one.
+        """
+
+    def of(self, states: Sequence[State]) -> State:
+        """Return the average of a stored trajectory, which is that of the run while it went.
+
+        Parameters
+        ----------
+        states : sequence of State
+            The states after all epochs, or that before the first step and those after all steps.
+
+        Returns
+        -------
+        State
+            Floating-point tensors are averaged in double precision; of others the largest is kept.
+        """
+        if not states:
+            raise ValueError("No states to average: give those of a run, at least one.")
+        return weighted_sum(states, self.coefficients(len(states)))
+
+    def shortfall(self, n: int) -> str | None:
+        """Return why the average of a run in which n states entered is not what was asked for; None where it is.
+
+        Parameters
+        ----------
+        n : int
+            States that entered; 1 too where none did, and the last state stands for the average.
+
+        Returns
+        -------
+        str or None
+            What was asked for and what there was, in numbers, and the remedy.
+        """
+        return None
+
+    def _total(self, n: int) -> int:
+        """Return the steps or epochs of a run of n states."""
+        return n if self.unit == "epoch" else n - 1
+
+    def _numbers(self, n: int) -> range:
+        """Return the numbers of n states."""
+        return range(1, n + 1) if self.unit == "epoch" else range(n)
+
+    def _check_unit(self) -> None:
+        if self.unit not in ("step", "epoch"):
+            raise ValueError(f"unit must be 'step' or 'epoch'; got {self.unit!r}.")
+
+
+class Running(ABC):
+    """The average of the states of one run so far.
+
+    Attributes
+    ----------
+    n : int
+        States that have entered.
+    """
+
+    n: int = 0
+
+    @abstractmethod
+    def update(self, number: int, state: State) -> None:
+        """See the state after so many steps or epochs.
+
+        Parameters
+        ----------
+        number : int
+            Of the step or the epoch; larger each time.
+        state : State
+            Tensors that the next step overwrites: what shall last is copied.
+        """
+
+    @abstractmethod
+    def result(self) -> State:
+        """Return the average of all floating-point and complex tensors; at least one state must have entered.
+
+        Returns
+        -------
+        State
+            In double precision, or in that of the states; new tensors.
+        """
+
+
+class Accumulator:
+    """A linear combination of states that is updated in place, in double precision: one copy of a state."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.names: list[str] = []
+
+    def mix(self, keep: float, state: State, share: float) -> None:
+        """Multiply what is there by ``keep``, and add ``share`` times a state."""
+        tensors = summed(state)
+        if not self.tensors:
+            self.names, self.tensors = [*tensors], [t.to(_wide(t), copy=True) for t in tensors.values()]
+            if share != 1:
+                torch._foreach_mul_(self.tensors, share)
+            return
+        if keep != 1:
+            torch._foreach_mul_(self.tensors, keep)
+        torch._foreach_add_(self.tensors, [*tensors.values()], alpha=share)
+
+    def over(self, total: float) -> State:
+        """Return the tensors divided by a number."""
+        return {name: t / total for name, t in zip(self.names, self.tensors, strict=True)}
+
+
+def summed(state: State) -> State:
+    """Return the tensors of a state that can be averaged: those of floating-point and complex numbers."""
+    return {k: t for k, t in state.items() if is_summed(t)}
+
+
+def check_every(every: int) -> None:
+    """Raise where a number of steps or epochs between two states is none."""
+    if not isinstance(every, Integral) or every < 1:
+        raise ValueError(f"every is a whole number of steps or epochs, at least 1; got {every!r}.")
+
+
+def _wide(t: Tensor) -> torch.dtype:
+    if t.device.type == "mps":  # has no float64
+        return torch.promote_types(t.dtype, torch.float32)
+    return torch.promote_types(t.dtype, torch.float64)
