@@ -122,8 +122,11 @@ def diagnose(
     >>> from skfusion import EnsembleClassifier
     >>> from skfusion.collect import Tail
     >>> from skfusion.diagnose import diagnose
+    >>> from skfusion.nets import mlp_classifier
     >>> X, y = load_wine(return_X_y=True)
-    >>> pool = EnsembleClassifier(collect=Tail(), random_state=0).fit(X[::2], y[::2]).pool_
+    >>> pool = (
+    ...     EnsembleClassifier(mlp_classifier(), collect=Tail(), random_state=0).fit(X[::2], y[::2]).pool_
+    ... )
     >>> report = diagnose(pool[-3:], X[1::2], y[1::2])
     >>> report.advice["verdict"]["soup"]
     'yes'
