@@ -131,11 +131,13 @@ class _Tracked(Recorder):
             time, states = self.kept.pop()
             (last,) = LastState().members(name, net)
             self.kept.append((time, {sigma: self._repaired(net, s, last.state) for sigma, s in states.items()}))
+            self.epochs[len(net.history) - 1 :] = [time]  # what ends a run may end its last epoch before it is seen
+        known = {"n_steps": self.n_steps}
         return [
             Member(
                 f"{name}-{sigma:g}-{i}",
                 state,
-                meta={"sigma": sigma, "time": time, "n_steps": self.n_steps, "epoch": bisect_right(self.epochs, time)},
+                meta={"sigma": sigma, "time": time, **known, "epoch": bisect_right(self.epochs, time)},
             )
             for i, (time, states) in enumerate(self.kept, 1)
             for sigma, state in states.items()
@@ -154,8 +156,9 @@ class _Tracked(Recorder):
                 stacklevel=3,
             )
         if self.step < self.n_steps:
+            n = len({*(time for time, _ in self.kept), self.step})
             warnings.warn(
-                f"The run {name!r} ended after {self.step} of {self.n_steps} steps: there are {len(self.kept)} "
+                f"The run {name!r} ended after {self.step} of {self.n_steps} steps: there are {n} "
                 f"snapshots of each average, the last of them at its end, and {self.n} were asked for. Take the "
                 "callback that ends the training, such as EarlyStopping, from the net, or let it wait longer.",
                 stacklevel=3,

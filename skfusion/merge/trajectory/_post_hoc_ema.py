@@ -166,7 +166,7 @@ class PostHocEMA(LinearMerger):
             raise ValueError(
                 "PostHocEMA asks for the length and the time of each snapshot, which an estimator reads from the pool: "
                 "SoupClassifier(collect=PowerSnapshots(), merge=PostHocEMA()). To merge states, give "
-                "profiles=[(sigma, time), ...]."
+                "profiles=[(sigma, time), ...] (--profiles on the command line)."
             )
         profiles = [(float(sigma), float(time)) for sigma, time in self.profiles]
         if len(profiles) != n:

@@ -1,6 +1,7 @@
 """Averages of any length from snapshots of two."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,11 +38,13 @@ def inner(ga, ta, gb, tb):
 
 
 def by_integrals(profiles, target):
-    """The published algorithm: integrals for inner products, and the sum divided by at the end."""
+    """Integrals for inner products, as published, and a multiplier for the sum of one."""
     known = [(exponent_of(sigma), time) for sigma, time in profiles]
     wanted = exponent_of(target[0]), target[1]
-    x = np.linalg.solve([[inner(*a, *b) for b in known] for a in known], [inner(*a, *wanted) for a in known])
-    return x / x.sum()
+    gram = np.ones((len(known) + 1, len(known) + 1))
+    gram[:-1, :-1] = [[inner(*a, *b) for b in known] for a in known]
+    gram[-1, -1] = 0
+    return np.linalg.solve(gram, [*(inner(*a, *wanted) for a in known), 1])[:-1]
 
 
 # Relative errors of the profile, of 20 snapshots for each of two averages along 400 steps, as the docstring has them.
@@ -232,13 +235,9 @@ def test_a_sum_that_is_too_large_for_its_dtype_is_refused():
 
 
 def test_it_reports_the_error_and_the_coefficients():
-    report = {}
-
-    class Witness:
-        report = staticmethod(report.__setitem__)
-
-    profiles = profiles_of(20, 400)
-    x = PostHocEMA(0.15, profiles=profiles).coefficients([{}] * 40, None, Witness())
+    report, profiles = {}, profiles_of(20, 400)
+    witness = SimpleNamespace(report=report.__setitem__)
+    x = PostHocEMA(0.15, profiles=profiles).coefficients([{}] * 40, None, witness)
     assert report["coefficients"] == x
     assert 0 < report["profile_error"] < 0.0065
 

@@ -132,7 +132,7 @@ def test_of_one_direction_only_the_scale_is_trained():
     (first,) = states(module, 1, scale=1.0)
     other = {k: 3 * v for k, v in first.items()}
     data, report, _ = data_of(module, Batch(X, 5 * (X @ first["weight"].T)), kind="gaussian")
-    found = TWA(n_epochs=60, lr=0.05, weight_decay=0.0)([first, other], objective=data)
+    found = TWA(n_epochs=200, lr=0.05, weight_decay=0.0)([first, other], objective=data)
     torch.testing.assert_close(found["weight"], 5 * first["weight"], rtol=1e-3, atol=0)
     b = report["weights"]
     assert b[0] + 3 * b[1] == pytest.approx(5, rel=1e-3)
