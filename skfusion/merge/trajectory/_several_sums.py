@@ -31,13 +31,17 @@ def _sums(tensors: Sequence[Tensor], weights: np.ndarray, name: str) -> list[Ten
     first = tensors[0]
     flat = [t.to(first.device).reshape(-1) for t in tensors]
     by = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64)).to(first.device)
-    part = torch.empty(len(flat), min(_CHUNK, len(flat[0])), dtype=torch.float64, device=first.device)
     out = [torch.empty(len(flat[0]), dtype=first.dtype, device=first.device) for _ in weights]
+    width, limit = min(_CHUNK, len(flat[0])), torch.finfo(first.dtype).max
+    part, sums = by.new_empty(len(flat), width), by.new_empty(len(out), width)  # memory that all parts use in turn
     for start in range(0, len(flat[0]), _CHUNK):
         here = slice(start, min(start + _CHUNK, len(flat[0])))
-        some = part[:, : here.stop - start]
+        some, made = part[:, : here.stop - start], sums[:, : here.stop - start]
         for row, values in zip(some, flat, strict=True):
             row.copy_(values[here])
-        for made, values in zip(out, narrowed(by @ some, first.dtype, name), strict=True):
-            made[here] = values
-    return [made.view(first.shape) for made in out]
+        torch.mm(by, some, out=made)
+        if max(abs(float(end)) for end in made.aminmax()) > limit:
+            narrowed(made, first.dtype, name)  # which raises an error that names the tensor
+        for result, values in zip(out, made, strict=True):
+            result[here].copy_(values)
+    return [result.view(first.shape) for result in out]

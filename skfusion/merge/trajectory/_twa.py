@@ -51,9 +51,13 @@ class TWA(Merger):
     Notes
     -----
     Costs a step of ordinary training and O(K d) for each batch, O(K² d) for the basis, and memory for two copies of the
-    K members of d parameters, one in double precision. The rows are those of the training, of which none need to be
-    held out: K numbers fit them hardly better than others. The loss is that of training, with dropout and the batch
-    statistics of BatchNorm, whose running statistics are the plain mean until they are estimated anew.
+    K members of d parameters, one in double precision. The rows are those of the training; none are held out. The loss
+    is that of training, with dropout and the batch statistics of BatchNorm, whose running statistics are the plain mean
+    until they are estimated anew.
+
+    Few numbers can overfit, too: where the training rows are nearly all right, larger weights make predictions more
+    certain, and the coefficients sum to more than one. Of ten checkpoints on digits, the log-loss on other rows stays
+    at 0.091 with ``lr=0.1``, and rises to 0.109 with ``lr=1``.
 
     What all members have in common, such as frozen layers, stays as it is, and so do copies of one network, and a
     single member; so do parameters that the module does not train, which are averaged. Members that lie in the span of
