@@ -9,19 +9,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from skfusion._caller import warn_caller
-from skfusion._power_profile import exponent_of, shares_between
+from skfusion._power_profile import exponent_of
 from skfusion.merge._base import LinearMerger, check_states
+from skfusion.merge.trajectory._nearest_profile import Profile, nearest
 from skfusion.merge.trajectory._several_sums import weighted_sums
 from skfusion.objective import Objective
 from skfusion.state import State
 
 _LARGEST_ERROR = 0.1
 """Relative error of the profile above which a warning says that it is another average than was asked for."""
-_MOST_EDGES = 4096
-"""Parts that the time is cut into where there are more steps."""
-
-Profile = tuple[float, float]
-"""The relative length of an average, and the time at which it was taken."""
 
 
 @dataclass(eq=False, repr=False)
@@ -148,7 +144,8 @@ class PostHocEMA(LinearMerger):
 
         Snapshots that are later than the time have coefficients of 0. Large errors are warned of.
         """
-        profiles, time = self._profiles(n), self._time(n)
+        profiles = self._profiles(n)
+        time = self._time([t for _, t in profiles])
         kept = [k for k, (_, t) in enumerate(profiles) if t <= time]
         found, errors = nearest([profiles[k] for k in kept], [(sigma, time) for sigma in sigmas])
         worst = int(np.argmax(errors))
@@ -181,8 +178,7 @@ class PostHocEMA(LinearMerger):
                 raise ValueError(f"The time of a snapshot must be above 0 and finite; got {time:g}.")
         return profiles
 
-    def _time(self, n: int) -> float:
-        times = [time for _, time in self._profiles(n)]
+    def _time(self, times: Sequence[float]) -> float:
         if self.time is None:
             return max(times)
         if not min(times) <= self.time < float("inf"):
@@ -191,26 +187,3 @@ class PostHocEMA(LinearMerger):
                 f"{max(times):g}): an average at that time cannot be made of later ones. Give a time from there on."
             )
         return float(self.time)
-
-
-def nearest(profiles: Sequence[Profile], targets: Sequence[Profile]) -> tuple[np.ndarray, list[float]]:
-    """Return the sums of profiles nearest to targets, shape (n_targets, n_profiles), and their relative errors."""
-    edges = edges_of([time for _, time in (*profiles, *targets)])
-    root = np.sqrt(np.diff(edges))
-    made = np.stack([shares_between(edges, *profile) / root for profile in profiles], axis=1)
-    wanted = np.stack([shares_between(edges, *target) / root for target in targets], axis=1)
-    # The last coefficient is what the others lack to one. The design matrix is solved for, and not its square of inner
-    # products, whose condition number would be the square, too.
-    last = made[:, -1:]
-    free = np.linalg.lstsq(made[:, :-1] - last, wanted - last, rcond=1e-10)[0]
-    x = np.concatenate([free, 1 - free.sum(axis=0, keepdims=True)])
-    errors = np.linalg.norm(made @ x - wanted, axis=0) / np.linalg.norm(wanted, axis=0)
-    return x.T, errors.tolist()
-
-
-def edges_of(times: Sequence[float]) -> np.ndarray:
-    """Return where the time from 0 to the last one is cut: at each step, or, of many, at 4096 places and the times."""
-    last = max(times)
-    if last <= _MOST_EDGES and all(float(time).is_integer() for time in times):
-        return np.arange(last + 1)
-    return np.unique(np.concatenate([np.linspace(0, last, _MOST_EDGES + 1), times]))

@@ -9,7 +9,7 @@ import torch
 
 from skfusion.average import PowerEMA, exponent_of
 from skfusion.merge import PostHocEMA
-from skfusion.merge.trajectory._post_hoc_ema import edges_of, nearest
+from skfusion.merge.trajectory._nearest_profile import edges_of, nearest
 from skfusion.merge.trajectory._several_sums import weighted_sums
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skfusion.merge import TWA, Uniform
-from skfusion.merge.trajectory._twa import Span, orthonormal
+from skfusion.merge.trajectory._span import Span, orthonormal
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.testing import _problems as problems
 
