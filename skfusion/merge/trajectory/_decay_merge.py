@@ -69,7 +69,7 @@ class DecayMerge(LinearMerger):
         self.decay = decay
 
     def for_members(self, metas: Sequence[Mapping[str, Any]]) -> Self:
-        """Return the merger, or raise where members are in another order than their epochs; see the base."""
+        """Return the merger, or raise where epochs are not in order; see :meth:`Merger.for_members`."""
         epochs = [meta["epoch"] for meta in metas if "epoch" in meta]
         if len(epochs) == len(metas) and epochs != sorted(epochs):
             raise ValueError(
