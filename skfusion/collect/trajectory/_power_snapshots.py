@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -79,11 +79,12 @@ class PowerSnapshots(Collector):
         """Return the one run; see :meth:`Collector.runs`."""
         if not isinstance(self.n, Integral) or self.n < 1:
             raise ValueError(f"n is a whole number of snapshots of each average, at least 1; got {self.n!r}.")
-        averages = {float(sigma): PowerEMA(float(sigma)) for sigma in self.sigmas}
+        sigmas = [float(sigma) for sigma in self.sigmas] if isinstance(self.sigmas, Iterable) else []
+        if not sigmas or len({*sigmas}) < len(sigmas):
+            raise ValueError(f"sigmas is a sequence of different lengths, at least one; got {self.sigmas!r}.")
+        averages = {sigma: PowerEMA(sigma) for sigma in sigmas}
         for average in averages.values():
             average.begin(1)  # which checks the length before anything is trained
-        if not averages or len(averages) < len(self.sigmas):
-            raise ValueError(f"sigmas are different lengths, at least one; got {self.sigmas!r}.")
         (seed,) = draw_seeds(rng, 1, "runs")
         recorder = partial(_Tracked, averages, int(self.n), partial(recalibrated, net, rows))
         return [Run("ema", seed, recorder=recorder)]
