@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from skfusion.average import PowerEMA, exponent_of
-from skfusion.merge import PostHocEMA
+from skfusion.merge import PostHocEMA, Uniform
 from skfusion.merge.trajectory._nearest_profile import edges_of, nearest
 from skfusion.merge.trajectory._several_sums import weighted_sums
 from skfusion.state import weighted_sum
@@ -290,6 +290,11 @@ def test_members_of_another_kind_are_refused_and_profiles_by_hand_win():
     assert merge.for_members([{}]) is merge
     given = PostHocEMA(0.07, 3).for_members([{"sigma": 0.1, "time": 3, "epoch": 1}])
     assert repr(given) == "PostHocEMA(sigma=0.07, time=3, profiles=[(0.1, 3)])"
+
+
+def test_most_mergers_ask_for_nothing_but_states():
+    merge = Uniform()
+    assert merge.for_members([{"epoch": 2}, {}]) is merge
 
 
 def test_few_steps_are_taken_one_by_one_and_many_in_groups_with_an_edge_at_each_time():
