@@ -7,10 +7,11 @@ To add an average, write one file with a subclass of :class:`Average` and one of
 export it here; a law asks that the average of a run is that of its stored trajectory.
 """
 
+from skfusion._power_profile import exponent_of
 from skfusion.average._base import Accumulator, Average, Running
 from skfusion.average._ema import EMA
 from skfusion.average._latest import Latest
 from skfusion.average._mean import Mean, burn_in_of, check_burn_in
-from skfusion.average._power_ema import PowerEMA, exponent_of
+from skfusion.average._power_ema import PowerEMA
 
 __all__ = ["EMA", "Average", "Latest", "Mean", "PowerEMA", "Running"]

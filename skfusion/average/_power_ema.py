@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from skfusion._power_profile import exponent_of
 from skfusion.average._base import Accumulator, Average, Running, Unit, check_every
 from skfusion.state import State
-
-LONGEST = 12**-0.5
-"""Relative length of the plain mean, the longest average that there is."""
 
 
 @dataclass(eq=False, repr=False)
@@ -107,14 +103,3 @@ class _RunningPower(Running):
 
     def result(self) -> State:
         return self.sum.over(1)
-
-
-def exponent_of(sigma: float) -> float:
-    """Return the exponent of the profile with a relative length, or raise ``ValueError`` where there is none."""
-    if not 0 < sigma <= LONGEST * (1 + 1e-9):
-        raise ValueError(
-            f"sigma is the length of the average relative to the run, above 0 and at most {LONGEST:.4f} (the plain "
-            f"mean); got {sigma!r}."
-        )
-    roots = np.roots([1, 7, 16 - sigma**-2, 12 - sigma**-2])
-    return max(float(roots.real[np.abs(roots.imag) < 1e-6].max()), 0.0)

@@ -40,6 +40,8 @@ METHODS: dict[str, tuple[Callable[..., Merger], tuple[str, ...]]] = {
     "breadcrumbs": (mergers.Breadcrumbs, ("density", "gamma", "scale")),
     "slerp": (mergers.Slerp, ("weights",)),
     "model-stock": (mergers.ModelStock, ()),
+    "decay": (mergers.DecayMerge, ("decay",)),
+    "post-hoc-ema": (mergers.PostHocEMA, ("sigma", "time", "profiles")),
 }
 """Mergers by name, with the options of the command that they take."""
 
@@ -56,6 +58,12 @@ def merge(
     gamma: Annotated[float | None, typer.Option(help="Share of the largest changes that is left out.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probability of dropping a change.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of what is dropped.")] = None,
+    decay: Annotated[str | None, typer.Option(help="Of the rate: linear, cosine or 1-sqrt.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Length of the average, relative to the run.")] = None,
+    time: Annotated[float | None, typer.Option(help="When the average is taken; at the last snapshot.")] = None,
+    profiles: Annotated[
+        str | None, typer.Option(help="Length and time of each snapshot, such as 0.05@100,0.1@100.")
+    ] = None,
     head: Annotated[
         list[str] | None, typer.Option(help="Beginning of names that are not merged, but taken from the first; repeat.")
     ] = None,
@@ -75,6 +83,7 @@ def merge(
     options = {
         **{"weights": weights, "scale": scale, "t": t, "density": density},
         **{"gamma": gamma, "rate": rate, "seed": seed},
+        **{"decay": decay, "sigma": sigma, "time": time, "profiles": profiles},
     }
     try:
         _check_weights(inputs, weights)
@@ -110,6 +119,8 @@ def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger
         raise ValueError(f"--{wrong[0]} is not for --method {method}, which takes {takes}. It is for {users}.")
     if "weights" in options:
         options = {**options, "weights": _numbers(options["weights"])}
+    if "profiles" in options:
+        options = {**options, "profiles": _profiles(options["profiles"])}
     merger = kind(**options)
     if base is not None and not merger.needs_base:
         raise ValueError(f"--base is not for --method {method}, which does not look at it. Leave it out.")
@@ -129,6 +140,17 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         raise ValueError(f"--weights must be numbers with commas between them, such as 1,2,3; got {text!r}.") from None
+
+
+def _profiles(text: str) -> tuple[tuple[float, float], ...]:
+    try:
+        pairs = [tuple(map(float, word.split("@"))) for word in text.split(",")]
+        return tuple((sigma, time) for sigma, time in pairs)
+    except ValueError:
+        raise ValueError(
+            "--profiles must be a length and a time for each snapshot, with commas between them, such as "
+            f"0.05@100,0.1@100; got {text!r}."
+        ) from None
 
 
 @contextmanager

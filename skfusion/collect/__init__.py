@@ -19,6 +19,7 @@ from skfusion.collect.independent._seeds import Seeds
 from skfusion.collect.independent._tabm_members import TabMMembers
 from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
+from skfusion.collect.trajectory._power_snapshots import PowerSnapshots
 from skfusion.collect.trajectory._snapshots import Snapshots
 from skfusion.collect.trajectory._tail import Tail
 from skfusion.nets import Recorder, Run
@@ -31,6 +32,7 @@ __all__ = [
     "FastGeometric",
     "FineTunes",
     "Hyper",
+    "PowerSnapshots",
     "Recorder",
     "Run",
     "Seeds",

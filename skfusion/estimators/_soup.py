@@ -17,7 +17,7 @@ from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
 from skfusion.estimators.support._refit import chosen_among, shares_again, with_scores_of
-from skfusion.merge import Greedy, LinearMerger
+from skfusion.merge import Greedy, LinearMerger, Merger
 from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective, Wrapper
 from skfusion.pool import ModelPool
@@ -112,7 +112,7 @@ class SoupDriver(OneState, BaseFusion):
 
     def _merged(self, chosen: ModelPool, objective: Objective) -> State | Fused:
         """Return what the merger makes of the members, and keep their shares."""
-        merge = self._part("merge")
+        merge = self._merger_of(chosen)
         if isinstance(merge, LinearMerger):
             weights = merge.coefficients(chosen.states, chosen.base, objective)
             self.member_weights_ = dict(zip(chosen.names, weights, strict=True))
@@ -123,11 +123,16 @@ class SoupDriver(OneState, BaseFusion):
 
     def _again(self, chosen: ModelPool, objective: Objective) -> State | Fused:
         """Return what the merger makes of members that were trained again, as it has chosen before."""
-        merge, known = self._part("merge"), self.merge_report_
+        merge, known = self._merger_of(chosen), self.merge_report_
         if isinstance(merge, LinearMerger) and self.member_weights_ is not None:
             known = {**known, "weights": [self.member_weights_[name] for name in chosen.names]}
         merged: State | Fused = merge.repeated(known)(chosen.states, chosen.base, objective)
         return merged
+
+    def _merger_of(self, chosen: ModelPool) -> Merger:
+        """Return the merger, which may ask what is known of the members, such as when a snapshot was taken."""
+        merge: Merger = self._part("merge")
+        return merge.for_members([m.meta for m in chosen])
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
         return {"state_": state, "net_": net, "_runner": None}

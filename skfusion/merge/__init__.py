@@ -1,9 +1,10 @@
 """Mergers: many states to one state (model soups, task vectors, statistics of the data).
 
-``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base, and
-``statistics/`` what looks at activations and gradients. A method is one file there with a subclass of :class:`Merger`,
-:class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. Mergers get states, a base and an objective:
-this room imports ``objective``, ``state`` and what lies below them, and neither nets nor pools.
+``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base,
+``statistics/`` what looks at activations and gradients, and ``trajectory/`` what is made of the states of one run. A
+method is one file there with a subclass of :class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and
+a line here. Mergers get states, a base and an objective: this room imports ``objective``, ``state`` and what lies below
+them, and neither nets nor pools.
 """
 
 from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of
@@ -23,12 +24,17 @@ from skfusion.merge.task_vectors._breadcrumbs import Breadcrumbs
 from skfusion.merge.task_vectors._dare import DARE
 from skfusion.merge.task_vectors._task_arithmetic import TaskArithmetic
 from skfusion.merge.task_vectors._ties import TIES
+from skfusion.merge.trajectory._decay_merge import DecayMerge
+from skfusion.merge.trajectory._post_hoc_ema import PostHocEMA
+from skfusion.merge.trajectory._twa import TWA
 
 __all__ = [
     "DARE",
     "TIES",
+    "TWA",
     "AdaMerging",
     "Breadcrumbs",
+    "DecayMerge",
     "Entry",
     "Fisher",
     "Greedy",
@@ -38,6 +44,7 @@ __all__ = [
     "Merger",
     "ModelStock",
     "OneMemberWarning",
+    "PostHocEMA",
     "RegMean",
     "RobustSoup",
     "Slerp",

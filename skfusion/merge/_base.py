@@ -54,6 +54,26 @@ class Merger(Component, ABC):
             The merged state, with its module where the merger changes the architecture; the inputs are not written.
         """
 
+    def for_members(self, metas: Sequence[Mapping[str, Any]]) -> Self:
+        """Return the merger for members of which something is known; most mergers look at their states alone.
+
+        Parameters
+        ----------
+        metas : sequence of mapping
+            The ``meta`` of each member, in their order, such as its epoch.
+
+        Returns
+        -------
+        Merger
+            This merger, or one that knows of its members what it asks for.
+
+        Raises
+        ------
+        ValueError
+            If a member's ``meta`` lacks what the merger asks for.
+        """
+        return self
+
     def repeated(self, reported: Mapping[str, Any]) -> Merge:
         """Return what merges other members as these were, without the held-out rows that were chosen by.
 

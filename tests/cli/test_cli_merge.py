@@ -23,6 +23,7 @@ from skfusion.pool import Member, ModelPool
 from skfusion.testing import discover
 
 VALUES = {"weights": "1,2,3", "scale": 0.7, "t": 0.25, "density": 0.4, "gamma": 0.1, "rate": 0.3, "seed": 5}
+VALUES |= {"decay": "cosine", "sigma": 0.12, "time": 4.0, "profiles": "0.05@4,0.1@4,0.2@4"}
 
 
 def run(*words, code=0):
@@ -196,6 +197,9 @@ def test_force_replaces_a_result_and_never_an_input(files, tmp_path):
         (["--weights", "1,2,3"], "3 weights for 2 members"),
         (["--base", "x.pt"], "--base is not for --method uniform, which does not look at it"),
         (["--seed", "-1", "--method", "dare"], "--seed"),
+        (["--method", "post-hoc-ema", "--profiles", "0.1"], "--profiles must be a length and a time for each snapshot"),
+        (["--method", "post-hoc-ema"], "give profiles=[(sigma, time), ...]"),
+        (["--method", "decay", "--decay", "steep"], "decay must be one of 'linear', 'cosine', '1-sqrt'"),
         (["--head", "hed"], "No tensor belongs to the head 'hed'"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, and averages over its steps.
+"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, averages over its steps.
+
+``_averages`` keeps one average a run, ``_power_snapshots`` many snapshots of a few in one run.
 
 A file here is a subclass of :class:`skfusion.collect.Collector` whose runs have a schedule of the learning rate or a
 recorder that keeps more than the last state; ``burn_in_of`` of ``average/_mean.py`` says what ``burn_in`` means.
