@@ -10,9 +10,12 @@ The names in ``__all__`` are for users; the others are offered to the rooms abov
 
 from skfusion._random import seed_scope
 from skfusion.data import default_score
+from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
+from skfusion.nets._interrupts import hand_over
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, default_net, mlp_classifier, mlp_regressor, standardising
+from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import (
     dtype_of,
@@ -40,8 +43,9 @@ from skfusion.nets._training_callback import (
     Recorder,
     Run,
     Watch,
-    hand_over,
+    check_validates,
     history_of,
+    mean_loss,
     state_of,
 )
 from skfusion.nets._validation import fixed_split, unit_split
@@ -53,6 +57,7 @@ from skfusion.nets.vectorized._plan import Plan, VectorizeChoice, plan
 
 __all__ = [
     "MLP",
+    "AverageWeights",
     "DivergedError",
     "Judge",
     "Runner",

@@ -9,6 +9,7 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import clone
 from skorch import NeuralNet
@@ -20,6 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion.nets._embeddings import index_error
+from skfusion.nets._interrupts import from_callback
+from skfusion.nets._optimizer_modes import let_optimizers_evaluate
 from skfusion.nets._prepare import (
     dtype_of,
     few_threads,
@@ -31,7 +34,7 @@ from skfusion.nets._prepare import (
     tensors,
     two_classes,
 )
-from skfusion.nets._training_callback import Watch, from_callback
+from skfusion.nets._training_callback import Watch
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._consistency import Consistency
 from skfusion.nets.losses._soft import Soft
@@ -128,6 +131,7 @@ def prepared(
         )
     if not net.verbose:  # skorch lays out its table of epochs even where it is not shown
         net.callbacks_ = [(name, c) for name, c in net.callbacks_ if type(c) is not PrintLog or c.sink is not print]
+    let_optimizers_evaluate(net)
     net.callbacks_.append(("skfusion", watch))
     return Ready(net, X, y, batch_norm, user_settings)
 
@@ -189,7 +193,7 @@ def _feed(
             )
         return rows.X, targets(net, rows.y, task)
     device, like = net.device, dtype_of(net.module_)
-    extra: dict[str, Any] = {"join_single": batch_norm}
+    extra: dict[str, Any] = {"join_single": batch_norm, "row_weight": rows.weight}
     if rows.loss_weight is not None or soft is not None:
         box: list[Tensor | None] = [None]
         if soft is None:
@@ -219,9 +223,9 @@ class TensorLoader:
     """Iterate over a dataset that holds tensors; draws from the random stream exactly as ``DataLoader`` does.
 
     The dataset has tensors (or dicts of tensors) as ``X`` and ``y``, or is a ``Subset`` of such a one. The row weights
-    of the present batch stand in ``current_weight[0]``. With ``join_single`` a last batch of one row joins its
-    neighbour, as BatchNorm cannot train on one row. The other parameters are those of ``DataLoader``; ``num_workers``
-    and ``pin_memory`` have nothing to do here.
+    of the present batch stand in ``current_weight[0]``; ``row_weight`` are those without the loss's own. With
+    ``join_single`` a last batch of one row joins its neighbour, as BatchNorm cannot train on one row. The other
+    parameters are those of ``DataLoader``; ``num_workers`` and ``pin_memory`` have nothing to do here.
     """
 
     def __init__(
@@ -236,6 +240,7 @@ class TensorLoader:
         weight: Tensor | None = None,
         current_weight: list[Tensor | None] | None = None,
         join_single: bool = False,
+        row_weight: np.ndarray | None = None,
     ):
         index: Tensor | None = None
         while isinstance(dataset, Subset):
@@ -247,7 +252,7 @@ class TensorLoader:
         self.dataset, self.index, self.generator = dataset, index, generator
         self.n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
         self.batch_size, self.shuffle = batch_size, shuffle
-        self.weight, self.current_weight = weight, current_weight
+        self.weight, self.current_weight, self.row_weight = weight, current_weight, row_weight
         left = self.n % batch_size
         join_single = join_single and not drop_last and self.n > batch_size and left == 1
         n_batches = self.n // batch_size + (left > 0 and not drop_last) - join_single

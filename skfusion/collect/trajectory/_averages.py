@@ -86,6 +86,8 @@ class Averages(Collector):
         """Return runs each of which leaves an average; see :meth:`Collector.runs`."""
         average = self._average()
         average.begin(1)  # which checks its parameters before anything is trained
+        if average.needs_validation:
+            nets.check_validates(net, average)
         seeds = draw_seeds(rng, self.n_members, "n_members")
         recorder = partial(Averaged, average, partial(recalibrated, net, rows))
         return [Run(f"average-{i}", seed, recorder=recorder) for i, seed in enumerate(seeds)]
@@ -108,7 +110,8 @@ class Averages(Collector):
     def __call__(self, net: Any, rows: Rows, rng: np.random.RandomState, **options: Any) -> ModelPool:
         """Train the members, and warn where an average is not what was asked for; see :meth:`Collector.__call__`."""
         pool, average = super().__call__(net, rows, rng, **options), self._average()
-        short = [(m.name, why) for m in pool if (why := average.shortfall(m.meta["n_averaged"])) is not None]
+        found = [(m.name, m.meta.get("shortfall") or average.shortfall(m.meta["n_averaged"])) for m in pool]
+        short = [(name, why) for name, why in found if why is not None]
         if short:
             name, why = short[0]
             warnings.warn(
