@@ -178,7 +178,7 @@ class Accumulator:
     def mix(self, keep: float, state: State, share: float) -> None:
         """Multiply what is there by ``keep``, and add ``share`` times a state."""
         tensors = summed(state)
-        if not self.tensors:
+        if not self.tensors or keep == 0:  # an infinite number, as masks have, times 0 would be NaN
             self.names, self.tensors = [*tensors], [t.to(wide_dtype(t), copy=True) for t in tensors.values()]
             if share != 1:
                 torch._foreach_mul_(self.tensors, share)

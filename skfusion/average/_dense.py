@@ -22,7 +22,8 @@ class Dense(Average):
     lowest of the :math:`N_s` losses from it on. It sets a threshold, and the end e is the last one before the first
     :math:`N_e` losses in a row that are above it, or the last of the run:
 
-    .. math:: \tau = \bar\ell + r\, |\bar\ell|, \qquad \bar\ell = \frac{1}{N_s} \sum_{j = s}^{s + N_s - 1} \ell_j, \qquad
+    .. math:: \tau = \bar\ell + r\, |\bar\ell|, \qquad
+        \bar\ell = \frac{1}{N_s} \sum_{j = s}^{s + N_s - 1} \ell_j, \qquad
         \bar\theta = \frac{1}{|I|} \sum_{i \in I} \theta_i
 
     where I are all steps from the end of epoch s, whose state counts, to the end of epoch e.
@@ -210,8 +211,8 @@ class _Valley(Running):
             return None
         return (
             f"{self.average!r} found no start in {self.epochs} epochs: the validation loss was never the lowest of "
-            f"{self.average.n_start} in a row from it on, and the {self.n} states of the last epoch are averaged. Train "
-            "longer, or take a smaller n_start."
+            f"{self.average.n_start} in a row from it on, and the {self.n} states of the last epoch are averaged. "
+            "Train longer, or take a smaller n_start."
         )
 
     def result(self) -> State:

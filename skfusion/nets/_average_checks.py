@@ -60,7 +60,7 @@ def _check_other(name: str, other: Any, before: bool, validates_average: bool) -
 def _check_recorder(watch: Watch) -> None:
     if watch.recorder is not None and not isinstance(watch.recorder, LastState):
         raise ValueError(
-            "The net has the callback AverageWeights, which leaves its average when a run ends, and the collector keeps "
-            f"states while it goes, by {type(watch.recorder).__name__}. Take the callback from the net, or a collector "
-            "of last states, such as Seeds; collect=Averages(average=...) averages without a callback."
+            "The net has the callback AverageWeights, which leaves its average when a run ends, and the collector "
+            f"keeps states while it goes, by {type(watch.recorder).__name__}. Take the callback from the net, or a "
+            "collector of last states, such as Seeds; collect=Averages(average=...) averages without a callback."
         )

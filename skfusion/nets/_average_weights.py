@@ -1,4 +1,4 @@
-"""A callback for skorch that averages the weights of a run while it goes: SWA, EMA, SWAD, LAWA in a loop of one's own."""
+"""A callback for skorch that averages the weights of a run while it goes: SWA, EMA, SWAD, LAWA in one's own loop."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class AverageWeights(Callback):
     Nets with BatchNorm that validate with the average have its statistics estimated after each epoch, too, in one pass
     over the training rows; ``validate="raw"`` spares it.
 
-    Training that goes on, by ``partial_fit`` or ``warm_start``, also of a pickled net, takes the raw weights back first,
-    and the average goes on; if other weights have been loaded meanwhile, from these, and the average begins anew.
-    An interrupt leaves the average so far, as does the end. Give each net a callback of its own.
+    Training that goes on, by ``partial_fit`` or ``warm_start``, also of a pickled net, takes the raw weights back
+    first, and the average goes on; if other weights have been loaded meanwhile, from these, and the average begins
+    anew. An interrupt leaves the average so far, as does the end. Give each net a callback of its own.
 
-    It must come before callbacks that load or save weights at the end, or change them before an epoch; it asks for this.
-    The best weights that ``EarlyStopping(load_best=True)`` or ``Checkpoint(load_best=True)`` loads in the end are then
-    the averaged ones of the best epoch, with the statistics of its validation. With ``validate="raw"`` they would
-    replace the average, and are refused.
+    It must come before callbacks that load or save weights at the end, or change them before an epoch; it asks for
+    this. The best weights that ``EarlyStopping(load_best=True)`` or ``Checkpoint(load_best=True)`` loads in the end
+    are then the averaged ones of the best epoch, with the statistics of its validation. With ``validate="raw"`` they
+    would replace the average, and are refused.
 
     In the estimators of this package a net with this callback trains alone, not vectorized, and only with collectors
     that keep the last state of a run, such as :class:`~skfusion.collect.Seeds`;

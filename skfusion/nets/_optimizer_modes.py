@@ -1,4 +1,4 @@
-"""Optimisers that have modes, as schedule-free ones have (Defazio et al., 2024): which weights the module holds, and when.
+"""Optimisers that have modes, as schedule-free ones (Defazio et al., 2024): which weights the module holds, and when.
 
 A schedule-free optimiser takes gradients at one point, y, and is to be judged at another, x, the weighted mean of its
 steps; ``optimizer.eval()`` puts x into the module, and ``optimizer.train()`` puts y back. A state that is read in the

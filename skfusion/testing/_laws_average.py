@@ -38,10 +38,8 @@ def numbers_in(thing: Any) -> int:
 def check_stream_and_stored_trajectory_agree(component: Average) -> None:
     """What comes of the states while they pass, and are overwritten, is what comes of their copies."""
     trajectory = problems.states(N)
-    while_it_ran, afterwards = (
-        problems.streamed(component, trajectory).result(),
-        problems.average_of(clone(component), trajectory),
-    )
+    while_it_ran = problems.streamed(component, trajectory).result()
+    afterwards = problems.average_of(clone(component), trajectory)
     assert_alike(floats(while_it_ran), floats(afterwards), "The average while the run goes", rtol=1e-5, atol=1e-6)
 
 
