@@ -11,7 +11,14 @@ from skfusion.nets._optimizer_modes import optimizers_with_modes
 from skfusion.nets._training_callback import LastState, Watch, check_validates
 
 
-def check(callback: Any, net: Any, validates_average: bool) -> None:
+def validates_average(callback: Any) -> bool:
+    """Return whether the average is in the module while the net validates."""
+    if callback.validate is None:
+        return not callback.average.needs_validation
+    return bool(callback.validate == "averaged")
+
+
+def check(callback: Any, net: Any) -> None:
     """Raise where the average cannot be taken of a net, or where another callback would undo it."""
     average, validate = callback.average, callback.validate
     if not isinstance(average, Average):
@@ -39,10 +46,10 @@ def check(callback: Any, net: Any, validates_average: bool) -> None:
         elif isinstance(other, Watch):
             _check_recorder(other)
         else:
-            _check_other(name, other, before, validates_average)
+            _check_other(name, other, before, validates_average(callback))
 
 
-def _check_other(name: str, other: Any, before: bool, validates_average: bool) -> None:
+def _check_other(name: str, other: Any, before: bool, averaged: bool) -> None:
     loads = isinstance(other, (EarlyStopping, Checkpoint)) and other.load_best
     acts = loads or isinstance(other, (TrainEndCheckpoint, ParamMapper))
     if acts and before:
@@ -50,7 +57,7 @@ def _check_other(name: str, other: Any, before: bool, validates_average: bool) -
             f"Put AverageWeights before {name!r} in the net's list of callbacks: {type(other).__name__} loads, saves "
             "or changes weights, and must meet those that AverageWeights leaves."
         )
-    if loads and not validates_average:
+    if loads and not averaged:
         raise ValueError(
             f"{name!r} has load_best=True, and would put the raw weights of the best epoch in the place of the "
             "average. Leave load_best out, or let AverageWeights validate='averaged'."

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skfusion.average import Average, Running
-from skfusion.nets._average_checks import check
+from skfusion.nets._average_checks import check, validates_average
 from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._training_callback import check_validates, mean_loss
 from skfusion.nets._training_data import module_of, tensors_of, with_own_statistics
@@ -106,15 +106,11 @@ class AverageWeights(Callback):
         """States that have entered the average."""
         return 0 if self.running_ is None else self.running_.n
 
-    @property
-    def _validates_average(self) -> bool:
-        return not self.average.needs_validation if self.validate is None else self.validate == "averaged"
-
     # ------------------------------------------------------------------------------------------- what skorch calls
 
     def on_train_begin(self, net: Any, **_: Any) -> None:
         """Take the raw weights back where a training goes on."""
-        check(self, net, self._validates_average)
+        check(self, net)
         running, raw = self.left_ if self.raw_ is None else (self.running_, self.raw_)
         if running is not None and raw is not None:
             if holds(net, running):
@@ -185,7 +181,7 @@ class AverageWeights(Callback):
         self.epoch_ += 1
         if self.running_ is not None and self.average.unit == "epoch":
             self.running_.update(self.epoch_, tensors_of(module_of(net)))
-        if self._validates_average:
+        if validates_average(self):
             self._put_in(net, n_passes=1)
 
     def _judge(self, net: Any) -> None:

@@ -26,6 +26,10 @@ RISING = {"lr": 1.4, "max_epochs": 8, "module__norm": True}
 """A training whose validation loss rises in the end."""
 
 
+def in_the_second_epoch(net):
+    return len(net.history) == 2
+
+
 def best_epoch(found):
     return min(range(len(found.history)), key=lambda i: found.history[i, "valid_loss"])
 
@@ -104,9 +108,9 @@ def test_a_plateau_of_the_average_lowers_the_rate():
 
 def test_a_pickle_from_within_a_training_predicts_by_the_average_and_goes_on_from_the_raw_weights(tmp_path):
     saved = Checkpoint(
-        monitor=lambda net: len(net.history) == 2,
+        monitor=in_the_second_epoch,
         dirname=str(tmp_path),
-        **{name: None for name in ("f_params", "f_optimizer", "f_criterion", "f_history")},
+        **dict.fromkeys(("f_params", "f_optimizer", "f_criterion", "f_history")),
         f_pickle="net.pkl",
     )
     whole = fitted(AverageWeights(EMA(0.8)), saved)
