@@ -85,6 +85,16 @@ def check_memory_does_not_grow_with_the_run(component: Average) -> None:
     assert many <= few, f"After 1000 states {many} numbers are kept, and after 40 states {few}."
 
 
+def check_the_run_changes_only_where_that_is_said(component: Average) -> None:
+    """Weights of the run are what they were after each step, but for an average that says that it changes them."""
+    weights = [t.clone() for t in floats(problems.states(1)[0]).values()]
+    before = [t.clone() for t in weights]
+    component.begin(N).rewrite(weights)
+    changed = not all(map(torch.equal, weights, before))
+    said = "says that it changes" if component.changes_run else "does not say that it changes"
+    assert changed == component.changes_run, f"{component!r} {said} the run; its weights changed: {changed}."
+
+
 def check_half_precision_is_averaged_in_more(component: Average) -> None:
     """Numbers of half precision give the average of these numbers to more digits than they have."""
     trajectory = problems.states(N, torch.bfloat16)

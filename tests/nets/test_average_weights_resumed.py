@@ -132,8 +132,8 @@ def test_clones_and_copies_do_not_share_an_average():
 
 def test_pickles_hold_no_data():
     small, large = (fitted(AverageWeights(EMA(0.5))) for _ in range(2))
-    X_large = X.repeat(100, axis=0)
-    large.partial_fit(X_large, Y.repeat(100, axis=0))
+    large.set_params(max_epochs=1, batch_size=400)
+    large.partial_fit(X.repeat(100, axis=0), Y.repeat(100, axis=0))
     large.initialize_history()
     small.initialize_history()
     dict(large.callbacks_)["seen"].initialize()
