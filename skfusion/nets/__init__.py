@@ -1,9 +1,10 @@
 """The bridge to skorch: nets that are sized, trained, run and read. No other room imports skorch.
 
 ``_prepare`` fits a net to the data, ``_train`` runs skorch's loop, ``_runner`` computes predictions of any state, and
-``_judge`` is the objective of methods that ask for data. ``losses/`` has losses of weighted and soft targets,
-``vectorized/`` the training and the prediction of many nets at once. This room may import what is below it:
-``select``, ``pool``, the torch-only rooms and ``_vectorized``. A default network is added in ``_mlp``.
+``_judge`` is the objective of methods that ask for data. ``_average_weights`` is for trainings by skorch alone.
+``losses/`` has losses of weighted and soft targets, ``vectorized/`` the training and the prediction of many nets at
+once. This room may import what is below it: ``select``, ``pool``, the torch-only rooms and ``_vectorized``. A default
+network is added in ``_mlp``.
 
 The names in ``__all__`` are for users; the others are offered to the rooms above.
 """

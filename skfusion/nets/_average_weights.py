@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from skfusion.average import Average, Running
-from skfusion.nets._average_checks import check, validates_average
+from skfusion.nets._average_checks import BLIND, check, validates_average
 from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._training_callback import check_validates, mean_loss
 from skfusion.nets._training_data import module_of, tensors_of, with_own_statistics
@@ -51,7 +51,8 @@ class AverageWeights(Callback):
     -----
     Costs a copy of the state for the raw weights and what the average keeps, and of time one addition of states a step.
     Nets with BatchNorm that validate with the average have its statistics estimated after each epoch, too, in one pass
-    over the training rows; ``validate="raw"`` spares it.
+    over the training rows; ``validate="raw"`` spares it, and so does a net without validation rows and without
+    callbacks that look at its weights.
 
     Training that goes on, by ``partial_fit`` or ``warm_start``, also of a pickled net, takes the raw weights back
     first, and the average goes on; if other weights have been loaded meanwhile, from these, and the average begins
@@ -100,6 +101,7 @@ class AverageWeights(Callback):
         self.running_, self.raw_, self.dataset_ = None, None, None
         self.step_ = self.epoch_ = 0
         self.averaged_in_ = self.open_ = self.unjudged_ = False
+        self.looked_at_ = True
 
     @property
     def n_averaged_(self) -> int:
@@ -132,6 +134,8 @@ class AverageWeights(Callback):
         if self.running_ is None:
             self.running_ = self.average.begin(total_of(self.average, net, dataset_train))
         self.dataset_, self.open_, self.unjudged_ = dataset_train, True, True
+        others = [type(c) for _, c in net.callbacks_ if c is not self]
+        self.looked_at_ = dataset_valid is not None or not BLIND.issuperset(others)
 
     def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
         """See the first state of all, and put the average in before the first batch of a validation."""
@@ -181,7 +185,7 @@ class AverageWeights(Callback):
         self.epoch_ += 1
         if self.running_ is not None and self.average.unit == "epoch":
             self.running_.update(self.epoch_, tensors_of(module_of(net)))
-        if validates_average(self):
+        if validates_average(self) and self.looked_at_:
             self._put_in(net, n_passes=1)
 
     def _judge(self, net: Any) -> None:

@@ -11,7 +11,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torch.utils.data import Subset
 
 from skfusion.average import EMA, Dense, Latest, LowPrecision, Mean, PowerEMA
-from skfusion.nets import AverageWeights
+from skfusion.nets import AverageWeights, _average_weights
+from skfusion.nets._training_data import with_own_statistics
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.repair import Recalibrate
 
@@ -160,6 +161,19 @@ def test_statistics_belong_to_the_average_whenever_it_is_validated():
             inside = nn.functional.linear(x, validated["layers.0.weight"], validated["layers.0.bias"])
         torch.testing.assert_close(validated["layers.1.running_mean"], inside.mean(0), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(validated["layers.1.running_var"], inside.var(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("params", "n"), [({}, 5), ({"train_split": None}, 1)], ids=["validating", "not"])
+def test_statistics_are_estimated_when_somebody_looks(params, n, monkeypatch):
+    calls = []
+
+    def counted(net, dataset, state, visited, n_passes):
+        calls.append(n_passes)
+        return with_own_statistics(net, dataset, state, visited, n_passes=n_passes)
+
+    monkeypatch.setattr(_average_weights, "with_own_statistics", counted)
+    net(AverageWeights(EMA(0.5)), module__norm=True, **params).fit(X, Y)
+    assert calls == [1] * (n - 1) + [None]  # after each epoch in one pass, and exactly in the end
 
 
 class Stream(torch.utils.data.IterableDataset):

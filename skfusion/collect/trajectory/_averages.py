@@ -41,7 +41,8 @@ class Averages(Collector):
         states out, and averages fewer. Beyond the last step, as with 1.0, members are those of :class:`Seeds`.
     average : Average, optional
         What is made of the states of a run, such as ``EMA(0.999)`` or ``Latest(6)`` of :mod:`skfusion.average`;
-        ``Mean(burn_in)`` when omitted. With another average leave ``burn_in`` out.
+        ``Mean(burn_in)`` when omitted. With another average leave ``burn_in`` out. ``Dense()`` (SWAD) asks for a net
+        that validates, by its ``train_split``.
 
     Notes
     -----
