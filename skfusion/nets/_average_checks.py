@@ -11,7 +11,6 @@ from skfusion.average import Average
 from skfusion.nets._optimizer_modes import optimizers_with_modes
 from skfusion.nets._training_callback import LastState, Watch, check_validates
 
-
 BLIND = {known.EpochTimer, known.PassthroughScoring, known.PrintLog, known.LRScheduler, known.GradientNormClipping}
 """Callbacks that do not look at the weights of a net after an epoch."""
 
