@@ -15,7 +15,7 @@ from skfusion.nets._average_checks import BLIND, check, validates_average
 from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._training_callback import check_validates, mean_loss
 from skfusion.nets._training_data import module_of, tensors_of, with_own_statistics
-from skfusion.state import State, copy, is_statistic
+from skfusion.state import State, copy
 
 _KEPT = ("running_", "raw_", "left_")
 """What is pickled as tensors that any machine can load."""
@@ -251,12 +251,12 @@ def total_of(average: Average, net: Any, dataset: Any) -> int:
 
 
 def holds(net: Any, running: Running) -> bool:
-    """Return whether the weights of a net are an average; statistics are estimated for it, and not compared."""
+    """Return whether the parameters of a net are an average; buffers may change when a net validates."""
     if running.n == 0:
         return False
-    live = tensors_of(module_of(net))
-    average = {k: t for k, t in running.result().items() if not is_statistic(k)}
-    return average.keys() <= live.keys() and all(_same(live[k], t) for k, t in average.items())
+    average = running.result()
+    parameters = dict(module_of(net).named_parameters(remove_duplicate=False))
+    return parameters.keys() <= average.keys() and all(_same(p.detach(), average[k]) for k, p in parameters.items())
 
 
 def _same(tensor: Tensor, value: Tensor) -> bool:

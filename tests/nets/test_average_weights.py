@@ -262,6 +262,21 @@ def test_tied_frozen_and_integer_tensors(average):
     assert not torch.equal(module.first.weight, last["first.weight"])
 
 
+def test_a_module_that_writes_to_a_buffer_while_it_validates():
+    class Noting(Perceptron):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("last", torch.zeros(1))
+
+        def forward(self, X):
+            self.last.copy_(X.detach().mean())
+            return super().forward(X)
+
+    found = fitted(AverageWeights(EMA(0.8)), module=Noting)
+    for key in ("layers.0.weight", "layers.3.bias"):
+        torch.testing.assert_close(state(found)[key], EMA(0.8).of(seen(found).states)[key], rtol=1e-5, atol=1e-6)
+
+
 def test_weights_of_few_bits_change_the_run_and_are_averaged():
     callback = AverageWeights(LowPrecision(0.5, fraction=4))
     torch.manual_seed(0)
