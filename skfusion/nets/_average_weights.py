@@ -10,6 +10,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skfusion._numbers import is_summed
 from skfusion.average import Average, Running
 from skfusion.nets._average_checks import BLIND, check, validates_average
 from skfusion.nets._optimizer_modes import trained_parameters
@@ -255,7 +256,8 @@ def holds(net: Any, running: Running) -> bool:
     if running.n == 0:
         return False
     average = running.result()
-    parameters = dict(module_of(net).named_parameters(remove_duplicate=False))
+    named = module_of(net).named_parameters(remove_duplicate=False)
+    parameters = {k: p for k, p in named if is_summed(p)}
     return parameters.keys() <= average.keys() and all(_same(p.detach(), average[k]) for k, p in parameters.items())
 
 

@@ -235,6 +235,7 @@ class Odd(nn.Module):
         self.first = self.second = nn.Linear(4, 4)
         self.head = nn.Linear(4, 1)
         self.frozen = nn.Parameter(torch.tensor([0.1, 0.7, -0.3, 0.9]), requires_grad=False)
+        self.places = nn.Parameter(torch.tensor([3, 1, 0, 2]), requires_grad=False)
         self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
         self.register_buffer("order", torch.tensor([3, 1, 0, 2]))
         self.register_buffer("count", torch.tensor(0))
@@ -256,7 +257,7 @@ def test_tied_frozen_and_integer_tensors(average):
     found = fitted(AverageWeights(average), module=Odd)
     module, last = found.module_, seen(found).after_[-1]
     assert module.first.weight is module.second.weight
-    for key in ("frozen", "mask", "order", "count"):
+    for key in ("frozen", "places", "mask", "order", "count"):
         torch.testing.assert_close(getattr(module, key), last[key], rtol=1e-6, atol=0)
     assert int(module.count) == 12
     assert not torch.equal(module.first.weight, last["first.weight"])
