@@ -32,6 +32,8 @@ class Average(Component, ABC):
     unit: Unit = "step"
     needs_validation: ClassVar[bool] = False
     """Whether it asks for the loss on validation rows after every epoch."""
+    changes_run: ClassVar[bool] = False
+    """Whether it changes the weights of the run after every step, by :meth:`Running.rewrite`."""
 
     @abstractmethod
     def begin(self, total: int) -> Running:
@@ -131,6 +133,30 @@ class Running(ABC):
             Tensors that the next step overwrites: what shall last is copied.
         """
 
+    def validated(self, loss: float, state: State) -> None:  # noqa: B027  most do not ask for it
+        """See the loss on validation rows after each epoch.
+
+        Parameters
+        ----------
+        loss : float
+            Of the state.
+        state : State
+            That after the last step: what shall last is copied.
+        """
+
+    def rewrite(self, weights: Sequence[Tensor]) -> None:  # noqa: B027  most leave the run as it is
+        """Change the weights of the run in place, after a step and before the state is seen.
+
+        Parameters
+        ----------
+        weights : sequence of Tensor
+            The trained parameters, which the next step starts from.
+        """
+
+    def shortfall(self) -> str | None:
+        """Return why what losses decide is not what was asked for; see :meth:`Average.shortfall` for what states do."""
+        return None
+
     @abstractmethod
     def result(self) -> State:
         """Return the average of all floating-point and complex tensors; at least one state must have entered.
@@ -152,11 +178,13 @@ class Accumulator:
     def mix(self, keep: float, state: State, share: float) -> None:
         """Multiply what is there by ``keep``, and add ``share`` times a state."""
         tensors = summed(state)
-        if not self.tensors:
-            self.names, self.tensors = [*tensors], [t.to(_wide(t), copy=True) for t in tensors.values()]
+        if not self.tensors or keep == 0:  # an infinite number, as masks have, times 0 would be NaN
+            self.names, self.tensors = [*tensors], [t.to(wide_dtype(t), copy=True) for t in tensors.values()]
             if share != 1:
                 torch._foreach_mul_(self.tensors, share)
             return
+        if next(iter(tensors.values())).device != self.tensors[0].device:  # the net was moved, such as by unpickling
+            self.tensors = [t.to(tensors[name].device) for name, t in zip(self.names, self.tensors, strict=True)]
         if keep != 1:
             torch._foreach_mul_(self.tensors, keep)
         torch._foreach_add_(self.tensors, [*tensors.values()], alpha=share)
@@ -177,7 +205,8 @@ def check_every(every: int) -> None:
         raise ValueError(f"every is a whole number of steps or epochs, at least 1; got {every!r}.")
 
 
-def _wide(t: Tensor) -> torch.dtype:
+def wide_dtype(t: Tensor) -> torch.dtype:
+    """Return the dtype that numbers of a tensor are added up in: of double precision where the device has it."""
     if t.device.type == "mps":  # has no float64
         return torch.promote_types(t.dtype, torch.float32)
     return torch.promote_types(t.dtype, torch.float64)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from skfusion.average._base import Average, Running, Unit, check_every, summed
-from skfusion.state import State, copy, weighted_sum
+from skfusion.average._base import Accumulator, Average, Running, Unit, check_every, summed
+from skfusion.state import State, copy
 
 
 @dataclass(eq=False, repr=False)
@@ -94,4 +94,7 @@ class _Queue(Running):
             self.n = len(self.states)
 
     def result(self) -> State:
-        return weighted_sum([*self.states], [1 / self.n] * self.n)
+        total = Accumulator()
+        for state in self.states:
+            total.mix(1, state, 1)
+        return total.over(self.n)

@@ -111,7 +111,13 @@ class Averaged(Recorder):
     def __init__(self, average: Average, repair: Callable[[Any, State, State], State] | None = None):
         self.average, self.repair = average, repair
         self.by_step = average.unit == "step"
+        self.changes_weights = average.changes_run
         self.running: Running | None = None
+
+    def change_weights(self, n_steps: int, net: Any) -> None:
+        """Let an average that asks for it change the weights of the run."""
+        running = self._begun(n_steps if self.by_step else net.max_epochs)
+        running.rewrite(nets.trained_parameters(net, self.average))
 
     def after_step(self, step: int, n_steps: int, state: State) -> None:
         """Let the state after a step enter."""
@@ -121,6 +127,10 @@ class Averaged(Recorder):
         """Let the state after an epoch enter, where the average is over epochs."""
         if not self.by_step:
             self._begun(net.max_epochs).update(epoch, net.module_.state_dict())
+        if self.average.needs_validation and self.running is not None:
+            loss = nets.mean_loss(net, "valid")
+            nets.check_validates(net, self.average, held_out=loss is not None)
+            self.running.validated(math.nan if loss is None else loss, net.module_.state_dict())
 
     def _begun(self, total: int) -> Running:
         if self.running is None:
@@ -138,4 +148,6 @@ class Averaged(Recorder):
             for key, tensor in self.running.result().items():
                 state[key.replace("_orig_mod.", "")].copy_(tensor)  # which leaves tied tensors tied
             state = state if self.repair is None else self.repair(net.module_, state, last)
-        return [member.replace(state=state, meta={**member.meta, "n_averaged": max(n, 1)})]
+        why = None if self.running is None else self.running.shortfall()
+        meta = {"n_averaged": max(n, 1)} | ({} if why is None else {"shortfall": why})
+        return [member.replace(state=state, meta={**member.meta, **meta})]

@@ -1,19 +1,22 @@
 """The bridge to skorch: nets that are sized, trained, run and read. No other room imports skorch.
 
 ``_prepare`` fits a net to the data, ``_train`` runs skorch's loop, ``_runner`` computes predictions of any state, and
-``_judge`` is the objective of methods that ask for data. ``losses/`` has losses of weighted and soft targets,
-``vectorized/`` the training and the prediction of many nets at once. This room may import what is below it:
-``select``, ``pool``, the torch-only rooms and ``_vectorized``. The network that estimators use when they are given
-none, ``default_net``, stands in ``_tabular``.
+``_judge`` is the objective of methods that ask for data. ``_average_weights`` is for trainings by skorch alone.
+``losses/`` has losses of weighted and soft targets, ``vectorized/`` the training and the prediction of many nets at
+once. This room may import what is below it: ``select``, ``pool``, the torch-only rooms and ``_vectorized``. The network
+that estimators use when they are given none, ``default_net``, stands in ``_tabular``.
 
 The names in ``__all__`` are for users; the others are offered to the rooms above.
 """
 
 from skfusion._random import seed_scope
 from skfusion.data import default_score
+from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
+from skfusion.nets._interrupts import hand_over
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, mlp_classifier, mlp_regressor, standardising
+from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._parallel import in_order
 from skfusion.nets._prepare import (
     dtype_of,
@@ -41,8 +44,9 @@ from skfusion.nets._training_callback import (
     Recorder,
     Run,
     Watch,
-    hand_over,
+    check_validates,
     history_of,
+    mean_loss,
     state_of,
 )
 from skfusion.nets._validation import fixed_split, unit_split
@@ -54,6 +58,7 @@ from skfusion.nets.vectorized._plan import Plan, VectorizeChoice, plan
 
 __all__ = [
     "MLP",
+    "AverageWeights",
     "DivergedError",
     "Judge",
     "Runner",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.dataset import Dataset as SkorchDataset
 from torch import Tensor
@@ -18,9 +19,9 @@ class TensorLoader:
     """Iterate over a dataset that holds tensors; draws from the random stream exactly as ``DataLoader`` does.
 
     The dataset has tensors (or dicts of tensors) as ``X`` and ``y``, or is a ``Subset`` of such a one. The row weights
-    of the present batch stand in ``current_weight[0]``. With ``join_single`` a last batch of one row joins its
-    neighbour, as BatchNorm cannot train on one row. The other parameters are those of ``DataLoader``; ``num_workers``
-    and ``pin_memory`` have nothing to do here.
+    of the present batch stand in ``current_weight[0]``; ``row_weight`` are those without the loss's own. With
+    ``join_single`` a last batch of one row joins its neighbour, as BatchNorm cannot train on one row. The other
+    parameters are those of ``DataLoader``; ``num_workers`` and ``pin_memory`` have nothing to do here.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TensorLoader:
         weight: Tensor | None = None,
         current_weight: list[Tensor | None] | None = None,
         join_single: bool = False,
+        row_weight: np.ndarray | None = None,
     ):
         index: Tensor | None = None
         while isinstance(dataset, Subset):
@@ -46,7 +48,7 @@ class TensorLoader:
         self.dataset, self.index, self.generator = dataset, index, generator
         self.n = len(dataset) if index is None else len(index)  # type: ignore[arg-type]
         self.batch_size, self.shuffle = batch_size, shuffle
-        self.weight, self.current_weight = weight, current_weight
+        self.weight, self.current_weight, self.row_weight = weight, current_weight, row_weight
         left = self.n % batch_size
         join_single = join_single and not drop_last and self.n > batch_size and left == 1
         n_batches = self.n // batch_size + (left > 0 and not drop_last) - join_single

@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from skfusion._rows import Rows
 from skfusion.nets._embeddings import index_error
+from skfusion.nets._interrupts import from_callback
+from skfusion.nets._optimizer_modes import let_optimizers_evaluate
 from skfusion.nets._prepare import (
     dtype_of,
     few_threads,
@@ -29,7 +31,7 @@ from skfusion.nets._prepare import (
     two_classes,
 )
 from skfusion.nets._tensor_loader import TensorLoader, predict_loader
-from skfusion.nets._training_callback import Watch, from_callback
+from skfusion.nets._training_callback import Watch
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._consistency import Consistency
 from skfusion.nets.losses._soft import Soft
@@ -126,6 +128,7 @@ def prepared(
         )
     if not net.verbose:  # skorch lays out its table of epochs even where it is not shown
         net.callbacks_ = [(name, c) for name, c in net.callbacks_ if type(c) is not PrintLog or c.sink is not print]
+    let_optimizers_evaluate(net)
     net.callbacks_.append(("skfusion", watch))
     return Ready(net, X, y, batch_norm, user_settings)
 
@@ -191,7 +194,7 @@ def _feed(
     if key not in made:
         made[key] = tensors(rows.X, like, device), tensors(targets(net, rows.y, task), like, device), rows
     X, y, _ = made[key]
-    training: dict[str, Any] = {"join_single": batch_norm}
+    training: dict[str, Any] = {"join_single": batch_norm, "row_weight": rows.weight}
     validating: dict[str, Any] = {}
     if rows.loss_weight is not None or soft is not None:
         current: list[Tensor | None] = [None]

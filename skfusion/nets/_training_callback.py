@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dis
-import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from skorch.callbacks import Callback
 from torch import nn
 
 from skfusion.nets._live_state import LiveState
+from skfusion.nets._optimizer_modes import evaluating, optimizers_of, optimizers_with_modes
 from skfusion.nets._prepare import criterion_type
-from skfusion.pool import Member, ModelPool
+from skfusion.pool import Member
 from skfusion.state import State, map_tensors
 
 Schedule = Callable[[int, int], float]
@@ -24,9 +22,6 @@ Schedule = Callable[[int, int], float]
 
 EpochHook = Callable[[int, Any], bool | None]
 """``hook(epoch, net)`` runs after each epoch, counted from 1; a true result ends the training."""
-
-_RAISE = bytes([dis.opmap["RAISE_VARARGS"]])
-"""The instruction of a ``raise`` statement."""
 
 
 class DivergedError(ValueError):
@@ -60,9 +55,23 @@ class Recorder(ABC):
     ----------
     by_step : bool
         Whether it asks for the states after single steps, too.
+    changes_weights : bool
+        Whether it changes the weights of the run after each step, by :meth:`change_weights`.
     """
 
     by_step: bool = False
+    changes_weights: bool = False
+
+    def change_weights(self, n_steps: int, net: Any) -> None:  # noqa: B027  most leave the run as it is
+        """Change the trained parameters in place, after an optimiser step and before its state is seen.
+
+        Parameters
+        ----------
+        n_steps : int
+            Steps that the run takes in all.
+        net : skorch net
+            Its module is changed.
+        """
 
     def after_step(self, step: int, n_steps: int, state: State) -> None:  # noqa: B027  not all ask for steps
         """See the state after an optimiser step.
@@ -171,51 +180,60 @@ class Watch(Callback):
         on_epoch: EpochHook | None = None,
     ):
         self.schedule, self.recorder, self.on_epoch = schedule, recorder, on_epoch
-        self.records_steps = recorder is not None and recorder.by_step
+        self.records_steps = recorder is not None and (recorder.by_step or recorder.changes_weights)
         self.acts_by_step = self.records_steps or schedule is not None
         self.step = self.epoch = self.steps_per_epoch = 0
         self.rates: list[list[Any]] = []
         self.live: LiveState | None = None
+        self.optimizers: list[Any] = []  # that have modes
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **_: Any) -> None:
+        self.optimizers = optimizers_with_modes(net)
         if self.acts_by_step and not self.rates:
             self.steps_per_epoch = len(net.get_iterator(dataset_train, training=True))
-            self.rates = [[group["lr"] for group in o.param_groups] for o in _optimizers(net)]
+            self.rates = [[group["lr"] for group in o.param_groups] for o in optimizers_of(net)]
 
     def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
         if not training:
             return
         if self.records_steps and self.step == 0:
             self.live = LiveState(net.module_)
-            self.record_step(net, self.live.now())
+            self._after_step(net)
         self.set_rates(net)
 
     def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
         if training and self.records_steps and self.live is not None:
+            self._after_step(net)
+
+    def _after_step(self, net: Any) -> None:
+        if self.live is None:
+            return
+        if self.recorder is not None and self.recorder.changes_weights:
+            self.recorder.change_weights(self.steps_per_epoch * net.max_epochs, net)
+        with evaluating(self.optimizers):
             self.record_step(net, self.live.now())
 
     def set_rates(self, net: Any) -> None:
         """Set the learning rates of the next step."""
         if self.schedule is not None:
             factor = self.schedule(self.step, self.steps_per_epoch)
-            for optimizer, rates in zip(_optimizers(net), self.rates, strict=True):
+            for optimizer, rates in zip(optimizers_of(net), self.rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
         self.step += 1
 
     def record_step(self, net: Any, state: State) -> None:
         """Let the recorder see the state after the last step."""
-        if self.recorder is not None:
+        if self.recorder is not None and self.recorder.by_step:
             self.recorder.after_step(self.step, self.steps_per_epoch * net.max_epochs, state)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         self.epoch += 1
         row = net.history[-1]
-        for loss, size in (("train_loss", "train_batch_size"), ("valid_loss", "valid_batch_size")):
-            batches = [b for b in row["batches"] if loss in b]
-            if batches and loss not in row:  # with callbacks="disable" nothing else averages the batches
-                losses, sizes = ([b[key] for b in batches] for key in (loss, size))
-                net.history.record(loss, float(np.average(losses, weights=sizes)))
+        for part in ("train", "valid"):
+            loss = mean_loss(net, part)
+            if loss is not None and f"{part}_loss" not in row:  # with callbacks="disable" nothing else averages it
+                net.history.record(f"{part}_loss", loss)
         if "train_loss" not in row:
             raise ValueError(
                 "An epoch has no batch to train on: with drop_last=True the batch_size must be at most the number of "
@@ -234,43 +252,9 @@ class Watch(Callback):
             raise KeyboardInterrupt  # how skorch ends a training early
 
 
-def from_callback(stop: KeyboardInterrupt) -> bool:
-    """Return whether a callback ended the training, which skorch lets it do by this exception, and not the user.
-
-    A callback raises it by a statement of its own. An interrupt of the user comes from the handler of the signal, at
-    whatever the program is just doing, and that may be a callback.
-    """
-    trace = stop.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return False
-    code = trace.tb_frame.f_code
-    if code is getattr(signal.getsignal(signal.SIGINT), "__code__", None):
-        return False
-    step = code.co_code[trace.tb_lasti : trace.tb_lasti + 1]
-    return code.co_name.startswith("on_") and step == _RAISE
-
-
-def hand_over(stop: KeyboardInterrupt, members: Iterable[Member], base: State | None = None) -> None:
-    """Give an interrupt of the user the members that are trained, as its ``pool``; None where there are none."""
-    members = [*members]
-    stop.pool = ModelPool(members, base) if members else None  # type: ignore[attr-defined]
-    if members:
-        count = "The member that is" if len(members) == 1 else f"The {len(members)} members that are"
-        stop.args = (
-            f"{count} trained can be fused: fuse(error.pool, X, y), where error is this KeyboardInterrupt, "
-            "sys.last_value in a console.",
-        )
-
-
 def _advice(net: Any) -> str:
     advice = " NLLLoss, skorch's default, asks for probabilities: for logits give criterion=CrossEntropyLoss."
     return advice if issubclass(criterion_type(net), nn.NLLLoss) else ""
-
-
-def _optimizers(net: Any) -> list[torch.optim.Optimizer]:
-    return [v for v in vars(net).values() if isinstance(v, torch.optim.Optimizer)]
 
 
 def state_of(net: Any) -> State:
@@ -288,6 +272,22 @@ def state_of(net: Any) -> State:
     """
     state = {k.replace("_orig_mod.", ""): v for k, v in net.module_.state_dict().items()}
     return map_tensors(lambda t: t.detach().cpu().clone(), state)
+
+
+def mean_loss(net: Any, part: str) -> float | None:
+    """Return the mean loss of the latest epoch over the rows to "train" on or to "valid"; None where there are none."""
+    loss, size = f"{part}_loss", f"{part}_batch_size"
+    batches = [b for b in net.history[-1]["batches"] if loss in b]
+    return float(np.average([b[loss] for b in batches], weights=[b[size] for b in batches])) if batches else None
+
+
+def check_validates(net: Any, asks: Any, held_out: bool = True) -> None:
+    """Raise where a net has no rows that it validates on, which a method asks for."""
+    if net.train_split is None or not held_out:
+        raise ValueError(
+            f"{asks!r} asks for the loss on validation rows after each epoch, and the net holds none out. Give the net "
+            "a train_split, such as skorch.dataset.ValidSplit(5)."
+        )
 
 
 def history_of(net: Any) -> list[dict[str, float]]:

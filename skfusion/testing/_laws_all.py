@@ -56,7 +56,10 @@ def problem_of(
         ]
     if isinstance(component, Average):
         trajectory = change(problems.states(12))
-        return [trajectory], lambda: [component.of(trajectory), problems.streamed(component, trajectory).result()]
+        return [trajectory], lambda: [
+            problems.average_of(component, trajectory),
+            problems.streamed(component, trajectory).result(),
+        ]
     if isinstance(component, Connector):
         states, data = change(problems.ends()), data or problems.to_train()
         return [states, data], lambda: component(states, data)

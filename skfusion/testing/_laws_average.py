@@ -38,14 +38,15 @@ def numbers_in(thing: Any) -> int:
 def check_stream_and_stored_trajectory_agree(component: Average) -> None:
     """What comes of the states while they pass, and are overwritten, is what comes of their copies."""
     trajectory = problems.states(N)
-    while_it_ran, afterwards = problems.streamed(component, trajectory).result(), clone(component).of(trajectory)
+    while_it_ran = problems.streamed(component, trajectory).result()
+    afterwards = problems.average_of(clone(component), trajectory)
     assert_alike(floats(while_it_ran), floats(afterwards), "The average while the run goes", rtol=1e-5, atol=1e-6)
 
 
 def check_weights_of_states_sum_to_one(component: Average) -> None:
     """The weights of the states are finite, one for each state, with a sum of one, whatever the length of the run."""
     for n in (1, 2, 5, N, 100):
-        weights = clone(component).coefficients(n)
+        weights = problems.weights_of_states(clone(component), n)
         assert len(weights) == n, f"There are {len(weights)} weights for {n} states."
         assert all(map(math.isfinite, weights)), f"The weights of {n} states are not finite: {weights}."
         assert abs(math.fsum(weights) - 1) < 1e-9, f"The weights of {n} states sum to {math.fsum(weights)}."
@@ -54,7 +55,7 @@ def check_weights_of_states_sum_to_one(component: Average) -> None:
 def check_average_is_the_sum_by_coefficients(component: Average) -> None:
     """The average is the sum of the states by the weights that are stated, computed here one by one."""
     trajectory = problems.states(N)
-    weights = clone(component).coefficients(N)
+    weights = problems.weights_of_states(clone(component), N)
     expected = {
         key: sum((w * state[key].double() for w, state in zip(weights, trajectory, strict=True)), torch.zeros(()))
         for key in floats(trajectory[0])
@@ -72,7 +73,7 @@ def check_average_of_what_stays_is_what_stays(component: Average) -> None:
 def check_states_that_entered_are_counted(component: Average) -> None:
     """The count is that of the states with a weight, and the average holds no live tensor."""
     running = problems.streamed(component, problems.states(N))
-    weights = clone(component).coefficients(N)
+    weights = problems.weights_of_states(clone(component), N)
     entered = sum(w != 0 for w in weights)
     assert running.n == entered, f"{running.n} states are counted, and {entered} have a weight."
 
@@ -84,11 +85,21 @@ def check_memory_does_not_grow_with_the_run(component: Average) -> None:
     assert many <= few, f"After 1000 states {many} numbers are kept, and after 40 states {few}."
 
 
+def check_the_run_changes_only_where_that_is_said(component: Average) -> None:
+    """Weights of the run are what they were after each step, but for an average that says that it changes them."""
+    weights = [t.clone() for t in floats(problems.states(1)[0]).values()]
+    before = [t.clone() for t in weights]
+    component.begin(N).rewrite(weights)
+    changed = not all(map(torch.equal, weights, before))
+    said = "says that it changes" if component.changes_run else "does not say that it changes"
+    assert changed == component.changes_run, f"{component!r} {said} the run; its weights changed: {changed}."
+
+
 def check_half_precision_is_averaged_in_more(component: Average) -> None:
     """Numbers of half precision give the average of these numbers to more digits than they have."""
     trajectory = problems.states(N, torch.bfloat16)
     result = problems.streamed(component, trajectory).result()
-    weights = clone(component).coefficients(N)
+    weights = problems.weights_of_states(clone(component), N)
     for key, value in floats(trajectory[0]).items():
         expected = sum(w * s[key].double() for w, s in zip(weights, trajectory, strict=True))
         gap = float((result[key].double() - expected).abs().max()) if value.numel() else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -55,14 +56,36 @@ def states(n: int = 3, dtype: torch.dtype = torch.float32) -> list[State]:
     return near
 
 
+def validation_losses(n: int) -> list[float]:
+    """Return the losses after each of n epochs, which fall for a third of them, and rise again."""
+    return [1 + 0.2 * abs(epoch - n // 3) for epoch in range(n)]
+
+
+def weights_of_states(average: Average, n: int) -> list[float]:
+    """Return how much each of n states counts; averages that need losses are given those of epochs of a step."""
+    return average.coefficients(n, *_losses_for(average, n))
+
+
+def average_of(average: Average, trajectory: Sequence[State]) -> State:
+    """Return the average of a stored trajectory, as :func:`weights_of_states` does its weights."""
+    return average.of(trajectory, *_losses_for(average, len(trajectory)))
+
+
+def _losses_for(average: Average, n: int) -> tuple[Any, ...]:
+    return (validation_losses(n - 1),) if average.needs_validation else ()
+
+
 def streamed(average: Average, trajectory: Sequence[State]) -> Running:
     """Return a running average that has seen the states of a run, each of which is overwritten by the next."""
+    losses = [math.nan, *validation_losses(len(trajectory) - 1)]
     running = average.begin(len(trajectory) - (average.unit == "step"))
     live = {k: v.clone() for k, v in trajectory[0].items()}
     for number, state in enumerate(trajectory, average.unit == "epoch"):
         for key, tensor in live.items():
             tensor.copy_(state[key])
         running.update(number, live)
+        if average.needs_validation and number:
+            running.validated(losses[number], live)
     return running
 
 

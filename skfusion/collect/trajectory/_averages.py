@@ -41,7 +41,8 @@ class Averages(Collector):
         states out, and averages fewer. Beyond the last step, as with 1.0, members are those of :class:`Seeds`.
     average : Average, optional
         What is made of the states of a run, such as ``EMA(0.999)`` or ``Latest(6)`` of :mod:`skfusion.average`;
-        ``Mean(burn_in)`` when omitted. With another average leave ``burn_in`` out.
+        ``Mean(burn_in)`` when omitted. With another average leave ``burn_in`` out. ``Dense()`` (SWAD) asks for a net
+        that validates, by its ``train_split``.
 
     Notes
     -----
@@ -86,6 +87,8 @@ class Averages(Collector):
         """Return runs each of which leaves an average; see :meth:`Collector.runs`."""
         average = self._average()
         average.begin(1)  # which checks its parameters before anything is trained
+        if average.needs_validation:
+            nets.check_validates(net, average)
         seeds = draw_seeds(rng, self.n_members, "n_members")
         recorder = partial(Averaged, average, partial(recalibrated, net, rows))
         return [Run(f"average-{i}", seed, recorder=recorder) for i, seed in enumerate(seeds)]
@@ -108,7 +111,8 @@ class Averages(Collector):
     def __call__(self, net: Any, rows: Rows, rng: np.random.RandomState, **options: Any) -> ModelPool:
         """Train the members, and warn where an average is not what was asked for; see :meth:`Collector.__call__`."""
         pool, average = super().__call__(net, rows, rng, **options), self._average()
-        short = [(m.name, why) for m in pool if (why := average.shortfall(m.meta["n_averaged"])) is not None]
+        found = [(m.name, m.meta.get("shortfall") or average.shortfall(m.meta["n_averaged"])) for m in pool]
+        short = [(name, why) for name, why in found if why is not None]
         if short:
             name, why = short[0]
             warnings.warn(

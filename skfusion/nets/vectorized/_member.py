@@ -18,9 +18,10 @@ from torch.utils.data import Subset
 from skfusion._batches import rows_at
 from skfusion._rows import Rows
 from skfusion._vectorized import Members, NotVectorizableError, attributes, described
+from skfusion.nets._interrupts import from_callback
 from skfusion.nets._tensor_loader import TensorLoader
 from skfusion.nets._train import Ready, prepared
-from skfusion.nets._training_callback import Run, Watch, from_callback
+from skfusion.nets._training_callback import Run, Watch
 from skfusion.nets._validation import unit_split
 from skfusion.nets.losses._weighted import counted
 from skfusion.nets.vectorized._equivalence import WithheldState, check_callbacks, check_net, has_user_callback
@@ -43,6 +44,8 @@ class TrainingMember:
         self.net = net = self.ready.net
         check_net(net)
         check_callbacks(net)
+        if watch.recorder is not None and watch.recorder.changes_weights:
+            raise NotVectorizableError("its recorder changes the weights of the run after each step")
         self.X, self.y = self.ready.X, self.ready.y
         if run.index is not None:
             if rows.loss_weight is not None and counted(torch.as_tensor(self.y), net.criterion_) is not None:
