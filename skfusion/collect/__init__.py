@@ -19,10 +19,12 @@ from skfusion.collect.independent._tabm_members import TabMMembers
 from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._snapshots import Snapshots
+from skfusion.collect.trajectory._swag import SWAG, MultiSWAG
 from skfusion.collect.trajectory._tail import Tail
 from skfusion.nets import Recorder, Run
 
 __all__ = [
+    "SWAG",
     "Averages",
     "Boosting",
     "Bootstrap",
@@ -30,6 +32,7 @@ __all__ = [
     "FastGeometric",
     "FineTunes",
     "Hyper",
+    "MultiSWAG",
     "Recorder",
     "Run",
     "Seeds",
