@@ -7,6 +7,6 @@ tests, and ``_baselines`` scikit-learn's estimators to be beaten. This room may 
 """
 
 from skfusion.compare._compare import compare_fusions
-from skfusion.compare._table import expected_calibration_error
+from skfusion.data import expected_calibration_error, get_scorer
 
-__all__ = ["compare_fusions", "expected_calibration_error"]
+__all__ = ["compare_fusions", "expected_calibration_error", "get_scorer"]
