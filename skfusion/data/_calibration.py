@@ -107,13 +107,14 @@ def _checked_weight(sample_weight: Any, n: int) -> np.ndarray:
     return weight
 
 
-def brier_score(codes: np.ndarray, proba: np.ndarray) -> float:
+def brier_score(codes: np.ndarray, proba: np.ndarray, *, sample_weight: Any = None) -> float:
     """Return the mean squared distance of probabilities to the truth: over all classes, of two over the second one.
 
     This is scikit-learn's ``brier_score_loss``, from 0 to 2 where there are more than two classes, and to 1 for two.
     """
     distances = ((proba - np.eye(proba.shape[1])[codes]) ** 2).sum(axis=1)
-    return float(distances.mean() / (2 if proba.shape[1] == 2 else 1))
+    mean = np.average(distances, weights=_checked_weight(sample_weight, len(codes)))
+    return float(mean / (2 if proba.shape[1] == 2 else 1))
 
 
 def codes_and_columns(estimator: Any, proba: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

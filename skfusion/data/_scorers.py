@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer as scorer_of_sklearn
 from sklearn.metrics import get_scorer_names
 
-from skfusion.data._calibration import codes_and_columns, expected_calibration_error
+from skfusion.data._calibration import brier_score, codes_and_columns, expected_calibration_error
 
 
-class CalibrationScorer:
-    """The scorer ``"neg_ece"``: the negative expected calibration error over 15 bins, higher is better.
+class ProbabilityScorer:
+    """The negative loss of class probabilities, called as scikit-learn's scorers are.
 
-    It is called as scikit-learn's scorers are, and knows the classes of the estimator also where the rows lack some.
+    It knows the classes of the estimator also where the rows lack some. Of labels that do not exclude each other, it is
+    that over all labels.
     """
+
+    def __init__(self, name: str, loss: Callable[..., float]):
+        self.name, self.loss = name, loss
 
     def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
         codes, proba = codes_and_columns(estimator, estimator.predict_proba(X), y)
         if sample_weight is not None:
             sample_weight = np.repeat(np.asarray(sample_weight), len(codes) // len(sample_weight))
-        return -expected_calibration_error(codes, proba, sample_weight=sample_weight)
+        return -self.loss(codes, proba, sample_weight=sample_weight)
 
     def __repr__(self) -> str:
-        return "get_scorer('neg_ece')"
+        return f"get_scorer({self.name!r})"
 
 
-SCORERS = {"neg_ece": CalibrationScorer()}
-"""Scorers by name that scikit-learn does not have."""
+# scikit-learn's neg_brier_score asks which of two classes is the positive one where they are texts.
+SCORERS = {
+    name: ProbabilityScorer(name, loss)
+    for name, loss in {"neg_ece": expected_calibration_error, "neg_brier_score": brier_score}.items()
+}
+"""Scorers by name that scikit-learn does not have, or not for all labels."""
 
 
 def get_scorer(name: str) -> Any:
@@ -37,8 +46,9 @@ def get_scorer(name: str) -> Any:
     Parameters
     ----------
     name : str
-        Of a scorer of scikit-learn, or ``"neg_ece"``, the negative expected calibration error of
-        :func:`expected_calibration_error` over 15 bins.
+        Of a scorer of scikit-learn, or ``"neg_ece"``, the negative :func:`expected_calibration_error` over 15 bins.
+        ``"neg_brier_score"`` is that of scikit-learn, and also takes two classes that are texts, and multi-label
+        problems.
 
     Returns
     -------
@@ -67,7 +77,7 @@ def get_scorer(name: str) -> Any:
 
 def scorer_names() -> list[str]:
     """Return the names that :func:`get_scorer` knows."""
-    return [*get_scorer_names(), *SCORERS]
+    return [*dict.fromkeys([*get_scorer_names(), *SCORERS])]
 
 
 def scorer_named(scoring: Any) -> Any:

@@ -34,6 +34,7 @@ def test_every_scorer_has_its_task():
         ("acuracy", "accuracy"),
         ("F1", "f1"),
         ("brier", "neg_brier_score"),
+        ("ece", "neg_ece"),
     ],
 )
 def test_near_matches(name, near):
@@ -43,14 +44,8 @@ def test_near_matches(name, near):
 
 @pytest.mark.parametrize("y", [TWO, TEXT, THREE])
 def test_usual_scorers_of_classes_in_the_given_order(y):
-    names = ["neg_log_loss", "accuracy", "f1_macro", "roc_auc_ovr", "accuracy", "balanced_accuracy"]
-    assert checked(names, y, "classification") == [
-        "neg_log_loss",
-        "accuracy",
-        "f1_macro",
-        "roc_auc_ovr",
-        "balanced_accuracy",
-    ]
+    names = ["neg_log_loss", "accuracy", "f1_macro", "roc_auc_ovr", "balanced_accuracy", "neg_ece", "neg_brier_score"]
+    assert checked([*names[:4], "accuracy", *names[4:]], y, "classification") == names
 
 
 def test_usual_scorers_of_values():
@@ -66,6 +61,7 @@ def test_usual_scorers_of_values():
         ("xyzzy", VALUES, "regression", "is unknown; usual ones are r2"),
         ("accuracy", VALUES, "regression", "is for classification, and this is regression: take r2"),
         ("r2", TWO, "classification", "is for regression, and this is classification: take accuracy"),
+        ("neg_ece", VALUES, "regression", "is for classification, and this is regression"),
         ("rand_score", VALUES, "regression", "is for classification"),
         (
             "f1",

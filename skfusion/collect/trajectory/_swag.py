@@ -270,9 +270,9 @@ def check_states(params: SWAG | MultiSWAG, burn_in: int, total: int) -> int:
     """Return how many states there are in so many epochs or steps, or raise where these are fewer than two."""
     n = max(total - burn_in, 0) // params.every
     if n < 2:
-        some = "1 state is" if n else "none"
+        some = "1 state" if n else "none"
         raise ValueError(
-            f"{type(params).__name__} fits a Gaussian to at least 2 states, and there {some} in the {total} "
+            f"{type(params).__name__} fits a Gaussian to at least 2 states, and there is {some} in the {total} "
             f"{params.unit}s of the run, with a burn-in of {burn_in} and every={params.every}: train longer, or take a "
             "smaller burn_in or every."
         )
