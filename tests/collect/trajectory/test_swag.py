@@ -267,7 +267,7 @@ def test_a_rate_of_zero_is_refused_where_it_would_be_scaled():
 
 
 class Ends(Callback):
-    """Ends the training after an epoch."""
+    """Ends the training in an epoch, before its state is seen."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -279,11 +279,10 @@ class Ends(Callback):
 
 def test_a_run_that_ends_early_says_so():
     with pytest.raises(ValueError, match="'swag' ended after 1 of the 4 states .* takes at least 2. Take the callback"):
-        collect_with(SWAG(2), Ends(5))
+        collect_with(SWAG(2), Ends(6))
     with pytest.warns(UserWarning, match="'swag' ended after 3 of the 4 states that its Gaussian was to be fitted to."):
-        pool = collect_with(SWAG(2), Ends(7))
+        pool = collect_with(SWAG(2), Ends(8))
     assert [m.meta["n_states"] for m in pool] == [3, 3]
-    assert len(pool[0].meta["history"]) == 7
 
 
 def test_a_run_that_is_ended_on_purpose_leaves_its_last_state():
