@@ -1,4 +1,4 @@
-"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, and averages over its steps.
+"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, averages, and draws (``_swag``).
 
 A file here is a subclass of :class:`skfusion.collect.Collector` whose runs have a schedule of the learning rate or a
 recorder that keeps more than the last state; ``burn_in_of`` of ``average/_mean.py`` says what ``burn_in`` means.
