@@ -177,8 +177,8 @@ def test_each_draw_has_statistics_of_its_own(weighted):
         for key, value in Recalibrate()(member.state, [], data).items():
             torch.testing.assert_close(member.state[key], value, rtol=1e-5, atol=1e-6)
         assert int(member.state["layers.1.num_batches_tracked"]) == 24
-    means = [member.state["layers.1.running_mean"] for member in pool]
-    assert not torch.allclose(means[0], means[1], rtol=1e-3)
+    variances = [member.state["layers.1.running_var"] for member in pool]
+    assert not torch.allclose(variances[0], variances[1], rtol=1e-3)
 
 
 def test_the_first_draws_are_the_same_for_any_number():
