@@ -48,7 +48,9 @@ def compare(
     ] = None,
     scoring: Annotated[
         list[str] | None,
-        typer.Option(help="Scorer of scikit-learn; can be repeated, the first ranks. Accuracy or R2 by default."),
+        typer.Option(
+            help="Scorer of scikit-learn, or neg_ece; can be repeated, the first ranks. Accuracy or R2 by default."
+        ),
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
     members: Annotated[int, typer.Option(min=1, help="Networks of a fusion.")] = 5,

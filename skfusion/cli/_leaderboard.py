@@ -41,7 +41,8 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
         "vs mean single": texts(rows["gain_over_mean"], sign=True),
     }
     if rows["log_loss"].notna().any():
-        columns |= {"log loss": texts(rows["log_loss"]), "ECE": texts(rows["ece"])}
+        names = {"log loss": "log_loss", "Brier": "brier", "ECE": "ece"}
+        columns |= {heading: texts(rows[name]) for heading, name in names.items() if name in rows}
     if "p_best" in rows:
         columns["p vs best"] = texts(rows["p_best"])
     columns |= {

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.metrics import get_scorer, get_scorer_names
 
 from skfusion.cli._sources import DataError
+from skfusion.data import get_scorer, scorer_names
 
 USUAL = {
-    "classification": "accuracy, balanced_accuracy, f1_macro, neg_log_loss, roc_auc_ovr",
+    "classification": "accuracy, balanced_accuracy, f1_macro, neg_log_loss, neg_brier_score, neg_ece, roc_auc_ovr",
     "regression": "r2, neg_root_mean_squared_error, neg_mean_absolute_error",
 }
 
@@ -24,14 +24,16 @@ USUAL = {
 def checked(names: Sequence[str], y: np.ndarray, task: str) -> list[str]:
     """Return the names without repetition; raise where one is unknown, or its scorer cannot score the target."""
     for name in names:
-        if name not in get_scorer_names():
+        if name not in scorer_names():
             near = near_matches(name, task)
             meant = f"did you mean {' or '.join(near)}?" if near else f"usual ones are {USUAL[task]}."
-            raise DataError(f"--scoring {name} is unknown; {meant} All are in sklearn.metrics.get_scorer_names().")
+            raise DataError(
+                f"--scoring {name} is unknown; {meant} All are in sklearn.metrics.get_scorer_names(), but for neg_ece."
+            )
         if task_of(name) != task:
             raise DataError(f"--scoring {name} is for {task_of(name)}, and this is {task}: take {USUAL[task]}, ...")
         if wrong := what_is_wrong(name, y, task):
-            others = [n for n in get_scorer_names() if n.startswith(f"{name}_") and not what_is_wrong(n, y, task)]
+            others = [n for n in scorer_names() if n.startswith(f"{name}_") and not what_is_wrong(n, y, task)]
             raise DataError(
                 f"--scoring {name} cannot score this target: {wrong} Take {', '.join(others) or USUAL[task]}."
             )
@@ -40,7 +42,7 @@ def checked(names: Sequence[str], y: np.ndarray, task: str) -> list[str]:
 
 def near_matches(name: str, task: str) -> list[str]:
     """Return names of scorers of a task that are like one, or contain it, or have its letters as initials, as rmse."""
-    known, name = [known for known in get_scorer_names() if task_of(known) == task], name.lower()
+    known, name = [known for known in scorer_names() if task_of(known) == task], name.lower()
     short = {k: "".join(word[0] for word in k.removeprefix("neg_").split("_")) for k in known}
     exact = [k for k in known if name == short[k] or (len(name) > 2 and name in k)]
     return [*dict.fromkeys([*exact, *get_close_matches(name, known, 3, 0.6)])][:5]

@@ -21,10 +21,12 @@ from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._power_snapshots import PowerSnapshots
 from skfusion.collect.trajectory._snapshots import Snapshots
+from skfusion.collect.trajectory._swag import SWAG, MultiSWAG
 from skfusion.collect.trajectory._tail import Tail
 from skfusion.nets import Recorder, Run
 
 __all__ = [
+    "SWAG",
     "Averages",
     "Boosting",
     "Bootstrap",
@@ -32,6 +34,7 @@ __all__ = [
     "FastGeometric",
     "FineTunes",
     "Hyper",
+    "MultiSWAG",
     "PowerSnapshots",
     "Recorder",
     "Run",

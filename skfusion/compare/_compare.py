@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from joblib import delayed, effective_n_jobs
 from sklearn.base import clone
-from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
@@ -21,6 +20,7 @@ from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows, train
 from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
+from skfusion.data import scorer_named
 from skfusion.estimators.support import seeded
 from skfusion.nets import in_order
 
@@ -79,7 +79,8 @@ def compare_fusions(
         A number asks for shuffled folds, stratified for classifiers, that keep groups and equal inputs together; a
         class of fewer rows is in some test parts only, and a warning names it. More cost more.
     scoring : str, callable, list, tuple or dict, optional
-        As in ``cross_validate``: one scorer or several; accuracy or R2 when omitted. Higher is better.
+        As in ``cross_validate``: one scorer or several, and ``"neg_ece"`` (see :func:`get_scorer`); accuracy or R2 when
+        omitted. Higher is better.
     groups : array-like of shape (n_samples,), optional
         Rows of a group are tested, held out or trained on together.
     n_jobs : int, optional
@@ -112,8 +113,9 @@ def compare_fusions(
 
         - ``gain_over_best``, ``gain_over_mean``: the first score, less that of the best and of the mean single member
           *on the same test rows*. The best one is known only in hindsight. NaN for baselines.
-        - ``log_loss``, with probabilities below 1.2e-7 raised to that, and ``ece``, see
-          :func:`expected_calibration_error`. NaN without probabilities.
+        - ``log_loss``, with probabilities below 1.2e-7 raised to that; ``brier``, the Brier score, a sum over classes
+          but for two, as scikit-learn's; ``ece``, see :func:`expected_calibration_error`, with 15 bins. All know the
+          classes that test rows lack. NaN without probabilities.
         - ``collect_seconds``, ``fuse_seconds``: of fitting; fusions that share members each count their whole training.
           The fit of what is fitted as a whole counts as collecting.
         - ``predict_us_per_row``: microseconds a row, predicting the whole test part at once; the median of some calls.
@@ -255,4 +257,4 @@ def _scorers(scoring: Any, classify: bool) -> dict[str, Any]:
         scoring = {name: name for name in scoring}
     if not scoring:
         raise ValueError("scoring is empty: give a scorer, or None for accuracy or R2.")
-    return {name: get_scorer(s) if isinstance(s, str) else s for name, s in scoring.items()}
+    return {name: scorer_named(s) for name, s in scoring.items()}

@@ -20,6 +20,7 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 
 from skfusion.collect import Seeds
+from skfusion.data import brier_score, codes_and_columns, expected_calibration_error
 from skfusion.estimators import EnsembleClassifier, PortfolioClassifier, PortfolioRegressor, StackingFusion
 from skfusion.estimators.support import fingerprint, split_pipeline
 from skfusion.nets import mlp_classifier
@@ -54,26 +55,18 @@ def device_of(estimator: Any) -> str | None:
 
 
 def calibration(estimator: Any, X: Any, y: Any) -> dict[str, float]:
-    """Return log-loss and expected calibration error, over all labels in multi-label problems, or NaN."""
+    """Return how good probabilities are, over all labels in multi-label problems, or NaN where there are none."""
     unknown = dict.fromkeys(CALIBRATION, float("nan"))
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
         return unknown
-    proba, y = estimator.predict_proba(X), np.asarray(y)
+    proba = estimator.predict_proba(X)
     if not isinstance(proba, np.ndarray):
         return unknown
-    if y.ndim == 2 and y.shape[1] > 1:
-        positive = proba.astype(np.float64).ravel()
-        proba, codes, n_classes = np.stack([1 - positive, positive], axis=1), y.ravel().astype(int), 2
-    else:
-        classes = list(estimator.classes_)
-        classes += [label for label in np.unique(y) if label not in classes]  # that the training rows lack
-        place = {label: i for i, label in enumerate(classes)}
-        codes, n_classes = np.array([place[label] for label in y.ravel()]), len(classes)
-        proba = np.pad(proba.astype(np.float64), ((0, 0), (0, n_classes - proba.shape[1])))
-    tiny = np.finfo(np.float32).eps
-    clipped = np.clip(proba, tiny, 1.0)
-    loss = log_loss(codes, clipped / clipped.sum(axis=1, keepdims=True), labels=np.arange(n_classes))
-    return {"log_loss": float(loss), "ece": expected_calibration_error(codes, proba)}
+    codes, proba = codes_and_columns(estimator, proba, y)
+    clipped = np.clip(proba, np.finfo(np.float32).eps, 1.0)
+    loss = log_loss(codes, clipped / clipped.sum(axis=1, keepdims=True), labels=np.arange(proba.shape[1]))
+    values = float(loss), brier_score(codes, proba), expected_calibration_error(codes, proba)
+    return dict(zip(CALIBRATION, values, strict=True))
 
 
 def microseconds_a_row(estimator: Any, X: Any, n: int) -> dict[str, float]:
@@ -113,54 +106,7 @@ def states_of(estimator: Any) -> list[Any]:
     return [state] if is_state else []
 
 
-def expected_calibration_error(y: Any, proba: Any, n_bins: int = 15) -> float:
-    r"""Return the expected calibration error of the most probable class.
-
-    The confidences :math:`\max_c p_c(x)` are sorted into M bins of equal width, of which bin m holds the rows
-    :math:`B_m` with a confidence in :math:`((m - 1) / M, m / M]`:
-
-    .. math:: \mathrm{ECE} = \sum_{m=1}^M \frac{|B_m|}{n}\,\bigl|\mathrm{acc}(B_m) - \mathrm{conf}(B_m)\bigr|
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        Class codes: the column of ``proba`` that stands for the true class.
-    proba : array-like of shape (n_samples, n_classes)
-        Class probabilities.
-    n_bins : int, default=15
-        Bins M. More show finer faults and are noisier.
-
-    Returns
-    -------
-    float
-        From 0 (in each bin, as many are right as the confidence says) to 1.
-
-    References
-    ----------
-    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015,
-    doi:10.1609/aaai.v29i1.9602. Guo et al., "On calibration of modern neural networks", ICML 2017, arXiv:1706.04599.
-
-    Examples
-    --------
-    >>> from skfusion.compare import expected_calibration_error
-    >>> expected_calibration_error([0, 0, 1, 1], [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
-    0.275
-    """
-    y, proba = np.asarray(y), np.asarray(proba, np.float64)
-    if proba.ndim != 2 or y.shape != proba.shape[:1] or not len(y):
-        raise ValueError(
-            f"proba must be of shape (n_samples, n_classes) and y of shape (n_samples,), with at least one row; got "
-            f"shapes {proba.shape} and {y.shape}."
-        )
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1; got {n_bins}.")
-    confidence, right = proba.max(axis=1), proba.argmax(axis=1) == y
-    edges = np.linspace(0.0, 1.0, n_bins + 1)[1:-1]
-    excess = np.bincount(np.searchsorted(edges, confidence), right - confidence, minlength=n_bins)
-    return float(np.abs(excess).sum() / len(y))
-
-
-CALIBRATION = ["log_loss", "ece"]
+CALIBRATION = ["log_loss", "brier", "ece"]
 MEANS = ["gain_over_best", "gain_over_mean", *CALIBRATION]
 TIMES = ["collect_seconds", "fuse_seconds", "predict_us_per_row"]
 SIZES = ["n_parameters", "n_bytes", "n_members", "n_collected", "n_merged", "n_held_out"]

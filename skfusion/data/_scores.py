@@ -11,10 +11,11 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import get_scorer, r2_score
+from sklearn.metrics import r2_score
 
 from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task
+from skfusion.data._scorers import get_scorer, scorer_named
 
 Score = Callable[[np.ndarray, Rows], float]
 """``score(prediction, rows)``, higher is better; prediction of shape (n_samples, n_outputs)."""
@@ -151,14 +152,6 @@ def scorer_of(
 
     score = explained(lambda: held_out_score(scoring, task, rows, n_outputs))
     return lambda prediction: explained(lambda: score(prediction, rows))
-
-
-def scorer_named(scoring: Any) -> Any:
-    """Return the scorer of scikit-learn that has a name; a callable is one by itself."""
-    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-    if not callable(scorer):
-        raise TypeError(f"scoring must be the name of a scorer or scorer(estimator, X, y); got {scoring!r}.")
-    return scorer
 
 
 def score_by(scorer: Any, estimator: Any, X: Any, y: Any, **weights: Any) -> float:

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._component import Readable
 from skfusion._docs import AS_THE_NET, doc
-from skfusion.data import folds, score_by
+from skfusion.data import folds, score_by, scorer_named
 from skfusion.estimators import BaseFusion, EnsembleClassifier, StackingFusion, begin_fit
 from skfusion.estimators.support import digest, seeded
 from skfusion.tuning._candidate import candidate_of, checked, fit_whole, mark_of, mark_of_thing
@@ -159,7 +159,7 @@ class FusionSearch(Readable, MetaEstimatorMixin, CallbackSupportMixin, BaseEstim
         self.n_splits_ = len(splits)
         if isinstance(self.scoring, (list, tuple, set, dict)):
             raise ValueError(f"scoring must be one score, as a search has one best fusion; got {self.scoring!r}.")
-        self.scorer_ = check_scoring(estimator, self.scoring)
+        self.scorer_ = check_scoring(estimator, None if self.scoring is None else scorer_named(self.scoring))
         marks = {
             "data or folds": digest(rows.keys, rows.weight, rows.groups, classes, splits),
             "estimator": mark_of(self.estimator),

@@ -34,6 +34,7 @@ def test_every_scorer_has_its_task():
         ("acuracy", "accuracy", "classification"),
         ("F1", "f1", "classification"),
         ("brier", "neg_brier_score", "classification"),
+        ("ece", "neg_ece", "classification"),
     ],
 )
 def test_near_matches(name, near, task):
@@ -58,14 +59,8 @@ def test_scorers_of_the_other_task_are_not_proposed():
 
 @pytest.mark.parametrize("y", [TWO, TEXT, THREE])
 def test_usual_scorers_of_classes_in_the_given_order(y):
-    names = ["neg_log_loss", "accuracy", "f1_macro", "roc_auc_ovr", "accuracy", "balanced_accuracy"]
-    assert checked(names, y, "classification") == [
-        "neg_log_loss",
-        "accuracy",
-        "f1_macro",
-        "roc_auc_ovr",
-        "balanced_accuracy",
-    ]
+    names = ["neg_log_loss", "accuracy", "f1_macro", "roc_auc_ovr", "balanced_accuracy", "neg_ece", "neg_brier_score"]
+    assert checked([*names[:4], "accuracy", *names[4:]], y, "classification") == names
 
 
 def test_usual_scorers_of_values():
@@ -81,6 +76,7 @@ def test_usual_scorers_of_values():
         ("xyzzy", VALUES, "regression", "is unknown; usual ones are r2"),
         ("accuracy", VALUES, "regression", "is for classification, and this is regression: take r2"),
         ("r2", TWO, "classification", "is for regression, and this is classification: take accuracy"),
+        ("neg_ece", VALUES, "regression", "is for classification, and this is regression"),
         ("rand_score", VALUES, "regression", "is for classification"),
         (
             "f1",

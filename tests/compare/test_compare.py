@@ -8,9 +8,10 @@ from scipy.stats import t as student
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
-from sklearn.metrics import log_loss, make_scorer, mean_absolute_error
+from sklearn.metrics import brier_score_loss, log_loss, make_scorer, mean_absolute_error
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -154,7 +155,7 @@ def test_scores_are_those_of_plain_cross_validation():
 def test_gains_calibration_and_sizes_by_hand():
     X, y = IRIS
     table = compare_fusions({"ensemble": ensemble(3)}, X, y, cv=3, random_state=5)
-    gains, losses, errors = [], [], []
+    gains, losses, errors, distances = [], [], [], []
     for train, test in StratifiedKFold(3, shuffle=True, random_state=5).split(X, y):
         fitted = ensemble(3, random_state=5).fit(X[train], y[train])
         singles = (fitted.predict_members(X[test]).argmax(axis=2) == y[test]).mean(axis=1)
@@ -162,10 +163,12 @@ def test_gains_calibration_and_sizes_by_hand():
         proba = fitted.predict_proba(X[test])
         losses.append(log_loss(y[test], proba))
         errors.append(expected_calibration_error(y[test], proba))
+        distances.append(brier_score_loss(y[test], proba))
     row = table.loc["ensemble"]
     assert [row["gain_over_best"], row["gain_over_mean"]] == pytest.approx(np.mean(gains, axis=0))
     assert row["log_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert row["ece"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert row["brier"] == pytest.approx(np.mean(distances), rel=1e-5)
     # weights, biases, and the means and deviations of 4 inputs and 3 outputs
     assert row["n_parameters"] == 3 * (4 * 8 + 8 + 8 * 3 + 3 + 2 * (4 + 3))
     assert row["n_bytes"] == 4 * row["n_parameters"]
@@ -274,8 +277,8 @@ def test_regression_of_several_targets():
     X, y = DIABETES
     fusions = {"soup": SoupRegressor(VALUES, collect=Tail(0.5), merge=Uniform()), "ridge": Ridge()}
     table = compare_fusions(fusions, X, np.stack([y, -y], axis=1), cv=KFold(2), scoring=["r2"])
-    assert {"log_loss", "ece"} <= set(table)
-    assert table[["log_loss", "ece"]].isna().all(axis=None)
+    assert {"log_loss", "brier", "ece"} <= set(table)
+    assert table[["log_loss", "brier", "ece"]].isna().all(axis=None)
     assert table["r2_mean"].notna().all()
     negative = make_scorer(mean_absolute_error, greater_is_better=False)
     flat = compare_fusions({"e": EnsembleRegressor(VALUES, collect=Seeds(2))}, X, y, cv=2, scoring=negative)
@@ -288,6 +291,34 @@ def test_labels_that_do_not_exclude_each_other():
     row = compare_fusions({"e": EnsembleClassifier(collect=Seeds(2))}, X, Y, cv=2, random_state=0).loc["e"]
     assert 0 < row["log_loss"] < 1
     assert 0 <= row["ece"] < 1
+    assert 0 < row["brier"] < 0.25  # of labels that are one in three
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_scores_of_probabilities_by_name_are_the_columns(n_classes):
+    X, y = (part[: 50 * n_classes] for part in IRIS)
+    groups = np.arange(len(y)) // 5
+    scoring = ["neg_ece", "neg_brier_score", "neg_log_loss"]
+    fusions = {
+        "ensemble": ensemble(2),
+        "soup": soup(2, scoring="neg_ece"),
+        "logistic": LogisticRegression(max_iter=500),
+    }
+    table = compare_fusions(fusions, X, np.array(["b", "c", "a"])[y], cv=2, groups=groups, scoring=scoring)
+    for name, column in zip(scoring, ["ece", "brier", "log_loss"], strict=True):
+        np.testing.assert_allclose(table[f"{name}_mean"], -table[column], rtol=1e-4)
+    assert (table["gain_over_best"].drop("logistic") < 1).all()
+
+
+def test_random_labels_give_the_brier_score_and_error_of_chance():
+    rng = np.random.RandomState(0)
+    X, y = rng.normal(size=(300, 4)).astype(np.float32), np.arange(300) % 3
+    table = compare_fusions({"prior": DummyClassifier(), "ensemble": ensemble(2)}, X, y, cv=3, random_state=0)
+    assert table.loc["prior", "brier"] == pytest.approx(2 / 3, abs=1e-3)
+    assert table.loc["prior", "ece"] == pytest.approx(0, abs=0.01)
+    assert table.loc["ensemble", "brier"] > 2 / 3 - 0.02
+    accuracy = table.loc["ensemble", "accuracy_mean"]
+    assert accuracy == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 300))
 
 
 def test_frames_with_text_and_string_labels():

@@ -22,7 +22,7 @@ from skfusion import (
     WeightAveragingClassifier,
     WeightAveragingRegressor,
 )
-from skfusion.collect import Bootstrap, Seeds, Snapshots, Tail
+from skfusion.collect import SWAG, Bootstrap, MultiSWAG, Seeds, Snapshots, Tail
 from skfusion.combine import EnsembleSelection, Stack, Vote
 from skfusion.merge import Uniform
 from skfusion.select import TopK
@@ -57,6 +57,8 @@ ESTIMATORS = {
     "bagging-vote": EnsembleClassifier(classifier(module__norm="batch"), collect=Bootstrap(2), combine=Vote()),
     "ensemble-stack": EnsembleClassifier(classifier(), collect=Seeds(2), combine=Stack(), cv=2),
     "ensemble-top": EnsembleClassifier(classifier(), collect=Seeds(3), select=TopK(2), scoring="accuracy"),
+    "ensemble-swag": EnsembleClassifier(classifier(module__norm="batch"), collect=SWAG(3)),
+    "ensemble-multi-swag": EnsembleRegressor(regressor(), collect=MultiSWAG(2, 2)),
     "bagging-dropout": EnsembleRegressor(regressor(module__dropout=0.1), collect=Bootstrap(2)),
     "rebasin-classifier": ReBasinMerger(classifier(), n_points=3),
     "rebasin-regressor": ReBasinMerger(regressor(module__norm="batch"), align="activations", n_points=0),

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, SoupRegressor
 from skfusion.collect import Seeds, Tail
+from skfusion.compare import expected_calibration_error
 from skfusion.estimators import _base
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
@@ -266,6 +267,12 @@ def test_labels_and_regression():
     assert found.predict(Z).shape == t.shape
     assert not hasattr(found, "predict_proba")
     assert found.score(Z, t) == pytest.approx(found.best_estimator_.score(Z, t))
+
+
+def test_a_score_that_scikit_learn_lacks_is_known_by_its_name():
+    found = search(scoring="neg_ece", n_trials=2).fit(X, y)
+    assert -1 < found.best_score_ < 0
+    assert found.score(X, y) == pytest.approx(-expected_calibration_error(y, found.predict_proba(X)))
 
 
 def test_scoring_is_used_to_choose_and_to_score():

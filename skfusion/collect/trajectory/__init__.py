@@ -1,4 +1,4 @@
-"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, averages over its steps.
+"""Members from one training run: checkpoints for SWA (``_tail``), snapshots, FGE, averages, and draws (``_swag``).
 
 ``_averages`` keeps one average a run, ``_power_snapshots`` many snapshots of a few in one run.
 
