@@ -4,8 +4,8 @@ A collector says which training runs there are (:meth:`Collector.runs`, a list o
 and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best state,
 an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE, ``fine_tuning`` what
 starts from one network, ``populations`` what trains in lock-step. This room may import ``nets`` and what is below it.
-To add a collector, write a subclass of :class:`Collector` with ``runs`` in a file of its folder, and export it here; the
-common checks find it.
+To add a collector, write a subclass of :class:`Collector` with ``runs`` in a file of its folder, and export it here;
+the common checks find it.
 """
 
 from skfusion.collect._base import Collector
