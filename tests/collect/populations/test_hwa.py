@@ -35,6 +35,11 @@ def independent(collector, recorder=None, **params):
     return train(net, ROWS, runs, vectorize=collector.vectorize)
 
 
+def check_same_numbers(a, b):
+    """Without counters of batches, of which an average has that of the whole run."""
+    check_same_state(*({k: t for k, t in state.items() if t.is_floating_point()} for state in (a, b)), 1e-6)
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("params", "average"),
@@ -50,7 +55,7 @@ def independent(collector, recorder=None, **params):
 def test_one_worker_is_a_run_whose_latest_states_are_averaged(params, average, vectorize):
     hwa = HWA(1, **params, vectorize=vectorize)
     (expected,) = independent(hwa, recorder=partial(Averaged, average))
-    check_same_state(expected.state, Uniform()(collect(hwa).states), 1e-6)
+    check_same_numbers(expected.state, Uniform()(collect(hwa).states))
 
 
 @BOTH
