@@ -6,6 +6,7 @@ the moment in which it acts: it sees both as tensors with a member axis.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor
 
 from skfusion.state import State
+
+FAR_LARGER = 100
+"""By how much the norm of a member's weights exceeds that of the median member where it is taken to have diverged."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,18 @@ class Together:
     state_of: Callable[[int], State]
 
     def without_diverged(self) -> list[int]:
-        """Return the places of members without NaN, infinity, and numbers whose sum would be infinite."""
-        places = range(self.tensors[0].shape[0])
-        if all(bool(t.sum().isfinite()) for t in self.tensors):
-            return [*places]
-        return [k for k in places if all(_is_moderate(t[k], len(places)) for t in self.tensors)]
+        """Return the places of members without NaN and infinity, and none of which is far larger than the others.
+
+        A member that diverges has finite weights for some steps, which would drag the others along.
+        """
+        n = self.tensors[0].shape[0]
+        parts = (torch.linalg.vector_norm(t.reshape(n, -1), dim=1).tolist() for t in self.tensors)
+        norms = [math.hypot(*of_member) for of_member in zip(*parts, strict=True)]
+        finite = sorted(norm for norm in norms if math.isfinite(norm))
+        if not finite:
+            return []
+        limit = FAR_LARGER * finite[(len(finite) - 1) // 2] or math.inf
+        return [k for k, norm in enumerate(norms) if norm <= limit]  # NaN compares as false
 
 
 class Population(ABC):
@@ -92,7 +103,3 @@ class LockStep:
         rate = float(net.optimizer_.param_groups[0]["lr"])
         highest = self._highest[id(net)] = max(rate, self._highest.get(id(net), 0.0))
         return rate / highest if highest else 0.0
-
-
-def _is_moderate(t: Tensor, n: int) -> bool:
-    return not t.numel() or bool(t.abs().amax() <= torch.finfo(t.dtype).max / n)  # NaN compares as false

@@ -69,7 +69,8 @@ class PAPA(LockStepCollector):
     What optimisers keep, such as momentum, is each member's own and not pulled.
 
     A member that a callback ends stays as it is then, and the mean is that of the others; a warning names it. One that
-    diverges takes no part in the mean from the first NaN or infinity on, and is left out of the pool with a warning.
+    diverges is left out of the pool with a warning. It takes no part in the mean from where it has a NaN or infinity,
+    or weights whose norm is a hundred times that of the median member.
 
     Members share a basin, so that ``SoupClassifier(net, collect=PAPA(8), merge=Uniform())`` needs no alignment; the
     paper takes the mean or a greedy soup. The start is the pool's ``base``. :class:`PAPAAll` and :class:`PAPA2` are the

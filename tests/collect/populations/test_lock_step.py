@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from looped import check_same_state, same_bits
+from sklearn.base import clone
+from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import ValidSplit
 
 from skfusion.collect import HWA, PAPA, PAPA2, PAPAAll
-from skfusion.nets import DivergedError
+from skfusion.nets import DivergedError, Run, with_module
+from skfusion.nets.vectorized._plan import member_cost
 from skfusion.testing import _problems as problems
 
 ROWS = problems.rows()
@@ -45,11 +48,9 @@ def test_members_start_where_they_are_asked_to():
     assert same_bits(collect(PAPA(2, init=moved)).base, moved)
     trained = collect(PAPA(2, init=2)).base
     assert int(next(t for k, t in trained.items() if k.endswith("num_batches_tracked"))) == 6
-    made = problems.sized_net()
-    made.initialize()
-    instance = made.set_params(module=made.module_)
-    pool = looped.collect(PAPA(2), instance, ROWS)
-    assert same_bits(pool.base, made.module_.state_dict())
+    made = problems.sized_net().initialize().module_
+    pool = looped.collect(PAPA(2), with_module(problems.net(), made), ROWS)
+    assert same_bits(pool.base, made.state_dict())
 
 
 class HeldOut(Callback):
@@ -78,47 +79,38 @@ def test_all_members_hold_out_the_same_rows(collector):
 
 @pytest.mark.parametrize("collector", [PAPA(4, alpha=0.5, every=2), PAPAAll(4, every=1), PAPA2(4, every=1)], ids=repr)
 def test_what_cannot_be_vectorized_is_trained_in_turn(collector):
-    collector.vectorize = True
-    params = {**PLAIN, "optimizer": torch.optim.RMSprop}
+    net = looped.classifier(torch.nn.ReLU, optimizer=torch.optim.RMSprop, lr=0.01)
     with pytest.warns(UserWarning, match="trained in turn, a step each, and not vectorized: the optimiser RMSprop"):
-        pool = collect(collector, **params)
-    collector.vectorize = False
+        pool = looped.collect(clone(collector).set_params(vectorize=True), net)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        expected = collect(collector, **params)
+        expected = looped.collect(clone(collector).set_params(vectorize=False), net)
     assert looped.same_pools(pool, expected)
     assert not same_bits(pool[0].state, pool[1].state)
 
 
 def test_members_are_not_split():
     papa = PAPA(4, alpha=0.5, every=1, vectorize=True)
-    with pytest.warns(UserWarning, match=r"all 4 must be trained as one, and max_bytes has room for [23] of them"):
-        pool = collect(PAPA(4, alpha=0.5, every=1, vectorize=True, max_bytes=12_000), **PLAIN)
+    one = member_cost(problems.sized_net(**PLAIN), ROWS, Run("run", 0)).bytes
+    with pytest.warns(UserWarning, match=r"all 4 must be trained as one, and max_bytes has room for 2 of them"):
+        pool = collect(clone(papa).set_params(max_bytes=3 * one), **PLAIN)
     for a, b in zip(pool, collect(papa, **PLAIN), strict=True):
         check_same_state(a.state, b.state, 1e-5)
 
 
 def test_a_training_that_is_given_up_begins_anew():
-    class LateDraw(torch.nn.Module):
-        """Cannot be vectorized in its third epoch: it draws by itself."""
-
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, X):
-            return self.inner(X)
-
     class Draws(Callback):
+        """Lets the module draw by itself from the third epoch on, which cannot be vectorized."""
+
         def on_epoch_end(self, net, **_):
             if len(net.history) == 2:
                 net.module_.register_forward_hook(lambda module, args, out: out + 0 * torch.rand(()))
 
+    params = {**PLAIN, "callbacks": [("draws", Draws())]}
     for collector in (PAPA2(4, every=1, vectorize=True), HWA(4, last=3, vectorize=True)):
         with pytest.warns(UserWarning, match="in turn, a step each"):
-            pool = collect(collector, callbacks=[("draws", Draws())], **PLAIN)
-        collector.vectorize = False
-        assert looped.same_pools(pool, collect(collector, callbacks=[("draws", Draws())], **PLAIN))
+            pool = collect(collector, **params)
+        assert looped.same_pools(pool, collect(clone(collector).set_params(vectorize=False), **params))
 
 
 def test_settings_that_differ_in_the_module_are_trained_in_turn():
@@ -140,8 +132,18 @@ def test_a_member_that_diverges_is_left_out_and_named(kind, vectorize):
     with pytest.warns(UserWarning, match="1 of 4 members diverged and are left out, of which 'papa-1' is the first"):
         pool = collect(collector, optimizer=torch.optim.SGD)
     assert pool.names == ["papa-0", "papa-2", "papa-3"]
-    pool.check_finite()
+    assert all(t.abs().max() < 100 for state in pool.states for t in state.values())
     assert pool.base is not None
+
+
+@BOTH
+def test_a_member_that_diverges_slowly_does_not_drag_the_others_along(vectorize):
+    net = NeuralNetRegressor(torch.nn.Linear, module__in_features=3, module__out_features=1, batch_size=24, verbose=0)
+    net.set_params(max_epochs=60, train_split=None, optimizer=torch.optim.SGD)
+    papa = PAPA(4, every=1, params=[{"lr": 0.1}, {"lr": 0.1}, {"lr": 5.0}, {"lr": 0.1}], vectorize=vectorize)
+    with pytest.warns(UserWarning, match="1 of 4 members diverged and are left out, of which 'papa-2' is the first"):
+        pool = looped.collect(papa, net, problems.rows("regression"))
+    assert all(member.meta["history"][-1]["train_loss"] < 0.01 for member in pool)
 
 
 def test_members_that_all_diverge_are_an_error():
@@ -226,7 +228,7 @@ class Presses(Callback):
     ("collector", "names"), [(PAPA(2), None), (HWA(2, last=5), ["hwa-epoch-1", "hwa-epoch-2", "hwa-epoch-3"])]
 )
 def test_an_interrupt_gets_through_with_what_there_is(collector, names, vectorize, untouched_rng):
-    collector.vectorize = vectorize
+    collector = clone(collector).set_params(vectorize=vectorize)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
