@@ -14,7 +14,13 @@ import numpy as np
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion.collect._base import Progress
-from skfusion.collect.populations._lock_step import LockStepCollector, check_every, mean_of, runs_from_one_start
+from skfusion.collect.populations._lock_step import (
+    LockStepCollector,
+    check_every,
+    mean_of,
+    runs_from_one_start,
+    trained,
+)
 from skfusion.nets import Population, Run, Together, VectorizeChoice
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy, weighted_sum
@@ -108,7 +114,7 @@ class HWA(LockStepCollector):
         (start,) = {id(run.state): run.state for run in runs}.values()
         known = Member("hwa", copy(start or {}), rows=rows.marks, net=net)
         try:
-            workers = self.trained(net, rows, runs, means, progress)
+            workers = trained(self, net, rows, runs, means, progress)
         except KeyboardInterrupt as stop:
             nets.hand_over(stop, means.members(known), start)
             raise

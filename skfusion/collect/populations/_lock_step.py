@@ -54,34 +54,40 @@ class LockStepCollector(Collector, ABC):
         """Train the members, in this process whatever ``n_jobs`` is; see :meth:`Collector.__call__`."""
         self.population(0)  # which checks its parameters before anything is trained
         runs, (seed,) = self.runs(net, rows, rng), draw_seeds(rng, 1, "seeds")
-        return self.trained(net, rows, runs, self.population(seed), progress)
+        return trained(self, net, rows, runs, self.population(seed), progress)
 
-    def trained(
-        self, net: Any, rows: Rows, runs: Sequence[Run], population: Population, progress: Progress | None
-    ) -> ModelPool:
-        """Return the members at the end of their training; those that diverged are left out, with a warning."""
-        options = {"vectorize": self.vectorize, "max_bytes": self.max_bytes}
-        try:
-            pool = train(net, rows, runs, progress=progress, population=population, **options)
-        except DivergedError as error:
-            if error.pool is None:
-                raise
-            pool = error.pool
-            lost = [run.name for run in runs if run.name not in pool.names]
-            _warn_of_diverged(lost, len(runs), f" in epoch {error.epoch}")
-        finite = [m for m in pool if all(map(is_finite, m.state.values()))]
-        if finite and len(finite) < len(pool):  # by the very last step, after which no loss was computed
-            _warn_of_diverged([m.name for m in pool if m not in finite], len(runs), " in its last step")
-            pool = pool.replace(finite)
-        epochs = {m.name: m.meta["epoch"] for m in pool}
-        if len({*epochs.values()}) > 1:
-            shown = ", ".join(f"{name!r} after epoch {n}" for name, n in epochs.items() if n < max(epochs.values()))
-            warnings.warn(
-                f"Members of the population ended before others: {shown}. Such a member stays as it was then, and the "
-                "others went on without it. Take the callback that ends them, such as EarlyStopping, from the net.",
-                stacklevel=3,
-            )
-        return pool
+
+def trained(
+    collector: Collector,
+    net: Any,
+    rows: Rows,
+    runs: Sequence[Run],
+    population: Population,
+    progress: Progress | None,
+) -> ModelPool:
+    """Return the members at the end of their training; those that diverged are left out, with a warning."""
+    options = {"vectorize": collector.vectorize, "max_bytes": collector.max_bytes}
+    try:
+        pool = train(net, rows, runs, progress=progress, population=population, **options)
+    except DivergedError as error:
+        if error.pool is None:
+            raise
+        pool = error.pool
+        lost = [run.name for run in runs if run.name not in pool.names]
+        _warn_of_diverged(lost, len(runs), f" in epoch {error.epoch}")
+    finite = [m for m in pool if all(map(is_finite, m.state.values()))]
+    if finite and len(finite) < len(pool):  # by the very last step, after which no loss was computed
+        _warn_of_diverged([m.name for m in pool if m not in finite], len(runs), " in its last step")
+        pool = pool.replace(finite)
+    epochs = {m.name: m.meta["epoch"] for m in pool}
+    if len({*epochs.values()}) > 1:
+        shown = ", ".join(f"{name!r} after epoch {n}" for name, n in epochs.items() if n < max(epochs.values()))
+        warnings.warn(
+            f"Members of the population ended before others: {shown}. Such a member stays as it was then, and the "
+            "others went on without it. Take the callback that ends them, such as EarlyStopping, from the net.",
+            stacklevel=3,
+        )
+    return pool
 
 
 def runs_from_one_start(
