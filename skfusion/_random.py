@@ -25,14 +25,45 @@ def seed_scope(seed: int, device: torch.device | str | None = "cpu") -> Iterator
         kept, kept_by_python = np.random.get_state(), random.getstate()  # noqa: NPY002
         kind = torch.device(device or "cpu").type
         with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else []):
-            (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            random.seed(int(seed))
+            _seed(seed, kind)
             try:
                 yield
             finally:
                 np.random.set_state(kept)  # noqa: NPY002
                 random.setstate(kept_by_python)
+
+
+class Draws:
+    """The global generators as one of several has left them, who draw from them in turn within a :func:`seed_scope`."""
+
+    def __init__(self, seed: int, device: torch.device | str | None = "cpu"):
+        self.kind = torch.device(device or "cpu").type
+        _seed(seed, self.kind)
+        self._keep()
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Let the generators go on from where they were left."""
+        on_cpu, on_gpu, of_numpy, of_python = self._kept
+        torch.set_rng_state(on_cpu)
+        if on_gpu:
+            torch.cuda.set_rng_state_all(on_gpu)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
+        try:
+            yield
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
+        on_gpu = torch.cuda.get_rng_state_all() if self.kind == "cuda" else []
+        self._kept = torch.get_rng_state(), on_gpu, np.random.get_state(), random.getstate()  # noqa: NPY002
+
+
+def _seed(seed: int, kind: str) -> None:
+    (torch.default_generator if kind == "cpu" else torch).manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(int(seed))
 
 
 def draw_seeds(rng: np.random.RandomState, n: int, what: str) -> list[int]:

@@ -14,6 +14,7 @@ from skfusion._vectorized._attributes import attribute_holding_tensor, attribute
 from skfusion._vectorized._kernels import drawing
 from skfusion._vectorized._layers import gradients_written_to
 from skfusion._vectorized._members import Members, NotVectorizableError, lent
+from skfusion.state import is_statistic
 
 _LINE = 64
 """Bytes of a line of a processor's cache; a row is a whole number of them, as kernels round a rest in another way."""
@@ -161,6 +162,11 @@ class VectorizedModules:
         """Return the state of a member as views of its rows, also while its module computes for all members."""
         views = {**self.by_name(self.theta[k]), **{name: t[k] for name, t in self.held.items()}}
         return {name: views[name] for name in self._names if name in views}
+
+    def averaged(self) -> list[Tensor]:
+        """Return what can be averaged over members, without a spare row: ``theta``, and statistics of BatchNorm."""
+        n = len(self.modules)
+        return [self.theta[:n], *(t[:n] for name, t in self.held.items() if is_statistic(name))]
 
     def keep(self, members: Sequence[int]) -> None:
         """Go on with the members at some places, at least one; the others get tensors of their own."""

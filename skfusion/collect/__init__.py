@@ -3,9 +3,9 @@
 A collector says which training runs there are (:meth:`Collector.runs`, a list of :class:`Run`). ``_train_runs`` trains
 them, and ``_recorders`` has what a run leaves behind, each as a :class:`Recorder`: checkpoints, the last or the best
 state, an average. ``independent`` has deep ensembles and bagging, ``trajectory`` SWA, snapshots and FGE,
-``fine_tuning`` what starts from one network. This room may import ``nets`` and what is below it. To add a collector,
-write a subclass of :class:`Collector` with ``runs`` in a file of its folder, and export it here; the common checks find
-it.
+``fine_tuning`` what starts from one network, ``populations`` what trains in lock-step. This room may import ``nets``
+and what is below it. To add a collector, write a subclass of :class:`Collector` with ``runs`` in a file of its folder,
+and export it here; the common checks find it.
 """
 
 from skfusion.collect._base import Collector
@@ -17,6 +17,10 @@ from skfusion.collect.independent._bootstrap import Bootstrap
 from skfusion.collect.independent._hyper import Hyper
 from skfusion.collect.independent._seeds import Seeds
 from skfusion.collect.independent._tabm_members import TabMMembers
+from skfusion.collect.populations._hwa import HWA
+from skfusion.collect.populations._papa import PAPA
+from skfusion.collect.populations._papa_2 import PAPA2
+from skfusion.collect.populations._papa_all import PAPAAll
 from skfusion.collect.trajectory._averages import Averages
 from skfusion.collect.trajectory._fast_geometric import FastGeometric
 from skfusion.collect.trajectory._power_snapshots import PowerSnapshots
@@ -26,6 +30,9 @@ from skfusion.collect.trajectory._tail import Tail
 from skfusion.nets import Recorder, Run
 
 __all__ = [
+    "HWA",
+    "PAPA",
+    "PAPA2",
     "SWAG",
     "Averages",
     "Boosting",
@@ -35,6 +42,7 @@ __all__ = [
     "FineTunes",
     "Hyper",
     "MultiSWAG",
+    "PAPAAll",
     "PowerSnapshots",
     "Recorder",
     "Run",

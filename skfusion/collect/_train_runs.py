@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import chain, pairwise
 from typing import Any
 
@@ -20,11 +19,10 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
+from skfusion.collect._training import Result, Training, kept_on_interrupt
 from skfusion.nets import DivergedError, EpochHook, Run, Watch
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
-
-Result = tuple[list[Member], DivergedError | None]
 
 
 class Progress:
@@ -54,8 +52,11 @@ def train(
     progress: Progress | None = None,
     vectorize: nets.VectorizeChoice = False,
     max_bytes: int | None = None,
+    population: nets.Population | None = None,
 ) -> ModelPool:
     """Train runs, and return their members; ``net`` is sized to the rows.
+
+    With a ``population`` all runs take their steps together, in this process, and it acts on their weights.
 
     Raises DivergedError if a run diverged: all others are trained to their end and stand in the error's ``pool``. So do
     the members so far in that of a KeyboardInterrupt of the user.
@@ -72,7 +73,8 @@ def train(
     progress.start(len(runs))
     try:
         plan = nets.plan(net, rows, runs, vectorize, max_bytes, effective_n_jobs(n_jobs))
-        results = _results(net, rows, runs, plan, n_jobs, progress)
+        plan = plan if population is None else _undivided(plan)
+        results = _results(net, rows, runs, plan, n_jobs, progress, population)
         for run, (kept, failure) in zip(runs, results, strict=False):
             members += (kept := completed(run, kept))
             failures += [failure] if failure else []
@@ -102,8 +104,22 @@ def _common_start(net: Any, runs: Sequence[Run]) -> State | None:
     return copy(net.module.state_dict()) if isinstance(net.module, nn.Module) else None
 
 
+def _undivided(plan: nets.Plan) -> nets.Plan:
+    """Return the plan for members that depend on each other, and are all in one task."""
+    n, reason = sum(plan.sizes), plan.reason
+    if plan.vectorized and len(plan.sizes) > 1:
+        reason = f"all {n} must be trained as one, and max_bytes has room for {max(plan.sizes)} of them"
+    return nets.Plan([n], plan.vectorized and len(plan.sizes) == 1, reason)
+
+
 def _results(
-    net: Any, rows: Rows, runs: Sequence[Run], plan: nets.Plan, n_jobs: int | None, progress: Progress
+    net: Any,
+    rows: Rows,
+    runs: Sequence[Run],
+    plan: nets.Plan,
+    n_jobs: int | None,
+    progress: Progress,
+    population: nets.Population | None,
 ) -> Iterator[Result]:
     """Iterate over what becomes of each run, in the order of the runs."""
     chunks = [runs[a:b] for a, b in pairwise(np.cumsum([0, *plan.sizes]))]
@@ -111,78 +127,36 @@ def _results(
         jobs = [delayed(_train_chunk)(net, rows, chunk, plan.vectorized, Progress()) for chunk in chunks]
         done = nets.in_order(jobs, plan.n_jobs or n_jobs)
     else:
-        done = (_train_chunk(net, rows, chunk, plan.vectorized, progress) for chunk in chunks)
+        given = () if population is None else (population,)
+        done = (_train_chunk(net, rows, chunk, plan.vectorized, progress, *given) for chunk in chunks)
+    how = "one after another" if population is None else "in turn, a step each,"
     reported = set()
     for results, reason in chain([([], plan.reason)], done):
         if reason and reason not in reported:
-            warnings.warn(nets.why_not_vectorized(reason, net, rows), stacklevel=2)
+            warnings.warn(nets.why_not_vectorized(reason, net, rows, how), stacklevel=2)
         reported.add(reason)
         yield from results
 
 
-class _Training:
-    """A run that is being trained in this process, with its recorder and the hook that may end it."""
-
-    def __init__(self, run: Run, net: Any, progress: Progress):
-        self.run, self.hook = run, progress.begin(run.name, run.params.get("max_epochs", net.max_epochs))
-        self.answers: dict[int, bool] = {}  # of the hook, which sees each epoch once, also of a run that begins again
-        self.begin()
-
-    def begin(self) -> None:
-        self.recorder = self.run.recorder()
-        self.watch = Watch(self.run.schedule, self.recorder, self.on_epoch)
-        self.stopped = False
-        self.done: list[Member] | None = None
-
-    def on_epoch(self, epoch: int, net: Any) -> bool:
-        if epoch not in self.answers:
-            self.answers[epoch] = bool(self.hook is not None and self.hook(epoch, net))
-        self.stopped = self.answers[epoch]
-        return self.stopped
-
-    def members(self, fitted: Any = None) -> list[Member]:
-        """Return the members of a fitted net, or, when it is interrupted, those so far."""
-        if self.done is not None:
-            return self.done
-        meta = {**self.run.meta, "seed": self.run.seed}
-        members = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
-        if fitted is not None:
-            history = nets.history_of(fitted)
-            members = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in members]
-            self.done = members
-        return members
-
-    def result(self, fitted: Any) -> Result:
-        """Return the members of the run, or why there are none."""
-        if isinstance(fitted, DivergedError):
-            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
-        if not self.stopped:
-            self.recorder.warn_if_incomplete(self.run.name)
-        return self.members(fitted), None
-
-
 def _train_chunk(
-    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress
+    net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress, *population: nets.Population
 ) -> tuple[list[Result], str | None]:
     """Train some runs in this process; return the results, and why they were not vectorized although they should be."""
-    trainings = [_Training(run, net, progress) for run in runs]
+    trainings = [Training(r, progress.begin(r.name, r.params.get("max_epochs", net.max_epochs))) for r in runs]
     reason = None
-    try:
+    with kept_on_interrupt(trainings):
         if vectorized and len(runs) > 1:
             try:
-                fitted = nets.fit_many(net, rows, runs, [t.watch for t in trainings])
+                fitted = nets.fit_many(net, rows, runs, [t.watch for t in trainings], *population)
                 return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], None
             except NotVectorizableError as error:
                 reason = str(error)
             for training in trainings:
                 training.begin()  # again, with a new recorder
+        if population:
+            fitted = nets.fit_in_turn(net, rows, runs, [t.watch for t in trainings], *population)
+            return [t.result(one) for t, one in zip(trainings, fitted, strict=True)], reason
         return [t.result(_train_alone(t.run.net or net, rows, t.run, t.watch)) for t in trainings], reason
-    except KeyboardInterrupt as stop:
-        stop.kept = {}  # type: ignore[attr-defined]
-        for training in trainings:
-            with suppress(Exception):  # of a recorder, which may not hide that the user has interrupted
-                stop.kept[training.run.name] = training.members()  # type: ignore[attr-defined]
-        raise
 
 
 def _train_alone(net: Any, rows: Rows, run: Run, watch: Watch) -> Any:

@@ -13,11 +13,13 @@ from skfusion._random import seed_scope
 from skfusion.data import default_score
 from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
+from skfusion.nets._fit_in_turn import fit_in_turn
 from skfusion.nets._interrupts import hand_over
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, mlp_classifier, mlp_regressor, standardising
 from skfusion.nets._optimizer_modes import trained_parameters
 from skfusion.nets._parallel import in_order
+from skfusion.nets._population import Population, Together
 from skfusion.nets._prepare import (
     dtype_of,
     exclusive,

@@ -46,8 +46,8 @@ def biases_without_effect(net: Any, rows: Rows) -> list[str]:
     return [*dict.fromkeys(biases)]
 
 
-def why_not_vectorized(reason: str, net: Any, rows: Rows) -> str:
-    """Return the warning that members are not vectorized, by a reason in half a sentence."""
+def why_not_vectorized(reason: str, net: Any, rows: Rows, how: str = "one after another") -> str:
+    """Return the warning that members are not vectorized, by a reason in half a sentence; ``how`` they are trained."""
     names = biases_without_effect(net, rows)
     more = (
         f" They also differ through {', '.join(names)}: BatchNorm takes these biases away, so that their gradients "
@@ -55,6 +55,6 @@ def why_not_vectorized(reason: str, net: Any, rows: Rows) -> str:
         "their layers bias=False."
     )
     return (
-        f"The members are trained one after another and not vectorized: {reason}. Results are the same but for "
+        f"The members are trained {how} and not vectorized: {reason}. Results are the same but for "
         f"rounding, which training can amplify; vectorize=False says that this is meant.{more if names else ''}"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,7 +68,8 @@ def fit(
         ready = prepared(net, rows, watch, state=state, verbose=verbose, soft=soft)
         with few_threads(ready.net.module_):
             try:
-                _loop(ready)
+                with looping(ready):
+                    ready.net.fit_loop(ready.X, ready.y)
             except IndexError as error:
                 inputs = tensors(rows.X, dtype_of(ready.net.module_), net.device)
                 raise index_error(ready.net.module_, [inputs], error) from error
@@ -133,15 +136,16 @@ def prepared(
     return Ready(net, X, y, batch_norm, user_settings)
 
 
-def _loop(ready: Ready) -> None:
-    """Run skorch's loop as ``partial_fit`` does, but let an interrupt of the user through."""
+@contextmanager
+def looping(ready: Ready) -> Iterator[None]:
+    """Begin and end a training as ``partial_fit`` does, but let an interrupt of the user through."""
     net, X, y = ready.net, ready.X, ready.y
     switch = getattr(type(net), "_set_training", None)  # one of the user's class may do more, and is left alone
     if switch is not None and switch is getattr(NeuralNet, "_set_training", None):
         net._set_training = partial(_switch_modes, net)
     net.notify("on_train_begin", X=X, y=y)
     try:
-        net.fit_loop(X, y)
+        yield
     except KeyboardInterrupt as stop:
         if not from_callback(stop):
             raise

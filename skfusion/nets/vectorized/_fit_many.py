@@ -23,6 +23,7 @@ from skfusion._vectorized import (
     member_of,
     member_optimizer,
 )
+from skfusion.nets._population import LockStep, Population
 from skfusion.nets._prepare import few_threads, seed_scope
 from skfusion.nets._tensor_loader import TensorLoader
 from skfusion.nets._training_callback import DivergedError, Run, Watch
@@ -42,13 +43,16 @@ _LARGE = 2**22
 """Bytes of a member's parameters up to which gradients are gathered in a matrix; rounding must not depend on others."""
 
 
-def fit_many(net: Any, rows: Rows, runs: Sequence[Run], watches: Sequence[Watch]) -> list[Any]:
+def fit_many(
+    net: Any, rows: Rows, runs: Sequence[Run], watches: Sequence[Watch], population: Population | None = None
+) -> list[Any]:
     """Train clones of a net as one; return for each run the fitted net, or the error if it diverged.
 
-    Members are those that :func:`skfusion.nets.fit` trains, to float tolerance. A member that is stopped by a callback,
-    or diverges, leaves the others after that epoch. The first batch is computed for one member alone, too: where loss,
-    gradients or buffers differ, or anything else cannot be vectorized, which may show in any epoch,
-    :class:`NotVectorizableError` is raised and nothing that was trained is left.
+    Members are those that :func:`skfusion.nets.fit` trains, to float tolerance; a ``population`` may act on their
+    weights after each step. A member that is stopped by a callback, or diverges, leaves the others after that epoch.
+    The first batch is computed for one member alone, too: where loss, gradients or buffers differ, or anything else
+    cannot be vectorized, which may show in any epoch, :class:`NotVectorizableError` is raised and nothing that was
+    trained is left.
     """
     check_params(runs)
     try:
@@ -57,7 +61,7 @@ def fit_many(net: Any, rows: Rows, runs: Sequence[Run], watches: Sequence[Watch]
             vectorized = VectorizedModules(_modules(net, rows, runs, watches, members), len(runs))
             keep_freed_memory()
             with few_threads(members[0].net.module_):
-                return _Training(members, vectorized).run()
+                return _Training(members, vectorized, population).run()
     except NotVectorizableError:
         raise
     except Exception as error:  # also one of the user's code, which the loop meets again and reports
@@ -84,8 +88,11 @@ def _modules(
 class _Training:
     """The epochs of all members; ``members`` are those that still train."""
 
-    def __init__(self, members: list[TrainingMember], vectorized: VectorizedModules):
+    def __init__(
+        self, members: list[TrainingMember], vectorized: VectorizedModules, population: Population | None = None
+    ):
         self.all = self.members = members
+        self.lock_step = None if population is None else LockStep(population)
         self.failed: dict[int, DivergedError] = {}
         self.vectorized = vectorized
         self.rows = self.held_out = SharedRows([m.loader for m in members], members[0].device)
@@ -190,6 +197,9 @@ class _Training:
                 if self.user_callbacks and stop == cuts[-1][1]:
                     hand_out(grad, vectorized, parameters)
                 self.optimizer.step(grad, **settings)
+                if self.lock_step is not None:
+                    nets = [member.net for member in members]
+                    self.lock_step.after_step(nets, len(cuts), vectorized.averaged, vectorized.state_of)
                 total.add_(loss.detach(), alpha=stop - start)
                 for member, callback in schedulers:
                     callback.on_batch_end(member.net, training=True)
