@@ -17,7 +17,8 @@ from skfusion import nets
 from skfusion._numbers import is_finite
 from skfusion._random import draw_seeds
 from skfusion._rows import Rows
-from skfusion.collect._base import Collector, Progress, train
+from skfusion.collect._base import Collector
+from skfusion.collect._train_runs import Progress, train
 from skfusion.collect.fine_tuning._fine_tunes import check_names, sampled, with_setting
 from skfusion.collect.fine_tuning._init import common_start
 from skfusion.nets import DivergedError, Population, Run

@@ -13,8 +13,8 @@ from torch import nn
 from skfusion import SoupClassifier
 from skfusion.average import Latest, Mean
 from skfusion.collect import HWA, PAPA
-from skfusion.collect._base import train
 from skfusion.collect._recorders import Averaged
+from skfusion.collect._train_runs import train
 from skfusion.merge import Uniform
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems

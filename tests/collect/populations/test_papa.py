@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from looped import check_same_state, same_bits
-from skfusion.nets._annealing import CosineAnnealing
+from skfusion.nets._tabular import CosineAnnealing
 from skorch import NeuralNetRegressor
 from skorch.callbacks import LRScheduler
 from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier
 from skfusion.collect import PAPA
-from skfusion.collect._base import train
+from skfusion.collect._train_runs import train
 from skfusion.collect.populations._papa import _Pull
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import Together, mlp_classifier

@@ -10,7 +10,7 @@ from skorch.dataset import ValidSplit
 from skfusion import SoupClassifier, WeightAveragingClassifier, nets
 from skfusion.average import Dense, LowPrecision, Mean
 from skfusion.collect import Averages, Seeds
-from skfusion.collect._base import train
+from skfusion.collect._train_runs import train
 from skfusion.merge import Uniform
 from skfusion.testing import _problems as problems
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from skfusion import nets
 from skfusion.collect import Seeds, Tail
-from skfusion.collect._base import train
+from skfusion.collect._train_runs import train
 from skfusion.collect.trajectory._tail import TailRate
 from skfusion.merge import Uniform
 from skfusion.testing import _problems as problems
