@@ -53,8 +53,8 @@ class Checkpoints(Recorder):
 class LastStates(Recorder):
     """Leaves the last ``n`` states of a run, ``every`` epochs apart, counted from its end, wherever that is.
 
-    There are fewer where the run is too short for them. The last one is what the training leaves, with what callbacks
-    load into the net when it ends.
+    There are fewer where the run is too short for them. The last one is what the training leaves: where a callback
+    loads the best state when it ends, as early stopping does, what came after that is left out.
     """
 
     def __init__(self, n: int, every: int = 1):
@@ -69,10 +69,14 @@ class LastStates(Recorder):
     def members(self, name: str, net: Any = None) -> list[Member]:
         """Return the latest states so far, in the order of the epochs."""
         end = self.epoch if net is None else len(net.history)  # an epoch more, where a callback has ended the training
+        if net is not None:
+            left = nets.state_of(net)
+            alike = [i for i, state in enumerate(self.kept) if all(torch.equal(t, left[k]) for k, t in state.items())]
+            end = self.epoch - len(self.kept) + 1 + alike[-1] if alike else end
         members = []
         for rank, epoch in enumerate(range(end, self.epoch - len(self.kept), -self.every)[: self.n], start=1):
             final = net is not None and epoch == end
-            state = nets.state_of(net) if final else self.kept[epoch - self.epoch - 1]
+            state = left if final else self.kept[epoch - self.epoch - 1]
             members.append(Member(f"{name}-last-{rank}", state, meta={"epoch": epoch}))
         return members[::-1]
 

@@ -20,7 +20,11 @@ from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State
 
-_LOSSES = {"CrossEntropyLoss": "cross-entropy (nats)", "MSELoss": "squared error"}
+_LOSSES = {
+    "CrossEntropyLoss": "cross-entropy (nats)",
+    "SmoothedCrossEntropyLoss": "cross-entropy of smoothed labels (nats)",
+    "MSELoss": "squared error",
+}
 
 
 @dataclass(frozen=True, eq=False)

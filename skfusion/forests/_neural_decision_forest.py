@@ -171,7 +171,7 @@ class NeuralDecisionForestClassifier(PredictsClasses, nets.KeepsNetworks, BaseEs
 
     def _sized(self, loss: ForestLoss, rows: Rows) -> Any:
         """Return the net with the forest as its criterion and an output for each unit."""
-        net = nets.tabular_classifier(label_smoothing=0.0) if self.estimator is None else self.estimator
+        net = nets.default_net("classification") if self.estimator is None else self.estimator
         if not nets.is_net(net):
             raise nets.no_net(net)
         if any(kind.__name__ == "NeuralNetBinaryClassifier" for kind in type(net).__mro__):

@@ -252,7 +252,7 @@ def _check_width(net: Any, rows: Rows, task: Task, n_outputs: int, binary: bool)
     if binary:
         allowed = [(n,), (n, 1)]
     if shape in allowed:
-        if task == "classification" and not binary and criterion_type(net) is nn.CrossEntropyLoss:
+        if task == "classification" and not binary and issubclass(criterion_type(net), nn.CrossEntropyLoss):
             _warn_of_probabilities(out)
         return
     if not shape or shape[0] != n:

@@ -21,6 +21,7 @@ from skfusion._rows import Task
 from skfusion._vectorized import FewBitsDropout
 from skfusion.nets._table_inputs import TableInputs
 from skfusion.nets._table_statistics import TableStatistics
+from skfusion.nets.losses._smoothed import SmoothedCrossEntropyLoss
 
 BATCH_SIZES = {1500: 32, 3000: 64, 10_000: 128, 50_000: 256}
 """Rows of a table below which a batch has so many of them; one of larger tables has 512."""
@@ -167,7 +168,7 @@ def tabular_classifier(
         best state.
     label_smoothing : float, optional
         Share of the target that is spread over all classes. More gives probabilities farther from 0 and 1. Only for
-        classes that exclude each other, where it is 0.1 when omitted.
+        classes that exclude each other, where it is 0.1 when omitted, and no ``criterion`` is given.
     **params : dict
         Passed on to ``skorch.NeuralNetClassifier``: ``lr``, ``max_epochs``, ``batch_size`` (``"auto"``: by the number
         of rows), ``module__categorical``, ``module__hidden``, ``module__dropout``, ...
@@ -177,13 +178,15 @@ def tabular_classifier(
     skorch.NeuralNetClassifier
         An unfitted net; an estimator of this library sizes it to the data.
     """
-    criterion = nn.BCEWithLogitsLoss if multilabel else nn.CrossEntropyLoss
     if label_smoothing and multilabel:
         raise ValueError("label_smoothing is for classes that exclude each other: leave it or multilabel out.")
-    if label_smoothing is None:
-        label_smoothing = 0.0 if multilabel or "criterion" in params else 0.1
-    settings: dict[str, Any] = {"criterion__label_smoothing": label_smoothing} if label_smoothing else {}
-    settings |= {"criterion": criterion, "callbacks__valid_acc": None, "optimizer__weight_decay": 0.5}
+    criterion = nn.BCEWithLogitsLoss if multilabel else nn.CrossEntropyLoss
+    settings: dict[str, Any] = {"callbacks__valid_acc": None, "optimizer__weight_decay": 0.5}
+    if label_smoothing:
+        settings["criterion__label_smoothing"] = label_smoothing
+    elif label_smoothing is None and not multilabel:
+        criterion = SmoothedCrossEntropyLoss
+    settings["criterion"] = criterion
     return _net(NeuralNetClassifier, early_stopping, {**settings, **params})
 
 

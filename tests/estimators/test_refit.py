@@ -187,6 +187,8 @@ def test_shares_of_checkpoints_that_are_not_there_again_are_given_to_the_others(
         left = shares_again(shares, ["b", "c", "d"])
     assert left == pytest.approx({"b": 0.4, "c": 0.0, "d": 0.6})
     assert shares_again(shares, ["c"]) == shares
+    mixed = {"a": 0.6, "b": -0.59, "c": 0.99}
+    assert shares_again(mixed, ["a", "b"]) == mixed  # scaled to their sum they would be 60 and -59
 
 
 class Ends(Callback):

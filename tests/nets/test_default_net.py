@@ -14,6 +14,7 @@ from skfusion import (
 )
 from skfusion.collect import Seeds
 from skfusion.nets import TabularMLP, default_net
+from skfusion.nets.losses._smoothed import SmoothedCrossEntropyLoss
 
 rng = np.random.RandomState(0)
 X = np.where(rng.rand(40, 3) < 0.02, 1e6, rng.normal(size=(40, 3)))  # with outliers
@@ -26,7 +27,7 @@ def test_it_is_the_one_for_tables(task):
     net = default_net(task)
     assert net.module is TabularMLP
     assert is_classifier(net) == (task != "regression")
-    losses = {"regression": nn.MSELoss, "multilabel": nn.BCEWithLogitsLoss, "classification": nn.CrossEntropyLoss}
+    losses = {"regression": nn.MSELoss, "multilabel": nn.BCEWithLogitsLoss, "classification": SmoothedCrossEntropyLoss}
     assert net.criterion is losses[task]
 
 

@@ -7,7 +7,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
 from skorch.callbacks import EpochTimer
-from torch import Tensor
+from torch import Tensor, nn
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, WeightAveragingRegressor
 from skfusion._rows import Rows
@@ -193,6 +193,16 @@ def test_label_smoothing_pulls_probabilities_from_the_ends():
     assert confidence[1] < 0.9 < confidence[0]
     with pytest.raises(ValueError, match="label_smoothing is for classes that exclude each other"):
         tabular_classifier(multilabel=True, label_smoothing=0.1)
+
+
+def test_smoothing_is_no_parameter_that_another_criterion_is_left_with():
+    net = tabular_classifier(max_epochs=2)
+    assert net.criterion().label_smoothing == 0.1
+    assert tabular_classifier(criterion=nn.CrossEntropyLoss).criterion().label_smoothing == 0
+    assert not [name for name in net.get_params(deep=False) if name.startswith("criterion__")]
+    for plain in (net.set_params(criterion=nn.CrossEntropyLoss), tabular_classifier(label_smoothing=0.0, max_epochs=2)):
+        fitted = EnsembleClassifier(plain, collect=Seeds(1), random_state=0).fit(X_IRIS, Y_IRIS)
+        assert fitted.net_.initialize().criterion_.label_smoothing == 0
 
 
 @pytest.mark.parametrize("categorical", [[], [1], [0, 1, 2, 3]])

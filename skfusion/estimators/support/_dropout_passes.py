@@ -73,7 +73,7 @@ def has_random_layers(runner: Runner, X: Inputs) -> bool:
 def random_layers(module: nn.Module, chunk: Any) -> list[nn.Module]:
     """Return the layers of a network that draw random masks in training, by a pass of two rows through it.
 
-    Only layers without tensors and layers of their own are asked, which training mode cannot change.
+    Only dropout, and layers without tensors and layers of their own, are asked, which training mode cannot change.
     """
     found: dict[int, nn.Module] = {}
 
@@ -81,7 +81,12 @@ def random_layers(module: nn.Module, chunk: Any) -> list[nn.Module]:
         if len(given) == 1 and isinstance(given[0], Tensor) and isinstance(out, Tensor) and _draws(part, given[0], out):
             found[id(part)] = part
 
-    parts = [part for part in module.modules() if not [*part.children(), *part.parameters(), *part.buffers()]]
+    parts = [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.modules.dropout._DropoutNd)
+        or not [*part.children(), *part.parameters(), *part.buffers()]
+    ]
     hooks = [part.register_forward_hook(look) for part in parts]
     try:
         _output(module, {k: v[:2] for k, v in chunk.items()} if isinstance(chunk, dict) else chunk[:2])
@@ -96,7 +101,7 @@ def _draws(part: nn.Module, x: Tensor, out: Tensor) -> bool:
 
     One whose probability, by the usual name p, is 0 counts where it would draw with another one.
     """
-    if out.shape != x.shape or not torch.equal(out, x):
+    if out.shape != x.shape or not torch.equal(out.nan_to_num(), x.nan_to_num()):
         return False
     part = copy(part)
     if getattr(part, "p", None) == 0:

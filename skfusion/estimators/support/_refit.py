@@ -35,14 +35,14 @@ def with_scores_of(pool: ModelPool, again: ModelPool) -> ModelPool:
 def shares_again(shares: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
     """Return the shares of the members that are there again, which replace what others had that are not.
 
-    How many checkpoints early stopping leaves depends on the rows. Where none is there that had a share, all are
-    returned, of which :func:`chosen_among` names one.
+    How many checkpoints early stopping leaves depends on the rows. Where none is there that had a share, or shares are
+    negative, so that they cannot replace each other, all are returned, of which :func:`chosen_among` names one.
     """
     left = {name: share for name, share in shares.items() if name in names}
     lost = [name for name, share in shares.items() if share and name not in left]
     if not lost:
         return left
-    if not (total := sum(left.values())):
+    if not (total := sum(left.values())) or min(shares.values()) < 0:
         return dict(shares)
     warn_caller(
         f"The training on all rows has left no member {lost[0]!r}{' and others' * (len(lost) > 1)}, as early stopping "

@@ -180,12 +180,13 @@ def test_where_a_run_ends_early_the_last_epochs_that_there_are_count(after, ever
 
 
 @pytest.mark.parametrize("vectorize", [False, True])
-def test_the_last_member_is_what_the_training_leaves(vectorize):
-    net = nets.sized(net_of(("stops", Stops(5, load=2)), max_epochs=8), ROWS, 3)
+@pytest.mark.parametrize(("best", "expected"), [(1, [1]), (2, [1, 2]), (4, [1, 2, 3, 4]), (5, [2, 3, 4, 5])])
+def test_what_comes_after_the_best_state_is_left_out_where_that_is_loaded(best, expected, vectorize):
+    net = nets.sized(net_of(("stops", Stops(5, load=best)), max_epochs=8), ROWS, 3)
     (run,) = Tail(0.5, lr="net").runs(net, ROWS, np.random.RandomState(0))
     pool = train(net, ROWS, [run], vectorize=vectorize)
-    assert [m.meta["epoch"] for m in pool] == [2, 3, 4, 5]
-    assert_states(pool, [2, 3, 4, 2])
+    assert [m.meta["epoch"] for m in pool] == expected
+    assert_states(pool, [*expected[:-1], best])
 
 
 def test_runs_that_are_trained_together_leave_what_each_leaves_alone():
