@@ -36,7 +36,7 @@ class Span:
         self.point = self._members.mean(0)
         shapes = [states[0][k].shape for k in self.names]
         self._weights = torch.empty(self.basis.shape[1], dtype=self.basis.dtype, device=self.basis.device)
-        parts = self._weights.split([shape.numel() for shape in shapes])
+        parts = torch.split(self._weights, [shape.numel() for shape in shapes])
         self.leaves = [part.view(shape).requires_grad_() for part, shape in zip(parts, shapes, strict=True)]
 
     def place(self) -> State:
