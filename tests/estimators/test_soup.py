@@ -302,7 +302,7 @@ def test_outputs_by_name_go_through_every_merger(merge):
         torch.manual_seed(0)
         net = NeuralNetClassifier(Language(3, output), criterion=nn.CrossEntropyLoss, max_epochs=2, lr=0.3,
                                   train_split=None, verbose=0)  # fmt: skip
-        fitted = SoupClassifier(net, collect=FineTunes(n_members=2), merge=merge, random_state=0).fit(TOKENS, CODES)
+        fitted = SoupClassifier(net, collect=FineTunes(n_members=3), merge=merge, random_state=0).fit(TOKENS, CODES)
         found.append(fitted.predict_proba(TOKENS))
     assert found[0].shape == (90, 3)
     np.testing.assert_allclose(found[0], found[2], atol=1e-5)
