@@ -92,7 +92,7 @@ class AverageWeights(Callback):
         self.validate = validate
 
     def initialize(self) -> AverageWeights:
-        """Begin anew, but for the weights of a module that is left with the average; see the class."""
+        """Begin anew, but know what is in a module already; see :meth:`skorch.callbacks.Callback.initialize`."""
         left = getattr(self, "running_", None), getattr(self, "raw_", None)
         self.left_ = getattr(self, "left_", left) if left[1] is None else left
         self._reset()
@@ -112,7 +112,7 @@ class AverageWeights(Callback):
     # ------------------------------------------------------------------------------------------- what skorch calls
 
     def on_train_begin(self, net: Any, **_: Any) -> None:
-        """Take the raw weights back where a training goes on."""
+        """Take the raw weights back where a training goes on; see :meth:`skorch.callbacks.Callback.on_train_begin`."""
         check(self, net)
         running, raw = self.left_ if self.raw_ is None else (self.running_, self.raw_)
         if running is not None and raw is not None:
@@ -128,7 +128,7 @@ class AverageWeights(Callback):
         self.left_, self.raw_, self.averaged_in_ = (None, None), None, False
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
-        """Put the raw weights back, which the epoch trains."""
+        """Put the raw weights back, which the epoch trains; see :meth:`skorch.callbacks.Callback.on_epoch_begin`."""
         self._take_out(net)
         if self.average.needs_validation:
             check_validates(net, self.average, held_out=dataset_valid is not None)
@@ -139,25 +139,25 @@ class AverageWeights(Callback):
         self.looked_at_ = dataset_valid is not None or not BLIND.issuperset(others)
 
     def on_batch_begin(self, net: Any, training: bool = False, **_: Any) -> None:
-        """See the first state of all, and put the average in before the first batch of a validation."""
+        """See the first state, or put the average in; see :meth:`skorch.callbacks.Callback.on_batch_begin`."""
         if not training:
             self._close_epoch(net)
         elif self.step_ == 0:
             self._see_step(net)
 
     def on_batch_end(self, net: Any, training: bool = False, **_: Any) -> None:
-        """See the state after a step."""
+        """See the state after a step; see :meth:`skorch.callbacks.Callback.on_batch_end`."""
         if training:
             self.step_ += 1
             self._see_step(net)
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """See the state after an epoch, and its validation loss."""
+        """See the state after an epoch, and its loss; see :meth:`skorch.callbacks.Callback.on_epoch_end`."""
         self._close_epoch(net)
         self._judge(net)
 
     def on_train_end(self, net: Any, **_: Any) -> None:
-        """Leave the average in the module."""
+        """Leave the average in the module; see :meth:`skorch.callbacks.Callback.on_train_end`."""
         if self.open_ and len(net.history) and "train_batch_count" in net.history[-1]:  # a callback before has ended it
             self._close_epoch(net)
         if not self.open_:
