@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from skfusion import nets
 from skfusion.average import Average, Running
 from skfusion.nets import LastState, Recorder

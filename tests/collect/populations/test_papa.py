@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from looped import check_same_state, same_bits
-from skfusion.nets._tabular import CosineAnnealing
 from skorch import NeuralNetRegressor
 from skorch.callbacks import LRScheduler
 from torch import nn
@@ -18,6 +17,7 @@ from skfusion.collect._train_runs import train
 from skfusion.collect.populations._papa import _Pull
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import Together, mlp_classifier
+from skfusion.nets._tabular import CosineAnnealing
 from skfusion.testing import _problems as problems
 
 ROWS = problems.rows()
