@@ -1,10 +1,10 @@
 """Data of a fit, once for estimators, forests, searches and comparisons: validation, encoding, splits and scores.
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
-targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, and ``_class_weight`` what rows of a
-class count for in losses. ``_held_out`` holds rows out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers
-as functions of predictions, and ``_table_columns`` prepares tables of mixed columns. All of them end in, or take,
-:class:`skfusion._rows.Rows`.
+targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, ``_not_finite`` which targets are
+missing and what is infinite, and ``_class_weight`` what rows of a class count for in losses. ``_held_out`` holds rows
+out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers as functions of predictions, and ``_table_columns``
+prepares tables of mixed columns. All of them end in, or take, :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
 rooms import from here and not from its files; there is no ``__all__``, as users need none of it. To add something,
@@ -14,6 +14,7 @@ write it into the file of its kind, and add it below.
 from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds
 from skfusion.data._held_out import Fold, held_positions, hold_out
+from skfusion.data._not_finite import check_columns_finite, check_targets_known
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scores import (
     Score,
