@@ -42,7 +42,7 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
     }
     if rows["log_loss"].notna().any():
         columns |= {"log loss": texts(rows["log_loss"]), "ECE": texts(rows["ece"])}
-    if "p_best" in rows and len(rows) > 1:
+    if "p_best" in rows:
         columns["p vs best"] = texts(rows["p_best"])
     columns |= {
         "train s": texts(rows["collect_seconds"], 2),
@@ -53,6 +53,8 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
     }
     if "neg_log_loss" in table.attrs.get("scores", []):  # the same with the other sign
         columns.pop("log loss", None)
+    if len(rows) == 1:
+        columns.pop("p vs best", None)
     return pd.DataFrame(columns, index=rows.index.map(str))
 
 
