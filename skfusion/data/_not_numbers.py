@@ -32,13 +32,13 @@ def _message(X: Any) -> str:
     text = [name for name, values in columns if _kind(values.dtype) not in "Mm"]
     listed = _some(f"{name!r} ({'text' if _kind(v.dtype) not in 'Mm' else 'dates'})" for name, v in columns)
     few = f"1 column of X is none: {listed}" if len(columns) == 1 else f"{len(columns)} columns of X are none: {listed}"
-    ways = ["Leave them out"]
+    ways = []
     if text:
         encoder = f"make_column_transformer((OneHotEncoder(), [{_some(map(repr, text))}]), remainder='passthrough')"
         ways.append(f"encode text in a pipeline, such as by {encoder}")
     if dates:
         ways.append(f"turn dates into numbers, such as days{_in_days(*dates[0])}")
-    return f"Networks take numbers, and {few}. {', or '.join(ways)}."
+    return f"Networks take numbers, and {few}. Leave them out, or {', and '.join(ways)}."
 
 
 def _some(words: Iterable[str]) -> str:

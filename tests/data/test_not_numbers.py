@@ -67,7 +67,7 @@ def test_the_proposed_code_makes_days_as_portfolios_do_and_encodes_text(dates):
     with pytest.raises(ValueError, match="turn dates into numbers") as caught:
         ensemble().fit(table, Y)
     encoder, days = re.search(
-        r"by (make_.*?), or turn dates into numbers, such as days: (.*)\.$", str(caught.value)
+        r"by (make_.*?), and turn dates into numbers, such as days: (.*)\.$", str(caught.value)
     ).groups()
     names = {"X": table, "pd": pd, "make_column_transformer": make_column_transformer, "OneHotEncoder": OneHotEncoder}
     in_days = eval(days, names)

@@ -78,6 +78,13 @@ def portfolio(X: Any, task: str = "classification") -> list[tuple[str, Pipeline]
     return [(name, CONFIGURATIONS[name](builder)) for name in PORTFOLIO]
 
 
+CLASS_WEIGHT = """\
+class_weight : dict or "balanced", optional
+    What a row of each class counts for in the losses of networks, by label, and for other members as weights of rows;
+    see :class:`EnsembleClassifier`. All rows count alike when omitted.
+"""
+
+
 @template
 @dataclass(eq=False, repr=False)
 class _Portfolio(StackDriver, HasParts, BaseEstimator):
@@ -183,7 +190,7 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-@doc(CLASSIFIER)
+@doc(CLASSIFIER, class_weight=CLASS_WEIGHT)
 class PortfolioClassifier(_Portfolio):
     class_weight: Any = None
 
