@@ -82,11 +82,16 @@ def draw_scores(found, path):
 def draw_times(found, path):
     """Draw the normalised score of each method over the time of a fit."""
     figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-    for name, one in found.items():
+    above = []
+    for name, one in sorted(found.items(), key=lambda item: -item[1]["score"]):
+        point = np.log10(one["processor"]), one["score"]
+        left = sum(abs(x - point[0]) < 0.5 and y - point[1] < 0.02 for x, y in above) % 2  # beside a label that is near
+        above.append(point)
         ax.plot(one["processor"], one["score"], "o", color="C0")
-        ax.annotate(name, (one["processor"], one["score"]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        side = {"xytext": (-5, -2), "ha": "right"} if left else {"xytext": (5, -2)}
+        ax.annotate(name, (one["processor"], one["score"]), textcoords="offset points", fontsize=7, **side)
     ax.set(xscale="log", xlabel="seconds of the processor for a fit, median of tables", ylabel="mean normalised score")
-    ax.margins(x=0.25)
+    ax.margins(x=0.3)
     save(figure, path)
 
 

@@ -29,7 +29,7 @@ if args.out:
     args.out.mkdir(parents=True, exist_ok=True)
 
 X, y = load_digits(return_X_y=True)
-n_members, n_epochs, n_folds = (2, 4, 2) if args.quick else (5, 30, 5)
+n_members, n_epochs, n_folds = (2, 4, 3) if args.quick else (5, 30, 5)
 net = mlp_classifier(max_epochs=n_epochs)
 
 table = compare_fusions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,11 +21,19 @@ MAX_WIDTH = 2000
 MANY = 20
 """Different values above which a column of text can be a name or free text though some occur twice."""
 NEARLY_ALL = 0.9
-"""Share of entries that must be different in a column of names or free text, or numbers in one of numbers."""
+"""Share of entries that must be different in a column of names or free text, or numbers where others are any text."""
 LONG = 20
 """Characters on average from which text is no name."""
 MARKERS = 3
 """Different texts, such as "?" and "n/a", that may stand for missing numbers in a column, at most."""
+HALF = 0.5
+"""Share of entries that must be numbers where the others can mean nothing but "missing"."""
+MISSING = re.compile(
+    r"[\W_]*|[#<(\[]?(n\.?[/ ]?a\.?n?|null|missing|unk|unknown|undefined|no data|not?[ _-]?(available|applicable"
+    r"|known|given|recorded|specified|reported))[>)\]]?",
+    re.IGNORECASE,
+)
+"""Texts that can be no numbers, however many there are: signs alone, or a word for "missing". "none" may be 0."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,8 @@ def _has_markers(known: pd.Series) -> bool:
     texts = known.map(lambda value: isinstance(value, str)).all()
     if texts and others.empty:  # digits that were meant as text
         return False
-    return bool(parsed.notna().mean() >= NEARLY_ALL) and others.nunique() <= MARKERS
+    missing = all(MISSING.fullmatch(str(value).strip()) for value in others.unique())
+    return bool(parsed.notna().mean() >= (HALF if missing else NEARLY_ALL)) and others.nunique() <= MARKERS
 
 
 def _check_finite(X: pd.DataFrame) -> None:
@@ -180,7 +190,7 @@ def _about_dates(X: pd.DataFrame, dates: Mapping[str, str]) -> list[str]:
 
 def _about_categories(levels: Mapping[str, int], max_levels: int) -> list[str]:
     few = [f"{c!r} ({n} values)" for c, n in levels.items() if n <= max_levels]
-    notes = [f"Categories, embedded (one-hot encoded by --net plain): {', '.join(few)}."] if few else []
+    notes = [f"Categories: {', '.join(few)}."] if few else []
     return notes + [
         f"{c!r} has {n} values: the {max_levels - 1} most frequent are categories of their own, the others are one."
         for c, n in levels.items()

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from skfusion.cli import _json, _leaderboard, _report, _scoring
 from skfusion.cli._console import TASK, fail, progress, warn, working
 from skfusion.cli._folds import check_folds
-from skfusion.cli._fusions import FUSIONS, SLOW, chosen, net_for, prepared
+from skfusion.cli._fusions import FUSIONS, SLOW, about_nets, chosen, net_for, prepared
 from skfusion.cli._sources import DataError
 from skfusion.cli._table import Data, load
 from skfusion.compare import compare_fusions, of_few_folds
@@ -55,6 +55,10 @@ def compare(
     cv: Annotated[int, typer.Option(min=2, help="Folds.")] = 5,
     members: Annotated[int, typer.Option(min=1, help="Networks of a fusion.")] = 5,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a training; as many as the net has.")] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Of each fit of portfolio, after which none of its members begins."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all randomness.")] = 0,
     n_jobs: Annotated[int, typer.Option(help="Folds at a time; -1 for all cores.")] = 1,
     as_json: Annotated[
@@ -72,7 +76,7 @@ def compare(
     torch.set_num_threads(1)  # small networks are faster so, and processes do not compete
     try:
         dataset = load(data, target, task)
-        fusions = chosen(fusion or [], net_for(net, dataset, epochs), dataset.task, members)
+        fusions = chosen(fusion or [], net_for(net, dataset, epochs), dataset.task, members, time_limit)
         _check_reference(reference, fusions, baselines)
         scorers = _scoring.checked(scoring or [], dataset.y, dataset.task)
         rare = check_folds(dataset, cv)
@@ -87,7 +91,8 @@ def compare(
         for note in notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
-    show_notes([*dataset.notes, *rare])
+    before = [*dataset.notes, *about_nets(net, dataset, fusions, _given(context, "members", "epochs", "net")), *rare]
+    show_notes(before)
     asked = {"baselines": [*BASELINES] if baselines else [], "reference": reference}
     settings = {"scoring": scorers or None, "cv": cv, "n_jobs": n_jobs, "random_state": seed}
     try:
@@ -100,7 +105,7 @@ def compare(
     notes = [*_alone(table), *_held_out(table), *_about_baselines(table[f"{score}_mean"], best, others)]
     notes += filter(None, [of_few_folds(table.attrs["n_folds"], len(table))])
     if as_json:
-        typer.echo(_json.as_json(table, dataset, others, [*dataset.notes, *rare, *notes], warned, best, context.params))
+        typer.echo(_json.as_json(table, dataset, others, [*before, *notes], warned, best, context.params))
     else:
         title = f"{dataset.name}: {len(dataset.y)} rows, {table.attrs['n_folds']} folds"
         _leaderboard.show(console, title, table, score, others)
@@ -109,8 +114,14 @@ def compare(
         fail(f"No fusion has a score, {score}, in all folds, so none is the best.", 1)
     if out is not None:
         with working(f"Fitting {best} on all rows and writing the report"):
-            _report.write(out, dataset, fusions, table, best, [*dataset.notes, *rare, *notes], context.params)
+            _report.write(out, dataset, fusions, table, best, [*before, *notes], context.params)
         console.print(escape(f"The report is in {out / 'index.html'}."), highlight=False, soft_wrap=True)
+
+
+def _given(context: typer.Context, *names: str) -> list[str]:
+    """Return the options that were given, of some, as they are written."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [f"--{name}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
 def _check_reference(reference: str | None, fusions: Iterable[str], baselines: bool) -> None:

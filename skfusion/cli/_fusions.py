@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from sklearn.pipeline import Pipeline
@@ -19,6 +20,8 @@ NETS = {
     "table": (tabular_classifier, tabular_regressor),
     "plain": (mlp_classifier, mlp_regressor),
 }
+ENCODED = {"table": "embedded by the networks", "plain": "one-hot encoded for the networks"}
+"""What becomes of categories, by the net."""
 ENSEMBLE = (skfusion.EnsembleClassifier, skfusion.EnsembleRegressor)
 
 
@@ -133,11 +136,57 @@ def prepared(estimator: Any, dataset: Data, net: str) -> Any:
     return estimator if prepare is None else Pipeline([("prepare", prepare), ("fusion", estimator)])
 
 
-def chosen(names: Sequence[str], net: Any, task: str, n_members: int) -> dict[str, Any]:
-    """Return unfitted estimators by name, of all fusions that suit the task where no names are given."""
+def chosen(
+    names: Sequence[str], net: Any, task: str, n_members: int, time_limit: float | None = None
+) -> dict[str, Any]:
+    """Return unfitted estimators by name, of all fusions that suit the task where no names are given.
+
+    Those that have a limit of time get the given one.
+    """
     suited = [name for name, choice in FUSIONS.items() if choice.regression or task == "classification"]
     if wrong := [name for name in names if name not in suited]:
         why = "is not for regression" if wrong[0] in FUSIONS else "is unknown"
-        raise ValueError(f"--fusion {wrong[0]} {why}; there are {', '.join(suited)}.")
+        near = [] if wrong[0] in FUSIONS else _near(wrong[0], suited)
+        meant = f"did you mean {' or '.join(near)}? All are" if near else "there are"
+        raise ValueError(f"--fusion {wrong[0]} {why}; {meant} {', '.join(suited)}.")
     names = names or [name for name in suited if name not in SLOW]
-    return {name: FUSIONS[name].build(net, task, n_members) for name in dict.fromkeys(names)}
+    fusions = {name: FUSIONS[name].build(net, task, n_members) for name in dict.fromkeys(names)}
+    if time_limit is not None:
+        _limit(fusions, time_limit)
+    return fusions
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """Return the names that are like one, or contain it."""
+    name = name.lower()
+    holding = [k for k in known if len(name) > 2 and name in k]
+    return [*dict.fromkeys([*holding, *get_close_matches(name, known, 3, 0.6)])]
+
+
+def _limit(fusions: dict[str, Any], seconds: float) -> None:
+    """Set a limit of time where fusions have one; raise where none has."""
+    if not seconds > 0:
+        raise ValueError(f"--time-limit must be more than 0 seconds; got {seconds:g}.")
+    limited = [e for e in fusions.values() if "time_limit" in e.get_params(deep=False)]
+    if not limited:
+        known = [name for name, choice in FUSIONS.items() if "time_limit" in choice.kinds[0]().get_params(deep=False)]
+        raise ValueError(
+            f"--time-limit is for {', '.join(known)}, which is not among the fusions asked for: leave it out, or add "
+            f"--fusion {known[0]}. Of networks, --epochs and --members say how long they take."
+        )
+    for estimator in limited:
+        estimator.set_params(time_limit=seconds)
+
+
+def about_nets(net: str, dataset: Data, fusions: Collection[str], given: Sequence[str]) -> list[str]:
+    """Return notes on what becomes of categories, and on options of networks where no fusion is made of the net.
+
+    ``given`` are the options that the user gave.
+    """
+    notes, of_nets = [], any(FUSIONS[name].of_nets for name in fusions)
+    if dataset.typed is not None and dataset.typed.categories_ and of_nets:
+        notes.append(f"Categories are {ENCODED[net]}.")
+    if not of_nets and given:
+        do = "do" if len(given) > 1 else "does"
+        notes.append(f"{' and '.join(given)} {do} not concern {', '.join(fusions)}, which has members of its own.")
+    return notes

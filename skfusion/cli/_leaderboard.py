@@ -30,7 +30,7 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
     rows = ranked(table, score)
     columns = {score: with_spread(rows[f"{score}_mean"], rows[f"{score}_high"])}
     reference = table.attrs.get("reference")
-    if "difference" in rows:
+    if "difference" in rows and len(rows) > 1:
         differences = with_spread(rows["difference"], rows["difference_high"], sign=True)
         columns[f"vs {reference or 'best'}"] = [
             NONE if name == reference else text for name, text in zip(rows.index, differences, strict=True)
@@ -52,6 +52,10 @@ def shown(table: pd.DataFrame, score: str) -> pd.DataFrame:
         "parameters": texts(rows["n_parameters"], 0),
         "nets": texts(rows["n_members"].mask(rows.index.isin(table.attrs.get("baselines", []))), 0),
     }
+    if "neg_log_loss" in table.attrs.get("scores", []):  # the same with the other sign
+        columns.pop("log loss", None)
+    if len(rows) == 1:
+        columns.pop("p vs best", None)
     return pd.DataFrame(columns, index=rows.index.map(str))
 
 

@@ -20,7 +20,7 @@ from skfusion.compare._fold import Fold, holds_out, labelled_rows, n_rows, train
 from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.compare._splits import splits_of
 from skfusion.compare._table import framed, summary, warn_of_gaps
-from skfusion.data import scorer_named
+from skfusion.data import check_targets_known, scorer_named
 from skfusion.estimators.support import seeded
 from skfusion.nets import in_order
 
@@ -184,6 +184,7 @@ def compare_fusions(
     check_consistent_length(y, groups)
     if n_rows(X) != n_rows(y):
         raise ValueError(f"X has {n_rows(X)} rows and y has {n_rows(y)}; give a target a row.")
+    check_targets_known(y, classify)
     if error_score != "raise" and not isinstance(error_score, Real):
         raise ValueError(f"error_score must be a number, NaN among them, or 'raise'; got {error_score!r}.")
     rng = check_random_state(random_state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,14 @@ def named(fusions: Any) -> dict[str, Any]:
     """Return estimators, and words, by the names of their rows."""
     if isinstance(fusions, str):
         fusions = {fusions: fusions}
+    if not isinstance(fusions, Iterable) or hasattr(fusions, "fit"):  # pipelines and bags can be iterated over
+        raise _no_fusions(fusions)
     pairs = list(fusions.items()) if isinstance(fusions, Mapping) else list(fusions)
     if not pairs:
         raise ValueError("There is nothing to compare: give at least one fusion.")
-    if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
-        raise TypeError("fusions must be a dict from names to estimators, or (name, estimator) pairs.")
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise _no_fusions(fusions, pair)
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Each fusion needs its own name; these occur more than once: {twice}.")
@@ -33,12 +36,24 @@ def named(fusions: Any) -> dict[str, Any]:
         if isinstance(estimator, str):
             if estimator not in WORDS:
                 raise ValueError(
-                    f"Fusion {name!r} is the word {estimator!r}, which stands for nothing; there is {[*WORDS]}. Give "
-                    "an estimator."
+                    f"Fusion {name!r} is the word {estimator!r}, and the only word that stands for a fusion is "
+                    f'"portfolio". Baselines are given by baselines=["boosting"], and others as estimators: '
+                    f'{{"soup": SoupClassifier()}}.'
                 )
         elif isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
             raise TypeError(f"Fusion {name!r} must be a scikit-learn estimator (not a class); got {estimator!r}.")
     return dict(pairs)
+
+
+def _no_fusions(given: Any, pair: Any = None) -> TypeError:
+    """Return an error that says what is taken, and what is given instead."""
+    got = type(given).__name__
+    if pair is not None:
+        got += f" with the name {pair[0]!r}" if isinstance(given, Mapping) else f" with a {type(pair).__name__} in it"
+    return TypeError(
+        'fusions must be a dict from names to estimators, such as {"soup": SoupClassifier(), "all": "portfolio"}, '
+        f'(name, estimator) pairs, or the word "portfolio"; got {got}.'
+    )
 
 
 def is_classification(fusions: Mapping[str, Any], y: Any) -> bool:
@@ -61,4 +76,5 @@ def spelt_out(fusions: Mapping[str, Any], classify: bool) -> dict[str, Any]:
 def _are_classes(y: np.ndarray) -> bool:
     if y.dtype.kind not in "iuf":
         return True
+    y = y[np.isfinite(y)]  # others are refused, whatever the task
     return bool((y == np.round(y)).all()) and len(np.unique(y)) <= MAX_CLASSES

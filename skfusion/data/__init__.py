@@ -1,10 +1,11 @@
 """Data of a fit, once for estimators, forests, searches and comparisons: validation, encoding, splits and scores.
 
 ``_validation`` makes arrays of what users pass (or leaves tables as they are, for estimators of any kind) and encodes
-targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, and ``_class_weight`` what rows of a
-class count for in losses. ``_held_out`` holds rows out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers
-as functions of predictions, ``_scorers`` and ``_calibration`` what these lack for probabilities, and
-``_table_columns`` prepares tables of mixed columns. All of them end in, or take, :class:`skfusion._rows.Rows`.
+targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, ``_not_finite`` which targets are
+missing and what is infinite, and ``_class_weight`` what rows of a class count for in losses. ``_held_out`` holds rows
+out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers as functions of predictions, ``_scorers`` and
+``_calibration`` what these lack for probabilities, and ``_table_columns`` prepares tables of mixed columns. All of them
+end in, or take, :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
 rooms import from here and not from its files; there is no ``__all__``, as users need none of it. To add something,
@@ -15,6 +16,7 @@ from skfusion.data._calibration import brier_score, codes_and_columns, expected_
 from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds
 from skfusion.data._held_out import Fold, held_positions, hold_out
+from skfusion.data._not_finite import check_columns_finite, check_targets_known
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scorers import get_scorer, scorer_named, scorer_names
 from skfusion.data._scores import (

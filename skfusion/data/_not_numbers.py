@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def check_dates(X: Any) -> None:
@@ -24,32 +25,37 @@ def explained(X: Any, error: Exception) -> Exception:
 
 def _message(X: Any) -> str:
     """Return which columns hold text or dates, and what to do with them; an empty string if none do."""
-    kinds = {name: "dates" if _kind(v.dtype) in "Mm" else "text" for name, v in _columns(X) if not _is_numbers(v)}
-    if not kinds:
+    columns = [(name, values) for name, values in _columns(X) if not _is_numbers(values)]
+    if not columns:
         return ""
-    names = [*kinds]
-    listed = ", ".join(f"{name!r} ({kinds[name]})" for name in names[:5]) + (", ..." if len(names) > 5 else "")
-    few = f"1 column of X is none: {listed}" if len(names) == 1 else f"{len(names)} columns of X are none: {listed}"
-    remedy = "turn dates into numbers, such as the day of the year"
-    if "text" in kinds.values():
-        remedy = f"encode them, such as by make_column_transformer((OneHotEncoder(), {names[:1]!r}), ...) in a pipeline"
-    return f"Networks take numbers, and {few}. Leave them out, or {remedy}."
+    dates = [(name, values) for name, values in columns if _kind(values.dtype) in "Mm"]
+    text = [name for name, values in columns if _kind(values.dtype) not in "Mm"]
+    listed = _some(f"{name!r} ({'text' if _kind(v.dtype) not in 'Mm' else 'dates'})" for name, v in columns)
+    few = f"1 column of X is none: {listed}" if len(columns) == 1 else f"{len(columns)} columns of X are none: {listed}"
+    ways = []
+    if text:
+        encoder = f"make_column_transformer((OneHotEncoder(), [{_some(map(repr, text))}]), remainder='passthrough')"
+        ways.append(f"encode text in a pipeline, such as by {encoder}")
+    if dates:
+        ways.append(f"turn dates into numbers, such as days{_in_days(*dates[0])}")
+    return f"Networks take numbers, and {few}. Leave them out, or {', and '.join(ways)}."
 
 
-def check_no_none(y: Any) -> None:
-    """Raise ``ValueError`` where targets hold None, with the first row that does."""
-    if isinstance(getattr(y, "dtype", None), np.dtype) and y.dtype.kind != "O":
-        return
-    try:
-        values = np.asarray(y, dtype=object)
-    except ValueError:  # rows of different lengths, which scikit-learn reports
-        return
-    missing = np.equal(values, None).reshape(len(values), -1).any(axis=1) if values.ndim else np.zeros(0, bool)
-    if missing.any():
-        raise ValueError(
-            f"y holds None in {missing.sum()} of its {len(missing)} rows, the first of which is row "
-            f"{missing.argmax()}: leave these rows out. Semi-supervised classifiers take -1 for a missing label."
-        )
+def _some(words: Iterable[str]) -> str:
+    """Return the first five words, with dots where there are more."""
+    words = [*words]
+    return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
+
+
+def _in_days(name: Any, dates: Any) -> str:
+    """Return the code that makes days of the dates of a frame of pandas, behind a colon."""
+    if not isinstance(dates, pd.Series):
+        return ""
+    since = "" if _kind(dates.dtype) == "m" else " - pd.Timestamp(0)"
+    if getattr(dates.dtype, "tz", None) is not None:
+        since = f" - pd.Timestamp(0, tz={str(dates.dtype.tz)!r})"
+    column = f"X[{name!r}]"
+    return f": {f'({column}{since})' if since else column} / pd.Timedelta(days=1)"
 
 
 def as_array(name: str, values: Any) -> np.ndarray:

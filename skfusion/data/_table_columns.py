@@ -16,6 +16,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, SplineTransformer, StandardScaler
 
+from skfusion.data._not_finite import refuse_infinite
+
 MOST_CODES = 254
 """Categories of a column that are told apart as codes, the most frequent ones; boosted trees take 255 at most."""
 
@@ -93,9 +95,7 @@ def as_numbers(X: Any) -> np.ndarray:
     if not frame.shape[1]:
         return np.empty(frame.shape)
     values = np.column_stack([_floats(frame.iloc[:, j]) for j in range(frame.shape[1])])
-    if len(infinite := np.flatnonzero(np.isinf(values).any(axis=0))):
-        names = [str(frame.columns[j]) for j in infinite[:5]]
-        raise ValueError(f"Columns {names} of X hold infinite values, or ones too large for float64; use NaN instead.")
+    refuse_infinite([frame.columns[j] for j in np.flatnonzero(np.isinf(values).any(axis=0))])
     return values
 
 

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 
 from skfusion._caller import warn_caller
 from skfusion._rows import Inputs, Rows, Task, key_of, row_keys
-from skfusion.data._not_numbers import as_array, check_dates, check_no_none, explained
+from skfusion.data._not_finite import check_targets_known
+from skfusion.data._not_numbers import as_array, check_dates, explained
 
 
 def check_inputs(
@@ -27,12 +28,11 @@ def check_inputs(
     ``reset``, which is when targets are needed; ``numeric`` targets are values, which is so where the estimator has no
     ``predict_proba`` unless stated. ``missing`` lets NaN stand for a missing value.
     """
+    numeric = not hasattr(estimator, "predict_proba") if numeric is None else numeric
     if reset:
         check_given(estimator, y)
+        check_targets_known(y, classify=not numeric)
         y = y.toarray() if issparse(y) else y  # multi-label indicators
-        if not _are_numbers(y):
-            check_no_none(y)
-    numeric = not hasattr(estimator, "predict_proba") if numeric is None else numeric
     if isinstance(X, Mapping) and not issparse(X):  # scipy's dok arrays are dicts too
         X = _check_dict(estimator, X, reset)
         return X, y if y is None else check_targets(estimator, X, y, numeric)
@@ -57,7 +57,7 @@ def check_inputs(
 
 
 def _are_numbers(values: Any) -> bool:
-    """Return whether something is an array of numbers, in which no text, date or None need be looked for."""
+    """Return whether something is an array of numbers, in which no text or date need be looked for."""
     return isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
 
 
@@ -204,7 +204,7 @@ def check_table(
     remembers the features; ``classes`` are those that members name.
     """
     check_given(estimator, y)
-    check_no_none(y)
+    check_targets_known(y, classify)
     X = table_inputs(estimator, X, reset=True)
     y = check_targets(estimator, X, y, numeric=not classify)
     rows, classes = encoded_rows(X, y, sample_weight, groups, classify=classify, classes=classes, columns=columns_of(X))

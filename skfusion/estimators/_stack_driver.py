@@ -17,7 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, repetitions
 from skfusion.combine import Combiner, Stack, check_takes_weights
-from skfusion.data import ALWAYS_SO, check_table, class_weights, folds, table_inputs, warn_of_unlabelled
+from skfusion.data import (
+    ALWAYS_SO,
+    check_columns_finite,
+    check_table,
+    class_weights,
+    folds,
+    table_inputs,
+    warn_of_unlabelled,
+)
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, outputs_of, seeded, stream
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
@@ -56,10 +64,14 @@ class StackDriver(AsTheNet):
         listed = self._listed(X)
         *seeds, last = self._seeds(len(listed))
         rows = self._checked(X, y, sample_weight, groups, named_classes(listed))
+        check_columns_finite(rows.X)  # before anything is trained, as what follows
         kind = self._network(rows)
         coded = [(name, with_codes(member, getattr(self, "classes_", None))) for name, member in listed]
-        members = [(name, prepared(m, seed, kind), seed) for (name, m), seed in zip(coded, seeds, strict=True)]
-        self._check_learning(members, rows)  # before anything is trained
+        members = [
+            (name, prepared(self._weighed(m, rows), seed, kind), seed)
+            for (name, m), seed in zip(coded, seeds, strict=True)
+        ]
+        self._check_learning(members, rows)
         splits = [*folds(rows, self.cv, self._task, ALWAYS_SO, getattr(self, "classes_", None))]
         done = cross_fitted(members, rows, splits, self._n_outputs, self.n_jobs, deadline)
         if done.errors and self._task == "classification" and len(np.unique(rows.y)) < 2:
@@ -107,6 +119,10 @@ class StackDriver(AsTheNet):
             return EnsembleRegressor
         by_code = rows.class_weight
         return partial(EnsembleClassifier, class_weight=None if by_code is None else dict(enumerate(by_code.tolist())))
+
+    def _weighed(self, member: Any, rows: Rows) -> Any:
+        """Return a member that is given to ``fit`` with its weights of classes; one that users list has its own."""
+        return member
 
     def _beside(self, X: Any) -> dict[str, Any]:
         """Return what the meta-learner sees beside the predictions, as an argument of ``Stack``."""

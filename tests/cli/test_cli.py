@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -55,6 +57,12 @@ def messy():
 
 def test_version():
     assert run("--version") == f"skfusion {__version__}"
+
+
+def test_the_module_is_the_command():
+    for words, said in [(["--version"], f"skfusion {__version__}"), (["merge", "--help"], "python -m skfusion merge")]:
+        result = subprocess.run([sys.executable, "-m", "skfusion", *words], capture_output=True, text=True, check=True)
+        assert said in " ".join(result.stdout.split())
 
 
 def test_help_names_the_choices():

@@ -93,6 +93,9 @@ def test_durations_are_days():
         (["?"] * 3 + [i / 7 for i in range(3, N)], "3 entries that are none ('?') count as missing"),
         ([None] * 5 + [Decimal(i) for i in range(5, N)], "'x' is read as numbers."),
         (["1", *range(1, N)], "'x' is read as numbers."),
+        (["?"] * 24 + [f"{i / 7:.3f}" for i in range(24, N)], "24 entries that are none ('?') count as missing"),
+        (["?", " -", "Unknown"] * 10 + [*range(N - 30)], "30 entries that are none ('?', ' -', 'Unknown') count"),
+        ([None, "n/a", "1", 2] * (N // 4), "15 entries that are none ('n/a') count as missing"),
     ],
 )
 def test_numbers_with_marks_for_missing_ones(values, said):
@@ -109,6 +112,11 @@ def test_numbers_with_marks_for_missing_ones(values, said):
         [f"0{i % 10}" for i in range(N)],  # digits that were meant as text
         ["a", "b", "c", "d", *range(N - 4)],  # more texts than stand for what is missing
         [i % 3 if i % 2 else "a" for i in range(N)],
+        ["crew"] * 20 + [1, 2] * 20,  # a text that may be a value as the others are
+        ["none"] * 20 + [1, 2] * 20,  # as may this one, such as 0
+        ["3+"] * 20 + [1, 2] * 20,
+        ["?"] * 31 + [1, *range(N - 32)],  # fewer than half are numbers
+        [*["?", "-", "NA", "unknown"] * 5, *range(N - 20)],
         [True, 1, "x"] * (N // 3),
     ],
 )
@@ -143,10 +151,7 @@ def test_what_says_nothing_is_dropped_and_named(values, said):
 
 def test_text_with_few_values_is_kept_as_it_was():
     found = loaded(colour=["red", "blue", None] * (N // 3), flag=[True, False] * (N // 2))
-    assert (
-        note(found, "one-hot")
-        == "Categories, embedded (one-hot encoded by --net plain): 'colour' (3 values), 'flag' (2 values)."
-    )
+    assert note(found, "Categories") == "Categories: 'colour' (3 values), 'flag' (2 values)."
     assert found.prepare.fit_transform(found.X).shape == (N, 5)
 
 

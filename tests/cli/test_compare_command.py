@@ -123,7 +123,7 @@ class Asked(Exception):
 
 def asked_for(monkeypatch, *words):
     def record(fusions, X, y, *, baselines=None, reference=None, **others):
-        raise Asked({"baselines": baselines, "reference": reference})
+        raise Asked({"baselines": baselines, "reference": reference, "fusions": fusions})
 
     monkeypatch.setattr(_compare, "compare_fusions", record)
     with pytest.raises(Asked) as caught:
@@ -134,6 +134,35 @@ def asked_for(monkeypatch, *words):
 def test_baselines_are_the_default(monkeypatch):
     assert asked_for(monkeypatch)["baselines"] == ["dummy", "linear", "boosting"]
     assert not asked_for(monkeypatch, "--no-baselines")["baselines"]
+
+
+def test_a_limit_of_time_is_that_of_the_fusions_that_have_one(monkeypatch):
+    words = ["--fusion", "portfolio", "--fusion", "single"]
+    found = asked_for(monkeypatch, *words, "--time-limit", "2.5")["fusions"]
+    assert found["portfolio"].time_limit == 2.5
+    assert "time_limit" not in found["single"].get_params()
+    assert asked_for(monkeypatch, *words)["fusions"]["portfolio"].time_limit is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--fusion", "portfolio"], None),
+        (["--fusion", "portfolio", "--members", "5"], "--members does not concern portfolio"),
+        (
+            ["--fusion", "portfolio", "--epochs", "2", "--members", "5"],
+            "--members and --epochs do not concern portfolio",
+        ),
+        (["--fusion", "portfolio", "--fusion", "single", "--members", "5"], None),
+    ],
+)
+def test_options_of_networks_do_not_concern_a_portfolio(monkeypatch, words, said):
+    def stop(*given, **named):
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(_compare, "compare_fusions", stop)
+    shown = run("compare", "--data", "wine", *words, code=1).stdout
+    assert shown.startswith(said) if said else "concern" not in shown
 
 
 @pytest.mark.parametrize("name", ["swa", "linear", "boosting", "boosting (baseline)"])
@@ -149,6 +178,12 @@ def test_a_reference_is_a_row(monkeypatch, name):
         (["--fusion", "single", "--reference", "swa"], "there are single, dummy, linear, boosting."),
         (["--scoring", "acuracy"], "--scoring acuracy is unknown; did you mean accuracy"),
         (["--scoring", "r2"], "--scoring r2 is for regression, and this is classification"),
+        (["--fusion", "boost"], "--fusion boost is unknown; did you mean boosting? All are single, uniform-soup"),
+        (["--fusion", "Soup"], "--fusion Soup is unknown; did you mean uniform-soup or greedy-soup? All are"),
+        (["--fusion", "xyzzy"], "--fusion xyzzy is unknown; there are single, uniform-soup"),
+        (["--time-limit", "60"], "--time-limit is for portfolio, which is not among the fusions asked for"),
+        (["--fusion", "stack", "--time-limit", "60"], "leave it out, or add --fusion portfolio."),
+        (["--fusion", "portfolio", "--time-limit", "0"], "--time-limit must be more than 0 seconds; got 0."),
         (["--net", "deep"], "Unknown --net 'deep'; there are table, plain."),
     ],
 )
@@ -194,7 +229,8 @@ def test_a_table_with_dates_gaps_and_text(tmp_path, net):
         "Dates in 'sold' are turned into days since the first, month and weekday.",
         "Dropped 'remark': free text",
         "'size' is read as numbers; 3 entries that are none ('?') count as missing.",
-        "Categories, embedded (one-hot encoded by --net plain): 'colour' (3 values).",
+        "Categories: 'colour' (3 values).",
+        {"table": "Categories are embedded by the networks.", "plain": "Categories are one-hot encoded for"}[net],
     ]:
         assert said in text
     model = joblib.load(tmp_path / "out" / "model.joblib")

@@ -68,6 +68,25 @@ def test_a_table_without_differences_is_shown_as_well(table):
     assert TIED not in printed(table, 120)
 
 
+def test_a_single_row_is_not_compared_with_itself(table):
+    one = table.loc[["swa"]]
+    one.attrs = {**table.attrs, "reference": None, "baselines": []}
+    assert {"vs boosting (baseline)", "p vs best"} <= {*shown(table, "accuracy")}
+    assert not {"vs best", "p vs best"} & {*shown(one, "accuracy")}
+
+
+@pytest.mark.parametrize("scores", [["neg_log_loss"], ["accuracy", "neg_log_loss"]])
+def test_the_log_loss_stands_in_one_column(table, scores):
+    assert "log loss" in shown(table, "accuracy")
+    for end in ("mean", "high"):
+        table[f"neg_log_loss_{end}"] = table[f"accuracy_{end}"] - 1
+    table.attrs["scores"] = scores
+    found = [*shown(table, scores[0])]
+    assert "neg_log_loss" in found
+    assert "ECE" in found
+    assert "log loss" not in found
+
+
 def test_what_is_tied_and_what_is_a_baseline_is_marked_and_explained(table):
     assert marks(table, "accuracy", ["boosting (baseline)", "dummy"]) == ["", TIED, BASELINE + TIED, "", BASELINE]
     lines = printed(table, 200).splitlines()

@@ -5,8 +5,10 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from skfusion import PortfolioClassifier, PortfolioRegressor
+from skfusion import PortfolioClassifier, PortfolioRegressor, SoupClassifier
 from skfusion.compare import compare_fusions, of_few_folds
 from skfusion.compare._fusions import is_classification, named, spelt_out
 from skfusion.estimators.recipes import _portfolio
@@ -69,10 +71,32 @@ def test_the_task_of_targets_where_only_words_are_given(y, kind):
 
 
 def test_unknown_words_are_refused():
-    with pytest.raises(ValueError, match=r"Fusion 'best' is the word 'best'.*\['portfolio'\]. Give an estimator"):
-        compare_fusions("best", X, y)
+    with pytest.raises(
+        ValueError, match=r"Fusion 'swa' is the word 'swa', and the only .* is \"portfolio\"\. .*as estim"
+    ):
+        compare_fusions("swa", X, y)
+    with pytest.raises(ValueError, match=r"the word 'boosting', .*Baselines are given by baselines=\[\"boosting\"\]"):
+        compare_fusions({"b": "boosting"}, X, y)
     with pytest.raises(ValueError, match="Fusion 'a' is the word 'Portfolio'"):
         compare_fusions({"a": "Portfolio", "b": DummyClassifier()}, X, y)
+
+
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        (SoupClassifier(), "SoupClassifier"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline"),
+        ([SoupClassifier(), "portfolio"], "list with a SoupClassifier in it"),
+        (["portfolio"], "list with a str in it"),
+        ([("a", LogisticRegression(), 3)], "list with a tuple in it"),
+        ({1: LogisticRegression()}, "dict with the name 1"),
+        (3, "int"),
+    ],
+)
+def test_what_is_no_fusions_is_told_what_is_taken(given, got):
+    example = r'a dict .*, such as \{"soup": SoupClassifier\(\), "all": "portfolio"\}, \(name, estimator\) pairs'
+    with pytest.raises(TypeError, match=rf'{example}, or the word "portfolio"; got {got}\.$'):
+        compare_fusions(given, X, y)
 
 
 # ---- few folds -------------------------------------------------------------------------------------------------------

@@ -1,18 +1,23 @@
 """Inputs and targets that are no numbers are named, with what to do."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from skorch import NeuralNetClassifier
 from skorch.helper import SliceDict
 from torch import nn
 
-from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier, StackingFusion
+from skfusion import EnsembleClassifier, EnsembleRegressor, SoupClassifier
 from skfusion.collect import Seeds
-from skfusion.data import check_inputs
+from skfusion.data import as_numbers, check_inputs
 from skfusion.merge import Greedy
 from skfusion.nets import mlp_classifier, mlp_regressor
 
@@ -36,7 +41,10 @@ def ensemble(net=NET):
         (FRAME.assign(when=WHEN), r"1 column of X is none: 'when' \(dates\).*turn dates into numbers"),
         (FRAME.assign(when=WHEN.tz_localize("Asia/Tokyo")), r"'when' \(dates\)"),
         (FRAME.assign(took=pd.to_timedelta(range(150), unit="h")), r"'took' \(dates\)"),
-        (FRAME.assign(when=WHEN, city=CITY), r"2 columns of X are none: 'when' \(dates\), 'city' \(text\)"),
+        (
+            FRAME.assign(when=WHEN, city=CITY),
+            r"2 columns of X are none: 'when' \(dates\), 'city' \(text\)\. .*OneHotEncoder\(\), \['city'\].*turn dates",
+        ),
         (pd.DataFrame({"when": WHEN}), r"'when' \(dates\)"),
         (FRAME.assign(city=CITY).to_numpy(), r"1 column of X is none: 4 \(text\)"),
         (FRAME.assign(city=CITY).to_numpy().tolist(), r"4 \(text\)"),
@@ -47,6 +55,25 @@ def ensemble(net=NET):
 def test_columns_of_text_and_dates_are_named(data, message):
     with pytest.raises(ValueError, match=message):
         ensemble().fit(data, Y)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [WHEN, WHEN.tz_localize("Asia/Tokyo"), pd.to_timedelta(range(150), unit="h")],
+    ids=["plain", "zone", "took"],
+)
+def test_the_proposed_code_makes_days_as_portfolios_do_and_encodes_text(dates):
+    table = FRAME.assign(when=dates, city=CITY, size=["small", "large"] * 75)
+    with pytest.raises(ValueError, match="turn dates into numbers") as caught:
+        ensemble().fit(table, Y)
+    encoder, days = re.search(
+        r"by (make_.*?), and turn dates into numbers, such as days: (.*)\.$", str(caught.value)
+    ).groups()
+    names = {"X": table, "pd": pd, "make_column_transformer": make_column_transformer, "OneHotEncoder": OneHotEncoder}
+    in_days = eval(days, names)
+    np.testing.assert_allclose(in_days, as_numbers(table[["when"]])[:, 0])
+    ready = make_pipeline(eval(encoder, names), ensemble()).fit(table.assign(when=in_days), Y)
+    assert ready.predict(table.assign(when=in_days)).shape == (150,)
 
 
 def test_columns_are_named_in_prediction_too():
@@ -72,22 +99,6 @@ def test_inputs_of_a_dict_are_named():
         ensemble(net).fit({"ids": [[1, 2], [3]] * 75}, Y)
     with pytest.raises(ValueError, match=r"X\['when'\] holds dates"):
         ensemble(net).fit({"when": WHEN}, Y)
-
-
-@pytest.mark.parametrize(
-    ("estimator", "y"),
-    [
-        (ensemble(), np.array(["a", "b", None] * 50, dtype=object)),
-        (ensemble(), ["a", "b", None] * 50),
-        (ensemble(), pd.Series(["a", "b", None] * 50, dtype=object)),
-        (EnsembleRegressor(mlp_regressor(), collect=Seeds(2)), [0.5, 1.5, None] * 50),
-        (StackingFusion(NET), ["a", "b", None] * 50),
-    ],
-)
-def test_none_in_y_is_counted(estimator, y):
-    message = r"y holds None in 50 of its 150 rows, the first of which is row 2: leave these rows out"
-    with pytest.raises(ValueError, match=message):
-        estimator.fit(X, y)
 
 
 class Words(nn.Module):

@@ -18,6 +18,7 @@ from skfusion.combine import Combiner, EnsembleSelection
 from skfusion.data import TableColumns
 from skfusion.estimators._stack_driver import StackDriver
 from skfusion.estimators.recipes._portfolio_members import CONFIGURATIONS, Builder
+from skfusion.estimators.support._any_estimator import repeats
 
 PORTFOLIO = (
     "boosting-short",
@@ -77,6 +78,13 @@ def portfolio(X: Any, task: str = "classification") -> list[tuple[str, Pipeline]
     return [(name, CONFIGURATIONS[name](builder)) for name in PORTFOLIO]
 
 
+CLASS_WEIGHT = """\
+class_weight : dict or "balanced", optional
+    What a row of each class counts for in the losses of networks, by label, and for other members as weights of rows;
+    see :class:`EnsembleClassifier`. All rows count alike when omitted.
+"""
+
+
 @template
 @dataclass(eq=False, repr=False)
 class _Portfolio(StackDriver, HasParts, BaseEstimator):
@@ -100,6 +108,7 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
         all rows by then are left out, with a warning, but the first is always trained. No limit when omitted.
     {n_jobs}
     {random_state}
+    {class_weight}
 
     Attributes
     ----------
@@ -163,6 +172,13 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
             )
         return rows
 
+    def _weighed(self, member: Any, rows: Rows) -> Any:
+        """Return a member with weights of classes by code, if it is of this library: others get weights of rows."""
+        if rows.class_weight is None or not repeats(member):
+            return member
+        by_code = {f"{member.steps[-1][0]}__class_weight": dict(enumerate(rows.class_weight.tolist()))}
+        return clone(member).set_params(**by_code)
+
     def _classifier_tags(self) -> ClassifierTags:
         return ClassifierTags()
 
@@ -173,8 +189,11 @@ class _Portfolio(StackDriver, HasParts, BaseEstimator):
         return tags
 
 
-@doc(CLASSIFIER)
+@dataclass(eq=False, repr=False, kw_only=True)
+@doc(CLASSIFIER, class_weight=CLASS_WEIGHT)
 class PortfolioClassifier(_Portfolio):
+    class_weight: Any = None
+
     def _is_classifier(self) -> bool:
         return True
 

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold
+from sklearn.utils.class_weight import compute_sample_weight
 
 from skfusion import EnsembleClassifier, EnsembleRegressor, PortfolioClassifier, PortfolioRegressor, portfolio
 from skfusion.combine import Average
@@ -93,8 +94,42 @@ def test_ten_thousand_categories_are_few_columns():
 
 
 def test_infinite_values_are_named():
-    with pytest.raises(ValueError, match=r"Columns \['size'\] of X hold infinite values"):
+    with pytest.raises(ValueError, match=r"Column 'size' of X holds infinite values"):
         PortfolioRegressor(n_members=1, cv=2).fit(TABLE.assign(size=np.inf), VALUES)
+
+
+# ---- weights of classes ------------------------------------------------------------------------------------------
+
+RARE = np.where(SIZE + np.random.RandomState(1).normal(size=N) / 2 > 1.2, "rare", "often")
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_rows_of_classes_count_as_with_such_weights_of_rows(monkeypatch, name):
+    monkeypatch.setattr(_portfolio, "PORTFOLIO", (name,))
+    settings = {"combine": Average(), "cv": 2, "random_state": 0}
+    by_class = PortfolioClassifier(class_weight="balanced", **settings).fit(TABLE, RARE)
+    by_row = PortfolioClassifier(**settings).fit(TABLE, RARE, sample_weight=compute_sample_weight("balanced", RARE))
+    np.testing.assert_allclose(by_class.predict_proba(TABLE), by_row.predict_proba(TABLE), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["linear", "boosting-short", "net-slow", "nets-small", "net-swa"])
+def test_a_rare_class_that_counts_for_much_is_predicted(monkeypatch, name):
+    monkeypatch.setattr(_portfolio, "PORTFOLIO", (name,))
+    settings = {"combine": Average(), "cv": 2, "random_state": 0}
+    assert (PortfolioClassifier(**settings).fit(TABLE, RARE).predict(TABLE) == "rare").mean() < 0.3
+    weighted = PortfolioClassifier(class_weight={"rare": 1e4, "often": 1e-4}, **settings).fit(TABLE, RARE)
+    assert (weighted.predict(TABLE) == "rare").mean() > 0.8
+
+
+def test_labels_that_weights_name_are_those_of_y(trees):
+    with pytest.raises(ValueError, match=r"class_weight names labels that y does not have: \['rarely'\]"):
+        PortfolioClassifier(class_weight={"rarely": 9.0}).fit(TABLE, RARE)
+    more = {"rare": 9.0, "often": 1.0, "never": 5.0}  # as a fold of cross-validation may lack one
+    assert PortfolioClassifier(class_weight=more, n_members=1, cv=2).fit(TABLE, RARE).classes_.tolist() == [
+        "often",
+        "rare",
+    ]
+    assert "class_weight" not in PortfolioRegressor().get_params()
 
 
 # ---- members -----------------------------------------------------------------------------------------------------
