@@ -275,8 +275,7 @@ class TensorLoader:
     def draw(self) -> Tensor:
         """Return the rows of the dataset in the order of an epoch, shape (n_samples,)."""
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # DataLoader draws its base seed here
-        order = self._order()
-        return order if self.index is None else self.index[order]
+        return self._order() if self.index is None else self.index[self._order()]
 
     def _order(self) -> Tensor:
         """Return all positions in the order in which RandomSampler or SequentialSampler gives them."""
