@@ -11,9 +11,15 @@ from torch import nn
 from skfusion.nets._tabm import TabM
 from skfusion.nets._tabular import TabularMLP
 from skfusion.nets.losses._of_members import ALONE, OF_MEMBERS
+from skfusion.nets.losses._smoothed import SmoothedCrossEntropyLoss
 from skfusion.state import State
 
-_LIKELIHOODS = {nn.CrossEntropyLoss: "categorical", nn.BCEWithLogitsLoss: "bernoulli", nn.MSELoss: "gaussian"}
+_LIKELIHOODS = {
+    nn.CrossEntropyLoss: "categorical",
+    SmoothedCrossEntropyLoss: "categorical",
+    nn.BCEWithLogitsLoss: "bernoulli",
+    nn.MSELoss: "gaussian",
+}
 
 
 def with_members(net: Any, k: int | None = None) -> Any:

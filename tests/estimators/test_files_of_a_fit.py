@@ -6,7 +6,7 @@ from pathlib import Path
 
 import skfusion
 
-MAX_FILES = 41  # five of them are the network for tables: its inputs, statistics, encoding, layers and dropout
+MAX_FILES = 43  # six of them are the network for tables: its inputs, statistics, encoding, layers, dropout and loss
 
 TRACED = """
 import os, sys, warnings

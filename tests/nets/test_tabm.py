@@ -13,6 +13,7 @@ from skfusion._rows import Rows
 from skfusion.collect import Seeds
 from skfusion.nets import TabM, TabularMLP, sized, tabm_classifier, tabm_regressor, tabular_classifier, unstacked
 from skfusion.nets._table_statistics import table_statistics
+from skfusion.nets._tabm_members import of_one_member, with_members
 from skfusion.nets.losses._of_members import (
     MembersBCEWithLogitsLoss,
     MembersCrossEntropyLoss,
@@ -257,3 +258,13 @@ def test_other_criteria_and_wrong_class_weights_are_named():
     net = tabm_classifier(criterion__weight=torch.ones(2))
     with pytest.raises(ValueError, match=r"criterion__weight has the shape \(2,\), and y has 3 classes"):
         EnsembleClassifier(net, collect=Seeds(1)).fit(X_IRIS, Y_IRIS)
+
+
+def test_smoothed_labels_of_a_net_stay_with_its_members():
+    net = with_members(tabular_classifier(max_epochs=2), 3)
+    assert net.criterion().label_smoothing == 0.1
+    assert of_one_member(net).criterion is tabular_classifier().criterion
+    assert tabm_classifier().criterion().label_smoothing == 0
+    logits, y = torch.randn(5, 3, 4), torch.tensor([0, 1, 2, 3, 0])
+    alone = [nn.CrossEntropyLoss(label_smoothing=0.1)(logits[:, k], y) for k in range(3)]
+    torch.testing.assert_close(net.criterion()(logits, y), torch.stack(alone).mean())

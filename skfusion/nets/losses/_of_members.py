@@ -8,8 +8,11 @@ be weighed. The mean of the losses, and not the loss of the mean, makes each mem
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
+
+from skfusion.nets.losses._smoothed import SmoothedCrossEntropyLoss
 
 
 def mean_of_members(function: Callable[..., Tensor], out: Tensor, *more: Tensor) -> Tensor:
@@ -43,6 +46,13 @@ class MembersCrossEntropyLoss(nn.CrossEntropyLoss):
         return _reduced(super().forward, self.reduction, input, target)
 
 
+class MembersSmoothedCrossEntropyLoss(MembersCrossEntropyLoss):
+    """The same with a tenth of each target spread over all classes."""
+
+    def __init__(self, *args: Any, label_smoothing: float = 0.1, **kwargs: Any):
+        super().__init__(*args, label_smoothing=label_smoothing, **kwargs)
+
+
 class MembersBCEWithLogitsLoss(nn.BCEWithLogitsLoss):
     """The binary cross-entropy of each member, for labels."""
 
@@ -61,6 +71,7 @@ class MembersMSELoss(nn.MSELoss):
 
 ALONE: dict[type[nn.Module], type[nn.Module]] = {
     MembersCrossEntropyLoss: nn.CrossEntropyLoss,
+    MembersSmoothedCrossEntropyLoss: SmoothedCrossEntropyLoss,
     MembersBCEWithLogitsLoss: nn.BCEWithLogitsLoss,
     MembersMSELoss: nn.MSELoss,
 }
