@@ -73,18 +73,7 @@ class TabMMembers(Collector):
         return [Run("tabm", seed, net=net, recorder=partial(_Unstacked, nets.of_one_member(net)))]
 
     def default_net(self, task: Task) -> Any:
-        """Return the net of an estimator that is given none.
-
-        Parameters
-        ----------
-        task : {"classification", "multilabel", "regression"}
-            What the outputs are.
-
-        Returns
-        -------
-        skorch net
-            Unfitted, not sized yet, with a TabM.
-        """
+        """Return a net with a TabM; see :meth:`Collector.default_net`."""
         return nets.tabm_regressor() if task == "regression" else nets.tabm_classifier(multilabel=task == "multilabel")
 
     @classmethod

@@ -8,7 +8,6 @@ be weighed. The mean of the losses, and not the loss of the mean, makes each mem
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -46,11 +45,8 @@ class MembersCrossEntropyLoss(nn.CrossEntropyLoss):
         return _reduced(super().forward, self.reduction, input, target)
 
 
-class MembersSmoothedCrossEntropyLoss(MembersCrossEntropyLoss):
-    """The same with a tenth of each target spread over all classes."""
-
-    def __init__(self, *args: Any, label_smoothing: float = 0.1, **kwargs: Any):
-        super().__init__(*args, label_smoothing=label_smoothing, **kwargs)
+class MembersSmoothedCrossEntropyLoss(MembersCrossEntropyLoss, SmoothedCrossEntropyLoss):
+    """The same with smoothed targets."""
 
 
 class MembersBCEWithLogitsLoss(nn.BCEWithLogitsLoss):
