@@ -52,6 +52,7 @@ from skfusion import (
 )
 from skfusion.average import EMA, Dense, Latest, Mean
 from skfusion.collect import PAPA, SWAG, MultiSWAG, PowerSnapshots, Seeds, Tail
+from skfusion.compare import expected_calibration_error
 from skfusion.merge import TWA, DecayMerge, PostHocEMA, Uniform
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
@@ -265,16 +266,8 @@ def measured(problem, make, data, seed):
     return row | {
         "score": accuracy_score(yt, p.argmax(1)),
         "loss": log_loss(yt, p, labels=np.arange(p.shape[1])),
-        "ece": calibration_error(p, yt),
+        "ece": expected_calibration_error(yt, p),
     }
-
-
-def calibration_error(p, y, n_bins=15):
-    """Return the expected calibration error of the top class, over bins of equal width (Guo et al., 2017)."""
-    confidence, right = p.max(1), p.argmax(1) == y
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    gaps = [abs((right[bins == b] - confidence[bins == b]).sum()) for b in range(n_bins)]
-    return float(sum(gaps) / len(y))
 
 
 def run(args):

@@ -45,7 +45,7 @@ def by_copy(found):
         *((average, by_pickle, True) for average in AVERAGES),
         *((EMA(0.8), resume, True) for resume in (go_on, by_warm_start, by_copy)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_training_goes_on_as_if_it_had_never_been_averaged(average, resume, norm):
     """Of the same seeds come the same steps, and the average is that of both trainings."""
