@@ -185,7 +185,7 @@ def ensemble(collect, cosine=False):
 
 def swad(p, seed):
     """Return the average between the epochs that the losses on a fifth of the rows decide."""
-    net = p.net().set_params(train_split=ValidSplit(5, stratified=p.classify, random_state=0))
+    net = p.net().set_params(train_split=ValidSplit(0.2, stratified=p.classify, random_state=0))
     return p.of_task(WeightAveragingClassifier, WeightAveragingRegressor)(net, average=Dense(), random_state=seed)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain, pairwise
 from typing import Any
 
@@ -19,10 +20,11 @@ from torch import nn
 from skfusion import nets
 from skfusion._rows import Rows
 from skfusion._vectorized import NotVectorizableError
-from skfusion.collect._training import Result, Training, kept_on_interrupt
 from skfusion.nets import DivergedError, EpochHook, Run, Watch
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy
+
+Result = tuple[list[Member], DivergedError | None]
 
 
 class Progress:
@@ -138,13 +140,67 @@ def _results(
         yield from results
 
 
+class _Training:
+    """A run that is being trained in this process, with its recorder and the hook that may end it."""
+
+    def __init__(self, run: Run, hook: EpochHook | None = None):
+        self.run, self.hook = run, hook
+        self.answers: dict[int, bool] = {}  # of the hook, which sees each epoch once, also of a run that begins again
+        self.begin()
+
+    def begin(self) -> None:
+        self.recorder = self.run.recorder()
+        self.watch = Watch(self.run.schedule, self.recorder, self.on_epoch)
+        self.stopped = False
+        self.done: list[Member] | None = None
+
+    def on_epoch(self, epoch: int, net: Any) -> bool:
+        if epoch not in self.answers:
+            self.answers[epoch] = bool(self.hook is not None and self.hook(epoch, net))
+        self.stopped = self.answers[epoch]
+        return self.stopped
+
+    def members(self, fitted: Any = None) -> list[Member]:
+        """Return the members of a fitted net, or, when it is interrupted, those so far."""
+        if self.done is not None:
+            return self.done
+        meta = {**self.run.meta, "seed": self.run.seed}
+        members = [m.replace(meta={**meta, **m.meta}) for m in self.recorder.members(self.run.name, fitted)]
+        if fitted is not None:
+            history = nets.history_of(fitted)
+            members = [m.replace(meta={**m.meta, "history": history[: m.meta["epoch"]]}) for m in members]
+            self.done = members
+        return members
+
+    def result(self, fitted: Any) -> Result:
+        """Return the members of the run, or why there are none."""
+        if isinstance(fitted, DivergedError):
+            return [], DivergedError(f"Member {self.run.name!r} diverged: {fitted}", fitted.epoch)
+        if not self.stopped:
+            self.recorder.warn_if_incomplete(self.run.name)
+        return self.members(fitted), None
+
+
+@contextmanager
+def _kept_on_interrupt(trainings: Sequence[_Training]) -> Iterator[None]:
+    """Give an interrupt of the user the members of runs so far, by the names of the runs, as its ``kept``."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.kept = {}  # type: ignore[attr-defined]
+        for training in trainings:
+            with suppress(Exception):  # of a recorder, which may not hide that the user has interrupted
+                stop.kept[training.run.name] = training.members()  # type: ignore[attr-defined]
+        raise
+
+
 def _train_chunk(
     net: Any, rows: Rows, runs: Sequence[Run], vectorized: bool, progress: Progress, *population: nets.Population
 ) -> tuple[list[Result], str | None]:
     """Train some runs in this process; return the results, and why they were not vectorized although they should be."""
-    trainings = [Training(r, progress.begin(r.name, r.params.get("max_epochs", net.max_epochs))) for r in runs]
+    trainings = [_Training(r, progress.begin(r.name, r.params.get("max_epochs", net.max_epochs))) for r in runs]
     reason = None
-    with kept_on_interrupt(trainings):
+    with _kept_on_interrupt(trainings):
         if vectorized and len(runs) > 1:
             try:
                 fitted = nets.fit_many(net, rows, runs, [t.watch for t in trainings], *population)

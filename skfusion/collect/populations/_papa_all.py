@@ -61,7 +61,7 @@ class PAPAAll(LockStepCollector):
     >>> from skfusion.collect import PAPAAll
     >>> from skfusion.nets import mlp_regressor
     >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-    >>> pool = PAPAAll(3, every=1).collect(mlp_regressor(max_epochs=2), x, x**2)
+    >>> pool = PAPAAll(3, every=1).collect(mlp_regressor(max_epochs=2, batch_size=8), x, x**2)
     >>> len({member.state["layers.0.weight"].sum().item() for member in pool})
     3
     """
