@@ -5,7 +5,8 @@ once, which reads each snapshot once, and one by one, as a search does. Times ar
 clock are as long where nothing else runs.
 
 Running averages: a network is trained by itself, and with an average of all of its steps, as an estimator does it and
-as the callback of a skorch loop. Nets without BatchNorm are taken, as statistics cost one more pass, once.
+as the callback of a skorch loop, beside torch's own moving average in one. Nets without BatchNorm are taken, as
+statistics cost one more pass, once.
 
 Populations: one of 16 perceptrons that are pulled towards their mean every 10 steps, beside 16 independent ones,
 both as one vectorized program. Ways take turns, and the least processor time of each is compared, which other programs
@@ -22,7 +23,9 @@ from functools import partial
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import skfusion
 from skfusion.average import EMA, Mean
@@ -101,7 +104,11 @@ def running(repeats, quick=False):
         def collect(collector, net=net, X=X):
             collector.collect(net(), X, y)
 
-        ways = {"alone": fit, "as a member": partial(collect, Seeds(1, vectorize=False))}
+        ways = {
+            "alone": fit,
+            "callback, EMA of torch": partial(fit, TorchAverage()),
+            "as a member": partial(collect, Seeds(1, vectorize=False)),
+        }
         for name, average in averages.items():
             ways[f"callback, {name}"] = partial(fit, AverageWeights(average))
             ways[f"member, {name}"] = partial(collect, Averages(1, average=average))
@@ -110,6 +117,17 @@ def running(repeats, quick=False):
             base = times["as a member" if "member" in name else "alone"]
             verdict = "" if seconds is base else "yes" if seconds <= MORE * base else "no"
             print(f"| {title} | {name} | {seconds:.3f} | {seconds / base:.3f} | {verdict} |", flush=True)
+
+
+class TorchAverage(Callback):
+    """The EMA that comes with torch, in the precision of the net, as the baseline."""
+
+    def on_train_begin(self, net, **_):
+        self.average = AveragedModel(net.module_, multi_avg_fn=get_ema_multi_avg_fn(0.99))
+
+    def on_batch_end(self, net, training=False, **_):
+        if training:
+            self.average.update_parameters(net.module_)
 
 
 def perceptron(n_in, width):

@@ -39,9 +39,10 @@ class Dense(Average):
 
     Notes
     -----
-    Costs at most the larger of ``n_start`` and ``n_end`` copies of the state in double precision, one for each epoch of
-    which it is not known yet whether it counts, and one more. The net must validate, by its ``train_split``. Where
-    the loss falls to the end, the steps of the last epoch are averaged, and this is said.
+    Costs at most the larger of ``n_start`` and ``n_end`` copies of the state in double precision and as many in
+    single, one for each epoch of which it is not known yet whether it counts, and one more. The net must validate,
+    by its ``train_split``. Where the loss falls to the end, the steps of the last epoch are averaged, and this is
+    said.
 
     The paper's code leaves the segment out at which the loss converged wherever another one follows, and may begin
     with segments before it; the paper, and this class, do neither. The threshold for losses below 0, such as
@@ -219,23 +220,23 @@ class _Valley(Running):
         whole = _Segment()
         for segment in self._counting():
             whole.join(segment)
-        return whole.sum.over(whole.n)
+        return whole.kept.mean()
 
 
 class _Segment:
     """A sum of states, how many they are, and, of an epoch, its validation loss and its last state."""
 
     def __init__(self) -> None:
-        self.sum, self.n, self.loss = Accumulator(), 0, math.inf
+        self.kept, self.n, self.loss = Accumulator(), 0, math.inf
         self.end: State = {}
 
     def add(self, state: State) -> None:
-        self.sum.mix(1, state, 1)
+        self.kept.mix(1, state, 1)
         self.n += 1
 
     def join(self, other: _Segment) -> None:
         if other.n:
-            self.sum.mix(1, other.sum.over(1), 1)
+            self.kept.mix(1, other.kept.mean(), other.n)
             self.n += other.n
 
 

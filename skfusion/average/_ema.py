@@ -38,9 +38,9 @@ class EMA(Average):
 
     Notes
     -----
-    Costs a copy of the state in double precision. A run of fewer than 1 / (1 - decay) states is averaged nearly as a
-    whole: this warns. Statistics of BatchNorm are averaged like weights while the run goes; what trains the run
-    estimates them for the average afterwards.
+    Costs a copy of the state in double precision and one in single. A run of fewer than 1 / (1 - decay) states is
+    averaged nearly as a whole: this warns. Statistics of BatchNorm are averaged like weights while the run goes;
+    what trains the run estimates them for the average afterwards.
 
     References
     ----------
@@ -103,10 +103,10 @@ class EMA(Average):
 
 
 class _RunningEMA(Running):
-    """Keeps the weighted sum of the states, and the sum of their weights."""
+    """Keeps the weighted mean of the states."""
 
     def __init__(self, average: EMA):
-        self.average, self.sum, self.weight = average, Accumulator(), 0.0
+        self.average, self.kept = average, Accumulator()
 
     def enters(self, number: int) -> bool:
         return number > 0 and number % self.average.every == 0
@@ -122,9 +122,8 @@ class _RunningEMA(Running):
     def update(self, number: int, state: State) -> None:
         if self.enters(number):
             keep, share = self.factors()
-            self.sum.mix(keep, state, share)
-            self.weight = keep * self.weight + share
+            self.kept.mix(keep, state, share)
             self.n += 1
 
     def result(self) -> State:
-        return self.sum.over(self.weight)
+        return self.kept.mean()

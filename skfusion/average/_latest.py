@@ -97,4 +97,4 @@ class _Queue(Running):
         total = Accumulator()
         for state in self.states:
             total.mix(1, state, 1)
-        return total.over(self.n)
+        return total.mean()

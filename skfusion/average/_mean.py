@@ -33,8 +33,8 @@ class Mean(Average):
 
     Notes
     -----
-    Costs a copy of the state in double precision, to which every c-th step adds. The learning rate is the net's own;
-    the usual SWA keeps it high while it averages.
+    Costs a copy of the state in double precision and one in single, to which every c-th step adds. The learning
+    rate is the net's own; the usual SWA keeps it high while it averages.
 
     References
     ----------
@@ -89,18 +89,18 @@ class _RunningMean(Running):
 
     def __init__(self, first: int, every: int):
         self.first, self.every = first, every
-        self.sum = Accumulator()
+        self.kept = Accumulator()
 
     def enters(self, number: int) -> bool:
         return number >= self.first and (number - self.first) % self.every == 0
 
     def update(self, number: int, state: State) -> None:
         if self.enters(number):
-            self.sum.mix(1, state, 1)
+            self.kept.mix(1, state, 1)
             self.n += 1
 
     def result(self) -> State:
-        return self.sum.over(self.n)
+        return self.kept.mean()
 
 
 def burn_in_of(burn_in: float, total: int) -> int:

@@ -38,8 +38,8 @@ class PowerEMA(Average):
 
     Notes
     -----
-    Costs a copy of the state in double precision. Two of them, of different lengths, kept at several times, give the
-    average of any other length after the training: :class:`~skfusion.merge.PostHocEMA`.
+    Costs a copy of the state in double precision and one in single. Two of them, of different lengths, kept at
+    several times, give the average of any other length after the training: :class:`~skfusion.merge.PostHocEMA`.
 
     References
     ----------
@@ -92,14 +92,14 @@ class _RunningPower(Running):
     """Keeps the average, and when it was last updated."""
 
     def __init__(self, gamma: float, every: int):
-        self.gamma, self.every, self.time, self.sum = gamma, every, 0, Accumulator()
+        self.gamma, self.every, self.time, self.kept = gamma, every, 0, Accumulator()
 
     def update(self, number: int, state: State) -> None:
         if number > 0 and number % self.every == 0:
             decay = (self.time / number) ** (self.gamma + 1)
-            self.sum.mix(decay, state, 1 - decay)
+            self.kept.mix(decay, state, 1 - decay)
             self.time = number
             self.n += 1
 
     def result(self) -> State:
-        return self.sum.over(1)
+        return self.kept.mean()

@@ -74,9 +74,9 @@ def test_a_run_shorter_than_the_window_is_named_with_its_numbers():
     assert "about the last 100 states, and there were 99" in EMA(0.99).shortfall(99)
 
 
-def test_it_takes_one_copy_of_the_state():
-    running = problems.streamed(EMA(0.9), problems.states(6))
-    assert {t.dtype for t in running.sum.tensors} == {torch.float64}
-    assert sum(t.numel() for t in running.sum.tensors) == sum(
-        t.numel() for t in problems.base().values() if t.is_floating_point()
-    )
+def test_it_takes_two_copies_of_the_state():
+    kept = problems.streamed(EMA(0.9), problems.states(6)).kept
+    size = sum(t.numel() for t in problems.base().values() if t.is_floating_point())
+    for tensors, dtype in ((kept.means, torch.float64), (kept.parts, torch.float32)):
+        assert {t.dtype for t in tensors} == {dtype}
+        assert sum(t.numel() for t in tensors) == size
