@@ -237,6 +237,12 @@ METHODS: dict[str, Callable[[Problem, int], Any]] = {
     "PAPA, mean": soup(PAPA(RUNS), Uniform()),
 }
 ONE_RUN = [*METHODS][: [*METHODS].index(SEVERAL)]
+NETWORKS = {
+    "SWAG": SWAG().n_samples,
+    "MultiSWAG": RUNS * MultiSWAG().n_samples,
+    **dict.fromkeys([SEVERAL, f"{SEVERAL}, cosine decay", "ensemble of averages"], RUNS),
+}
+"""Networks that predict; one where it is not said."""
 
 # --------------------------------------------------------------------------------------------------------------- runs
 
@@ -318,8 +324,8 @@ def table(fits, problem):
     score, loss = ("accuracy, %", "log-loss") if problem.classify else ("R² x 100", "RMSE")
     lines = [
         f"| method | {score} | against the last state | against cosine decay | {loss} | against the last state |"
-        f"{' ECE, % |' if problem.classify else ''} s |",
-        f"| --- | --- | --- | --- | --- | --- |{' --- |' if problem.classify else ''} --- |",
+        f"{' ECE, % |' if problem.classify else ''} s | networks |",
+        f"| --- | --- | --- | --- | --- | --- |{' --- |' if problem.classify else ''} --- | --- |",
     ]
     for method in METHODS:
         values = {k: column(fits, method, k) for k in ("score", "loss", "seconds")}
@@ -331,7 +337,7 @@ def table(fits, problem):
         ece = f" {100 * column(fits, method, 'ece').mean():.1f} |" if problem.classify else ""
         lines.append(
             f"| {method} | {100 * values['score'].mean():.2f} | {against[0]} | {against[1]} | {values['loss'].mean():.4f} | {gap} |"
-            f"{ece} {np.median(values['seconds']):.1f} |"
+            f"{ece} {np.median(values['seconds']):.1f} | {NETWORKS.get(method, 1)} |"
         )
     return "\n".join(lines)
 
@@ -348,16 +354,45 @@ def told_apart(fits, other, key, sign):
     return [", ".join(found) or "none" for found in (above, below)]
 
 
+def draw(panels, path):
+    """Draw the differences to cosine decay in score, with their intervals, one panel a problem."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    matplotlib.rcParams.update({"svg.hashsalt": "skfusion", "svg.fonttype": "path"})
+    methods = [m for m in METHODS if m != COSINE][::-1]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(2.1 + 1.75 * len(panels), 5.2), sharey=True, layout="constrained"
+    )
+    for ax, (title, fits) in zip(axes, panels, strict=True):
+        base = column(fits, COSINE, "score")
+        for place, method in enumerate(methods):
+            gaps = 100 * (column(fits, method, "score") - base)
+            colour = "C0" if method in ONE_RUN else "C1"
+            ax.errorbar(gaps.mean(), place, xerr=half(gaps), fmt="o", color=colour, markersize=4.5, elinewidth=1.2)
+        ax.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+        ax.set_title(title, fontsize=9, loc="left")
+        ax.tick_params(labelsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(methods)), methods)
+    figure.supxlabel("accuracy, or 100 R², minus that of cosine decay (blue: one run, orange: three)", fontsize=9)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
 def write(args):
-    """Write the page."""
+    """Write the page and its figure."""
     kept = json.loads((args.out / "trajectory.json").read_text())
-    sections, n_seeds = [], set()
+    sections, n_seeds, panels = [], set(), []
     for name, problem in PROBLEMS.items():
         for noise in NOISES[name]:
             fits = {s: f for s, f in kept["fits"].get(f"{name}, {noise:g}", {}).items() if set(METHODS) <= set(f)}
             if len(fits) < 2:
                 continue
             n_seeds.add(len(fits))
+            panels.append((f"{name}, {noise:.0%} flipped" if noise else name, fits))
             score = [told_apart(fits, other, "score", 1) for other in (LAST, COSINE)]
             loss = [told_apart(fits, other, "loss", -1) for other in (LAST, COSINE)]
             title = problem.title + (f", {noise:.0%} of the labels flipped" if noise else "")
@@ -371,7 +406,8 @@ def write(args):
             )
     if not sections:
         raise SystemExit("No problem has two seeds of all methods yet: run first.")
-    page = f"""# One run, many states
+    draw(panels, args.out / "trajectory.svg")
+    page = f"""# What is best made of one run
 
 <!-- Written by benchmarks/results_trajectory.py. Do not edit: run it again. -->
 
@@ -387,7 +423,9 @@ an average does in the place of a decay. Two train more: *post-hoc EMA, length c
 a second run on all rows; those from *{SEVERAL}* on train {RUNS} runs. *SWAD* holds a fifth of the rows out, by which it begins and ends. Statistics of BatchNorm are estimated on the training rows for each average.
 
 After each ± stands half of the 95 % interval of a mean over seeds, Student's, of paired differences. *ECE* is the expected calibration error of the top class over 15 bins of equal width. *s* is the
-processor's time of a fit, median. In each list one in forty names is what chance makes.
+processor's time of a fit, median, and *networks* are those that predict. In each list one in forty names is what chance makes.
+
+![Differences to cosine decay](trajectory.svg)
 
 {chr(10).join(s + chr(10) for s in sections)}"""
     (args.out / "trajectory.md").write_text(page.rstrip() + "\n", encoding="utf-8")
