@@ -157,3 +157,16 @@ def test_values_too():
     net = mlp_regressor(max_epochs=10, module__hidden=(8,), batch_size=20)
     for collect, merge in ((Tail(0.5), TWA()), (Tail(0.5), DecayMerge("1-sqrt")), (PowerSnapshots(), PostHocEMA(0.15))):
         assert SoupRegressor(net, collect=collect, merge=merge, random_state=0).fit(A, b).score(A, b) > 0.5
+
+
+def test_large_targets_do_not_make_the_trained_weights_diverge():
+    """As they do where steps grow with the square of the targets' unit; losses are reported in this unit."""
+    rng = np.random.RandomState(0)
+    A = rng.normal(size=(120, 4)).astype(np.float32)
+    b = 50 * (A @ [1.0, -1.0, 0.5, 0.0] + 0.1 * rng.normal(size=120))
+    net = mlp_regressor(max_epochs=20, module__hidden=(8,), batch_size=30, lr=0.1)
+    twa = SoupRegressor(net, collect=Tail(0.5), merge=TWA(), random_state=0).fit(A, b)
+    mean = SoupRegressor(net, merge=Uniform()).fuse(twa.pool_, A, b)
+    assert twa.score(A, b) > mean.score(A, b) > 0.5
+    error = np.square(twa.predict(A) - b).mean()
+    assert twa.merge_report_["losses"][-1] == pytest.approx(error, rel=0.1)
