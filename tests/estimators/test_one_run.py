@@ -96,6 +96,18 @@ def test_statistics_are_those_of_what_is_made():
     assert not torch.allclose(members.mean(0), one.state_[key], rtol=1e-2)
 
 
+def test_an_earlier_snapshot_has_statistics_of_its_own_where_it_is_the_result():
+    net = clone(NET).set_params(module__norm="batch")
+    soup = SoupClassifier(net, collect=PowerSnapshots(n=4), merge=PostHocEMA(), random_state=0).fit(X, y)
+    time = soup.pool_["ema-0.1-2"].meta["time"]
+    one, near = (
+        SoupClassifier(net, merge=PostHocEMA(sigma, time)).fuse(soup.pool_, X, y).state_ for sigma in (0.1, 0.10001)
+    )
+    key = "layers.1.running_mean"
+    torch.testing.assert_close(one[key], near[key], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(one[key], soup.pool_["ema-0.1-2"].state[key], rtol=1e-2)
+
+
 def test_selected_snapshots_bring_their_own_profiles(soup, tmp_path):
     few = [name for name in soup.pool_.names if name.endswith(("-5", "-10", "-15", "-20"))]
     fitted = clone(soup).set_params(select=Pick(few), merge__sigma=0.08).fuse(soup.pool_, X, y)
