@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-LONGEST = 12**-0.5
-"""Relative length of the plain mean, the longest average that there is."""
+LONGEST = 0.2887
+"""Relative length of the plain mean, the longest average that there is: one over the root of 12, rounded."""
 
 
 def exponent_of(sigma: float) -> float:
     """Return the exponent of the profile with a relative length, or raise ``ValueError`` where there is none."""
-    if not 0 < sigma <= LONGEST * (1 + 1e-9):
+    if not 0 < sigma <= LONGEST:
         raise ValueError(
-            f"sigma is the length of the average relative to the run, above 0 and at most {LONGEST:.4f} (the plain "
+            f"sigma is the length of the average relative to the run, above 0 and at most {LONGEST} (the plain "
             f"mean); got {sigma!r}."
         )
     roots = np.roots([1, 7, 16 - sigma**-2, 12 - sigma**-2])

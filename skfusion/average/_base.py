@@ -88,7 +88,8 @@ class Average(Component, ABC):
         Parameters
         ----------
         n : int
-            States that entered; 1 too where none did, and the last state stands for the average.
+            States that entered; 1 too where none did, and the last state stands for the average, which
+            :meth:`Running.shortfall` may have said.
 
         Returns
         -------
@@ -154,7 +155,10 @@ class Running(ABC):
         """
 
     def shortfall(self) -> str | None:
-        """Return why what losses decide is not what was asked for; see :meth:`Average.shortfall` for what states do."""
+        """Return why this run has not left what was asked for, where the count of states does not say it.
+
+        See :meth:`Average.shortfall` for what that count says.
+        """
         return None
 
     @abstractmethod

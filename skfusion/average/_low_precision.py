@@ -108,7 +108,7 @@ class LowPrecision(Average):
         return self._mean().coefficients(n)
 
     def shortfall(self, n: int) -> str | None:
-        """Return a sentence where there was nothing to average; see :meth:`Average.shortfall`."""
+        """Return a sentence where one state was averaged; see :meth:`Average.shortfall`."""
         return self._mean().shortfall(n)
 
     @classmethod
@@ -151,6 +151,9 @@ class _Rounding(Running):
 
     def update(self, number: int, state: State) -> None:
         self.mean.update(number, state)
+
+    def shortfall(self) -> str | None:
+        return self.mean.shortfall()
 
     def result(self) -> State:
         return self.mean.result()

@@ -61,7 +61,7 @@ class Mean(Average):
         self._check_unit()
         check_every(self.every)
         check_burn_in(self.burn_in, self.unit)
-        return _RunningMean(burn_in_of(self.burn_in, total) + (self.unit == "epoch"), self.every)
+        return _RunningMean(self, burn_in_of(self.burn_in, total) + (self.unit == "epoch"))
 
     def coefficients(self, n: int) -> list[float]:
         """Return equal shares of the states that count, or all of the last one; see :meth:`Average.coefficients`."""
@@ -70,13 +70,18 @@ class Mean(Average):
         return [e / sum(entering) for e in entering] if any(entering) else [*[0.0] * (n - 1), 1.0]
 
     def shortfall(self, n: int) -> str | None:
-        """Return a sentence where there was nothing to average; see :meth:`Average.shortfall`."""
-        if n > 1 or (isinstance(self.burn_in, float) and self.burn_in == 1):
+        """Return a sentence where one state was averaged; see :meth:`Average.shortfall`."""
+        if n > 1 or self.leaves_the_last:
             return None
         return (
-            f"Nothing was averaged: the run ended before the mean begins, with burn_in={self.burn_in}, and its last "
-            "state is taken. Train longer, take a smaller burn_in, or give it as a share, such as 0.5."
+            f"The mean was of one state, with burn_in={self.burn_in} and every={self.every}. Train longer, or take a "
+            "smaller burn_in or every."
         )
+
+    @property
+    def leaves_the_last(self) -> bool:
+        """Whether all is burn-in, so that the last state is asked for."""
+        return isinstance(self.burn_in, float) and self.burn_in == 1
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:
@@ -87,17 +92,28 @@ class Mean(Average):
 class _RunningMean(Running):
     """Adds states up, from the first one on."""
 
-    def __init__(self, first: int, every: int):
-        self.first, self.every = first, every
+    def __init__(self, average: Mean, first: int):
+        self.average, self.first, self.seen = average, first, 0
         self.kept = Accumulator()
 
     def enters(self, number: int) -> bool:
-        return number >= self.first and (number - self.first) % self.every == 0
+        return number >= self.first and (number - self.first) % self.average.every == 0
 
     def update(self, number: int, state: State) -> None:
+        self.seen = number
         if self.enters(number):
             self.kept.mix(1, state, 1)
             self.n += 1
+
+    def shortfall(self) -> str | None:
+        if self.n or self.average.leaves_the_last:
+            return None
+        unit = self.average.unit
+        return (
+            f"Nothing was averaged: with burn_in={self.average.burn_in} the mean begins at {unit} "
+            f"{self.first + (unit == 'step')}, and the run ended after {self.seen} {unit}s; its last state is taken. "
+            "Train longer, take a smaller burn_in, or give it as a share, such as 0.5."
+        )
 
     def result(self) -> State:
         return self.kept.mean()

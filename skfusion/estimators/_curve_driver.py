@@ -21,10 +21,11 @@ from skfusion.connect import Bezier, Connector, Path
 from skfusion.data import hold_out
 from skfusion.estimators._base import BaseFusion, Collected, check_pool
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, loss_scale, spanning_tree
+from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, spanning_tree
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import Runner
+from skfusion.objective import loss_scale
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Recalibrate, batch_norms
 from skfusion.state import State

@@ -95,10 +95,12 @@ class SoupDriver(OneState, BaseFusion):
         if merge.needs_objective:
             n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
             report["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, report)
+        # Statistics of others are averages, too, and have to be estimated also where such a member is the result.
+        members = [m.state for m in chosen if not m.meta.get("averaged_statistics")]
+        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, members, report)
         merged = self._again(chosen, objective) if refit else self._merged(chosen, objective)
         state, module = merged if isinstance(merged, Fused) else Fused(merged)
-        net, members, merged_runner = collected.net, chosen.states, runner
+        net, merged_runner = collected.net, runner
         if module is not None:  # of another architecture, in which the members cannot run
             net = nets.with_module(collected.net, module)
             merged_runner = Runner(net, self._task, collected.fit_rows)

@@ -16,6 +16,7 @@ from torch import Tensor
 from skfusion._random import Draws, seed_scope
 from skfusion._rows import Rows
 from skfusion.nets._embeddings import index_error
+from skfusion.nets._optimizer_modes import optimizers_with_modes
 from skfusion.nets._population import LockStep, Population
 from skfusion.nets._prepare import dtype_of, few_threads, tensors
 from skfusion.nets._train import looping, prepared
@@ -56,6 +57,12 @@ class _Member:
             own = clone(net).set_params(**run.params)
             self.ready = prepared(own, rows, watch, state=run.state, made=made)
         self.net, self.failure = self.ready.net, None
+        if optimizers_with_modes(self.net):
+            raise ValueError(
+                "Members of a population change each other's weights between two steps, and a schedule-free optimiser "
+                "computes these from others that it keeps. Take an optimiser without train() and eval(), such as "
+                "torch.optim.SGD."
+            )
         self.steps = self._training()
 
     def takes_a_step(self) -> bool:

@@ -18,6 +18,7 @@ from skfusion.objective._base import (
     first_output,
     run,
 )
+from skfusion.objective._loss_scale import loss_scale
 from skfusion.objective._module import ModuleObjective
 
 __all__ = ["Batch", "Likelihood", "ModuleObjective", "Objective"]

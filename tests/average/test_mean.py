@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skfusion.average import Mean
+from skfusion.average import LowPrecision, Mean
 from skfusion.testing import _problems as problems
 
 
@@ -34,6 +34,22 @@ def test_late_states_count_equally(params, expected):
 
 def test_a_burn_in_that_is_never_over_leaves_the_last_state():
     assert Mean(burn_in=20).of(run(range(5)))["w"].item() == 4
+
+
+@pytest.mark.parametrize("kind", [Mean, LowPrecision])
+def test_a_mean_of_no_state_or_one_says_so_with_the_numbers(kind):
+    def found(n_states, **params):
+        average = kind(**params)
+        running = problems.streamed(average, run(range(n_states)))
+        return running.shortfall() or average.shortfall(max(running.n, 1))
+
+    assert "begins at step 20, and the run ended after 4 steps" in found(5, burn_in=20)
+    assert "begins at epoch 6, and the run ended after 5 epochs" in found(5, burn_in=6, unit="epoch")
+    for params in ({"burn_in": 5}, {"burn_in": 0.8}, {"burn_in": 2, "every": 9}):
+        assert "was of one state, with burn_in=" in found(5, **params, unit="epoch")
+    for unit in ("step", "epoch"):
+        assert found(5, burn_in=1.0, unit=unit) is None
+        assert found(5, burn_in=0.5, unit=unit) is None
 
 
 def test_tail_averaging_of_least_squares_reaches_the_rate_of_its_theory():

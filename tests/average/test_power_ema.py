@@ -48,8 +48,9 @@ def test_weights_are_those_of_the_recursion():
     assert PowerEMA(0.2).coefficients(n + 1) == pytest.approx(expected.tolist(), abs=1e-13)
 
 
-def test_the_longest_is_the_plain_mean():
-    assert PowerEMA(12**-0.5).coefficients(5) == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=1e-7)
+@pytest.mark.parametrize("sigma", [12**-0.5, 0.2887])  # the latter is how it is written
+def test_the_longest_is_the_plain_mean(sigma):
+    assert PowerEMA(sigma).coefficients(5) == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=1e-7)
 
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1, 0.3, float("nan")], ids=str)

@@ -96,6 +96,18 @@ def test_statistics_are_those_of_what_is_made():
     assert not torch.allclose(members.mean(0), one.state_[key], rtol=1e-2)
 
 
+def test_an_earlier_snapshot_has_statistics_of_its_own_where_it_is_the_result():
+    net = clone(NET).set_params(module__norm="batch")
+    soup = SoupClassifier(net, collect=PowerSnapshots(n=4), merge=PostHocEMA(), random_state=0).fit(X, y)
+    time = soup.pool_["ema-0.1-2"].meta["time"]
+    one, near = (
+        SoupClassifier(net, merge=PostHocEMA(sigma, time)).fuse(soup.pool_, X, y).state_ for sigma in (0.1, 0.10001)
+    )
+    key = "layers.1.running_mean"
+    torch.testing.assert_close(one[key], near[key], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(one[key], soup.pool_["ema-0.1-2"].state[key], rtol=1e-2)
+
+
 def test_selected_snapshots_bring_their_own_profiles(soup, tmp_path):
     few = [name for name in soup.pool_.names if name.endswith(("-5", "-10", "-15", "-20"))]
     fitted = clone(soup).set_params(select=Pick(few), merge__sigma=0.08).fuse(soup.pool_, X, y)
@@ -157,3 +169,16 @@ def test_values_too():
     net = mlp_regressor(max_epochs=10, module__hidden=(8,), batch_size=20)
     for collect, merge in ((Tail(0.5), TWA()), (Tail(0.5), DecayMerge("1-sqrt")), (PowerSnapshots(), PostHocEMA(0.15))):
         assert SoupRegressor(net, collect=collect, merge=merge, random_state=0).fit(A, b).score(A, b) > 0.5
+
+
+def test_large_targets_do_not_make_the_trained_weights_diverge():
+    """As they do where steps grow with the square of the targets' unit; losses are reported in this unit."""
+    rng = np.random.RandomState(0)
+    A = rng.normal(size=(120, 4)).astype(np.float32)
+    b = 50 * (A @ [1.0, -1.0, 0.5, 0.0] + 0.1 * rng.normal(size=120))
+    net = mlp_regressor(max_epochs=20, module__hidden=(8,), batch_size=30, lr=0.1)
+    twa = SoupRegressor(net, collect=Tail(0.5), merge=TWA(), random_state=0).fit(A, b)
+    mean = SoupRegressor(net, merge=Uniform()).fuse(twa.pool_, A, b)
+    assert twa.score(A, b) > mean.score(A, b) > 0.5
+    error = np.square(twa.predict(A) - b).mean()
+    assert twa.merge_report_["losses"][-1] == pytest.approx(error, rel=0.1)

@@ -10,6 +10,7 @@ from small_nets import small_nets
 import skfusion
 from skfusion import (
     EnsembleClassifier,
+    EnsembleOfAveragesClassifier,
     EnsembleRegressor,
     PortfolioClassifier,
     PortfolioRegressor,
@@ -22,9 +23,10 @@ from skfusion import (
     WeightAveragingClassifier,
     WeightAveragingRegressor,
 )
-from skfusion.collect import SWAG, Bootstrap, MultiSWAG, Seeds, Snapshots, Tail
+from skfusion.average import EMA, LowPrecision, PowerEMA
+from skfusion.collect import HWA, PAPA, SWAG, Bootstrap, MultiSWAG, PowerSnapshots, Seeds, Snapshots, Tail
 from skfusion.combine import EnsembleSelection, Stack, Vote
-from skfusion.merge import Uniform
+from skfusion.merge import TWA, DecayMerge, PostHocEMA, Uniform
 from skfusion.select import TopK
 
 classifier, regressor = small_nets(module__hidden=(16,), lr=0.02, max_epochs=15)
@@ -59,6 +61,14 @@ ESTIMATORS = {
     "ensemble-top": EnsembleClassifier(classifier(), collect=Seeds(3), select=TopK(2), scoring="accuracy"),
     "ensemble-swag": EnsembleClassifier(classifier(module__norm="batch"), collect=SWAG(3)),
     "ensemble-multi-swag": EnsembleRegressor(regressor(), collect=MultiSWAG(2, 2)),
+    "averaging-ema": WeightAveragingClassifier(classifier(module__norm="batch"), average=EMA(0.9, warm_up=True)),
+    "averaging-low-precision": WeightAveragingRegressor(regressor(), average=LowPrecision(0.5)),
+    "averages-power": EnsembleOfAveragesClassifier(classifier(), n_members=2, average=PowerEMA(0.1)),
+    "soup-post-hoc": SoupClassifier(classifier(), collect=PowerSnapshots(n=5), merge=PostHocEMA(0.15)),
+    "soup-decay": SoupRegressor(regressor(), collect=Tail(0.5), merge=DecayMerge("1-sqrt")),
+    "soup-twa": SoupRegressor(regressor(module__norm="batch"), collect=Tail(0.5), merge=TWA(2)),
+    "soup-papa": SoupClassifier(classifier(), collect=PAPA(2), merge=Uniform()),
+    "ensemble-hwa": EnsembleRegressor(regressor(), collect=HWA(2, last=2)),
     "bagging-dropout": EnsembleRegressor(regressor(module__dropout=0.1), collect=Bootstrap(2)),
     "rebasin-classifier": ReBasinMerger(classifier(), n_points=3),
     "rebasin-regressor": ReBasinMerger(regressor(module__norm="batch"), align="activations", n_points=0),

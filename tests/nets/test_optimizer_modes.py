@@ -11,7 +11,7 @@ from torch import nn
 
 from skfusion import nets
 from skfusion.average import EMA, LowPrecision, Mean
-from skfusion.collect import Averages, Seeds, Snapshots
+from skfusion.collect import HWA, PAPA, Averages, Seeds, Snapshots
 from skfusion.nets import AverageWeights
 
 
@@ -159,10 +159,13 @@ def test_it_is_not_vectorized_and_says_why():
         collect(Seeds(4, vectorize=True))
 
 
-def test_averages_that_need_another_optimiser_are_refused():
+def test_what_changes_weights_between_steps_is_refused():
     with pytest.raises(ValueError, match="optimiser has the methods train.. and eval.., as schedule-free ones have"):
         small_net(AverageWeights(EMA()), optimizer=ScheduleFree).fit(X, Y)
     with pytest.raises(
         ValueError, match=r"LowPrecision\(\) changes the weights after each step, which a schedule-free"
     ):
         collect(Averages(1, average=LowPrecision()))
+    for population in (PAPA(2), HWA(1)):
+        with pytest.raises(ValueError, match="change each other's weights between two steps, and a schedule-free"):
+            collect(population)

@@ -21,6 +21,7 @@ from skfusion.collect.populations._lock_step import (
     runs_from_one_start,
     trained,
 )
+from skfusion.collect.trajectory._averages import recalibrated
 from skfusion.nets import Population, Run, Together, VectorizeChoice
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy, weighted_sum
@@ -56,8 +57,9 @@ class HWA(LockStepCollector):
     Notes
     -----
     Costs ``n_workers`` trainings in one process, and ``last`` states. Workers differ in the order of the data and in
-    dropout. BatchNorm's statistics are averaged with the weights; estimators estimate them anew for a soup. What
-    optimisers keep is each worker's own. What happens where workers drop out is as in :class:`PAPA`.
+    dropout. They go on with the mean of their BatchNorm statistics; those of the members are estimated anew in the end,
+    on the training rows. What optimisers keep is each worker's own. What happens where workers drop out is as in
+    :class:`PAPA`.
 
     Where the run ends before the first synchronisation, the member is the mean of the workers at the end, with a
     warning, as there is where fewer than ``last`` means were kept. The ``meta["history"]`` of members is that of the
@@ -126,6 +128,9 @@ class HWA(LockStepCollector):
         if not members:
             mean = weighted_sum(workers.states, [1 / len(workers)] * len(workers))
             members = [known.replace(name="hwa-end", state=mean)]
+        if len(runs) > 1:  # the states of one worker have the statistics that its training gave them
+            module = nets.Runner(net, nets.task_of(net, rows), rows).module
+            members = [m.replace(state=recalibrated(net, rows, module, m.state)) for m in members]
         return ModelPool(members, start)
 
     def _warn(self, n: int, n_steps: int) -> None:

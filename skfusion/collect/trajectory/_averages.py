@@ -128,14 +128,14 @@ class Averages(Collector):
         yield {"n_members": 2, "average": Latest(2)}
 
 
-def recalibrated(net: Any, rows: Rows, module: Any, state: State, last: State) -> State:
+def recalibrated(net: Any, rows: Rows, module: Any, state: State, last: State | None = None) -> State:
     """Return the mean of a run's states with BatchNorm statistics of its own, where the module has some.
 
-    ``last`` is the last state of the run, to which the training gave its statistics.
+    ``last`` is the last state of the run where the training has given it statistics of its own, which it keeps.
     """
     if not batch_norms(module):
         return state
     runner = nets.Runner(net, nets.task_of(net, rows), rows)
     data = nets.Judge(runner, rows, rows)
-    repaired = Recalibrate()(runner.place(state), [runner.place(last)], data)
+    repaired = Recalibrate()(runner.place(state), [] if last is None else [runner.place(last)], data)
     return {k: v.cpu() for k, v in repaired.items()}

@@ -46,7 +46,8 @@ class PowerSnapshots(Collector):
 
     Statistics of BatchNorm are averaged in the snapshots, as what is made of them gets statistics of its own from the
     estimator (``repair=Recalibrate()``). Only the last snapshots, which are averages of the whole run and may be used
-    as they are, have them estimated anew on the training rows.
+    as they are, have them estimated anew on the training rows; the others have ``meta["averaged_statistics"]``, by
+    which a soup knows that they have none of their own.
 
     The best state, which skorch's ``EarlyStopping(load_best=True)`` or ``Checkpoint(load_best=True)`` loads when
     training ends, is not looked at. The schedule of the learning rate is the net's own.
@@ -133,16 +134,16 @@ class _Tracked(Recorder):
             (last,) = LastState().members(name, net)
             self.kept.append((time, {sigma: self._repaired(net, s, last.state) for sigma, s in states.items()}))
             self.epochs[len(net.history) - 1 :] = [time]  # what ends a run may end its last epoch before it is seen
-        known = {"n_steps": self.n_steps}
+        n_averaged = len(self.kept) - (net is not None)
         return [
-            Member(
-                f"{name}-{sigma:g}-{i}",
-                state,
-                meta={"sigma": sigma, "time": time, **known, "epoch": bisect_right(self.epochs, time)},
-            )
+            Member(f"{name}-{sigma:g}-{i}", state, meta={"sigma": sigma, **self._known(time, i <= n_averaged, state)})
             for i, (time, states) in enumerate(self.kept, 1)
             for sigma, state in states.items()
         ]
+
+    def _known(self, time: int, averaged: bool, state: State) -> dict[str, Any]:
+        known = {"time": time, "n_steps": self.n_steps, "epoch": bisect_right(self.epochs, time)}
+        return known | ({"averaged_statistics": True} if averaged and any(map(is_statistic, state)) else {})
 
     def _repaired(self, net: Any, state: State, last: State) -> State:
         repaired = self.repair(net.module_, state, last)

@@ -1,12 +1,10 @@
-"""Which members are joined by curves (Draxler et al., 2018), the points of a curve, and the unit of its loss."""
+"""Which members are joined by curves (Draxler et al., 2018), the points of a curve, and a loss in another unit."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from skfusion.connect import Path
@@ -71,25 +69,6 @@ class CurveSegment:
     def _end(self, state: State) -> int | None:
         """Return which of the ends a state is, if it is one."""
         return next((i for i, end in enumerate(self.ends) if state is end), None)
-
-
-def loss_scale(objective: Objective) -> float:
-    """Return the loss of the mean target for all rows, the variance if it is squared; 1 where that is no number."""
-    assert objective.criterion is not None
-    targets = [(batch.y, batch.weight) for batch in objective.batches()]
-    y = torch.cat([y for y, _ in targets])
-    weight = torch.cat([torch.ones(len(y), device=y.device) if w is None else w for y, w in targets]).double()
-    mean = (torch.tensordot(weight, y.double(), 1) / weight.sum()).to(y.dtype)
-    total = 0.0
-    try:
-        with torch.no_grad():
-            for batch in objective.batches():
-                share = len(batch.y) if batch.weight is None else float(batch.weight.sum())
-                total += share * float(objective.criterion(mean.expand_as(batch.y), batch))
-    except Exception:  # whatever a criterion of outputs that are no values may do with values
-        return 1.0
-    scale = total / float(weight.sum())
-    return scale if math.isfinite(scale) and scale > 0 else 1.0
 
 
 class InUnit(Wrapper):

@@ -69,9 +69,11 @@ class DecayMerge(LinearMerger):
         self.decay = decay
 
     def for_members(self, metas: Sequence[Mapping[str, Any]]) -> Self:
-        """Return the merger, or raise where epochs are not in order; see :meth:`Merger.for_members`."""
-        epochs = [meta["epoch"] for meta in metas if "epoch" in meta]
-        if len(epochs) == len(metas) and epochs != sorted(epochs):
+        """Return the merger, or raise where they are no checkpoints in order; see :meth:`Merger.for_members`."""
+        times = [(meta["epoch"], meta.get("step", 0)) for meta in metas if "epoch" in meta]
+        known = len(times) == len(metas) > 1
+        if known and (times != sorted(times) or len({*times}) == 1):  # the latter are ends of several runs
+            epochs = [epoch for epoch, _ in times]
             raise ValueError(
                 f"DecayMerge takes the checkpoints of one run in the order in which they came, and these are of the "
                 f"epochs {epochs}. Collect with Tail(), or sort the members of the pool."

@@ -59,7 +59,7 @@ class PostHocEMA(LinearMerger):
     those of half precision spoil them.
 
     The snapshots average the statistics of BatchNorm along with the weights; an estimator estimates them anew for the
-    result, unless it is one of the snapshots itself.
+    result.
 
     The published code solves for inner products of the profiles as integrals, and divides the coefficients by their sum
     afterwards. Here the sum is part of the problem, and profiles are those of the steps: the discrete ones that

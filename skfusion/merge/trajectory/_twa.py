@@ -14,7 +14,7 @@ from torch import Tensor
 from skfusion._random import seed_scope
 from skfusion.merge._base import Merger, check_states
 from skfusion.merge.trajectory._span import Span
-from skfusion.objective import Batch, Objective, evaluating
+from skfusion.objective import Batch, Objective, evaluating, loss_scale
 from skfusion.state import State
 
 
@@ -49,7 +49,8 @@ class TWA(Merger):
     Costs a step of ordinary training and O(K d) for each batch, O(K² d) for the basis, and memory for two copies of the
     K members of d parameters, one in double precision. The rows are those of the training; none are held out. The loss
     is that of training, with dropout and the batch statistics of BatchNorm, whose running statistics are the plain mean
-    until they are estimated anew.
+    until they are estimated anew. In regression the loss is divided by that of the mean target, so that ``lr`` and
+    ``weight_decay`` do not depend on the units of the targets.
 
     Few numbers can overfit, too: where the training rows are nearly all right, larger weights make predictions more
     certain, and the coefficients sum to more than one. Of ten checkpoints on digits, the log-loss on other rows stays
@@ -119,6 +120,8 @@ class TWA(Merger):
 
     def _train(self, span: Span, objective: Objective) -> list[float]:
         """Move the point of the span; return the mean loss of each epoch."""
+        values = objective.likelihood is not None and objective.likelihood.kind == "gaussian"
+        unit = loss_scale(objective) if values else 1.0
         optimizer = torch.optim.SGD([span.point], self.lr, self.momentum, weight_decay=self.weight_decay)
         losses: list[float] = []
         for epoch in range(self.n_epochs):
@@ -126,7 +129,7 @@ class TWA(Merger):
             seen = []
             for batch in objective.training():
                 loss = _loss(span, objective, batch)
-                slopes = torch.autograd.grad(loss, span.leaves, allow_unused=True)
+                slopes = torch.autograd.grad(loss / unit, span.leaves, allow_unused=True)
                 span.point.grad = span.projected(slopes)
                 optimizer.step()
                 seen.append(loss.detach())

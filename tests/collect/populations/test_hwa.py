@@ -10,12 +10,13 @@ import torch
 from looped import check_same_state, same_bits
 from torch import nn
 
-from skfusion import SoupClassifier
+from skfusion import SoupClassifier, nets
 from skfusion.average import Latest, Mean
 from skfusion.collect import HWA, PAPA
 from skfusion.collect._recorders import Averaged
 from skfusion.collect._train_runs import train
 from skfusion.merge import Uniform
+from skfusion.repair import Recalibrate
 from skfusion.state import weighted_sum
 from skfusion.testing import _problems as problems
 
@@ -62,8 +63,8 @@ def test_one_worker_is_a_run_whose_latest_states_are_averaged(params, average, v
 def test_a_run_that_ends_before_it_is_the_mean_of_its_workers(vectorize):
     hwa = HWA(3, every=13, unit="step", vectorize=vectorize)
     with pytest.warns(UserWarning, match="never synchronised, with every=13 steps in a run of 12 steps"):
-        pool = collect(hwa)
-    states = independent(hwa).states
+        pool = collect(hwa, module__norm=None)
+    states = independent(hwa, module__norm=None).states
     assert pool.names == ["hwa-end"]
     check_same_state(weighted_sum(states, [1 / 3] * 3), pool[0].state, 1e-6)
     assert not same_bits(states[0], states[1])
@@ -72,10 +73,20 @@ def test_a_run_that_ends_before_it_is_the_mean_of_its_workers(vectorize):
 @BOTH
 def test_with_one_mean_there_is_online_averaging_only(vectorize):
     hwa = HWA(3, last=1, every=4, unit="step", vectorize=vectorize)
-    pool = collect(hwa)
-    online = looped.collect(PAPA(3, alpha=0.0, every=4, vectorize=vectorize), problems.net(), ROWS)
+    pool = collect(hwa, module__norm=None)
+    online = collect(PAPA(3, alpha=0.0, every=4, vectorize=vectorize), module__norm=None)
     assert pool.names == ["hwa-step-12"]
     assert same_bits(pool[0].state, online[0].state)
+
+
+@pytest.mark.parametrize("params", [{"last": 2}, {"every": 13, "unit": "step"}], ids=["means", "mean at the end"])
+@pytest.mark.filterwarnings("ignore:Workers were never synchronised")
+def test_means_have_statistics_that_are_estimated_for_them(params):
+    """A soup of one member takes it as it is, and an ensemble all of them."""
+    pool = collect(HWA(3, **params))
+    data = nets.Judge(nets.Runner(pool[0].net, "classification"), ROWS, ROWS)
+    for member in pool:
+        check_same_numbers(member.state, Recalibrate()(member.state, [], data))
 
 
 def test_members_are_the_latest_means():

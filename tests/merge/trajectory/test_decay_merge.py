@@ -141,3 +141,7 @@ def test_checkpoints_in_another_order_are_refused():
     assert merge.for_members([{}, {"epoch": 3}, {"epoch": 1}]) is merge  # which nobody knows the order of
     with pytest.raises(ValueError, match=r"in the order in which they came.*\[3, 1\].*Tail\(\)"):
         merge.for_members([{"epoch": 3}, {"epoch": 1}])
+    with pytest.raises(ValueError, match=r"the checkpoints of one run.*\[3, 3\]"):  # as of two runs
+        merge.for_members([{"epoch": 3}, {"epoch": 3}])
+    assert merge.for_members([{"epoch": 3}]) is merge
+    assert merge.for_members([{"epoch": 3, "step": 5}, {"epoch": 3, "step": 6}]) is merge
