@@ -19,7 +19,7 @@ from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, WeightAveragingClassifier
 from skfusion.average import EMA, Dense, Mean
-from skfusion.collect import Averages, Seeds, Snapshots
+from skfusion.collect import HWA, Averages, Seeds, Snapshots
 from skfusion.nets import AverageWeights, mlp_classifier
 
 RISING = {"lr": 1.4, "max_epochs": 8, "module__norm": True}
@@ -258,9 +258,10 @@ def test_it_is_not_vectorized_and_says_why():
     [
         lambda net: EnsembleClassifier(net, collect=Averages(2)),
         lambda net: SoupClassifier(net, collect=Snapshots(2)),
+        lambda net: SoupClassifier(net, collect=HWA()),
         lambda net: WeightAveragingClassifier(net),
     ],
-    ids=["averages", "snapshots", "tail"],
+    ids=["averages", "snapshots", "workers", "tail"],
 )
 def test_collectors_that_keep_states_of_a_run_are_refused(make):
     with pytest.raises(ValueError, match="the collector keeps states while it goes, by"):
