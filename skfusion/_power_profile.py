@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 LONGEST = 12**-0.5
@@ -10,7 +12,7 @@ LONGEST = 12**-0.5
 
 def exponent_of(sigma: float) -> float:
     """Return the exponent of the profile with a relative length, or raise ``ValueError`` where there is none."""
-    if not 0 < sigma <= LONGEST * (1 + 1e-9):
+    if not isinstance(sigma, Real) or not 0 < sigma <= LONGEST * (1 + 1e-9):
         raise ValueError(
             f"sigma is the length of the average relative to the run, above 0 and at most {LONGEST:.4f} (the plain "
             f"mean); got {sigma!r}."
