@@ -183,6 +183,7 @@ def test_a_change_of_the_weights_while_the_average_is_in_their_place_is_refused(
         ),
         ([AverageWeights(Dense()), EarlyStopping(load_best=True)], "'EarlyStopping' has load_best=True, and would put"),
         ([AverageWeights(EMA()), AverageWeights(Mean())], "two AverageWeights, and its module can hold one average"),
+        ([AverageWeights(EMA())] * 2, "two AverageWeights, and its module can hold one average"),
         ([AverageWeights(EMA(), "average")], "validate must be 'averaged', 'raw' or None; got 'average'"),
         ([AverageWeights(Dense(), "averaged")], r"Dense\(\) asks for the loss of the raw weights: give validate='raw'"),
         ([AverageWeights(EMA(1.0))], "decay must be at least 0 and below 1"),
