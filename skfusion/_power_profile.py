@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 LONGEST = 0.2887
@@ -10,7 +12,7 @@ LONGEST = 0.2887
 
 def exponent_of(sigma: float) -> float:
     """Return the exponent of the profile with a relative length, or raise ``ValueError`` where there is none."""
-    if not 0 < sigma <= LONGEST:
+    if not isinstance(sigma, Real) or not 0 < sigma <= LONGEST:
         raise ValueError(
             f"sigma is the length of the average relative to the run, above 0 and at most {LONGEST} (the plain "
             f"mean); got {sigma!r}."

@@ -91,7 +91,8 @@ def check_finite(state: State, name: str) -> None:
         if not is_finite(value):
             raise ValueError(
                 f"Tensor {key!r} of member {name} holds NaN or infinity: its training diverged. Drop this member "
-                "from the pool, or train it with a smaller learning rate."
+                "from the pool, or train it with a smaller learning rate. A mask with infinity must not be in the "
+                "state: register_buffer(..., persistent=False)."
             )
 
 

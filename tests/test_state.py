@@ -168,7 +168,7 @@ def test_incompatible_states_are_named():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_states_that_are_not_finite_are_named(value):
     bad = {"fine": torch.ones(2), "bad": torch.tensor([0.0, value])}
-    with pytest.raises(ValueError, match="'bad' of member one holds NaN or infinity"):
+    with pytest.raises(ValueError, match="'bad' of member one holds NaN or infinity.*A mask.*persistent=False"):
         check_finite(bad, "one")
     with pytest.raises(ValueError, match="'bad' of member 1"):
         weighted_sum([{**bad, "bad": torch.zeros(2)}, bad], [1.0, 0.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from skfusion.average._base import Accumulator, Average, Running, Unit, check_every
@@ -70,7 +71,7 @@ class EMA(Average):
         """Return a running average; see :meth:`Average.begin`."""
         self._check_unit()
         check_every(self.every)
-        if not 0 <= self.decay < 1:
+        if not isinstance(self.decay, Real) or not 0 <= self.decay < 1:
             raise ValueError(f"decay must be at least 0 and below 1; got {self.decay!r}.")
         return _RunningEMA(self)
 
@@ -87,6 +88,8 @@ class EMA(Average):
 
     def shortfall(self, n: int) -> str | None:
         """Return a sentence where the run was shorter than the average's window; see :meth:`Average.shortfall`."""
+        if n < 2 and self.every > 1:
+            return f"{self!r} had at most one state to average. Train longer, or take a smaller every."
         window = 1 / (1 - self.decay)
         if self.warm_up or n >= window:
             return None

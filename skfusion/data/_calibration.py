@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,8 @@ def expected_calibration_error(
             f"proba must be of shape (n_samples, n_classes) and y of shape (n_samples,), with at least one row; got "
             f"shapes {proba.shape} and {y.shape}."
         )
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1; got {n_bins}.")
+    if not isinstance(n_bins, Integral) or n_bins < 1:
+        raise ValueError(f"n_bins must be a whole number of at least 1; got {n_bins!r}.")
     slack = 1e-5  # of sums in single precision
     if not ((proba >= -slack) & (proba <= 1 + slack)).all():
         raise ValueError(

@@ -41,12 +41,12 @@ def check(callback: Any, net: Any) -> None:
             "average already. Leave AverageWeights out, or take another optimiser."
         )
     average.begin(1)  # which checks its parameters
+    if sum(type(other) is type(callback) for _, other in net.callbacks_) > 1:  # also one and the same, twice
+        raise ValueError("The net has two AverageWeights, and its module can hold one average. Remove one.")
     before = True
     for name, other in net.callbacks_:
         if other is callback:
             before = False
-        elif type(other) is type(callback):
-            raise ValueError("The net has two AverageWeights, and its module can hold one average. Remove one.")
         elif isinstance(other, Watch):
             _check_recorder(other)
         else:

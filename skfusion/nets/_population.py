@@ -61,7 +61,15 @@ class Together:
 
 
 class Population(ABC):
-    """What networks that are trained in lock-step do to each other."""
+    """What networks that are trained in lock-step do to each other.
+
+    Attributes
+    ----------
+    n_acts : int
+        How often it has acted in the latest training.
+    """
+
+    n_acts: int = 0
 
     def begin(self) -> None:  # noqa: B027  most keep nothing
         """Forget what was kept of a training that had to be given up, and begins again."""
@@ -81,6 +89,7 @@ class LockStep:
     def __init__(self, population: Population):
         population.begin()
         self.population, self.step = population, 0
+        population.n_acts = 0
         self._highest: dict[int, float] = {}
 
     def after_step(
@@ -95,6 +104,7 @@ class LockStep:
         rates = [self._share_of_highest(net) for net in nets]
         if not self.population.acts_after(self.step, steps_per_epoch, steps_per_epoch * nets[0].max_epochs):
             return False
+        self.population.n_acts += 1
         with torch.no_grad():
             self.population.act(Together(self.step, steps_per_epoch, tensors(), rates, state_of))
         return True

@@ -62,10 +62,17 @@ def test_every_second_state_is_seen_alone():
     assert EMA(0.5, every=2).of(run(values))["w"].item() == pytest.approx(literal(values[2::2], 0.5))
 
 
-@pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5, float("nan")], ids=str)
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5, float("nan"), "0.9", None], ids=str)
 def test_a_wrong_decay_is_refused(decay):
     with pytest.raises(ValueError, match="decay must be at least 0 and below 1"):
         EMA(decay).begin(4)
+
+
+@pytest.mark.parametrize("warm_up", [False, True])
+def test_a_run_that_ends_before_a_second_state_is_short_of_states_with_or_without_warm_up(warm_up):
+    assert "at most one state to average. Train longer, or take a smaller every." in EMA(
+        0.5, every=9, warm_up=warm_up
+    ).shortfall(1)
 
 
 def test_a_run_shorter_than_the_window_is_named_with_its_numbers():

@@ -53,7 +53,7 @@ def test_the_longest_is_the_plain_mean(sigma):
     assert PowerEMA(sigma).coefficients(5) == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=1e-7)
 
 
-@pytest.mark.parametrize("sigma", [0.0, -0.1, 0.3, float("nan")], ids=str)
+@pytest.mark.parametrize("sigma", [0.0, -0.1, 0.3, float("nan"), "0.1", None], ids=str)
 def test_a_wrong_length_is_refused(sigma):
     with pytest.raises(
         ValueError, match=r"sigma is the length of the average relative to the run, above 0 and at most 0.2887"

@@ -203,3 +203,17 @@ def test_names_are_those_of_scikit_learn_and_one_more():
 def test_what_has_no_probabilities_is_refused():
     with pytest.raises(ValueError, match=r"scoring='neg_ece' asks for more than there is \(regression\)"):
         score_function("neg_ece", "regression")(np.zeros((3, 1)), Rows(np.zeros((3, 1)), np.zeros((3, 1)), None))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("ece", "'neg_ece' may"), ("brier", "'neg_brier_score' may"), ("x", "'x'. Take")]
+)
+def test_an_unknown_scorer_is_named_and_what_may_be_meant(name, meant):
+    with pytest.raises(ValueError, match=meant):
+        get_scorer(name)
+
+
+@pytest.mark.parametrize("n_bins", [0, 1.5, "15"])
+def test_bins_are_a_whole_number(n_bins):
+    with pytest.raises(ValueError, match="n_bins must be a whole number of at least 1"):
+        expected_calibration_error([0, 1], [[0.5, 0.5], [0.5, 0.5]], n_bins)

@@ -19,7 +19,7 @@ from torch import nn
 
 from skfusion import EnsembleClassifier, SoupClassifier, WeightAveragingClassifier
 from skfusion.average import EMA, Dense, Mean
-from skfusion.collect import Averages, Seeds, Snapshots
+from skfusion.collect import HWA, Averages, Seeds, Snapshots
 from skfusion.nets import AverageWeights, mlp_classifier
 
 RISING = {"lr": 1.4, "max_epochs": 8, "module__norm": True}
@@ -183,6 +183,7 @@ def test_a_change_of_the_weights_while_the_average_is_in_their_place_is_refused(
         ),
         ([AverageWeights(Dense()), EarlyStopping(load_best=True)], "'EarlyStopping' has load_best=True, and would put"),
         ([AverageWeights(EMA()), AverageWeights(Mean())], "two AverageWeights, and its module can hold one average"),
+        ([AverageWeights(EMA())] * 2, "two AverageWeights, and its module can hold one average"),
         ([AverageWeights(EMA(), "average")], "validate must be 'averaged', 'raw' or None; got 'average'"),
         ([AverageWeights(Dense(), "averaged")], r"Dense\(\) asks for the loss of the raw weights: give validate='raw'"),
         ([AverageWeights(EMA(1.0))], "decay must be at least 0 and below 1"),
@@ -258,9 +259,10 @@ def test_it_is_not_vectorized_and_says_why():
     [
         lambda net: EnsembleClassifier(net, collect=Averages(2)),
         lambda net: SoupClassifier(net, collect=Snapshots(2)),
+        lambda net: SoupClassifier(net, collect=HWA()),
         lambda net: WeightAveragingClassifier(net),
     ],
-    ids=["averages", "snapshots", "tail"],
+    ids=["averages", "snapshots", "workers", "tail"],
 )
 def test_collectors_that_keep_states_of_a_run_are_refused(make):
     with pytest.raises(ValueError, match="the collector keeps states while it goes, by"):

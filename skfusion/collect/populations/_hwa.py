@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from skfusion.collect.populations._lock_step import (
     trained,
 )
 from skfusion.collect.trajectory._averages import recalibrated
-from skfusion.nets import Population, Run, Together, VectorizeChoice
+from skfusion.nets import LastState, Population, Recorder, Run, Together, VectorizeChoice
 from skfusion.pool import Member, ModelPool
 from skfusion.state import State, copy, weighted_sum
 
@@ -90,7 +90,8 @@ class HWA(LockStepCollector):
 
     def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
         """Return runs of the workers; see :meth:`Collector.runs`."""
-        return runs_from_one_start(net, rows, rng, "worker", self.n_workers, "n_workers", self.init)
+        runs = runs_from_one_start(net, rows, rng, "worker", self.n_workers, "n_workers", self.init)
+        return [replace(run, recorder=Worker) for run in runs]
 
     def population(self, seed: int) -> Synchronised:
         """Return what synchronises workers; see :meth:`LockStepCollector.population`."""
@@ -146,6 +147,14 @@ class HWA(LockStepCollector):
     def _test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"n_workers": 4, "last": 2}
         yield {"n_workers": 2, "last": 3, "every": 2, "unit": "step"}
+
+
+class Worker(Recorder):
+    """Leaves the last state of a worker, which is no member: what callbacks make of it in the end would be lost."""
+
+    def members(self, name: str, net: Any = None) -> list[Member]:
+        """Return the last state, of a run that has ended."""
+        return LastState().members(name, net)
 
 
 class Synchronised(Population):

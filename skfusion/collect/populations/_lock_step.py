@@ -55,7 +55,15 @@ class LockStepCollector(Collector, ABC):
         """Train the members, in this process whatever ``n_jobs`` is; see :meth:`Collector.__call__`."""
         self.population(0)  # which checks its parameters before anything is trained
         runs, (seed,) = self.runs(net, rows, rng), draw_seeds(rng, 1, "seeds")
-        return trained(self, net, rows, runs, self.population(seed), progress)
+        population = self.population(seed)
+        pool = trained(self, net, rows, runs, population, progress)
+        if len(runs) > 1 and not population.n_acts and getattr(self, "alpha", 0) < 1:  # with 1 they are to be apart
+            warnings.warn(
+                f"Members of {self!r} never met in {pool[0].meta['epoch']} epochs, and trained by themselves from one "
+                "start. Train longer, or take a smaller every.",
+                stacklevel=2,
+            )
+        return pool
 
 
 def trained(

@@ -80,12 +80,13 @@ class PowerSnapshots(Collector):
         """Return the one run; see :meth:`Collector.runs`."""
         if not isinstance(self.n, Integral) or self.n < 1:
             raise ValueError(f"n is a whole number of snapshots of each average, at least 1; got {self.n!r}.")
-        sigmas = [float(sigma) for sigma in self.sigmas] if isinstance(self.sigmas, Iterable) else []
+        given = isinstance(self.sigmas, Iterable) and not isinstance(self.sigmas, str)
+        sigmas = [*self.sigmas] if given else []
+        for sigma in sigmas:
+            PowerEMA(sigma).begin(1)  # which checks the length before anything is trained
         if not sigmas or len({*sigmas}) < len(sigmas):
             raise ValueError(f"sigmas is a sequence of different lengths, at least one; got {self.sigmas!r}.")
-        averages = {sigma: PowerEMA(sigma) for sigma in sigmas}
-        for average in averages.values():
-            average.begin(1)  # which checks the length before anything is trained
+        averages = {float(sigma): PowerEMA(float(sigma)) for sigma in sigmas}
         (seed,) = draw_seeds(rng, 1, "runs")
         recorder = partial(_Tracked, averages, int(self.n), partial(recalibrated, net, rows))
         return [Run("ema", seed, recorder=recorder)]

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -287,9 +287,9 @@ def _check(params: SWAG | MultiSWAG) -> None:
         raise ValueError("rank must be 0, for the diagonal alone, or at least 2: one deviation has no covariance.")
     if params.unit not in ("epoch", "step"):
         raise ValueError(f"unit must be 'epoch' or 'step'; got {params.unit!r}.")
-    if params.lr is not None and not 0 < params.lr < math.inf:
+    if params.lr is not None and not (isinstance(params.lr, Real) and 0 < params.lr < math.inf):
         raise ValueError(f"lr must be a finite learning rate above 0, or None for that of the net; got {params.lr!r}.")
-    if params.scale is not None and not 0 <= params.scale < math.inf:
+    if params.scale is not None and not (isinstance(params.scale, Real) and 0 <= params.scale < math.inf):
         raise ValueError(f"scale is a factor on the covariance, finite and at least 0; got {params.scale!r}.")
 
 

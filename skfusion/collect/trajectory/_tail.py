@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,8 @@ class TailRate(CyclicRate):
 
 def epochs_of_burn_in(burn_in: float, max_epochs: int) -> int:
     """Return how many epochs are burn-in, of which a share is given that leaves some; see :func:`burn_in_of`."""
-    if not 0 <= burn_in < 1:
-        raise ValueError(f"burn_in is a share of the epochs, at least 0 and below 1; got {burn_in}.")
+    if not isinstance(burn_in, Real) or not 0 <= burn_in < 1:
+        raise ValueError(f"burn_in is a share of the epochs, at least 0 and below 1; got {burn_in!r}.")
     return burn_in_of(burn_in, max_epochs)
 
 

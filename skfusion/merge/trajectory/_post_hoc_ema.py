@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -169,7 +170,10 @@ class PostHocEMA(LinearMerger):
                 "SoupClassifier(collect=PowerSnapshots(), merge=PostHocEMA()). To merge states, give "
                 "profiles=[(sigma, time), ...] (--profiles on the command line)."
             )
-        profiles = [(float(sigma), float(time)) for sigma, time in self.profiles]
+        try:
+            profiles = [(float(sigma), float(time)) for sigma, time in self.profiles]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"profiles is a pair (sigma, time) for each snapshot; got {self.profiles!r}.") from error
         if len(profiles) != n:
             raise ValueError(f"PostHocEMA got {len(profiles)} profiles for {n} members; give one (sigma, time) each.")
         for sigma, time in profiles:
@@ -181,6 +185,8 @@ class PostHocEMA(LinearMerger):
     def _time(self, times: Sequence[float]) -> float:
         if self.time is None:
             return max(times)
+        if not isinstance(self.time, Real):
+            raise ValueError(f"time is a number, in the unit of the snapshots' times, or None; got {self.time!r}.")
         if not min(times) <= self.time < float("inf"):
             raise ValueError(
                 f"time={self.time} is before the first snapshot, which was taken at {min(times):g} (the last one at "

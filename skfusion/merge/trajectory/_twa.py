@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import ClassVar
 
 import torch
@@ -113,7 +113,8 @@ class TWA(Merger):
         for name, value in (("n_epochs", self.n_epochs), ("random_state", self.random_state)):
             if not isinstance(value, Integral) or not 0 <= value < 2**32:
                 raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
-        if not all(math.isfinite(v) and v >= 0 for v in (self.lr, self.momentum, self.weight_decay)):
+        numbers = (self.lr, self.momentum, self.weight_decay)
+        if not all(isinstance(v, Real) and math.isfinite(v) and v >= 0 for v in numbers):
             raise ValueError(f"lr, momentum and weight_decay must be finite and at least 0; got {self!r}.")
         if self.momentum >= 1:
             raise ValueError(f"momentum must be below 1, or steps grow without end; got {self.momentum!r}.")

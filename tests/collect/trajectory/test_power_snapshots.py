@@ -168,6 +168,8 @@ def test_it_is_written_to_files_and_read(tmp_path):
         ({"sigmas": ()}, "sigmas is a sequence of different lengths, at least one"),
         ({"sigmas": 0.1}, "sigmas is a sequence of different lengths, at least one; got 0.1"),
         ({"sigmas": (0.1, 0.1)}, "sigmas is a sequence of different lengths"),
+        ({"sigmas": "0.1"}, "sigmas is a sequence of different lengths, at least one; got '0.1'"),
+        ({"sigmas": (0.1, "x")}, "at most 0.2887.*got 'x'"),
         ({"sigmas": (0.1, 0.3)}, "at most 0.2887.*got 0.3"),
     ],
 )

@@ -251,6 +251,8 @@ def test_an_ensemble_of_draws_averages_their_predictions():
         (SWAG(every=0), "every must be a whole number of at least 1; got 0"),
         (SWAG(unit="batch"), "unit must be 'epoch' or 'step'; got 'batch'"),
         (SWAG(lr=0.0), "lr must be a finite learning rate above 0"),
+        (SWAG(lr="net"), "lr must be a finite learning rate above 0, or None for that of the net; got 'net'"),
+        (SWAG(scale="x"), "scale is a factor on the covariance, finite and at least 0; got 'x'"),
         (SWAG(scale=-1.0), "scale is a factor on the covariance, finite and at least 0; got -1.0"),
         (MultiSWAG(0), "n_runs must be a whole number of at least 1; got 0"),
     ],

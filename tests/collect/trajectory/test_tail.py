@@ -254,9 +254,9 @@ def test_tail_averaging_on_a_stream_reaches_the_statistical_rate():
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"burn_in": 1.0}, "burn_in"), ({"burn_in": -0.1}, "burn_in"), ({"every": 0}, "every=0"),
-     ({"every": 3}, "every=3"), ({"last": 0}, "last"), ({"lr": "nets"}, "lr is a number, or 'net'"),
-     ({"lr": "net", "lr_end": 0.1}, "without lr_end")],
+    [({"burn_in": 1.0}, "burn_in"), ({"burn_in": -0.1}, "burn_in"), ({"burn_in": "x"}, "burn_in"),
+     ({"every": 0}, "every=0"), ({"every": 3}, "every=3"), ({"last": 0}, "last"),
+     ({"lr": "nets"}, "lr is a number, or 'net'"), ({"lr": "net", "lr_end": 0.1}, "without lr_end")],
 )  # fmt: skip
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ValueError, match=message):

@@ -275,6 +275,9 @@ STATES = problems.states(2)
         ({"profiles": [(0.1, 3), (0.2, float("nan"))]}, "time of a snapshot must be above 0"),
         ({"profiles": [(0.1, 3), (0.2, 3)], "sigma": 0.0}, "above 0 and at most 0.2887.*got 0.0"),
         ({"profiles": [(0.1, 3), (0.2, 3)], "time": 2}, "time=2 is before the first snapshot, which was taken at 3"),
+        ({"profiles": [0.1, 0.2]}, r"profiles is a pair \(sigma, time\) for each snapshot; got \[0.1, 0.2\]"),
+        ({"profiles": [(0.1, 3), (0.2, 3)], "sigma": "0.1"}, "above 0 and at most 0.2887.*got '0.1'"),
+        ({"profiles": [(0.1, 3), (0.2, 3)], "time": "end"}, "time is a number.*got 'end'"),
         ({"profiles": [(0.1, 3), (0.2, 3)], "time": float("nan")}, "time=nan is before"),
     ],
 )

@@ -185,7 +185,7 @@ def test_dropout_and_the_order_of_rows_come_from_its_seed():
 @pytest.mark.parametrize(
     ("params", "message"),
     [({"n_epochs": -1}, "n_epochs must be a whole number"), ({"n_epochs": 1.5}, "n_epochs"), ({"lr": -1.0}, "lr"),
-     ({"lr": float("nan")}, "finite"), ({"momentum": 1.0}, "momentum must be below 1"),
+     ({"lr": None}, "lr"), ({"lr": float("nan")}, "finite"), ({"momentum": 1.0}, "momentum must be below 1"),
      ({"random_state": None}, "random_state")],
 )  # fmt: skip
 def test_wrong_parameters_are_refused(params, message):
