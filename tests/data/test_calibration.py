@@ -196,7 +196,7 @@ def test_names_are_those_of_scikit_learn_and_one_more():
     X, y = IRIS
     model = DummyClassifier().fit(X, y)
     assert get_scorer("accuracy")(model, X, y) == accuracy_score(y, model.predict(X))
-    with pytest.raises(ValueError, match="'ece' is not a valid scoring value"):
+    with pytest.raises(ValueError, match="There is no scorer 'ece'"):
         get_scorer("ece")
 
 
