@@ -196,7 +196,7 @@ def test_names_are_those_of_scikit_learn_and_one_more():
     X, y = IRIS
     model = DummyClassifier().fit(X, y)
     assert get_scorer("accuracy")(model, X, y) == accuracy_score(y, model.predict(X))
-    with pytest.raises(ValueError, match="There is no scorer 'ece'"):
+    with pytest.raises(ValueError, match="'ece' is not a valid scoring value"):
         get_scorer("ece")
 
 
@@ -206,7 +206,8 @@ def test_what_has_no_probabilities_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("ece", "'neg_ece' may"), ("brier", "'neg_brier_score' may"), ("x", "'x'. Take")]
+    ("name", "meant"),
+    [("ece", "'neg_ece' may"), ("brier", "'neg_brier_score' may"), ("x", "'x' is not a valid scoring value. Take")],
 )
 def test_an_unknown_scorer_is_named_and_what_may_be_meant(name, meant):
     with pytest.raises(ValueError, match=meant):
