@@ -74,9 +74,9 @@ def get_scorer(name: str) -> Any:
     """
     if name not in scorer_names():
         meant = [known for known in scorer_names() if known == f"neg_{name}" or known.startswith(f"neg_{name}_")]
+        hint = f"; {meant[0]!r} may be meant" if meant else ""
         raise ValueError(
-            f"{name!r} is not a valid scoring value{f'; {meant[0]!r} may be meant' if meant else ''}. Take 'neg_ece' or "
-            "one of sklearn.metrics.get_scorer_names()."
+            f"{name!r} is not a valid scoring value{hint}. Take 'neg_ece' or one of sklearn.metrics.get_scorer_names()."
         )
     return SCORERS[name] if name in SCORERS else scorer_of_sklearn(name)
 
