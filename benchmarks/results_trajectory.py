@@ -342,16 +342,26 @@ def table(fits, problem):
     return "\n".join(lines)
 
 
-def told_apart(fits, other, key, sign):
-    """Return the methods of one run that are above another one, and those below, by their paired intervals."""
-    above, below = [], []
-    for method in (m for m in ONE_RUN if m != other):
-        gaps = sign * (column(fits, method, key) - column(fits, other, key))
-        if gaps.mean() > half(gaps):
-            above.append(method)
-        elif gaps.mean() < -half(gaps):
-            below.append(method)
-    return [", ".join(found) or "none" for found in (above, below)]
+def verdict(fits, method, other, key):
+    """Return 1 where the paired interval says that a method is better than another one, -1 where worse, else 0."""
+    gaps = (-1 if key == "loss" else 1) * (column(fits, method, key) - column(fits, other, key))
+    return int(np.sign(gaps.mean())) if abs(gaps.mean()) > half(gaps) else 0
+
+
+def summary(panels):
+    """Return a table of how often each method is told apart from the last state and from cosine decay."""
+    lines = [
+        "| method | score: last state | score: cosine decay | loss: last state | loss: cosine decay |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for method in METHODS:
+        cells = []
+        for key in ("score", "loss"):
+            for other in (LAST, COSINE):
+                found = [verdict(fits, method, other, key) for _, fits in panels if method != other]
+                cells.append(f"{found.count(1)} better, {found.count(-1)} worse" if found else "")
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def draw(panels, path):
@@ -393,16 +403,10 @@ def write(args):
                 continue
             n_seeds.add(len(fits))
             panels.append((f"{name}, {noise:.0%} flipped" if noise else name, fits))
-            score = [told_apart(fits, other, "score", 1) for other in (LAST, COSINE)]
-            loss = [told_apart(fits, other, "loss", -1) for other in (LAST, COSINE)]
             title = problem.title + (f", {noise:.0%} of the labels flipped" if noise else "")
             sections.append(
                 f"## {title}\n\n{problem.epochs} epochs of batches of {problem.batch} at a rate of {problem.lr}; {len(fits)} seeds.\n\n"
-                f"{table(fits, problem)}\n\n"
-                f"Of one run, in {'accuracy' if problem.classify else 'R²'}: above the last state {score[0][0]}; below it {score[0][1]}. "
-                f"Above cosine decay {score[1][0]}; below it {score[1][1]}.\n\n"
-                f"In {'log-loss' if problem.classify else 'error'}: better than the last state {loss[0][0]}; worse {loss[0][1]}. "
-                f"Better than cosine decay {loss[1][0]}; worse {loss[1][1]}."
+                f"{table(fits, problem)}"
             )
     if not sections:
         raise SystemExit("No problem has two seeds of all methods yet: run first.")
@@ -423,7 +427,14 @@ an average does in the place of a decay. Two train more: *post-hoc EMA, length c
 a second run on all rows; those from *{SEVERAL}* on train {RUNS} runs. *SWAD* holds a fifth of the rows out, by which it begins and ends. Statistics of BatchNorm are estimated on the training rows for each average.
 
 After each ± stands half of the 95 % interval of a mean over seeds, Student's, of paired differences. *ECE* is the expected calibration error of the top class over 15 bins of equal width. *s* is the
-processor's time of a fit, median, and *networks* are those that predict. In each list one in forty names is what chance makes.
+processor's time of a fit, median, and *networks* are those that predict. Of 40 comparisons without a difference one each is better and worse by
+chance.
+
+## In short
+
+On how many of the {len(panels)} problems each method is told apart from the last state of the run, and from cosine decay, by the paired interval:
+
+{summary(panels)}
 
 ![Differences to cosine decay](trajectory.svg)
 
