@@ -359,7 +359,7 @@ def summary(panels):
         for key in ("score", "loss"):
             for other in (LAST, COSINE):
                 found = [verdict(fits, method, other, key) for _, fits in panels if method != other]
-                cells.append(f"{found.count(1)} better, {found.count(-1)} worse" if found else "")
+                cells.append(f"{found.count(1)} / {found.count(-1)}" if found else "")
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -432,7 +432,7 @@ chance.
 
 ## In short
 
-On how many of the {len(panels)} problems each method is told apart from the last state of the run, and from cosine decay, by the paired interval:
+On how many of the {len(panels)} problems each method is better / worse than the last state of the run, and than cosine decay, by the paired interval:
 
 {summary(panels)}
 

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from as_checkpoints import as_checkpoints
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_regression
 from sklearn.pipeline import make_pipeline
@@ -70,14 +71,14 @@ def test_networks_that_are_not_in_one_frame_are_told_of_with_numbers_and_remedie
 def tunes():
     """Fine-tunes of one start, of five digits."""
     net = mlp_classifier(max_epochs=3, module__hidden=(32,), lr=0.01)
-    return SoupClassifier(net, collect=FineTunes(n_members=3, init=8), merge=Uniform(), random_state=0).fit(D, t).pool_
+    return as_checkpoints(FineTunes(n_members=3, init=8).collect(net, D, t, random_state=0))
 
 
 @pytest.fixture(scope="module")
 def apart():
     """Networks of three seeds, deep enough for barriers between them, and a base for the mergers that ask for one."""
     net = mlp_classifier(max_epochs=20, module__hidden=(32, 32, 32), lr=0.01, batch_size=32)
-    pool = EnsembleClassifier(net, collect=Seeds(3), random_state=0).fit(A, a).pool_
+    pool = as_checkpoints(EnsembleClassifier(net, collect=Seeds(3), random_state=0).fit(A, a).pool_)
     return pool.replace(base={k: 0 * v if k.startswith("layers") else v for k, v in pool.states[0].items()})
 
 

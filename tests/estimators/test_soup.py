@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from as_checkpoints import as_checkpoints
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from skorch import NeuralNetClassifier
@@ -45,6 +46,13 @@ class Recorder(Merger):
         return weighted_sum(states, [1 / len(states)] * len(states))
 
 
+class Numbered(FineTunes):
+    """Members that mergers of one run take, too."""
+
+    def __call__(self, *args, **kwargs):
+        return as_checkpoints(super().__call__(*args, **kwargs))
+
+
 class Untrained(Seeds):
     """Fails where it is asked to train."""
 
@@ -54,7 +62,7 @@ class Untrained(Seeds):
 
 @pytest.fixture(scope="module")
 def pool():
-    return FineTunes(n_members=3, init=2).collect(NET, X[::2], y[::2], random_state=0)
+    return Numbered(n_members=3, init=2).collect(NET, X[::2], y[::2], random_state=0)
 
 
 def soup(collect, **params):
@@ -302,7 +310,7 @@ def test_outputs_by_name_go_through_every_merger(merge):
         torch.manual_seed(0)
         net = NeuralNetClassifier(Language(3, output), criterion=nn.CrossEntropyLoss, max_epochs=2, lr=0.3,
                                   train_split=None, verbose=0)  # fmt: skip
-        fitted = SoupClassifier(net, collect=FineTunes(n_members=3), merge=merge, random_state=0).fit(TOKENS, CODES)
+        fitted = SoupClassifier(net, collect=Numbered(n_members=3), merge=merge, random_state=0).fit(TOKENS, CODES)
         found.append(fitted.predict_proba(TOKENS))
     assert found[0].shape == (90, 3)
     np.testing.assert_allclose(found[0], found[2], atol=1e-5)
