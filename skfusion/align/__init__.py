@@ -13,6 +13,7 @@ from skfusion.align.permutation._activation_matching import ActivationMatching
 from skfusion.align.permutation._merge_many import MergeMany
 from skfusion.align.permutation._rebasin import rebasin
 from skfusion.align.permutation._weight_matching import WeightMatching
+from skfusion.align.transport._ot_fusion import OTFusion
 from skfusion.align.transport._transport import Transport
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Aligner",
     "Alignment",
     "MergeMany",
+    "OTFusion",
     "PermutationAlignment",
     "Transport",
     "WeightMatching",
