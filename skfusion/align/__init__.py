@@ -14,6 +14,7 @@ from skfusion.align.permutation._merge_many import MergeMany
 from skfusion.align.permutation._rebasin import rebasin
 from skfusion.align.permutation._weight_matching import WeightMatching
 from skfusion.align.transport._ot_fusion import OTFusion
+from skfusion.align.transport._sinkhorn_rebasin import SinkhornRebasin
 from skfusion.align.transport._transport import Transport
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MergeMany",
     "OTFusion",
     "PermutationAlignment",
+    "SinkhornRebasin",
     "Transport",
     "WeightMatching",
     "rebasin",

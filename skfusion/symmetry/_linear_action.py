@@ -17,6 +17,7 @@ from skfusion.symmetry._action import home_of, in_order, indices_of
 from skfusion.symmetry._group import Axes, Block, Group
 from skfusion.symmetry._roles import BOTH, IN
 
+Matrix = np.ndarray | Tensor
 _LETTERS = "abcdefghijklmnopqrstuvwxy"  # z is the new unit
 
 
@@ -39,9 +40,15 @@ class LinearMap(NamedTuple):
 
 
 def mapped(
-    tensor: Tensor, axes: Axes, roles: Sequence[str], groups: Mapping[str, Group], maps: Mapping[str, LinearMap]
+    tensor: Tensor,
+    axes: Axes,
+    roles: Sequence[str],
+    groups: Mapping[str, Group],
+    maps: Mapping[str, tuple[Matrix, Matrix]],
 ) -> Tensor:
-    """Return a tensor whose units are mapped, in the precision in which it was given.
+    """Return a tensor whose units are mapped, in its own dtype; gradients reach maps that are tensors.
+
+    Numbers are computed in the dtype of the maps, or in that of the tensor where it is wider.
 
     Raises
     ------
@@ -53,25 +60,30 @@ def mapped(
         return tensor
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"it holds {tensor.dtype}, of which there are no sums")
-    x = tensor.detach().to(torch.complex128 if tensor.is_complex() else torch.float64)
-    old_shape = tuple(tensor.shape)
+    pairs = {g: (_as_tensor(out, tensor), _as_tensor(into, tensor)) for g, (out, into) in maps.items() if g in used}
+    x = tensor.detach().to(next(iter(pairs.values()))[0].dtype)
     for axis in in_order(axes, groups):
-        blocks = axes[axis]
-        if used & {g for b in blocks for g in b.groups}:
-            x = _along(x, axis, axes, old_shape, groups, {g: _matrix(m, roles[axis]) for g, m in maps.items()})
+        if used & {g for b in axes[axis] for g in b.groups}:
+            matrices = {g: _acting(out, into, roles[axis]) for g, (out, into) in pairs.items()}
+            x = _along(x, axis, axes, tensor.shape, groups, matrices)
     return x.to(tensor.dtype)
 
 
-def _matrix(both: LinearMap, role: str) -> np.ndarray:
-    """Return the matrix that acts on an axis of some role, by group, shape (*context sizes, n_to, n_from)."""
-    transposed: np.ndarray = both.into.swapaxes(-1, -2)
-    if role == BOTH and not np.allclose(transposed, both.out, rtol=0, atol=1e-9):
+def _as_tensor(matrix: Matrix, like: Tensor) -> Tensor:
+    known = matrix if isinstance(matrix, Tensor) else torch.from_numpy(np.array(matrix))
+    floating = torch.float32 if like.element_size() < 2 else like.dtype  # torch promotes no floats of eight bits
+    return known.to(like.device, torch.promote_types(floating, known.dtype))
+
+
+def _acting(out: Tensor, into: Tensor, role: str) -> Tensor:
+    """Return the matrix that acts on an axis of some role, shape (*context sizes, n_to, n_from)."""
+    if role == BOTH and not (out.shape == into.mT.shape and torch.allclose(out, into.mT, rtol=0, atol=1e-6)):
         raise ValueError("its units are made and read by the same weights, which needs a map that is its own dual")
-    return transposed if role == IN else both.out
+    return into.mT if role == IN else out
 
 
 def _along(
-    x: Tensor, axis: int, axes: Axes, shape: Sequence[int], groups: Mapping[str, Group], maps: Mapping[str, np.ndarray]
+    x: Tensor, axis: int, axes: Axes, shape: Sequence[int], groups: Mapping[str, Group], maps: Mapping[str, Tensor]
 ) -> Tensor:
     """Map the units on one axis of a tensor that had a shape; the axes that it depends on are mapped already."""
     blocks = sorted(axes[axis], key=lambda b: int(b.positions.min()))
@@ -80,7 +92,8 @@ def _along(
     out, pieces, end = x, [], 0
     for block in blocks:
         positions = torch.from_numpy(np.ascontiguousarray(block.positions.reshape(-1))).to(x.device)
-        part = x.index_select(-1, positions).reshape(*x.shape[:-1], *block.positions.shape)
+        whole = len(positions) == x.shape[-1] and bool((block.positions.reshape(-1) == np.arange(x.shape[-1])).all())
+        part = (x if whole else x.index_select(-1, positions)).reshape(*x.shape[:-1], *block.positions.shape)
         new = _mixed(part, axis, block, axes, shape, groups, maps)
         if resized:
             start, order = int(block.positions.min()), _layout(block, axis)
@@ -93,7 +106,7 @@ def _along(
             new = new.flatten(x.dim() - 1)
             if block.within:
                 new = torch.where(_holds(block, axis, new), new, out.index_select(-1, positions))
-            out = out.index_copy(-1, positions, new)
+            out = new if whole else out.index_copy(-1, positions, new)
     return (torch.cat([*pieces, x[..., end:]], -1) if resized else out).movedim(-1, axis)
 
 
@@ -104,7 +117,7 @@ def _mixed(
     axes: Axes,
     shape: Sequence[int],
     groups: Mapping[str, Group],
-    maps: Mapping[str, np.ndarray],
+    maps: Mapping[str, Tensor],
 ) -> Tensor:
     """Map the units of a block, of shape (*other axes, n_copies, size_1, ..., size_k), outer groups first."""
     lead = part.dim() - block.positions.ndim
@@ -124,17 +137,16 @@ def _mixed(
             letters += _LETTERS[e - (e > axis)]
         old, here = _LETTERS[: part.dim()], lead + 1 + block.groups.index(name)
         new = old[:here] + "z" + old[here + 1 :]
-        weights = torch.from_numpy(np.array(matrix)).to(part)
-        part = torch.einsum(f"{old},{letters}z{old[here]}->{new}", part, weights)
+        part = torch.einsum(f"{old},{letters}z{old[here]}->{new}", part, matrix)
     return part
 
 
-def _of_positions(matrix: np.ndarray, k: int, units: np.ndarray) -> np.ndarray:
+def _of_positions(matrix: Tensor, k: int, units: np.ndarray) -> Tensor:
     """Return the matrix at each position of an axis that has the units of the k-th context; none has the identity."""
-    taken = np.take(matrix, np.maximum(units, 0), axis=k)
-    side = [-1 if i == k else 1 for i in range(taken.ndim)]
-    same: np.ndarray = np.where((units < 0).reshape(side), np.eye(*matrix.shape[-2:]), taken)
-    return same
+    known = torch.from_numpy(units).to(matrix.device)
+    taken = matrix.index_select(k, known.clamp_min(0))
+    nowhere = (known < 0).view([-1 if i == k else 1 for i in range(taken.dim())])
+    return torch.where(nowhere, torch.eye(*matrix.shape[-2:], dtype=matrix.dtype, device=matrix.device), taken)
 
 
 def _holds(block: Block, axis: int, x: Tensor) -> Tensor:

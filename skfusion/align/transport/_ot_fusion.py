@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -84,7 +83,6 @@ class OTFusion(Aligner):
     True
     """
 
-    needs_objective: ClassVar[bool] = False
     _test_sets = (
         {},
         {"cost": "activations", "where": "post"},
