@@ -15,6 +15,10 @@ from skfusion.align.permutation._assign import assigned
 
 _STEPS = 20
 """Steps between two looks at the sums, and for each strength of the entropy on the way to the one that is asked for."""
+_CHEAP = 12
+"""Pairs of each unit with which a linear program begins, and that are added at a time."""
+_LEAST = 1e-9
+"""The least strength of the entropy, as a share of the spread of costs: the plan is the exact one up to rounding."""
 _FAR = 50.0
 """The largest logarithm of a factor for which products are safe."""
 
@@ -30,14 +34,48 @@ def exact(cost: np.ndarray, sent: np.ndarray, received: np.ndarray) -> np.ndarra
         plan = np.zeros((n, n))
         plan[assigned(-cost.T), np.arange(n)] = sent[0]
         return plan
-    rows = sparse.kron(sparse.eye_array(n), np.ones((1, m)))
-    columns = sparse.kron(np.ones((1, n)), sparse.eye_array(m))
-    sums = sparse.vstack([rows, columns]).tocsr()[:-1]  # the last sum follows from the others
+    return rounded(_linear_program(cost, sent, received), sent, received)
+
+
+def _linear_program(cost: np.ndarray, sent: np.ndarray, received: np.ndarray) -> np.ndarray:
+    """Return a plan with the least cost, from the cheap pairs alone as long as the prices show that it needs no other.
+
+    A pair whose cost is below the sum of the prices of its two units would make the plan cheaper, and is added.
+    """
+    n, m = cost.shape
     scale = float(np.abs(cost).max()) or 1.0
-    solved = linprog(cost.reshape(-1) / scale, A_eq=sums, b_eq=np.concatenate([sent, received])[:-1], method="highs")
-    if solved.x is None:
-        raise ValueError(f"No plan of transport was found for masses of {n} and {m} units: {solved.message}")
-    return rounded(np.maximum(solved.x, 0).reshape(n, m), sent, received)
+    c = cost / scale
+    used = _corner(sent, received) > 0  # so that there is a plan at all
+    for axis in (0, 1):
+        cheap = np.argpartition(c, min(_CHEAP, c.shape[axis]) - 1, axis=axis)
+        np.put_along_axis(used, np.take(cheap, range(min(_CHEAP, c.shape[axis])), axis=axis), True, axis=axis)
+    while True:
+        i, j = np.nonzero(used)
+        k = np.arange(len(i))
+        sums = sparse.csr_array((np.ones(2 * len(i)), (np.concatenate([i, n + j]), np.concatenate([k, k]))))
+        solved = linprog(c[i, j], A_eq=sums[:-1], b_eq=np.concatenate([sent, received])[:-1], method="highs")
+        if solved.x is None:
+            raise ValueError(f"No plan of transport was found for masses of {n} and {m} units: {solved.message}")
+        prices = np.append(solved.eqlin.marginals, 0.0)  # the last sum follows from the others
+        gain = prices[:n, None] + prices[n:] - c
+        gain[used] = 0
+        worst = np.argpartition(gain, -min(_CHEAP, m), axis=1)[:, -min(_CHEAP, m) :]
+        more = np.take_along_axis(gain, worst, 1) > 1e-9
+        if not more.any():
+            plan = np.zeros((n, m))
+            plan[i, j] = np.maximum(solved.x, 0)
+            return plan
+        rows = np.broadcast_to(np.arange(n)[:, None], worst.shape)
+        used[rows[more], worst[more]] = True
+
+
+def _corner(sent: np.ndarray, received: np.ndarray) -> np.ndarray:
+    """Return the plan that sends to one unit after the other what is left (the north-west corner rule)."""
+    ends = [np.append(0, np.cumsum(masses)) for masses in (sent, received)]
+    ends = [e / e[-1] for e in ends]
+    shared = np.minimum(ends[0][1:, None], ends[1][1:]) - np.maximum(ends[0][:-1, None], ends[1][:-1])
+    plan: np.ndarray = np.maximum(shared, 0)
+    return plan
 
 
 def sinkhorn(
@@ -51,8 +89,10 @@ def sinkhorn(
     """
     c, a, b = (torch.from_numpy(np.array(x, np.float64)) for x in (cost, sent, received))
     f, g = torch.zeros_like(a), torch.zeros_like(b)
-    strengths, error = [reg], float("inf")
-    while strengths[0] < float(c.max() - c.min()):
+    spread, error = float(c.max() - c.min()), float("inf")
+    reg = max(reg, _LEAST * spread)
+    strengths = [reg]
+    while strengths[0] < spread:
         strengths.insert(0, 2 * strengths[0])
     for eps in strengths:
         done, enough = 0, max_iter if eps == reg else _STEPS

@@ -224,12 +224,12 @@ class _Learned:
         """Return the mean loss halfway under permutations, over an epoch."""
         assert objective.criterion is not None
         state = self.between(self.symmetry.permute(perms, self.state), 0.5)
+        total, n = 0.0, 0
         with torch.no_grad():
-            losses = [
-                (float(objective.criterion(objective.forward(state, b.x), b)), len(b.y)) for b in objective.batches()
-            ]
-        n = sum(size for _, size in losses)
-        return sum(loss * size for loss, size in losses) / n if n else math.inf
+            for batch in objective.batches():
+                loss = objective.criterion(objective.forward(state, _labelled(batch, self.settings).x), batch)
+                total, n = total + float(loss) * len(batch.y), n + len(batch.y)
+        return total / n if n else math.inf
 
 
 def _labelled(batch: Batch, settings: SinkhornRebasin) -> Batch:
