@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_FAR = 40.0
+"""The largest logarithm of a factor that is safe, in single precision too."""
+
 
 class _Sinkhorn(torch.autograd.Function):
     @staticmethod
@@ -38,11 +41,29 @@ def sinkhorn_layer(free: Tensor, tau: float, n_iter: int) -> Tensor:
 
 
 def iterated(logits: Tensor, n_iter: int) -> Tensor:
-    """Return the exponentials of matrices, scaled until rows and columns sum to 1, in the log domain; unrolled."""
-    for _ in range(n_iter):
-        logits = logits - logits.logsumexp(-1, keepdim=True)
-        logits = logits - logits.logsumexp(-2, keepdim=True)
+    """Return the exponentials of matrices, scaled until rows and columns sum to 1.
+
+    After a step in the log domain the numbers are safe, and the other steps multiply them by factors; where these do
+    not stay safe, all steps are taken in the log domain. Gradients pass through the steps.
+    """
+    logits = _step(logits)
+    plan = logits.exp()
+    v = torch.ones_like(plan[..., :1, :])
+    for _ in range(n_iter - 1):
+        u = 1 / (plan @ v.mT)
+        v = 1 / (u.mT @ plan)
+    if n_iter == 1:
+        return plan
+    if bool((u.detach().log().abs() < _FAR).all() & (v.detach().log().abs() < _FAR).all()):
+        return u * plan * v
+    for _ in range(n_iter - 1):
+        logits = _step(logits)
     return logits.exp()
+
+
+def _step(logits: Tensor) -> Tensor:
+    logits = logits - logits.logsumexp(-1, keepdim=True)
+    return logits - logits.logsumexp(-2, keepdim=True)
 
 
 def potentials(plan: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:

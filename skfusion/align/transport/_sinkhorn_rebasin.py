@@ -18,6 +18,8 @@ from skfusion.state import State, check_compatible
 from skfusion.symmetry import Permutations, Symmetry, mapped
 
 LOSSES = ("l2", "midpoint", "random")
+_LOOK = 5
+"""Steps between two looks at the permutations, where no data is needed; assignments cost more than steps."""
 
 
 class SinkhornRebasin(Aligner):
@@ -173,18 +175,20 @@ class _Learned:
         target = {n: self.reference[n].detach() for n in self.names}
         self.keep(self.best, self.distance(self.best))
         seen = None
-        for _ in range(self.settings.n_steps):
-            if self.least == 0:
-                return
+        for number in range(1, self.settings.n_steps + 1):
             moved = self.mapped(self.names)
             loss = torch.stack([(moved[n] - target[n]).square().sum() for n in self.names]).sum()
             loss = loss / sum(t.numel() for t in target.values())
             self.history.append(float(loss.detach()))
             self.step(loss)
+            if number % _LOOK and number < self.settings.n_steps:
+                continue
             perms = self.hard()
             if seen is None or any(not np.array_equal(p, seen[g]) for g, p in perms.items()):
                 self.keep(perms, self.distance(perms))
                 seen = perms
+            if self.least == 0:
+                return
 
     def distance(self, perms: Permutations) -> float:
         """Return the squared distance of the weights under permutations."""
