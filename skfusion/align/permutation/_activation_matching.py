@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from skfusion._batches import counting, mapped, n_rows, without_single_rows
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
-from skfusion.align.permutation._activation_sites import View, chosen, clear_views, mean_matched, mean_similarity, solve
-from skfusion.align.permutation._evidence import MEASURES, Evidence
+from skfusion.align.permutation._activation_sites import clear_views, mean_matched, solve
+from skfusion.align.permutation._compare import similarities
+from skfusion.align.permutation._evidence import MEASURES
 from skfusion.align.permutation._match import Match
-from skfusion.align.permutation._samples import Layout, layouts, sample_keys, samples_of
 from skfusion.align.permutation._weight_matching import anchor, sweeps
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State, check_compatible
-from skfusion.symmetry import Permutations, Site, Symmetry
-from skfusion.tracing import reading
+from skfusion.symmetry import Permutations, Symmetry
 
 _MAX_SWEEPS = 100
 
@@ -112,7 +107,8 @@ class ActivationMatching(Aligner):
             # Each pass matches the groups that are observed apart from unmatched ones; more are separate after it.
             while views := clear_views(symmetry, settled):
                 moved = symmetry.permute(perms, state)
-                similarity = self._similarity(moved, reference, views, objective)
+                how = MEASURES[self.measure], self.where, self.n_batches
+                similarity = similarities(moved, reference, views, objective, *how)
                 step = solve(symmetry, similarity, settled)
                 if not step:
                     break
@@ -125,43 +121,3 @@ class ActivationMatching(Aligner):
                 [*sweeps(match, _MAX_SWEEPS, np.random.default_rng(0), settled)]
                 perms = symmetry.compose(perms, match.perms)
         return PermutationAlignment(perms, symmetry, matched=matched)
-
-    def _similarity(
-        self, state: State, reference: State, views: Sequence[View], objective: Objective
-    ) -> dict[str, np.ndarray]:
-        """Return the similarity of units over the data, by group."""
-        measure = MEASURES[self.measure]
-        observed: list[Evidence] = []
-        known: dict[Site, Layout] = {}
-        for batch in without_single_rows(counting(islice(objective.batches(), self.n_batches))):
-            sites = [*dict.fromkeys(view.site for view in views)]
-            a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
-            if not known and (
-                measure.needs_keys or batch.weight is not None
-            ):  # then values must be assigned to samples
-                rolled = _activations(objective, reference, mapped(batch.x, lambda t: t.roll(1, 0)), sites)
-                known = layouts(a, rolled, n_rows(batch.x))
-            there = a if batch.weight is None else {site: a[site] for site in known if site in a}
-            if not observed:
-                views = chosen(views, there, self.where)
-                observed = [measure() for _ in views]
-            keys = sample_keys(batch.x) if measure.needs_keys else None
-            for view, evidence in zip(views, observed, strict=True):
-                if view.site in there:
-                    of = samples_of(view, a[view.site], batch, known.get(view.site), keys)
-                    evidence.add(view.cut(a[view.site]), view.cut(b[view.site]), *of)
-        if not observed and views:
-            raise ValueError(
-                f"{self!r} has seen no batch: the objective has none with rows of positive weight, or n_batches is 0."
-            )
-        return mean_similarity(views, observed)
-
-
-def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:
-    activations: dict[Site, Tensor] = {}
-    parameters = dict(objective.module.named_parameters(remove_duplicate=False))
-    # torch chooses kernels by requires_grad, and the sites were numbered with the module's own setting of it
-    state = {k: t.detach().requires_grad_(k in parameters and parameters[k].requires_grad) for k, t in state.items()}
-    with reading(sites, activations.__setitem__):
-        objective.forward(state, x)
-    return activations

@@ -81,6 +81,17 @@ class SquaredDistance(_Moments):
         return (self.products / self.n - apart.square() / 2).cpu().numpy()
 
 
+class Distance(_Moments):
+    r"""Minus the distance of two units over the data, :math:`-\sqrt{E[(a_i - b_j)^2]}`."""
+
+    def similarity(self) -> np.ndarray | None:
+        if not self.n:
+            return None
+        apart = self.means[0].unsqueeze(-1) - self.means[1].unsqueeze(-2)
+        spread = self.squares[0].unsqueeze(-1) + self.squares[1].unsqueeze(-2) - 2 * self.products
+        return -(spread / self.n + apart.square()).clamp_min(0).sqrt().cpu().numpy()
+
+
 class Correlation(_Moments):
     r"""The correlation, :math:`E[(a_i - \bar a_i)(b_j - \bar b_j)] / (\sigma_i \sigma_j)`; zero for dead units."""
 

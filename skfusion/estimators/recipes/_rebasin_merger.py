@@ -14,7 +14,7 @@ from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
 from skfusion.estimators._soup import SoupDriver
 from skfusion.estimators.support._task_from_net import AsTheNet, regresses
-from skfusion.landscape import loss_along, segment
+from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.nets import Runner
 from skfusion.pool import Member, ModelPool
@@ -63,7 +63,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     ----------
     barrier_ : dict of float, or None
         The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on held-out rows or on
-        all.
+        all. It is the excess over the members' own losses, also where an alignment mixes units and so changes them.
     {alignment_}
     {pool_}
     {estimator_}
@@ -148,14 +148,26 @@ class ReBasinMerger(AsTheNet, SoupDriver):
                 after = {name: self.alignments_[name].apply(state) for name, state in before.items()}
             objective = self._judge(runner, collected)
             repair = self._part("repair")
-            self.barrier_ = {}
+            self.barrier_, own = {}, list[Profile]()
             for name, states in (("before", before), ("after", after)):
                 first, *others = states.values()
-                barriers = [loss_along(segment(first, s), objective, self.n_points, repair).barrier for s in others]
-                self.barrier_[name] = float(np.mean(barriers))
+                profiles = [loss_along(segment(first, s), objective, self.n_points, repair) for s in others]
+                own = own or profiles  # a soft alignment changes the loss of a member
+                self.barrier_[name] = float(np.mean([_excess(p, q) for p, q in zip(profiles, own, strict=True)]))
 
     # ---- classifier or regressor, as the net is -----------------------------------------------------------
     def _is_classifier(self) -> bool:
         members = self.members if isinstance(self.members, (ModelPool, list, tuple)) else ()
         net = next(iter(members), None) if self.estimator is None else self.estimator
         return not regresses(net.net if isinstance(net, Member) else net)
+
+
+def _excess(profile: Profile, own: Profile) -> float:
+    """Return the barrier over the line between the losses that the two members have by themselves.
+
+    Where the units of the second one were mixed, its own loss is not that of the end of the path.
+    """
+    if np.isclose(profile.loss[-1], own.loss[-1], rtol=1e-4, atol=1e-6):  # the same function, but for rounding
+        return profile.barrier
+    gap = profile.loss - ((1 - profile.t) * own.loss[0] + profile.t * own.loss[-1])
+    return max(0.0, float(gap.max()))

@@ -12,7 +12,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import EnsembleClassifier, ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor, rebasin
-from skfusion.align import ActivationMatching, MergeMany, WeightMatching
+from skfusion.align import ActivationMatching, MergeMany, OTFusion, SinkhornRebasin, WeightMatching
 from skfusion.collect import Seeds
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
@@ -73,7 +73,10 @@ def test_regression_and_three_members():
     assert soup.fit(*VALUES).score(*VALUES) > 0.5
 
 
-@pytest.mark.parametrize("align", ["weights", "activations", MergeMany()])
+@pytest.mark.parametrize(
+    "align",
+    ["weights", "activations", MergeMany(), OTFusion(), OTFusion(cost="activations"), SinkhornRebasin(n_steps=30)],
+)
 def test_merger_lowers_the_barrier(align):
     merger = ReBasinMerger(mlp_classifier(), align=align, random_state=0).fit(X, Y)
     assert merger.barrier_.keys() == {"before", "after"}
@@ -167,6 +170,23 @@ def test_recurrent_networks_with_a_last_chunk_of_one_row():
     net = NeuralNetClassifier(Recurrent, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0)
     merger = ReBasinMerger(net, align="activations", n_points=0, random_state=0).fit(rows, codes)
     assert merger.predict(rows).shape == (129,)
+
+
+def test_a_soft_alignment_is_judged_by_the_loss_of_the_members():
+    """Units that are mixed to the mean of all compute nothing: the barrier must not fall because one end is bad."""
+    pool = SoupClassifier(mlp_classifier(), collect=Seeds(2), merge=Uniform(), random_state=0).fit(X, Y).pool_
+    even = ReBasinMerger(members=pool, align=OTFusion(reg=100.0), random_state=0).fit(X, Y)
+    hard = ReBasinMerger(members=pool, align=OTFusion(), random_state=0).fit(X, Y)
+    assert even.barrier_["after"] > max(even.barrier_["before"], 10 * hard.barrier_["after"])
+    assert even.barrier_["before"] == hard.barrier_["before"]
+
+
+def test_a_soup_takes_soft_alignments():
+    soup = SoupClassifier(NET, collect=Seeds(3), align=OTFusion(reg=0.02), merge=Greedy(), random_state=0).fit(X, Y)
+    again = pickle.loads(pickle.dumps(soup))
+    np.testing.assert_array_equal(again.predict_proba(X), soup.predict_proba(X))
+    assert max(soup.alignments_["seed-1"].sum_errors().values()) <= 1e-9
+    assert again.alignments_["seed-1"] == soup.alignments_["seed-1"]
 
 
 def test_merger_pickles():
