@@ -10,16 +10,24 @@ alignment is a new folder with a subclass of :class:`Alignment`. The laws in `sk
 
 from skfusion.align._base import Aligner, Alignment, PermutationAlignment
 from skfusion.align.permutation._activation_matching import ActivationMatching
+from skfusion.align.permutation._annealing import Annealing
+from skfusion.align.permutation._cycle_consistent import CycleConsistent
+from skfusion.align.permutation._graph_matching import GraphMatching
 from skfusion.align.permutation._merge_many import MergeMany
 from skfusion.align.permutation._rebasin import rebasin
+from skfusion.align.permutation._straight_through import StraightThrough
 from skfusion.align.permutation._weight_matching import WeightMatching
 
 __all__ = [
     "ActivationMatching",
     "Aligner",
     "Alignment",
+    "Annealing",
+    "CycleConsistent",
+    "GraphMatching",
     "MergeMany",
     "PermutationAlignment",
+    "StraightThrough",
     "WeightMatching",
     "rebasin",
 ]
