@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -76,7 +75,11 @@ class Annealing(Aligner):
     True
     """
 
-    _test_sets = ({"n_steps": 100}, {"energy": "loss", "n_steps": 30}, {"energy": "score", "n_steps": 20, "hottest": 1.0})
+    _test_sets = (
+        {"n_steps": 100},
+        {"energy": "loss", "n_steps": 30},
+        {"energy": "score", "n_steps": 20, "hottest": 1.0},
+    )
 
     def __init__(
         self,

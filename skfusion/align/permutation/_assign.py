@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-
 _FEW = 128
 """Units below which a cold start takes no time."""
 _N_ROUNDS = 8

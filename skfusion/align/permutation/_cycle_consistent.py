@@ -121,9 +121,7 @@ class CycleConsistent(Aligner):
         for start in starts:
             moved = [symmetry.permute(p, s) for p, s in zip(start, states, strict=True)]
             steps, values = frank_wolfe(moved, symmetry, self.max_steps)
-            matches = [
-                Match(symmetry.permute(p, s), states[0], symmetry) for p, s in zip(steps, moved, strict=True)
-            ]
+            matches = [Match(symmetry.permute(p, s), states[0], symmetry) for p, s in zip(steps, moved, strict=True)]
             settled(matches, _MAX_SWEEPS, rng)
             values.append(value_of(matches))
             if values[-1] > history[-1]:
@@ -133,9 +131,7 @@ class CycleConsistent(Aligner):
         return best, history
 
 
-def frank_wolfe(
-    states: Sequence[State], symmetry: Symmetry, max_steps: int
-) -> tuple[list[Permutations], list[float]]:
+def frank_wolfe(states: Sequence[State], symmetry: Symmetry, max_steps: int) -> tuple[list[Permutations], list[float]]:
     """Return permutations of each state, rounded, and the relaxed value after each step, which never falls."""
     matches = [Match(s, states[0], symmetry) for s in states]
     tensors = [m.b for m in matches]  # in the precision that states are compared in
@@ -169,7 +165,10 @@ def _along(
 ) -> np.ndarray:
     """Return the value at equal distances along a step, at as many points as the polynomial that it is asks for."""
     soft = {n: [{*b.groups} & start[0].keys() for blocks in symmetry.axes[n] for b in blocks] for n in names}
-    degree = {n: sum(max((len(start[0].keys() & {*b.groups}) for b in blocks), default=0) for blocks in symmetry.axes[n]) for n in names}
+    degree = {
+        n: sum(max((len(start[0].keys() & {*b.groups}) for b in blocks), default=0) for blocks in symmetry.axes[n])
+        for n in names
+    }
     at = np.linspace(0, 1, 2 * max(degree.values()) + 1)
     total = np.zeros(len(at))
     for n in names:
@@ -200,7 +199,11 @@ def best_step(values: np.ndarray) -> tuple[float, tuple[float, float]]:
     coefficients[np.abs(coefficients) < 1e-12 * np.abs(values).max()] = 0
     slope_there = polynomial.polyder(polynomial.polytrim(coefficients))
     inside = [float(r.real) for r in polynomial.polyroots(slope_there) if abs(r.imag) < 1e-6 and 0 < r.real < 1]
-    at = {0.0: float(values[0]), **{t: float(polynomial.polyval(t, coefficients)) for t in inside}, 1.0: float(values[-1])}
+    at = {
+        0.0: float(values[0]),
+        **{t: float(polynomial.polyval(t, coefficients)) for t in inside},
+        1.0: float(values[-1]),
+    }
     best = max(at, key=lambda t: (at[t], -t))
     return best, (at[0.0], at[best])
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
 from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match
-from skfusion.align.permutation._soft import mapped, places, slope, soft_groups
+from skfusion.align.permutation._soft import places, slope, soft_groups
 from skfusion.align.permutation._weight_matching import WeightMatching, sweeps
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible
@@ -21,8 +21,8 @@ from skfusion.symmetry import Permutations, Symmetry
 _MAX_SWEEPS = 100
 _COLDEST, _COOLING = 0.02, 0.8
 _N_SINKHORN = 20
-_FINE = 1e-5
-"""Share of the largest eigenvalue below which features of the kernel are left out."""
+_FINE, _SPACING = 1e-4, 0.3
+"""Share of the largest eigenvalue below which features of the kernel are left out, and how far points are apart."""
 
 
 class GraphMatching(Aligner):
@@ -51,9 +51,9 @@ class GraphMatching(Aligner):
     Notes
     -----
     The matrix K, with n⁴ entries for two layers of n units, is never made: the kernel of two numbers is a sum over R
-    products of functions of one, about 10 to 30 for a relative error of 1e-5, so that a round costs R times what a
-    sweep of :class:`WeightMatching` does. 2 R + 2 states are in memory. The edge between two channels of a convolution
-    has several weights, which count as separate edges.
+    products of functions of one, about 10 to 30 for an error of 1e-4, so that a round costs R times what a sweep of
+    :class:`WeightMatching` does. 2 R + 2 states are in memory. The edge between two channels of a convolution has
+    several weights, which count as separate edges.
 
     Graduated assignment is a heuristic. The permutations of :class:`WeightMatching` are improved in the same way, and
     the better ones by the sum above are returned. ``history`` has this sum at first, after the graduated assignment,
@@ -161,10 +161,10 @@ def featured(reference: State, state: State, symmetry: Symmetry, bandwidth: floa
 def features(low: float, high: float) -> Callable[[Tensor], Tensor]:
     r"""Return a map of numbers to vectors whose inner products are :math:`\exp(-(x - y)^2)`, nearly, between limits.
 
-    It is the kernel to points at half a unit from one another, in the basis of the eigenvectors of the kernel of these
-    points (Nyström's method).
+    It is the kernel to points at equal distances, in the basis of the eigenvectors of the kernel of these points
+    (Nyström's method).
     """
-    points = torch.linspace(low, high, 1 + math.ceil((high - low) / 0.5), dtype=torch.float64)
+    points = torch.linspace(low, high, 1 + math.ceil((high - low) / _SPACING), dtype=torch.float64)
     values, vectors = torch.linalg.eigh(_kernel(points, points))
     kept = values > _FINE * values[-1]
     basis = vectors[:, kept] / values[kept].sqrt()

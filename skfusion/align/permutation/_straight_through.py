@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skfusion._batches import n_rows, without_single_rows
+from skfusion._batches import counting, n_rows, without_single_rows
 from skfusion._random import seed_scope
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
 from skfusion.align.permutation._match import Match
@@ -39,7 +39,7 @@ class StraightThrough(Aligner):
     ----------
     n_epochs : int, default=10
         Passes over the training data.
-    lr : float, default=0.01
+    lr : float, default=0.1
         Learning rate of SGD with momentum. With a small one no unit ever moves; a large one forgets where it began.
     momentum : float, default=0.9
         Momentum of SGD.
@@ -86,7 +86,7 @@ class StraightThrough(Aligner):
     needs_objective: ClassVar[bool] = True
     _test_sets = ({"n_epochs": 3}, {"n_epochs": 2, "lr": 0.5, "momentum": 0.0})
 
-    def __init__(self, n_epochs: int = 10, lr: float = 0.01, momentum: float = 0.9, random_state: int = 0):
+    def __init__(self, n_epochs: int = 10, lr: float = 0.1, momentum: float = 0.9, random_state: int = 0):
         self.n_epochs = n_epochs
         self.lr = lr
         self.momentum = momentum
@@ -103,7 +103,9 @@ class StraightThrough(Aligner):
         symmetry = given_symmetry(self, symmetry)
         self._check()
         if objective is None or objective.criterion is None:
-            raise ValueError("StraightThrough trains on labelled rows: give it an objective with a criterion and labels.")
+            raise ValueError(
+                "StraightThrough trains on labelled rows: give it an objective with a criterion and labels."
+            )
         check_compatible([reference, state])
         start = WeightMatching(random_state=self.random_state)(state, reference, symmetry)
         moved = start.apply(state)
@@ -139,7 +141,7 @@ class StraightThrough(Aligner):
         optimizer = torch.optim.SGD(surrogate.values(), self.lr, self.momentum)
         for epoch in range(self.n_epochs):
             before, seen = match.perms, 0
-            for batch in without_single_rows(objective.training()):
+            for batch in without_single_rows(counting(objective.training())):
                 projected = symmetry.permute(match.perms, state)
                 with torch.enable_grad():
                     middle = midpoint(reference, projected, surrogate)
@@ -176,7 +178,7 @@ def midpoint_loss(objective: Objective, reference: State, state: State) -> float
     middle = weighted_sum([reference, state], [0.5, 0.5])
     total = weight = 0.0
     with torch.no_grad():
-        for batch in without_single_rows(objective.batches()):
+        for batch in without_single_rows(counting(objective.batches())):
             share = float(n_rows(batch.x) if batch.weight is None else batch.weight.sum())
             total, weight = total + share * float(loss_of(objective, middle, batch)) if share else total, weight + share
     return total / weight if weight else math.nan
