@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 import torch
@@ -164,16 +163,13 @@ def _along(
     states: Sequence[State], symmetry: Symmetry, names: Sequence[str], start: Sequence[Maps], end: Sequence[Maps]
 ) -> np.ndarray:
     """Return the value at equal distances along a step, at as many points as the polynomial that it is asks for."""
-    soft = {n: [{*b.groups} & start[0].keys() for blocks in symmetry.axes[n] for b in blocks] for n in names}
-    degree = {
-        n: sum(max((len(start[0].keys() & {*b.groups}) for b in blocks), default=0) for blocks in symmetry.axes[n])
-        for n in names
-    }
+    soft = {n: [[start[0].keys() & {*b.groups} for b in blocks] for blocks in symmetry.axes[n]] for n in names}
+    degree = {n: sum(max(map(len, blocks), default=0) for blocks in axes) for n, axes in soft.items()}
     at = np.linspace(0, 1, 2 * max(degree.values()) + 1)
     total = np.zeros(len(at))
     for n in names:
         # each entry of a tensor is a polynomial of half the degree, and known by its values at fewer points
-        groups, known = {*chain.from_iterable(soft[n])}, np.linspace(0, 1, degree[n] + 1)
+        groups, known = {g for blocks in soft[n] for some in blocks for g in some}, np.linspace(0, 1, degree[n] + 1)
         points = [
             torch.stack([mapped(s[n], symmetry, n, between(p, q, float(t), groups)).flatten() for t in known])
             for s, p, q in zip(states, start, end, strict=True)
@@ -199,11 +195,8 @@ def best_step(values: np.ndarray) -> tuple[float, tuple[float, float]]:
     coefficients[np.abs(coefficients) < 1e-12 * np.abs(values).max()] = 0
     slope_there = polynomial.polyder(polynomial.polytrim(coefficients))
     inside = [float(r.real) for r in polynomial.polyroots(slope_there) if abs(r.imag) < 1e-6 and 0 < r.real < 1]
-    at = {
-        0.0: float(values[0]),
-        **{t: float(polynomial.polyval(t, coefficients)) for t in inside},
-        1.0: float(values[-1]),
-    }
+    at = {0.0: float(values[0]), 1.0: float(values[-1])}
+    at |= {t: float(polynomial.polyval(t, coefficients)) for t in inside}
     best = max(at, key=lambda t: (at[t], -t))
     return best, (at[0.0], at[best])
 

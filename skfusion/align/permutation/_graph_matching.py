@@ -144,7 +144,7 @@ def sinkhorn(logits: Tensor, n_iterations: int) -> Tensor:
 
 
 def featured(reference: State, state: State, symmetry: Symmetry, bandwidth: float) -> tuple[State, State]:
-    """Return two states whose numbers are replaced by features, along a new last axis, whose products are the kernel."""
+    """Return two states with features in the place of numbers, along a new last axis; their products are the kernel."""
     plain = Match(state, reference, symmetry)
     a: State = {}
     b: State = {}

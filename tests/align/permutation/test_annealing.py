@@ -1,5 +1,6 @@
 """Simulated annealing: brute force, energies that are kept right, and which rows are looked at."""
 
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -26,6 +27,14 @@ def mean(a, b):
     return weighted_sum([a, b], [0.5, 0.5])
 
 
+def squared_distance(a, b):
+    return distance(a, b) ** 2
+
+
+def rough_mean(a, b):
+    return rough(mean(a, b))
+
+
 def rough(state):
     """A loss with many minima, which has nothing to do with distances."""
     return float(sum((k + 1) * torch.sin(7 * t).sum() for k, t in enumerate(state.values())))
@@ -35,7 +44,7 @@ def rough(state):
 def test_best_of_all_permutations(energy):
     for seed in range(3):
         (a, symmetry), (b, _) = perceptron(2, 4, 1, seed=seed), perceptron(2, 4, 1, seed=100 + seed)
-        of = (lambda s: distance(a, s) ** 2) if energy == "distance" else (lambda s: rough(mean(a, s)))
+        of = partial(squared_distance, a) if energy == "distance" else partial(rough_mean, a)
         still = distance(*({"2": s["1.bias"]} for s in (a, b))) ** 2 if energy == "distance" else 0.0
         least = min(of(symmetry.permute({"h1": np.array(p)}, b)) for p in permutations(range(4)))
         found = Annealing(energy, 300, hottest=1.0)(b, a, symmetry, judged(rough, lambda s: -rough(s)))
@@ -119,7 +128,8 @@ def test_networks_whose_loss_is_no_number_are_passed_by():
 
 
 def test_what_it_needs():
-    assert not (Annealing().needs_objective or Annealing().needs_labels)
+    assert not Annealing().needs_objective
+    assert not Annealing().needs_labels
     for energy in ("loss", "score"):
         assert Annealing(energy).needs_objective
         assert Annealing(energy).needs_labels
@@ -155,6 +165,6 @@ def test_bad_input():
     state, symmetry = perceptron(3, 4, 2)
     with pytest.raises(ValueError, match="needs to know which units may change places"):
         Annealing()(state, state)
+    other = {k: v + 1 for k, v in state.items()}
     with pytest.raises(ValueError, match="give it loss="):
-        other = {k: v + 1 for k, v in state.items()}
         Annealing("loss")(other, state, symmetry, judged(None))
