@@ -41,8 +41,8 @@ from skfusion.tracing import symmetry_of
 OUT = Path(__file__).parents[1] / "docs" / "results"
 REPAIRS = {"as it is": AsItIs(), "REPAIR": Repair()}
 WIDTHS = (1, 2, 4)
-N_POINTS, N_TEST, N_GUIDE, N_SEEN = 11, 2000, 1000, 5000
-"""Points of a line, and rows: to test on, to guide aligners that ask for held-out ones, and that statistics are of."""
+N_TEST, N_GUIDE = 2000, 1000
+"""Rows to test on, and to guide aligners that ask for held-out ones."""
 MANY = 4
 
 ALIGNERS: dict[str, Callable[[], Any]] = {
@@ -93,7 +93,11 @@ class Problem:
     epochs: int
     n_rows: int
     params: dict[str, Any]
-    channels: bool
+    images: bool
+    n_seen: int
+    """Training rows that aligners use, and that statistics are estimated on."""
+    n_points: int
+    """Points of a line."""
 
     def net(self, factor, tiny):
         """Return the net, ``factor`` times as wide."""
@@ -103,7 +107,7 @@ class Problem:
     def data(self, fashion, tiny):
         """Return training rows, rows to guide aligners, and test rows."""
         X, y, Xt, yt = images(fashion)
-        X, Xt = (x[:, None] if self.channels else x.reshape(len(x), -1) for x in (X, Xt))
+        X, Xt = (x[:, None] if self.images else x.reshape(len(x), -1) for x in (X, Xt))
         order = np.random.RandomState(0).permutation(len(X))
         n_rows, n_guide, n_test = (400, 100, 100) if tiny else (self.n_rows, N_GUIDE, N_TEST)
         guide, train = order[:n_guide], order[n_guide : n_guide + n_rows]
@@ -111,9 +115,11 @@ class Problem:
 
 
 PROBLEMS = {
-    "perceptron": Problem("Perceptron 784-{0}-{0}-{0}-10", Perceptron, 512, 8, 59_000, {"n_in": 784}, False),
-    "vgg": Problem("VGG of {0} to {1} channels, without normalisation", VGG, 16, 5, 20_000, {}, True),
-    "resnet": Problem("ResNet of {0} to {1} channels, with BatchNorm", ResNet, 16, 5, 20_000, {"blocks": 1}, True),
+    "perceptron": Problem("Perceptron 784-{0}-{0}-{0}-10", Perceptron, 512, 8, 59_000, {"n_in": 784}, False, 5000, 11),
+    "vgg": Problem("VGG of {0} to {1} channels, without normalisation", VGG, 16, 5, 20_000, {}, True, 1000, 7),
+    "resnet": Problem(
+        "ResNet of {0} to {1} channels, with BatchNorm", ResNet, 16, 5, 20_000, {"blocks": 1}, True, 1000, 7
+    ),
 }
 
 
@@ -155,14 +161,14 @@ class Memory:
         return next(float(line.split()[1]) for line in lines if line.startswith(key))
 
 
-def judges(net, train, guide, test):
+def judges(net, problem, train, guide, test):
     """Return the runner, what aligners may see, and what judges the lines between networks."""
     runner = Runner(net, "classification")
-    seen = Rows(train[0][:N_SEEN], train[1][:N_SEEN])
+    seen = Rows(*(rows[: problem.n_seen] for rows in train))
     return runner, nets.Judge(runner, seen, Rows(*guide)), nets.Judge(runner, seen, Rows(*test))
 
 
-def measured_pair(name, states, runner, guide, test, symmetry):
+def measured_pair(name, states, problem, runner, guide, test, symmetry):
     """Return the numbers of an aligner on a pair."""
     a, b = (runner.place(s) for s in states)
     with Memory() as memory:
@@ -172,15 +178,15 @@ def measured_pair(name, states, runner, guide, test, symmetry):
         seconds = time.process_time() - start
     row = {"seconds": seconds, "mib": memory.mib}
     for label, repair in REPAIRS.items():
-        profile = loss_along(segment(a, moved), test, N_POINTS, repair)
+        profile = loss_along(segment(a, moved), test, problem.n_points, repair)
         row[label] = {
             "barrier": profile.barrier, "ends": float(profile.score[[0, -1]].mean()),
-            "middle": float(profile.score[N_POINTS // 2]), "loss": profile.loss.tolist(), "score": profile.score.tolist(),
+            "middle": float(profile.score[problem.n_points // 2]), "loss": profile.loss.tolist(), "score": profile.score.tolist(),
         }  # fmt: skip
     return row
 
 
-def measured_many(name, states, runner, guide, test, symmetry):
+def measured_many(name, states, problem, runner, guide, test, symmetry):
     """Return the numbers of the mean of several networks."""
     states = [runner.place(s) for s in states]
     start = time.process_time()
@@ -218,10 +224,12 @@ def run(args):
                     continue
                 net = problem.net(factor, args.tiny)
                 states, seconds = members(net, args.nets / f"{name}-{factor}-{seed}-{n}.pt", seed, n, train)
-                runner, guide, test = judges(net, train, guide_rows, test_rows)
+                runner, guide, test = judges(net, problem, train, guide_rows, test_rows)
                 symmetry = symmetry_of(runner.module, torch.from_numpy(train[0][:4]))
                 for method in (m for m in names if m not in known):
-                    known[method] = measure(method, states, runner, guide, test, symmetry) | {"trained": seconds}
+                    known[method] = measure(method, states, problem, runner, guide, test, symmetry) | {
+                        "trained": seconds
+                    }
                     print(
                         what,
                         name,
@@ -318,7 +326,7 @@ Pairs of networks of one architecture that were trained from different seeds on 
 
 on one thread ({kept["machine"]}), which had other work. The numbers of each pair are in [alignment.json](alignment.json).
 
-Barriers are of the loss on {N_TEST} test rows, at {N_POINTS} points of the line, the mean and in brackets the smallest and the largest of the pairs. Aligners that use data see {N_SEEN} training rows; *Annealing, loss* has {N_GUIDE} further rows to judge
+Barriers are of the loss on {N_TEST} test rows, the mean and in brackets the smallest and the largest of the pairs. Aligners that use data see training rows; *Annealing, loss* has {N_GUIDE} further rows to judge
 by, which no network was trained on, and 500 steps. *with REPAIR* rescales what each layer gives at every point of the line, or estimates the statistics of BatchNorm anew. *s* is the processor's time of the match, *MiB* the most memory that it takes beyond the two networks; both are medians.
 
 {(chr(10) * 2).join(sections)}

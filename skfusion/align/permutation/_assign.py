@@ -39,6 +39,10 @@ class Prices:
             price = np.minimum(price, (gap + price).min(axis=1))
         self._known = price if moved else price[np.argsort(best)]
 
+    def follow(self, best: np.ndarray) -> None:
+        """Put prices in the new order of the units."""
+        self._known = None if self._known is None else self._known[best]
+
 
 def assigned(worth: np.ndarray, slack: float = 1e-6, prices: Prices | None = None) -> np.ndarray:
     r"""Return the permutation :math:`\pi` that maximises :math:`\sum_i W_{i \pi(i)}`, for W of shape (n, n).
@@ -51,12 +55,14 @@ def assigned(worth: np.ndarray, slack: float = 1e-6, prices: Prices | None = Non
     stay, best = np.arange(n), worth.argmax(axis=1)
     solved = np.bincount(best, minlength=n).max() > 1
     if solved:  # otherwise each row has its own maximum, and nothing can be better
-        warm = prices is not None and n >= _FEW
-        best = linear_sum_assignment(prices.lowered(worth) if warm else worth, maximize=True)[1]
+        start = worth if prices is None else prices.lowered(worth)
+        best = linear_sum_assignment(start, maximize=True)[1]
     new, old = (worth[stay, places].astype(np.float64) for places in (best, stay))
     moved = new.sum() - old.sum() > slack * max(np.abs(new).sum(), np.abs(old).sum())
-    if solved and warm:
+    if prices is not None and n >= _FEW and solved:
         prices.learn(worth, best, moved)
+    elif prices is not None and moved:
+        prices.follow(best)
     return best if moved else stay
 
 

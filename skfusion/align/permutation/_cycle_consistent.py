@@ -119,19 +119,20 @@ class CycleConsistent(Aligner):
         best, history = at_rest, [as_they_are]
         for start in starts:
             moved = [symmetry.permute(p, s) for p, s in zip(start, states, strict=True)]
-            steps, values = frank_wolfe(moved, symmetry, self.max_steps)
+            steps, rises = frank_wolfe(moved, symmetry, self.max_steps)
+            first = value_of([Match(s, states[0], symmetry) for s in moved])
             matches = [Match(symmetry.permute(p, s), states[0], symmetry) for p, s in zip(steps, moved, strict=True)]
             settled(matches, _MAX_SWEEPS, rng)
-            values.append(value_of(matches))
-            if values[-1] > history[-1]:
+            value = value_of(matches)
+            if value > history[-1]:
                 parts = zip(start, steps, matches, strict=True)
                 best = [symmetry.compose(symmetry.compose(p, q), m.perms) for p, q, m in parts]
-                history = [as_they_are, *values]
+                history = [as_they_are, *(first + rise for rise in rises), value]
         return best, history
 
 
 def frank_wolfe(states: Sequence[State], symmetry: Symmetry, max_steps: int) -> tuple[list[Permutations], list[float]]:
-    """Return permutations of each state, rounded, and the relaxed value after each step, which never falls."""
+    """Return permutations of each state, rounded, and by how much the relaxed value has risen after each step."""
     matches = [Match(s, states[0], symmetry) for s in states]
     tensors = [m.b for m in matches]  # in the precision that states are compared in
     at = places(symmetry, tensors[0])
@@ -156,7 +157,7 @@ def frank_wolfe(states: Sequence[State], symmetry: Symmetry, max_steps: int) -> 
         if values[-1] - values[-2] <= _GAIN * abs(values[-1]):
             break
     rounded = [symmetry.complete({g: assigned(x.cpu().numpy()) for g, x in p.items()}) for p in maps]
-    return [*rounded], values
+    return [*rounded], [value - values[0] for value in values]
 
 
 def _along(
@@ -181,7 +182,7 @@ def _along(
 
 
 def _gram(x: Tensor) -> np.ndarray:  # shape: (n_points, n_numbers)
-    parts = [(part @ part.T).double() for part in x.split(2**16, dim=1)]
+    parts = [(part @ part.T).double() for part in torch.split(x, 2**16, dim=1)]
     products: np.ndarray = torch.stack(parts).sum(0).cpu().numpy()
     return products
 

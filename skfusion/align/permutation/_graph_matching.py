@@ -170,7 +170,8 @@ def features(low: float, high: float) -> Callable[[Tensor], Tensor]:
     basis = vectors[:, kept] / values[kept].sqrt()
 
     def lift(x: Tensor) -> Tensor:
-        return _kernel(x, points.to(x)) @ basis.to(x)
+        lifted: Tensor = _kernel(x, points.to(x)) @ basis.to(x)
+        return lifted
 
     return lift
 

@@ -52,6 +52,7 @@ def test_value_never_falls_from_step_to_step(name):
     _, values = frank_wolfe(states, symmetry, 50)
     assert len(values) > 2
     assert all(y >= x - 1e-9 * abs(x) for x, y in pairwise(values))
+    assert values[0] == 0
 
 
 def test_value_along_a_step_is_a_polynomial_that_is_known_exactly():
