@@ -10,8 +10,12 @@ alignment is a new folder with a subclass of :class:`Alignment`. The laws in `sk
 
 from skfusion.align._base import Aligner, Alignment, PermutationAlignment
 from skfusion.align.permutation._activation_matching import ActivationMatching
+from skfusion.align.permutation._annealing import Annealing
+from skfusion.align.permutation._cycle_consistent import CycleConsistent
+from skfusion.align.permutation._graph_matching import GraphMatching
 from skfusion.align.permutation._merge_many import MergeMany
 from skfusion.align.permutation._rebasin import rebasin
+from skfusion.align.permutation._straight_through import StraightThrough
 from skfusion.align.permutation._weight_matching import WeightMatching
 from skfusion.align.transport._ot_fusion import OTFusion
 from skfusion.align.transport._sinkhorn_rebasin import SinkhornRebasin
@@ -21,11 +25,15 @@ __all__ = [
     "ActivationMatching",
     "Aligner",
     "Alignment",
+    "Annealing",
+    "CycleConsistent",
+    "GraphMatching",
     "MergeMany",
     "OTFusion",
     "PermutationAlignment",
     "SinkhornRebasin",
     "Transport",
+    "StraightThrough",
     "WeightMatching",
     "rebasin",
 ]

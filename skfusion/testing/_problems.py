@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skfusion import nets
+from skfusion._batches import mean
 from skfusion._component import Component
 from skfusion._rows import Rows
 from skfusion.average import Average, Running
@@ -180,7 +181,10 @@ def _trained_ends() -> list[State]:
 
 
 def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
-    """Return three states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and inputs."""
+    """Return three states of a perceptron of 3 inputs and ``depth`` hidden layers, its symmetry, and rows.
+
+    The targets are the outputs of the first state.
+    """
     widths = [3, *[N_HIDDEN + 2] * depth, 2]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)
@@ -188,8 +192,17 @@ def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
         net = nn.Sequential(*[m for part in parts for m in part][:-1]).double().eval()
         random = [{k: torch.randn_like(v) for k, v in net.state_dict().items()} for _ in range(3)]
     x = inputs(60, torch.float64)
-    batches = [Batch(x[:25], torch.zeros(25)), Batch(x[25:], torch.zeros(35))]
-    data = ModuleObjective(net, lambda: batches)
+    y = torch.func.functional_call(net, random[0], (x,)).detach()
+    batches = [Batch(x[:25], y[:25]), Batch(x[25:], y[25:])]
+
+    def criterion(out: Tensor, batch: Batch) -> Tensor:
+        return mean((out - batch.y.reshape(len(out), -1)).square().mean(1), batch.weight)
+
+    def loss(state: State) -> float:
+        with torch.no_grad():
+            return float(criterion(data.forward(state, x), Batch(x, y)))
+
+    data = ModuleObjective(net, lambda: batches, loss, lambda state: -loss(state), criterion=criterion)
     return random, symmetry_of(net, x), data
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.align.permutation._assign import assigned, assigned_nested
+from skfusion.align.permutation._assign import Prices, assigned, assigned_nested
 from skfusion.align.permutation._rows import pieces, rows
 from skfusion.state import State
 from skfusion.symmetry import Block, Group, Permutations, Symmetry, moved
@@ -46,6 +46,7 @@ class Match:
                 size = float(torch.linalg.vector_norm(self.a[n]) * torch.linalg.vector_norm(self.b[n]))
                 self.scale[n] = 1 / size if size > 0 else 0.0
         self.perms: Permutations = symmetry.identity()
+        self._prices: dict[str, list[Prices]] = {}  # of the last assignment of each group
         self.terms: dict[str, list[Term]] = {g: [] for g in self.groups}
         for n in names:
             for axis, blocks in enumerate(symmetry.axes[n]):
@@ -106,7 +107,9 @@ class Match:
         worth = self.worth([*group.context, name], terms, joint=False)
         if worth is None:
             return False
-        delta = {name: np.stack([assigned(w) for w in worth]).reshape(self.perms[name].shape)}
+        prices = self._prices.setdefault(name, [Prices() for _ in worth])
+        best = [assigned(w, prices=p) for w, p in zip(worth, prices, strict=True)]
+        delta = {name: np.stack(best).reshape(self.perms[name].shape)}
         several = len({t.tensor for t in self.terms[name]}) < len(self.terms[name])
         return self._moved(delta, check=several)
 

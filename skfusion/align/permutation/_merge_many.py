@@ -80,19 +80,25 @@ class MergeMany(Aligner):
         start: list[Permutations] = [symmetry.identity(), *(self(state, first, symmetry) for state in others)]
         rng = np.random.default_rng(self.random_state)
         matches = [Match(symmetry.permute(p, s), first, symmetry) for p, s in zip(start, states, strict=True)]
-        with torch.no_grad():
-            total = {n: torch.stack([m.b[n] for m in matches]).sum(0) for n in matches[0].a}
-            history = [_agreement(matches)]
-            for _ in range(self.max_sweeps):
-                progress = False
-                for g in rng.permutation([*symmetry.groups]):
-                    for k in rng.permutation(len(matches)):
-                        progress |= _step(matches[k], str(g), total)
-                history.append(_agreement(matches))
-                if not progress:
-                    break
+        history = settled(matches, self.max_sweeps, rng)
         moved = [symmetry.compose(p, m.perms) for p, m in zip(start, matches, strict=True)]
         return [PermutationAlignment(perms, symmetry, history) for perms in moved]
+
+
+def settled(matches: Sequence[Match], max_sweeps: int, rng: np.random.Generator) -> list[float]:
+    """Move groups of networks until none moves; return what is maximised, at first and after each sweep."""
+    with torch.no_grad():
+        total = {n: torch.stack([m.b[n] for m in matches]).sum(0) for n in matches[0].a}
+        history = [_agreement(matches)]
+        for _ in range(max_sweeps):
+            progress = False
+            for g in rng.permutation([*matches[0].groups]):
+                for k in rng.permutation(len(matches)):
+                    progress |= _step(matches[k], str(g), total)
+            history.append(_agreement(matches))
+            if not progress:
+                break
+    return history
 
 
 def _step(match: Match, group: str, total: State) -> bool:

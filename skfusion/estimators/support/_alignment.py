@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from skfusion._rows import Rows
 from skfusion.align import Aligner, Alignment
 from skfusion.nets import Runner
-from skfusion.objective import Objective
+from skfusion.objective import Objective, Wrapper
 from skfusion.pool import ModelPool
+from skfusion.repair import Recalibrate
+from skfusion.state import State
 from skfusion.symmetry import Symmetry, reasons
 from skfusion.tracing import symmetry_of
 
@@ -32,9 +35,21 @@ def align_members(
                 f"as they are. symmetry_.describe() says why: {why}.",
                 stacklevel=2,
             )
-    alignments = align.align_all(pool.states, symmetry, objective)
+    judge = _Recalibrated(objective, pool.states) if align.needs_labels else objective
+    alignments = align.align_all(pool.states, symmetry, judge)
     moved = [m.replace(state=alignment.apply(m.state)) for m, alignment in zip(pool, alignments, strict=True)]
     return pool.replace(moved), symmetry, dict(zip(pool.names, alignments, strict=True))
+
+
+class _Recalibrated(Wrapper):
+    """An objective that judges states with the statistics of BatchNorm estimated again."""
+
+    def __init__(self, objective: Objective, members: Sequence[State]):
+        super().__init__(objective)
+        self._members = members
+
+    def judged(self, state: State) -> State:
+        return Recalibrate()(self.whole(state), self._members, self.objective)
 
 
 def _check_one_code(pool: ModelPool) -> None:

@@ -5,7 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from skfusion.align.permutation._assign import assigned, assigned_nested
+from skfusion.align.permutation._assign import Prices, assigned, assigned_nested
 
 RNG = np.random.default_rng(0)
 
@@ -71,3 +71,46 @@ def test_nested_is_the_best_of_the_whole_group(n, sizes, with_alone):
         )
         found = assigned_nested(pairs, alone, "outer")
         assert value(found["outer"], {g: found[g] for g in pairs}) == pytest.approx(best)
+
+
+def of_networks(n, seed=0):
+    """Return the similarities of units that are no copies, which few rows decide by themselves."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 40)) @ rng.normal(size=(40, n)), rng
+
+
+@pytest.mark.parametrize("n", [5, 150])
+def test_prices_change_no_solution(n):
+    worth, rng = of_networks(n)
+    prices, order = Prices(), np.arange(n)
+    for _ in range(6):  # as in sweeps: the units move, and the values change a little
+        now = worth[:, order]
+        found = assigned(now, prices=prices)
+        assert (found == assigned(now)).all()
+        order = order[found]
+        worth = worth + 0.3 * rng.normal(size=(n, n))
+
+
+def test_prices_of_the_last_solution_content_every_place():
+    worth, _ = of_networks(150)
+    for moved in (True, False):
+        prices = Prices()
+        best = assigned(worth)
+        for _ in range(20):
+            prices.learn(worth, best, moved)
+            if moved:
+                worth, best = worth[:, best], np.arange(150)
+        lowered = prices.lowered(worth)
+        chosen = lowered[np.arange(150), best]
+        np.testing.assert_allclose(chosen, lowered.max(axis=1))
+
+
+def test_prices_follow_units_that_need_no_solver():
+    worth, _ = of_networks(150)
+    prices = Prices()
+    best = assigned(worth, prices=prices)
+    before = prices.lowered(np.zeros((150, 150)))[0]
+    p = np.roll(np.arange(150), 3)
+    assert (assigned(np.eye(150)[:, np.argsort(p)], prices=prices) == p).all()
+    assert (prices.lowered(np.zeros((150, 150)))[0] == before[p]).all()
+    assert (best != np.arange(150)).any()
