@@ -15,6 +15,7 @@ from skfusion.state import State, is_statistic
 from skfusion.symmetry._action import check, moved
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
 from skfusion.symmetry._law import GroupLaw
+from skfusion.symmetry._linear import LinearSymmetry, kinds_of
 from skfusion.symmetry._words import declared, table
 
 
@@ -41,6 +42,8 @@ class Symmetry(GroupLaw):
         Activations of a forward pass whose units belong to groups.
     notes : sequence of str, optional
         Other remarks, for :meth:`describe`.
+    linear : LinearSymmetry, optional
+        Symmetries beyond permutations, between canonical states; see :func:`canonicalise`.
 
     Attributes
     ----------
@@ -70,6 +73,7 @@ class Symmetry(GroupLaw):
         pinned: Mapping[tuple[str, int], str] | None = None,
         sites: Sequence[Site] = (),
         notes: Sequence[str] = (),
+        linear: LinearSymmetry | None = None,
     ):
         self.groups: dict[str, Group] = {group.name: group for group in groups}
         self.axes = dict(axes)
@@ -78,6 +82,7 @@ class Symmetry(GroupLaw):
         self.pinned = dict(pinned or {})
         self.sites = tuple(sites)
         self.notes = tuple(notes)
+        self.linear = linear
         for group in self.groups.values():
             if missing := [c for c in group.context if c not in self.groups]:
                 raise ValueError(f"Group {group.name!r} is indexed by {missing[0]!r}, which is no group.")
@@ -117,6 +122,14 @@ class Symmetry(GroupLaw):
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         vars(self).update(stored, pinned=dict(stored["pinned"]))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """By group, the kind of its maps: permutation, signed, scale, orthogonal or invertible.
+
+        Kinds beyond permutations hold between canonical states, and were looked for if ``linear`` is not None.
+        """
+        return kinds_of(self.linear, self.groups)
 
     @property
     def parameters(self) -> list[str]:
