@@ -9,6 +9,8 @@ alignment is a new folder with a subclass of :class:`Alignment`. The laws in `sk
 """
 
 from skfusion.align._base import Aligner, Alignment, PermutationAlignment
+from skfusion.align.linear._alignment import LinearAlignment
+from skfusion.align.linear._transformer_matching import TransformerMatching
 from skfusion.align.permutation._activation_matching import ActivationMatching
 from skfusion.align.permutation._merge_many import MergeMany
 from skfusion.align.permutation._rebasin import rebasin
@@ -18,8 +20,10 @@ __all__ = [
     "ActivationMatching",
     "Aligner",
     "Alignment",
+    "LinearAlignment",
     "MergeMany",
     "PermutationAlignment",
+    "TransformerMatching",
     "WeightMatching",
     "rebasin",
 ]

@@ -9,7 +9,7 @@ A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), a
 # Names that other rooms use and users do not need are imported here, and are not in __all__.
 from skfusion.symmetry._action import home_of, indices_of, moved
 from skfusion.symmetry._canonicalise import canonicalise
-from skfusion.symmetry._folds import BalanceFold, CentreFold, Fold, GainFold, VectorFold, ZeroFold
+from skfusion.symmetry._folds import BalanceFold, CentreFold, Fold, GainFold, ScaleFold, VectorFold, ZeroFold
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
 from skfusion.symmetry._linear import Linear, LinearSymmetry, without_mean
 from skfusion.symmetry._places import Draft, Place, places_of

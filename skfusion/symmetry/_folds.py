@@ -119,6 +119,28 @@ class BalanceFold(Fold):
                 draft.write(place, maps @ draft.read(place))
 
 
+@dataclass(frozen=True, eq=False)
+class ScaleFold(Fold):
+    """Each unit that can be scaled gets weights of equal norm before and behind it, such as one under ReLU."""
+
+    left: tuple[Place, ...]
+    right: tuple[Place, ...]
+
+    def apply(self, draft: Draft) -> None:
+        """Rewrite a state."""
+        before, behind = (_norms(draft, places) for places in (self.left, self.right))
+        idle = (before == 0) | (behind == 0)
+        scale = torch.where(idle, 1.0, (behind / torch.where(idle, 1.0, before)).sqrt())
+        for places, factor in ((self.left, scale), (self.right, 1 / scale)):
+            for place in places:
+                draft.write(place, draft.read(place) * factor)
+
+
+def _norms(draft: Draft, places: tuple[Place, ...]) -> Tensor:
+    squares = [rows.square().sum(-1, keepdim=True) for rows in map(draft.read, places)]
+    return torch.stack(squares).sum(0).sqrt()
+
+
 def _gram(draft: Draft, places: tuple[Place, ...]) -> Tensor:
     return torch.stack([rows @ rows.mT for rows in map(draft.read, places)]).sum(0)
 

@@ -190,7 +190,7 @@ def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
     x = inputs(60, torch.float64)
     batches = [Batch(x[:25], torch.zeros(25)), Batch(x[25:], torch.zeros(35))]
     data = ModuleObjective(net, lambda: batches)
-    return random, symmetry_of(net, x), data
+    return random, symmetry_of(net, x, general=True), data
 
 
 def pool() -> ModelPool:

@@ -7,12 +7,14 @@ change them, as an example on which a layer does nothing would prove anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skfusion.state import State, owners
 from skfusion.symmetry import (
@@ -25,13 +27,14 @@ from skfusion.symmetry import (
     Linear,
     LinearSymmetry,
     Place,
+    ScaleFold,
     Symmetry,
     VectorFold,
     ZeroFold,
     places_of,
 )
 from skfusion.tracing._invariants import dead, exponents, gradients, log_derivatives
-from skfusion.tracing._proof import EXACT, Probe
+from skfusion.tracing._proof import EXACT, Probe, outputs_of
 
 N_ELEMENTS = 2
 VISIBLE = 1e-6
@@ -57,11 +60,35 @@ def generalised(symmetry: Symmetry, probe: Probe, seed: int) -> Symmetry:
     return out
 
 
+def _another(probe: Probe, seed: int) -> list[Probe]:
+    """Return a probe with other weights, among them gains and biases of both signs and of other sizes; none if it fails.
+
+    What is seen at one state may hold for its signs alone, such as that a positive gain passes through ReLU.
+    """
+    generator = torch.Generator().manual_seed(seed + 1)
+    names = {name for name, _ in probe.module.named_parameters(remove_duplicate=False)}
+
+    def other(name: str, tensor: Tensor) -> Tensor:
+        if name not in names or not tensor.is_floating_point():
+            return tensor
+        size = tensor.square().mean().sqrt() + (0.2 if tensor.dim() < 2 else 0)
+        return tensor + size * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+
+    owner, state = owners([probe.state]), dict[str, Tensor]()
+    for name, first in owner.items():
+        state[name] = state[first] if first != name else other(name, probe.state[name])
+    outputs = outputs_of(probe.module, state, probe.inputs, probe.train)
+    finite = all(bool(torch.isfinite(t).all()) for t in outputs)
+    return [replace(probe, state=state, outputs=outputs)] if finite else []
+
+
 class _Search:
     """A canonical state so far, with the folds that lead to it, and the maps that were found."""
 
     def __init__(self, symmetry: Symmetry, probe: Probe, seed: int):
-        self.symmetry, self.probe, self.state = symmetry, probe, probe.state
+        self.symmetry, self.probe = symmetry, probe
+        self.probes = [probe, *_another(probe, seed)]
+        self.states = [p.state for p in self.probes]
         self.rng = np.random.default_rng(seed)
         self.folds: list[Fold] = []
         self.maps: dict[str, Linear] = {}
@@ -102,33 +129,38 @@ class _Search:
 
     # ------------------------------------------------------------------------------------------------------ what holds
 
-    def _keeps(self, state: State) -> bool:
-        return self.probe.error(state) <= EXACT
+    def _mapped(self, change: Callable[[Draft], None]) -> list[State]:
+        """Return the canonical states so far after a change."""
+        drafts = [Draft(state) for state in self.states]
+        for draft in drafts:
+            change(draft)
+        return [draft.state() for draft in drafts]
+
+    def _keep(self, states: Sequence[State]) -> bool:
+        return all(probe.error(state) <= EXACT for probe, state in zip(self.probes, states, strict=True))
 
     def _fold(self, fold: Fold) -> bool:
         """Take a fold if it keeps the function."""
-        draft = Draft(self.state)
-        fold.apply(draft)
-        new = draft.state()
-        if not self._keeps(new):
+        try:
+            new = self._mapped(fold.apply)
+        except ValueError:  # a gain of zero
             return False
-        self.state = new
+        if not self._keep(new):
+            return False
+        self.states = new
         self.folds.append(fold)
         return True
 
     def _take(self, name: str, linear: Linear) -> bool:
         """Take maps of a group if they keep the function, and if it would change were they applied to a part only."""
         for _ in range(N_ELEMENTS):
-            maps, draft = linear.sample(self.rng), Draft(self.state)
-            linear.apply(maps, draft)
-            if not self._keeps(draft.state()):
+            maps = linear.sample(self.rng)
+            if not self._keep(self._mapped(partial(linear.apply, maps))):
                 return False
         moving = [(place, exponent) for place, exponent in linear.places if exponent]
-        parts = [replace(linear, places=(one,)) for one in moving if self.state[one[0].tensor].dim() > 1]
+        parts = [replace(linear, places=(one,)) for one in moving if not self._is_vector(one[0])]
         for part in parts:
-            draft = Draft(self.state)
-            part.apply(maps, draft)
-            if self.probe.error(draft.state()) < VISIBLE:
+            if self.probe.error(self._mapped(partial(part.apply, maps))[0]) < VISIBLE:
                 tensor = part.places[0][0].tensor
                 self.notes.append(f"group {name!r} has permutations only: the example shows no effect of {tensor!r}")
                 return True  # nothing larger will be found
@@ -148,16 +180,13 @@ class _Search:
         return self.symmetry.roles[place.tensor][place.axis] == "scale"
 
     def _is_vector(self, place: Place) -> bool:
-        return self.state[place.tensor].dim() == 1
+        return self.probe.state[place.tensor].dim() == 1
 
     def _zeros(self, places: Sequence[Place], matrix: np.ndarray) -> None:
         """Set vectors to zero on which nothing depends."""
         for place, is_dead in zip(places, dead(matrix), strict=True):
             if is_dead and self._is_vector(place) and not self._is_gain(place):
-                noise = Draft(self.state)
-                noise.write(place, noise.read(place) + 1)
-                if self._keeps(noise.state()):
-                    self._fold(ZeroFold(place))
+                self._fold(ZeroFold(place))
 
     def _pairs(self, name: str, places: Sequence[Place], found: list[tuple[int, np.ndarray]]) -> bool:
         """Look for maps that are undone by their inverse elsewhere; return whether there is nothing else to look for."""
@@ -189,9 +218,9 @@ class _Search:
         out = []
         for place in readers:
             before, _, last = place.tensor.rpartition("weight")
-            bias, weight = f"{before}bias{last}", self.state[place.tensor]
+            bias, weight = f"{before}bias{last}", self.probe.state[place.tensor]
             shape = [n for axis, n in enumerate(weight.shape) if axis != place.axis]
-            known = bias != place.tensor and bias in self.state and [*self.state[bias].shape] == shape
+            known = bias != place.tensor and bias in self.probe.state and [*self.probe.state[bias].shape] == shape
             if not known or place.index.shape[2] > 1:
                 return ()
             out.append((place, bias))
@@ -222,20 +251,22 @@ class _Search:
         roles = [(place, self.symmetry.roles[place.tensor][place.axis]) for place in places]
         writers = tuple(p for p, role in roles if role == "out" and p not in self.offsets)
         readers = [p for p, role in roles if role == "in"]
-        folds, state, notes = [*self.folds], self.state, [*self.notes]
+        folds, states, notes = [*self.folds], self.states, [*self.notes]
         if writers and self._fold(CentreFold(writers)):
             for reader in readers:  # of what is centred they need no mean, unless an offset follows
                 self._fold(CentreFold((reader,)))
             if self._take(name, Linear("orthogonal", at, keeps_mean=True)):
                 return
-        self.folds, self.state, self.notes = folds, state, notes  # what is no stream under LayerNorm is left as it is
+        self.folds, self.states, self.notes = folds, states, notes  # what is no stream under LayerNorm is left as it is
         self._take(name, Linear("signed", at))
 
     def _balances(self) -> None:
         for linear in self.maps.values():
+            sides = [tuple(p for p, e in linear.places if e == sign) for sign in (1, -1)]
             if linear.kind == "invertible":
-                sides = [tuple(p for p, e in linear.places if e == sign) for sign in (1, -1)]
                 self._fold(BalanceFold(*sides))
+            elif linear.kind == "scale" and all(abs(e) < 2 for _, e in linear.places):
+                self._fold(ScaleFold(*sides))
 
 
 def _n_contexts(symmetry: Symmetry, group: Group) -> int:
