@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skfusion.align.permutation._assign import assigned
-from skfusion.align.permutation._match import Match, Term
+from skfusion.align.permutation._match import Match, Term, uncounted
 from skfusion.state import State
 from skfusion.symmetry import Linear, Place, Symmetry, without_mean
 
@@ -134,11 +134,9 @@ class LinearMatch:
         n = match.groups[outer].size
         worth = np.zeros((n, n))
         best: dict[str, np.ndarray] = {}
-        seen: set[tuple[str, int, int]] = set()
+        counted: dict[str, list[Term]] = {}
         for inner in match.inner[outer]:
-            terms = [t for t in match.terms[inner] if _key(t) not in seen]
-            seen |= {_key(t) for t in terms}
-            products = match.worth([outer, inner], terms, joint=True)
+            products = match.worth([outer, inner], uncounted(match.terms[inner], counted), joint=True)
             if products is None:
                 continue
             m = products.shape[1]
@@ -147,7 +145,7 @@ class LinearMatch:
                 maps[i, j] = self._best(inner, products[i, :, j])
                 worth[i, j] += float((maps[i, j] * products[i, :, j]).sum())
             best[inner] = maps
-        alone = match.worth([outer], [t for t in match.terms[outer] if _key(t) not in seen], joint=False)
+        alone = match.worth([outer], uncounted(match.terms[outer], counted), joint=False)
         order = assigned(worth if alone is None else worth + alone[0])
 
         def move() -> None:
@@ -195,10 +193,6 @@ class LinearMatch:
             a, b = self._rows(place)
             total += (a @ b.mT).to(total)
         return total
-
-
-def _key(term: Term) -> tuple[str, int, int]:
-    return term.tensor, term.axis, id(term.block)
 
 
 def _solved(products: Tensor, linear: Linear) -> Tensor:
