@@ -19,7 +19,7 @@ KINDS = ("permutation", "signed", "scale", "orthogonal", "invertible")
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class LinearKind:
     """The linear maps M of the units of a group that leave the function of canonical states as it is.
 
     Parameters
@@ -81,13 +81,13 @@ class LinearSymmetry:
 
     Parameters
     ----------
-    maps : dict of Linear
+    maps : dict of LinearKind
         By the name of the group.
     folds : sequence of Fold
         In the order in which they are applied.
     """
 
-    maps: Mapping[str, Linear] = field(default_factory=dict)
+    maps: Mapping[str, LinearKind] = field(default_factory=dict)
     folds: Sequence[Fold] = ()
 
     def sample(self, random_state: int | np.random.Generator | None = None) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from skfusion.symmetry import (
     Fold,
     GainFold,
     Group,
-    Linear,
+    LinearKind,
     LinearSymmetry,
     Place,
     ScaleFold,
@@ -91,7 +91,7 @@ class _Search:
         self.states = [p.state for p in self.probes]
         self.rng = np.random.default_rng(seed)
         self.folds: list[Fold] = []
-        self.maps: dict[str, Linear] = {}
+        self.maps: dict[str, LinearKind] = {}
         self.notes: list[str] = []
         self.offsets: set[Place] = set()  # vectors that are added behind a norm, and so are no part of the stream
         owner = owners([probe.state])
@@ -151,7 +151,7 @@ class _Search:
         self.folds.append(fold)
         return True
 
-    def _take(self, name: str, linear: Linear) -> bool:
+    def _take(self, name: str, linear: LinearKind) -> bool:
         """Take maps of a group if they keep the function, and if it would change were they applied to a part only."""
         for _ in range(N_ELEMENTS):
             maps = linear.sample(self.rng)
@@ -196,7 +196,7 @@ class _Search:
             at = tuple(zip(places, vector.tolist(), strict=True))
             if any(self._is_gain(p) and e for p, e in at):
                 continue
-            tries = [Linear("invertible", at), Linear("scale", at, negative=True), Linear("scale", at)]
+            tries = [LinearKind("invertible", at), LinearKind("scale", at, negative=True), LinearKind("scale", at)]
             if np.abs(vector).max() > 1:
                 tries = tries[1:]
             if any(self._take(name, linear) for linear in tries):
@@ -246,7 +246,7 @@ class _Search:
     def _rotations(self, name: str, places: Sequence[Place]) -> None:
         """Look for orthogonal maps, or signs; a stream under LayerNorm is centred first."""
         at = tuple((place, 0 if self._is_gain(place) else 1) for place in places)
-        if self._take(name, Linear("orthogonal", at)):
+        if self._take(name, LinearKind("orthogonal", at)):
             return
         roles = [(place, self.symmetry.roles[place.tensor][place.axis]) for place in places]
         writers = tuple(p for p, role in roles if role == "out" and p not in self.offsets)
@@ -255,10 +255,10 @@ class _Search:
         if writers and self._fold(CentreFold(writers)):
             for reader in readers:  # of what is centred they need no mean, unless an offset follows
                 self._fold(CentreFold((reader,)))
-            if self._take(name, Linear("orthogonal", at, keeps_mean=True)):
+            if self._take(name, LinearKind("orthogonal", at, keeps_mean=True)):
                 return
         self.folds, self.states, self.notes = folds, states, notes  # what is no stream under LayerNorm is left as it is
-        self._take(name, Linear("signed", at))
+        self._take(name, LinearKind("signed", at))
 
     def _balances(self) -> None:
         for linear in self.maps.values():

@@ -11,7 +11,7 @@ from torch import Tensor
 from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match, Term, uncounted
 from skfusion.state import State
-from skfusion.symmetry import Linear, Place, Symmetry, without_mean
+from skfusion.symmetry import LinearKind, Place, Symmetry, without_mean
 
 N_TURNS = 50
 """Steps to a rotation under which the Gram matrices of two streams agree, at most."""
@@ -195,7 +195,7 @@ class LinearMatch:
         return total
 
 
-def _solved(products: Tensor, linear: Linear) -> Tensor:
+def _solved(products: Tensor, linear: LinearKind) -> Tensor:
     """Return the orthogonal maps of a group with the largest inner product with others, of shape (n_contexts, n, n)."""
     if not linear.keeps_mean:
         return _polar(products)
