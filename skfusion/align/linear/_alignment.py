@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skfusion._numbers import wide
-from skfusion.align._base import Alignment
+from skfusion.align._base import Alignment, described
 from skfusion.state import State, map_tensors
 from skfusion.symmetry import LinearSymmetry, Permutations, Symmetry, canonicalise
 
@@ -79,21 +79,17 @@ class LinearAlignment(Alignment):
         return out
 
     def describe(self) -> Any:
-        """Return a table of kind, size, number of moved units and rotation by group; see :meth:`Alignment.describe`.
+        """Return a table of kind, size, number of moved units and turn by group; see :meth:`Alignment.describe`.
 
-        The rotation is how far the maps of a group are from the identity: the norm of their difference, relative to
+        The turn is how far the maps of a group are from the identity: the norm of their difference, relative to
         that of the identity. ``attrs["history"]`` has the history.
         """
-        import pandas as pd
-
         rows = []
         for name, kind in self.symmetry.kinds.items():
             p, maps = self.permutations.get(name), self.maps.get(name)
             moved = 0 if p is None else int((p != np.arange(p.shape[-1])).sum())
             rows.append((name, kind, self.symmetry.groups[name].size, moved, 0.0 if maps is None else _turn(maps)))
-        table = pd.DataFrame(rows, columns=["group", "kind", "size", "moved", "turn"])
-        table.attrs["history"] = [*self.history]
-        return table
+        return described(rows, ["group", "kind", "size", "moved", "turn"], self.history)
 
 
 def _turn(maps: Tensor) -> float:
