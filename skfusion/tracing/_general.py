@@ -71,8 +71,10 @@ def _another(probe: Probe, seed: int) -> list[Probe]:
     def other(name: str, tensor: Tensor) -> Tensor:
         if name not in names or not tensor.is_floating_point():
             return tensor
-        size = tensor.square().mean().sqrt() + (0.2 if tensor.dim() < 2 else 0)
-        return tensor + size * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+        noise = tensor.square().mean().sqrt() * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+        if tensor.dim() != 1:
+            return tensor + noise
+        return (0.2 + noise.abs()) * (1 - 2 * (torch.arange(len(tensor)) % 2))  # gains and biases of both signs
 
     owner, state = owners([probe.state]), dict[str, Tensor]()
     for name, first in owner.items():
@@ -193,6 +195,9 @@ class _Search:
         for pivot, vector in found:
             if self._is_gain(places[pivot]) or not (vector > 0).any() or not (vector < 0).any():
                 continue
+            roles = [self.symmetry.roles[p.tensor][p.axis] for p in places]
+            reads = next((e for e, role in zip(vector, roles, strict=True) if role == "in" and e), -1)
+            vector = -vector * np.sign(reads)  # what reads the units undoes the map
             at = tuple(zip(places, vector.tolist(), strict=True))
             if any(self._is_gain(p) and e for p, e in at):
                 continue
