@@ -10,6 +10,7 @@ alignment is a new folder with a subclass of :class:`Alignment`. The laws in `sk
 
 from skfusion.align._base import Aligner, Alignment, PermutationAlignment
 from skfusion.align.linear._alignment import LinearAlignment
+from skfusion.align.linear._learned_transformer_matching import LearnedTransformerMatching
 from skfusion.align.linear._transformer_matching import TransformerMatching
 from skfusion.align.permutation._activation_matching import ActivationMatching
 from skfusion.align.permutation._merge_many import MergeMany
@@ -21,6 +22,7 @@ __all__ = [
     "ActivationMatching",
     "Aligner",
     "Alignment",
+    "LearnedTransformerMatching",
     "LinearAlignment",
     "MergeMany",
     "PermutationAlignment",
