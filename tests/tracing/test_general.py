@@ -226,7 +226,9 @@ def test_single_precision_is_kept():
     form = canonicalise(state, symmetry)
     assert {t.dtype for t in form.values()} == {torch.float32}
     narrow = make("vision")[0].float()
-    torch.testing.assert_close(outputs(narrow, form, x.float()), outputs(narrow, state, x.float()), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        outputs(narrow, form, x.float()), outputs(narrow, state, x.float()), atol=1e-4, rtol=1e-4
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- null vectors

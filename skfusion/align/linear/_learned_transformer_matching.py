@@ -130,7 +130,10 @@ class LearnedTransformerMatching(Aligner):
             for _, batch in zip(range(self.n_steps), _endless(objective), strict=False):
                 t = float(torch.rand((), generator=rng))
                 turned = symmetry.linear.transform(_rotations(skew, turning), b)
-                point = {n: ((1 - t) * a[n] + t * turned[n]).to(like[n].dtype) if a[n].is_floating_point() else a[n] for n in a}
+                point = {
+                    n: ((1 - t) * a[n] + t * turned[n]).to(like[n].dtype) if a[n].is_floating_point() else a[n]
+                    for n in a
+                }
                 loss = objective.criterion(objective.forward(point, batch.x), batch)
                 if not torch.isfinite(loss):
                     raise ValueError(f"The loss between the networks is {float(loss)} at step {len(losses)}: lower lr.")

@@ -116,7 +116,10 @@ class LinearMatch:
         maps = _solved(anchor, linear) if fixed else torch.eye(anchor.shape[-1], dtype=anchor.dtype)[None]
         if free:
             grams = [[rows @ rows.mT for rows in self._rows(place)] for place in free]
-            weights = [self._norms(place) / float((a.norm() * b.norm()).clamp_min(1e-300)) for place, (a, b) in zip(free, grams, strict=True)]
+            weights = [
+                self._norms(place) / float((a.norm() * b.norm()).clamp_min(1e-300))
+                for place, (a, b) in zip(free, grams, strict=True)
+            ]
             for _ in range(N_TURNS):
                 total = anchor.clone()
                 for weight, (a, b) in zip(weights, grams, strict=True):

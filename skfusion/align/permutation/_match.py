@@ -150,9 +150,7 @@ def uncounted(terms: Iterable[Term], counted: dict[str, list[Term]]) -> list[Ter
     The weights of a tensor with several groups count once, but those of separate blocks of one axis are others: one
     matrix may make queries, keys and values.
     """
-    fresh = [
-        t for t in terms if all(t.axis == c.axis and t.block is not c.block for c in counted.get(t.tensor, ()))
-    ]
+    fresh = [t for t in terms if all(t.axis == c.axis and t.block is not c.block for c in counted.get(t.tensor, ()))]
     for t in fresh:
         counted.setdefault(t.tensor, []).append(t)
     return fresh

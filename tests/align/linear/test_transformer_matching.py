@@ -60,7 +60,9 @@ def test_the_function_is_kept_and_unrelated_states_come_nearer_than_by_permutati
     assert distance(new_a, forms[0]) == 0
     permuted = WeightMatching()(forms[1], forms[0], symmetry).apply(forms[1])
     assert distance(new_b, new_a) < distance(permuted, forms[0]) < distance(*forms)
-    assert {k: v.shape for k, v in weighted_sum([new_a, new_b], [0.5, 0.5]).items()} == {k: v.shape for k, v in a.items()}
+    assert {k: v.shape for k, v in weighted_sum([new_a, new_b], [0.5, 0.5]).items()} == {
+        k: v.shape for k, v in a.items()
+    }
 
 
 def test_the_history_rises_and_is_the_inner_product_that_is_maximised():
