@@ -12,8 +12,8 @@ from skfusion.symmetry._canonicalise import canonicalise
 from skfusion.symmetry._folds import BalanceFold, CentreFold, Fold, GainFold, ScaleFold, VectorFold, ZeroFold
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
 from skfusion.symmetry._linear import LinearKind, LinearSymmetry, without_mean
-from skfusion.symmetry._places import Draft, Place, places_of
 from skfusion.symmetry._linear_action import LinearMap, mapped
+from skfusion.symmetry._places import Draft, Place, places_of
 from skfusion.symmetry._symmetry import Symmetry
 from skfusion.symmetry._words import reasons
 

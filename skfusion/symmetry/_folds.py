@@ -162,4 +162,5 @@ def balance(p: Tensor, q: Tensor) -> Tensor:
 
 def _power(m: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh((m + m.mT) / 2)
-    return vectors @ (values.clamp_min(0).pow(exponent).unsqueeze(-1) * vectors.mT)
+    out: Tensor = vectors @ (values.clamp_min(0).pow(exponent).unsqueeze(-1) * vectors.mT)
+    return out

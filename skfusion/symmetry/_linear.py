@@ -61,18 +61,21 @@ class LinearKind:
         if not self.keeps_mean:
             return _rotations(rng, n_contexts, n)
         basis = without_mean(n)
-        return basis @ _rotations(rng, n_contexts, n - 1) @ basis.mT + 1 / n
+        kept: Tensor = basis @ _rotations(rng, n_contexts, n - 1) @ basis.mT + 1 / n
+        return kept
 
 
 def _rotations(rng: np.random.Generator, n_contexts: int, n: int) -> Tensor:
     q, r = torch.linalg.qr(torch.from_numpy(rng.normal(size=(n_contexts, n, n))))
-    return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    out: Tensor = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return out
 
 
 def without_mean(n: int) -> Tensor:
     """Return an orthonormal basis of the vectors of n numbers with mean zero, of shape (n, n - 1)."""
     start = torch.cat([torch.ones(n, 1, dtype=torch.float64), torch.eye(n, dtype=torch.float64)[:, : n - 1]], 1)
-    return torch.linalg.qr(start).Q[:, 1:]
+    basis: Tensor = torch.linalg.qr(start).Q[:, 1:]
+    return basis
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,8 +92,7 @@ class Symmetry(GroupLaw):
         self.buffers = tuple(sorted(buffers))  # a set would be pickled in another order by each process
         self.pinned = dict(pinned or {})
         self.sites = tuple(sites)
-        self.notes = tuple(notes)
-        self.linear = linear
+        self.notes, self.linear = tuple(notes), linear
         self.roles = completed(roles, self.shapes)
         for group in self.groups.values():
             if missing := [c for c in group.context if c not in self.groups]:
@@ -145,10 +144,7 @@ class Symmetry(GroupLaw):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """By group, the kind of its maps: permutation, signed, scale, orthogonal or invertible.
-
-        Kinds beyond permutations hold between canonical states, and were looked for if ``linear`` is not None.
-        """
+        """The kind of the maps of each group: permutation, signed, scale, orthogonal or invertible."""
         return kinds_of(self.linear, self.groups)
 
     @property

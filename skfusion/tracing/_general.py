@@ -42,9 +42,9 @@ VISIBLE = 1e-6
 
 
 def generalised(symmetry: Symmetry, probe: Probe, seed: int) -> Symmetry:
-    """Return the symmetry with all linear symmetries that the network allows, each proved; notes name what it does not."""
+    """Return the symmetry with all linear ones that the network allows, each proved; notes name what it does not."""
     out = copy(symmetry)
-    if probe.outputs and probe.outputs[0].dtype is not torch.float64 or probe.tolerance > EXACT:
+    if probe.tolerance > EXACT or any(t.dtype is not torch.float64 for t in probe.outputs[:1]):
         out.linear = LinearSymmetry()
         out.notes = (*symmetry.notes, "only permutations, as the module does not compute in double precision")
         return out
@@ -61,7 +61,7 @@ def generalised(symmetry: Symmetry, probe: Probe, seed: int) -> Symmetry:
 
 
 def _another(probe: Probe, seed: int) -> list[Probe]:
-    """Return a probe with other weights, among them gains and biases of both signs and of other sizes; none if it fails.
+    """Return a probe with other weights, with gains and biases of both signs; none if its outputs are not finite.
 
     What is seen at one state may hold for its signs alone, such as that a positive gain passes through ReLU.
     """
@@ -169,7 +169,7 @@ class _Search:
         self.maps[name] = linear
         return True
 
-    # ----------------------------------------------------------------------------------------------------- what is tried
+    # --------------------------------------------------------------------------------------------------- what is tried
 
     def _matrix(self, name: str) -> np.ndarray:
         return log_derivatives(self.places[name] or [], self.probe.state, self.gradients)
@@ -191,7 +191,7 @@ class _Search:
                 self._fold(ZeroFold(place))
 
     def _pairs(self, name: str, places: Sequence[Place], found: list[tuple[int, np.ndarray]]) -> bool:
-        """Look for maps that are undone by their inverse elsewhere; return whether there is nothing else to look for."""
+        """Look for maps that are undone by their inverse elsewhere; return whether nothing else is to be looked for."""
         for pivot, vector in found:
             if self._is_gain(places[pivot]) or not (vector > 0).any() or not (vector < 0).any():
                 continue
@@ -240,8 +240,8 @@ class _Search:
             if vector is None or any(vector[j] for j in range(len(places)) if j != k and self._is_gain(places[j])):
                 self.notes.append(f"the gain {gain!r} stays: it cannot go into weights that read nothing else")
                 continue
-            readers = [places[j] for j in np.flatnonzero(vector < 0)]
-            offsets = [places[j] for j in np.flatnonzero(vector > 0) if j != k]
+            readers = [places[int(j)] for j in np.flatnonzero(vector < 0)]
+            offsets = [places[int(j)] for j in np.flatnonzero(vector > 0) if j != k]
             pairs = self._with_biases(readers)
             self.offsets.update(offsets)
             offsets = [p for p in offsets if not (pairs and self._fold(VectorFold(p, pairs)))]

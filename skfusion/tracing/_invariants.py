@@ -27,7 +27,7 @@ LARGEST = 2
 
 
 def gradients(probe: Probe, n: int, seed: int) -> list[State]:
-    """Return gradients of n random combinations of the outputs by the parameters, in eval mode; tied ones are summed."""
+    """Return gradients of n random combinations of the outputs by the parameters; those of tied ones are summed."""
     module = rebuilt(probe.module, probe.state)
     parameters = [*module.named_parameters(remove_duplicate=False)]
     for _, parameter in parameters:
@@ -41,7 +41,8 @@ def gradients(probe: Probe, n: int, seed: int) -> list[State]:
     unique = {id(p): p for _, p in parameters if p.requires_grad}
     out = []
     for _ in range(n):
-        total = sum((t * torch.randn(t.shape, generator=generator, dtype=t.dtype)).sum() for t in outputs)
+        draws = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in outputs]
+        total = torch.stack([(t * draw).sum() for t, draw in zip(outputs, draws, strict=True)]).sum()
         grads = torch.autograd.grad(total, [*unique.values()], retain_graph=True, allow_unused=True)
         by_id = dict(zip(unique, grads, strict=True))
         found: State = {}

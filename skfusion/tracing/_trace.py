@@ -118,7 +118,7 @@ def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
 
 
 def _own_buffers(part: nn.Module) -> list[Tensor]:
-    """Return the buffers of a module that sit on its units: statistics, frozen ones too, and masks of pruned weights."""
+    """Return buffers of a module that sit on its units: statistics, frozen ones too, and masks of pruned weights."""
     if keeps_statistics(part):
         return [*part.buffers(recurse=False)]
     parameters = dict(part.named_parameters(recurse=False))

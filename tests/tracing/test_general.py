@@ -99,7 +99,7 @@ def test_rotary_positions_leave_values_alone_to_be_mapped():
     assert not any("attention.q" in place.tensor for linear in pairs for place, _ in linear.places)
 
 
-# ------------------------------------------------------------------------------------------------ what gains do to folds
+# ---------------------------------------------------------------------------------------------- what gains do to folds
 
 
 @pytest.mark.parametrize("name", ["gpt", "llama", "vision"])
@@ -146,8 +146,14 @@ def test_a_rotation_needs_gains_to_be_folded():
 
 @pytest.mark.parametrize(
     ("activation", "kind", "negative"),
-    [(nn.ReLU(), "scale", False), (nn.Tanh(), "signed", False), (nn.GELU(), "permutation", False)]
-    + [(nn.LeakyReLU(), "scale", False), (nn.Identity(), "invertible", False), (nn.Sigmoid(), "permutation", False)],
+    [
+        (nn.ReLU(), "scale", False),
+        (nn.LeakyReLU(), "scale", False),
+        (nn.Tanh(), "signed", False),
+        (nn.Identity(), "invertible", False),
+        (nn.GELU(), "permutation", False),
+        (nn.Sigmoid(), "permutation", False),
+    ],
 )
 def test_the_kind_of_a_hidden_layer_is_that_of_its_activation(activation, kind, negative):
     net = nn.Sequential(nn.Linear(3, 6), activation, nn.Linear(6, 2))

@@ -102,20 +102,23 @@ class LinearMatch:
         return self._risen(lambda: self.turn(name, _solved(products, self.linear[name])))
 
     def start_stream(self, name: str) -> None:
-        """Turn a stream by what it has in common with fixed units, and by Gram matrices, which other groups leave.
+        r"""Turn a stream by what it shares with fixed units f, and by Gram matrices of others t, which have no order.
 
-        .. math:: \\max_R \\; \\langle R, \\sum_f A_f B_f^\\top \\rangle
-            + \\sum_t \\langle A_t A_t^\\top, R B_t B_t^\\top R^\\top \\rangle / (\\lVert A_t \\rVert \\lVert B_t \\rVert)
+        .. math:: \max_R \; \langle R, \sum_f A_f B_f^\top \rangle
+            + \sum_t w_t \, \langle A_t A_t^\top, R B_t B_t^\top R^\top \rangle
+
+        Each step maximises a lower bound of it, by Procrustes, where the last rotation stands in the place of one R.
         """
         axes, linear = self.match.symmetry.axes, self.linear[name]
-        fixed, free = [], []
+        fixed: list[Place] = []
+        free: list[Place] = []
         for place in self._places(name):
             others = [blocks for axis, blocks in enumerate(axes[place.tensor]) if axis != place.axis]
             (free if any(others) else fixed).append(place)
         anchor = self._products(name, fixed)
         maps = _solved(anchor, linear) if fixed else torch.eye(anchor.shape[-1], dtype=anchor.dtype)[None]
         if free:
-            grams = [[rows @ rows.mT for rows in self._rows(place)] for place in free]
+            grams = [[(rows @ rows.mT).to(anchor) for rows in self._rows(place)] for place in free]
             weights = [
                 self._norms(place) / float((a.norm() * b.norm()).clamp_min(1e-300))
                 for place, (a, b) in zip(free, grams, strict=True)
@@ -164,8 +167,10 @@ class LinearMatch:
 
     def _best(self, inner: str, products: np.ndarray) -> np.ndarray:
         if inner in self.linear:
-            return _solved(torch.from_numpy(products)[None], self.linear[inner])[0].numpy()
-        return np.eye(len(products))[assigned(products)]
+            solved: np.ndarray = _solved(torch.from_numpy(products)[None], self.linear[inner])[0].numpy()
+            return solved
+        order: np.ndarray = np.eye(len(products))[assigned(products)]
+        return order
 
     def _risen(self, move: Callable[[], None]) -> bool:
         """Move, and take it back where the objective does not rise; return whether it does."""
@@ -179,7 +184,7 @@ class LinearMatch:
         match.perms, self.maps = perms, maps
         return False
 
-    # ------------------------------------------------------------------------------------------------------ inner products
+    # -------------------------------------------------------------------------------------------------- inner products
 
     def _rows(self, place: Place) -> tuple[Tensor, Tensor]:
         return place.read(self.match.a[place.tensor]), place.read(self.match.b[place.tensor])

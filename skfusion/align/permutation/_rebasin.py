@@ -86,7 +86,7 @@ def rebasin(
     if align.needs_general and not _is_canonical(state_a, symmetry):
         raise ValueError(
             f"{align!r} aligns with the canonical form of state_a, which is another state: give "
-            "skfusion.symmetry.canonicalise(state_a, symmetry), with symmetry_of(module, example_inputs, general=True), "
+            "skfusion.symmetry.canonicalise(state_a, symmetry), of symmetry_of(module, example_inputs, general=True), "
             "and average the result with it."
         )
     return align(state_b, state_a, symmetry, objective).apply(state_b)
