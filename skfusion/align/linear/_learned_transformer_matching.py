@@ -104,7 +104,7 @@ class LearnedTransformerMatching(Aligner):
     def align_all(
         self, states: Sequence[State], symmetry: Symmetry | None = None, objective: Objective | None = None
     ) -> list[Alignment]:
-        """Return an alignment for each state, the first of which is moved to its canonical form."""
+        """Return an alignment for each state, of the first one to its canonical form; see :meth:`Aligner.align_all`."""
         symmetry = given_symmetry(self, symmetry)
         unmoved = TransformerMatching().align_all(states[:1], symmetry)
         return [*unmoved, *(self(state, states[0], symmetry, objective) for state in states[1:])]

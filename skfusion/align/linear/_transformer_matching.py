@@ -93,7 +93,7 @@ class TransformerMatching(Aligner):
     def align_all(
         self, states: Sequence[State], symmetry: Symmetry | None = None, objective: Objective | None = None
     ) -> list[Alignment]:
-        """Return an alignment for each state, the first of which is moved to its canonical form."""
+        """Return an alignment for each state, of the first one to its canonical form; see :meth:`Aligner.align_all`."""
         symmetry = self._given(symmetry)
         first, *others = states
         unmoved = LinearAlignment(symmetry.identity(), {}, symmetry)
