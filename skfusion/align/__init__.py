@@ -9,6 +9,9 @@ alignment is a new folder with a subclass of :class:`Alignment`. The laws in `sk
 """
 
 from skfusion.align._base import Aligner, Alignment, PermutationAlignment
+from skfusion.align.linear._alignment import LinearAlignment
+from skfusion.align.linear._learned_transformer_matching import LearnedTransformerMatching
+from skfusion.align.linear._transformer_matching import TransformerMatching
 from skfusion.align.permutation._activation_matching import ActivationMatching
 from skfusion.align.permutation._annealing import Annealing
 from skfusion.align.permutation._cycle_consistent import CycleConsistent
@@ -28,12 +31,15 @@ __all__ = [
     "Annealing",
     "CycleConsistent",
     "GraphMatching",
+    "LearnedTransformerMatching",
+    "LinearAlignment",
     "MergeMany",
     "OTFusion",
     "PermutationAlignment",
     "SinkhornRebasin",
-    "Transport",
     "StraightThrough",
+    "TransformerMatching",
+    "Transport",
     "WeightMatching",
     "rebasin",
 ]

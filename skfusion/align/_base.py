@@ -142,6 +142,8 @@ class Aligner(Component, ABC):
 
     needs_symmetry: ClassVar[bool] = True
     """Whether the symmetry of the architecture is needed, for which the module is traced."""
+    needs_general: ClassVar[bool] = False
+    """Whether symmetries beyond permutations are needed, and the reference moves to its canonical form, too."""
 
     @abstractmethod
     def __call__(

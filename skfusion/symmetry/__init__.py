@@ -8,9 +8,22 @@ A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), a
 
 # Names that other rooms use and users do not need are imported here, and are not in __all__.
 from skfusion.symmetry._action import home_of, indices_of, moved, outside_of
+from skfusion.symmetry._canonicalise import canonicalise
+from skfusion.symmetry._folds import BalanceFold, CentreFold, Fold, GainFold, ScaleFold, VectorFold, ZeroFold
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
+from skfusion.symmetry._linear import LinearKind, LinearSymmetry, without_mean
 from skfusion.symmetry._linear_action import LinearMap, mapped
+from skfusion.symmetry._places import Draft, Place, places_of
 from skfusion.symmetry._symmetry import Symmetry
 from skfusion.symmetry._words import reasons
 
-__all__ = ["Axes", "Block", "Group", "Permutations", "Site", "Symmetry"]
+__all__ = [
+    "Axes",
+    "Block",
+    "Group",
+    "LinearSymmetry",
+    "Permutations",
+    "Site",
+    "Symmetry",
+    "canonicalise",
+]

@@ -15,6 +15,7 @@ from skfusion.state import State, is_statistic
 from skfusion.symmetry._action import check, moved
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
 from skfusion.symmetry._law import GroupLaw
+from skfusion.symmetry._linear import LinearSymmetry, kinds_of
 from skfusion.symmetry._roles import completed
 from skfusion.symmetry._words import declared, table
 
@@ -49,6 +50,8 @@ class Symmetry(GroupLaw):
         variances, depthwise convolutions), which only a permutation leaves exact, and ``"both"`` for tied weights. By
         convention where it is None: vectors are made, or scale if they are called weight or running_var; of other
         tensors the second axis reads.
+    linear : LinearSymmetry, optional
+        Symmetries beyond permutations, between canonical states; see :func:`canonicalise`.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Symmetry(GroupLaw):
         sites: Sequence[Site] = (),
         notes: Sequence[str] = (),
         roles: Mapping[str, Sequence[str | None]] | None = None,
+        linear: LinearSymmetry | None = None,
     ):
         self.groups: dict[str, Group] = {group.name: group for group in groups}
         self.axes = dict(axes)
@@ -88,7 +92,7 @@ class Symmetry(GroupLaw):
         self.buffers = tuple(sorted(buffers))  # a set would be pickled in another order by each process
         self.pinned = dict(pinned or {})
         self.sites = tuple(sites)
-        self.notes = tuple(notes)
+        self.notes, self.linear = tuple(notes), linear
         self.roles = completed(roles, self.shapes)
         for group in self.groups.values():
             if missing := [c for c in group.context if c not in self.groups]:
@@ -137,6 +141,11 @@ class Symmetry(GroupLaw):
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         vars(self).update(stored, pinned=dict(stored["pinned"]))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of the maps of each group: permutation, signed, scale, orthogonal or invertible."""
+        return kinds_of(self.linear, self.groups)
 
     @property
     def parameters(self) -> list[str]:

@@ -203,7 +203,7 @@ def networks(depth: int) -> tuple[list[State], Symmetry, Objective]:
             return float(criterion(data.forward(state, x), Batch(x, y)))
 
     data = ModuleObjective(net, lambda: batches, loss, lambda state: -loss(state), criterion=criterion)
-    return random, symmetry_of(net, x), data
+    return random, symmetry_of(net, x, general=True), data
 
 
 def pool() -> ModelPool:

@@ -163,7 +163,7 @@ class Call:
         """Whether each number of the result is computed from one number of each argument."""
         plain = self.name.removesuffix("_")
         known = RULES.get(plain)
-        return known is RULES["pointwise"] if known else _is_pointwise(self.func, plain)
+        return known.function is RULES["pointwise"].function if known else _is_pointwise(self.func, plain)
 
     @property
     def outs(self) -> list[Any]:

@@ -54,7 +54,7 @@ def prove(
 
     With ``trained`` it must hold in train mode too. The tolerance follows from the precision of the run when omitted.
     """
-    probe, notes = _probe(module, inputs, tolerance, seed)
+    probe, notes = probed(module, inputs, tolerance, seed)
     probes = [probe]
     if trained:
         try:
@@ -83,7 +83,7 @@ def prove(
 # ---------------------------------------------------------------------------------------------------------------- runs
 
 
-def _probe(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int) -> tuple[Probe, list[str]]:
+def probed(module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int) -> tuple[Probe, list[str]]:
     """Return the run in eval mode, in the widest dtype in which the module works, and remarks."""
     notes: list[str] = []
     for dtype in DTYPES:

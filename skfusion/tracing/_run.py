@@ -185,6 +185,12 @@ def tensors_of(module: nn.Module, dtype: torch.dtype | None) -> State:
     return map_tensors(lambda tensor: _copied(tensor, dtype), named)
 
 
+def keeps_statistics(part: nn.Module) -> bool:
+    """Return whether a module has running statistics of its units: a batch norm, or a frozen one, of whatever class."""
+    buffers = {name for name, _ in part.named_buffers(recurse=False)}
+    return isinstance(part, nn.modules.batchnorm._NormBase) or {"running_mean", "running_var"} <= buffers
+
+
 def perturbed(module: nn.Module, state: State, seed: int) -> State:
     """Return a state with noise on what is constant in a fresh network; tied tensors stay tied.
 
@@ -195,8 +201,8 @@ def perturbed(module: nn.Module, state: State, seed: int) -> State:
     kinds = {
         f"{prefix}.{name}".lstrip("."): name
         for prefix, part in module.named_modules(remove_duplicate=False)
-        if isinstance(part, nn.modules.batchnorm._NormBase)
-        for name in ("running_mean", "running_var")
+        if keeps_statistics(part)
+        for name, _ in part.named_buffers(recurse=False)
     }
     kinds |= dict.fromkeys((name for name, _ in module.named_parameters(remove_duplicate=False)), "parameter")
     out: State = {}

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from skfusion.symmetry import Symmetry
 from skfusion.tracing._assemble import assemble
 from skfusion.tracing._call import tensors_among
-from skfusion.tracing._proof import prove
-from skfusion.tracing._run import arguments_of, shapes_of, tensors_of
+from skfusion.tracing._general import generalised
+from skfusion.tracing._proof import probed, prove
+from skfusion.tracing._run import Inputs, arguments_of, shapes_of, tensors_of
 from skfusion.tracing._trace import trace
 
 Example = Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
@@ -23,6 +24,7 @@ def symmetry_of(
     example_inputs: Example,
     *,
     axes: Mapping[str, Sequence[str | None]] | None = None,
+    general: bool = False,
     verify: bool = True,
     tolerance: float | None = None,
     random_state: int = 0,
@@ -44,6 +46,10 @@ def symmetry_of(
         arguments by name, or a dict for ``module(**x)``.
     axes : dict of sequence of (str or None), optional
         A symmetry that is declared by hand, as for :meth:`Symmetry.of_axes`; it is only verified.
+    general : bool, default=False
+        Whether to look for symmetries beyond permutations, too: signs, scales, rotations of a residual stream,
+        invertible maps within attention heads. They are tried in float64, and hold between canonical states; see
+        :func:`skfusion.symmetry.canonicalise`. It costs a few backward passes, and some passes for each group.
     verify : bool, default=True
         Whether to apply random elements to copies of the module, in float64 and with perturbed weights, and to freeze
         groups that change an output.
@@ -89,7 +95,8 @@ def symmetry_of(
         raise ValueError(f"example_inputs ({shapes_of(inputs)}) has no rows: give at least one.")
     if axes is not None:
         symmetry = Symmetry.of_axes(axes, tensors_of(module, None))
-        return prove(symmetry, module, inputs, False, tolerance, random_state) if verify else symmetry
+        symmetry = prove(symmetry, module, inputs, False, tolerance, random_state) if verify else symmetry
+        return _general(symmetry, module, inputs, tolerance, random_state) if general else symmetry
     traced = trace(module, inputs)
     if traced.branches:
         warnings.warn(
@@ -100,4 +107,10 @@ def symmetry_of(
         )
     symmetry, trained = assemble(traced), traced.trained
     del traced  # which frees the copy that ran
-    return prove(symmetry, module, inputs, trained, tolerance, random_state) if verify else symmetry
+    symmetry = prove(symmetry, module, inputs, trained, tolerance, random_state) if verify else symmetry
+    return _general(symmetry, module, inputs, tolerance, random_state) if general else symmetry
+
+
+def _general(symmetry: Symmetry, module: nn.Module, inputs: Inputs, tolerance: float | None, seed: int) -> Symmetry:
+    probe, _ = probed(module, inputs, tolerance, seed)
+    return generalised(symmetry, probe, seed)

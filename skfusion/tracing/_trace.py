@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten
 from skfusion._numbers import place_of
 from skfusion.symmetry import Site
 from skfusion.tracing._call import Labels, Origin
-from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in, twin
+from skfusion.tracing._run import Inputs, copied, keeps_statistics, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
 from skfusion.tracing._uses import Uses
 from skfusion.tracing.algebra import Engine, Label, fixed_axes
@@ -94,17 +94,12 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
 
 
 def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
-    """Label parameters and statistics of batch norms with fresh atoms, and pin all other buffers.
+    """Label parameters and the buffers that a member has of its own with fresh atoms, and pin all other buffers.
 
-    Other buffers, such as masks and position codes, are constants: the architecture has them as they are.
+    Other buffers, such as masks of attention and position codes, are constants: the architecture has them as they are.
     """
     weights: dict[object, Weight] = {}
-    statistics = {
-        id(b)
-        for part in module.modules()
-        if isinstance(part, nn.modules.batchnorm._NormBase)
-        for b in part.buffers(recurse=False)
-    }
+    statistics = {id(b) for part in module.modules() for b in _own_buffers(part)}
     named: list[tuple[str, Tensor, bool]] = [(n, t, True) for n, t in module.named_parameters(remove_duplicate=False)]
     named += [(n, t, False) for n, t in module.named_buffers(remove_duplicate=False)]
     for name, tensor, is_parameter in named:
@@ -120,6 +115,14 @@ def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
         weights[key].tensors.append(tensor)
         weights[key].names.append(name)
     return list(weights.values())
+
+
+def _own_buffers(part: nn.Module) -> list[Tensor]:
+    """Return buffers of a module that sit on its units: statistics, frozen ones too, and masks of pruned weights."""
+    if keeps_statistics(part):
+        return [*part.buffers(recurse=False)]
+    parameters = dict(part.named_parameters(recurse=False))
+    return [b for n, b in part.named_buffers(recurse=False) if n.removesuffix("_mask") + "_orig" in parameters]
 
 
 def _watch(module: nn.Module, inputs: Inputs, labels: Labels, uses: Uses, train: bool) -> Tracer:

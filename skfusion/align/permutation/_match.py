@@ -115,15 +115,14 @@ class Match:
 
     def _step_with_inner(self, outer: Group, settled: Callable[[Term], bool] | None) -> bool:
         """Move a group together with the groups that it indexes: heads, with the channels of each of them."""
-        counted: set[str] = set()  # a tensor with several of the groups counts once
+        counted: dict[str, list[Term]] = {}
         pairs: dict[str, np.ndarray] = {}
         for g in self.inner[outer.name]:
-            terms = [t for t in self.terms[g] if t.tensor not in counted and (settled is None or settled(t))]
-            counted |= {t.tensor for t in self.terms[g]}
+            terms = [t for t in uncounted(self.terms[g], counted) if settled is None or settled(t)]
             worth = self.worth([outer.name, g], terms, joint=True)
             if worth is not None:
                 pairs[g] = worth
-        rest = [t for t in self.terms[outer.name] if t.tensor not in counted and (settled is None or settled(t))]
+        rest = [t for t in uncounted(self.terms[outer.name], counted) if settled is None or settled(t)]
         alone = self.worth([outer.name], rest, joint=False)
         if not pairs and alone is None:
             return False
@@ -146,6 +145,18 @@ class Match:
             self.perms = perms
             return False
         return True
+
+
+def uncounted(terms: Iterable[Term], counted: dict[str, list[Term]]) -> list[Term]:
+    """Return the terms whose weights are not counted yet, and count them.
+
+    The weights of a tensor with several groups count once, but those of separate blocks of one axis are others: one
+    matrix may make queries, keys and values.
+    """
+    fresh = [t for t in terms if all(t.axis == c.axis and t.block is not c.block for c in counted.get(t.tensor, ()))]
+    for t in fresh:
+        counted.setdefault(t.tensor, []).append(t)
+    return fresh
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

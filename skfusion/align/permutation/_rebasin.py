@@ -15,7 +15,7 @@ from skfusion.align._base import Aligner
 from skfusion.align.permutation._weight_matching import WeightMatching
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.state import State
-from skfusion.symmetry import reasons
+from skfusion.symmetry import Symmetry, canonicalise, reasons
 from skfusion.tracing import symmetry_of
 
 
@@ -50,7 +50,8 @@ def rebasin(
     example_inputs : Tensor, tuple or dict
         Some rows of input to trace it with.
     align : Aligner, optional
-        How to match units; ``WeightMatching()`` when omitted.
+        How to match units; ``WeightMatching()`` when omitted. For ``TransformerMatching()``, ``state_a`` must be in its
+        canonical form, see :func:`skfusion.symmetry.canonicalise`.
     data : iterable of (Tensor, tuple or dict), optional
         Batches of inputs, for aligners that compare activations; the example when omitted.
     axes : dict, optional
@@ -75,11 +76,22 @@ def rebasin(
     True
     """
     align = WeightMatching() if align is None else align
-    symmetry = symmetry_of(module, example_inputs, axes=axes)
+    symmetry = symmetry_of(module, example_inputs, axes=axes, general=align.needs_general)
     if not symmetry.groups:
         why = reasons(symmetry.notes, symmetry.pinned)
         warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
     inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
     batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
     objective = ModuleObjective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    if align.needs_general and not _is_canonical(state_a, symmetry):
+        raise ValueError(
+            f"{align!r} aligns with the canonical form of state_a, which is another state: give "
+            "skfusion.symmetry.canonicalise(state_a, symmetry), of symmetry_of(module, example_inputs, general=True), "
+            "and average the result with it."
+        )
     return align(state_b, state_a, symmetry, objective).apply(state_b)
+
+
+def _is_canonical(state: State, symmetry: Symmetry) -> bool:
+    form = canonicalise(state, symmetry)
+    return all(torch.allclose(t, form[name], rtol=1e-4, atol=1e-5) for name, t in state.items())

@@ -27,7 +27,7 @@ def align_members(
     symmetry = None
     if align.needs_symmetry:
         few = rows.take(np.arange(min(4, len(rows))))
-        symmetry = symmetry_of(runner.module, next(runner.chunks(few.X)))
+        symmetry = symmetry_of(runner.module, next(runner.chunks(few.X)), general=align.needs_general)
         if not symmetry.groups:
             why = reasons(symmetry.notes, symmetry.pinned)
             warnings.warn(
