@@ -120,12 +120,17 @@ class PermutationAlignment(Alignment, Mapping[str, np.ndarray]):
         The similarity is that of the units that were matched, and NaN where it was not measured. ``attrs["history"]``
         has the history.
         """
-        import pandas as pd
-
         rows = [(name, p.shape[-1], _n_moved(p), self.matched.get(name, float("nan"))) for name, p in self.items()]
-        table = pd.DataFrame(rows, columns=["group", "size", "moved", "similarity"])
-        table.attrs["history"] = [*self.history]
-        return table
+        return described(rows, ["group", "size", "moved", "similarity"], self.history)
+
+
+def described(rows: Sequence[tuple[Any, ...]], columns: Sequence[str], history: Sequence[float]) -> Any:
+    """Return the table of an alignment, with its history in ``attrs``."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=[*columns])
+    table.attrs["history"] = [*history]
+    return table
 
 
 def _n_moved(permutation: np.ndarray) -> int:

@@ -9,6 +9,7 @@ A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), a
 # Names that other rooms use and users do not need are imported here, and are not in __all__.
 from skfusion.symmetry._action import home_of, indices_of, moved
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
+from skfusion.symmetry._linear_action import LinearMap, mapped
 from skfusion.symmetry._runs import Run, resized_symmetry, runs_of, sizes_of
 from skfusion.symmetry._symmetry import Symmetry
 from skfusion.symmetry._words import reasons

@@ -103,7 +103,7 @@ class GroupLaw(ABC):
         first, then = self.complete(first), self.complete(then)
         # what ``first`` did to units is looked up where they stood before ``then`` moved the units that index them
         return {
-            name: np.take_along_axis(first[name][self._old_context(g, then)], then[name], -1)
+            name: np.take_along_axis(first[name][self.old_context(g, then)], then[name], -1)
             for name, g in self.groups.items()
         }
 
@@ -123,14 +123,27 @@ class GroupLaw(ABC):
         perms, out = self.complete(perms), {}
         for name, group in self.groups.items():
             out[name] = np.empty_like(perms[name])
-            out[name][self._old_context(group, perms)] = np.argsort(perms[name], -1)
+            out[name][self.old_context(group, perms)] = np.argsort(perms[name], -1)
         return out
 
     def _context_sizes(self, group: Group) -> tuple[int, ...]:
         return tuple(self.groups[c].size for c in group.context)
 
-    def _old_context(self, group: Group, perms: Permutations) -> tuple[np.ndarray, ...]:
-        """Return where the units that index a group were before permutations, for each place that they have after."""
+    def old_context(self, group: Group, perms: Permutations) -> tuple[np.ndarray, ...]:
+        """Return where the units that index a group were before permutations, for each place that they have after.
+
+        Parameters
+        ----------
+        group : Group
+            Whose context is looked up.
+        perms : dict of ndarray
+            Permutations of all groups, as :meth:`complete` returns them.
+
+        Returns
+        -------
+        tuple of ndarray
+            An index into what there is for each place of the context.
+        """
         grids = np.meshgrid(*(np.arange(n) for n in self._context_sizes(group)), indexing="ij")
         new = dict(zip(group.context, grids, strict=True))
         return tuple(perms[c][(*(new[d] for d in self.groups[c].context), new[c])] for c in group.context)

@@ -15,6 +15,7 @@ from skfusion.state import State, is_statistic
 from skfusion.symmetry._action import check, moved
 from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
 from skfusion.symmetry._law import GroupLaw
+from skfusion.symmetry._roles import completed
 from skfusion.symmetry._words import declared, table
 
 
@@ -41,11 +42,20 @@ class Symmetry(GroupLaw):
         Activations of a forward pass whose units belong to groups.
     notes : sequence of str, optional
         Other remarks, for :meth:`describe`.
+    roles : dict of sequence of (str or None), optional
+        What the units are on each axis of a tensor, for maps that are no permutations: ``"out"`` where they are made
+        (rows of a weight, biases, columns of an embedding), ``"in"`` where they are read, and so summed over (columns
+        of a weight), ``"scale"`` where each is met by a number or a kernel of its own (gains of a norm, running
+        variances, depthwise convolutions), which only a permutation leaves exact, and ``"both"`` for tied weights. By
+        convention where it is None: vectors are made, or scale if they are called weight or running_var; of other
+        tensors the second axis reads.
 
     Attributes
     ----------
     groups : dict of Group
         By name.
+    roles : dict of tuple of str
+        The role of each axis of each tensor.
 
     Examples
     --------
@@ -70,6 +80,7 @@ class Symmetry(GroupLaw):
         pinned: Mapping[tuple[str, int], str] | None = None,
         sites: Sequence[Site] = (),
         notes: Sequence[str] = (),
+        roles: Mapping[str, Sequence[str | None]] | None = None,
     ):
         self.groups: dict[str, Group] = {group.name: group for group in groups}
         self.axes = dict(axes)
@@ -78,6 +89,7 @@ class Symmetry(GroupLaw):
         self.pinned = dict(pinned or {})
         self.sites = tuple(sites)
         self.notes = tuple(notes)
+        self.roles = completed(roles, self.shapes)
         for group in self.groups.values():
             if missing := [c for c in group.context if c not in self.groups]:
                 raise ValueError(f"Group {group.name!r} is indexed by {missing[0]!r}, which is no group.")
@@ -86,7 +98,11 @@ class Symmetry(GroupLaw):
 
     @classmethod
     def of_axes(
-        cls, axes: Mapping[str, Sequence[str | None]], state: State, buffers: Collection[str] | None = None
+        cls,
+        axes: Mapping[str, Sequence[str | None]],
+        state: State,
+        buffers: Collection[str] | None = None,
+        roles: Mapping[str, Sequence[str | None]] | None = None,
     ) -> Symmetry:
         """Return a symmetry that is declared by hand.
 
@@ -99,6 +115,9 @@ class Symmetry(GroupLaw):
             A state of the architecture.
         buffers : collection of str, optional
             Which of the tensors are buffers; ``running_mean`` and ``running_var`` when omitted.
+        roles : dict of sequence of (str or None), optional
+            What the units are on each axis, where the convention of :class:`Symmetry` does not hold: an embedding, for
+            instance, is ``(None, "out")``. Permutations do not need it.
 
         Returns
         -------
@@ -107,7 +126,8 @@ class Symmetry(GroupLaw):
         """
         groups, parts = declared(axes, state)
         moved_buffers = [n for n in parts if is_statistic(n)] if buffers is None else buffers
-        return cls(groups, parts, {name: tuple(state[name].shape) for name in parts}, moved_buffers)
+        shapes = {name: tuple(state[name].shape) for name in parts}
+        return cls(groups, parts, shapes, moved_buffers, roles=roles)
 
     def __repr__(self) -> str:
         return f"Symmetry({len(self.groups)} groups, {len(self.axes)} tensors, {len(self.sites)} sites)"
@@ -154,20 +174,43 @@ class Symmetry(GroupLaw):
         for name, parts in self.axes.items():
             if not any(g not in still for blocks in parts for b in blocks for g in b.groups):
                 continue
-            if name not in state:
-                raise ValueError(f"The state has no tensor {name!r}: its architecture is not that of the symmetry.")
-            tensor = state[name].detach()
-            if tuple(tensor.shape) != self.shapes[name]:
-                raise ValueError(
-                    f"Tensor {name!r} is of shape {tuple(tensor.shape)} in the state and {self.shapes[name]} in the "
-                    "symmetry: the state is of another architecture."
-                )
+            tensor = self.tensor(name, state)
             known = done.setdefault(place_of(tensor), [])
             # a tied tensor stays tied, unless it moves in another way under its other name
             twin = next((tensor for axes, tensor in known if same(axes, parts)), None)
             out[name] = moved(tensor, parts, self.groups, perms) if twin is None else twin
             known.append((parts, out[name]))
         return out
+
+    def tensor(self, name: str, state: State) -> Tensor:
+        """Return a tensor of a state, detached, after checking that it is of the architecture of the symmetry.
+
+        Parameters
+        ----------
+        name : str
+            Of a tensor of the symmetry.
+        state : State
+            A state of the architecture.
+
+        Returns
+        -------
+        Tensor
+            Not a copy.
+
+        Raises
+        ------
+        ValueError
+            If it is missing or of another shape.
+        """
+        if name not in state:
+            raise ValueError(f"The state has no tensor {name!r}: its architecture is not that of the symmetry.")
+        tensor = state[name].detach()
+        if tuple(tensor.shape) != self.shapes[name]:
+            raise ValueError(
+                f"Tensor {name!r} is of shape {tuple(tensor.shape)} in the state and {self.shapes[name]} in the "
+                "symmetry: the state is of another architecture."
+            )
+        return tensor
 
     def frozen(self, reasons: Mapping[str, str]) -> Symmetry:
         """Return a symmetry in which some groups do not move, nor those that are indexed by them.
@@ -194,6 +237,7 @@ class Symmetry(GroupLaw):
             {**self.pinned, **pinned},
             [replace(site, axes=parts) for site, parts in kept if any(parts)],
             [*self.notes, *(f"group {g!r} does not move: {reason}" for g, reason in frozen.items())],
+            self.roles,
         )
 
     def describe(self) -> Any:

@@ -68,6 +68,7 @@ def assemble(trace: Trace) -> Symmetry:
         pinned,
         _sites(trace, names),
         trace.notes,
+        {name: roles for w, roles in zip(trace.weights, trace.roles, strict=True) for name in w.names},
     )
 
 

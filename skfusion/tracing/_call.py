@@ -159,6 +159,13 @@ class Call:
         return [t for t in written if isinstance(t, Tensor)]
 
     @property
+    def is_pointwise(self) -> bool:
+        """Whether each number of the result is computed from one number of each argument."""
+        plain = self.name.removesuffix("_")
+        known = RULES.get(plain)
+        return known is RULES["pointwise"] if known else _is_pointwise(self.func, plain)
+
+    @property
     def outs(self) -> list[Any]:
         """The results of the operation, as a list."""
         return list(self.out) if isinstance(self.out, (tuple, list)) else [self.out]

@@ -77,7 +77,7 @@ def prove(
             stacklevel=3,
         )
     s = symmetry
-    return Symmetry(s.groups.values(), s.axes, s.shapes, s.buffers, s.pinned, s.sites, [*s.notes, *notes])
+    return Symmetry(s.groups.values(), s.axes, s.shapes, s.buffers, s.pinned, s.sites, [*s.notes, *notes], s.roles)
 
 
 # ---------------------------------------------------------------------------------------------------------------- runs

@@ -16,6 +16,7 @@ from skfusion.symmetry import Site
 from skfusion.tracing._call import Labels, Origin
 from skfusion.tracing._run import Inputs, copied, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
+from skfusion.tracing._uses import Uses
 from skfusion.tracing.algebra import Engine, Label, fixed_axes
 
 
@@ -45,6 +46,8 @@ class Trace:
     """Lines of code that depend on data."""
     trained: bool = False
     """Whether the module ran in train mode as well."""
+    roles: list[tuple[str | None, ...]] = field(default_factory=list)
+    """What the units are on each axis of each weight; None where no operation said it."""
 
 
 def trace(module: nn.Module, inputs: Inputs) -> Trace:
@@ -59,9 +62,10 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     engine = Engine()
     labels = Labels(engine)
     out = Trace(engine, weights_of(module, labels))
+    uses = Uses([weight.tensors for weight in out.weights])
     used: set[int] = set()
     try:
-        tracer = _watch(module, inputs, labels, train=False)
+        tracer = _watch(module, inputs, labels, uses, train=False)
     except Exception as error:
         raise ValueError(
             f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): {error} Give a batch "
@@ -71,7 +75,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     out.branches = [*tracer.branches]
     if _unused(out, used):  # a second run costs as much as the first, and only such parts need it
         try:
-            tracer = _watch(module, inputs, labels, train=True)
+            tracer = _watch(module, inputs, labels, uses, train=True)
             out.trained, used = True, used | tracer.used
             out.branches = [*dict.fromkeys([*out.branches, *tracer.branches])]
         except Exception as error:
@@ -85,6 +89,7 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
     _pin_unused(out, used)
     branches = [f"the path depends on data at {place}; only the one of the example was read" for place in out.branches]
     out.notes = [*engine.notes, *branches, *out.notes]
+    out.roles = [uses.roles(k) for k in range(len(out.weights))]
     return out
 
 
@@ -117,9 +122,9 @@ def weights_of(module: nn.Module, labels: Labels) -> list[Weight]:
     return list(weights.values())
 
 
-def _watch(module: nn.Module, inputs: Inputs, labels: Labels, train: bool) -> Tracer:
+def _watch(module: nn.Module, inputs: Inputs, labels: Labels, uses: Uses, train: bool) -> Tracer:
     """Run a module once, and pin its inputs and outputs."""
-    tracer, inputs = Tracer(labels), copied(inputs)
+    tracer, inputs = Tracer(labels, uses), copied(inputs)
     for tensor in (t for t in tree_flatten(inputs)[0] if isinstance(t, Tensor)):
         labels.put(tensor, fixed_axes(tensor.shape), Origin.INPUTS)
     out = run(module, inputs, train, [named_modules(module, tracer.where), Readings(tracer), tracer])

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from skfusion.symmetry import Site
 from skfusion.tracing._call import Call, Labelled, Labels, Origin, Rule, find_rule
+from skfusion.tracing._uses import Uses
 from skfusion.tracing.algebra import Axis, Label, fixed_axes
 from skfusion.tracing.rules import CONTRACTIONS
 
@@ -32,9 +33,9 @@ LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, __file__))
 class Tracer(TorchDispatchMode):
     """A mode in which the results of every ATen operation get labels."""
 
-    def __init__(self, labels: Labels):
+    def __init__(self, labels: Labels, uses: Uses):
         super().__init__()  # type: ignore[no-untyped-call]
-        self.labels, self.engine = labels, labels.engine
+        self.labels, self.engine, self.uses = labels, labels.engine, uses
         self.used: set[int] = set()  # identities of the tensors that operations have taken
         self.sites: list[tuple[Site, Label]] = []  # inputs and outputs of contractions, whose axes are not known yet
         self.branches: dict[str, None] = {}  # lines of code that read numbers which depend on inputs or weights
@@ -70,6 +71,7 @@ class Tracer(TorchDispatchMode):
         origin, written = self.labels.origin(call.tensors), call.written
         before = {id(t): self.labels.of(t) for t in written}
         labels = [self.labels.of(t) for t in call.tensors]
+        self.uses.see(call, origin)
         if call.name in CONTRACTIONS and origin is Origin.INPUTS:
             self._record_arguments(call, labels)
         if rule is None or not rule.view:

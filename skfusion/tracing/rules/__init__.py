@@ -7,4 +7,4 @@ operation, decorate a function with ``@rule`` in the file of its family, and nam
 """
 
 from skfusion.tracing.rules import _index, _pointwise, _reduce, _shape, _spatial
-from skfusion.tracing.rules._contraction import CONTRACTIONS
+from skfusion.tracing.rules._contraction import CONTRACTIONS, contracted, matched

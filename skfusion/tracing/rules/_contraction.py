@@ -29,6 +29,37 @@ CONTRACTIONS = frozenset({*PRODUCTS, *CONVOLUTIONS, *ATTENTION})
 """Operations that read and write units: their outputs, and the activations that they take, are sites."""
 
 
+def contracted(call: Call) -> list[tuple[Tensor, int]]:
+    """Return the axes, each with its tensor, over which an operation sums; none for an operation that is no product."""
+    name = call.name.removesuffix("_")
+    if name in PRODUCTS or name in DOTS:
+        a, b = (call[argument] for argument in {**PRODUCTS, **DOTS}[name])
+        return [(a, a.dim() - 1), (b, b.dim() - (1 if name == "linear" or b.dim() == 1 else 2))]
+    if name in CONVOLUTIONS:
+        weight = call["weight"]
+        return [(call["input"], call["input"].dim() - weight.dim() + 1), (weight, 0 if call["transposed"] else 1)]
+    if name == "_grouped_mm":
+        return [(call["self"], 1), (call["mat2"], 1)]
+    if name == "_trilinear":
+        return [(call[f"i{i}"], d) for i in (1, 2, 3) for d in _summed(call, i)]
+    return []
+
+
+def _summed(call: Call, i: int) -> list[int]:
+    """Return the axes of a factor of a product of three tensors that are summed over."""
+    n = call[f"i{i}"].dim() + len(call[f"expand{i}"])
+    there = [d for d in range(n) if d not in call[f"expand{i}"]]
+    return [there.index(d) for d in call["sumdim"] if d in there]
+
+
+def matched(call: Call, tensor: Tensor) -> list[int]:
+    """Return the axes of a factor whose units each meet one unit of the other factor, and are not summed over."""
+    name = call.name.removesuffix("_")
+    if name in CONVOLUTIONS and tensor is call["weight"] and call["groups"] > 1:
+        return [0]
+    return [0] if name in PRODUCTS and tensor.dim() == 3 else []
+
+
 @rule(*PRODUCTS, *DOTS)
 def product(call: Call) -> Labelled:
     """Return the label of a product of matrices, to which something may be added.
