@@ -142,6 +142,8 @@ class Aligner(Component, ABC):
 
     needs_symmetry: ClassVar[bool] = True
     """Whether the symmetry of the architecture is needed, for which the module is traced."""
+    takes_widths: ClassVar[bool] = False
+    """Whether a state may have hidden layers of other widths than the reference, of whose widths it is then made."""
 
     @abstractmethod
     def __call__(

@@ -80,6 +80,8 @@ class SoupDriver(OneState, BaseFusion):
                 "FineTunes(), or name the start of networks that you have: pool.replace(base=state)."
             )
         runner = Runner(collected.net, self._task, collected.fit_rows)
+        if any_width and self._part("align") is not None:
+            runner.place(pool[0].state)  # with which the others are aligned
         place = runner.on_device if any_width else runner.place
         pool = pool.replace([m.replace(state=place(m.state)) for m in pool])
         if pool.base is not None:

@@ -28,8 +28,7 @@ def check_widths(pool: ModelPool, align: Any, merge: Any, parts: Sequence[Any]) 
     if not differ_in_width(pool.states):
         pool.check_compatible()
         return False
-    takes = merge if align is None else align
-    pool.check_compatible(any_width=getattr(takes, "takes_widths", False))
+    pool.check_compatible(any_width=(merge if align is None else align).takes_widths)
     if choosing := [part for part in parts if part.needs_labels]:
         raise ValueError(
             f"{choosing[0]!r} judges members one beside the other, and those of the pool have different widths: leave "

@@ -82,7 +82,7 @@ class Barycenter(Merger):
     order_dependent: ClassVar[bool] = True  # units stand in the order of the first member's
     needs_objective: ClassVar[bool] = True
     takes_widths: ClassVar[bool] = True
-    _test_sets = ({}, {"width": 7}, {"width": 3})
+    _test_sets = ({}, {"width": 10})  # each unit twice: other widths cut units into parts
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from skfusion._numbers import is_summed, largest, narrowed, wide
 from skfusion.merge._base import Merger
 from skfusion.objective import Input, Objective
 from skfusion.state import Fused, State, check_compatible, owners
-from skfusion.symmetry import Axes, LinearMap, Symmetry, mapped, resized_symmetry, runs_of, sizes_of
+from skfusion.symmetry import Axes, LinearMap, Symmetry, mapped, resized_symmetry, runs_of, same, sizes_of
 from skfusion.tracing import symmetry_of
 from skfusion.widths import resized
 
@@ -71,7 +71,7 @@ class Networks:
         """
         out: State = {}
         for name, owner in owners(self.states).items():
-            if owner != name and self.symmetry.axes.get(owner) is self.symmetry.axes.get(name):
+            if owner != name and _tied(self.symmetry, owner, name):
                 out[name] = out[owner]
             else:
                 out[name] = self._sum(name, maps, shares)
@@ -128,6 +128,11 @@ def read_networks(merger: Merger, states: Sequence[State], objective: Objective 
 def changed_sizes(symmetry: Symmetry, sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the sizes of the groups that have another one in a symmetry."""
     return {g: n for g, n in sizes.items() if n != symmetry.groups[g].size}
+
+
+def _tied(symmetry: Symmetry, a: str, b: str) -> bool:
+    """Return whether units are in the same places of two tensors, and used in the same way."""
+    return symmetry.roles.get(a) == symmetry.roles.get(b) and same(symmetry.axes.get(a, ()), symmetry.axes.get(b, ()))
 
 
 def made_on(symmetry: Symmetry, name: str) -> Iterator[tuple[int, str]]:
