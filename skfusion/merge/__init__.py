@@ -11,6 +11,7 @@ from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, laye
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
 from skfusion.merge.matching._barycenter import Barycenter
+from skfusion.merge.matching._heads import zip_heads
 from skfusion.merge.matching._zipit import ZipIt
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning, greedy_soup, known_scores
 from skfusion.merge.soups._interpolate import Interpolate
@@ -57,4 +58,5 @@ __all__ = [
     "ZipIt",
     "merge_shared",
     "shared_names",
+    "zip_heads",
 ]

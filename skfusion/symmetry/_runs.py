@@ -122,9 +122,7 @@ def resized_symmetry(symmetry: Symmetry, sizes: Mapping[str, int]) -> Symmetry:
     return Symmetry(groups, axes, shapes, symmetry.buffers, symmetry.pinned, sites, symmetry.notes, symmetry.roles)
 
 
-def _resized(
-    parts: Axes, shape: tuple[int, ...], sizes: Mapping[str, int], what: str
-) -> tuple[Axes, tuple[int, ...]]:
+def _resized(parts: Axes, shape: tuple[int, ...], sizes: Mapping[str, int], what: str) -> tuple[Axes, tuple[int, ...]]:
     """Return the blocks and the shape of a tensor whose groups have other sizes."""
     if not any(g in sizes for blocks in parts for b in blocks for g in b.groups):
         return parts, shape
@@ -139,9 +137,7 @@ def _resized(
     return tuple(new), tuple(lengths)
 
 
-def _with(
-    blocks: tuple[Block, ...], length: int, group: str, size: int, where: str
-) -> tuple[tuple[Block, ...], int]:
+def _with(blocks: tuple[Block, ...], length: int, group: str, size: int, where: str) -> tuple[tuple[Block, ...], int]:
     """Return the blocks and the length of an axis where one group has another size."""
     runs = runs_of(blocks, group, where)
     grown = [(size - run.size) * run.step for run in runs]
@@ -203,7 +199,9 @@ def sizes_of(symmetry: Symmetry, state: State, name: str) -> dict[str, int]:
                 if len(open_) == 1 and with_known == (len(groups) > 1):
                     size = _size(symmetry, key, axis, *open_, sizes, state[key].shape[axis])
                     votes.setdefault(*open_, Counter())[size] += size > 0
-    sizes = {g.name: votes[g.name].most_common(1)[0][0] if g.name in votes else g.size for g in symmetry.groups.values()}
+    sizes = {
+        g.name: votes[g.name].most_common(1)[0][0] if g.name in votes else g.size for g in symmetry.groups.values()
+    }
     changed = {g: n for g, n in sizes.items() if n != symmetry.groups[g].size}
     expected = resized_symmetry(symmetry, changed).shapes if all(changed.values()) else symmetry.shapes
     for key, shape in expected.items():

@@ -5,7 +5,7 @@
 `_layers`.
 """
 
-from skfusion.widths._resized import resized
+from skfusion.widths._resized import resized, resized_to
 from skfusion.widths._widths import Widths, sizes_for
 
 __all__ = ["resized"]

@@ -24,7 +24,7 @@ def refit(name: str, layer: Any, old: int, changes: Changes) -> None:
     name : str
         Of the layer, for messages.
     layer : nn.Module
-        A layer of a copy, of a known kind; it is written.
+        A layer of a copy; it is written. Others than those of known kinds have no attributes that are known.
     old : int
         How long the first axis of its weight was.
     changes : sequence of (Run, int)
@@ -35,7 +35,10 @@ def refit(name: str, layer: Any, old: int, changes: Changes) -> None:
     ValueError
         If its units cannot be of this number.
     """
-    next(set_attributes for kinds, set_attributes in _KINDS if isinstance(layer, kinds))(name, layer, old, changes)
+    for kinds, set_attributes in _KINDS:
+        if isinstance(layer, kinds):
+            set_attributes(name, layer, old, changes)
+            return
 
 
 def check_kind(name: str, layer: nn.Module) -> None:
@@ -63,7 +66,9 @@ def refit_by_input(name: str, layer: Any, shape: tuple[int, ...]) -> None:
         layer.normalized_shape = shape[len(shape) - len(layer.normalized_shape) :]
     elif isinstance(layer, nn.GroupNorm):
         if layer.num_groups not in (1, layer.num_channels) and shape[1] != layer.num_channels:
-            raise _uneven(name, layer)
+            raise ValueError(
+                f"{_called(name, layer)} has groups of channels, and no weights that show how many they become."
+            )
         layer.num_groups = 1 if layer.num_groups == 1 else shape[1]
         layer.num_channels = shape[1]
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,17 +70,29 @@ def resized(
     """
     if symmetry is None:
         symmetry = symmetry_of(module, example_inputs)
-    sizes = sizes_for(symmetry, widths)
+    return resized_to(module, example_inputs, sizes_for(symmetry, widths), symmetry)
+
+
+def resized_to(
+    module: nn.Module,
+    example_inputs: Example,
+    sizes: Mapping[str, int],
+    symmetry: Symmetry,
+    outputs: Collection[str] = (),
+) -> nn.Module:
+    """Return a copy of a module with other numbers of units by group, some of which are its outputs."""
     expected = resized_symmetry(symmetry, sizes)
     layers = {name: keys for name, keys in _keys_by_layer(module).items() if _changes(symmetry, keys, sizes)}
-    for name in layers:
-        check_kind(name, module.get_submodule(name))
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    for name, keys in layers.items():
+        if _changes(symmetry, [key for key in keys if key in parameters], sizes):
+            check_kind(name, module.get_submodule(name))
     copy = _copied(module, symmetry, sizes)
     for name, keys in layers.items():
         weight = next((key for key in keys if key.endswith("weight")), keys[0])
         refit(name, copy.get_submodule(name), symmetry.shapes[weight][0], _changes(symmetry, [weight], sizes, 1))
     _refit_by_run(copy, example_inputs)
-    _check(copy, example_inputs, expected, sizes)
+    _check(copy, example_inputs, expected, {g: n for g, n in sizes.items() if g not in outputs})
     return copy
 
 

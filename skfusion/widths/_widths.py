@@ -60,7 +60,10 @@ def _group_of(symmetry: Symmetry, name: str) -> str:
         (key, d)
         for key, roles in symmetry.roles.items()
         for d, role in enumerate(roles)
-        if key.rpartition(".")[0] == name and key not in symmetry.buffers and role != "in" and symmetry.shapes[key][d] > 1
+        if key.rpartition(".")[0] == name
+        and key not in symmetry.buffers
+        and role != "in"
+        and symmetry.shapes[key][d] > 1
     ]
     if not made:
         raise ValueError(

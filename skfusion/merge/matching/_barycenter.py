@@ -195,9 +195,7 @@ def barycenter(
         distances = [_squared(support, x) for x in points]
         plans = [plan(d) for d in distances]
         support = sum(w * len(t) * (t @ x) for w, t, x in zip(weights, plans, points, strict=True))
-        cost = sum(
-            w * float((t * _squared(support, x)).sum()) for w, t, x in zip(weights, plans, points, strict=True)
-        )
+        cost = sum(w * float((t * _squared(support, x)).sum()) for w, t, x in zip(weights, plans, points, strict=True))
         if costs and not cost < costs[-1] - 1e-9 * max(costs[0], 1e-300):
             break
         best = plans

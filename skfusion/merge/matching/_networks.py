@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from skfusion.objective import Input, Objective
 from skfusion.state import Fused, State, check_compatible, owners
 from skfusion.symmetry import Axes, LinearMap, Symmetry, mapped, resized_symmetry, runs_of, same, sizes_of
 from skfusion.tracing import symmetry_of
-from skfusion.widths import resized
+from skfusion.widths import resized_to
 
 _ROWS = 4
 """Rows of the example by which a module is read."""
@@ -44,6 +44,8 @@ class Networks:
         The symmetry of each of them.
     left_out : dict of str
         Why groups are frozen.
+    outputs : collection of str, optional
+        Groups of units that are outputs of the module, and may get others beside them.
     """
 
     module: nn.Module
@@ -53,6 +55,7 @@ class Networks:
     sizes: Sequence[dict[str, int]]
     symmetries: Sequence[Symmetry]
     left_out: dict[str, str]
+    outputs: Collection[str] = ()
 
     def module_of_member(self, k: int) -> nn.Module:
         """Return a module that a member is a state of."""
@@ -61,7 +64,7 @@ class Networks:
     def module_of(self, sizes: Mapping[str, int]) -> nn.Module:
         """Return the module, or a copy with other numbers of units."""
         changed = changed_sizes(self.symmetry, sizes)
-        return resized(self.module, self.example, changed, symmetry=self.symmetry) if changed else self.module
+        return resized_to(self.module, self.example, changed, self.symmetry, self.outputs) if changed else self.module
 
     def fused(self, maps: Sequence[Maps], shares: Sequence[float]) -> State | Fused:
         """Return the sum of the members with their units mapped, and its module where that is another one.
@@ -103,7 +106,14 @@ class Networks:
 
 def read_networks(merger: Merger, states: Sequence[State], objective: Objective | None) -> Networks:
     """Return states as networks of the objective's architecture, or raise ``ValueError`` that says why they are not."""
-    check_compatible(states, [f"{k}" for k in range(len(states))], any_width=True)
+    check_compatible(states, any_width=True)
+    example = example_of(merger, objective)
+    assert objective is not None
+    return networks_of(objective.module, example, symmetry_of(objective.module, example), states)
+
+
+def example_of(merger: Merger, objective: Objective | None) -> Input:
+    """Return the rows of an objective by which its module is read, or raise ``ValueError`` where there are none."""
     if objective is None:
         raise ValueError(
             f"{type(merger).__name__} needs to know which units each layer makes: give an objective with the module and "
@@ -112,17 +122,24 @@ def read_networks(merger: Merger, states: Sequence[State], objective: Objective 
     batch = next(iter(objective.batches()), None)
     if batch is None or not n_rows(batch.x):
         raise ValueError(f"{type(merger).__name__} runs the module on some rows, and the objective has none.")
-    example = mapped_input(batch.x, lambda t: t[:_ROWS])
-    whole = symmetry_of(objective.module, example)
+    return mapped_input(batch.x, lambda t: t[:_ROWS])
+
+
+def networks_of(
+    module: nn.Module, example: Input, whole: Symmetry, states: Sequence[State], outputs: Collection[str] = ()
+) -> Networks:
+    """Return states as networks of a module with some symmetry; raise ``ValueError`` where they cannot be fused."""
     sizes = [sizes_of(whole, state, f"member {k}") for k, state in enumerate(states)]
     left_out = {g: why for g in whole.groups if (why := _why_not(whole, g))}
     symmetry = whole.frozen(left_out)
     for group, why in left_out.items():
         if len({of[group] for of in sizes} | {whole.groups[group].size}) > 1:
-            raise ValueError(f"Members have different numbers of units in group {group!r}, which cannot be fused: {why}.")
+            raise ValueError(
+                f"Members have different numbers of units in group {group!r}, which cannot be fused: {why}."
+            )
     sizes = [{g: of[g] for g in symmetry.groups} for of in sizes]
     symmetries = [resized_symmetry(symmetry, changed_sizes(symmetry, of)) for of in sizes]
-    return Networks(objective.module, example, symmetry, states, sizes, symmetries, left_out)
+    return Networks(module, example, symmetry, states, sizes, symmetries, left_out, outputs)
 
 
 def changed_sizes(symmetry: Symmetry, sizes: Mapping[str, int]) -> dict[str, int]:
