@@ -1,10 +1,11 @@
 """Mergers: many states to one state (model soups, task vectors, statistics of the data).
 
-``soups/`` has averages and searches for their weights, ``matching/`` what matches units, of members of any widths, ``task_vectors/`` what starts from a common base,
-``statistics/`` what looks at activations and gradients, and ``trajectory/`` what is made of the states of one run. A
-method is one file there with a subclass of :class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and
-a line here. Mergers get states, a base and an objective: this room imports ``objective``, ``state`` and what lies below
-them, and neither nets nor pools.
+``soups/`` has averages and searches for their weights, ``matching/`` what matches units, of members of any widths,
+``task_vectors/`` what starts from a common base, ``statistics/`` what looks at activations and gradients, and
+``trajectory/`` what is made of the states of one run. A method is one file there with a subclass of :class:`Merger`,
+:class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. Mergers get states, a base and an objective:
+this room imports ``widths``, ``tracing``, ``objective``, ``state`` and what lies below them, and neither nets nor
+pools.
 """
 
 from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of

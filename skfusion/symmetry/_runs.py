@@ -145,7 +145,8 @@ def _with(blocks: tuple[Block, ...], length: int, group: str, size: int, where: 
     shift = np.concatenate([[0], np.cumsum(grown)])
 
     def moved(positions: np.ndarray) -> np.ndarray:
-        return positions + shift[np.searchsorted(stops, positions, side="right")]
+        new: np.ndarray = positions + shift[np.searchsorted(stops, positions, side="right")]
+        return new
 
     out = []
     for block in blocks:
@@ -189,16 +190,16 @@ def sizes_of(symmetry: Symmetry, state: State, name: str) -> dict[str, int]:
     """
     votes: dict[str, Counter[int]] = {}
     for with_known in (False, True):  # where an axis has several groups, the others may be known from other axes
-        sizes = {g: counts.most_common(1)[0][0] for g, counts in votes.items()}
+        sizes = {g: size for g, counts in votes.items() if (size := counts.most_common(1)[0][0])}
         for key, parts in symmetry.axes.items():
             if key not in state or state[key].dim() != len(parts):
                 continue
             for axis, blocks in enumerate(parts):
                 groups = {g for b in blocks for g in b.groups}
-                open_ = groups - sizes.keys()
-                if len(open_) == 1 and with_known == (len(groups) > 1):
-                    size = _size(symmetry, key, axis, *open_, sizes, state[key].shape[axis])
-                    votes.setdefault(*open_, Counter())[size] += size > 0
+                unknown = [*(groups - sizes.keys())]
+                if len(unknown) == 1 and with_known == (len(groups) > 1):
+                    size = _size(symmetry, key, axis, unknown[0], sizes, state[key].shape[axis])
+                    votes.setdefault(unknown[0], Counter())[size] += size > 0
     sizes = {
         g.name: votes[g.name].most_common(1)[0][0] if g.name in votes else g.size for g in symmetry.groups.values()
     }

@@ -65,12 +65,13 @@ def refit_by_input(name: str, layer: Any, shape: tuple[int, ...]) -> None:
     if isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
         layer.normalized_shape = shape[len(shape) - len(layer.normalized_shape) :]
     elif isinstance(layer, nn.GroupNorm):
-        if layer.num_groups not in (1, layer.num_channels) and shape[1] != layer.num_channels:
+        if shape[1] == layer.num_channels:
+            return
+        if layer.num_groups not in (1, layer.num_channels):
             raise ValueError(
                 f"{_called(name, layer)} has groups of channels, and no weights that show how many they become."
             )
-        layer.num_groups = 1 if layer.num_groups == 1 else shape[1]
-        layer.num_channels = shape[1]
+        layer.num_groups, layer.num_channels = (1 if layer.num_groups == 1 else shape[1]), shape[1]
     else:
         layer.num_features = shape[1]
 

@@ -184,6 +184,6 @@ def _of_groups(parts: Axes, sizes: Mapping[str, int]) -> Axes:
 
 def _counts(copy: nn.Module, why: object) -> ValueError:
     return ValueError(
-        f"{type(copy).__name__} cannot be resized to these widths: its code, or a layer, counts on the numbers of units "
-        f"that it was made with ({str(why).splitlines()[0]}). Make a module of the new widths yourself."
+        f"{type(copy).__name__} cannot be resized to these widths: its code, or a layer, counts on the numbers of "
+        f"units that it was made with ({str(why).splitlines()[0]}). Make a module of the new widths yourself."
     )

@@ -114,7 +114,8 @@ def test_what_the_module_is_stays_as_it_was_and_the_copy_is_its_own():
     net[0].weight.requires_grad_(False)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     copy = resized(net, ROWS, 10)
-    assert net.training and copy.training
+    assert net.training
+    assert copy.training
     for p in copy.parameters():
         p.data.zero_()
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
@@ -142,7 +143,8 @@ def test_tied_tensors_stay_tied():
 
     net = Tied()
     copy = resized(net, ROWS, {"out.weight:1": 9})
-    assert copy.b.bias is copy.a.bias and copy.again is copy.a
+    assert copy.b.bias is copy.a.bias
+    assert copy.again is copy.a
     assert copy.a.bias.shape == (9,)
     torch.testing.assert_close(copy(ROWS), net(ROWS))
 
@@ -151,7 +153,8 @@ def test_a_normalisation_without_weights_is_resized_by_what_it_is_given():
     norm = nn.LayerNorm(8, elementwise_affine=False)
     net = trained(nn.Sequential(nn.Linear(3, 8), norm, nn.Tanh(), nn.Linear(8, 2)))
     wide = resized(net, ROWS, 16)
-    assert wide[1].normalized_shape == (16,) and norm.normalized_shape == (8,)
+    assert wide[1].normalized_shape == (16,)
+    assert norm.normalized_shape == (8,)
     torch.testing.assert_close(wide(ROWS), net(ROWS), rtol=1e-4, atol=1e-5)
 
 

@@ -24,7 +24,7 @@ def differ_in_width(states: Sequence[State]) -> bool:
 
 
 def check_widths(pool: ModelPool, align: Any, merge: Any, parts: Sequence[Any]) -> bool:
-    """Return whether members are of different widths; raise ``ValueError`` where these or other differences forbid it."""
+    """Return whether members are of different widths, or raise ``ValueError`` where differences forbid a merge."""
     if not differ_in_width(pool.states):
         pool.check_compatible()
         return False

@@ -22,8 +22,8 @@ from skfusion.widths import sizes_for
 class Barycenter(Merger):
     r"""Fuse networks whose hidden layers may have different widths, into a network of any width.
 
-    The units of a layer of member k are points :math:`x^k_j`, the weights by which they are made, all of one mass. Those
-    of the merged layer are the free-support barycenter of these clouds: with exact transport plans :math:`T^k`,
+    The units of a layer of member k are points :math:`x^k_j`, the weights by which they are made, all of one mass.
+    Those of the merged layer are the free-support barycenter of these clouds: with exact transport plans :math:`T^k`,
 
     .. math:: \min_{z, T} \; \sum_k w_k \sum_{ij} T^k_{ij} \lVert z_i - x^k_j \rVert^2, \qquad
         z_i = m \sum_k w_k \sum_j T^k_{ij} x^k_j
@@ -212,7 +212,7 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _first_support(points: Sequence[np.ndarray], m: int) -> np.ndarray:
-    """Return m points to start from: those of the first member that has so many, or some of all, far from each other."""
+    """Return m points to start from: those of the first member that has m, or some of all, far from each other."""
     for x in points:
         if len(x) == m:
             return x

@@ -74,7 +74,7 @@ def observed(symmetry: Symmetry) -> dict[str, list[tuple[Site, int]]]:
 def _run(
     module: torch.nn.Module, state: dict[str, Tensor], views: dict[str, list[tuple[Site, int]]], batch: Batch
 ) -> Iterator[tuple[tuple[str, int], Tensor, Tensor]]:
-    """Yield the units of each group at each place, as columns, and the weights of the rows, of one member on a batch."""
+    """Yield the units of one member at each place, as columns, and the weights of the rows, for a batch."""
     places = {id(site): (group, i, axis) for group, sites in views.items() for i, (site, axis) in enumerate(sites)}
     seen: list[tuple[tuple[str, int], Tensor, Tensor]] = []
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from skfusion._numbers import is_summed
 from skfusion.merge.matching._networks import Networks, example_of, made_on, networks_of
-from skfusion.merge.matching._zipit import ZipIt
+from skfusion.merge.matching._zipit import ZipIt, zip_networks
 from skfusion.objective import Input, Objective, call, evaluating, first_output
 from skfusion.state import Fused, State, check_compatible, is_statistic
 from skfusion.symmetry import Symmetry
@@ -74,11 +74,12 @@ def zip_heads(merge: ZipIt, states: Sequence[State], objective: Objective) -> Fu
     >>> both.load_state_dict(state), both(x).shape, both[0].out_features
     (<All keys matched successfully>, torch.Size([50, 6]), 8)
     """
+    merge.check()
     check_compatible(states, any_width=True)
     example = example_of(merge, objective)
     symmetry, outputs = _symmetry_with_outputs(objective.module, example)
     networks = networks_of(objective.module, example, symmetry, states, [outputs])
-    fused = merge.zipped(networks, objective, [outputs])
+    fused = zip_networks(merge, networks, objective, [outputs])
     if not isinstance(fused, Fused):  # of one member
         return Fused(fused, objective.module)
     _check_apart(fused, networks, outputs)
@@ -138,6 +139,6 @@ def _check_apart(fused: Fused, networks: Networks, outputs: str) -> None:
         before, after = (call(net, s, networks.example)[:, :n].double().cpu().numpy() for s in (state, other))
     if not np.allclose(before, after, rtol=1e-4, atol=1e-6 * np.abs(before).max()):
         raise ValueError(
-            f"The outputs of {type(net).__name__} are normalised over each other, such as by a softmax, so heads cannot "
-            "stand side by side: let the module return logits."
+            f"The outputs of {type(net).__name__} are normalised over each other, such as by a softmax, so heads "
+            "cannot stand side by side: let the module return logits."
         )

@@ -116,8 +116,8 @@ def example_of(merger: Merger, objective: Objective | None) -> Input:
     """Return the rows of an objective by which its module is read, or raise ``ValueError`` where there are none."""
     if objective is None:
         raise ValueError(
-            f"{type(merger).__name__} needs to know which units each layer makes: give an objective with the module and "
-            "some rows to run it on."
+            f"{type(merger).__name__} needs to know which units each layer makes: give an objective with the module "
+            "and some rows to run it on."
         )
     batch = next(iter(objective.batches()), None)
     if batch is None or not n_rows(batch.x):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ def zipped(
     needed = np.maximum(np.bincount(owner) - n_left, 0)
     left = int(budget * (n - n_left) / n_networks + 1e-9) + needed
     cluster = np.arange(n)
-    for k in np.flatnonzero(left == 0):
+    for k in np.flatnonzero(left == 0).tolist():
         _forbid(s, _alone(counts, k))
     nearest, most = s.argmax(1), s.max(1)
     for _ in range(n - n_left):
@@ -41,7 +42,8 @@ def zipped(
         if most[first] == -np.inf:
             raise ValueError(
                 f"No two of the units that are left may be merged, and {len(np.unique(cluster))} are left where "
-                f"{n_left} should be: alpha={alpha} and budget={budget} forbid it. Give larger ones, or a smaller ratio."
+                f"{n_left} should be: alpha={alpha} and budget={budget} forbid it. Give larger ones, or a smaller "
+                "ratio."
             )
         a, b = sorted((first, int(nearest[first])))
         counts[a] += counts[b]
@@ -86,4 +88,4 @@ def merge_and_unmerge(cluster: np.ndarray, sizes: Sequence[int]) -> list[tuple[n
     one_hot = np.eye(int(cluster.max()) + 1)[cluster]
     mean = (one_hot / one_hot.sum(0)).T
     bounds = np.cumsum([0, *sizes])
-    return [(mean[:, i:j], one_hot[i:j]) for i, j in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(mean[:, i:j], one_hot[i:j]) for i, j in itertools.pairwise(bounds)]

@@ -95,17 +95,13 @@ class ZipIt(Merger):
         self, states: Sequence[State], base: State | None = None, objective: Objective | None = None
     ) -> State | Fused:
         """Return the merged network, with its module where it has other widths; see :meth:`Merger.__call__`."""
-        self._check()
+        self.check()
         networks = read_networks(self, states, objective)
         assert objective is not None
-        return self.zipped(networks, objective, ())
+        return zip_networks(self, networks, objective)
 
-    def zipped(self, networks: Networks, objective: Objective, heads: Collection[str]) -> State | Fused:
-        """Return networks merged, but for some groups of units, which stay side by side."""
-        maps = self._maps(networks, objective, heads)
-        return networks.fused(maps, [1 / len(networks.states)] * len(networks.states))
-
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ``ValueError`` where a parameter is wrong."""
         for name in ("alpha", "budget", "ratio"):
             value = getattr(self, name)
             if not (value is None and name == "ratio") and not 0 <= value <= 1:
@@ -163,10 +159,18 @@ class ZipIt(Merger):
         for name, part in parts.items():
             if isinstance(part, _MIXING) and (mixed := _groups_of(symmetry, name) & apart):
                 raise ValueError(
-                    f"{type(part).__name__} {name!r} normalises over units of group {[*mixed][0]!r}, so those of several "
-                    f"members cannot stand side by side: let until name a later layer than {self.until!r}."
+                    f"{type(part).__name__} {name!r} normalises over units of group {min(mixed)!r}, so those of "
+                    f"several members cannot stand side by side: let until name a later layer than {self.until!r}."
                 )
         return apart
+
+
+def zip_networks(
+    merge: ZipIt, networks: Networks, objective: Objective, heads: Collection[str] = ()
+) -> State | Fused:
+    """Return networks merged, but for some groups of units, which stay side by side."""
+    maps = merge._maps(networks, objective, heads)
+    return networks.fused(maps, [1 / len(networks.states)] * len(networks.states))
 
 
 def _groups_of(symmetry: Symmetry, layer: str) -> set[str]:

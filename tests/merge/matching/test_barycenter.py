@@ -76,7 +76,8 @@ def test_the_cost_never_rises(n, m):
     rng = np.random.RandomState(n)
     points = [rng.normal(size=(n, 3)), rng.normal(size=(8, 3)) + 1, rng.normal(size=(m, 3))]
     plans, costs = barycenter(points, rng.normal(size=(m, 3)), [0.5, 0.3, 0.2], 50)
-    assert len(costs) > 1 and (np.diff(costs) <= 1e-12).all()
+    assert len(costs) > 1
+    assert (np.diff(costs) <= 1e-12).all()
     for plan, x in zip(plans, points, strict=True):
         np.testing.assert_allclose(plan.sum(1), 1 / m)
         np.testing.assert_allclose(plan.sum(0), 1 / len(x))
@@ -154,7 +155,8 @@ def test_residual_recurrent_and_convolutional_networks(kind, sizes):
     close(fused([net, moved])[0], net)
     data, reported = data_for(net)
     result = Barycenter(width={})([net.state_dict(), wide.state_dict()], None, data)
-    assert not isinstance(result, Fused) and reported["left_out"] == {}
+    assert not isinstance(result, Fused)
+    assert reported["left_out"] == {}
     into = network(Barycenter()([wide.state_dict(), net.state_dict()], None, data), net)
     assert [p.shape for p in into.parameters()] == [p.shape for p in wide.parameters()]
     assert outputs(into).isfinite().all()
@@ -166,7 +168,8 @@ def test_heads_of_attention_are_averaged_in_their_order_and_named():
     net = drawn(net.double(), 0)
     merged, reported = fused([net, net])
     close(merged, net)
-    assert all("nested" in why for why in reported["left_out"].values()) and reported["left_out"]
+    assert all("nested" in why for why in reported["left_out"].values())
+    assert reported["left_out"]
 
 
 def test_integers_and_precisions_are_those_of_the_first():

@@ -26,7 +26,8 @@ def beside(nets):
 def test_without_merges_each_head_gives_what_its_member_gives(merge):
     nets = [perceptron(6, n_out=2, seed=0), perceptron(4, n_out=3, seed=1), perceptron(5, n_out=1, seed=2)]
     merged = zipped(nets, merge)
-    assert merged[0].out_features == 15 and merged[2].out_features == 6
+    assert merged[0].out_features == 15
+    assert merged[2].out_features == 6
     torch.testing.assert_close(outputs(merged), beside(nets))
 
 
@@ -35,7 +36,8 @@ def test_members_of_one_body_keep_their_heads():
     for layer in (0, 2):
         nets[1][layer].load_state_dict(nets[0][layer].state_dict())
     merged = zipped(nets)
-    assert merged[0].out_features == 6 and merged[2].out_features == 5
+    assert merged[0].out_features == 6
+    assert merged[2].out_features == 5
     torch.testing.assert_close(outputs(merged), beside(nets))
 
 
@@ -61,7 +63,8 @@ def test_two_halves_of_the_digits_become_one_network_that_tells_all_of_them_apar
     merged = restored(with_module(nets[0], module), state, classes=range(10))
     assert merged.predict_proba(X.astype("float32")).shape == (len(X), 10)
     assert (merged.predict(X.astype("float32")) == y).mean() > 0.5
-    assert module.layers[0].out_features == 24 and module.y_std.shape == (10,)
+    assert module.layers[0].out_features == 24
+    assert module.y_std.shape == (10,)
 
 
 class Skips(nn.Module):

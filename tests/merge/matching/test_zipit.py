@@ -37,7 +37,8 @@ def test_without_merges_the_network_is_all_members_side_by_side():
     torch.testing.assert_close(outputs(merged), mean_output(nets))
     state = merged.state_dict()["2.weight"]  # blocks, and zeros beside them
     torch.testing.assert_close(state[:5, :6], nets[0][2].weight.detach())
-    assert (state[:5, 6:] == 0).all() and (state[5:, :6] == 0).all()
+    assert (state[:5, 6:] == 0).all()
+    assert (state[5:, :6] == 0).all()
 
 
 def test_from_a_layer_on_members_stand_side_by_side():
