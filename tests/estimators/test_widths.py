@@ -11,13 +11,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skfusion import ModelPool, SoupClassifier, SoupRegressor
-from skfusion.align import WeightMatching
+from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
+from skfusion.align import Aligner, Transport, WeightMatching
 from skfusion.collect import Seeds
 from skfusion.merge import Barycenter, Uniform, ZipIt
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier
 from skfusion.repair import Repair
 from skfusion.select import TopK
+from skfusion.symmetry import resized_symmetry, sizes_of
 
 X, Y = load_breast_cancer(return_X_y=True)
 TRAIN, TEST = slice(0, 300), slice(300, None)
@@ -131,6 +132,35 @@ def test_units_in_another_order_change_nothing_and_naive_means_are_warned_of(poo
     for merge in (Barycenter(), ZipIt()):
         a, b = (SoupClassifier(collect=p, merge=merge).fit(X[TEST], Y[TEST]) for p in (pool, moved))
         np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-4)
+
+
+class Even(Aligner):
+    """Spreads each unit evenly over those of the reference: no sensible alignment, but one that changes widths."""
+
+    takes_widths = True
+
+    def __call__(self, state, reference, symmetry=None, objective=None):
+        of_state, of_reference = (sizes_of(symmetry, s, "it") for s in (state, reference))
+        plans = {g: np.full((of_state[g], of_reference[g]), 1 / of_state[g]) for g in of_state}
+        return Transport.from_plans(plans, resized_symmetry(symmetry, of_state))
+
+
+@pytest.mark.filterwarnings("ignore:The merged network scores")
+def test_an_aligner_may_bring_members_to_the_width_of_the_first(pool):
+    soup = SoupClassifier(collect=pool, align=Even(), merge=Uniform()).fit(X[TEST], Y[TEST])
+    assert widths(soup) == [12]
+    assert soup.alignments_["of-1"].apply(pool[1].state)["layers.0.weight"].shape == (12, 30)
+    merger = ReBasinMerger(members=pool, align=Even()).fit(X[TEST], Y[TEST])
+    assert merger.barrier_ is None
+    with pytest.raises(ValueError, match="the member was trained with another architecture"):
+        SoupClassifier(NETS[16], collect=pool, align=Even(), merge=Uniform()).fit(X[TEST], Y[TEST])
+
+
+def test_a_recipe_that_aligns_by_itself_takes_them_unaligned(pool):
+    merger = ReBasinMerger(members=pool, align=None, merge=Barycenter()).fit(X[TEST], Y[TEST])
+    assert merger.barrier_ is None
+    assert merger.score(X[TEST], Y[TEST]) > 0.85
+    assert merger.member_weights_ == {"of-0": 0.5, "of-1": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ class Barycenter(Merger):
         solved.solve()
         maps = [{g: m[k] for g, m in solved.maps.items()} for k in range(len(states))]
         assert objective is not None
+        objective.report("weights", member_shares)
         objective.report("transport_costs", solved.costs)
         objective.report("left_out", networks.left_out)
         return networks.fused([_times(of, share) for of, share in zip(maps, member_shares, strict=True)], member_shares)
