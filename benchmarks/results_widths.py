@@ -1,6 +1,7 @@
+# ruff: noqa: E501
 """Write docs/results/widths.md: a narrow and a wide network of the digits fused into either width, and fine-tuned.
 
-    OMP_NUM_THREADS=1 python benchmarks/results_widths.py [--out docs/results]
+OMP_NUM_THREADS=1 python benchmarks/results_widths.py [--out docs/results]
 """
 
 import argparse
@@ -84,7 +85,9 @@ def scores(depth, apart, seed):
     nets |= {name: merged(merge, members, x, y) for name, merge in MERGERS.items()}
     nets[PLAIN] = plain_mean(members)
     tuned = {name: train(deepcopy(net), x, y, TUNING, 99) for name, net in nets.items()}
-    out = {name: (accuracy([net], x_test, y_test), accuracy([tuned[name]], x_test, y_test)) for name, net in nets.items()}
+    out = {
+        name: (accuracy([net], x_test, y_test), accuracy([tuned[name]], x_test, y_test)) for name, net in nets.items()
+    }
     both = (accuracy(members, x_test, y_test), accuracy([tuned[SMALL], tuned[LARGE]], x_test, y_test))
     return out | {ENSEMBLE: both}
 

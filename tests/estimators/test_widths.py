@@ -7,13 +7,13 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, make_regression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
 from skfusion.align import Aligner, Transport, WeightMatching
-from skfusion.collect import Seeds
+from skfusion.collect import Hyper, Seeds
 from skfusion.merge import Barycenter, Uniform, ZipIt
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier
 from skfusion.repair import Repair
@@ -88,6 +88,17 @@ def test_members_that_are_trained_here_become_a_network_of_another_width(merge):
     assert widths(soup) != [m.state["layers.0.weight"].shape[0] for m in soup.pool_]
     assert soup.score(X[TEST], Y[TEST]) > 0.85
     assert soup.merge_report_["left_out"] == {}
+
+
+@pytest.mark.parametrize("merge", [Barycenter(width=20), ZipIt(ratio=0.5)], ids=repr)
+def test_one_fit_trains_members_of_different_widths_and_fuses_them(merge):
+    collect = Hyper([{"module__hidden": (n,)} for n in (12, 16, 12)])
+    soup = SoupClassifier(NETS[12], collect=collect, merge=merge, random_state=0).fit(X[TRAIN], Y[TRAIN])
+    assert [m.state["layers.0.weight"].shape[0] for m in soup.pool_] == [12, 16, 12]
+    assert widths(soup) == [20]
+    assert soup.score(X[TEST], Y[TEST]) > 0.85
+    scores = cross_val_score(clone(soup), X[TRAIN], Y[TRAIN], cv=2)
+    assert scores.min() > 0.8
 
 
 def test_a_choice_on_held_out_rows_is_refitted():

@@ -42,7 +42,8 @@ def test_the_symmetry_of_a_resized_network_is_that_of_one_that_was_made_so(kind,
     sizes = sizes_of(symmetry, state, "a member")
     assert sizes == {g.name: g.size for g in expected.groups.values()}
     found = resized_symmetry(symmetry, sizes)
-    assert found.shapes == expected.shapes and found.roles == expected.roles
+    assert found.shapes == expected.shapes
+    assert found.roles == expected.roles
     for a, b in zip(
         [*found.axes.values(), *(s.axes for s in found.sites)],
         [*expected.axes.values(), *(s.axes for s in expected.sites)],

@@ -35,7 +35,7 @@ class ZipIt(Merger):
     ----------
     alpha : float, default=0.3
         What the similarity of a merged unit to others is multiplied by, where the union would hold several units of one
-        member; 0 forbids such unions.
+        member; 0 forbids such unions, and of three members and more may then leave too many units.
     budget : float, default=0.125
         The share of merges, for each member, that may join units of this member alone.
     ratio : float, optional
@@ -83,7 +83,7 @@ class ZipIt(Merger):
     order_dependent: ClassVar[bool] = True  # units stand in the order of the first member's
     needs_objective: ClassVar[bool] = True
     takes_widths: ClassVar[bool] = True
-    _test_sets = ({}, {"ratio": 0.0}, {"alpha": 0.0, "budget": 0.0})
+    _test_sets = ({}, {"ratio": 0.0}, {"alpha": 1.0, "budget": 1.0})
 
     def __init__(self, alpha: float = 0.3, budget: float = 0.125, ratio: float | None = None, until: str | None = None):
         self.alpha = alpha
@@ -165,9 +165,7 @@ class ZipIt(Merger):
         return apart
 
 
-def zip_networks(
-    merge: ZipIt, networks: Networks, objective: Objective, heads: Collection[str] = ()
-) -> State | Fused:
+def zip_networks(merge: ZipIt, networks: Networks, objective: Objective, heads: Collection[str] = ()) -> State | Fused:
     """Return networks merged, but for some groups of units, which stay side by side."""
     maps = merge._maps(networks, objective, heads)
     return networks.fused(maps, [1 / len(networks.states)] * len(networks.states))
