@@ -179,7 +179,8 @@ def test_a_recipe_that_aligns_by_itself_takes_them_unaligned(pool):
     [
         ({"merge": Uniform()}, r"shape \(12, 30\) in member 'of-0' and \(16, 30\).*Barycenter or ZipIt"),
         ({}, "Barycenter or ZipIt"),
-        ({"merge": Barycenter(), "align": WeightMatching()}, "has shape"),
+        ({"merge": Barycenter(), "align": WeightMatching()}, r"Leave it out: Barycenter\(\) matches"),
+        ({"merge": Uniform(), "align": WeightMatching()}, "has shape"),
         ({"merge": Barycenter(), "select": TopK(1)}, r"TopK\(k=1\) judges members one beside the other"),
         ({"merge": Barycenter(width=0)}, "1 at least; got 0"),
         ({"merge": Barycenter(width={"layers.9": 3})}, "'layers.9' is no layer and no group"),

@@ -28,6 +28,8 @@ def check_widths(pool: ModelPool, align: Any, merge: Any, parts: Sequence[Any]) 
     if not differ_in_width(pool.states):
         pool.check_compatible()
         return False
+    if align is not None and merge.takes_widths and not align.takes_widths:
+        raise ValueError(f"{align!r} aligns members of one width. Leave it out: {merge!r} matches units by itself.")
     pool.check_compatible(any_width=(merge if align is None else align).takes_widths)
     if choosing := [part for part in parts if part.needs_labels]:
         raise ValueError(
