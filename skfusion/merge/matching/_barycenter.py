@@ -49,9 +49,9 @@ class Barycenter(Merger):
     plans are permutations, and two members are met half way, as after an alignment by weights.
 
     Layers along a residual stream have one plan. Weights that are not known to be made of merged units yet, such as
-    those of a recurrent layer that read its own units, are compared in a second round. Groups of units that no matrix
-    of weights can mix are averaged in their order, and need the same number of units in all members; those inside
-    attention heads are. ``merge_report_["left_out"]`` names them.
+    those of a recurrent layer that read its own units, are compared in a second round of all layers. Groups of units
+    that no matrix of weights can mix are averaged in their order, and need the same number of units in all members;
+    those inside attention heads are. ``merge_report_["left_out"]`` names them.
 
     For a layer of m units, members of n and d weights a unit, a turn costs a transport problem of about n³ steps for
     each member, and m n d products. Units of a wide and a narrow layer are assigned as copies, as many as in the least
@@ -136,16 +136,15 @@ class Layers:
         """The cost after each turn, by group, in the last round in which it was solved."""
 
     def solve(self) -> None:
-        """Find the maps of all groups, of which those that could not be compared by all of their weights again."""
-        open_, again = [*self._networks.symmetry.groups], []
+        """Find the maps of all groups; twice, where some could not be compared by all of their weights at first."""
+        open_, order, partly = [*self._networks.symmetry.groups], list[str](), False
         while open_:
             ready = [g for g in open_ if not self._missing(g)]
-            group = (ready or open_)[0]
-            if not ready:
-                again.append(group)
-            self._solve(group)
-            open_.remove(group)
-        for group in again:
+            partly |= not ready
+            order.append((ready or open_)[0])
+            self._solve(order[-1])
+            open_.remove(order[-1])
+        for group in order if partly else ():
             self._solve(group)
 
     def _missing(self, group: str) -> set[str]:
