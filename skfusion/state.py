@@ -32,19 +32,21 @@ class Fused(NamedTuple):
 
 _ADVICE = (
     "Weight-space methods need members of one architecture. Members of different architectures can be combined by "
-    "their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion."
+    "their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion. Where only hidden layers have different "
+    "widths, merge them by Barycenter or ZipIt."
 )
 
 
-def check_compatible(states: Sequence[State], names: Sequence[str] | None = None) -> None:
+def check_compatible(states: Sequence[State], names: Sequence[str] | None = None, *, any_width: bool = False) -> None:
     """Raise ``ValueError`` where the networks of states cannot be merged tensor by tensor.
 
     That is where tensors have different names or shapes, hold NaN or infinity, are integers in one state and
     floating-point numbers in another, or where integers that have axes differ: these are positions, such as of the
     columns that a network sees. An integer without axes is a counter, as in BatchNorm. Files are merged by the same
-    rule. ``names`` are what states are called in a message; their positions when omitted.
+    rule. ``names`` are what states are called in a message; their positions when omitted. With ``any_width`` shapes may
+    differ, as where hidden layers have different numbers of units.
     """
-    _check_addable(states, names)
+    _check_addable(states, names, any_width)
     names = names or [str(i) for i in range(len(states))]
     for key, first in states[0].items():
         for name, other in zip(names, states, strict=True):
@@ -66,7 +68,7 @@ def is_position(t: Tensor) -> bool:
     return t.dim() > 0 and t.dtype != torch.bool and not is_summed(t)
 
 
-def _check_addable(states: Sequence[State], names: Sequence[str] | None = None) -> None:
+def _check_addable(states: Sequence[State], names: Sequence[str] | None = None, any_width: bool = False) -> None:
     """Raise ``ValueError`` where states cannot be added tensor by tensor."""
     if not states:
         raise ValueError("No states to merge: the pool is empty. Give at least one member.")
@@ -77,7 +79,7 @@ def _check_addable(states: Sequence[State], names: Sequence[str] | None = None) 
             if key not in other or key not in first:
                 holder, lacker = (names[0], name) if key in first else (name, names[0])
                 raise ValueError(f"Tensor {key!r} of member {holder} is missing in member {lacker}. {_ADVICE}")
-            if other[key].shape != first[key].shape:
+            if other[key].shape != first[key].shape and not any_width:
                 a, b = tuple(first[key].shape), tuple(other[key].shape)
                 raise ValueError(
                     f"Tensor {key!r} has shape {a} in member {names[0]} and {b} in member {name}. {_ADVICE}"

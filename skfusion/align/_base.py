@@ -144,6 +144,8 @@ class Aligner(Component, ABC):
     """Whether the symmetry of the architecture is needed, for which the module is traced."""
     needs_general: ClassVar[bool] = False
     """Whether symmetries beyond permutations are needed, and the reference moves to its canonical form, too."""
+    takes_widths: ClassVar[bool] = False
+    """Whether a state may have hidden layers of other widths than the reference, of whose widths it is then made."""
 
     @abstractmethod
     def __call__(

@@ -17,6 +17,7 @@ from skfusion.estimators._targets import Classifies, OneState, Regresses
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._far_below import warn_if_far_below
 from skfusion.estimators.support._refit import chosen_among, shares_again, with_scores_of
+from skfusion.estimators.support._widths import check_widths, differ_in_width
 from skfusion.merge import Greedy, LinearMerger, Merger
 from skfusion.nets import Judge, Runner
 from skfusion.objective import Objective, Wrapper
@@ -71,7 +72,7 @@ class SoupDriver(OneState, BaseFusion):
     def _placed(self, collected: Collected) -> tuple[ModelPool, Judge]:
         """Return the members as the net runs them, and what judges them."""
         pool = collected.pool
-        pool.check_compatible()
+        any_width = check_widths(pool, self._part("align"), self._part("merge"), self._parts())
         parts = self._part("select"), self._part("merge")
         if pool.base is None and (wanting := [p for p in parts if getattr(p, "needs_base", False)]):
             raise ValueError(
@@ -79,7 +80,10 @@ class SoupDriver(OneState, BaseFusion):
                 "FineTunes(), or name the start of networks that you have: pool.replace(base=state)."
             )
         runner = Runner(collected.net, self._task, collected.fit_rows)
-        pool = pool.replace([m.replace(state=runner.place(m.state)) for m in pool])
+        if any_width and self._part("align") is not None:
+            runner.place(pool[0].state)  # with which the others are aligned
+        place = runner.on_device if any_width else runner.place
+        pool = pool.replace([m.replace(state=place(m.state)) for m in pool])
         if pool.base is not None:
             pool = pool.replace(base=runner.place(pool.base))
         return pool, self._judge(runner, collected)
@@ -106,6 +110,8 @@ class SoupDriver(OneState, BaseFusion):
             merged_runner = Runner(net, self._task, collected.fit_rows)
             members = [state := merged_runner.place(state)]
             objective = self._judge(merged_runner, collected)
+        elif differ_in_width(members):
+            members = [state]
         state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
         warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, merged_runner)

@@ -1,15 +1,19 @@
 """Mergers: many states to one state (model soups, task vectors, statistics of the data).
 
-``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base,
-``statistics/`` what looks at activations and gradients, and ``trajectory/`` what is made of the states of one run. A
-method is one file there with a subclass of :class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and
-a line here. Mergers get states, a base and an objective: this room imports ``objective``, ``state`` and what lies below
-them, and neither nets nor pools.
+``soups/`` has averages and searches for their weights, ``matching/`` what matches units, of members of any widths,
+``task_vectors/`` what starts from a common base, ``statistics/`` what looks at activations and gradients, and
+``trajectory/`` what is made of the states of one run. A method is one file there with a subclass of :class:`Merger`,
+:class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. Mergers get states, a base and an objective:
+this room imports ``widths``, ``tracing``, ``objective``, ``state`` and what lies below them, and neither nets nor
+pools.
 """
 
 from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
+from skfusion.merge.matching._barycenter import Barycenter
+from skfusion.merge.matching._heads import zip_heads
+from skfusion.merge.matching._zipit import ZipIt
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning, greedy_soup, known_scores
 from skfusion.merge.soups._interpolate import Interpolate
 from skfusion.merge.soups._learned import Learned
@@ -33,6 +37,7 @@ __all__ = [
     "TIES",
     "TWA",
     "AdaMerging",
+    "Barycenter",
     "Breadcrumbs",
     "DecayMerge",
     "Entry",
@@ -51,6 +56,8 @@ __all__ = [
     "TaskArithmetic",
     "TensorMerger",
     "Uniform",
+    "ZipIt",
     "merge_shared",
     "shared_names",
+    "zip_heads",
 ]

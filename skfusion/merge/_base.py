@@ -28,8 +28,8 @@ class Merger(Component, ABC):
     """Whether the result depends on the order of the members by design."""
     needs_base: ClassVar[bool] = False
     """Whether the common starting point of the members is needed."""
-    needs_symmetry: ClassVar[bool] = False
-    """Whether the merger asks which units of the architecture can change places."""
+    takes_widths: ClassVar[bool] = False
+    """Whether hidden layers of the members may have different numbers of units."""
     why_copies_change: ClassVar[str] = ""
     """Why equal members do not merge to what they are, where they do not."""
 

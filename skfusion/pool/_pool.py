@@ -146,9 +146,15 @@ class ModelPool(PoolSources, Sequence[Member]):
         for member in self.members:
             states_of.check_finite(member.state, repr(member.name))
 
-    def check_compatible(self) -> None:
-        """Raise ``ValueError`` that names the first tensor by which members cannot be averaged."""
-        states_of.check_compatible(self.states, [repr(n) for n in self.names])
+    def check_compatible(self, *, any_width: bool = False) -> None:
+        """Raise ``ValueError`` that names the first tensor by which members cannot be merged.
+
+        Parameters
+        ----------
+        any_width : bool, default=False
+            Whether tensors may have different shapes, as where hidden layers have different numbers of units.
+        """
+        states_of.check_compatible(self.states, [repr(n) for n in self.names], any_width=any_width)
 
     def warn_of_leakage(self, rows: Any, purpose: str) -> int:
         """Warn if more than 5 % of ``rows`` were used to train a member; fewer may be equal to such rows by chance.

@@ -10,10 +10,11 @@ A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), a
 from skfusion.symmetry._action import home_of, indices_of, moved, outside_of
 from skfusion.symmetry._canonicalise import canonicalise
 from skfusion.symmetry._folds import BalanceFold, CentreFold, Fold, GainFold, ScaleFold, VectorFold, ZeroFold
-from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site
+from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, same
 from skfusion.symmetry._linear import LinearKind, LinearSymmetry, without_mean
 from skfusion.symmetry._linear_action import LinearMap, mapped
 from skfusion.symmetry._places import Draft, Place, places_of
+from skfusion.symmetry._runs import Run, resized_symmetry, runs_of, sizes_of
 from skfusion.symmetry._symmetry import Symmetry
 from skfusion.symmetry._words import reasons
 

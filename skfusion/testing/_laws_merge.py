@@ -8,16 +8,21 @@ import torch
 from sklearn.base import clone
 
 from skfusion.merge import LinearMerger, Merger
-from skfusion.objective import Objective, Wrapper
-from skfusion.state import State
+from skfusion.objective import Objective, Wrapper, call, evaluating
+from skfusion.state import Fused, State
 from skfusion.testing import _problems as problems
 from skfusion.testing._laws_all import assert_looks_like, assert_refused
 from skfusion.testing._laws_states import assert_alike
 
 
-def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.float32) -> State:
-    """Return the merge of states of :func:`skfusion.testing._problems.module`."""
-    return clone(component)(states, problems.base(dtype), problems.objective(dtype))
+def merged(component: Merger, states: list[State], dtype: torch.dtype = torch.float32) -> Fused:
+    """Return the merge of states of :func:`skfusion.testing._problems.module`, with its module if it has one."""
+    return whole(clone(component)(states, problems.base(dtype), problems.objective(dtype)))
+
+
+def whole(result: State | Fused) -> Fused:
+    """Return what a merger returns with its module, which is None where it is that of the members."""
+    return result if isinstance(result, Fused) else Fused(result)
 
 
 def assert_close(result: State, expected: State, what: str) -> None:
@@ -25,26 +30,43 @@ def assert_close(result: State, expected: State, what: str) -> None:
     assert_alike(result, expected, what, rtol=1e-6, atol=2e-6)
 
 
+def assert_same_network(component: Merger, result: Fused, expected: Fused, what: str) -> None:
+    """Raise where two merged networks differ: in tensors, or in outputs if the merger may change widths or orders."""
+    if component.takes_widths:
+        assert_alike(*map(_outputs, (result, expected)), what, rtol=1e-5, atol=1e-5)
+    else:
+        assert_close(result.state, expected.state, what)
+
+
+def _outputs(network: Fused) -> torch.Tensor:
+    module = network.net or problems.module()
+    with torch.no_grad(), evaluating(module):
+        return call(module, network.state, problems.inputs())
+
+
 def check_merge_keeps_names_shapes_dtypes_and_devices(component: Merger) -> None:
     """The result looks like the members, in single, double and half precision."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         states = problems.states(dtype=dtype)
-        result = merged(component, states, dtype)
+        result, net = merged(component, states, dtype)
         assert [*result] == [*states[0]], f"The result has the tensors {[*result]}."
-        assert_looks_like(result, states[0])
+        assert_looks_like(result, states[0] if net is None else net.state_dict())
+        assert [t.dtype for t in result.values()] == [t.dtype for t in states[0].values()], "A dtype has changed."
 
 
 def check_merge_of_copies_is_the_copy(component: Merger) -> None:
     """Members that are all equal merge to that state."""
     state = problems.states(1)[0]
     copies = [{k: v.clone() for k, v in state.items()} for _ in range(3)]
-    assert_close(merged(component, copies), state, "Three copies of a state do not merge to it")
+    assert_same_network(
+        component, merged(component, copies), Fused(state), "Three copies of a state do not merge to it"
+    )
 
 
 def check_one_member_gives_that_member(component: Merger) -> None:
     """A single member merges to itself."""
     state = problems.states(1)[0]
-    assert_close(merged(component, [state]), state, "One member does not merge to itself")
+    assert_same_network(component, merged(component, [state]), Fused(state), "One member does not merge to itself")
 
 
 def check_order_of_members_does_not_matter(component: Merger) -> None:
@@ -52,27 +74,29 @@ def check_order_of_members_does_not_matter(component: Merger) -> None:
     if component.order_dependent:
         return
     states = problems.states()
-    expected = merged(component, states)
-    assert_close(merged(component, states[::-1]), expected, "Members in reversed order merge to something else")
-    assert_close(
-        merged(component, [*states[1:], states[0]]), expected, "Members in turned order merge to something else"
-    )
+    expected = merged(component, states).state
+    assert_close(merged(component, states[::-1]).state, expected, "Members in reversed order merge to something else")
+    turned = merged(component, [*states[1:], states[0]]).state
+    assert_close(turned, expected, "Members in turned order merge to something else")
 
 
 def check_merge_commutes_with_a_permutation_of_units(component: Merger) -> None:
     """Hidden units that change places in all members change places in the result, and nothing else happens."""
     order = [3, 0, 4, 2, 1]
     states, base, data = problems.states(), problems.base(), problems.objective()
-    expected = problems.permuted(clone(component)(states, base, data), order)
+    expected = whole(clone(component)(states, base, data))
+    if not component.takes_widths:  # which keep the function, and may keep other units or another order
+        expected = Fused(problems.permuted(expected.state, order))
     moved = [problems.permuted(state, order) for state in states]
-    result = clone(component)(moved, problems.permuted(base, order), data)
-    assert_close(result, expected, "Merging does not commute with a permutation of the hidden units")
+    result = whole(clone(component)(moved, problems.permuted(base, order), data))
+    what = "Merging does not commute with a permutation of the hidden units"
+    assert_same_network(component, result, expected, what)
 
 
 def check_integer_buffers_are_kept(component: Merger) -> None:
     """An integer buffer becomes the elementwise maximum over the members that have a share in the result."""
     states = problems.states()
-    result = merged(component, states)
+    result = merged(component, states).state
     key = "1.num_batches_tracked"
     if isinstance(component, LinearMerger):
         shares = clone(component).coefficients(states, problems.base(), problems.objective())
@@ -87,7 +111,7 @@ def check_tied_tensors_stay_tied(component: Merger) -> None:
     states, base = problems.states(), problems.base()
     for state in (*states, base):
         state["1.bias"] = state["0.bias"]
-    result = clone(component)(states, base, problems.objective())
+    result = whole(clone(component)(states, base, problems.objective())).state
     assert result["1.bias"].data_ptr() == result["0.bias"].data_ptr(), "Tied tensors are apart in the result."
 
 
@@ -95,7 +119,7 @@ def check_result_shares_no_memory_with_the_members(component: Merger) -> None:
     """Writing to the result does not reach a member, the base or the module."""
     states, base, data = problems.states(), problems.base(), problems.objective()
     before = problems.snapshot([states, base, data])
-    for value in clone(component)(states, base, data).values():
+    for value in whole(clone(component)(states, base, data)).state.values():
         value.detach().zero_()
     assert problems.snapshot([states, base, data]) == before, "The result is a view of an input."
 
@@ -121,12 +145,12 @@ def check_what_was_chosen_is_repeated(component: Merger) -> None:
     if not component.is_repeatable:
         return
     states, base, seen = problems.states(), problems.base(), _Witness(problems.objective())
-    expected = clone(component)(states, base, seen)
+    expected = whole(clone(component)(states, base, seen))
     if isinstance(component, LinearMerger):
         seen.reported["weights"] = clone(component).coefficients(states, base, problems.objective())
     blind = _Witness(problems.objective(), blind=component.needs_labels)
-    result = clone(component).repeated(seen.reported)(states, base, blind)
-    assert_close(result, expected, "What was chosen is not what is repeated")
+    result = whole(clone(component).repeated(seen.reported)(states, base, blind))
+    assert_close(result.state, expected.state, "What was chosen is not what is repeated")
 
 
 def check_an_empty_pool_is_refused(component: Merger) -> None:

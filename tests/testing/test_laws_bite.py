@@ -21,11 +21,12 @@ from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.select import Selector, TopK
-from skfusion.state import map_tensors, weighted_sum
+from skfusion.state import Fused, map_tensors, weighted_sum
 from skfusion.symmetry import Symmetry
 from skfusion.testing import _problems as problems
 from skfusion.testing import laws
 from skfusion.testing._laws_chance import memorising_net
+from skfusion.widths import resized
 
 SMALL_NET = mlp_classifier(max_epochs=2, module__hidden=(4,))
 
@@ -333,6 +334,21 @@ def of_the_last(self, states):
 
 def unties(self, states):
     return {k: v.clone() for k, v in mean(states).items()}
+
+
+def twice_as_wide(share, with_module=True):
+    """A merger that has each hidden unit twice, and reads each of them by a share."""
+
+    def call(self, states):
+        state = mean(states)
+        wide = {
+            k: torch.cat([v, v], problems.HIDDEN_AXES[k]) if k in problems.HIDDEN_AXES else v for k, v in state.items()
+        }
+        wide["3.weight"] = share * wide["3.weight"]
+        net = resized(problems.module(), problems.inputs(), {"0": 2 * problems.N_HIDDEN})
+        return Fused(wide, net.to(state["0.weight"].dtype) if with_module else None)
+
+    return call
 
 
 def without_nan(self, states):
@@ -653,11 +669,16 @@ BROKEN = {
         merger(lambda self, states: {k: v.float() for k, v in mean(states).items()}),
         merger(lambda self, states: {k: v[None] for k, v in mean(states).items()}),
         merger(lambda self, states: {k: v for k, v in mean(states).items() if "tracked" not in k}),
+        merger(twice_as_wide(0.5, with_module=False), takes_widths=True),
+        merger(lambda self, states: Fused(mean(states), twice_as_wide(0.5)(self, states).net), takes_widths=True),
     ],
-    "check_merge_of_copies_is_the_copy": [merger(scaled(3))],
-    "check_one_member_gives_that_member": [merger(shrinks_single)],
+    "check_merge_of_copies_is_the_copy": [merger(scaled(3)), merger(twice_as_wide(1.0), takes_widths=True)],
+    "check_one_member_gives_that_member": [
+        merger(shrinks_single),
+        merger(twice_as_wide(1.0), takes_widths=True),
+    ],
     "check_order_of_members_does_not_matter": [merger(lambda self, states: mean(states[:1])), merger(of_the_last)],
-    "check_merge_commutes_with_a_permutation_of_units": [merger(sorts_units)],
+    "check_merge_commutes_with_a_permutation_of_units": [merger(sorts_units), merger(sorts_units, takes_widths=True)],
     "check_integer_buffers_are_kept": [merger(sums_counters)],
     "check_tied_tensors_stay_tied": [merger(unties)],
     "check_result_shares_no_memory_with_the_members": [merger(lambda self, states: dict(states[0]))],

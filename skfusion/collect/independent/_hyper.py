@@ -29,7 +29,8 @@ class Hyper(Collector):
     """Train members from fresh initialisations, each with hyperparameters of its own.
 
     Members of different hyperparameters make different errors, more so than those of different seeds. They may have
-    different architectures, and are then combined by their predictions only.
+    different architectures, and are then combined by their predictions; where only hidden layers have different widths,
+    :class:`~skfusion.merge.Barycenter` and :class:`~skfusion.merge.ZipIt` make one network of them.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from skfusion.collect import Seeds
 from skfusion.estimators._base import Collected
 from skfusion.estimators._soup import SoupDriver
 from skfusion.estimators.support._task_from_net import AsTheNet, regresses
+from skfusion.estimators.support._widths import differ_in_width
 from skfusion.landscape import Profile, loss_along, segment
 from skfusion.merge import Uniform
 from skfusion.nets import Runner
@@ -63,7 +64,8 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     ----------
     barrier_ : dict of float, or None
         The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on held-out rows or on
-        all. It is the excess over the members' own losses, also where an alignment mixes units and so changes them.
+        all; None for members of different widths, between which there is no line. It is the excess over the members' own
+        losses, also where an alignment mixes units and so changes them.
     {alignment_}
     {pool_}
     {estimator_}
@@ -139,7 +141,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
             )
         super()._fuse(collected)
         self.barrier_ = None
-        if self.n_points and len(self.pool_) > 1:
+        if self.n_points and len(self.pool_) > 1 and not differ_in_width(self.pool_.states):
             same = self.net_ is collected.net  # the merged network is of another architecture than the members if not
             runner = self._runner if same else Runner(collected.net, self._task, collected.fit_rows)
             before = {m.name: runner.place(m.state) for m in self.pool_}

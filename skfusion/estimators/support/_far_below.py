@@ -8,6 +8,7 @@ import numpy as np
 
 from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task
+from skfusion.estimators.support._widths import runners_of
 from skfusion.nets import Judge, Runner, default_score
 from skfusion.state import State
 
@@ -39,11 +40,11 @@ def warn_if_far_below(
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
     some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
     score = default_score(task)
-    if merged_runner is None or merged_runner is runner:
-        merged, *scores = Judge(runner, some, some, score).scores([state, *some_members])
-    else:
-        (merged,) = Judge(merged_runner, some, some, score).scores([state])
-        scores = Judge(runner, some, some, score).scores(some_members)
+    by_runner = {merged_runner or runner: [state]}
+    for member, own in zip(some_members, runners_of(some_members, runner, some), strict=True):
+        by_runner.setdefault(own, []).append(member)
+    judged = [Judge(own, some, some, score).scores(states) for own, states in by_runner.items()]
+    merged, *scores = [s for of_runner in judged for s in of_runner]
     trivial = _of_a_constant(some, task)
     lost = min(scores) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most
