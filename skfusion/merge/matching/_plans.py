@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import csr_array, identity, kron, vstack
 
 _MOST_COPIES = 2048
 """How many copies of units are assigned to one another at most; beyond that a linear program is solved."""
@@ -28,6 +26,8 @@ def plan(cost: np.ndarray) -> np.ndarray:
     ndarray of shape (n, m)
         The coupling.
     """
+    from scipy.optimize import linear_sum_assignment  # merging other networks starts without it
+
     n, m = cost.shape
     total = math.lcm(n, m)
     if total > max(_MOST_COPIES, 2 * max(n, m)):
@@ -40,6 +40,9 @@ def plan(cost: np.ndarray) -> np.ndarray:
 
 
 def _linear_program(cost: np.ndarray) -> np.ndarray:
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, identity, kron, vstack
+
     n, m = cost.shape
     of_rows = kron(identity(n), np.ones((1, m)))
     of_columns = kron(np.ones((1, n)), identity(m))
