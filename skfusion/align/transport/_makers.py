@@ -11,7 +11,7 @@ from torch import Tensor
 from skfusion.align.permutation._match import Term
 from skfusion.align.permutation._rows import rows
 from skfusion.state import State
-from skfusion.symmetry import Group, LinearMap, Symmetry, mapped, outside_of
+from skfusion.symmetry import Group, LinearMap, Symmetry, mapped, moved, outside_of
 
 
 class Compared(NamedTuple):
@@ -40,6 +40,8 @@ class Makers:
         for g, terms in self.terms.items():  # units that no weight makes are compared by the weights that read them
             if not terms:
                 self.terms[g] = reads[g]
+        self._identity = symmetry.identity()
+        self._known: dict[int, tuple[LinearMap, np.ndarray | None]] = {}  # a map stays alive here, and so its id
         self.inner: dict[str, list[str]] = {g: [] for g in self.groups}
         for group in self.groups.values():
             if is_nested(group, self.groups):
@@ -95,7 +97,19 @@ class Makers:
             axes = tuple(() if e == term.axis else blocks for e, blocks in enumerate(axes))
         else:
             maps = {g: m for g, m in maps.items() if g not in free}
-        return mapped(self._state[term.tensor], axes, self.symmetry.roles[term.tensor], self.groups, maps)
+        used = {g for blocks in axes for b in blocks for g in b.groups if g in maps}
+        perms = {g: self._permutation(maps[g]) for g in used}
+        tensor, hard = self._state[term.tensor], {g: p for g, p in perms.items() if p is not None}
+        if len(hard) == len(perms):  # rows are taken, which costs less than a product with zeros and ones
+            return moved(tensor, axes, self.groups, self._identity | hard)
+        return mapped(tensor, axes, self.symmetry.roles[term.tensor], self.groups, maps)
+
+    def _permutation(self, pair: LinearMap) -> np.ndarray | None:
+        """Return the permutation that a map is, or None."""
+        known = self._known.get(id(pair))
+        if known is None:
+            known = self._known[id(pair)] = (pair, pair.out.argmax(-1) if pair.is_permutation else None)
+        return known[1]
 
 
 def is_nested(group: Group, groups: Mapping[str, Group]) -> bool:
