@@ -62,7 +62,7 @@ def test_bad_input_is_refused():
         LearnedTransformerMatching()(b, a, symmetry)
     with pytest.raises(ValueError, match="n_steps"):
         LearnedTransformerMatching(n_steps=0)(b, a, symmetry, objective)
-    rows = [batch for batch in objective.batches()]
+    rows = list(objective.batches())
     diverged = ModuleObjective(net, lambda: rows, criterion=lambda out, batch: out.sum() * torch.nan)
     with pytest.raises(ValueError, match="lower lr"):
         LearnedTransformerMatching()(b, a, symmetry, diverged)
