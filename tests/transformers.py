@@ -160,3 +160,16 @@ def outputs(net, state, x):
     """Return what a network computes with the weights of a state."""
     with torch.no_grad():
         return torch.func.functional_call(net, state, (x,))
+
+
+class Tabular(nn.Module):
+    """A transformer of the columns of a table: each number scales a vector of its column."""
+
+    def __init__(self, n_columns=4, width=WIDTH):
+        super().__init__()
+        self.weight, self.bias = (nn.Parameter(torch.randn(n_columns, width)) for _ in range(2))
+        self.block = nn.TransformerEncoderLayer(width, HEADS, 12, batch_first=True, norm_first=True)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.block(x[..., None] * self.weight + self.bias)).mean(1))

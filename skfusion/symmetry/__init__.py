@@ -1,5 +1,7 @@
 """The permutation symmetries of a network, as data: which groups of units are on which axes of which tensors.
 
+Beyond permutations, :class:`LinearSymmetry` has folds to a canonical form (``canonicalise``) and linear maps of it.
+
 A :class:`Symmetry` says what moves together (:class:`Group`, :class:`Block`), applies permutations to states
 (``permute``), and has the group law (``compose``, ``invert``, ``sample``). `tracing` finds the symmetry of a module,
 :meth:`Symmetry.of_axes` takes a declared one, and `align` looks for the best permutations. This room imports only

@@ -8,7 +8,8 @@ are still free after the run are the groups of the symmetry.
 In the order of reading: `algebra/` (labels, which say which unit is at which position, and what makes units move
 together), `_call` and `rules/` (what each operation says), `_tracer` and `_trace` (the run), `_assemble` (labels of
 weights to a `Symmetry`), `_run` (copies of modules) and `_proof` (permuted copies must give the same outputs), and
-`_symmetry_of`, which calls them. `_reader` hands out the activations where groups are observed.
+`_symmetry_of`, which calls them. `_general` looks for symmetries beyond permutations, by gradients (`_invariants`).
+`_reader` hands out the activations where groups are observed.
 
 This room imports `symmetry`, `state`, `_random` and `_numbers`. To follow another operation, add a :func:`rule` to the
 file of its family in `rules/`; what no rule is sure about is pinned, which is always right.

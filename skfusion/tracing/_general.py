@@ -179,7 +179,7 @@ class _Search:
         return exponents(self._matrix(name), [k for k, p in enumerate(places) if self._is_gain(p)]) if places else []
 
     def _is_gain(self, place: Place) -> bool:
-        return self.symmetry.roles[place.tensor][place.axis] == "scale"
+        return self._is_vector(place) and self.symmetry.roles[place.tensor][place.axis] == "scale"
 
     def _is_vector(self, place: Place) -> bool:
         return self.probe.state[place.tensor].dim() == 1
@@ -254,7 +254,8 @@ class _Search:
         if self._take(name, LinearKind("orthogonal", at)):
             return
         roles = [(place, self.symmetry.roles[place.tensor][place.axis]) for place in places]
-        writers = tuple(p for p, role in roles if role == "out" and p not in self.offsets)
+        written = (p for p, role in roles if role in ("out", "scale") and not self._is_gain(p))
+        writers = tuple(p for p in written if p not in self.offsets)
         readers = [p for p, role in roles if role == "in"]
         folds, states, notes = [*self.folds], self.states, [*self.notes]
         if writers and self._fold(CentreFold(writers)):

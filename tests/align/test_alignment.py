@@ -119,7 +119,7 @@ class NormMatching(Aligner):
 def test_an_architecture_is_traced_only_for_aligners_that_need_its_symmetry(monkeypatch):
     traced = []
     trace = _alignment.symmetry_of
-    monkeypatch.setattr(_alignment, "symmetry_of", lambda *args: traced.append(1) or trace(*args))
+    monkeypatch.setattr(_alignment, "symmetry_of", lambda *args, **how: traced.append(1) or trace(*args, **how))
     X, y = load_iris(return_X_y=True)
     net = mlp_classifier(max_epochs=5, module__hidden=(6,))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import MAKES, Decoder, RMSNorm, make, outputs, random_state
+from transformers import MAKES, Decoder, RMSNorm, Tabular, make, outputs, random_state
 
 from skfusion.state import distance
 from skfusion.symmetry import canonicalise
@@ -169,6 +169,15 @@ def test_a_gated_unit_is_scaled_by_any_sign_on_the_side_without_activation():
     assert linear.negative
     sides = {place.tensor.split(".")[3]: exponent for place, exponent in linear.places}
     assert sides == {"gate": 0, "up": 1, "down": -1}
+
+
+def test_numbers_of_a_table_that_scale_vectors_are_no_gains_of_a_norm():
+    net, x = Tabular().double().eval(), torch.randn(5, 4, dtype=torch.float64)
+    symmetry = symmetry_of(net, x, general=True)
+    assert symmetry.kinds["weight:1"] == "orthogonal"
+    form = canonicalise(random_state(net, 1), symmetry)
+    moved = symmetry.linear.transform(symmetry.linear.sample(0), form)
+    torch.testing.assert_close(outputs(net, moved, x), outputs(net, random_state(net, 1), x), rtol=0, atol=1e-9)
 
 
 def test_units_of_convolutions_are_scaled_as_those_of_layers():

@@ -136,7 +136,9 @@ class LearnedTransformerMatching(Aligner):
                 }
                 loss = objective.criterion(objective.forward(point, batch.x), batch)
                 if not torch.isfinite(loss):
-                    raise ValueError(f"The loss between the networks is {float(loss)} at step {len(losses)}: lower lr.")
+                    raise ValueError(
+                        f"The loss between the networks is {float(loss.detach())} at step {len(losses)}: lower lr."
+                    )
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
