@@ -1,15 +1,19 @@
 """Mergers: many states to one state (model soups, task vectors, statistics of the data).
 
 ``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base,
-``statistics/`` what looks at activations and gradients, and ``trajectory/`` what is made of the states of one run. A
-method is one file there with a subclass of :class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and
-a line here. Mergers get states, a base and an objective: this room imports ``objective``, ``state`` and what lies below
-them, and neither nets nor pools.
+``statistics/`` what looks at activations and gradients, ``trajectory/`` what is made of the states of one run, and
+``matching/`` what matches units and may return another width. A method is one file there with a subclass of
+:class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. ``server/`` has optimisers of a
+server, which go on from round to round. Mergers get states, a base and an objective: this room imports ``objective``,
+``state`` and what lies below them, and neither nets nor pools.
 """
 
 from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
+from skfusion.merge.matching._fedma import FedMA
+from skfusion.merge.matching._pfnm import PFNM
+from skfusion.merge.matching._resize import resized
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning, greedy_soup, known_scores
 from skfusion.merge.soups._interpolate import Interpolate
 from skfusion.merge.soups._learned import Learned
@@ -30,12 +34,14 @@ from skfusion.merge.trajectory._twa import TWA
 
 __all__ = [
     "DARE",
+    "PFNM",
     "TIES",
     "TWA",
     "AdaMerging",
     "Breadcrumbs",
     "DecayMerge",
     "Entry",
+    "FedMA",
     "Fisher",
     "Greedy",
     "Interpolate",
@@ -52,5 +58,6 @@ __all__ = [
     "TensorMerger",
     "Uniform",
     "merge_shared",
+    "resized",
     "shared_names",
 ]
