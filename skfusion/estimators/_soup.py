@@ -95,7 +95,7 @@ class SoupDriver(OneState, BaseFusion):
         if merge.needs_objective:
             n_rows = [len(index) for index in member_rows] or [len(collected.fit_rows)] * len(chosen)
             report["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
-        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, report)
+        objective = Repaired(judge.with_rows_of_members(member_rows), repair, chosen.states, report)
         merged = self._again(chosen, objective) if refit else self._merged(chosen, objective)
         state, module = merged if isinstance(merged, Fused) else Fused(merged)
         net, members, merged_runner = collected.net, chosen.states, runner
@@ -138,7 +138,7 @@ class SoupDriver(OneState, BaseFusion):
         return {"state_": state, "net_": net, "_runner": None}
 
 
-class _Repaired(Wrapper):
+class Repaired(Wrapper):
     """An objective that judges states as they are once they are repaired; it keeps what methods report in a dict."""
 
     def __init__(self, objective: Objective, repair: Repairer, members: Sequence[State], reported: dict[str, Any]):

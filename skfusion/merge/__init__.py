@@ -3,9 +3,9 @@
 ``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base,
 ``statistics/`` what looks at activations and gradients, ``trajectory/`` what is made of the states of one run, and
 ``matching/`` what matches units and may return another width. A method is one file there with a subclass of
-:class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. ``server/`` has optimisers of a
-server, which go on from round to round. Mergers get states, a base and an objective: this room imports ``objective``,
-``state`` and what lies below them, and neither nets nor pools.
+:class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. ``server/`` has optimisers
+of a server, which go on from round to round. Mergers get states, a base and an objective: this room imports
+``objective``, ``state`` and what lies below them, and neither nets nor pools.
 """
 
 from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of
@@ -14,6 +14,10 @@ from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
 from skfusion.merge.matching._fedma import FedMA
 from skfusion.merge.matching._pfnm import PFNM
 from skfusion.merge.matching._resize import resized
+from skfusion.merge.server._base import ServerOptimizer
+from skfusion.merge.server._fed_adam import FedAdam
+from skfusion.merge.server._fed_avg_m import FedAvgM
+from skfusion.merge.server._fed_yogi import FedYogi
 from skfusion.merge.soups._greedy import Greedy, OneMemberWarning, greedy_soup, known_scores
 from skfusion.merge.soups._interpolate import Interpolate
 from skfusion.merge.soups._learned import Learned
@@ -41,7 +45,10 @@ __all__ = [
     "Breadcrumbs",
     "DecayMerge",
     "Entry",
+    "FedAdam",
+    "FedAvgM",
     "FedMA",
+    "FedYogi",
     "Fisher",
     "Greedy",
     "Interpolate",
@@ -53,6 +60,7 @@ __all__ = [
     "PostHocEMA",
     "RegMean",
     "RobustSoup",
+    "ServerOptimizer",
     "Slerp",
     "TaskArithmetic",
     "TensorMerger",

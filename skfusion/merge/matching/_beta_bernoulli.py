@@ -50,7 +50,8 @@ def scores(vectors: np.ndarray, sums: np.ndarray, counts: np.ndarray, n_clients:
     own, total, spread = vectors * precision, sums * precision, prior.sigma0**-2 + counts * precision
     squares = (total**2).sum(1)
     joined = (own**2).sum(1)[:, None] + 2 * own @ total.T + squares
-    return joined / (precision + spread) - squares / spread + 2 * np.log(n / (n_clients - n))
+    gain: np.ndarray = joined / (precision + spread) - squares / spread + 2 * np.log(n / (n_clients - n))
+    return gain
 
 
 def scores_of_new(vectors: np.ndarray, n_new: int, n_clients: int, prior: Prior) -> np.ndarray:
@@ -60,8 +61,9 @@ def scores_of_new(vectors: np.ndarray, n_new: int, n_clients: int, prior: Prior)
 
     for the m-th new atom of a client.
     """
-    gain = (vectors**2).sum(1) * prior.sigma**-4 / (prior.sigma0**-2 + prior.sigma**-2)
-    return gain[:, None] - 2 * np.log(np.arange(1, n_new + 1)) + 2 * math.log(prior.gamma / n_clients)
+    alone: np.ndarray = (vectors**2).sum(1) * prior.sigma**-4 / (prior.sigma0**-2 + prior.sigma**-2)
+    gain: np.ndarray = alone[:, None] - 2 * np.log(np.arange(1, n_new + 1)) + 2 * math.log(prior.gamma / n_clients)
+    return gain
 
 
 class Atoms:

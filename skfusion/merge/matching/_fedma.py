@@ -67,7 +67,9 @@ class FedMA(Merger):
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> data = ModuleObjective(net, lambda: [Batch(torch.zeros(1, 2), torch.zeros(1))])
     >>> state = {k: v.detach() for k, v in net.state_dict().items()}
-    >>> turned = {k: v.flip(0) if k[0] == "0" else v.flip(1) if v.dim() == 2 else v for k, v in state.items()}
+    >>> turned = {
+    ...     k: v.flip(0) if k[0] == "0" else v.flip(1) if v.dim() == 2 else v for k, v in state.items()
+    ... }
     >>> torch.allclose(FedMA()([state, turned], objective=data)["2.weight"], state["2.weight"])
     True
     """

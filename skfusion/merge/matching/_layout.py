@@ -102,8 +102,7 @@ def _unit_axis(blocks: tuple[Block, ...], symmetry: Symmetry, name: str, axis: i
     block, size = blocks[0], symmetry.shapes[name][axis]
     if len(blocks) == 1 and len(block.groups) == 1 and not block.within and block.positions.size == size:
         group = block.groups[0]
-        n_copies, n_units = block.positions.shape
-        everywhere = np.arange(size)
+        n_copies, everywhere = len(block.positions), np.arange(size)
         if not symmetry.groups[group].context:
             if np.array_equal(block.positions.T.reshape(-1), everywhere):
                 return UnitAxis(group, n_copies)

@@ -74,7 +74,9 @@ class PFNM(Merger):
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> data = ModuleObjective(net, lambda: [Batch(torch.zeros(1, 2), torch.zeros(1))])
     >>> state = {k: v.detach() for k, v in net.state_dict().items()}
-    >>> turned = {k: v.flip(0) if k[0] == "0" else v.flip(1) if v.dim() == 2 else v for k, v in state.items()}
+    >>> turned = {
+    ...     k: v.flip(0) if k[0] == "0" else v.flip(1) if v.dim() == 2 else v for k, v in state.items()
+    ... }
     >>> merged = PFNM()([state, turned], objective=data)
     >>> torch.allclose(1.5 * merged["0.weight"], state["0.weight"])
     True
