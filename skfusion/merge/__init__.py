@@ -14,7 +14,7 @@ from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
 from skfusion.merge.matching._fedma import FedMA
 from skfusion.merge.matching._pfnm import PFNM
 from skfusion.merge.matching._resize import resized
-from skfusion.merge.server._base import ServerOptimizer
+from skfusion.merge.server._base import ServerOptimizer, ServerStep
 from skfusion.merge.server._fed_adam import FedAdam
 from skfusion.merge.server._fed_avg_m import FedAvgM
 from skfusion.merge.server._fed_yogi import FedYogi
