@@ -48,8 +48,10 @@ def parts_of(rows: Rows, groups: Any, n_clients: int, seed: int) -> list[tuple[A
             f"The clients {empty} have no rows of positive weight, and take no part.",
             stacklevel=4,
         )
-    alone = replace(rows, groups=None)
-    return [(name, alone.take(np.flatnonzero(codes == k))) for k, name in enumerate(names) if name not in empty]
+    alone, order = replace(rows, groups=None), np.arange(len(rows))
+    if len(names) - len(empty) > 1:  # so that the order in which rows come has no influence, nor have other clients
+        order = np.argsort(rows.keys, kind="stable")
+    return [(name, alone.take(order[codes[order] == k])) for k, name in enumerate(names) if name not in empty]
 
 
 def _at_random(rows: Rows, n_clients: int, seed: int) -> list[np.ndarray]:

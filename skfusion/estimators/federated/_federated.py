@@ -175,6 +175,7 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         training = Training(clients, self._n_outputs(rows), self.vectorize, self.n_jobs)
         fusion = Parts(self.align, self.fuse, Recalibrate() if self.repair is None else self.repair)
         server = Server(net, self._task, fusion, training, self._score_of)
+        server.check()
         self.clients_ = [client.name for client in clients]
         self.client_weights_ = {client.name: client.weight for client in clients}
         state = self._rounds(server, clients, seed)
@@ -197,7 +198,7 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
             fused = server.fused(members, state, dict(enumerate(of_round)))
             if self.server is not None and state is not None:
                 step = step or self.server.begin([name for name, _ in server.runner.module.named_parameters()])
-                fused = step(server.runner.place(state), fused)
+                fused = step(state, fused)
             state = fused
             self.history_.append({"round": number, **_told(members, clients, state), **server.scores(state)})
         self.pool_ = self._outputs.marked(ModelPool([*members.values()], classes=self._labels()))

@@ -19,7 +19,7 @@ from skfusion.estimators.support._alignment import align_members
 from skfusion.merge import FedMA, Merger, Uniform
 from skfusion.nets import Judge, Runner
 from skfusion.pool import Member, ModelPool
-from skfusion.repair import Repairer
+from skfusion.repair import Repairer, batch_norms
 from skfusion.state import Fused, State
 
 Score = Callable[[np.ndarray, Rows], float]
@@ -49,6 +49,15 @@ class Server:
         """Go on with a net of another architecture."""
         self.net, self.runner = net, Runner(net, self.task, self.training.rows)
         self._judged: tuple[Sequence[int], Judge] | None = None  # kept, as most rounds have all clients
+
+    def check(self) -> None:
+        """Raise where a client cannot train the net."""
+        single = [client.name for client in self.clients if len(client.fit_rows) == 1]
+        if single and batch_norms(self.runner.module):
+            raise ValueError(
+                f"BatchNorm cannot train on one row, and the clients {single} have no more to train on. Leave them "
+                "out, or take a net without BatchNorm."
+            )
 
     @property
     def clients(self) -> Sequence[Client]:
