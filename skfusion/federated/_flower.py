@@ -69,12 +69,8 @@ class FusionStrategy(FedAvg):
 
     Examples
     --------
-    A server app, to be run by ``flwr run``::
+    In a server app, ``main`` of which Flower calls with a grid::
 
-        app = ServerApp()
-
-
-        @app.main()
         def main(grid, context):
             strategy = FusionStrategy(Net(), torch.zeros(1, 1, 28, 28), align=WeightMatching())
             strategy.start(grid, ArrayRecord(Net().state_dict()), num_rounds=3)

@@ -103,11 +103,11 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
     Notes
     -----
     Rows stay with their client. What leaves it: the weights of its network after each training; how many rows it has,
-    or what they count for, by class in classification; its labels, as all clients have the outputs of all classes;
-    before the first round the mean and the variance of its inputs, and of its targets where these are values, by which
-    a module that takes ``scaling`` standardises for all clients alike (and, of targets far from zero, their largest
-    size); sums over its rows where ``align``, ``fuse`` or ``repair`` ask for data, and scores. Nothing is encrypted,
-    and no noise is added.
+    or what they count for, by class in classification; its labels, as all clients have the outputs of all classes; its
+    mean loss in training; before the first round the mean and the variance of its inputs, and of its targets where
+    these are values, by which a module that takes ``scaling`` standardises for all clients alike (and, of targets far
+    from zero, their largest size); sums over its rows where ``align``, ``fuse`` or ``repair`` ask for data, and scores.
+    Nothing is encrypted, and no noise is added.
 
     Logits of classes that a client lacks are not masked: its loss is that of all classes, so that it unlearns those
     until the server averages. Where classes are very uneven, fewer ``local_epochs`` and more rounds help.
