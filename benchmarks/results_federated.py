@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from results_rebasin import images
 from scipy.stats import t as student
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -114,7 +115,7 @@ def mean_client(name, seed, epochs):
     def make(X, y, client):
         alone = [
             FederatedClassifier(
-                NETS[name].set_params(classes=np.unique(y).tolist()),
+                clone(NETS[name]).set_params(classes=np.unique(y).tolist()),
                 n_rounds=1,
                 local_epochs=epochs,
                 n_clients=1,
@@ -293,7 +294,7 @@ the processor's time of a fit, the median.
 as wide. *FedAdam* has the rate 0.1, of 0.01, 0.03 and 0.1. *Corrected* is without the shrinkage of the posterior. In FedMA clients train twice a round, as they retrain above
 the hidden layer: the fair comparison is *FedAvg, twice the epochs*.
 *All rows* is one network on the rows of all clients, for as many epochs in all as a client trains; *mean client* is the mean accuracy of networks of one client each, which
-never hear of the others. *One shot*: clients begin with different weights, train once, and are fused once.
+never hear of the others. *One shot*: clients begin with different weights, train once, and are fused once. In the figure the bands are one standard error.
 """
     for name in names:
         draw(kept, name, OUT / f"federated-{name}.svg")
