@@ -227,7 +227,13 @@ def draw(kept, name, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    styles = {"all rows": ("black", "--"), "mean client": ("gray", ":")}
+    over = (0, (4, 4))  # lets a line be seen that is the same, or nearly
+    styles = {
+        "all rows": ("black", "--"),
+        "mean client": ("gray", ":"),
+        "matched average": ("C2", over),
+        "FedMA": ("C5", over),
+    }
     for k, method in enumerate([*METHODS, "all rows", "mean client"]):
         values = np.array([of(kept, name, n, method) for n in ROUNDS[name]])
         color, line = styles.get(method, (f"C{k}", "-"))
@@ -261,6 +267,9 @@ def verdicts(kept, name):
                 continue
             gap = of(kept, name, when, method) - of(kept, name, when, "FedAvg")
             told = abs(gap.mean()) > half(gap)
+            if not gap.any():
+                parts.append(f"{words} the same, as no unit is moved")
+                continue
             parts.append(
                 f"{words} {'better' if gap.mean() > 0 else 'worse'} by {abs(100 * gap.mean()):.1f} points"
                 if told
