@@ -237,7 +237,9 @@ def draw(kept, name, path):
     for k, method in enumerate([*METHODS, "all rows", "mean client"]):
         values = np.array([of(kept, name, n, method) for n in ROUNDS[name]])
         color, line = styles.get(method, (f"C{k}", "-"))
-        axes.plot(ROUNDS[name], 100 * values.mean(1), line, color=color, label=method, marker="o", markersize=3)
+        axes.plot(
+            ROUNDS[name], 100 * values.mean(1), linestyle=line, color=color, label=method, marker="o", markersize=3
+        )
         error = 100 * values.std(1, ddof=1) / np.sqrt(values.shape[1])
         mean = 100 * values.mean(1)
         axes.fill_between(ROUNDS[name], mean - error, mean + error, color=color, alpha=0.12, linewidth=0)
