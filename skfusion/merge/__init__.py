@@ -2,7 +2,7 @@
 
 ``soups/`` has averages and searches for their weights, ``task_vectors/`` what starts from a common base,
 ``statistics/`` what looks at activations and gradients, ``trajectory/`` what is made of the states of one run, and
-``matching/`` what matches units and may return another width. A method is one file there with a subclass of
+``clients/`` what matches the units of clients and may return another width. A method is one file there with a subclass of
 :class:`Merger`, :class:`LinearMerger` or :class:`TensorMerger`, a test, and a line here. ``server/`` has optimisers
 of a server, which go on from round to round. Mergers get states, a base and an objective: this room imports
 ``objective``, ``state`` and what lies below them, and neither nets nor pools.
@@ -11,9 +11,9 @@ of a server, which go on from round to round. Mergers get states, a base and an 
 from skfusion.merge._base import LinearMerger, Merge, Merger, check_states, layer_of
 from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
-from skfusion.merge.matching._fedma import FedMA
-from skfusion.merge.matching._pfnm import PFNM
-from skfusion.merge.matching._resize import resized
+from skfusion.merge.clients._fedma import FedMA
+from skfusion.merge.clients._pfnm import PFNM
+from skfusion.merge.clients._resize import resized
 from skfusion.merge.server._base import ServerOptimizer, ServerStep
 from skfusion.merge.server._fed_adam import FedAdam
 from skfusion.merge.server._fed_avg_m import FedAvgM

@@ -11,9 +11,9 @@ import numpy as np
 from torch import nn
 
 from skfusion.merge._base import Merger
-from skfusion.merge.matching._beta_bernoulli import Prior
-from skfusion.merge.matching._clients import Clients
-from skfusion.merge.matching._resize import resized
+from skfusion.merge.clients._beta_bernoulli import Prior
+from skfusion.merge.clients._clients import Clients
+from skfusion.merge.clients._resize import resized
 from skfusion.objective import Objective
 from skfusion.state import Fused, State
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from merge.matching.networks import convolutional, of, output, perceptron, state_of, turned, widths
+from merge.clients.networks import convolutional, of, output, perceptron, state_of, turned, widths
 from torch import nn
 
 from skfusion.merge import PFNM
-from skfusion.merge.matching._beta_bernoulli import Prior
+from skfusion.merge.clients._beta_bernoulli import Prior
 from skfusion.state import Fused
 
 X = torch.randn(6, 10, generator=torch.Generator().manual_seed(9), dtype=torch.float64)

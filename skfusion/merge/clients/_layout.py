@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skfusion.merge._base import layer_of
-from skfusion.merge.matching._resize import RESIZED
+from skfusion.merge.clients._resize import RESIZED
 from skfusion.symmetry import Block, Symmetry
 from skfusion.tracing import symmetry_of
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from skfusion.merge._base import Merger, shares
-from skfusion.merge.matching._beta_bernoulli import Prior, matched
-from skfusion.merge.matching._layout import Layout, layout_of
-from skfusion.merge.matching._resize import resized
+from skfusion.merge.clients._beta_bernoulli import Prior, matched
+from skfusion.merge.clients._layout import Layout, layout_of
+from skfusion.merge.clients._resize import resized
 from skfusion.objective import Objective
 from skfusion.state import Fused, State, check_compatible, check_finite, map_tensors, owners, weighted_sum
 

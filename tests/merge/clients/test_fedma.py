@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from merge.matching.networks import convolutional, of, output, perceptron, state_of, turned, widths
+from merge.clients.networks import convolutional, of, output, perceptron, state_of, turned, widths
 from torch import nn
 
 from skfusion.merge import FedMA

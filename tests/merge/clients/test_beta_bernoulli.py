@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference.pfnm import every_assignment, log_posterior
 
-from skfusion.merge.matching._beta_bernoulli import Atoms, Prior, matched, scores, scores_of_new
+from skfusion.merge.clients._beta_bernoulli import Atoms, Prior, matched, scores, scores_of_new
 
 PRIORS = [Prior(1.0, 1.0, 1.0), Prior(0.5, 2.0, 4.0), Prior(2.0, 0.7, 0.1)]
 

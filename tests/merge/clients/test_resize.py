@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from merge.matching.networks import convolutional, perceptron, state_of
+from merge.clients.networks import convolutional, perceptron, state_of
 from torch import nn
 
 from skfusion.merge import resized

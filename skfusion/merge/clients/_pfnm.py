@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from skfusion.merge._base import Merger
-from skfusion.merge.matching._beta_bernoulli import Prior
-from skfusion.merge.matching._clients import Clients
+from skfusion.merge.clients._beta_bernoulli import Prior
+from skfusion.merge.clients._clients import Clients
 from skfusion.objective import Objective
 from skfusion.state import Fused, State
 
