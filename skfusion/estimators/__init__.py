@@ -1,7 +1,8 @@
 """Estimators, one for each way to predict, and recipes and students, which name a well-known method.
 
 The drivers of soups, ensembles and curves are in this room, `recipes` has the named fusions, `students` the networks
-that learn from more than labels, and `support` what several of these use. It may import `collect`, `combine`, `forests`
+that learn from more than labels, `federated` those of clients whose rows stay with them, and `support` what several of
+these use. It may import `collect`, `combine`, `forests`
 and all rooms below these. A new estimator is listed here alone, as `skfusion` offers what this room offers.
 """
 
@@ -10,6 +11,7 @@ from skfusion.estimators._curve import CurveClassifier, CurveRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
 from skfusion.estimators._stacking import StackingFusion
+from skfusion.estimators.federated._federated import FederatedClassifier, FederatedRegressor
 from skfusion.estimators.recipes._bagging import BaggingFusion
 from skfusion.estimators.recipes._boosting import BoostingFusion
 from skfusion.estimators.recipes._dropout_ensemble import DropoutEnsembleClassifier, DropoutEnsembleRegressor
@@ -46,6 +48,8 @@ __all__ = [
     "EnsembleRegressor",
     "FastGeometricEnsembleClassifier",
     "FastGeometricEnsembleRegressor",
+    "FederatedClassifier",
+    "FederatedRegressor",
     "PiModelClassifier",
     "PortfolioClassifier",
     "PortfolioRegressor",

@@ -264,10 +264,10 @@ _NOT_IN_KEY = ["collect", "net", "rows", "seed", "n_jobs", "progress"]
 
 def _run_collector(key, collect, net, rows, seed, n_jobs, progress):  # cached by key
     rng = np.random.RandomState(seed)
-    return collect(net, _as_networks_learn(net, rows), rng, n_jobs=n_jobs, progress=progress)
+    return collect(net, as_networks_learn(net, rows), rng, n_jobs=n_jobs, progress=progress)
 
 
-def _as_networks_learn(net: Any, rows: Rows) -> Rows:
+def as_networks_learn(net: Any, rows: Rows) -> Rows:
     """Return rows with targets in the precision of networks; where equal rows are no copies, repetitions are groups."""
     groups, alone = rows.groups, replace(rows, position=None)
     if groups is None and rows.position is not None and getattr(net, "train_split", None) is not None:

@@ -101,7 +101,7 @@ class SoupDriver(OneState, BaseFusion):
             report["n_rows"] = dict(zip(chosen.names, n_rows, strict=True))
         # Statistics of others are averages, too, and have to be estimated also where such a member is the result.
         members = [m.state for m in chosen if not m.meta.get("averaged_statistics")]
-        objective = _Repaired(judge.with_rows_of_members(member_rows), repair, members, report)
+        objective = Repaired(judge.with_rows_of_members(member_rows), repair, members, report)
         merged = self._again(chosen, objective) if refit else self._merged(chosen, objective)
         state, module = merged if isinstance(merged, Fused) else Fused(merged)
         net, merged_runner = collected.net, runner
@@ -146,7 +146,7 @@ class SoupDriver(OneState, BaseFusion):
         return {"state_": state, "net_": net, "_runner": None}
 
 
-class _Repaired(Wrapper):
+class Repaired(Wrapper):
     """An objective that judges states as they are once they are repaired; it keeps what methods report in a dict."""
 
     def __init__(self, objective: Objective, repair: Repairer, members: Sequence[State], reported: dict[str, Any]):

@@ -14,6 +14,7 @@ from skfusion.data import default_score
 from skfusion.nets._average_weights import AverageWeights
 from skfusion.nets._biases_without_effect import biases_without_effect, why_not_vectorized
 from skfusion.nets._fit_in_turn import fit_in_turn
+from skfusion.nets._for_clients import initial_state, sized_for_clients
 from skfusion.nets._interrupts import hand_over
 from skfusion.nets._judge import Judge
 from skfusion.nets._mlp import MLP, mlp_classifier, mlp_regressor, standardising

@@ -189,15 +189,39 @@ def standardising(y: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.n
 
 def scaling(rows: Rows, task: Task) -> dict[str, np.ndarray] | None:
     """Return the mean and deviation of each column of X, and of y where it holds values; None where X is a dict."""
-    if isinstance(rows.X, dict):
+    return pooled_scaling([rows], task)
+
+
+def pooled_scaling(
+    parts: Sequence[Rows], task: Task, weights: Sequence[float] | None = None
+) -> dict[str, np.ndarray] | None:
+    """Return the same of rows in several parts, of which nothing but the moments of each are put together.
+
+    ``weights`` are what the parts count for; the sums of the weights of their rows when omitted.
+    """
+    if isinstance(parts[0].X, dict):
         return None
-    columns = {"x": rows.X.reshape(len(rows), -1)} | ({"y": rows.y.astype(np.float32)} if task == "regression" else {})
-    out = {}
-    for name, values in columns.items():
-        mean = _mean(values, rows.weight, lambda part: part)
-        std = np.sqrt(_mean(values, rows.weight, lambda part, m=mean: (part - m) ** 2))
+    total = np.array([len(p) if p.weight is None else p.weight.sum() for p in parts] if weights is None else weights)
+    moments, out = [_moments(rows, task) for rows in parts], {}
+    for name in moments[0]:
+        mean = sum(share * m[name][0] for share, m in zip(total / total.sum(), moments, strict=True))
+        variance = sum(
+            share * (m[name][1] + (m[name][0] - mean) ** 2)
+            for share, m in zip(total / total.sum(), moments, strict=True)
+        )
+        std = np.sqrt(variance)
         out |= {f"{name}_mean": mean, f"{name}_std": np.where(std > 1e-6 * np.abs(mean), std, 1.0)}
     return out
+
+
+def _moments(rows: Rows, task: Task) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the mean and the variance of each column of X, and of y where it holds values."""
+    columns = {"x": rows.X.reshape(len(rows), -1)} | ({"y": rows.y.astype(np.float32)} if task == "regression" else {})
+    moments = {}
+    for name, values in columns.items():
+        mean = _mean(values, rows.weight, lambda part: part)
+        moments[name] = mean, _mean(values, rows.weight, lambda part, m=mean: (part - m) ** 2)
+    return moments
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

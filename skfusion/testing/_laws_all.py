@@ -7,6 +7,7 @@ import pickle
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,14 @@ from skfusion.average import Average
 from skfusion.collect import Collector
 from skfusion.combine import Combiner
 from skfusion.connect import Connector
-from skfusion.merge import Merger
+from skfusion.merge import Merger, ServerOptimizer
 from skfusion.objective import Objective
 from skfusion.repair import Repairer
 from skfusion.select import Selector
 from skfusion.state import State
 from skfusion.testing import _problems as problems
 
-FAMILIES = (Aligner, Average, Collector, Combiner, Connector, Merger, Repairer, Selector)
+FAMILIES = (Aligner, Average, Collector, Combiner, Connector, Merger, Repairer, Selector, ServerOptimizer)
 TASKS = ("classification", "multilabel", "regression")
 
 
@@ -71,6 +72,9 @@ def problem_of(
         pool, data = problems.pool(), problems.objective()
         pool = pool.replace([m.replace(state=s) for m, s in zip(pool, change(pool.states), strict=True)])
         return [pool, data], lambda: component(pool, data)
+    if isinstance(component, ServerOptimizer):
+        start, *rounds = change(problems.states())
+        return [start, rounds], lambda: reduce(component.begin({*start}), rounds, start)
     if isinstance(component, Collector):
         net, rows = problems.sized_net(), problems.rows()
         return [net, rows], lambda: component(net, rows, np.random.RandomState(0))

@@ -1,0 +1,340 @@
+# ruff: noqa: E501
+"""Write docs/results/federated.md: fusions of clients whose classes differ, by the number of rounds, and in one shot.
+
+python benchmarks/results_federated.py run                  # digits, some minutes; goes on where it stopped
+python benchmarks/results_federated.py run --fashion DIR    # and Fashion-MNIST, some hours
+python benchmarks/results_federated.py write
+
+Fashion-MNIST comes from the files of Debian's ``dataset-fashion-mnist``; give the folder that holds
+``train-images-idx3-ubyte`` (``.gz`` or not).
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from results_rebasin import images
+from scipy.stats import t as student
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skfusion import FederatedClassifier
+from skfusion.align import WeightMatching
+from skfusion.merge import PFNM, FedAdam, FedMA
+from skfusion.nets import mlp_classifier
+
+OUT = Path(__file__).parents[1] / "docs" / "results"
+KEPT = OUT / "federated.json"
+N_CLIENTS, ALPHA = 8, 0.5
+SEEDS = {"digits": (0, 1, 2), "fashion": (0, 1, 2)}
+ROUNDS = {"digits": (1, 2, 3, 5, 10, 20), "fashion": (1, 2, 5, 10)}
+LOCAL_EPOCHS = 2
+ONE_SHOT_EPOCHS = {"digits": 40, "fashion": 10}
+NETS = {
+    "digits": mlp_classifier(module__hidden=(64,), batch_size=32),
+    "fashion": mlp_classifier(module__hidden=(128,), batch_size=64, lr=0.002),
+}
+TITLES = {"digits": "Digits, perceptron 64-64-10", "fashion": "Fashion-MNIST, perceptron 784-128-10"}
+METHODS = {
+    "FedAvg": {},
+    "FedAvg, twice the epochs": {"local_epochs": 2 * LOCAL_EPOCHS},
+    "matched average": {"align": WeightMatching()},
+    "PFNM": {"fuse": PFNM(sigma=0.1)},
+    "PFNM, corrected": {"fuse": PFNM(sigma=0.1, correct=True)},
+    "FedMA": {"fuse": FedMA(sigma=0.1)},
+    "FedAdam": {"server": FedAdam(lr=0.1)},
+}
+ONE_SHOT = {
+    "FedAvg": {},
+    "matched average": {"align": WeightMatching()},
+    "PFNM": {"fuse": PFNM(sigma=0.3)},
+    "PFNM, corrected": {"fuse": PFNM(sigma=0.3, correct=True)},
+    "FedMA": {"fuse": FedMA(sigma=0.3)},
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ data
+
+
+def dirichlet(y, seed):
+    """Return the client of each row: the rows of each class are divided by shares from a Dirichlet distribution."""
+    rng, client = np.random.default_rng(seed), np.empty(len(y), int)
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        ends = np.cumsum(rng.dirichlet([ALPHA] * N_CLIENTS)) * len(rows)
+        client[rows] = np.minimum(np.searchsorted(ends, np.arange(len(rows)) + 0.5), N_CLIENTS - 1)
+    return client
+
+
+def data(name, folder, seed):
+    """Return rows to train on with their clients, and rows to test on."""
+    if name == "digits":
+        X, y = load_digits(return_X_y=True)
+        X = (X / 16).astype(np.float32)
+        X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=seed)
+    else:
+        X, y, X_test, y_test = images(folder)
+        X, X_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+    return X, y, dirichlet(y, seed), X_test, y_test
+
+
+# ------------------------------------------------------------------------------------------------------------- runs
+
+
+def measured(key, make, kept, rows):
+    """Fit and keep one record, unless it is kept already."""
+    if key in kept:
+        return
+    X, y, client, X_test, y_test = rows
+    start = time.process_time()
+    fitted = make(X, y, client)
+    kept[key] = {
+        "accuracy": float(fitted(X_test, y_test)) if callable(fitted) else float(fitted.score(X_test, y_test)),
+        "seconds": time.process_time() - start,
+        "parameters": None if callable(fitted) else fitted.history_[-1]["n_parameters"],
+    }
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    print(key, kept[key], flush=True)
+
+
+def federated(name, seed, **params):
+    """Return a federation."""
+    return FederatedClassifier(NETS[name], random_state=seed, **{"local_epochs": LOCAL_EPOCHS, **params})
+
+
+def mean_client(name, seed, epochs):
+    """Return what trains each client by itself for so many epochs, and the mean accuracy of these networks."""
+
+    def make(X, y, client):
+        alone = [
+            FederatedClassifier(
+                clone(NETS[name]).set_params(classes=np.unique(y).tolist()),
+                n_rounds=1,
+                local_epochs=epochs,
+                n_clients=1,
+                random_state=seed,
+            ).fit(X[client == k], y[client == k])
+            for k in np.unique(client)
+        ]
+        return lambda X_test, y_test: np.mean([one.score(X_test, y_test) for one in alone])
+
+    return make
+
+
+def by_clients(estimator, X, y, client):
+    """Fit an estimator on clients."""
+    return estimator.fit(X, y, groups=client)
+
+
+def on_all_rows(estimator, X, y, client):
+    """Fit an estimator on all rows, as one client."""
+    return estimator.set_params(n_clients=1).fit(X, y)
+
+
+def run(args):
+    """Fit everything that is not kept yet."""
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    for name in ["digits", *(["fashion"] if args.fashion else [])]:
+        for seed in SEEDS[name]:
+            rows, once = data(name, args.fashion, seed), ONE_SHOT_EPOCHS[name]
+            for n in ROUNDS[name]:
+                at = f"{name}|{seed}|{n}"
+                for method, params in METHODS.items():
+                    measured(
+                        f"{at}|{method}", partial(by_clients, federated(name, seed, n_rounds=n, **params)), kept, rows
+                    )
+                measured(f"{at}|all rows", partial(on_all_rows, federated(name, seed, n_rounds=n)), kept, rows)
+                measured(f"{at}|mean client", mean_client(name, seed, n * LOCAL_EPOCHS), kept, rows)
+            at = f"{name}|{seed}|one shot"
+            for method in ONE_SHOT:
+                single = federated(name, seed, n_rounds=1, common_start=False, **ONE_SHOT[method])
+                measured(f"{at}|{method}", partial(by_clients, single.set_params(local_epochs=once)), kept, rows)
+            whole = federated(name, seed, n_rounds=1).set_params(local_epochs=once)
+            measured(f"{at}|all rows", partial(on_all_rows, whole), kept, rows)
+            measured(f"{at}|mean client", mean_client(name, seed, once), kept, rows)
+
+
+# ------------------------------------------------------------------------------------------------------------- page
+
+
+def of(kept, name, when, method, what="accuracy"):
+    """Return the records of all seeds."""
+    return np.array([kept[key][what] for s in SEEDS[name] if (key := f"{name}|{s}|{when}|{method}") in kept])
+
+
+def half(values):
+    """Return half of the 95 % interval of the mean, Student's."""
+    return float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def shown(values):
+    """Return a mean in per cent, and half of its interval."""
+    return f"{100 * values.mean():.1f} ± {100 * half(values):.1f}"
+
+
+def against(kept, name, when, method):
+    """Return the paired difference from FedAvg."""
+    gap = of(kept, name, when, method) - of(kept, name, when, "FedAvg")
+    return f"{100 * gap.mean():+.1f} ± {100 * half(gap):.1f}".replace("-", "−")
+
+
+def table(kept, name):
+    """Return the table of accuracy by rounds."""
+    methods = [*METHODS, "all rows", "mean client"]
+    lines = [
+        "| | "
+        + " | ".join(f"{n} rounds" if n > 1 else "1 round" for n in ROUNDS[name])
+        + " | against FedAvg, last | parameters, last | s, last |",
+        "|---" * (len(ROUNDS[name]) + 4) + "|",
+    ]
+    last = ROUNDS[name][-1]
+    for method in methods:
+        cells = [shown(of(kept, name, n, method)) for n in ROUNDS[name]]
+        sizes = of(kept, name, last, method, "parameters") if method != "mean client" else np.array([])
+        cells += [
+            "" if method == "FedAvg" else against(kept, name, last, method),
+            "" if not len(sizes) else f"{sizes.mean():.0f}",
+            f"{np.median(of(kept, name, last, method, 'seconds')):.1f}",
+        ]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def one_shot(kept, name):
+    """Return the table of one-shot fusion."""
+    lines = ["| | accuracy, % | against FedAvg, points | parameters |", "|---|---|---|---|"]
+    for method in [*ONE_SHOT, "all rows", "mean client"]:
+        sizes = of(kept, name, "one shot", method, "parameters") if method != "mean client" else np.array([])
+        gap = "" if method == "FedAvg" else against(kept, name, "one shot", method)
+        lines.append(
+            f"| {method} | {shown(of(kept, name, 'one shot', method))} | {gap} | {'' if not len(sizes) else f'{sizes.mean():.0f}'} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(kept, name, path):
+    """Draw accuracy against rounds, with the standard error of the mean over seeds."""
+    import matplotlib
+
+    matplotlib.rcParams.update({"svg.hashsalt": "skfusion", "svg.fonttype": "path"})
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    over = (0, (4, 4))  # lets a line be seen that is the same, or nearly
+    styles = {
+        "all rows": ("black", "--"),
+        "mean client": ("gray", ":"),
+        "matched average": ("C2", over),
+        "FedMA": ("C5", over),
+    }
+    for k, method in enumerate([*METHODS, "all rows", "mean client"]):
+        values = np.array([of(kept, name, n, method) for n in ROUNDS[name]])
+        color, line = styles.get(method, (f"C{k}", "-"))
+        axes.plot(
+            ROUNDS[name], 100 * values.mean(1), linestyle=line, color=color, label=method, marker="o", markersize=3
+        )
+        error = 100 * values.std(1, ddof=1) / np.sqrt(values.shape[1])
+        mean = 100 * values.mean(1)
+        axes.fill_between(ROUNDS[name], mean - error, mean + error, color=color, alpha=0.12, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(ROUNDS[name], [str(n) for n in ROUNDS[name]])
+    axes.minorticks_off()
+    axes.set(xlabel="rounds", ylabel="accuracy on new rows, %")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right center", frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def verdicts(kept, name):
+    """Return what the table says, method by method."""
+    last, lines = ROUNDS[name][-1], []
+    for method in METHODS:
+        if method == "FedAvg":
+            continue
+        parts = []
+        for when, words in (
+            (ROUNDS[name][2], f"after {ROUNDS[name][2]} rounds"),
+            (last, f"after {last}"),
+            ("one shot", "in one shot"),
+        ):
+            if when == "one shot" and method not in ONE_SHOT:
+                continue
+            gap = of(kept, name, when, method) - of(kept, name, when, "FedAvg")
+            told = abs(gap.mean()) > half(gap)
+            if not gap.any():
+                parts.append(f"{words} the same, as no unit is moved")
+                continue
+            parts.append(
+                f"{words} {'better' if gap.mean() > 0 else 'worse'} by {abs(100 * gap.mean()):.1f} points"
+                if told
+                else f"{words} not told apart"
+            )
+        lines.append(f"- {method}, against FedAvg: {', '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def write(args):
+    """Write the page and its figures."""
+    kept = json.loads(KEPT.read_text())
+    names = [name for name in SEEDS if any(key.startswith(f"{name}|") for key in kept)]
+    libraries = ", ".join(f"{lib} {version(lib)}" for lib in ("torch", "skorch", "scikit-learn"))
+    page = f"""# Federated fusion
+
+<!-- Written by benchmarks/results_federated.py. Do not edit: run it again. -->
+
+{N_CLIENTS} clients, among which the rows of each class are divided by shares from a Dirichlet distribution of {ALPHA}: some clients have many rows, and
+most lack classes. Each trains {LOCAL_EPOCHS} epochs a round on its own rows, and the server fuses what they return. Made by
+
+    OMP_NUM_THREADS=1 python benchmarks/results_federated.py run
+    OMP_NUM_THREADS=1 python benchmarks/results_federated.py write
+
+on one thread (Python {platform.python_version()}, {libraries}; {os.cpu_count()} {platform.machine()} cores). Accuracy in per cent on rows that no client has; after ± stands half of the
+95 % interval of the mean over seeds, Student's: each seed is another division of the rows, other weights, and of digits another half that is tested. Differences are paired. *s* is
+the processor's time of a fit, the median.
+
+*FedAvg* is the mean by rows. *Matched average* matches units by their weights to the network that the round began with, in one shot to that of the first client.
+*PFNM* and *FedMA* have sigma=0.1, and 0.3 in one shot: of 0.05, 0.1, 0.2 and 0.3 the best on a division that is not among these, where a layer became less than twice
+as wide. *FedAdam* has the rate 0.1, of 0.01, 0.03 and 0.1. *Corrected* is without the shrinkage of the posterior. In FedMA clients train twice a round, as they retrain above
+the hidden layer: the fair comparison is *FedAvg, twice the epochs*.
+*All rows* is one network on the rows of all clients, for as many epochs in all as a client trains; *mean client* is the mean accuracy of networks of one client each, which
+never hear of the others. *One shot*: clients begin with different weights, train once, and are fused once. In the figure the bands are one standard error.
+"""
+    for name in names:
+        draw(kept, name, OUT / f"federated-{name}.svg")
+        page += f"""
+## {TITLES[name]}
+
+{len(of(kept, name, 1, "FedAvg"))} seeds. Hidden layers as in the title; a wider network has more parameters.
+
+![Accuracy against rounds](federated-{name}.svg)
+
+{table(kept, name)}
+
+In one shot, after {ONE_SHOT_EPOCHS[name]} epochs of each client:
+
+{one_shot(kept, name)}
+
+{verdicts(kept, name)}
+"""
+    (OUT / "federated.md").write_text(page)
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["run", "write"])
+    parser.add_argument("--fashion", type=Path, help="the folder with the files of Fashion-MNIST")
+    args = parser.parse_args()
+    {"run": run, "write": write}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()
