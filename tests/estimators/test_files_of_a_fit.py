@@ -6,7 +6,7 @@ from pathlib import Path
 
 import skfusion
 
-MAX_FILES = 45  # six of them are the network for tables: its inputs, statistics, encoding, layers, dropout and loss
+MAX_FILES = 46  # six of them are the network for tables: its inputs, statistics, encoding, layers, dropout and loss
 
 TRACED = """
 import os, sys, warnings

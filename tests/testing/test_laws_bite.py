@@ -11,7 +11,7 @@ from skorch.dataset import ValidSplit
 
 from skfusion import EnsembleClassifier, ModelPool, SoupClassifier, nets
 from skfusion._component import Component
-from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAlignment, WeightMatching
+from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAlignment, Transport, WeightMatching
 from skfusion.average import EMA, Accumulator, Average, Running
 from skfusion.collect import Seeds
 from skfusion.combine import Combiner
@@ -90,6 +90,16 @@ def adds_in_half_precision(self, number, state):
 def repairer(call):
     """A repairer of a given call ``(state, members, objective)``."""
     return type("Broken", (Repairer,), {"__call__": lambda self, *args: call(*args)})()
+
+
+def transporter(out_by, left_out=0):
+    """An aligner by a transport whose new units are a multiple of old ones, and some groups of which have no map."""
+
+    def __call__(self, state, reference, symmetry=None, objective=None):
+        eyes = {g: np.eye(symmetry.groups[g].size) for g in [*symmetry.groups][left_out:]}
+        return Transport({g: (out_by * eye, eye) for g, eye in eyes.items()}, symmetry)
+
+    return type("Broken", (Aligner,), {"__call__": __call__})()
 
 
 def aligner(call, align_all=None, table=None):
@@ -746,6 +756,7 @@ BROKEN = {
     "check_alignment_describes_every_group": [aligner(matched, table=[])],
     "check_alignment_keeps_the_function": [aligner(unchecked)],
     "check_alignment_with_itself_is_the_identity": [aligner(shuffling)],
+    "check_maps_have_rows_that_sum_to_one": [transporter(2.0), transporter(1.0, left_out=1)],
     "check_planted_permutation_is_recovered": [aligner(resting), aligner(shuffling)],
     "check_distance_never_grows": [aligner(shuffling)],
     "check_copies_are_aligned_with_one_another": [

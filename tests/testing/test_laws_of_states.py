@@ -36,6 +36,7 @@ FUNCTIONS = {
     "segment": lambda s: landscape.segment(s[0], s[1]).at(0.3),
     "shared_names": lambda s: sorted(merge.shared_names(s)),
     "stack": lambda s: state.stack(s),
+    "zip_heads": lambda s: [*merge.zip_heads(merge.ZipIt(), s[:2], problems.to_train())[:1]],
     "weighted_sum": lambda s: state.weighted_sum(s, [0.1, 0.2, 0.3, 0.4]),
     # methods
     "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),

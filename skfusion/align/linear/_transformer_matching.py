@@ -59,14 +59,15 @@ class TransformerMatching(Aligner):
     >>> from skfusion.state import distance
     >>> from skfusion.symmetry import canonicalise
     >>> from skfusion.tracing import symmetry_of
+    >>> _ = torch.manual_seed(0)
     >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
     >>> net = nn.Sequential(nn.Linear(3, 8), layer, nn.LayerNorm(8), nn.Linear(8, 2)).double().eval()
     >>> symmetry = symmetry_of(net, torch.randn(4, 5, 3, dtype=torch.float64), general=True)
     >>> a = canonicalise(net.state_dict(), symmetry)
     >>> b = symmetry.linear.transform(symmetry.linear.sample(0), a)
     >>> alignment = TransformerMatching()(b, a, symmetry)
-    >>> f"{distance(b, a):.0f}, {distance(alignment.apply(b), a):.0f}"
-    '13, 0'
+    >>> distance(b, a) > 1, distance(alignment.apply(b), a) < 1e-6
+    (True, True)
     """
 
     needs_general = True

@@ -79,7 +79,7 @@ class OTFusion(Aligner):
     >>> alignment = OTFusion()(b, a, symmetry)
     >>> torch.equal(alignment.apply(b)["1.weight"], a["1.weight"])
     True
-    >>> OTFusion(reg=0.1)(b, a, symmetry).describe()["sum_error"].max() < 1e-9
+    >>> bool(OTFusion(reg=0.1)(b, a, symmetry).describe()["sum_error"].max() < 1e-9)
     True
     """
 

@@ -129,7 +129,8 @@ def test_no_group_has_nothing_to_learn():
 
 
 def test_bad_input_is_named():
-    (a, b, _), symmetry, data = problems.networks(1)
+    (a, b, _), symmetry, known = problems.networks(1)
+    data = ModuleObjective(known.module, known.batches)  # without a criterion
     for settings, message in (
         ({"loss": "l1"}, "loss must be one of"),
         ({"n_steps": 0}, "n_steps and n_iter are at least 1"),
