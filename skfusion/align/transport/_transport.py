@@ -31,8 +31,8 @@ class Transport(Alignment, Mapping[str, LinearMap]):
     Parameters
     ----------
     maps : dict of pair of ndarray
-        By group, ``out`` of shape (\*context sizes, n_to, n_from) and ``into`` of shape (\*context sizes, n_from, n_to),
-        where the context is that of the group, such as heads; groups that are left out stay as they are.
+        By group, ``out`` of shape (\*context sizes, n_to, n_from) and ``into`` of shape (\*context sizes, n_from,
+        n_to), where the context is that of the group, such as heads; groups that are left out stay as they are.
     symmetry : Symmetry
         The groups, and where their units are in the tensors, of the network that is mapped.
     history : sequence of float, optional
