@@ -56,6 +56,9 @@ ALIGNERS: dict[str, Callable[[], Any]] = {
     "Annealing, loss": lambda: align.Annealing("loss", n_steps=500),
     "GraphMatching": align.GraphMatching,
     "CycleConsistent": align.CycleConsistent,
+    "OTFusion": align.OTFusion,
+    "OTFusion, entropy": lambda: align.OTFusion(reg=0.02),
+    "SinkhornRebasin": align.SinkhornRebasin,
 }
 OF_MANY = ("none", "WeightMatching", "MergeMany", "CycleConsistent")
 """Aligners of four networks at once."""
@@ -205,6 +208,7 @@ def measured_many(name, states, problem, runner, guide, test, symmetry):
 
 def run(args):
     """Measure what is not there yet, and keep the numbers after each aligner."""
+    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "alignment.json"
     kept = json.loads(path.read_text()) if path.exists() else {"pairs": {}, "many": {}}
     torch.set_num_threads(1)
