@@ -58,7 +58,7 @@ class FusionStrategy(FedAvg):
 
     Notes
     -----
-    A client that may be sent a wider network loads it by ``module = skfusion.federated.resized(module, state)`` in
+    A client that may be sent a wider network loads it by ``module = skfusion.widths.resized_as(module, state)`` in
     place of ``module.load_state_dict(state)``. Replies may have ``class-counts`` among their metrics, a list with the
     rows of each class, by which PFNM and FedMA weigh the last layer; of FedMA there is no retraining between layers.
     Replies that are errors are left out, as Flower does. It needs ``flwr``: ``pip install 'skfusion[flower]'``.

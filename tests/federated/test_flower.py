@@ -15,11 +15,12 @@ from flwr.serverapp import ServerApp  # noqa: E402
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 
 from skfusion.align import WeightMatching  # noqa: E402
-from skfusion.federated import FusionStrategy, resized  # noqa: E402
+from skfusion.federated import FusionStrategy  # noqa: E402
 from skfusion.merge import PFNM, FedAvgM, FedMA, Uniform  # noqa: E402
 from skfusion.objective import call  # noqa: E402
 from skfusion.state import weighted_sum  # noqa: E402
 from skfusion.tracing import symmetry_of  # noqa: E402
+from skfusion.widths import resized_as  # noqa: E402
 
 X = torch.linspace(-1, 1, 12).reshape(4, 3)
 
@@ -82,14 +83,14 @@ def test_units_are_matched_before_they_are_averaged(parts):
     torch.testing.assert_close(call(net, dict(arrays.to_torch_state_dict()), X), net(X))
 
 
-def test_a_wider_network_is_loaded_by_resized():
+def test_a_wider_network_is_loaded_in_its_widths():
     states = [state_of(perceptron(seed)) for seed in range(2)]
     strategy = sent(FusionStrategy(perceptron(), X, merge=PFNM(gamma=1e9)), states[0])
     counts = {"class-counts": [3.0, 4.0]}
     arrays, _ = strategy.aggregate_train(1, [reply(s, 7, **counts) for s in states])
     fused = dict(arrays.to_torch_state_dict())
     assert fused["0.weight"].shape == (12, 3)
-    module = resized(perceptron(), fused)
+    module = resized_as(perceptron(), fused)
     torch.testing.assert_close(module(X), strategy.module_(X))
     sent(strategy, fused)  # and the next round begins with it
     arrays, _ = strategy.aggregate_train(2, [reply(fused), reply(fused)])

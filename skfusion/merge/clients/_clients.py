@@ -12,9 +12,9 @@ from torch import Tensor
 from skfusion.merge._base import Merger, shares
 from skfusion.merge.clients._beta_bernoulli import Prior, matched
 from skfusion.merge.clients._layout import Layout, layout_of
-from skfusion.merge.clients._resize import resized
 from skfusion.objective import Objective
 from skfusion.state import Fused, State, check_compatible, check_finite, map_tensors, owners, weighted_sum
+from skfusion.widths import resized_as
 
 
 class Clients:
@@ -152,7 +152,7 @@ class Clients:
         own = self.module.state_dict()
         if all(own[name].shape == tensor.shape for name, tensor in state.items() if name in own):
             return state
-        return Fused(state, resized(self.module, state, self.x))
+        return Fused(state, resized_as(self.module, state, self.x))
 
 
 def _wide(tensor: Tensor) -> Tensor:

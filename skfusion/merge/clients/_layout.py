@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from skfusion.merge._base import layer_of
-from skfusion.merge.clients._resize import RESIZED
 from skfusion.symmetry import Block, Symmetry
 from skfusion.tracing import symmetry_of
+
+MATCHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Layers with a row of numbers for each unit, which compute the same beside the units of other clients."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
 
 def _check_layer(module: nn.Module, name: str, who: object) -> None:
     layer = module.get_submodule(layer_of(name))
-    if not isinstance(layer, RESIZED) or getattr(layer, "groups", 1) != 1:
+    if not isinstance(layer, MATCHED) or getattr(layer, "groups", 1) != 1:
         raise ValueError(
             f"{who!r} matches units of linear layers, convolutions and BatchNorm, and {layer_of(name)!r} is "
-            f"{type(layer).__name__}{'' if isinstance(layer, RESIZED) else ', whose width it cannot change'}. Align "
+            f"{type(layer).__name__}{'' if isinstance(layer, MATCHED) else ', whose width it cannot change'}. Align "
             "such networks, by WeightMatching(), and merge them by Uniform()."
         )
 
