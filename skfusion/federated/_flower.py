@@ -178,7 +178,8 @@ class FusionStrategy(FedAvg):
                 self.module_, self._symmetry = module, None
         if self.server is not None and self._sent is not None:
             if self._step is None:
-                self._step = self.server.begin([name for name, _ in self.module_.named_parameters()])
+                names = [name for name, _ in self.module_.named_parameters(remove_duplicate=False)]
+                self._step = self.server.begin(names)
             merged = self._step(self._sent, merged)
         return merged
 

@@ -106,6 +106,17 @@ def test_the_optimizer_of_the_server_remembers_rounds():
     assert torch.allclose(arrays.to_torch_state_dict()["0.bias"], torch.tensor(1.5))
 
 
+def test_tied_tensors_which_arrays_do_not_show_stay_equal():
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    net[2].weight = net[0].weight
+    start, after = state_of(net), {name: tensor + 1 for name, tensor in state_of(net).items()}
+    strategy = sent(FusionStrategy(net, X, server=FedAvgM(lr=0.5)), start)
+    arrays, _ = strategy.aggregate_train(1, [reply(after)])
+    state = dict(arrays.to_torch_state_dict())
+    torch.testing.assert_close(state["0.weight"], start["0.weight"] + 0.5)
+    torch.testing.assert_close(state["2.weight"], state["0.weight"])
+
+
 def test_errors_are_left_out_and_bad_replies_named():
     state = state_of(perceptron())
     failed = Message(error=flwr.app.Error(0, "gone"), reply_to=reply(state))
