@@ -78,6 +78,12 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
             if blocks:
                 _check_layer(module, name, who)
                 axes.setdefault(name, {})[axis] = _unit_axis(blocks, symmetry, name, axis, who)
+    if not symmetry.groups:
+        reasons = "; ".join(f"axis {axis} of {name!r}: {why}" for (name, axis), why in [*symmetry.pinned.items()][:4])
+        raise ValueError(
+            f"{who!r} matches units, and no units of {type(module).__name__} can change places ({reasons}). Merge such "
+            "networks by Uniform()."
+        )
     layout = Layout([], axes, frozenset(name for name, _ in module.named_parameters(remove_duplicate=False)))
     for group in symmetry.groups:
         weights = [name for name in layout.written(group) if len(symmetry.shapes[name]) > 1]

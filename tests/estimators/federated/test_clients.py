@@ -76,6 +76,22 @@ def test_of_inputs_a_client_tells_mean_and_variance_alone():
         torch.testing.assert_close(found.state[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+def test_rows_that_are_held_out_do_not_scale_a_net():
+    def fitted(values):
+        federated = FederatedRegressor(mlp_regressor(module__hidden=(8,)), validation_fraction=0.3, random_state=0)
+        return federated.set_params(n_rounds=1).fit(X, values, groups=CLIENT)
+
+    values = X[:, 0] - X[:, 1]
+    states = []
+    for row in range(8):  # some of these rows are held out, whatever the split
+        other = values.copy()
+        other[row] += 100.0
+        states.append(fitted(other).state_)
+    expected = fitted(values).state_
+    same = [all(torch.equal(state[name], tensor) for name, tensor in expected.items()) for state in states]
+    assert 0 < sum(same) < len(same)
+
+
 def test_labels_of_a_client_do_not_reach_another_one_but_for_their_names():
     expected, _ = trained_b(A)
     other = Y.copy()
@@ -213,6 +229,7 @@ def test_it_can_be_pickled():
         ({"fuse": TaskArithmetic(), "common_start": False}, ValueError, "needs the common start"),
         ({"fuse": PFNM(sigma=0)}, ValueError, "sigma must be a positive number"),
         ({"fuse": PFNM(sigma=0.01, gamma=1e9), "server": FedAdam()}, ValueError, "has changed the widths"),
+        ({"estimator": net(module__hidden=()), "fuse": PFNM()}, ValueError, "no units of MLP can change places"),
         ({"estimator": tabular_classifier()}, ValueError, "quantiles of all rows, which no client has"),
         ({"estimator": 3}, TypeError, "estimator must be a skorch net"),
         ({"scoring": "nothing"}, ValueError, "nothing"),
