@@ -82,6 +82,7 @@ class FedMA(Merger):
     random_state: int = 0
 
     needs_objective: ClassVar[bool] = True
+    takes_widths: ClassVar[bool] = True
     order_dependent: ClassVar[bool] = True
     _metas: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
