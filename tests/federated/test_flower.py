@@ -17,7 +17,8 @@ from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 from skfusion.align import WeightMatching  # noqa: E402
 from skfusion.federated import FusionStrategy  # noqa: E402
 from skfusion.merge import PFNM, FedAvgM, FedMA, Uniform  # noqa: E402
-from skfusion.objective import call  # noqa: E402
+from skfusion.objective import Batch, ModuleObjective, call  # noqa: E402
+from skfusion.repair import Recalibrate  # noqa: E402
 from skfusion.state import weighted_sum  # noqa: E402
 from skfusion.tracing import symmetry_of  # noqa: E402
 from skfusion.widths import resized_as  # noqa: E402
@@ -115,6 +116,33 @@ def test_tied_tensors_which_arrays_do_not_show_stay_equal():
     state = dict(arrays.to_torch_state_dict())
     torch.testing.assert_close(state["0.weight"], start["0.weight"] + 0.5)
     torch.testing.assert_close(state["2.weight"], state["0.weight"])
+
+
+def test_weights_that_are_not_finite_are_left_out():
+    state = state_of(perceptron())
+    diverged = {name: tensor * float("nan") for name, tensor in state.items()}
+    strategy = sent(FusionStrategy(perceptron(), X), state)
+    with pytest.warns(UserWarning, match="1 of 2 clients return weights that are NaN"):
+        arrays, metrics = strategy.aggregate_train(1, [reply(state, 3), reply(diverged, 5)])
+    torch.testing.assert_close(dict(arrays.to_torch_state_dict()), state)
+    assert metrics["loss"] == 3
+    with pytest.warns(UserWarning, match="1 of 1 clients"):
+        assert strategy.aggregate_train(1, [reply(diverged)]) == (None, None)
+
+
+@pytest.mark.parametrize("merge", [None, FedMA(gamma=1e9)])
+def test_statistics_are_those_of_rows_that_the_server_has(merge):
+    net = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    other = {name: t + 1 if t.is_floating_point() else t for name, t in state_of(net).items()}
+    data = ModuleObjective(net, lambda: [Batch(X, torch.zeros(4))])
+    strategy = sent(FusionStrategy(net, X, merge=merge, objective=data, repair=Recalibrate()), state_of(net))
+    arrays, _ = strategy.aggregate_train(1, [reply(state_of(net)), reply(other)])
+    state = dict(arrays.to_torch_state_dict())
+    before = X @ state["0.weight"].T + state["0.bias"]
+    torch.testing.assert_close(state["1.running_mean"], before.mean(0))
+    torch.testing.assert_close(state["1.running_var"], before.var(0))
+    with pytest.raises(ValueError, match="give objective="):
+        FusionStrategy(net, X, repair=Recalibrate())
 
 
 def test_errors_are_left_out_and_bad_replies_named():
