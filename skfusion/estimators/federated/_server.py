@@ -16,7 +16,7 @@ from skfusion.estimators._soup import Repaired
 from skfusion.estimators.federated._clients import Client, joined
 from skfusion.estimators.federated._training import Training
 from skfusion.estimators.support._alignment import align_members
-from skfusion.merge import FedMA, Merger, ServerStep, Uniform
+from skfusion.merge import PFNM, FedMA, Merger, ServerStep, Uniform
 from skfusion.nets import Judge, Runner
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Repairer, batch_norms
@@ -51,13 +51,16 @@ class Server:
         self._judged: tuple[Sequence[int], Judge] | None = None  # kept, as most rounds have all clients
 
     def check(self) -> None:
-        """Raise where a client cannot train the net."""
+        """Raise, before anything is trained, where a client cannot train the net, or its units cannot be matched."""
         single = [client.name for client in self.clients if len(client.fit_rows) == 1]
         if single and batch_norms(self.runner.module):
             raise ValueError(
                 f"BatchNorm cannot train on one row, and the clients {single} have no more to train on. Leave them "
                 "out, or take a net without BatchNorm."
             )
+        if isinstance(self.parts.merge, (PFNM, FedMA)):
+            state = self.runner.place(self.runner.module.state_dict())
+            self.parts.merge([state], None, self._judge([*range(len(self.clients))]))
 
     @property
     def clients(self) -> Sequence[Client]:

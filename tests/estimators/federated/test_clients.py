@@ -15,7 +15,7 @@ from torch import nn
 from skfusion import FederatedClassifier, FederatedRegressor
 from skfusion.align import ActivationMatching
 from skfusion.collect import Seeds
-from skfusion.merge import PFNM, FedAdam, Greedy, TaskArithmetic
+from skfusion.merge import PFNM, FedAdam, FedMA, Greedy, TaskArithmetic
 from skfusion.nets import DivergedError, mlp_classifier, mlp_regressor, tabular_classifier
 
 RNG = np.random.default_rng(1)
@@ -238,6 +238,27 @@ def test_it_can_be_pickled():
 def test_bad_input_is_explained(params, error, message):
     with pytest.raises(error, match=message):
         FederatedClassifier(**{"estimator": net(), "n_rounds": 1, **params}).fit(X, Y)
+
+
+@pytest.mark.parametrize("fuse", [PFNM(), FedMA(), PFNM(sigma=-1.0)], ids=repr)
+def test_what_cannot_be_matched_is_said_before_anything_is_trained(fuse):
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            h = self.first(x).relu()
+            return self.last(h + self.second(h).relu())
+
+    class Untrained(NeuralNetClassifier):
+        def train_step(self, *args, **params):
+            raise AssertionError("It is trained.")
+
+    estimator = Untrained(Residual, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0)
+    message = "sigma must be" if getattr(fuse, "sigma", 1) < 0 else "computed by 2: first.weight, second.weight"
+    with pytest.raises(ValueError, match=message):
+        FederatedClassifier(estimator, fuse=fuse, n_rounds=1, vectorize=False).fit(X, Y, groups=CLIENT)
 
 
 def test_alignment_by_activations_and_groups_of_another_length():
