@@ -58,6 +58,12 @@ class Layout:
         """Return the weights that read the units of a group."""
         return [name for name, axes in self.axes.items() if 1 in axes and axes[1].group == group]
 
+    def makes_outputs(self, name: str) -> bool:
+        """Return whether a tensor is of a layer that reads the last units, from which no others are computed."""
+        below = {axes[1].group for axes in self.axes.values() if 0 in axes and 1 in axes}
+        weights = [axes for other, axes in self.axes.items() if layer_of(other) == layer_of(name)]
+        return any(0 not in axes and 1 in axes and axes[1].group not in below for axes in weights)
+
     def spread(self, name: str, tensor: Tensor, atoms: Mapping[str, np.ndarray], widths: Mapping[str, int]) -> Tensor:
         """Return a tensor with its units at the places of their atoms, and zeros where it has no unit."""
         for axis, units in self.axes.get(name, {}).items():
