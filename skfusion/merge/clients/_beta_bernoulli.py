@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 _MOST = 10
 """Clients of an atom that its popularity counts, at most, as in the code of the paper."""
@@ -75,6 +74,8 @@ class Atoms:
 
     def match(self, vectors: np.ndarray) -> np.ndarray:
         """Match the vectors of a client with atoms, old and new ones; return the atom of each."""
+        from scipy.optimize import linear_sum_assignment  # merging other networks starts without it
+
         n_units, n_old = len(vectors), len(self.counts)
         if n_old == 0:  # the order of new atoms is open, and this one is plain
             atoms = np.arange(n_units)
