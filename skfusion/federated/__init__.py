@@ -6,6 +6,5 @@ the only one that imports flwr, which the extra ``flower`` installs. Another eng
 """
 
 from skfusion.federated._flower import FusionStrategy
-from skfusion.merge import resized
 
-__all__ = ["FusionStrategy", "resized"]
+__all__ = ["FusionStrategy"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from skfusion._numbers import is_finite
 from skfusion.align import Aligner
 from skfusion.merge import Merger, ServerOptimizer, ServerStep, Uniform
 from skfusion.objective import Batch, ModuleObjective, Objective
+from skfusion.repair import Repairer
 from skfusion.state import Fused, State
 from skfusion.symmetry import Symmetry
 from skfusion.tracing import symmetry_of
@@ -46,6 +49,9 @@ class FusionStrategy(FedAvg):
         How the server goes on from round to round, such as :class:`~skfusion.merge.FedAdam`.
     objective : Objective, optional
         Data of the server, for methods that compare activations, or choose. Without, they have ``example_inputs``.
+    repair : Repairer, optional
+        How to re-estimate statistics, such as BatchNorm's, on the rows of ``objective``. When omitted they are merged,
+        as other tensors are: the mean of those of the clients for most mergers.
     **options : dict
         Passed on to ``flwr.serverapp.strategy.FedAvg``: ``fraction_train``, ``min_train_nodes``,
         ``weighted_by_key``, ...
@@ -58,10 +64,11 @@ class FusionStrategy(FedAvg):
 
     Notes
     -----
-    A client that may be sent a wider network loads it by ``module = skfusion.federated.resized(module, state)`` in
+    A client that may be sent a wider network loads it by ``module = skfusion.widths.resized_as(module, state)`` in
     place of ``module.load_state_dict(state)``. Replies may have ``class-counts`` among their metrics, a list with the
     rows of each class, by which PFNM and FedMA weigh the last layer; of FedMA there is no retraining between layers.
-    Replies that are errors are left out, as Flower does. It needs ``flwr``: ``pip install 'skfusion[flower]'``.
+    Replies that are errors are left out, as Flower does, and with a warning those whose weights are not finite. It
+    needs ``flwr``: ``pip install 'skfusion[flower]'``.
 
     References
     ----------
@@ -84,6 +91,7 @@ class FusionStrategy(FedAvg):
         merge: Merger | None = None,
         server: ServerOptimizer | None = None,
         objective: Objective | None = None,
+        repair: Repairer | None = None,
         **options: Any,
     ):
         if FedAvg is object:
@@ -93,11 +101,15 @@ class FusionStrategy(FedAvg):
             ("align", align, Aligner),
             ("merge", merge, Merger),
             ("server", server, ServerOptimizer),
+            ("repair", repair, Repairer),
         ):
             if part is not None and not isinstance(part, kind):
                 raise TypeError(f"{name} must be of the class {kind.__name__}; got {part!r}.")
+        if repair is not None and objective is None:
+            raise ValueError(f"{repair!r} re-estimates statistics on rows of the server: give objective=.")
         self.module_, self.example_inputs = module, example_inputs
         self.align, self.merge, self.server, self.objective = align, merge, server, objective
+        self.repair = repair
         self._symmetry: Symmetry | None = None
         self._step: ServerStep | None = None
         self._sent: State | None = None
@@ -150,6 +162,16 @@ class FusionStrategy(FedAvg):
             return None, None
         metrics = [self._metrics_of(content) for content in contents]
         states = [dict(next(iter(content.array_records.values())).to_torch_state_dict()) for content in contents]
+        finite = [k for k, state in enumerate(states) if all(is_finite(t) for t in state.values())]
+        if len(finite) < len(states):
+            warnings.warn(
+                f"{len(states) - len(finite)} of {len(states)} clients return weights that are NaN or infinite, and "
+                "are left out of the round.",
+                stacklevel=2,
+            )
+            contents, metrics, states = ([part[k] for k in finite] for part in (contents, metrics, states))
+            if not states:
+                return None, None
         return ArrayRecord(self._fused(states, metrics)), self.train_metrics_aggr_fn(contents, self.weighted_by_key)
 
     def _metrics_of(self, content: Any) -> dict[str, Any]:
@@ -178,9 +200,10 @@ class FusionStrategy(FedAvg):
                 self.module_, self._symmetry = module, None
         if self.server is not None and self._sent is not None:
             if self._step is None:
-                self._step = self.server.begin([name for name, _ in self.module_.named_parameters()])
+                names = [name for name, _ in self.module_.named_parameters(remove_duplicate=False)]
+                self._step = self.server.begin(names)
             merged = self._step(self._sent, merged)
-        return merged
+        return merged if self.repair is None else self.repair(merged, [], objective)
 
     def _aligned(self, states: Sequence[State], objective: Objective) -> list[State]:
         """Return the states with their units matched to those of what was sent."""

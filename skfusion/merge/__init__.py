@@ -14,7 +14,6 @@ from skfusion.merge._shared import merge_shared, shared_names
 from skfusion.merge._tensorwise import Entry, TensorMerger, is_merged
 from skfusion.merge.clients._fedma import FedMA
 from skfusion.merge.clients._pfnm import PFNM
-from skfusion.merge.clients._resize import resized
 from skfusion.merge.matching._barycenter import Barycenter
 from skfusion.merge.matching._heads import zip_heads
 from skfusion.merge.matching._zipit import ZipIt
@@ -72,7 +71,6 @@ __all__ = [
     "Uniform",
     "ZipIt",
     "merge_shared",
-    "resized",
     "shared_names",
     "zip_heads",
 ]

@@ -16,7 +16,7 @@ Changes = Sequence[tuple[Run, int]]
 _WITHOUT_TENSORS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
 
-def refit(name: str, layer: Any, old: int, changes: Changes) -> None:
+def refit(name: str, layer: Any, old: int, changes: Changes | None) -> None:
     """Set the attributes of a layer, whose tensors have other shapes than they had, to what these say.
 
     Parameters
@@ -27,8 +27,8 @@ def refit(name: str, layer: Any, old: int, changes: Changes) -> None:
         A layer of a copy; it is written. Others than those of known kinds have no attributes that are known.
     old : int
         How long the first axis of its weight was.
-    changes : sequence of (Run, int)
-        The units on this axis whose number changes, and their new number.
+    changes : sequence of (Run, int) or None
+        The units on this axis whose number changes, and their new number; None where that is not known.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def check_kind(name: str, layer: nn.Module) -> None:
         raise ValueError(
             f"{_called(name, layer)} holds units whose number is to change, and what else depends on it is unknown. "
             "Layers that can be resized are linear layers, convolutions, normalisations, PReLU, embeddings and "
-            "recurrent layers. Leave its groups out of the widths, or make a module of the new widths yourself."
+            "recurrent layers. Keep its widths, or make a module of the new widths yourself."
         )
 
 
@@ -76,29 +76,34 @@ def refit_by_input(name: str, layer: Any, shape: tuple[int, ...]) -> None:
         layer.num_features = shape[1]
 
 
-def _linear(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _linear(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.out_features, layer.in_features = layer.weight.shape
 
 
-def _bilinear(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _bilinear(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.out_features, layer.in1_features, layer.in2_features = layer.weight.shape
 
 
-def _convolution(name: str, layer: Any, old: int, changes: Changes) -> None:
+def _convolution(name: str, layer: Any, old: int, changes: Changes | None) -> None:
     layer.groups = _parts(name, layer, layer.groups, old, changes)
     first, second = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
     layer.in_channels, layer.out_channels = (first, second) if layer.transposed else (second, first)
 
 
-def _group_norm(name: str, layer: Any, old: int, changes: Changes) -> None:
+def _group_norm(name: str, layer: Any, old: int, changes: Changes | None) -> None:
     layer.num_groups = _parts(name, layer, layer.num_groups, old, changes)
     layer.num_channels = len(layer.weight)
 
 
-def _parts(name: str, layer: Any, n_parts: int, old: int, changes: Changes) -> int:
+def _parts(name: str, layer: Any, n_parts: int, old: int, changes: Changes | None) -> int:
     """Return how many equal parts an axis has that had ``n_parts`` of them."""
     if n_parts == 1:
         return 1
+    if changes is None:
+        raise ValueError(
+            f"{_called(name, layer)} has groups of channels, and its tensors do not show how many they become. Resize "
+            "the module by skfusion.widths.resized(), which knows them, and load the state."
+        )
     size, n_new = old // n_parts, n_parts
     grown = Counter(dict.fromkeys(range(n_parts), 0))
     for run, n in changes:
@@ -117,27 +122,27 @@ def _uneven(name: str, layer: Any) -> ValueError:
     return ValueError(f"{_called(name, layer)} has groups of channels, which would no longer be of one size.")
 
 
-def _normalisation(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _normalisation(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.num_features = len(layer.running_mean if layer.running_mean is not None else layer.weight)
 
 
-def _layer_norm(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _layer_norm(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.normalized_shape = tuple(layer.weight.shape)
 
 
-def _prelu(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _prelu(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.num_parameters = len(layer.weight)
 
 
-def _embedding(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _embedding(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.num_embeddings, layer.embedding_dim = layer.weight.shape
 
 
-def _cell(_name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _cell(_name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     layer.hidden_size, layer.input_size = layer.weight_hh.shape[1], layer.weight_ih.shape[1]
 
 
-def _recurrent(name: str, layer: Any, _old: int, _changes: Changes) -> None:
+def _recurrent(name: str, layer: Any, _old: int, _changes: Changes | None) -> None:
     gates = {"LSTM": 4, "GRU": 3}.get(layer.mode, 1)
     lengths = {key: len(t) // gates for key, t in layer.named_parameters() if key.startswith("weight_ih")}
     returned = {key: t.shape[1] for key, t in layer.named_parameters() if key.startswith("weight_hh")}
@@ -157,7 +162,7 @@ def _called(name: str, layer: nn.Module) -> str:
     return f"{type(layer).__name__} {name!r}" if name else f"{type(layer).__name__} itself"
 
 
-_KINDS: tuple[tuple[Any, Callable[[str, Any, int, Changes], None]], ...] = (
+_KINDS: tuple[tuple[Any, Callable[[str, Any, int, Changes | None], None]], ...] = (
     (nn.Linear, _linear),
     (nn.Bilinear, _bilinear),
     (nn.modules.conv._ConvNd, _convolution),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skfusion._numbers import addable, is_summed, place_of
 from skfusion.symmetry import Axes, LinearMap, Symmetry, mapped, resized_symmetry, runs_of, same
-from skfusion.tracing import Example, arguments_of, run, symmetry_of, twin
+from skfusion.tracing import Example, arguments_of, copied, run, symmetry_of, twin
 from skfusion.widths._layers import Changes, check_kind, refit, refit_by_input, without_tensors
 from skfusion.widths._widths import Widths, sizes_for
 
@@ -82,7 +82,7 @@ def resized_to(
 ) -> nn.Module:
     """Return a copy of a module with other numbers of units by group, some of which are its outputs."""
     expected = resized_symmetry(symmetry, sizes)
-    layers = {name: keys for name, keys in _keys_by_layer(module).items() if _changes(symmetry, keys, sizes)}
+    layers = {name: keys for name, keys in keys_by_layer(module).items() if _changes(symmetry, keys, sizes)}
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, keys in layers.items():
         if _changes(symmetry, [key for key in keys if key in parameters], sizes):
@@ -91,7 +91,7 @@ def resized_to(
     for name, keys in layers.items():
         weight = next((key for key in keys if key.endswith("weight")), keys[0])
         refit(name, copy.get_submodule(name), symmetry.shapes[weight][0], _changes(symmetry, [weight], sizes, 1))
-    _refit_by_run(copy, example_inputs)
+    refit_by_run(copy, example_inputs)
     _check(copy, example_inputs, expected, {g: n for g, n in sizes.items() if g not in outputs})
     return copy
 
@@ -99,18 +99,28 @@ def resized_to(
 def _copied(module: nn.Module, symmetry: Symmetry, sizes: Mapping[str, int]) -> nn.Module:
     """Return a copy of a module in which the tensors that hold some groups have other shapes."""
     maps = {g: _repeating(symmetry, sizes, g) for g in sizes}
+
+    def repeated(name: str, tensor: Tensor) -> Tensor | None:
+        if not _changes(symmetry, [name], sizes):
+            return None
+        wide = tensor if is_summed(tensor) else addable(tensor).double()  # integers are copied, which is exact
+        new = mapped(wide, symmetry.axes[name], symmetry.roles[name], symmetry.groups, maps)
+        return new.to(tensor.dtype)
+
+    return copied_with(module, repeated)
+
+
+def copied_with(module: nn.Module, other: Callable[[str, Tensor], Tensor | None]) -> nn.Module:
+    """Return a copy of a module with other tensors, where there are; tied ones stay tied."""
     memo: dict[int, Any] = {}
     known: dict[tuple[object, ...], Tensor] = {}
     parameters = dict(module.named_parameters(remove_duplicate=False))
     for name, tensor in (parameters | dict(module.named_buffers(remove_duplicate=False))).items():
-        if not _changes(symmetry, [name], sizes) or id(tensor) in memo:
-            continue
         place = place_of(tensor)
-        if place not in known:
-            wide = tensor if is_summed(tensor) else addable(tensor).double()  # integers are copied, which is exact
-            new = mapped(wide, symmetry.axes[name], symmetry.roles[name], symmetry.groups, maps)
-            known[place] = new.to(tensor.dtype)
-        memo[id(tensor)] = nn.Parameter(known[place], tensor.requires_grad) if name in parameters else known[place]
+        if id(tensor) in memo or (new := known.get(place, other(name, tensor))) is None:
+            continue
+        known[place] = new
+        memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if name in parameters else new
     return twin(module, memo)
 
 
@@ -124,7 +134,7 @@ def _repeating(symmetry: Symmetry, sizes: Mapping[str, int], group: str) -> Line
     return LinearMap(*(np.broadcast_to(matrix, (*lead, *matrix.shape)) for matrix in (out, into)))
 
 
-def _keys_by_layer(module: nn.Module) -> dict[str, list[str]]:
+def keys_by_layer(module: nn.Module) -> dict[str, list[str]]:
     """Return the names of the tensors that each layer holds itself."""
     keys: dict[str, list[str]] = {}
     for name, layer in module.named_modules():
@@ -144,7 +154,7 @@ def _changes(symmetry: Symmetry, keys: Sequence[str], sizes: Mapping[str, int], 
     ]
 
 
-def _refit_by_run(copy: nn.Module, example_inputs: Example) -> None:
+def refit_by_run(copy: nn.Module, example_inputs: Example) -> None:
     """Set the widths of normalisations without tensors to those of what they are given in a run."""
     layers = without_tensors(copy)
     if not layers:
@@ -159,11 +169,11 @@ def _refit_by_run(copy: nn.Module, example_inputs: Example) -> None:
     for name in layers:
         parts[name].register_forward_pre_hook(partial(see, name))
     try:
-        run(runner, arguments_of(example_inputs))
+        run(runner, copied(arguments_of(example_inputs)))
     except ValueError:
         raise
     except Exception as error:
-        raise _counts(copy, error) from error
+        raise counts_on_widths(copy, error) from error
 
 
 def _check(copy: nn.Module, example_inputs: Example, expected: Symmetry, sizes: Mapping[str, int]) -> None:
@@ -171,10 +181,10 @@ def _check(copy: nn.Module, example_inputs: Example, expected: Symmetry, sizes: 
     try:
         traced = symmetry_of(copy, example_inputs, verify=False)
     except ValueError as error:
-        raise _counts(copy, error.__cause__ or error) from error
+        raise counts_on_widths(copy, error.__cause__ or error) from error
     for name, parts in expected.axes.items():
         if not same(_of_groups(parts, sizes), _of_groups(traced.axes[name], sizes)):
-            raise _counts(copy, f"the units of tensor {name!r} are no longer read as before")
+            raise counts_on_widths(copy, f"the units of tensor {name!r} are no longer read as before")
 
 
 def _of_groups(parts: Axes, sizes: Mapping[str, int]) -> Axes:
@@ -182,7 +192,7 @@ def _of_groups(parts: Axes, sizes: Mapping[str, int]) -> Axes:
     return tuple(tuple(b for b in blocks if any(sizes.get(g, 1) > 1 for g in b.groups)) for blocks in parts)
 
 
-def _counts(copy: nn.Module, why: object) -> ValueError:
+def counts_on_widths(copy: nn.Module, why: object) -> ValueError:
     return ValueError(
         f"{type(copy).__name__} cannot be resized to these widths: its code, or a layer, counts on the numbers of "
         f"units that it was made with ({str(why).splitlines()[0]}). Make a module of the new widths yourself."

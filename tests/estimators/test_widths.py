@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
 from skfusion.align import Aligner, Transport, WeightMatching
 from skfusion.collect import Hyper, Seeds
-from skfusion.merge import Barycenter, Uniform, ZipIt
+from skfusion.merge import PFNM, Barycenter, FedMA, Uniform, ZipIt
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier
 from skfusion.repair import Repair
 from skfusion.select import TopK
@@ -71,6 +71,13 @@ def test_the_other_order_of_members_and_an_estimator_of_either_width(pool):
         soup = SoupClassifier(net, collect=pool[[1, 0]], merge=Barycenter()).fit(X[TEST], Y[TEST])
         assert widths(soup) == [16]
         assert soup.score(X[TEST], Y[TEST]) > 0.85
+
+
+@pytest.mark.parametrize("merge", [PFNM(sigma=0.3, correct=True), FedMA(sigma=0.3)], ids=repr)
+def test_units_that_are_matched_by_a_process_may_be_of_members_of_different_widths(pool, merge):
+    soup = SoupClassifier(collect=pool, merge=merge).fit(X[TEST], Y[TEST])
+    assert 16 <= widths(soup)[0] <= 28
+    assert soup.score(X[TEST], Y[TEST]) > 0.85
 
 
 def test_a_fitted_soup_of_another_width_goes_on_training(pool):

@@ -15,11 +15,13 @@ from flwr.serverapp import ServerApp  # noqa: E402
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 
 from skfusion.align import WeightMatching  # noqa: E402
-from skfusion.federated import FusionStrategy, resized  # noqa: E402
+from skfusion.federated import FusionStrategy  # noqa: E402
 from skfusion.merge import PFNM, FedAvgM, FedMA, Uniform  # noqa: E402
-from skfusion.objective import call  # noqa: E402
+from skfusion.objective import Batch, ModuleObjective, call  # noqa: E402
+from skfusion.repair import Recalibrate  # noqa: E402
 from skfusion.state import weighted_sum  # noqa: E402
 from skfusion.tracing import symmetry_of  # noqa: E402
+from skfusion.widths import resized_as  # noqa: E402
 
 X = torch.linspace(-1, 1, 12).reshape(4, 3)
 
@@ -82,14 +84,14 @@ def test_units_are_matched_before_they_are_averaged(parts):
     torch.testing.assert_close(call(net, dict(arrays.to_torch_state_dict()), X), net(X))
 
 
-def test_a_wider_network_is_loaded_by_resized():
+def test_a_wider_network_is_loaded_in_its_widths():
     states = [state_of(perceptron(seed)) for seed in range(2)]
     strategy = sent(FusionStrategy(perceptron(), X, merge=PFNM(gamma=1e9)), states[0])
     counts = {"class-counts": [3.0, 4.0]}
     arrays, _ = strategy.aggregate_train(1, [reply(s, 7, **counts) for s in states])
     fused = dict(arrays.to_torch_state_dict())
     assert fused["0.weight"].shape == (12, 3)
-    module = resized(perceptron(), fused)
+    module = resized_as(perceptron(), fused)
     torch.testing.assert_close(module(X), strategy.module_(X))
     sent(strategy, fused)  # and the next round begins with it
     arrays, _ = strategy.aggregate_train(2, [reply(fused), reply(fused)])
@@ -103,6 +105,44 @@ def test_the_optimizer_of_the_server_remembers_rounds():
     arrays, _ = strategy.aggregate_train(1, [reply(ones)])
     arrays, _ = sent(strategy, dict(arrays.to_torch_state_dict())).aggregate_train(2, [reply(ones)])
     assert torch.allclose(arrays.to_torch_state_dict()["0.bias"], torch.tensor(1.5))
+
+
+def test_tied_tensors_which_arrays_do_not_show_stay_equal():
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    net[2].weight = net[0].weight
+    start, after = state_of(net), {name: tensor + 1 for name, tensor in state_of(net).items()}
+    strategy = sent(FusionStrategy(net, X, server=FedAvgM(lr=0.5)), start)
+    arrays, _ = strategy.aggregate_train(1, [reply(after)])
+    state = dict(arrays.to_torch_state_dict())
+    torch.testing.assert_close(state["0.weight"], start["0.weight"] + 0.5)
+    torch.testing.assert_close(state["2.weight"], state["0.weight"])
+
+
+def test_weights_that_are_not_finite_are_left_out():
+    state = state_of(perceptron())
+    diverged = {name: tensor * float("nan") for name, tensor in state.items()}
+    strategy = sent(FusionStrategy(perceptron(), X), state)
+    with pytest.warns(UserWarning, match="1 of 2 clients return weights that are NaN"):
+        arrays, metrics = strategy.aggregate_train(1, [reply(state, 3), reply(diverged, 5)])
+    torch.testing.assert_close(dict(arrays.to_torch_state_dict()), state)
+    assert metrics["loss"] == 3
+    with pytest.warns(UserWarning, match="1 of 1 clients"):
+        assert strategy.aggregate_train(1, [reply(diverged)]) == (None, None)
+
+
+@pytest.mark.parametrize("merge", [None, FedMA(gamma=1e9)])
+def test_statistics_are_those_of_rows_that_the_server_has(merge):
+    net = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    other = {name: t + 1 if t.is_floating_point() else t for name, t in state_of(net).items()}
+    data = ModuleObjective(net, lambda: [Batch(X, torch.zeros(4))])
+    strategy = sent(FusionStrategy(net, X, merge=merge, objective=data, repair=Recalibrate()), state_of(net))
+    arrays, _ = strategy.aggregate_train(1, [reply(state_of(net)), reply(other)])
+    state = dict(arrays.to_torch_state_dict())
+    before = X @ state["0.weight"].T + state["0.bias"]
+    torch.testing.assert_close(state["1.running_mean"], before.mean(0))
+    torch.testing.assert_close(state["1.running_var"], before.var(0))
+    with pytest.raises(ValueError, match="give objective="):
+        FusionStrategy(net, X, repair=Recalibrate())
 
 
 def test_errors_are_left_out_and_bad_replies_named():

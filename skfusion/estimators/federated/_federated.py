@@ -170,8 +170,9 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         rng = check_random_state(self.random_state)
         split_seed, seed = (int(s) for s in rng.randint(np.iinfo(np.int32).max, size=2))
         parts = parts_of(rows, groups, self.n_clients, split_seed)
-        net = self._net([part for _, part in parts])
-        clients = clients_of(parts, self._fraction(), split_seed, lambda own: as_networks_learn(net, own))
+        unsized = self._unsized()
+        clients = clients_of(parts, self._fraction(), split_seed, lambda own: as_networks_learn(unsized, own))
+        net = self._net(unsized, clients, rows)
         training = Training(clients, self._n_outputs(rows), self.vectorize, self.n_jobs)
         fusion = Parts(self.align, self.fuse, Recalibrate() if self.repair is None else self.repair)
         server = Server(net, self._task, fusion, training, self._score_of)
@@ -190,29 +191,29 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         if self.common_start:
             state = nets.initial_state(server.net, clients[0].fit_rows, int(seeds[0, 0]))
         step = None
+        if self.server is not None:
+            names = [name for name, _ in server.runner.module.named_parameters(remove_duplicate=False)]
+            step = self.server.begin(names)
         self.history_: list[dict[str, Any]] = []
         n_drawn = max(1, round(self.client_fraction * n))
         for number, of_round in enumerate(seeds.tolist(), start=1):
             who = np.sort(rng.permutation(n)[:n_drawn]).tolist()
             members = server.training(server.net, who, [state] * len(who), [of_round[k] for k in who])
-            fused = server.fused(members, state, dict(enumerate(of_round)))
-            if self.server is not None and state is not None:
-                step = step or self.server.begin([name for name, _ in server.runner.module.named_parameters()])
-                fused = step(state, fused)
-            state = fused
+            state = server.fused(members, state, dict(enumerate(of_round)), step)
             self.history_.append({"round": number, **_told(members, clients, state), **server.scores(state)})
         self.pool_ = self._outputs.marked(ModelPool([*members.values()], classes=self._labels()))
         return state
 
-    def _net(self, parts: Sequence[Rows]) -> Any:
-        """Return the net, sized to what clients tell of their rows."""
-        net = self.estimator
-        if net is None:
-            made = {"regression": nets.mlp_regressor}.get(self._task, nets.mlp_classifier)
-            net = made(multilabel=True) if self._task == "multilabel" else made()
-        learnt = [as_networks_learn(net, part.expanded()) for part in parts]
-        weights = [len(p) if p.weight is None else p.weight.sum() for p in parts]
-        net = nets.sized_for_clients(net, learnt, weights, self._n_outputs(parts[0]))
+    def _unsized(self) -> Any:
+        if self.estimator is not None:
+            return self.estimator
+        made = {"regression": nets.mlp_regressor}.get(self._task, nets.mlp_classifier)
+        return made(multilabel=True) if self._task == "multilabel" else made()
+
+    def _net(self, net: Any, clients: Sequence[Client], rows: Rows) -> Any:
+        """Return the net, sized to what clients tell of the rows that they train on."""
+        fit_rows, weights = [client.fit_rows for client in clients], [client.weight for client in clients]
+        net = nets.sized_for_clients(net, fit_rows, weights, self._n_outputs(rows))
         return net.set_params(max_epochs=int(self.local_epochs))
 
     def _n_outputs(self, rows: Rows) -> int:

@@ -16,7 +16,7 @@ from skfusion.estimators._soup import Repaired
 from skfusion.estimators.federated._clients import Client, joined
 from skfusion.estimators.federated._training import Training
 from skfusion.estimators.support._alignment import align_members
-from skfusion.merge import FedMA, Merger, Uniform
+from skfusion.merge import PFNM, FedMA, Merger, ServerStep, Uniform
 from skfusion.nets import Judge, Runner
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Repairer, batch_norms
@@ -51,21 +51,29 @@ class Server:
         self._judged: tuple[Sequence[int], Judge] | None = None  # kept, as most rounds have all clients
 
     def check(self) -> None:
-        """Raise where a client cannot train the net."""
+        """Raise, before anything is trained, where a client cannot train the net, or its units cannot be matched."""
         single = [client.name for client in self.clients if len(client.fit_rows) == 1]
         if single and batch_norms(self.runner.module):
             raise ValueError(
                 f"BatchNorm cannot train on one row, and the clients {single} have no more to train on. Leave them "
                 "out, or take a net without BatchNorm."
             )
+        if isinstance(self.parts.merge, (PFNM, FedMA)):
+            state = self.runner.place(self.runner.module.state_dict())
+            self.parts.merge([state], None, self._judge([*range(len(self.clients))]))
 
     @property
     def clients(self) -> Sequence[Client]:
         """All clients."""
         return self.training.clients
 
-    def fused(self, members: Mapping[int, Member], start: State | None, seeds: Mapping[int, int]) -> State:
-        """Return one state of the members of a round, which began with ``start`` or each with weights of its own."""
+    def fused(
+        self, members: Mapping[int, Member], start: State | None, seeds: Mapping[int, int], step: ServerStep | None
+    ) -> State:
+        """Return one state of the members of a round, which began with ``start`` or each with weights of its own.
+
+        With ``step`` it is what an optimiser makes of the two. Statistics are those of the weights that it has then.
+        """
         who = [*members]
         judge = self._judge(who)
         placed = [m.replace(state=self.runner.place(m.state)) for m in members.values()]
@@ -78,7 +86,10 @@ class Server:
         if module is not None:
             self.use(nets.with_module(self.net, module))
             others, judge = [], self._judge(who)
-        return self.parts.repair(self.runner.place(state), others, judge)
+        state = self.runner.place(state)
+        if step is not None and start is not None:
+            state = step(start, state)
+        return self.parts.repair(state, others, judge)
 
     def _aligned(self, pool: ModelPool, judge: Judge) -> ModelPool:
         """Return the members with their units matched: to what they began with, or else to the first of them."""
@@ -144,7 +155,7 @@ class _Retraining:
 
     def __call__(self, states: list[State], module: nn.Module, frozen: Sequence[str]) -> list[State]:
         for name, parameter in module.named_parameters():
-            parameter.requires_grad_(name not in frozen)
+            parameter.requires_grad_(parameter.requires_grad and name not in frozen)
         net = nets.with_module(self.server.net, module)
         seeds = [int(self.draws[k].randint(np.iinfo(np.int32).max)) for k in self.who]
         trained = self.server.training(net, self.who, states, seeds)

@@ -12,9 +12,9 @@ from torch import Tensor
 from skfusion.merge._base import Merger, shares
 from skfusion.merge.clients._beta_bernoulli import Prior, matched
 from skfusion.merge.clients._layout import Layout, layout_of
-from skfusion.merge.clients._resize import resized
 from skfusion.objective import Objective
 from skfusion.state import Fused, State, check_compatible, check_finite, map_tensors, owners, weighted_sum
+from skfusion.widths import resized_as
 
 
 class Clients:
@@ -116,7 +116,7 @@ class Clients:
     def mean(self, name: str, axis: int | None, prior: Prior | None = None) -> Tensor:
         """Return the mean of a tensor over the clients that have a unit at each place of an axis, in its dtype.
 
-        Without an axis it is the mean over all clients: by class, where it has a place for each and the classes of
+        Without an axis it is the mean over all clients: by class, where it is of the last layer and the classes of
         their rows are known, and otherwise by their rows. A prior shrinks the mean of a parameter to that of the
         posterior.
         """
@@ -139,8 +139,8 @@ class Clients:
 
     def _shares_of(self, name: str, tensors: Tensor) -> Tensor:
         """Return the share of each client in a mean, by class where the first axis has the classes."""
-        shares, axes = self.shares, self.layout.axes.get(name, {})
-        has_classes = name in self.layout.parameters and tensors.dim() > 1 and 0 not in axes
+        shares = self.shares
+        has_classes = name in self.layout.parameters and tensors.dim() > 1 and self.layout.makes_outputs(name)
         if has_classes and self.by_class is not None and tensors.shape[1] == self.by_class.shape[1]:
             total = self.by_class.sum(0)
             shares = np.where(total > 0, self.by_class / np.where(total > 0, total, 1), shares[:, None])
@@ -152,7 +152,7 @@ class Clients:
         own = self.module.state_dict()
         if all(own[name].shape == tensor.shape for name, tensor in state.items() if name in own):
             return state
-        return Fused(state, resized(self.module, state, self.x))
+        return Fused(state, resized_as(self.module, state, self.x))
 
 
 def _wide(tensor: Tensor) -> Tensor:

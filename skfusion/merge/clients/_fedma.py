@@ -13,9 +13,9 @@ from torch import nn
 from skfusion.merge._base import Merger
 from skfusion.merge.clients._beta_bernoulli import Prior
 from skfusion.merge.clients._clients import Clients
-from skfusion.merge.clients._resize import resized
 from skfusion.objective import Objective
 from skfusion.state import Fused, State
+from skfusion.widths import resized_as
 
 Retrain = Callable[[list[State], nn.Module, Collection[str]], Sequence[State]]
 """``retrain(states, module, frozen)`` trains the state of each client further, but for the tensors of some names."""
@@ -82,6 +82,7 @@ class FedMA(Merger):
     random_state: int = 0
 
     needs_objective: ClassVar[bool] = True
+    takes_widths: ClassVar[bool] = True
     order_dependent: ClassVar[bool] = True
     _metas: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
@@ -127,6 +128,6 @@ class FedMA(Merger):
             frozen += [name for name in clients.layout.written(group) if name in clients.layout.parameters]
             if retrain is not None:
                 trained = clients.now()
-                module = resized(clients.module, trained[0], clients.x)
+                module = resized_as(clients.module, trained[0], clients.x)
                 clients.replace(retrain(trained, module, frozen))
         return clients.fused({name: clients.mean(name, None) for name in states[0]})

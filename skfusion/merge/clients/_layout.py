@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from skfusion.merge._base import layer_of
-from skfusion.merge.clients._resize import RESIZED
 from skfusion.symmetry import Block, Symmetry
 from skfusion.tracing import symmetry_of
+
+MATCHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Layers with a row of numbers for each unit, which compute the same beside the units of other clients."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Layout:
         """Return the weights that read the units of a group."""
         return [name for name, axes in self.axes.items() if 1 in axes and axes[1].group == group]
 
+    def makes_outputs(self, name: str) -> bool:
+        """Return whether a tensor is of a layer that reads the last units, from which no others are computed."""
+        below = {axes[1].group for axes in self.axes.values() if 0 in axes and 1 in axes}
+        weights = [axes for other, axes in self.axes.items() if layer_of(other) == layer_of(name)]
+        return any(0 not in axes and 1 in axes and axes[1].group not in below for axes in weights)
+
     def spread(self, name: str, tensor: Tensor, atoms: Mapping[str, np.ndarray], widths: Mapping[str, int]) -> Tensor:
         """Return a tensor with its units at the places of their atoms, and zeros where it has no unit."""
         for axis, units in self.axes.get(name, {}).items():
@@ -76,6 +84,12 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
             if blocks:
                 _check_layer(module, name, who)
                 axes.setdefault(name, {})[axis] = _unit_axis(blocks, symmetry, name, axis, who)
+    if not symmetry.groups:
+        reasons = "; ".join(f"axis {axis} of {name!r}: {why}" for (name, axis), why in [*symmetry.pinned.items()][:4])
+        raise ValueError(
+            f"{who!r} matches units, and no units of {type(module).__name__} can change places ({reasons}). Merge such "
+            "networks by Uniform()."
+        )
     layout = Layout([], axes, frozenset(name for name, _ in module.named_parameters(remove_duplicate=False)))
     for group in symmetry.groups:
         weights = [name for name in layout.written(group) if len(symmetry.shapes[name]) > 1]
@@ -90,10 +104,10 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
 
 def _check_layer(module: nn.Module, name: str, who: object) -> None:
     layer = module.get_submodule(layer_of(name))
-    if not isinstance(layer, RESIZED) or getattr(layer, "groups", 1) != 1:
+    if not isinstance(layer, MATCHED) or getattr(layer, "groups", 1) != 1:
         raise ValueError(
             f"{who!r} matches units of linear layers, convolutions and BatchNorm, and {layer_of(name)!r} is "
-            f"{type(layer).__name__}{'' if isinstance(layer, RESIZED) else ', whose width it cannot change'}. Align "
+            f"{type(layer).__name__}{'' if isinstance(layer, MATCHED) else ', whose width it cannot change'}. Align "
             "such networks, by WeightMatching(), and merge them by Uniform()."
         )
 

@@ -91,6 +91,7 @@ class PFNM(Merger):
     random_state: int = 0
 
     needs_objective: ClassVar[bool] = True
+    takes_widths: ClassVar[bool] = True
     order_dependent: ClassVar[bool] = True
     why_copies_change: ClassVar[str] = "the mean of the posterior is shrunk towards zero"
     _metas: ClassVar[Sequence[Mapping[str, Any]]] = ()

@@ -48,6 +48,8 @@ class ServerOptimizer(Component, ABC):
         for name in ("momentum", "beta1", "beta2"):
             if getattr(self, name, 0) >= 1:
                 raise ValueError(f"{name} of {self!r} must be below 1, or nothing new is learned.")
+        if getattr(self, "tau", 1) == 0:
+            raise ValueError(f"tau of {self!r} must be above 0: a parameter that has never moved would become NaN.")
 
     def begin(self, parameters: Collection[str]) -> ServerStep:
         """Return what takes the steps of a federation.
@@ -55,7 +57,8 @@ class ServerOptimizer(Component, ABC):
         Parameters
         ----------
         parameters : collection of str
-            Tensors that are optimised; others, such as the statistics of BatchNorm, are those of the fused state.
+            Tensors that are optimised, tied ones by each of their names; others, such as the statistics of BatchNorm,
+            are those of the fused state.
 
         Returns
         -------

@@ -45,7 +45,7 @@ class FedAdam(ServerOptimizer):
     --------
     >>> import torch
     >>> from skfusion.merge import FedAdam
-    >>> step = FedAdam(lr=0.1, beta1=0.0, beta2=0.0, tau=0.0).begin(["w"])
+    >>> step = FedAdam(lr=0.1, beta1=0.0, beta2=0.0, tau=1e-9).begin(["w"])
     >>> step({"w": torch.tensor([0.0])}, {"w": torch.tensor([5.0])})["w"].tolist()
     [0.1]
     """

@@ -15,7 +15,7 @@ from torch import nn
 from skfusion import FederatedClassifier, FederatedRegressor
 from skfusion.align import ActivationMatching
 from skfusion.collect import Seeds
-from skfusion.merge import PFNM, FedAdam, Greedy, TaskArithmetic
+from skfusion.merge import PFNM, FedAdam, FedMA, Greedy, TaskArithmetic
 from skfusion.nets import DivergedError, mlp_classifier, mlp_regressor, tabular_classifier
 
 RNG = np.random.default_rng(1)
@@ -74,6 +74,22 @@ def test_of_inputs_a_client_tells_mean_and_variance_alone():
     found = next(member for member in federated.pool_ if member.name == "b")
     for name, tensor in expected.state.items():
         torch.testing.assert_close(found.state[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_that_are_held_out_do_not_scale_a_net():
+    def fitted(values):
+        federated = FederatedRegressor(mlp_regressor(module__hidden=(8,)), validation_fraction=0.3, random_state=0)
+        return federated.set_params(n_rounds=1).fit(X, values, groups=CLIENT)
+
+    values = X[:, 0] - X[:, 1]
+    states = []
+    for row in range(8):  # some of these rows are held out, whatever the split
+        other = values.copy()
+        other[row] += 100.0
+        states.append(fitted(other).state_)
+    expected = fitted(values).state_
+    same = [all(torch.equal(state[name], tensor) for name, tensor in expected.items()) for state in states]
+    assert 0 < sum(same) < len(same)
 
 
 def test_labels_of_a_client_do_not_reach_another_one_but_for_their_names():
@@ -213,6 +229,7 @@ def test_it_can_be_pickled():
         ({"fuse": TaskArithmetic(), "common_start": False}, ValueError, "needs the common start"),
         ({"fuse": PFNM(sigma=0)}, ValueError, "sigma must be a positive number"),
         ({"fuse": PFNM(sigma=0.01, gamma=1e9), "server": FedAdam()}, ValueError, "has changed the widths"),
+        ({"estimator": net(module__hidden=()), "fuse": PFNM()}, ValueError, "no units of MLP can change places"),
         ({"estimator": tabular_classifier()}, ValueError, "quantiles of all rows, which no client has"),
         ({"estimator": 3}, TypeError, "estimator must be a skorch net"),
         ({"scoring": "nothing"}, ValueError, "nothing"),
@@ -221,6 +238,27 @@ def test_it_can_be_pickled():
 def test_bad_input_is_explained(params, error, message):
     with pytest.raises(error, match=message):
         FederatedClassifier(**{"estimator": net(), "n_rounds": 1, **params}).fit(X, Y)
+
+
+@pytest.mark.parametrize("fuse", [PFNM(), FedMA(), PFNM(sigma=-1.0)], ids=repr)
+def test_what_cannot_be_matched_is_said_before_anything_is_trained(fuse):
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            h = self.first(x).relu()
+            return self.last(h + self.second(h).relu())
+
+    class Untrained(NeuralNetClassifier):
+        def train_step(self, *args, **params):
+            raise AssertionError("It is trained.")
+
+    estimator = Untrained(Residual, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0)
+    message = "sigma must be" if getattr(fuse, "sigma", 1) < 0 else "computed by 2: first.weight, second.weight"
+    with pytest.raises(ValueError, match=message):
+        FederatedClassifier(estimator, fuse=fuse, n_rounds=1, vectorize=False).fit(X, Y, groups=CLIENT)
 
 
 def test_alignment_by_activations_and_groups_of_another_length():

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from skorch import NeuralNetClassifier
+from torch import nn
 
 from skfusion import FederatedClassifier, FederatedRegressor, SoupClassifier, SoupRegressor
 from skfusion.align import WeightMatching
@@ -129,6 +131,36 @@ def test_every_way_to_fuse_learns(params, norm):
     base_rate = np.bincount(Y).max() / len(Y)
     assert federated.score(X, Y) > base_rate + 0.1
     assert (federated.estimator_.predict(X) == federated.predict(X)).all()
+
+
+@pytest.mark.parametrize("server", [None, FedAvgM(lr=0.5), FedAdam(lr=0.1)])
+def test_statistics_are_those_of_the_weights_that_the_server_has(server):
+    net = mlp_classifier(**SMALL, module__norm="batch")
+    federated = FederatedClassifier(net, server=server, n_rounds=2, random_state=0).fit(X, Y, groups=CLIENT)
+    module, seen = federated.estimator_.module_.eval(), []
+    norm = next(layer for layer in module.modules() if isinstance(layer, nn.BatchNorm1d))
+    norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    module(torch.from_numpy(X))
+    torch.testing.assert_close(norm.running_mean, seen[0].mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, seen[0].var(0), rtol=1e-4, atol=1e-5)
+
+
+def test_parameters_that_a_net_does_not_train_stay():
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+            with torch.no_grad():
+                self.last.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+            self.last.bias.requires_grad_(False)
+
+        def forward(self, x):
+            return self.last(self.first(x).relu())
+
+    net = NeuralNetClassifier(Frozen, criterion=nn.CrossEntropyLoss, lr=0.1, train_split=None, verbose=0)
+    for params in ({}, {"fuse": FedMA()}, {"server": FedAdam()}):
+        federated = FederatedClassifier(net, n_rounds=1, random_state=0, **params).fit(X, Y, groups=CLIENT)
+        torch.testing.assert_close(federated.state_["last.bias"], torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_a_network_that_grows_goes_on_with_its_width():
