@@ -17,7 +17,7 @@ from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._midpoint import by_batch_statistics, loss_of, midpoint_loss
 from skfusion.align.transport._sinkhorn_layer import sinkhorn_layer
 from skfusion.objective import Objective
-from skfusion.state import State, check_compatible, is_statistic
+from skfusion.state import State, check_compatible, distance, is_statistic
 from skfusion.symmetry import Permutations, Symmetry, mapped
 
 LOSSES = ("l2", "midpoint", "random")
@@ -105,7 +105,7 @@ class SinkhornRebasin(Aligner):
         self._check(objective)
         check_compatible([reference, state])
         learned = _Learned(self, state, reference, symmetry)
-        if symmetry.groups:
+        if symmetry.groups and distance(state, reference) > 0:
             with torch.enable_grad():
                 if self.loss == "l2":
                     learned.by_weights()

@@ -166,6 +166,15 @@ def test_the_order_of_rows_is_that_of_the_seed_and_the_generator_of_torch_is_lef
     assert histories[0] == histories[1]
 
 
+@pytest.mark.parametrize("loss", ["l2", "midpoint", "random"])
+def test_a_network_is_aligned_with_itself_already(loss):
+    """Halfway between units in another order a loss may be lower still, at which units would move for nothing."""
+    (a, *_), symmetry, data = problems.networks(1)
+    x, y = labelled()
+    found = SinkhornRebasin(loss, n_steps=20)(a, {**a}, symmetry, on_rows(data.module, x, y))
+    assert all((p == np.arange(len(p))).all() for p in found.values())
+
+
 def test_a_training_that_diverges_is_named():
     (a, b, _), symmetry, data = problems.networks(1)
     x, y = labelled()
