@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from align.networks import PROBLEMS, perceptron
+from torch import nn
 
-from skfusion.align import Annealing, WeightMatching
+from skfusion.align import Annealing, WeightMatching, rebasin
 from skfusion.align.permutation._annealing import Walk
 from skfusion.objective import ModuleObjective
 from skfusion.state import distance, weighted_sum
@@ -159,6 +160,13 @@ def test_bad_parameters(params, message):
     state, symmetry = perceptron(3, 4, 2)
     with pytest.raises(ValueError, match=message):
         Annealing(**params)(state, state, symmetry)
+
+
+def test_rebasin_has_no_labels_to_judge_by_and_says_so():
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3)
+    a, b = ({k: v + shift for k, v in net.state_dict().items()} for shift in (0, 1))
+    with pytest.raises(ValueError, match="nothing to judge them by"):
+        rebasin(a, b, net, x, Annealing("loss", n_steps=5))
 
 
 def test_bad_input():
