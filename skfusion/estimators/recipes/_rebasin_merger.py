@@ -66,7 +66,7 @@ class ReBasinMerger(AsTheNet, SoupDriver):
         The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on held-out rows or on
         all; None for members of different widths, between which there is no line. It is the excess over the
         members' own losses, also where an alignment mixes units and so changes them. It is too low after an aligner
-        that has looked at the labels of these rows, such as ``Annealing("loss")`` or ``StraightThrough()``.
+        that has looked at the labels of these rows, such as ``Annealing("loss")`` or ``SinkhornRebasin("midpoint")``.
     {alignment_}
     {pool_}
     {estimator_}

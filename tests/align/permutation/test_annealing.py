@@ -162,6 +162,20 @@ def test_bad_parameters(params, message):
         Annealing(**params)(state, state, symmetry)
 
 
+def test_worse_exchanges_are_kept_at_first_and_not_at_last(monkeypatch):
+    """The temperature falls: at a high one most exchanges are kept, at a low one those alone that are better."""
+    (a, symmetry), (b, _) = perceptron(3, 12, 2, seed=0), perceptron(3, 12, 2, seed=1)
+    tried, kept = [], []
+    change, keep = Walk.change, Walk.keep
+    monkeypatch.setattr(Walk, "change", lambda walk, delta: tried.append(change(walk, delta)) or tried[-1])
+    monkeypatch.setattr(Walk, "keep", lambda walk, by: kept.append((len(tried), by)) or keep(walk, by))
+    Annealing(n_steps=300, hottest=100.0, coldest=1e-6)(b, a, symmetry)
+    assert len(tried) == 350  # the first 50 measure the unit of the temperature
+    worse = [k for k, by in kept if by > 1e-9]
+    assert sum(k <= 110 for k in worse) > 20
+    assert sum(k > 290 for k in worse) == 0
+
+
 def test_rebasin_has_no_labels_to_judge_by_and_says_so():
     net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3)
     a, b = ({k: v + shift for k, v in net.state_dict().items()} for shift in (0, 1))
