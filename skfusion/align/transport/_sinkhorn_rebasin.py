@@ -58,7 +58,8 @@ class SinkhornRebasin(Aligner):
     unknowns for its gradient, which is that of the end of the iteration; the networks are mapped once, and run once on
     a batch where the loss needs data. The loss of a soft permutation is not that of a permutation: which is best is
     judged by the distance of the weights, or by the loss halfway on all rows to fit on, once an epoch. Dropout is off,
-    and BatchNorm uses the statistics of the batch.
+    and BatchNorm uses the statistics of the batch. By the distance a copy with its units in another order is brought
+    back; by a loss on data it need not be, and the result depends on how rows are cut into batches.
 
     References
     ----------
