@@ -21,8 +21,11 @@ from skfusion.symmetry import Permutations, Symmetry
 _MAX_SWEEPS = 100
 _COLDEST, _COOLING = 0.02, 0.8
 _N_SINKHORN = 20
-_FINE, _SPACING = 1e-4, 0.3
-"""Share of the largest eigenvalue below which features of the kernel are left out, and how far points are apart."""
+_FINE, _SPACING, _REACH = 1e-4, 0.3, 3.0
+"""Share of the largest eigenvalue below which features of the kernel are left out, how far points are apart, and how
+far from all numbers there are none: numbers at such a distance are as different as any."""
+_MOST = 1000
+"""Points at most, as the number of features is near to it."""
 
 
 class GraphMatching(Aligner):
@@ -152,19 +155,37 @@ def featured(reference: State, state: State, symmetry: Symmetry, bandwidth: floa
         x, y = plain.a[n], plain.b[n]
         scale = float((x.double().square().mean() + y.double().square().mean()) / 2)
         width = math.sqrt(bandwidth * scale) or 1.0
-        low, high = (float(f(x.min().item(), y.min().item(), x.max().item(), y.max().item())) for f in (min, max))
-        lift = features(low / width, high / width)
+        points = points_near(torch.cat([x.flatten(), y.flatten()]) / width)
+        if len(points) > _MOST:
+            raise ValueError(
+                f"bandwidth={bandwidth} is too small for the weights of {n!r}, which lie {len(points) * _SPACING:.0f} "
+                f"widths of the kernel wide, and at most {_MOST * _SPACING:.0f} can be told apart: give a larger one."
+            )
+        lift = features(points)
         a[n], b[n] = lift(x / width), lift(y / width)
     return a, b
 
 
-def features(low: float, high: float) -> Callable[[Tensor], Tensor]:
-    r"""Return a map of numbers to vectors whose inner products are :math:`\exp(-(x - y)^2)`, nearly, between limits.
+def points_near(numbers: Tensor) -> Tensor:
+    """Return points at equal distances between the least and the largest number, without those that are far from all.
 
-    It is the kernel to points at equal distances, in the basis of the eigenvectors of the kernel of these points
-    (Nyström's method).
+    So a few weights that have gone astray cost a few points, and not a grid up to where they are.
     """
-    points = torch.linspace(low, high, 1 + math.ceil((high - low) / _SPACING), dtype=torch.float64)
+    x = numbers.double().cpu().numpy()
+    low, wide = float(x.min()), float(x.max() - x.min())
+    n = 1 + math.ceil(wide / _SPACING)
+    step = wide / (n - 1) if n > 1 else 1.0
+    reach = math.ceil(_REACH / _SPACING)
+    near = np.unique(np.round((x - low) / step).astype(np.int64))[:, None] + np.arange(-reach, reach + 1)
+    return torch.from_numpy(low + np.unique(near.clip(0, n - 1)) * step)
+
+
+def features(points: Tensor) -> Callable[[Tensor], Tensor]:
+    r"""Return a map of numbers to vectors whose inner products are :math:`\exp(-(x - y)^2)`, nearly, about some points.
+
+    It is the kernel to these points, in the basis of the eigenvectors of the kernel of the points themselves (Nyström's
+    method).
+    """
     values, vectors = torch.linalg.eigh(_kernel(points, points))
     kept = values > _FINE * values[-1]
     basis = vectors[:, kept] / values[kept].sqrt()

@@ -50,7 +50,8 @@ def rebasin(
     example_inputs : Tensor, tuple or dict
         Some rows of input to trace it with.
     align : Aligner, optional
-        How to match units; ``WeightMatching()`` when omitted. For ``TransformerMatching()``, ``state_a`` must be in its
+        How to match units; ``WeightMatching()`` when omitted. It must not ask for labels: call those that do, such as
+        ``Annealing("loss")``, with an objective of yours. For ``TransformerMatching()``, ``state_a`` must be in its
         canonical form, see :func:`skfusion.symmetry.canonicalise`.
     data : iterable of (Tensor, tuple or dict), optional
         Batches of inputs, for aligners that compare activations; the example when omitted.
@@ -82,7 +83,7 @@ def rebasin(
         warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
     inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
     batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
-    objective = ModuleObjective(module, lambda: batches, lambda state: 0.0, lambda state: 0.0)
+    objective = ModuleObjective(module, lambda: batches)
     if align.needs_general and not _is_canonical(state_a, symmetry):
         raise ValueError(
             f"{align!r} aligns with the canonical form of state_a, which is another state: give "

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._batches import counting, without_single_rows
+from skfusion._random import seed_scope
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
 from skfusion.align.permutation._assign import assigned
+from skfusion.align.permutation._midpoint import by_batch_statistics, loss_of, midpoint_loss
 from skfusion.align.transport._sinkhorn_layer import sinkhorn_layer
-from skfusion.objective import Batch, Objective, evaluating
-from skfusion.state import State, check_compatible
+from skfusion.objective import Objective
+from skfusion.state import State, check_compatible, distance, is_statistic
 from skfusion.symmetry import Permutations, Symmetry, mapped
 
 LOSSES = ("l2", "midpoint", "random")
@@ -54,7 +57,9 @@ class SinkhornRebasin(Aligner):
     For each step and each group of n units, ``n_iter`` times n² for the soft permutation, and a linear system of n
     unknowns for its gradient, which is that of the end of the iteration; the networks are mapped once, and run once on
     a batch where the loss needs data. The loss of a soft permutation is not that of a permutation: which is best is
-    judged by the distance of the weights, or by the loss halfway on all rows, once an epoch.
+    judged by the distance of the weights, or by the loss halfway on all rows to fit on, once an epoch. Dropout is off,
+    and BatchNorm uses the statistics of the batch. By the distance a copy with its units in another order is brought
+    back; by a loss on data it need not be, and the result depends on how rows are cut into batches.
 
     References
     ----------
@@ -101,13 +106,14 @@ class SinkhornRebasin(Aligner):
         self._check(objective)
         check_compatible([reference, state])
         learned = _Learned(self, state, reference, symmetry)
-        if symmetry.groups:
+        if symmetry.groups and distance(state, reference) > 0:
             with torch.enable_grad():
                 if self.loss == "l2":
                     learned.by_weights()
                 else:
                     assert objective is not None
-                    with evaluating(objective.module):
+                    device = next(iter(reference.values())).device
+                    with seed_scope(self.random_state, device), by_batch_statistics(objective.module):
                         learned.by_data(objective)
         return PermutationAlignment(learned.best, symmetry, learned.history)
 
@@ -171,7 +177,7 @@ class _Learned:
             self.best, self.least = perms, value
 
     def by_weights(self) -> None:
-        """Minimise the squared distance of the weights, as a share of the mean square of each tensor."""
+        """Minimise the mean squared distance of the weights."""
         target = {n: self.reference[n].detach() for n in self.names}
         self.keep(self.best, self.distance(self.best))
         seen = None
@@ -197,23 +203,27 @@ class _Learned:
 
     def by_data(self, objective: Objective) -> None:
         """Minimise the loss of a network between the two."""
-        criterion = objective.criterion
-        assert criterion is not None
         moving = [n for n, parts in self.symmetry.axes.items() if any(parts) and self.state[n].is_floating_point()]
+        moving = [n for n in moving if not is_statistic(n)]  # in their place those of the batch are used
         self.keep(self.best, self.halfway(self.best, objective))
         done = 0
         while done < self.settings.n_steps:
             before, total = done, 0.0
-            for batch in islice(objective.training(), self.settings.n_steps - done):
+            batches = without_single_rows(counting(objective.training()))
+            for batch in islice(batches, self.settings.n_steps - done):
                 place = 0.5 if self.settings.loss == "midpoint" else float(torch.rand((), generator=self.rng))
-                state = self.between(self.state | self.mapped(moving), place)
-                loss = criterion(objective.forward(state, _labelled(batch, self.settings).x), batch)
+                loss = loss_of(objective, self.between(self.state | self.mapped(moving), place), batch)
                 self.step(loss)
                 total += float(loss.detach())
                 done += 1
             if done == before:
                 raise ValueError(f"{self.settings!r} minimises a loss on labelled rows, and the objective has none.")
             self.history.append(total / (done - before))
+            if not all(bool(x.detach().isfinite().all()) for x in self.free.values()):
+                raise ValueError(
+                    f"The training of {self.settings!r} diverged in {done} steps: give it a smaller lr than "
+                    f"{self.settings.lr}, or states whose losses are finite."
+                )
             perms = self.hard()
             self.keep(perms, self.halfway(perms, objective))
 
@@ -225,20 +235,5 @@ class _Learned:
         }
 
     def halfway(self, perms: Permutations, objective: Objective) -> float:
-        """Return the mean loss halfway under permutations, over an epoch."""
-        assert objective.criterion is not None
-        state = self.between(self.symmetry.permute(perms, self.state), 0.5)
-        total, n = 0.0, 0
-        with torch.no_grad():
-            for batch in objective.batches():
-                loss = objective.criterion(objective.forward(state, _labelled(batch, self.settings).x), batch)
-                total, n = total + float(loss) * len(batch.y), n + len(batch.y)
-        return total / n if n else math.inf
-
-
-def _labelled(batch: Batch, settings: SinkhornRebasin) -> Batch:
-    if batch.y is None:
-        raise ValueError(
-            f"{settings!r} minimises a loss on labelled rows, and the labels of the objective are missing."
-        )
-    return batch
+        """Return the mean loss halfway under permutations."""
+        return midpoint_loss(objective, self.reference, self.symmetry.permute(perms, self.state))

@@ -65,7 +65,8 @@ class ReBasinMerger(AsTheNet, SoupDriver):
     barrier_ : dict of float, or None
         The mean loss barrier ``"before"`` and ``"after"`` the alignment, in units of the loss, on held-out rows or on
         all; None for members of different widths, between which there is no line. It is the excess over the
-        members' own losses, also where an alignment mixes units and so changes them.
+        members' own losses, also where an alignment mixes units and so changes them. It is too low after an aligner
+        that has looked at the labels of these rows, such as ``Annealing("loss")`` or ``SinkhornRebasin("midpoint")``.
     {alignment_}
     {pool_}
     {estimator_}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from align.networks import PROBLEMS, perceptron
+from torch import nn
 
-from skfusion.align import Annealing, WeightMatching
+from skfusion.align import Annealing, WeightMatching, rebasin
 from skfusion.align.permutation._annealing import Walk
 from skfusion.objective import ModuleObjective
 from skfusion.state import distance, weighted_sum
@@ -159,6 +160,27 @@ def test_bad_parameters(params, message):
     state, symmetry = perceptron(3, 4, 2)
     with pytest.raises(ValueError, match=message):
         Annealing(**params)(state, state, symmetry)
+
+
+def test_worse_exchanges_are_kept_at_first_and_not_at_last(monkeypatch):
+    """The temperature falls: at a high one most exchanges are kept, at a low one those alone that are better."""
+    (a, symmetry), (b, _) = perceptron(3, 12, 2, seed=0), perceptron(3, 12, 2, seed=1)
+    tried, kept = [], []
+    change, keep = Walk.change, Walk.keep
+    monkeypatch.setattr(Walk, "change", lambda walk, delta: tried.append(change(walk, delta)) or tried[-1])
+    monkeypatch.setattr(Walk, "keep", lambda walk, by: kept.append((len(tried), by)) or keep(walk, by))
+    Annealing(n_steps=300, hottest=100.0, coldest=1e-6)(b, a, symmetry)
+    assert len(tried) == 350  # the first 50 measure the unit of the temperature
+    worse = [k for k, by in kept if by > 1e-9]
+    assert sum(k <= 110 for k in worse) > 20
+    assert sum(k > 290 for k in worse) == 0
+
+
+def test_rebasin_has_no_labels_to_judge_by_and_says_so():
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3)
+    a, b = ({k: v + shift for k, v in net.state_dict().items()} for shift in (0, 1))
+    with pytest.raises(ValueError, match="nothing to judge them by"):
+        rebasin(a, b, net, x, Annealing("loss", n_steps=5))
 
 
 def test_bad_input():

@@ -9,7 +9,7 @@ from align.networks import PROBLEMS, noisy, perceptron
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skfusion.align import GraphMatching, WeightMatching
-from skfusion.align.permutation._graph_matching import featured, features, sinkhorn, with_features
+from skfusion.align.permutation._graph_matching import featured, features, points_near, sinkhorn, with_features
 from skfusion.align.permutation._soft import places, slope
 from skfusion.state import distance
 
@@ -41,10 +41,18 @@ def agreement(symmetry, a, b, bandwidth=1.0):
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (-4.0, 4.0), (0.0, 0.0), (-0.1, 30.0)])
 def test_products_of_features_are_the_kernel(low, high):
     x = torch.rand(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * (high - low) + low
-    lifted = features(low, high)(x)
+    lifted = features(points_near(x))(x)
     expected = torch.exp(-(x[:, None] - x).square())
     torch.testing.assert_close(lifted @ lifted.T, expected, rtol=0, atol=2e-4)
     assert lifted.shape[1] <= 3 + 2 * (high - low)
+
+
+def test_numbers_that_lie_far_from_all_others_cost_few_points_and_are_as_different_as_they_are():
+    x = torch.randn(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.cat([x, x.new_tensor([-5e4, 2e3, 2e3 + 0.5])])
+    lifted = features(points_near(x))(x)
+    torch.testing.assert_close(lifted @ lifted.T, torch.exp(-(x[:, None] - x).square()), rtol=0, atol=2e-4)
+    assert lifted.shape[1] <= 50  # a grid up to them would have 170 000 points
 
 
 def test_slope_is_the_contraction_of_the_affinity_of_all_pairs():
@@ -170,6 +178,12 @@ def test_bad_parameters(params):
     state, symmetry = perceptron(3, 4, 2)
     with pytest.raises(ValueError, match="bandwidth and temperature must be finite and above 0"):
         GraphMatching(**params)(state, state, symmetry)
+
+
+def test_a_kernel_too_narrow_to_have_features_is_refused_by_the_name_of_the_tensor():
+    (a, symmetry), (b, _) = perceptron(3, 20, 2), perceptron(3, 20, 2, seed=1)
+    with pytest.raises(ValueError, match=r"bandwidth=1e-08 is too small for the weights of '0.weight'"):
+        GraphMatching(1e-8)(b, a, symmetry)
 
 
 def test_bad_input():

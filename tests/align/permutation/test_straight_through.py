@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from skfusion.align import StraightThrough, WeightMatching
-from skfusion.align.permutation._straight_through import midpoint, midpoint_loss
+from skfusion.align.permutation._midpoint import midpoint_loss
+from skfusion.align.permutation._straight_through import midpoint
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.state import distance, weighted_sum
 from skfusion.tracing import symmetry_of

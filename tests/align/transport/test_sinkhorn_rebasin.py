@@ -70,9 +70,15 @@ def labelled(seed=0, n=120):
     return x, (x[:, 0] > x[:, 1] * x[:, 2]).long()
 
 
-def on_rows(net, x, y):
-    batches = [Batch(x[i : i + 40], y[i : i + 40]) for i in range(0, len(x), 40)]
-    return ModuleObjective(net, lambda: batches, criterion=lambda out, batch: nn.functional.cross_entropy(out, batch.y))
+def on_rows(net, x, y, weight=None, training=None):
+    cuts = [slice(i, i + 40) for i in range(0, len(x), 40)]
+    batches = [Batch(x[i], y[i], None if weight is None else weight[i]) for i in cuts]
+
+    def criterion(out, batch):
+        loss = nn.functional.cross_entropy(out, batch.y, reduction="none")
+        return loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.weight.sum()
+
+    return ModuleObjective(net, lambda: batches, criterion=criterion, training=training)
 
 
 @pytest.mark.parametrize("loss", ["midpoint", "random"])
@@ -113,6 +119,70 @@ def test_random_labels_are_not_learned():
     assert float((outs[0] - outs[1]).abs().max()) <= 1e-12
 
 
+def test_weights_are_repetitions_and_rows_of_no_weight_are_not_seen():
+    (a, b, _), symmetry, data = problems.networks(1)
+    x, y = labelled()
+    weight = torch.arange(120) % 3
+    weight[80:] = 0
+    x[weight == 0] = torch.nan
+    learned = _Learned(SinkhornRebasin("midpoint"), b, a, symmetry)
+    weighted, repeated = (
+        on_rows(data.module, x, y, weight.double()),
+        on_rows(data.module, x.repeat_interleave(weight, 0), y.repeat_interleave(weight, 0)),
+    )
+    losses = [learned.halfway(symmetry.identity(), rows) for rows in (weighted, repeated)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert np.isfinite(SinkhornRebasin("midpoint", n_steps=4)(b, a, symmetry, weighted).history).all()
+
+
+@pytest.mark.parametrize("loss", ["midpoint", "random"])
+def test_batch_norm_uses_the_statistics_of_the_batch_and_nothing_is_left(loss):
+    x, y = labelled()
+    net = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2)).double()
+    symmetry = symmetry_of(net, x[:3])
+    generator = torch.Generator().manual_seed(0)
+    a, b = (
+        {k: torch.rand(v.shape, generator=generator, dtype=torch.float64) + 0.1 if v.dim() else v for k, v in s.items()}
+        for s in 2 * [net.state_dict()]
+    )
+    kept = {k: v.clone() for k, v in net.state_dict().items()}
+    found = SinkhornRebasin(loss, n_steps=6)(b, a, symmetry, on_rows(net, x, y))
+    assert all(part.training for part in net.modules())
+    assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items())
+    wild = [{**s, "1.running_mean": s["1.running_mean"] + 100} for s in (a, b)]
+    assert SinkhornRebasin(loss, n_steps=6)(wild[1], wild[0], symmetry, on_rows(net, x, y)).history == found.history
+
+
+def test_the_order_of_rows_is_that_of_the_seed_and_the_generator_of_torch_is_left_as_it_was():
+    (a, b, _), symmetry, data = problems.networks(1)
+    x, y = labelled()
+    shuffled = on_rows(data.module, x, y, training=lambda: [Batch(x[i], y[i]) for i in torch.randperm(120).split(40)])
+    histories = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        histories.append(SinkhornRebasin("midpoint", n_steps=6)(b, a, symmetry, shuffled).history)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("loss", ["l2", "midpoint", "random"])
+def test_a_network_is_aligned_with_itself_already(loss):
+    """Halfway between units in another order a loss may be lower still, at which units would move for nothing."""
+    (a, *_), symmetry, data = problems.networks(1)
+    x, y = labelled()
+    found = SinkhornRebasin(loss, n_steps=20)(a, {**a}, symmetry, on_rows(data.module, x, y))
+    assert all((p == np.arange(len(p))).all() for p in found.values())
+
+
+def test_a_training_that_diverges_is_named():
+    (a, b, _), symmetry, data = problems.networks(1)
+    x, y = labelled()
+    x[3] = torch.inf
+    with pytest.raises(ValueError, match="diverged in 3 steps"):
+        SinkhornRebasin("midpoint", n_steps=6)(b, a, symmetry, on_rows(data.module, x, y))
+
+
 def test_the_identity_is_kept_where_nothing_is_better():
     (a, _, _), symmetry, _ = problems.networks(1)
     near = {k: t + 1e-3 for k, t in a.items()}
@@ -148,7 +218,7 @@ def test_bad_input_is_named():
         lambda: [Batch(torch.zeros(4, 3, dtype=torch.float64), None)],
         criterion=lambda out, batch: out.sum(),
     )
-    with pytest.raises(ValueError, match="labels of the objective are missing"):
+    with pytest.raises(ValueError, match="needs labels"):
         SinkhornRebasin("midpoint")(b, a, symmetry, unlabelled)
     with pytest.raises(ValueError, match="needs to know which units may change places"):
         SinkhornRebasin()(b, a)

@@ -14,6 +14,8 @@ from torch import nn
 from skfusion import EnsembleClassifier, ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor, rebasin
 from skfusion.align import ActivationMatching, MergeMany, OTFusion, SinkhornRebasin, WeightMatching
 from skfusion.collect import Seeds
+from skfusion.estimators.recipes._rebasin_merger import _excess
+from skfusion.landscape import Profile
 from skfusion.merge import Greedy, Uniform
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.repair import Repair
@@ -179,6 +181,14 @@ def test_a_soft_alignment_is_judged_by_the_loss_of_the_members():
     hard = ReBasinMerger(members=pool, align=OTFusion(), random_state=0).fit(X, Y)
     assert even.barrier_["after"] > max(even.barrier_["before"], 10 * hard.barrier_["after"])
     assert even.barrier_["before"] == hard.barrier_["before"]
+
+
+def test_the_barrier_is_over_the_line_from_the_first_loss_to_the_second():
+    t = np.array([0.0, 0.25, 1.0])
+    own = Profile(t, np.array([1.0, 1.2, 3.0]), np.zeros(3))
+    mixed = Profile(t, np.array([1.0, 2.0, 3.1]), np.zeros(3))  # the second member got worse when it was mixed
+    assert _excess(mixed, own) == pytest.approx(2.0 - (0.75 * 1.0 + 0.25 * 3.0))
+    assert _excess(own, own) == own.barrier == 0
 
 
 def test_a_soup_takes_soft_alignments():
