@@ -45,7 +45,8 @@ class LinearKind:
         inverse = torch.linalg.inv(maps).mT
         for place, exponent in self.places:
             if exponent:
-                draft.write(place, (maps if exponent > 0 else inverse) @ draft.read(place))
+                rows = draft.read(place)
+                draft.write(place, (maps if exponent > 0 else inverse).to(rows.device) @ rows)
 
     def sample(self, rng: np.random.Generator) -> Tensor:
         """Return random maps, well conditioned, of shape (n_contexts, n_units, n_units)."""

@@ -108,7 +108,10 @@ def _copied(module: nn.Module, symmetry: Symmetry, sizes: Mapping[str, int]) -> 
         place = place_of(tensor)
         if place not in known:
             wide = tensor if is_summed(tensor) else addable(tensor).double()  # integers are copied, which is exact
-            new = mapped(wide, symmetry.axes[name], symmetry.roles[name], symmetry.groups, maps)
+            try:
+                new = mapped(wide, symmetry.axes[name], symmetry.roles[name], symmetry.groups, maps)
+            except ValueError as error:
+                raise ValueError(f"Tensor {name!r} cannot have these widths: {error}.") from error
             known[place] = new.to(tensor.dtype)
         memo[id(tensor)] = nn.Parameter(known[place], tensor.requires_grad) if name in parameters else known[place]
     return twin(module, memo)

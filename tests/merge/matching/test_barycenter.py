@@ -9,7 +9,7 @@ from merge.matching.networks import ROWS, data_for, drawn, network, outputs, per
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from skfusion.merge import Barycenter
+from skfusion.merge import Barycenter, ZipIt
 from skfusion.merge.matching._barycenter import barycenter
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.state import Fused
@@ -160,6 +160,25 @@ def test_residual_recurrent_and_convolutional_networks(kind, sizes):
     into = network(Barycenter()([wide.state_dict(), net.state_dict()], None, data), net)
     assert [p.shape for p in into.parameters()] == [p.shape for p in wide.parameters()]
     assert outputs(into).isfinite().all()
+
+
+@pytest.mark.parametrize("merge", [Barycenter(), Barycenter(width=6), ZipIt()])
+def test_what_one_layer_makes_beside_its_units_is_averaged(merge):
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.out = nn.Linear(3, 8), nn.Linear(6, 2)
+
+        def forward(self, x):
+            gate, y = self.up(x).split((2, 6), 1)
+            return self.out(torch.relu(y)) + gate
+
+    nets = [drawn(Split().double(), seed) for seed in (0, 1)]
+    data, _ = data_for(nets[0])
+    merged = network(merge([n.state_dict() for n in nets], None, data), nets[0])
+    torch.testing.assert_close(merged.up.weight[:2], (nets[0].up.weight + nets[1].up.weight)[:2] / 2)
+    copies = network(merge([nets[0].state_dict()] * 2, None, data), nets[0])
+    close(copies, nets[0])
 
 
 def test_heads_of_attention_are_averaged_in_their_order_and_named():
