@@ -134,6 +134,20 @@ def test_a_gain_does_not_pass_through_relu_whatever_its_sign_is_on_the_example()
     torch.testing.assert_close(outputs(net, canonicalise(state, symmetry), x), outputs(net, state, x))
 
 
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [(nn.ReLU6(), "permutation"), (nn.Hardtanh(-5, 5), "signed"), (nn.Threshold(-20, -20), "permutation")],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_holds_for_small_numbers_only_is_no_symmetry(activation, kind, bias):
+    net = nn.Sequential(nn.Linear(3, 8, bias), activation, nn.Linear(8, 2, bias)).double()
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    symmetry = symmetry_of(net, x, general=True)
+    assert {*symmetry.kinds.values()} == {kind}
+    state = {name: 100 * t for name, t in net.state_dict().items()}
+    torch.testing.assert_close(outputs(net, canonicalise(state, symmetry), x), outputs(net, state, x))
+
+
 def test_a_rotation_needs_gains_to_be_folded():
     net, x, symmetry = found("llama")
     state = random_state(net, 7)
