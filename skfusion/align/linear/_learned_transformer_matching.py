@@ -70,7 +70,6 @@ class LearnedTransformerMatching(Aligner):
 
     needs_general: ClassVar[bool] = True
     needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
     _test_sets = ({"n_steps": 3},)
 
     def __init__(self, n_steps: int = 200, lr: float = 0.02, random_state: int = 0):

@@ -11,6 +11,7 @@ from skfusion.align import (
     Aligner,
     Annealing,
     CycleConsistent,
+    LearnedTransformerMatching,
     LinearAlignment,
     StraightThrough,
     WeightMatching,
@@ -60,7 +61,10 @@ def test_rows_are_held_out_for_what_judges_by_labels(data, align):
     assert soup.alignments_.keys() == {"seed-0", "seed-1"}
 
 
-@pytest.mark.parametrize("align", [CycleConsistent(), StraightThrough(2), Annealing(n_steps=20)])
+@pytest.mark.parametrize(
+    "align",
+    [CycleConsistent(), StraightThrough(2), Annealing(n_steps=20), LearnedTransformerMatching(n_steps=2)],
+)
 def test_no_rows_are_held_out_for_what_does_not(data, align):
     soup = SoupClassifier(small(), collect=Seeds(3), align=align, merge=Uniform(), random_state=0).fit(*data)
     assert soup.held_out_ is None
