@@ -181,12 +181,15 @@ def test_what_one_layer_makes_beside_its_units_is_averaged(merge):
     close(copies, nets[0])
 
 
-def test_heads_of_attention_are_averaged_in_their_order_and_named():
+@pytest.mark.parametrize("merge", [Barycenter(), ZipIt()])
+def test_heads_of_attention_are_averaged_in_their_order_and_named(merge):
     layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, dropout=0.0)
     net = nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Linear(1, 4), layer, nn.Flatten(), nn.Linear(12, 2))
     net = drawn(net.double(), 0)
-    merged, reported = fused([net, net])
+    data, reported = data_for(net)
+    merged = network(merge([net.state_dict()] * 2, None, data), net)
     close(merged, net)
+    assert reported["left_out"]
     assert all("nested" in why for why in reported["left_out"].values())
     assert reported["left_out"]
 
