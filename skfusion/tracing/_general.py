@@ -280,11 +280,12 @@ class _Search:
 
     def _balances(self) -> None:
         for linear in self.maps.values():
-            sides = [tuple(p for p, e in linear.places if e == sign) for sign in (1, -1)]
+            sides = [tuple(p for p, e in linear.places if e * sign > 0) for sign in (1, -1)]
+            powers = [{abs(e) for _, e in linear.places if e * sign > 0} for sign in (1, -1)]
             if linear.kind == "invertible":
                 self._fold(BalanceFold(*sides))
-            elif linear.kind == "scale" and all(abs(e) < 2 for _, e in linear.places):
-                self._fold(ScaleFold(*sides))
+            elif linear.kind == "scale" and all(len(of_side) == 1 for of_side in powers):
+                self._fold(ScaleFold(sides[0], sides[1], (powers[0].pop(), powers[1].pop())))
 
 
 def _n_contexts(symmetry: Symmetry, group: Group) -> int:
