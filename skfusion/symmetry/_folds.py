@@ -125,13 +125,16 @@ class ScaleFold(Fold):
 
     left: tuple[Place, ...]
     right: tuple[Place, ...]
+    powers: tuple[int, int] = (1, 1)
+    """Of the scale on the left, and of its inverse on the right."""
 
     def apply(self, draft: Draft) -> None:
         """Rewrite a state."""
         before, behind = (_norms(draft, places) for places in (self.left, self.right))
         idle = (before == 0) | (behind == 0)
-        scale = torch.where(idle, 1.0, (behind / torch.where(idle, 1.0, before)).sqrt())
-        for places, factor in ((self.left, scale), (self.right, 1 / scale)):
+        scale = torch.where(idle, 1.0, (behind / torch.where(idle, 1.0, before)).pow(1 / sum(self.powers)))
+        up, down = self.powers
+        for places, factor in ((self.left, scale.pow(up)), (self.right, scale.pow(-down))):
             for place in places:
                 draft.write(place, draft.read(place) * factor)
 

@@ -28,7 +28,8 @@ class LinearKind:
         ``"signed"``, with numbers of ±1 on the diagonal; ``"scale"``, with positive numbers, or others where
         ``negative``; ``"orthogonal"``; or ``"invertible"``.
     places : tuple of (Place, int)
-        Where the units are, and how they change there: by M for 1, by its inverse transpose for -1, not at all for 0.
+        Where the units are, and how they change there: by M for 1, by its inverse transpose for -1, not at all for 0,
+        and by powers of them for others, as behind a squared ReLU.
     keeps_mean : bool, default=False
         Whether orthogonal maps must keep the vector of ones, as LayerNorm asks for.
     negative : bool, default=False
@@ -45,7 +46,9 @@ class LinearKind:
         inverse = torch.linalg.inv(maps).mT
         for place, exponent in self.places:
             if exponent:
-                draft.write(place, (maps if exponent > 0 else inverse) @ draft.read(place))
+                rows = draft.read(place)
+                power = torch.linalg.matrix_power(maps if exponent > 0 else inverse, abs(exponent))
+                draft.write(place, power.to(rows.device) @ rows)
 
     def sample(self, rng: np.random.Generator) -> Tensor:
         """Return random maps, well conditioned, of shape (n_contexts, n_units, n_units)."""

@@ -16,8 +16,8 @@ file of its family in `rules/`; what no rule is sure about is pinned, which is a
 """
 
 from skfusion.tracing._call import Call, rule
-from skfusion.tracing._reader import reading
+from skfusion.tracing._reader import as_parameters, reading
 from skfusion.tracing._run import arguments_of, copied, plain_kernels, run, twin
 from skfusion.tracing._symmetry_of import Example, symmetry_of
 
-__all__ = ["Call", "plain_kernels", "reading", "rule", "symmetry_of"]
+__all__ = ["Call", "as_parameters", "plain_kernels", "reading", "rule", "symmetry_of"]

@@ -60,10 +60,11 @@ def generalised(symmetry: Symmetry, probe: Probe, seed: int) -> Symmetry:
     return out
 
 
-def _another(probe: Probe, seed: int) -> list[Probe]:
-    """Return a probe with other weights, with gains and biases of both signs; none if its outputs are not finite.
+def _another(probe: Probe, seed: int, size: float = 1.0) -> list[Probe]:
+    """Return a probe with other weights, with gains and biases of both signs; none if rounding spoils its outputs.
 
-    What is seen at one state may hold for its signs alone, such as that a positive gain passes through ReLU.
+    What is seen at one state may hold for its signs alone, such as that a positive gain passes through ReLU, or for its
+    size, such as that ReLU6 lets numbers pass. With a size weights are larger by as much.
     """
     generator = torch.Generator().manual_seed(seed + 1)
     names = {name for name, _ in probe.module.named_parameters(remove_duplicate=False)}
@@ -73,15 +74,26 @@ def _another(probe: Probe, seed: int) -> list[Probe]:
             return tensor
         noise = tensor.square().mean().sqrt() * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
         if tensor.dim() != 1:
-            return tensor + noise
-        return (0.2 + noise.abs()) * (1 - 2 * (torch.arange(len(tensor)) % 2))  # gains and biases of both signs
+            return size * (tensor + noise)
+        return size * (0.2 + noise.abs()) * (1 - 2 * (torch.arange(len(tensor)) % 2))  # gains and biases of both signs
 
     owner, state = owners([probe.state]), dict[str, Tensor]()
     for name, first in owner.items():
         state[name] = state[first] if first != name else other(name, probe.state[name])
-    outputs = outputs_of(probe.module, state, probe.inputs, probe.train)
-    finite = all(bool(torch.isfinite(t).all()) for t in outputs)
-    return [replace(probe, state=state, outputs=outputs)] if finite else []
+    new = replace(probe, state=state, outputs=outputs_of(probe.module, state, probe.inputs, probe.train))
+    if not all(bool(torch.isfinite(t).all()) for t in new.outputs):
+        return []
+    if size == 1:
+        return [new]
+    near = {name: _rounded(state[name], generator) if name in names else state[name] for name in owner}
+    near = {name: near[first] for name, first in owner.items()}
+    return [new] if new.error(near) <= EXACT else []
+
+
+def _rounded(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor * (1 + 1e-15 * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype))
 
 
 class _Search:
@@ -89,7 +101,7 @@ class _Search:
 
     def __init__(self, symmetry: Symmetry, probe: Probe, seed: int):
         self.symmetry, self.probe = symmetry, probe
-        self.probes = [probe, *_another(probe, seed)]
+        self.probes = [probe, *_another(probe, seed), *(_another(probe, seed, 100.0) or _another(probe, seed, 10.0))]
         self.states = [p.state for p in self.probes]
         self.rng = np.random.default_rng(seed)
         self.folds: list[Fold] = []
@@ -268,11 +280,12 @@ class _Search:
 
     def _balances(self) -> None:
         for linear in self.maps.values():
-            sides = [tuple(p for p, e in linear.places if e == sign) for sign in (1, -1)]
+            sides = [tuple(p for p, e in linear.places if e * sign > 0) for sign in (1, -1)]
+            powers = [{abs(e) for _, e in linear.places if e * sign > 0} for sign in (1, -1)]
             if linear.kind == "invertible":
                 self._fold(BalanceFold(*sides))
-            elif linear.kind == "scale" and all(abs(e) < 2 for _, e in linear.places):
-                self._fold(ScaleFold(*sides))
+            elif linear.kind == "scale" and all(len(of_side) == 1 for of_side in powers):
+                self._fold(ScaleFold(sides[0], sides[1], (powers[0].pop(), powers[1].pop())))
 
 
 def _n_contexts(symmetry: Symmetry, group: Group) -> int:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skfusion.state import State
 from skfusion.symmetry import Site
 from skfusion.tracing._call import name_of, tensors_among
 from skfusion.tracing._run import plain_kernels
@@ -61,6 +62,35 @@ def reading(sites: Sequence[Site], take: Callable[[Site, Tensor], Any]) -> Itera
     with torch.no_grad(), plain_kernels(), reader:
         yield
     reader.check_done()
+
+
+def as_parameters(state: State, module: nn.Module) -> State:
+    """Return a state whose tensors need gradients where those of the module do, as torch chooses kernels by it.
+
+    Sites are numbered by the operations of the module as it is, and found in a run with such a state only.
+
+    Parameters
+    ----------
+    state : State
+        The state.
+    module : nn.Module
+        A module that it is a state of.
+
+    Returns
+    -------
+    State
+        The same numbers, apart from the graph of the given tensors.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skfusion.tracing import as_parameters
+    >>> net = nn.Linear(3, 2)
+    >>> net.weight.requires_grad, as_parameters(net.state_dict(), net)["weight"].requires_grad
+    (True, True)
+    """
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    return {k: t.detach().requires_grad_(k in parameters and parameters[k].requires_grad) for k, t in state.items()}
 
 
 class _Reader(TorchDispatchMode):

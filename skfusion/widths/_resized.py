@@ -104,7 +104,10 @@ def _copied(module: nn.Module, symmetry: Symmetry, sizes: Mapping[str, int]) -> 
         if not _changes(symmetry, [name], sizes):
             return None
         wide = tensor if is_summed(tensor) else addable(tensor).double()  # integers are copied, which is exact
-        new = mapped(wide, symmetry.axes[name], symmetry.roles[name], symmetry.groups, maps)
+        try:
+            new = mapped(wide, symmetry.axes[name], symmetry.roles[name], symmetry.groups, maps)
+        except ValueError as error:
+            raise ValueError(f"Tensor {name!r} cannot have these widths: {error}.") from error
         return new.to(tensor.dtype)
 
     return copied_with(module, repeated)

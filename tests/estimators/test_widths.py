@@ -10,6 +10,8 @@ from sklearn.datasets import load_breast_cancer, make_regression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNetClassifier
+from torch import nn
 
 from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
 from skfusion.align import Aligner, Transport, WeightMatching
@@ -196,6 +198,31 @@ def test_a_recipe_that_aligns_by_itself_takes_them_unaligned(pool):
 def test_what_cannot_be_done_with_members_of_different_widths(pool, params, match):
     with pytest.raises(ValueError, match=match):
         SoupClassifier(collect=pool, **params).fit(X[TEST], Y[TEST])
+
+
+class OwnBias(nn.Module):
+    """Holds units itself, so that nothing is known of what else depends on their number."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.a, self.own, self.out = nn.Linear(4, width), nn.Parameter(torch.zeros(1, width)), nn.Linear(width, 2)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.a(x) + self.own))
+
+
+def test_members_of_a_module_that_cannot_be_resized_are_fused_into_the_width_of_the_first():
+    X = np.random.RandomState(0).randn(100, 4).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    net = NeuralNetClassifier(
+        OwnBias, criterion=nn.CrossEntropyLoss, max_epochs=10, lr=0.5, train_split=None, verbose=0
+    )
+    members = Hyper([{"module__width": 8}, {"module__width": 12}])
+    soup = SoupClassifier(net, collect=members, merge=Barycenter(), random_state=0).fit(X, y)
+    assert soup.estimator_.module_.a.out_features == 8
+    assert soup.score(X, y) > 0.8
+    with pytest.raises(ValueError, match="OwnBias itself holds units"):
+        SoupClassifier(net, collect=members, merge=Barycenter(width=10), random_state=0).fit(X, y)
 
 
 def test_a_member_of_another_depth_is_refused(pool):

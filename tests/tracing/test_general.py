@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import MAKES, Decoder, RMSNorm, Tabular, make, outputs, random_state
 
+from skfusion.align import TransformerMatching
 from skfusion.state import distance
 from skfusion.symmetry import canonicalise
 from skfusion.tracing import symmetry_of
@@ -134,6 +135,20 @@ def test_a_gain_does_not_pass_through_relu_whatever_its_sign_is_on_the_example()
     torch.testing.assert_close(outputs(net, canonicalise(state, symmetry), x), outputs(net, state, x))
 
 
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [(nn.ReLU6(), "permutation"), (nn.Hardtanh(-5, 5), "signed"), (nn.Threshold(-20, -20), "permutation")],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_holds_for_small_numbers_only_is_no_symmetry(activation, kind, bias):
+    net = nn.Sequential(nn.Linear(3, 8, bias), activation, nn.Linear(8, 2, bias)).double()
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    symmetry = symmetry_of(net, x, general=True)
+    assert {*symmetry.kinds.values()} == {kind}
+    state = {name: 100 * t for name, t in net.state_dict().items()}
+    torch.testing.assert_close(outputs(net, canonicalise(state, symmetry), x), outputs(net, state, x))
+
+
 def test_a_rotation_needs_gains_to_be_folded():
     net, x, symmetry = found("llama")
     state = random_state(net, 7)
@@ -144,11 +159,22 @@ def test_a_rotation_needs_gains_to_be_folded():
 # ----------------------------------------------------------------------------------------------------- kinds of layers
 
 
+class Power(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x).square()
+
+
 @pytest.mark.parametrize(
     ("activation", "kind", "negative"),
     [
         (nn.ReLU(), "scale", False),
         (nn.LeakyReLU(), "scale", False),
+        (Power(nn.ReLU()), "scale", False),
+        (Power(nn.Identity()), "scale", True),
         (nn.Tanh(), "signed", False),
         (nn.Identity(), "invertible", False),
         (nn.GELU(), "permutation", False),
@@ -161,6 +187,15 @@ def test_the_kind_of_a_hidden_layer_is_that_of_its_activation(activation, kind, 
     assert symmetry.kinds == {"0.weight:0": kind}
     if kind == "scale":
         assert symmetry.linear.maps["0.weight:0"].negative == negative
+        form = canonicalise(net.state_dict(), symmetry)
+        before, behind = (
+            torch.cat([form["0.weight"], form["0.bias"][:, None]], 1).norm(dim=1),
+            form["2.weight"].norm(dim=0),
+        )
+        torch.testing.assert_close(before, behind)
+        planted = symmetry.linear.transform(symmetry.linear.sample(0), form)
+        moved = TransformerMatching()(planted, form, symmetry).apply(planted)
+        assert distance(moved, form) < 1e-5
 
 
 def test_a_gated_unit_is_scaled_by_any_sign_on_the_side_without_activation():

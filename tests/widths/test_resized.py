@@ -177,6 +177,17 @@ class OwnScale(nn.Module):
         return self.out(torch.relu(self.a(x) * self.scale))
 
 
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.symbols, self.inner, self.out = nn.Embedding(7, 8), nn.Linear(8, 8), nn.Linear(8, 7, bias=False)
+        self.out.weight = self.symbols.weight
+
+    def forward(self, x):
+        x = self.symbols(x)
+        return self.out(x + torch.tanh(self.inner(x)))
+
+
 class Views(OwnScale):
     def forward(self, x):
         return self.out(torch.relu(self.a(x)).view(len(x), 8))
@@ -192,6 +203,7 @@ class Views(OwnScale):
         (Residual(), ROWS, {"into": 2.5}, r"got 2\.5"),
         (nn.Linear(3, 2), ROWS, 5, "no groups of units"),
         (Recurrent(nn.LSTM), TOKENS, {"cells.weight_ih_l0:0": 12}, r"LSTM 'cells' has one width.*weight_ih_l0 12"),
+        (Tied(), TOKENS % 7, {"symbols": 12}, "Tensor 'symbols.weight' cannot .* made and read by"),
         (OwnScale(), ROWS, 12, "OwnScale itself holds units"),
         (Views(), ROWS, 12, r"Views cannot be resized.*shape '\[7, 8\]' is invalid"),
         (nn.TransformerEncoderLayer(8, 2, 16), torch.randn(2, 5, 8), 12, "MultiheadAttention 'self_attn' holds units"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
 from typing import ClassVar
 
 import torch
@@ -71,7 +70,6 @@ class LearnedTransformerMatching(Aligner):
 
     needs_general: ClassVar[bool] = True
     needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
     _test_sets = ({"n_steps": 3},)
 
     def __init__(self, n_steps: int = 200, lr: float = 0.02, random_state: int = 0):
@@ -98,7 +96,7 @@ class LearnedTransformerMatching(Aligner):
                 "TransformerMatching() needs no data."
             )
         turns, losses = self._learned(a, b, reference, symmetry, turning, objective)
-        maps = {g: m @ start.maps[g] if g in start.maps else m for g, m in turns.items()}
+        maps = {g: m @ start.maps[g].to(m) if g in start.maps else m for g, m in turns.items()}
         return LinearAlignment(start.permutations, {**start.maps, **maps}, symmetry, losses)
 
     def align_all(
@@ -144,6 +142,8 @@ class LearnedTransformerMatching(Aligner):
                 optimizer.step()
                 decay.step()
                 losses.append(float(loss.detach()))
+        if not losses:
+            raise ValueError(f"{self!r} trains on labelled rows, and the objective has none.")
         return {g: m.detach() for g, m in _rotations(skew, turning).items()}, losses
 
 
@@ -152,8 +152,11 @@ def _kinds(symmetry: Symmetry) -> dict[str, LinearKind]:
 
 
 def _endless(objective: Objective) -> Iterator[Batch]:
-    for _ in count():
-        yield from objective.training()
+    n = 1
+    while n:
+        n = 0
+        for n, batch in enumerate(objective.training(), 1):  # noqa: B007
+            yield batch
 
 
 def _zeros(kind: LinearKind, state: State) -> Tensor:

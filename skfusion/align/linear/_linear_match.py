@@ -45,8 +45,8 @@ class LinearMatch:
         self.maps[name] = maps if name not in self.maps else maps @ self.maps[name]
 
     def _places(self, name: str) -> Iterator[Place]:
-        """Yield where maps act; they are orthogonal, so that they are their own inverse transposes."""
-        yield from (place for place, exponent in self.linear[name].places if exponent)
+        """Yield where maps act; they are orthogonal, so that they are their own inverse transposes, or signs."""
+        yield from (place for place, exponent in self.linear[name].places if exponent % 2)
 
     def _permute_heads(self, outer: str, order: np.ndarray) -> None:
         self.match.move({outer: order})
@@ -88,7 +88,7 @@ class LinearMatch:
 
     def _sign(self, name: str, places: Iterable[tuple[Place, int]]) -> None:
         places = [*places]
-        signed, plain = (self._products(name, [p for p, e in places if bool(e) is s])[0] for s in (True, False))
+        signed, plain = (self._products(name, [p for p, e in places if bool(e % 2) is s])[0] for s in (True, False))
         order = assigned((signed.abs() + plain).numpy())
         signs = signed[torch.arange(len(order)), torch.from_numpy(order)].sign()
         self.match.move({name: order})

@@ -16,7 +16,7 @@ from skfusion.align.permutation._samples import Layout, layouts, sample_keys, sa
 from skfusion.objective import Objective
 from skfusion.state import State
 from skfusion.symmetry import Site
-from skfusion.tracing import reading
+from skfusion.tracing import as_parameters, reading
 
 
 def similarities(
@@ -55,9 +55,6 @@ def similarities(
 
 def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:
     activations: dict[Site, Tensor] = {}
-    parameters = dict(objective.module.named_parameters(remove_duplicate=False))
-    # torch chooses kernels by requires_grad, and the sites were numbered with the module's own setting of it
-    state = {k: t.detach().requires_grad_(k in parameters and parameters[k].requires_grad) for k, t in state.items()}
     with reading(sites, activations.__setitem__):
-        objective.forward(state, x)
+        objective.forward(as_parameters(state, objective.module), x)
     return activations

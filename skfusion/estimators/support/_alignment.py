@@ -22,7 +22,10 @@ from skfusion.tracing import symmetry_of
 def align_members(
     align: Aligner, pool: ModelPool, rows: Rows, runner: Runner, objective: Objective
 ) -> tuple[ModelPool, Symmetry | None, dict[str, Alignment]]:
-    """Return the pool aligned, the symmetry (None where none is needed), and each member's alignment by name."""
+    """Return the pool aligned, the symmetry (None where none is needed), and each member's alignment by name.
+
+    The common start of the members moves with the first of them, which some aligners move, too.
+    """
     _check_one_code(pool)
     symmetry = None
     if align.needs_symmetry:
@@ -38,7 +41,8 @@ def align_members(
     judge = _Recalibrated(objective, pool.states) if align.needs_labels else objective
     alignments = align.align_all(pool.states, symmetry, judge)
     moved = [m.replace(state=alignment.apply(m.state)) for m, alignment in zip(pool, alignments, strict=True)]
-    return pool.replace(moved), symmetry, dict(zip(pool.names, alignments, strict=True))
+    base = None if pool.base is None else alignments[0].apply(pool.base)
+    return pool.replace(moved, base=base), symmetry, dict(zip(pool.names, alignments, strict=True))
 
 
 class _Recalibrated(Wrapper):

@@ -40,11 +40,14 @@ def warn_if_far_below(
     some = rows.take(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int))
     some_members = [members[k] for k in np.unique(np.linspace(0, len(members) - 1, _MEMBERS).astype(int))]
     score = default_score(task)
-    by_runner = {merged_runner or runner: [state]}
+    by_runner: dict[Runner, list[State]] = {merged_runner or runner: [state]}
     for member, own in zip(some_members, runners_of(some_members, runner, some), strict=True):
-        by_runner.setdefault(own, []).append(member)
+        if own is not None:
+            by_runner.setdefault(own, []).append(member)
     judged = [Judge(own, some, some, score).scores(states) for own, states in by_runner.items()]
     merged, *scores = [s for of_runner in judged for s in of_runner]
+    if not scores:
+        return
     trivial = _of_a_constant(some, task)
     lost = min(scores) - trivial
     chance = 3 / np.sqrt(len(some))  # three standard errors of a share, at most

@@ -39,19 +39,30 @@ def check_widths(pool: ModelPool, align: Any, merge: Any, parts: Sequence[Any]) 
     return True
 
 
-def runners_of(states: Sequence[State], runner: Runner, rows: Rows) -> list[Runner]:
-    """Return what runs each state: the runner itself, or that of a net of other widths, which is read on some rows."""
-    others: dict[tuple[Any, ...], Runner] = {}
-    out = []
+def runners_of(states: Sequence[State], runner: Runner, rows: Rows) -> list[Runner | None]:
+    """Return what runs each state: the runner itself, or that of a net of other widths, which is read on some rows.
+
+    It is None where the net cannot be resized.
+    """
+    others: dict[tuple[Any, ...], Runner | None] = {}
+    out: list[Runner | None] = []
     for state in states:
         if misfit(state, runner.module) is None:
             out.append(runner)
             continue
         key = tuple(sorted((name, tuple(t.shape)) for name, t in state.items()))
         if key not in others:
-            example = next(runner.chunks(rows.take(np.arange(min(4, len(rows)))).X))
-            symmetry = symmetry_of(runner.module, example)
-            module = resized(runner.module, example, sizes_of(symmetry, state, "a member"), symmetry=symmetry)
-            others[key] = Runner(nets.with_module(runner.net, module), runner.task, rows)
+            others[key] = _resized(runner, state, rows)
         out.append(others[key])
     return out
+
+
+def _resized(runner: Runner, state: State, rows: Rows) -> Runner | None:
+    example = next(runner.chunks(rows.take(np.arange(min(4, len(rows)))).X))
+    symmetry = symmetry_of(runner.module, example)
+    sizes = sizes_of(symmetry, state, "a member")
+    try:
+        module = resized(runner.module, example, sizes, symmetry=symmetry)
+    except ValueError:
+        return None
+    return Runner(nets.with_module(runner.net, module), runner.task, rows)

@@ -13,7 +13,7 @@ from skfusion._batches import n_rows, row_weights
 from skfusion.merge.matching._networks import Networks
 from skfusion.objective import Batch, Objective, call, evaluating
 from skfusion.symmetry import Site, Symmetry
-from skfusion.tracing import reading
+from skfusion.tracing import as_parameters, reading
 
 
 def correlations(networks: Networks, objective: Objective) -> dict[str, np.ndarray]:
@@ -87,7 +87,7 @@ def _run(
         seen.append(((group, i), units.flatten(0, 1).double(), weight))
 
     with reading([site for sites in views.values() for site, _ in sites], take):
-        call(module, state, batch.x)
+        call(module, as_parameters(state, module), batch.x)
     yield from seen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from skfusion._batches import mapped as mapped_input
@@ -70,7 +71,7 @@ class Networks:
         """Return the sum of the members with their units mapped, and its module where that is another one.
 
         Where units are made, the rows of maps say how much of each member a new unit is, and sum to one over members;
-        ``shares`` say it for tensors that make no units of a group, such as the output layer.
+        ``shares`` say it for numbers that make no units of a group, such as those of the output layer.
         """
         out: State = {}
         for name, owner in owners(self.states).items():
@@ -87,13 +88,24 @@ class Networks:
         first = tensors[0]
         if not is_summed(first):
             return largest(tensors)
-        own = any(True for _ in made_on(self.symmetry, name))
         total: Tensor | None = None
         for k, (tensor, of_member) in enumerate(zip(tensors, maps, strict=True)):
-            part = self.mapped(k, name, wide(tensor), of_member).to(first.device) * (1.0 if own else shares[k])
+            shared = self._shared(k, name, wide(tensor), shares[k])
+            part = self.mapped(k, name, shared, of_member).to(first.device)
             total = part if total is None else total + part
         assert total is not None
         return narrowed(total, first.dtype, name)
+
+    def _shared(self, k: int, name: str, tensor: Tensor, share: float) -> Tensor:
+        """Return a tensor of a member times its share, but where it makes units of a group, of which maps say it."""
+        symmetry = self.symmetries[k]
+        axis = next((axis for axis, _ in made_on(symmetry, name)), None)
+        if axis is None:
+            return tensor * share
+        factors = torch.full((tensor.shape[axis],), share, dtype=torch.float64, device=tensor.device)
+        for block in symmetry.axes[name][axis]:
+            factors[torch.from_numpy(block.positions.reshape(-1)).to(tensor.device)] = 1.0
+        return tensor * factors.view([-1 if d == axis else 1 for d in range(tensor.dim())])
 
     def mapped(self, k: int, name: str, tensor: Tensor, maps: Maps, but: int | None = None) -> Tensor:
         """Return a tensor of a member with its units mapped, on all axes, or on all but one."""

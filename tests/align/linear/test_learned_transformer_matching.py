@@ -66,3 +66,10 @@ def test_bad_input_is_refused():
     diverged = ModuleObjective(net, lambda: rows, criterion=lambda out, batch: out.sum() * torch.nan)
     with pytest.raises(ValueError, match="lower lr"):
         LearnedTransformerMatching()(b, a, symmetry, diverged)
+
+
+def test_an_objective_without_rows_to_train_on_is_refused():
+    net, _, symmetry, a, b, objective = problem()
+    none = ModuleObjective(net, list, criterion=objective.criterion)
+    with pytest.raises(ValueError, match="trains on labelled rows, and the objective has none"):
+        LearnedTransformerMatching(n_steps=2)(b, a, symmetry, none)

@@ -5,12 +5,22 @@ import pytest
 import torch
 from sklearn.datasets import make_classification
 
-from skfusion import CurveClassifier, EnsembleClassifier, SoupClassifier
-from skfusion.align import ActivationMatching, Aligner, Annealing, CycleConsistent, StraightThrough, WeightMatching
+from skfusion import CurveClassifier, EnsembleClassifier, ModelPool, SoupClassifier
+from skfusion.align import (
+    ActivationMatching,
+    Aligner,
+    Annealing,
+    CycleConsistent,
+    LearnedTransformerMatching,
+    LinearAlignment,
+    StraightThrough,
+    WeightMatching,
+)
 from skfusion.collect import Seeds
 from skfusion.connect import Bezier
-from skfusion.merge import Uniform
+from skfusion.merge import TaskArithmetic, Uniform
 from skfusion.nets import mlp_classifier
+from skfusion.pool import Member
 from skfusion.repair import Recalibrate
 from skfusion.state import weighted_sum
 
@@ -51,7 +61,10 @@ def test_rows_are_held_out_for_what_judges_by_labels(data, align):
     assert soup.alignments_.keys() == {"seed-0", "seed-1"}
 
 
-@pytest.mark.parametrize("align", [CycleConsistent(), StraightThrough(2), Annealing(n_steps=20)])
+@pytest.mark.parametrize(
+    "align",
+    [CycleConsistent(), StraightThrough(2), Annealing(n_steps=20), LearnedTransformerMatching(n_steps=2)],
+)
 def test_no_rows_are_held_out_for_what_does_not(data, align):
     soup = SoupClassifier(small(), collect=Seeds(3), align=align, merge=Uniform(), random_state=0).fit(*data)
     assert soup.held_out_ is None
@@ -68,3 +81,22 @@ def test_curves_after_an_alignment_join_networks_that_compute_what_the_members_d
     aligned = curve.alignments_[edge[1]].apply(pool[edge[1]].state)
     for end, expected in ((first, pool[edge[0]].state), (last, aligned)):
         assert all(torch.equal(end[k], v) for k, v in expected.items())
+
+
+class Turning(Aligner):
+    """Reverses all units of all states."""
+
+    def align_all(self, states, symmetry=None, objective=None):
+        perms = {g: np.arange(group.size)[::-1] for g, group in symmetry.groups.items()}
+        return [LinearAlignment(perms, {}, symmetry)] * len(states)
+
+    def __call__(self, state, reference, symmetry=None, objective=None):
+        return self.align_all([state], symmetry)[0]
+
+
+def test_the_common_start_moves_with_the_members(data):
+    soup = SoupClassifier(small(), collect=Seeds(1), merge=Uniform(), random_state=0).fit(*data)
+    start = soup.pool_[0].state
+    pool = ModelPool([Member("one", start), Member("another", start)], base=start, classes=soup.pool_.classes)
+    moved = SoupClassifier(small(), collect=pool, align=Turning(), merge=TaskArithmetic(0.25)).fit(*data)
+    np.testing.assert_allclose(moved.predict_proba(data[0]), soup.predict_proba(data[0]), rtol=1e-5)

@@ -9,7 +9,7 @@ from merge.matching.networks import ROWS, data_for, drawn, network, outputs, per
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from skfusion.merge import Barycenter
+from skfusion.merge import Barycenter, ZipIt
 from skfusion.merge.matching._barycenter import barycenter
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.state import Fused
@@ -162,12 +162,34 @@ def test_residual_recurrent_and_convolutional_networks(kind, sizes):
     assert outputs(into).isfinite().all()
 
 
-def test_heads_of_attention_are_averaged_in_their_order_and_named():
+@pytest.mark.parametrize("merge", [Barycenter(), Barycenter(width=6), ZipIt()])
+def test_what_one_layer_makes_beside_its_units_is_averaged(merge):
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.out = nn.Linear(3, 8), nn.Linear(6, 2)
+
+        def forward(self, x):
+            gate, y = self.up(x).split((2, 6), 1)
+            return self.out(torch.relu(y)) + gate
+
+    nets = [drawn(Split().double(), seed) for seed in (0, 1)]
+    data, _ = data_for(nets[0])
+    merged = network(merge([n.state_dict() for n in nets], None, data), nets[0])
+    torch.testing.assert_close(merged.up.weight[:2], (nets[0].up.weight + nets[1].up.weight)[:2] / 2)
+    copies = network(merge([nets[0].state_dict()] * 2, None, data), nets[0])
+    close(copies, nets[0])
+
+
+@pytest.mark.parametrize("merge", [Barycenter(), ZipIt()])
+def test_heads_of_attention_are_averaged_in_their_order_and_named(merge):
     layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, dropout=0.0)
     net = nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Linear(1, 4), layer, nn.Flatten(), nn.Linear(12, 2))
     net = drawn(net.double(), 0)
-    merged, reported = fused([net, net])
+    data, reported = data_for(net)
+    merged = network(merge([net.state_dict()] * 2, None, data), net)
     close(merged, net)
+    assert reported["left_out"]
     assert all("nested" in why for why in reported["left_out"].values())
     assert reported["left_out"]
 
