@@ -34,10 +34,18 @@ Settings = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 class LockStepCollector(Collector, ABC):
     """Train members from one start, step by step together, and let them act on each other.
 
-    A collector defines :meth:`population`, and :meth:`runs` by :func:`runs_from_one_start`.
+    A collector defines :meth:`population`. Its members are ``n_members``, which ``init`` and ``params`` are given for,
+    unless it defines :meth:`runs` by :func:`runs_from_one_start`.
     """
 
     has_common_start = True
+    n_members: int
+    params: Settings
+    init: Any
+
+    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
+        """Return runs from one start; see :meth:`Collector.runs`."""
+        return runs_from_one_start(net, rows, rng, "papa", self.n_members, "n_members", self.init, self.params)
 
     @abstractmethod
     def population(self, seed: int) -> Population:
@@ -64,6 +72,16 @@ class LockStepCollector(Collector, ABC):
                 stacklevel=2,
             )
         return pool
+
+
+class BetweenEpochs(Population):
+    """Acts every few epochs, but not at the end, so that members differ there."""
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def acts_after(self, step: int, steps_per_epoch: int, n_steps: int) -> bool:
+        return step % (self.every * steps_per_epoch) == 0 and step < n_steps
 
 
 def trained(

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from skfusion._rows import Rows
 from skfusion.collect.populations._lock_step import (
     LockStepCollector,
     Settings,
     check_every,
     mean_of,
-    runs_from_one_start,
 )
-from skfusion.nets import Population, Run, Together, VectorizeChoice
+from skfusion.nets import Population, Together, VectorizeChoice
 
 
 @dataclass(eq=False, repr=False)
@@ -99,10 +96,6 @@ class PAPA(LockStepCollector):
     init: Any = None
     vectorize: VectorizeChoice = "auto"
     max_bytes: int | None = None
-
-    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
-        """Return runs from one start; see :meth:`Collector.runs`."""
-        return runs_from_one_start(net, rows, rng, "papa", self.n_members, "n_members", self.init, self.params)
 
     def population(self, seed: int) -> Population:
         """Return what pulls members; see :meth:`LockStepCollector.population`."""

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from skfusion._rows import Rows
-from skfusion.collect.populations._lock_step import LockStepCollector, Settings, check_every, runs_from_one_start
-from skfusion.nets import Population, Run, Together, VectorizeChoice
+from skfusion.collect.populations._lock_step import BetweenEpochs, LockStepCollector, Settings, check_every
+from skfusion.nets import Population, Together, VectorizeChoice
 
 
 @dataclass(eq=False, repr=False)
@@ -66,10 +65,6 @@ class PAPA2(LockStepCollector):
     vectorize: VectorizeChoice = "auto"
     max_bytes: int | None = None
 
-    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
-        """Return runs from one start; see :meth:`Collector.runs`."""
-        return runs_from_one_start(net, rows, rng, "papa", self.n_members, "n_members", self.init, self.params)
-
     def population(self, seed: int) -> Population:
         """Return what pairs members; see :meth:`LockStepCollector.population`."""
         check_every(self.every, "epoch")
@@ -81,17 +76,15 @@ class PAPA2(LockStepCollector):
         yield {"n_members": 2, "every": 2}
 
 
-class _Pairs(Population):
+class _Pairs(BetweenEpochs):
     """Makes members that have not diverged means of pairs of them, but not at the end."""
 
     def __init__(self, every: int, seed: int):
-        self.every, self.seed = every, seed
+        super().__init__(every)
+        self.seed = seed
 
     def begin(self) -> None:
         self.rng = np.random.RandomState(self.seed)
-
-    def acts_after(self, step: int, steps_per_epoch: int, n_steps: int) -> bool:
-        return step % (self.every * steps_per_epoch) == 0 and step < n_steps
 
     def act(self, together: Together) -> None:
         places = np.array(together.without_diverged())

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from skfusion._rows import Rows
 from skfusion.collect.populations._lock_step import (
+    BetweenEpochs,
     LockStepCollector,
     Settings,
     check_every,
     mean_of,
-    runs_from_one_start,
 )
-from skfusion.nets import Population, Run, Together, VectorizeChoice
+from skfusion.nets import Population, Together, VectorizeChoice
 
 
 @dataclass(eq=False, repr=False)
@@ -73,10 +70,6 @@ class PAPAAll(LockStepCollector):
     vectorize: VectorizeChoice = "auto"
     max_bytes: int | None = None
 
-    def runs(self, net: Any, rows: Rows, rng: np.random.RandomState) -> list[Run]:
-        """Return runs from one start; see :meth:`Collector.runs`."""
-        return runs_from_one_start(net, rows, rng, "papa", self.n_members, "n_members", self.init, self.params)
-
     def population(self, seed: int) -> Population:
         """Return what averages members; see :meth:`LockStepCollector.population`."""
         check_every(self.every, "epoch")
@@ -87,14 +80,8 @@ class PAPAAll(LockStepCollector):
         yield {"n_members": 4, "every": 1}
 
 
-class _SetToMean(Population):
+class _SetToMean(BetweenEpochs):
     """Sets members that have not diverged to their mean, but not at the end."""
-
-    def __init__(self, every: int):
-        self.every = every
-
-    def acts_after(self, step: int, steps_per_epoch: int, n_steps: int) -> bool:
-        return step % (self.every * steps_per_epoch) == 0 and step < n_steps
 
     def act(self, together: Together) -> None:
         places = together.without_diverged()
