@@ -68,8 +68,9 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         tracer = _watch(module, inputs, labels, uses, train=False)
     except Exception as error:
         raise ValueError(
-            f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): {error} Give a batch "
-            "as the module takes it: a tensor, a tuple of positional arguments, or a dict of named ones."
+            f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): "
+            f"{str(error).rstrip('. ')}. Give a batch as the module takes it: a tensor, a tuple of "
+            "positional arguments, or a dict of named ones."
         ) from error
     out.sites, used = tracer.sites, used | tracer.used
     out.branches = [*tracer.branches]

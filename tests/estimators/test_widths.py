@@ -16,6 +16,7 @@ from torch import nn
 from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
 from skfusion.align import Aligner, Transport, WeightMatching
 from skfusion.collect import Hyper, Seeds
+from skfusion.estimators.support import _far_below
 from skfusion.merge import PFNM, Barycenter, FedMA, Uniform, ZipIt
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier
 from skfusion.repair import Repair
@@ -230,3 +231,14 @@ def test_a_member_of_another_depth_is_refused(pool):
     mixed = pool.replace([pool[0], deep[0].replace(name="deep")])
     with pytest.raises(ValueError, match="is missing in member"):
         SoupClassifier(collect=mixed, merge=Barycenter()).fit(X[TEST], Y[TEST])
+
+
+def test_remedies_of_a_poor_result_are_those_that_members_of_these_widths_can_take(pool, monkeypatch):
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    with pytest.warns(_far_below.FarBelowWarning, match="partial_fit.*EnsembleClassifier") as told:
+        soup = SoupClassifier(collect=pool, merge=Barycenter()).fit(X[TEST], Y[TEST])
+    assert not any("align=" in str(w.message) or "Greedy" in str(w.message) for w in told)
+    soup.estimator_.partial_fit(X[TEST].astype("float32"), Y[TEST])
+    twins = pool.replace([pool[0], pool[0].replace(name="twin")])
+    with pytest.warns(_far_below.FarBelowWarning, match="partial_fit.*Greedy.*EnsembleClassifier"):
+        SoupClassifier(collect=twins, merge=Barycenter()).fit(X[TEST], Y[TEST])

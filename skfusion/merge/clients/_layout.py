@@ -105,10 +105,11 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
 def _check_layer(module: nn.Module, name: str, who: object) -> None:
     layer = module.get_submodule(layer_of(name))
     if not isinstance(layer, MATCHED) or getattr(layer, "groups", 1) != 1:
+        place = f"{layer_of(name)!r} is" if layer_of(name) else f"{name!r} is a parameter of"
         raise ValueError(
-            f"{who!r} matches units of linear layers, convolutions and BatchNorm, and {layer_of(name)!r} is "
-            f"{type(layer).__name__}{'' if isinstance(layer, MATCHED) else ', whose width it cannot change'}. Align "
-            "such networks, by WeightMatching(), and merge them by Uniform()."
+            f"{who!r} matches units of linear layers, convolutions and BatchNorm, and {place} {type(layer).__name__}"
+            f"{'' if isinstance(layer, MATCHED) else ', whose width it cannot change'}. Align such networks, by "
+            "WeightMatching(), and merge them by Uniform()."
         )
 
 

@@ -111,3 +111,17 @@ def test_recurrent_layers_are_refused():
     net = Recurrent().double()
     with pytest.raises(ValueError, match="'cell' is RNN, whose width it cannot change"):
         FedMA()([state_of(net)] * 2, objective=of(net, torch.randn(2, 5, 3, dtype=torch.float64)))
+
+
+def test_a_parameter_that_the_network_holds_itself_is_named():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.last = nn.Parameter(torch.ones(4, 3)), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(torch.relu(x @ self.weight.T))
+
+    net = Own().double()
+    with pytest.raises(ValueError, match="'weight' is a parameter of Own, whose width it cannot change"):
+        FedMA()([state_of(net)] * 2, objective=of(net, torch.randn(2, 3, dtype=torch.float64)))
