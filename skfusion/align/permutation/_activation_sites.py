@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from skfusion.align.permutation._assign import assigned, assigned_nested
+from skfusion._coupling import assigned, assigned_nested
 from skfusion.align.permutation._evidence import Evidence
 from skfusion.align.permutation._rows import rows
 from skfusion.symmetry import Block, Group, Permutations, Site, Symmetry

@@ -1,22 +1,15 @@
-r"""Couplings of two sets of units: plans of transport with the least cost, exactly or with entropy (Sinkhorn).
-
-A plan T has as row sums the masses of the units that are sent, and as column sums those of the units that receive.
-"""
+"""Plans of transport with entropy, by Sinkhorn's iteration in the log domain."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import sparse
-from scipy.optimize import linprog
 from torch import Tensor
 
-from skfusion.align.permutation._assign import assigned
+from skfusion._coupling._exact import rounded
 
 _STEPS = 20
 """Steps between two looks at the sums, and for each strength of the entropy on the way to the one that is asked for."""
-_CHEAP = 12
-"""Pairs of each unit with which a linear program begins, and that are added at a time."""
 _LEAST = 1e-9
 """The least strength of the entropy, as a share of the spread of costs: the plan is the exact one up to rounding."""
 _FAR = 50.0
@@ -132,12 +125,3 @@ def _several_steps(f: Tensor, g: Tensor, c: Tensor, a: Tensor, b: Tensor, eps: f
 def plan_of(f: Tensor, g: Tensor, cost: Tensor, eps: float) -> Tensor:
     """Return the plan of potentials."""
     return ((f[:, None] + g - cost) / eps).exp()
-
-
-def rounded(plan: np.ndarray, sent: np.ndarray, received: np.ndarray) -> np.ndarray:
-    """Return the nearest simple plan whose sums are the masses (Altschuler et al., 2017, algorithm 2)."""
-    plan = plan * np.minimum(1, sent / np.maximum(plan.sum(1), 1e-300))[:, None]
-    plan = plan * np.minimum(1, received / np.maximum(plan.sum(0), 1e-300))
-    left, right = sent - plan.sum(1), received - plan.sum(0)
-    missing = max(float(left.sum()), 0.0)
-    return plan + np.outer(np.maximum(left, 0), np.maximum(right, 0)) / missing if missing > 1e-15 else plan
