@@ -55,7 +55,7 @@ def _reduced(cost: np.ndarray, sent: np.ndarray, received: np.ndarray) -> tuple[
 
 
 def _alike(cost: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first of the units of each kind, on one side, and the kind of each unit: those of a kind cost the same.
+    """Return the first unit of each kind, on one side, and the kind of each unit: those of a kind cost the same.
 
     Without it many equal units make many equally good plans, among which a linear program searches for long.
     """

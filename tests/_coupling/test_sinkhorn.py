@@ -1,4 +1,4 @@
-"""Plans with entropy: the least cost minus entropy, the limits of little and much of it, and errors that are reported."""
+"""Plans with entropy: the least cost minus entropy, the limits of little and much of it, and errors."""
 
 import numpy as np
 import pytest

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from skfusion._coupling import assigned
-from skfusion._coupling import exact, sinkhorn
+from skfusion._coupling import assigned, exact, sinkhorn
 
 Plans = dict[str, np.ndarray]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from skfusion._batches import counting, without_single_rows
+from skfusion._coupling import assigned
 from skfusion._random import seed_scope
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
-from skfusion._coupling import assigned
 from skfusion.align.permutation._midpoint import by_batch_statistics, loss_of, midpoint_loss
 from skfusion.align.transport._sinkhorn_layer import sinkhorn_layer
 from skfusion.objective import Objective

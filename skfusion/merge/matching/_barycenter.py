@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._coupling import exact
 from skfusion._numbers import is_summed, wide
 from skfusion.merge._base import Merger, shares
-from skfusion.merge.matching._networks import Maps, Networks, groups_on, made_on, read_networks
-from skfusion._coupling import exact
+from skfusion.merge.matching._networks import Maps, Networks, groups_on, read_networks
 from skfusion.objective import Objective
 from skfusion.state import Fused, State
-from skfusion.symmetry import LinearMap
+from skfusion.symmetry import LinearMap, made_on
 from skfusion.widths import sizes_for
 
 
