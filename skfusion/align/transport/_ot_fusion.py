@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import ClassVar
 
 import numpy as np
@@ -10,14 +11,14 @@ import torch
 
 from skfusion._coupling import exact
 from skfusion.align._base import Aligner, given_symmetry
-from skfusion.align.permutation._activation_sites import clear_views
-from skfusion.align.permutation._compare import similarities
+from skfusion.align.permutation._activation_sites import View, clear_views, groups_at
+from skfusion.align.permutation._compare import Sides, similarities
 from skfusion.align.permutation._evidence import Distance
 from skfusion.align.permutation._match import Term
 from skfusion.align.transport._makers import Makers, is_nested
 from skfusion.align.transport._planner import Planner, Plans
 from skfusion.align.transport._transport import Transport
-from skfusion.align.transport._two_widths import symmetries_of
+from skfusion.align.transport._two_widths import sides_of, symmetries_of
 from skfusion.objective import Objective, evaluating
 from skfusion.state import State
 from skfusion.symmetry import LinearMap, Symmetry
@@ -118,12 +119,13 @@ class OTFusion(Aligner):
         """Return the transport; see :meth:`Aligner.__call__`."""
         symmetry = given_symmetry(self, symmetry)
         self._check(symmetry, objective)
-        own, symmetry = symmetries_of(symmetry, state, reference)
+        given, (own, symmetry) = symmetry, symmetries_of(symmetry, state, reference)
         planner = Planner(self.reg, self.max_iter, self.tol)
         fusion = _Fusion(Makers(state, reference, symmetry, own), planner, self.masses == "importance")
         with torch.no_grad():
             if self.cost == "activations" and objective is not None:
-                self._by_activations(fusion, state, reference, objective)
+                sides = sides_of(objective, given, own, symmetry)
+                self._by_activations(fusion, state, reference, objective, sides)
             fusion.by_weights()
         planner.warn()
         return Transport(fusion.maps, own, matched=planner.costs)
@@ -148,15 +150,19 @@ class OTFusion(Aligner):
                 "cost='weights'."
             )
 
-    def _by_activations(self, fusion: _Fusion, state: State, reference: State, objective: Objective) -> None:
+    def _by_activations(
+        self, fusion: _Fusion, state: State, reference: State, objective: Objective, sides: Sides | None
+    ) -> None:
         """Transport the groups that are observed; each pass those that are observed apart from others."""
-        symmetry = fusion.symmetry
-        with evaluating(objective.module):
-            while views := clear_views(symmetry, fusion.maps):
+        with ExitStack() as modes:
+            for module in [objective.module] if sides is None else sides[:2]:
+                modes.enter_context(evaluating(module))
+            while views := fusion.clear_views():
                 # only a permutation leaves activations as they were
-                moved = Transport(fusion.maps, symmetry).permutations().apply(state)
+                square = {g: m for g, m in fusion.maps.items() if g not in fusion.unequal}
+                moved = Transport(square, fusion.own).permutations().apply(state)
                 how = Distance, self.where, self.n_batches
-                distances = {g: -s for g, s in similarities(moved, reference, views, objective, *how).items()}
+                distances = {g: -s for g, s in similarities(moved, reference, views, objective, *how, sides).items()}
                 if not fusion.by_distances(distances):
                     return
 
@@ -167,11 +173,17 @@ class _Fusion:
     def __init__(self, makers: Makers, planner: Planner, by_size: bool):
         self.makers, self.planner, self.by_size = makers, planner, by_size
         self.symmetry, self.groups, self.own = makers.symmetry, makers.groups, makers.own
+        self.unequal = {g for g, group in self.groups.items() if self.own.groups[g].size != group.size}
         self.maps: dict[str, LinearMap] = {}
 
     def take(self, plans: Plans) -> None:
         """Keep plans as maps."""
         self.maps |= dict(Transport.from_plans(plans, self.own))
+
+    def clear_views(self) -> list[View]:
+        """Return the views of groups that are left, at sites where all others are matched one to one."""
+        views = clear_views(self.symmetry, self.maps)
+        return [v for v in views if not self.unequal & groups_at(v.site) - {v.group.name}]
 
     def by_distances(self, distances: Mapping[str, np.ndarray]) -> bool:
         """Transport groups by given distances, (n_combinations, n_to, n_from); return whether there were any left."""

@@ -1,9 +1,16 @@
-"""Two states of one architecture whose hidden layers may have different widths: the symmetry of each."""
+"""Two states of one architecture whose hidden layers may have different widths: the symmetry and module of each."""
 
 from __future__ import annotations
 
+from skfusion._batches import mapped
+from skfusion.align.permutation._compare import Sides
+from skfusion.objective import Objective
 from skfusion.state import State, check_compatible
 from skfusion.symmetry import Symmetry, resized_symmetry, sizes_of, why_no_mixing
+from skfusion.widths import resized_to
+
+_ROWS = 4
+"""Rows of the example on which a resized module is tried."""
 
 
 def symmetries_of(symmetry: Symmetry, state: State, reference: State) -> tuple[Symmetry, Symmetry]:
@@ -32,3 +39,21 @@ def symmetries_of(symmetry: Symmetry, state: State, reference: State) -> tuple[S
     both = [{g: n for g, n in of.items() if n != symmetry.groups[g].size} for of in sizes]
     own, of_reference = (resized_symmetry(symmetry, of) if of else symmetry for of in both)
     return own, own if both[0] == both[1] else of_reference
+
+
+def sides_of(objective: Objective, given: Symmetry, own: Symmetry, symmetry: Symmetry) -> Sides | None:
+    """Return how a state and its reference are run, by their symmetries and that of the objective's module.
+
+    It is None where the module runs both.
+    """
+    if own is given and symmetry is given:
+        return None
+    batch = next(iter(objective.batches()), None)
+    if batch is None:
+        raise ValueError("OTFusion runs networks of different widths on some rows, and the objective has none.")
+    example = mapped(batch.x, lambda t: t[:_ROWS])
+    modules = []
+    for s in (symmetry, own):
+        sizes = {g: group.size for g, group in s.groups.items() if group.size != given.groups[g].size}
+        modules.append(resized_to(objective.module, example, sizes, given) if sizes else objective.module)
+    return Sides(*modules, dict(zip(symmetry.sites, own.sites, strict=True)))

@@ -11,12 +11,13 @@ from torch import nn
 
 from skfusion.align import OTFusion, Transport
 from skfusion.objective import ModuleObjective
+from skfusion.symmetry import Symmetry
 from skfusion.tracing import symmetry_of
 from skfusion.widths import resized
 
 
 def split(net, widths, seed=0):
-    """Return a copy of a network with each unit copied, in random order; the copies have random shares of what reads."""
+    """Return a copy of a network with two copies of each unit, in random order, which share what reads it at random."""
     wide = resized(net, ROWS, widths)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -141,6 +142,17 @@ class Stream(nn.Module):
         return self.out(h + torch.tanh(self.block(h)))
 
 
+class Tied(nn.Module):
+    """Tokens are read by the weights that make them."""
+
+    def __init__(self, n=4):
+        super().__init__()
+        self.tokens, self.up = nn.Embedding(5, n), nn.Linear(n, n)
+
+    def forward(self, x):
+        return nn.functional.linear(self.tokens(x) + torch.tanh(self.up(self.tokens(x))), self.tokens.weight)
+
+
 def attention(width):
     layer = nn.TransformerEncoderLayer(width, 2, 8, batch_first=True, dropout=0.0)
     net = nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Linear(1, width), layer, nn.Flatten(), nn.Linear(3 * width, 2))
@@ -155,11 +167,17 @@ def test_widths_that_cannot_be_are_refused_by_the_names_of_tensors():
         OTFusion()(state, a.state_dict(), symmetry)
     with pytest.raises(ValueError, match=r"Tensor 'block.\w+' has shape \(5.* in the reference"):
         OTFusion()(a.state_dict(), state, symmetry)
-    with pytest.raises(ValueError, match="has 8 units in the state and 4 in the reference, and cannot be .* another"):
+    with pytest.raises(ValueError, match="Tensor '2.self_attn.in_proj_weight' has shape"):
         OTFusion()(attention(8).state_dict(), attention(4).state_dict(), symmetry_of(attention(4), ROWS))
+    a, b = Tied(4), Tied(6)
+    with pytest.raises(ValueError, match="has 6 units in the state and 4 in the reference.*'tokens.weight' both makes"):
+        OTFusion()(b.state_dict(), a.state_dict(), symmetry_of(a, torch.tensor([[0, 1], [2, 3]])))
+    a, b = perceptron(4, 4), perceptron(5, 4, n_out=3)
     with pytest.raises(ValueError, match=r"Tensor '4.\w+' has shape"):
-        nets = perceptron(4, 4), perceptron(5, 4, n_out=3)
-        OTFusion()(nets[1].state_dict(), nets[0].state_dict(), symmetry_of(nets[0], ROWS))
+        OTFusion()(b.state_dict(), a.state_dict(), symmetry_of(a, ROWS))
+    symmetry = Symmetry.of_axes({"0.weight": ("h", None), "0.bias": ("h",)}, a.state_dict())  # not of what reads
+    with pytest.raises(ValueError, match=r"Tensor '2.weight' has shape"):
+        OTFusion()(perceptron(5, 4).state_dict(), a.state_dict(), symmetry)
 
 
 def test_a_module_that_cannot_be_resized_is_named_where_its_activations_are_needed():
@@ -176,6 +194,4 @@ def test_a_module_that_cannot_be_resized_is_named_where_its_activations_are_need
     with pytest.raises(ValueError, match="Fixed itself holds units"):
         aligned(a, b, a, cost="activations")
     with pytest.raises(ValueError, match="the objective has none|has seen no batch"):
-        OTFusion(cost="activations")(
-            b.state_dict(), a.state_dict(), symmetry_of(a, ROWS), ModuleObjective(a, list)
-        )
+        OTFusion(cost="activations")(b.state_dict(), a.state_dict(), symmetry_of(a, ROWS), ModuleObjective(a, list))
