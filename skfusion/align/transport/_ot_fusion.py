@@ -60,8 +60,13 @@ class OTFusion(Aligner):
 
     Notes
     -----
+    The hidden layers of the state may have other widths than those of the reference, of which the transported state
+    then has the widths. Units are shared out, so that its function is kept only where units are copies that share what
+    reads them. Groups that no matrix can mix, such as the channels of attention heads, need one width. To compare
+    activations, a copy of the module is resized.
+
     For each group of n units, n² products of the weights of a unit, and an assignment problem of at most n³ steps, a
-    linear program where masses differ (a second for 512 units), or n² a step of Sinkhorn's iteration, which is done in
+    linear program where masses or widths differ (a tenth to a third of a second for 512 units), or n² a step of Sinkhorn's iteration, which is done in
     the log domain. The published code transports the outputs, too, and knows no biases; both is set right here. Heads
     of attention are matched one to one, and the channels in them are transported.
 
