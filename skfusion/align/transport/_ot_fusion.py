@@ -66,9 +66,9 @@ class OTFusion(Aligner):
     activations, a copy of the module is resized.
 
     For each group of n units, n² products of the weights of a unit, and an assignment problem of at most n³ steps, a
-    linear program where masses or widths differ (a tenth to a third of a second for 512 units), or n² a step of Sinkhorn's iteration, which is done in
-    the log domain. The published code transports the outputs, too, and knows no biases; both is set right here. Heads
-    of attention are matched one to one, and the channels in them are transported.
+    linear program where masses or widths differ (a tenth to a third of a second for 512 units), or n² a step of
+    Sinkhorn's iteration, which is done in the log domain. The published code transports the outputs, too, and knows no
+    biases; both is set right here. Heads of attention are matched one to one, and the channels in them are transported.
 
     References
     ----------
