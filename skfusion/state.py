@@ -33,7 +33,7 @@ class Fused(NamedTuple):
 _ADVICE = (
     "Weight-space methods need members of one architecture. Members of different architectures can be combined by "
     "their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion. Where only hidden layers have different "
-    "widths, merge them by Barycenter or ZipIt."
+    "widths, merge them by Barycenter or ZipIt, or give align=OTFusion()."
 )
 
 

@@ -14,7 +14,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
-from skfusion.align import Aligner, Transport, WeightMatching
+from skfusion.align import Aligner, OTFusion, Transport, WeightMatching
 from skfusion.collect import Hyper, Seeds
 from skfusion.estimators.support import _far_below
 from skfusion.merge import PFNM, Barycenter, FedMA, Uniform, ZipIt
@@ -175,6 +175,38 @@ def test_an_aligner_may_bring_members_to_the_width_of_the_first(pool):
     assert merger.barrier_ is None
     with pytest.raises(ValueError, match="the member was trained with another architecture"):
         SoupClassifier(NETS[16], collect=pool, align=Even(), merge=Uniform()).fit(X[TEST], Y[TEST])
+
+
+@pytest.mark.parametrize("align", [OTFusion(), OTFusion(cost="activations"), OTFusion(masses="importance")], ids=repr)
+def test_optimal_transport_brings_members_to_the_width_of_the_first(pool, align):
+    for members, width in ((pool, 12), (pool[[1, 0]], 16)):
+        soup = SoupClassifier(collect=members, align=align, merge=Uniform()).fit(X[TEST], Y[TEST])
+        assert widths(soup) == [width]
+        assert soup.score(X[TEST], Y[TEST]) > 0.85
+        assert soup.estimator_.module_.layers[0].out_features == width
+        shapes = soup.alignments_[members[1].name].describe()[["size", "new size"]].values.tolist()
+        assert shapes == [[28 - width, width]]
+    merger = ReBasinMerger(members=pool, align=align).fit(X[TEST], Y[TEST])
+    assert merger.barrier_ is None
+    assert merger.score(X[TEST], Y[TEST]) > 0.85
+    net = merger.estimator_.set_params(max_epochs=2)
+    assert net.partial_fit(X[TRAIN].astype(np.float32), Y[TRAIN]).module_.layers[0].out_features == 12
+
+
+def test_members_of_different_widths_are_collected_and_transported_in_one_fit():
+    collect = Hyper([{"module__hidden": (n,)} for n in (12, 16, 10)])
+    soup = SoupClassifier(NETS[12], collect=collect, align=OTFusion(), merge=Uniform(), random_state=0)
+    soup.fit(X[TRAIN], Y[TRAIN])
+    assert widths(soup) == [12]
+    assert soup.score(X[TEST], Y[TEST]) > 0.85
+    assert soup.member_weights_ == pytest.approx(dict.fromkeys(soup.pool_.names, 1 / 3))
+
+
+@pytest.mark.filterwarnings("ignore:The merged network scores")
+def test_random_labels_are_not_learned_by_transport(pool):
+    labels = np.random.RandomState(0).permutation(Y[TEST])
+    soup = SoupClassifier(collect=pool, align=OTFusion(cost="activations"), merge=Uniform()).fit(X[TEST], labels)
+    assert abs(soup.score(X[TEST], labels) - 0.6) < 0.2
 
 
 def test_a_recipe_that_aligns_by_itself_takes_them_unaligned(pool):
