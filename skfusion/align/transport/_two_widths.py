@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from skfusion._batches import mapped
 from skfusion.align.permutation._compare import Sides
 from skfusion.objective import Objective
@@ -52,8 +54,9 @@ def sides_of(objective: Objective, given: Symmetry, own: Symmetry, symmetry: Sym
     if batch is None:
         raise ValueError("OTFusion runs networks of different widths on some rows, and the objective has none.")
     example = mapped(batch.x, lambda t: t[:_ROWS])
-    modules = []
-    for s in (symmetry, own):
+
+    def module_of(s: Symmetry) -> nn.Module:
         sizes = {g: group.size for g, group in s.groups.items() if group.size != given.groups[g].size}
-        modules.append(resized_to(objective.module, example, sizes, given) if sizes else objective.module)
-    return Sides(*modules, dict(zip(symmetry.sites, own.sites, strict=True)))
+        return resized_to(objective.module, example, sizes, given) if sizes else objective.module
+
+    return Sides(module_of(symmetry), module_of(own), dict(zip(symmetry.sites, own.sites, strict=True)))
