@@ -2,7 +2,7 @@
 """Write docs/results/federated.md: fusions of clients whose classes differ, by the number of rounds, and in one shot.
 
 python benchmarks/results_federated.py run                  # digits, some minutes; goes on where it stopped
-python benchmarks/results_federated.py run --fashion DIR    # and Fashion-MNIST, some hours
+python benchmarks/results_federated.py run --fashion DIR    # and Fashion-MNIST, about half an hour
 python benchmarks/results_federated.py write
 
 Fashion-MNIST comes from the files of Debian's ``dataset-fashion-mnist``; give the folder that holds
@@ -14,11 +14,11 @@ import json
 import os
 import platform
 import time
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from results_rebasin import images
 from scipy.stats import t as student
 from sklearn.base import clone
@@ -27,14 +27,19 @@ from sklearn.model_selection import train_test_split
 
 from skfusion import FederatedClassifier
 from skfusion.align import WeightMatching
-from skfusion.merge import PFNM, FedAdam, FedMA
+from skfusion.merge import PFNM, FedAdam, FedAvgM, FedMA, FedYogi
 from skfusion.nets import mlp_classifier
+from skfusion.repair import Recalibrate, Repairer
+from skfusion.state import n_parameters
+from skfusion.widths import resized_as
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 KEPT = OUT / "federated.json"
 N_CLIENTS, ALPHA = 8, 0.5
-SEEDS = {"digits": (0, 1, 2), "fashion": (0, 1, 2)}
-ROUNDS = {"digits": (1, 2, 3, 5, 10, 20), "fashion": (1, 2, 5, 10)}
+SEEDS = (0, 1, 2)
+N_ROUNDS = {"digits": 20, "fashion": 10}
+SHOWN = {"digits": (1, 2, 3, 5, 10, 20), "fashion": (1, 2, 3, 5, 10)}
+N_ROWS = {"digits": 898, "fashion": 4_000}
 LOCAL_EPOCHS = 2
 ONE_SHOT_EPOCHS = {"digits": 40, "fashion": 10}
 NETS = {
@@ -42,22 +47,27 @@ NETS = {
     "fashion": mlp_classifier(module__hidden=(128,), batch_size=64, lr=0.002),
 }
 TITLES = {"digits": "Digits, perceptron 64-64-10", "fashion": "Fashion-MNIST, perceptron 784-128-10"}
-METHODS = {
-    "FedAvg": {},
-    "FedAvg, twice the epochs": {"local_epochs": 2 * LOCAL_EPOCHS},
-    "matched average": {"align": WeightMatching()},
-    "PFNM": {"fuse": PFNM(sigma=0.1)},
-    "PFNM, corrected": {"fuse": PFNM(sigma=0.1, correct=True)},
-    "FedMA": {"fuse": FedMA(sigma=0.1)},
-    "FedAdam": {"server": FedAdam(lr=0.1)},
-}
-ONE_SHOT = {
-    "FedAvg": {},
-    "matched average": {"align": WeightMatching()},
-    "PFNM": {"fuse": PFNM(sigma=0.3)},
-    "PFNM, corrected": {"fuse": PFNM(sigma=0.3, correct=True)},
-    "FedMA": {"fuse": FedMA(sigma=0.3)},
-}
+SIGMA, RATE, ONE_SHOT_SIGMA = {"digits": 0.1, "fashion": 0.2}, {"digits": 0.1, "fashion": 0.03}, 0.3
+METHODS = [
+    *("FedAvg", "FedAvg, twice the epochs", "matched average", "PFNM", "PFNM, corrected", "FedMA"),
+    *("FedAvgM", "FedAdam", "FedYogi"),
+]
+ONE_SHOT = METHODS[:1] + METHODS[2:6]
+
+
+def fusion(method, sigma, rate=0.01):
+    """Return the parameters of a federation that fuses its clients by a method."""
+    return {
+        "FedAvg": {},
+        "FedAvg, twice the epochs": {"local_epochs": 2 * LOCAL_EPOCHS},
+        "matched average": {"align": WeightMatching()},
+        "PFNM": {"fuse": PFNM(sigma=sigma)},
+        "PFNM, corrected": {"fuse": PFNM(sigma=sigma, correct=True)},
+        "FedMA": {"fuse": FedMA(sigma=sigma)},
+        "FedAvgM": {"server": FedAvgM(momentum=0.5)},
+        "FedAdam": {"server": FedAdam(lr=rate)},
+        "FedYogi": {"server": FedYogi(lr=rate)},
+    }[method]
 
 
 # ------------------------------------------------------------------------------------------------------------ data
@@ -82,83 +92,93 @@ def data(name, folder, seed):
     else:
         X, y, X_test, y_test = images(folder)
         X, X_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+        X, _, y, _ = train_test_split(X, y, train_size=N_ROWS[name], stratify=y, random_state=seed)
     return X, y, dirichlet(y, seed), X_test, y_test
 
 
 # ------------------------------------------------------------------------------------------------------------- runs
 
 
-def measured(key, make, kept, rows):
+class Remembering(Repairer):
+    """Re-estimate statistics, and keep what a server has after each round."""
+
+    def __init__(self):
+        self.states = []
+
+    def __call__(self, state, members, objective):
+        """Return the state with its statistics."""
+        repaired = Recalibrate()(state, members, objective)
+        self.states.append({key: tensor.clone() for key, tensor in repaired.items()})
+        return repaired
+
+
+def curve(name, seed, rows, n_rounds, **params):
+    """Return the accuracy on new rows after each round of a federation, and its parameters after the last one.
+
+    ``rows`` are those to train on with their clients, None where all are of one, and those to test on.
+    """
+    X, y, client, X_test, y_test = rows
+    states = Remembering()
+    net = clone(NETS[name]).set_params(classes=[*range(10)])
+    params = {"local_epochs": LOCAL_EPOCHS, **({"n_clients": 1} if client is None else {}), **params}
+    one = FederatedClassifier(net, repair=states, n_rounds=n_rounds, random_state=seed, **params)
+    one.fit(X, y, groups=client)
+    module, inputs, accuracy = one.estimator_.module_, torch.from_numpy(X_test), []
+    for state in states.states:
+        with torch.inference_mode():
+            outputs = resized_as(module, state).eval()(inputs)
+        accuracy.append(float(np.mean(outputs.argmax(1).numpy() == y_test)))
+    assert abs(accuracy[-1] - one.score(X_test, y_test)) < 1e-3
+    return accuracy, n_parameters(one.state_)
+
+
+def mean_client(name, seed, rows, n_rounds, **params):
+    """Return the mean accuracy of networks of which each is trained by one client alone."""
+    X, y, client, X_test, y_test = rows
+    alone = [
+        curve(name, seed, (X[client == k], y[client == k], None, X_test, y_test), n_rounds, **params)
+        for k in np.unique(client)
+    ]
+    return np.mean([accuracy for accuracy, _ in alone], axis=0).tolist(), alone[0][1]
+
+
+def measured(key, make, kept):
     """Fit and keep one record, unless it is kept already."""
     if key in kept:
         return
-    X, y, client, X_test, y_test = rows
     start = time.process_time()
-    fitted = make(X, y, client)
-    kept[key] = {
-        "accuracy": float(fitted(X_test, y_test)) if callable(fitted) else float(fitted.score(X_test, y_test)),
-        "seconds": time.process_time() - start,
-        "parameters": None if callable(fitted) else fitted.history_[-1]["n_parameters"],
-    }
-    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    accuracy, parameters = make()
+    kept[key] = {"accuracy": accuracy, "seconds": time.process_time() - start, "parameters": parameters}
+    beside = KEPT.with_suffix(".part")
+    beside.write_text(json.dumps(kept, indent=1) + "\n")
+    beside.replace(KEPT)  # whole, wherever it stops
     print(key, kept[key], flush=True)
 
 
-def federated(name, seed, **params):
-    """Return a federation."""
-    return FederatedClassifier(NETS[name], random_state=seed, **{"local_epochs": LOCAL_EPOCHS, **params})
-
-
-def mean_client(name, seed, epochs):
-    """Return what trains each client by itself for so many epochs, and the mean accuracy of these networks."""
-
-    def make(X, y, client):
-        alone = [
-            FederatedClassifier(
-                clone(NETS[name]).set_params(classes=np.unique(y).tolist()),
-                n_rounds=1,
-                local_epochs=epochs,
-                n_clients=1,
-                random_state=seed,
-            ).fit(X[client == k], y[client == k])
-            for k in np.unique(client)
-        ]
-        return lambda X_test, y_test: np.mean([one.score(X_test, y_test) for one in alone])
-
-    return make
-
-
-def by_clients(estimator, X, y, client):
-    """Fit an estimator on clients."""
-    return estimator.fit(X, y, groups=client)
-
-
-def on_all_rows(estimator, X, y, client):
-    """Fit an estimator on all rows, as one client."""
-    return estimator.set_params(n_clients=1).fit(X, y)
+def runs(name, seed, rows):
+    """Yield the key of each record, and what makes it."""
+    whole, n, once = (*rows[:2], None, *rows[3:]), N_ROUNDS[name], {"local_epochs": ONE_SHOT_EPOCHS[name]}
+    at = f"{name}|{seed}|rounds"
+    for method in METHODS:
+        params = fusion(method, SIGMA[name], RATE[name])
+        yield f"{at}|{method}", lambda params=params: curve(name, seed, rows, n, **params)
+    yield f"{at}|all rows", lambda: curve(name, seed, whole, n)
+    yield f"{at}|mean client", lambda: mean_client(name, seed, rows, n)
+    at = f"{name}|{seed}|one shot"
+    for method in ONE_SHOT:
+        params = fusion(method, ONE_SHOT_SIGMA)
+        yield f"{at}|{method}", lambda params=params: curve(name, seed, rows, 1, common_start=False, **once, **params)
+    yield f"{at}|all rows", lambda: curve(name, seed, whole, 1, **once)
+    yield f"{at}|mean client", lambda: mean_client(name, seed, rows, 1, **once)
 
 
 def run(args):
     """Fit everything that is not kept yet."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for name in ["digits", *(["fashion"] if args.fashion else [])]:
-        for seed in SEEDS[name]:
-            rows, once = data(name, args.fashion, seed), ONE_SHOT_EPOCHS[name]
-            for n in ROUNDS[name]:
-                at = f"{name}|{seed}|{n}"
-                for method, params in METHODS.items():
-                    measured(
-                        f"{at}|{method}", partial(by_clients, federated(name, seed, n_rounds=n, **params)), kept, rows
-                    )
-                measured(f"{at}|all rows", partial(on_all_rows, federated(name, seed, n_rounds=n)), kept, rows)
-                measured(f"{at}|mean client", mean_client(name, seed, n * LOCAL_EPOCHS), kept, rows)
-            at = f"{name}|{seed}|one shot"
-            for method in ONE_SHOT:
-                single = federated(name, seed, n_rounds=1, common_start=False, **ONE_SHOT[method])
-                measured(f"{at}|{method}", partial(by_clients, single.set_params(local_epochs=once)), kept, rows)
-            whole = federated(name, seed, n_rounds=1).set_params(local_epochs=once)
-            measured(f"{at}|all rows", partial(on_all_rows, whole), kept, rows)
-            measured(f"{at}|mean client", mean_client(name, seed, once), kept, rows)
+    for seed in SEEDS:
+        for name in ["digits", *(["fashion"] if args.fashion else [])]:
+            for key, make in runs(name, seed, data(name, args.fashion, seed)):
+                measured(key, make, kept)
 
 
 # ------------------------------------------------------------------------------------------------------------- page

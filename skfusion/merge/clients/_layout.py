@@ -92,7 +92,8 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
         )
     layout = Layout([], axes, frozenset(name for name, _ in module.named_parameters(remove_duplicate=False)))
     for group in symmetry.groups:
-        weights = [name for name in layout.written(group) if len(symmetry.shapes[name]) > 1]
+        written = [name for name in layout.written(group) if name in layout.parameters]
+        weights = [name for name in written if len(symmetry.shapes[name]) > 1]
         if len(weights) != 1:
             raise ValueError(
                 f"{who!r} needs each unit to be computed by one layer, and the units of {group!r} are computed by "
