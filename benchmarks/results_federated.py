@@ -46,6 +46,7 @@ NETS = {
     "digits": mlp_classifier(module__hidden=(64,), batch_size=32),
     "fashion": mlp_classifier(module__hidden=(128,), batch_size=64, lr=0.002),
 }
+WORDS = {"digits": "digits", "fashion": "Fashion-MNIST"}
 TITLES = {"digits": "Digits, perceptron 64-64-10", "fashion": "Fashion-MNIST, perceptron 784-128-10"}
 SIGMA, RATE, ONE_SHOT_SIGMA = {"digits": 0.1, "fashion": 0.2}, {"digits": 0.1, "fashion": 0.03}, 0.3
 METHODS = [
@@ -185,8 +186,10 @@ def run(args):
 
 
 def of(kept, name, when, method, what="accuracy"):
-    """Return the records of all seeds."""
-    return np.array([kept[key][what] for s in SEEDS[name] if (key := f"{name}|{s}|{when}|{method}") in kept])
+    """Return the records of all seeds; ``when`` is the number of a round, or "one shot"."""
+    part, at = ("one shot", -1) if when == "one shot" else ("rounds", when - 1)
+    records = [kept[key] for s in SEEDS if (key := f"{name}|{s}|{part}|{method}") in kept]
+    return np.array([record[what][at] if what == "accuracy" else record[what] for record in records])
 
 
 def half(values):
@@ -207,20 +210,14 @@ def against(kept, name, when, method):
 
 def table(kept, name):
     """Return the table of accuracy by rounds."""
-    methods = [*METHODS, "all rows", "mean client"]
-    lines = [
-        "| | "
-        + " | ".join(f"{n} rounds" if n > 1 else "1 round" for n in ROUNDS[name])
-        + " | against FedAvg, last | parameters, last | s, last |",
-        "|---" * (len(ROUNDS[name]) + 4) + "|",
-    ]
-    last = ROUNDS[name][-1]
-    for method in methods:
-        cells = [shown(of(kept, name, n, method)) for n in ROUNDS[name]]
-        sizes = of(kept, name, last, method, "parameters") if method != "mean client" else np.array([])
+    last = N_ROUNDS[name]
+    head = [*(f"{n} rounds" if n > 1 else "1 round" for n in SHOWN[name]), "against FedAvg, last", "parameters, last"]
+    lines = ["| | " + " | ".join([*head, "s"]) + " |", "|---" * (len(head) + 2) + "|"]
+    for method in [*METHODS, "all rows", "mean client"]:
+        cells = [shown(of(kept, name, n, method)) for n in SHOWN[name]]
         cells += [
             "" if method == "FedAvg" else against(kept, name, last, method),
-            "" if not len(sizes) else f"{sizes.mean():.0f}",
+            f"{of(kept, name, last, method, 'parameters').mean():.0f}",
             f"{np.median(of(kept, name, last, method, 'seconds')):.1f}",
         ]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
@@ -231,12 +228,31 @@ def one_shot(kept, name):
     """Return the table of one-shot fusion."""
     lines = ["| | accuracy, % | against FedAvg, points | parameters |", "|---|---|---|---|"]
     for method in [*ONE_SHOT, "all rows", "mean client"]:
-        sizes = of(kept, name, "one shot", method, "parameters") if method != "mean client" else np.array([])
+        accuracy = shown(of(kept, name, "one shot", method))
         gap = "" if method == "FedAvg" else against(kept, name, "one shot", method)
-        lines.append(
-            f"| {method} | {shown(of(kept, name, 'one shot', method))} | {gap} | {'' if not len(sizes) else f'{sizes.mean():.0f}'} |"
-        )
+        size = of(kept, name, "one shot", method, "parameters").mean()
+        lines.append(f"| {method} | {accuracy} | {gap} | {size:.0f} |")
     return "\n".join(lines)
+
+
+PANELS = [
+    ["FedAvg", "FedAvg, twice the epochs", "matched average", "FedMA", "PFNM", "PFNM, corrected"],
+    ["FedAvg", "FedAvgM", "FedAdam", "FedYogi"],
+]
+OVER = (0, (4, 4))  # lets a line be seen that is the same as another one, or nearly
+STYLES = {
+    "FedAvg": ("C0", "-"),
+    "FedAvg, twice the epochs": ("C1", "-"),
+    "matched average": ("C2", OVER),
+    "PFNM": ("C3", "-"),
+    "PFNM, corrected": ("C4", OVER),
+    "FedMA": ("C5", OVER),
+    "FedAvgM": ("C6", "-"),
+    "FedAdam": ("C8", "-"),
+    "FedYogi": ("C9", OVER),
+    "all rows": ("black", "--"),
+    "mean client": ("gray", ":"),
+}
 
 
 def draw(kept, name, path):
@@ -246,57 +262,44 @@ def draw(kept, name, path):
     matplotlib.rcParams.update({"svg.hashsalt": "skfusion", "svg.fonttype": "path"})
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    over = (0, (4, 4))  # lets a line be seen that is the same, or nearly
-    styles = {
-        "all rows": ("black", "--"),
-        "mean client": ("gray", ":"),
-        "matched average": ("C2", over),
-        "FedMA": ("C5", over),
-    }
-    for k, method in enumerate([*METHODS, "all rows", "mean client"]):
-        values = np.array([of(kept, name, n, method) for n in ROUNDS[name]])
-        color, line = styles.get(method, (f"C{k}", "-"))
-        axes.plot(
-            ROUNDS[name], 100 * values.mean(1), linestyle=line, color=color, label=method, marker="o", markersize=3
-        )
-        error = 100 * values.std(1, ddof=1) / np.sqrt(values.shape[1])
-        mean = 100 * values.mean(1)
-        axes.fill_between(ROUNDS[name], mean - error, mean + error, color=color, alpha=0.12, linewidth=0)
-    axes.set_xscale("log")
-    axes.set_xticks(ROUNDS[name], [str(n) for n in ROUNDS[name]])
-    axes.minorticks_off()
-    axes.set(xlabel="rounds", ylabel="accuracy on new rows, %")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False)
+    figure, panels = plt.subplots(1, 2, figsize=(10, 5.2), sharey=True, layout="constrained")
+    rounds, lines = np.arange(1, N_ROUNDS[name] + 1), {}
+    for axes, methods, title in zip(panels, PANELS, ["Averages and matched averages", "Optimisers of the server"], strict=True):
+        for method in [*methods, "all rows", "mean client"]:
+            values = 100 * np.array([of(kept, name, n, method) for n in rounds])
+            color, style = STYLES[method]
+            mean, error = values.mean(1), values.std(1, ddof=1) / np.sqrt(values.shape[1])
+            (lines[method],) = axes.plot(rounds, mean, linestyle=style, color=color, linewidth=1.6)
+            axes.fill_between(rounds, mean - error, mean + error, color=color, alpha=0.12, linewidth=0)
+        axes.set_xscale("log")
+        axes.set_xticks(SHOWN[name], [str(n) for n in SHOWN[name]])
+        axes.minorticks_off()
+        axes.set_xlabel("rounds")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("accuracy on new rows, %")
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def verdicts(kept, name):
     """Return what the table says, method by method."""
-    last, lines = ROUNDS[name][-1], []
-    for method in METHODS:
-        if method == "FedAvg":
-            continue
+    last, third, lines = N_ROUNDS[name], SHOWN[name][2], []
+    for method in METHODS[1:]:
         parts = []
-        for when, words in (
-            (ROUNDS[name][2], f"after {ROUNDS[name][2]} rounds"),
-            (last, f"after {last}"),
-            ("one shot", "in one shot"),
-        ):
+        for when, words in ((third, f"after {third} rounds"), (last, f"after {last}"), ("one shot", "in one shot")):
             if when == "one shot" and method not in ONE_SHOT:
                 continue
             gap = of(kept, name, when, method) - of(kept, name, when, "FedAvg")
-            told = abs(gap.mean()) > half(gap)
             if not gap.any():
-                parts.append(f"{words} the same, as no unit is moved")
-                continue
-            parts.append(
-                f"{words} {'better' if gap.mean() > 0 else 'worse'} by {abs(100 * gap.mean()):.1f} points"
-                if told
-                else f"{words} not told apart"
-            )
+                parts.append(f"{words} the same")
+            elif abs(gap.mean()) > half(gap):
+                better = "better" if gap.mean() > 0 else "worse"
+                parts.append(f"{words} {better} by {abs(100 * gap.mean()):.1f} points")
+            else:
+                parts.append(f"{words} not told apart")
         lines.append(f"- {method}, against FedAvg: {', '.join(parts)}.")
     return "\n".join(lines)
 
@@ -304,8 +307,10 @@ def verdicts(kept, name):
 def write(args):
     """Write the page and its figures."""
     kept = json.loads(KEPT.read_text())
-    names = [name for name in SEEDS if any(key.startswith(f"{name}|") for key in kept)]
+    names = [name for name in NETS if len(of(kept, name, 1, "mean client")) > 1]
     libraries = ", ".join(f"{lib} {version(lib)}" for lib in ("torch", "skorch", "scikit-learn"))
+    rates = " and ".join(f"{RATE[name]} on {WORDS[name]}" for name in NETS)
+    sigmas = " and ".join(f"{SIGMA[name]} on {WORDS[name]}" for name in NETS)
     page = f"""# Federated fusion
 
 <!-- Written by benchmarks/results_federated.py. Do not edit: run it again. -->
@@ -313,26 +318,26 @@ def write(args):
 {N_CLIENTS} clients, among which the rows of each class are divided by shares from a Dirichlet distribution of {ALPHA}: some clients have many rows, and
 most lack classes. Each trains {LOCAL_EPOCHS} epochs a round on its own rows, and the server fuses what they return. Made by
 
-    OMP_NUM_THREADS=1 python benchmarks/results_federated.py run
+    OMP_NUM_THREADS=1 python benchmarks/results_federated.py run --fashion DIR
     OMP_NUM_THREADS=1 python benchmarks/results_federated.py write
 
 on one thread (Python {platform.python_version()}, {libraries}; {os.cpu_count()} {platform.machine()} cores). Accuracy in per cent on rows that no client has; after ± stands half of the
-95 % interval of the mean over seeds, Student's: each seed is another division of the rows, other weights, and of digits another half that is tested. Differences are paired. *s* is
-the processor's time of a fit, the median.
+95 % interval of the mean over seeds, Student's: each seed is another division of the rows, other weights, and other rows of the data set. Differences are paired, and of so few seeds
+most are not told apart. *s* is the processor's time of a fit of all rounds, the median; of *mean client* that of all clients.
 
 *FedAvg* is the mean by rows. *Matched average* matches units by their weights to the network that the round began with, in one shot to that of the first client.
-*PFNM* and *FedMA* have sigma=0.1, and 0.3 in one shot: of 0.05, 0.1, 0.2 and 0.3 the best on a division that is not among these, where a layer became less than twice
-as wide. *FedAdam* has the rate 0.1, of 0.01, 0.03 and 0.1. *Corrected* is without the shrinkage of the posterior. In FedMA clients train twice a round, as they retrain above
-the hidden layer: the fair comparison is *FedAvg, twice the epochs*.
+*PFNM* and *FedMA* have sigma={sigmas}, and {ONE_SHOT_SIGMA} in one shot; *FedAdam* and *FedYogi* have the rate {rates}; *FedAvgM* has the momentum 0.5.
+These were chosen among a few on a division that is not among those of the seeds. *Corrected* is without the shrinkage of the posterior. In FedMA clients train twice a round, as
+they retrain above the hidden layer: the fair comparison is *FedAvg, twice the epochs*.
 *All rows* is one network on the rows of all clients, for as many epochs in all as a client trains; *mean client* is the mean accuracy of networks of one client each, which
-never hear of the others. *One shot*: clients begin with different weights, train once, and are fused once. In the figure the bands are one standard error.
+never hear of the others. *One shot*: clients begin with different weights, train once, and are fused once. In the figures the bands are one standard error.
 """
     for name in names:
         draw(kept, name, OUT / f"federated-{name}.svg")
         page += f"""
 ## {TITLES[name]}
 
-{len(of(kept, name, 1, "FedAvg"))} seeds. Hidden layers as in the title; a wider network has more parameters.
+{len(of(kept, name, 1, "mean client"))} seeds, {N_ROWS[name]} rows to train on. Hidden layers as in the title; a wider network has more parameters.
 
 ![Accuracy against rounds](federated-{name}.svg)
 

@@ -77,7 +77,8 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         be matched; with ``n_rounds=1`` that is one-shot fusion.
     validation_fraction : float, optional
         Share of its rows that each client holds out, by which ``history_`` has scores. None are held out when omitted,
-        but a fifth where ``fuse`` or ``align`` chooses by a score.
+        but a fifth where ``fuse`` or ``align`` chooses by a score. A client does not know of copies of its rows at
+        others, which make these scores too good; there is a warning.
     {scoring}
     vectorize : {"auto", True, False}, default="auto"
         Train clients that have equally many rows together, as one network with a member axis: the same members to
