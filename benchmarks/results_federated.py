@@ -185,10 +185,17 @@ def run(args):
 # ------------------------------------------------------------------------------------------------------------- page
 
 
+def whole_seeds(kept, name):
+    """Return the seeds of which everything is kept."""
+    wanted = [("rounds", METHODS), ("one shot", ONE_SHOT)]
+    endings = [f"{part}|{m}" for part, methods in wanted for m in (*methods, "all rows", "mean client")]
+    return [s for s in SEEDS if all(f"{name}|{s}|{ending}" in kept for ending in endings)]
+
+
 def of(kept, name, when, method, what="accuracy"):
     """Return the records of all seeds; ``when`` is the number of a round, or "one shot"."""
     part, at = ("one shot", -1) if when == "one shot" else ("rounds", when - 1)
-    records = [kept[key] for s in SEEDS if (key := f"{name}|{s}|{part}|{method}") in kept]
+    records = [kept[f"{name}|{s}|{part}|{method}"] for s in whole_seeds(kept, name)]
     return np.array([record[what][at] if what == "accuracy" else record[what] for record in records])
 
 
@@ -264,7 +271,9 @@ def draw(kept, name, path):
 
     figure, panels = plt.subplots(1, 2, figsize=(10, 5.2), sharey=True, layout="constrained")
     rounds, lines = np.arange(1, N_ROUNDS[name] + 1), {}
-    for axes, methods, title in zip(panels, PANELS, ["Averages and matched averages", "Optimisers of the server"], strict=True):
+    for axes, methods, title in zip(
+        panels, PANELS, ["Averages and matched averages", "Optimisers of the server"], strict=True
+    ):
         for method in [*methods, "all rows", "mean client"]:
             values = 100 * np.array([of(kept, name, n, method) for n in rounds])
             color, style = STYLES[method]
@@ -307,7 +316,7 @@ def verdicts(kept, name):
 def write(args):
     """Write the page and its figures."""
     kept = json.loads(KEPT.read_text())
-    names = [name for name in NETS if len(of(kept, name, 1, "mean client")) > 1]
+    names = [name for name in NETS if len(whole_seeds(kept, name)) > 1]
     libraries = ", ".join(f"{lib} {version(lib)}" for lib in ("torch", "skorch", "scikit-learn"))
     rates = " and ".join(f"{RATE[name]} on {WORDS[name]}" for name in NETS)
     sigmas = " and ".join(f"{SIGMA[name]} on {WORDS[name]}" for name in NETS)
@@ -337,7 +346,7 @@ never hear of the others. *One shot*: clients begin with different weights, trai
         page += f"""
 ## {TITLES[name]}
 
-{len(of(kept, name, 1, "mean client"))} seeds, {N_ROWS[name]} rows to train on. Hidden layers as in the title; a wider network has more parameters.
+{len(whole_seeds(kept, name))} seeds, {N_ROWS[name]} rows to train on. Hidden layers as in the title; a wider network has more parameters.
 
 ![Accuracy against rounds](federated-{name}.svg)
 

@@ -16,7 +16,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_memory
 from torch import nn
 
-from skfusion import nets
 from skfusion._component import EXAMPLES, Component
 from skfusion._docs import doc
 from skfusion._rows import Rows

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from skfusion import nets
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows, repetitions
@@ -19,9 +18,9 @@ from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
 from skfusion.estimators.support._predictors import runners_of
-from skfusion.estimators.support._widths import net_of_member
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._uncertainty import ManyStates
+from skfusion.estimators.support._widths import net_of_member
 from skfusion.nets import Runner
 from skfusion.pool import Member
 

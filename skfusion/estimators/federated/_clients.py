@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._caller import warn_caller
 from skfusion._rows import Rows
 from skfusion.data import hold_out
 from skfusion.pool import MOST_BY_CHANCE, LeakageWarning
@@ -47,10 +47,7 @@ def parts_of(rows: Rows, groups: Any, n_clients: int, seed: int) -> list[tuple[A
         return [(k, rows.take(index)) for k, index in enumerate(_at_random(rows, n_clients, seed))]
     names, codes = np.unique(np.asarray(groups)).tolist(), rows.groups
     if empty := [name for k, name in enumerate(names) if not (codes == k).any()]:
-        warnings.warn(
-            f"The clients {empty} have no rows of positive weight, and take no part.",
-            stacklevel=4,
-        )
+        warn_caller(f"The clients {empty} have no rows of positive weight, and take no part.")
     alone, order = replace(rows, groups=None), np.arange(len(rows))
     if len(names) - len(empty) > 1:  # so that the order in which rows come has no influence, nor have other clients
         order = np.argsort(rows.keys, kind="stable")
@@ -102,12 +99,11 @@ def warn_of_copies(rows: Rows, clients: Sequence[Client]) -> None:
     unit, trained_on = rows.units()[1], np.concatenate([client.fit_places for client in clients])
     count = int(np.isin(unit[np.searchsorted(place, held)], unit[np.searchsorted(place, trained_on)]).sum())
     if count > MOST_BY_CHANCE * len(held):
-        warnings.warn(
+        warn_caller(
             f"{count} of the {len(held)} rows that clients hold out ({100 * count / len(held):.3g} %) have the inputs "
             "of rows that other clients train on, so the held-out scores are too good. Score on rows that no client "
             "has, or make a client of those that share rows.",
             LeakageWarning,
-            stacklevel=4,
         )
 
 
