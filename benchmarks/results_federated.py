@@ -2,7 +2,7 @@
 """Write docs/results/federated.md: fusions of clients whose classes differ, by the number of rounds, and in one shot.
 
 python benchmarks/results_federated.py run                  # digits, some minutes; goes on where it stopped
-python benchmarks/results_federated.py run --fashion DIR    # and Fashion-MNIST, about half an hour
+python benchmarks/results_federated.py run --fashion DIR    # and Fashion-MNIST, some minutes more
 python benchmarks/results_federated.py write
 
 Fashion-MNIST comes from the files of Debian's ``dataset-fashion-mnist``; give the folder that holds
@@ -331,12 +331,12 @@ most lack classes. Each trains {LOCAL_EPOCHS} epochs a round on its own rows, an
     OMP_NUM_THREADS=1 python benchmarks/results_federated.py write
 
 on one thread (Python {platform.python_version()}, {libraries}; {os.cpu_count()} {platform.machine()} cores). Accuracy in per cent on rows that no client has; after ± stands half of the
-95 % interval of the mean over seeds, Student's: each seed is another division of the rows, other weights, and other rows of the data set. Differences are paired, and of so few seeds
+95 % interval of the mean over seeds, Student's: each seed is another division of the rows, other weights, and other rows to train on, of digits also to test on. Differences are paired, and of so few seeds
 most are not told apart. *s* is the processor's time of a fit of all rounds, the median; of *mean client* that of all clients.
 
 *FedAvg* is the mean by rows. *Matched average* matches units by their weights to the network that the round began with, in one shot to that of the first client.
 *PFNM* and *FedMA* have sigma={sigmas}, and {ONE_SHOT_SIGMA} in one shot; *FedAdam* and *FedYogi* have the rate {rates}; *FedAvgM* has the momentum 0.5.
-These were chosen among a few on a division that is not among those of the seeds. *Corrected* is without the shrinkage of the posterior. In FedMA clients train twice a round, as
+These were chosen among a few on a division that is not among those of the seeds, the momentum and the sigma of one shot on digits alone. *Corrected* is without the shrinkage of the posterior. In FedMA clients train twice a round, as
 they retrain above the hidden layer: the fair comparison is *FedAvg, twice the epochs*.
 *All rows* is one network on the rows of all clients, for as many epochs in all as a client trains; *mean client* is the mean accuracy of networks of one client each, which
 never hear of the others. *One shot*: clients begin with different weights, train once, and are fused once. In the figures the bands are one standard error.

@@ -186,7 +186,7 @@ def test_groups_reach_a_federation_at_the_end_of_a_pipeline():
     with config_context(enable_metadata_routing=True):
         last = FederatedClassifier(net(), n_rounds=2, local_epochs=2, random_state=0).set_fit_request(groups=True)
         pipeline = make_pipeline(StandardScaler(), last)
-        found = cross_validate(pipeline, X, Y, cv=3, params={"groups": CLIENT}, return_estimator=True)
+        found = cross_validate(pipeline, X, X[:, 0] > 0, cv=3, params={"groups": CLIENT}, return_estimator=True)
         by_chance = cross_validate(pipeline, X, labels, cv=4, params={"groups": CLIENT})
     assert [fitted[-1].clients_ for fitted in found["estimator"]] == [["a", "b"]] * 3
     assert np.mean(found["test_score"]) > 0.6
