@@ -8,6 +8,7 @@ networks that were trained elsewhere; `_sources` has the methods that make a poo
 
 from skfusion.checkpoints.format import PoolFormatError
 from skfusion.pool._member import Member
+from skfusion.pool._pool import MOST_BY_CHANCE as MOST_BY_CHANCE
 from skfusion.pool._pool import LeakageWarning, ModelPool
 from skfusion.pool.stores import DirectoryStore, MemoryStore, Store
 

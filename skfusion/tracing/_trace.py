@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
 from skfusion._numbers import place_of
-from skfusion.symmetry import Site
+from skfusion.symmetry import OF_OUTPUT, Site
 from skfusion.tracing._call import Labels, Origin
 from skfusion.tracing._run import Inputs, copied, keeps_statistics, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
@@ -138,7 +138,7 @@ def _watch(module: nn.Module, inputs: Inputs, labels: Labels, uses: Uses, train:
         raise ValueError(f"its output, of type {type(out).__name__}, holds no tensor.")
     for tensor in results:
         labels.use(tensor)
-        labels.engine.pin_axes(labels.of(tensor), "output of the module")
+        labels.engine.pin_axes(labels.of(tensor), OF_OUTPUT)
     return tracer
 
 

@@ -94,7 +94,8 @@ def test_other_layers_with_a_row_for_each_class_count_rows():
     net = Pinned(nn.Linear(10, 2), nn.Linear(2, 5), nn.Linear(5, 2)).double()
     clients = [state_of(net), {n: t + 1 for n, t in state_of(net).items()}]
     metas = [{"class_counts": [3.0, 0.0], "n_rows": 3.0}, {"class_counts": [1.0, 4.0], "n_rows": 5.0}]
-    fused = FedMA(sigma=10).for_members(metas)(clients, objective=of(net, X))
+    with pytest.warns(UserWarning, match="no units of the layers '0'"):
+        fused = FedMA(sigma=10).for_members(metas)(clients, objective=of(net, X))
     torch.testing.assert_close(fused["0.bias"], net[0].bias.detach() + 5 / 8)
     torch.testing.assert_close(fused["2.bias"], net[2].bias.detach() + torch.tensor([1 / 4, 1.0]).double())
 
