@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -143,7 +144,7 @@ class OTFusion(Aligner):
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}; got {getattr(self, name)!r}.")
-        if self.reg is not None and not 0 < self.reg < float("inf"):
+        if self.reg is not None and not (isinstance(self.reg, Real) and 0 < self.reg < float("inf")):
             raise ValueError(f"reg must be above 0, or None for the exact plan; got {self.reg!r}.")
         if self.max_iter < 1 or not self.tol > 0:
             raise ValueError(f"max_iter is at least 1 and tol above 0; got {self!r}.")

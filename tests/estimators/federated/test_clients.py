@@ -151,6 +151,12 @@ def test_clients_without_rows_take_no_part():
         assert torch.equal(federated.state_[name], tensor)
 
 
+@pytest.mark.parametrize("groups", [np.where(CLIENT == "a", np.nan, 1.0), np.where(CLIENT == "a", None, "b")])
+def test_rows_without_a_client_are_an_error(groups):
+    with pytest.raises(ValueError, match=f"groups is missing for {len(A)} of 80 rows; give each of them a group"):
+        FederatedClassifier(net(), n_rounds=1).fit(X, Y, groups=groups)
+
+
 def test_a_client_of_one_row():
     groups = np.r_[np.zeros(1), np.ones(79)]
     federated = FederatedClassifier(net(), n_rounds=2, validation_fraction=0.2, random_state=0).fit(X, Y, groups=groups)
