@@ -281,14 +281,15 @@ def in_all(rows):
 def pair_table(rows):
     """Return the table of the pairs of one architecture and width."""
     lines = [
-        "| aligner | barrier, nats | with REPAIR | accuracy in the middle, % | with REPAIR | s | MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| aligner | moved, % | barrier, nats | with REPAIR | middle, % | with REPAIR | s | MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method in in_all(rows):
         barriers = " | ".join(spread(column(rows, method, label, "barrier"), 3) for label in REPAIRS)
+        moved = 100 * np.mean([scores[-1] for scores in column(rows, method, "as it is", "score")])
         middles = " | ".join(f"{100 * column(rows, method, label, 'middle').mean():.2f}" for label in REPAIRS)
         lines.append(
-            f"| {method} | {barriers} | {middles} | {np.median(column(rows, method, 'seconds')):.1f} | {np.median(column(rows, method, 'mib')):.0f} |"
+            f"| {method} | {moved:.2f} | {barriers} | {middles} | {np.median(column(rows, method, 'seconds')):.1f} | {np.median(column(rows, method, 'mib')):.0f} |"
         )
     return "\n".join(lines)
 
@@ -315,14 +316,14 @@ def write(args):
         width = PROBLEMS[name].width * int(factor)
         ends = 100 * column(rows, in_all(rows)[0], "as it is", "ends").mean()
         sections.append(
-            f"## {PROBLEMS[name].title.format(width, 4 * width)}\n\n{len(rows)} pairs; the networks have {ends:.2f} % of the test rows right.\n\n{pair_table(rows)}"
+            f"## {PROBLEMS[name].title.format(width, 4 * width)}\n\n{len(rows)} pair{'s' if len(rows) > 1 else ''}; the networks have {ends:.2f} % of the test rows right.\n\n{pair_table(rows)}"
         )
     for key, rows in kept["many"].items():
         name, factor = key.split(" x")
         width = PROBLEMS[name].width * int(factor)
         ends = 100 * column(rows, in_all(rows)[0], "ends").mean()
         sections.append(
-            f"## {MANY} networks: {PROBLEMS[name].title.format(width, 4 * width)}\n\nThe networks have {ends:.2f} % right; {len(rows)} times {MANY} of them.\n\n{many_table(rows)}"
+            f"## {MANY} networks: {PROBLEMS[name].title.format(width, 4 * width)}\n\nThe networks have {ends:.2f} % right; {len(rows)} set{'s' if len(rows) > 1 else ''} of {MANY}.\n\n{many_table(rows)}"
         )
     if not sections:
         raise SystemExit("Nothing is measured yet: run first.")
@@ -338,7 +339,8 @@ Pairs of networks of one architecture that were trained from different seeds on 
 on one thread ({kept["machine"]}), which had other work. The numbers of each pair are in [alignment.json](alignment.json).
 
 Barriers are of the loss on {N_TEST} test rows, the mean and in brackets the smallest and the largest of the pairs. Aligners that use data see training rows; *Annealing, loss* has {N_GUIDE} further rows to judge
-by, which no network was trained on, and 500 steps. *with REPAIR* rescales what each layer gives at every point of the line, or estimates the statistics of BatchNorm anew. *s* is the processor's time of the match, *MiB* the most memory that it takes beyond the two networks; both are medians.
+by, which no network was trained on, and 500 steps. *with REPAIR* rescales what each layer gives at every point of the line, or estimates the statistics of BatchNorm anew. *moved* is the accuracy of the network
+that is moved, which permutations keep and soft maps do not; *middle* is that in the middle of the line. Where the moved network is bad, so is the mean of the ends that the barrier is counted from. *s* is the processor's time of the match, *MiB* the most memory that it takes beyond the two networks; both are medians.
 
 {(chr(10) * 2).join(sections)}
 """
