@@ -8,19 +8,29 @@ and what lies below them.
 
 from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_ends, combined
 from skfusion.connect._bezier import Bezier
+from skfusion.connect._complex import Complex, SimplicialComplex
 from skfusion.connect._fourier import Fourier
+from skfusion.connect._learned_subspace import LearnedSubspace
 from skfusion.connect._line import Line
 from skfusion.connect._poly_chain import PolyChain
+from skfusion.connect._projection import Projection
+from skfusion.connect._simplicial import SimplexPerMode, Simplicial
 from skfusion.connect._trained import TrainedConnector
 
 __all__ = [
     "Bezier",
+    "Complex",
     "Connector",
     "Fourier",
+    "LearnedSubspace",
     "Line",
     "Path",
     "PathBasis",
     "PolyChain",
+    "Projection",
+    "SimplexPerMode",
+    "Simplicial",
+    "SimplicialComplex",
     "Subspace",
     "TrainedConnector",
     "check_ends",

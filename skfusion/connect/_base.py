@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skfusion._component import Component
+from skfusion.connect._projection import Projection, nearest_position
 from skfusion.geometry import inner
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible, weighted_sum
@@ -35,6 +36,19 @@ class Basis(ABC):
     def grid(self, n_points: int, n_controls: int) -> list[Any]:
         """Return points that are spread evenly over the domain, its corners included, ``n_points`` along each side."""
 
+    def spread(self, n_points: int, rng: np.random.RandomState, n_controls: int) -> list[Any]:
+        """Return points for an ensemble, which cover the domain: random ones, where a basis does not know better."""
+        return [self.sample(rng, n_controls) for _ in range(n_points)]
+
+    def center(self, n_controls: int) -> Any:
+        """Return the point in the middle of the domain, or raise ``ValueError`` where there is none."""
+        raise ValueError(f"{self!r} does not say where the middle of its domain is.")
+
+    def nearest(self, products: np.ndarray) -> Any:
+        """Return the point nearest to the origin, by the inner products of the controls: that of a grid."""
+        points = [(p, self.weights(p, len(products))) for p in self.grid(21, len(products))]
+        return min(points, key=lambda pair: float(pair[1] @ products @ pair[1]))[0]
+
 
 class PathBasis(Basis):
     """A basis whose domain is the positions from 0 to 1, at which it has the first and the last control state."""
@@ -57,6 +71,18 @@ class PathBasis(Basis):
         """Return equally spaced positions, 0 and 1 included; see :meth:`Path.grid`."""
         positions: list[float] = np.linspace(0, 1, n_points).tolist()
         return positions
+
+    def spread(self, n_points: int, rng: np.random.RandomState, n_controls: int) -> list[float]:
+        """Return equally spaced positions; see :meth:`Basis.spread`."""
+        return self.grid(n_points, n_controls)
+
+    def center(self, n_controls: int) -> float:
+        """Return 0.5; see :meth:`Basis.center`."""
+        return 0.5
+
+    def nearest(self, products: np.ndarray) -> float:
+        """Return the position of the nearest point; see :meth:`Basis.nearest`."""
+        return nearest_position(lambda t: self.weights(t, len(products)), products)
 
 
 class ByLength(PathBasis):
@@ -144,6 +170,37 @@ class Subspace(ABC):
         """
         return self.basis.grid(n_points, len(self.controls))
 
+    def spread(self, n_points: int, random_state: int = 0) -> list[Any]:
+        """Return a list of points for an ensemble; see :meth:`Subspace.weights`.
+
+        They are equally spaced on a path, and random elsewhere, where each simplex has its share of them.
+        """
+        return self.basis.spread(n_points, np.random.RandomState(random_state), len(self.controls))
+
+    @property
+    def midpoint(self) -> State:
+        """The state in the middle: at 0.5 of a path, and of simplexes in the middle of the corners that all share."""
+        return self.at(self.basis.center(len(self.controls)))
+
+    def project(self, state: State) -> Projection:
+        """Return the point that is nearest to a state.
+
+        Parameters
+        ----------
+        state : State
+            Of the same architecture.
+
+        Returns
+        -------
+        Projection
+            The point, its state, and the Euclidean distance, without integer tensors and BatchNorm statistics.
+        """
+        check_compatible([*self.controls, state])
+        products = inner([state, *self.controls])[1:, 1:]
+        point = self.basis.nearest(products)
+        c = self.weights(point)
+        return Projection(point, self.at(point), float(np.sqrt(max(float(c @ products @ c), 0.0))))
+
 
 @dataclass(eq=False, repr=False)
 class Path(Subspace):
@@ -224,6 +281,10 @@ class Connector(Component, ABC):
     """Find the path, or the subspace, that joins networks."""
 
     needs_objective: ClassVar[bool] = True
+    n_states: ClassVar[int | None] = 2
+    """How many networks it joins; None where it takes any number."""
+    from_scratch: ClassVar[bool] = False
+    """Whether it trains from the states that it is given, which then need no training of their own."""
 
     def check(self) -> None:
         """Raise ``ValueError`` or ``TypeError`` where a parameter makes no sense; estimators ask before they train."""
