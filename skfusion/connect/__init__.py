@@ -6,7 +6,7 @@ test, and a line here. Connectors know states and at most an objective; this roo
 and what lies below them.
 """
 
-from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_ends, combined
+from skfusion.connect._base import Basis, ByLength, Connector, Path, PathBasis, Subspace, check_ends, combined
 from skfusion.connect._bezier import Bezier
 from skfusion.connect._complex import Complex, SimplicialComplex
 from skfusion.connect._fourier import Fourier

@@ -329,6 +329,12 @@ def check_ends(connector: Any, states: Sequence[State]) -> None:
     check_compatible(states, ["first", "second"])
 
 
+def check_states(states: Sequence[State]) -> None:
+    """Raise ``ValueError``, which names the state, unless there are finite states of one architecture."""
+    some = ["first", "second", "third", "fourth", "fifth"]
+    check_compatible(states, [*some, *(f"{k}th" for k in range(6, len(states) + 1))][: len(states)])
+
+
 def combined(controls: Sequence[State], coefficients: ArrayLike) -> State:
     """Return a sum of control states; a control state itself where it is the only one."""
     c = np.asarray(coefficients, np.float64)

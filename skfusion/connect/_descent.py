@@ -61,13 +61,13 @@ class Descent:
         self, settings: Settings, rng: np.random.RandomState, draw: Draw, pull: Pull | None = None
     ) -> list[float]:
         """Train by a cosine schedule, and return the mean loss of each epoch; see :func:`run`."""
-        total, history = settings.n_epochs, []
-        n_batches = math.inf
+        total, history = settings.n_epochs, list[float]()
+        n_batches = 1
         for epoch in range(total):
             batches: Any = self.objective.training()
-            if total == 1:  # no earlier epoch has shown how many batches there are
+            if not epoch:  # no earlier epoch has shown how many batches there are
                 batches = [*batches]
-                n_batches = len(batches)
+                n_batches = max(len(batches), 1)
             losses: list[Tensor] = []
             for batch in batches:
                 done = (epoch + min(len(losses) / n_batches, 1)) / total

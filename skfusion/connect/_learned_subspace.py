@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace
+from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_states
 from skfusion.connect._complex import Complex, SimplicialComplex
 from skfusion.connect._descent import Descent, check_labelled, seeded
 from skfusion.connect._line import Line
 from skfusion.connect._trained import check_settings
 from skfusion.objective import Objective
-from skfusion.state import State, check_compatible
+from skfusion.state import State
 
 
 @dataclass(eq=False, repr=False)
@@ -96,6 +96,11 @@ class LearnedSubspace(Connector):
     weight_decay: float = 1e-4
     random_state: int = 0
 
+    @classmethod
+    def _test_params(cls) -> Iterator[dict[str, Any]]:
+        yield {"n_epochs": 8}
+        yield {"basis": Line(), "layerwise": True, "n_epochs": 8}
+
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
         check_settings(self, ("n_epochs",), ("lr", "momentum", "weight_decay", "beta"))
@@ -105,7 +110,7 @@ class LearnedSubspace(Connector):
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Subspace:
         """Return the trained subspace; see :meth:`Connector.__call__`."""
         self.check()
-        check_compatible(states)
+        check_states(states)
         n = len(states)
         if self.basis is not None and (n < 2 or (isinstance(self.basis, Line) and n > 2)):
             raise ValueError(

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from skfusion._docs import doc
-from skfusion.connect._base import Connector
+from skfusion.connect._base import Connector, check_states
 from skfusion.connect._complex import Complex, SimplicialComplex
 from skfusion.connect._descent import Descent, check_labelled, mean_of, seeded
 from skfusion.connect._trained import check_settings
 from skfusion.connect._volume import volumes_of
 from skfusion.objective import Objective
-from skfusion.state import State, check_compatible
+from skfusion.state import State, owners
 
 SETTINGS = """
 n_samples : int, default=5
@@ -63,7 +63,7 @@ class _Growing(Connector):
     momentum: float = 0.9
     weight_decay: float = 5e-4
     random_state: int = 0
-    _test_sets = ({"n_connectors": 1, "n_epochs": 10, "n_samples": 2, "lr": 0.05}, {"n_epochs": 10, "lr": 0.05})
+    _test_sets = ({"n_epochs": 5, "n_samples": 2, "lr": 0.05},)
 
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
@@ -123,7 +123,7 @@ class Simplicial(_Growing):
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> SimplicialComplex:
         """Return the complex, whose first corners are the very states; see :meth:`Connector.__call__`."""
         self.check()
-        check_compatible(states)
+        check_states(states)
         n = len(states)
         if not self.n_connectors:
             return SimplicialComplex(states, Complex([range(n)]), own_states=range(n))
@@ -166,7 +166,7 @@ class SimplexPerMode(_Growing):
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> SimplicialComplex:
         """Return the simplexes, each with the very state that it was grown from; see :meth:`Connector.__call__`."""
         self.check()
-        check_compatible(states)
+        check_states(states)
         corners: list[State] = []
         simplexes: list[range] = []
         histories = []
@@ -177,12 +177,24 @@ class SimplexPerMode(_Growing):
             if self.n_connectors:
                 assert data is not None
                 with seeded(self, data, state):
-                    grown, history = self._grow([state], data, rng)
+                    grown, history = self._grow([_tied_as_all(state, states)], data, rng)
+                grown[0] = state
                 histories.append(history)
             simplexes.append(range(len(corners), len(corners) + len(grown)))
             corners += grown
         mean = np.mean(histories, axis=0).tolist() if histories else []
         return SimplicialComplex(corners, Complex(simplexes), mean, [s[0] for s in simplexes])
+
+
+def _tied_as_all(state: State, states: Sequence[State]) -> State:
+    """Return a state whose tensors are tied where they are so in all states: a tie of one state alone is chance."""
+    tied = owners(states)
+    if tied == owners([state]):
+        return state
+    out: State = {}
+    for key, owner in tied.items():
+        out[key] = out[owner] if owner != key else state[key].detach().clone()
+    return out
 
 
 class Growth:

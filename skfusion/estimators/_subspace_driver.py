@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,11 +16,11 @@ from skfusion.estimators._base import Collected
 from skfusion.estimators._points_driver import PointsDriver, converted, on_cpu
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._curve_segment import InUnit
+from skfusion.landscape import Point, best_point, points_at
 from skfusion.nets import Runner
 from skfusion.objective import Objective, loss_scale
 from skfusion.pool import Member, ModelPool
-from skfusion.repair import Recalibrate, Repairer
-from skfusion.state import State
+from skfusion.repair import Recalibrate
 
 
 class SubspaceDriver(PointsDriver):
@@ -56,9 +56,12 @@ class SubspaceDriver(PointsDriver):
         unit = loss_scale(objective) if self._task == "regression" else 1.0
         subspace = connect([m.state for m in pool], InUnit(objective, unit))
         subspace = subspace.replace(history=[loss * unit for loss in subspace.history])
-        points = Points(subspace, pool, objective, self._part("repair"))
         seed = int(getattr(connect, "random_state", 0))
-        members = self._chosen(points, seed, collected.net)
+        points = self._chosen(subspace, objective, seed)
+        _check_finite(points)
+        self.point_ = None if self.predict_with == "ensemble" else points[0].place
+        own = {id(subspace.controls[k]): m for k, m in zip(subspace.networks, pool, strict=False)}
+        members = [self._member(i, point, own, collected.net) for i, point in enumerate(points)]
         self.subspace_ = converted(subspace, on_cpu)
         self.members_, self.net_ = members, collected.net
         self._runner = self._predictor(members, [runner] * len(members))
@@ -72,29 +75,23 @@ class SubspaceDriver(PointsDriver):
                 f"as by collect=Seeds({connect.n_states}){more}."
             )
 
-    def _chosen(self, points: Points, seed: int, net: Any) -> list[Member]:
-        """Return the points that predict, with their scores where rows are held out."""
-        subspace = points.subspace
-        self.point_ = None
-        if self.predict_with == "ensemble":
-            places = subspace.spread(self.n_points, seed)
-        elif self.predict_with == "midpoint":
-            places = [subspace.basis.center(len(subspace.controls))]
-        else:
-            places = points.candidates(self.n_points, seed)
-        states = [points.state(p) for p in places] if self.predict_with != "best" else []
-        judged = points.objective.evaluate(states or map(points.state, places))
-        loss, score = np.array(judged, np.float64).reshape(-1, 2).T
+    def _chosen(self, subspace: Subspace, objective: Objective, seed: int) -> list[Point]:
+        """Return the points that predict."""
+        repair = self._part("repair")
         if self.predict_with == "best":
-            k = max(range(len(places)), key=lambda i: (np.nan_to_num(score[i], nan=-np.inf), -loss[i]))
-            places, loss, score = [places[k]], loss[[k]], score[[k]]
-            states = [points.state(places[0])]
-        _check_finite(places, loss)
-        if self.predict_with != "ensemble":
-            self.point_ = places[0]
-        known = self.held_out_ is not None  # other rows are those that the subspace was trained on
-        scores = [float(s) if known else math.nan for s in score]
-        return [points.member(i, *parts, net) for i, parts in enumerate(zip(places, states, scores, strict=True))]
+            return [best_point(subspace, objective, self.n_points, seed, repair)]
+        if self.predict_with == "midpoint":
+            return points_at(subspace, [subspace.basis.center(len(subspace.controls))], objective, repair)
+        return points_at(subspace, subspace.spread(self.n_points, seed), objective, repair)
+
+    def _member(self, i: int, point: Point, own: Mapping[int, Member], net: Any) -> Member:
+        """Return the member that a point is: that of the pool, or a new one; scored where rows are held out."""
+        state, score = on_cpu(point.state), math.nan if self.held_out_ is None else point.score
+        if id(point.state) in own:
+            return own[id(point.state)].replace(state=state, score=score, net=net)
+        place = point.place if isinstance(point.place, float) else np.asarray(point.place).tolist()
+        name = f"point@{place:.6g}" if isinstance(place, float) else f"point-{i}"
+        return Member(name, state, score, {"point": place}, net=net)
 
     # ---- pickling ----------------------------------------------------------------------------
     def __getstate__(self) -> dict[str, Any]:
@@ -109,35 +106,6 @@ class SubspaceDriver(PointsDriver):
         super().__setstate__(stored)
 
 
-class Points:
-    """Points of a subspace between the members of a pool, with repaired statistics."""
-
-    def __init__(self, subspace: Subspace, pool: ModelPool, objective: Objective, repair: Repairer):
-        self.subspace, self.objective, self._repair = subspace, objective, repair
-        networks = [subspace.controls[k] for k in subspace.networks]
-        self._members = networks or list(subspace.controls)
-        self._names = {id(m.state): m for m in pool if any(m.state is state for state in networks)}
-
-    def state(self, point: Any) -> State:
-        """Return the state at a point; a member is there as its own training left it."""
-        state = self.subspace.at(point)
-        return state if id(state) in self._names else self._repair(state, self._members, self.objective)
-
-    def candidates(self, n_points: int, seed: int) -> list[Any]:
-        """Return points to choose from: control states that lie on the subspace, and those of an ensemble."""
-        corners = self.subspace.grid(2)
-        return [*corners, *self.subspace.spread(n_points, seed)]
-
-    def member(self, i: int, point: Any, state: State, score: float, net: Any) -> Member:
-        """Return the member that a point is: that of the pool, or a new one."""
-        known = self._names.get(id(state))
-        if known is not None:
-            return known.replace(state=on_cpu(state), score=score, net=net)
-        place = point if isinstance(point, float) else np.asarray(point).tolist()
-        name = f"point@{place:.6g}" if isinstance(place, float) else f"point-{i}"
-        return Member(name, on_cpu(state), score, {"point": place}, net=net)
-
-
 def _collector_for(connect: Any) -> Any:
     """Return where members come from, where it is not said: networks that are trained, or the start of a training."""
     if not getattr(connect, "from_scratch", False):
@@ -145,11 +113,11 @@ def _collector_for(connect: Any) -> Any:
     return Untrained(2 if isinstance(connect.basis, Line) else 3)
 
 
-def _check_finite(places: Sequence[Any], loss: np.ndarray) -> None:
-    bad = ~np.isfinite(loss)
-    if bad.any():
-        where = places[int(np.flatnonzero(bad)[0])]
+def _check_finite(points: Sequence[Point]) -> None:
+    bad = [point for point in points if not math.isfinite(point.loss)]
+    if bad:
         raise ValueError(
-            f"The loss on the subspace is not finite at {int(bad.sum())} of {len(places)} points, such as {where}: the "
-            "network overflows there. Train the subspace longer or with a smaller learning rate, or align the members."
+            f"The loss on the subspace is not finite at {len(bad)} of {len(points)} points, such as {bad[0].place}: "
+            "the network overflows there. Train the subspace longer or with a smaller learning rate, or align the "
+            "members."
         )
