@@ -239,10 +239,10 @@ def log_volume(gram: np.ndarray) -> tuple[float, np.ndarray]:
     ``gram`` has the inner products of the other corners, seen from the last one. The gradient by this one is minus the
     sum of these corners by the coefficients that are returned. A flat simplex has no volume, and no coefficients.
     """
-    lengths = np.sqrt(np.diag(gram))
     nothing = -np.inf, np.zeros(len(gram))
-    if not (lengths > 0).all():
+    if not np.isfinite(gram).all() or not (np.diag(gram) > 0).all():  # which a diverged training makes, too
         return nothing
+    lengths = np.sqrt(np.diag(gram))
     scaled = gram / np.outer(lengths, lengths)
     if np.linalg.eigvalsh(scaled)[0] < _FLAT:
         return nothing

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skfusion.connect import Subspace
+from skfusion.landscape._evaluate import evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import State
@@ -74,6 +75,31 @@ def points_at(
     return [Point(p, s, float(l), float(v)) for p, s, (l, v) in zip(places, states, judged, strict=True)]
 
 
+def loss_at(
+    subspace: Subspace, places: Sequence[Any], objective: Objective, repair: Repairer | None = None
+) -> np.ndarray:
+    """Return loss and score at some places of a subspace, whose states are not kept.
+
+    Parameters
+    ----------
+    subspace : Subspace
+        Where they are.
+    places : sequence
+        In its domain, such as ``subspace.grid(9)``.
+    objective : Objective
+        Architecture and data.
+    repair : Repairer, optional
+        As in :func:`points_at`; with the default, points of networks without convolutions are computed many at once.
+
+    Returns
+    -------
+    ndarray of shape (n_places, 2)
+        Mean held-out loss, and score, of each.
+    """
+    coefficients = np.array([subspace.weights(place) for place in places])
+    return evaluate(subspace.controls, coefficients, objective, repair, subspace.networks)
+
+
 def best_point(
     subspace: Subspace, objective: Objective, n_points: int = 10, random_state: int = 0, repair: Repairer | None = None
 ) -> Point:
@@ -98,11 +124,9 @@ def best_point(
         Its score is the largest of many on the rows that chose it, which new rows seldom reach.
     """
     places = [*subspace.grid(2), *subspace.spread(n_points, random_state)]
-    judged = objective.evaluate(_repaired(subspace, places, objective, repair))  # one state is made at a time
-    loss, score = np.array(judged, np.float64).reshape(-1, 2).T
-    best = max(
-        range(len(places)), key=lambda i: (np.nan_to_num(score[i], nan=-np.inf), -np.nan_to_num(loss[i], nan=np.inf))
-    )
+    loss, score = loss_at(subspace, places, objective, repair).T
+    score, loss = np.nan_to_num(score, nan=-np.inf), np.nan_to_num(loss, nan=np.inf)
+    best = max(range(len(places)), key=lambda i: (score[i], -loss[i]))
     (state,) = _repaired(subspace, [places[best]], objective, repair)
     return Point(places[best], state, float(loss[best]), float(score[best]))
 

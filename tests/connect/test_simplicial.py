@@ -190,7 +190,7 @@ def test_the_volume_counts_from_the_second_connector_on():
     first = Simplicial(n_connectors=1, volume=1.0, **settings)(modes(), data)
     middle = sum(map(vector, modes())) / 2
     torch.testing.assert_close(vector(first.controls[2]), middle)
-    three = [Simplicial(2, volume=v, **settings)(modes(3), data).volume for v in (0.0, 0.1, 1.0)]
+    three = [Simplicial(2, volume=v, lr=0.1, **settings)(modes(3), objective()).volume for v in (0.0, 0.1, 1.0)]
     assert three[0] < three[1] < three[2]
 
 
