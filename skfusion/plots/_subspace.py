@@ -25,8 +25,8 @@ _PURPOSE = "to evaluate the networks of a subspace"
 class SubspaceDisplay(Display):
     """Show the loss, or the score, on a simplex of networks, on the plane around it, or along a chain.
 
-    It is best made by :meth:`from_estimator` or :meth:`from_subspace`. Triangles have the shape that they have in the
-    space of weights, and good places are dark.
+    It is best made by :meth:`from_estimator` or :meth:`from_subspace`. Good places are dark. Triangles have
+    the shape that they have in the space of weights, unless they are three times as long as they are wide.
 
     Parameters
     ----------
@@ -81,7 +81,10 @@ class SubspaceDisplay(Display):
         names = [*self.corners]
         self.edges = [*pairwise(names)] if self.edges is None else [*self.edges]
         extent = np.ptp(self.places, axis=0)
-        self._height = 3.4 if len(extent) < 2 else float(np.clip(5.0 * extent[1] / extent[0] + 0.9, 3.2, 6.4))
+        ratio = float(extent[-1] / extent[0]) if extent[0] > 0 else 1.0
+        self._true_to_scale = 1 / 3 <= ratio <= 3  # in a strip nothing could be seen
+        flat, stretched = len(extent) < 2, not self._true_to_scale
+        self._height = 3.4 if flat else 4.6 if stretched else float(np.clip(5.0 * ratio + 0.9, 3.2, 6.4))
 
     @classmethod
     def from_subspace(
@@ -171,7 +174,7 @@ class SubspaceDisplay(Display):
             self.contours_ = draw_regions(ax, self.places, self.z, self.z_name, self.higher_is_better)
             for a, b in self.edges:
                 ax.plot(*np.array([self.corners[a], self.corners[b]]).T, color="white", linewidth=1.2, zorder=3)
-            ax.set_aspect("equal", adjustable="box")
+            ax.set_aspect("equal" if self._true_to_scale else "auto", adjustable="box")
             ax.margins(0.08)
             ax.set(xlabel=title(self.x_name), ylabel="distance of weights from that line")
             draw_points(ax, self.corners, {})
