@@ -4,7 +4,8 @@ A. A line is learned from scratch, beside as many steps of ordinary training of 
 momentum, rows in a drawn order), and by ``skfusion.nets.fit`` of a skorch net with the same batches. Asked: at most 1.3
 times the latter.
 
-B. One connector of a complex is trained with H = 5 points a step, beside as many ordinary steps. Asked: at most 4 times.
+B. One connector of a complex is trained with H = 5 points a step, beside as many ordinary steps. Asked: at
+most 4 times.
 
 C. Losses and gradients of 5 networks on one batch, together and in turn.
 

@@ -1,12 +1,13 @@
 """Connectors: paths and subspaces of low loss between networks (mode connectivity).
 
 A subspace is a few control states and a ``Basis``, which owns the domain of its points; a :class:`Path` is one
-whose domain is [0, 1]. A curve that is trained is a subclass of :class:`TrainedConnector` with ``weights``: one file, a
+whose domain is [0, 1], and a :class:`SimplicialComplex` one of simplexes. A curve that is trained is a subclass of :class:`TrainedConnector` with ``weights``: one file, a
 test, and a line here. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
 and what lies below them.
 """
 
-from skfusion.connect._base import Basis, ByLength, Connector, Path, PathBasis, Subspace, check_ends, combined
+from skfusion.connect._base import Connector, Path, Subspace, check_ends, combined
+from skfusion.connect._basis import Basis, ByLength, PathBasis
 from skfusion.connect._bezier import Bezier
 from skfusion.connect._complex import Complex, SimplicialComplex
 from skfusion.connect._fourier import Fourier
