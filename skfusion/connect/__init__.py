@@ -1,8 +1,9 @@
 """Connectors: paths and subspaces of low loss between networks (mode connectivity).
 
 A subspace is a few control states and a ``Basis``, which owns the domain of its points; a :class:`Path` is one
-whose domain is [0, 1], and a :class:`SimplicialComplex` one of simplexes. A curve that is trained is a subclass of :class:`TrainedConnector` with ``weights``: one file, a
-test, and a line here. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
+whose domain is [0, 1], and a :class:`SimplicialComplex` one of simplexes. A curve that is trained is a subclass of
+:class:`TrainedConnector` with ``weights``: one file, a test, and a line here; what is trained at several points a step
+uses ``_descent``. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
 and what lies below them.
 """
 

@@ -18,8 +18,8 @@ from skfusion.state import State, owners, weighted_sum
 
 Draw = Callable[[np.random.RandomState, Tensor], np.ndarray]
 """``draw(rng, values)`` gives the coefficients of the points of a step, shape (n_points, n_controls)."""
-Pull = Callable[[np.random.RandomState, Tensor], Tensor | None]
-"""``pull(rng, values)`` gives the gradient, by the free rows, of what is added to the loss."""
+Pull = Callable[[np.random.RandomState, Tensor, Tensor], None]
+"""``pull(rng, values, slope)`` adds the gradient, by the free rows, of what is added to the loss."""
 
 
 class Descent:
@@ -60,7 +60,11 @@ class Descent:
     def train(
         self, settings: Settings, rng: np.random.RandomState, draw: Draw, pull: Pull | None = None
     ) -> list[float]:
-        """Train by a cosine schedule, and return the mean loss of each epoch; see :func:`run`."""
+        """Train by a cosine schedule, and return the mean loss of each epoch."""
+        with self.together.training():
+            return self._epochs(settings, rng, draw, pull)
+
+    def _epochs(self, settings: Settings, rng: np.random.RandomState, draw: Draw, pull: Pull | None) -> list[float]:
         total, history = settings.n_epochs, list[float]()
         n_batches = 1
         for epoch in range(total):
@@ -107,9 +111,9 @@ class Descent:
         if by_layer:
             slope = (own * gradients[:, None]).mean(0)
         else:
-            slope = (own.T @ gradients).div_(len(rows))
-        if pull is not None and (more := pull(rng, self.values)) is not None:
-            slope[:, : more.shape[1]].add_(more)
+            slope = (own / len(rows)).T @ gradients
+        if pull is not None:
+            pull(rng, self.values, slope)
         free = self.values[self.first_free :]
         if settings.weight_decay:
             slope.add_(free, alpha=settings.weight_decay)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_states
@@ -150,21 +149,25 @@ class LearnedSubspace(Connector):
         if n < 2 or not self.beta or not width:
             return None
 
-        def pull(rng: np.random.RandomState, values: Tensor) -> Tensor:
-            pair = rng.choice(n, 2, replace=False).tolist() if n > 2 else [0, 1]
-            out = torch.zeros_like(values[:, :width])
-            out[pair] = self.beta * squared_cosine(values[pair, :width])[1]
-            return out
+        def pull(rng: np.random.RandomState, values: Tensor, slope: Tensor) -> None:
+            if n == 2:
+                both, to = values[:, :width], slope[:, :width]
+                to.addmm_(squared_cosine(both)[1], both, alpha=self.beta)
+                return
+            pair = rng.choice(n, 2, replace=False).tolist()
+            both = values[pair, :width]
+            slope[pair, :width] += self.beta * (squared_cosine(both)[1] @ both)
 
         return pull
 
 
-def squared_cosine(pair: Tensor) -> tuple[Tensor, Tensor]:  # shape: (2, n_numbers)
-    """Return the squared cosine of the angle between two vectors, and its gradient; 0 where one of them is zero."""
-    products = pair @ pair.T
-    (aa, ab), (_, bb) = products
+def squared_cosine(pair: Tensor) -> tuple[float, Tensor]:  # shape: (2, n_numbers)
+    """Return the squared cosine of the angle between two vectors, and the matrix that makes its gradient of them.
+
+    Both are 0 where one of the vectors is.
+    """
+    (aa, ab), (_, bb) = (pair @ pair.T).tolist()
     if not (aa > 0 and bb > 0):
-        return torch.zeros_like(aa), torch.zeros_like(pair)
-    square = ab.square() / (aa * bb)
-    gradient = 2 * (ab / (aa * bb) * pair.flip(0) - square * pair / products.diagonal()[:, None])
-    return square, gradient
+        return 0.0, pair.new_zeros(2, 2)
+    square, across = ab * ab / (aa * bb), ab / (aa * bb)
+    return square, pair.new_tensor([[-square / aa, across], [across, -square / bb]]).mul_(2)

@@ -215,9 +215,10 @@ class Growth:
             row[self.simplexes[k]] = rng.dirichlet(np.ones(len(self.simplexes[k])))
         return c
 
-    def pull(self, rng: np.random.RandomState, values: Tensor) -> Tensor | None:
-        """Return the gradient of minus the logarithm of the volume, times what it counts."""
-        return self._slope
+    def pull(self, rng: np.random.RandomState | None, values: Tensor, slope: Tensor) -> None:
+        """Add the gradient of minus the logarithm of the volume, times what it counts, to the slope of the corner."""
+        if self._slope is not None:
+            slope.add_(self._slope)
 
     def _measure(self, values: Tensor) -> None:
         """Set the logarithms of the volumes, up to what all have in common, and the gradient of that of their sum."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from skfusion._vectorized import (
     slots_of,
     value_of,
 )
+from skfusion.connect._train import renewed
 from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, owners
 
@@ -45,7 +46,13 @@ class Together:
         whole = all(k in self._owner for k, v in module.state_dict().items() if isinstance(v, Tensor))
         lends = whole and not attribute_holding_tensor(module)
         self._slots = slots_of(module) if lends else None
+        self._in_training = False
         self._generators: list[torch.Generator] = []  # of dropout, one a point
+        trained = {*self.names} | renewed(module)  # running statistics are written and not read
+        self._written = {k for k, owner in self._owner.items() if owner not in trained and k == owner}
+        self._rest = {k: t.detach().clone() for k, t in like.items() if self._owner[k] not in own}
+        self._shapes = [like[k].shape for k in self.names]
+        self._sizes = [shape.numel() for shape in self._shapes]
         self.vectorized: bool | None = None if lends and self._pays() else False
         if self.vectorized is None:
             keep_freed_memory()
@@ -62,9 +69,8 @@ class Together:
 
     def cut(self, rows: Tensor) -> list[Tensor]:
         """Return rows as the trained tensors, each a view of shape (n_points, ...)."""
-        shapes = [self._like[k].shape for k in self.names]
-        parts = torch.split(rows, [shape.numel() for shape in shapes], dim=1)
-        return [part.view(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
+        parts = torch.split(rows, self._sizes, dim=1)
+        return [part.view(len(rows), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def losses(
         self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor] | None = None
@@ -74,10 +80,22 @@ class Together:
         ``others`` has tensors that are not trained, of shape (n_points, ...), where points differ in them.
         """
         others, rows = others or {}, rows.detach()
-        with torch.enable_grad(), _training(self.objective.module):
-            if self.vectorized is None:
+        with nullcontext() if self._in_training else self.training():
+            if self.vectorized is None and len(rows) > 1:
                 return self._checked(rows, batch, others)
-            return (self._at_once if self.vectorized else self._in_turn)(rows, batch, others)
+            return (self._at_once if self.vectorized and len(rows) > 1 else self._in_turn)(rows, batch, others)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Put the module in training mode for many calls of :meth:`losses`, and restore its modes afterwards."""
+        module = self.objective.module
+        with torch.enable_grad(), evaluating(module):
+            module.train()
+            self._in_training = True
+            try:
+                yield
+            finally:
+                self._in_training = False
 
     def _pays(self) -> bool:
         """Return whether many points at once are faster; grouped convolutions are slow in torch's CPU kernels."""
@@ -109,72 +127,62 @@ class Together:
         self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor], draws: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Tensor]:
         """Return losses and gradients, point by point; ``draws`` are states of the random generator of each."""
-        losses, gradients = [], torch.zeros_like(rows)
+        losses, gradients, several = [], torch.empty_like(rows), len(rows) > 1
         for k, row in enumerate(rows):
             if draws:
                 _set_generator(draws[k], rows.device)
-            leaves = [t.clone().requires_grad_() for t in self.cut(row[None])]
-            state = self._like | {name: t[k] for name, t in others.items()}
-            state |= {name: t[0].to(state[name].dtype) for name, t in zip(self.names, leaves, strict=True)}
-            loss = self._loss({name: state[owner] for name, owner in self._owner.items()}, batch)
-            self._differentiate(loss, leaves, gradients[k : k + 1])
+            parts = zip(torch.split(row, self._sizes), self._shapes, strict=True)
+            leaves = [part.view(shape).requires_grad_() for part, shape in parts]
+            loss = self._loss(self._lent(leaves, {name: t[k] for name, t in others.items()}), batch, several)
+            found = torch.autograd.grad(loss, leaves, allow_unused=True)
+            flat = [(torch.zeros_like(v) if g is None else g).flatten() for g, v in zip(found, leaves, strict=True)]
+            torch.cat(flat, out=gradients[k])
             losses.append(loss.detach())
         return torch.stack(losses), gradients
 
-    def _loss(self, state: State, batch: Batch) -> Tensor:
-        module, criterion, x = self.objective.module, self.objective.criterion, _copied(batch)
+    def _lent(self, leaves: Sequence[Tensor], others: Mapping[str, Tensor]) -> State:
+        """Return the state of a point whose trained tensors are given; training may write to the others."""
+        rest = self._rest | others
+        tensors = {k: rest[k].clone() for k in self._written} if self._written else {}
+        tensors |= {k: t.to(self._like[k].dtype) for k, t in zip(self.names, leaves, strict=True)}
+        return {k: tensors[owner] if owner in tensors else rest[owner] for k, owner in self._owner.items()}
+
+    def _loss(self, state: State, batch: Batch, several: bool) -> Tensor:
+        module, criterion, x = self.objective.module, self.objective.criterion, batch.x
         assert criterion is not None
+        x = mapped(x, torch.clone) if several else x  # a module may write to its inputs, of which others come after
         if self._slots is None:
             return criterion(self.objective.forward(state, x), batch)
-        trained = {*self.names}  # training writes to others, such as running statistics
-        own = {name: t if self._owner[name] in trained else t.clone() for name, t in state.items()}
-        with lent(module, own, self._slots):
+        with lent(module, state, self._slots):
             return criterion(first_output(module(**x) if isinstance(x, dict) else module(x)), batch)
 
     def _at_once(self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return losses and gradients by one pass of the module for all points."""
-        module, criterion, x, n = self.objective.module, self.objective.criterion, _copied(batch), len(rows)
+        module, criterion, x, n = (
+            self.objective.module,
+            self.objective.criterion,
+            mapped(batch.x, torch.clone),
+            len(rows),
+        )
         assert criterion is not None
         leaves = [t.detach().requires_grad_() for t in self.cut(rows)]
-        trained = dict(zip(self.names, leaves, strict=True))
-        tensors: dict[str, Tensor] = {}
-        for name, owner in self._owner.items():
-            if name == owner:
-                like = self._like[name]
-                fixed = others[name].clone() if name in others else like.detach().expand(n, *like.shape).clone()
-                tensors[name] = Members(trained[name].to(like.dtype) if name in trained else fixed)
+        trained = {k: t.to(self._like[k].dtype) for k, t in zip(self.names, leaves, strict=True)}
+        fixed = {k: t.expand(n, *t.shape).clone() for k, t in self._rest.items() if self._owner[k] == k}
+        tensors = {k: Members(t) for k, t in (trained | fixed | {k: t.clone() for k, t in others.items()}).items()}
         self._draw_for(rows)
         full = {k: tensors[owner] for k, owner in self._owner.items()}
         with lent(module, full, self._slots), drawing(self._generators[:n]):
             out = value_of(first_output(module(**x) if isinstance(x, dict) else module(x)))
         losses = torch.stack([criterion(part, batch) for part in out.unbind()])
-        gradients = torch.zeros_like(rows)
-        self._differentiate(losses.sum(), leaves, gradients)
-        return losses.detach(), gradients
-
-    def _differentiate(self, loss: Tensor, leaves: Sequence[Tensor], out: Tensor) -> None:
-        """Write the gradients of a loss to ``out``; of what has no part in it they are zero already."""
-        for place, part in zip(self.cut(out), torch.autograd.grad(loss, leaves, allow_unused=True), strict=True):
-            if part is not None:
-                place.copy_(part)
+        found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        flat = [(torch.zeros_like(v) if g is None else g).flatten(1) for g, v in zip(found, leaves, strict=True)]
+        return losses.detach(), torch.cat(flat, dim=1)
 
     def _draw_for(self, rows: Tensor) -> None:
         """Have a random generator for each point."""
         while len(self._generators) < len(rows):
             seed = int(torch.randint(2**62, ()))
             self._generators.append(torch.Generator(rows.device).manual_seed(seed))
-
-
-@contextmanager
-def _training(module: nn.Module) -> Iterator[None]:
-    with evaluating(module):
-        module.train()
-        yield
-
-
-def _copied(batch: Batch) -> Tensor | dict[str, Tensor]:
-    """Return a copy of the inputs, to which a module may write."""
-    return mapped(batch.x, torch.clone)
 
 
 def _devices(like: Tensor) -> list[torch.device]:

@@ -132,7 +132,7 @@ def trained_names(
 
 def followed(given: Sequence[State], names: Sequence[str], owner: Mapping[str, str], module: nn.Module) -> list[str]:
     """Return the names of what is not trained, differs between the given states, and is read in training."""
-    other = {*names} | _renewed(module)
+    other = {*names} | renewed(module)
     apart = [k for k, first in owner.items() if k == first and k not in other]
     return [k for k in apart if given[0][k].is_floating_point() and _differs(given, k)]
 
@@ -141,7 +141,7 @@ def _differs(states: Sequence[State], name: str) -> bool:
     return any(not torch.equal(states[0][name], other[name]) for other in states[1:])
 
 
-def _renewed(module: nn.Module) -> set[str]:
+def renewed(module: nn.Module) -> set[str]:
     """Return the names of the running statistics that training renews and does not read."""
     kinds = nn.modules.batchnorm._NormBase  # of BatchNorm and of InstanceNorm
     with evaluating(module):

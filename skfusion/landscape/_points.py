@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.landscape._evaluate import evaluate
+from skfusion.landscape._evaluate import compared_with, evaluate
 from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import State
@@ -137,7 +137,8 @@ def _repaired(
     """Iterate over the states at some places; a network is there as its own training left it."""
     repair = repair or Recalibrate()
     networks = [subspace.controls[k] for k in subspace.networks]
+    members = compared_with(subspace.controls, subspace.networks, objective)
     for place in places:
         state = subspace.at(place)
         kept = any(state is own for own in networks)
-        yield state if kept else repair(state, networks or list(subspace.controls), objective)
+        yield state if kept else repair(state, members, objective)

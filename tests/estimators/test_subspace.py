@@ -116,6 +116,9 @@ def test_statistics_are_those_of_each_point():
         a, b, _ = (m.state[k] for m in fitted.members_)
         assert not torch.allclose(a, b)
         assert not torch.equal(a, fitted.subspace_.controls[0][k])
+    best = subspace(NORMED, connect=LearnedSubspace(n_epochs=2), predict_with="best", n_points=1).fit(X, Y)
+    held = X[best.held_out_], Y[best.held_out_]
+    assert best.score(*held) == pytest.approx(best.members_[0].score, abs=1e-6)  # also at a corner
     grown = subspace(NORMED, predict_with="best", repair=Recalibrate()).fit(X, Y)
     assert np.isfinite(grown.predict_proba(X)).all()
 
@@ -137,17 +140,17 @@ def test_pickles_and_clones(pool):
     assert repr(clone(fitted)) == repr(subspace(collect=pool))
 
 
-def test_settings_of_the_connector_are_searched(pool):
-    search = GridSearchCV(subspace(collect=pool), {"connect__n_connectors": [0, 1]}, cv=2).fit(X, Y)
+def test_settings_of_the_connector_are_searched():
+    search = GridSearchCV(subspace(), {"connect__n_connectors": [0, 1]}, cv=2).fit(X, Y)
     assert search.best_params_["connect__n_connectors"] in (0, 1)
 
 
-def test_copies_count_as_weights(pool):
+def test_weights_are_repetitions():
     weight = np.arange(150) % 3
-    by_weight = subspace(collect=pool, predict_with="midpoint").fit(X, Y, sample_weight=weight)
-    index = np.repeat(np.arange(150), weight)
-    by_copies = subspace(collect=pool, predict_with="midpoint").fit(X[index], Y[index])
-    np.testing.assert_allclose(by_weight.predict_proba(X), by_copies.predict_proba(X), atol=1e-5)
+    weighted = subspace(predict_with="best").fit(X, Y, sample_weight=weight)
+    repeated = subspace(predict_with="best").fit(np.repeat(X, weight, axis=0), np.repeat(Y, weight))
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-6)
+    assert weighted.members_[0].score == repeated.members_[0].score
 
 
 def test_groups_are_held_out_together():
@@ -217,8 +220,8 @@ def test_untrained_members_are_initial_weights():
     first, again = (Untrained(2).collect(NET, X, Y, random_state=s) for s in (0, 0))
     assert isinstance(first, ModelPool)
     assert all(same(a.state, b.state) for a, b in zip(first, again, strict=True))
-    name = next(iter(first[0].state))
-    assert not torch.equal(first[0].state[name], first[1].state[name])
+    apart = [k for k, v in first[0].state.items() if not torch.equal(v, first[1].state[k])]
+    assert any(k.endswith("weight") for k in apart)
 
 
 def test_points_outside_of_an_estimator():
@@ -234,5 +237,9 @@ def test_points_outside_of_an_estimator():
     places = [*subspace.grid(2), *subspace.spread(4)]
     assert best.loss == pytest.approx(min(p.loss for p in points_at(subspace, places, data)), rel=1e-4)
     learned = LearnedSubspace(n_epochs=1)(ends, data)  # whose corners have no statistics
-    assert points_at(learned, learned.grid(2), data)[0].state is not learned.controls[0]
+    corners = points_at(learned, learned.grid(2), data)
+    assert not torch.equal(corners[0].state["1.running_var"], learned.controls[0]["1.running_var"])
+    for repair in (None, Recalibrate()):
+        losses = loss_at(learned, learned.grid(2), data, repair)[:, 0]
+        np.testing.assert_allclose([p.loss for p in corners], losses, rtol=1e-4)
     assert Complex([(0,)]).center(1).tolist() == [1.0]
