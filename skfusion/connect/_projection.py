@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 
 from skfusion.state import State
 
@@ -32,6 +31,8 @@ class Projection(NamedTuple):
 def nearest_position(weights: Callable[[float], np.ndarray], products: np.ndarray, n_points: int = 513) -> float:
     """Return the position from 0 to 1 whose point is nearest to the origin of the inner products of the controls."""
 
+    from scipy.optimize import minimize_scalar  # which takes longer to import than all of this room
+
     def square(t: float) -> float:
         c = weights(t)
         return float(c @ products @ c)
@@ -52,6 +53,8 @@ def nearest_in_simplexes(simplexes: Sequence[Sequence[int]], products: np.ndarra
 
 def _nearest_in(corners: list[int], products: np.ndarray) -> np.ndarray:
     """Return the coefficients of the nearest point of a simplex: a quadratic programme."""
+    from scipy.optimize import minimize
+
     part = products[np.ix_(corners, corners)]
     part = part / max(float(np.abs(part).max()), np.finfo(float).tiny)
     n = len(corners)

@@ -49,7 +49,8 @@ class Together:
         self._in_training = False
         self._generators: list[torch.Generator] = []  # of dropout, one a point
         trained = {*self.names} | renewed(module)  # running statistics are written and not read
-        self._written = {k for k, owner in self._owner.items() if owner not in trained and k == owner}
+        buffers = {name for name, _ in module.named_buffers(remove_duplicate=False)} - trained
+        self._written = {k for k, owner in self._owner.items() if k in buffers and k == owner}
         self._rest = {k: t.detach().clone() for k, t in like.items() if self._owner[k] not in own}
         self._shapes = [like[k].shape for k in self.names]
         self._sizes = [shape.numel() for shape in self._shapes]

@@ -56,7 +56,7 @@ class SubspaceDriver(PointsDriver):
         unit = loss_scale(objective) if self._task == "regression" else 1.0
         subspace = connect([m.state for m in pool], InUnit(objective, unit))
         subspace = subspace.replace(history=[loss * unit for loss in subspace.history])
-        seed = int(getattr(connect, "random_state", 0))
+        seed = int(getattr(connect, "random_state", None) or 0)
         points = self._chosen(subspace, objective, seed)
         _check_finite(points)
         self.point_ = None if self.predict_with == "ensemble" else points[0].place

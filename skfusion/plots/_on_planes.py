@@ -163,7 +163,7 @@ def draw_regions(ax: Any, places: np.ndarray, z: np.ndarray, name: str, higher_i
     drawn = ax.tricontourf(*places[known].T, z[known], **look)
     ax.tricontour(*places[known].T, z[known], levels=look["levels"], alpha=0.5, **lines)
     if not known.all():
-        write(ax, "some places are not finite", (places[:, 0].max(), places[:, 1].min()), (-4, 8))
+        write(ax, "left out: not finite", (places[:, 0].max(), places[:, 1].min()), (-4, 8))
     _explain(ax, drawn, look["levels"], name)
     return drawn
 

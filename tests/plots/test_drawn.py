@@ -73,7 +73,7 @@ def test_numbers_that_are_missing_are_said(name, case, size):
         "soup": "no score",
         "plane": "grey: not finite",
         "trajectory": "grey: not finite",
-        "subspace": "some places are not finite",
+        "subspace": "left out: not finite",
     }
     if name in ("similarity", "diversity"):  # where what is not known is a grey cell
         assert ("inf" in written) == ("inf" in case)
