@@ -189,9 +189,12 @@ class SimplexPerMode(_Growing):
 
 
 def _tied_as_all(state: State, states: Sequence[State]) -> State:
-    """Return a state whose tensors are tied where they are so in all states: a tie of one state alone is chance."""
+    """Return a state whose tensors are tied where they are so in all states, in the order of the first one.
+
+    A tie of one state alone is chance, and the order in which numbers are summed would be that of one state.
+    """
     tied = owners(states)
-    if tied == owners([state]):
+    if tied == owners([state]) and [*tied] == [*state]:
         return state
     out: State = {}
     for key, owner in tied.items():

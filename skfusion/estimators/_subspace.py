@@ -28,7 +28,8 @@ class _Subspace(SubspaceDriver):
         How to match the units of the members; they stay as they are when omitted.
     connect : Connector, optional
         How to join the members; ``Simplicial()`` when omitted. It is trained on the rows that members are trained on,
-        by its own settings. {loss_scale}
+        by its own settings.
+        {loss_scale}
     {repair}
     n_points : int, default=10
         Points of an ensemble, or from which the best is chosen, beside the corners: equally spaced on a path, and
