@@ -18,6 +18,7 @@ from skfusion.collect.independent._bootstrap import Bootstrap
 from skfusion.collect.independent._hyper import Hyper
 from skfusion.collect.independent._seeds import Seeds
 from skfusion.collect.independent._tabm_members import TabMMembers
+from skfusion.collect.independent._untrained import Untrained
 from skfusion.collect.populations._hwa import HWA
 from skfusion.collect.populations._papa import PAPA
 from skfusion.collect.populations._papa_2 import PAPA2
@@ -53,4 +54,5 @@ __all__ = [
     "Tail",
     "TangentFineTunes",
     "Tasks",
+    "Untrained",
 ]

@@ -1,26 +1,38 @@
 """Connectors: paths and subspaces of low loss between networks (mode connectivity).
 
 A subspace is a few control states and a ``Basis``, which owns the domain of its points; a :class:`Path` is one
-whose domain is [0, 1]. A curve that is trained is a subclass of :class:`TrainedConnector` with ``weights``: one file, a
-test, and a line here. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
+whose domain is [0, 1], and a :class:`SimplicialComplex` one of simplexes. A curve that is trained is a subclass of
+:class:`TrainedConnector` with ``weights``: one file, a test, and a line here; what is trained at several points a step
+uses ``_descent``. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
 and what lies below them.
 """
 
-from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_ends, combined
+from skfusion.connect._base import Connector, Path, Subspace, check_ends, combined
+from skfusion.connect._basis import Basis, ByLength, PathBasis
 from skfusion.connect._bezier import Bezier
+from skfusion.connect._complex import Complex, SimplicialComplex
 from skfusion.connect._fourier import Fourier
+from skfusion.connect._learned_subspace import LearnedSubspace
 from skfusion.connect._line import Line
 from skfusion.connect._poly_chain import PolyChain
+from skfusion.connect._projection import Projection
+from skfusion.connect._simplicial import SimplexPerMode, Simplicial
 from skfusion.connect._trained import TrainedConnector
 
 __all__ = [
     "Bezier",
+    "Complex",
     "Connector",
     "Fourier",
+    "LearnedSubspace",
     "Line",
     "Path",
     "PathBasis",
     "PolyChain",
+    "Projection",
+    "SimplexPerMode",
+    "Simplicial",
+    "SimplicialComplex",
     "Subspace",
     "TrainedConnector",
     "check_ends",

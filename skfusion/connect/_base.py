@@ -11,65 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skfusion._component import Component
+from skfusion.connect._basis import Basis, ByLength, PathBasis
+from skfusion.connect._projection import Projection
 from skfusion.geometry import inner
 from skfusion.objective import Objective
 from skfusion.state import State, check_compatible, weighted_sum
-
-
-class Basis(ABC):
-    """The coefficients of control states as functions of the points of a domain, which the basis knows."""
-
-    @abstractmethod
-    def weights(self, point: Any, n_controls: int) -> np.ndarray:
-        """Return the coefficients of the control states at a point, shape (n_controls,); they sum to one."""
-
-    @abstractmethod
-    def within(self, point: Any) -> Any:
-        """Return a point in the form that ``weights`` takes, or raise ``ValueError`` where it is not in the domain."""
-
-    @abstractmethod
-    def sample(self, rng: np.random.RandomState, n_controls: int) -> Any:
-        """Return a point that is uniform in the domain."""
-
-    @abstractmethod
-    def grid(self, n_points: int, n_controls: int) -> list[Any]:
-        """Return points that are spread evenly over the domain, its corners included, ``n_points`` along each side."""
-
-
-class PathBasis(Basis):
-    """A basis whose domain is the positions from 0 to 1, at which it has the first and the last control state."""
-
-    @abstractmethod
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients of the control states at a position, in float64; see :meth:`Subspace.weights`."""
-
-    def within(self, t: Any) -> float:
-        """Return a position, or raise ``ValueError`` where it is not from 0 to 1; see :meth:`Path.weights`."""
-        if not 0 <= t <= 1:
-            raise ValueError(f"A position on a path is from 0 to 1; got {t}.")
-        return float(t)
-
-    def sample(self, rng: np.random.RandomState, n_controls: int) -> float:
-        """Return a position that is uniform from 0 to 1; see :meth:`Path.sample`."""
-        return float(rng.uniform())
-
-    def grid(self, n_points: int, n_controls: int) -> list[float]:
-        """Return equally spaced positions, 0 and 1 included; see :meth:`Path.grid`."""
-        positions: list[float] = np.linspace(0, 1, n_points).tolist()
-        return positions
-
-
-class ByLength(PathBasis):
-    """Another basis, whose positions ``t`` are found by the share of the length that lies before them."""
-
-    def __init__(self, basis: Basis, t: np.ndarray, share: np.ndarray):
-        self.basis, self.t, self.share = basis, t, share
-
-    def __repr__(self) -> str:
-        return f"ByLength({self.basis!r})"
-
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        return self.basis.weights(float(np.interp(t, self.share, self.t)), n_controls)
 
 
 @dataclass(eq=False, repr=False)
@@ -143,6 +89,37 @@ class Subspace(ABC):
         There are ``n_points`` along each side, the corners included.
         """
         return self.basis.grid(n_points, len(self.controls))
+
+    def spread(self, n_points: int, random_state: int = 0) -> list[Any]:
+        """Return a list of points for an ensemble; see :meth:`Subspace.weights`.
+
+        They are equally spaced on a path, and random elsewhere, where each simplex has its share of them.
+        """
+        return self.basis.spread(n_points, np.random.RandomState(random_state), len(self.controls))
+
+    @property
+    def midpoint(self) -> State:
+        """The state in the middle: at 0.5 of a path, and of simplexes in the middle of the corners that all share."""
+        return self.at(self.basis.center(len(self.controls)))
+
+    def project(self, state: State) -> Projection:
+        """Return the point that is nearest to a state.
+
+        Parameters
+        ----------
+        state : State
+            Of the same architecture.
+
+        Returns
+        -------
+        Projection
+            The point, its state, and the Euclidean distance, without integer tensors and BatchNorm statistics.
+        """
+        check_compatible([*self.controls, state])
+        products = inner([state, *self.controls])[1:, 1:]
+        point = self.basis.nearest(products)
+        c = self.weights(point)
+        return Projection(point, self.at(point), float(np.sqrt(max(float(c @ products @ c), 0.0))))
 
 
 @dataclass(eq=False, repr=False)
@@ -224,6 +201,10 @@ class Connector(Component, ABC):
     """Find the path, or the subspace, that joins networks."""
 
     needs_objective: ClassVar[bool] = True
+    n_states: ClassVar[int | None] = 2
+    """How many networks it joins; None where it takes any number."""
+    from_scratch: ClassVar[bool] = False
+    """Whether it trains from the states that it is given, which then need no training of their own."""
 
     def check(self) -> None:
         """Raise ``ValueError`` or ``TypeError`` where a parameter makes no sense; estimators ask before they train."""
@@ -266,6 +247,12 @@ def check_ends(connector: Any, states: Sequence[State]) -> None:
             "minimum spanning tree of their barriers."
         )
     check_compatible(states, ["first", "second"])
+
+
+def check_states(states: Sequence[State]) -> None:
+    """Raise ``ValueError``, which names the state, unless there are finite states of one architecture."""
+    some = ["first", "second", "third", "fourth", "fifth"]
+    check_compatible(states, [*some, *(f"{k}th" for k in range(6, len(states) + 1))][: len(states)])
 
 
 def combined(controls: Sequence[State], coefficients: ArrayLike) -> State:

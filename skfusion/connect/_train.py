@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -68,7 +68,7 @@ class Bends:
         self._rest = weighted_sum(self._given, [1 / len(given)] * len(given))
         self._followed = {
             k: torch.stack([s[k].detach().to(torch.promote_types(s[k].dtype, torch.float32)) for s in controls])
-            for k in self._untrained(module)
+            for k in followed(given, self._names, self._owner, module)
         }
         self._free = {k: self._cut(self.values[k]) for k in free}
         self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
@@ -106,12 +106,6 @@ class Bends:
             for k, (row, start) in enumerate(zip(self.values, self._controls, strict=True))
         ]
 
-    def _untrained(self, module: nn.Module) -> list[str]:
-        """Return the names of what is not trained, differs between the given states, and is read in training."""
-        other = {*self._names} | _renewed(module)
-        names = [k for k, owner in self._owner.items() if k == owner and k not in other]
-        return [k for k in names if self._given[0][k].is_floating_point() and _differs(self._given, k)]
-
     def _state(self, tensors: Sequence[Tensor], rest: State) -> State:
         trained = {k: v.to(rest[k].dtype) for k, v in zip(self._names, tensors, strict=True)}
         return {k: trained[owner] if owner in trained else rest[owner] for k, owner in self._owner.items()}
@@ -136,11 +130,18 @@ def trained_names(
     return names if len(free) == len(controls) else [k for k in names if _differs(given, k)]
 
 
+def followed(given: Sequence[State], names: Sequence[str], owner: Mapping[str, str], module: nn.Module) -> list[str]:
+    """Return the names of what is not trained, differs between the given states, and is read in training."""
+    other = {*names} | renewed(module)
+    apart = [k for k, first in owner.items() if k == first and k not in other]
+    return [k for k in apart if given[0][k].is_floating_point() and _differs(given, k)]
+
+
 def _differs(states: Sequence[State], name: str) -> bool:
     return any(not torch.equal(states[0][name], other[name]) for other in states[1:])
 
 
-def _renewed(module: nn.Module) -> set[str]:
+def renewed(module: nn.Module) -> set[str]:
     """Return the names of the running statistics that training renews and does not read."""
     kinds = nn.modules.batchnorm._NormBase  # of BatchNorm and of InstanceNorm
     with evaluating(module):

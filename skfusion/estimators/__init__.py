@@ -11,6 +11,7 @@ from skfusion.estimators._curve import CurveClassifier, CurveRegressor
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._soup import SoupClassifier, SoupRegressor
 from skfusion.estimators._stacking import StackingFusion
+from skfusion.estimators._subspace import SubspaceClassifier, SubspaceRegressor
 from skfusion.estimators.federated._federated import FederatedClassifier, FederatedRegressor
 from skfusion.estimators.recipes._bagging import BaggingFusion
 from skfusion.estimators.recipes._boosting import BoostingFusion
@@ -59,6 +60,8 @@ __all__ = [
     "SoupClassifier",
     "SoupRegressor",
     "StackingFusion",
+    "SubspaceClassifier",
+    "SubspaceRegressor",
     "TemporalEnsemblingClassifier",
     "WeightAveragingClassifier",
     "WeightAveragingRegressor",

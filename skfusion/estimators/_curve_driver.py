@@ -5,70 +5,48 @@ from __future__ import annotations
 import math
 from functools import partial
 from itertools import combinations
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from skfusion._component import Component
 from skfusion._numbers import to_numpy, to_torch
-from skfusion._rows import Rows
 from skfusion.collect import Seeds
-from skfusion.connect import Bezier, Connector, Path
-from skfusion.data import hold_out
-from skfusion.estimators._base import BaseFusion, Collected, check_pool
+from skfusion.connect import Bezier
+from skfusion.estimators._base import Collected
+from skfusion.estimators._points_driver import PointsDriver, converted, on_cpu
 from skfusion.estimators.support._alignment import align_members
 from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, spanning_tree
-from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.landscape import loss_along, segment
 from skfusion.nets import Runner
 from skfusion.objective import loss_scale
 from skfusion.pool import Member, ModelPool
 from skfusion.repair import Recalibrate, batch_norms
-from skfusion.state import State
-
-_WAYS = ("ensemble", "best", "midpoint")
 
 
-class _Choice(Component):
-    """Stands among the parts where one point is chosen by its score, which takes rows that nothing was trained on."""
-
-    needs_objective: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-
-
-class CurveDriver(ManyStates, BaseFusion):
+class CurveDriver(PointsDriver):
     """Join the members of a pool by curves and predict; its subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, Any]] = {"collect": partial(Seeds, 2), "connect": Bezier, "repair": Recalibrate}
     _fusing: ClassVar[tuple[str, ...]] = ("align", "connect", "repair")
-    connect: Any
-    n_points: int
     arc_length: bool
-    predict_with: str
 
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
         return {"check_one_member_is_its_own_fusion": "a curve joins two members or more, and one is refused"}
 
     # ---- parameters --------------------------------------------------------------------------
+    _least_points: ClassVar[tuple[int, str]] = (3, "as barriers are seen between the two ends")
+
     def _parts(self) -> list[Any]:
-        if not (isinstance(self.predict_with, str) and self.predict_with in _WAYS):
-            raise ValueError(f"predict_with must be 'ensemble', 'best' or 'midpoint'; got {self.predict_with!r}.")
-        if not isinstance(self.n_points, Integral) or self.n_points < 3:
-            raise ValueError(
-                "n_points must be a whole number of at least 3, as barriers are seen between the two ends; got "
-                f"{self.n_points!r}."
+        parts = super()._parts()
+        if (connect := self._part("connect")).n_states != 2:
+            subspace = type(self).__name__.replace("Curve", "Subspace")
+            raise TypeError(
+                f"{type(self).__name__} joins pairs of members by curves, such as Bezier(), and {connect!r} joins any "
+                f"number by one subspace: {subspace}(connect={connect!r})."
             )
-        connect = self._part("connect")
-        if not isinstance(connect, Connector):
-            hint = f" Write {connect.__name__}()." if isinstance(connect, type) else ""
-            raise TypeError(f"connect must be a Connector, such as Bezier(); got {connect!r}.{hint}")
-        connect.check()
-        return [*super()._parts(), *([_Choice()] if self.predict_with == "best" else [])]
+        return parts
 
     def _check_number(self, pool: ModelPool) -> None:
         if len(pool) == 1:
@@ -84,24 +62,6 @@ class CurveDriver(ManyStates, BaseFusion):
             )
 
     # ---- fitting -----------------------------------------------------------------------------
-    def fuse(
-        self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None, held_out: Any = None, groups: Any = None
-    ) -> BaseFusion:
-        """Join the members of an existing pool; see :meth:`EnsembleClassifier.fuse`.
-
-        No member is trained, but the curves between them are, on all rows that are not held out. When ``held_out`` is
-        omitted, ``predict_with="best"`` holds out ``validation_fraction`` of the rows, those of one group in
-        ``groups`` together, and the other ways none.
-        """
-        check_pool(pool)
-        return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
-
-    def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
-        if held_out is None and self.predict_with == "best":
-            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-            held_out = hold_out(rows, self.validation_fraction, seed, self._task)[1]
-        return super()._fuse_pool(pool, rows, held_out)
-
     def _fuse(self, collected: Collected) -> None:
         parts, pool = self._parts(), collected.pool  # which checks the parameters
         pool.check_compatible()
@@ -134,7 +94,7 @@ class CurveDriver(ManyStates, BaseFusion):
             joined.append(CurveSegment(edge, ends, path, objective, repair))
         members = self._points(joined, pool, collected.net)
         self.line_profiles_ = {edge: lines[edge] for edge in self.spanning_tree_}
-        self.curves_ = {j.edge: _converted(j.path, _on_cpu) for j in joined}
+        self.curves_ = {j.edge: converted(j.path, on_cpu) for j in joined}
         both = {"line": self.line_profiles_, "curve": self.profiles_}
         self.barrier_ = {k: float(np.mean([p.barrier for p in profiles.values()])) for k, profiles in both.items()}
         self.members_, self.net_ = members, collected.net
@@ -168,58 +128,25 @@ class CurveDriver(ManyStates, BaseFusion):
         return j, t, j.profile.score[k]
 
     def _member(self, name: str, j: CurveSegment, t: float, score: float, pool: ModelPool, net: Any) -> Member:
-        state = _on_cpu(j.state(t))
+        state = on_cpu(j.state(t))
         score = math.nan if self.held_out_ is None else float(score)  # of rows that the curve was trained on
         if name in j.edge:
             return pool[name].replace(state=state, score=score, net=net)
         return Member(name, state, score, {"edge": [*j.edge], "t": t}, net=net)
 
-    def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
-        return {"members_": [Member("running", state, net=net)], "net_": net, "_runner": None}
-
-    # ---- predicting --------------------------------------------------------------------------
-    @property
-    def estimator_(self) -> Any:
-        """A fitted copy of the net with the weights of the one point that predicts."""
-        self._check_one("estimator_", "estimators_")
-        return self.estimators_[0]
-
-    @property
-    def state_(self) -> State:
-        """The weights of the one point that predicts."""
-        self._check_one("state_", "members_")
-        return self.members_[0].state
-
-    def _check_one(self, name: str, instead: str) -> None:
-        check_is_fitted(self)
-        if len(self.members_) > 1:
-            raise AttributeError(
-                f"{len(self.members_)} networks predict together, so there is no {name}: they are in {instead}. Fit "
-                "with predict_with='best' or predict_with='midpoint' for a single network."
-            )
-
     # ---- pickling ----------------------------------------------------------------------------
     def __getstate__(self) -> dict[str, Any]:
         stored = super().__getstate__()
         for name in _BY_EDGE & stored.keys():  # as pairs: formats that are written as JSON have no keys of two names
-            stored[name] = [[*edge, _converted(thing, to_numpy)] for edge, thing in stored[name].items()]
+            stored[name] = [[*edge, converted(thing, to_numpy)] for edge, thing in stored[name].items()]
         return stored
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         by_edge = {
-            k: {(a, b): _converted(thing, to_torch) for a, b, thing in stored[k]} for k in _BY_EDGE & stored.keys()
+            k: {(a, b): converted(thing, to_torch) for a, b, thing in stored[k]} for k in _BY_EDGE & stored.keys()
         }
         super().__setstate__({**stored, **by_edge})
 
 
 _BY_EDGE = {"curves_", "profiles_", "line_profiles_"}
 """What is known of each curve."""
-
-
-def _on_cpu(state: State) -> State:
-    return {k: v.cpu() for k, v in state.items()}
-
-
-def _converted(thing: Any, convert: Any) -> Any:
-    """Return a path whose control states are converted; profiles are returned as they are."""
-    return thing.replace(controls=[convert(s) for s in thing.controls]) if isinstance(thing, Path) else thing

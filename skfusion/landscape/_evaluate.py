@@ -38,18 +38,27 @@ def evaluate(
     points are repaired, by recalibrating BatchNorm statistics when ``repair`` is omitted.
     """
     check_compatible(controls)
-    members = [controls[i] for i in networks]
+    members = compared_with(controls, networks, objective)
     if repair is None:
-        judged = _Together(controls, objective, members).evaluate(torch.from_numpy(coefficients))
+        own = [controls[i] for i in networks]
+        judged = _Together(controls, objective, own).evaluate(torch.from_numpy(coefficients))
         if judged is not None:
             return judged
-    else:
-        members = members or [controls[0], controls[-1]]
     repair = repair or Recalibrate(n_passes=1)
     as_trained = {id(controls[i]) for i in networks}
     states = (combined(controls, c) for c in coefficients)
     repaired = (s if id(s) in as_trained else repair(s, members, objective) for s in states)
     return np.array(objective.evaluate(repaired), np.float64).reshape(-1, 2)
+
+
+def compared_with(controls: Sequence[State], networks: Sequence[int], objective: Objective) -> list[State]:
+    """Return the states that a repairer is given as members: networks as their own training left them.
+
+    Where there are none, it is the first and the last control state. Not so with BatchNorm, of which these have no
+    statistics that could be left as they are.
+    """
+    own = [controls[i] for i in networks]
+    return own or ([] if batch_norms(objective.module) else [controls[0], controls[-1]])
 
 
 class _Together:

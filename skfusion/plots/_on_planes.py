@@ -146,25 +146,47 @@ def _around(grid: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def draw_contours(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: bool = False) -> Any:
     """Draw filled contours with their colour bar, good places dark; return the contours."""
+    look, lines, known = _colours(z, higher_is_better), {"colors": "white", "linewidths": 0.5}, np.ma.masked_invalid(z)
+    drawn = ax.contourf(x, y, known, **look)
+    ax.contour(x, y, known, levels=look["levels"], alpha=0.5, **lines)
+    ax.set_facecolor("#BBBBBB")  # where the network overflows
+    if not np.isfinite(z).all():
+        write(ax, "grey: not finite", (x[-1], y[0]), (-4, 8))
+    _explain(ax, drawn, look["levels"], name)
+    return drawn
+
+
+def draw_regions(ax: Any, places: np.ndarray, z: np.ndarray, name: str, higher_is_better: bool = False) -> Any:
+    """Draw filled contours between scattered places, without those that are not finite; see :func:`draw_contours`."""
+    known = np.isfinite(z)
+    look, lines = _colours(z, higher_is_better), {"colors": "white", "linewidths": 0.5}
+    drawn = ax.tricontourf(*places[known].T, z[known], **look)
+    ax.tricontour(*places[known].T, z[known], levels=look["levels"], alpha=0.5, **lines)
+    if not known.all():
+        write(ax, "left out: not finite", (places[:, 0].max(), places[:, 1].min()), (-4, 8))
+    _explain(ax, drawn, look["levels"], name)
+    return drawn
+
+
+def _colours(z: Any, higher_is_better: bool) -> dict[str, Any]:
+    """Return levels of contours, and how they are coloured."""
     from matplotlib.colors import BoundaryNorm
-    from matplotlib.ticker import FuncFormatter
 
     levels = levels_of(np.asarray(z), higher_is_better)
     beyond = (np.nanmin(z) < levels[0], np.nanmax(np.where(np.isfinite(z), z, np.nan)) > levels[-1])
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
-    colours = "viridis_r" if higher_is_better else "viridis"
     norm = BoundaryNorm(levels, 256, extend=extend)
-    known = np.ma.masked_invalid(z)
-    drawn = ax.contourf(x, y, known, levels=levels, norm=norm, cmap=colours, extend=extend)
-    ax.contour(x, y, known, levels=levels, colors="white", linewidths=0.5, alpha=0.5)
-    ax.set_facecolor("#BBBBBB")  # where the network overflows
-    if not np.isfinite(z).all():
-        write(ax, "grey: not finite", (x[-1], y[0]), (-4, 8))
+    return {"levels": levels, "norm": norm, "cmap": "viridis_r" if higher_is_better else "viridis", "extend": extend}
+
+
+def _explain(ax: Any, drawn: Any, levels: np.ndarray, name: str) -> None:
+    """Draw the colour bar of contours."""
+    from matplotlib.ticker import FuncFormatter
+
     ticks = levels if len(levels) <= 10 else levels[::2]
     bar = colour_bar(ax, drawn, name, ticks=ticks, spacing="uniform")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     bar.ax.minorticks_off()
-    return drawn
 
 
 def draw_points(

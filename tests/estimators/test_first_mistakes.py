@@ -20,6 +20,7 @@ from skfusion import (
     ReBasinMerger,
     SoupClassifier,
     StackingFusion,
+    SubspaceClassifier,
 )
 from skfusion.collect import Seeds
 from skfusion.combine import EnsembleSelection
@@ -93,7 +94,7 @@ def test_stacking_takes_a_net_or_a_list(trained):
 @pytest.mark.parametrize(
     "kind",
     [DropoutEnsembleClassifier, EnsembleClassifier, SoupClassifier, CurveClassifier, BaggingFusion,
-     StackingFusion],
+     StackingFusion, SubspaceClassifier],
 )  # fmt: skip
 def test_fitted_nets_are_no_pool_yet(kind, trained):
     remedy = r"Fitted nets become a pool by ModelPool\.from_estimators\(nets\)"

@@ -20,9 +20,11 @@ from skfusion import (
     NeuralDecisionForestClassifier,
     SoupClassifier,
     StackingFusion,
+    SubspaceClassifier,
 )
 from skfusion.collect import Seeds
 from skfusion.combine import GeometricAverage, Vote
+from skfusion.connect import Simplicial
 from skfusion.merge import Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import Member
@@ -139,6 +141,7 @@ ALL = {
     "soup": SoupClassifier(SMALL, collect=Seeds(2), merge=Uniform(), random_state=0),
     "ensemble": EnsembleClassifier(SMALL, collect=Seeds(2), random_state=0),
     "curve": CurveClassifier(SMALL, n_points=3, random_state=0),
+    "subspace": SubspaceClassifier(SMALL, connect=Simplicial(1, 2, n_epochs=2), n_points=3, random_state=0),
     "stacking": StackingFusion(SMALL, n_members=2, cv=2, random_state=0),
     "boosted": BoostingFusion(SMALL, n_members=2, random_state=0),
     "dropout": DropoutEnsembleClassifier(mlp_classifier(max_epochs=5, module__dropout=0.1), random_state=0),

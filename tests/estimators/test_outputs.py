@@ -28,13 +28,14 @@ from skfusion import (
     SoupClassifier,
     SoupRegressor,
     StackingFusion,
+    SubspaceRegressor,
     WeightAveragingRegressor,
     out_of_bag,
 )
 from skfusion._rows import Rows
 from skfusion.collect import Bootstrap, Seeds
 from skfusion.combine import EnsembleSelection, Stack
-from skfusion.connect import Bezier
+from skfusion.connect import Bezier, Simplicial
 from skfusion.diagnose import diversity
 from skfusion.estimators._targets import Outputs
 from skfusion.merge import Greedy, Uniform
@@ -71,6 +72,7 @@ FUSIONS = {
     "soup": SoupRegressor(NET, collect=Seeds(2), merge=Greedy(), random_state=0),
     "averaged": WeightAveragingRegressor(NET, random_state=0),
     "curve": CurveRegressor(NET, connect=Bezier(n_epochs=2), random_state=0),
+    "subspace": SubspaceRegressor(NET, connect=Simplicial(1, 2, n_epochs=2), random_state=0),
     "boosted": BoostingFusion(NET, n_members=2, random_state=0),
     "bagged": BaggingFusion(NET, n_members=8, oob_score=True, random_state=0),
     "aligned": ReBasinMerger(NET, random_state=0),

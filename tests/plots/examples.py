@@ -11,6 +11,7 @@ from skfusion.plots import (
     PlaneDisplay,
     SimilarityDisplay,
     SoupDisplay,
+    SubspaceDisplay,
     TrajectoryDisplay,
 )
 
@@ -94,6 +95,19 @@ def plane(names, labels, bad):
     )
 
 
+def triangle(names, labels, bad):
+    places = np.array([(x, y) for y in GRID for x in GRID if x + y <= 0])
+    corners = dict(zip(names, [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (-0.4, -0.4)], strict=True))
+    z = with_bad(0.1 + (places**2).sum(1), bad)
+    edges = [(names[0], names[1]), (names[1], names[2])]
+    return SubspaceDisplay(places, z, corners, edges, x_name=labels[1], z_name=labels[0])
+
+
+def chain(names, labels, bad):
+    corners = dict(zip(names, [(0.0,), (0.3,), (0.5,), (1.0,)], strict=True))
+    return SubspaceDisplay(T[:, None], with_bad(HILL, bad), corners, x_name=labels[1], z_name=labels[0])
+
+
 def trajectory(names, labels, bad):
     places = [[-0.8, 0.5], [-0.3, -0.4], [0.3, 0.2], [0.6, 0.0]]
     return TrajectoryDisplay(places, names, (0.7, 0.2), GRID, GRID, with_bad(BOWL, bad), z_name=labels[0])
@@ -108,5 +122,7 @@ EXAMPLES = {
     "plane": plane,
     "similarity": similarity,
     "soup": soup,
+    "subspace": triangle,
+    "chain": chain,
     "trajectory": trajectory,
 }

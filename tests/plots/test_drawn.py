@@ -62,7 +62,7 @@ def test_mathematics_in_a_label_stays(name):
 @pytest.mark.parametrize(("case", "size"), [*((case, None) for case in MISSING), ("inf", NARROW)])
 def test_numbers_that_are_missing_are_said(name, case, size):
     display = EXAMPLES[name](["a", "b", "c", "d"], LABELS, MISSING[case])
-    if case.startswith("all") and name in ("diversity", "plane", "similarity", "trajectory"):
+    if case.startswith("all") and name in ("diversity", "plane", "similarity", "subspace", "trajectory"):
         message = {"diversity": "All numbers", "similarity": "All numbers"}.get(name, "No value on the plane is finite")
         with pytest.raises(ValueError, match=message):
             drawn(display, size)
@@ -73,6 +73,7 @@ def test_numbers_that_are_missing_are_said(name, case, size):
         "soup": "no score",
         "plane": "grey: not finite",
         "trajectory": "grey: not finite",
+        "subspace": "left out: not finite",
     }
     if name in ("similarity", "diversity"):  # where what is not known is a grey cell
         assert ("inf" in written) == ("inf" in case)

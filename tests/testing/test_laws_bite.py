@@ -15,7 +15,7 @@ from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAl
 from skfusion.average import EMA, Accumulator, Average, Running
 from skfusion.collect import Seeds
 from skfusion.combine import Combiner
-from skfusion.connect import Bezier, Connector, Line, Path, PathBasis
+from skfusion.connect import Bezier, Connector, Line, Path, PathBasis, SimplexPerMode
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
@@ -178,6 +178,13 @@ def connector(call, **attributes):
 def line_with(weights):
     """A connector whose line has the coefficients ``weights(t)``."""
     basis = type("Odd", (PathBasis,), {"weights": lambda self, t, n: np.asarray(weights(t))})()
+    return connector(lambda states, objective: Path(line(states).controls, basis))
+
+
+def line_whose(**methods):
+    """A connector whose line has a basis with other methods."""
+    weights = {"weights": lambda self, t, n: np.array([1 - t, t])}
+    basis = type("Odd", (PathBasis,), weights | methods)()
     return connector(lambda states, objective: Path(line(states).controls, basis))
 
 
@@ -423,6 +430,11 @@ def leaves_train_after_an_error(state, members, objective):
 
 def line(states, objective=None):
     return Line()(states)
+
+
+def without_the_second(states, objective):
+    complex_of = SimplexPerMode(n_connectors=0)(states)
+    return complex_of.replace(own_states=(0,))
 
 
 def nudged(states):
@@ -736,7 +748,12 @@ BROKEN = {
     "check_labels_are_not_read": [repairer(reads_labels)],
     # connectors
     "check_coefficients_sum_to_one": [line_with(lambda t: [1 - t, t if t != 0.3 else 0.31])],
-    "check_ends_are_the_states_bit_for_bit": [line_of(nudged)],
+    "check_random_points_stay_in_the_domain": [
+        line_whose(sample=lambda self, rng, n: 1.2 * rng.uniform()),
+        line_whose(spread=lambda self, n_points, rng, n: np.linspace(-1, 1, n_points).tolist()),
+    ],
+    "check_points_are_nearest_to_themselves": [line_whose(nearest=lambda self, products: 0.5)],
+    "check_ends_are_the_states_bit_for_bit": [line_of(nudged), connector(without_the_second, needs_objective=False)],
     "check_points_keep_names_shapes_and_dtypes": [
         connector(lambda states, objective, kind=kind: kind(line(states).controls, Line()))
         for kind in (Casting, Lengthening)
