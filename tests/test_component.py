@@ -43,7 +43,7 @@ def test_params_of_a_component_without_any():
     assert repr(Plain()) == "Plain()"
     assert repr(clone(Plain())) == "Plain()"
     assert [*Plain._test_params()] == [{}]
-    assert Plain._test_skips() == {}
+    assert Plain()._test_skips() == {}
     assert not Plain.needs_objective
     assert not Plain.needs_labels
 

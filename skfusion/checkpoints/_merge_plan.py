@@ -185,8 +185,16 @@ def _difference(names: Sequence[str], sources: Sequence[Checkpoint], n_shared: i
         shared = (
             f"Only {n_shared} tensors are" if n_shared > 1 else "Only one tensor is" if n_shared else "No tensor is"
         )
-        prefixes = differing_prefixes(sources)
-        advice = f"{shared} shared by all: {prefixes or 'these are different architectures.'}"
+        resized = all(
+            name in c.state and c.state[name].ndim == sources[0].state[name].ndim for c in sources for name in names
+        )
+        other = (
+            "these are different architectures, or one of different widths, which takes its module: see skfusion.merge."
+            "Barycenter and ZipIt."
+            if resized
+            else "these are different architectures."
+        )
+        advice = f"{shared} shared by all: {differing_prefixes(sources) or other}"
     listed = "; ".join(described(name) for name in names[:SHOWN])
     what = f"{len(names)} tensors are" if len(names) > 1 else "One tensor is"
     return f"{what} not the same in all checkpoints, and cannot be merged: {listed}{more}. {advice}"

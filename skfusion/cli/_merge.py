@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import isabstract
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,6 +112,14 @@ def merge(
 def merger_of(method: str, options: dict[str, Any], base: Path | None) -> Merger:
     """Return the merger of a name with the options that were given; a base is refused where it is not used."""
     if method not in METHODS:
+        kinds = [kind for kind in map(vars(mergers).get, mergers.__all__) if isinstance(kind, type)]
+        others = {k.__name__.lower(): k.__name__ for k in kinds if issubclass(k, Merger) and not isabstract(k)}
+        if name := others.get(method.replace("-", "").lower()):
+            raise ValueError(
+                f"--method {method}: {name} asks for a network or for data, and files are merged without: take it in "
+                f"Python, such as in SoupClassifier(net, collect=pool, merge={name}()). For files there are "
+                f"{', '.join(METHODS)}."
+            )
         raise ValueError(f"--method {method} is unknown; there are {', '.join(METHODS)}.")
     kind, known = METHODS[method]
     if wrong := [name for name in options if name not in known]:

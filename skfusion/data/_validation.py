@@ -123,9 +123,14 @@ def groups_of(groups: Any, n: int) -> np.ndarray | None:
     """Return the groups of n rows as codes."""
     if groups is None:
         return None
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
-    if len(codes) != n:
-        raise ValueError(f"groups has {len(codes)} entries for {n} rows; give one a row.")
+    groups = np.asarray(groups).ravel()
+    if len(groups) != n:
+        raise ValueError(f"groups has {len(groups)} entries for {n} rows; give one a row.")
+    if missing := int(pd.isna(groups).sum()):
+        raise ValueError(
+            f"groups is missing for {missing} of {n} rows; give each of them a group, such as one of its own."
+        )
+    codes: np.ndarray = np.unique(groups, return_inverse=True)[1].ravel()
     return codes
 
 

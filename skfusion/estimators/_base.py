@@ -16,7 +16,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_memory
 from torch import nn
 
-from skfusion import nets
 from skfusion._component import EXAMPLES, Component
 from skfusion._docs import doc
 from skfusion._rows import Rows
@@ -27,6 +26,7 @@ from skfusion.estimators.support._cache import fingerprint_or_warning
 from skfusion.estimators.support._predictors import check_same_members, predict_out_of_fold
 from skfusion.estimators.support._progress import CallbackProgress
 from skfusion.estimators.support._refit import check_refit
+from skfusion.estimators.support._widths import net_of_member
 from skfusion.nets import Judge, Runner
 from skfusion.pool import ModelPool
 from skfusion.select import Selector
@@ -236,7 +236,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
         if net is None and pool is None and isinstance(collect := self._part("collect"), Collector):
             net = collect.default_net(self._task)
         net = self._sized(net, rows)
-        return net if pool is None else nets.with_columns_of(net, pool[0].state)
+        return net if pool is None else net_of_member(net, pool[0], self._task, rows)
 
     def _judge(self, runner: Runner, collected: Collected) -> Judge:
         judged = self._outputs.rows(collected.held_out)

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from skfusion import nets
 from skfusion._component import Component
 from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows, repetitions
@@ -21,6 +20,7 @@ from skfusion.estimators.support._any_estimator import seeded, stream
 from skfusion.estimators.support._predictors import runners_of
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._uncertainty import ManyStates
+from skfusion.estimators.support._widths import net_of_member
 from skfusion.nets import Runner
 from skfusion.pool import Member
 
@@ -108,8 +108,9 @@ class EnsembleDriver(ManyStates, BaseFusion):
         def keeps_net(m: Member) -> bool:
             return m.net is not None and (self.estimator is None or bool(m.meta.get("own_net")))
 
+        rows = collected.fit_rows
         kept = {id(m.net): m for m in collected.pool if keeps_net(m)}
-        sized = {k: nets.with_columns_of(self._sized(m.net, collected.fit_rows), m.state) for k, m in kept.items()}
+        sized = {k: net_of_member(self._sized(m.net, rows), m, self._task, rows) for k, m in kept.items()}
         return [m.replace(net=sized[id(m.net)] if keeps_net(m) else collected.net) for m in collected.pool]
 
     def _scores(self, members: list[Member], runners: list[Runner], collected: Collected) -> list[float]:

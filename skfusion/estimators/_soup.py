@@ -114,7 +114,7 @@ class SoupDriver(OneState, BaseFusion):
             members = [state]
         state = repair(state, members, objective)
         labelled = collected.held_out if self.held_out_ is not None else collected.fit_rows
-        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, merged_runner)
+        warn_if_far_below(state, chosen.states, runner, labelled, self._task, align is not None, merge, merged_runner)
         vars(self).update(self._fitted_as({k: v.cpu() for k, v in state.items()}, net))
         self._runner = merged_runner
 

@@ -19,7 +19,7 @@ from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
 
-_MOST_BY_CHANCE = 0.05
+MOST_BY_CHANCE = 0.05
 """Share of rows that may equal those of training without a warning: rounded numbers are often equal by chance."""
 
 
@@ -172,7 +172,7 @@ class ModelPool(PoolSources, Sequence[Member]):
             How many of the rows were seen in training, or have the inputs of one that was.
         """
         _, count, share = _known_rows(self.members, rows)
-        if share > _MOST_BY_CHANCE:
+        if share > MOST_BY_CHANCE:
             warn_caller(
                 f"{count} of the {len(rows)} rows used {purpose} ({100 * share:.3g} %) are rows that members of the "
                 "pool were trained on, or have their inputs, so their scores are too good. Give rows that no member "

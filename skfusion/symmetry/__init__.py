@@ -16,9 +16,10 @@ from skfusion.symmetry._group import Axes, Block, Group, Permutations, Site, sam
 from skfusion.symmetry._linear import LinearKind, LinearSymmetry, without_mean
 from skfusion.symmetry._linear_action import LinearMap, mapped
 from skfusion.symmetry._places import Draft, Place, places_of
+from skfusion.symmetry._resizable import made_on, why_no_mixing
 from skfusion.symmetry._runs import Run, resized_symmetry, runs_of, sizes_of
 from skfusion.symmetry._symmetry import Symmetry
-from skfusion.symmetry._words import reasons
+from skfusion.symmetry._words import OF_OUTPUT, reasons
 
 __all__ = [
     "Axes",

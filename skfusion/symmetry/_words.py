@@ -56,6 +56,10 @@ def _check_same(tensor: str, twin: str, axes: Mapping[str, Sequence[str | None]]
         )
 
 
+OF_OUTPUT = "output of the module"
+"""Why axes do not move that are outputs, whose positions have a meaning."""
+
+
 def reasons(notes: Sequence[str], pinned: Mapping[tuple[str, int], str]) -> str:
     """Return the first reasons, at most three, why axes of a network do not move, for a message."""
     return "; ".join([*dict.fromkeys([*notes, *pinned.values()])][:3])

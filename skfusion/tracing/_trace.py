@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten
 
 from skfusion._numbers import place_of
-from skfusion.symmetry import Site
+from skfusion.symmetry import OF_OUTPUT, Site
 from skfusion.tracing._call import Labels, Origin
 from skfusion.tracing._run import Inputs, copied, keeps_statistics, run, shapes_of, tensors_in, twin
 from skfusion.tracing._tracer import Readings, Tracer, named_modules
@@ -68,8 +68,9 @@ def trace(module: nn.Module, inputs: Inputs) -> Trace:
         tracer = _watch(module, inputs, labels, uses, train=False)
     except Exception as error:
         raise ValueError(
-            f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): {error} Give a batch "
-            "as the module takes it: a tensor, a tuple of positional arguments, or a dict of named ones."
+            f"{type(module).__name__} could not run on example_inputs ({shapes_of(inputs)}): "
+            f"{str(error).rstrip('. ')}. Give a batch as the module takes it: a tensor, a tuple of "
+            "positional arguments, or a dict of named ones."
         ) from error
     out.sites, used = tracer.sites, used | tracer.used
     out.branches = [*tracer.branches]
@@ -137,7 +138,7 @@ def _watch(module: nn.Module, inputs: Inputs, labels: Labels, uses: Uses, train:
         raise ValueError(f"its output, of type {type(out).__name__}, holds no tensor.")
     for tensor in results:
         labels.use(tensor)
-        labels.engine.pin_axes(labels.of(tensor), "output of the module")
+        labels.engine.pin_axes(labels.of(tensor), OF_OUTPUT)
     return tracer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from skfusion.state import State
@@ -32,7 +34,8 @@ def resized_as(module: nn.Module, state: State, example_inputs: Example | None =
     Raises
     ------
     ValueError
-        If a layer of no known kind would have to change, or the copy does not run.
+        If a tensor is missing, is not one of the module's, or has other axes; if a layer of no known kind would have to
+        change, or the copy does not run.
 
     Examples
     --------
@@ -44,6 +47,7 @@ def resized_as(module: nn.Module, state: State, example_inputs: Example | None =
     >>> copy[0].out_features, copy[2].in_features
     (12, 12)
     """
+    _check(state, module)
     parameters = dict(module.named_parameters(remove_duplicate=False))
     own = parameters | dict(module.named_buffers(remove_duplicate=False))
     changed = {name for name, tensor in own.items() if name in state and state[name].shape != tensor.shape}
@@ -54,7 +58,7 @@ def resized_as(module: nn.Module, state: State, example_inputs: Example | None =
     layers = {name: keys for name, keys in keys_by_layer(module).items() if changed.intersection(keys)}
     for name, keys in layers.items():
         if changed.intersection(keys) & parameters.keys():
-            check_kind(name, module.get_submodule(name))
+            check_kind(name, module.get_submodule(name), [key for key in keys if key in changed])
     copy = copied_with(module, of_state)
     for name, keys in layers.items():
         refit(name, copy.get_submodule(name), len(own[keys[0]]), None)
@@ -66,3 +70,23 @@ def resized_as(module: nn.Module, state: State, example_inputs: Example | None =
         except Exception as error:  # whatever its code raises
             raise counts_on_widths(copy, error) from error
     return copy
+
+
+def _check(state: State, module: nn.Module) -> None:
+    """Raise where a state is not that of the module in other widths."""
+    if not isinstance(state, Mapping):
+        hint = " Give its state_dict()." if isinstance(state, nn.Module) else ""
+        raise TypeError(f"state must be a dict of tensors by name; got {type(state)}.{hint}")
+    expected = module.state_dict()
+    for key in [*expected, *(k for k in state if k not in expected)]:
+        shape, needed = (tuple(getattr(s[key], "shape", ())) if key in s else None for s in (state, expected))
+        if shape is None or needed is None:
+            why = "has no such tensor" if shape is None else "has such a tensor, and the module has none"
+        elif len(shape) != len(needed):
+            why = f"has it in the shape {shape}, and the module in the shape {needed}"
+        else:
+            continue
+        raise ValueError(
+            f"Tensor {key!r} does not fit: the state {why}. Widths may differ, and all else must be as in "
+            f"{type(module).__name__}: make a module of the architecture of the state."
+        )

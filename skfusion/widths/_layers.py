@@ -41,11 +41,12 @@ def refit(name: str, layer: Any, old: int, changes: Changes | None) -> None:
             return
 
 
-def check_kind(name: str, layer: nn.Module) -> None:
-    """Raise ``ValueError`` where a layer is of no kind that can be resized."""
+def check_kind(name: str, layer: nn.Module, keys: Sequence[str]) -> None:
+    """Raise ``ValueError`` where a layer, some of whose tensors change, is of no kind that can be resized."""
     if not any(isinstance(layer, kinds) for kinds, _ in _KINDS):
         raise ValueError(
-            f"{_called(name, layer)} holds units whose number is to change, and what else depends on it is unknown. "
+            f"{_called(name, layer)} holds units whose number is to change (in {', '.join(keys)}), and what else "
+            "depends on it is unknown. "
             "Layers that can be resized are linear layers, convolutions, normalisations, PReLU, embeddings and "
             "recurrent layers. Keep its widths, or make a module of the new widths yourself."
         )

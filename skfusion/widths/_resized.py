@@ -33,7 +33,8 @@ def resized(
         One batch, as for :func:`skfusion.tracing.symmetry_of`. The copy is run on it.
     widths : int or dict of int
         How many units every group shall have, or some: by the name of the group, of an axis that its units are on
-        (``"0.weight:0"``), or of the layer that makes them (``"0"``).
+        (``"0.weight:0"``), or of the layer that makes them (``"0"``). A recurrent layer has one width for all of its
+        layers and directions.
     symmetry : Symmetry, optional
         The groups of units of the module; found when omitted.
 
@@ -85,8 +86,8 @@ def resized_to(
     layers = {name: keys for name, keys in keys_by_layer(module).items() if _changes(symmetry, keys, sizes)}
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, keys in layers.items():
-        if _changes(symmetry, [key for key in keys if key in parameters], sizes):
-            check_kind(name, module.get_submodule(name))
+        if changed := [key for key in keys if key in parameters and _changes(symmetry, [key], sizes)]:
+            check_kind(name, module.get_submodule(name), changed)
     copy = _copied(module, symmetry, sizes)
     for name, keys in layers.items():
         weight = next((key for key in keys if key.endswith("weight")), keys[0])

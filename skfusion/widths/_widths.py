@@ -19,7 +19,8 @@ def sizes_for(symmetry: Symmetry, widths: Widths) -> dict[str, int]:
         That of the network.
     widths : int or dict of int
         Units of every group, or of some: by the name of the group, of an axis that its units are on
-        (``"conv.weight:0"``), or of the layer that makes them.
+        (``"conv.weight:0"``), or of the layer that makes them, all of whose layers and directions it means where it is
+        recurrent.
 
     Returns
     -------
@@ -39,23 +40,25 @@ def sizes_for(symmetry: Symmetry, widths: Widths) -> dict[str, int]:
     for name, width in widths.items():
         if not isinstance(width, Integral) or isinstance(width, bool) or width < 1:
             raise ValueError(f"The width of {name!r} must be a whole number of units, 1 at least; got {width!r}.")
-        group = _group_of(symmetry, name)
-        other, size = asked.setdefault(group, (name, int(width)))
-        if size != width:
-            raise ValueError(
-                f"{other!r} and {name!r} make the units of one stream, which has one width: got {size} and {width}. It "
-                f"runs through {_places(symmetry, group)}."
-            )
+        if not isinstance(name, str):
+            raise TypeError(f"Widths are by the name of a layer or a group, a string; got the key {name!r}.")
+        for group in _groups_of(symmetry, name):
+            other, size = asked.setdefault(group, (name, int(width)))
+            if size != width:
+                raise ValueError(
+                    f"{other!r} and {name!r} make the units of one stream, which has one width: got {size} and "
+                    f"{width}. It runs through {_places(symmetry, group)}."
+                )
     return {group: size for group, (_, size) in asked.items() if size != symmetry.groups[group].size}
 
 
-def _group_of(symmetry: Symmetry, name: str) -> str:
-    """Return the group that a name means."""
+def _groups_of(symmetry: Symmetry, name: str) -> list[str]:
+    """Return the group that a name means, or those of all layers and directions of a recurrent layer."""
     if name in symmetry.groups:
-        return name
+        return [name]
     tensor, _, axis = name.rpartition(":")
     if tensor in symmetry.axes and axis.isdigit() and int(axis) < len(symmetry.axes[tensor]):
-        return _group_on(symmetry, tensor, int(axis), name)
+        return [_group_on(symmetry, tensor, int(axis), name)]
     made = [
         (key, d)
         for key, roles in symmetry.roles.items()
@@ -70,8 +73,9 @@ def _group_of(symmetry: Symmetry, name: str) -> str:
             f"{name!r} is no layer and no group of units; the groups are {[*symmetry.groups]}, and the axis of a "
             "tensor is named as in 'layer.weight:0'."
         )
-    key, d = next(((k, d) for k, d in made if symmetry.axes[k][d]), made[0])
-    return _group_on(symmetry, key, d, name)
+    recurrent = [(k, d) for k, d in made if k.rpartition(".")[2].startswith("weight_ih_l")]
+    some = recurrent or [next(((k, d) for k, d in made if symmetry.axes[k][d]), made[0])]
+    return [*dict.fromkeys(_group_on(symmetry, key, d, name) for key, d in some)]
 
 
 def _group_on(symmetry: Symmetry, tensor: str, axis: int, name: str) -> str:

@@ -184,6 +184,7 @@ def test_force_replaces_a_result_and_never_an_input(files, tmp_path):
     ("words", "message"),
     [
         (["--method", "tise"], "--method tise is unknown; there are uniform, task-arithmetic"),
+        (["--method", "zipit"], "--method zipit: ZipIt asks for a network or for data"),
         (["--method", "ties"], "TIES needs the common start of the checkpoints"),
         (
             ["--method", "ties", "--weights", "1,2"],

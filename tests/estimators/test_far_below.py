@@ -180,5 +180,5 @@ def test_labels_are_told_of_too_and_what_is_aligned_gets_no_advice_to_align(alig
     states = [runner.place(m.state) for m in soup.pool_]
     nothing = {name: 0 * value for name, value in states[0].items()}  # one class for all
     with pytest.warns(FarBelowWarning, match=r"on 400 rows, .*\(accuracy\).*EnsembleClassifier") as told:
-        warn_if_far_below(nothing, states, runner, rows, "classification", aligned=aligned)
+        warn_if_far_below(nothing, states, runner, rows, "classification", aligned, Uniform())
     assert ("align=" in str(told[0].message)) != aligned

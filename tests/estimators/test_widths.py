@@ -14,8 +14,9 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from skfusion import ModelPool, ReBasinMerger, SoupClassifier, SoupRegressor
-from skfusion.align import Aligner, Transport, WeightMatching
+from skfusion.align import Aligner, OTFusion, Transport, WeightMatching
 from skfusion.collect import Hyper, Seeds
+from skfusion.estimators.support import _far_below
 from skfusion.merge import PFNM, Barycenter, FedMA, Uniform, ZipIt
 from skfusion.nets import mlp_classifier, mlp_regressor, tabular_classifier
 from skfusion.repair import Repair
@@ -176,6 +177,38 @@ def test_an_aligner_may_bring_members_to_the_width_of_the_first(pool):
         SoupClassifier(NETS[16], collect=pool, align=Even(), merge=Uniform()).fit(X[TEST], Y[TEST])
 
 
+@pytest.mark.parametrize("align", [OTFusion(), OTFusion(cost="activations"), OTFusion(masses="importance")], ids=repr)
+def test_optimal_transport_brings_members_to_the_width_of_the_first(pool, align):
+    for members, width in ((pool, 12), (pool[[1, 0]], 16)):
+        soup = SoupClassifier(collect=members, align=align, merge=Uniform()).fit(X[TEST], Y[TEST])
+        assert widths(soup) == [width]
+        assert soup.score(X[TEST], Y[TEST]) > 0.85
+        assert soup.estimator_.module_.layers[0].out_features == width
+        shapes = soup.alignments_[members[1].name].describe()[["size", "new size"]].values.tolist()
+        assert shapes == [[28 - width, width]]
+    merger = ReBasinMerger(members=pool, align=align).fit(X[TEST], Y[TEST])
+    assert merger.barrier_ is None
+    assert merger.score(X[TEST], Y[TEST]) > 0.85
+    net = merger.estimator_.set_params(max_epochs=2)
+    assert net.partial_fit(X[TRAIN].astype(np.float32), Y[TRAIN]).module_.layers[0].out_features == 12
+
+
+def test_members_of_different_widths_are_collected_and_transported_in_one_fit():
+    collect = Hyper([{"module__hidden": (n,)} for n in (12, 16, 10)])
+    soup = SoupClassifier(NETS[12], collect=collect, align=OTFusion(), merge=Uniform(), random_state=0)
+    soup.fit(X[TRAIN], Y[TRAIN])
+    assert widths(soup) == [12]
+    assert soup.score(X[TEST], Y[TEST]) > 0.85
+    assert soup.member_weights_ == pytest.approx(dict.fromkeys(soup.pool_.names, 1 / 3))
+
+
+@pytest.mark.filterwarnings("ignore:The merged network scores")
+def test_random_labels_are_not_learned_by_transport(pool):
+    labels = np.random.RandomState(0).permutation(Y[TEST])
+    soup = SoupClassifier(collect=pool, align=OTFusion(cost="activations"), merge=Uniform()).fit(X[TEST], labels)
+    assert abs(soup.score(X[TEST], labels) - 0.6) < 0.2
+
+
 def test_a_recipe_that_aligns_by_itself_takes_them_unaligned(pool):
     merger = ReBasinMerger(members=pool, align=None, merge=Barycenter()).fit(X[TEST], Y[TEST])
     assert merger.barrier_ is None
@@ -230,3 +263,14 @@ def test_a_member_of_another_depth_is_refused(pool):
     mixed = pool.replace([pool[0], deep[0].replace(name="deep")])
     with pytest.raises(ValueError, match="is missing in member"):
         SoupClassifier(collect=mixed, merge=Barycenter()).fit(X[TEST], Y[TEST])
+
+
+def test_remedies_of_a_poor_result_are_those_that_members_of_these_widths_can_take(pool, monkeypatch):
+    monkeypatch.setattr(_far_below, "_KEPT", 2.0)  # all are far below
+    with pytest.warns(_far_below.FarBelowWarning, match="partial_fit.*EnsembleClassifier") as told:
+        soup = SoupClassifier(collect=pool, merge=Barycenter()).fit(X[TEST], Y[TEST])
+    assert not any("align=" in str(w.message) or "Greedy" in str(w.message) for w in told)
+    soup.estimator_.partial_fit(X[TEST].astype("float32"), Y[TEST])
+    twins = pool.replace([pool[0], pool[0].replace(name="twin")])
+    with pytest.warns(_far_below.FarBelowWarning, match="partial_fit.*Greedy.*EnsembleClassifier"):
+        SoupClassifier(collect=twins, merge=Barycenter()).fit(X[TEST], Y[TEST])

@@ -80,3 +80,17 @@ def test_a_forward_pass_that_names_a_width_is_explained():
     with pytest.raises(ValueError, match="Fixed cannot be resized to these widths: its code"):
         resized_as(narrow, state_of(wide), torch.zeros(2, 3))
     assert resized_as(perceptron(3, 4, 2), state_of(perceptron(3, 6, 2)))[0].out_features == 6
+
+
+def test_a_state_of_another_architecture_is_refused_with_its_tensor():
+    net, state = perceptron(3, 4, 2), state_of(perceptron(3, 6, 2))
+    deeper, flat = state | {"9.bias": torch.zeros(2)}, state | {"0.weight": torch.zeros(6, 3, 1)}
+    for wrong, match in (
+        ({k: v for k, v in state.items() if k != "0.bias"}, "'0.bias' does not fit: the state has no such tensor"),
+        (deeper, "'9.bias' does not fit: the state has such a tensor, and the module has none"),
+        (flat, r"'0.weight' does not fit: .*\(6, 3, 1\), and the module in the shape \(4, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            resized_as(net, wrong)
+    with pytest.raises(TypeError, match=r"state must be a dict .*Sequential.*Give its state_dict\(\)"):
+        resized_as(net, net)

@@ -76,6 +76,7 @@ WIDER = [
     (convolutions(), IMAGES, {"5": 12, "8": 4}, ("num_channels", "in_channels", "in_features"), [1, 4, 4, 12, 12, 64]),
     (Residual(), ROWS, {"up": 12, "down": 7}, ("out_features",), [12, 7, 12, 2]),
     (Recurrent(nn.LSTM), TOKENS, 9, ("embedding_dim", "input_size", "hidden_size", "in_features"), [9, 9, 9, 9]),
+    (Recurrent(nn.LSTM), TOKENS, {"cells": 12}, ("embedding_dim", "input_size", "hidden_size"), [6, 6, 12]),
     (Recurrent(nn.GRU), TOKENS, {"embed": 10}, ("embedding_dim", "input_size", "hidden_size"), [10, 10, 8]),
     (Recurrent(nn.RNN, bidirectional=True), TOKENS, 16, ("hidden_size", "in_features"), [16, 32]),
 ]
@@ -204,7 +205,7 @@ class Views(OwnScale):
         (nn.Linear(3, 2), ROWS, 5, "no groups of units"),
         (Recurrent(nn.LSTM), TOKENS, {"cells.weight_ih_l0:0": 12}, r"LSTM 'cells' has one width.*weight_ih_l0 12"),
         (Tied(), TOKENS % 7, {"symbols": 12}, "Tensor 'symbols.weight' cannot .* made and read by"),
-        (OwnScale(), ROWS, 12, "OwnScale itself holds units"),
+        (OwnScale(), ROWS, 12, r"OwnScale itself holds units whose number is to change \(in scale\)"),
         (Views(), ROWS, 12, r"Views cannot be resized.*shape '\[7, 8\]' is invalid"),
         (nn.TransformerEncoderLayer(8, 2, 16), torch.randn(2, 5, 8), 12, "MultiheadAttention 'self_attn' holds units"),
         (
@@ -218,6 +219,11 @@ class Views(OwnScale):
 def test_what_cannot_be_is_refused_by_name(net, x, widths, match):
     with pytest.raises(ValueError, match=match):
         resized(net, x, widths)
+
+
+def test_a_key_that_is_no_name_is_refused():
+    with pytest.raises(TypeError, match="a string; got the key 0"):
+        resized(perceptron(), ROWS, {0: 12})
 
 
 def test_a_stream_that_inputs_go_into_is_refused_with_its_tensor():

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.align.permutation._assign import assigned
+from skfusion._coupling import assigned
 from skfusion.align.permutation._match import Match, Term, uncounted
 from skfusion.state import State
 from skfusion.symmetry import LinearKind, Place, Symmetry, without_mean

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from skfusion.align.permutation._assign import assigned, assigned_nested
+from skfusion._coupling import assigned, assigned_nested
 from skfusion.align.permutation._evidence import Evidence
 from skfusion.align.permutation._rows import rows
 from skfusion.symmetry import Block, Group, Permutations, Site, Symmetry
@@ -40,7 +40,7 @@ def clear_views(symmetry: Symmetry, settled: Collection[str]) -> list[View]:
     groups = symmetry.groups
     views = []
     for site in symmetry.sites:
-        present = {g for blocks in site.axes for block in blocks for g in block.groups}
+        present = groups_at(site)
         for axis, blocks in enumerate(site.axes):
             for block in blocks:
                 for g in block.groups:
@@ -49,6 +49,11 @@ def clear_views(symmetry: Symmetry, settled: Collection[str]) -> list[View]:
                     if g not in settled and not block.within and present <= compared | {*settled}:
                         views.append(View(groups[g], joint, site, axis, block))
     return views
+
+
+def groups_at(site: Site) -> set[str]:
+    """Return the groups whose units are at a site."""
+    return {g for blocks in site.axes for block in blocks for g in block.groups}
 
 
 def chosen(views: Sequence[View], there: Container[Site], where: str) -> list[View]:

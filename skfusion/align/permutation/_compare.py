@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from skfusion._batches import counting, mapped, n_rows, without_single_rows
 from skfusion.align.permutation._activation_sites import View, chosen, mean_similarity
 from skfusion.align.permutation._evidence import Evidence
 from skfusion.align.permutation._samples import Layout, layouts, sample_keys, samples_of
-from skfusion.objective import Objective
+from skfusion.objective import Objective, call
 from skfusion.state import State
 from skfusion.symmetry import Site
 from skfusion.tracing import as_parameters, reading
+
+
+class Sides(NamedTuple):
+    """How two networks are run that are of other widths than the objective's module: each by a module of its own."""
+
+    reference: nn.Module
+    state: nn.Module
+    sites: dict[Site, Site]
+    """The sites of the state, by those of the reference."""
+
+    def of_state(self, view: View) -> View:
+        """Return what shows the units of the state where a view shows those of the reference."""
+        site = self.sites[view.site]
+        place = next(k for k, block in enumerate(view.site.axes[view.axis]) if block is view.block)
+        return view._replace(site=site, block=site.axes[view.axis][place])
 
 
 def similarities(
@@ -27,15 +42,19 @@ def similarities(
     measure: type[Evidence],
     where: str,
     n_batches: int | None,
+    sides: Sides | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the similarity of units over the data, by group; see :func:`mean_similarity`."""
     observed: list[Evidence] = []
     known: dict[Site, Layout] = {}
     for batch in without_single_rows(counting(islice(objective.batches(), n_batches))):
         sites = [*dict.fromkeys(view.site for view in views)]
-        a, b = (_activations(objective, s, batch.x, sites) for s in (reference, state))
+        a = _activations(objective, reference, batch.x, sites, sides and sides.reference)
+        own = sites if sides is None else [sides.sites[site] for site in sites]
+        b = _activations(objective, state, batch.x, own, sides and sides.state)
         if not known and (measure.needs_keys or batch.weight is not None):  # then values must be assigned to samples
-            rolled = _activations(objective, reference, mapped(batch.x, lambda t: t.roll(1, 0)), sites)
+            x = mapped(batch.x, lambda t: t.roll(1, 0))
+            rolled = _activations(objective, reference, x, sites, sides and sides.reference)
             known = layouts(a, rolled, n_rows(batch.x))
         there = a if batch.weight is None else {site: a[site] for site in known if site in a}
         if not observed:
@@ -45,7 +64,8 @@ def similarities(
         for view, evidence in zip(views, observed, strict=True):
             if view.site in there:
                 of = samples_of(view, a[view.site], batch, known.get(view.site), keys)
-                evidence.add(view.cut(a[view.site]), view.cut(b[view.site]), *of)
+                seen = view if sides is None else sides.of_state(view)
+                evidence.add(view.cut(a[view.site]), seen.cut(b[seen.site]), *of)
     if not observed and views:
         raise ValueError(
             "The aligner has seen no batch: the objective has none with rows of positive weight, or n_batches is 0."
@@ -53,8 +73,13 @@ def similarities(
     return mean_similarity(views, observed)
 
 
-def _activations(objective: Objective, state: State, x: Any, sites: Sequence[Site]) -> dict[Site, Tensor]:
+def _activations(
+    objective: Objective, state: State, x: Any, sites: Sequence[Site], module: nn.Module | None
+) -> dict[Site, Tensor]:
     activations: dict[Site, Tensor] = {}
     with reading(sites, activations.__setitem__):
-        objective.forward(as_parameters(state, objective.module), x)
+        if module is None:
+            objective.forward(as_parameters(state, objective.module), x)
+        else:
+            call(module, as_parameters(state, module), x)
     return activations

@@ -9,8 +9,8 @@ import torch
 from numpy.polynomial import polynomial
 from torch import Tensor
 
+from skfusion._coupling import assigned
 from skfusion.align._base import Aligner, Alignment, PermutationAlignment, given_symmetry
-from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match
 from skfusion.align.permutation._merge_many import settled
 from skfusion.align.permutation._soft import Maps, between, corners, mapped, places, slope

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._coupling import assigned
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
-from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match
 from skfusion.align.permutation._soft import places, slope, soft_groups
 from skfusion.align.permutation._weight_matching import WeightMatching, sweeps

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfusion.align.permutation._assign import Prices, assigned, assigned_nested
+from skfusion._coupling import Prices, assigned, assigned_nested
 from skfusion.align.permutation._rows import pieces, rows
 from skfusion.state import State
 from skfusion.symmetry import Block, Group, Permutations, Symmetry, moved

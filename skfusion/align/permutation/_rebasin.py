@@ -14,7 +14,7 @@ from skfusion._batches import n_rows
 from skfusion.align._base import Aligner
 from skfusion.align.permutation._weight_matching import WeightMatching
 from skfusion.objective import Batch, ModuleObjective
-from skfusion.state import State
+from skfusion.state import State, check_compatible
 from skfusion.symmetry import Symmetry, canonicalise, reasons
 from skfusion.tracing import symmetry_of
 
@@ -77,10 +77,16 @@ def rebasin(
     True
     """
     align = WeightMatching() if align is None else align
+    if not isinstance(align, Aligner):
+        hint = f" Write {align.__name__}()." if isinstance(align, type) else ""
+        raise TypeError(f"align must be an Aligner, such as WeightMatching(); got {align!r}.{hint}")
     symmetry = symmetry_of(module, example_inputs, axes=axes, general=align.needs_general)
     if not symmetry.groups:
         why = reasons(symmetry.notes, symmetry.pinned)
         warnings.warn(f"No units of {type(module).__name__} can change places: {why}.", stacklevel=2)
+    check_compatible([state_a, state_b], ["state_a", "state_b"], any_width=align.takes_widths)
+    for name in symmetry.parameters:
+        symmetry.tensor(name, state_a)  # or the module is of another architecture
     inputs = [_named(module, x) for x in ([example_inputs] if data is None else data)]
     batches = [Batch(x, torch.zeros(n_rows(x))) for x in inputs]
     objective = ModuleObjective(module, lambda: batches)

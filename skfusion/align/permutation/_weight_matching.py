@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from skfusion._coupling import assigned
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
-from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._match import Match, Term
 from skfusion.align.permutation._rows import rows
 from skfusion.objective import Objective

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from skfusion._coupling import exact
 from skfusion.align._base import Aligner, given_symmetry
-from skfusion.align.permutation._activation_sites import clear_views
-from skfusion.align.permutation._compare import similarities
+from skfusion.align.permutation._activation_sites import View, clear_views, groups_at
+from skfusion.align.permutation._compare import Sides, similarities
 from skfusion.align.permutation._evidence import Distance
 from skfusion.align.permutation._match import Term
 from skfusion.align.transport._makers import Makers, is_nested
 from skfusion.align.transport._planner import Planner, Plans
 from skfusion.align.transport._transport import Transport
+from skfusion.align.transport._two_widths import sides_of, symmetries_of
 from skfusion.objective import Objective, evaluating
-from skfusion.state import State, check_compatible
+from skfusion.state import State
 from skfusion.symmetry import LinearMap, Symmetry
 
 _LEAST_MASS = 1e-3  # of the mean one: units that nothing makes are sent, too
@@ -56,10 +61,15 @@ class OTFusion(Aligner):
 
     Notes
     -----
+    The hidden layers of the state may have other widths than those of the reference, of which the transported state
+    then has the widths. Units are shared out, so that its function is kept only where units are copies that share what
+    reads them. Groups that no matrix can mix, such as the channels of attention heads, need one width. To compare
+    activations, a copy of the module is resized.
+
     For each group of n units, n² products of the weights of a unit, and an assignment problem of at most n³ steps, a
-    linear program where masses differ (a second for 512 units), or n² a step of Sinkhorn's iteration, which is done in
-    the log domain. The published code transports the outputs, too, and knows no biases; both is set right here. Heads
-    of attention are matched one to one, and the channels in them are transported.
+    linear program where masses or widths differ (a tenth to a third of a second for 512 units), or n² a step of
+    Sinkhorn's iteration, which is done in the log domain. The published code transports the outputs, too, and knows no
+    biases; both is set right here. Heads of attention are matched one to one, and the channels in them are transported.
 
     References
     ----------
@@ -83,6 +93,7 @@ class OTFusion(Aligner):
     True
     """
 
+    takes_widths: ClassVar[bool] = True
     _test_sets = (
         {},
         {"cost": "activations", "where": "post"},
@@ -114,15 +125,16 @@ class OTFusion(Aligner):
         """Return the transport; see :meth:`Aligner.__call__`."""
         symmetry = given_symmetry(self, symmetry)
         self._check(symmetry, objective)
-        check_compatible([reference, state])
+        given, (own, symmetry) = symmetry, symmetries_of(symmetry, state, reference)
         planner = Planner(self.reg, self.max_iter, self.tol)
-        fusion = _Fusion(Makers(state, reference, symmetry), planner, self.masses == "importance")
+        fusion = _Fusion(Makers(state, reference, symmetry, own), planner, self.masses == "importance")
         with torch.no_grad():
             if self.cost == "activations" and objective is not None:
-                self._by_activations(fusion, state, reference, objective)
+                sides = sides_of(objective, given, own, symmetry)
+                self._by_activations(fusion, state, reference, objective, sides)
             fusion.by_weights()
         planner.warn()
-        return Transport(fusion.maps, symmetry, matched=planner.costs)
+        return Transport(fusion.maps, own, matched=planner.costs)
 
     def _check(self, symmetry: Symmetry, objective: Objective | None) -> None:
         for name, known in (
@@ -132,7 +144,7 @@ class OTFusion(Aligner):
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}; got {getattr(self, name)!r}.")
-        if self.reg is not None and not 0 < self.reg < float("inf"):
+        if self.reg is not None and not (isinstance(self.reg, Real) and 0 < self.reg < float("inf")):
             raise ValueError(f"reg must be above 0, or None for the exact plan; got {self.reg!r}.")
         if self.max_iter < 1 or not self.tol > 0:
             raise ValueError(f"max_iter is at least 1 and tol above 0; got {self!r}.")
@@ -144,15 +156,19 @@ class OTFusion(Aligner):
                 "cost='weights'."
             )
 
-    def _by_activations(self, fusion: _Fusion, state: State, reference: State, objective: Objective) -> None:
+    def _by_activations(
+        self, fusion: _Fusion, state: State, reference: State, objective: Objective, sides: Sides | None
+    ) -> None:
         """Transport the groups that are observed; each pass those that are observed apart from others."""
-        symmetry = fusion.symmetry
-        with evaluating(objective.module):
-            while views := clear_views(symmetry, fusion.maps):
+        with ExitStack() as modes:
+            for module in [objective.module] if sides is None else sides[:2]:
+                modes.enter_context(evaluating(module))
+            while views := fusion.clear_views():
                 # only a permutation leaves activations as they were
-                moved = Transport(fusion.maps, symmetry).permutations().apply(state)
+                square = {g: m for g, m in fusion.maps.items() if g not in fusion.unequal}
+                moved = Transport(square, fusion.own).permutations().apply(state)
                 how = Distance, self.where, self.n_batches
-                distances = {g: -s for g, s in similarities(moved, reference, views, objective, *how).items()}
+                distances = {g: -s for g, s in similarities(moved, reference, views, objective, *how, sides).items()}
                 if not fusion.by_distances(distances):
                     return
 
@@ -162,12 +178,18 @@ class _Fusion:
 
     def __init__(self, makers: Makers, planner: Planner, by_size: bool):
         self.makers, self.planner, self.by_size = makers, planner, by_size
-        self.symmetry, self.groups = makers.symmetry, makers.groups
+        self.symmetry, self.groups, self.own = makers.symmetry, makers.groups, makers.own
+        self.unequal = {g for g, group in self.groups.items() if self.own.groups[g].size != group.size}
         self.maps: dict[str, LinearMap] = {}
 
     def take(self, plans: Plans) -> None:
         """Keep plans as maps."""
-        self.maps |= dict(Transport.from_plans(plans, self.symmetry))
+        self.maps |= dict(Transport.from_plans(plans, self.own))
+
+    def clear_views(self) -> list[View]:
+        """Return the views of groups that are left, at sites where all others are matched one to one."""
+        views = clear_views(self.symmetry, self.maps)
+        return [v for v in views if not self.unequal & groups_at(v.site) - {v.group.name}]
 
     def by_distances(self, distances: Mapping[str, np.ndarray]) -> bool:
         """Transport groups by given distances, (n_combinations, n_to, n_from); return whether there were any left."""
@@ -186,7 +208,7 @@ class _Fusion:
                     units = np.arange(group.size)
                     self.take({g: self.planner.plan(g, cost[units, :, units])})
             elif name in distances and name not in self.maps and not is_nested(group, self.groups):
-                cost = distances[name].reshape(*sizes, group.size, group.size)
+                cost = distances[name].reshape(*sizes, group.size, self.own.groups[name].size)
                 self.take({name: self.planner.plan(name, cost, *self._masses(name))})
         return len(self.maps) > before
 
@@ -216,26 +238,23 @@ class _Fusion:
             of_g = [t for t in terms if {*t.block.groups} & inner == {g}]
             compared = self.makers.compare([name, g], of_g, self.maps, {name, *inner})
             if compared is not None:
-                pairs[g] = compared.squares
+                pairs[g] = compared
         rest = [t for t in terms if not {*t.block.groups} & inner]
         compared = self.makers.compare([*group.context, name], rest, self.maps, {name, *inner})
         if pairs:
-            self.take(self.planner.nested(name, pairs, None if compared is None else compared.squares))
+            self.take(self.planner.nested(name, pairs, compared))
         elif compared is not None:
             c = "abcdef"[: len(group.context)]  # outer units are mapped already, so that unit i is compared with unit i
-            squares = np.einsum(f"{c}y{c}z->{c}yz", compared.squares)
+            squares = np.einsum(f"{c}y{c}z->{c}yz", compared)
             self.take({name: self.planner.plan(name, np.sqrt(squares), *self._masses(name))})
         else:  # nothing tells its units apart
-            lead, n = [self.groups[c].size for c in group.context], group.size
-            self.take({name: np.broadcast_to(np.eye(n), (*lead, n, n))})
+            lead, n, m = [self.groups[c].size for c in group.context], self.own.groups[name].size, group.size
+            self.take({name: np.broadcast_to(exact(np.zeros((n, m))), (*lead, n, m))})
 
     def _masses(self, name: str) -> list[np.ndarray | None]:
         """Return the masses of the units of the state and of the reference; None where all have the same."""
-        terms = self.makers.terms[name]
-        if not self.by_size or self.groups[name].context or not terms:
+        if not self.by_size or self.groups[name].context or not self.makers.terms[name]:
             return [None, None]
-        compared = self.makers.compare([name], terms, {}, {name})
-        assert compared is not None
-        sizes = (np.sqrt(compared.state), np.sqrt(compared.reference))
+        sizes = [np.sqrt(squares) for squares in self.makers.squared_sizes(name)]
         floors = (np.maximum(s, _LEAST_MASS * s.mean() + np.finfo(float).tiny) for s in sizes)
         return [s / s.sum() for s in floors]

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from skfusion.align.permutation._assign import assigned
-from skfusion.align.transport._coupling import exact, sinkhorn
+from skfusion._coupling import assigned, exact, sinkhorn
 
 Plans = dict[str, np.ndarray]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from skfusion._batches import counting, without_single_rows
+from skfusion._coupling import assigned
 from skfusion._random import seed_scope
 from skfusion.align._base import Aligner, PermutationAlignment, given_symmetry
-from skfusion.align.permutation._assign import assigned
 from skfusion.align.permutation._midpoint import by_batch_statistics, loss_of, midpoint_loss
 from skfusion.align.transport._sinkhorn_layer import sinkhorn_layer
 from skfusion.objective import Objective
@@ -80,7 +80,12 @@ class SinkhornRebasin(Aligner):
     True
     """
 
-    _test_sets = ({}, {"n_steps": 60, "lr": 0.3, "tau": 0.5})
+    _test_sets = (
+        {},
+        {"n_steps": 60, "lr": 0.3, "tau": 0.5},
+        {"loss": "midpoint", "n_steps": 12, "lr": 0.3},
+        {"loss": "random", "n_steps": 12, "lr": 0.3},
+    )
 
     def __init__(
         self,
@@ -97,6 +102,16 @@ class SinkhornRebasin(Aligner):
         self.tau = tau
         self.n_iter = n_iter
         self.random_state = random_state
+
+    def _test_skips(self) -> dict[str, str]:
+        if self.loss == "l2":
+            return {}
+        nearest = "the loss halfway may be as low at other permutations, and has been descended for some steps only"
+        return {
+            "check_planted_permutation_is_recovered": nearest,
+            "check_copies_are_aligned_with_one_another": nearest,
+            "check_alignment_does_not_depend_on_the_batches": "it is trained on one batch after another",
+        }
 
     def __call__(
         self, state: State, reference: State, symmetry: Symmetry | None = None, objective: Objective | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from skfusion._caller import warn_caller
 from skfusion._rows import Rows
 from skfusion.data import hold_out
+from skfusion.pool import MOST_BY_CHANCE, LeakageWarning
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,8 @@ class Client:
     rows: Rows
     fit_rows: Rows
     held_out: Rows | None
+    held_places: np.ndarray  # where the rows that it holds out stood in the data of the fit
+    fit_places: np.ndarray
 
     @property
     def weight(self) -> float:
@@ -44,10 +47,7 @@ def parts_of(rows: Rows, groups: Any, n_clients: int, seed: int) -> list[tuple[A
         return [(k, rows.take(index)) for k, index in enumerate(_at_random(rows, n_clients, seed))]
     names, codes = np.unique(np.asarray(groups)).tolist(), rows.groups
     if empty := [name for k, name in enumerate(names) if not (codes == k).any()]:
-        warnings.warn(
-            f"The clients {empty} have no rows of positive weight, and take no part.",
-            stacklevel=4,
-        )
+        warn_caller(f"The clients {empty} have no rows of positive weight, and take no part.")
     alone, order = replace(rows, groups=None), np.arange(len(rows))
     if len(names) - len(empty) > 1:  # so that the order in which rows come has no influence, nor have other clients
         order = np.argsort(rows.keys, kind="stable")
@@ -77,13 +77,34 @@ def clients_of(
     seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=len(parts))
     clients = []
     for (name, rows), own in zip(parts, seeds, strict=True):
+        places = np.arange(len(rows)) if rows.position is None else rows.position
         rows = replace(rows, position=None)
-        held = None
+        fit, held, held_rows = np.arange(len(rows)), np.zeros(0, np.int64), None
         if fraction is not None and len(np.unique(rows.input_keys)) > 1:
             fit, held = hold_out(rows, fraction, int(own), rows.task)
-            rows, held = rows.take(fit), replace(rows.take(held).expanded(), position=None)
-        clients.append(Client(name, rows, learnt(rows.expanded()), held))
+            rows, held_rows = rows.take(fit), replace(rows.take(held).expanded(), position=None)
+        clients.append(Client(name, rows, learnt(rows.expanded()), held_rows, places[held], places[fit]))
     return clients
+
+
+def warn_of_copies(rows: Rows, clients: Sequence[Client]) -> None:
+    """Warn where clients hold out copies of rows that others train on, which no client can know of.
+
+    Equal inputs that are categories are no copies; see :meth:`~skfusion._rows.Rows.units`.
+    """
+    held = np.concatenate([client.held_places for client in clients])
+    if not len(held):
+        return
+    place = np.arange(len(rows)) if rows.position is None else rows.position
+    unit, trained_on = rows.units()[1], np.concatenate([client.fit_places for client in clients])
+    count = int(np.isin(unit[np.searchsorted(place, held)], unit[np.searchsorted(place, trained_on)]).sum())
+    if count > MOST_BY_CHANCE * len(held):
+        warn_caller(
+            f"{count} of the {len(held)} rows that clients hold out ({100 * count / len(held):.3g} %) have the inputs "
+            "of rows that other clients train on, so the held-out scores are too good. Score on rows that no client "
+            "has, or make a client of those that share rows.",
+            LeakageWarning,
+        )
 
 
 def joined(parts: Sequence[Rows]) -> tuple[Rows, list[np.ndarray]]:

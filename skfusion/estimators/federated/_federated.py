@@ -20,9 +20,10 @@ from skfusion.align import Aligner
 from skfusion.data import held_out_score, scorer_named
 from skfusion.estimators._base import as_networks_learn
 from skfusion.estimators._targets import Classifies, OfNetworks, OneState, Regresses
-from skfusion.estimators.federated._clients import Client, clients_of, parts_of
+from skfusion.estimators.federated._clients import Client, clients_of, parts_of, warn_of_copies
 from skfusion.estimators.federated._server import Parts, Score, Server
 from skfusion.estimators.federated._training import Training
+from skfusion.estimators.support._widths import ANY_WIDTH
 from skfusion.merge import Merger, ServerOptimizer
 from skfusion.pool import ModelPool
 from skfusion.repair import Recalibrate, Repairer
@@ -76,7 +77,8 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         be matched; with ``n_rounds=1`` that is one-shot fusion.
     validation_fraction : float, optional
         Share of its rows that each client holds out, by which ``history_`` has scores. None are held out when omitted,
-        but a fifth where ``fuse`` or ``align`` chooses by a score.
+        but a fifth where ``fuse`` or ``align`` chooses by a score. A client does not know of copies of its rows at
+        others, which make these scores too good; there is a warning.
     {scoring}
     vectorize : {"auto", True, False}, default="auto"
         Train clients that have equally many rows together, as one network with a member axis: the same members to
@@ -91,7 +93,8 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
     client_weights_ : dict
         What the rows of a client that it trains on count for, by name.
     pool_ : ModelPool
-        The networks of the clients in the last round, as they were trained.
+        The networks of the clients in the last round, as they were trained: of the widths that the server's had before
+        this round, where PFNM or FedMA have changed them since.
     history_ : list of dict
         Of each round its number from 1, the ``"clients"`` that took part, the mean ``"train_loss"`` of their last
         epochs, ``"n_parameters"``, and with held-out rows the ``"score"`` and the ``"scores"`` by client.
@@ -172,6 +175,7 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
         parts = parts_of(rows, groups, self.n_clients, split_seed)
         unsized = self._unsized()
         clients = clients_of(parts, self._fraction(), split_seed, lambda own: as_networks_learn(unsized, own))
+        warn_of_copies(rows, clients)
         net = self._net(unsized, clients, rows)
         training = Training(clients, self._n_outputs(rows), self.vectorize, self.n_jobs)
         fusion = Parts(self.align, self.fuse, Recalibrate() if self.repair is None else self.repair)
@@ -201,7 +205,9 @@ class _Federated(OneState, OfNetworks, BaseEstimator):
             members = server.training(server.net, who, [state] * len(who), [of_round[k] for k in who])
             state = server.fused(members, state, dict(enumerate(of_round)), step)
             self.history_.append({"round": number, **_told(members, clients, state), **server.scores(state)})
-        self.pool_ = self._outputs.marked(ModelPool([*members.values()], classes=self._labels()))
+        meta = {ANY_WIDTH: True} if server.resized else {}
+        last = [member.replace(meta={**member.meta, **meta}) for member in members.values()]
+        self.pool_ = self._outputs.marked(ModelPool(last, classes=self._labels()))
         return state
 
     def _unsized(self) -> Any:

@@ -43,6 +43,7 @@ class Server:
     def __init__(self, net: Any, task: Task, parts: Parts, training: Training, score_of: Callable[[Rows], Score]):
         self.task, self.parts, self.training, self.score_of = task, parts, training, score_of
         self.reported: dict[str, Any] = {}
+        self.resized = False
         self.use(net)
 
     def use(self, net: Any) -> None:
@@ -85,6 +86,7 @@ class Server:
         others: Sequence[State] = pool.states
         if module is not None:
             self.use(nets.with_module(self.net, module))
+            self.resized = True
             others, judge = [], self._judge(who)
         state = self.runner.place(state)
         if step is not None and start is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from skfusion._caller import warn_caller
 from skfusion._rows import Rows
 from skfusion.collect import Run, train
 from skfusion.estimators.federated._clients import Client, joined
@@ -47,5 +47,5 @@ class Training:
         if failures and not trained:
             raise failures[0]
         for error in failures:
-            warnings.warn(f"A client is left out of a round: {str(error).partition(' The ')[0]}", stacklevel=5)
+            warn_caller(f"A client is left out of a round: {str(error).partition(' The ')[0]}")
         return {k: trained[k] for k in who if k in trained}

@@ -8,7 +8,8 @@ import numpy as np
 
 from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task
-from skfusion.estimators.support._widths import runners_of
+from skfusion.estimators.support._widths import differ_in_width, runners_of
+from skfusion.merge import Merger
 from skfusion.nets import Judge, Runner, default_score
 from skfusion.state import State
 
@@ -29,6 +30,7 @@ def warn_if_far_below(
     rows: Rows,
     task: Task,
     aligned: bool,
+    merge: Merger,
     merged_runner: Runner | None = None,
 ) -> None:
     """Warn where a merged network has less than half of the skill of its weakest member, by more than chance makes.
@@ -54,12 +56,16 @@ def warn_if_far_below(
     if not (np.isfinite(scores).all() and lost > max(_SKILL, chance) and not merged - trivial >= _KEPT * lost):
         return
     name, ensemble = ("R2", "EnsembleRegressor") if task == "regression" else ("accuracy", "EnsembleClassifier")
-    remedy = "" if aligned else "match their units first (align=WeightMatching()), "
+    remedies = [] if aligned or merge.takes_widths else ["match their units first (align=WeightMatching())"]
+    if merge.takes_widths:  # which matches units by itself
+        remedies.append("train the network on (estimator_.partial_fit(X, y))")
+    if not differ_in_width(members):  # those that choose judge members of one width
+        remedies.append("merge those that help (merge=Greedy())")
     warn_caller(
         f"The merged network scores {merged:.3g} on {len(some)} rows, and its members {min(scores):.3g} to "
         f"{max(scores):.3g} ({name}), as where barriers lie between members, which is the rule for networks that did "
-        f"not start from the same weights. To keep what they have learned, {remedy}merge those that help "
-        f"(merge=Greedy()), or combine their predictions ({ensemble}).",
+        f"not start from the same weights. To keep what they have learned, {', '.join(remedies)}, or combine their "
+        f"predictions ({ensemble}).",
         FarBelowWarning,
     )
 

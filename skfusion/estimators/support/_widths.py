@@ -8,13 +8,33 @@ from typing import Any
 import numpy as np
 
 from skfusion import nets
-from skfusion._rows import Rows
+from skfusion._rows import Rows, Task
 from skfusion.nets import Runner
-from skfusion.pool import ModelPool
+from skfusion.pool import Member, ModelPool
 from skfusion.state import State, misfit
 from skfusion.symmetry import sizes_of
 from skfusion.tracing import symmetry_of
-from skfusion.widths import resized
+from skfusion.widths import resized, resized_as
+
+ANY_WIDTH = "any_width"
+"""In the ``meta`` of members whose widths a fusion has changed, so that no net that users have may have them."""
+
+
+def net_of_member(net: Any, member: Member, task: Task, rows: Rows) -> Any:
+    """Return the net that a member is a state of: on its columns, and in its widths where a fusion has made them.
+
+    It is the net itself where that fits, or cannot be resized. Rows materialise lazy layers.
+    """
+    net = nets.with_columns_of(net, member.state)
+    if not member.meta.get(ANY_WIDTH):
+        return net
+    module = Runner(net, task, rows).module
+    if misfit(member.state, module) is None:
+        return net
+    try:
+        return nets.with_module(net, resized_as(module, member.state))
+    except (ValueError, RuntimeError):  # whoever runs it says which tensor differs
+        return net
 
 
 def differ_in_width(states: Sequence[State]) -> bool:

@@ -41,7 +41,8 @@ class Clients:
             raise ValueError(f"{merger!r} reads which units there are from the module: give objective=.")
         self.module, self.x = objective.module, _few(next(iter(objective.batches())).x)
         self.layout: Layout = layout_of(self.module, self.x, merger)
-        self.given, self.states = states, [map_tensors(_wide, state) for state in states]
+        self.masks = _masks([*states[0]])
+        self.given, self.states = states, [self._folded(map_tensors(_wide, state)) for state in states]
         self.atoms: dict[str, list[np.ndarray]] = {}
         self.widths: dict[str, int] = {}
         self.known: set[str] = set()  # groups whose units can be told apart in all clients
@@ -91,6 +92,7 @@ class Clients:
         """Let all clients go on with the mean units of a matched group, each at its place."""
         means = {name: _wide(self.mean(name, 0)) for name in self.layout.written(group)}
         read = self.layout.read(group)
+        means |= {name: self.mean(name, None) for name in read if name in self.masks}  # so that new weights can learn
         self.states = [
             {**state, **{name: self.spread(name, k) for name in read}, **means} for k, state in enumerate(self.states)
         ]
@@ -106,7 +108,11 @@ class Clients:
 
     def replace(self, states: Sequence[State]) -> None:
         """Go on with other states of the clients."""
-        self.states = [map_tensors(_wide, state) for state in states]
+        self.states = [self._folded(map_tensors(_wide, state)) for state in states]
+
+    def _folded(self, state: State) -> State:
+        """Return a state with pruned weights at zero, where the means of others leave them if all have pruned them."""
+        return {**state, **{orig: state[orig] * state[mask] for mask, orig in self.masks.items()}}
 
     def spread(self, name: str, k: int) -> Tensor:
         """Return a tensor of a client with its units at the places of their atoms."""
@@ -118,9 +124,11 @@ class Clients:
 
         Without an axis it is the mean over all clients: by class, where it is of the last layer and the classes of
         their rows are known, and otherwise by their rows. A prior shrinks the mean of a parameter to that of the
-        posterior.
+        posterior. A mask has all weights that are not pruned in all clients.
         """
         given = self.given[0][name]
+        if name in self.masks:
+            return torch.stack([self.spread(name, k) != 0 for k in range(len(self.states))]).any(0).to(given)
         if not given.is_floating_point():
             return weighted_sum([{name: state[name]} for state in self.states], self.shares.tolist())[name].to(given)
         tensors = torch.stack([self.spread(name, k) for k in range(len(self.states))])
@@ -153,6 +161,12 @@ class Clients:
         if all(own[name].shape == tensor.shape for name, tensor in state.items() if name in own):
             return state
         return Fused(state, resized_as(self.module, state, self.x))
+
+
+def _masks(names: Sequence[str]) -> dict[str, str]:
+    """Return the name of the weights that each mask prunes, as ``torch.nn.utils.prune`` calls them."""
+    origs = {name: name.removesuffix("_mask") + "_orig" for name in names if name.endswith("_mask")}
+    return {mask: orig for mask, orig in origs.items() if orig in names}
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -53,6 +53,9 @@ class FedMA(Merger):
     its module: linear layers, convolutions and BatchNorm are given other widths. Channels of a convolution
     stay together where a linear layer reads them. Recurrent layers are refused.
 
+    Of a pruned network, the weights as masks leave them are matched and averaged, and pruned is what all clients prune.
+    Hidden layers whose units have an order are averaged as they stand, with a warning that names them.
+
     References
     ----------
     Wang, Yurochkin, Sun, Papailiopoulos and Khazaeni, "Federated learning with matched averaging", ICLR 2020,

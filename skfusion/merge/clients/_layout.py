@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skfusion._caller import warn_caller
 from skfusion.merge._base import layer_of
-from skfusion.symmetry import Block, Symmetry
+from skfusion.symmetry import OF_OUTPUT, Block, Symmetry
 from skfusion.tracing import symmetry_of
 
 MATCHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -49,6 +50,8 @@ class Layout:
     order: list[str]
     axes: dict[str, dict[int, UnitAxis]]
     parameters: frozenset[str]
+    outputs: frozenset[str]
+    """Layers that make outputs of the module."""
 
     def written(self, group: str) -> list[str]:
         """Return the tensors that compute the units of a group: those that have them on their first axis."""
@@ -59,10 +62,8 @@ class Layout:
         return [name for name, axes in self.axes.items() if 1 in axes and axes[1].group == group]
 
     def makes_outputs(self, name: str) -> bool:
-        """Return whether a tensor is of a layer that reads the last units, from which no others are computed."""
-        below = {axes[1].group for axes in self.axes.values() if 0 in axes and 1 in axes}
-        weights = [axes for other, axes in self.axes.items() if layer_of(other) == layer_of(name)]
-        return any(0 not in axes and 1 in axes and axes[1].group not in below for axes in weights)
+        """Return whether a tensor is of a layer that makes outputs."""
+        return layer_of(name) in self.outputs
 
     def spread(self, name: str, tensor: Tensor, atoms: Mapping[str, np.ndarray], widths: Mapping[str, int]) -> Tensor:
         """Return a tensor with its units at the places of their atoms, and zeros where it has no unit."""
@@ -90,25 +91,60 @@ def layout_of(module: nn.Module, x: Any, who: object) -> Layout:
             f"{who!r} matches units, and no units of {type(module).__name__} can change places ({reasons}). Merge such "
             "networks by Uniform()."
         )
-    layout = Layout([], axes, frozenset(name for name, _ in module.named_parameters(remove_duplicate=False)))
+    parameters = frozenset(name for name, _ in module.named_parameters(remove_duplicate=False))
+    layout = Layout([], axes, parameters, _outputs(symmetry, axes, parameters))
     for group in symmetry.groups:
-        weights = [name for name in layout.written(group) if len(symmetry.shapes[name]) > 1]
+        written = [name for name in layout.written(group) if name in layout.parameters]
+        weights = [name for name in written if len(symmetry.shapes[name]) > 1]
         if len(weights) != 1:
             raise ValueError(
                 f"{who!r} needs each unit to be computed by one layer, and the units of {group!r} are computed by "
                 f"{len(weights)}: {', '.join(weights)}. Networks with residual streams keep their widths: align them, "
                 "such as by WeightMatching(), and merge them by Uniform()."
             )
-    return Layout(_ordered(layout, [*symmetry.groups]), axes, layout.parameters)
+    _warn_of_pinned(symmetry, layout, who)
+    return replace(layout, order=_ordered(layout, [*symmetry.groups]))
+
+
+def _outputs(
+    symmetry: Symmetry, axes: Mapping[str, Mapping[int, UnitAxis]], parameters: frozenset[str]
+) -> frozenset[str]:
+    """Return the layers that make outputs, or else those that read the last units, from which no others are computed.
+
+    The second is where outputs are computed further, such as by a scale.
+    """
+    pinned = {layer_of(n) for (n, axis), why in symmetry.pinned.items() if axis == 0 and why == OF_OUTPUT}
+    made = pinned & {layer_of(name) for name in parameters}
+    if made:
+        return frozenset(made)
+    below = {units[1].group for units in axes.values() if 0 in units and 1 in units}
+    last = {n for n, units in axes.items() if 0 not in units and 1 in units and units[1].group not in below}
+    return frozenset(map(layer_of, last))
+
+
+def _warn_of_pinned(symmetry: Symmetry, layout: Layout, who: object) -> None:
+    """Warn of hidden layers whose units cannot change places, where those of others are matched."""
+    left = {
+        layer_of(name) or name: why
+        for (name, axis), why in symmetry.pinned.items()
+        if axis == 0 and name in layout.parameters and not layout.makes_outputs(name)
+    }
+    if left:
+        warn_caller(
+            f"{who!r} matches no units of the layers {', '.join(map(repr, left))}, and averages them in the order in "
+            f"which they stand ({'; '.join(dict.fromkeys(left.values()))}). That suits networks that began with the "
+            "same weights. Combine others by their predictions, as EnsembleClassifier does."
+        )
 
 
 def _check_layer(module: nn.Module, name: str, who: object) -> None:
     layer = module.get_submodule(layer_of(name))
     if not isinstance(layer, MATCHED) or getattr(layer, "groups", 1) != 1:
+        place = f"{layer_of(name)!r} is" if layer_of(name) else f"{name!r} is a parameter of"
         raise ValueError(
-            f"{who!r} matches units of linear layers, convolutions and BatchNorm, and {layer_of(name)!r} is "
-            f"{type(layer).__name__}{'' if isinstance(layer, MATCHED) else ', whose width it cannot change'}. Align "
-            "such networks, by WeightMatching(), and merge them by Uniform()."
+            f"{who!r} matches units of linear layers, convolutions and BatchNorm, and {place} {type(layer).__name__}"
+            f"{'' if isinstance(layer, MATCHED) else ', whose width it cannot change'}. Align such networks, by "
+            "WeightMatching(), and merge them by Uniform()."
         )
 
 

@@ -60,6 +60,9 @@ class PFNM(Merger):
     BatchNorm, and convolutions too, are given other widths. Data are asked for the shape of inputs only. Costs
     ``n_sweeps`` J assignment problems of a client's units with all atoms for each layer.
 
+    Of a pruned network, the weights as masks leave them are matched and averaged, and pruned is what all clients prune.
+    Hidden layers whose units have an order are averaged as they stand, with a warning that names them.
+
     References
     ----------
     Yurochkin, Agarwal, Ghosh, Greenewald, Hoang and Khazaeni, "Bayesian nonparametric federated learning of neural

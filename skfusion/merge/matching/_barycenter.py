@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._coupling import exact
 from skfusion._numbers import is_summed, wide
 from skfusion.merge._base import Merger, shares
-from skfusion.merge.matching._networks import Maps, Networks, groups_on, made_on, read_networks
-from skfusion.merge.matching._plans import plan
+from skfusion.merge.matching._networks import Maps, Networks, groups_on, read_networks
 from skfusion.objective import Objective
 from skfusion.state import Fused, State
-from skfusion.symmetry import LinearMap
+from skfusion.symmetry import LinearMap, made_on
 from skfusion.widths import sizes_for
 
 
@@ -54,8 +54,8 @@ class Barycenter(Merger):
     those inside attention heads are. ``merge_report_["left_out"]`` names them.
 
     For a layer of m units, members of n and d weights a unit, a turn costs a transport problem of about n³ steps for
-    each member, and m n d products. Units of a wide and a narrow layer are assigned as copies, as many as in the least
-    common multiple of both numbers; beyond 2048 a linear program is solved, in seconds for 500 units.
+    each member, and m n d products. Between a wide and a narrow layer it is a linear program, which takes a tenth of a
+    second for 512 and 384 units.
 
     References
     ----------
@@ -193,7 +193,7 @@ def barycenter(
     best: list[np.ndarray] = []
     for _ in range(max_iter):
         distances = [_squared(support, x) for x in points]
-        plans = [plan(d) for d in distances]
+        plans = [exact(d) for d in distances]
         support = sum(w * len(t) * (t @ x) for w, t, x in zip(weights, plans, points, strict=True))
         cost = sum(w * float((t * _squared(support, x)).sum()) for w, t, x in zip(weights, plans, points, strict=True))
         if costs and not cost < costs[-1] - 1e-9 * max(costs[0], 1e-300):

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skfusion._numbers import is_summed
-from skfusion.merge.matching._networks import Networks, example_of, made_on, networks_of
+from skfusion.merge.matching._networks import Networks, example_of, networks_of
 from skfusion.merge.matching._zipit import ZipIt, zip_networks
 from skfusion.objective import Input, Objective, call, evaluating, first_output
 from skfusion.state import Fused, State, check_compatible, is_statistic
-from skfusion.symmetry import Symmetry
+from skfusion.symmetry import Symmetry, made_on
 from skfusion.tracing import arguments_of, run, symmetry_of, twin
 
 _READER = "_reads_the_outputs"

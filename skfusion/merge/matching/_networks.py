@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,17 @@ from skfusion._numbers import is_summed, largest, narrowed, wide
 from skfusion.merge._base import Merger
 from skfusion.objective import Input, Objective
 from skfusion.state import Fused, State, check_compatible, owners
-from skfusion.symmetry import Axes, LinearMap, Symmetry, mapped, resized_symmetry, runs_of, same, sizes_of
+from skfusion.symmetry import (
+    Axes,
+    LinearMap,
+    Symmetry,
+    made_on,
+    mapped,
+    resized_symmetry,
+    same,
+    sizes_of,
+    why_no_mixing,
+)
 from skfusion.tracing import symmetry_of
 from skfusion.widths import resized_to
 
@@ -142,7 +152,7 @@ def networks_of(
 ) -> Networks:
     """Return states as networks of a module with some symmetry; raise ``ValueError`` where they cannot be fused."""
     sizes = [sizes_of(whole, state, f"member {k}") for k, state in enumerate(states)]
-    left_out = {g: why for g in whole.groups if (why := _why_not(whole, g))}
+    left_out = {g: why for g in whole.groups if (why := why_no_mixing(whole, g))}
     symmetry = whole.frozen(left_out)
     for group, why in left_out.items():
         if len({of[group] for of in sizes} | {whole.groups[group].size}) > 1:
@@ -164,36 +174,6 @@ def _tied(symmetry: Symmetry, a: str, b: str) -> bool:
     return symmetry.roles.get(a) == symmetry.roles.get(b) and same(symmetry.axes.get(a, ()), symmetry.axes.get(b, ()))
 
 
-def made_on(symmetry: Symmetry, name: str) -> Iterator[tuple[int, str]]:
-    """Yield each axis of a tensor on which units of a group are made or scaled, and the group."""
-    for axis, (blocks, role) in enumerate(zip(symmetry.axes.get(name, ()), symmetry.roles.get(name, ()), strict=True)):
-        for group in dict.fromkeys(g for b in blocks for g in b.groups):
-            if role != "in":
-                yield axis, group
-
-
 def groups_on(axes: Axes) -> set[str]:
     """Return the groups on the axes of a tensor."""
     return {g for blocks in axes for b in blocks for g in b.groups}
-
-
-def _why_not(symmetry: Symmetry, group: str) -> str:
-    """Return why the units of a group cannot be mapped by a matrix; nothing where they can be."""
-    if symmetry.groups[group].context or any(group in g.context for g in symmetry.groups.values()):
-        return "its units are nested, as the channels of attention heads"
-    for name, axes in symmetry.axes.items():
-        here = [(d, b) for d, blocks in enumerate(axes) for b in blocks if group in b.groups]
-        if not here:
-            continue
-        if any(len(b.groups) > 1 or b.within for _, b in here):
-            return f"its units share axis {here[0][0]} of tensor {name!r} with others"
-        if any(symmetry.roles[name][d] == "both" for d, _ in here):
-            return f"tensor {name!r} both makes and reads its units"
-        if len({d for d, _ in made_on(symmetry, name)}) > 1:
-            return f"tensor {name!r} makes units on several axes"
-        try:
-            for d, _ in here:
-                runs_of(axes[d], group, f"axis {d} of tensor {name!r}")
-        except ValueError as error:
-            return str(error).rstrip(".")
-    return ""

@@ -206,6 +206,7 @@ def test_bad_input_is_named():
         ({"masses": "some"}, "masses must be"),
         ({"reg": 0.0}, "reg must be above 0"),
         ({"reg": float("nan")}, "reg must be above 0"),
+        ({"reg": "a"}, "reg must be above 0"),
         ({"max_iter": 0}, "max_iter is at least 1"),
         ({"tol": 0.0}, "tol above 0"),
         ({"cost": "activations"}, "give an objective"),

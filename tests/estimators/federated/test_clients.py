@@ -7,6 +7,8 @@ import pytest
 import torch
 from sklearn import config_context
 from sklearn.model_selection import GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping
 from skorch.dataset import ValidSplit
@@ -140,12 +142,19 @@ def test_clients_may_have_different_classes():
 
 def test_clients_without_rows_take_no_part():
     weight = np.where(CLIENT == "a", 0.0, 1.0)
-    with pytest.warns(UserWarning, match=r"The clients \['a'\] have no rows of positive weight"):
+    with pytest.warns(UserWarning, match=r"The clients \['a'\] have no rows of positive weight") as caught:
         federated = FederatedClassifier(net(), n_rounds=1, random_state=0).fit(X, Y, weight, CLIENT)
+    assert caught[0].filename == __file__
     assert federated.clients_ == ["b"]
     only = FederatedClassifier(net(), n_rounds=1, random_state=0).fit(X[B], Y[B], groups=CLIENT[B])
     for name, tensor in only.state_.items():
         assert torch.equal(federated.state_[name], tensor)
+
+
+@pytest.mark.parametrize("groups", [np.where(CLIENT == "a", np.nan, 1.0), np.where(CLIENT == "a", None, "b")])
+def test_rows_without_a_client_are_an_error(groups):
+    with pytest.raises(ValueError, match=f"groups is missing for {len(A)} of 80 rows; give each of them a group"):
+        FederatedClassifier(net(), n_rounds=1).fit(X, Y, groups=groups)
 
 
 def test_a_client_of_one_row():
@@ -176,6 +185,18 @@ def test_groups_are_routed_through_metadata():
         )
     clients = [fitted.clients_ for fitted in found["estimator"]]
     assert sorted(clients[0] + clients[1]) == [0, 1, 2, 3]  # each fold is fitted on the clients that the other lacks
+
+
+def test_groups_reach_a_federation_at_the_end_of_a_pipeline():
+    labels = RNG.permutation(np.repeat([0, 1], 40))
+    with config_context(enable_metadata_routing=True):
+        last = FederatedClassifier(net(), n_rounds=2, local_epochs=2, random_state=0).set_fit_request(groups=True)
+        pipeline = make_pipeline(StandardScaler(), last)
+        found = cross_validate(pipeline, X, X[:, 0] > 0, cv=3, params={"groups": CLIENT}, return_estimator=True)
+        by_chance = cross_validate(pipeline, X, labels, cv=4, params={"groups": CLIENT})
+    assert [fitted[-1].clients_ for fitted in found["estimator"]] == [["a", "b"]] * 3
+    assert np.mean(found["test_score"]) > 0.6
+    assert abs(np.mean(by_chance["test_score"]) - 0.5) < 4 * 0.5 / np.sqrt(80)
 
 
 def test_inputs_by_name_and_several_labels():

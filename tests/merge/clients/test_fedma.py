@@ -94,7 +94,8 @@ def test_other_layers_with_a_row_for_each_class_count_rows():
     net = Pinned(nn.Linear(10, 2), nn.Linear(2, 5), nn.Linear(5, 2)).double()
     clients = [state_of(net), {n: t + 1 for n, t in state_of(net).items()}]
     metas = [{"class_counts": [3.0, 0.0], "n_rows": 3.0}, {"class_counts": [1.0, 4.0], "n_rows": 5.0}]
-    fused = FedMA(sigma=10).for_members(metas)(clients, objective=of(net, X))
+    with pytest.warns(UserWarning, match="no units of the layers '0'"):
+        fused = FedMA(sigma=10).for_members(metas)(clients, objective=of(net, X))
     torch.testing.assert_close(fused["0.bias"], net[0].bias.detach() + 5 / 8)
     torch.testing.assert_close(fused["2.bias"], net[2].bias.detach() + torch.tensor([1 / 4, 1.0]).double())
 
@@ -111,3 +112,17 @@ def test_recurrent_layers_are_refused():
     net = Recurrent().double()
     with pytest.raises(ValueError, match="'cell' is RNN, whose width it cannot change"):
         FedMA()([state_of(net)] * 2, objective=of(net, torch.randn(2, 5, 3, dtype=torch.float64)))
+
+
+def test_a_parameter_that_the_network_holds_itself_is_named():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.last = nn.Parameter(torch.ones(4, 3)), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(torch.relu(x @ self.weight.T))
+
+    net = Own().double()
+    with pytest.raises(ValueError, match="'weight' is a parameter of Own, whose width it cannot change"):
+        FedMA()([state_of(net)] * 2, objective=of(net, torch.randn(2, 3, dtype=torch.float64)))

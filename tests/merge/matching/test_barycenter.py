@@ -87,10 +87,10 @@ def test_a_cost_is_that_of_the_plans_and_of_the_layer_that_is_returned():
     nets = [perceptron(6, seed=0), perceptron(8, seed=1)]
     merged, reported = fused(nets, width=5, weights=[3, 1])
     units = [torch.cat([n[0].weight, n[0].bias[:, None]], 1).detach().numpy() for n in (*nets, merged)]
-    from skfusion.merge.matching._plans import plan
+    from skfusion._coupling import exact
 
     costs = [((units[2][:, None] - x) ** 2).sum(-1) for x in units[:2]]
-    expected = sum(w * (plan(c) * c).sum() for w, c in zip([0.75, 0.25], costs, strict=True))
+    expected = sum(w * (exact(c) * c).sum() for w, c in zip([0.75, 0.25], costs, strict=True))
     found = reported["transport_costs"]["0.weight:0"][-1]
     assert expected <= found + 1e-12
     assert found == pytest.approx(expected, rel=0.05)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 _FEW = 128
 """Units below which a cold start takes no time."""
@@ -51,6 +50,8 @@ def assigned(worth: np.ndarray, slack: float = 1e-6, prices: Prices | None = Non
     is better by more than the share ``slack`` of the total, which is rounding: so units that are equal stay in place.
     The solver starts at ``prices``, which are updated.
     """
+    from scipy.optimize import linear_sum_assignment
+
     n = len(worth)
     stay, best = np.arange(n), worth.argmax(axis=1)
     solved = np.bincount(best, minlength=n).max() > 1

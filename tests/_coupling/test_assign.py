@@ -5,7 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from skfusion.align.permutation._assign import Prices, assigned, assigned_nested
+from skfusion._coupling import Prices, assigned, assigned_nested
 
 RNG = np.random.default_rng(0)
 
