@@ -12,15 +12,25 @@ from skfusion.connect._fourier import Fourier
 from skfusion.connect._line import Line
 from skfusion.connect._poly_chain import PolyChain
 from skfusion.connect._trained import TrainedConnector
+from skfusion.connect.strings._auto_neb import AutoNEB
+from skfusion.connect.strings._dynamic_string import DynamicString, String
+from skfusion.connect.strings._elastic_band import ElasticBand
+from skfusion.connect.strings._geodesic import Geodesic, GeodesicPath
 
 __all__ = [
+    "AutoNEB",
     "Bezier",
     "Connector",
+    "DynamicString",
+    "ElasticBand",
     "Fourier",
+    "Geodesic",
+    "GeodesicPath",
     "Line",
     "Path",
     "PathBasis",
     "PolyChain",
+    "String",
     "Subspace",
     "TrainedConnector",
     "check_ends",

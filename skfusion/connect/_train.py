@@ -68,7 +68,7 @@ class Bends:
         self._rest = weighted_sum(self._given, [1 / len(given)] * len(given))
         self._followed = {
             k: torch.stack([s[k].detach().to(torch.promote_types(s[k].dtype, torch.float32)) for s in controls])
-            for k in self._untrained(module)
+            for k in untrained_names(self._names, given, module)
         }
         self._free = {k: self._cut(self.values[k]) for k in free}
         self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
@@ -106,12 +106,6 @@ class Bends:
             for k, (row, start) in enumerate(zip(self.values, self._controls, strict=True))
         ]
 
-    def _untrained(self, module: nn.Module) -> list[str]:
-        """Return the names of what is not trained, differs between the given states, and is read in training."""
-        other = {*self._names} | _renewed(module)
-        names = [k for k, owner in self._owner.items() if k == owner and k not in other]
-        return [k for k in names if self._given[0][k].is_floating_point() and _differs(self._given, k)]
-
     def _state(self, tensors: Sequence[Tensor], rest: State) -> State:
         trained = {k: v.to(rest[k].dtype) for k, v in zip(self._names, tensors, strict=True)}
         return {k: trained[owner] if owner in trained else rest[owner] for k, owner in self._owner.items()}
@@ -134,6 +128,16 @@ def trained_names(
     if not names:
         raise ValueError(f"{type(module).__name__} has no parameters that are trained, so no curve can be.")
     return names if len(free) == len(controls) else [k for k in names if _differs(given, k)]
+
+
+def untrained_names(names: Sequence[str], given: Sequence[State], module: nn.Module) -> list[str]:
+    """Return the names of what is not among the trained ``names``, differs between given states, and is read in training.
+
+    Of tied tensors, only the first one is named.
+    """
+    other = {*names} | _renewed(module)
+    found = [k for k, owner in owners(given).items() if k == owner and k not in other]
+    return [k for k in found if given[0][k].is_floating_point() and _differs(given, k)]
 
 
 def _differs(states: Sequence[State], name: str) -> bool:
@@ -182,28 +186,38 @@ class _Run:
             bends.step(c, gradients, settings.lr * rate(done), settings.momentum, settings.weight_decay)
             total += loss.detach()
             n += 1
-        if not n:
-            raise ValueError(f"{type(settings).__name__} trains on labelled rows, and the objective has none.")
         self._n_batches = n
-        self.history.append(float(total) / n)
-        if not math.isfinite(self.history[-1]):
-            raise ValueError(
-                f"The training of {settings!r} diverged in epoch {len(self.history)}: its loss is {self.history[-1]}. "
-                f"Give it a smaller lr than {settings.lr}."
-            )
+        record(self.history, settings, float(total), n)
 
     def _loss(self, state: State, batch: Batch) -> Tensor:
         module, criterion = self.objective.module, self.objective.criterion
         assert criterion is not None
         if batch.y is None:
-            raise ValueError(
-                f"{type(self.settings).__name__} trains on labelled rows, and the labels are missing: a batch of the "
-                "objective has y=None. Give its batches (or training=) labels."
-            )
+            raise ValueError(unlabelled(self.settings))
         if self._slots is None:
             return criterion(self.objective.forward(state, batch.x), batch)
         with lent(module, state, self._slots):
             return criterion(first_output(module(**batch.x) if isinstance(batch.x, dict) else module(batch.x)), batch)
+
+
+def record(history: list[float], settings: Settings, total: float, n: int) -> None:
+    """Append the mean loss of the n batches of an epoch; raise where there are none, or it is not finite."""
+    if not n:
+        raise ValueError(f"{type(settings).__name__} trains on labelled rows, and the objective has none.")
+    history.append(total / n)
+    if not math.isfinite(history[-1]):
+        raise ValueError(
+            f"The training of {settings!r} diverged in epoch {len(history)}: its loss is {history[-1]}. "
+            f"Give it a smaller lr than {settings.lr}."
+        )
+
+
+def unlabelled(settings: Settings) -> str:
+    """Return what is wrong where labels are missing."""
+    return (
+        f"{type(settings).__name__} trains on labelled rows, and the labels are missing: a batch of the objective has "
+        "y=None. Give its batches (or training=) labels."
+    )
 
 
 def rate(done: float) -> float:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from skfusion._docs import doc
 from skfusion.connect._base import Connector, Path, PathBasis, check_ends
+from skfusion.connect._parameters import check_steps, check_whole
 from skfusion.connect._train import train, trained_names
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
@@ -85,23 +84,8 @@ class TrainedConnector(Connector, PathBasis):
     @final
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        for name in ("n_bends", "n_epochs"):
-            value = getattr(self, name)
-            if not _is_whole(value) or value < 0:
-                raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
-        for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number; got {value!r}.")
-            if not (math.isfinite(value) and float(value) >= 0):
-                raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
-        if self.momentum >= 1:
-            raise ValueError(f"momentum must be below 1, or steps grow without end; got {self.momentum!r}.")
-        if not _is_whole(self.random_state) or not 0 <= self.random_state < 2**32:
-            raise ValueError(
-                f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got "
-                f"{self.random_state!r}."
-            )
+        check_whole(self, "n_bends", "n_epochs")
+        check_steps(self, "weight_decay")
 
     @final
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
@@ -120,7 +104,3 @@ class TrainedConnector(Connector, PathBasis):
             return Path(controls, self)
         controls, history = train(self, self, controls, free, states, objective)
         return Path(controls, self, history, own_ends=not self.train_ends)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
