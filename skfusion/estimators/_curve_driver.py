@@ -21,9 +21,9 @@ from skfusion.connect import Bezier, Connector, Path
 from skfusion.data import hold_out
 from skfusion.estimators._base import BaseFusion, Collected, check_pool
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, spanning_tree
+from skfusion.estimators.support._curve_segment import CurveSegment, InUnit
 from skfusion.estimators.support._uncertainty import ManyStates
-from skfusion.landscape import loss_along, segment
+from skfusion.landscape import loss_along, segment, spanning_tree
 from skfusion.nets import Runner
 from skfusion.objective import loss_scale
 from skfusion.pool import Member, ModelPool
@@ -90,14 +90,14 @@ class CurveDriver(ManyStates, BaseFusion):
         """Join the members of an existing pool; see :meth:`EnsembleClassifier.fuse`.
 
         No member is trained, but the curves between them are, on all rows that are not held out. When ``held_out`` is
-        omitted, ``predict_with="best"`` holds out ``validation_fraction`` of the rows, those of one group in
-        ``groups`` together, and the other ways none.
+        omitted, ``predict_with="best"``, or a connector that judges as :class:`~skfusion.connect.DynamicString` does,
+        holds out ``validation_fraction`` of the rows, those of one group in ``groups`` together; else none are.
         """
         check_pool(pool)
         return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
 
     def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
-        if held_out is None and self.predict_with == "best":
+        if held_out is None and (self.predict_with == "best" or getattr(self._part("connect"), "needs_labels", False)):
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             held_out = hold_out(rows, self.validation_fraction, seed, self._task)[1]
         return super()._fuse_pool(pool, rows, held_out)

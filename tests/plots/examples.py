@@ -11,6 +11,7 @@ from skfusion.plots import (
     PlaneDisplay,
     SimilarityDisplay,
     SoupDisplay,
+    SpanningTreeDisplay,
     TrajectoryDisplay,
 )
 
@@ -94,6 +95,12 @@ def plane(names, labels, bad):
     )
 
 
+def spanning_tree(names, labels, bad):
+    heights = {(0, 1): 0.5, (0, 2): 1.0, (2, 3): 0.7}
+    profiles = {(names[i], names[j]): Profile(T, with_bad(k * HILL, bad), HILL) for (i, j), k in heights.items()}
+    return SpanningTreeDisplay(profiles, labels[0])
+
+
 def trajectory(names, labels, bad):
     places = [[-0.8, 0.5], [-0.3, -0.4], [0.3, 0.2], [0.6, 0.0]]
     return TrajectoryDisplay(places, names, (0.7, 0.2), GRID, GRID, with_bad(BOWL, bad), z_name=labels[0])
@@ -108,5 +115,6 @@ EXAMPLES = {
     "plane": plane,
     "similarity": similarity,
     "soup": soup,
+    "spanning_tree": spanning_tree,
     "trajectory": trajectory,
 }

@@ -210,6 +210,8 @@ class _Run:
                 n = size_of(batch)
                 total += n * of_links(outputs, batch, self._likelihood).double().cpu().numpy()
                 weight += n
+        if not weight:
+            raise ValueError(f"{type(self.settings).__name__} compares predictions, and the objective has no rows.")
         return total / weight
 
 
