@@ -82,7 +82,8 @@ def main():
                 flush=True,
             )
         worst = max(seen.loss(end) for end in ends)
-        print(f"| {2 * pair}, {2 * pair + 1} | the worse end | | {worst:.4f} | {worst / curve:.2f}x | | | |", flush=True)
+        names = f"{2 * pair}, {2 * pair + 1}"
+        print(f"| {names} | the worse end | | {worst:.4f} | {worst / curve:.2f}x | | | |", flush=True)
     print(f"\nAsked of AutoNEB(): at most {ASKED}x the highest loss of Bezier().")
 
 

@@ -131,9 +131,9 @@ def trained_names(
 
 
 def untrained_names(names: Sequence[str], given: Sequence[State], module: nn.Module) -> list[str]:
-    """Return the names of what is not among the trained ``names``, differs between given states, and is read in training.
+    """Return the names of what is not trained, differs between given states, and is read in training.
 
-    Of tied tensors, only the first one is named.
+    ``names`` are those of what is trained. Of tied tensors, only the first one is named.
     """
     other = {*names} | _renewed(module)
     found = [k for k, owner in owners(given).items() if k == owner and k not in other]

@@ -1,9 +1,10 @@
 """Predictions, pairs and diversity of a pool on data: what displays and diagnoses ask of its members.
 
 One file for each question: ``_pool_on_data`` runs members of one architecture on rows, ``_pairs`` compares each two of
-them, ``_minima`` joins them by paths, ``_diversity`` compares their mistakes. The room stands on `estimators` and imports anything from there down;
-`plots`, `diagnose`, `compare` and `tuning` import it, by the names below. To add a measure, write a function of a pool
-and rows in a file here and name it below; :mod:`skfusion.diagnose` offers the public ones to users.
+them, ``_minima`` joins them by paths, ``_diversity`` compares their mistakes. The room stands on `estimators` and
+imports anything from there down; `plots`, `diagnose`, `compare` and `tuning` import it, by the names below. To add a
+measure, write a function of a pool and rows in a file here and name it below; :mod:`skfusion.diagnose` offers the
+public ones to users.
 """
 
 from skfusion.evaluate._diversity import diversity

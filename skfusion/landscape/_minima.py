@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
-import numpy as np
-
 from skfusion._caller import warn_caller
 from skfusion.connect import AutoNEB, Connector, Path
 from skfusion.landscape._profile import Profile, loss_along, segment
@@ -205,8 +203,8 @@ class _Search:
         self.states, self.objective, self.how = states, objective, (n_points, repair)
         lines = {edge: loss_along(self._line(edge), objective, *self.how).loss for edge in combinations(states, 2)}
         self.guess = {edge: float(loss.max()) for edge, loss in lines.items()}
-        self.losses = {name: float(loss[i]) for edge, loss in lines.items() for name, i in zip(edge, (0, -1), strict=True)}
-        self.losses = {name: self.losses[name] for name in states}
+        ends = {name: float(loss[k]) for edge, loss in lines.items() for name, k in zip(edge, (0, -1), strict=True)}
+        self.losses = {name: ends[name] for name in states}
         self.profiles: dict[Edge, Profile] = {}
         self.paths: dict[Edge, Path] = {}
         self.failed: dict[Edge, str] = {}

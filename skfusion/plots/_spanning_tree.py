@@ -104,7 +104,8 @@ class SpanningTreeDisplay(Display):
             colour = VERMILION if edge == worst and len(self.profiles) > 1 else BLUE
             self._draw_path(ax, [place[name] for name in edge], profile, colour)
         ends = {name: p.loss[i] for edge, p in self.profiles.items() for name, i in zip(edge, (0, -1), strict=True)}
-        ax.plot([place[n] for n in ends], finite(np.array([*ends.values()])), "o", color="black", markersize=7, zorder=4)
+        losses = finite(np.array([*ends.values()]))
+        ax.plot([place[name] for name in ends], losses, "o", color="black", markersize=7, zorder=4)
         ax.set_xticks(range(len(place)), [plain(name, 24, 12) for name in place])
         ax.set_ylabel(title(self.loss_name))
         ax.set_title(number(self.saddles[worst], "highest pass"), fontsize="medium", color=VERMILION, loc="left")

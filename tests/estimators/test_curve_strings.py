@@ -100,6 +100,7 @@ def test_the_pivots_do_not_learn_from_rows_that_are_held_out():
     shuffled[fitted.held_out_] = np.random.RandomState(0).permutation(Y[fitted.held_out_])
     pool = fitted.pool_
     for connect in (BAND, Geodesic(n_bends=3, n_epochs=3)):
-        first, second = (curve(connect, predict_with="best").fuse(pool, X, y, held_out=fitted.held_out_) for y in (Y, shuffled))
+        joined = curve(connect, predict_with="best")
+        first, second = (clone(joined).fuse(pool, X, y, held_out=fitted.held_out_) for y in (Y, shuffled))
         for a, b in zip(first.curves_[EDGE].controls, second.curves_[EDGE].controls, strict=True):
             assert all(torch.equal(a[name], b[name]) for name in a)

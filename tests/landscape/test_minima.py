@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def data_of(loss):
 class Watched(Line):
     """A straight line that keeps which states it is asked to join, and refuses some."""
 
-    tried = []
+    tried: ClassVar[list] = []
 
     def __call__(self, states, objective=None):
         pair = tuple(s["weight"][0, 0].item() for s in states)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion.connect import _train
 from skfusion.connect._base import Connector, check_ends
 from skfusion.connect._chain import lengths, redistributed
 from skfusion.connect._together import Together
-from skfusion.connect import _train
 from skfusion.connect._train import record, trained_names, unlabelled, untrained_names
 from skfusion.connect.strings._forces import across, is_rigid, springs, tangents
 from skfusion.connect.strings._judge import TrainingLoss, between, inner_shares
@@ -102,7 +103,7 @@ class Band:
         Those of the last pivot are NaN but for its own.
         """
         controls, found = self.controls, []
-        for a, b in zip(controls, controls[1:], strict=False):
+        for a, b in pairwise(controls):
             found.append([self._judge(state) for state in (a, *between(a, b, inner_shares(n_points)))])
         return np.array([*found, [self._judge(controls[-1]), *[math.nan] * n_points]])
 

@@ -26,7 +26,7 @@ class Beads:
         self._followed = untrained_names(names, ends, objective.module)
 
     def train(self, starts: Sequence[State], enough: float) -> list[tuple[State, float]]:
-        """Return the best bead from each start, and its held-out loss; one whose loss is ``enough`` is trained no more."""
+        """Return the best bead from each start, and its held-out loss; at a loss of ``enough``, its training ends."""
         best = [(state, self.loss(state)) for state in starts]
         rows = self.together.rows(starts)
         speed = torch.zeros_like(rows)

@@ -1,4 +1,4 @@
-"""How far the predictions of neighbours in a chain are apart: Jensen-Shannon divergences, and gradients of their sum."""
+"""How far the predictions of neighbours in a chain are apart: outputs of many states, Jensen-Shannon divergences."""
 
 from __future__ import annotations
 

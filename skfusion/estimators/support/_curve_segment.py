@@ -10,6 +10,7 @@ from skfusion.objective import Objective, Wrapper
 from skfusion.repair import Repairer
 from skfusion.state import State
 
+
 class CurveSegment:
     """Two members with a curve between them, whose points ``repair`` repairs; ``measure`` sets its ``profile``."""
 

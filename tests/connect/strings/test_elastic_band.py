@@ -20,9 +20,7 @@ def heights(path, potential):
 
 def test_the_highest_pivot_is_at_the_pass_of_muller_and_brown():
     """The saddle between the two deepest minima: -40.665 at (-0.822, 0.624), at a pivot of the band or between two."""
-    path = ElasticBand(n_bends=39, n_epochs=8, lr=2e-4, momentum=0.8)(
-        MULLER_BROWN_MINIMA, objective(muller_brown, 20)
-    )
+    path = ElasticBand(n_bends=39, n_epochs=8, lr=2e-4, momentum=0.8)(MULLER_BROWN_MINIMA, objective(muller_brown, 20))
     line = Line()(MULLER_BROWN_MINIMA)
     assert max(float(muller_brown(line.at(t)["w"])) for t in np.linspace(0, 1, 101)) == pytest.approx(12.6, abs=0.1)
     found = heights(path, muller_brown)

@@ -119,9 +119,7 @@ def test_weights_of_rows_count():
 
 def test_labels_are_not_read():
     ends, data = problems.ends(), problems.to_train()
-    blind = ModuleObjective(
-        data.module, lambda: [Batch(b.x, None) for b in data.batches()], likelihood=data.likelihood
-    )
+    blind = ModuleObjective(data.module, lambda: [Batch(b.x, None) for b in data.batches()], likelihood=data.likelihood)
     found, expected = (Geodesic(n_bends=3, n_epochs=3, lr=1.0)(ends, d) for d in (blind, data))
     for a, b in zip(found.controls, expected.controls, strict=True):
         assert all(torch.equal(a[k], b[k]) for k in a)
