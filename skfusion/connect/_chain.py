@@ -20,7 +20,8 @@ class Chain(PathBasis):
 
 def lengths(pivots: Tensor) -> Tensor:  # shape: (n_pivots, n_numbers)
     """Return the lengths of the links of a chain in double precision, shape (n_pivots - 1,)."""
-    return torch.linalg.vector_norm(pivots.diff(dim=0), dim=1, dtype=torch.float64)
+    found: Tensor = torch.linalg.vector_norm(pivots.diff(dim=0), dim=1, dtype=torch.float64)
+    return found
 
 
 def redistributed(pivots: Tensor, spacing: np.ndarray) -> Tensor:

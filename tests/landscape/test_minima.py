@@ -126,7 +126,7 @@ def test_the_worst_path_is_replaced_where_a_way_around_it_is_lower(watched):
     """Three networks at the corners of a triangle, with a hill on the direct line from the lowest one to the third."""
 
     def hill(w):
-        return torch.exp(-4 * ((w[0] - 1) ** 2 + w[1] ** 2)) + 0.001 * (w[0] + w[1])
+        return torch.exp(-9 * ((w[0] - 1) ** 2 + w[1] ** 2)) + 0.001 * w[0] + 0.01 * w[1]
 
     states = {"low": at(0, 0), "aside": at(1, 2), "far": at(2, 0)}
     graph = join_minima(states, data_of(hill), watched)

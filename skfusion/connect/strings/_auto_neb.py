@@ -14,7 +14,7 @@ from skfusion._random import seed_scope
 from skfusion.connect._base import Connector, Path
 from skfusion.connect._chain import Chain
 from skfusion.connect._parameters import check_numbers, check_steps, check_whole
-from skfusion.connect.strings._band import Band, joinable
+from skfusion.connect.strings._band import Band, trainable
 from skfusion.connect.strings._docs import BAND
 from skfusion.connect.strings._forces import check_spring
 from skfusion.connect.strings._judge import inner_shares
@@ -98,9 +98,10 @@ class AutoNEB(Connector, Chain):
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
         """Return the band of the best cycle; see :meth:`Connector.__call__`."""
-        if not joinable(self, states, objective):
+        data = trainable(self, states, objective)
+        if data is None:
             return Path(states, self)
-        band = Band(self, states, objective)
+        band = Band(self, states, data)
         with seed_scope(int(self.random_state), band.pivots.device), torch.no_grad():
             band.insert_evenly(self.n_bends)
             profile = band.profile(self.n_points)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -126,8 +126,8 @@ class Band:
         return {name: torch.stack([state[name] for state in rest]) for name in self._followed}
 
 
-def joinable(connector: Connector, states: Sequence[State], objective: Objective | None) -> TypeGuard[Objective]:
-    """Return whether there is anything to train between two states; raise where there is nothing to train with."""
+def trainable(connector: Connector, states: Sequence[State], objective: Objective | None) -> Objective | None:
+    """Return the objective if there is anything to train between two states; raise where there is none to train by."""
     check_ends(connector, states)
     connector.check()
     if objective is None or objective.criterion is None:
@@ -135,4 +135,4 @@ def joinable(connector: Connector, states: Sequence[State], objective: Objective
             f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
             "Line() trains nothing."
         )
-    return bool(trained_names(states, states, [], objective.module))
+    return objective if trained_names(states, states, [], objective.module) else None

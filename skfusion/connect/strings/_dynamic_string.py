@@ -15,7 +15,7 @@ from skfusion._random import seed_scope
 from skfusion.connect._base import Connector, Path, combined
 from skfusion.connect._chain import Chain
 from skfusion.connect._parameters import check_share, check_steps, check_whole, is_number
-from skfusion.connect.strings._band import joinable
+from skfusion.connect.strings._band import trainable
 from skfusion.connect.strings._beads import Beads
 from skfusion.connect.strings._judge import HeldOutLoss, between, inner_shares
 from skfusion.objective import Objective
@@ -143,13 +143,14 @@ class DynamicString(Connector, Chain):
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> String:
         """Return the string; see :meth:`Connector.__call__`."""
-        if not joinable(self, states, objective):
+        data = trainable(self, states, objective)
+        if data is None:
             return String(states, self)
-        loss = HeldOutLoss(objective, states)
+        loss = HeldOutLoss(data, states)
         found = _Links(self, states, loss)
         level = found.level if self.level is None else float(self.level)
         _refuse(found.losses, level)
-        beads, depth = Beads(self, states, objective, loss), 0
+        beads, depth = Beads(self, states, data, loss), 0
         with seed_scope(int(self.random_state), beads.device), torch.no_grad():
             while (open_links := found.to_split(level)) and depth < self.max_depth:
                 found.split(open_links, beads.train(found.starts(open_links), self.alpha * level))

@@ -15,7 +15,7 @@ from skfusion.connect._base import Connector, Path
 from skfusion.connect._chain import Chain
 from skfusion.connect._parameters import check_steps, check_whole
 from skfusion.connect._train import rate
-from skfusion.connect.strings._band import Band, joinable
+from skfusion.connect.strings._band import Band, trainable
 from skfusion.connect.strings._docs import BAND
 from skfusion.connect.strings._forces import check_spring
 from skfusion.objective import Objective
@@ -79,9 +79,10 @@ class ElasticBand(Connector, Chain):
 
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
         """Return the relaxed band; see :meth:`Connector.__call__`."""
-        if not joinable(self, states, objective):
+        data = trainable(self, states, objective)
+        if data is None:
             return Path(states, self)
-        band = Band(self, states, objective)
+        band = Band(self, states, data)
         with seed_scope(int(self.random_state), band.pivots.device), torch.no_grad():
             band.insert_evenly(self.n_bends)
             line, straight = band.controls, np.nanmax(band.profile(1))

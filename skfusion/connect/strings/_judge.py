@@ -24,7 +24,7 @@ class TrainingLoss:
     """
 
     def __init__(self, objective: Objective, networks: Sequence[State], seed: int):
-        self.objective, self.networks, self.seed = objective, networks, seed
+        self.objective, self.networks, self.seed = objective, networks, int(seed)
         self._device = next(iter(networks[0].values())).device
 
     def __call__(self, state: State) -> float:
