@@ -17,11 +17,16 @@ from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, is_statistic, owners, weighted_sum
 
 
-class Settings(Protocol):
+class Steps(Protocol):
+    """What takes steps of a rate, and is named in messages."""
+
+    lr: float
+
+
+class Settings(Steps, Protocol):
     """How to train; the connector that has these parameters is named in messages."""
 
     n_epochs: int
-    lr: float
     momentum: float
     weight_decay: float
     random_state: int
@@ -200,7 +205,7 @@ class _Run:
             return criterion(first_output(module(**batch.x) if isinstance(batch.x, dict) else module(batch.x)), batch)
 
 
-def record(history: list[float], settings: Settings, total: float, n: int) -> None:
+def record(history: list[float], settings: Steps, total: float, n: int) -> None:
     """Append the mean loss of the n batches of an epoch; raise where there are none, or it is not finite."""
     if not n:
         raise ValueError(f"{type(settings).__name__} trains on labelled rows, and the objective has none.")
