@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
@@ -85,10 +85,9 @@ class MinimaGraph:
         before = reached(second, self.tree)
         if first not in before:
             raise ValueError(f"No paths join {first!r} and {second!r}; the groups that they join: {self.components()}.")
-        way, here = [], first
-        while here is not None:
-            way.append(here)
-            here = before[here]
+        way = [first]
+        while (ahead := before[way[-1]]) is not None:
+            way.append(ahead)
         return way
 
     def saddle(self, first: str, second: str) -> float:
@@ -255,7 +254,7 @@ class _Search:
     def _height(self, name: str) -> float:
         return self.losses[name]
 
-    def _cheapest(self, some: object, others: object) -> Edge | None:
+    def _cheapest(self, some: Collection[str], others: Collection[str]) -> Edge | None:
         """Return the untried pair across a gap that has the lowest straight line."""
         across = [e for e in self.guess if (e[0] in some and e[1] in others) or (e[1] in some and e[0] in others)]
         left = [edge for edge in across if edge not in self.profiles and edge not in self.failed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -109,15 +110,16 @@ class AutoNEB(Connector, Chain):
             for cycle in range(self.n_cycles):
                 if cycle:
                     band.insert(hills(profile, self.threshold, self.n_inserted))
-                band.relax(self.n_epochs, lambda done, cycle=cycle: self._rate(cycle))
+                band.relax(self.n_epochs, partial(self._rate, cycle))
                 profile = band.profile(self.n_points)
                 if np.nanmax(profile) <= lowest:
                     lowest, best = np.nanmax(profile), band.controls
         return Path(best, self, band.history)
 
-    def _rate(self, cycle: int) -> float:
-        done = cycle / self.n_cycles
-        return 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
+    def _rate(self, cycle: int, done: float) -> float:
+        """Return the factor on the learning rate in a cycle, of which the share ``done`` is over."""
+        share = cycle / self.n_cycles
+        return 1.0 if share < 0.5 else 0.1 if share < 0.75 else 0.01
 
 
 def hills(profile: np.ndarray, threshold: float, most: int) -> list[tuple[int, float]]:

@@ -47,8 +47,9 @@ class Band:
     @property
     def shares(self) -> np.ndarray:
         """How far along the band each pivot is to be, from 0 to 1."""
-        passed: np.ndarray = np.concatenate([[0.0], np.cumsum(self.spacing)])
-        return passed / passed[-1]
+        passed = np.concatenate([[0.0], np.cumsum(self.spacing)])
+        shares: np.ndarray = passed / passed[-1]
+        return shares
 
     @property
     def controls(self) -> list[State]:

@@ -172,7 +172,8 @@ class _Links:
     def level(self) -> float:
         """The level where none is given: the higher loss of the ends, and a tenth of what the line rises above it."""
         finite = self.along[0][np.isfinite(self.along[0])]
-        return max(self.losses) + 0.1 * max(0.0, finite.max(initial=-math.inf) - max(self.losses))
+        worst = max(self.losses)
+        return worst + 0.1 * max(0.0, float(finite.max(initial=-math.inf)) - worst)
 
     def above(self, level: float) -> list[int]:
         """Return the links that rise above a level."""

@@ -76,7 +76,7 @@ def test_nothing_is_added_where_nothing_may_be():
 
 def test_the_learning_rate_falls_with_the_cycles():
     band = AutoNEB(n_cycles=8)
-    assert [band._rate(cycle) for cycle in range(8)] == [1.0] * 4 + [0.1] * 2 + [0.01] * 2
+    assert [band._rate(cycle, 0.5) for cycle in range(8)] == [1.0] * 4 + [0.1] * 2 + [0.01] * 2
 
 
 def test_between_networks_the_path_is_far_below_the_line():
