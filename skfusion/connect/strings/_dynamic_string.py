@@ -49,6 +49,10 @@ class String(Path):
     depth: int = 0
     above: Sequence[int] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.above = tuple(self.above)
+
     @property
     def n_beads(self) -> int:
         """The number of beads between the ends."""

@@ -48,6 +48,10 @@ class GeodesicPath(Path):
     divergences: Sequence[float] = ()
     line_energy: float = math.nan
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.divergences = tuple(self.divergences)
+
     @property
     def energy(self) -> float:
         """The sum of the divergences, at most ``line_energy``."""
@@ -187,8 +191,8 @@ class _Run:
                 with torch.enable_grad():
                     rows = self.rows.requires_grad_()
                     energy = of_links(self._outputs(rows, batch, self._others), batch, self._likelihood).sum()
-                    (gradient,) = torch.autograd.grad(energy, rows)
-                self._step(gradient[1:-1])
+                if energy.requires_grad:  # else no output depends on what differs
+                    self._step(torch.autograd.grad(energy, rows)[0][1:-1])
                 total, n = total + float(energy.detach()), n + 1
         record(self.history, self.settings, total, n)
 

@@ -1,6 +1,7 @@
 """DynamicString: lengths on a ring, where nothing is to be done, levels that cannot be kept, and what is reported."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_lower_levels_take_more_beads_and_longer_strings():
     assert [f.normalised_length for f in found] == sorted(f.normalised_length for f in found)
 
 
-@pytest.mark.parametrize("level", [None, 0.7])
+@pytest.mark.parametrize("level", [None, 1.2])
 def test_a_convex_loss_needs_no_bead(level):
     found = DynamicString(level=level)([on_circle(10), on_circle(100)], objective(bowl))
     assert (found.n_beads, found.depth, found.above, found.history) == (0, 0, (), ())
@@ -108,8 +109,7 @@ def test_ends_above_the_level_are_refused_with_both_numbers(ends):
     a, b = (point(1.0 + e, 0.0) for e in ends)
     with pytest.raises(ValueError, match="two networks are .*, and level is 0.5") as caught:
         DynamicString(level=0.5)([a, b], RING)
-    assert "14.75" in str(caught.value)
-    assert " 0 " in str(caught.value)
+    assert re.search(r"14\.75 and 0,|0 and 14\.75,", str(caught.value))
 
 
 def test_an_end_without_a_loss_is_refused():
