@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -183,7 +183,7 @@ class _Run:
         if settings.n_epochs == 1:  # no earlier epoch has shown how many batches there are
             batches = [*batches]
             self._n_batches = len(batches)
-        for batch in batches:
+        for batch in labelled(batches, self.settings):
             done = (len(self.history) + n / self._n_batches) / settings.n_epochs
             c = basis.weights(basis.sample(self._rng, n_controls), n_controls)
             loss = self._loss(bends.place(c), batch)
@@ -197,8 +197,6 @@ class _Run:
     def _loss(self, state: State, batch: Batch) -> Tensor:
         module, criterion = self.objective.module, self.objective.criterion
         assert criterion is not None
-        if batch.y is None:
-            raise ValueError(unlabelled(self.settings))
         if self._slots is None:
             return criterion(self.objective.forward(state, batch.x), batch)
         with lent(module, state, self._slots):
@@ -217,12 +215,15 @@ def record(history: list[float], settings: Steps, total: float, n: int) -> None:
         )
 
 
-def unlabelled(settings: Settings) -> str:
-    """Return what is wrong where labels are missing."""
-    return (
-        f"{type(settings).__name__} trains on labelled rows, and the labels are missing: a batch of the objective has "
-        "y=None. Give its batches (or training=) labels."
-    )
+def labelled(batches: Iterable[Batch], settings: Steps) -> Iterator[Batch]:
+    """Iterate over batches; raise where one has no labels."""
+    for batch in batches:
+        if batch.y is None:
+            raise ValueError(
+                f"{type(settings).__name__} trains on labelled rows, and the labels are missing: a batch of the "
+                "objective has y=None. Give its batches (or training=) labels."
+            )
+        yield batch
 
 
 def rate(done: float) -> float:

@@ -15,7 +15,7 @@ from skfusion.connect import _train
 from skfusion.connect._base import Connector, check_ends
 from skfusion.connect._chain import lengths, redistributed
 from skfusion.connect._together import Together
-from skfusion.connect._train import record, trained_names, unlabelled, untrained_names
+from skfusion.connect._train import labelled, record, trained_names, untrained_names
 from skfusion.connect.strings._forces import across, is_rigid, springs, tangents
 from skfusion.connect.strings._judge import TrainingLoss, between, inner_shares
 from skfusion.objective import Objective
@@ -42,7 +42,7 @@ class Band:
         self.spacing = lengths(self.pivots).cpu().numpy()
         self.history: list[float] = []
         self._followed = untrained_names(names, ends, objective.module)
-        self._judge = TrainingLoss(objective, self.ends, settings.random_state)
+        self._judge = TrainingLoss(settings, self.ends, objective)
 
     @property
     def shares(self) -> np.ndarray:
@@ -86,9 +86,7 @@ class Band:
         others = self._others()
         for epoch in range(n_epochs):
             total, n = 0.0, 0
-            for batch in self.objective.training():
-                if batch.y is None:
-                    raise ValueError(unlabelled(self.settings))
+            for batch in labelled(self.objective.training(), self.settings):
                 self._spread()
                 losses, gradients = self.together.losses(self.pivots, batch, others)
                 force = self._force(losses, gradients[1:-1], spacing)

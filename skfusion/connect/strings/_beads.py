@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skfusion.connect._together import Together
-from skfusion.connect._train import Settings, rate, record, trained_names, unlabelled, untrained_names
+from skfusion.connect._train import Settings, labelled, rate, record, trained_names, untrained_names
 from skfusion.connect.strings._judge import HeldOutLoss
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
@@ -45,9 +45,7 @@ class Beads:
         """Train the rows of the beads that are ``going`` for an epoch."""
         settings, total, n = self.settings, 0.0, 0
         row, velocity = rows[going], speed[going]
-        for batch in self.objective.training():
-            if batch.y is None:
-                raise ValueError(unlabelled(settings))
+        for batch in labelled(self.objective.training(), settings):
             losses, gradients = self.together.losses(row, batch, others)
             velocity.mul_(settings.momentum).add_(gradients + settings.weight_decay * row)
             row -= lr * velocity

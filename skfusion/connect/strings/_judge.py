@@ -11,6 +11,7 @@ import torch
 from skfusion._batches import n_rows
 from skfusion._random import seed_scope
 from skfusion.connect._base import combined
+from skfusion.connect._train import Settings, labelled
 from skfusion.objective import Batch, Objective, evaluating
 from skfusion.repair import Recalibrate
 from skfusion.state import State
@@ -23,8 +24,8 @@ class TrainingLoss:
     judge what is chosen here.
     """
 
-    def __init__(self, objective: Objective, networks: Sequence[State], seed: int):
-        self.objective, self.networks, self.seed = objective, networks, int(seed)
+    def __init__(self, settings: Settings, networks: Sequence[State], objective: Objective):
+        self.settings, self.networks, self.objective = settings, networks, objective
         self._device = next(iter(networks[0].values())).device
 
     def __call__(self, state: State) -> float:
@@ -32,8 +33,8 @@ class TrainingLoss:
         assert criterion is not None
         state = Recalibrate(n_passes=1)(state, self.networks, objective)
         total = weight = 0.0
-        with seed_scope(self.seed, self._device), torch.no_grad(), evaluating(objective.module):
-            for batch in objective.training():
+        with seed_scope(int(self.settings.random_state), self._device), torch.no_grad(), evaluating(objective.module):
+            for batch in labelled(objective.training(), self.settings):
                 n = size_of(batch)
                 total += n * float(criterion(objective.forward(state, batch.x), batch))
                 weight += n
