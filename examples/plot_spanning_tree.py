@@ -1,7 +1,8 @@
 """Join six networks by elastic bands, and draw the lowest passes between them.
 
-Each network is a minimum of the loss. A band finds a path on which the loss hardly rises, and the spanning tree of the
-lowest passes joins all: the networks lie in one valley, which the straight lines between them leave.
+A band finds a path on which the loss hardly rises, and the spanning tree of the lowest passes joins all: the networks
+lie in one valley, which the straight lines between them leave. Where networks are not trained to the end, paths are
+even lower than they are, as the steps of a band go on with the training.
 
     python examples/plot_spanning_tree.py [--out FOLDER] [--quick]
 
@@ -33,7 +34,7 @@ from matplotlib import pyplot as plt  # noqa: E402  after the backend is chosen
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
-net = mlp_classifier(max_epochs=3 if args.quick else 20, module__hidden=(32,))
+net = mlp_classifier(max_epochs=3 if args.quick else 80, module__hidden=(32,))
 pool = EnsembleClassifier(net, collect=Seeds(3 if args.quick else 6), random_state=0).fit(X, y).pool_
 connect = AutoNEB(n_cycles=2, n_epochs=1, n_points=3) if args.quick else AutoNEB(n_cycles=4, n_epochs=5)
 n_points = 13 if args.quick else 61

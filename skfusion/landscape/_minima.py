@@ -162,7 +162,8 @@ def join_minima(
     Notes
     -----
     Between K - 1 and K (K - 1) / 2 paths are trained, most often about 2 K, and all K (K - 1) / 2 straight lines are
-    evaluated.
+    evaluated. Connectors train the points between the networks, which may come to be lower than networks that are not
+    trained to the end are; then the higher network is the highest point of the path.
 
     References
     ----------
