@@ -18,12 +18,21 @@ from skfusion.connect._poly_chain import PolyChain
 from skfusion.connect._projection import Projection
 from skfusion.connect._simplicial import SimplexPerMode, Simplicial
 from skfusion.connect._trained import TrainedConnector
+from skfusion.connect.strings._auto_neb import AutoNEB
+from skfusion.connect.strings._dynamic_string import DynamicString, String
+from skfusion.connect.strings._elastic_band import ElasticBand
+from skfusion.connect.strings._geodesic import Geodesic, GeodesicPath
 
 __all__ = [
+    "AutoNEB",
     "Bezier",
     "Complex",
     "Connector",
+    "DynamicString",
+    "ElasticBand",
     "Fourier",
+    "Geodesic",
+    "GeodesicPath",
     "LearnedSubspace",
     "Line",
     "Path",
@@ -33,6 +42,7 @@ __all__ = [
     "SimplexPerMode",
     "Simplicial",
     "SimplicialComplex",
+    "String",
     "Subspace",
     "TrainedConnector",
     "check_ends",

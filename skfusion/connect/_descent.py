@@ -12,9 +12,9 @@ from torch import Tensor
 
 from skfusion._random import seed_scope
 from skfusion.connect._together import Together
-from skfusion.connect._train import Settings, followed, trained_names
+from skfusion.connect._train import Settings, labelled, record, trained_names, untrained_names
 from skfusion.objective import Batch, Objective
-from skfusion.state import State, owners, weighted_sum
+from skfusion.state import State, weighted_sum
 
 Draw = Callable[[np.random.RandomState, Tensor], np.ndarray]
 """``draw(rng, values)`` gives the coefficients of the points of a step, shape (n_points, n_controls)."""
@@ -42,7 +42,7 @@ class Descent:
         """Numbers of matrices and convolutions, which come first in each row."""
         self.values = self.together.rows(controls)  # shape: (n_controls, n_numbers)
         self.speed = torch.zeros_like(self.values[first_free:])
-        others = followed(controls, names, owners(controls), module)
+        others = untrained_names(names, controls, module)
         self._others = {k: torch.stack([s[k].detach() for s in controls]) for k in others}
 
     def columns_of_layers(self) -> tuple[Tensor, int]:
@@ -73,20 +73,13 @@ class Descent:
                 batches = [*batches]
                 n_batches = max(len(batches), 1)
             losses: list[Tensor] = []
-            for batch in batches:
+            for batch in labelled(batches, settings):
                 done = (epoch + min(len(losses) / n_batches, 1)) / total
                 losses.append(
                     self._step(batch, settings, settings.lr * cosine(done), draw(rng, self.values), pull, rng)
                 )
-            if not losses:
-                raise ValueError(f"{type(settings).__name__} trains on labelled rows, and the objective has none.")
             n_batches = len(losses)
-            history.append(float(torch.stack(losses).mean()))
-            if not math.isfinite(history[-1]):
-                raise ValueError(
-                    f"The training of {settings!r} diverged in epoch {epoch + 1}: its loss is {history[-1]}. Give it "
-                    f"a smaller lr than {settings.lr}."
-                )
+            record(history, settings, float(sum(losses)), n_batches)
         return history
 
     def _step(self, batch: Batch, settings: Settings, lr: float, c: np.ndarray, pull: Pull | None, rng: Any) -> Tensor:
@@ -94,11 +87,6 @@ class Descent:
 
         Coefficients have the shape (n_points, n_controls), or (n_points, n_controls, n_numbers) by layers.
         """
-        if batch.y is None:
-            raise ValueError(
-                f"{type(settings).__name__} trains on labelled rows, and the labels are missing: a batch of the "
-                "objective has y=None. Give its batches (or training=) labels."
-            )
         coefficients = torch.as_tensor(c).to(self.values)
         by_layer = coefficients.dim() == 3
         if by_layer:
@@ -139,12 +127,3 @@ def seeded(settings: Settings, objective: Objective, like: State) -> Any:
 def mean_of(states: Sequence[State]) -> State:
     """Return the mean of states."""
     return weighted_sum(states, [1 / len(states)] * len(states))
-
-
-def check_labelled(connector: Any, objective: Objective | None) -> Objective:
-    """Return an objective that can be trained on, or raise ``ValueError``."""
-    if objective is None or objective.criterion is None:
-        raise ValueError(
-            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels."
-        )
-    return objective

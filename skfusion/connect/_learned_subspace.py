@@ -11,9 +11,10 @@ from torch import Tensor
 
 from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_states
 from skfusion.connect._complex import Complex, SimplicialComplex
-from skfusion.connect._descent import Descent, check_labelled, seeded
+from skfusion.connect._descent import Descent, seeded
 from skfusion.connect._line import Line
-from skfusion.connect._trained import check_settings
+from skfusion.connect._parameters import check_steps, check_whole
+from skfusion.connect._train import check_labelled
 from skfusion.objective import Objective
 from skfusion.state import State
 
@@ -102,7 +103,8 @@ class LearnedSubspace(Connector):
 
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        check_settings(self, ("n_epochs",), ("lr", "momentum", "weight_decay", "beta"))
+        check_whole(self, "n_epochs")
+        check_steps(self, "weight_decay", "beta")
         if self.basis is not None and not isinstance(self.basis, PathBasis):
             raise TypeError(f"basis must be that of a path, such as Line() or Bezier(), or None; got {self.basis!r}.")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from skfusion._docs import doc
+from skfusion.connect._chain import Chain
 from skfusion.connect._trained import NOTES, TRAINING, TrainedConnector
 
 
 @doc(training=TRAINING, notes=NOTES)
-class PolyChain(TrainedConnector):
+class PolyChain(Chain, TrainedConnector):
     r"""Join two networks by a chain of straight lines that is trained to have a low loss all along.
 
     With bends :math:`\theta_1, \dots, \theta_{n-1}` between the ends :math:`\theta_0, \theta_n`,
@@ -34,8 +33,3 @@ class PolyChain(TrainedConnector):
     >>> PolyChain().weights(0.25, 3).tolist()
     [0.5, 0.5, 0.0]
     """
-
-    def weights(self, t: float, n_controls: int) -> np.ndarray:
-        """Return the coefficients; see :meth:`PathBasis.weights`."""
-        coefficients: np.ndarray = np.maximum(0.0, 1.0 - np.abs(t * (n_controls - 1) - np.arange(n_controls)))
-        return coefficients

@@ -13,8 +13,9 @@ from torch import Tensor
 from skfusion._docs import doc
 from skfusion.connect._base import Connector, check_states
 from skfusion.connect._complex import Complex, SimplicialComplex
-from skfusion.connect._descent import Descent, check_labelled, mean_of, seeded
-from skfusion.connect._trained import check_settings
+from skfusion.connect._descent import Descent, mean_of, seeded
+from skfusion.connect._parameters import check_steps, check_whole
+from skfusion.connect._train import check_labelled
 from skfusion.connect._volume import volumes_of
 from skfusion.objective import Objective
 from skfusion.state import State, owners
@@ -69,11 +70,9 @@ class _Growing(Connector):
 
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        check_settings(self, ("n_connectors", "n_samples", "n_epochs"), ("lr", "momentum", "weight_decay", "volume"))
-        if self.n_samples < 1:
-            raise ValueError(
-                f"n_samples must be at least 1, as a step descends the loss of some points; got {self.n_samples}."
-            )
+        check_whole(self, "n_connectors", "n_epochs")
+        check_whole(self, "n_samples", least=1)
+        check_steps(self, "weight_decay", "volume")
 
     def _grow(
         self, modes: Sequence[State], objective: Objective, rng: np.random.RandomState

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,11 +17,16 @@ from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, is_statistic, owners, weighted_sum
 
 
-class Settings(Protocol):
+class Steps(Protocol):
+    """What takes steps of a rate, and is named in messages."""
+
+    lr: float
+
+
+class Settings(Steps, Protocol):
     """How to train; the connector that has these parameters is named in messages."""
 
     n_epochs: int
-    lr: float
     momentum: float
     weight_decay: float
     random_state: int
@@ -68,7 +73,7 @@ class Bends:
         self._rest = weighted_sum(self._given, [1 / len(given)] * len(given))
         self._followed = {
             k: torch.stack([s[k].detach().to(torch.promote_types(s[k].dtype, torch.float32)) for s in controls])
-            for k in followed(given, self._names, self._owner, module)
+            for k in untrained_names(self._names, given, module)
         }
         self._free = {k: self._cut(self.values[k]) for k in free}
         self._speed = {k: [torch.zeros_like(v) for v in row] for k, row in self._free.items()}
@@ -130,11 +135,14 @@ def trained_names(
     return names if len(free) == len(controls) else [k for k in names if _differs(given, k)]
 
 
-def followed(given: Sequence[State], names: Sequence[str], owner: Mapping[str, str], module: nn.Module) -> list[str]:
-    """Return the names of what is not trained, differs between the given states, and is read in training."""
+def untrained_names(names: Sequence[str], given: Sequence[State], module: nn.Module) -> list[str]:
+    """Return the names of what is not trained, differs between given states, and is read in training.
+
+    ``names`` are those of what is trained. Of tied tensors, only the first one is named.
+    """
     other = {*names} | renewed(module)
-    apart = [k for k, first in owner.items() if k == first and k not in other]
-    return [k for k in apart if given[0][k].is_floating_point() and _differs(given, k)]
+    found = [k for k, owner in owners(given).items() if k == owner and k not in other]
+    return [k for k in found if given[0][k].is_floating_point() and _differs(given, k)]
 
 
 def _differs(states: Sequence[State], name: str) -> bool:
@@ -175,7 +183,7 @@ class _Run:
         if settings.n_epochs == 1:  # no earlier epoch has shown how many batches there are
             batches = [*batches]
             self._n_batches = len(batches)
-        for batch in batches:
+        for batch in labelled(batches, self.settings):
             done = (len(self.history) + n / self._n_batches) / settings.n_epochs
             c = basis.weights(basis.sample(self._rng, n_controls), n_controls)
             loss = self._loss(bends.place(c), batch)
@@ -183,30 +191,50 @@ class _Run:
             bends.step(c, gradients, settings.lr * rate(done), settings.momentum, settings.weight_decay)
             total += loss.detach()
             n += 1
-        if not n:
-            raise ValueError(f"{type(settings).__name__} trains on labelled rows, and the objective has none.")
         self._n_batches = n
-        self.history.append(float(total) / n)
-        if not math.isfinite(self.history[-1]):
-            raise ValueError(
-                f"The training of {settings!r} diverged in epoch {len(self.history)}: its loss is {self.history[-1]}. "
-                f"Give it a smaller lr than {settings.lr}."
-            )
+        record(self.history, settings, float(total), n)
 
     def _loss(self, state: State, batch: Batch) -> Tensor:
         module, criterion = self.objective.module, self.objective.criterion
         assert criterion is not None
-        if batch.y is None:
-            raise ValueError(
-                f"{type(self.settings).__name__} trains on labelled rows, and the labels are missing: a batch of the "
-                "objective has y=None. Give its batches (or training=) labels."
-            )
         if self._slots is None:
             return criterion(self.objective.forward(state, batch.x), batch)
         with lent(module, state, self._slots):
             return criterion(first_output(module(**batch.x) if isinstance(batch.x, dict) else module(batch.x)), batch)
 
 
+def record(history: list[float], settings: Steps, total: float, n: int) -> None:
+    """Append the mean loss of the n batches of an epoch; raise where there are none, or it is not finite."""
+    if not n:
+        raise ValueError(f"{type(settings).__name__} trains on labelled rows, and the objective has none.")
+    history.append(total / n)
+    if not math.isfinite(history[-1]):
+        raise ValueError(
+            f"The training of {settings!r} diverged in epoch {len(history)}: its loss is {history[-1]}. "
+            f"Give it a smaller lr than {settings.lr}."
+        )
+
+
+def labelled(batches: Iterable[Batch], settings: Steps) -> Iterator[Batch]:
+    """Iterate over batches; raise where one has no labels."""
+    for batch in batches:
+        if batch.y is None:
+            raise ValueError(
+                f"{type(settings).__name__} trains on labelled rows, and the labels are missing: a batch of the "
+                "objective has y=None. Give its batches (or training=) labels."
+            )
+        yield batch
+
+
 def rate(done: float) -> float:
     """Return the factor on the learning rate after a share of the training: 1 to a half, then down to 0.01 at 0.9."""
     return 1.0 if done < 0.5 else 0.01 if done > 0.9 else 1.0 - (done - 0.5) / 0.4 * 0.99
+
+
+def check_labelled(connector: Any, objective: Objective | None) -> Objective:
+    """Return an objective that can be trained on, or raise ``ValueError``."""
+    if objective is None or objective.criterion is None:
+        raise ValueError(
+            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels."
+        )
+    return objective

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -85,7 +83,8 @@ class TrainedConnector(Connector, PathBasis):
     @final
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        check_settings(self, ("n_bends", "n_epochs"))
+        check_whole(self, "n_bends", "n_epochs")
+        check_steps(self, "weight_decay")
 
     @final
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
@@ -104,30 +103,3 @@ class TrainedConnector(Connector, PathBasis):
             return Path(controls, self)
         controls, history = train(self, self, controls, free, states, objective)
         return Path(controls, self, history, own_ends=not self.train_ends)
-
-
-def check_settings(
-    settings: Any, counts: Sequence[str], numbers: Sequence[str] = ("lr", "momentum", "weight_decay")
-) -> None:
-    """Raise an error where a parameter of a training makes no sense: whole numbers, and numbers, from 0 on."""
-    for name in counts:
-        value = getattr(settings, name)
-        if not _is_whole(value) or value < 0:
-            raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
-    for name in numbers:
-        value = getattr(settings, name)
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a number; got {value!r}.")
-        if not (math.isfinite(value) and float(value) >= 0):
-            raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
-    if settings.momentum >= 1:
-        raise ValueError(f"momentum must be below 1, or steps grow without end; got {settings.momentum!r}.")
-    seed = settings.random_state
-    if not _is_whole(seed) or not 0 <= seed < 2**32:
-        raise ValueError(
-            f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got {seed!r}."
-        )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

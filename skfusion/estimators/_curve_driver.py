@@ -16,8 +16,8 @@ from skfusion.connect import Bezier
 from skfusion.estimators._base import Collected
 from skfusion.estimators._points_driver import PointsDriver, converted, on_cpu
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, spanning_tree
-from skfusion.landscape import loss_along, segment
+from skfusion.estimators.support._curve_segment import CurveSegment, InUnit
+from skfusion.landscape import loss_along, segment, spanning_tree
 from skfusion.nets import Runner
 from skfusion.objective import loss_scale
 from skfusion.pool import Member, ModelPool

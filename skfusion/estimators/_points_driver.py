@@ -56,15 +56,16 @@ class PointsDriver(ManyStates, BaseFusion):
     ) -> BaseFusion:
         """Join the members of an existing pool; see :meth:`EnsembleClassifier.fuse`.
 
-        No member is trained, but what joins them is, on all rows that are not held out. When ``held_out`` is
-        omitted, ``predict_with="best"`` holds out ``validation_fraction`` of the rows, those of one group in
-        ``groups`` together, and the other ways none.
+        No member is trained, but what joins them is, on all rows that are not held out. When ``held_out`` is omitted,
+        ``predict_with="best"``, or a connector that judges as :class:`~skfusion.connect.DynamicString` does, holds out
+        ``validation_fraction`` of the rows, those of one group in ``groups`` together; else none are.
         """
         check_pool(pool)
         return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
 
     def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
-        if held_out is None and self.predict_with == "best":
+        judges = self.predict_with == "best" or getattr(self._part("connect"), "needs_labels", False)
+        if held_out is None and judges:
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             held_out = hold_out(rows, self.validation_fraction, seed, self._task)[1]
         return super()._fuse_pool(pool, rows, held_out)

@@ -13,6 +13,7 @@ from skfusion.plots._leaderboard import LeaderboardDisplay
 from skfusion.plots._plane import PlaneDisplay
 from skfusion.plots._similarity import SimilarityDisplay
 from skfusion.plots._soup import SoupDisplay
+from skfusion.plots._spanning_tree import SpanningTreeDisplay
 from skfusion.plots._subspace import SubspaceDisplay
 from skfusion.plots._trajectory import TrajectoryDisplay
 
@@ -24,6 +25,7 @@ __all__ = [
     "PlaneDisplay",
     "SimilarityDisplay",
     "SoupDisplay",
+    "SpanningTreeDisplay",
     "SubspaceDisplay",
     "TrajectoryDisplay",
 ]

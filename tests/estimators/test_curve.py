@@ -17,8 +17,7 @@ from skfusion._rows import Rows
 from skfusion.align import ActivationMatching, WeightMatching
 from skfusion.collect import Bootstrap, FineTunes, Seeds
 from skfusion.connect import Bezier, Connector, Fourier, Line, Path, PolyChain
-from skfusion.estimators.support._curve_segment import spanning_tree
-from skfusion.landscape import _profile, excess
+from skfusion.landscape import _profile, excess, spanning_tree
 from skfusion.nets import Judge, Runner, mlp_classifier, mlp_regressor
 from skfusion.objective import Batch, ModuleObjective, loss_scale
 from skfusion.pool import LeakageWarning, Member

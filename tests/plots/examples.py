@@ -11,6 +11,7 @@ from skfusion.plots import (
     PlaneDisplay,
     SimilarityDisplay,
     SoupDisplay,
+    SpanningTreeDisplay,
     SubspaceDisplay,
     TrajectoryDisplay,
 )
@@ -108,6 +109,12 @@ def chain(names, labels, bad):
     return SubspaceDisplay(T[:, None], with_bad(HILL, bad), corners, x_name=labels[1], z_name=labels[0])
 
 
+def spanning_tree(names, labels, bad):
+    heights = {(0, 1): 0.5, (0, 2): 1.0, (2, 3): 0.7}
+    profiles = {(names[i], names[j]): Profile(T, with_bad(k * HILL, bad), HILL) for (i, j), k in heights.items()}
+    return SpanningTreeDisplay(profiles, labels[0])
+
+
 def trajectory(names, labels, bad):
     places = [[-0.8, 0.5], [-0.3, -0.4], [0.3, 0.2], [0.6, 0.0]]
     return TrajectoryDisplay(places, names, (0.7, 0.2), GRID, GRID, with_bad(BOWL, bad), z_name=labels[0])
@@ -124,5 +131,6 @@ EXAMPLES = {
     "soup": soup,
     "subspace": triangle,
     "chain": chain,
+    "spanning_tree": spanning_tree,
     "trajectory": trajectory,
 }

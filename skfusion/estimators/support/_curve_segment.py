@@ -1,32 +1,14 @@
-"""Which members are joined by curves (Draxler et al., 2018), the points of a curve, and a loss in another unit."""
+"""The points of a curve between two members, and a loss in another unit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-from scipy.sparse.csgraph import minimum_spanning_tree
 
 from skfusion.connect import Path
-from skfusion.landscape import Profile
+from skfusion.landscape import Edge, Profile
 from skfusion.objective import Objective, Wrapper
 from skfusion.repair import Repairer
 from skfusion.state import State
-
-Edge = tuple[str, str]
-"""Names of two members, in the order of the pool."""
-
-
-def spanning_tree(barriers: Mapping[Edge, float]) -> list[Edge]:
-    """Return the pairs, in the given order, that join all members at the lowest barriers; of equal ones, the first."""
-    names = [*dict.fromkeys(name for edge in barriers for name in edge)]
-    order = np.argsort([*barriers.values()], kind="stable")
-    matrix = np.zeros((len(names), len(names)))
-    for rank, i in enumerate(order, start=1):  # ranks, as a barrier of zero would be no edge to SciPy
-        a, b = [*barriers][i]
-        matrix[names.index(a), names.index(b)] = rank
-    kept = {(names[i], names[j]) for i, j in zip(*minimum_spanning_tree(matrix).nonzero(), strict=True)}
-    return [edge for edge in barriers if edge in kept]
 
 
 class CurveSegment:
