@@ -11,6 +11,7 @@ from skfusion.connect._bezier import Bezier
 from skfusion.connect._fourier import Fourier
 from skfusion.connect._line import Line
 from skfusion.connect._poly_chain import PolyChain
+from skfusion.connect._star import Spokes, Star, StarDomain
 from skfusion.connect._trained import TrainedConnector
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "Path",
     "PathBasis",
     "PolyChain",
+    "Spokes",
+    "Star",
+    "StarDomain",
     "Subspace",
     "TrainedConnector",
     "check_ends",

@@ -224,6 +224,8 @@ class Connector(Component, ABC):
     """Find the path, or the subspace, that joins networks."""
 
     needs_objective: ClassVar[bool] = True
+    joins: ClassVar[tuple[int, int | None]] = (2, 2)
+    """The fewest and the most networks that are joined; None where any number is."""
 
     def check(self) -> None:
         """Raise ``ValueError`` or ``TypeError`` where a parameter makes no sense; estimators ask before they train."""
@@ -266,6 +268,20 @@ def check_ends(connector: Any, states: Sequence[State]) -> None:
             "minimum spanning tree of their barriers."
         )
     check_compatible(states, ["first", "second"])
+
+
+def check_members(connector: Connector, states: Sequence[State]) -> None:
+    """Raise ``ValueError`` unless there are as many finite states of one architecture as a connector joins."""
+    name, n, (least, most) = type(connector).__name__, len(states), connector.joins
+    if n < least:
+        raise ValueError(f"{name} joins at least {least} networks; got {n}. Collect more, such as by Seeds({least}).")
+    if most is not None and n > most:
+        raise ValueError(f"{name} joins at most {most} networks; got {n}. Select some, such as by TopK({most}).")
+    check_compatible(states, [*_ORDINALS, *map(str, range(len(_ORDINALS), n))][:n])
+
+
+_ORDINALS = "first", "second", "third"
+"""What networks are called in messages; later ones by their positions."""
 
 
 def combined(controls: Sequence[State], coefficients: ArrayLike) -> State:

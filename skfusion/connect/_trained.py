@@ -85,23 +85,7 @@ class TrainedConnector(Connector, PathBasis):
     @final
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        for name in ("n_bends", "n_epochs"):
-            value = getattr(self, name)
-            if not _is_whole(value) or value < 0:
-                raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
-        for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number; got {value!r}.")
-            if not (math.isfinite(value) and float(value) >= 0):
-                raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
-        if self.momentum >= 1:
-            raise ValueError(f"momentum must be below 1, or steps grow without end; got {self.momentum!r}.")
-        if not _is_whole(self.random_state) or not 0 <= self.random_state < 2**32:
-            raise ValueError(
-                f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got "
-                f"{self.random_state!r}."
-            )
+        check_training(self, "n_bends", "n_epochs")
 
     @final
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
@@ -110,16 +94,43 @@ class TrainedConnector(Connector, PathBasis):
         self.check()
         a, b = states
         controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in self._start()), b]
-        if objective is None or objective.criterion is None:
-            raise ValueError(
-                f"{type(self).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
-                "Line() trains nothing."
-            )
+        objective = labelled(self, objective)
         free = range(len(controls)) if self.train_ends else range(1, len(controls) - 1)
         if not free or not trained_names(controls, states, free, objective.module):
             return Path(controls, self)
         controls, history = train(self, self, controls, free, states, objective)
         return Path(controls, self, history, own_ends=not self.train_ends)
+
+
+def labelled(connector: Connector, objective: Objective | None) -> Objective:
+    """Return the objective, or raise ``ValueError`` where it has nothing to train by."""
+    if objective is None or objective.criterion is None:
+        raise ValueError(
+            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
+            "Line() trains nothing."
+        )
+    return objective
+
+
+def check_training(settings: Any, *counts: str) -> None:
+    """Raise an error where a parameter of the training, or one of the ``counts`` named, makes no sense."""
+    for name in counts:
+        value = getattr(settings, name)
+        if not _is_whole(value) or value < 0:
+            raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
+    for name in ("lr", "momentum", "weight_decay"):
+        value = getattr(settings, name)
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number; got {value!r}.")
+        if not (math.isfinite(value) and float(value) >= 0):
+            raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
+    if settings.momentum >= 1:
+        raise ValueError(f"momentum must be below 1, or steps grow without end; got {settings.momentum!r}.")
+    if not _is_whole(settings.random_state) or not 0 <= settings.random_state < 2**32:
+        raise ValueError(
+            f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got "
+            f"{settings.random_state!r}."
+        )
 
 
 def _is_whole(value: Any) -> bool:

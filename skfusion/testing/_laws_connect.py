@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from skfusion.connect import Connector, Path
+from skfusion.connect import Connector, Path, Subspace
 from skfusion.landscape import loss_along, segment
 from skfusion.state import State, flatten, is_statistic
 from skfusion.testing import _problems as problems
@@ -18,25 +18,38 @@ from skfusion.testing._laws_all import assert_looks_like, assert_refused
 POSITIONS = [*np.linspace(0, 1, 9).tolist(), 0.3, 0.99]
 
 
-def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Path:
+def joined(component: Connector, states: Sequence[State] | None = None, data: Any = None) -> Any:
     """Return what a connector makes of two trained networks."""
     states = problems.ends() if states is None else states
     return clone(component)(states, data or problems.to_train())
 
 
+def points_of(subspace: Subspace) -> list[Any]:
+    """Return points of a subspace: some positions of a path, corners and random points of others."""
+    if isinstance(subspace, Path):
+        return POSITIONS
+    rng, n = np.random.RandomState(0), len(subspace.controls)
+    return [*subspace.grid(3), *(subspace.basis.sample(rng, n) for _ in range(5))]
+
+
 def check_coefficients_sum_to_one(component: Connector) -> None:
     """At every position there is a coefficient for each control state, and they sum to one."""
     path = joined(component)
-    for t in POSITIONS:
+    for t in points_of(path):
         c = np.asarray(path.weights(t))
         assert c.shape == (len(path.controls),), f"At t = {t}, {c.shape} coefficients meet {len(path.controls)} states."
         assert abs(c.sum() - 1) < 1e-12, f"At t = {t}, the coefficients sum to {c.sum()}."
 
 
 def check_ends_are_the_states_bit_for_bit(component: Connector) -> None:
-    """The path starts and ends at the very numbers of the states that were given."""
+    """The path starts and ends at the very numbers of the states that were given; another subspace has such corners."""
     states = problems.ends()
     path = joined(component, states)
+    if not isinstance(path, Path):
+        corners = [problems.snapshot(path.at(point)) for point in path.grid(2)]
+        lost = [k for k, state in enumerate(states) if problems.snapshot(state) not in corners]
+        assert not lost, f"No corner of {path!r} is the state {lost}."
+        return
     for t, state, name in ((0.0, states[0], "first"), (1.0, states[1], "second")):
         same = problems.snapshot(path.at(t)) == problems.snapshot(state)
         assert same, f"The path at t = {t} is not the {name} state."
@@ -47,14 +60,14 @@ def check_points_keep_names_shapes_and_dtypes(component: Connector) -> None:
     for dtype in (torch.float32, torch.float64):
         states = problems.ends(dtype)
         path = joined(component, states, problems.to_train(dtype))
-        for t in (0.0, 0.4, 1.0):
+        for t in (0.0, 0.4, 1.0) if isinstance(path, Path) else points_of(path):
             assert_looks_like(path.at(t), states[0])
 
 
 def check_points_are_sums_of_the_controls(component: Connector) -> None:
     """A point is the sum of the control states by their coefficients."""
     path = joined(component)
-    for t in POSITIONS:
+    for t in points_of(path):
         c = path.weights(t).tolist()
         expected = sum(w * _vector(state) for w, state in zip(c, path.controls, strict=True))
         gap = float((_vector(path.at(t)) - expected).abs().max())
@@ -66,9 +79,12 @@ def check_training_moves_every_bend(component: Connector) -> None:
     if not component.needs_objective:
         return
     path = joined(component)
-    first, last = _vector(path.controls[0]), _vector(path.controls[-1])
+    first, last = map(_vector, problems.ends())
     along = last - first
-    for k, control in enumerate(path.controls[1:-1], 1):
+    networks = {k % len(path.controls) for k in path.networks}
+    for k, control in enumerate(path.controls):
+        if k in networks:
+            continue
         step = _vector(control) - first
         off = float((step - along * (step @ along) / (along @ along)).norm())
         assert off > 1e-3 * float(along.norm()), f"Control state {k} lies on the line between the ends."
@@ -78,13 +94,15 @@ def check_path_is_never_worse_than_the_segment(component: Connector) -> None:
     """On the rows that were trained on, the largest loss on the path is at most that on the straight line."""
     states, data = problems.ends(), problems.to_train()
     path = joined(component, states, data)
-    curve, line = (float(loss_along(p, data, 25).loss.max()) for p in (path, segment(*states)))
+    curve, line = (float(_losses(p, data).max()) for p in (path, segment(*states)))
     assert curve <= line + 1e-6, f"The largest loss is {curve:.4g} on the path and {line:.4g} on the straight line."
 
 
 def check_curves_have_no_direction(component: Connector) -> None:
     """Each curve from the first state to the second, gone through from its end, is one from the second to the first."""
     path = joined(component)
+    if not isinstance(path, Path):
+        return
     there = np.array([path.weights(t) for t in np.linspace(0, 1, 33)])
     mixed = np.linalg.lstsq(there, there[::-1], rcond=None)[0]  # of the control states of the curve that goes back
     gap = float(np.abs(there @ mixed - there[::-1]).max())
@@ -92,9 +110,18 @@ def check_curves_have_no_direction(component: Connector) -> None:
 
 
 def check_states_that_are_not_two_are_refused(component: Connector) -> None:
-    """One state and three states are refused by a message that says how many there are."""
-    for n in (1, 3):
-        assert_refused(lambda n=n: joined(component, (problems.ends() * 2)[:n]), str(n))
+    """Fewer and more states than the connector joins are refused by a message that says how many there are."""
+    least, most = component.joins
+    for n in [least - 1] * (least > 1) + ([] if most is None else [most + 1]):
+        assert_refused(lambda n=n: joined(component, (problems.ends() * n)[:n]), str(n))
+
+
+def _losses(subspace: Any, data: Any) -> np.ndarray:
+    """Return the losses at points of a path, or of another subspace."""
+    if isinstance(subspace, Path):
+        return loss_along(subspace, data, 25).loss
+    points = points_of(subspace)
+    return loss_along(lambda t: subspace.at(points[round(t * (len(points) - 1))]), data, len(points)).loss
 
 
 def _vector(state: State) -> torch.Tensor:

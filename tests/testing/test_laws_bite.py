@@ -15,7 +15,7 @@ from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAl
 from skfusion.average import EMA, Accumulator, Average, Running
 from skfusion.collect import Seeds
 from skfusion.combine import Combiner
-from skfusion.connect import Bezier, Connector, Line, Path, PathBasis
+from skfusion.connect import Bezier, Connector, Line, Path, PathBasis, Spokes, StarDomain
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
@@ -196,6 +196,17 @@ def bent(change, **attributes):
         middle = line(states).at(0.5)
         away = {k: v + noise[k] * v.std() if v.dim() == 2 else v for k, v in middle.items()}
         return Path([a, *change(middle, away), b], Bezier())
+
+    return connector(call, **attributes)
+
+
+def star(change, **attributes):
+    """A connector of two networks to a centre off their line, of the states ``change(centre, a, b)``."""
+
+    def call(states, objective):
+        path = bent(lambda middle, away: [away])(states[:2], objective)
+        a, centre, b = path.controls
+        return StarDomain(change(weighted_sum([a, centre], [0.9, 0.1]), a, b), Spokes(2))
 
     return connector(call, **attributes)
 
@@ -736,7 +747,10 @@ BROKEN = {
     "check_labels_are_not_read": [repairer(reads_labels)],
     # connectors
     "check_coefficients_sum_to_one": [line_with(lambda t: [1 - t, t if t != 0.3 else 0.31])],
-    "check_ends_are_the_states_bit_for_bit": [line_of(nudged)],
+    "check_ends_are_the_states_bit_for_bit": [
+        line_of(nudged),
+        star(lambda centre, a, b: [centre, *nudged([a, b])]),
+    ],
     "check_points_keep_names_shapes_and_dtypes": [
         connector(lambda states, objective, kind=kind: kind(line(states).controls, Line()))
         for kind in (Casting, Lengthening)
@@ -747,12 +761,18 @@ BROKEN = {
     "check_training_moves_every_bend": [
         bent(lambda middle, away: [middle]),
         bent(lambda middle, away: [weighted_sum([middle, away], [0.9, 0.1]), middle]),
+        star(lambda centre, a, b: [weighted_sum([a, b], [0.5, 0.5]), a, b]),
     ],
     "check_path_is_never_worse_than_the_segment": [
         bent(lambda middle, away: [weighted_sum([middle, away], [-7.0, 8.0])]),
+        star(lambda centre, a, b: [weighted_sum([centre, a], [80.0, -79.0]), a, b]),
     ],
     "check_curves_have_no_direction": [line_with(lambda t: [1 - min(2 * t, 1), min(2 * t, 1)])],
-    "check_states_that_are_not_two_are_refused": [connector(the_outer_two), connector(of_any_number)],
+    "check_states_that_are_not_two_are_refused": [
+        connector(the_outer_two),
+        connector(of_any_number),
+        star(lambda centre, a, b: [centre, a, b], joins=(3, None)),
+    ],
     # aligners
     "check_permutations_are_of_every_group": [aligner(doubling), aligner(first_of)],
     "check_alignment_describes_every_group": [aligner(matched, table=[])],
