@@ -9,6 +9,7 @@ Nothing here is for users, so there is no ``__all__``.
 from skfusion._vectorized._attributes import attribute_holding_tensor, attributes, described, difference
 from skfusion._vectorized._dropout import FewBitsDropout
 from skfusion._vectorized._encoding import bin_shares, encoded
+from skfusion._vectorized._kernels import drawing
 from skfusion._vectorized._members import Members, NotVectorizableError, lent, member_of, slots_of
 from skfusion._vectorized._modules import VectorizedModules, keep_freed_memory
 from skfusion._vectorized._optimizers import (
