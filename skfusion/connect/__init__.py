@@ -13,19 +13,31 @@ from skfusion.connect._line import Line
 from skfusion.connect._poly_chain import PolyChain
 from skfusion.connect._star import Spokes, Star, StarDomain
 from skfusion.connect._trained import TrainedConnector
+from skfusion.connect._wedge import Subdivision, Wedge, WedgeSimplex
+from skfusion.connect.multi_point import CellPlane, Cells, MultiPoint
+from skfusion.connect.robust import AdversarialTraining, Attack, RobustPath, losses_of_rows
 
 __all__ = [
+    "AdversarialTraining",
+    "Attack",
     "Bezier",
+    "CellPlane",
+    "Cells",
     "Connector",
     "Fourier",
     "Line",
+    "MultiPoint",
     "Path",
     "PathBasis",
     "PolyChain",
+    "RobustPath",
     "Spokes",
     "Star",
     "StarDomain",
+    "Subdivision",
     "Subspace",
     "TrainedConnector",
+    "Wedge",
+    "WedgeSimplex",
     "check_ends",
 ]

@@ -224,8 +224,10 @@ class Connector(Component, ABC):
     """Find the path, or the subspace, that joins networks."""
 
     needs_objective: ClassVar[bool] = True
-    joins: ClassVar[tuple[int, int | None]] = (2, 2)
-    """The fewest and the most networks that are joined; None where any number is."""
+    n_states: ClassVar[int | None] = 2
+    """How many networks it joins; None where it takes any number."""
+    from_scratch: ClassVar[bool] = False
+    """Whether it trains from the states that it is given, which then need no training of their own."""
 
     def check(self) -> None:
         """Raise ``ValueError`` or ``TypeError`` where a parameter makes no sense; estimators ask before they train."""
@@ -270,9 +272,9 @@ def check_ends(connector: Any, states: Sequence[State]) -> None:
     check_compatible(states, ["first", "second"])
 
 
-def check_members(connector: Connector, states: Sequence[State]) -> None:
-    """Raise ``ValueError`` unless there are as many finite states of one architecture as a connector joins."""
-    name, n, (least, most) = type(connector).__name__, len(states), connector.joins
+def check_members(connector: Any, states: Sequence[State], least: int = 2, most: int | None = None) -> None:
+    """Raise ``ValueError`` unless there are enough finite states of one architecture, and not too many."""
+    name, n = type(connector).__name__, len(states)
     if n < least:
         raise ValueError(f"{name} joins at least {least} networks; got {n}. Collect more, such as by Seeds({least}).")
     if most is not None and n > most:

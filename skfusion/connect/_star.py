@@ -13,8 +13,8 @@ import numpy as np
 from skfusion._docs import doc, paragraphs
 from skfusion.connect._base import Basis, Connector, Path, Subspace, check_members
 from skfusion.connect._line import Line
-from skfusion.connect._train import train, trained_names
-from skfusion.connect._trained import TRAINING, check_training, labelled
+from skfusion.connect._train import check_labelled, train, trained_names
+from skfusion.connect._trained import TRAINING, check_settings
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
 
@@ -64,6 +64,10 @@ class Spokes(Basis):
         """Return equally spaced points of each segment, of which only the first has the centre."""
         positions: list[float] = np.linspace(0, 1, n_points).tolist()
         return [(k, t) for k in range(self.n_segments) for t in positions if t or not k]
+
+    def center(self, n_controls: int) -> tuple[int, float]:
+        """Return the point of the first control state, at which all segments meet."""
+        return 0, 0.0
 
 
 @dataclass(eq=False, repr=False)
@@ -145,9 +149,9 @@ class Star(Connector):
     Notes
     -----
     The centre starts in the mean of the networks, which stay as they are, bit for bit. A step draws one network and one
-    position for its mini-batch, and costs a step of ordinary training and O(K d), which is the memory too. It follows
-    the rules of :class:`Bezier` for the learning rate, for the penalty, for BatchNorm, and for tensors that are equal in
-    all networks, which stay as they are.
+    position for its mini-batch, and costs a step of ordinary training and O(K d), which is the memory too. The rules of
+    :class:`Bezier` hold for the learning rate, the penalty, BatchNorm, and tensors that are equal in all networks,
+    which stay as they are.
 
     The centre of a convex loss goes beyond the minimum, as it makes up for the networks on the other side of it: in a
     quadratic bowl, :math:`\theta_* = -\tfrac{1}{2}` of their mean for b = 1, :math:`-\tfrac{2}{3}` for b = 2, and
@@ -169,11 +173,13 @@ class Star(Connector):
     >>> data = ModuleObjective(
     ...     net, lambda: [rows] * 20, criterion=lambda out, batch: (out - batch.y).square().mean()
     ... )
-    >>> networks = [{{"weight": torch.tensor([[w]])}} for w in (1.0, 2.0, 3.0)]
+    >>> networks = [{"weight": torch.tensor([[w]])} for w in (1.0, 2.0, 3.0)]
     >>> star = Star(lr=0.02)(networks, data)
     >>> round(star.centre["weight"].item(), 1)
     -1.0
     """
+
+    n_states: ClassVar[int | None] = None
 
     concentration: float = 1.0
     n_epochs: int = 50
@@ -181,12 +187,11 @@ class Star(Connector):
     momentum: float = 0.9
     weight_decay: float = 0.0
     random_state: int = 0
-    joins: ClassVar[tuple[int, int | None]] = (2, None)
     _test_sets = ({"n_epochs": 30}, {"concentration": 2.0, "n_epochs": 30, "weight_decay": 1e-3})
 
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        check_training(self, "n_epochs")
+        check_settings(self, ("n_epochs",))
         b = self.concentration
         if not isinstance(b, Real) or isinstance(b, bool):
             raise TypeError(f"concentration must be a number; got {b!r}.")
@@ -210,7 +215,7 @@ class Star(Connector):
         """
         check_members(self, states)
         self.check()
-        data = labelled(self, objective)
+        data = check_labelled(self, objective)
         n = len(states)
         controls, history = [weighted_sum(states, [1 / n] * n), *states], []
         if trained_names(controls, states, [0], data.module):

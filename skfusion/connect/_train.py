@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from skfusion._vectorized import attribute_holding_tensor, lent, slots_of
 from skfusion.connect._base import Basis
 from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, is_statistic, owners, weighted_sum
+
+Attacked = Callable[[Callable[[Tensor], Tensor], Batch], Batch]
 
 
 class Settings(Protocol):
@@ -34,13 +36,15 @@ def train(
     free: Sequence[int],
     given: Sequence[State],
     objective: Objective,
+    attacked: Attacked | None = None,
 ) -> tuple[list[State], list[float]]:
     """Return the control states with those at the positions ``free`` trained, and the mean loss of each epoch.
 
     ``given`` are the networks that are joined: what is equal in all of them stays as it is, unless they are free too.
+    ``attacked(forward, batch)`` changes a batch for the point that it is to train, whose outputs ``forward`` gives.
     """
     bends = Bends(controls, given, free, objective.module)
-    run = _Run(settings, basis, bends, objective)
+    run = _Run(settings, basis, bends, objective, attacked)
     streams = seed_scope(int(settings.random_state), bends.values.device)
     with streams, torch.enable_grad(), evaluating(objective.module):
         objective.module.train()
@@ -157,8 +161,9 @@ def _renewed(module: nn.Module) -> set[str]:
 class _Run:
     """A training, epoch by epoch."""
 
-    def __init__(self, settings: Settings, basis: Basis, bends: Bends, objective: Objective):
+    def __init__(self, settings: Settings, basis: Basis, bends: Bends, objective: Objective, attacked: Attacked | None):
         self.settings, self.basis, self.bends, self.objective = settings, basis, bends, objective
+        self._attacked = attacked
         self.history: list[float] = []
         self._rng = np.random.RandomState(settings.random_state)
         self._n_batches = math.inf  # of an epoch, as the last one had them
@@ -177,7 +182,10 @@ class _Run:
         for batch in batches:
             done = (len(self.history) + n / self._n_batches) / settings.n_epochs
             c = basis.weights(basis.sample(self._rng, n_controls), n_controls)
-            loss = self._loss(bends.place(c), batch)
+            point = bends.place(c)
+            if self._attacked is not None:
+                batch = self._attacked(lambda x, point=point: self._output(point, x), batch)
+            loss = self._loss(point, batch)
             gradients = torch.autograd.grad(loss, bends.leaves, allow_unused=True)
             bends.step(c, gradients, settings.lr * rate(done), settings.momentum, settings.weight_decay)
             total += loss.detach()
@@ -205,7 +213,23 @@ class _Run:
         with lent(module, state, self._slots):
             return criterion(first_output(module(**batch.x) if isinstance(batch.x, dict) else module(batch.x)), batch)
 
+    def _output(self, state: State, x: Tensor) -> Tensor:
+        """Return the outputs of a point for inputs, by which gradients can be taken too."""
+        if self._slots is None:
+            return self.objective.forward(state, x)
+        with lent(self.objective.module, state, self._slots):
+            return first_output(self.objective.module(x))
+
 
 def rate(done: float) -> float:
     """Return the factor on the learning rate after a share of the training: 1 to a half, then down to 0.01 at 0.9."""
     return 1.0 if done < 0.5 else 0.01 if done > 0.9 else 1.0 - (done - 0.5) / 0.4 * 0.99
+
+
+def check_labelled(connector: Any, objective: Objective | None) -> Objective:
+    """Return an objective that can be trained on, or raise ``ValueError``."""
+    if objective is None or objective.criterion is None:
+        raise ValueError(
+            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels."
+        )
+    return objective

@@ -85,40 +85,41 @@ class TrainedConnector(Connector, PathBasis):
     @final
     def check(self) -> None:
         """Raise an error where a setting makes no sense; see :meth:`Connector.check`."""
-        check_training(self, "n_bends", "n_epochs")
+        check_settings(self, ("n_bends", "n_epochs"))
 
     @final
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
         """Return the trained curve; see :meth:`Connector.__call__`."""
+        return self.trained(states, objective)
+
+    def trained(self, states: Sequence[State], objective: Objective | None, attack: Any = None) -> Path:
+        """Return the curve, trained on rows that an attack has changed, where there is one; see :meth:`__call__`."""
         check_ends(self, states)
         self.check()
         a, b = states
         controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in self._start()), b]
-        objective = labelled(self, objective)
+        if objective is None or objective.criterion is None:
+            raise ValueError(
+                f"{type(self).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
+                "Line() trains nothing."
+            )
         free = range(len(controls)) if self.train_ends else range(1, len(controls) - 1)
         if not free or not trained_names(controls, states, free, objective.module):
             return Path(controls, self)
-        controls, history = train(self, self, controls, free, states, objective)
+        attacked = None if attack is None else attack.prepared(objective)
+        controls, history = train(self, self, controls, free, states, objective, attacked)
         return Path(controls, self, history, own_ends=not self.train_ends)
 
 
-def labelled(connector: Connector, objective: Objective | None) -> Objective:
-    """Return the objective, or raise ``ValueError`` where it has nothing to train by."""
-    if objective is None or objective.criterion is None:
-        raise ValueError(
-            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
-            "Line() trains nothing."
-        )
-    return objective
-
-
-def check_training(settings: Any, *counts: str) -> None:
-    """Raise an error where a parameter of the training, or one of the ``counts`` named, makes no sense."""
+def check_settings(
+    settings: Any, counts: Sequence[str], numbers: Sequence[str] = ("lr", "momentum", "weight_decay")
+) -> None:
+    """Raise an error where a parameter of a training makes no sense: whole numbers, and numbers, from 0 on."""
     for name in counts:
         value = getattr(settings, name)
         if not _is_whole(value) or value < 0:
             raise ValueError(f"{name} must be a whole number of at least 0; got {value!r}.")
-    for name in ("lr", "momentum", "weight_decay"):
+    for name in numbers:
         value = getattr(settings, name)
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name} must be a number; got {value!r}.")
@@ -126,10 +127,10 @@ def check_training(settings: Any, *counts: str) -> None:
             raise ValueError(f"{name} must be finite and at least 0; got {value!r}.")
     if settings.momentum >= 1:
         raise ValueError(f"momentum must be below 1, or steps grow without end; got {settings.momentum!r}.")
-    if not _is_whole(settings.random_state) or not 0 <= settings.random_state < 2**32:
+    seed = settings.random_state
+    if not _is_whole(seed) or not 0 <= seed < 2**32:
         raise ValueError(
-            f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got "
-            f"{settings.random_state!r}."
+            f"random_state must be a whole number from 0 to 2**32 - 1, so that a curve can be made again; got {seed!r}."
         )
 
 

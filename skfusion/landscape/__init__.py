@@ -1,12 +1,28 @@
 """The loss between and around networks: barriers along paths (linear mode connectivity), and the loss on planes.
 
-``_profile`` has the loss along paths, ``_plane`` that on planes; ``_evaluate`` computes points together where the
-module allows it. This room stands above ``connect`` and ``repair``, as the BatchNorm statistics of each point are
-re-estimated; it knows states and objectives, and no nets. Another view is a file with a function of states and an
-objective that asks ``_evaluate``, exported here.
+``_profile`` has the loss along paths, ``_plane`` that on planes, ``_points`` that of any subspace, and ``_robustness``
+that under attacks; ``_evaluate`` computes points together where the module allows it. This room stands above
+``connect`` and ``repair``, as the BatchNorm statistics of each point are re-estimated; it knows states and objectives,
+and no nets. Another view is a file with a function of states and an objective that asks ``_evaluate``, exported here.
 """
 
 from skfusion.landscape._plane import Plane, Surface, loss_on
+from skfusion.landscape._points import Losses, loss_at
 from skfusion.landscape._profile import Barrier, Profile, barrier, excess, loss_along, segment
+from skfusion.landscape._robustness import Robustness, robustness_at
 
-__all__ = ["Barrier", "Plane", "Profile", "Surface", "barrier", "excess", "loss_along", "loss_on", "segment"]
+__all__ = [
+    "Barrier",
+    "Losses",
+    "Plane",
+    "Profile",
+    "Robustness",
+    "Surface",
+    "barrier",
+    "excess",
+    "loss_along",
+    "loss_at",
+    "loss_on",
+    "robustness_at",
+    "segment",
+]

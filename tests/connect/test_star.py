@@ -97,7 +97,7 @@ def test_any_number_of_networks_can_be_joined_and_their_order_is_that_of_the_seg
         assert [star.at((k, 1))["w"].tolist() for k in range(n)] == values
 
 
-# ---- points -----------------------------------------------------------------------------------------------------------
+# ---- points ----------------------------------------------------------------------------------------------------------
 
 
 def domain():
@@ -113,7 +113,9 @@ def test_points_lie_on_the_segments():
     assert star.grid(3) == [(0, 0.0), (0, 0.5), (0, 1.0), (1, 0.5), (1, 1.0)]
 
 
-@pytest.mark.parametrize("point", [(2, 0.5), (-1, 0.5), (0.5, 0.5), (0, 1.01), (0, -0.1), (0, math.nan), 0.5, (0, 0, 1)])
+@pytest.mark.parametrize(
+    "point", [(2, 0.5), (-1, 0.5), (0.5, 0.5), (0, 1.01), (0, -0.1), (0, math.nan), 0.5, (0, 0, 1)]
+)
 def test_points_off_the_star_are_refused(point):
     with pytest.raises(ValueError, match="A point of this star is a pair"):
         domain().at(point)
