@@ -69,6 +69,15 @@ class Spokes(Basis):
         """Return the point of the first control state, at which all segments meet."""
         return 0, 0.0
 
+    def nearest(self, products: np.ndarray) -> tuple[int, float]:
+        """Return the point nearest to the origin, by the inner products of the control states."""
+        (own, *across), others = products[0], np.diag(products)[1:]
+        squares = np.maximum(own - 2 * np.array(across) + others, 0.0)
+        shares = np.divide(own - np.array(across), squares, out=np.zeros_like(squares), where=squares > 0)
+        t = np.clip(shares, 0.0, 1.0)
+        k = int(np.argmin(own - 2 * t * (own - np.array(across)) + t**2 * squares))
+        return k, float(t[k])
+
 
 @dataclass(eq=False, repr=False)
 class StarDomain(Subspace):
@@ -217,7 +226,8 @@ class Star(Connector):
         self.check()
         data = check_labelled(self, objective)
         n = len(states)
-        controls, history = [weighted_sum(states, [1 / n] * n), *states], []
+        controls = [weighted_sum(states, [1 / n] * n), *states]
+        history: list[float] = []
         if trained_names(controls, states, [0], data.module):
             controls, history = train(self, Spokes(n, self.concentration), controls, [0], states, data)
         return StarDomain(controls, Spokes(n), history)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -184,7 +185,7 @@ class _Run:
             c = basis.weights(basis.sample(self._rng, n_controls), n_controls)
             point = bends.place(c)
             if self._attacked is not None:
-                batch = self._attacked(lambda x, point=point: self._output(point, x), batch)
+                batch = self._attacked(partial(self._output, point), batch)
             loss = self._loss(point, batch)
             gradients = torch.autograd.grad(loss, bends.leaves, allow_unused=True)
             bends.step(c, gradients, settings.lr * rate(done), settings.momentum, settings.weight_decay)

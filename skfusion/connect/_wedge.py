@@ -17,8 +17,8 @@ from skfusion.connect._trained import TRAINING, check_settings
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
 
-_MOST = 8
-"""Networks, of which there are 247 connectors."""
+_MOST = 6
+"""Networks, between which there are 57 vertices to train."""
 _SLACK = 1e-6
 """How far the coordinates of a point may be from a sum of one, or below zero."""
 
@@ -83,6 +83,25 @@ class Subdivision(Basis):
         """Return the barycentre."""
         return np.full(self.n_corners, 1 / self.n_corners)
 
+    def nearest(self, products: np.ndarray) -> np.ndarray:
+        """Return the point nearest to the origin, by the inner products of the control states.
+
+        It lies inside a face of one of the pieces, all of which are tried: these have the vertices of nested subsets.
+        """
+        best, places = (np.inf, self.center(len(products))), _places(self.n_corners)
+        for chain in _nested(self.n_corners):
+            rows = [places[corners] for corners in chain]
+            gram = products[np.ix_(rows, rows)]
+            system = np.block([[gram, np.ones((len(rows), 1))], [np.ones((1, len(rows))), np.zeros((1, 1))]])
+            shares = np.linalg.lstsq(system, np.eye(len(system))[-1], rcond=None)[0][:-1]  # they sum to one
+            if (shares < -_SLACK).any():
+                continue
+            shares = np.maximum(shares, 0.0) / np.maximum(shares, 0.0).sum()
+            square = float(shares @ gram @ shares)
+            if square < best[0]:
+                best = square, shares @ np.array([_barycentre(corners, self.n_corners) for corners in chain])
+        return best[1]
+
 
 def subsets(n: int) -> list[tuple[int, ...]]:
     """Return the subsets of n corners in the order of their control states: by size, the corners first."""
@@ -93,6 +112,24 @@ def subsets(n: int) -> list[tuple[int, ...]]:
 def _places(n: int) -> dict[int, int]:
     """Return the position of the control state of each subset, whose corners are the bits of a number."""
     return {sum(1 << k for k in corners): place for place, corners in enumerate(subsets(n))}
+
+
+@lru_cache(maxsize=8)
+def _nested(n: int) -> list[tuple[int, ...]]:
+    """Return all series of nested subsets of n corners, which are the bits of numbers, the smallest first."""
+    chains: list[tuple[int, ...]] = []
+    fresh: list[tuple[int, ...]] = [(corners,) for corners in _places(n)]
+    while fresh:
+        chains += fresh
+        fresh = [(*c, more) for c in fresh for more in _places(n) if more != c[-1] and more & c[-1] == c[-1]]
+    return chains
+
+
+def _barycentre(corners: int, n: int) -> np.ndarray:
+    """Return the coordinates of the middle of a subset, whose corners are the bits of a number."""
+    inside = np.array([float(corners >> k & 1) for k in range(n)])
+    middle: np.ndarray = inside / inside.sum()
+    return middle
 
 
 @dataclass(eq=False, repr=False)
@@ -145,7 +182,7 @@ class Wedge(Connector):
     Notes
     -----
     K networks take :math:`2^K - K - 1` trainings as those of :class:`PolyChain` with one bend, and as many new states,
-    so at most eight are joined. Networks stay as they are, bit for bit, and so do faces: that of two of them is what
+    so at most six are joined. Networks stay as they are, bit for bit, and so do faces: that of two of them is what
     joins these two alone. Points are uniform in the coordinates of the simplex, in which its pieces are equally large.
     The paper describes how networks lie on wedges of low loss that meet, and says little about the training; that the
     vertices are trained face by face is this library's. Check the largest loss by :func:`skfusion.landscape.loss_at`
@@ -189,7 +226,7 @@ class Wedge(Connector):
         Parameters
         ----------
         states : sequence of State
-            Two to eight networks of one architecture; aligned, where units can change places.
+            Two to six networks of one architecture; aligned, where units can change places.
         objective : Objective
             Labelled data to train on.
 

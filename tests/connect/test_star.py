@@ -137,6 +137,17 @@ def test_the_concentration_is_that_of_a_beta_distribution(concentration, varianc
     assert np.var(positions) == pytest.approx(variance, abs=0.005)
 
 
+def test_the_nearest_point_is_no_further_than_any_other():
+    rng, spokes = np.random.RandomState(0), Spokes(4)
+    for _ in range(20):
+        controls = rng.normal(size=(5, 6)) + 0.5
+        found = spokes.within(spokes.nearest(controls @ controls.T))
+        distance = np.linalg.norm(spokes.weights(found, 5) @ controls)
+        every = [np.linalg.norm(spokes.weights(p, 5) @ controls) for p in spokes.grid(50, 5)]
+        assert distance <= min(every) + 1e-12
+        assert distance == pytest.approx(min(every), rel=1e-2)
+
+
 # ---- what cannot be joined -------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,26 @@ class Cells(Basis):
         n_rows, n_columns = self.shape
         return (n_rows - 1) / 2, (n_columns - 1) / 2
 
+    def nearest(self, products: np.ndarray) -> tuple[float, float]:
+        """Return the point nearest to the origin, by the inner products of the control states."""
+        last, middle = np.subtract(self.shape, 1), np.array(self.center(3))
+        turn = np.array([[1.0, -1.0, -1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # of origin and axes, by control states
+        gram = turn.T @ products @ turn
+        free = middle - np.linalg.lstsq(gram[1:, 1:], gram[1:, 0], rcond=None)[0]
+        places = [free]
+        for axis in (0, 1):  # and the nearest points of the edges
+            for edge in (0.0, float(last[axis])):
+                step, other = edge - middle[axis], 1 - axis
+                slope = gram[1 + other, 0] + step * gram[1 + axis, 1 + other]
+                square = gram[1 + other, 1 + other]
+                place = np.empty(2)
+                place[axis], place[other] = edge, middle[other] - (slope / square if square > 0 else 0.0)
+                places.append(place)
+        inside = [free] if ((free >= 0) & (free <= last)).all() else [np.clip(p, 0, last) for p in places[1:]]
+        coefficients = [self.weights(p, 3) for p in inside]
+        row, column = inside[int(np.argmin([c @ products @ c for c in coefficients]))]
+        return float(row), float(column)
+
 
 @dataclass(eq=False, repr=False)
 class CellPlane(Subspace):

@@ -112,7 +112,6 @@ class MultiPoint(Connector):
     @classmethod
     def _test_skips(cls) -> dict[str, str]:
         return {
-            "check_ends_are_the_states_bit_for_bit": "all three vectors are trained, so states are not on the plane",
             "check_path_is_never_worse_than_the_segment": "the plane has bad networks, and none of the states",
         }
 

@@ -62,7 +62,8 @@ def orthogonalised(axes: Tensor) -> Tensor:  # shape: (2, n_numbers)
             "different networks, or one, whose axes are drawn at random."
         )
     sizes = squares.sqrt()
-    return (turned * (sizes.mean() / sizes) @ turned.T).to(axes) @ axes
+    mixed: Tensor = (turned * (sizes.mean() / sizes) @ turned.T).to(axes) @ axes
+    return mixed
 
 
 class _Run:
@@ -143,6 +144,6 @@ def drawn_axes(start: Tensor, sizes: Sequence[int], n: int, random_state: int) -
     """Return n random vectors, each of whose tensors, with so many numbers, is as long as that of a vector."""
     generator = torch.Generator().manual_seed(random_state)
     noise = torch.randn(n, start.numel(), generator=generator, dtype=torch.float64).to(start)
-    parts = zip(start.split([*sizes]), noise.split([*sizes], dim=1), strict=True)
+    parts = zip(torch.split(start, [*sizes]), torch.split(noise, [*sizes], dim=1), strict=True)
     scaled = [part * (kept.norm() / part.norm(dim=1, keepdim=True)) for kept, part in parts]
     return torch.cat(scaled, dim=1)

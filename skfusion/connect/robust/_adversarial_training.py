@@ -33,7 +33,7 @@ class _Still(Basis):
 
 
 @doc(paragraphs(TRAINING))
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class AdversarialTraining:
     """Train a network on the rows as an attack changes them, from a state on, such as for an end of a robust path.
 

@@ -46,7 +46,7 @@ def _step_l_inf(slope: Tensor, change: Tensor, room: Room) -> Tensor:
 
 
 def _step_l2(slope: Tensor, change: Tensor, room: Room) -> Tensor:
-    length = torch.linalg.vector_norm(slope.flatten(1), dim=1)
+    length: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
     return slope / length.clamp(min=torch.finfo(slope.dtype).tiny).view(-1, *[1] * (slope.dim() - 1))
 
 
@@ -57,7 +57,8 @@ def _step_l1(slope: Tensor, change: Tensor, room: Room) -> Tensor:
     n = max(1, math.ceil(_SHARE * sizes.shape[1]))
     top = sizes.topk(n, dim=1)
     step = torch.zeros_like(sizes).scatter_(1, top.indices, (top.values > 0).to(sizes))
-    return (step / step.sum(dim=1, keepdim=True).clamp(min=1)).view_as(slope) * slope.sign()
+    along = (step / step.sum(dim=1, keepdim=True).clamp(min=1)).view_as(slope)
+    return along * slope.sign()
 
 
 STEPS: Mapping[float, Callable[[Tensor, Tensor, Room], Tensor]] = {
