@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
 from torch import nn
 
+from skfusion import CurveClassifier
+from skfusion.collect import Seeds
 from skfusion.connect import AdversarialTraining, Attack, Bezier, Fourier, Line, PolyChain, RobustPath
+from skfusion.nets import mlp_classifier
 from skfusion.objective import Batch, ModuleObjective
 from skfusion.testing import _problems as problems
 
@@ -165,3 +170,20 @@ def test_the_start_is_left_as_it_was():
 def test_a_training_needs_labels():
     with pytest.raises(ValueError, match="AdversarialTraining trains on labelled rows"):
         AdversarialTraining(Attack())(problems.ends()[0], None)
+
+
+# ---- estimators ------------------------------------------------------------------------------------------------------
+
+
+def test_a_curve_estimator_joins_its_members_under_attack():
+    X, y = load_iris(return_X_y=True)
+    net = mlp_classifier(module__hidden=(8,), max_epochs=5)
+    pool = Seeds(2).collect(net, X, y, random_state=0)
+    plain, robust = (
+        CurveClassifier(collect=pool, connect=RobustPath(attack, Bezier(n_epochs=3)), n_points=3).fit(X, y)
+        for attack in (Attack(), Attack(l_inf=0.3, n_steps=2))
+    )
+    (edge,) = robust.curves_
+    assert np.mean(robust.curves_[edge].history) > np.mean(plain.curves_[edge].history)
+    assert clone(robust).connect.attack == Attack(l_inf=0.3, n_steps=2)
+    assert robust.predict(X).shape == y.shape
