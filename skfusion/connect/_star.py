@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skfusion._docs import doc, paragraphs
-from skfusion.connect._base import Basis, Connector, Path, Subspace, check_members
+from skfusion.connect._base import Basis, Connector, Path, Subspace
 from skfusion.connect._line import Line
+from skfusion.connect._members import check_members
 from skfusion.connect._train import check_labelled, train, trained_names
 from skfusion.connect._trained import TRAINING, check_settings
 from skfusion.objective import Objective
@@ -61,16 +62,16 @@ class Spokes(Basis):
         return k, 0.5 if math.isinf(b) else float(rng.uniform() if b == 1 else rng.beta(b, b))
 
     def grid(self, n_points: int, n_controls: int) -> list[tuple[int, float]]:
-        """Return equally spaced points of each segment, of which only the first has the centre."""
+        """Return equally spaced points of each segment, the centre once; see :meth:`Basis.grid`."""
         positions: list[float] = np.linspace(0, 1, n_points).tolist()
         return [(k, t) for k in range(self.n_segments) for t in positions if t or not k]
 
     def center(self, n_controls: int) -> tuple[int, float]:
-        """Return the point of the first control state, at which all segments meet."""
+        """Return the point of the first control state, at which all segments meet; see :meth:`Basis.center`."""
         return 0, 0.0
 
     def nearest(self, products: np.ndarray) -> tuple[int, float]:
-        """Return the point nearest to the origin, by the inner products of the control states."""
+        """Return the point nearest to the origin, by inner products of the controls; see :meth:`Basis.nearest`."""
         (own, *across), others = products[0], np.diag(products)[1:]
         squares = np.maximum(own - 2 * np.array(across) + others, 0.0)
         shares = np.divide(own - np.array(across), squares, out=np.zeros_like(squares), where=squares > 0)

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skfusion._docs import doc, paragraphs
-from skfusion.connect._base import Basis, Connector, Subspace, check_members
+from skfusion.connect._base import Basis, Connector, Subspace
+from skfusion.connect._members import check_members
 from skfusion.connect._train import check_labelled, train, trained_names
 from skfusion.connect._trained import TRAINING, check_settings
 from skfusion.objective import Objective
@@ -56,7 +57,7 @@ class Subdivision(Basis):
         return coefficients
 
     def within(self, point: Any) -> np.ndarray:
-        """Return the coordinates of a point, or raise ``ValueError`` where it is not in the simplex."""
+        """Return the coordinates of a point, or raise ``ValueError`` off the simplex; see :meth:`Basis.within`."""
         at = np.asarray(point, np.float64)
         if at.shape != (self.n_corners,) or not (at >= -_SLACK).all() or not abs(at.sum() - 1) <= _SLACK:
             raise ValueError(
@@ -80,11 +81,11 @@ class Subdivision(Basis):
         return [(np.diff(cuts, prepend=-1, append=steps + self.n_corners - 1) - 1) / steps for cuts in map(list, bars)]
 
     def center(self, n_controls: int) -> np.ndarray:
-        """Return the barycentre."""
+        """Return the barycentre; see :meth:`Basis.center`."""
         return np.full(self.n_corners, 1 / self.n_corners)
 
     def nearest(self, products: np.ndarray) -> np.ndarray:
-        """Return the point nearest to the origin, by the inner products of the control states.
+        """Return the point nearest to the origin, by inner products of the controls; see :meth:`Basis.nearest`.
 
         It lies inside a face of one of the pieces, all of which are tried: these have the vertices of nested subsets.
         """

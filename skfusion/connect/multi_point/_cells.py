@@ -62,7 +62,7 @@ class Cells(Basis):
         return np.array([1.0 - down - right, down, right])
 
     def within(self, point: Any) -> tuple[float, float]:
-        """Return a point as two floats, or raise ``ValueError`` where it is not in the rectangle."""
+        """Return a point as two floats, or raise ``ValueError`` off the rectangle; see :meth:`Basis.within`."""
         at, last = np.asarray(point, np.float64), np.subtract(self.shape, 1)
         if at.shape != (2,) or not ((at >= 0) & (at <= last)).all():
             raise ValueError(
@@ -81,12 +81,12 @@ class Cells(Basis):
         return [(row, column) for row in rows for column in columns]
 
     def center(self, n_controls: int) -> tuple[float, float]:
-        """Return the middle of the rectangle."""
+        """Return the middle of the rectangle; see :meth:`Basis.center`."""
         n_rows, n_columns = self.shape
         return (n_rows - 1) / 2, (n_columns - 1) / 2
 
     def nearest(self, products: np.ndarray) -> tuple[float, float]:
-        """Return the point nearest to the origin, by the inner products of the control states."""
+        """Return the point nearest to the origin, by inner products of the controls; see :meth:`Basis.nearest`."""
         last, middle = np.subtract(self.shape, 1), np.array(self.center(3))
         turn = np.array([[1.0, -1.0, -1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # of origin and axes, by control states
         gram = turn.T @ products @ turn

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skfusion.connect._base import Connector, check_members
+from skfusion.connect._base import Connector
+from skfusion.connect._members import check_members
 from skfusion.connect._together import Together
 from skfusion.connect._train import check_labelled, trained_names
 from skfusion.connect._trained import check_settings
