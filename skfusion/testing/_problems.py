@@ -112,7 +112,7 @@ def objective(dtype: torch.dtype = torch.float32) -> Objective:
 def to_train(dtype: torch.dtype = torch.float32) -> Objective:
     """Return an objective on 240 labelled rows in six batches; loss and score are judged on these rows too."""
     batches = [*map(_labelled, inputs(240, dtype).split(40))]
-    return _judged(dtype, batches, batches)
+    return _judged(dtype, batches, batches, likelihood=Likelihood("categorical", lambda out: out))
 
 
 def _labelled(x: Tensor) -> Batch:

@@ -29,7 +29,7 @@ def checked_mask(mask: ArrayLike | None) -> np.ndarray:
     return given.astype(np.int64)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Cells(Basis):
     """A rectangle whose points are pairs of a row and a column, from 0 on; whole numbers are cells.
 
@@ -49,6 +49,9 @@ class Cells(Basis):
     """
 
     mask: Any
+
+    def __repr__(self) -> str:
+        return f"Cells({self.shape[0]} x {self.shape[1]})"
 
     @property
     def shape(self) -> tuple[int, int]:

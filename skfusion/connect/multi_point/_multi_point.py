@@ -104,7 +104,7 @@ class MultiPoint(Connector):
     lr: float = 1e-3
     max_norm: float = 100.0
     random_state: int = 0
-    momentum: ClassVar[float] = 0.0
+    momentum: ClassVar[float] = 0.0  # which Adam has of its own; settings are checked for it
     _test_sets = (
         {"n_epochs": 20, "n_cells": 4, "lr": 0.01},
         {"mask": ((1, 0, -1), (1, 1, -1)), "n_epochs": 20, "n_cells": 4, "lr": 0.01},
