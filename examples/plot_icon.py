@@ -59,12 +59,12 @@ torch.manual_seed(0)
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = (torch.from_numpy(part) for part in train_test_split(X / 16, y, random_state=0))
 X_train, X_test = X_train.float(), X_test.float()
-net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+net = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
 
 
 def batches():
     order = torch.randperm(len(X_train))
-    return [Batch(X_train[some], y_train[some]) for some in order.split(256)]
+    return [Batch(X_train[some], y_train[some]) for some in order.split(128)]
 
 
 def loss_of(output):
@@ -82,7 +82,7 @@ data = ModuleObjective(
 )
 mask = np.array([[1 if cell == "#" else -1 for cell in row] for row in ICON.split()])
 start = {name: value.clone() for name, value in net.state_dict().items()}
-paint = MultiPoint(mask, n_epochs=2 if args.quick else 200, n_cells=4 if args.quick else 24, lr=2e-3)
+paint = MultiPoint(mask, n_epochs=2 if args.quick else 300, n_cells=4 if args.quick else 24, lr=3e-3)
 plane = paint([start], data)
 
 icon = PlaneDisplay.from_cells(plane, data, z_name="cross-entropy on test rows (nats)").plot()

@@ -3,8 +3,8 @@
 A subspace is a few control states and a ``Basis``, which owns the domain of its points; a :class:`Path` is one
 whose domain is [0, 1]. A curve that is trained is a subclass of :class:`TrainedConnector` with ``weights``: one file, a
 test, and a line here. Connectors of many networks have bases of their own: ``Star``, ``Wedge`` and the folder
-``multi_point``; what is trained under attacks is in ``robust``. Connectors know states and at most an objective; this room imports ``_vectorized``, ``objective``
-and what lies below them.
+``multi_point``; what is trained under attacks is in ``robust``. Connectors know states and at most an objective; this
+room imports ``_vectorized``, ``objective`` and what lies below them.
 """
 
 from skfusion.connect._base import Basis, Connector, Path, PathBasis, Subspace, check_ends, combined
