@@ -106,7 +106,7 @@ class MultiPoint(Connector):
     random_state: int = 0
     momentum: ClassVar[float] = 0.0  # which Adam has of its own; settings are checked for it
     _test_sets = (
-        {"n_epochs": 20, "n_cells": 4, "lr": 0.01},
+        {"mask": ((1, -1, 1), (-1, 1, -1)), "n_epochs": 20, "n_cells": 4, "lr": 0.01},
         {"mask": ((1, 0, -1), (1, 1, -1)), "n_epochs": 20, "n_cells": 4, "lr": 0.01},
     )
 
@@ -144,7 +144,7 @@ class MultiPoint(Connector):
         check_members(self, states, 1, 3)
         self.check()
         data, cells = check_labelled(self, objective), Cells(checked_mask(self.mask))
-        names = trained_names(states[:1], states[:1], [0], data.module)
+        names = trained_names(states, states, range(len(states)), data.module)
         together = Together(names, states[0], data)
         start = self._start(together.rows(states), [states[0][k].numel() for k in names])
         vectors, history = train_plane(self, cells, start, together, data)
