@@ -75,7 +75,7 @@ def loss_of(output):
 data = ModuleObjective(
     net,
     batches,
-    lambda state: loss_of(torch.func.functional_call(net, state, X_test))[0],
+    *(lambda state, k=k: loss_of(torch.func.functional_call(net, state, X_test))[k] for k in range(2)),
     held_out=lambda: [Batch(X_test, y_test)],
     criterion=lambda output, batch: nn.functional.cross_entropy(output, batch.y),
     of_output=loss_of,
