@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,8 @@ from skfusion._vectorized import attribute_holding_tensor, lent, slots_of
 from skfusion.connect._base import Basis
 from skfusion.objective import Batch, Objective, evaluating, first_output
 from skfusion.state import State, is_statistic, owners, weighted_sum
+
+Attacked = Callable[[Callable[[Tensor], Tensor], Batch], Batch]
 
 
 class Steps(Protocol):
@@ -39,13 +42,15 @@ def train(
     free: Sequence[int],
     given: Sequence[State],
     objective: Objective,
+    attacked: Attacked | None = None,
 ) -> tuple[list[State], list[float]]:
     """Return the control states with those at the positions ``free`` trained, and the mean loss of each epoch.
 
     ``given`` are the networks that are joined: what is equal in all of them stays as it is, unless they are free too.
+    ``attacked(forward, batch)`` changes a batch for the point that it is to train, whose outputs ``forward`` gives.
     """
     bends = Bends(controls, given, free, objective.module)
-    run = _Run(settings, basis, bends, objective)
+    run = _Run(settings, basis, bends, objective, attacked)
     streams = seed_scope(int(settings.random_state), bends.values.device)
     with streams, torch.enable_grad(), evaluating(objective.module):
         objective.module.train()
@@ -166,8 +171,9 @@ def renewed(module: nn.Module) -> set[str]:
 class _Run:
     """A training, epoch by epoch."""
 
-    def __init__(self, settings: Settings, basis: Basis, bends: Bends, objective: Objective):
+    def __init__(self, settings: Settings, basis: Basis, bends: Bends, objective: Objective, attacked: Attacked | None):
         self.settings, self.basis, self.bends, self.objective = settings, basis, bends, objective
+        self._attacked = attacked
         self.history: list[float] = []
         self._rng = np.random.RandomState(settings.random_state)
         self._n_batches = math.inf  # of an epoch, as the last one had them
@@ -186,7 +192,10 @@ class _Run:
         for batch in labelled(batches, self.settings):
             done = (len(self.history) + n / self._n_batches) / settings.n_epochs
             c = basis.weights(basis.sample(self._rng, n_controls), n_controls)
-            loss = self._loss(bends.place(c), batch)
+            point = bends.place(c)
+            if self._attacked is not None:
+                batch = self._attacked(partial(self._output, point), batch)
+            loss = self._loss(point, batch)
             gradients = torch.autograd.grad(loss, bends.leaves, allow_unused=True)
             bends.step(c, gradients, settings.lr * rate(done), settings.momentum, settings.weight_decay)
             total += loss.detach()
@@ -201,6 +210,13 @@ class _Run:
             return criterion(self.objective.forward(state, batch.x), batch)
         with lent(module, state, self._slots):
             return criterion(first_output(module(**batch.x) if isinstance(batch.x, dict) else module(batch.x)), batch)
+
+    def _output(self, state: State, x: Tensor) -> Tensor:
+        """Return the outputs of a point for inputs, by which gradients can be taken too."""
+        if self._slots is None:
+            return self.objective.forward(state, x)
+        with lent(self.objective.module, state, self._slots):
+            return first_output(self.objective.module(x))
 
 
 def record(history: list[float], settings: Steps, total: float, n: int) -> None:

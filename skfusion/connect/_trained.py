@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from skfusion._docs import doc
 from skfusion.connect._base import Connector, Path, PathBasis, check_ends
+from skfusion.connect._parameters import check_steps, check_whole
 from skfusion.connect._train import train, trained_names
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
@@ -89,6 +90,10 @@ class TrainedConnector(Connector, PathBasis):
     @final
     def __call__(self, states: Sequence[State], objective: Objective | None = None) -> Path:
         """Return the trained curve; see :meth:`Connector.__call__`."""
+        return self.trained(states, objective)
+
+    def trained(self, states: Sequence[State], objective: Objective | None, attack: Any = None) -> Path:
+        """Return the curve, trained on rows that an attack has changed, where there is one; see :meth:`__call__`."""
         check_ends(self, states)
         self.check()
         a, b = states
@@ -101,5 +106,6 @@ class TrainedConnector(Connector, PathBasis):
         free = range(len(controls)) if self.train_ends else range(1, len(controls) - 1)
         if not free or not trained_names(controls, states, free, objective.module):
             return Path(controls, self)
-        controls, history = train(self, self, controls, free, states, objective)
+        attacked = None if attack is None else attack.prepared(objective)
+        controls, history = train(self, self, controls, free, states, objective, attacked)
         return Path(controls, self, history, own_ends=not self.train_ends)

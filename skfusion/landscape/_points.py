@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.landscape._evaluate import compared_with, evaluate
+from skfusion.landscape._evaluate import compared_with
+from skfusion.landscape._losses import loss_at
 from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import State
@@ -75,31 +76,6 @@ def points_at(
     return [Point(p, s, float(l), float(v)) for p, s, (l, v) in zip(places, states, judged, strict=True)]
 
 
-def loss_at(
-    subspace: Subspace, places: Sequence[Any], objective: Objective, repair: Repairer | None = None
-) -> np.ndarray:
-    """Return loss and score at some places of a subspace, whose states are not kept.
-
-    Parameters
-    ----------
-    subspace : Subspace
-        Where they are.
-    places : sequence
-        In its domain, such as ``subspace.grid(9)``.
-    objective : Objective
-        Architecture and data.
-    repair : Repairer, optional
-        As in :func:`points_at`; with the default, points of networks without convolutions are computed many at once.
-
-    Returns
-    -------
-    ndarray of shape (n_places, 2)
-        Mean held-out loss, and score, of each.
-    """
-    coefficients = np.array([subspace.weights(place) for place in places])
-    return evaluate(subspace.controls, coefficients, objective, repair, subspace.networks)
-
-
 def best_point(
     subspace: Subspace, objective: Objective, n_points: int = 10, random_state: int = 0, repair: Repairer | None = None
 ) -> Point:
@@ -124,8 +100,8 @@ def best_point(
         Its score is the largest of many on the rows that chose it, which new rows seldom reach.
     """
     places = [*subspace.grid(2), *subspace.spread(n_points, random_state)]
-    loss, score = loss_at(subspace, places, objective, repair).T
-    score, loss = np.nan_to_num(score, nan=-np.inf), np.nan_to_num(loss, nan=np.inf)
+    judged = loss_at(subspace, places, objective, repair)
+    score, loss = np.nan_to_num(judged.score, nan=-np.inf), np.nan_to_num(judged.loss, nan=np.inf)
     best = max(range(len(places)), key=lambda i: (score[i], -loss[i]))
     (state,) = _repaired(subspace, [places[best]], objective, repair)
     return Point(places[best], state, float(loss[best]), float(score[best]))

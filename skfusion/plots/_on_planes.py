@@ -189,6 +189,22 @@ def _explain(ax: Any, drawn: Any, levels: np.ndarray, name: str) -> None:
     bar.ax.minorticks_off()
 
 
+def draw_cells(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: bool = False) -> Any:
+    """Draw a square for each value with their colour bar, good ones dark, rows downwards; return the squares."""
+    known = np.asarray(z)[np.isfinite(z)]
+    if not known.size:
+        raise ValueError("No value on the plane is finite: the networks overflow everywhere on it.")
+    low, high = np.quantile(known, [1 - _FAR, 1] if higher_is_better else [0, _FAR])
+    colours = "viridis_r" if higher_is_better else "viridis"
+    drawn = ax.pcolormesh(x, y, np.ma.masked_invalid(z), cmap=colours, vmin=low, vmax=high, shading="nearest")
+    ax.set_facecolor("#BBBBBB")  # where the network overflows
+    ax.invert_yaxis()
+    beyond = (known.min() < low, known.max() > high)
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+    colour_bar(ax, drawn, name, extend=extend)
+    return drawn
+
+
 def draw_points(
     ax: Any, points: Mapping[str, tuple[float, float]], off: Mapping[str, float], below: bool = False
 ) -> None:

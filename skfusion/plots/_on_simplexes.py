@@ -10,7 +10,7 @@ import numpy as np
 
 from skfusion.connect import Complex, Path, SimplicialComplex, Subspace
 from skfusion.evaluate import PoolOnData
-from skfusion.landscape import Plane, loss_at, loss_on
+from skfusion.landscape import Losses, Plane, Surface, loss_at, loss_on
 from skfusion.plots._on_planes import grids
 from skfusion.state import distance
 
@@ -68,8 +68,7 @@ class Evaluated:
         at = self._places(plane, chosen)
         x, y = grids(at, margin, self.n_points)
         surface = loss_on(plane, self.data.objective, x=x, y=y)
-        judged = np.column_stack([surface.loss.ravel(), surface.score.ravel()])
-        return self._flat(np.array([(p, q) for q in y for p in x]), judged, at, chosen)
+        return self._flat(np.array([(p, q) for q in y for p in x]), surface, at, chosen)
 
     def _spanned(self, chosen: list[int]) -> Plane:
         networks = [i for i, k in enumerate(chosen) if k in self.subspace.networks]
@@ -79,7 +78,7 @@ class Evaluated:
     def _places(self, plane: Plane, chosen: list[int]) -> np.ndarray:
         return plane.coordinates([self.subspace.controls[k] for k in chosen])[:, :2]
 
-    def _flat(self, places: np.ndarray, judged: np.ndarray, at: np.ndarray, chosen: list[int]) -> dict[str, Any]:
+    def _flat(self, places: np.ndarray, judged: Losses | Surface, at: np.ndarray, chosen: list[int]) -> dict[str, Any]:
         used = [self.names[k] for k in chosen]
         return {
             **self._values(places, judged),
@@ -115,11 +114,11 @@ class Evaluated:
             "x_name": "position t on the path",
         }
 
-    def _values(self, places: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
+    def _values(self, places: np.ndarray, judged: Losses | Surface) -> dict[str, Any]:
         of_loss = self.response == "loss"
         return {
             "places": places,
-            "z": judged[:, 0 if of_loss else 1],
+            "z": (judged.loss if of_loss else judged.score).ravel(),
             "z_name": self.data.loss_name if of_loss else self.data.score_name,
             "higher_is_better": not of_loss,
         }

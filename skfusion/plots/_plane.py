@@ -8,12 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from skfusion.connect import Path
+from skfusion.connect import CellPlane, Path
 from skfusion.evaluate import pool_on_data
-from skfusion.landscape import Plane, loss_on
+from skfusion.landscape import Plane, loss_at, loss_on
+from skfusion.objective import Objective
 from skfusion.plots._display import Display
 from skfusion.plots._members import chosen, curve_of
-from skfusion.plots._on_planes import check_response, draw_contours, draw_path, draw_points, evaluated, plane_of, shown
+from skfusion.plots._on_planes import (
+    check_response,
+    draw_cells,
+    draw_contours,
+    draw_path,
+    draw_points,
+    evaluated,
+    plane_of,
+    shown,
+)
 from skfusion.plots._style import title
 from skfusion.pool import ModelPool
 
@@ -47,6 +57,8 @@ class PlaneDisplay(Display):
     x_name, y_name : str
         Labels of the axes.
     {surface}
+    as_cells : bool, default=False
+        Whether each value is a square of its own, and rows go downwards, in place of contours.
 
     Attributes
     ----------
@@ -77,6 +89,7 @@ class PlaneDisplay(Display):
     y_name: str = "distance of weights"
     z_name: str = "loss"
     higher_is_better: bool = False
+    as_cells: bool = False
 
     def __post_init__(self) -> None:
         self._as_arrays("x", "y", "z", "path")
@@ -215,8 +228,34 @@ class PlaneDisplay(Display):
         axes = {f"{a}_name": f"step along random direction {k}, in filter lengths" for k, a in ((1, "x"), (2, "y"))}
         return cls(steps, steps, points={only.name: (0.0, 0.0)}, **axes, **surface)
 
+    @classmethod
+    def from_cells(cls, plane: CellPlane, objective: Objective, *, z_name: str = "loss") -> PlaneDisplay:
+        """Evaluate all cells of a plane of networks, whose losses are a picture.
+
+        Parameters
+        ----------
+        plane : CellPlane
+            What :class:`~skfusion.connect.MultiPoint` has trained.
+        objective : Objective
+            Architecture, and rows that it was not trained on.
+        z_name : str, default="loss"
+            What the loss is, with its unit.
+
+        {not_drawn}
+            BatchNorm statistics are recalibrated at each cell.
+        """
+        n_rows, n_columns = plane.basis.shape
+        loss = loss_at(plane, plane.cells(), objective).loss.reshape(n_rows, n_columns)
+        names = {"x_name": "column", "y_name": "row", "z_name": z_name}
+        return cls(np.arange(n_columns), np.arange(n_rows), loss, **names, as_cells=True)
+
     def _draw(self, axes: list[Any]) -> None:
         ax = axes[0]
+        if self.as_cells:
+            self.contours_ = None
+            draw_cells(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
+            ax.set(xlabel=title(self.x_name), ylabel=title(self.y_name), aspect="equal")
+            return
         stretched = not 1 / 3 <= self._ratio <= 3  # a strip in which nothing could be seen
         self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
         ax.set_aspect("auto" if stretched else "equal", adjustable="box")

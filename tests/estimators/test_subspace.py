@@ -232,7 +232,7 @@ def test_points_outside_of_an_estimator():
     found = points_at(subspace, subspace.grid(3), data)
     assert found[0].state is subspace.controls[0]  # a network has statistics of its own
     assert not torch.equal(found[2].state["1.running_var"], subspace.controls[2]["1.running_var"])
-    np.testing.assert_allclose([p.loss for p in found], loss_at(subspace, subspace.grid(3), data)[:, 0], rtol=1e-4)
+    np.testing.assert_allclose([p.loss for p in found], loss_at(subspace, subspace.grid(3), data).loss, rtol=1e-4)
     best = best_point(subspace, data, n_points=4)
     places = [*subspace.grid(2), *subspace.spread(4)]
     assert best.loss == pytest.approx(min(p.loss for p in points_at(subspace, places, data)), rel=1e-4)

@@ -115,6 +115,12 @@ def spanning_tree(names, labels, bad):
     return SpanningTreeDisplay(profiles, labels[0])
 
 
+def cells(names, labels, bad):
+    rows, columns = np.arange(9.0), np.arange(9.0)
+    surface = {"x_name": labels[1], "y_name": labels[2], "z_name": labels[0]}
+    return PlaneDisplay(columns, rows, with_bad(BOWL, bad), **surface, as_cells=True)
+
+
 def trajectory(names, labels, bad):
     places = [[-0.8, 0.5], [-0.3, -0.4], [0.3, 0.2], [0.6, 0.0]]
     return TrajectoryDisplay(places, names, (0.7, 0.2), GRID, GRID, with_bad(BOWL, bad), z_name=labels[0])
@@ -122,6 +128,7 @@ def trajectory(names, labels, bad):
 
 EXAMPLES = {
     "barrier": barrier,
+    "cells": cells,
     "lone_barrier": lone_barrier,
     "curve": curve,
     "diversity": diversity,

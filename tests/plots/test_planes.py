@@ -7,10 +7,12 @@ from torch import nn
 
 from skfusion import CurveClassifier, EnsembleClassifier
 from skfusion.collect import Seeds, Tail
-from skfusion.connect import Bezier, Line
+from skfusion.connect import Bezier, CellPlane, Cells, Line
 from skfusion.connect._base import inner
 from skfusion.evaluate import pool_on_data
+from skfusion.landscape import loss_at
 from skfusion.nets import mlp_classifier, with_module
+from skfusion.objective import ModuleObjective
 from skfusion.plots import PlaneDisplay, TrajectoryDisplay
 from skfusion.plots._on_planes import levels_of, plane_of, principal
 from skfusion.pool import Member
@@ -329,3 +331,36 @@ def test_only_networks_of_a_curve_keep_their_own_statistics(pool, data, train_en
     asked = pool_on_data(pool[:2], *data[2:])
     path = Bezier(n_epochs=1, train_ends=train_ends)(asked.states, asked.objective)
     assert plane_of(path).networks == (() if train_ends else (0, 1))  # never the bend
+
+
+# ---- cells -----------------------------------------------------------------------------------------------------------
+
+
+def slope():
+    """A plane of 2 x 3 networks of one weight, whose loss is their weight: 10 times the row and the column."""
+    controls = [{"weight": torch.tensor([[w]])} for w in (6.0, 16.0, 7.0)]
+    data = ModuleObjective(nn.Linear(1, 1, bias=False), list, lambda s: s["weight"].item(), lambda s: 0.0)
+    return CellPlane(controls, Cells([[1, 1, 1], [1, -1, 1]])), data
+
+
+def test_cells_have_the_losses_of_their_networks():
+    plane, data = slope()
+    display = PlaneDisplay.from_cells(plane, data, z_name="weight")
+    np.testing.assert_allclose(display.z, [[0, 1, 2], [10, 11, 12]], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(display.z.ravel(), loss_at(plane, plane.cells(), data).loss)
+    assert (display.x.tolist(), display.y.tolist()) == ([0, 1, 2], [0, 1])
+    ax = display.plot().ax_
+    assert ax.yaxis_inverted()
+    (squares,) = ax.collections
+    np.testing.assert_allclose(np.ma.getdata(squares.get_array()), display.z)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("column", "row")
+
+
+def test_the_worst_cells_have_one_colour():
+    z = np.ones((5, 8))
+    z[0, 0], z[4, 7] = 1e9, np.inf
+    (squares,) = PlaneDisplay(np.arange(8), np.arange(5), z, as_cells=True).plot().ax_.collections
+    assert squares.get_clim()[1] < 1e9
+    assert np.ma.getmaskarray(squares.get_array())[4, 7]
+    with pytest.raises(ValueError, match="No value on the plane is finite"):
+        PlaneDisplay([0, 1], [0, 1], np.full((2, 2), np.nan), as_cells=True).plot()

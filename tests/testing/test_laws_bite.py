@@ -15,7 +15,7 @@ from skfusion.align import ActivationMatching, Aligner, Alignment, PermutationAl
 from skfusion.average import EMA, Accumulator, Average, Running
 from skfusion.collect import Seeds
 from skfusion.combine import Combiner
-from skfusion.connect import Bezier, Connector, Line, Path, PathBasis, SimplexPerMode
+from skfusion.connect import Bezier, Connector, Line, Path, PathBasis, SimplexPerMode, Spokes, StarDomain
 from skfusion.merge import Merger, Uniform
 from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
@@ -205,6 +205,17 @@ def bent(change, **attributes):
         return Path([a, *change(middle, away), b], Bezier())
 
     return connector(call, **attributes)
+
+
+def star(change):
+    """A connector of two networks to a centre off their line, of the states ``change(centre, a, b)``."""
+
+    def call(states, objective):
+        path = bent(lambda middle, away: [away])(states[:2], objective)
+        a, centre, b = path.controls
+        return StarDomain(change(weighted_sum([a, centre], [0.9, 0.1]), a, b), Spokes(2))
+
+    return connector(call, n_states=None)
 
 
 def selector(call):
@@ -753,7 +764,11 @@ BROKEN = {
         line_whose(spread=lambda self, n_points, rng, n: np.linspace(-1, 1, n_points).tolist()),
     ],
     "check_points_are_nearest_to_themselves": [line_whose(nearest=lambda self, products: 0.5)],
-    "check_ends_are_the_states_bit_for_bit": [line_of(nudged), connector(without_the_second, needs_objective=False)],
+    "check_ends_are_the_states_bit_for_bit": [
+        line_of(nudged),
+        connector(without_the_second, needs_objective=False),
+        star(lambda centre, a, b: [centre, *nudged([a, b])]),
+    ],
     "check_points_keep_names_shapes_and_dtypes": [
         connector(lambda states, objective, kind=kind: kind(line(states).controls, Line()))
         for kind in (Casting, Lengthening)
@@ -764,9 +779,11 @@ BROKEN = {
     "check_training_moves_every_bend": [
         bent(lambda middle, away: [middle]),
         bent(lambda middle, away: [weighted_sum([middle, away], [0.9, 0.1]), middle]),
+        star(lambda centre, a, b: [weighted_sum([a, b], [0.5, 0.5]), a, b]),
     ],
     "check_path_is_never_worse_than_the_segment": [
         bent(lambda middle, away: [weighted_sum([middle, away], [-7.0, 8.0])]),
+        star(lambda centre, a, b: [weighted_sum([centre, a], [80.0, -79.0]), a, b]),
     ],
     "check_curves_have_no_direction": [line_with(lambda t: [1 - min(2 * t, 1), min(2 * t, 1)])],
     "check_states_that_are_not_two_are_refused": [connector(the_outer_two), connector(of_any_number)],
