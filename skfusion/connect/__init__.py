@@ -2,8 +2,8 @@
 
 A subspace is a few control states and a ``Basis``, which owns the domain of its points; a :class:`Path` is one
 whose domain is [0, 1], and a :class:`SimplicialComplex` one of simplexes. A curve that is trained is a subclass of
-:class:`TrainedConnector` with ``weights``: one file, a test, and a line here. ``_train`` takes steps at one point of any
-basis, ``_descent`` at several points. The folder ``strings`` has paths of pivots, ``multi_point`` a plane, and ``robust``
+:class:`TrainedConnector` with ``weights``: one file, a test, and a line here. ``_train`` takes steps at one point of
+any basis, ``_descent`` at several. The folder ``strings`` has paths of pivots, ``multi_point`` a plane, and ``robust``
 what is trained under attacks. Connectors know states and at most an objective; this room imports ``_vectorized``,
 ``objective`` and what lies below them.
 """
