@@ -753,7 +753,10 @@ BROKEN = {
         line_whose(spread=lambda self, n_points, rng, n: np.linspace(-1, 1, n_points).tolist()),
     ],
     "check_points_are_nearest_to_themselves": [line_whose(nearest=lambda self, products: 0.5)],
-    "check_ends_are_the_states_bit_for_bit": [line_of(nudged), connector(without_the_second, needs_objective=False)],
+    "check_ends_are_the_states_bit_for_bit": [
+        line_of(nudged),
+        connector(without_the_second, needs_objective=False, n_states=None),
+    ],
     "check_points_keep_names_shapes_and_dtypes": [
         connector(lambda states, objective, kind=kind: kind(line(states).controls, Line()))
         for kind in (Casting, Lengthening)
