@@ -143,7 +143,7 @@ class Together:
 
     def _lent(self, leaves: Sequence[Tensor], others: Mapping[str, Tensor]) -> State:
         """Return the state of a point whose trained tensors are given; training may write to the others."""
-        rest = self._rest | others
+        rest = self._rest | dict(others)
         tensors = {k: rest[k].clone() for k in self._written} if self._written else {}
         tensors |= {k: t.to(self._like[k].dtype) for k, t in zip(self.names, leaves, strict=True)}
         return {k: tensors[owner] if owner in tensors else rest[owner] for k, owner in self._owner.items()}

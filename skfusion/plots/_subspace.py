@@ -175,7 +175,10 @@ class SubspaceDisplay(Display):
             for a, b in self.edges:
                 ax.plot(*np.array([self.corners[a], self.corners[b]]).T, color="white", linewidth=1.2, zorder=3)
             ax.set_aspect("equal" if self._true_to_scale else "auto", adjustable="box")
-            ax.margins(0.08)
+            low, high, at = self.places.min(axis=0), self.places.max(axis=0), np.array([*self.corners.values()])
+            if len(at) and ((at <= low).any() or (at >= high).any()):  # a corner at the border would be cut
+                ax.use_sticky_edges = False
+                ax.margins(0.06)
             ax.set(xlabel=title(self.x_name), ylabel="distance of weights from that line")
             draw_points(ax, self.corners, {})
             return

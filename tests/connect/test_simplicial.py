@@ -249,7 +249,7 @@ def test_what_is_equal_in_all_modes_stays_and_what_is_frozen_follows():
 @pytest.mark.parametrize("connect", [Simplicial, SimplexPerMode])
 def test_bad_settings_are_named(connect):
     for params, message in (
-        ({"n_samples": 0}, "n_samples must be at least 1"),
+        ({"n_samples": 0}, "n_samples must be a whole number of at least 1"),
         ({"n_connectors": -1}, "n_connectors must be a whole number of at least 0; got -1"),
         ({"volume": float("nan")}, "volume must be finite"),
         ({"momentum": 1.0}, "momentum must be below 1"),

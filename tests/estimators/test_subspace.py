@@ -193,7 +193,7 @@ def test_nets_of_skorch():
         ({"predict_with": "mean"}, ValueError, "predict_with must be 'ensemble', 'best' or 'midpoint'"),
         ({"n_points": 0}, ValueError, "n_points must be a whole number of at least 1"),
         ({"connect": Simplicial}, TypeError, r"connect must be a Connector, .* Write Simplicial\(\)"),
-        ({"connect": Simplicial(n_samples=0)}, ValueError, "n_samples must be at least 1"),
+        ({"connect": Simplicial(n_samples=0)}, ValueError, "n_samples must be a whole number of at least 1"),
         (
             {"connect": Bezier(n_epochs=1), "collect": Untrained(3)},
             ValueError,
@@ -240,6 +240,6 @@ def test_points_outside_of_an_estimator():
     corners = points_at(learned, learned.grid(2), data)
     assert not torch.equal(corners[0].state["1.running_var"], learned.controls[0]["1.running_var"])
     for repair in (None, Recalibrate()):
-        losses = loss_at(learned, learned.grid(2), data, repair)[:, 0]
+        losses = loss_at(learned, learned.grid(2), data, repair).loss
         np.testing.assert_allclose([p.loss for p in corners], losses, rtol=1e-4)
     assert Complex([(0,)]).center(1).tolist() == [1.0]

@@ -766,7 +766,7 @@ BROKEN = {
     "check_points_are_nearest_to_themselves": [line_whose(nearest=lambda self, products: 0.5)],
     "check_ends_are_the_states_bit_for_bit": [
         line_of(nudged),
-        connector(without_the_second, needs_objective=False),
+        connector(without_the_second, needs_objective=False, n_states=None),
         star(lambda centre, a, b: [centre, *nudged([a, b])]),
     ],
     "check_points_keep_names_shapes_and_dtypes": [

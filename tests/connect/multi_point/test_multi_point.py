@@ -282,7 +282,7 @@ def test_gradients_are_cut_off_at_their_length():
         ({"mask": [1, 1]}, "a row and a column for each cell"),
         ({"mask": np.zeros((0, 3))}, "a row and a column for each cell"),
         ({"mask": [[0, -1]]}, "no cell that is 1"),
-        ({"n_cells": 0}, "n_cells must be at least 1"),
+        ({"n_cells": 0}, "n_cells must be a whole number of at least 1"),
         ({"spacing": 0.0}, "spacing must be above 0"),
         ({"ceiling": -1.0}, "ceiling must be finite and at least 0"),
         ({"n_epochs": 1.5}, "n_epochs must be a whole number"),
