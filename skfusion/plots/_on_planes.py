@@ -190,14 +190,22 @@ def _explain(ax: Any, drawn: Any, levels: np.ndarray, name: str) -> None:
 
 
 def draw_cells(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: bool = False) -> Any:
-    """Draw a square for each value with their colour bar, good ones dark, rows downwards; return the squares."""
+    """Draw a square for each value with their colour bar, good ones dark, rows downwards; return the squares.
+
+    Colours of losses are spaced by factors.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
     known = np.asarray(z)[np.isfinite(z)]
     if not known.size:
         raise ValueError("No value on the plane is finite: the networks overflow everywhere on it.")
     low, high = np.quantile(known, [1 - _FAR, 1] if higher_is_better else [0, _FAR])
     colours = "viridis_r" if higher_is_better else "viridis"
-    drawn = ax.pcolormesh(x, y, np.ma.masked_invalid(z), cmap=colours, vmin=low, vmax=high, shading="nearest")
+    norm = LogNorm(low, high) if 0 < low < high and not higher_is_better else Normalize(low, high)
+    drawn = ax.pcolormesh(x, y, np.ma.masked_invalid(z), cmap=colours, norm=norm, shading="nearest")
     ax.set_facecolor("#BBBBBB")  # where the network overflows
+    if not np.isfinite(z).all():
+        write(ax, "grey: not finite", (x[0], y[-1]), (-4, -14))
     ax.invert_yaxis()
     beyond = (known.min() < low, known.max() > high)
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]

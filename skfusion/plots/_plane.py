@@ -255,6 +255,7 @@ class PlaneDisplay(Display):
             self.contours_ = None
             draw_cells(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)
             ax.set(xlabel=title(self.x_name), ylabel=title(self.y_name), aspect="equal")
+            draw_points(ax, self.points, self.off)
             return
         stretched = not 1 / 3 <= self._ratio <= 3  # a strip in which nothing could be seen
         self.contours_ = draw_contours(ax, self.x, self.y, self.z, self.z_name, self.higher_is_better)

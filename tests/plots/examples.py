@@ -117,8 +117,9 @@ def spanning_tree(names, labels, bad):
 
 def cells(names, labels, bad):
     rows, columns = np.arange(9.0), np.arange(9.0)
+    points = {name: (2.0 * k, 1.0 + 2 * k) for k, name in enumerate(names)}
     surface = {"x_name": labels[1], "y_name": labels[2], "z_name": labels[0]}
-    return PlaneDisplay(columns, rows, with_bad(BOWL, bad), **surface, as_cells=True)
+    return PlaneDisplay(columns, rows, with_bad(BOWL, bad), points, **surface, as_cells=True)
 
 
 def trajectory(names, labels, bad):

@@ -62,13 +62,15 @@ def test_mathematics_in_a_label_stays(name):
 @pytest.mark.parametrize(("case", "size"), [*((case, None) for case in MISSING), ("inf", NARROW)])
 def test_numbers_that_are_missing_are_said(name, case, size):
     display = EXAMPLES[name](["a", "b", "c", "d"], LABELS, MISSING[case])
-    if case.startswith("all") and name in ("diversity", "plane", "similarity", "subspace", "trajectory"):
+    planes = ("cells", "plane", "subspace", "trajectory")
+    if case.startswith("all") and name in ("diversity", "similarity", *planes):
         message = {"diversity": "All numbers", "similarity": "All numbers"}.get(name, "No value on the plane is finite")
         with pytest.raises(ValueError, match=message):
             drawn(display, size)
         return
     written = " | ".join(drawn(display, size))
     said = {
+        "cells": "grey: not finite",
         "leaderboard": "no score",
         "soup": "no score",
         "plane": "grey: not finite",
