@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skfusion.state import State, check_compatible
+from skfusion.connect._base import check_states
+from skfusion.state import State
 
 
 def check_members(connector: Any, states: Sequence[State], least: int = 2, most: int | None = None) -> None:
@@ -15,8 +16,4 @@ def check_members(connector: Any, states: Sequence[State], least: int = 2, most:
         raise ValueError(f"{name} joins at least {least} networks; got {n}. Collect more, such as by Seeds({least}).")
     if most is not None and n > most:
         raise ValueError(f"{name} joins at most {most} networks; got {n}. Select some, such as by TopK({most}).")
-    check_compatible(states, [*_ORDINALS, *map(str, range(len(_ORDINALS), n))][:n])
-
-
-_ORDINALS = "first", "second", "third"
-"""What networks are called in messages; later ones by their positions."""
+    check_states(states)

@@ -110,7 +110,7 @@ def _collector_for(connect: Any) -> Any:
     """Return where members come from, where it is not said: networks that are trained, or the start of a training."""
     if not getattr(connect, "from_scratch", False):
         return Seeds(2)
-    return Untrained(2 if isinstance(connect.basis, Line) else 3)
+    return Untrained(2 if isinstance(getattr(connect, "basis", None), Line) else 3)
 
 
 def _check_finite(points: Sequence[Point]) -> None:

@@ -66,8 +66,9 @@ def check_ends_are_the_states_bit_for_bit(component: Connector) -> None:
     path = joined(component, states)
     if not isinstance(path, Path):
         corners = [problems.snapshot(path.at(point)) for point in path.grid(2)]
-        lost = [k for k, state in enumerate(states) if problems.snapshot(state) not in corners]
-        assert not lost, f"No corner of {path!r} is the state {lost}."
+        networks = [problems.snapshot(path.controls[k]) for k in path.networks]
+        lost = [k for k, s in enumerate(map(problems.snapshot, states)) if s not in corners or s not in networks]
+        assert not lost, f"No corner and network of {path!r} is the state {lost}."
         return
     for t, state, name in ((0.0, states[0], "first"), (1.0, states[1], "second")):
         same = problems.snapshot(path.at(t)) == problems.snapshot(state)

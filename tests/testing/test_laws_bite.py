@@ -21,7 +21,7 @@ from skfusion.nets import mlp_classifier
 from skfusion.pool import Member, MemoryStore
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.select import Selector, TopK
-from skfusion.state import Fused, map_tensors, weighted_sum
+from skfusion.state import Fused, check_compatible, map_tensors, weighted_sum
 from skfusion.symmetry import Symmetry
 from skfusion.testing import _problems as problems
 from skfusion.testing import laws
@@ -211,6 +211,7 @@ def star(change):
     """A connector of two networks to a centre off their line, of the states ``change(centre, a, b)``."""
 
     def call(states, objective):
+        check_compatible(states, ["first", "second"][: len(states)])
         path = bent(lambda middle, away: [away])(states[:2], objective)
         a, centre, b = path.controls
         return StarDomain(change(weighted_sum([a, centre], [0.9, 0.1]), a, b), Spokes(2))
