@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from skfusion.pool._member import Member
 from skfusion.pool._pool import ModelPool
 
 _KEY = "subspace"
+_PLAIN = bool, int, float, str
 _OF_ALL = {"controls", "basis", "history"}
 
 
@@ -99,10 +100,13 @@ def _basis_to_json(basis: Basis) -> dict[str, Any]:
     if isinstance(basis, connect.ByLength):
         arrays = {"t": np.asarray(basis.t).tolist(), "share": np.asarray(basis.share).tolist()}
         return {"name": name, "basis": _basis_to_json(basis.basis), **arrays}
-    known = getattr(connect, name, None) is type(basis)
-    params = basis.get_params(deep=False) if known and isinstance(basis, Component) else {}
-    plain = {k: v for k, v in params.items() if v is None or isinstance(v, bool | int | float | str)}
-    return {"name": name, "params": plain}
+    if getattr(connect, name, None) is not type(basis):
+        return {"name": name, "params": {}}
+    if isinstance(basis, Component):
+        params = basis.get_params(deep=False)
+        return {"name": name, "params": {k: v for k, v in params.items() if v is None or isinstance(v, _PLAIN)}}
+    numbers = {f.name: np.asarray(getattr(basis, f.name)).tolist() for f in dataclasses.fields(cast(Any, basis))}
+    return {"name": name, "params": numbers}
 
 
 def _basis_from_json(about: Mapping[str, Any]) -> Basis:

@@ -1,12 +1,28 @@
 """Subspaces in the directory of a pool."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from skfusion.connect import Bezier, Complex, Fourier, Line, Path, PathBasis, PolyChain, SimplicialComplex
+from skfusion.connect import (
+    Bezier,
+    CellPlane,
+    Cells,
+    Complex,
+    Fourier,
+    Line,
+    Path,
+    PathBasis,
+    PolyChain,
+    SimplicialComplex,
+    Spokes,
+    StarDomain,
+    Subdivision,
+    WedgeSimplex,
+)
 from skfusion.pool import ModelPool, PoolFormatError, load_subspace, save_subspace
 
 STATES = [{"w": torch.tensor([v, v**2]), "n": torch.tensor(3)} for v in (0.0, 1.0, 3.0)]
@@ -22,6 +38,10 @@ SUBSPACES = {
     "line": Path(STATES[:2], Line()),
     "chain": Path(STATES, PolyChain(n_epochs=3, lr=0.2), [1.0], own_ends=False),
     "bezier": Path(STATES, Bezier()),
+    "star": StarDomain(STATES, Spokes(2)),
+    "star of the middle": StarDomain(STATES, Spokes(2, math.inf), [2.0]),
+    "wedge": WedgeSimplex(STATES, Subdivision(2)),
+    "plane": CellPlane(STATES, Cells([[1, 0, -1], [1, 1, 1]])),
     "by length": Path(STATES, Fourier()).by_length(50),
 }
 
