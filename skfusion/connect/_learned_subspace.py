@@ -45,7 +45,8 @@ class LearnedSubspace(Connector):
     n_epochs : int, default=50
         Epochs of training. As many as an ordinary training takes.
     lr : float, default=0.1
-        Learning rate of SGD, which rises for a short time and falls along a cosine to zero.
+        Learning rate of SGD, which rises for a short time and falls along a cosine to zero. Squared errors may take a
+        smaller one, such as 0.03.
     momentum : float, default=0.9
         Momentum of SGD.
     weight_decay : float, default=1e-4
