@@ -30,7 +30,7 @@ class Basis(ABC):
         """Return points that are spread evenly over the domain, its corners included, ``n_points`` along each side."""
 
     def spread(self, n_points: int, rng: np.random.RandomState, n_controls: int) -> list[Any]:
-        """Return points for an ensemble, which cover the domain: random ones, where a basis does not know better."""
+        """Return random points for an ensemble, where a basis does not know better; see :meth:`Subspace.spread`."""
         return [self.sample(rng, n_controls) for _ in range(n_points)]
 
     def center(self, n_controls: int) -> Any:

@@ -44,9 +44,9 @@ class LearnedSubspace(Connector):
         Whether each layer draws a point of its own, so that points are mixed by layers, too.
     n_epochs : int, default=50
         Epochs of training. As many as an ordinary training takes.
-    lr : float, default=0.1
-        Learning rate of SGD, which rises for a short time and falls along a cosine to zero. Squared errors may take a
-        smaller one, such as 0.03.
+    lr : float, default=0.03
+        Learning rate of SGD, which rises for a short time and falls along a cosine to zero. Classifiers often take a
+        larger one, such as 0.1.
     momentum : float, default=0.9
         Momentum of SGD.
     weight_decay : float, default=1e-4
@@ -61,8 +61,8 @@ class LearnedSubspace(Connector):
     anywhere on the subspace: recalibrate it at each point that is used, as ``SubspaceClassifier`` does.
 
     States should be independent initial weights, as ``Untrained(m)`` collects them. The paper trains for 160 epochs on
-    CIFAR-10 with these settings, and takes the cosine of convolutions only, which are all weights but the last layer of
-    its networks.
+    CIFAR-10 with a learning rate of 0.1 and these settings, and takes the cosine of convolutions only, which are all
+    weights but the last layer of its networks.
 
     References
     ----------
@@ -80,7 +80,7 @@ class LearnedSubspace(Connector):
     ...     criterion=lambda out, batch: (out - batch.y).square().mean(),
     ... )
     >>> start = [{"weight": torch.tensor([[w]]), "bias": torch.zeros(1)} for w in (-1.0, 1.0)]
-    >>> line = LearnedSubspace(beta=0.0, n_epochs=100)(start, data)
+    >>> line = LearnedSubspace(beta=0.0, n_epochs=200, lr=0.1)(start, data)
     >>> [round(line.at(c)["weight"].item(), 1) for c in ([1, 0], [0.5, 0.5], [0, 1])]
     [2.0, 2.0, 2.0]
     """
@@ -92,7 +92,7 @@ class LearnedSubspace(Connector):
     beta: float = 1.0
     layerwise: bool = False
     n_epochs: int = 50
-    lr: float = 0.1
+    lr: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 1e-4
     random_state: int = 0

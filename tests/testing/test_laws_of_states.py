@@ -16,8 +16,14 @@ from skfusion.testing._laws_states import assert_alike, tied, turned, untied
 ABOVE = ("checkpoints", "evaluate", "nets", "plots", "pool")
 """Packages of files, nets, pools and displays, whose functions call those of lower ones."""
 
+
+def chain(states):
+    return connect.Path(states[:3], connect.PolyChain())
+
+
 FUNCTIONS = {
     "barrier": lambda s: landscape.barrier(s[0], s[1], problems.to_train(), 5),
+    "best_point": lambda s: chain(s).weights(landscape.best_point(chain(s), problems.to_train(), 3).place),
     "check_compatible": lambda s: state.check_compatible(s),
     "check_ends": lambda s: connect.check_ends(connect.Line(), s[:2]),
     "difference": lambda s: state.difference(s[0], s[1]),
@@ -27,12 +33,15 @@ FUNCTIONS = {
     "geometry": lambda s: geometry(s[:3], s[3]),
     "inner": lambda s: inner(s),
     "linearised": lambda s: tangent.linearised(s[0], s[1]),
-    "loss_along": lambda s: landscape.loss_along(connect.Path(s[:3], connect.PolyChain()), problems.to_train(), 5),
+    "loss_along": lambda s: landscape.loss_along(chain(s), problems.to_train(), 5),
+    "loss_at": lambda s: landscape.loss_at(chain(s), [0.0, 0.3], problems.to_train()).loss,
     "map_tensors": lambda s: state.map_tensors(lambda a, b: a * b, s[0], s[1]),
     "merge_shared": lambda s: merge.merge_shared(merge.TIES(), s[:3], s[3]),
     "numbers_of": lambda s: dict(state.numbers_of(s)),
     "owners": lambda s: state.owners(s),
+    "points_at": lambda s: [point.state for point in landscape.points_at(chain(s), [0.0, 0.3], problems.to_train())],
     "rebasin": lambda s: align.rebasin(s[0], s[1], problems.module(), problems.inputs()),
+    "robustness_at": lambda s: landscape.robustness_at(chain(s), [0.3], problems.to_train(), []).worst_loss,
     "segment": lambda s: landscape.segment(s[0], s[1]).at(0.3),
     "shared_names": lambda s: sorted(merge.shared_names(s)),
     "stack": lambda s: state.stack(s),
@@ -41,7 +50,7 @@ FUNCTIONS = {
     # methods
     "Plane.coordinates": lambda s: landscape.Plane.through(*s[:3]).coordinates(s),
     "RunningSum.plus": lambda s: state.RunningSum(s[0]).plus(s[1]).mean(),
-    "Path.length": lambda s: connect.Path(s[:3], connect.PolyChain()).length(),
+    "Path.length": lambda s: chain(s).length(),
 }
 """How each public function of several states is called with four states, the last of which is the base."""
 
