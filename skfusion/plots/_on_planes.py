@@ -207,6 +207,7 @@ def draw_cells(ax: Any, x: Any, y: Any, z: Any, name: str, higher_is_better: boo
     if not np.isfinite(z).all():
         write(ax, "grey: not finite", (x[0], y[-1]), (-4, -14))
     ax.invert_yaxis()
+    ax.locator_params(integer=True)  # rows and columns have whole numbers
     beyond = (known.min() < low, known.max() > high)
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
     colour_bar(ax, drawn, name, extend=extend)
