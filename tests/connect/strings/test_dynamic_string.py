@@ -152,6 +152,14 @@ def test_beads_are_trained_until_their_loss_is_low_enough():
         assert 0 < len(found.history) < 500
 
 
+def test_beads_come_below_a_level_that_is_negative():
+    """As the log-likelihood of values allows: its share would be above it."""
+    found = DynamicString(level=-0.95, **QUICK)([on_circle(0), on_circle(90)], objective(lambda w: ring(w) - 1.0))
+    assert found.n_beads >= 1
+    assert found.above == ()
+    assert highest(found, lambda w: ring(w) - 1.0) <= -0.95
+
+
 def test_a_string_keeps_what_it_says_when_it_is_changed():
     found = DynamicString(level=0.05, **QUICK)([on_circle(0), on_circle(90)], RING)
     even = found.by_length()
