@@ -7,8 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
+import numpy as np
+
 from skfusion._caller import warn_caller
 from skfusion.connect import AutoNEB, Connector, Path
+from skfusion.landscape._losses import loss_at
 from skfusion.landscape._profile import Profile, loss_along, segment
 from skfusion.landscape._spanning_tree import Edge, reached, spanning_tree
 from skfusion.objective import Objective
@@ -201,8 +204,9 @@ class _Search:
 
     def __init__(self, states: Mapping[str, State], objective: Objective, n_points: int, repair: Repairer | None):
         self.states, self.objective, self.how = states, objective, (n_points, repair)
-        lines = {edge: loss_along(self._line(edge), objective, *self.how).loss for edge in combinations(states, 2)}
-        self.guess = {edge: float(loss.max()) for edge, loss in lines.items()}
+        places = np.linspace(0.0, 1.0, n_points).tolist()
+        lines = {e: loss_at(self._line(e), places, objective, repair).loss for e in combinations(states, 2)}
+        self.guess = {edge: float(np.nan_to_num(loss, nan=math.inf).max()) for edge, loss in lines.items()}
         ends = {name: float(loss[k]) for edge, loss in lines.items() for name, k in zip(edge, (0, -1), strict=True)}
         self.losses = {name: ends[name] for name in states}
         self.profiles: dict[Edge, Profile] = {}
@@ -253,7 +257,7 @@ class _Search:
         return self._cheapest(reached(worst[0], rest), reached(worst[1], rest))
 
     def _height(self, name: str) -> float:
-        return self.losses[name]
+        return math.inf if math.isnan(self.losses[name]) else self.losses[name]
 
     def _cheapest(self, some: Collection[str], others: Collection[str]) -> Edge | None:
         """Return the untried pair across a gap that has the lowest straight line."""

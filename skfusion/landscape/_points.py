@@ -71,7 +71,7 @@ def points_at(
     >>> [point.loss for point in points_at(line, line.spread(3), data)]
     [1.0, 0.0, 1.0]
     """
-    states = [*_repaired(subspace, places, objective, repair)]
+    states = [*repaired(subspace, places, objective, repair)]
     judged = objective.evaluate(states)
     return [Point(p, s, float(l), float(v)) for p, s, (l, v) in zip(places, states, judged, strict=True)]
 
@@ -103,11 +103,11 @@ def best_point(
     judged = loss_at(subspace, places, objective, repair)
     score, loss = np.nan_to_num(judged.score, nan=-np.inf), np.nan_to_num(judged.loss, nan=np.inf)
     best = max(range(len(places)), key=lambda i: (score[i], -loss[i]))
-    (state,) = _repaired(subspace, [places[best]], objective, repair)
-    return Point(places[best], state, float(loss[best]), float(score[best]))
+    (found,) = points_at(subspace, [places[best]], objective, repair)  # judged by one pass, and used after more
+    return found
 
 
-def _repaired(
+def repaired(
     subspace: Subspace, places: Sequence[Any], objective: Objective, repair: Repairer | None
 ) -> Iterator[State]:
     """Iterate over the states at some places; a network is there as its own training left it."""

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._batches import n_rows
 from skfusion.connect import Attack, Subspace, losses_of_rows
+from skfusion.landscape._points import repaired
 from skfusion.objective import Batch, Objective, evaluating
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import State
@@ -19,6 +21,8 @@ from skfusion.state import State
 @dataclass(frozen=True, eq=False)
 class Robustness:
     """Held-out accuracy and loss of points of a subspace, on rows as they are and as attacks change them.
+
+    Where rows have weights, they count by these.
 
     Parameters
     ----------
@@ -105,42 +109,37 @@ def robustness_at(
             "and criterion=."
         )
     prepared = [attack.prepared(objective) for attack in attacks]
-    members = [subspace.controls[k] for k in subspace.networks]
-    as_trained = {id(member) for member in members}
-    repair = repair or Recalibrate(n_passes=1)
-    judged = []
-    for point in points:
-        state = subspace.at(point)
-        if id(state) not in as_trained:
-            state = repair(state, members or [state], objective)
-        judged.append(_judged(state, objective, prepared))
-    right, losses = (torch.stack(part).double() for part in zip(*judged, strict=True))
-    # shapes: (n_points, 1 + n_attacks, n_rows)
+    states = repaired(subspace, points, objective, repair or Recalibrate(n_passes=1))
+    judged = [_judged(state, objective, prepared) for state in states]
+    right, losses, weights = (torch.stack(part).double() for part in zip(*judged, strict=True))
+    # shapes: (n_points, 1 + n_attacks, n_rows), and (n_points, n_rows)
+    shares = (weights / weights.sum(1, keepdim=True))[:, None]
     return Robustness(
         points,
-        right.mean(2).T.numpy(),
-        losses.mean(2).T.numpy(),
-        right.amin(1).mean(1).numpy(),
-        losses.amax(1).mean(1).numpy(),
+        (right * shares).sum(2).T.numpy(),
+        (losses * shares).sum(2).T.numpy(),
+        (right.amin(1) * shares[:, 0]).sum(1).numpy(),
+        (losses.amax(1) * shares[:, 0]).sum(1).numpy(),
     )
 
 
-def _judged(state: State, objective: Objective, prepared: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """Return which held-out rows are classified correctly, as they are and under each attack, and their losses."""
+def _judged(state: State, objective: Objective, prepared: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which held-out rows are classified correctly, as they are and under each attack, losses, and weights."""
     assert objective.held_out is not None
 
     def forward(x: Tensor) -> Tensor:
         return objective.forward(state, x)
 
-    right, losses = [], []
+    right, losses, weights = [], [], []
     with evaluating(objective.module):
         for batch in objective.held_out():
+            weights.append(torch.ones(n_rows(batch.x)) if batch.weight is None else batch.weight.cpu())
             versions = [batch, *(attacked(forward, batch) for attacked in prepared)]
             with torch.no_grad():
                 outputs = [objective.forward(state, version.x) for version in versions]
                 right.append(torch.stack([_right(objective, out, batch) for out in outputs]))
                 losses.append(torch.stack([losses_of_rows(objective, out, batch) for out in outputs]))
-    return torch.cat(right, dim=1).cpu(), torch.cat(losses, dim=1).cpu()
+    return torch.cat(right, dim=1).cpu(), torch.cat(losses, dim=1).cpu(), torch.cat(weights)
 
 
 def _right(objective: Objective, out: Tensor, batch: Batch) -> Tensor:

@@ -119,11 +119,12 @@ def cosines(states):
     return [float(torch.cosine_similarity(a, b, 0)) ** 2 for a, b in itertools.combinations(flat, 2)]
 
 
-def test_the_penalty_makes_corners_orthogonal():
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_penalty_makes_corners_orthogonal(n):
     def no_loss(out, batch):
         return 0 * out.sum()
 
-    states = starts(3)
+    states = starts(3)[-n:]
     data = objective(criterion=no_loss)
     before = cosines(states)
     assert max(before) > 0.01

@@ -148,6 +148,21 @@ def test_a_pair_that_fails_is_named_and_left_apart(watched):
     assert graph.tree == [("a", "b")]
 
 
+@pytest.mark.parametrize("place", [0.5, 1.0])
+def test_a_line_that_overflows_and_a_network_that_does_are_left_apart(place):
+    """The loss is NaN in the middle of one line, or at one network; the others are joined."""
+
+    def broken(w):
+        return w[1] + (math.nan if abs(w[0] - place) < 0.1 and w[1] < 0.4 else 0.0)
+
+    states = {"bad": at(1, 0), "a": at(0, 0), "b": at(0, 1)}
+    with pytest.warns(UserWarning, match="no path between 'bad'"):
+        graph = join_minima(states, data_of(broken), Line(), n_points=9)
+    assert ("bad", "a") in graph.failed
+    assert ("a", "b") in graph.tree
+    assert graph.components() == ([["bad", "a", "b"]] if place == 0.5 else [["bad"], ["a", "b"]])
+
+
 def test_where_all_fail_the_reason_is_raised(watched):
     with pytest.raises(ValueError, match="The training diverged"):
         join_minima({"a": at(0, 0), "bad": at(-1, 0)}, data_of(lambda w: 0 * w[0]), watched)

@@ -104,6 +104,28 @@ def test_inner_points_are_recalibrated_and_ends_are_not():
     np.testing.assert_array_equal(by_hand.loss[0], by_hand.loss[1])  # an attack without a radius
 
 
+def test_points_of_a_subspace_without_networks_are_recalibrated_too():
+    ends, data = problems.ends(), problems.to_train()
+    path = Line()(ends).replace(own_ends=False)  # as of a line that is trained from scratch
+    found = robustness_at(path, path.grid(3), data, [])
+    np.testing.assert_allclose(found.loss[0], loss_along(path, data, 3).loss, rtol=1e-4)
+
+
+def test_rows_count_by_their_weights():
+    """A row of weight 3 is three rows of weight 1."""
+    data, ends = objective()
+    (batch, _), number = data.batches(), torch.tensor([1, 3] * 12 + [0])
+    many = torch.arange(25).repeat_interleave(number)
+    versions = [Batch(batch.x, batch.y, number.float()), Batch(batch.x[many], batch.y[many])]
+    found = []
+    for rows in versions:
+        data.held_out = lambda rows=rows: [rows]
+        found.append(robustness_at(Line()(ends), [0.0, 0.5], data, ATTACKS))
+    for name in ("accuracy", "loss", "worst_accuracy", "worst_loss"):
+        np.testing.assert_allclose(*(getattr(each, name) for each in found), rtol=1e-5)
+    assert (found[0].accuracy[0] != robustness_at(Line()(ends), [0.0, 0.5], objective()[0], []).accuracy[0]).any()
+
+
 def test_an_objective_without_held_out_rows_is_refused():
     ends, data = problems.ends(), problems.to_train()
     lacking = ModuleObjective(data.module, data.batches, criterion=data.criterion)

@@ -79,7 +79,8 @@ class DynamicString(Connector, Chain):
         The held-out loss that no link may exceed, in units of the loss; when omitted, that of the worse end, and a
         tenth of what the straight line rises above it. A lower one takes more beads.
     alpha : float, default=0.9
-        A bead is trained until its loss is at most this share of the level. Less makes fewer splits, of more training.
+        A bead is trained until its loss is at most this share of the level, or as far below a level that is negative.
+        Less makes fewer splits, of more training.
     split : {"highest", "middle"}, default="highest"
         Where on a link a bead starts: at the highest loss, which needs fewer beads, or in the middle, which is steadier
         where losses are flat or noisy.
@@ -155,9 +156,10 @@ class DynamicString(Connector, Chain):
         level = found.level if self.level is None else float(self.level)
         _refuse(found.losses, level)
         beads, depth = Beads(self, states, data, loss), 0
+        enough = level - (1 - self.alpha) * abs(level)  # below the level, of whatever sign
         with seed_scope(int(self.random_state), beads.device), torch.no_grad():
             while (open_links := found.to_split(level)) and depth < self.max_depth:
-                found.split(open_links, beads.train(found.starts(open_links), self.alpha * level))
+                found.split(open_links, beads.train(found.starts(open_links), enough))
                 depth += 1
         if above := found.above(level):
             _warn(self, above, len(found.losses) - 1, level, depth)

@@ -152,6 +152,27 @@ def test_beads_are_trained_until_their_loss_is_low_enough():
         assert 0 < len(found.history) < 500
 
 
+def test_beads_come_below_a_level_that_is_negative():
+    """As the log-likelihood of values allows: its share would be above it."""
+    found = DynamicString(level=-0.95, **QUICK)([on_circle(0), on_circle(90)], objective(lambda w: ring(w) - 1.0))
+    assert found.n_beads >= 1
+    assert found.above == ()
+    assert highest(found, lambda w: ring(w) - 1.0) <= -0.95
+
+
+def test_the_penalty_shrinks_a_bead():
+    """Nothing else moves it: five steps of a tenth of what it is."""
+
+    def hill(w):
+        return w[0].abs() * (w[1].abs() < 0.5)
+
+    flat = objective(hill)
+    flat.criterion = lambda out, batch: 0 * out.sum()
+    settings = {"weight_decay": 0.1, "lr": 1.0, "momentum": 0.0, "n_epochs": 1, "max_depth": 1, "n_points": 1}
+    found = DynamicString(level=0.6, **settings)([point(1, 1), point(1, -1)], flat)
+    np.testing.assert_allclose(found.controls[1]["w"], [0.9**5, 0.0], rtol=0, atol=1e-12)
+
+
 def test_a_string_keeps_what_it_says_when_it_is_changed():
     found = DynamicString(level=0.05, **QUICK)([on_circle(0), on_circle(90)], RING)
     even = found.by_length()
