@@ -86,7 +86,7 @@ METHODS: dict[str, Callable[[Problem, int], Any]] = {
     "star of 3 networks, 10 points": subspace(Seeds(3), Star, 1 / 6, 1 / 2),
 }
 NETWORKS = {SEVERAL: 3} | {name: 10 for name in METHODS if name.endswith("10 points") or "SPRO" in name}
-"""Points that predict, beside the corners; one where it is not said."""
+"""Points that predict; one where it is not said."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -178,10 +178,10 @@ on one thread ({kept["machine"]}), which had other work. The numbers of each fit
 
 All methods go through the training rows equally often, with one network a step: what is joined is trained for a part of the epochs, and the connector for the rest. Simplexes are grown
 with one point a step, where the default is five, which would cost five times as much. The rate, SGD with momentum 0.9, and the weight decay 0.0005 are the same everywhere, and the
-rate falls to zero, but for SWA; no setting was chosen by these numbers. Statistics of BatchNorm are estimated on the training rows at each point. Fashion-MNIST has 3,000 rows to train on, others with each seed, and the whole test set.
+rate falls to zero, of curves and stars to a hundredth, but for SWA; no setting was chosen by these numbers. Statistics of BatchNorm are estimated on the training rows at each point. Fashion-MNIST has 3,000 rows to train on, others with each seed, and the whole test set.
 
 After each ± stands half of the 95 % interval of a mean over seeds, Student's, of paired differences: of few seeds, most differences are not told apart. *ECE* is the expected calibration error of the top class
-over 15 bins. *s* is the processor's time of a fit, median; *predict* is how many points predict, beside the corners.
+over 15 bins. *s* is the processor's time of a fit, median; *predict* is how many networks predict: of a simplex random points of it, and of a curve with both ends.
 
 {chr(10).join(sections)}"""
     (args.out / "subspaces.md").write_text(page.rstrip() + "\n", encoding="utf-8")

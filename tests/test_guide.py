@@ -2,6 +2,7 @@
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -30,3 +31,23 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     module = ModuleType(f"guide_{page.stem}")  # a module of its own, so that its classes can be pickled
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code_of(page), str(page), "exec"), vars(module))
+
+
+SENTENCE = re.compile(r"`(\w+(?:Classifier|Regressor)\([^`]*\))`")
+
+
+@pytest.mark.parametrize("name", ["concepts", "subspaces"])
+def test_the_sentences_of_papers_can_be_written(name):
+    """Each estimator in a table, as it is printed, is one: the parts that it needs are there."""
+    names: dict[str, object] = {"net": None, "pool": None}
+    for room in ("", ".average", ".collect", ".connect", ".merge"):
+        module = import_module(f"skfusion{room}")
+        names |= {public: getattr(module, public) for public in module.__all__}
+    text = (ROOT / "docs" / "guide" / f"{name}.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    sentences = [found for row in rows for found in SENTENCE.findall(row)]
+    assert len(sentences) > 5
+    for sentence in sentences:
+        connect = getattr(eval(sentence, names), "connect", None)
+        if connect is not None:
+            connect.check()

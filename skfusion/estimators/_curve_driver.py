@@ -16,7 +16,7 @@ from skfusion.connect import Bezier
 from skfusion.estimators._base import Collected
 from skfusion.estimators._points_driver import PointsDriver, converted, on_cpu
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import CurveSegment, InUnit
+from skfusion.estimators.support._curve_segment import CurveSegment, InUnit, in_loss_units
 from skfusion.landscape import loss_along, segment, spanning_tree
 from skfusion.nets import Runner
 from skfusion.objective import loss_scale
@@ -88,8 +88,7 @@ class CurveDriver(PointsDriver):
         joined = []
         for edge in self.spanning_tree_:
             ends = state[edge[0]], state[edge[1]]
-            path = connect(ends, InUnit(objective, unit))
-            path = path.replace(history=[loss * unit for loss in path.history])
+            path = in_loss_units(connect(ends, InUnit(objective, unit)), unit)
             path = path.by_length() if self.arc_length else path
             joined.append(CurveSegment(edge, ends, path, objective, repair))
         members = self._points(joined, pool, collected.net)

@@ -15,7 +15,7 @@ from skfusion.connect import Connector, Line, Simplicial, Subspace
 from skfusion.estimators._base import Collected
 from skfusion.estimators._points_driver import PointsDriver, converted, on_cpu
 from skfusion.estimators.support._alignment import align_members
-from skfusion.estimators.support._curve_segment import InUnit
+from skfusion.estimators.support._curve_segment import InUnit, in_loss_units
 from skfusion.landscape import Point, best_point, points_at
 from skfusion.nets import Runner
 from skfusion.objective import Objective, loss_scale
@@ -54,8 +54,7 @@ class SubspaceDriver(PointsDriver):
         connect = clone(self._part("connect"))
         self._check_number(connect, pool)
         unit = loss_scale(objective) if self._task == "regression" else 1.0
-        subspace = connect([m.state for m in pool], InUnit(objective, unit))
-        subspace = subspace.replace(history=[loss * unit for loss in subspace.history])
+        subspace = in_loss_units(connect([m.state for m in pool], InUnit(objective, unit)), unit)
         seed = int(getattr(connect, "random_state", None) or 0)
         points = self._chosen(subspace, objective, seed)
         _check_finite(points)

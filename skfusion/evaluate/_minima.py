@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from skfusion.align import Aligner
 from skfusion.connect import Connector
-from skfusion.estimators.support import InUnit
+from skfusion.estimators.support import InUnit, in_loss_units
 from skfusion.evaluate._pool_on_data import pool_on_data, statistics_of_inner_points
 from skfusion.landscape import MinimaGraph, join_minima
 from skfusion.objective import loss_scale
@@ -68,12 +69,13 @@ def minima_of(
     """
     data = pool_on_data(pool, X, y, estimator, scoring, purpose=None)
     states = data.states if align is None else data.aligned(align, pool)
-    objective = InUnit(data.objective, loss_scale(data.objective) if data.task == "regression" else 1.0)
-    return join_minima(
+    unit = loss_scale(data.objective) if data.task == "regression" else 1.0
+    graph = join_minima(
         dict(zip(pool.names, states, strict=True)),
-        objective,
+        InUnit(data.objective, unit),
         connect,
         n_paths=n_paths,
         n_points=n_points,
         repair=statistics_of_inner_points(data.runner.module),
     )
+    return replace(graph, paths={edge: in_loss_units(path, unit) for edge, path in graph.paths.items()})

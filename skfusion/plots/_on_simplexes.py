@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,9 @@ class Evaluated:
         if corners is None:
             return [*basis.simplexes[0][:3]]
         asked = [self.names.index(c) if c in self.names else c for c in corners]
-        if len(asked) < 2 or not all(isinstance(k, int) and 0 <= k < len(self.names) for k in asked):
+        if len(asked) < 2 or not all(isinstance(k, Integral) and 0 <= k < len(self.names) for k in asked):
             raise ValueError(f"corners must be two or more of {self.names}, or their positions; got {corners!r}.")
-        return asked
+        return [int(k) for k in asked]
 
     def _triangle(self, chosen: list[int]) -> dict[str, Any]:
         """Evaluate a triangle on a grid in it."""

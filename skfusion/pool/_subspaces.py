@@ -43,7 +43,7 @@ def save_subspace(subspace: Subspace, path: Any) -> None:
     """
     more = {f.name: getattr(subspace, f.name) for f in dataclasses.fields(subspace) if f.name not in _OF_ALL}
     about = {
-        "kind": type(subspace).__name__,
+        "kind": _name(type(subspace)),
         "basis": _basis_to_json(subspace.basis),
         "history": [float(loss) for loss in subspace.history],
         "more": {k: [*v] if isinstance(v, tuple) else v for k, v in more.items()},
@@ -94,17 +94,18 @@ def load_subspace(path: Any, basis: Basis | None = None) -> Subspace:
 
 def _basis_to_json(basis: Basis) -> dict[str, Any]:
     """Return the name and the numbers of a basis; those of a basis that is not of this library are left out."""
-    name = type(basis).__name__
-    if isinstance(basis, Complex):
+    name = _name(type(basis))
+    if type(basis) is Complex:
         return {"name": name, "simplexes": [[*s] for s in basis.simplexes], "shares": basis.shares.tolist()}
-    if isinstance(basis, connect.ByLength):
+    if type(basis) is connect.ByLength:
         arrays = {"t": np.asarray(basis.t).tolist(), "share": np.asarray(basis.share).tolist()}
         return {"name": name, "basis": _basis_to_json(basis.basis), **arrays}
     if getattr(connect, name, None) is not type(basis):
         return {"name": name, "params": {}}
     if isinstance(basis, Component):
         params = basis.get_params(deep=False)
-        return {"name": name, "params": {k: v for k, v in params.items() if v is None or isinstance(v, _PLAIN)}}
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in params.items()}
+        return {"name": name, "params": {k: v for k, v in plain.items() if v is None or isinstance(v, _PLAIN)}}
     numbers = {f.name: np.asarray(getattr(basis, f.name)).tolist() for f in dataclasses.fields(cast(Any, basis))}
     return {"name": name, "params": numbers}
 
@@ -117,6 +118,12 @@ def _basis_from_json(about: Mapping[str, Any]) -> Basis:
         return connect.ByLength(_basis_from_json(about["basis"]), np.array(about["t"]), np.array(about["share"]))
     basis: Basis = _named(name, Basis)(**about["params"])
     return basis
+
+
+def _name(cls: type) -> str:
+    """Return the name of a class; with its module where it is not of this library, so that none stands in for it."""
+    ours = getattr(connect, cls.__name__, None) is cls
+    return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _named(name: str, base: type) -> Any:

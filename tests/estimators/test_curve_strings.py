@@ -67,6 +67,7 @@ def test_values_are_predicted_along_every_kind_of_path():
         (path,) = fitted.curves_.values()
         if isinstance(connect, Geodesic):
             assert 0 < path.energy <= path.line_energy
+            assert 0.1 < path.history[0] / path.line_energy < 10  # both are energies
 
 
 def test_strings_are_judged_on_rows_that_nothing_was_trained_on():

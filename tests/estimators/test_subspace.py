@@ -9,11 +9,13 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
+from skorch.callbacks import EarlyStopping, TrainEndCheckpoint
+from skorch.dataset import ValidSplit
 from torch import nn
 
 from skfusion import CurveClassifier, EnsembleClassifier, ModelPool, SubspaceClassifier, SubspaceRegressor
 from skfusion.collect import Seeds, Untrained
-from skfusion.connect import Bezier, Complex, LearnedSubspace, Line, SimplexPerMode, Simplicial
+from skfusion.connect import Bezier, Complex, LearnedSubspace, Line, MultiPoint, SimplexPerMode, Simplicial
 from skfusion.landscape import best_point, loss_at, points_at
 from skfusion.nets import mlp_classifier, mlp_regressor
 from skfusion.repair import Recalibrate
@@ -63,6 +65,13 @@ def test_simplexes_of_each_mode_have_equally_many_points(pool):
     fitted = subspace(connect=SimplexPerMode(1, n_epochs=1), collect=pool, n_points=6).fit(X, Y)
     of_first = [sum(m.meta["point"][:2]) > 0.5 for m in fitted.members_]
     assert sum(of_first) == 3
+
+
+def test_bad_cells_of_a_plane_do_not_predict(pool):
+    plane = MultiPoint([[-1, 1, -1], [1, -1, 1]], n_epochs=1, n_cells=2)
+    fitted = subspace(connect=plane, collect=pool[[0]], n_points=5).fit(X, Y)
+    places = [tuple(m.meta["point"]) for m in fitted.members_]
+    assert {*places[:3]} == {(0.0, 1.0), (1.0, 0.0), (1.0, 2.0)} >= {*places[3:]}
 
 
 def test_midpoint_and_best_point(pool):
@@ -222,6 +231,18 @@ def test_untrained_members_are_initial_weights():
     assert all(same(a.state, b.state) for a, b in zip(first, again, strict=True))
     apart = [k for k, v in first[0].state.items() if not torch.equal(v, first[1].state[k])]
     assert any(k.endswith("weight") for k in apart)
+
+
+@pytest.mark.parametrize(
+    "callback", [EarlyStopping(load_best=True), TrainEndCheckpoint()], ids=lambda c: type(c).__name__
+)
+def test_callbacks_of_a_training_do_not_stop_one_from_scratch(callback, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the callback saves
+    net = mlp_classifier(max_epochs=5, module__hidden=(8,), callbacks=[callback], train_split=ValidSplit(5))
+    start = mlp_classifier(max_epochs=5, module__hidden=(8,))
+    first, plain = (Untrained(2).collect(n, X, Y, random_state=0) for n in (net, start))
+    assert all(same(a.state, b.state) for a, b in zip(first, plain, strict=True))
+    assert subspace(net, connect=LEARNED, predict_with="midpoint").fit(X, Y).predict(X).shape == (150,)
 
 
 def test_points_outside_of_an_estimator():

@@ -52,3 +52,6 @@ def test_values_are_joined_whatever_their_unit():
     graph = minima_of(pool, inputs, values, connect=PolyChain(n_epochs=3), n_points=5)
     assert graph.components() == [pool.names]
     assert graph.saddle(*pool.names) < 1e5
+    (path,) = graph.paths.values()
+    lowest = min(graph.losses.values())
+    assert 0.2 * lowest < min(path.history) <= max(path.history) < 5 * graph.saddle(*pool.names)  # of the same loss

@@ -54,6 +54,8 @@ def test_a_chain_goes_through_corners_in_any_order(fitted, data):
     corners = ["network 0", "connector 1", "network 1"]
     display = SubspaceDisplay.from_estimator(fitted, *data[2:], corners=corners, n_points=5, response="score")
     assert [*display.corners] == corners
+    by_place = SubspaceDisplay.from_estimator(fitted, *data[2:], corners=np.array([0, 3, 1]), n_points=2)
+    assert [*by_place.corners] == corners
     assert display.places.shape == (9, 1)
     assert (np.diff(display.places[:, 0]) > 0).all()
     assert display.higher_is_better

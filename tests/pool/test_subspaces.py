@@ -80,9 +80,28 @@ class Own(PathBasis):
 
 def test_a_basis_of_ones_own_is_given_to_the_reader(tmp_path):
     save_subspace(Path(STATES[:2], Own()), tmp_path)
-    with pytest.raises(PoolFormatError, match="no Basis of the name 'Own'.* give it as basis="):
+    with pytest.raises(PoolFormatError, match="no Basis of the name '.*Own'.* give it as basis="):
         load_subspace(tmp_path)
     assert load_subspace(tmp_path, Own()).weights(0.5).tolist() == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("parent", [Line, Complex])
+def test_a_class_of_ones_own_is_not_taken_for_that_of_the_library(parent, tmp_path):
+    basis = type(parent.__name__, (parent,), {"weights": lambda self, point, n: np.array([0.0, 1.0])})
+    own = Path(STATES[:2], basis()) if parent is Line else SimplicialComplex(STATES[:2], basis([(0, 1)]))
+    save_subspace(own, tmp_path)
+    with pytest.raises(PoolFormatError, match=f"no Basis of the name '.*{parent.__name__}'"):
+        load_subspace(tmp_path)
+    kind = type("Path", (Path,), {"at": lambda self, point: STATES[2]})
+    save_subspace(kind(STATES[:2], Line()), tmp_path)
+    with pytest.raises(PoolFormatError, match="no Subspace of the name '.*Path'"):
+        load_subspace(tmp_path)
+
+
+def test_numbers_of_numpy_come_back(tmp_path):
+    basis = PolyChain(n_bends=np.int64(3), lr=np.float32(0.25))  # as a grid over np.arange gives them
+    save_subspace(Path(STATES, basis), tmp_path)
+    assert load_subspace(tmp_path).basis.get_params() == basis.get_params()
 
 
 def test_files_that_name_other_things_are_refused(tmp_path):

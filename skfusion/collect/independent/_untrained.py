@@ -54,7 +54,10 @@ class Untrained(Collector):
                 "Untrained draws other initial weights for each member, and a net with a module instance has those of "
                 f"the instance for all {len(seeds)}. Give the net the module's class, with module__ parameters."
             )
-        return [Run(f"untrained-{i}", seed, params={"max_epochs": 0}) for i, seed in enumerate(seeds)]
+        params: dict[str, Any] = {"max_epochs": 0}
+        if net.callbacks and net.callbacks != "disable":
+            params["callbacks"] = []  # some look for epochs at the end, as those do that load the best weights
+        return [Run(f"untrained-{i}", seed, params=params) for i, seed in enumerate(seeds)]
 
     @classmethod
     def _test_params(cls) -> Iterator[dict[str, Any]]:

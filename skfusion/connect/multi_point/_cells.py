@@ -83,6 +83,12 @@ class Cells(Basis):
         rows, columns = (np.linspace(0, n - 1, n_points).tolist() for n in self.shape)
         return [(row, column) for row in rows for column in columns]
 
+    def spread(self, n_points: int, rng: np.random.RandomState, n_controls: int) -> list[tuple[float, float]]:
+        """Return good cells in random order, all of them before one comes again; see :meth:`Basis.spread`."""
+        good = np.argwhere(np.asarray(self.mask) == 1).tolist()
+        rounds = [rng.permutation(len(good)) for _ in range(-(-n_points // len(good)))]
+        return [(float(good[k][0]), float(good[k][1])) for k in np.concatenate(rounds)[:n_points]]
+
     def center(self, n_controls: int) -> tuple[float, float]:
         """Return the middle of the rectangle; see :meth:`Basis.center`."""
         n_rows, n_columns = self.shape

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from skfusion.connect import Path
+from skfusion.connect import GeodesicPath, Path, Subspace
 from skfusion.landscape import Edge, Profile
 from skfusion.objective import Objective, Wrapper
 from skfusion.repair import Repairer
@@ -61,3 +63,13 @@ class InUnit(Wrapper):
         criterion = objective.criterion
         assert criterion is not None
         self.criterion = lambda out, batch: criterion(out, batch) / unit
+
+
+def in_loss_units(subspace: Subspace, unit: float) -> Any:
+    """Return a subspace that was trained by ``InUnit``, whose history has the losses themselves.
+
+    That of a geodesic is not of the loss, so it stays as it is.
+    """
+    if isinstance(subspace, GeodesicPath):
+        return subspace
+    return subspace.replace(history=[loss * unit for loss in subspace.history])
