@@ -10,8 +10,8 @@ import numpy as np
 from skfusion.geometry import inner
 from skfusion.state import State
 
-_FLAT = 1e-13
-"""Determinant, of distances of at most 1, below which the corners count as lying in a plane: it is rounding."""
+_FLAT = 1e-11
+"""Smallest eigenvalue of the cosines between edges below which corners count as lying in a plane: it is rounding."""
 
 
 def volume_of(squares: np.ndarray) -> float:  # shape: (n_corners, n_corners)
@@ -19,16 +19,17 @@ def volume_of(squares: np.ndarray) -> float:  # shape: (n_corners, n_corners)
 
     .. math:: V^2 = \frac{(-1)^{n + 1}}{2^n\, n!^2} \det \begin{pmatrix} 0 & 1^T \\ 1 & D \end{pmatrix}
 
-    for n + 1 corners. That of a single corner is 1, and that of corners in a plane of fewer dimensions is 0.
+    for n + 1 corners. The determinant is taken of the inner products of the edges of one corner, which is the same, and
+    keeps its digits where edges have lengths that differ much. That of a single corner is 1, and that of corners in a
+    plane of fewer dimensions is 0.
     """
     n = len(squares) - 1
-    scale = float(squares.max())
-    if n == 0 or scale == 0:
-        return float(n == 0)
-    bordered = np.ones((n + 2, n + 2))
-    bordered[0, 0], bordered[1:, 1:] = 0.0, squares / scale
-    square = (-1) ** (n + 1) * float(np.linalg.det(bordered))
-    return 0.0 if square < _FLAT else math.sqrt(square / 2**n) / math.factorial(n) * scale ** (n / 2)
+    products = (squares[0, 1:, None] + squares[0, 1:] - squares[1:, 1:]) / 2
+    lengths = np.sqrt(np.diag(products))
+    if not n or not lengths.all():
+        return float(not n)
+    shares = np.linalg.eigvalsh(products / np.outer(lengths, lengths))
+    return 0.0 if shares[0] < _FLAT else float(np.prod(lengths) * np.sqrt(np.prod(shares))) / math.factorial(n)
 
 
 def volumes_of(controls: Sequence[State], simplexes: Sequence[Sequence[int]]) -> np.ndarray:

@@ -44,6 +44,8 @@ def test_flat_simplexes_have_no_volume():
     a, b, c = rng.normal(size=(3, 50))
     for points in ([a, b, 0.3 * a + 0.7 * b], [a, b, c, a + b - c], [a, a], [a, a, b]):
         assert volume_of(squares_of(points)) == 0
+    thin = np.diag([0.0, 0.01, 0.01, 0.01, 0.01, 1.0])
+    assert volume_of(squares_of(thin[:, 1:])) == pytest.approx(1e-8 / math.factorial(5))
     assert volume_of(squares_of([a])) == 1  # a point has no dimension in which it could be flat
 
 

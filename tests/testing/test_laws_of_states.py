@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from skfusion import align, connect, landscape, merge, state, tangent
+from skfusion.estimators.support import in_loss_units
 from skfusion.geometry import differences, geometry, inner
 from skfusion.state import State
 from skfusion.testing import _problems as problems
@@ -31,6 +32,7 @@ FUNCTIONS = {
     "distance": lambda s: state.distance(s[0], s[1]),
     "flatten": lambda s: [state.flatten(one, s) for one in s],
     "geometry": lambda s: geometry(s[:3], s[3]),
+    "in_loss_units": lambda s: list(in_loss_units(chain(s).replace(history=[1.0]), 2.0).controls),
     "inner": lambda s: inner(s),
     "linearised": lambda s: tangent.linearised(s[0], s[1]),
     "loss_along": lambda s: landscape.loss_along(chain(s), problems.to_train(), 5),
