@@ -251,6 +251,7 @@ def check_labelled(connector: Any, objective: Objective | None) -> Objective:
     """Return an objective that can be trained on, or raise ``ValueError``."""
     if objective is None or objective.criterion is None:
         raise ValueError(
-            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels."
+            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
+            "Line() trains nothing."
         )
     return objective

@@ -11,7 +11,7 @@ import numpy as np
 from skfusion._docs import doc
 from skfusion.connect._base import Connector, Path, PathBasis, check_ends
 from skfusion.connect._parameters import check_steps, check_whole
-from skfusion.connect._train import train, trained_names
+from skfusion.connect._train import check_labelled, train, trained_names
 from skfusion.objective import Objective
 from skfusion.state import State, weighted_sum
 
@@ -98,11 +98,7 @@ class TrainedConnector(Connector, PathBasis):
         self.check()
         a, b = states
         controls = [a, *(weighted_sum([a, b], [1 - s, s]) for s in self._start()), b]
-        if objective is None or objective.criterion is None:
-            raise ValueError(
-                f"{type(self).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
-                "Line() trains nothing."
-            )
+        objective = check_labelled(self, objective)
         free = range(len(controls)) if self.train_ends else range(1, len(controls) - 1)
         if not free or not trained_names(controls, states, free, objective.module):
             return Path(controls, self)

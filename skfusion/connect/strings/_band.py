@@ -15,7 +15,7 @@ from skfusion.connect import _train
 from skfusion.connect._base import Connector, check_ends
 from skfusion.connect._chain import lengths, redistributed
 from skfusion.connect._together import Together
-from skfusion.connect._train import labelled, record, trained_names, untrained_names
+from skfusion.connect._train import check_labelled, labelled, record, trained_names, untrained_names
 from skfusion.connect.strings._forces import across, is_rigid, springs, tangents
 from skfusion.connect.strings._judge import TrainingLoss, between, inner_shares
 from skfusion.objective import Objective
@@ -129,9 +129,5 @@ def trainable(connector: Connector, states: Sequence[State], objective: Objectiv
     """Return the objective if there is anything to train between two states; raise where there is none to train by."""
     check_ends(connector, states)
     connector.check()
-    if objective is None or objective.criterion is None:
-        raise ValueError(
-            f"{type(connector).__name__} trains on labelled rows: give it an objective with a criterion and labels. "
-            "Line() trains nothing."
-        )
+    objective = check_labelled(connector, objective)
     return objective if trained_names(states, states, [], objective.module) else None
