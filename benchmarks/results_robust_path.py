@@ -23,7 +23,7 @@ from skfusion.connect import AdversarialTraining, Attack, Bezier, Line, RobustPa
 from skfusion.landscape import robustness_at
 from skfusion.objective import Batch, Likelihood, ModuleObjective
 
-RADII = {"l_inf": 0.2, "l2": 1.5, "l1": 8.0}
+RADII = {"l_inf": 0.1, "l2": 1.0, "l1": 5.0}
 TRAIN, CHOOSE, TEST = 3000, 1000, 2000
 END_EPOCHS, SHORT_EPOCHS, PATH_EPOCHS = 10, 3, 12
 N_POINTS = 9
