@@ -158,31 +158,36 @@ def bare(make, rows, batch_size, n_epochs):
             optimizer.step()
 
 
-def training(cells, repeats):
-    """Print the times of training a curve."""
-    head = ("network", "batch", "steps", "loop by hand, ms", "nets.fit, ms", "Bezier, ms", "to the loop", "to nets.fit")
+def net_of(make, batch_size, n_epochs):
+    """Return a net whose training takes the same batches."""
+    return NeuralNetClassifier(
+        make,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        lr=0.01,
+        batch_size=batch_size,
+        max_epochs=n_epochs,
+        iterator_train__shuffle=True,
+        train_split=None,
+        verbose=0,
+    )
+
+
+def training(connect, column, asked, cells, repeats):
+    """Print the times of training what ``connect(n_epochs)`` makes of two states."""
+    head = ("network", "batch", "steps", "loop by hand, ms", "nets.fit, ms", column, "to the loop", "to nets.fit")
     print(f"| {' | '.join([*head, 'asked'])} |\n|{'---|' * (len(head) + 1)}")
     for name, make, shape, n_classes, n_rows, batch_size, n_epochs in cells:
         rows = data(shape, n_rows, n_classes)
-        net = NeuralNetClassifier(
-            make,
-            criterion=nn.CrossEntropyLoss,
-            optimizer=torch.optim.SGD,
-            optimizer__momentum=0.9,
-            lr=0.01,
-            batch_size=batch_size,
-            max_epochs=n_epochs,
-            iterator_train__shuffle=True,
-            train_split=None,
-            verbose=0,
-        )
+        net = net_of(make, batch_size, n_epochs)
         objective = nets.Judge(Runner(net, "classification", rows), rows, rows)
-        ends, curve = states_of(make), Bezier(n_epochs=n_epochs, lr=0.01)
+        states, component = states_of(make), connect(n_epochs)
         times = medians(
             {
                 "bare": lambda a=(make, rows, batch_size, n_epochs): bare(*a),
                 "fit": lambda n=net, r=rows: nets.fit(n, r, 0),
-                "ours": lambda c=curve, e=ends, o=objective: c(e, o),
+                "ours": lambda c=component, s=states, o=objective: c(s, o),
             },
             repeats,
         )
@@ -190,7 +195,7 @@ def training(cells, repeats):
         print(
             f"| {name} | {batch_size} | {steps} | {1e3 * times['bare']:.0f} | {1e3 * times['fit']:.0f} "
             f"| {1e3 * times['ours']:.0f} | {times['ours'] / times['bare']:.2f}x | {times['ours'] / times['fit']:.2f}x "
-            f"| {ASKED_TRAINING}x |",
+            f"| {asked}x |",
             flush=True,
         )
 
@@ -225,7 +230,7 @@ def main():
         paths(cells, repeats)
     if "B" in args.tables:
         print("\nB. A curve of one bend, beside ordinary training of as many steps\n")
-        training(trained(args.quick), repeats)
+        training(lambda n: Bezier(n_epochs=n, lr=0.01), "Bezier, ms", ASKED_TRAINING, trained(args.quick), repeats)
 
 
 if __name__ == "__main__":

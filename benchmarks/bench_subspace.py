@@ -19,9 +19,7 @@ import platform
 
 import skorch
 import torch
-from bench_curves import Convolutional, Perceptron, bare, data, medians, states_of
-from skorch import NeuralNetClassifier
-from torch import nn
+from bench_curves import Convolutional, Perceptron, data, medians, net_of, states_of, training
 
 import skfusion
 from skfusion import nets
@@ -43,48 +41,6 @@ def cells(quick):
         ("convolutions with BatchNorm", Convolutional, (1, 28, 28), 10, 512, 64, 1),
     ]
     return found[:2] if quick else found
-
-
-def net_of(make, batch_size, n_epochs):
-    """Return a net whose training takes the same batches."""
-    return NeuralNetClassifier(
-        make,
-        criterion=nn.CrossEntropyLoss,
-        optimizer=torch.optim.SGD,
-        optimizer__momentum=0.9,
-        lr=0.01,
-        batch_size=batch_size,
-        max_epochs=n_epochs,
-        iterator_train__shuffle=True,
-        train_split=None,
-        verbose=0,
-    )
-
-
-def training(connect, asked, chosen, repeats):
-    """Print the times of training a subspace between two states."""
-    head = ("network", "batch", "steps", "loop by hand, ms", "nets.fit, ms", "ours, ms", "to the loop", "to nets.fit")
-    print(f"| {' | '.join([*head, 'asked'])} |\n|{'---|' * (len(head) + 1)}")
-    for name, make, shape, n_classes, n_rows, batch_size, n_epochs in chosen:
-        rows = data(shape, n_rows, n_classes)
-        net = net_of(make, batch_size, n_epochs)
-        objective = nets.Judge(Runner(net, "classification", rows), rows, rows)
-        states, component = states_of(make), connect(n_epochs)
-        times = medians(
-            {
-                "bare": lambda a=(make, rows, batch_size, n_epochs): bare(*a),
-                "fit": lambda n=net, r=rows: nets.fit(n, r, 0),
-                "ours": lambda c=component, s=states, o=objective: c(s, o),
-            },
-            repeats,
-        )
-        steps = n_epochs * -(-n_rows // batch_size)
-        print(
-            f"| {name} | {batch_size} | {steps} | {1e3 * times['bare']:.0f} | {1e3 * times['fit']:.0f} "
-            f"| {1e3 * times['ours']:.0f} | {times['ours'] / times['bare']:.2f}x | {times['ours'] / times['fit']:.2f}x "
-            f"| {asked}x |",
-            flush=True,
-        )
 
 
 def batches(chosen, repeats):
@@ -128,10 +84,10 @@ def main():
     )
     if "A" in args.tables:
         print("\nA. A line that is learned from scratch, beside ordinary training of as many steps\n")
-        training(lambda n: LearnedSubspace(Line(), n_epochs=n, lr=0.01), ASKED_LINE, chosen, repeats)
+        training(lambda n: LearnedSubspace(Line(), n_epochs=n, lr=0.01), "ours, ms", ASKED_LINE, chosen, repeats)
     if "B" in args.tables:
         print(f"\nB. A connector with {N_SAMPLES} points a step, beside ordinary training of as many steps\n")
-        training(lambda n: Simplicial(1, N_SAMPLES, n_epochs=n), ASKED_COMPLEX, chosen, repeats)
+        training(lambda n: Simplicial(1, N_SAMPLES, n_epochs=n), "ours, ms", ASKED_COMPLEX, chosen, repeats)
     if "C" in args.tables:
         print(f"\nC. Losses and gradients of {N_SAMPLES} networks on a batch; convolutions go in turn by default\n")
         batches(chosen, repeats)

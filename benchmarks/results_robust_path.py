@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results_rebasin import idx
 from torch import nn
 
 from skfusion.connect import AdversarialTraining, Attack, Bezier, Line, RobustPath
@@ -37,13 +38,6 @@ def network():
         nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 5, stride=2), nn.ReLU(), nn.Flatten(),
         nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 10),
     )  # fmt: skip
-
-
-def idx(path):
-    """Return the array of an IDX file of bytes."""
-    data = path.read_bytes()
-    shape = np.frombuffer(data, ">i4", data[3], 4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
 
 def objective(x, y, rows, held_out, seed):
@@ -117,8 +111,8 @@ def one(attack_of, seed, x, y):
 
 def run(args):
     torch.set_num_threads(1)
-    x = torch.from_numpy(idx(args.mnist / "train-images-idx3-ubyte").astype(np.float32) / 255)[:, None]
-    y = torch.from_numpy(idx(args.mnist / "train-labels-idx1-ubyte").astype(np.int64))
+    x = torch.from_numpy(idx(args.mnist, "train-images-idx3-ubyte").astype(np.float32) / 255)[:, None]
+    y = torch.from_numpy(idx(args.mnist, "train-labels-idx1-ubyte").astype(np.int64))
     args.raw.mkdir(parents=True, exist_ok=True)
     for seed in range(args.seeds):
         path = args.raw / f"seed-{seed}.json"

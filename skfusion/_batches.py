@@ -15,6 +15,11 @@ def n_rows(x: Input) -> int:
     return len(x if isinstance(x, Tensor) else tensors_of(x)[0])
 
 
+def size_of(batch: Batch) -> float:
+    """Return the sum of the weights of the rows of a batch, or how many there are."""
+    return float(n_rows(batch.x)) if batch.weight is None else float(batch.weight.sum())
+
+
 def tensors_of(x: Input) -> list[Tensor]:
     """Return the tensors of an input; arguments by name may hold flags besides."""
     return [x] if isinstance(x, Tensor) else [t for t in x.values() if isinstance(t, Tensor)]

@@ -54,6 +54,8 @@ class Together:
         self._rest = {k: t.detach().clone() for k, t in like.items() if self._owner[k] not in own}
         self._shapes = [like[k].shape for k in self.names]
         self._sizes = [shape.numel() for shape in self._shapes]
+        self.lends = lends
+        """Whether the module can be run with the tensors of points in the place of its own."""
         self.vectorized: bool | None = None if lends and self._pays() else False
         if self.vectorized is None:
             keep_freed_memory()
@@ -97,6 +99,19 @@ class Together:
                 yield
             finally:
                 self._in_training = False
+
+    def outputs(self, trained: Sequence[Tensor], batch: Batch, others: Mapping[str, Tensor]) -> Tensor:
+        """Return the outputs of all points by one pass of the module, shape (n_points, n_rows, ...).
+
+        ``trained`` are the trained tensors as :meth:`cut` has them, and ``others`` those of :meth:`losses`. The module
+        may raise whatever it does where it cannot be run for many points.
+        """
+        module, x, n = self.objective.module, mapped(batch.x, torch.clone), len(trained[0])
+        own = {k: t.to(self._like[k].dtype) for k, t in zip(self.names, trained, strict=True)}
+        fixed = {k: t.expand(n, *t.shape).clone() for k, t in self._rest.items() if self._owner[k] == k}
+        tensors = {k: Members(t) for k, t in (own | fixed | {k: t.clone() for k, t in others.items()}).items()}
+        with lent(module, {k: tensors[owner] for k, owner in self._owner.items()}, self._slots):
+            return value_of(first_output(module(**x) if isinstance(x, dict) else module(x)))
 
     def _pays(self) -> bool:
         """Return whether many points at once are faster; grouped convolutions are slow in torch's CPU kernels."""
@@ -159,21 +174,12 @@ class Together:
 
     def _at_once(self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return losses and gradients by one pass of the module for all points."""
-        module, criterion, x, n = (
-            self.objective.module,
-            self.objective.criterion,
-            mapped(batch.x, torch.clone),
-            len(rows),
-        )
+        criterion = self.objective.criterion
         assert criterion is not None
         leaves = [t.detach().requires_grad_() for t in self.cut(rows)]
-        trained = {k: t.to(self._like[k].dtype) for k, t in zip(self.names, leaves, strict=True)}
-        fixed = {k: t.expand(n, *t.shape).clone() for k, t in self._rest.items() if self._owner[k] == k}
-        tensors = {k: Members(t) for k, t in (trained | fixed | {k: t.clone() for k, t in others.items()}).items()}
         self._draw_for(rows)
-        full = {k: tensors[owner] for k, owner in self._owner.items()}
-        with lent(module, full, self._slots), drawing(self._generators[:n]):
-            out = value_of(first_output(module(**x) if isinstance(x, dict) else module(x)))
+        with drawing(self._generators[: len(rows)]):
+            out = self.outputs(leaves, batch, others)
         losses = torch.stack([criterion(part, batch) for part in out.unbind()])
         found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         flat = [(torch.zeros_like(v) if g is None else g).flatten(1) for g, v in zip(found, leaves, strict=True)]

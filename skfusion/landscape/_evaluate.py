@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -38,20 +38,31 @@ def evaluate(
     points are repaired, by recalibrating BatchNorm statistics when ``repair`` is omitted.
     """
     check_compatible(controls)
-    members = compared_with(controls, networks, objective)
     if repair is None:
         own = [controls[i] for i in networks]
         judged = _Together(controls, objective, own).evaluate(torch.from_numpy(coefficients))
         if judged is not None:
             return judged
-    repair = repair or Recalibrate(n_passes=1)
+    states = repaired(controls, coefficients, objective, repair or Recalibrate(n_passes=1), networks)
+    return np.array(objective.evaluate(states), np.float64).reshape(-1, 2)
+
+
+def repaired(
+    controls: Sequence[State],
+    coefficients: Iterable[np.ndarray],
+    objective: Objective,
+    repair: Repairer,
+    networks: Sequence[int],
+) -> Iterator[State]:
+    """Iterate over the repaired states of points; a network is there as its own training left it."""
+    members = _compared_with(controls, networks, objective)
     as_trained = {id(controls[i]) for i in networks}
-    states = (combined(controls, c) for c in coefficients)
-    repaired = (s if id(s) in as_trained else repair(s, members, objective) for s in states)
-    return np.array(objective.evaluate(repaired), np.float64).reshape(-1, 2)
+    for c in coefficients:
+        state = combined(controls, c)
+        yield state if id(state) in as_trained else repair(state, members, objective)
 
 
-def compared_with(controls: Sequence[State], networks: Sequence[int], objective: Objective) -> list[State]:
+def _compared_with(controls: Sequence[State], networks: Sequence[int], objective: Objective) -> list[State]:
     """Return the states that a repairer is given as members: networks as their own training left them.
 
     Where there are none, it is the first and the last control state. Not so with BatchNorm, of which these have no

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skfusion.connect import Subspace
-from skfusion.landscape._evaluate import compared_with
+from skfusion.landscape._evaluate import repaired
 from skfusion.landscape._losses import loss_at
 from skfusion.objective import Objective
 from skfusion.repair import Recalibrate, Repairer
@@ -71,7 +71,8 @@ def points_at(
     >>> [point.loss for point in points_at(line, line.spread(3), data)]
     [1.0, 0.0, 1.0]
     """
-    states = [*repaired(subspace, places, objective, repair)]
+    coefficients = [subspace.weights(place) for place in places]
+    states = [*repaired(subspace.controls, coefficients, objective, repair or Recalibrate(), subspace.networks)]
     judged = objective.evaluate(states)
     return [Point(p, s, float(l), float(v)) for p, s, (l, v) in zip(places, states, judged, strict=True)]
 
@@ -105,16 +106,3 @@ def best_point(
     best = max(range(len(places)), key=lambda i: (score[i], -loss[i]))
     (found,) = points_at(subspace, [places[best]], objective, repair)  # judged by one pass, and used after more
     return found
-
-
-def repaired(
-    subspace: Subspace, places: Sequence[Any], objective: Objective, repair: Repairer | None
-) -> Iterator[State]:
-    """Iterate over the states at some places; a network is there as its own training left it."""
-    repair = repair or Recalibrate()
-    networks = [subspace.controls[k] for k in subspace.networks]
-    members = compared_with(subspace.controls, subspace.networks, objective)
-    for place in places:
-        state = subspace.at(place)
-        kept = any(state is own for own in networks)
-        yield state if kept else repair(state, members, objective)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skfusion._batches import n_rows
 from skfusion.connect import Attack, Subspace, losses_of_rows
-from skfusion.landscape._points import repaired
+from skfusion.landscape._evaluate import repaired
 from skfusion.objective import Batch, Objective, evaluating
 from skfusion.repair import Recalibrate, Repairer
 from skfusion.state import State
@@ -109,7 +109,8 @@ def robustness_at(
             "and criterion=."
         )
     prepared = [attack.prepared(objective) for attack in attacks]
-    states = repaired(subspace, points, objective, repair or Recalibrate(n_passes=1))
+    coefficients = [subspace.weights(point) for point in points]
+    states = repaired(subspace.controls, coefficients, objective, repair or Recalibrate(n_passes=1), subspace.networks)
     judged = [_judged(state, objective, prepared) for state in states]
     right, losses, weights = (torch.stack(part).double() for part in zip(*judged, strict=True))
     # shapes: (n_points, 1 + n_attacks, n_rows), and (n_points, n_rows)

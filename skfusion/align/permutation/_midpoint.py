@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from skfusion._batches import counting, n_rows, without_single_rows
+from skfusion._batches import counting, size_of, without_single_rows
 from skfusion.objective import Batch, Objective, evaluating
 from skfusion.state import State, weighted_sum
 
@@ -20,7 +20,7 @@ def midpoint_loss(objective: Objective, reference: State, state: State) -> float
     total = weight = 0.0
     with torch.no_grad():
         for batch in without_single_rows(counting(objective.batches())):
-            share = float(n_rows(batch.x) if batch.weight is None else batch.weight.sum())
+            share = size_of(batch)
             total, weight = total + share * float(loss_of(objective, middle, batch)) if share else total, weight + share
     return total / weight if weight else math.nan
 

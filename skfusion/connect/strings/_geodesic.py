@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skfusion._batches import size_of
 from skfusion._random import seed_scope
 from skfusion.connect._base import Connector, Path, check_ends, combined
 from skfusion.connect._chain import Chain
 from skfusion.connect._parameters import check_steps, check_whole
 from skfusion.connect._together import Together
 from skfusion.connect._train import record, trained_names, untrained_names
-from skfusion.connect.strings._judge import size_of
 from skfusion.connect.strings._predictions import Outputs, of_links
 from skfusion.objective import Likelihood, Objective, evaluating
 from skfusion.repair import Recalibrate, batch_norms

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from skfusion._batches import n_rows
+from skfusion._batches import size_of
 from skfusion._random import seed_scope
 from skfusion.connect._base import combined
 from skfusion.connect._train import Settings, labelled
-from skfusion.objective import Batch, Objective, evaluating
+from skfusion.objective import Objective, evaluating
 from skfusion.repair import Recalibrate
 from skfusion.state import State
 
@@ -65,8 +65,3 @@ def inner_shares(n_points: int) -> np.ndarray:
 def _known(loss: float) -> float:
     """Return a loss, infinity where it is NaN: a network that overflows is worse than all others."""
     return math.inf if math.isnan(loss) else loss
-
-
-def size_of(batch: Batch) -> float:
-    """Return the sum of the weights of the rows of a batch, or how many there are."""
-    return float(n_rows(batch.x)) if batch.weight is None else float(batch.weight.sum())

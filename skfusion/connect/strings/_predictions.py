@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skfusion._batches import mapped
-from skfusion._vectorized import Members, attribute_holding_tensor, lent, slots_of, value_of
 from skfusion.connect._together import Together
-from skfusion.objective import Batch, Likelihood, Objective, first_output
-from skfusion.state import State, owners
+from skfusion.objective import Batch, Likelihood, Objective
+from skfusion.state import State
 
 
 def divergences(logits: Tensor, kind: str) -> Tensor:  # shape: (n_points, n_rows, n_outputs)
@@ -45,10 +44,7 @@ class Outputs:
 
     def __init__(self, together: Together, like: State, objective: Objective):
         self.together, self.objective, self._like = together, objective, like
-        whole = all(k in like for k, v in objective.module.state_dict().items() if isinstance(v, Tensor))
-        lends = whole and not attribute_holding_tensor(objective.module)
-        self._slots = slots_of(objective.module) if lends else None
-        self.vectorized: bool | None = None if lends else False
+        self.vectorized: bool | None = None if together.lends else False
 
     def __call__(self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor]) -> Tensor:
         """Return outputs of shape (n_points, n_rows, ...) for rows of trained numbers, which gradients pass to.
@@ -59,7 +55,9 @@ class Outputs:
             alone = self._in_turn(rows, batch, others)
             self.vectorized = self._agrees(rows, batch, others, alone.detach())
             return alone
-        return (self._at_once if self.vectorized else self._in_turn)(rows, batch, others)
+        if self.vectorized:
+            return self.together.outputs(self.together.cut(rows), batch, others)
+        return self._in_turn(rows, batch, others)
 
     def _in_turn(self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor]) -> Tensor:
         outputs = []
@@ -72,21 +70,6 @@ class Outputs:
         try:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.filterwarnings("error", "There is a performance drop")
-                return torch.allclose(self._at_once(rows, batch, others), alone, 1e-4, 1e-5)
+                return torch.allclose(self.together.outputs(self.together.cut(rows), batch, others), alone, 1e-4, 1e-5)
         except Exception:  # whatever a module may do that fails for many points; one by one, it raises its own errors
             return False
-
-    def _at_once(self, rows: Tensor, batch: Batch, others: Mapping[str, Tensor]) -> Tensor:
-        like, n, x = self._like, len(rows), mapped(batch.x, torch.clone)
-        trained = dict(zip(self.together.names, self.together.cut(rows), strict=True))
-        tensors: dict[str, Tensor] = {}
-        for name, owner in owners([like]).items():
-            if owner != name:
-                tensors[name] = tensors[owner]
-            elif name in trained:
-                tensors[name] = Members(trained[name].to(like[name].dtype))
-            else:  # which training may write to
-                fixed = others[name] if name in others else like[name].expand(n, *like[name].shape)
-                tensors[name] = Members(fixed.clone())
-        with lent(self.objective.module, tensors, self._slots) as module:
-            return value_of(first_output(module(**x) if isinstance(x, dict) else module(x)))
