@@ -145,7 +145,7 @@ def write(args):
 
     def gain(name, other):
         gaps = 100 * (worst[name] - other)
-        return f"{gaps.mean():+.1f} points ({gaps.min():+.1f} to {gaps.max():+.1f})"
+        return f"{gaps.mean():+.1f} points ({gaps.min():+.1f} to {gaps.max():+.1f})".replace("-", "−")
 
     table = [
         f"| {text} | " + " | ".join(shown(rows[name][:, k]) for k in range(5)) + " |" for name, text in NAMES.items()
@@ -183,7 +183,10 @@ Chosen positions t: {"; ".join(f"{name} {where}" for name, where in places.items
 all three {took["union after l_inf"]:.0f}, the plain curve {took["plain curve"]:.0f}, the robust path {took["ERMC"]:.0f}.
 
 This is a small network on few rows, and stronger attacks would find more: the numbers compare the rows of this table with each other, and
-are no claim that a network is robust. Made with torch {torch.__version__} on {platform.machine()}.
+are no claim that a network is robust. Made with torch {torch.__version__} on {platform.machine()} by
+
+    python benchmarks/results_robust_path.py run --mnist DIR
+    python benchmarks/results_robust_path.py write
 """
     (args.out / "robust_path.md").write_text(text)
 
