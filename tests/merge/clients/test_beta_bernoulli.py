@@ -18,8 +18,8 @@ def test_a_score_is_twice_the_gain_in_log_posterior(prior):
     first, second, third = draws(3, 4), draws(2, 4, seed=1), draws(1, 4, seed=2)
     before = [[0, 1, 2], [1, 3]]
     atoms = Atoms(4, 3, prior)
+    atoms.sums, atoms.counts = np.zeros((4, 4)), np.zeros(4, np.int64)
     for units, places in zip((first, second), before, strict=True):
-        atoms.sums.resize(4, 4), atoms.counts.resize(4)
         atoms.sums[places] += units
         atoms.counts[places] += 1
 
