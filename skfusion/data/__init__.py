@@ -4,7 +4,8 @@
 targets, weights and groups; ``_not_numbers`` says which inputs are text or dates, ``_not_finite`` which targets are
 missing and what is infinite, and ``_class_weight`` what rows of a class count for in losses. ``_held_out`` holds rows
 out, ``_folds`` makes folds, ``_scores`` has scikit-learn's scorers as functions of predictions, ``_scorers`` and
-``_calibration`` what these lack for probabilities, and ``_table_columns`` prepares tables of mixed columns. All of them
+``_calibration`` what these lack for probabilities, and ``_table_columns`` prepares tables of mixed columns,
+and ``_outputs`` has the predictions of fitted estimators of any library for all classes. All of them
 end in, or take, :class:`skfusion._rows.Rows`.
 
 This room imports scikit-learn and stands below ``nets``: what needs a network stands in ``estimators.support``. Other
@@ -17,6 +18,7 @@ from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds
 from skfusion.data._held_out import Fold, held_positions, hold_out
 from skfusion.data._not_finite import check_columns_finite, check_targets_known
+from skfusion.data._outputs import outputs_of
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scorers import get_scorer, scorer_named, scorer_names
 from skfusion.data._scores import (

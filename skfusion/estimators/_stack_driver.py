@@ -23,11 +23,12 @@ from skfusion.data import (
     check_table,
     class_weights,
     folds,
+    outputs_of,
     table_inputs,
     warn_of_unlabelled,
 )
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support._any_estimator import check_weighable, outputs_of, seeded, stream
+from skfusion.estimators.support._any_estimator import check_weighable, seeded, stream
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
 from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight

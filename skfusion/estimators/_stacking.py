@@ -14,10 +14,10 @@ from sklearn.utils import ClassifierTags
 from skfusion import nets
 from skfusion._docs import AS_THE_NET, doc
 from skfusion.combine import Combiner, Stack
+from skfusion.data import outputs_of
 from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._stack_driver import StackDriver
-from skfusion.estimators.support._any_estimator import outputs_of
 from skfusion.estimators.support._named_members import NamedMembers, check_members, member_tags
 from skfusion.estimators.support._task_from_net import regresses
 from skfusion.pool import ModelPool

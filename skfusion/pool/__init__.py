@@ -8,6 +8,7 @@ connectors return. The room may import `checkpoints` and what is below. A new wa
 """
 
 from skfusion.checkpoints.format import PoolFormatError
+from skfusion.pool._member import Deferred as Deferred
 from skfusion.pool._member import Member
 from skfusion.pool._pool import MOST_BY_CHANCE as MOST_BY_CHANCE
 from skfusion.pool._pool import LeakageWarning, ModelPool

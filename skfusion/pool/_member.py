@@ -1,11 +1,10 @@
-"""One trained network as a value, and the marks of the rows that it was trained on."""
+"""One trained network, or another fitted estimator, as a value, and the marks of the rows that it was trained on."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,31 @@ from skfusion.state import State
 
 
 @dataclass(frozen=True, eq=False)
+class Deferred:
+    """A value that is read from where it is kept when it is first asked for.
+
+    Parameters
+    ----------
+    read : callable
+        Takes nothing, and returns the value.
+    """
+
+    read: Callable[[], Any]
+
+
+_MAY_BE_DEFERRED = "state", "rows", "predictions", "estimator"
+_FIELDS = "name", "state", "score", "meta", "rows", "net", "predictions", "estimator"
+
+
 class Member:
-    """One trained network: its state and what is known about it.
+    """One trained network, or another fitted estimator, and what is known about it.
 
     Parameters
     ----------
     name : str
         Unique in its pool.
-    state : State
-        Parameters and buffers by name.
+    state : State, optional
+        Parameters and buffers of a network by name; a member has these, or an estimator.
     score : float, default=nan
         Held-out score, higher is better; NaN when unknown.
     meta : dict, optional
@@ -36,19 +51,94 @@ class Member:
         The unfitted net that the state belongs to; kept in memory only, never in a file.
     predictions : ndarray of shape (n_held_out, n_outputs), optional
         Probabilities or values for the held-out rows, where there were some.
+    estimator : object, optional
+        A fitted estimator with ``predict``, in the place of a state: ensembles and stacks use it, and what needs
+        weights refuses it.
+
+    Notes
+    -----
+    A member is immutable. State, rows, predictions and estimator may be given as :class:`Deferred`, which is read when
+    they are first asked for: what is in a directory is read only where it is used.
     """
 
     name: str
-    state: State
-    score: float = math.nan
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    rows: np.ndarray | None = None
-    net: Any = None
-    predictions: np.ndarray | None = None
+    score: float
+    meta: Mapping[str, Any]
+    net: Any
+
+    def __init__(
+        self,
+        name: str,
+        state: State | Deferred | None = None,
+        score: float = math.nan,
+        meta: Mapping[str, Any] | None = None,
+        rows: np.ndarray | Deferred | None = None,
+        net: Any = None,
+        predictions: np.ndarray | Deferred | None = None,
+        estimator: Any = None,
+    ):
+        if (state is None) == (estimator is None):
+            given = "neither" if state is None else "both"
+            raise ValueError(f"Member {name!r} needs the state of a network, or a fitted estimator; got {given}.")
+        about = {"name": name, "score": score, "meta": {} if meta is None else meta, "net": net}
+        vars(self).update(about, _state=state, _rows=rows, _predictions=predictions, _estimator=estimator)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"A Member is immutable: make another one by replace({name}=...).")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"A Member is immutable: {name!r} cannot be deleted.")
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it has weights, and is no estimator of another kind."""
+        return self._kept("state") is not None
+
+    @property
+    def state(self) -> State:
+        """Parameters and buffers by name; ``TypeError`` where the member is no network."""
+        state: State | None = self._read("state")
+        if state is None:
+            raise TypeError(
+                f"Member {self.name!r} is a fitted {type(self.estimator).__name__}, which has no weights to merge, "
+                "align or average. Leave it out, or combine predictions by EnsembleClassifier or EnsembleRegressor."
+            )
+        return state
+
+    @property
+    def rows(self) -> np.ndarray | None:
+        """64-bit marks of the training rows; None when unknown."""
+        rows: np.ndarray | None = self._read("rows")
+        return rows
+
+    @property
+    def predictions(self) -> np.ndarray | None:
+        """Probabilities or values for held-out rows; None where there are none."""
+        predictions: np.ndarray | None = self._read("predictions")
+        return predictions
+
+    @property
+    def estimator(self) -> Any:
+        """The fitted estimator; None where the member is a network."""
+        return self._read("estimator")
+
+    def _kept(self, name: str) -> Any:
+        return vars(self)["_" + name]
+
+    def _read(self, name: str) -> Any:
+        """Return a value, which is read where it has not been yet."""
+        value = self._kept(name)
+        if isinstance(value, Deferred):
+            value = value.read()
+            vars(self)["_" + name] = value
+        return value
 
     def __repr__(self) -> str:
         score = "" if math.isnan(self.score) else f", score={self.score:.4g}"
-        return f"Member({self.name!r}, {states_of.n_parameters(self.state)} numbers{score})"
+        if any(isinstance(self._kept(part), Deferred) for part in ("state", "estimator")):
+            return f"Member({self.name!r}{score})"
+        what = f"{states_of.n_parameters(self.state)} numbers" if self.is_network else type(self.estimator).__name__
+        return f"Member({self.name!r}, {what}{score})"
 
     def replace(self, **changes: Any) -> Member:
         """Return a copy with some fields changed.
@@ -63,13 +153,18 @@ class Member:
         Member
             The copy.
         """
-        return dataclasses.replace(self, **changes)
+        kept = {f: self._kept(f) if f in _MAY_BE_DEFERRED else getattr(self, f) for f in _FIELDS}
+        return Member(**{**kept, **changes})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "state": to_numpy(self.state)}
+        fields = {f: getattr(self, f) for f in _FIELDS if f != "state"}
+        return {**fields, "state": to_numpy(self.state) if self.is_network else None}
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
-        self.__dict__.update({**stored, "state": to_torch(stored["state"])})
+        state = stored.get("state")
+        fields = {**stored, "state": None if state is None else to_torch(state)}
+        fields.setdefault("estimator", None)
+        vars(self).update({f"_{f}" if f in _MAY_BE_DEFERRED else f: fields[f] for f in _FIELDS})
 
 
 def rows_of(X: Any, y: Any, classes: np.ndarray | None) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows, Task
-from skfusion.estimators.support._any_estimator import outputs_of
+from skfusion.data import outputs_of
 from skfusion.pool import ModelPool
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skfusion import nets
-from skfusion._rows import Rows, Task, repetitions, rows_at
+from skfusion._rows import Rows, repetitions, rows_at
+from skfusion.data import outputs_of
 
 
 def seeded(estimator: Any, seed: int) -> Any:
@@ -132,73 +132,3 @@ def fit_and_predict(
             rows = replace(rows, weight=train.loss_weight, class_weight=None)  # those of this library have their own
         fitted = fit_weighted(clone(member), rows, who, remedy, train.groups)
         return fitted, None if test is None else outputs_of(fitted, test.X, train.task, n_outputs, name)
-
-
-def outputs_of(fitted: Any, X: Any, task: Task, n_outputs: int, name: str | None = None) -> np.ndarray:
-    """Return a member's prediction, shape (n_samples, n_outputs): values, probabilities of class codes, or scores.
-
-    A class that it was not fitted on gets probability 0, or the least score of the row: no score rules a class out, but
-    so it is never more likely than another one, and the columns keep their scale.
-    """
-    who = type(fitted).__name__ if name is None else f"Member {name!r}"
-    if task == "regression":
-        values = np.asarray(fitted.predict(X))
-        return values.astype(np.result_type(values, np.float32), copy=False).reshape(-1, n_outputs)
-    if task == "multilabel":
-        if not hasattr(fitted, "predict_proba"):
-            return np.asarray(fitted.predict(X), np.float64)
-        proba = fitted.predict_proba(X)
-        if not isinstance(proba, list):
-            return np.asarray(proba)
-        known = getattr(fitted, "classes_", [(0, 1)] * len(proba))
-        return np.stack([_of_label(p, labels, who) for p, labels in zip(proba, known, strict=True)], axis=1)
-    codes = np.asarray(fitted.classes_, np.int64)
-    if hasattr(fitted, "predict_proba"):
-        scores = np.asarray(fitted.predict_proba(X))
-        if len(codes) == 1:  # of which histogram gradient boosting gives two columns
-            scores = np.ones_like(scores[:, :1])
-        out = np.zeros((len(scores), n_outputs), scores.dtype)
-    elif hasattr(fitted, "decision_function"):
-        scores = _decisions(fitted, X, len(codes), who)
-        out = np.repeat(scores.min(axis=1, keepdims=True), n_outputs, axis=1)
-    else:
-        scores = (np.asarray(fitted.predict(X))[:, None] == codes).astype(np.float64)
-        out = np.zeros((len(scores), n_outputs))
-    out[:, codes] = scores
-    return out
-
-
-def _of_label(p: np.ndarray, labels: Any, who: str) -> np.ndarray:
-    """Return the probability of 1 among the probabilities of the values of a label, of which a fold may lack one."""
-    if p.shape[1] != len(labels):
-        raise ValueError(
-            f"{who} gives probabilities of {p.shape[1]} values of a label, and its classes_ do not say of which. Use "
-            "another one, or wrap it in MultiOutputClassifier."
-        )
-    column = np.flatnonzero(np.asarray(labels) == 1)
-    return p[:, column[0]] if len(column) else np.zeros(len(p))
-
-
-def _decisions(fitted: Any, X: Any, n_classes: int, who: str) -> np.ndarray:
-    """Return a score of each class, shape (n_samples, n_classes)."""
-    scores = np.asarray(fitted.decision_function(X))
-    if scores.ndim == 1:
-        return np.stack([-scores, scores], axis=1)
-    inner = fitted
-    while not hasattr(inner, "decision_function_shape"):
-        if isinstance(inner, Pipeline):
-            inner = inner.steps[-1][1]
-        elif isinstance(inner, FrozenEstimator):
-            inner = inner.estimator
-        elif hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
-        else:
-            break
-    # of three classes there are three pairs too
-    if scores.shape[1] != n_classes or getattr(inner, "decision_function_shape", None) == "ovo":
-        raise ValueError(
-            f"{who} gives {scores.shape[1]} scores a row for {n_classes} classes: scores of pairs of classes tell of "
-            "no class by itself. Give it decision_function_shape='ovr', or wrap it in CalibratedClassifierCV, which "
-            "gives probabilities."
-        )
-    return scores

@@ -16,7 +16,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from skfusion import StackingFusion
-from skfusion.estimators.support._any_estimator import outputs_of
+from skfusion.data import outputs_of
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(120, 4))
