@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array
 
-from skfusion._rows import Inputs, one_of, rows_at
+from skfusion._rows import Inputs, Rows, one_of, rows_at
+from skfusion.data._not_finite import check_targets_known
 from skfusion.data._not_numbers import as_array, check_dates, explained
+from skfusion.data._validation import check_given, check_inputs, check_targets, columns_of, table_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,50 @@ class BothInputs:
         if arrays is not None:
             arrays = {k: v[index] for k, v in arrays.items()} if isinstance(arrays, dict) else arrays[index]
         return BothInputs(rows_at(self.given, index), arrays)
+
+
+def check_both_inputs(
+    estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool, networks: bool, numeric: bool
+) -> tuple[Any, Any, Any]:
+    """Return inputs for members of any kind, targets as an array, and what rows are compared by.
+
+    Where there are ``networks``, inputs are numbers; else they are tables of any kind. For other parameters see
+    :func:`check_inputs`.
+    """
+    if isinstance(X, Mapping) and not issparse(X):  # networks and estimators get the same arrays
+        return (*check_inputs(estimator, X, y, reset=reset, numeric=numeric), None)
+    if networks:
+        arrays, y = check_inputs(estimator, X, y, reset=reset, numeric=numeric)
+        return BothInputs(X if hasattr(X, "iloc") else np.asarray(X), arrays), y, arrays
+    if reset:
+        check_given(estimator, y)
+        check_targets_known(y, not numeric)
+    given = table_inputs(estimator, X, reset=reset)
+    arrays = _numbers(given)
+    if reset:
+        y = y.toarray() if issparse(y) else y  # multi-label indicators
+        y = check_targets(estimator, given, y, numeric)
+    return BothInputs(given, arrays), y, columns_of(given) if arrays is None and reset else arrays
+
+
+def _numbers(X: Any) -> np.ndarray | None:
+    """Return a table as float32, by which rows are recognised wherever they come from; None where it is none."""
+    if issparse(X) or (hasattr(X, "iloc") and not all(pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes)):
+        return None
+    try:
+        return np.ascontiguousarray(X, np.float32)
+    except (TypeError, ValueError):
+        return None
+
+
+def rows_for_networks(rows: Rows) -> Rows:
+    """Return rows with inputs as arrays."""
+    return replace(rows, X=for_networks(rows.X), columns=None) if isinstance(rows.X, BothInputs) else rows
+
+
+def rows_as_given(rows: Rows) -> Rows:
+    """Return rows with inputs as they came."""
+    return replace(rows, X=rows.X.given) if isinstance(rows.X, BothInputs) else rows
 
 
 def for_networks(X: Any) -> Inputs:

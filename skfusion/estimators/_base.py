@@ -50,6 +50,7 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
     _defaults: ClassVar[dict[str, type[Component]]] = {}
     _fusing: ClassVar[tuple[str, ...]] = ()
+    _takes_estimators: ClassVar[bool] = False  # as members, beside networks
     validation_fraction: float = 0.2
     scoring: Any = None
     refit: bool = False
@@ -82,8 +83,10 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
         {fitted}
         """
-        rows = self._rows(X, y, sample_weight, groups)
         if (pool := self._given_pool()) is not None:
+            check_pool(pool, self._takes_estimators)
+        rows = self._rows(X, y, sample_weight, groups)
+        if pool is not None:
             if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
                 pool.warn_of_cross_validation(rows)
             return self._fuse_pool(pool, rows, None)
@@ -113,11 +116,12 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
         {fitted}
         """
-        check_pool(pool)
+        check_pool(pool, self._takes_estimators)
         rows = self._rows(X, y, sample_weight, None, pool=pool)
         return self._fuse_pool(pool, rows, held_out)
 
     def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:
+        check_pool(pool, self._takes_estimators)
         self._check_parts()
         held_out = None if held_out is None else held_positions(held_out, len(rows))
         net = self._net(rows, pool)
@@ -280,10 +284,12 @@ def _out_of_fold(part: Any) -> bool:
     return bool(getattr(part, "out_of_fold", False))
 
 
-def check_pool(pool: Any) -> None:
-    """Raise an error that says how other things become a pool."""
+def check_pool(pool: Any, takes_estimators: bool) -> None:
+    """Raise an error that says how other things become a pool, or that names a member that has no weights."""
     if not isinstance(pool, ModelPool):
         raise TypeError(
             f"fuse takes a ModelPool; got {type(pool).__name__}. Fitted nets become a pool by "
             "ModelPool.from_estimators(nets)."
         )
+    if not takes_estimators:
+        pool.check_networks()

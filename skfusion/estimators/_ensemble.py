@@ -14,22 +14,24 @@ from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows, repetitions
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
+from skfusion.data import held_out_score, rows_as_given, rows_for_networks
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
+from skfusion.estimators.support._any_kind import FEW, ManyMembers, all_networks, check_gives_probabilities, tried
 from skfusion.estimators.support._predictors import runners_of
 from skfusion.estimators.support._refit import chosen_among
-from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.estimators.support._widths import net_of_member
 from skfusion.nets import Runner
 from skfusion.pool import Member
 
 
-class EnsembleDriver(ManyStates, BaseFusion):
+class EnsembleDriver(ManyMembers, BaseFusion):
     """Combine the predictions of a pool; subclasses name the parameters."""
 
     _defaults: ClassVar[dict[str, type[Component]]] = {"collect": Seeds, "combine": Average}
     _fusing: ClassVar[tuple[str, ...]] = ("select", "combine")
+    _takes_estimators: ClassVar[bool] = True
 
     def _check_parts(self) -> None:
         super()._check_parts()
@@ -64,6 +66,10 @@ class EnsembleDriver(ManyStates, BaseFusion):
     def _fuse(self, collected: Collected) -> None:
         pool, select, combine = collected.pool, self._part("select"), self._new_combiner()
         pool.check_finite()
+        self.left_out_: dict[str, str] = {}
+        if not all_networks(pool):
+            self._fuse_any(collected, combine)
+            return
         members = self._sized_members(collected)
         runners = runners_of(members, self._task, collected.fit_rows)
         chosen = list(range(len(pool)))
@@ -79,10 +85,7 @@ class EnsembleDriver(ManyStates, BaseFusion):
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
         self._fit_combiner(combine, P, self._outputs.rows(rows))
-        weights = combine.member_weights(len(members))
-        names = [m.name for m in members]
-        self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
-        kept = combine.narrow(len(members))
+        kept = self._narrowed(combine, members)
         members, runners = [members[i] for i in kept], [runners[i] for i in kept]
         if collected.again is not None:
             collected = collected.again()
@@ -91,6 +94,34 @@ class EnsembleDriver(ManyStates, BaseFusion):
             runners = runners_of(members, self._task, collected.fit_rows)
         self.pool_, self.combine_, self.members_ = collected.pool, combine, members
         self.net_, self._runner = collected.net, self._predictor(members, runners)
+
+    def _fuse_any(self, collected: Collected, combine: Combiner) -> None:
+        """Fuse a pool that has estimators; a member that fails on the rows is left out."""
+        pool, select, rows = collected.pool, self._part("select"), collected.held_out
+        check_gives_probabilities(combine, [(m.name, m.estimator) for m in pool if not m.is_network], self._task)
+        self.pool_ = pool
+        self._n_outputs = rows.y.shape[1] if rows.y.ndim == 2 else len(self._labels())
+        ready = self._ready(self._sized_members(collected), collected.fit_rows)
+        if not combine.needs_labels and select is None:
+            rows = rows.take(np.arange(min(FEW, len(rows))))
+        places, P, self.left_out_ = tried(ready, rows.X)
+        members, P, rows = [ready.members[k] for k in places], self._outputs.predictions(P), self._outputs.rows(rows)
+        if select is not None:
+            judged = rows_as_given(rows)
+            score = held_out_score(self.scoring, self._task, judged, self._n_outputs)
+            scored = [pool[k].replace(score=score(p, judged)) for k, p in zip(places, P, strict=True)]
+            chosen = [[m.name for m in members].index(name) for name in select(pool.replace(scored)).names]
+            members, P = [members[i] for i in chosen], P[chosen]
+        self._fit_combiner(combine, P, rows)
+        members = [members[i] for i in self._narrowed(combine, members)]
+        self.combine_, self.members_, self.net_ = combine, members, collected.net
+        self._runner = self._ready(members, collected.fit_rows)
+
+    def _narrowed(self, combine: Combiner, members: list[Member]) -> np.ndarray:
+        """Keep the weights of members, and return which of them can change a prediction."""
+        weights, names = combine.member_weights(len(members)), [m.name for m in members]
+        self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
+        return combine.narrow(len(members))
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""
@@ -108,10 +139,11 @@ class EnsembleDriver(ManyStates, BaseFusion):
         def keeps_net(m: Member) -> bool:
             return m.net is not None and (self.estimator is None or bool(m.meta.get("own_net")))
 
-        rows = collected.fit_rows
+        rows = rows_for_networks(collected.fit_rows) if collected.net is not None else collected.fit_rows
         kept = {id(m.net): m for m in collected.pool if keeps_net(m)}
         sized = {k: net_of_member(self._sized(m.net, rows), m, self._task, rows) for k, m in kept.items()}
-        return [m.replace(net=sized[id(m.net)] if keeps_net(m) else collected.net) for m in collected.pool]
+        nets = (sized[id(m.net)] if keeps_net(m) else collected.net if m.is_network else None for m in collected.pool)
+        return [m.replace(net=net) for m, net in zip(collected.pool, nets, strict=True)]
 
     def _scores(self, members: list[Member], runners: list[Runner], collected: Collected) -> list[float]:
         judges = {id(r): self._judge(r, collected) for r in runners}

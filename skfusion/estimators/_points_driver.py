@@ -60,7 +60,7 @@ class PointsDriver(ManyStates, BaseFusion):
         ``predict_with="best"``, or a connector that judges as :class:`~skfusion.connect.DynamicString` does, holds out
         ``validation_fraction`` of the rows, those of one group in ``groups`` together; else none are.
         """
-        check_pool(pool)
+        check_pool(pool, self._takes_estimators)
         return self._fuse_pool(pool, self._rows(X, y, sample_weight, groups, pool=pool), held_out)
 
     def _fuse_pool(self, pool: ModelPool, rows: Rows, held_out: Any) -> BaseFusion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,10 +29,12 @@ from skfusion.data import (
 )
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators.support._any_estimator import check_weighable, seeded, stream
+from skfusion.estimators.support._any_kind import check_gives_probabilities
 from skfusion.estimators.support._cross_fitted import check_time_limit, cross_fitted
 from skfusion.estimators.support._named_members import named_classes, prepared, with_codes
 from skfusion.estimators.support._task_from_net import AsTheNet, check_class_weight
-from skfusion.pool import ModelPool
+from skfusion.nets import AnyMembers
+from skfusion.pool import Member, ModelPool
 
 
 class StackDriver(AsTheNet):
@@ -44,6 +46,7 @@ class StackDriver(AsTheNet):
     n_jobs: int | None
     random_state: Any
     class_weight: Any = None
+    _says_labels: bool = False  # as members do, and no codes of them
 
     @abstractmethod
     def _listed(self, X: Any) -> list[tuple[str, Any]]:
@@ -99,11 +102,7 @@ class StackDriver(AsTheNet):
         for name, member, _ in members:
             if weight is not None:
                 check_weighable(member, f"Member {name!r}", "Leave it out or give no weights.")
-            if not isinstance(combine, Stack) and self._task != "regression" and not hasattr(member, "predict_proba"):
-                raise ValueError(
-                    f"Member {name!r} has no predict_proba, and {type(combine).__name__} combines probabilities; wrap "
-                    "it in CalibratedClassifierCV, or use combine=Stack(), which also takes scores."
-                )
+            check_gives_probabilities(combine, [(name, member)], self._task)
 
     def _learn(self, P: np.ndarray, rows: Rows, seed: int) -> None:
         index, weight = repetitions(rows.weight)  # of all folds at once: their weights have one scale
@@ -185,6 +184,15 @@ class StackDriver(AsTheNet):
         """No logits are known of what members of any kind predict together."""
 
     def _predict(self, X: Any) -> np.ndarray:
-        P = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
+        if self._says_labels:  # in a pool, with estimators that were fitted elsewhere
+            P = [*self._ready([*self.named_estimators_], self.estimators_).predict(X)]
+        else:
+            P = [outputs_of(m, X, self._task, self._n_outputs) for m in self.estimators_]
         coarsest = min((p.dtype for p in P), key=lambda dtype: dtype.itemsize)  # claim no more digits than members
         return self.combine_(np.stack(P), **self._beside(X)).astype(coarsest, copy=False)
+
+    def _ready(self, names: Sequence[str], fitted: Sequence[Any]) -> AnyMembers:
+        """Return fitted members, which say labels or codes of them, ready to predict."""
+        members = [Member(name, estimator=m) for name, m in zip(names, fitted, strict=True)]
+        labels = getattr(self, "classes_", None) if self._says_labels else None
+        return AnyMembers(members, self._task, self._n_outputs, labels)

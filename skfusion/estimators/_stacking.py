@@ -14,10 +14,10 @@ from sklearn.utils import ClassifierTags
 from skfusion import nets
 from skfusion._docs import AS_THE_NET, doc
 from skfusion.combine import Combiner, Stack
-from skfusion.data import outputs_of
 from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._stack_driver import StackDriver
+from skfusion.estimators.support._any_kind import all_networks, check_gives_probabilities, predicts_values, tried
 from skfusion.estimators.support._named_members import NamedMembers, check_members, member_tags
 from skfusion.estimators.support._task_from_net import regresses
 from skfusion.pool import ModelPool
@@ -135,20 +135,33 @@ class StackingFusion(StackDriver, NamedMembers):
     class_weight: Any = None
 
     def fuse(self, pool: ModelPool, X: Any, y: Any, sample_weight: Any = None) -> StackingFusion:
-        """Learn to combine members, on data that none was trained on; see :meth:`EnsembleClassifier.fuse`."""
-        check_pool(pool)
+        """Learn to combine members, on data that none was trained on; see :meth:`EnsembleClassifier.fuse`.
+
+        Without ``estimator`` and ``estimators``, whether values or classes are predicted follows from the pool.
+        """
+        check_pool(pool, takes_estimators=True)
         self._check_estimator()
+        self._pool_regresses = predicts_values(pool)
         rows = self._checked(X, y, sample_weight, None, pool.classes)
-        kind = EnsembleClassifier if self._is_classifier() else EnsembleRegressor
-        coded = pool
-        if pool.classes is not None:
+        kind = (EnsembleClassifier if self._is_classifier() else EnsembleRegressor)(self.estimator)
+        self._says_labels = not all_networks(pool)  # as estimators do, which are no codes
+        coded, y = pool, rows.y
+        if self._says_labels and self._task == "classification":
+            y = self.classes_[y]
+        elif pool.classes is not None:
             coded = pool.replace(classes=np.argsort(np.argsort(pool.classes, kind="stable")))
-        fitted = [kind(self.estimator).fuse(coded[[i]], rows.X, rows.y, rows.weight) for i in range(len(pool))]
-        pool.warn_of_leakage(fitted[0]._rows(rows.X, rows.y, None, None, coded[[0]]), "to learn how to combine members")
-        P = np.stack([outputs_of(member, rows.X, self._task, self._n_outputs) for member in fitted])
+        seen = kind._rows(rows.X, y, None, None, coded if self._says_labels else coded[[0]])
+        pool.warn_of_leakage(seen, "to learn how to combine members")
+        fitted = [
+            clone(kind).fuse(coded[[i]], rows.X, y, rows.weight) if m.is_network else m.estimator
+            for i, m in enumerate(pool)
+        ]
+        check_gives_probabilities(self._new_combiner(), zip(pool.names, fitted, strict=True), self._task)
+        ready = self._ready(pool.names, fitted)
+        places, P, self.left_out_ = tried(ready, rows.X)
         self._learn(P, rows, self._seeds(len(pool))[-1])
-        self._keep(pool.names, fitted)
-        self.left_out_: dict[str, str] = {}
+        self._keep([pool.names[k] for k in places], [fitted[k] for k in places])
+        self.pool_ = pool if self._says_labels else self.pool_
         return self
 
     def _new_combiner(self) -> Combiner:
@@ -173,6 +186,7 @@ class StackingFusion(StackDriver, NamedMembers):
 
     def _listed(self, X: Any) -> list[tuple[str, Any]]:
         self._check_estimator()
+        self._pool_regresses = self._says_labels = False
         if self.estimators is not None:
             check_members(self.estimators)
             self._check_names([name for name, _ in self.estimators])
@@ -183,7 +197,7 @@ class StackingFusion(StackDriver, NamedMembers):
 
     def _is_classifier(self) -> bool:
         first = self.estimators[0][1] if self.estimators else self.estimator
-        return not regresses(first)
+        return not (getattr(self, "_pool_regresses", False) if first is None else regresses(first))
 
     def _member_tags(self) -> tuple[bool, ClassifierTags]:
         return member_tags([m for _, m in self.estimators] if self.estimators else [self.estimator])

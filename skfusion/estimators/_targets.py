@@ -53,6 +53,8 @@ class Outputs:
     @classmethod
     def of_values(cls, y: np.ndarray, weight: np.ndarray | None, pool: ModelPool | None = None) -> Outputs:
         """Return the scale of networks to be trained on float64 targets, (n_samples, n_outputs), or that of a pool."""
+        if pool is not None and not all(m.is_network for m in pool):
+            return cls()  # members of any kind are read each in its own units
         scaling = nets.standardising(y, weight)
         if pool is None:
             return cls() if scaling is None else cls(None, *scaling)
@@ -132,6 +134,10 @@ class OfNetworks(KeepsNetworks):
         net = nets.default_net(self._task) if net is None else net
         return nets.sized(net, rows, rows.y.shape[1] if self._task == "regression" else len(self._labels()))
 
+    def _validated(self, X: Any, y: Any, pool: ModelPool | None) -> tuple[Any, Any, Any]:
+        """Return inputs and targets as arrays, and what rows are compared by that is not their inputs."""
+        return (*check_inputs(self, X, y, reset=True), None)
+
     def _inputs(self, X: Any) -> Any:
         check_is_fitted(self)
         return check_inputs(self, X, reset=False)[0]
@@ -146,14 +152,14 @@ class Classifies(PredictsClasses):
     class_weight: Any = None
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
-        X, y = check_inputs(self, X, y, reset=True)
-        weight = check_weight(sample_weight, len(y))
         pool = pool if pool is not None else self._given_pool()
+        X, y, columns = self._validated(X, y, pool)
+        weight = check_weight(sample_weight, len(y))
         named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
         codes = encode_labels(self, y, weight, named)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)
-        rows = positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task))
+        rows = positive(Rows(X, codes, weight, groups_of(groups, len(codes)), task=self._task, columns=columns))
         return replace(rows, class_weight=class_weights(self.class_weight, rows, self._labels()))
 
     def _labels(self) -> np.ndarray:
@@ -186,14 +192,15 @@ class Regresses(PredictsValues):
     """Values in, values out."""
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, groups: Any, pool: ModelPool | None = None) -> Rows:
-        X, y = check_inputs(self, X, y, reset=True)
+        pool = pool if pool is not None else self._given_pool()
+        X, y, columns = self._validated(X, y, pool)
         weight = check_weight(sample_weight, len(y))
         self._task: Task = "regression"
         self._flat = y.ndim == 1
         values = encode_values(y)
-        self._outputs = Outputs.of_values(values, weight, pool if pool is not None else self._given_pool())
+        self._outputs = Outputs.of_values(values, weight, pool)
         codes = groups_of(groups, len(y))
-        return positive(Rows(X, self._outputs.encoded(values), weight, codes, task=self._task))
+        return positive(Rows(X, self._outputs.encoded(values), weight, codes, task=self._task, columns=columns))
 
     def _labels(self) -> None:
         return None

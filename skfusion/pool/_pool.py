@@ -141,9 +141,14 @@ class ModelPool(PoolSources, Sequence[Member]):
         kept = {"base": self.base, "classes": self.classes, **changes}
         return ModelPool(self.members if members is None else members, **kept)
 
+    def check_networks(self) -> None:
+        """Raise ``TypeError`` that names the first member that is no network, where weights are asked for."""
+        for member in (m for m in self.members if not m.is_network):
+            _ = member.state
+
     def check_finite(self) -> None:
-        """Raise ``ValueError`` that names the first member and tensor with NaN or infinity in it."""
-        for member in self.members:
+        """Raise ``ValueError`` that names the first network and tensor with NaN or infinity in it."""
+        for member in (m for m in self.members if m.is_network):
             states_of.check_finite(member.state, repr(member.name))
 
     def check_compatible(self, *, any_width: bool = False) -> None:

@@ -143,19 +143,44 @@ class PoolSources:
 
     @classmethod
     def from_estimators(cls, estimators: Iterable[Any], X: Any = None, y: Any = None) -> Self:
-        """Make a pool of fitted skorch nets.
+        """Make a pool of fitted skorch nets, and of fitted estimators of any library.
 
         Parameters
         ----------
-        estimators : iterable of fitted skorch nets, or of (name, net) pairs
-            They may be of different architectures; then only ensembles can use the pool.
+        estimators : iterable of fitted estimators, or of (name, estimator) pairs
+            Nets become states, which may be of different architectures: then only ensembles and stacks can use the
+            pool. All others are members as they are, for ensembles and stacks: what has ``predict`` or
+            ``predict_proba``, also pipelines, with a net at their end too, and searches.
         X, y : array-like, optional
-            The data that the nets were trained on, so that its use as held-out data can be warned of.
+            The data that all were trained on, so that its use as held-out data can be warned of. Rows are recognised
+            by their numbers: of tables with text there are no marks, and a warning says so.
 
         Returns
         -------
         ModelPool
-            Copies of the nets' states; the nets are not changed.
+            Copies of the nets' states and of the estimators; nothing that is given is changed. Its ``classes`` are
+            those of the nets, in the order of their outputs, or else all that estimators know, sorted.
+
+        Raises
+        ------
+        ValueError
+            If an estimator is not fitted, or classifies where another one does not, or knows classes that a net does
+            not.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> from skfusion import EnsembleClassifier, ModelPool
+        >>> X, y = load_iris(return_X_y=True)
+        >>> fitted = [
+        ...     ("bayes", GaussianNB().fit(X[::2], y[::2])),
+        ...     ("linear", LogisticRegression().fit(X[::2], y[::2])),
+        ... ]
+        >>> pool = ModelPool.from_estimators(fitted, X[::2], y[::2])
+        >>> EnsembleClassifier(collect=pool).fit(X[1::2], y[1::2]).score(X[1::2], y[1::2]) > 0.9
+        True
         """
         members, classes = importers.from_estimators(estimators, X, y)
         return cls(members, classes=classes)

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn.base
-import sklearn.pipeline
+import sklearn.preprocessing
 import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import LRScheduler
@@ -406,8 +406,8 @@ class TestFromEstimators:
         fitted = classifier().fit(X, Y)
         with pytest.raises(ValueError, match=r"Item 1 .*NeuralNetClassifier that is not fitted.*fit first"):
             ModelPool.from_estimators([fitted, classifier()])
-        with pytest.raises(TypeError, match=r"Item 1 \('pipe'\).*Pipeline.*pipeline\[-1\]"):
-            ModelPool.from_estimators([fitted, ("pipe", sklearn.pipeline.make_pipeline(fitted))])
+        with pytest.raises(TypeError, match=r"Item 1 \('scale'\).*StandardScaler, which has no predict"):
+            ModelPool.from_estimators([fitted, ("scale", sklearn.preprocessing.StandardScaler().fit(X))])
         with pytest.raises(TypeError, match=r"Item 0 .*the class NeuralNetClassifier"):
             ModelPool.from_estimators([NeuralNetClassifier])
         with pytest.raises(TypeError, match=r"Item 0 .*Head"):

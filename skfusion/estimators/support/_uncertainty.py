@@ -199,9 +199,12 @@ class ManyStates(Uncertain):
     def _predictor(self, members: list[Member], runners: list[Runner]) -> Any:
         return Predictors(runners, on_devices(members, runners))
 
+    def _made_again(self, X: Any) -> Any:
+        return self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
+
     def _member_predictions(self, X: Any, logs: bool = False) -> np.ndarray:
         if getattr(self, "_runner", None) is None:  # as after unpickling
-            self._runner = self._predictor(self.members_, runners_of(self.members_, self._task, unlabelled(X)))
+            self._runner = self._made_again(X)
         return self._outputs.predictions(self._runner.predict(X, logs))
 
     def _predict(self, X: Any) -> np.ndarray:

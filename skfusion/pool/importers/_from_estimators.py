@@ -1,10 +1,10 @@
-"""Members from fitted skorch nets: copies of their states, each with an unfitted copy of its net."""
+"""Members from fitted estimators: of skorch nets copies of their states, of others copies of the estimators."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from skfusion import state as states_of
+from skfusion._caller import warn_caller
 from skfusion.pool._member import Member, rows_of
 from skfusion.state import State
 
@@ -21,47 +22,124 @@ _COMPILED = re.compile(r"(^|\.)_orig_mod\.")
 def from_estimators(estimators: Iterable[Any], X: Any, y: Any) -> tuple[list[Member], np.ndarray | None]:
     """Return members and classes; see :meth:`ModelPool.from_estimators`.
 
-    A net is whatever holds a module as ``module_``. Those without a name are called ``net-0``, ``net-1`` and so on.
+    A net is whatever holds a module as ``module_``. Those without a name are called ``net-0``, ``net-1`` and so on, and
+    other estimators as their class, with their position.
     """
-    if hasattr(estimators, "module_") or not isinstance(estimators, Iterable):
-        raise TypeError(f"Give a list of fitted nets, or of (name, net) pairs; got {type(estimators).__name__}.")
+    if not isinstance(estimators, Iterable) or hasattr(estimators, "module_") or hasattr(estimators, "predict"):
+        raise TypeError(f"Give a list of fitted estimators, or of (name, estimator) pairs; got {_kind(estimators)}.")
     named = [_named(item, position) for position, item in enumerate(estimators)]
-    labels: list[Any] = [getattr(net, "classes_", None) for _, net in named]
-    labels = [None if of_net is None else np.asarray(of_net) for of_net in labels]
-    classes: Any = labels[0] if labels else None
-    for (name, _), of_net in zip(named, labels, strict=True):
-        if (of_net is None) != (classes is None) or not np.array_equal(of_net, classes):
-            shown = ["none (it is no classifier)" if c is None else str(c.tolist()) for c in (classes, of_net)]
+    classes = _classes_of(named)
+    rows = _marks(X, y, classes, all_networks=all(_is_net(fitted) for _, fitted in named))
+    return [_member(name, fitted, rows) for name, fitted in named], classes
+
+
+def _member(name: str, fitted: Any, rows: np.ndarray | None) -> Member:
+    meta: dict[str, Any] = {"source": "from_estimators"}
+    if not _is_net(fitted):
+        return Member(name, meta=meta, rows=rows, estimator=copy.deepcopy(fitted))
+    meta["epochs"] = len(getattr(fitted, "history", None) or [])
+    if (scale := getattr(fitted, "target_scale_", None)) is not None:  # predictions need it; it is not in the state
+        meta["target_scale"] = scale
+    return Member(name, _state_of(fitted, name), meta=meta, rows=rows, net=_unfitted(fitted))
+
+
+def _is_net(fitted: Any) -> bool:
+    return isinstance(getattr(fitted, "module_", None), nn.Module)
+
+
+def _classes_of(named: Sequence[tuple[str, Any]]) -> np.ndarray | None:
+    """Return the classes of the columns: those of the nets, in their order, or all that estimators know, sorted."""
+    labels = {name: getattr(fitted, "classes_", None) for name, fitted in named}
+    by_name: dict[str, Any] = {name: None if known is None else _flat(known) for name, known in labels.items()}
+    nets = {name: by_name[name] for name, fitted in named if _is_net(fitted)}
+    first = next(iter(by_name), None)
+    for name, known in by_name.items():
+        if (known is None) != (by_name[first or name] is None):
+            raise ValueError(_differing(first, by_name[first or name], name, known))
+    of_net = next(iter(nets), None)
+    for name, known in nets.items():
+        if not np.array_equal(known, nets[of_net or name]):
+            raise ValueError(_differing(of_net, nets[of_net or name], name, known))
+    if of_net is None:
+        several = [known for known in by_name.values() if known is not None and known.ndim == 1]
+        return np.unique(np.concatenate(several)) if several else None
+    classes = nets[of_net]
+    for name, known in by_name.items():
+        if classes is None or known is None or known.ndim != 1:
+            continue
+        if unknown := [label for label in known.tolist() if label not in set(classes.tolist())]:
             raise ValueError(
-                f"The classes of net {named[0][0]!r} are {shown[0]}, those of net {name!r} are {shown[1]}. Members of "
-                "a pool predict the same classes: train all nets on rows of every class, or make one pool for each set "
-                "of classes."
+                f"Estimator {name!r} knows the classes {unknown[:5]}, which net {of_net!r} does not: its outputs are "
+                f"{classes.tolist()}. Train the nets on rows of every class, or make one pool for each set of classes."
             )
-    rows = rows_of(X, y, classes)
-    members = []
-    for name, net in named:
-        meta: dict[str, Any] = {"source": "from_estimators", "epochs": len(getattr(net, "history", None) or [])}
-        if (scale := getattr(net, "target_scale_", None)) is not None:  # predictions need it; it is not in the state
-            meta["target_scale"] = scale
-        members.append(Member(name, _state_of(net, name), meta=meta, rows=rows, net=_unfitted(net)))
-    return members, classes
+    return classes
+
+
+def _flat(known: Any) -> np.ndarray:
+    """Return classes as an array; that of several labels a row, each with classes of its own, has no axis."""
+    return np.array(None) if isinstance(known, list) and any(np.ndim(k) for k in known) else np.asarray(known)
+
+
+def _differing(first: Any, of_first: Any, name: str, known: Any) -> str:
+    shown = ["none (it is no classifier)" if c is None else str(c.tolist()) for c in (of_first, known)]
+    return (
+        f"The classes of net {first!r} are {shown[0]}, those of net {name!r} are {shown[1]}. Members of a pool predict "
+        "the same classes: train all nets on rows of every class, or make one pool for each set of classes."
+    )
+
+
+def _marks(X: Any, y: Any, classes: np.ndarray | None, all_networks: bool) -> np.ndarray | None:
+    try:
+        return rows_of(X, y, classes)
+    except (TypeError, ValueError) as error:
+        if all_networks or "could not convert" not in str(error):
+            raise
+    warn_caller(
+        "X has columns that are no numbers, so that its rows cannot be marked, and their use as held-out data is not "
+        "warned of. Keep them apart, and leave X and y out."
+    )
+    return None
 
 
 def _named(item: Any, position: int) -> tuple[str, Any]:
     pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
-    name, net = item if pair else (f"net-{position}", item)
-    if isinstance(getattr(net, "module_", None), nn.Module):
-        return name, net
-    called = f"Item {position}" + (f" ({name!r})" if pair else "")
-    if not isinstance(net, type) and hasattr(net, "module") and hasattr(net, "fit"):
-        raise ValueError(
-            f"{called} of the estimators is a {type(net).__name__} that is not fitted. Call its fit first."
+    fitted = item[1] if pair else item
+    if pair:
+        name = item[0]
+    else:
+        name = f"net-{position}" if _is_net(fitted) else f"{type(fitted).__name__.lower()}-{position}"
+    if _is_net(fitted):
+        return name, fitted
+    called = f"Item {position}" + (f" ({item[0]!r})" if pair else "")
+    if isinstance(fitted, type) or not (hasattr(fitted, "predict") or hasattr(fitted, "fit")):
+        raise TypeError(
+            f"{called} of the estimators is {_kind(fitted)}, neither a fitted skorch net nor an estimator that "
+            "predicts. Give a fitted estimator."
         )
-    what = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
-    raise TypeError(
-        f"{called} of the estimators is {what}, not a fitted skorch net: it has no module_. Give the net itself, e.g. "
-        "pipeline[-1] of a pipeline or search.best_estimator_ of a search."
-    )
+    if not _is_fitted(fitted):
+        raise ValueError(f"{called} of the estimators is {_kind(fitted)} that is not fitted. Call its fit first.")
+    if not hasattr(fitted, "predict"):
+        raise TypeError(f"{called} of the estimators is {_kind(fitted)}, which has no predict. Leave it out.")
+    return name, fitted
+
+
+def _is_fitted(fitted: Any) -> bool:
+    """Return whether an estimator of any library has been fitted, as far as it shows.
+
+    It is what ``sklearn.utils.validation.check_is_fitted`` asks; sklearn itself may not be imported in this layer.
+    """
+    if hasattr(fitted, "module") and hasattr(fitted, "initialize"):  # a skorch net
+        return False
+    if hasattr(fitted, "__sklearn_is_fitted__"):
+        return bool(fitted.__sklearn_is_fitted__())
+    if not hasattr(fitted, "fit"):  # there is nothing to call first
+        return True
+    shown = (name for name in getattr(fitted, "__dict__", ()) if name.endswith("_") and not name.startswith("__"))
+    return any(shown) or any(hasattr(fitted, name) for name in ("classes_", "n_features_in_"))
+
+
+def _kind(fitted: Any) -> str:
+    return f"the class {fitted.__name__}" if isinstance(fitted, type) else f"a {type(fitted).__name__}"
 
 
 def _state_of(net: Any, name: str) -> State:
