@@ -26,7 +26,7 @@ from skfusion.compare._table import (
 )
 from skfusion.data import score_by, unseen_classes
 from skfusion.estimators import BaseFusion, FarBelowWarning, SemiSupervised
-from skfusion.estimators.support import SharedPools, fit_on_shared, split_pipeline, stream, taken
+from skfusion.estimators.support import SharedPools, all_networks, fit_on_shared, split_pipeline, stream, taken
 from skfusion.merge import OneMemberWarning
 from skfusion.pool import ModelPool
 
@@ -158,7 +158,7 @@ class Fold:
         if not isinstance(estimator, BaseFusion) or not isinstance(pool, ModelPool) or np.isnan(score):
             return dict.fromkeys(GAINS, float("nan"))
         passes = getattr(estimator, "n_passes_", None)  # with dropout, a member is not what it is in other fusions
-        key = joblib.hash((tuple(id(m.state) for m in pool), X_test)), passes
+        key = joblib.hash((tuple(id(m.state if m.is_network else m.estimator) for m in pool), X_test)), passes
         if key not in self.singles:
             scorer = next(iter(self.scorers.values()))
             scores = []
@@ -166,7 +166,9 @@ class Fold:
                 single = copy(estimator)
                 runs_itself = estimator.estimator is None or member.meta.get("own_net")  # as an ensemble runs it
                 net = member.net if runs_itself and member.net is not None else estimator.net_
-                vars(single).update(single._fitted_as(member.state, net))
+                of_any_kind = not all_networks(pool)  # of which each is read in its own units
+                alone = single._fitted_with(member, net) if of_any_kind else single._fitted_as(member.state, net)
+                vars(single).update(alone)
                 scores.append(_score_or_nan(scorer, single, X_test, self.y_test))
             self.singles[key] = pool, scores  # the pool is kept, so that no other state gets its id
         scores = self.singles[key][1]

@@ -22,7 +22,7 @@ from torch import Tensor
 from skfusion.collect import Seeds
 from skfusion.data import brier_score, codes_and_columns, expected_calibration_error
 from skfusion.estimators import EnsembleClassifier, PortfolioClassifier, PortfolioRegressor, StackingFusion
-from skfusion.estimators.support import fingerprint, split_pipeline
+from skfusion.estimators.support import all_networks, fingerprint, split_pipeline
 from skfusion.nets import mlp_classifier
 from skfusion.state import n_bytes, n_parameters
 
@@ -82,11 +82,16 @@ def microseconds_a_row(estimator: Any, X: Any, n: int) -> dict[str, float]:
 
 
 def size(estimator: Any) -> dict[str, float]:
-    """Return the numbers, bytes and networks that a prediction needs, and the networks collected and summed."""
+    """Return the numbers, bytes and networks that a prediction needs, and the networks collected and summed.
+
+    Numbers and bytes are unknown where members of other libraries predict too.
+    """
     pool, shares = getattr(estimator, "pool_", None), getattr(estimator, "member_weights_", None)
     stacked = isinstance(estimator, (StackingFusion, PortfolioClassifier, PortfolioRegressor))
-    states = states_of(estimator) if not stacked else [] if pool is None else pool.states
+    of_any_kind = pool is not None and not all_networks(pool)
+    states = [] if of_any_kind else states_of(estimator) if not stacked else [] if pool is None else pool.states
     n_members = len(estimator.estimators_) if stacked else len(states) * getattr(estimator, "n_passes_", 1) or 1
+    n_members = len(estimator.members_) if of_any_kind and not stacked else n_members
     merged = shares is not None and not hasattr(estimator, "members_")
     return {
         "n_parameters": sum(map(n_parameters, states)) if states else float("nan"),

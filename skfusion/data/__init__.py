@@ -13,7 +13,14 @@ rooms import from here and not from its files; there is no ``__all__``, as users
 write it into the file of its kind, and add it below.
 """
 
-from skfusion.data._both_inputs import check_both_inputs, for_estimator, for_networks, rows_as_given, rows_for_networks
+from skfusion.data._both_inputs import (
+    check_both_inputs,
+    for_estimator,
+    for_networks,
+    rows_as_given,
+    rows_for_networks,
+    rows_to_judge,
+)
 from skfusion.data._calibration import brier_score, codes_and_columns, expected_calibration_error
 from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds

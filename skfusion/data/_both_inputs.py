@@ -75,6 +75,13 @@ def _numbers(X: Any) -> np.ndarray | None:
         return None
 
 
+def rows_to_judge(X: Any, y: np.ndarray) -> Rows:
+    """Return rows of validated inputs and encoded targets, to be compared with those that members know."""
+    if not isinstance(X, BothInputs):
+        return Rows(X, y)
+    return Rows(X, y, columns=columns_of(X.given) if X.arrays is None else X.arrays)
+
+
 def rows_for_networks(rows: Rows) -> Rows:
     """Return rows with inputs as arrays."""
     return replace(rows, X=for_networks(rows.X), columns=None) if isinstance(rows.X, BothInputs) else rows

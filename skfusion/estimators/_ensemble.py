@@ -84,7 +84,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
             P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
-        self._fit_combiner(combine, P, self._outputs.rows(rows))
+        self._learn(combine, P, self._outputs.rows(rows), select is not None)
         kept = self._narrowed(combine, members)
         members, runners = [members[i] for i in kept], [runners[i] for i in kept]
         if collected.again is not None:
@@ -109,10 +109,11 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         if select is not None:
             judged = rows_as_given(rows)
             score = held_out_score(self.scoring, self._task, judged, self._n_outputs)
-            scored = [pool[k].replace(score=score(p, judged)) for k, p in zip(places, P, strict=True)]
-            chosen = [[m.name for m in members].index(name) for name in select(pool.replace(scored)).names]
+            members = [m.replace(score=score(p, judged)) for m, p in zip(members, P, strict=True)]
+            names = select(pool.replace(members)).names
+            chosen = [i for i, m in enumerate(members) if m.name in names]
             members, P = [members[i] for i in chosen], P[chosen]
-        self._fit_combiner(combine, P, rows)
+        self._learn(combine, P, rows, select is not None)
         members = [members[i] for i in self._narrowed(combine, members)]
         self.combine_, self.members_, self.net_ = combine, members, collected.net
         self._runner = self._ready(members, collected.fit_rows)
@@ -122,6 +123,11 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         weights, names = combine.member_weights(len(members)), [m.name for m in members]
         self.member_weights_ = None if weights is None else dict(zip(names, weights.tolist(), strict=True))
         return combine.narrow(len(members))
+
+    def _learn(self, combine: Combiner, P: np.ndarray, rows: Rows, selected: bool) -> None:
+        """Fit a combiner, and remember which rows the choice depends on."""
+        self._marks_judged = np.unique(rows.marks) if selected or combine.needs_labels else None
+        self._fit_combiner(combine, P, rows)
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""
@@ -152,7 +158,11 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         return [judges[id(r)].scores([m.state])[0] for r, m in zip(runners, members, strict=True)]
 
     def _fitted_as(self, state: Any, net: Any) -> dict[str, Any]:
-        member = Member("running", state, net=net)
+        return self._fitted_with(Member("running", state, net=net), net)
+
+    def _fitted_with(self, member: Member, net: Any) -> dict[str, Any]:
+        """Return the attributes that make a copy of this estimator predict with one member of any kind."""
+        member = member.replace(net=net) if member.is_network else member
         return {"members_": [member], "combine_": Average(), "net_": net, "_runner": None}
 
 

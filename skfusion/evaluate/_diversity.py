@@ -11,10 +11,10 @@ import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from skfusion._rows import Rows, Task
-from skfusion.data import check_inputs, check_targets, check_weight, encode_classes, encode_values
+from skfusion._rows import Task
+from skfusion.data import check_targets, check_weight, encode_classes, encode_values, rows_to_judge
 from skfusion.estimators import BaseFusion, EnsembleClassifier, EnsembleRegressor
-from skfusion.estimators.support import split_pipeline
+from skfusion.estimators.support import all_networks, predicts_values, split_pipeline
 from skfusion.evaluate._pairs import pair_index
 from skfusion.evaluate._pool_on_data import net_for
 from skfusion.pool import ModelPool
@@ -30,7 +30,7 @@ def diversity(predictor: Any, X: Any, y: Any, *, sample_weight: Any = None, esti
     Parameters
     ----------
     predictor : ModelPool or fitted estimator
-        Two members or more, of any architectures; of an estimator those of its ``predict_members``, such as an
+        Two members or more, of any kind and architecture; of an estimator those of its ``predict_members``, such as an
         ensemble or a curve, or of one at the end of a pipeline.
     X, y : array-like
         Rows that no member was trained on; a warning says where one was.
@@ -146,7 +146,7 @@ def _predicted(predictor: Any, X: Any, y: Any, sample_weight: Any, estimator: An
     if truth.shape != P.shape[1:]:
         raise ValueError(f"y has {truth.shape[1]} outputs, and the members predict {P.shape[2]}.")
     if isinstance(pool := getattr(predictor, "pool_", None), ModelPool):
-        rows = Rows(check_inputs(predictor, X, reset=False)[0], predictor._outputs.encoded(codes))
+        rows = rows_to_judge(predictor._inputs(X), predictor._outputs.encoded(codes))
         pool.warn_of_leakage(rows, "to compare the mistakes of members")
     weight = check_weight(sample_weight, len(truth))
     weight = np.ones(len(truth)) if weight is None else weight
@@ -170,7 +170,8 @@ def _dropped(predictor: Any, n: int) -> str:
 def _fused(pool: ModelPool, X: Any, y: Any, estimator: Any) -> Any:
     """Return an ensemble of all members of a pool."""
     net = estimator.estimator if isinstance(estimator, BaseFusion) else estimator
-    return (EnsembleClassifier if is_classifier(net_for(pool, net)) else EnsembleRegressor)(net).fuse(pool, X, y)
+    classify = is_classifier(net_for(pool, net)) if all_networks(pool) else not predicts_values(pool)
+    return (EnsembleClassifier if classify else EnsembleRegressor)(net).fuse(pool, X, y)
 
 
 def _of_labels(predicted: _Predicted) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -86,6 +86,8 @@ class _DropoutEnsemble(EnsembleDriver):
     def collect(self) -> Seeds:
         """The collector that the recipe stands for."""
         return Seeds(1)
+
+    _takes_estimators: ClassVar[bool] = False  # which have no units to drop
 
     def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
         if not isinstance(self.n_passes, Integral) or self.n_passes < 1:

@@ -1,27 +1,26 @@
-"""Predictions of many networks, and their uncertainty: entropies, standard deviations and conformal intervals."""
+"""Predictions of many networks, and their uncertainty: entropies and standard deviations."""
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import entr, rel_entr
-from scipy.stats import norm
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skfusion import nets
-from skfusion._rows import Rows, unlabelled
+from skfusion._rows import unlabelled
 from skfusion.combine import Average, Combiner, from_logs
+from skfusion.estimators.support._conformal import Conformal
 from skfusion.estimators.support._predictors import on_devices, runners_of
 from skfusion.nets import Predictors, Runner
 from skfusion.pool import Member
 
 
-class Uncertain:
+class Uncertain(Conformal):
     """Predict uncertainty from the predictions of each member; a mixin for estimators with ``predict_members``."""
 
     @available_if(is_classifier)
@@ -96,75 +95,6 @@ class Uncertain:
         """
         std = self._spread(self._inputs(X))[1]
         return std[:, 0] if self._flat else std
-
-    @available_if(is_regressor)
-    def predict_interval(
-        self, X: Any, X_calibration: Any, y_calibration: Any, coverage: float = 0.9
-    ) -> tuple[np.ndarray, np.ndarray]:
-        r"""Predict intervals that new targets lie in with a given probability.
-
-        They are wide where members disagree, and are widened by what rows of calibration ask for, on which no member
-        was trained (split conformal prediction). For the prediction :math:`f`, the members' standard deviation
-        :math:`s` and the normal quantile :math:`z`,
-
-        .. math:: |y - f(x)| \le z\, s(x) + q
-
-        where :math:`q` is the smallest number for which this holds for :math:`\lceil (n + 1) c \rceil` of the n rows
-        of calibration, :math:`c` being the coverage.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), or dict of array-like
-            Inputs, as in ``fit``.
-        X_calibration, y_calibration : array-like
-            Rows of the same distribution as ``X`` that nothing was trained on. A warning says where members were.
-        coverage : float, default=0.9
-            Probability that a new target lies in its interval. It needs c / (1 - c) rows of calibration: 9 for 0.9, 99
-            for 0.99.
-
-        Returns
-        -------
-        low, high : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Ends of the intervals; those of several outputs hold for each output separately.
-
-        Raises
-        ------
-        ValueError
-            If the coverage is not between 0 and 1, or takes more rows of calibration.
-
-        Notes
-        -----
-        The coverage holds on average over draws of the rows, whatever their distribution and however bad the members,
-        as long as rows of calibration and new ones are exchangeable. It does not hold for each input separately.
-
-        References
-        ----------
-        Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", Springer, 2005, doi:10.1007/b106715.
-        Romano, Patterson and Candès, "Conformalized quantile regression", NeurIPS 2019, arXiv:1905.03222 (which
-        widens an interval of the model).
-        """
-        if not 0 < coverage < 1:
-            raise ValueError(f"coverage must lie between 0 and 1; got {coverage!r}.")
-        X_calibration = self._inputs(X_calibration)
-        center, std = self._spread(X_calibration)
-        y = check_array(y_calibration, ensure_2d=False, dtype=np.float64, input_name="y_calibration")
-        check_consistent_length(center, y)
-        y = y.reshape(len(y), -1)
-        if y.shape != center.shape:
-            raise ValueError(f"y_calibration has {y.shape[1]} outputs, but y had {center.shape[1]} in fit.")
-        self.pool_.warn_of_leakage(Rows(X_calibration, self._outputs.encoded(y)), "to calibrate intervals")
-        z = norm.ppf((1 + coverage) / 2)
-        rank = ceil((len(y) + 1) * coverage * (1 - 1e-12))  # 10 * 0.9 is 9, and not a rounding error more
-        if rank > len(y):
-            raise ValueError(
-                f"A coverage of {coverage} takes more than the {len(y)} rows of calibration that were given: at least "
-                f"{ceil(coverage / (1 - coverage) * (1 - 1e-12))}."
-            )
-        widening = np.sort(np.abs(y - center) - z * std, axis=0)[rank - 1]
-        center, std = self._spread(self._inputs(X))
-        half = np.maximum(z * std + widening, 0.0)
-        low, high = center - half, center + half
-        return (low[:, 0], high[:, 0]) if self._flat else (low, high)
 
     def _spread(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the prediction for checked inputs, and the members' standard deviation around their mean."""

@@ -63,7 +63,7 @@ def _classes_of(named: Sequence[tuple[str, Any]]) -> np.ndarray | None:
     if of_net is None:
         several = [known for known in by_name.values() if known is not None and known.ndim == 1]
         return np.unique(np.concatenate(several)) if several else None
-    classes = nets[of_net]
+    classes: np.ndarray | None = nets[of_net]
     for name, known in by_name.items():
         if classes is None or known is None or known.ndim != 1:
             continue
