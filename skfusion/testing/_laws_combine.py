@@ -57,6 +57,20 @@ def check_probabilities_sum_to_one(component: Combiner) -> None:
             assert gap < 1e-6, f"Class probabilities miss a sum of one by {gap:.3g}."
 
 
+def check_a_class_that_a_member_does_not_know_leaves_probabilities(component: Combiner) -> None:
+    """Where a member gives a class no probability, as one that was fitted on others, probabilities sum to one."""
+    if "classification" not in tasks_of(component):
+        return
+    P, y = problems.predictions("classification")
+    P[0, :, 2] = 0
+    P[0] /= P[0].sum(axis=1, keepdims=True)
+    p = clone(component).fit(P, y, "classification")(P)
+    assert np.isfinite(p).all(), "Of a class that a member does not know, the probability is NaN or infinite."
+    assert ((p >= 0) & (p <= 1 + 1e-9)).all(), "Of a class that a member does not know, probabilities leave [0, 1]."
+    gap = np.abs(p.sum(axis=1) - 1).max()
+    assert gap < 1e-6, f"With a class that a member does not know, probabilities miss a sum of one by {gap:.3g}."
+
+
 def check_output_has_a_row_a_sample_and_a_column_an_output(component: Combiner) -> None:
     """The shape is (n_samples, n_outputs), for new rows and for classes that were missing in y too."""
     for task, P, y, combine in fitted(component):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.base import clone, is_classifier
 
 from skfusion import nets
 from skfusion._rows import Rows
+from skfusion.estimators import EnsembleClassifier, EnsembleRegressor
+from skfusion.pool import Member, ModelPool
 from skfusion.testing import _problems as problems
 from skfusion.testing._laws_all import assert_random_state_is_untouched_by, params_of
 
@@ -67,6 +70,36 @@ def check_fuse_repeats_fit(estimator: Any) -> None:
     again = clone(estimator).fuse(whole.pool_, *data(estimator), held_out=whole.held_out_)
     gap = np.abs(output(again) - output(whole)).max()
     assert gap <= 1e-6, f"Fusing the fitted pool again changes the predictions by up to {gap:.3g}."
+
+
+def check_estimators_as_members_are_taken_or_refused(estimator: Any) -> None:
+    """A network that is an estimator of its own counts as the same member, or is refused by its name."""
+    X, y = data(estimator)
+    whole = fitted(estimator)
+    pool = whole.pool_.replace([m.replace(rows=None) for m in whole.pool_])  # whose use is none of this law
+    kind = EnsembleClassifier if is_classifier(estimator) else EnsembleRegressor
+    alone = kind(estimator.estimator).fuse(pool[-1:], X, y)
+    mixed = pool.replace([*pool.members[:-1], Member(pool[-1].name, estimator=alone)])
+
+    def fused(members: ModelPool) -> Any:
+        return clone(estimator).set_params(random_state=0).fuse(members, X, y, held_out=whole.held_out_)
+
+    if not getattr(estimator, "_takes_estimators", False):
+        refusal = _refusal(lambda: fused(mixed))
+        assert refusal is not None, "A member without weights is not refused."
+        assert repr(pool[-1].name) in refusal, f"The member is not named: {refusal}"
+        return
+    gap = np.abs(output(fused(mixed)) - output(fused(pool))).max()
+    assert gap <= 1e-5, f"A network that is an estimator of its own changes the predictions by up to {gap:.3g}."
+
+
+def _refusal(call: Callable[[], Any]) -> str | None:
+    """Return the words of the ``TypeError`` that a call raises; None where there is none."""
+    try:
+        call()
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def check_pickle_predicts_the_same(estimator: Any) -> None:

@@ -46,3 +46,17 @@ def check_reported_score_is_the_score_used(component: Selector) -> None:
     for member in selected(component, pool):
         expected = data.score(member.state)
         assert member.score == expected, f"Member {member.name!r} reports {member.score} and scores {expected}."
+
+
+def check_estimators_are_chosen_by_their_scores(component: Selector) -> None:
+    """Members that have scores and no weights are chosen as they are, in the pool's order."""
+    pool = problems.mixed_pool()
+    chosen = clone(component)(pool)
+    kept = [name for name in pool.names if name in chosen.names]
+    assert kept, f"No member of {pool.names} is chosen."
+    assert chosen.names == kept, f"The members {chosen.names} are not in the pool's order {kept}."
+    for member in chosen:
+        same = member.is_network == pool[member.name].is_network
+        assert same, f"The member {member.name!r} is another one."
+        if not member.is_network:
+            assert member.estimator is pool[member.name].estimator, f"The estimator {member.name!r} is another one."

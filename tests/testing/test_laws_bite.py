@@ -605,6 +605,18 @@ def fuse_less(self, pool, X, y, sample_weight=None, held_out=None):
     return EnsembleClassifier.fuse(self, pool[:1], X, y)
 
 
+def fuse_networks(self, pool, X, y, sample_weight=None, held_out=None):
+    """Other members are dropped without a word."""
+    networks = [m for m in pool if m.is_network]
+    return EnsembleClassifier.fuse(self, pool.replace(networks), X, y, sample_weight, held_out)
+
+
+def refuse_all_pools(self, pool, X, y, sample_weight=None, held_out=None):
+    if all(m.is_network for m in pool):
+        return EnsembleClassifier.fuse(self, pool, X, y, sample_weight, held_out)
+    raise TypeError("no")
+
+
 class Forgetful(EnsembleClassifier):
     """Loses members in a pickle."""
 
@@ -817,6 +829,10 @@ BROKEN = {
         selector(lambda pool, objective: TopK()(pool)),
         selector(lambda pool, objective: pool.replace([m.replace(score=0.0) for m in TopK()(pool, objective)])),
     ],
+    "check_estimators_are_chosen_by_their_scores": [
+        selector(lambda pool, objective: pool[::-1]),
+        selector(lambda pool, objective: pool.replace([m.replace(estimator=5) if m.estimator else m for m in pool])),
+    ],
     # collectors
     "check_collection_is_not_empty": [collector(lambda *args: [])],
     "check_member_names_are_unique": [
@@ -856,6 +872,10 @@ BROKEN = {
     "check_one_member_gives_its_prediction": [combiner(constant)],
     "check_unanimous_members_are_obeyed": [combiner(total), combiner(constant)],
     "check_probabilities_sum_to_one": [combiner(total), combiner(lambda self, P: P.mean(0) / 2)],
+    "check_a_class_that_a_member_does_not_know_leaves_probabilities": [
+        combiner(lambda self, P: np.where((P > 0).all(0), P.mean(0), np.nan)),
+        combiner(total),
+    ],
     "check_output_has_a_row_a_sample_and_a_column_an_output": [combiner(first_column)],
     "check_rows_are_combined_one_by_one": [combiner(centred)],
     "check_weights_count_as_repetitions": [combiner(shifted, fit=fit_without_weights)],
@@ -879,6 +899,10 @@ BROKEN = {
     # estimators
     "check_one_member_is_its_own_fusion": [estimator(_predict=turned)],
     "check_fuse_repeats_fit": [estimator(fuse=fuse_less)],
+    "check_estimators_as_members_are_taken_or_refused": [
+        estimator(fuse=fuse_networks),
+        estimator(fuse=refuse_all_pools, _takes_estimators=False),
+    ],
     "check_pickle_predicts_the_same": [Forgetful(SMALL_NET, collect=Seeds(2))],
     "check_wrapped_net_stays_unfitted": [
         estimator(fit=fit_first(lambda self, X: self.estimator.set_params(lr=0.5))),

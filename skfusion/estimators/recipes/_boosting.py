@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -105,6 +105,8 @@ class BoostingFusion(AsTheNet, EnsembleDriver):
     def collect(self) -> Boosting:
         """The collector that the parameters stand for."""
         return Boosting(self.n_members, self.learning_rate, self.resample)
+
+    _takes_estimators: ClassVar[bool] = False  # which were not boosted
 
     def _fuse(self, collected: Collected) -> None:
         if without := [m.name for m in collected.pool if "weight" not in m.meta]:
