@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -315,3 +315,30 @@ def test_a_picture_of_something_else(classifier, wine):
         DiversityDisplay.from_frame(frame.reset_index(drop=True))
     with pytest.raises(ValueError, match="for each of the 3 names"):
         DiversityDisplay(np.zeros((2, 2)), "abc")
+
+
+# ---- members of any kind -------------------------------------------------------------------------------------------
+
+
+def test_members_of_any_kind_are_compared(wine, classifier):
+    X, y, new, truth = wine
+    fitted = LogisticRegression(max_iter=10_000).fit(X, y)
+    pool = ModelPool([*classifier.pool_, *ModelPool.from_estimators([("linear", fitted)], X, y)], classes=np.unique(y))
+    frame = diversity(pool, new, truth)
+    assert len(frame) == 10
+    P = classifier.predict_members(new)[0].argmax(axis=1)
+    expected = (np.unique(y)[P] != fitted.predict(new)).mean()
+    assert frame.loc[(pool.names[0], "linear"), "disagreement"] == pytest.approx(expected)
+    alone = ModelPool.from_estimators([("a", fitted), ("b", fitted)], X, y)
+    assert diversity(alone, new, truth)["disagreement"].tolist() == [0.0]
+    with pytest.warns(LeakageWarning, match="to compare the mistakes of members"):
+        diversity(alone, X, y)
+    assert DiversityDisplay.from_pool(pool, new, truth).matrix.shape == (5, 5)
+
+
+def test_values_of_any_kind_are_compared(diabetes):
+    X, y, new, truth = diabetes
+    pool = ModelPool.from_estimators([("steep", Ridge(1e-3).fit(X, y)), ("flat", Ridge(1e3).fit(X, y))])
+    frame = diversity(pool, new, truth)
+    assert -1 <= frame["error_correlation"].item() <= 1
+    assert frame.attrs["loss_name"] == "squared error"
