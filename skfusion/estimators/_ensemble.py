@@ -178,7 +178,8 @@ class _Ensemble(EnsembleDriver):
     """{Predict} by the combined predictions of many networks (a deep ensemble, with the defaults).
 
     ``fit`` collects members, which trains them, selects some and learns how to combine their predictions. Prediction
-    costs one network a member. The members of a pool may have different architectures.
+    costs one network a member. The members of a pool may have different architectures, and be fitted estimators of any
+    library, beside networks or alone.
 
     Parameters
     ----------
@@ -206,6 +207,9 @@ class _Ensemble(EnsembleDriver):
     member_weights_ : dict or None
         The weight that the combiner gives to each selected member, by name, of sum one, zeros too. None where members
         have no weights, or others for each row.
+    left_out_ : dict
+        Why estimators of a pool are left out, by name, as they fail or predict NaN on the rows of ``fit``; a warning
+        names them.
     {held_out_}
     {classes_}
     {features_}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sklearn.base import clone
+from typing import Any
 
-from skfusion.pool import ModelPool
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+
+from skfusion.pool import Member, ModelPool
 from skfusion.select import Selector
 from skfusion.testing import _problems as problems
 
@@ -48,9 +51,21 @@ def check_reported_score_is_the_score_used(component: Selector) -> None:
         assert member.score == expected, f"Member {member.name!r} reports {member.score} and scores {expected}."
 
 
+def mixed_pool() -> ModelPool:
+    """Return a pool of two networks and two estimators, which have scores."""
+    estimators = [Member(name, estimator=_says(k)) for k, name in enumerate("ef")]
+    members = [estimators[0], *problems.pool()[:2], estimators[1]]
+    return ModelPool([m.replace(score=0.5 + 0.1 * k) for k, m in enumerate(members)])
+
+
+def _says(label: int) -> Any:
+    """Return a fitted classifier that predicts one label."""
+    return DummyClassifier(strategy="constant", constant=label).fit([[0.0], [0.0]], [0, 1])
+
+
 def check_estimators_are_chosen_by_their_scores(component: Selector) -> None:
     """Members that have scores and no weights are chosen as they are, in the pool's order."""
-    pool = problems.mixed_pool()
+    pool = mixed_pool()
     chosen = clone(component)(pool)
     kept = [name for name in pool.names if name in chosen.names]
     assert kept, f"No member of {pool.names} is chosen."

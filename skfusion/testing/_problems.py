@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.dummy import DummyClassifier
 from torch import Tensor, nn
 
 from skfusion import nets
@@ -211,18 +210,6 @@ def pool() -> ModelPool:
     """Return a pool of four members that have no scores yet."""
     members = [Member(name, state) for name, state in zip("abcd", states(4), strict=True)]
     return ModelPool(members, base())
-
-
-def mixed_pool() -> ModelPool:
-    """Return a pool of two networks and two estimators, which have scores."""
-    estimators = [Member(name, estimator=_says(k)) for k, name in enumerate("ef")]
-    members = [estimators[0], *pool()[:2], estimators[1]]
-    return ModelPool([m.replace(score=0.5 + 0.1 * k) for k, m in enumerate(members)])
-
-
-def _says(label: int) -> Any:
-    """Return a fitted classifier that predicts one label."""
-    return DummyClassifier(strategy="constant", constant=label).fit([[0.0], [0.0]], [0, 1])
 
 
 def predictions(task: str, n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
