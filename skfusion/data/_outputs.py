@@ -23,17 +23,18 @@ def outputs_of(
     who = type(fitted).__name__ if name is None else f"Member {name!r}"
     if task == "regression":
         values = np.asarray(fitted.predict(X))
-        values = values.astype(np.result_type(values, np.float32), copy=False)
-        return _of_outputs(values.reshape(len(values), -1), n_outputs, who)
+        values = values.astype(np.result_type(values, np.float32), copy=False).reshape(len(values), -1)
+        if values.shape[1] != n_outputs:
+            raise ValueError(f"{who} predicts {values.shape[1]} outputs, and there are {n_outputs}. Leave it out.")
+        return values
     if task == "multilabel":
         if not hasattr(fitted, "predict_proba"):
-            return _of_outputs(np.asarray(fitted.predict(X), np.float64), n_outputs, who)
+            return np.asarray(fitted.predict(X), np.float64)
         proba = fitted.predict_proba(X)
         if not isinstance(proba, list):
-            return _of_outputs(np.asarray(proba), n_outputs, who)
+            return np.asarray(proba)
         known = getattr(fitted, "classes_", [(0, 1)] * len(proba))
-        by_label = [_of_label(p, values, who) for p, values in zip(proba, known, strict=True)]
-        return _of_outputs(np.stack(by_label, axis=1), n_outputs, who)
+        return np.stack([_of_label(p, values, who) for p, values in zip(proba, known, strict=True)], axis=1)
     codes = class_columns(fitted, labels, who)
     if hasattr(fitted, "predict_proba"):
         scores = np.asarray(fitted.predict_proba(X))
@@ -71,14 +72,6 @@ def class_columns(fitted: Any, labels: np.ndarray | None, who: str) -> np.ndarra
             "Leave it out, or fit it on rows of these classes."
         )
     return np.array([places[label] for label in own], np.int64)
-
-
-def _of_outputs(values: np.ndarray, n_outputs: int, who: str) -> np.ndarray:
-    """Return predictions of as many outputs as there are."""
-    if values.ndim != 2 or values.shape[1] != n_outputs:
-        found = values.shape[1] if values.ndim == 2 else values.shape[1:]
-        raise ValueError(f"{who} predicts {found} outputs, and there are {n_outputs}. Leave it out.")
-    return values
 
 
 def _of_label(p: np.ndarray, labels: Any, who: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skfusion import (
     CurveClassifier,
+    DistillClassifier,
     DropoutEnsembleClassifier,
     EnsembleClassifier,
     EnsembleRegressor,
@@ -27,6 +28,7 @@ from skfusion import (
     SoupClassifier,
     StackingFusion,
     SubspaceClassifier,
+    out_of_bag,
 )
 from skfusion.collect import Seeds
 from skfusion.combine import (
@@ -256,6 +258,27 @@ def test_rows_that_members_know_are_warned_of(pool, wine):
         EnsembleClassifier(collect=pool, select=TopK(1)).fit(X[TRAIN].to_numpy(), y[TRAIN])
 
 
+def test_rows_are_predicted_by_members_that_do_not_know_them(pools, wine):
+    X, y = wine
+    halves = [(X[::2], y[::2]), (X[1::2], y[1::2])]
+    trees = [DecisionTreeClassifier(random_state=0).fit(*half) for half in halves]
+    made = [
+        ModelPool.from_estimators([(name, tree)], *half)[0]
+        for name, tree, half in zip("ab", trees, halves, strict=True)
+    ]
+    found = out_of_bag(ModelPool(made, classes=["a", "b", "c"]), X, y)
+    np.testing.assert_array_equal(found.prediction[::2], trees[1].predict_proba(X[::2]))
+    np.testing.assert_array_equal(found.prediction[1::2], trees[0].predict_proba(X[1::2]))
+    assert found.score == np.mean(np.array(["a", "b", "c"])[found.prediction.argmax(axis=1)] == y)
+    assert out_of_bag(pools["mixed"], X, y).n_members[VALID].tolist() == [7] * len(y[VALID])
+
+
+def test_a_student_learns_from_them(pool, wine):
+    X, y = wine
+    student = DistillClassifier(mlp_classifier(max_epochs=20), teacher=pool, random_state=0).fit(X[VALID], y[VALID])
+    assert student.score(X[TEST], y[TEST]) > 0.9
+
+
 @pytest.mark.parametrize("combine", [EnsembleSelection(), Stack(), DynamicSelection()], ids=name_of)
 def test_random_labels_give_chance(combine):
     rng = np.random.RandomState(0)
@@ -366,6 +389,16 @@ def test_scores_are_for_stacks(pool, wine):
     for fusion in (EnsembleClassifier(combine=Stack(), random_state=0), StackingFusion()):
         fused = fusion.fuse(more, X[VALID], y[VALID])
         assert fused.score(X[TEST], y[TEST]) > 0.9
+
+
+def test_scores_are_no_probabilities_to_be_unsure_by(pools, wine):
+    X, y = wine
+    scores = Member("scores", estimator=RidgeClassifier().fit(X[TRAIN], y[TRAIN]))
+    stack = EnsembleClassifier(combine=Stack(), random_state=0)
+    stack.fuse(pools["alone"].replace([*pools["alone"], scores]), X[VALID], y[VALID])
+    with pytest.raises(ValueError, match="Member 'scores' has no predict_proba, and entropies are of probabilities"):
+        stack.predict_uncertainty(X[TEST])
+    assert stack.predict_set(X[TEST], X[TEST], y[TEST]).shape == (len(y[TEST]), 3)
 
 
 def test_classes_that_a_pool_does_not_know_are_named(pools, wine):

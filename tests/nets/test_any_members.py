@@ -9,6 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegress
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from skfusion import EnsembleClassifier, EnsembleRegressor
 from skfusion.collect import Seeds
@@ -128,6 +129,12 @@ def test_members_of_other_problems_are_named():
     ridge = Ridge().fit(X, X[:, :2])
     with pytest.raises(ValueError, match="Member 'a' predicts 2 outputs, and there are 1"):
         predict_members([of(ridge)], X, "regression", 1)
+    labels = np.column_stack([Y == 1, Y == 2]).astype(int)
+    tree = DecisionTreeClassifier().fit(X, labels)
+    with pytest.raises(ValueError, match="Member 'a' predicts 2 outputs, and there are 3"):
+        predict_members([of(tree)], X, "multilabel", 3)
+    with pytest.raises(ValueError, match="Member 'a' was fitted on several labels a row"):
+        predict_members([of(tree)], X, "classification", 3, LABELS)
     with pytest.raises(ValueError, match="Member 'a' has no classes_"):
         predict_members([of(ridge)], X, "classification", 3, LABELS)
     scaled = make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=2)).fit(X, Y == 1)

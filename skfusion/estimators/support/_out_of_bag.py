@@ -10,8 +10,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skfusion._rows import Rows
-from skfusion.data import score_function
+from skfusion.data import rows_as_given, score_function
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleDriver, EnsembleRegressor
+from skfusion.estimators.support._any_kind import all_networks, predicts_values
 from skfusion.pool import Member, ModelPool
 
 
@@ -38,7 +39,7 @@ def out_of_bag(
     Parameters
     ----------
     fitted : estimator or ModelPool
-        A fitted ensemble, or a pool whose members carry their nets; such as of ``collect=Bootstrap()``.
+        A fitted ensemble, or a pool whose networks carry their nets; such as of ``collect=Bootstrap()``.
     X, y : array-like
         The data of ``fit``.
     sample_weight : array-like of shape (n_samples,), optional
@@ -111,7 +112,7 @@ def predicted_out_of_bag(
     known = np.flatnonzero(n_members)
     score = np.nan
     if len(known):
-        rows = ensemble._outputs.rows(rows.take(known))
+        rows = rows_as_given(ensemble._outputs.rows(rows.take(known)))
         score = score_function(scoring, ensemble._task)(mean[known].astype(P.dtype), rows)
     prediction, counts = np.full((n, P.shape[2]), np.nan, P.dtype), np.zeros(n, np.int64)
     prediction[position], counts[position] = mean, n_members
@@ -139,6 +140,8 @@ def _ensemble(fitted: Any, X: Any, y: Any) -> EnsembleDriver:
             "out_of_bag needs a fitted ensemble of networks, such as EnsembleClassifier, or a ModelPool; got "
             f"{fitted!r}."
         )
+    if not all_networks(fitted):
+        return (EnsembleRegressor if predicts_values(fitted) else EnsembleClassifier)().fuse(fitted, X, y)
     if fitted[0].net is None:
         raise ValueError(
             "The pool has no net, as it comes from a file: fuse it first, "

@@ -59,6 +59,7 @@ class Uncertain(Conformal):
         Depeweg et al., "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
         learning", ICML 2018, arXiv:1710.07283.
         """
+        self._check_probabilities()
         members = self.predict_members(X)
         combiner = self._combiner()
         combined = self._predict(self._inputs(X)) if combiner.by_logs else combiner(members)
@@ -108,6 +109,14 @@ class Uncertain(Conformal):
         P, weights = self._combiner().weighed(P)
         used = np.flatnonzero(weights)
         return P[used].astype(np.float64), weights[used] / weights[used].sum()
+
+    def _check_probabilities(self) -> None:
+        """Raise where an estimator among the members predicts scores."""
+        for member in (m for m in getattr(self, "members_", ()) if not m.is_network):
+            if not hasattr(member.estimator, "predict_proba"):
+                raise ValueError(
+                    f"Member {member.name!r} has no predict_proba, and entropies are of probabilities. Leave it out."
+                )
 
     def _combiner(self) -> Combiner:
         return getattr(self, "combine_", Average())
