@@ -14,6 +14,7 @@ write it into the file of its kind, and add it below.
 """
 
 from skfusion.data._both_inputs import (
+    are_known_by_numbers,
     check_both_inputs,
     for_estimator,
     for_networks,

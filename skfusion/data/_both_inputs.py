@@ -82,6 +82,11 @@ def rows_to_judge(X: Any, y: np.ndarray) -> Rows:
     return Rows(X, y, columns=columns_of(X.given) if X.arrays is None else X.arrays)
 
 
+def are_known_by_numbers(rows: Rows) -> bool:
+    """Return whether rows can be recognised elsewhere: what tables with text are compared by is of themselves alone."""
+    return not isinstance(rows.X, BothInputs) or rows.X.arrays is not None
+
+
 def rows_for_networks(rows: Rows) -> Rows:
     """Return rows with inputs as arrays."""
     return replace(rows, X=for_networks(rows.X), columns=None) if isinstance(rows.X, BothInputs) else rows

@@ -14,7 +14,7 @@ from skfusion._docs import CLASSIFIER, REGRESSOR, doc, template
 from skfusion._rows import Rows, repetitions
 from skfusion.collect import Seeds
 from skfusion.combine import Average, Combiner, Stack, by_row, check_takes_weights
-from skfusion.data import held_out_score, rows_as_given, rows_for_networks
+from skfusion.data import are_known_by_numbers, held_out_score, rows_as_given, rows_for_networks
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
@@ -126,7 +126,8 @@ class EnsembleDriver(ManyMembers, BaseFusion):
 
     def _learn(self, combine: Combiner, P: np.ndarray, rows: Rows, selected: bool) -> None:
         """Fit a combiner, and remember which rows the choice depends on."""
-        self._marks_judged = np.unique(rows.marks) if selected or combine.needs_labels else None
+        chosen_by = (selected or combine.needs_labels) and are_known_by_numbers(rows)
+        self._marks_judged = np.unique(rows.marks) if chosen_by else None
         self._fit_combiner(combine, P, rows)
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
@@ -148,8 +149,10 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         rows = rows_for_networks(collected.fit_rows) if collected.net is not None else collected.fit_rows
         kept = {id(m.net): m for m in collected.pool if keeps_net(m)}
         sized = {k: net_of_member(self._sized(m.net, rows), m, self._task, rows) for k, m in kept.items()}
-        nets = (sized[id(m.net)] if keeps_net(m) else collected.net if m.is_network else None for m in collected.pool)
-        return [m.replace(net=net) for m, net in zip(collected.pool, nets, strict=True)]
+        return [
+            m.replace(net=sized[id(m.net)] if keeps_net(m) else collected.net) if m.is_network else m
+            for m in collected.pool
+        ]
 
     def _scores(self, members: list[Member], runners: list[Runner], collected: Collected) -> list[float]:
         judges = {id(r): self._judge(r, collected) for r in runners}

@@ -145,10 +145,9 @@ class AnyMembers:
         n_rows = one_of(X).shape[0] if hasattr(one_of(X), "shape") else len(one_of(X))
         if len(values) != n_rows:
             return ValueError(f"{who} predicts {len(values)} rows for {n_rows}. Leave it out.")
-        if values.shape[1:] != (self.n_outputs,):  # of several labels
-            return ValueError(
-                f"{who} predicts {values.shape[1:]} labels, and there are {self.n_outputs}. Leave it out."
-            )
+        if values.ndim != 2 or values.shape[1] != self.n_outputs:  # as of labels, of which a row has several
+            n = values.size // max(1, n_rows)
+            return ValueError(f"{who} predicts {n} outputs, and there are {self.n_outputs}. Leave it out.")
         if bad := int((~np.isfinite(values)).any(axis=1).sum()):
             return ValueError(f"{who} predicts NaN or infinity for {bad} of {n_rows} rows. Leave it out.")
         return values

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from skfusion._caller import warn_caller
 from skfusion._rows import Rows
-from skfusion.data import check_targets, check_weight, encode_classes, rows_to_judge
+from skfusion.data import are_known_by_numbers, check_targets, check_weight, encode_classes, rows_to_judge
 from skfusion.pool import MOST_BY_CHANCE, LeakageWarning
 
 _ROUNDING = 1e-12
@@ -163,7 +163,7 @@ class Conformal:
         """Warn where members were trained on rows, or chosen or weighed by their labels."""
         self.pool_.warn_of_leakage(rows, purpose)
         marks = getattr(self, "_marks_judged", None)
-        if marks is None:
+        if marks is None or not are_known_by_numbers(rows):
             return
         count = int(rows.seen(marks, inputs=True).sum())
         if count > MOST_BY_CHANCE * len(rows):

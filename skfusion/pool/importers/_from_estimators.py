@@ -132,6 +132,8 @@ def _is_fitted(fitted: Any) -> bool:
         return False
     if hasattr(fitted, "__sklearn_is_fitted__"):
         return bool(fitted.__sklearn_is_fitted__())
+    if callable(getattr(fitted, "is_fitted", None)):  # as CatBoost has it
+        return bool(fitted.is_fitted())
     if not hasattr(fitted, "fit"):  # there is nothing to call first
         return True
     shown = (name for name in getattr(fitted, "__dict__", ()) if name.endswith("_") and not name.startswith("__"))
