@@ -83,10 +83,8 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
         {fitted}
         """
-        if (pool := self._given_pool()) is not None:
-            check_pool(pool, self._takes_estimators)
         rows = self._rows(X, y, sample_weight, groups)
-        if pool is not None:
+        if (pool := self._given_pool()) is not None:
             if not any(part.needs_labels for part in self._parts()):  # else the rows themselves are warned of
                 pool.warn_of_cross_validation(rows)
             return self._fuse_pool(pool, rows, None)
@@ -230,7 +228,10 @@ class BaseFusion(OfNetworks, CallbackSupportMixin, BaseEstimator):
 
     def _given_pool(self) -> ModelPool | None:
         part = self._part("collect")
-        return part if isinstance(part, ModelPool) else None
+        if not isinstance(part, ModelPool):
+            return None
+        check_pool(part, self._takes_estimators)
+        return part
 
     def _net(self, rows: Rows, pool: ModelPool | None = None) -> Any:
         net = self.estimator

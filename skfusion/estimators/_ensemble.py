@@ -84,7 +84,7 @@ class EnsembleDriver(ManyMembers, BaseFusion):
             P = self._outputs.predictions(P[chosen])
         elif combine.needs_labels:
             P = self._outputs.predictions(self._predictor(members, runners).predict(rows.X))
-        self._learn(combine, P, self._outputs.rows(rows), select is not None)
+        self._learn(combine, P, rows, select is not None)
         kept = self._narrowed(combine, members)
         members, runners = [members[i] for i in kept], [runners[i] for i in kept]
         if collected.again is not None:
@@ -105,9 +105,9 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         if not combine.needs_labels and select is None:
             rows = rows.take(np.arange(min(FEW, len(rows))))
         places, P, self.left_out_ = tried(ready, rows.X)
-        members, P, rows = [ready.members[k] for k in places], self._outputs.predictions(P), self._outputs.rows(rows)
+        members, P = [ready.members[k] for k in places], self._outputs.predictions(P)
         if select is not None:
-            judged = rows_as_given(rows)
+            judged = rows_as_given(self._outputs.rows(rows))
             score = held_out_score(self.scoring, self._task, judged, self._n_outputs)
             members = [m.replace(score=score(p, judged)) for m, p in zip(members, P, strict=True)]
             names = select(pool.replace(members)).names
@@ -125,10 +125,10 @@ class EnsembleDriver(ManyMembers, BaseFusion):
         return combine.narrow(len(members))
 
     def _learn(self, combine: Combiner, P: np.ndarray, rows: Rows, selected: bool) -> None:
-        """Fit a combiner, and remember which rows the choice depends on."""
+        """Fit a combiner on rows as networks have them, and remember which the choice depends on."""
         chosen_by = (selected or combine.needs_labels) and are_known_by_numbers(rows)
         self._marks_judged = np.unique(rows.marks) if chosen_by else None
-        self._fit_combiner(combine, P, rows)
+        self._fit_combiner(combine, P, self._outputs.rows(rows))
 
     def _fit_combiner(self, combine: Combiner, P: np.ndarray, rows: Rows) -> None:
         """Fit a combiner; where it, or its meta-learner, has no seed, one follows from ``random_state``."""

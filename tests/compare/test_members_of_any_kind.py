@@ -16,6 +16,7 @@ from skfusion.compare import compare_fusions
 from skfusion.nets import mlp_classifier
 from skfusion.plots import LeaderboardDisplay
 from skfusion.pool import LeakageWarning
+from skfusion.tuning import FusionSearch
 
 X, Y = load_wine(return_X_y=True)
 TRAIN, REST = slice(0, None, 2), slice(1, None, 2)
@@ -67,6 +68,12 @@ def test_a_fusion_of_weights_is_named_in_a_comparison(pools):
     fusions = {"average": EnsembleClassifier(collect=pools["mixed"]), "soup": SoupClassifier(collect=pools["mixed"])}
     with pytest.raises(RuntimeError, match="Fusion 'soup' failed in fold 0: TypeError: Member 'boosting' is a fitted"):
         compare_fusions(fusions, X[REST], Y[REST], cv=2, error_score="raise")
+
+
+def test_a_search_over_soups_is_refused_before_its_trials(pools):
+    search = FusionSearch(SoupClassifier(collect=pools["mixed"]), lambda trial: pytest.fail("a trial"), n_trials=1)
+    with pytest.raises(TypeError, match="^Member 'boosting' is a fitted HistGradientBoostingClassifier"):
+        search.fit(X[REST], Y[REST])
 
 
 def test_a_search_over_fusions_takes_them(pools):
