@@ -27,7 +27,7 @@ from skfusion.data._class_weight import class_weights
 from skfusion.data._folds import ALWAYS_SO, Original, crossfit_folds, folds
 from skfusion.data._held_out import Fold, held_positions, hold_out
 from skfusion.data._not_finite import check_columns_finite, check_targets_known
-from skfusion.data._outputs import class_columns, outputs_of
+from skfusion.data._outputs import class_columns, classes_of_members, outputs_of
 from skfusion.data._predictions import PredictsClasses, PredictsValues, logarithms
 from skfusion.data._scorers import get_scorer, scorer_named, scorer_names
 from skfusion.data._scores import (

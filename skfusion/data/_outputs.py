@@ -9,6 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skfusion._rows import Task
+from skfusion.pool import ModelPool
 
 
 def outputs_of(
@@ -59,7 +60,7 @@ def class_columns(fitted: Any, labels: np.ndarray | None, who: str) -> np.ndarra
     Raises ``ValueError`` where it does not say its classes, or knows others.
     """
     known = getattr(fitted, "classes_", None)
-    if known is None or (isinstance(known, list) and any(np.ndim(k) for k in known)):
+    if known is None or _of_several(known):
         what = "has no classes_" if known is None else "was fitted on several labels a row"
         raise ValueError(f"{who} {what}, so that it is not known of which class its columns are. Leave it out.")
     if labels is None:
@@ -72,6 +73,20 @@ def class_columns(fitted: Any, labels: np.ndarray | None, who: str) -> np.ndarra
             "Leave it out, or fit it on rows of these classes."
         )
     return np.array([places[label] for label in own], np.int64)
+
+
+def classes_of_members(pool: ModelPool) -> np.ndarray | None:
+    """Return the classes that a pool names, or else all that its members know, where these are estimators alone."""
+    if pool.classes is not None or any(m.is_network for m in pool):
+        return pool.classes
+    known = [getattr(m.estimator, "classes_", None) for m in pool]
+    flat = [np.asarray(of_member) for of_member in known if of_member is not None and not _of_several(of_member)]
+    return np.unique(np.concatenate(flat)) if flat else None
+
+
+def _of_several(known: Any) -> bool:
+    """Return whether classes are those of several labels a row."""
+    return isinstance(known, list) and any(np.ndim(of_label) for of_label in known)
 
 
 def _of_label(p: np.ndarray, labels: Any, who: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from skfusion.data import are_known_by_numbers, held_out_score, rows_as_given, r
 from skfusion.estimators._base import BaseFusion, Collected
 from skfusion.estimators._targets import Classifies, Regresses
 from skfusion.estimators.support._any_estimator import seeded, stream
-from skfusion.estimators.support._any_kind import FEW, ManyMembers, all_networks, check_gives_probabilities, tried
+from skfusion.estimators.support._any_kind import FEW, ManyMembers, all_networks, check_fitted_members, tried
 from skfusion.estimators.support._predictors import runners_of
 from skfusion.estimators.support._refit import chosen_among
 from skfusion.estimators.support._widths import net_of_member
@@ -98,7 +98,8 @@ class EnsembleDriver(ManyMembers, BaseFusion):
     def _fuse_any(self, collected: Collected, combine: Combiner) -> None:
         """Fuse a pool that has estimators; a member that fails on the rows is left out."""
         pool, select, rows = collected.pool, self._part("select"), collected.held_out
-        check_gives_probabilities(combine, [(m.name, m.estimator) for m in pool if not m.is_network], self._task)
+        fitted = [(m.name, m.estimator) for m in pool if not m.is_network]
+        check_fitted_members(combine, fitted, self._task, self._labels())
         self.pool_ = pool
         self._n_outputs = rows.y.shape[1] if rows.y.ndim == 2 else len(self._labels())
         ready = self._ready(self._sized_members(collected), collected.fit_rows)

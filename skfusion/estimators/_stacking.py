@@ -14,10 +14,11 @@ from sklearn.utils import ClassifierTags
 from skfusion import nets
 from skfusion._docs import AS_THE_NET, doc
 from skfusion.combine import Combiner, Stack
+from skfusion.data import classes_of_members
 from skfusion.estimators._base import check_pool
 from skfusion.estimators._ensemble import EnsembleClassifier, EnsembleRegressor
 from skfusion.estimators._stack_driver import StackDriver
-from skfusion.estimators.support._any_kind import all_networks, check_gives_probabilities, predicts_values, tried
+from skfusion.estimators.support._any_kind import all_networks, check_fitted_members, predicts_values, tried
 from skfusion.estimators.support._named_members import NamedMembers, check_members, member_tags
 from skfusion.estimators.support._task_from_net import regresses
 from skfusion.pool import ModelPool
@@ -142,7 +143,7 @@ class StackingFusion(StackDriver, NamedMembers):
         check_pool(pool, takes_estimators=True)
         self._check_estimator()
         self._pool_regresses = predicts_values(pool)
-        rows = self._checked(X, y, sample_weight, None, pool.classes)
+        rows = self._checked(X, y, sample_weight, None, classes_of_members(pool))
         kind = (EnsembleClassifier if self._is_classifier() else EnsembleRegressor)(self.estimator)
         self._says_labels = not all_networks(pool)  # as estimators do, which are no codes
         coded, y = pool, rows.y
@@ -156,7 +157,8 @@ class StackingFusion(StackDriver, NamedMembers):
             clone(kind).fuse(coded[[i]], rows.X, y, rows.weight) if m.is_network else m.estimator
             for i, m in enumerate(pool)
         ]
-        check_gives_probabilities(self._new_combiner(), zip(pool.names, fitted, strict=True), self._task)
+        labels = self.classes_ if self._says_labels and self._task == "classification" else None
+        check_fitted_members(self._new_combiner(), zip(pool.names, fitted, strict=True), self._task, labels)
         ready = self._ready(pool.names, fitted)
         places, P, self.left_out_ = tried(ready, rows.X)
         self._learn(P, rows, self._seeds(len(pool))[-1])

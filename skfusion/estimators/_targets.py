@@ -18,6 +18,7 @@ from skfusion.data import (
     check_inputs,
     check_weight,
     class_weights,
+    classes_of_members,
     encode_classes,
     encode_values,
     groups_of,
@@ -155,7 +156,8 @@ class Classifies(PredictsClasses):
         pool = pool if pool is not None else self._given_pool()
         X, y, columns = self._validated(X, y, pool)
         weight = check_weight(sample_weight, len(y))
-        named = getattr(self.estimator, "classes", None) if pool is None or pool.classes is None else pool.classes
+        named = None if pool is None else classes_of_members(pool)
+        named = getattr(self.estimator, "classes", None) if named is None else named
         codes = encode_labels(self, y, weight, named)
         if named is None:
             warn_of_unlabelled(self.classes_, codes)

@@ -401,12 +401,31 @@ def test_scores_are_no_probabilities_to_be_unsure_by(pools, wine):
     assert stack.predict_set(X[TEST], X[TEST], y[TEST]).shape == (len(y[TEST]), 3)
 
 
-def test_classes_that_a_pool_does_not_know_are_named(pools, wine):
+@pytest.mark.parametrize("fusion", [EnsembleClassifier(), StackingFusion()], ids=name_of)
+def test_classes_that_a_pool_does_not_know_are_named(pool, wine, fusion):
     X, y = wine
     other = LogisticRegression().fit(X[TRAIN], np.where(y[TRAIN] == "a", "d", y[TRAIN]))
-    more = pools["mixed"].replace([*pools["mixed"], Member("other", estimator=other)])
-    with pytest.warns(UserWarning, match=r"Member 'other' predicts the classes \['d'\]"):
-        EnsembleClassifier().fuse(more, X[VALID], y[VALID])
+    more = pool.replace([*pool, Member("other", estimator=other)])
+    with pytest.raises(ValueError, match=r"Member 'other' predicts the classes \['d'\], which are not among"):
+        fusion.fuse(more, X[VALID], y[VALID])
+    with pytest.raises(ValueError, match="Member 'other' has no classes_"):
+        fusion.fuse(pool.replace([*pool, Member("other", estimator=NoClasses())]), X[VALID], y[VALID])
+
+
+class NoClasses:
+    def predict_proba(self, X):
+        return np.ones((len(X), 3)) / 3
+
+
+@pytest.mark.parametrize("fusion", [EnsembleClassifier(), StackingFusion()], ids=name_of)
+def test_a_pool_that_names_no_classes_has_those_of_its_members(estimators, wine, fusion):
+    X, y = wine
+    pool = ModelPool([Member(name, estimator=fitted) for name, fitted in estimators.items()])
+    some = y[VALID] != "b"
+    fused = fusion.fuse(pool, X[VALID][some], y[VALID][some])
+    assert fused.classes_.tolist() == ["a", "b", "c"]
+    if isinstance(fusion, EnsembleClassifier):
+        assert fused.score(X[TEST], y[TEST]) > 0.9
 
 
 @pytest.mark.parametrize(

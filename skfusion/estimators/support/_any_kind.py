@@ -13,7 +13,7 @@ from skfusion import nets
 from skfusion._caller import warn_caller
 from skfusion._rows import Rows, Task, unlabelled
 from skfusion.combine import Combiner, Stack
-from skfusion.data import check_both_inputs, for_networks, rows_for_networks
+from skfusion.data import check_both_inputs, class_columns, for_networks, rows_for_networks
 from skfusion.estimators.support._uncertainty import ManyStates
 from skfusion.nets import AnyMembers
 from skfusion.pool import Member, ModelPool
@@ -109,6 +109,14 @@ def check_gives_probabilities(combine: Combiner, members: Iterable[tuple[str, An
                 f"Member {name!r} has no predict_proba, and {type(combine).__name__} combines probabilities; wrap "
                 "it in CalibratedClassifierCV, or use combine=Stack(), which also takes scores."
             )
+
+
+def check_fitted_members(combine: Combiner, members: Iterable[tuple[str, Any]], task: Task, labels: Any) -> None:
+    """Raise where fitted estimators cannot be combined, or know classes that are none of the labels."""
+    listed = list(members)
+    check_gives_probabilities(combine, listed, task)
+    for name, fitted in listed if task == "classification" else ():
+        class_columns(fitted, labels, f"Member {name!r}")
 
 
 def tried(ready: AnyMembers, X: Any) -> tuple[list[int], np.ndarray, dict[str, str]]:
