@@ -44,7 +44,7 @@ from skfusion.combine import (
     WeightedAverage,
 )
 from skfusion.nets import mlp_classifier, mlp_regressor
-from skfusion.pool import LeakageWarning, Member
+from skfusion.pool import Deferred, LeakageWarning, Member
 from skfusion.select import Pick, TopK
 
 TRAIN, VALID, TEST = slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)
@@ -204,6 +204,22 @@ def test_several_labels_a_row(wine):
     ensemble = EnsembleClassifier(combine=EnsembleSelection()).fuse(pool, X[VALID], labels[VALID])
     assert ensemble.predict(X[TEST]).shape == labels[TEST].shape
     assert (ensemble.predict(X[TEST]) == labels[TEST]).mean() > 0.85
+
+
+@pytest.mark.parametrize("fusion", [EnsembleClassifier(select=TopK(2)), StackingFusion()], ids=name_of)
+def test_what_is_read_later_is_read_once(estimators, wine, fusion):
+    X, y = wine
+    calls = []
+    members = [
+        Member(name, estimator=Deferred(lambda name=name: calls.append(name) or estimators[name]))
+        for name in ("boosting", "search", "two")
+    ]
+    pool = ModelPool(members, classes=["a", "b", "c"])
+    assert not calls
+    fused = fusion.fuse(pool, X[VALID], y[VALID])
+    fused.predict(X[TEST])
+    pickle.dumps(fused)
+    assert sorted(calls) == ["boosting", "search", "two"]
 
 
 # ---- inputs as they came -----------------------------------------------------------------------------------------
