@@ -9,7 +9,6 @@ next writer removes those that the index does not refer to.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,6 @@ import filelock
 
 from skfusion.checkpoints import format as formats
 from skfusion.checkpoints.format import DATA_FILE, INDEX, JOURNAL, LOCK, PENDING, TEMPORARY, Index, PoolFormatError
-from skfusion.pool._member import Member
 
 SMALL = 2**16
 """Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
@@ -34,23 +32,10 @@ class Writer:
         self.directory, self.index = directory, index
         self.pending: set[str] = set()
 
-    def add(self, member: Member, classes: dict[str, Any] | None) -> dict[str, Any]:
-        """Write the files of a member and return its entry for the index."""
-        if not isinstance(member.name, str):
-            raise TypeError(f"The name of a member must be a string; got {member.name!r}.")
-        entry = _entry_of(member)  # before the large write, as it may refuse the metadata
-        for kind in ("rows", "predictions"):
-            if (array := getattr(member, kind)) is not None:
-                data = formats.array_to_bytes(array, f"The {kind} of member {member.name!r}")
-                entry[kind] = self.add_file(kind, data)
-        known = {"member": {**entry, "state": None}, "classes": classes}
-        data = formats.state_to_bytes(member.state, f"member {member.name!r}", known)
-        return {**entry, "state": self.add_file("state", data)}
-
     def add_file(self, kind: str, data: bytes) -> str:
         """Write a file of some kind, where there is none yet, and return its name."""
         digest = hashlib.sha256(data).hexdigest()
-        path = self.directory / f"{kind}-{digest}.safetensors"
+        path = self.directory / formats.file_name(kind, digest)
         with suppress(OSError, ValueError):  # there is none, or something else in its place
             # A file that is there may have been damaged since: saving again repairs it.
             if formats.digest_of(path) == digest:
@@ -79,7 +64,9 @@ class Writer:
     def _change(self, event: str, what: Any, name: str) -> None:
         line = formats.line_of(event, what)
         # A journal as long as the index is merged into it, so that a change costs the same however many came before.
-        if self.index.journal is not None and self.index.end + len(line) <= self.index.size:
+        # A line of a newer format than the index says would be damage to the versions that read the older one.
+        fits = event == "delete" or formats.format_for([what]) <= self.index.format
+        if fits and self.index.journal is not None and self.index.end + len(line) <= self.index.size:
             _append(self.directory / self.index.journal, line, self.index.end)
             return
         members = {**self.index.members, name: what}
@@ -95,26 +82,15 @@ class Writer:
     def _write(self, entries: Iterable[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
         if self.index.journal is not None:
             self.announce([self.index.journal])
+        entries = [*entries]
         texts = [formats.entry_to_text(entry) for entry in entries]
         journal = None
         if sum(map(len, texts)) > SMALL:
             journal = f"journal-{secrets.token_hex(8)}.jsonl"
             self.announce([journal])
             _replace(self.directory / journal, b"")  # before the index that refers to it
-        _replace(self.directory / INDEX, formats.index_to_bytes(texts, classes, base, journal))
-
-
-def _entry_of(member: Member) -> dict[str, Any]:
-    """Return the entry of a member in the index, without the names of its files."""
-    try:
-        meta = json.loads(json.dumps(dict(member.meta), sort_keys=True))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Member {member.name!r} cannot be stored. The meta of a member must be writable as JSON: {error}."
-        ) from error
-    score = formats.score_to_json(float(member.score))
-    entry = {"name": member.name, "state": "", "score": score, "meta": formats.meta_to_json(meta)}
-    return {**entry, "rows": None, "predictions": None}
+        number = formats.format_for(entries)
+        _replace(self.directory / INDEX, formats.index_to_bytes(texts, classes, base, journal, number))
 
 
 @contextmanager

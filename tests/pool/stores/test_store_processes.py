@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+from contextlib import suppress
 
 import pytest
 from pools_on_disk import (
@@ -14,8 +15,8 @@ from pools_on_disk import (
     start,
 )
 
-from skfusion.checkpoints.format import _safetensors
-from skfusion.pool import DirectoryStore, ModelPool
+from skfusion.checkpoints import format as formats
+from skfusion.pool import DirectoryStore, ModelPool, PoolFormatError
 
 
 class TestTogether:
@@ -52,17 +53,19 @@ class TestTogether:
         )
         seen = set()
         while process.poll() is None:
-            values = [m.state["w"].flatten()[0].item() for m in ModelPool.load(tmp_path)]
+            values = [m.state["w"].flatten()[0].item() for m in ModelPool.load(tmp_path, lazy=False)]
             assert values == [0.0, 1.0] or values[0] == values[1]
             seen.add(values[1])
-            assert DirectoryStore(tmp_path).get("m1").name == "m1"
+            with suppress(PoolFormatError):  # where a file was removed since it was opened, and no mixture
+                values = [m.state["w"].flatten()[0].item() for m in ModelPool.load(tmp_path)]
+                assert values == [0.0, 1.0] or values[0] == values[1]
         assert finish(process) == 0
         assert len(seen) > 1
 
     @pytest.mark.parametrize("late", [False, True])
     def test_a_writer_between_two_looks_of_a_reader(self, tmp_path, monkeypatch, late):
         pool(1, 2).save(tmp_path)
-        check, writers = _safetensors.check_digest, [pool(3, 4), pool(5, 6)]
+        check, writers = formats.check_digest, [pool(3, 4), pool(5, 6)]
 
         def interfere(path):
             if late:
@@ -72,8 +75,8 @@ class TestTogether:
             if not late:
                 check(path)
 
-        monkeypatch.setattr(_safetensors, "check_digest", interfere)
-        assert_same_pool(ModelPool.load(tmp_path), pool(3, 4))
+        monkeypatch.setattr(formats, "check_digest", interfere)
+        assert_same_pool(ModelPool.load(tmp_path, lazy=False), pool(3, 4))
         assert writers == []
 
     def test_threads_put(self, tmp_path):

@@ -1,0 +1,179 @@
+"""Read the files of a pool, each when what is in it is first asked for, and checked against its hash then."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skfusion.checkpoints import UntrustedTypesError, read_estimator
+from skfusion.checkpoints import format as formats
+from skfusion.checkpoints.format import INDEX, Index, PoolFormatError
+from skfusion.pool._member import Deferred, Member
+from skfusion.pool.stores._remote import Remote
+
+_OF_MEMBERS = {"rows": "the training rows of ", "predictions": "the predictions of "}
+_TYPES_SHOWN = 12
+
+
+class Reader:
+    """Reads the files of a directory; ``trusted`` are types of estimators that may be built.
+
+    A file is hashed when it is first read, and again where its size, time of change or inode is another one then.
+    """
+
+    def __init__(self, place: Path | Remote, trusted: Collection[Any] = ()) -> None:
+        if isinstance(trusted, str | type):
+            raise TypeError(f"trusted must be a list of types or of their names; got {trusted!r}.")
+        self.remote = place if isinstance(place, Remote) else None
+        self.directory = place.cache if isinstance(place, Remote) else place
+        self.place = place.place if isinstance(place, Remote) else str(place)  # what messages call it
+        self.trusted = tuple(trusted)
+        self._checked: dict[str, tuple[int, int, int]] = {}
+
+    def member(self, entry: dict[str, Any], shared: dict[str, Deferred]) -> Member:
+        """Return the member of an entry, of which no file is read; arrays of rows in one file are one array.
+
+        ``shared`` holds those of the members before, by their files.
+        """
+        owner, parts = f"member {entry['name']!r}", {}
+        for kind in ("state", "rows", "predictions", "estimator"):
+            if (name := entry.get(kind)) is not None:
+                parts[kind] = Deferred(File(self, name, _OF_MEMBERS.get(kind, "") + owner))
+        if "rows" in parts:
+            parts["rows"] = shared.setdefault(entry["rows"], Deferred(_Once(parts["rows"].read)))
+        try:
+            score, meta = formats.score_from_json(entry["score"]), formats.meta_from_json(entry["meta"])
+        except RecursionError as error:  # of metadata that was nested on purpose
+            raise formats.damaged(self.directory / INDEX, error) from error
+        return Member(entry["name"], score=score, meta=meta, **parts)
+
+    def base(self, name: str | None) -> Deferred | None:
+        """Return the common start of the members, which is not read yet."""
+        return None if name is None else Deferred(File(self, name, "the base"))
+
+    def read(self, name: str, owner: str, reader: Callable[[Path], Any]) -> Any:
+        """Return ``reader(path)``, or raise an error that names the file, whose it is, and the remedy."""
+        shown = f"{self.place}{os.sep if self.remote is None else '/'}{name}, which holds {owner},"
+        try:
+            if self.remote is not None:
+                self.remote.fetch(name)
+            self.check(self.directory / name)
+            return reader(self.directory / name)
+        except FileNotFoundError as error:
+            raise PoolFormatError(f"{shown} {self._why_missing(name)}") from error
+        except UntrustedTypesError as error:
+            raise PoolFormatError(f"{shown} {self._untrusted(error.names)}") from error
+        except ImportError as error:
+            raise ImportError(f"{shown} needs a library that cannot be imported: {error}") from error
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise OSError(error.errno, f"{shown} cannot be read: {error.strerror or error}") from error
+            raise PoolFormatError(f"{shown} is damaged: it is a loop of links. {self._remedy()}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # crafted files can raise any
+            reason = " ".join(str(error)[:300].split())
+            # Torch reports a file that a writer has removed after the first look as a RuntimeError.
+            there = self.remote is not None or (self.directory / name).exists()
+            fault = f"is damaged: {reason}. {self._remedy()}" if there else self._why_missing(name)
+            raise PoolFormatError(f"{shown} {fault}") from error
+
+    def check(self, path: Path) -> None:
+        """Raise ``ValueError`` where a file has another hash than its name says."""
+        status = path.stat()
+        mark = status.st_ino, status.st_mtime_ns, status.st_size
+        if self._checked.get(path.name) != mark:
+            formats.check_digest(path)
+            self._checked[path.name] = mark
+
+    def names(self) -> list[str]:
+        """Return the names of the files that are there."""
+        if self.remote is not None:
+            return [*self.remote.sizes()]
+        return [path.name for path in self.directory.iterdir()] if self.directory.is_dir() else []
+
+    def _why_missing(self, name: str) -> str:
+        if self.remote is None and not self.directory.is_dir():
+            return (
+                "is missing, as is the whole folder. A pool reads its members when they are first used: keep the "
+                "folder until then, or read all of it at once by ModelPool.load(path, lazy=False)."
+            )
+        try:
+            index = Index(self.directory).refresh() if self.remote is None else self.remote.index()
+            listed = index.uses[name] > 0 or index.base == name
+        except (PoolFormatError, OSError):
+            listed = True
+        if listed:
+            return f"is missing. {self._remedy()}"
+        return (
+            "was removed after the pool was opened, as by another process that has deleted or replaced this member. "
+            "Load the pool again."
+        )
+
+    def _remedy(self) -> str:
+        return (
+            "Restore the file from a backup, or save the pool again; the other members can still be read by "
+            f"{'DirectoryStore' if self.remote is None else 'ModelPool.load'}({self.place!r})"
+            f"{'.get(name)' if self.remote is None else ''}."
+        )
+
+    def _untrusted(self, names: list[str]) -> str:
+        more = ", ..." if len(self.trusted) + len(names) > _TYPES_SHOWN else ""
+        given = [t for t in self.trusted if isinstance(t, str)]
+        shown = ", ".join(f"{name!a:.100}" for name in [*given, *names][:_TYPES_SHOWN])
+        return (
+            f"has types that are not trusted ({len(names)}), and nothing was built of it. Where you know them, and trust "
+            f"who wrote the file, name them: ModelPool.load({self.place!r}, trusted=[{shown}{more}]), or in the same "
+            "way DirectoryStore(path, trusted=...)."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a pool that is read when it is called."""
+
+    reader: Reader
+    name: str
+    owner: str
+
+    def __call__(self) -> Any:
+        kind = self.name.partition("-")[0]
+        readers: dict[str, Callable[[Path], Any]] = {
+            "state": formats.read_state,
+            "estimator": partial(read_estimator, trusted=self.reader.trusted, owner=self.owner),
+        }
+        read = readers.get(kind, formats.read_array)
+        return self.reader.read(self.name, self.owner, read)
+
+    def content(self) -> bytes:
+        """Return the bytes of the file, checked against their hash; nothing is built of them."""
+        data: bytes = self.reader.read(self.name, self.owner, Path.read_bytes)
+        return data
+
+
+class _Once:
+    """A value that is read once, however many members share it."""
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read: Callable[[], Any] | None = read
+        self._value: Any = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Any:
+        with self._lock:
+            if self._read is not None:
+                self._value, self._read = self._read(), None
+            return self._value
+
+
+def read_all(members: Iterable[Member]) -> None:
+    """Read what members hold, rather than when it is first asked for."""
+    for member in members:
+        for part in ("state" if member.is_network else "estimator", "rows", "predictions"):
+            getattr(member, part)
