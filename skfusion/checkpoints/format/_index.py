@@ -184,6 +184,6 @@ def _read(path: Path, read: Callable[[BinaryIO], T]) -> T | None:
         ) from error
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.ELOOP):
-            raise
+            raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from error
         kind = "a loop of links" if error.errno == errno.ELOOP else "a folder, pipe or device"
         raise damaged(path, f"it is {kind} and no file") from error

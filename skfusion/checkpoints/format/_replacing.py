@@ -31,8 +31,13 @@ def replacing(path: Path, temporary: str = ".writing-") -> Iterator[BinaryIO]:
             advice = "Nothing is left of it, and what was there is as before: make room, or give another place."
             raise OSError(error.errno, f"{error.strerror} to write {path}. {advice}") from error
         raise
-    with suppress(OSError):  # not every system can sync a directory, which makes the new name last
-        handle = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names of files in a directory last, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

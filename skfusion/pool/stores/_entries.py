@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from skfusion.checkpoints import estimator_to_bytes, with_known
+from skfusion.checkpoints import estimator_to_bytes
 from skfusion.checkpoints import format as formats
 from skfusion.pool._member import Member
 from skfusion.pool.stores._reader import File
@@ -29,7 +29,7 @@ def add_member(member: Member, classes: dict[str, Any] | None, add: AddFile) -> 
         return {**entry, "state": add("state", formats.state_to_bytes(member.state, owner, known))}
     deferred = member.deferred("estimator")
     if deferred is not None and isinstance(deferred.read, File):
-        data = with_known(deferred.read.content(), known)  # that of a pool, also where its types are not trusted here
+        data = deferred.read.copied(known)  # that of a pool, also where its types are not trusted here
     else:
         data = estimator_to_bytes(member.estimator, owner[0].upper() + owner[1:], known)
     return {**entry, "state": None, "estimator": add("estimator", data)}

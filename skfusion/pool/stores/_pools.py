@@ -13,7 +13,7 @@ from skfusion.checkpoints import format as formats
 from skfusion.checkpoints.format import DATA_FILE, INDEX, Index, PoolFormatError, check_foreign
 from skfusion.pool._member import Deferred, Member
 from skfusion.pool.stores._entries import add_base, add_member
-from skfusion.pool.stores._reader import Reader, read_all
+from skfusion.pool.stores._reader import Reader, Shared, read_all
 from skfusion.pool.stores._remote import Remote, place_of
 from skfusion.pool.stores._writer import writing
 from skfusion.state import State
@@ -78,7 +78,7 @@ def read_pool(path: Any, trusted: Collection[Any], lazy: bool) -> PoolParts:
     def read(index: Index) -> PoolParts:
         if not index.members:
             raise _no_pool(reader)
-        shared: dict[str, Deferred] = {}
+        shared: dict[str, Shared] = {}
         members = [reader.member(entry, shared) for entry in index.members.values()]
         base: State | Deferred | None = reader.base(index.base)
         if not lazy:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfusion.checkpoints import UntrustedTypesError, read_estimator
+from skfusion.checkpoints import UntrustedTypesError, read_estimator, with_known
 from skfusion.checkpoints import format as formats
 from skfusion.checkpoints.format import INDEX, Index, PoolFormatError
 from skfusion.pool._member import Deferred, Member
@@ -36,7 +36,7 @@ class Reader:
         self.trusted = tuple(trusted)
         self._checked: dict[str, tuple[int, int, int]] = {}
 
-    def member(self, entry: dict[str, Any], shared: dict[str, Deferred]) -> Member:
+    def member(self, entry: dict[str, Any], shared: dict[str, Shared]) -> Member:
         """Return the member of an entry, of which no file is read; arrays of rows in one file are one array.
 
         ``shared`` holds those of the members before, by their files.
@@ -44,9 +44,8 @@ class Reader:
         owner, parts = f"member {entry['name']!r}", {}
         for kind in ("state", "rows", "predictions", "estimator"):
             if (name := entry.get(kind)) is not None:
-                parts[kind] = Deferred(File(self, name, _OF_MEMBERS.get(kind, "") + owner))
-        if "rows" in parts:
-            parts["rows"] = shared.setdefault(entry["rows"], Deferred(_Once(parts["rows"].read)))
+                array = shared.setdefault(name, Shared()) if kind == "rows" else None
+                parts[kind] = Deferred(File(self, name, _OF_MEMBERS.get(kind, "") + owner, array))
         try:
             score, meta = formats.score_from_json(entry["score"]), formats.meta_from_json(entry["meta"])
         except RecursionError as error:  # of metadata that was nested on purpose
@@ -128,10 +127,17 @@ class Reader:
         given = [t for t in self.trusted if isinstance(t, str)]
         shown = ", ".join(f"{name!a:.100}" for name in [*given, *names][:_TYPES_SHOWN])
         return (
-            f"has types that are not trusted ({len(names)}), and nothing was built of it. Where you know them, and trust "
-            f"who wrote the file, name them: ModelPool.load({self.place!r}, trusted=[{shown}{more}]), or in the same "
+            f"has types that are not trusted ({len(names)}), and nothing was built of it. Where you know them, and "
+            f"trust who wrote the file, name them: ModelPool.load({self.place!r}, trusted=[{shown}{more}]), or in the same "
             "way DirectoryStore(path, trusted=...)."
         )
+
+
+class Shared:
+    """An array in a file that several members have, so that it is read once."""
+
+    def __init__(self) -> None:
+        self.lock, self.value = threading.Lock(), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +147,17 @@ class File:
     reader: Reader
     name: str
     owner: str
+    shared: Shared | None = None
 
     def __call__(self) -> Any:
+        if self.shared is None:
+            return self._read()
+        with self.shared.lock:
+            if self.shared.value is None:
+                self.shared.value = self._read()
+            return self.shared.value
+
+    def _read(self) -> Any:
         kind = self.name.partition("-")[0]
         readers: dict[str, Callable[[Path], Any]] = {
             "state": formats.read_state,
@@ -151,25 +166,10 @@ class File:
         read = readers.get(kind, formats.read_array)
         return self.reader.read(self.name, self.owner, read)
 
-    def content(self) -> bytes:
-        """Return the bytes of the file, checked against their hash; nothing is built of them."""
-        data: bytes = self.reader.read(self.name, self.owner, Path.read_bytes)
+    def copied(self, known: dict[str, Any]) -> bytes:
+        """Return the bytes of an estimator's file with something else known of it; nothing is built of them."""
+        data: bytes = self.reader.read(self.name, self.owner, lambda path: with_known(path.read_bytes(), known))
         return data
-
-
-class _Once:
-    """A value that is read once, however many members share it."""
-
-    def __init__(self, read: Callable[[], Any]) -> None:
-        self._read: Callable[[], Any] | None = read
-        self._value: Any = None
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Any:
-        with self._lock:
-            if self._read is not None:
-                self._value, self._read = self._read(), None
-            return self._value
 
 
 def read_all(members: Iterable[Member]) -> None:

@@ -11,9 +11,9 @@ from skfusion._caller import warn_caller
 from skfusion.checkpoints import format as formats
 from skfusion.checkpoints import read_known_estimator
 from skfusion.checkpoints.format import DATA_FILE, PoolFormatError
-from skfusion.pool._member import Deferred, Member
+from skfusion.pool._member import Member
 from skfusion.pool.stores._pools import PoolParts
-from skfusion.pool.stores._reader import Reader
+from skfusion.pool.stores._reader import Reader, Shared
 from skfusion.pool.stores._remote import Remote, place_of
 from skfusion.state import State
 
@@ -36,7 +36,7 @@ def recovered(path: Any, trusted: Collection[Any]) -> PoolParts:
     members: dict[str, Member] = {}
     base: State | None = None
     classes: dict[str, None] = {}
-    shared: dict[str, Deferred] = {}
+    shared: dict[str, Shared] = {}
     notes: list[str] = []
     for file in sorted(paths, key=lambda p: (-p.lstat().st_mtime_ns, p.name)):  # the latest first
         kind = file.name.partition("-")[0]
@@ -65,7 +65,7 @@ def recovered(path: Any, trusted: Collection[Any]) -> PoolParts:
 
 
 def _member(
-    reader: Reader, file: str, state: State | None, entry: Any, shared: dict[str, Deferred], notes: list[str]
+    reader: Reader, file: str, state: State | None, entry: Any, shared: dict[str, Shared], notes: list[str]
 ) -> Member:
     """Return the member in a file, whose ``entry`` may be damaged; arrays of rows are those in ``shared``."""
     parts = {"state": file} if state is not None else {"state": None, "estimator": file}

@@ -8,6 +8,7 @@ next writer removes those that the index does not refer to.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -21,6 +22,8 @@ import filelock
 from skfusion.checkpoints import format as formats
 from skfusion.checkpoints.format import DATA_FILE, INDEX, JOURNAL, LOCK, PENDING, TEMPORARY, Index, PoolFormatError
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOLCK}
+"""What a disk answers that is full, read-only or gone."""
 SMALL = 2**16
 """Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
 
@@ -99,10 +102,7 @@ def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
     directory, lock = index.directory, lock or nullcontext()
     with lock:
         index.refresh()  # refuses what is not a pool before anything is written
-    directory.mkdir(parents=True, exist_ok=True)
-    _check_plain(directory / LOCK)
-    _check_plain(directory / PENDING)
-    with filelock.FileLock(directory / LOCK), lock:
+    with _explained(directory), _locked(directory), lock:
         writer = Writer(directory, index.refresh())
         if not index.exists:
             # States that are there may be those of a pool whose index was lost, so only halves of files are removed.
@@ -123,6 +123,48 @@ def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
                 left = [n for n in writer.pending if n not in needed and index.uses[n] <= 0]
                 if _remove(directory, left):
                     (directory / PENDING).unlink()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Make a directory, and wait until no other writer is at work in it."""
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        formats.sync_directory(path.parent)
+    _check_plain(directory / LOCK)
+    _check_plain(directory / PENDING)
+    lock = filelock.FileLock(directory / LOCK)
+    try:
+        lock.acquire(poll_interval=0.01)
+    except NotImplementedError as error:
+        raise OSError(
+            errno.ENOTSUP, f"{directory} lies on a disk whose files cannot be locked: save the pool elsewhere."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """Name the directory in errors of the system that do not, and say what is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            unclear = error.errno in _DISK and str(directory) not in str(error)
+        else:
+            path = Path(os.fsdecode(error.filename))
+            unclear = path.parent == directory or path in (directory, *directory.parents)
+        if not unclear:
+            raise
+        raise OSError(
+            error.errno,
+            f"The pool in {directory} cannot be written: {error.strerror}. What was there is as before. Make room, or "
+            "save it where you may write.",
+        ) from error
 
 
 def _check_plain(path: Path) -> None:
