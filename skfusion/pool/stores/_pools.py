@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def read_pool(path: Any, trusted: Collection[Any], lazy: bool) -> PoolParts:
         return members, base, formats.classes_from_json(index.classes)
 
     if isinstance(place, Remote):
-        return read(place.index())
+        return _read_remote(place, read)
     index = Index(place)
     pool = formats.consistently(index, read)
     if index.torn and index.refresh().torn:  # and no other process is writing just now
@@ -96,6 +96,18 @@ def read_pool(path: Any, trusted: Collection[Any], lazy: bool) -> PoolParts:
             f"in the pool. Its state, if that is whole, is among those of ModelPool.recover({str(place)!r})."
         )
     return pool
+
+
+def _read_remote(remote: Remote, read: Callable[[Index], PoolParts]) -> PoolParts:
+    """Return ``read(index)``; read again if it fails because the pool was replaced meanwhile."""
+    index = remote.index()
+    while True:
+        try:
+            return read(index)
+        except PoolFormatError:
+            version, index = index.version, remote.index()
+            if index.version == version:
+                raise
 
 
 def _no_pool(reader: Reader) -> Exception:

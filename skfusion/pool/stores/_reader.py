@@ -60,9 +60,10 @@ class Reader:
         """Return ``reader(path)``, or raise an error that names the file, whose it is, and the remedy."""
         shown = f"{self.place}{os.sep if self.remote is None else '/'}{name}, which holds {owner},"
         try:
-            if self.remote is not None:
+            if self.remote is None:
+                self._check(self.directory / name)
+            else:
                 self.remote.fetch(name)
-            self.check(self.directory / name)
             return reader(self.directory / name)
         except FileNotFoundError as error:
             raise PoolFormatError(f"{shown} {self._why_missing(name)}") from error
@@ -83,7 +84,7 @@ class Reader:
             fault = f"is damaged: {reason}. {self._remedy()}" if there else self._why_missing(name)
             raise PoolFormatError(f"{shown} {fault}") from error
 
-    def check(self, path: Path) -> None:
+    def _check(self, path: Path) -> None:
         """Raise ``ValueError`` where a file has another hash than its name says."""
         status = path.stat()
         mark = status.st_ino, status.st_mtime_ns, status.st_size
@@ -116,10 +117,13 @@ class Reader:
         )
 
     def _remedy(self) -> str:
+        if self.remote is not None:  # a file of the right size is not uploaded again
+            return (
+                "Restore it from a backup, or remove it and save the pool again; the other members can still be read."
+            )
         return (
             "Restore the file from a backup, or save the pool again; the other members can still be read by "
-            f"{'DirectoryStore' if self.remote is None else 'ModelPool.load'}({self.place!r})"
-            f"{'.get(name)' if self.remote is None else ''}."
+            f"DirectoryStore({self.place!r}).get(name)."
         )
 
     def _untrusted(self, names: list[str]) -> str:
@@ -128,8 +132,8 @@ class Reader:
         shown = ", ".join(f"{name!a:.100}" for name in [*given, *names][:_TYPES_SHOWN])
         return (
             f"has types that are not trusted ({len(names)}), and nothing was built of it. Where you know them, and "
-            f"trust who wrote the file, name them: ModelPool.load({self.place!r}, trusted=[{shown}{more}]), or in the same "
-            "way DirectoryStore(path, trusted=...)."
+            f"trust who wrote the file, name them: ModelPool.load({self.place!r}, trusted=[{shown}{more}]), or in the "
+            "same way DirectoryStore(path, trusted=...)."
         )
 
 

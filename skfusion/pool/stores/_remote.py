@@ -41,14 +41,12 @@ class Remote:
             directory.mkdir()
             with self._reached(), suppress(FileNotFoundError):
                 (directory / INDEX).write_bytes(self.filesystem.cat_file(f"{self.root}/{INDEX}"))
-                with suppress(PoolFormatError):  # that the journal is not there yet
-                    Index(directory).refresh()
+                # Ours has none, but it may be that of a directory which was copied there.
                 if journal := JOURNAL.search((directory / INDEX).read_text("ascii", errors="replace")):
                     data = self.filesystem.cat_file(f"{self.root}/{journal[0]}")
                     (directory / journal[0]).write_bytes(data)
-            index = Index(directory)
             try:
-                return index.refresh()
+                return Index(directory).refresh()
             except PoolFormatError as error:
                 raise PoolFormatError(str(error).replace(str(directory), self.place)) from error
 
@@ -63,7 +61,7 @@ class Remote:
         return {file["name"].rstrip("/").rpartition("/")[2]: file["size"] for file in listed}
 
     def fetch(self, name: str) -> None:
-        """Download a file, if it has not been yet; one that is damaged is not kept."""
+        """Download a file, if it has not been yet, or raise ``ValueError`` where its content is damaged."""
         if (self.cache / name).exists():
             return
         part = self.cache / secrets.token_hex(8)

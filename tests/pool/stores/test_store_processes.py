@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from pools_on_disk import (
     assert_same_pool,
@@ -14,6 +15,7 @@ from pools_on_disk import (
     pool,
     start,
 )
+from sklearn.linear_model import Ridge
 
 from skfusion.checkpoints import format as formats
 from skfusion.pool import DirectoryStore, ModelPool, PoolFormatError
@@ -39,6 +41,37 @@ class TestTogether:
         assert [store.get(f"b-{k}").state["w"][99].item() for k in range(10)] == [*range(10)]
         assert files(tmp_path / "s").keys() == {"pool.json", *index_files(tmp_path / "s")}
         assert len(index_files(tmp_path / "s")) == 20
+
+    def test_four_processes_add_networks_and_estimators(self, tmp_path):
+        source = """
+            import sys, numpy as np, torch
+            from sklearn.linear_model import Ridge
+            from skfusion.pool import DirectoryStore, Member
+            from skfusion.pool.stores import _writer
+            _writer.SMALL = 1000  # so that the journal is used, too
+            store, X = DirectoryStore(sys.argv[1]), np.arange(8.0).reshape(4, 2)
+            for k in range(6):
+                one = Member(f"{sys.argv[2]}-{k}", {"w": torch.ones(5) * k}, k, rows=np.arange(3, dtype=np.uint64))
+                if k % 3 == 0:
+                    one = one.replace(state=None, estimator=Ridge().fit(X, X[:, 0] + k))
+                store.put(one)
+                assert f"{sys.argv[2]}-{k}" in store.names()
+        """
+        processes = [start(source, tmp_path / "s", name) for name in "abcd"]
+        assert [finish(p) for p in processes] == [0] * 4
+        found = ModelPool.load(tmp_path / "s")
+        assert sorted(found.names) == sorted(f"{name}-{k}" for name in "abcd" for k in range(6))
+        for one in found:
+            k = int(one.name[2:])
+            assert one.score == k
+            assert one.rows.tolist() == [0, 1, 2]
+            if k % 3:
+                assert one.state["w"].tolist() == [k] * 5
+            else:
+                X = np.arange(8.0).reshape(4, 2)
+                assert np.array_equal(one.estimator.predict(X), Ridge().fit(X, X[:, 0] + k).predict(X))
+        names = {p.name for p in (tmp_path / "s").iterdir() if p.suffix in (".safetensors", ".skops")}
+        assert len(names) == 4 * 6 + 1
 
     def test_a_reader_sees_one_pool_or_the_other(self, tmp_path):
         pool(0, 1).save(tmp_path)
