@@ -34,9 +34,11 @@ class Writer:
     def __init__(self, directory: Path, index: Index) -> None:
         self.directory, self.index = directory, index
         self.pending: set[str] = set()
+        self._added = False
 
     def add_file(self, kind: str, data: bytes) -> str:
         """Write a file of some kind, where there is none yet, and return its name."""
+        self._added = True
         digest = hashlib.sha256(data).hexdigest()
         path = self.directory / formats.file_name(kind, digest)
         with suppress(OSError, ValueError):  # there is none, or something else in its place
@@ -45,8 +47,15 @@ class Writer:
                 return path.name
         if not path.exists():
             self.announce([path.name])
-        _replace(path, data)
+        with formats.replacing(path, last=False) as file:
+            file.write(data)
         return path.name
+
+    def _sync(self) -> None:
+        """Make the names of the files that were added last, before anything refers to them."""
+        if self._added:
+            formats.sync_directory(self.directory)
+        self._added = False
 
     def announce(self, names: Iterable[str]) -> None:
         """List files that the next writer, should this one crash, removes where the index does not refer to them."""
@@ -56,6 +65,7 @@ class Writer:
 
     def put(self, entry: dict[str, Any]) -> None:
         """Add a member, or replace the one of its name, at once."""
+        self._sync()
         self.announce(formats.files_of(self.index.members.get(entry["name"], {})))
         self._change("put", entry, entry["name"])
 
@@ -79,6 +89,7 @@ class Writer:
 
     def replace(self, entries: list[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
         """Make other members the pool, at once."""
+        self._sync()
         self.announce(self.index.uses)
         self._write(entries, classes, base)
 
