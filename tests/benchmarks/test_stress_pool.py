@@ -57,5 +57,5 @@ def test_nothing_is_lost_and_nothing_wrong_is_read():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are copies of the process")
 @pytest.mark.parametrize("name", BREAKS)
 def test_what_is_broken_is_found(name):
-    run = stress("--n", 40, "--kills", 8, "--puts", 10, "--pools", change=BREAKS[name])
+    run = stress("--n", 400, "--kills", 8, "--puts", 10, "--pools", change=BREAKS[name])
     assert run.returncode == 1, run.stdout + run.stderr
