@@ -87,18 +87,18 @@ def read_known_estimator(path: Path) -> dict[str, Any]:
             return dict(json.loads(archive.read(_KNOWN)))
 
 
-def read_estimator(path: Path, trusted: Collection[Any] = (), owner: str = "a member") -> Any:
+def read_estimator(path: Path, trusted: Collection[Any] | None = (), owner: str = "a member") -> Any:
     """Return the estimator in a file of which nothing is built before its archive and its types have been checked.
 
-    Raises ``UntrustedTypesError`` where it holds types that neither skops nor ``trusted`` knows; any other error but
-    ``ImportError`` means damage.
+    None as ``trusted`` is all types, for what this process has written itself. Raises ``UntrustedTypesError`` where it
+    holds types that neither skops nor ``trusted`` knows; any other error but ``ImportError`` means damage.
     """
     skops = _skops(owner)
     with path.open("rb") as file:
         _check(file, path.stat().st_size)
-    names = {t if isinstance(t, str) else f"{t.__module__}.{t.__qualname__}" for t in trusted}
     unknown = skops.get_untrusted_types(file=path)
-    if foreign := [name for name in unknown if name not in names]:
+    names = {t if isinstance(t, str) else f"{t.__module__}.{t.__qualname__}" for t in trusted or ()}
+    if trusted is not None and (foreign := [name for name in unknown if name not in names]):
         raise UntrustedTypesError(foreign)
     estimator = skops.load(path, trusted=unknown)
     if not hasattr(estimator, "predict"):

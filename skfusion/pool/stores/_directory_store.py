@@ -32,7 +32,7 @@ class DirectoryStore:
         The directory. It is made by the first ``put``. One that holds other files, but no pool, is refused.
     trusted : iterable of str or type, default=()
         Types of estimators, beside those that skops trusts, that may be built of a file. Name only types whose code you
-        know, and read only files from people whom you trust.
+        know, and read only files from people whom you trust. What this object has put itself needs no trust.
 
     Examples
     --------
@@ -64,8 +64,12 @@ class DirectoryStore:
         OSError
             If the disk is full or not writable; the members that were there stay.
         """
+        copied = member.deferred("estimator") is not None
         with writing(self._index, self._lock) as writer:
-            writer.put(add_member(member, self._index.classes, writer.add_file))
+            entry = add_member(member, self._index.classes, writer.add_file)
+            writer.put(entry)
+            if not copied and "estimator" in entry:
+                self._reader.own.add(entry["estimator"])
 
     def get(self, name: str) -> Member:
         """Return the member of a name, whose files are read when they are first used; see :meth:`Store.get`.
@@ -84,6 +88,28 @@ class DirectoryStore:
             members = self._index.refresh().members
             check_known(name, members, self)
             return self._reader.member(members[name], {})
+
+    def verify(self, name: str) -> None:
+        """Read the files of a member and check them against their hashes; nothing is built of them.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names()``.
+
+        Raises
+        ------
+        KeyError
+            If there is none of this name.
+        PoolFormatError
+            If a file is missing or damaged. Types of estimators need not be trusted.
+        """
+        with self._lock:
+            members = self._index.refresh().members
+            check_known(name, members, self)
+            files = Reader(self.path).files(members[name])
+        for file in files:
+            file.verify()
 
     def names(self) -> list[str]:
         """Return the names, none where the directory does not exist yet; see :meth:`Store.names`."""

@@ -6,12 +6,12 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfusion.checkpoints import UntrustedTypesError, read_estimator, with_known
+from skfusion.checkpoints import UntrustedTypesError, read_estimator, read_known_estimator, with_known
 from skfusion.checkpoints import format as formats
 from skfusion.checkpoints.format import INDEX, Index, PoolFormatError
 from skfusion.pool._member import Deferred, Member
@@ -34,6 +34,7 @@ class Reader:
         self.directory = place.cache if isinstance(place, Remote) else place
         self.place = place.place if isinstance(place, Remote) else str(place)  # what messages call it
         self.trusted = tuple(trusted)
+        self.own: set[str] = set()  # files of estimators that were made of objects of this process: their hash says so
         self._checked: dict[str, tuple[int, int, int]] = {}
 
     def member(self, entry: dict[str, Any], shared: dict[str, Shared]) -> Member:
@@ -41,16 +42,21 @@ class Reader:
 
         ``shared`` holds those of the members before, by their files.
         """
-        owner, parts = f"member {entry['name']!r}", {}
-        for kind in ("state", "rows", "predictions", "estimator"):
-            if (name := entry.get(kind)) is not None:
-                array = shared.setdefault(name, Shared()) if kind == "rows" else None
-                parts[kind] = Deferred(File(self, name, _OF_MEMBERS.get(kind, "") + owner, array))
+        parts = {}
+        for file in self.files(entry):
+            array = shared.setdefault(file.name, Shared()) if file.kind == "rows" else None
+            parts[file.kind] = Deferred(replace(file, shared=array))
         try:
             score, meta = formats.score_from_json(entry["score"]), formats.meta_from_json(entry["meta"])
         except RecursionError as error:  # of metadata that was nested on purpose
             raise formats.damaged(self.directory / INDEX, error) from error
         return Member(entry["name"], score=score, meta=meta, **parts)
+
+    def files(self, entry: dict[str, Any]) -> list[File]:
+        """Return the files of a member."""
+        owner = f"member {entry['name']!r}"
+        files = (File(self, name, owner) for name in formats.files_of(entry))
+        return [replace(file, owner=_OF_MEMBERS.get(file.kind, "") + owner) for file in files]
 
     def base(self, name: str | None) -> Deferred | None:
         """Return the common start of the members, which is not read yet."""
@@ -161,14 +167,26 @@ class File:
                 self.shared.value = self._read()
             return self.shared.value
 
+    @property
+    def kind(self) -> str:
+        """What it holds, a state, an estimator or an array of one of two kinds."""
+        return self.name.partition("-")[0]
+
     def _read(self) -> Any:
-        kind = self.name.partition("-")[0]
+        trusted = None if self.name in self.reader.own else self.reader.trusted
         readers: dict[str, Callable[[Path], Any]] = {
             "state": formats.read_state,
-            "estimator": partial(read_estimator, trusted=self.reader.trusted, owner=self.owner),
+            "estimator": partial(read_estimator, trusted=trusted, owner=self.owner),
         }
-        read = readers.get(kind, formats.read_array)
+        read = readers.get(self.kind, formats.read_array)
         return self.reader.read(self.name, self.owner, read)
+
+    def verify(self) -> None:
+        """Raise ``PoolFormatError`` where the file is missing or damaged; nothing is built of it."""
+        if self.kind == "estimator":
+            self.reader.read(self.name, self.owner, read_known_estimator)
+        else:
+            self._read()
 
     def copied(self, known: dict[str, Any]) -> bytes:
         """Return the bytes of an estimator's file with something else known of it; nothing is built of them."""

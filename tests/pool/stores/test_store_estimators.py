@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_types_may_be_given_as_types(tmp_path):
     assert DirectoryStore(tmp_path, [Tree]).get("forest").estimator.n_classes_ == 2
 
 
+def test_what_a_store_has_put_itself_needs_no_trust(tmp_path):
+    store, other = DirectoryStore(tmp_path / "a"), DirectoryStore(tmp_path / "b")
+    store.put(Member("forest", estimator=forest()))
+    assert store.get("forest").estimator.n_classes_ == 2
+    other.put(DirectoryStore(tmp_path / "a").get("forest"))  # of which nothing was built
+    for foreign in (other, DirectoryStore(tmp_path / "a"), pickle.loads(pickle.dumps(store))):
+        with pytest.raises(PoolFormatError, match="not trusted"):
+            foreign.get("forest").estimator  # noqa: B018
+    DirectoryStore(tmp_path / "a").put(Member("forest", estimator=forest().set_params(verbose=1)))
+    with pytest.raises(PoolFormatError, match="not trusted"):  # it is that of another
+        store.get("forest").estimator  # noqa: B018
+
+
 def test_types_that_are_not_trusted_are_refused(tmp_path):
     ModelPool([Member("forest", estimator=forest()), Member("ok", estimator=GaussianNB().fit(X, y))]).save(tmp_path)
     DirectoryStore(tmp_path).put(Member("hist", estimator=HistGradientBoostingClassifier(max_iter=2).fit(X, y)))
@@ -143,8 +157,29 @@ def test_what_is_not_trusted_can_be_copied_renamed_and_recovered(tmp_path):
     assert np.array_equal(trusted["other"].estimator.predict(X), forest().predict(X))
 
 
-def double(values):
-    return 2 * values
+def test_members_are_verified_without_being_built(tmp_path):
+    rows = np.arange(3, dtype=np.uint64)
+    ModelPool([Member("forest", estimator=forest(), rows=rows), member("net", predictions=X)]).save(tmp_path)
+    store = DirectoryStore(tmp_path)
+    assert [store.verify(name) for name in store.names()] == [None, None]
+    with pytest.raises(KeyError, match="'other'.*there are"):
+        store.verify("other")
+    for kind, name, owner in [
+        ("predictions", "net", "the predictions of member 'net'"),
+        ("estimator", "forest", "member 'forest'"),
+        ("rows", "forest", "member 'forest'"),
+        ("state", "net", "member 'net'"),
+    ]:
+        (path,) = tmp_path.glob(f"{kind}-*")
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(PoolFormatError, match=f"{owner}, is damaged: its content has changed"):
+            store.verify(name)
+        path.write_bytes(data)
+    assert [store.verify(name) for name in store.names()] == [None, None]
+    path.unlink()
+    with pytest.raises(PoolFormatError, match="member 'net', is missing"):
+        store.verify("net")
 
 
 def refused():
