@@ -1,37 +1,25 @@
 """Fitted estimators as files of skops: types by name and numbers, which are checked before anything is built of them.
 
 An archive of skops is written anew with entries that are stored as they are, in one order and under counted names, so
-that equal estimators give equal bytes. Such an archive cannot hold more than its size (zip bombs), has no names of
-other files (path traversal), no pickles, and no arrays whose headers promise more than there is. What is built are
-types that skops trusts, and those that the user has named. Torch modules and skorch nets are refused always: their
-parts are pickles.
+that equal estimators give equal bytes. What is built are types that skops trusts, and those that the user has named.
+Torch modules and skorch nets are refused always: their parts are pickles.
 """
 
 from __future__ import annotations
 
-import ast
 import io
 import json
-import math
-import re
 import types
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from skfusion.checkpoints._archive import check_places, check_stored, entries_in
+from skfusion.checkpoints._check_estimator import KNOWN, SCHEMA, check_archive, identity_in
 
-_KNOWN, _SCHEMA = "skfusion.json", "schema.json"
-_NAME = re.compile(r"[0-9]{1,9}\.(?:npy|npz|bin)")
-_ARRAY = re.compile(r"[a-z_]{1,20}\.npy")
-_PICKLED = "torch", "skorch"
-"""Packages whose objects keep parts of themselves as pickles."""
-_LARGEST_HEADER = 10_000
-"""Bytes of the header of an array; NumPy has the same limit."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 _LEAVES = str, bytes, int, float, type, np.ndarray, types.ModuleType
 
@@ -67,7 +55,7 @@ def estimator_to_bytes(estimator: Any, owner: str, known: dict[str, Any]) -> byt
         ) from error
     packed = _packed(_files_in(data), known)
     try:
-        _check(io.BytesIO(packed), len(packed))
+        check_archive(io.BytesIO(packed), len(packed))
     except ValueError as error:
         raise ValueError(f"{owner} cannot be stored: {error}. Leave it out, or keep it in memory.") from error
     return packed
@@ -75,16 +63,16 @@ def estimator_to_bytes(estimator: Any, owner: str, known: dict[str, Any]) -> byt
 
 def with_known(data: bytes, known: dict[str, Any]) -> bytes:
     """Return the file of an estimator with something else known of it; nothing is built."""
-    _check(io.BytesIO(data), len(data))
+    check_archive(io.BytesIO(data), len(data))
     return _packed(_files_in(data), known)
 
 
 def read_known_estimator(path: Path) -> dict[str, Any]:
     """Return what the file of an estimator holds of ours; nothing is built, and any error means damage."""
     with path.open("rb") as file:
-        _check(file, path.stat().st_size)
+        check_archive(file, path.stat().st_size)
         with zipfile.ZipFile(file) as archive:
-            return dict(json.loads(archive.read(_KNOWN)))
+            return dict(json.loads(archive.read(KNOWN)))
 
 
 def read_estimator(path: Path, trusted: Collection[Any] | None = (), owner: str = "a member") -> Any:
@@ -95,7 +83,7 @@ def read_estimator(path: Path, trusted: Collection[Any] | None = (), owner: str 
     """
     skops = _skops(owner)
     with path.open("rb") as file:
-        _check(file, path.stat().st_size)
+        check_archive(file, path.stat().st_size)
     unknown = skops.get_untrusted_types(file=path)
     names = {t if isinstance(t, str) else f"{t.__module__}.{t.__qualname__}" for t in trusted or ()}
     if trusted is not None and (foreign := [name for name in unknown if name not in names]):
@@ -148,8 +136,8 @@ def _packed(files: dict[str, bytes], known: dict[str, Any]) -> bytes:
             names[name] = contents.setdefault((suffix, data), f"{len(contents)}.{suffix}")
         return names[name]
 
-    schema = _renamed(json.loads(files[_SCHEMA]), {}, rename)
-    entries = {_KNOWN: _text(known), _SCHEMA: _text(schema)}
+    schema = _renamed(json.loads(files[SCHEMA]), {}, rename)
+    entries = {KNOWN: _text(known), SCHEMA: _text(schema)}
     return _archive({**entries, **{name: data for (_, data), name in contents.items()}})
 
 
@@ -159,7 +147,7 @@ def _renamed(node: Any, seen: dict[int, Any], rename: Any) -> Any:
         return [_renamed(item, seen, rename) for item in node]
     if not isinstance(node, dict):
         return node
-    identity = _identity(node)
+    identity = identity_in(node)
     if identity in seen:
         return seen[identity]  # as reading does: of an object that occurs again only the first description counts
     place = len(seen) + 1
@@ -174,11 +162,6 @@ def _renamed(node: Any, seen: dict[int, Any], rename: Any) -> Any:
         else:
             copy[key] = _renamed(value, seen, rename)
     return copy
-
-
-def _identity(node: dict[str, Any]) -> int | None:
-    identity = node.get("__id__")  # of a dictionary with such a key it is another node
-    return identity if type(identity) is int else None
 
 
 def _files_in(data: bytes) -> dict[str, bytes]:
@@ -198,87 +181,3 @@ def _archive(files: dict[str, bytes]) -> bytes:
 
 def _text(content: Any) -> bytes:
     return json.dumps(content, allow_nan=False).encode("ascii")
-
-
-# ------------------------------------------------------------------------------------------------------------ checking
-
-
-def _check(file: BinaryIO, size: int) -> None:
-    """Raise ``ValueError`` where an archive is not one that we would write; nothing is built, and little is read."""
-    names = set()
-    for name, start, end in _stored(file, size):
-        if name in names or not (name in (_KNOWN, _SCHEMA) or _NAME.fullmatch(name)):
-            raise ValueError(f"its entry {name!r:.80} is none of an estimator")
-        names.add(name)
-        if name.endswith(".npy"):
-            _check_array(file, start, end)
-        elif name.endswith(".npz"):
-            file.seek(start)
-            _check_arrays(file.read(end - start))
-    if not {_KNOWN, _SCHEMA} <= names:
-        raise ValueError(f"it has no {_KNOWN} or no {_SCHEMA}")
-    with zipfile.ZipFile(file) as archive:
-        _check_schema(json.loads(archive.read(_SCHEMA)), names)
-
-
-def _stored(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the name, start and end of each entry of an archive."""
-    entries, parts = entries_in(file)
-    check_stored(entries, "a pool")
-    check_places(parts, size)
-    for part in parts:
-        yield part.name, part.start, part.start + part.size
-
-
-def _check_arrays(data: bytes) -> None:
-    file = io.BytesIO(data)
-    for name, start, end in _stored(file, len(data)):
-        if not _ARRAY.fullmatch(name):
-            raise ValueError(f"its entry {name!r:.80} is no array of a sparse matrix")
-        _check_array(file, start, end)
-
-
-def _check_array(file: BinaryIO, start: int, end: int) -> None:
-    """Raise ``ValueError`` unless the header of an array announces as many bytes as there are."""
-    file.seek(start)
-    magic = file.read(min(8, end - start))
-    if magic[:6] != b"\x93NUMPY" or len(magic) < 8:
-        raise ValueError("an array in it has no header")
-    width = 2 if magic[6] == 1 else 4
-    length = int.from_bytes(file.read(width), "little")
-    begin = start + 8 + width + length
-    if length > _LARGEST_HEADER or begin > end:
-        raise ValueError(f"an array in it has a header of {length} bytes")
-    try:
-        header = ast.literal_eval(file.read(length).decode("latin1" if width == 2 else "utf8"))
-        dtype, shape = np.lib.format.descr_to_dtype(header["descr"]), header["shape"]
-        n_bytes = dtype.itemsize * math.prod(shape)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError("the header of an array in it is damaged") from error
-    if dtype.hasobject or not all(isinstance(n, int) and n >= 0 for n in shape) or n_bytes != end - begin:
-        raise ValueError(f"an array in it has dtype {dtype!s:.80} and shape {shape!s:.80}, and {end - begin} bytes")
-
-
-def _check_schema(schema: Any, names: set[str]) -> None:
-    """Raise ``ValueError`` where a schema names files that are not there, holds torch, or describes one object twice.
-
-    An identity that stands for another object, or for one around it, would make a description of a few bytes endless.
-    """
-    known: dict[int, Any] = {}
-    left = [schema]
-    while left:
-        node = left.pop()
-        if isinstance(node, list):
-            left.extend(node)
-        if not isinstance(node, dict):
-            continue
-        identity = _identity(node)
-        if identity is None and not isinstance(node.get("__id__", {}), dict):
-            raise ValueError("it has an object whose identity is no number")
-        if identity is not None and known.setdefault(identity, node) != node:
-            raise ValueError(f"it describes its object {identity} in two ways")
-        if isinstance(module := node.get("__module__"), str) and module.partition(".")[0] in _PICKLED:
-            raise ValueError(f"it holds a {module}.{node.get('__class__')!s:.40}, whose parts would be unpickled")
-        if isinstance(node.get("file"), str) and node["file"] not in names:
-            raise ValueError(f"it refers to {node['file']!r:.80}, which is not in it")
-        left.extend(node.values())
