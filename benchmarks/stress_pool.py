@@ -1,16 +1,20 @@
-"""Thousands of damaged pools and checkpoints: each is refused in one clear line, or read as it was; nothing is lost.
+"""Killed writers, several at once, and thousands of damaged files: nothing acknowledged is lost, nothing wrong is read.
 
-Half of the cases are folders of pools of which a file is changed, cut, lengthened, swapped, replaced by a folder, a
-link to itself or a pipe, removed, or edited as JSON. Each is loaded, then written to, and then recovered: whatever is
-done, all files of states that were there stay, and every state that is whole is recovered. The other half are
-checkpoints: changed at random, or crafted to run code.
+A writer of networks and estimators is killed at random moments: each change that it was told is done must be there.
+Several writers add members at once, while a reader looks.
 
-    python benchmarks/stress_pool.py [--n 5000] [--seed 0] [--pools]
+Half of the damaged cases are folders of pools of which a file is changed, cut, lengthened, swapped, replaced by a
+folder, a link to itself or a pipe, removed, edited as JSON, or damaged and given the hash of what it is then. Each is
+loaded, then written to, and then recovered: whatever is done, all files of states that were there stay, and every state
+that is whole is recovered. The other half are checkpoints: changed at random, or crafted to run code.
+
+    python benchmarks/stress_pool.py [--n 5000] [--kills 200] [--writers 4] [--puts 50] [--seed 0] [--pools]
 
 It prints how many cases ended in which way, and exits with 1 where one ended in a way that it must not.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pickle
@@ -29,6 +33,10 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
+from _stress_writers import kills, together
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import skfusion
 from skfusion.checkpoints import read_checkpoint
@@ -117,13 +125,32 @@ def mutate(path, rng, others):
     return kind
 
 
+def plant(path, rng, others):
+    """Damage the file of a member, name it after the hash that it has then, and let the index refer to it."""
+    index = path / "pool.json"
+    text = index.read_text()
+    named = [file for file in others if file.name in text and file.suffix != ".jsonl"]
+    file = rng.choice(named)
+    kind = mutate(file, rng, others)
+    if not file.is_file():
+        return kind
+    data = file.read_bytes()
+    name = f"{file.name.partition('-')[0]}-{hashlib.sha256(data).hexdigest()}{file.suffix}"
+    file.rename(path / name)
+    rest = json.loads(text.replace(file.name, name))
+    rest.pop("check", None)
+    body = json.dumps(rest)[1:]
+    index.write_text(f'{{"check": "{hashlib.sha256(body.encode()).hexdigest()}", {body}')
+    return f"planted, {kind}"
+
+
 def edit(path, rng):
     """Edit the index as JSON, without a check sum, and return what was done to it."""
     index = json.loads(path.read_text())
     index.pop("check", None)
     entry = rng.choice(index["members"])
     wrong = rng.choice([None, 3, True, [], {}, "x", "../../etc/passwd", 10**400, -1.5, "a" * 5000, {"$float": "x"}])
-    part = rng.choice(["state", "rows", "predictions", "name", "score", "meta"])
+    part = rng.choice(["state", "rows", "predictions", "estimator", "name", "score", "meta"])
     kind = rng.choice(["entry", "top", "missing", "twice", "deep", "bytes", "members"])
     if kind == "entry":
         entry[part] = wrong
@@ -150,7 +177,7 @@ def edit(path, rng):
 
 
 def make_pools(folder):
-    """Write the pools that are damaged: a small one, one with a journal, and one of the older format."""
+    """Write the pools that are damaged: a small one, with estimators, with a journal, and of the oldest format."""
     rows, p = np.arange(5, dtype=np.uint64), np.full((2, 2), 0.5, np.float32)
 
     def member(k):
@@ -160,6 +187,10 @@ def make_pools(folder):
         )
 
     ModelPool([member(k) for k in range(3)], {"w": torch.zeros(4)}, ["no", "yes"]).save(folder / "small")
+    X, y = np.random.RandomState(0).normal(size=(30, 2)), np.arange(30) % 2
+    fitted = [LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())]
+    estimators = [Member(f"e{k}", estimator=e.fit(X, y), rows=rows) for k, e in enumerate(fitted)]
+    ModelPool([*estimators, member(1)]).save(folder / "estimators")
     small, _writer.SMALL = _writer.SMALL, 500
     store = DirectoryStore(folder / "journal")
     for k in range(5):
@@ -169,22 +200,31 @@ def make_pools(folder):
     index = json.loads((folder / "format 1" / "pool.json").read_text())
     old = {key: value for key, value in index.items() if key not in ("check", "journal")}
     (folder / "format 1" / "pool.json").write_text(json.dumps({**old, "format": 1}))
-    return ["small", "journal", "format 1"]
+    return ["small", "estimators", "journal", "format 1"]
 
 
-def told_of(pool):
+def plain(array):
+    """Return an array to compare."""
+    return None if array is None else np.asarray(array).tolist()
+
+
+def numbers(state):
+    """Return a state to compare."""
+    return state and [(name, t.dtype, t.tolist()) for name, t in state.items()]
+
+
+def told_of(m):
+    """Return all that is known of a member, to compare."""
+    known = (m.name, repr(m.score), repr(m.meta), plain(m.rows), plain(m.predictions))
+    if m.is_network:
+        return known, numbers(m.state)
+    final = m.estimator[-1] if hasattr(m.estimator, "steps") else m.estimator
+    return known, repr(m.estimator), plain(final.coef_), plain(final.intercept_), plain(final.classes_)
+
+
+def whole_of(pool):
     """Return all that is known of a pool, to compare."""
-
-    def plain(array):
-        return None if array is None else np.asarray(array).tolist()
-
-    def numbers(state):
-        return state and [(name, t.dtype, t.tolist()) for name, t in state.items()]
-
-    members = [
-        (m.name, numbers(m.state), repr(m.score), repr(m.meta), plain(m.rows), plain(m.predictions)) for m in pool
-    ]
-    return members, (numbers(pool.base), plain(pool.classes))
+    return {m.name: told_of(m) for m in pool}, (numbers(pool.base), plain(pool.classes))
 
 
 def clear(error, path):
@@ -193,20 +233,38 @@ def clear(error, path):
 
 
 def try_pool(path, whole):
-    """Load a pool and return what came of it."""
-    try:
-        with warnings.catch_warnings(record=True) as caught, watched():
-            warnings.simplefilter("always")
-            found = told_of(ModelPool.load(path))
-    except PoolFormatError as error:
-        return "refused" if clear(error, path) else f"BAD: not clear: {error}"
-    except Exception as error:
-        return f"BAD: {type(error).__name__}: {error}"
-    if found == whole:
+    """Load a pool, and each of its members, and return what came of it."""
+    refused, found = [], {}
+    with warnings.catch_warnings(record=True) as caught, watched():
+        warnings.simplefilter("always")
+        try:
+            pool = ModelPool.load(path)
+        except PoolFormatError as error:
+            return "refused" if clear(error, path) else f"BAD: not clear: {error}"
+        except Exception as error:
+            return f"BAD: {type(error).__name__}: {error}"
+        for m in pool:
+            try:
+                found[m.name] = told_of(m)
+            except PoolFormatError as error:
+                refused.append(error)
+                if repr(m.name) not in str(error) and "rows" not in str(error):
+                    return f"BAD: the member is not named: {error}"
+            except Exception as error:
+                return f"BAD: {type(error).__name__}: {error}"
+        try:
+            rest = numbers(pool.base), plain(pool.classes)
+        except PoolFormatError as error:
+            refused.append(error)
+            rest = whole[1]
+    if unclear := [error for error in refused if not clear(error, path)]:
+        return f"BAD: not clear: {unclear[0]}"
+    same = all(whole[0].get(name) == member for name, member in found.items()) and rest == whole[1]
+    if same and refused:
+        return "refused in part, and the other members read as they were"
+    if same and found.keys() == whole[0].keys():
         return "read as it was"
-    if caught and all(m in whole[0] for m in found[0]):
-        return "read in part, with a warning"
-    return "read as another pool"
+    return "read in part, with a warning" if same and caught else "read as another pool"
 
 
 def pool_case(folder, kinds, wholes, rng):
@@ -215,31 +273,48 @@ def pool_case(folder, kinds, wholes, rng):
     path = folder / "case"
     shutil.copytree(folder / name, path)
     files = sorted(p for p in path.iterdir() if p.name != ".pool.lock")
-    index = path / "pool.json"
+    index, draw = path / "pool.json", rng.random()
     target = index if rng.random() < 0.4 else rng.choice(files)
-    how = edit(index, rng) if rng.random() < 0.3 else mutate(target, rng, files)
+    if draw < 0.25:
+        how = edit(index, rng)
+    elif draw < 0.5:
+        how = plant(path, rng, files)
+    else:
+        how = mutate(target, rng, files)
     came = try_pool(path, wholes[name])
     if came == "read as another pool":
         # In format 1 an edited or flipped index may be another valid one; there was nothing to tell it by.
         old = json.loads((path / "pool.json").read_bytes()).get("format") == 1
-        came = "read as another pool, of format 1" if old else f"BAD: read as another pool ({name}, {how})"
-    states = {p.name: p.read_bytes() for p in path.glob("state-*") if p.is_file() and not p.is_symlink()}
+        if how.startswith("planted"):  # its hash is that of what it is
+            came = "read as what was planted"
+        else:
+            came = "read as another pool, of format 1" if old else f"BAD: read as another pool ({name}, {how})"
+    states = content_of(path)
     try:
         DirectoryStore(path).put(Member("new", {"w": torch.ones(1)}))
     except Exception as error:
         if not isinstance(error, PoolFormatError) or not clear(error, path):
             came = f"BAD: put: {type(error).__name__}: {error}"
-    left = {p.name: p.read_bytes() for p in path.glob("state-*") if p.is_file() and not p.is_symlink()}
+    left = content_of(path)
     if not states.items() <= left.items():
         came = f"BAD: {len(states.items() - left.items())} states were lost ({name}, {how})"
-    intact = [p.name for p in (folder / name).glob("state-*") if states.get(p.name) == p.read_bytes()]
+    intact = [file for file, data in content_of(folder / name).items() if states.get(file) == data]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = ModelPool.recover(path)
-    n_found = len(found) + (found.base is not None) - ("new" in found.names)
+        try:
+            found = ModelPool.recover(path)
+            n_found = len(found) + (found.base is not None) - ("new" in found.names)
+        except PoolFormatError:
+            n_found = 0
     if n_found < len(intact):
         came = f"BAD: {n_found} of {len(intact)} states were recovered ({name}, {how})"
     return f"pool {came}" if not came.startswith("BAD") else came
+
+
+def content_of(path):
+    """Return the files of states and estimators that are there."""
+    files = [*path.glob("state-*"), *path.glob("estimator-*")]
+    return {p.name: p.read_bytes() for p in files if p.is_file() and not p.is_symlink()}
 
 
 # ---------------------------------------------------------------------------------------------------------- checkpoints
@@ -298,12 +373,15 @@ def checkpoint_case(folder, kinds, state, rng):
 def main():
     """Run the cases and print how they ended."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--n", type=int, default=5000, help="cases, half of them pools")
+    parser.add_argument("--n", type=int, default=5000, help="damaged cases, half of them pools")
+    parser.add_argument("--kills", type=int, default=200, help="how often a writer is killed")
+    parser.add_argument("--writers", type=int, default=4, help="writers at once")
+    parser.add_argument("--puts", type=int, default=50, help="members that each of them adds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pools", action="store_true", help="pools only")
     args = parser.parse_args()
     print(f"skfusion {skfusion.__version__}, torch {torch.__version__}, Python {platform.python_version()}; ", end="")
-    print(f"{args.n} cases, seed {args.seed}.")
+    print(f"{args.kills} kills, {args.writers} writers, {args.n} damaged cases, seed {args.seed}.", flush=True)
     sys.addaudithook(audit)
     signal.signal(signal.SIGALRM, hangs)
     ends, slowest, start = Counter(), (0.0, ""), time.perf_counter()
@@ -312,7 +390,10 @@ def main():
         (folder / "pools").mkdir()
         (folder / "checkpoints").mkdir()
         pools = make_pools(folder / "pools")
-        wholes = {name: told_of(ModelPool.load(folder / "pools" / name)) for name in pools}
+        ends.update(kills(folder, args.kills, args.seed))
+        ends.update(together(folder, args.writers, args.puts, args.seed) if args.writers else {})
+        print(f"{time.perf_counter() - start:.0f} s for writers.", flush=True)
+        wholes = {name: whole_of(ModelPool.load(folder / "pools" / name)) for name in pools}
         kinds, state = make_checkpoints(folder / "checkpoints")
         for k in range(args.n):
             rng, began = random.Random(f"{args.seed} {k}"), time.perf_counter()

@@ -55,7 +55,7 @@ tuned = [(f"lr {lr}", fitted(trained, lr, 2 if args.quick else 15)) for lr in (0
 pool = ModelPool.from_estimators(tuned, X_train, y_train)  # with the training data, it can warn of leakage
 with tempfile.TemporaryDirectory() as folder:
     pool.save(folder)  # safetensors and JSON; no code
-    pool = ModelPool.load(folder, net=tuned[0][1])
+    pool = ModelPool.load(folder, net=tuned[0][1], lazy=False)  # the folder is removed below
 print(pool)
 
 for name, net in tuned:

@@ -1,4 +1,7 @@
-"""Bytes of checkpoints: what the zip archives of ``torch.save`` hold, whether they are as written, and their hashes."""
+"""Bytes of checkpoints: what the zip archives of ``torch.save`` hold, whether they are as written, and their hashes.
+
+The entries of other archives, such as those of skops, are found and checked by the same functions.
+"""
 
 from __future__ import annotations
 
@@ -38,35 +41,58 @@ def parts_of(path: Path) -> list[Part]:
     are, so that tensors can be mapped, and what is compressed may be a thousand times as large.
     """
     try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-            parts = [Part(entry.filename, _start(file, entry), entry.file_size, entry.CRC) for entry in entries]
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{path} is damaged, or no file of torch.save: {error or 'an entry has no header'}. {_ADVICE}"
-        ) from error
+        with path.open("rb") as file:
+            entries, parts = entries_in(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, or no file of torch.save: {error}. {_ADVICE}") from error
     _check_kind(entries, path)
+    try:
+        check_places(parts, path.stat().st_size)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. {_ADVICE}") from error
+    return parts
+
+
+def entries_in(file: BinaryIO) -> tuple[list[zipfile.ZipInfo], list[Part]]:
+    """Return the entries of an archive, and where their data begin, by their places; ``ValueError`` says why not."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+            return entries, [Part(e.filename, _start(file, e), e.file_size, e.CRC) for e in entries]
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
+        raise ValueError(str(error) or "an entry has no header") from error
+
+
+def check_places(parts: Sequence[Part], size: int) -> None:
+    """Raise ``ValueError`` where entries overlap, or one ends beyond the end of its archive."""
     end = 0
     for part in parts:
         if part.start < end:
-            raise ValueError(f"{path} is damaged: its entry {part.name!r} overlaps another. {_ADVICE}")
+            raise ValueError(f"its entry {part.name!r} overlaps another")
         end = part.start + part.size
-    if end > path.stat().st_size:
-        raise ValueError(f"{path} is damaged: its entry {parts[-1].name!r} ends beyond it. {_ADVICE}")
-    return parts
+    if end > size:
+        raise ValueError(f"its entry {parts[-1].name!r} ends beyond it")
+
+
+def check_stored(entries: Sequence[zipfile.ZipInfo], writer: str) -> None:
+    """Raise ``ValueError`` where an entry is encrypted, or compressed: it may be a thousand times as large then."""
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+            raise ValueError(
+                f"its entry {entry.filename!r} is compressed ({entry.compress_size} bytes for {entry.file_size}), and "
+                f"{writer} compresses nothing"
+            )
+        if entry.flag_bits & _ENCRYPTED:
+            raise ValueError(f"its entry {entry.filename!r} is encrypted")
 
 
 def _check_kind(entries: list[zipfile.ZipInfo], path: Path) -> None:
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise ValueError(f"{path} is a program of TorchScript and not a state. Save torch.jit.load(...).state_dict().")
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise ValueError(
-                f"{path} is refused: its entry {entry.filename!r} is compressed ({entry.compress_size} bytes for "
-                f"{entry.file_size}), and torch.save compresses nothing. Load it where it was made, and save it."
-            )
-        if entry.flag_bits & _ENCRYPTED:
-            raise ValueError(f"{path} is refused: its entry {entry.filename!r} is encrypted. Save it again without.")
+    try:
+        check_stored(entries, "torch.save")
+    except ValueError as error:
+        raise ValueError(f"{path} is refused: {error}. Load it where it was made, and save it again.") from error
 
 
 def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:

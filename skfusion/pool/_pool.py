@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from skfusion import state as states_of
 from skfusion._caller import warn_caller
 from skfusion._numbers import to_numpy, to_torch
 from skfusion._rows import Rows, inputs_of
-from skfusion.pool._member import Member
+from skfusion.pool._member import Deferred, Member
 from skfusion.pool._sources import PoolSources
 from skfusion.pool.stores import write_pool
 from skfusion.state import State
@@ -62,17 +62,17 @@ class ModelPool(PoolSources, Sequence[Member]):
     """
 
     members: tuple[Member, ...]
-    base: State | None
     classes: np.ndarray | None
+    _base: State | Deferred | None
     _places: dict[str, int]
 
-    def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None):
+    def __init__(self, members: Iterable[Member], base: State | Deferred | None = None, classes: Any = None):
         members = _members_in(members)
         if classes is not None:
             classes = np.array(classes)
             classes.flags.writeable = False
         places = {m.name: place for place, m in enumerate(members)}
-        vars(self).update(members=members, base=base, classes=classes, _places=places)
+        vars(self).update(members=members, _base=base, classes=classes, _places=places)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A ModelPool is immutable: make a new one instead of setting {name!r}.")
@@ -114,6 +114,13 @@ class ModelPool(PoolSources, Sequence[Member]):
         return _rebuild, (self.members, base, self.classes)
 
     @property
+    def base(self) -> State | None:
+        """The common starting point; None where there is none."""
+        if isinstance(self._base, Deferred):
+            vars(self)["_base"] = self._base.read()
+        return cast("State | None", self._base)
+
+    @property
     def names(self) -> list[str]:
         """Names of the members."""
         return [m.name for m in self.members]
@@ -138,7 +145,7 @@ class ModelPool(PoolSources, Sequence[Member]):
         ModelPool
             The new pool.
         """
-        kept = {"base": self.base, "classes": self.classes, **changes}
+        kept = {"base": self._base, "classes": self.classes, **changes}
         return ModelPool(self.members if members is None else members, **kept)
 
     def check_networks(self) -> None:
@@ -211,8 +218,19 @@ class ModelPool(PoolSources, Sequence[Member]):
 
         Parameters
         ----------
-        path : path-like
-            The directory. A pool that is there already is replaced at once when all is written, or kept whole.
+        path : path-like or URL
+            The directory. A pool that is there already is replaced at once when all is written, or kept whole. Any URL
+            that fsspec knows will do, such as ``"s3://bucket/pool"`` where s3fs is installed; there are no locks there,
+            so only one process may write.
+
+        Raises
+        ------
+        PoolFormatError
+            If there is something else than a pool, or one of a newer format.
+        ValueError
+            If a member holds what cannot be stored.
+        OSError
+            If the disk is full or not writable; a pool that was there stays whole.
         """
         write_pool(self.members, self.base, self.classes, path)
 

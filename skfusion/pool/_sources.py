@@ -3,67 +3,79 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self
 
 from skfusion.pool import importers, stores
-from skfusion.pool._member import Member
+from skfusion.pool._member import Deferred, Member
 from skfusion.state import State
 
 
 class PoolSources:
     """Class methods that make a pool by its constructor."""
 
-    def __init__(self, members: Iterable[Member], base: State | None = None, classes: Any = None) -> None:
+    def __init__(self, members: Iterable[Member], base: State | Deferred | None = None, classes: Any = None) -> None:
         raise NotImplementedError
 
     @classmethod
-    def load(cls, path: Any, net: Any = None) -> Self:
-        """Read a pool from a directory.
+    def load(cls, path: Any, net: Any = None, *, trusted: Collection[Any] = (), lazy: bool = True) -> Self:
+        """Read a pool from a directory, its states and arrays when they are first used.
 
         Parameters
         ----------
-        path : path-like
-            A directory written by :meth:`save`.
+        path : path-like or URL
+            A directory written by :meth:`save`, or any URL of one that fsspec knows.
         net : object or dict of objects, optional
             The unfitted net that the states belong to, or, for different architectures, a net for each member's name;
             files hold no code, so it is not stored.
+        trusted : iterable of str or type, default=()
+            Types of estimators, beside those that skops trusts, that may be built of a file: the error about a member
+            names those that it needs. Name only types whose code you know, and read only files from people whom you
+            trust.
+        lazy : bool, default=True
+            Whether to read the files of a member when they are first used. Until then they must stay: give False where
+            the directory is temporary, or to check all files at once.
 
         Returns
         -------
         ModelPool
-            The pool.
+            The pool. Each file is checked against its hash when it is read; an error names the member, and the others
+            can be used.
 
         Raises
         ------
+        FileNotFoundError
+            If there is no pool.
         PoolFormatError
-            If there is no pool, or a damaged one.
+            If its index is damaged or of a newer format, and, when they are first used, where files are missing or
+            damaged, or hold types of estimators that are not trusted.
         ValueError
             If the names of nets and members differ.
         """
-        members, base, classes = stores.read_pool(path)
+        members, base, classes = stores.read_pool(path, trusted, lazy)
         return cls(_with_nets(members, net), base, classes)
 
     @classmethod
-    def recover(cls, path: Any, net: Any = None) -> Self:
-        """Read a pool back from its states, where its index was lost or damaged.
+    def recover(cls, path: Any, net: Any = None, *, trusted: Collection[Any] = ()) -> Self:
+        """Read a pool back from the files of its members, where its index was lost or damaged.
 
         Nothing in the directory is changed: save what is read into another one.
 
         Parameters
         ----------
-        path : path-like
-            A directory that holds files of states. Each says whose it is, and what else is known of this member. Those
-            of skfusion before format 2 do not: their members, and a base, are called as their files.
+        path : path-like or URL
+            A directory that holds files of states or estimators. Each says whose it is, and what else is known of this
+            member. Those of skfusion before format 2 do not: their members, and a base, are called as their files.
         net : object or dict of objects, optional
+            As for :meth:`load`.
+        trusted : iterable of str or type, default=()
             As for :meth:`load`.
 
         Returns
         -------
         ModelPool
-            All states that can be read, in the order of their names; older ones of replaced members too, where they
-            are still there. What is left out, a warning names.
+            All states and estimators that can be read, in the order of their names; older ones of replaced members
+            too, where they are still there. What is left out, a warning names.
 
         Raises
         ------
@@ -82,7 +94,7 @@ class PoolSources:
         ...     ModelPool.recover(folder)["a"].score
         0.5
         """
-        members, base, classes = stores.recovered(Path(path))
+        members, base, classes = stores.recovered(path, trusted)
         return cls(_with_nets(members, net), base, classes)
 
     @classmethod

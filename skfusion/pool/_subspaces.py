@@ -80,10 +80,11 @@ def load_subspace(path: Any, basis: Basis | None = None) -> Subspace:
             f"The pool in {path} holds networks and no subspace. Read it by ModelPool.load, and join its members by a "
             "connector."
         )
+    states = pool.states
     try:
         kind = _named(about["kind"], Subspace)
         used = basis or _basis_from_json(about["basis"])
-        subspace: Subspace = kind(pool.states, used, about["history"], **about["more"])
+        subspace: Subspace = kind(states, used, about["history"], **about["more"])
     except (KeyError, TypeError, ValueError) as error:
         raise PoolFormatError(
             f"The subspace in {path} cannot be read: {error}. Where its basis is a class of your own, give it as "

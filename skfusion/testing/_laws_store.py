@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from skfusion.pool import Member, Store
 from skfusion.testing import _problems as problems
@@ -33,6 +34,35 @@ def check_get_returns_what_was_put(store: Store) -> None:
         for what in ("name", "state", "score", "meta", "rows", "predictions"):
             after, before = (dict(v) if what == "meta" else v for v in (getattr(read, what), getattr(one, what)))
             assert problems.snapshot(after) == problems.snapshot(before), f"The {what} of a member has changed."
+
+
+def check_estimators_come_back_or_are_refused(store: Store) -> None:
+    """A fitted estimator predicts as before, in place of a network of its name; a refusal names the member."""
+    X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    given = LogisticRegression().fit(X, ["a", "a", "b", "b"])
+    one = Member("e", estimator=given, score=0.25, meta={"C": 1.0}, predictions=given.predict_proba(X))
+    store.put(member("e"))
+    store.put(member("f"))
+    try:
+        store.put(one)
+    except (TypeError, ValueError, ImportError) as error:
+        named = "'e'" in str(error)
+        assert named, "The refusal of an estimator does not name its member."
+        assert store.get("e").is_network, "A member that was refused has replaced another."
+        return
+    read = store.get("e")
+    assert not read.is_network, "An estimator has become a network."
+    assert np.array_equal(read.estimator.predict_proba(X), given.predict_proba(X)), "An estimator predicts otherwise."
+    assert read.estimator.predict(X).tolist() == given.predict(X).tolist(), "An estimator predicts otherwise."
+    for what in ("score", "meta", "predictions"):
+        assert problems.snapshot(getattr(read, what)) == problems.snapshot(getattr(one, what)), (
+            f"The {what} has changed."
+        )
+    given.coef_[:] = 0
+    assert store.get("e").estimator.coef_.any(), "The store shares an estimator with its caller."
+    assert store.names() == ["e", "f"], f"The names are {store.names()}."
+    store.put(member("e", 1))
+    assert problems.snapshot(store.get("e").state) == problems.snapshot(member("e", 1).state), "The estimator is kept."
 
 
 def check_put_replaces_a_member_of_the_same_name(store: Store) -> None:

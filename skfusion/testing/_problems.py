@@ -262,7 +262,14 @@ _CONTENT: dict[type, Callable[[Any], list[Any]]] = {
     Subspace: lambda s: [s.controls, s.basis, s.history],
     Symmetry: lambda s: [s.groups, s.shapes, [*s.axes]],
     Rows: lambda r: [r.X, r.y, r.weight],
-    Member: lambda m: [m.name, m.state, m.score, dict(m.meta), m.rows, m.predictions],
+    Member: lambda m: [
+        m.name,
+        m.state if m.is_network else repr(vars(m.estimator)),
+        m.score,
+        dict(m.meta),
+        m.rows,
+        m.predictions,
+    ],
     ModelPool: lambda p: [*p.members, p.base, p.classes],
 }
 

@@ -245,7 +245,7 @@ def test_truncated_directory(pool, tmp_path):
     largest = max((tmp_path / "p").iterdir(), key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-10])
     with pytest.raises(PoolFormatError, match=largest.name):
-        ModelPool.load(tmp_path / "p")
+        ModelPool.load(tmp_path / "p", lazy=False)
 
 
 def test_foreign_directory(pool, tmp_path):

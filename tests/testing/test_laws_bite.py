@@ -594,6 +594,24 @@ def put_itself(self, member):
     self._members[member.name] = member
 
 
+def put_unfitted(self, member):
+    MemoryStore.put(self, member)
+    if not member.is_network:
+        self._members[member.name] = member.replace(estimator=clone(member.estimator).fit([[0], [1]], ["b", "a"]))
+
+
+def refuse_estimators(self, member):
+    if not member.is_network:
+        raise ValueError("no estimators here")
+    MemoryStore.put(self, member)
+
+
+def put_and_refuse(self, member):
+    MemoryStore.put(self, member)
+    if not member.is_network:
+        raise ValueError(f"no estimators here, as {member.name!r}")
+
+
 # ---- estimators --------------------------------------------------------------------------------------------------
 
 
@@ -887,6 +905,12 @@ BROKEN = {
     "check_get_returns_what_was_put": [store(put=put_single_precision)],
     "check_put_replaces_a_member_of_the_same_name": [store(put=put_once), store(put=put_last)],
     "check_put_keeps_a_copy": [store(put=put_itself)],
+    "check_estimators_come_back_or_are_refused": [
+        store(put=put_itself),
+        store(put=put_unfitted),
+        store(put=refuse_estimators),
+        store(put=put_and_refuse),
+    ],
     "check_names_are_in_the_order_of_puts": [store(names=lambda self: sorted(self._members))],
     "check_delete_forgets_one_member": [
         store(delete=lambda self, name: None),

@@ -6,7 +6,7 @@ uses them, and so do the stores of pools, which stand above. This room may impor
 kind of content is a new file here, with the check of what is read beside the writer.
 """
 
-from skfusion.checkpoints.format._index import LOCK, PENDING, TEMPORARY, Index, consistently
+from skfusion.checkpoints.format._index import LOCK, PENDING, TEMPORARY, Index, check_foreign, consistently
 from skfusion.checkpoints.format._index_format import (
     DATA_FILE,
     INDEX,
@@ -17,7 +17,9 @@ from skfusion.checkpoints.format._index_format import (
     classes_to_json,
     damaged,
     entry_to_text,
+    file_name,
     files_of,
+    format_for,
     index_to_bytes,
     library_version,
     line_of,
@@ -26,11 +28,12 @@ from skfusion.checkpoints.format._index_format import (
     score_from_json,
     score_to_json,
 )
-from skfusion.checkpoints.format._replacing import replacing
+from skfusion.checkpoints.format._replacing import replacing, sync_directory
 from skfusion.checkpoints.format._safetensors import (
     HEADER,
     aligned,
     array_to_bytes,
+    check_digest,
     data_of,
     digest_of,
     header_of,

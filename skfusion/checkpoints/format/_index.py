@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -50,6 +50,7 @@ class Index:
         self.base: str | None = None  # the name of its file, as that of the journal
         self.journal: str | None = None
         self.exists = False  # whether there is an index
+        self.format = 0
         self.uses: Counter[str] = Counter()  # how often each file is referred to
         self.size = self.end = 0  # bytes of the index, and of the journal as far as it is read
         self.torn = False  # whether the journal ends in the middle of a line, as where a writer was stopped
@@ -97,7 +98,7 @@ class Index:
         self.classes, self.base, self.journal = index["classes"], index["base"], index["journal"]
         self.uses.update(file for entry in index["members"] for file in files_of(entry))
         self.uses.update([self.base] if self.base else [])
-        self.exists, self.size = True, len(text)
+        self.exists, self.size, self.format = True, len(text), index["format"]
         self._mark = (text[:_HEAD] if CHECKED.match(text) else text), len(text)
 
     def _read_journal(self) -> bool:
@@ -136,13 +137,18 @@ class Index:
         self.end, self._last = self.end + len(line), line
 
     def _check_foreign(self) -> None:
-        names = [path.name for path in self.directory.iterdir()] if self.directory.exists() else []
-        if foreign := sorted(n for n in names if n != INDEX and not any(p.fullmatch(n) for p in _OF_A_POOL)):
-            shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
-            raise PoolFormatError(
-                f"{self.directory} is not a pool: it has no {INDEX}, but other files ({shown}). Nothing was written. "
-                "Give the path of a pool, or of a new or empty directory."
-            )
+        if self.directory.exists():
+            check_foreign((path.name for path in self.directory.iterdir()), str(self.directory))
+
+
+def check_foreign(names: Iterable[str], place: str) -> None:
+    """Raise ``PoolFormatError`` where files in a folder without an index are not those of a pool."""
+    if foreign := sorted(n for n in names if n != INDEX and not any(p.fullmatch(n) for p in _OF_A_POOL)):
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise PoolFormatError(
+            f"{place} is not a pool: it has no {INDEX}, but other files ({shown}). Nothing was written. "
+            "Give the path of a pool, or of a new or empty directory."
+        )
 
 
 def consistently(index: Index, read: Callable[[Index], T]) -> T:
@@ -178,6 +184,6 @@ def _read(path: Path, read: Callable[[BinaryIO], T]) -> T | None:
         ) from error
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.ELOOP):
-            raise
+            raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from error
         kind = "a loop of links" if error.errno == errno.ELOOP else "a folder, pipe or device"
         raise damaged(path, f"it is {kind} and no file") from error

@@ -7,19 +7,21 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 INDEX = "pool.json"
-DATA_FILE = re.compile(r"(?:state|rows|predictions)-[0-9a-f]{64}\.safetensors")
+DATA_FILE = re.compile(r"(?:state|rows|predictions)-[0-9a-f]{64}\.safetensors|estimator-[0-9a-f]{64}\.skops")
 JOURNAL = re.compile(r"journal-[0-9a-f]{16}\.jsonl")
-FORMAT = 2
-"""The number of the format that is written, and the highest that is read. In format 1 there was no check sum."""
+FORMAT = 3
+"""The highest number of a format that is read: 1 had no check sum, 2 no estimators. The lowest that can is written."""
+_WITHOUT_ESTIMATORS = 2
 KIND = "skfusion.ModelPool"
 CHECKED = re.compile(rb'\{"check": "([0-9a-f]{64})", ')
-_PARTS = ("state", "rows", "predictions")
+_PARTS = ("state", "rows", "predictions", "estimator")
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What a crafted text raises in the checks below."""
 
@@ -34,12 +36,18 @@ def library_version() -> str:
     return str(getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"))
 
 
-def index_to_bytes(entries: list[str], classes: Any, base: str | None, journal: str | None) -> bytes:
+def format_for(entries: Iterable[dict[str, Any]]) -> int:
+    """Return the number of the format that holds entries: earlier versions read pools that have no estimators."""
+    return FORMAT if any(entry.get("estimator") for entry in entries) else _WITHOUT_ESTIMATORS
+
+
+def index_to_bytes(entries: list[str], classes: Any, base: str | None, journal: str | None, number: int) -> bytes:
     """Return an index as JSON that begins with the SHA-256 of what follows.
 
-    ``entries`` are the members as JSON, in their order; ``base`` and ``journal`` are names of files.
+    ``entries`` are the members as JSON, in their order; ``base`` and ``journal`` are names of files, and ``number`` is
+    that of the format.
     """
-    head = {"base": base, "classes": classes, "format": FORMAT, "journal": journal, "kind": KIND}
+    head = {"base": base, "classes": classes, "format": number, "journal": journal, "kind": KIND}
     head["version"] = library_version()
     # A line for each member is legible, and many times faster than indentation, which json does in Python.
     rest = json.dumps(head, sort_keys=True, allow_nan=False)[1:-1] + ', "members": [\n' + ",\n".join(entries) + "\n]}\n"
@@ -62,7 +70,7 @@ def entry_to_text(entry: dict[str, Any]) -> str:
 
 
 def index_from_bytes(text: bytes, path: Path) -> dict[str, Any]:
-    """Return the checked index in a file's text, with ``members``, ``classes``, ``base`` and ``journal``.
+    """Return the checked index in a file's text, with ``members``, ``classes``, ``base``, ``journal``, ``format``.
 
     Raises ``PoolFormatError`` if it is no index, is damaged, or has a newer format.
     """
@@ -127,7 +135,11 @@ def check_entry(entry: Any) -> str:
     if not (isinstance(entry["name"], str) and isinstance(entry["meta"], dict)):
         raise ValueError(f"name {entry['name']!r:.80} or its meta has the wrong type")
     score_from_json(entry["score"])
-    _check_file(entry["state"], DATA_FILE, "state", optional=False)
+    estimator = entry.get("estimator")
+    _check_file(estimator, DATA_FILE, "estimator", optional=True)
+    _check_file(entry["state"], DATA_FILE, "state", optional=estimator is not None)
+    if estimator is not None and entry["state"] is not None:
+        raise ValueError(f"member {entry['name']!r:.80} has both a state and an estimator")
     _check_file(entry["rows"], DATA_FILE, "rows", optional=True)
     _check_file(entry.get("predictions"), DATA_FILE, "predictions", optional=True)
     name: str = entry["name"]
@@ -140,6 +152,11 @@ def _check_file(name: Any, pattern: re.Pattern[str], kind: str, optional: bool) 
         return
     if not (isinstance(name, str) and pattern.fullmatch(name) and name.startswith(f"{kind}-")):
         raise ValueError(f"{name!r:.80} is not the name of a {kind} file of a pool")
+
+
+def file_name(kind: str, digest: str) -> str:
+    """Return the name of a data file of some kind, whose content has this SHA-256."""
+    return f"{kind}-{digest}.{'skops' if kind == 'estimator' else 'safetensors'}"
 
 
 def files_of(entry: dict[str, Any]) -> list[str]:

@@ -12,11 +12,12 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path, temporary: str = ".writing-") -> Iterator[BinaryIO]:
+def replacing(path: Path, temporary: str = ".writing-", *, last: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside a path. It takes the place of the path at the end, or vanishes after an error.
 
     ``temporary`` is the start of its name, which a random number follows. It tells whose file is left by a crash: the
-    next writer of a pool removes the files of crashed writers of that pool, and no others.
+    next writer of a pool removes the files of crashed writers of that pool, and no others. Where the name shall not
+    ``last`` yet, as that of one of many files, the directory is synced later by the caller.
     """
     part = path.parent / f"{temporary}{secrets.token_hex(8)}"
     try:
@@ -31,8 +32,14 @@ def replacing(path: Path, temporary: str = ".writing-") -> Iterator[BinaryIO]:
             advice = "Nothing is left of it, and what was there is as before: make room, or give another place."
             raise OSError(error.errno, f"{error.strerror} to write {path}. {advice}") from error
         raise
-    with suppress(OSError):  # not every system can sync a directory, which makes the new name last
-        handle = os.open(path.parent, os.O_RDONLY)
+    if last:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names of files in a directory last, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -106,8 +106,10 @@ def state_to_bytes(state: State, owner: str, known: dict[str, Any] | None = None
 
 
 def read_known(path: Path) -> tuple[State, dict[str, Any]]:
-    """Return the state in a file of a pool, mapped, and what else its header holds; any error means damage."""
-    check_digest(path)
+    """Return the state in a file of a pool, mapped, and what else its header holds; any error means damage.
+
+    As with the other readers of a pool's files, ``check_digest`` is called before.
+    """
     state, known = _contents(path)
     if known is None:
         raise ValueError("it has no header of skfusion")
@@ -165,7 +167,6 @@ def array_to_bytes(array: np.ndarray, owner: str) -> bytes:
 
 def read_array(path: Path) -> np.ndarray:
     """Return the array in a file of :func:`array_to_bytes`."""
-    check_digest(path)
     return safetensors.numpy.load_file(path)["rows"]
 
 

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any
 
-import numpy as np
-
-from skfusion._caller import warn_caller
-from skfusion.checkpoints import format as formats
-from skfusion.checkpoints.format import DATA_FILE, INDEX, Index, PoolFormatError
+from skfusion.checkpoints.format import Index
 from skfusion.pool._member import Member
+from skfusion.pool.stores._entries import add_member
+from skfusion.pool.stores._reader import Reader
+from skfusion.pool.stores._remote import directory_of
 from skfusion.pool.stores._store import check_known
 from skfusion.pool.stores._writer import writing
-from skfusion.state import State
-
-T = TypeVar("T")
-
-PoolParts = tuple[list[Member], State | None, np.ndarray | None]
-"""What a pool is made of: its members, base and classes."""
 
 
 class DirectoryStore:
-    """A store in a directory: a safetensors file for each state, and an index ``pool.json``.
+    """A store in a directory: a safetensors file for each state, a skops file for each estimator, and ``pool.json``.
 
-    Files of states are named after their content and never change; the index is replaced at once. Where it is large,
-    changes are added to a journal beside it, so that a ``put`` costs the same however many came before. So a reader,
-    which takes no lock, sees all of a change or nothing of it, a writer that fails or crashes leaves what was there,
-    and several processes may write, one after another. Nothing is ever unpickled. All that is read is checked against
-    its hash. Files that this index never listed are not removed; where it is lost,
+    Files are named after their content and never change; the index is replaced at once. Where it is large, changes are
+    added to a journal beside it, so that a ``put`` costs the same however many came before. So a reader, which takes no
+    lock, sees all of a change or nothing of it, a writer that fails or crashes leaves what was there, and several
+    processes may write, one after another. Nothing is ever unpickled. What a member holds is read when it is first
+    used, and checked against its hash then. Files that this index never listed are not removed; where it is lost,
     :meth:`ModelPool.recover <skfusion.pool.ModelPool.recover>` reads the states back.
 
     Parameters
     ----------
     path : path-like
         The directory. It is made by the first ``put``. One that holds other files, but no pool, is refused.
+    trusted : iterable of str or type, default=()
+        Types of estimators, beside those that skops trusts, that may be built of a file. Name only types whose code you
+        know, and read only files from people whom you trust. What this object has put itself needs no trust.
 
     Examples
     --------
@@ -50,12 +44,13 @@ class DirectoryStore:
     0.5
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], trusted: Collection[Any] = ()) -> None:
+        self.path = directory_of(path)
         self._index, self._lock = Index(self.path), threading.RLock()
+        self._reader = Reader(self.path, trusted)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path,)
+        return type(self), (self.path, self._reader.trusted)
 
     def put(self, member: Member) -> None:
         """Write a member, without its net; see :meth:`Store.put`.
@@ -64,29 +59,57 @@ class DirectoryStore:
         ------
         PoolFormatError
             If the directory is not a pool that can be written.
+        ValueError
+            If the member holds what cannot be stored.
         OSError
             If the disk is full or not writable; the members that were there stay.
         """
+        copied = member.deferred("estimator") is not None
         with writing(self._index, self._lock) as writer:
-            writer.put(writer.add(member, self._index.classes))
+            entry = add_member(member, self._index.classes, writer.add_file)
+            writer.put(entry)
+            if not copied and "estimator" in entry:
+                self._reader.own.add(entry["estimator"])
 
     def get(self, name: str) -> Member:
-        """Read the member of a name, its tensors mapped from the file; see :meth:`Store.get`.
+        """Return the member of a name, whose files are read when they are first used; see :meth:`Store.get`.
+
+        Tensors are mapped from their file, so that only those that are used take memory.
 
         Raises
         ------
         KeyError
             If there is none of this name.
         PoolFormatError
-            If its file is missing or damaged.
+            If the index is damaged, and, when it is first used, where a file is missing or damaged, or holds types of
+            estimators that are not trusted.
         """
-
-        def read(index: Index) -> Member:
-            check_known(name, index.members, self)
-            return read_member(self.path, index.members[name], {})
-
         with self._lock:
-            return formats.consistently(self._index, read)
+            members = self._index.refresh().members
+            check_known(name, members, self)
+            return self._reader.member(members[name], {})
+
+    def verify(self, name: str) -> None:
+        """Read the files of a member and check them against their hashes; nothing is built of them.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names()``.
+
+        Raises
+        ------
+        KeyError
+            If there is none of this name.
+        PoolFormatError
+            If a file is missing or damaged. Types of estimators need not be trusted.
+        """
+        with self._lock:
+            members = self._index.refresh().members
+            check_known(name, members, self)
+            files = Reader(self.path).files(members[name])
+        for file in files:
+            file.verify()
 
     def names(self) -> list[str]:
         """Return the names, none where the directory does not exist yet; see :meth:`Store.names`."""
@@ -102,96 +125,3 @@ class DirectoryStore:
 
     def __repr__(self) -> str:
         return f"DirectoryStore({str(self.path)!r})"
-
-
-def write_pool(
-    members: Iterable[Member], base: State | None, labels: np.ndarray | None, path: str | os.PathLike[str]
-) -> None:
-    """Write members without their nets into a directory, in place of the pool that is there.
-
-    Raises ``PoolFormatError`` if the directory holds something else, or a pool of a newer format; nothing is touched
-    then. Raises ``OSError`` if the disk is full or not writable; a pool that was there stays whole.
-    """
-    classes = formats.classes_to_json(labels)
-    with writing(Index(Path(path))) as writer:
-        entries = [writer.add(m, classes) for m in members]
-        file = None
-        if base is not None:
-            known = {"base": True, "classes": classes}
-            file = writer.add_file("state", formats.state_to_bytes(base, "the base", known))
-        writer.replace(entries, classes, file)
-
-
-def read_pool(path: str | os.PathLike[str]) -> PoolParts:
-    """Return what is in the directory of a pool, with tensors on the CPU that are mapped from the files.
-
-    Raises ``FileNotFoundError`` if there is no pool, and ``PoolFormatError`` if a file is missing, damaged, or of a
-    newer format.
-    """
-    directory = Path(path)
-
-    def read(index: Index) -> PoolParts:
-        if not index.members:
-            raise _no_pool(directory)
-        rows: dict[str, np.ndarray] = {}
-        members = [read_member(directory, entry, rows) for entry in index.members.values()]
-        base = None if index.base is None else read_file(formats.read_state, directory / index.base, "the base")
-        return members, base, formats.classes_from_json(index.classes)
-
-    index = Index(directory)
-    pool = formats.consistently(index, read)
-    if index.torn and index.refresh().torn:  # and no other process is writing just now
-        warn_caller(
-            f"{directory / str(index.journal)} ends in half a line: a writer was cut off there, and its member is not "
-            f"in the pool. Its state, if that is whole, is among those of ModelPool.recover({str(directory)!r})."
-        )
-    return pool
-
-
-def _no_pool(directory: Path) -> Exception:
-    names = [p.name for p in directory.iterdir()] if directory.is_dir() else []
-    if n := sum(name.startswith("state-") and DATA_FILE.fullmatch(name) is not None for name in names):
-        return PoolFormatError(
-            f"{directory} has no members in its index, but {n} files of states: the index was lost, or a first save "
-            f"was cut off. Read the states back by ModelPool.recover({str(directory)!r}), and save them anew."
-        )
-    return FileNotFoundError(f"There is no pool in {directory}: save one there, or correct the path.")
-
-
-def read_member(directory: Path, entry: dict[str, Any], rows: dict[str, np.ndarray]) -> Member:
-    """Return the member of an entry; arrays of training rows are looked up in ``rows``, and added there."""
-    owner, file = f"member {entry['name']!r}", entry["rows"]
-    if file is not None and file not in rows:
-        rows[file] = read_file(formats.read_array, directory / file, f"the training rows of {owner}")
-    state = read_file(formats.read_state, directory / entry["state"], owner)
-    predictions = entry.get("predictions")
-    if predictions is not None:
-        predictions = read_file(formats.read_array, directory / predictions, f"the predictions of {owner}")
-    try:
-        score, meta = formats.score_from_json(entry["score"]), formats.meta_from_json(entry["meta"])
-    except RecursionError as error:  # of metadata that was nested on purpose
-        raise formats.damaged(directory / INDEX, error) from error
-    return Member(entry["name"], state, score, meta, None if file is None else rows[file], predictions=predictions)
-
-
-def read_file(reader: Callable[[Path], T], path: Path, owner: str) -> T:
-    """Return ``reader(path)``, or raise ``PoolFormatError`` that names the file, whose it is, and the remedy."""
-    cause: Exception
-    try:
-        return reader(path)
-    except FileNotFoundError as error:
-        fault, cause = "is missing", error
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        fault, cause = "is damaged: it is a loop of links", error
-    except MemoryError:
-        raise
-    except Exception as error:  # crafted files can raise any
-        # Torch reports a file that a writer has removed after the first look as a RuntimeError.
-        reason = " ".join(str(error)[:300].split())
-        fault, cause = (f"is damaged: {reason}" if path.exists() else "is missing"), error
-    raise PoolFormatError(
-        f"{path}, which holds {owner}, {fault}. Restore the file from a backup, or save the pool again; the other "
-        f"members can still be read by DirectoryStore({str(path.parent)!r}).get(name)."
-    ) from cause

@@ -8,8 +8,8 @@ next writer removes those that the index does not refer to.
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -21,8 +21,9 @@ import filelock
 
 from skfusion.checkpoints import format as formats
 from skfusion.checkpoints.format import DATA_FILE, INDEX, JOURNAL, LOCK, PENDING, TEMPORARY, Index, PoolFormatError
-from skfusion.pool._member import Member
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOLCK}
+"""What a disk answers that is full, read-only or gone."""
 SMALL = 2**16
 """Bytes up to which an index is written anew at each change; later changes of a larger one stand in a journal."""
 
@@ -33,32 +34,28 @@ class Writer:
     def __init__(self, directory: Path, index: Index) -> None:
         self.directory, self.index = directory, index
         self.pending: set[str] = set()
-
-    def add(self, member: Member, classes: dict[str, Any] | None) -> dict[str, Any]:
-        """Write the files of a member and return its entry for the index."""
-        if not isinstance(member.name, str):
-            raise TypeError(f"The name of a member must be a string; got {member.name!r}.")
-        entry = _entry_of(member)  # before the large write, as it may refuse the metadata
-        for kind in ("rows", "predictions"):
-            if (array := getattr(member, kind)) is not None:
-                data = formats.array_to_bytes(array, f"The {kind} of member {member.name!r}")
-                entry[kind] = self.add_file(kind, data)
-        known = {"member": {**entry, "state": None}, "classes": classes}
-        data = formats.state_to_bytes(member.state, f"member {member.name!r}", known)
-        return {**entry, "state": self.add_file("state", data)}
+        self._added = False
 
     def add_file(self, kind: str, data: bytes) -> str:
         """Write a file of some kind, where there is none yet, and return its name."""
+        self._added = True
         digest = hashlib.sha256(data).hexdigest()
-        path = self.directory / f"{kind}-{digest}.safetensors"
+        path = self.directory / formats.file_name(kind, digest)
         with suppress(OSError, ValueError):  # there is none, or something else in its place
             # A file that is there may have been damaged since: saving again repairs it.
             if formats.digest_of(path) == digest:
                 return path.name
         if not path.exists():
             self.announce([path.name])
-        _replace(path, data)
+        with formats.replacing(path, last=False) as file:
+            file.write(data)
         return path.name
+
+    def _sync(self) -> None:
+        """Make the names of the files that were added last, before anything refers to them."""
+        if self._added:
+            formats.sync_directory(self.directory)
+        self._added = False
 
     def announce(self, names: Iterable[str]) -> None:
         """List files that the next writer, should this one crash, removes where the index does not refer to them."""
@@ -68,6 +65,7 @@ class Writer:
 
     def put(self, entry: dict[str, Any]) -> None:
         """Add a member, or replace the one of its name, at once."""
+        self._sync()
         self.announce(formats.files_of(self.index.members.get(entry["name"], {})))
         self._change("put", entry, entry["name"])
 
@@ -79,7 +77,9 @@ class Writer:
     def _change(self, event: str, what: Any, name: str) -> None:
         line = formats.line_of(event, what)
         # A journal as long as the index is merged into it, so that a change costs the same however many came before.
-        if self.index.journal is not None and self.index.end + len(line) <= self.index.size:
+        # A line of a newer format than the index says would be damage to the versions that read the older one.
+        fits = event == "delete" or formats.format_for([what]) <= self.index.format
+        if fits and self.index.journal is not None and self.index.end + len(line) <= self.index.size:
             _append(self.directory / self.index.journal, line, self.index.end)
             return
         members = {**self.index.members, name: what}
@@ -89,32 +89,22 @@ class Writer:
 
     def replace(self, entries: list[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
         """Make other members the pool, at once."""
+        self._sync()
         self.announce(self.index.uses)
         self._write(entries, classes, base)
 
     def _write(self, entries: Iterable[dict[str, Any]], classes: dict[str, Any] | None, base: str | None) -> None:
         if self.index.journal is not None:
             self.announce([self.index.journal])
+        entries = [*entries]
         texts = [formats.entry_to_text(entry) for entry in entries]
         journal = None
         if sum(map(len, texts)) > SMALL:
             journal = f"journal-{secrets.token_hex(8)}.jsonl"
             self.announce([journal])
             _replace(self.directory / journal, b"")  # before the index that refers to it
-        _replace(self.directory / INDEX, formats.index_to_bytes(texts, classes, base, journal))
-
-
-def _entry_of(member: Member) -> dict[str, Any]:
-    """Return the entry of a member in the index, without the names of its files."""
-    try:
-        meta = json.loads(json.dumps(dict(member.meta), sort_keys=True))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Member {member.name!r} cannot be stored. The meta of a member must be writable as JSON: {error}."
-        ) from error
-    score = formats.score_to_json(float(member.score))
-    entry = {"name": member.name, "state": "", "score": score, "meta": formats.meta_to_json(meta)}
-    return {**entry, "rows": None, "predictions": None}
+        number = formats.format_for(entries)
+        _replace(self.directory / INDEX, formats.index_to_bytes(texts, classes, base, journal, number))
 
 
 @contextmanager
@@ -123,10 +113,7 @@ def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
     directory, lock = index.directory, lock or nullcontext()
     with lock:
         index.refresh()  # refuses what is not a pool before anything is written
-    directory.mkdir(parents=True, exist_ok=True)
-    _check_plain(directory / LOCK)
-    _check_plain(directory / PENDING)
-    with filelock.FileLock(directory / LOCK), lock:
+    with _explained(directory), _locked(directory), lock:
         writer = Writer(directory, index.refresh())
         if not index.exists:
             # States that are there may be those of a pool whose index was lost, so only halves of files are removed.
@@ -147,6 +134,48 @@ def writing(index: Index, lock: Any = None) -> Iterator[Writer]:
                 left = [n for n in writer.pending if n not in needed and index.uses[n] <= 0]
                 if _remove(directory, left):
                     (directory / PENDING).unlink()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Make a directory, and wait until no other writer is at work in it."""
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        formats.sync_directory(path.parent)
+    _check_plain(directory / LOCK)
+    _check_plain(directory / PENDING)
+    lock = filelock.FileLock(directory / LOCK)
+    try:
+        lock.acquire(poll_interval=0.01)
+    except NotImplementedError as error:
+        raise OSError(
+            errno.ENOTSUP, f"{directory} lies on a disk whose files cannot be locked: save the pool elsewhere."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """Name the directory in errors of the system that do not, and say what is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            unclear = error.errno in _DISK and str(directory) not in str(error)
+        else:
+            path = Path(os.fsdecode(error.filename))
+            unclear = path.parent == directory or path in (directory, *directory.parents)
+        if not unclear:
+            raise
+        raise OSError(
+            error.errno,
+            f"The pool in {directory} cannot be written: {error.strerror}. What was there is as before. Make room, or "
+            "save it where you may write.",
+        ) from error
 
 
 def _check_plain(path: Path) -> None:

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from pools_on_disk import (
 )
 
 import skfusion
+from skfusion.checkpoints import format as formats
 from skfusion.pool import DirectoryStore, ModelPool, PoolFormatError
 
 
@@ -55,6 +58,91 @@ class TestFailures:
         monkeypatch.undo()
         assert len(files(tmp_path)) == len({*index_files(tmp_path), "pool.json"})
         assert files(tmp_path) != before
+
+    @pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "EACCES"])
+    @pytest.mark.parametrize("act", ["save", "put", "delete"])
+    def test_a_disk_that_fails_is_named_and_leaves_the_old_pool(self, tmp_path, monkeypatch, act, code):
+        old = pool(1, 2)
+        old.save(tmp_path)
+        store, before = DirectoryStore(tmp_path), files(tmp_path)
+        change = {
+            "save": lambda: pool(3, 4).save(tmp_path),
+            "put": lambda: store.put(member("m1", 8.0)),
+            "delete": lambda: store.delete("m1"),
+        }[act]
+        number = getattr(errno, code)
+        real, opened = Path.open, iter(range(99))
+
+        def fail(path, mode="r", *args, **kwargs):
+            if tmp_path in path.parents and mode != "rb" and next(opened) >= allowed:
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, mode, *args, **kwargs)
+
+        failures = []
+        for allowed in range(20):  # noqa: B007
+            opened = iter(range(99))
+            monkeypatch.setattr(Path, "open", fail)
+            try:
+                change()
+                break
+            except OSError as error:
+                failures.append(error)
+            finally:
+                monkeypatch.undo()
+            assert_same_pool(ModelPool.load(tmp_path), old)
+            assert before.items() <= files(tmp_path).items()
+        assert len(failures) >= 2
+        for error in failures:
+            assert error.errno == number
+            assert str(tmp_path) in str(error)
+            assert "is as before" in str(error)
+            assert "\n" not in str(error)
+        change() if act != "delete" else store.put(member("m2", 2, score=0.2))
+        assert {"pool.json", *index_files(tmp_path)} == files(tmp_path).keys()
+
+    def test_a_directory_that_cannot_be_made_or_locked_is_named(self, tmp_path, monkeypatch):
+        def fail(*args, **kwargs):
+            raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+        monkeypatch.setattr(Path, "mkdir", fail)
+        with pytest.raises(OSError, match=r"The pool in .*deep.* cannot be written: Read-only.*save it where you may"):
+            pool(1).save(tmp_path / "deep" / "p")
+        monkeypatch.undo()
+        for error in (
+            NotImplementedError("FileSystem does not appear to support flock"),
+            OSError(errno.ENOLCK, "No locks"),
+        ):
+
+            def unsupported(self, *args, error=error, **kwargs):
+                raise error
+
+            monkeypatch.setattr(filelock.FileLock, "acquire", unsupported)
+            with pytest.raises(OSError, match=rf"{tmp_path}.*(cannot be locked: save the pool elsewhere|No locks)"):
+                pool(1).save(tmp_path / "p")
+
+    def test_new_directories_last(self, tmp_path, monkeypatch):
+        synced = []
+        monkeypatch.setattr(formats, "sync_directory", synced.append)
+        DirectoryStore(tmp_path / "a" / "b").put(member())
+        assert {tmp_path, tmp_path / "a"} <= {*synced}
+
+    @pytest.mark.parametrize("part", ["index", "state"])
+    def test_a_disk_that_vanishes_while_it_is_read_is_named(self, tmp_path, monkeypatch, part):
+        pool(1, 2).save(tmp_path)
+        loaded = ModelPool.load(tmp_path)
+        first = loaded["m1"].state
+
+        def gone(path, *args, **kwargs):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(Path, "open", gone)
+        with pytest.raises(OSError, match=rf"{tmp_path}.*cannot be read: Input/output error") as caught:
+            ModelPool.load(tmp_path) if part == "index" else loaded["m2"].state
+        assert caught.value.errno == errno.EIO
+        assert part == "index" or "member 'm2'" in str(caught.value)
+        monkeypatch.undo()
+        assert loaded["m1"].state is first
+        assert loaded["m2"].state["w"][0, 0] == 2.0  # it is back
 
     def test_a_limit_of_the_system_leaves_the_old_pool(self, tmp_path):
         pytest.importorskip("resource", reason="this system has no such limits")
@@ -166,7 +254,11 @@ class TestDamage:
                     "swapped": self.state_file(path, "m1").read_bytes(),
                 }[damage]
             )
-        for read in (lambda: ModelPool.load(path), lambda: DirectoryStore(path).get("m2")):
+        for read in (
+            lambda: ModelPool.load(path, lazy=False),
+            lambda: ModelPool.load(path)["m2"].state,
+            lambda: DirectoryStore(path).get("m2").state,
+        ):
             with pytest.raises(PoolFormatError) as caught:
                 read()
             assert str(file) in str(caught.value)
@@ -176,6 +268,7 @@ class TestDamage:
         store = DirectoryStore(path)
         assert store.names() == ["m1", "m2", "m3"]
         assert store.get("m3").state["w"][0, 0] == 3.0
+        assert ModelPool.load(path)["m3"].state["w"][0, 0] == 3.0
         pool(1, 2, 3).save(path)
         assert_same_pool(ModelPool.load(path), pool(1, 2, 3))
 
@@ -191,13 +284,14 @@ class TestDamage:
         index = json.loads((path / "pool.json").read_text())
         (path / index["base"]).unlink()
         with pytest.raises(PoolFormatError, match="holds the base, is missing"):
-            ModelPool.load(path)
-        assert DirectoryStore(path).get("m1").name == "m1"
+            ModelPool.load(path).base  # noqa: B018
+        assert ModelPool.load(path)["m1"].state.keys() == DirectoryStore(path).get("m1").state.keys() == {"w", "steps"}
         DirectoryStore(path).put(member("r", rows=np.arange(3, dtype=np.uint64)))
         (file,) = path.glob("rows-*")
         file.write_bytes(b"")
         with pytest.raises(PoolFormatError, match="training rows of member 'r', is damaged"):
-            DirectoryStore(path).get("r")
+            DirectoryStore(path).get("r").rows  # noqa: B018
+        assert DirectoryStore(path).get("r").state["w"][0, 0] == 0.0
 
     @pytest.mark.parametrize("damage", [b"", None])
     def test_predictions(self, path, damage):
@@ -206,8 +300,8 @@ class TestDamage:
         file.write_bytes(damage) if damage is not None else file.unlink()
         what = "is missing" if damage is None else "is damaged"
         with pytest.raises(PoolFormatError, match=f"the predictions of member 'p', {what}"):
-            DirectoryStore(path).get("p")
-        assert DirectoryStore(path).get("m1").name == "m1"
+            DirectoryStore(path).get("p").predictions  # noqa: B018
+        assert DirectoryStore(path).get("p").state["w"][0, 0] == 0.0
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -250,7 +344,7 @@ class TestDamage:
     def test_newer_format(self, path):
         index = json.loads((path / "pool.json").read_text())
         (path / "pool.json").write_text(json.dumps({"kind": index["kind"], "format": 12, "version": "9.8.7"}))
-        self.refused(path, rf"format 12, written by skfusion 9.8.7.*{skfusion.__version__}.*up to 2\. Upgrade")
+        self.refused(path, rf"format 12, written by skfusion 9.8.7.*{skfusion.__version__}.*up to 3\. Upgrade")
 
     def test_fields_that_are_not_known_do_no_harm(self, path):
         index = json.loads((path / "pool.json").read_text())

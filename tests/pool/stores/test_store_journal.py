@@ -210,7 +210,7 @@ def test_what_is_no_file_is_refused(tmp_path, name, kind):
     path.unlink(missing_ok=True)
     {"folder": path.mkdir, "loop": lambda: path.symlink_to(path.name), "pipe": lambda: os.mkfifo(path)}[kind]()
     store = DirectoryStore(tmp_path)
-    acts = [lambda: ModelPool.load(tmp_path), lambda: store.get("m1"), lambda: store.put(member("m1"))]
+    acts = [lambda: ModelPool.load(tmp_path)[0].state, lambda: store.get("m1").state, lambda: store.put(member("m1"))]
     if name == "state":
         acts = acts[:2]
     elif name.startswith("."):
