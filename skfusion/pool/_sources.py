@@ -160,6 +160,122 @@ class PoolSources:
         members, classes = importers.from_estimators(estimators, X, y)
         return cls(members, classes=classes)
 
+    @classmethod
+    def from_search(cls, search: Any, store: Any = None, *, fold: int | None = None) -> Self:
+        """Make a pool of the trials of a finished search of scikit-learn.
+
+        Parameters
+        ----------
+        search : GridSearchCV, RandomizedSearchCV or another search of scikit-learn
+            Fitted, and wrapped before by :meth:`skfusion.KeepTrials.wrap`, as a search throws its fits away.
+        store : path-like or Store, optional
+            Where they were kept; what the search was wrapped with when omitted.
+        fold : int, optional
+            The members of this fold of the search only, which were all trained on the same rows. When omitted, those of
+            all folds: with more than one, each row was seen by most of them.
+
+        Returns
+        -------
+        ModelPool
+            A member for each fit, called ``"trial-3"``, or ``"trial-3-fold-0"`` where there are several folds, and
+            numbered as in ``cv_results_``. Its score is that on the fold's held-out rows. Fits that failed are left
+            out, and a warning names them.
+
+        Raises
+        ------
+        ValueError
+            If the search is not fitted, was not wrapped, or all its fits have failed.
+
+        Notes
+        -----
+        Members are to be chosen and combined on rows that none of them has seen. Of the rows of a search with one
+        split, ``cv=ShuffleSplit(1)``, and of the members of one fold, these are the held-out ones, and
+        ``pool.unseen(X, y)`` finds them. A search has chosen settings by their scores on these rows: judge what you
+        make of the pool on rows that the search was not given.
+        """
+        members, classes = importers.from_search(search, store, fold)
+        return cls(members, classes=classes)
+
+    @classmethod
+    def from_study(cls, study: Any, store: Any, *, net: Any = None) -> Self:
+        """Make a pool of the complete trials of a study of Optuna.
+
+        Parameters
+        ----------
+        study : optuna.Study
+            Whose objective has called :meth:`skfusion.KeepTrials.member`.
+        store : path-like, Store or KeepTrials
+            Where the members were kept; those of other studies in it are left aside.
+        net : object, optional
+            The unfitted net that the states belong to, which a folder does not keep.
+
+        Returns
+        -------
+        ModelPool
+            A member for each trial, called ``"trial-3"``. Its score is the value of the trial, negative where the study
+            minimises, and NaN where it has several values. A warning says which trials are left out: those that
+            failed, were pruned, or have handed over nothing.
+
+        Raises
+        ------
+        ValueError
+            If the store has no member of the study.
+        """
+        members, classes = importers.from_study(study, store, net)
+        return cls(members, classes=classes)
+
+    @classmethod
+    def from_checkpoints(
+        cls, paths: Any, *, module: Any = None, base: Any = None, rows: Any = None, classes: Any = None
+    ) -> Self:
+        """Make a pool of checkpoints of any library: files, and folders as libraries write them.
+
+        Parameters
+        ----------
+        paths : str, or iterable of path-like
+            A pattern, such as ``"runs/*/last.ckpt"``, or paths. Each is a file of safetensors or of ``torch.save``
+            (``.pt``, ``.pth``, ``.bin``, Lightning's ``.ckpt``, skorch's ``save_params``), or a folder: a ``Checkpoint``
+            of skorch, a model of Hugging Face, in one file or in shards, or a LoRA adapter of PEFT.
+        module : nn.Module or skorch net, optional
+            What the states belong to. A prefix that the names in a file have beside those of a module, such as
+            ``model.``, is taken off, and other tensors beside are left aside.
+        base : path-like or State, optional
+            The common start of the members. Adapters are merged into it: ``W + scale B A``. The weights of the module
+            when omitted.
+        rows : dict of (X, y) by name, or (X, y), optional
+            As for :meth:`from_files`.
+        classes : array-like, optional
+            As for :meth:`from_files`.
+
+        Returns
+        -------
+        ModelPool
+            The members, called as their files or folders. Those of a ``Checkpoint`` of skorch have the score of its
+            ``history.json``: the validation accuracy, or else the negative validation loss.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read without running code, or does not fit the module, or an adapter is none of plain
+            LoRA.
+        OSError
+            If there is no such file.
+
+        Examples
+        --------
+        >>> import tempfile, torch
+        >>> from torch import nn
+        >>> from skfusion import ModelPool
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for k in range(2):  # as Lightning saves a model
+        ...         state = {f"model.{name}": tensor for name, tensor in nn.Linear(2, 2).state_dict().items()}
+        ...         torch.save({"epoch": k, "state_dict": state}, f"{folder}/run-{k}.ckpt")
+        ...     pool = ModelPool.from_checkpoints(f"{folder}/*.ckpt", module=nn.Linear(2, 2))
+        >>> pool.names, [*pool[0].state]
+        (['run-0', 'run-1'], ['weight', 'bias'])
+        """
+        return cls(*importers.from_checkpoints(paths, module, base, rows, classes))
+
 
 def _with_nets(members: list[Member], net: Any) -> list[Member]:
     if net is None:

@@ -88,7 +88,8 @@ class MemoryStore:
 
     def put(self, member: Member) -> None:
         """Keep a copy of a member; see :meth:`Store.put`."""
-        self._members[member.name] = member.replace(state=states_of.copy(member.state))
+        state = states_of.copy(member.state) if member.is_network else None
+        self._members[member.name] = member.replace(state=state)
 
     def get(self, name: str) -> Member:
         """Return the member of a name; see :meth:`Store.get`."""
