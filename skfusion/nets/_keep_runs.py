@@ -1,8 +1,10 @@
-"""A callback for skorch that hands over the best or the last epoch of a run."""
+"""What is kept of trainings by skorch: the best or the last epoch of a run, by a callback, and where a run started."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +58,22 @@ class _Run:
     least: float = np.inf
     state: State | None = None
     epoch: int = 0
+
+
+@contextmanager
+def starts_of(net: Any) -> Iterator[list[State]]:
+    """Fill a list with the states from which a net starts to train, in this block, without a callback of its own."""
+    starts: list[State] = []
+
+    def on_train_begin(self: Any, *args: Any, **params: Any) -> None:
+        starts.append(state_of(net))
+        type(net).on_train_begin(net, self, *args, **params)
+
+    vars(net)["on_train_begin"] = on_train_begin
+    try:
+        yield starts
+    finally:
+        vars(net).pop("on_train_begin", None)
 
 
 def _taken(part: Any, X: Any, y: Any) -> tuple[Any, Any] | None:

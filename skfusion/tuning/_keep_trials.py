@@ -162,7 +162,7 @@ class KeepTrials(KeepsRuns):
             raise TypeError(f"member takes a fitted estimator, such as a skorch net; got {fitted!r:.100}.")
         if start is not None:
             start = digest_of_state(start.state_dict() if isinstance(start, nn.Module) else start)
-        known = start_of(fitted) if start is None and not hasattr(fitted, "module") else start
+        known = start_of(fitted) if start is None else start
         seen, judged = (None if part is None else marks_of(*part, fitted) for part in (rows, held_out))
         study = trial.study.study_name
         meta = {"params": plain(trial.params), "start": known, "judged_on": part_of(judged)}

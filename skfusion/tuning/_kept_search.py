@@ -10,7 +10,8 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.utils import get_tags
 
-from skfusion.pool.importers import rows_of, start_of
+from skfusion.nets import is_net, starts_of
+from skfusion.pool.importers import digest_of_state, rows_of, start_of
 
 
 class Kept:
@@ -33,9 +34,13 @@ class Kept:
         return self
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Kept:
-        self.start = start_of(self.wrapped)  # a module that is an instance is trained in place
-        self.wrapped.fit(X, y, **params)
-        self.start = self.start or start_of(self.wrapped)
+        if is_net(self.wrapped):
+            with starts_of(self.wrapped) as starts:
+                self.wrapped.fit(X, y, **params)
+            self.start = digest_of_state(starts[0])
+        else:
+            self.wrapped.fit(X, y, **params)
+            self.start = start_of(self.wrapped)
         self.rows, self.is_fitted = marks_of(X, y, self.wrapped), True
         return self
 

@@ -46,14 +46,9 @@ def _module_of(fitted: Any) -> Any:
     return getattr(fitted, "module_", None)
 
 
-def start_of(net: Any) -> str | None:
-    """Return what identifies the weights from which a net, or the members of a fitted fusion, start; None if unknown.
-
-    Those of a net are known before it is fitted, and where its module is an instance, from which each clone starts.
-    """
-    if isinstance(module := getattr(net, "module", None), nn.Module):
-        return digest_of_state(module.state_dict())
-    base = getattr(getattr(net, "pool_", None), "base", None)
+def start_of(fusion: Any) -> str | None:
+    """Return what identifies the weights from which the members of a fitted fusion start; None where it is unknown."""
+    base = getattr(getattr(fusion, "pool_", None), "base", None)
     return None if base is None else digest_of_state(base)
 
 
