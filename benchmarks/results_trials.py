@@ -71,9 +71,7 @@ TABLES = {"mixture": mixture, "teacher": teacher, "digits": lambda: load_digits(
 
 
 def perceptron(n_in, width, n_out):
-    return nn.Sequential(
-        nn.Linear(n_in, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, n_out)
-    )
+    return nn.Sequential(nn.Linear(n_in, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, n_out))
 
 
 def started(width):
@@ -105,7 +103,9 @@ def random_search(data, folder, seed):
         "batch_size": [128, 256, 512],
     }  # fmt: skip
     split = PredefinedSplit(np.r_[np.full(len(A), -1), np.zeros(len(B))])
-    search = RandomizedSearchCV(net(), space, n_iter=SEARCHES["random"], cv=split, scoring="neg_log_loss", random_state=seed)
+    search = RandomizedSearchCV(
+        net(), space, n_iter=SEARCHES["random"], cv=split, scoring="neg_log_loss", random_state=seed
+    )
     start = time.process_time()
     search = KeepTrials(folder).wrap(search).fit(np.r_[A, B], np.r_[a, b])
     return ModelPool.from_search(search), search.best_estimator_.wrapped, time.process_time() - start
@@ -246,7 +246,15 @@ def gain(of, what, scale, digits):
 
 def table_of(known):
     """Return the rows of one search on one table."""
-    head = ["", "accuracy, %", "against the best trial", "log-loss", "against the best trial", "networks", "ms per 1,000 rows"]
+    head = [
+        "",
+        "accuracy, %",
+        "against the best trial",
+        "log-loss",
+        "against the best trial",
+        "networks",
+        "ms per 1,000 rows",
+    ]
     lines = [head, ["---"] * len(head)]
     for name in (BEST, REFIT, SOUP, FIVE, SELECTION, STACK):
         of = known["fusions"][name]

@@ -127,6 +127,6 @@ def _place(name: str, state: Mapping[str, Any], folder: Path) -> str:
 
 def _refused(folder: Path, what: str) -> ValueError:
     return ValueError(
-        f"{folder} has {what}; only plain LoRA is merged here. Merge it with model.merge_and_unload() of peft, save the "
-        "whole network, and give that."
+        f"{folder} has {what}; only plain LoRA is merged here. Merge it with model.merge_and_unload() of peft, save "
+        "the whole network, and give that."
     )

@@ -26,26 +26,30 @@ class KeepsRuns(Callback):
     runs_: dict[int, _Run]  # of each net that is being trained, by its id
 
     @abstractmethod
-    def keep_run(self, net: Any, state: State, start: State, epoch: int, parts: dict[str, Any]) -> None:
+    def _keep_run(self, net: Any, state: State, start: State, epoch: int, parts: dict[str, Any]) -> None:
         """Keep the state after an epoch; ``parts`` are the rows of the training, and those held out, as (X, y)."""
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        """Note where a run starts; see :meth:`skorch.callbacks.Callback.on_train_begin`."""
         self.runs_[id(net)] = _Run(state_of(net), (X, y))
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
+        """Note which rows are trained and validated on; see :meth:`skorch.callbacks.Callback.on_epoch_begin`."""
         run, parts = self.runs_[id(net)], {"rows": dataset_train, "held_out": dataset_valid}
         run.parts = {name: _taken(part, *run.data) for name, part in parts.items()}
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
+        """Keep the state, if it is the one to keep so far; see :meth:`skorch.callbacks.Callback.on_epoch_end`."""
         run = self.runs_[id(net)]
         loss = mean_loss(net, "valid") if self.epoch == "best" else None
         if loss is None or loss < run.least:
             run.least, run.state, run.epoch = np.inf if loss is None else loss, state_of(net), len(net.history)
 
     def on_train_end(self, net: Any, **_: Any) -> None:
+        """Hand the run over; see :meth:`skorch.callbacks.Callback.on_train_end`."""
         run = self.runs_.pop(id(net))
         if run.state is not None:
-            self.keep_run(net, run.state, run.start, run.epoch, run.parts)
+            self._keep_run(net, run.state, run.start, run.epoch, run.parts)
 
 
 @dataclass
@@ -84,6 +88,8 @@ def _taken(part: Any, X: Any, y: Any) -> tuple[Any, Any] | None:
     if index is None:
         return X, y
     try:
-        return {k: np.asarray(v)[index] for k, v in X.items()} if isinstance(X, dict) else np.asarray(X)[index], y[index]
+        return {k: np.asarray(v)[index] for k, v in X.items()} if isinstance(X, dict) else np.asarray(X)[index], y[
+            index
+        ]
     except (TypeError, IndexError, KeyError):
         return None

@@ -136,8 +136,8 @@ class PoolParts:
         unknown = [m.name for m in self.members if m.rows is None]
         if unknown:
             raise ValueError(
-                f"The members {unknown[:5]} do not know which rows they were trained on, so it cannot be said which are "
-                "new to them. Hold rows out yourself."
+                f"The members {unknown[:5]} do not know which rows they were trained on, so it cannot be said which "
+                "are new to them. Hold rows out yourself."
             )
         marks = rows_of(X, y, self.classes)
         if marks is None:

@@ -234,8 +234,8 @@ class PoolSources:
         ----------
         paths : str, or iterable of path-like
             A pattern, such as ``"runs/*/last.ckpt"``, or paths. Each is a file of safetensors or of ``torch.save``
-            (``.pt``, ``.pth``, ``.bin``, Lightning's ``.ckpt``, skorch's ``save_params``), or a folder: a ``Checkpoint``
-            of skorch, a model of Hugging Face, in one file or in shards, or a LoRA adapter of PEFT.
+            (``.pt``, ``.pth``, ``.bin``, Lightning's ``.ckpt``, skorch's ``save_params``), or a folder: skorch's
+            ``Checkpoint``, a model of Hugging Face, in one file or in shards, or a LoRA adapter of PEFT.
         module : nn.Module or skorch net, optional
             What the states belong to. A prefix that the names in a file have beside those of a module, such as
             ``model.``, is taken off, and other tensors beside are left aside.

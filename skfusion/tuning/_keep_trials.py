@@ -26,7 +26,6 @@ from skfusion.pool.importers import (
 from skfusion.state import State
 from skfusion.tuning._kept_search import KeepingScorer, Kept, marks_of
 
-
 _OF_A_SEARCH = {"estimator", "scoring", "cv", "refit", "error_score", "return_train_score"}
 """Parameters by which a search of scikit-learn is known, which has no public base class."""
 
@@ -69,7 +68,9 @@ class KeepTrials(KeepsRuns):
     >>> from skfusion import KeepTrials, ModelPool
     >>> from skfusion.pool import MemoryStore
     >>> X, y = load_iris(return_X_y=True)
-    >>> search = GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.1, 1, 10]}, cv=ShuffleSplit(1, random_state=0))
+    >>> search = GridSearchCV(
+    ...     LogisticRegression(max_iter=500), {"C": [0.1, 1, 10]}, cv=ShuffleSplit(1, random_state=0)
+    ... )
     >>> search = KeepTrials(MemoryStore()).wrap(search).fit(X, y)
     >>> pool = ModelPool.from_search(search)
     >>> [member.meta["params"]["C"] for member in pool], len(pool.unseen(X, y))
@@ -99,10 +100,10 @@ class KeepTrials(KeepsRuns):
             A copy of the same class with the same parameters, to be fitted. Its best estimator stands in a thin shell,
             as ``best_estimator_.wrapped``.
         """
-        if isinstance(search, type) or not _OF_A_SEARCH <= {*getattr(search, "get_params", dict)()}:
+        if isinstance(search, type) or not {*getattr(search, "get_params", dict)()} >= _OF_A_SEARCH:
             raise TypeError(
-                f"wrap takes a search of scikit-learn, such as RandomizedSearchCV; got {type(search).__name__}. A study "
-                "of Optuna takes this object as a callback, and so does a skorch net."
+                f"wrap takes a search of scikit-learn, such as RandomizedSearchCV; got {type(search).__name__}. A "
+                "study of Optuna takes this object as a callback, and so does a skorch net."
             )
         if isinstance(search.estimator, Kept):
             raise ValueError("The search is wrapped already. Fit it.")
@@ -112,20 +113,8 @@ class KeepTrials(KeepsRuns):
         kept = Kept(clone(search.estimator), self, secrets.token_hex(6))
         return clone(search).set_params(estimator=kept, scoring=KeepingScorer(search.scoring, main))
 
-    def keep_fit(self, kept: Kept, X: Any, y: Any, score: Any, main: str | None) -> None:
-        """Keep what a search has fitted and judged on rows that it holds out.
-
-        Parameters
-        ----------
-        kept : Kept
-            The fitted estimator, in its shell.
-        X, y : array-like
-            The rows that it was judged on.
-        score : float or dict of float
-            Its score, or several by name.
-        main : str or None
-            The name of the score by which the search chooses.
-        """
+    def _keep_fit(self, kept: Kept, X: Any, y: Any, score: Any, main: str | None) -> None:
+        """Keep what a search has fitted and judged on rows; ``main`` names the one of several scores that it goes by."""
         scores = dict(score) if isinstance(score, Mapping) else {"score": score}
         value = float(scores.get(main, next(iter(scores.values()))))
         fitted, seen = kept.wrapped, kept.rows
@@ -148,7 +137,7 @@ class KeepTrials(KeepsRuns):
         Parameters
         ----------
         trial : optuna.Trial
-            The trial.
+            The trial. What a ``FixedTrial`` has fitted, which is of no study, is not kept.
         fitted : estimator
             A fitted skorch net, or an estimator of another library.
         rows : (X, y), optional
@@ -158,6 +147,8 @@ class KeepTrials(KeepsRuns):
         start : nn.Module or State, optional
             Where its training started: networks of one start may be averaged, and ``pool.grouped()`` finds them.
         """
+        if not hasattr(trial, "study"):  # a FixedTrial, by which an objective is run once more
+            return
         if isinstance(fitted, type) or not hasattr(fitted, "predict"):
             raise TypeError(f"member takes a fitted estimator, such as a skorch net; got {fitted!r:.100}.")
         if start is not None:
@@ -197,20 +188,8 @@ class KeepTrials(KeepsRuns):
         self._put(lambda: member.replace(name=name, score=score, meta=meta))
 
     # ---- skorch ------------------------------------------------------------------------------
-    def keep_run(self, net: Any, state: State, start: State, epoch: int, parts: dict[str, Any]) -> None:
-        """Keep an epoch of a run of skorch; see ``KeepsRuns``.
-
-        Parameters
-        ----------
-        net : skorch net
-            At the end of its run.
-        state, start : State
-            After the epoch that is kept, and before the first one.
-        epoch : int
-            Counted from 1.
-        parts : dict of (X, y)
-            The rows of the training, ``"rows"``, and those of the validation, ``"held_out"``.
-        """
+    def _keep_run(self, net: Any, state: State, start: State, epoch: int, parts: dict[str, Any]) -> None:
+        """Keep an epoch of a run of skorch; see ``KeepsRuns``."""
         row = net.history[epoch - 1]
         score = row.get("valid_acc", -row["valid_loss"] if "valid_loss" in row else math.nan)
         seen, judged = (None if parts.get(k) is None else marks_of(*parts[k], net) for k in ("rows", "held_out"))

@@ -11,7 +11,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import get_tags
 
 from skfusion.nets import is_net, starts_of
-from skfusion.pool.importers import digest_of_state, rows_of, start_of
+from skfusion.pool.importers import digest_of_state, labels_of, rows_of, start_of
 
 
 class Kept:
@@ -37,7 +37,7 @@ class Kept:
         if is_net(self.wrapped):
             with starts_of(self.wrapped) as starts:
                 self.wrapped.fit(X, y, **params)
-            self.start = digest_of_state(starts[0])
+            self.start = digest_of_state(starts[0]) if starts else None
         else:
             self.wrapped.fit(X, y, **params)
             self.start = start_of(self.wrapped)
@@ -82,7 +82,7 @@ class KeepingScorer:
         if not isinstance(estimator, Kept):
             return self._score(estimator, X, y, params)
         score = self._score(estimator.wrapped, X, y, params)
-        estimator.keep.keep_fit(estimator, X, y, score, self.main)
+        estimator.keep._keep_fit(estimator, X, y, score, self.main)
         return score
 
     def _score(self, fitted: Any, X: Any, y: Any, params: Mapping[str, Any]) -> Any:
@@ -103,7 +103,7 @@ def marks_of(X: Any, y: Any, fitted: Any) -> np.ndarray | None:
     """Return marks of rows as members have them; None where they have no targets, or inputs that are no numbers."""
     if X is None or y is None:
         return None
-    classes = getattr(fitted, "classes_", None)
+    classes = labels_of(fitted)
     try:
         if classes is not None:  # rows that are held out may have a class that the others lack
             labels = np.union1d(classes, np.asarray(y).reshape(-1))

@@ -29,6 +29,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
@@ -162,9 +163,7 @@ def test_several_scores_are_kept_and_the_one_that_chooses_is_the_score(tmp_path)
     assert [m.score for m in pool] == search.cv_results_["split0_test_neg_log_loss"].tolist()
     assert [m.meta["scores"]["accuracy"] for m in pool] == search.cv_results_["split0_test_accuracy"].tolist()
     assert len(DirectoryStore(tmp_path).names()) == 3  # and none that was scored on its training rows
-    assert search.score(X, Y) == pytest.approx(
-        clone(grid(scoring="neg_log_loss")).fit(X, Y).score(X, Y)
-    )
+    assert search.score(X, Y) == pytest.approx(clone(grid(scoring="neg_log_loss")).fit(X, Y).score(X, Y))
 
 
 class Seed:
@@ -215,6 +214,15 @@ def test_other_estimators_are_members_as_they_were_fitted():
     assert judged == [m.score for m in pool if m.meta["fold"] == 1]
 
 
+def test_several_labels_a_row():
+    both = np.c_[Y, Y[::-1]]
+    search = KeepTrials(MemoryStore()).wrap(grid(DecisionTreeClassifier(), {"max_depth": [1, 2]})).fit(X, both)
+    pool = ModelPool.from_search(search)
+    assert len(pool) == 2
+    assert pool.classes is None
+    assert len(pool.unseen(X, both)) == 30
+
+
 def test_a_regression(tmp_path):
     given = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1))
     y = X[:, :1] * 2
@@ -244,7 +252,9 @@ def test_a_fold_without_a_class_is_left_out_by_name(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         search.fit(X_sorted, y_sorted)
-    with pytest.warns(UserWarning, match=r"trial-0-fold-2: its classes are \[0, 1\], and those of the others \[0, 1, 2\]"):
+    with pytest.warns(
+        UserWarning, match=r"trial-0-fold-2: its classes are \[0, 1\], and those of the others \[0, 1, 2\]"
+    ):
         pool = ModelPool.from_search(search)
     assert pool.names == ["trial-0-fold-0", "trial-0-fold-1"]
     assert pool.classes.tolist() == [0, 1, 2]
@@ -399,6 +409,12 @@ def test_trials_that_hand_nothing_over_are_named():
         keep.member(None, module())
 
 
+def test_a_trial_that_is_of_no_study_is_not_kept():
+    keep = KeepTrials(MemoryStore())
+    keep.member(optuna.trial.FixedTrial({}), net().fit(X, Y))
+    assert keep.store.names() == []
+
+
 PROCESS = """
 import sys, numpy as np, optuna
 from sklearn.linear_model import LogisticRegression
@@ -485,7 +501,9 @@ def test_nets_that_are_trained_at_once_do_not_mix():
 
 
 def test_searches_that_were_not_wrapped_or_not_fitted(tmp_path):
-    with pytest.raises(ValueError, match=r"GridSearchCV has thrown its fits away.* KeepTrials\(folder\).wrap\(search\)"):
+    with pytest.raises(
+        ValueError, match=r"GridSearchCV has thrown its fits away.* KeepTrials\(folder\).wrap\(search\)"
+    ):
         ModelPool.from_search(grid().fit(X, Y))
     with pytest.raises(ValueError, match=r"The GridSearchCV is not fitted. Call its fit first. Wrap it first"):
         ModelPool.from_search(grid())
@@ -496,7 +514,9 @@ def test_searches_that_were_not_wrapped_or_not_fitted(tmp_path):
         ModelPool.from_search(LogisticRegression())
     with pytest.raises(ValueError, match="wrapped already"):
         KeepTrials(tmp_path).wrap(wrapped)
-    with pytest.raises(TypeError, match="wrap takes a search of scikit-learn, such as RandomizedSearchCV; got Logistic"):
+    with pytest.raises(
+        TypeError, match="wrap takes a search of scikit-learn, such as RandomizedSearchCV; got Logistic"
+    ):
         KeepTrials(tmp_path).wrap(LogisticRegression())
     with pytest.raises(TypeError, match="needs scoring="):
         KeepTrials(tmp_path).wrap(grid(StandardScaler(), {"with_mean": [True]}))

@@ -14,6 +14,6 @@ from skfusion.pool.importers._from_files import from_files
 from skfusion.pool.importers._from_search import from_search
 from skfusion.pool.importers._from_study import from_study, name_of_trial
 from skfusion.pool.importers._kept import opened
-from skfusion.pool.importers._member_of import digest_of_state, member_of, part_of, plain, start_of
+from skfusion.pool.importers._member_of import digest_of_state, labels_of, member_of, part_of, plain, start_of
 
 __all__ = ["from_checkpoints", "from_estimators", "from_files", "from_search", "from_study"]

@@ -48,8 +48,8 @@ def _found(paths: Any) -> list[Path]:
         raise FileNotFoundError(f"No file and no folder matches {pattern!r}. Give another pattern, or a list of paths.")
     if isinstance(paths, Mapping) or not isinstance(paths, Iterable):
         raise TypeError(
-            f"Give a pattern such as 'runs/*.pt', or a list of paths; got a {type(paths).__name__}. Files by name become "
-            "a pool by ModelPool.from_files(paths)."
+            f"Give a pattern such as 'runs/*.pt', or a list of paths; got a {type(paths).__name__}. Files by name "
+            "become a pool by ModelPool.from_files(paths)."
         )
     found_all = [Path(path) for path in paths]
     if not found_all:

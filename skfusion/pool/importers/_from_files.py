@@ -43,7 +43,7 @@ class Read:
 def made_of(
     read: Mapping[str, Read], module: Any, start: State | None, rows: Any, classes: Any
 ) -> tuple[list[Member], State | None, np.ndarray | None]:
-    """Return members, base and classes, checked against a module, each with marks of the rows that it was trained on."""
+    """Return members, base and classes, checked against a module, with marks of the rows that each was trained on."""
     pairs = _rows_by_name(rows, [*read])
     labels = _labels([y for _, y in pairs.values()]) if classes is None else np.asarray(classes)
     if isinstance(module, nn.Module):

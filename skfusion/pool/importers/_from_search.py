@@ -45,7 +45,7 @@ def from_search(search: Any, store: Any, fold: int | None) -> tuple[list[Member]
     members, classes, left_out = of_one_kind(members)
     gone = {table.name(*place): table.why_not(*place) for place, member in found.items() if member is None}
     if not members:
-        raise ValueError(f"No fit of the {kind} has a score: {[*gone.values()][0]}. Fit its estimator by itself.")
+        raise ValueError(f"No fit of the {kind} has a score: {next(iter(gone.values()))}. Fit its estimator by itself.")
     note(f"{len(wanted)} fits of the {kind}", gone | left_out)
     return members, classes
 
@@ -81,7 +81,7 @@ class Table:
         votes = np.zeros((len(parts), len(places)))
         for i, rows in enumerate(parts):
             for j, (part, k) in enumerate(places):
-                trials = np.flatnonzero(self.part == part)
+                trials = np.flatnonzero(self.part == part).tolist()
                 votes[i, j] = sum(bool(self._equal(trial, k, rows)) for trial in trials)
         return {places[j]: parts[i] for i, j in zip(*linear_sum_assignment(-votes), strict=True)}
 
@@ -111,7 +111,7 @@ class Table:
 
     @property
     def _mean(self) -> str:
-        return next(key for key in self.search.cv_results_ if key.startswith("mean_test_"))
+        return str(next(key for key in self.search.cv_results_ if key.startswith("mean_test_")))
 
     def why_not(self, trial: int, fold: int) -> str:
         failed = not np.isfinite(self.scores[fold, trial])

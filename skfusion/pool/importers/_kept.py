@@ -16,15 +16,15 @@ from skfusion.pool.stores import DirectoryStore, Store
 
 def opened(store: Any) -> Store:
     """Return a store that is given by itself, by its path, or by what keeps trials in it."""
-    store = getattr(store, "store", store)
-    if isinstance(store, str | os.PathLike):
-        return DirectoryStore(store)
-    if not isinstance(store, Store):
+    given: Any = getattr(store, "store", store)
+    if isinstance(given, str | os.PathLike):
+        return DirectoryStore(given)
+    if not isinstance(given, Store):
         raise TypeError(
             f"store must be the path of a folder, a Store such as MemoryStore(), or the KeepTrials that has it; got a "
-            f"{type(store).__name__}."
+            f"{type(given).__name__}."
         )
-    return store
+    return given
 
 
 def of_one_kind(members: Sequence[Member]) -> tuple[list[Member], np.ndarray | None, dict[str, str]]:
@@ -33,17 +33,22 @@ def of_one_kind(members: Sequence[Member]) -> tuple[list[Member], np.ndarray | N
     The columns of a network are those of its classes, and the classes that most networks have are those of the pool.
     Another estimator names its columns itself, so it may know some of the classes, in any order.
     """
-    own = {m.name: None if (c := m.meta.get("classes")) is None else tuple(c) for m in members}
+    own: dict[str, tuple[Any, ...] | None] = {}
+    for member in members:
+        labels = member.meta.get("classes")
+        own[member.name] = None if labels is None else tuple(labels)
     networks = Counter(own[m.name] for m in members if m.is_network)
     if networks:
         classes = networks.most_common(1)[0][0]
     else:
-        labels = {label for known in own.values() for label in known or ()}
-        classes = tuple(sorted(labels)) if labels else None
+        present = {label for known in own.values() for label in known or ()}
+        classes = tuple(sorted(present)) if present else None
     kept, left_out = [], {}
     for member in members:
         known = own[member.name]
-        same = known == classes if member.is_network or None in (known, classes) else {*known} <= {*classes}
+        same = known == classes
+        if not member.is_network and known is not None and classes is not None:
+            same = {*known} <= {*classes}
         if same:
             kept.append(member)
         else:
@@ -69,5 +74,5 @@ def note(what: str, left_out: dict[str, str]) -> None:
 
 
 def _some(names: Iterable[str]) -> str:
-    names = [*names]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    listed = [*names]
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")

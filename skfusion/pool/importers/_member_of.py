@@ -32,7 +32,7 @@ def member_of(
     if hasattr(fitted, "state_") and hasattr(fitted, "net_") and isinstance(_module_of(fitted.estimator_), nn.Module):
         fitted = fitted.estimator_
     about = dict(meta)
-    if (classes := getattr(fitted, "classes_", None)) is not None:
+    if (classes := labels_of(fitted)) is not None:
         about["classes"] = plain(classes)
     if not isinstance(_module_of(fitted), nn.Module):
         return Member(name, score=score, meta=about, rows=rows, estimator=fitted)
@@ -40,6 +40,13 @@ def member_of(
     if (scale := getattr(fitted, "target_scale_", None)) is not None:
         about["target_scale"] = scale
     return Member(name, state_of_net(fitted, name), score, about, rows, unfitted(fitted))
+
+
+def labels_of(fitted: Any) -> Any:
+    """Return the classes that an estimator predicts; None where it has none, or several targets that have their own."""
+    classes = getattr(fitted, "classes_", None)
+    several = isinstance(classes, list) and any(np.ndim(of_one) for of_one in classes)
+    return None if several else classes
 
 
 def _module_of(fitted: Any) -> Any:

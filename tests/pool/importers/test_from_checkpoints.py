@@ -1,4 +1,4 @@
-"""Checkpoints of other libraries become members: names that fit a module, scores, adapters in their base; no code is run."""
+"""Checkpoints of other libraries become members: names fit a module, scores are read, adapters merged, no code run."""
 
 import json
 import math
@@ -52,7 +52,9 @@ def test_files_of_lightning(tmp_path):
         state = {f"model.{k}": v for k, v in module(name == "b").state_dict().items()}
         state["train_loss.weight"] = torch.ones(2)  # of a weighted loss or a metric
         checkpoint = {"epoch": 3, "global_step": 12, "pytorch-lightning_version": "2.5.0", "state_dict": state}
-        torch.save({**checkpoint, "optimizer_states": [], "hyper_parameters": {"lr": 0.1}}, tmp_path / name / "last.ckpt")
+        torch.save(
+            {**checkpoint, "optimizer_states": [], "hyper_parameters": {"lr": 0.1}}, tmp_path / name / "last.ckpt"
+        )
     pool = ModelPool.from_checkpoints(f"{tmp_path}/*/last.ckpt", module=module())
     assert pool.names == ["a/last.ckpt", "b/last.ckpt"]
     assert equal(pool[1].state, module(1).state_dict())
@@ -67,7 +69,9 @@ def net(**params):
 @pytest.mark.parametrize("monitor", ["valid_loss_best", "valid_acc_best"])
 def test_folders_of_a_checkpoint_of_skorch_have_its_score(tmp_path, monitor, use_safetensors):
     for name, lr in (("slow", 0.01), ("fast", 0.5)):
-        saved = Checkpoint(dirname=str(tmp_path / name), monitor=monitor, use_safetensors=use_safetensors, f_optimizer=None)
+        saved = Checkpoint(
+            dirname=str(tmp_path / name), monitor=monitor, use_safetensors=use_safetensors, f_optimizer=None
+        )
         trained = net(callbacks=[saved], lr=lr, train_split=ValidSplit(3)).fit(X, Y)
     pool = ModelPool.from_checkpoints(str(tmp_path / "*"), module=net(), rows=(X, Y))
     assert pool.names == ["fast", "slow"]
@@ -87,7 +91,10 @@ def test_files_of_save_params_and_a_history_without_accuracy(tmp_path):
     (alone,) = ModelPool.from_checkpoints([tmp_path / "params.pt"], module=module())
     assert math.isnan(alone.score)
     assert equal(alone.state, trained.module_.state_dict())
-    rows = [{k: v for k, v in row.items() if k != "valid_acc"} for row in json.loads((tmp_path / "history.json").read_text())]
+    rows = [
+        {k: v for k, v in row.items() if k != "valid_acc"}
+        for row in json.loads((tmp_path / "history.json").read_text())
+    ]
     (tmp_path / "history.json").write_text(json.dumps(rows))
     (member,) = ModelPool.from_checkpoints([tmp_path], module=module())
     assert member.score == pytest.approx(-trained.history[-1, "valid_loss"])
@@ -130,7 +137,10 @@ def factors(seed=1, ranks=RANKS):
     generator = torch.Generator().manual_seed(seed)
     sizes = {"0": (6, 4), "2": (2, 6)}
     return {
-        layer: (torch.randn(r, sizes[layer][1], generator=generator), torch.randn(sizes[layer][0], r, generator=generator))
+        layer: (
+            torch.randn(r, sizes[layer][1], generator=generator),
+            torch.randn(sizes[layer][0], r, generator=generator),
+        )
         for layer, r in ranks.items()
     }
 
@@ -139,7 +149,9 @@ def write_adapter(folder, pairs, more=None, **config):
     """Write an adapter as peft does."""
     folder.mkdir()
     start = "base_model.model."
-    tensors = {f"{start}{layer}.lora_{k}.weight": t for layer, pair in pairs.items() for k, t in zip("AB", pair, strict=True)}
+    tensors = {
+        f"{start}{layer}.lora_{k}.weight": t for layer, pair in pairs.items() for k, t in zip("AB", pair, strict=True)
+    }
     safetensors.torch.save_file({**tensors, **(more or {})}, folder / "adapter_model.safetensors")
     settings = {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "bias": "none", "rank_pattern": {"2": 2}, **config}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
