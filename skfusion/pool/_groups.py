@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from skfusion._rows import inputs_of
-from skfusion.pool._member import Member, rows_of
+from skfusion.pool._marks import marks_of
+from skfusion.pool._member import Member
 
 if TYPE_CHECKING:
     from skfusion.pool._pool import ModelPool
@@ -139,9 +140,9 @@ class PoolParts:
                 f"The members {unknown[:5]} do not know which rows they were trained on, so it cannot be said which "
                 "are new to them. Hold rows out yourself."
             )
-        marks = rows_of(X, y, self.classes)
+        marks = marks_of(X, y, self.classes)
         if marks is None:
-            raise ValueError("Give both X and y: a row is known by its inputs and its target.")
+            raise ValueError("Give both X and y, as arrays or frames: a row is known by its inputs and its target.")
         seen = np.unique(np.concatenate([inputs_of(m.rows) for m in self.members if m.rows is not None]))
         positions = np.flatnonzero(~np.isin(inputs_of(marks), seen))
         if not len(positions):

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 from torch import nn
@@ -16,6 +17,8 @@ from skfusion.nets import KeepsRuns
 from skfusion.pool import Member, MemoryStore
 from skfusion.pool.importers import (
     digest_of_state,
+    labels_of,
+    marks_of,
     member_of,
     name_of_trial,
     opened,
@@ -24,7 +27,7 @@ from skfusion.pool.importers import (
     start_of,
 )
 from skfusion.state import State
-from skfusion.tuning._kept_search import KeepingScorer, Kept, marks_of
+from skfusion.tuning._kept_search import KeepingScorer, Kept
 
 _OF_A_SEARCH = {"estimator", "scoring", "cv", "refit", "error_score", "return_train_score"}
 """Parameters by which a search of scikit-learn is known, which has no public base class."""
@@ -56,8 +59,8 @@ class KeepTrials(KeepsRuns):
     -----
     A member has its settings in ``meta["params"]``, its score, which is the negative value where a study minimises, and
     hashes of the rows that it was trained on, so that their use to judge it is warned of. ``meta["judged_on"]`` says
-    which rows the score is of: how many, and a hash. Rows of text or dates have no hashes. Where a member cannot be
-    stored, its search goes on, and a warning says so.
+    which rows the score is of: how many, and a hash. Rows of tables with text are known to ``pool.unseen`` alone, and
+    sparse ones to nothing. Where a member cannot be stored, its search goes on, and a warning says so.
 
     Examples
     --------
@@ -114,14 +117,18 @@ class KeepTrials(KeepsRuns):
         return clone(search).set_params(estimator=kept, scoring=KeepingScorer(search.scoring, main))
 
     def _keep_fit(self, kept: Kept, X: Any, y: Any, score: Any, main: str | None) -> None:
-        """Keep what a search has fitted and judged on rows; ``main`` names the one of several scores that it goes by."""
+        """Keep what a search has fitted and judged on rows; ``main`` is the score, of several, that it goes by."""
         scores = dict(score) if isinstance(score, Mapping) else {"score": score}
         value = float(scores.get(main, next(iter(scores.values()))))
         fitted, seen = kept.wrapped, kept.rows
-        judged = marks_of(X, y, fitted)
+        judged = marks_of(X, y, labels_of(fitted))
         if seen is not None and np.array_equal(seen, judged):  # the score on the training rows, asked for beside
             return
-        meta = {"params": plain(kept.trial_params), "start": kept.start, "judged_on": part_of(judged)}
+        meta = {
+            "params": plain(kept.trial_params),
+            "start": kept.start,
+            "judged_on": part_of(judged) or _unmarked(X, y),
+        }
         if len(scores) > 1:
             meta["scores"] = {name: float(s) for name, s in scores.items()}
         meta["source"] = f"search {kept.kept_run}"
@@ -147,14 +154,14 @@ class KeepTrials(KeepsRuns):
         start : nn.Module or State, optional
             Where its training started: networks of one start may be averaged, and ``pool.grouped()`` finds them.
         """
-        if not hasattr(trial, "study"):  # a FixedTrial, by which an objective is run once more
-            return
         if isinstance(fitted, type) or not hasattr(fitted, "predict"):
             raise TypeError(f"member takes a fitted estimator, such as a skorch net; got {fitted!r:.100}.")
+        if not hasattr(trial, "study"):  # a FixedTrial, by which an objective is run once more
+            return
         if start is not None:
             start = digest_of_state(start.state_dict() if isinstance(start, nn.Module) else start)
         known = start_of(fitted) if start is None else start
-        seen, judged = (None if part is None else marks_of(*part, fitted) for part in (rows, held_out))
+        seen, judged = (None if part is None else marks_of(*part, labels_of(fitted)) for part in (rows, held_out))
         study = trial.study.study_name
         meta = {"params": plain(trial.params), "start": known, "judged_on": part_of(judged)}
         meta |= {"source": f"study {study!r}", "trial": trial.number}
@@ -192,7 +199,9 @@ class KeepTrials(KeepsRuns):
         """Keep an epoch of a run of skorch; see ``KeepsRuns``."""
         row = net.history[epoch - 1]
         score = row.get("valid_acc", -row["valid_loss"] if "valid_loss" in row else math.nan)
-        seen, judged = (None if parts.get(k) is None else marks_of(*parts[k], net) for k in ("rows", "held_out"))
+        seen, judged = (
+            None if parts.get(k) is None else marks_of(*parts[k], labels_of(net)) for k in ("rows", "held_out")
+        )
         meta = {"params": _settings_of(net), "start": digest_of_state(start), "judged_on": part_of(judged)}
         meta["source"] = "skorch"
         name = f"run-{digest_of_state(state)}"
@@ -251,6 +260,11 @@ class KeepTrials(KeepsRuns):
 
     def __repr__(self) -> str:
         return f"KeepTrials({self.store!r})"
+
+
+def _unmarked(X: Any, y: Any) -> dict[str, Any]:
+    """Return what a part is known by whose rows have no marks, such as sparse ones."""
+    return {"n_rows": X.shape[0] if hasattr(X, "shape") else len(X), "digest": joblib.hash((X, y))[:16]}
 
 
 def _settings_of(net: Any) -> dict[str, Any]:

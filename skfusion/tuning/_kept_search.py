@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.utils import get_tags
 
 from skfusion.nets import is_net, starts_of
-from skfusion.pool.importers import digest_of_state, labels_of, rows_of, start_of
+from skfusion.pool.importers import digest_of_state, labels_of, marks_of, start_of
 
 
 class Kept:
@@ -41,7 +40,7 @@ class Kept:
         else:
             self.wrapped.fit(X, y, **params)
             self.start = start_of(self.wrapped)
-        self.rows, self.is_fitted = marks_of(X, y, self.wrapped), True
+        self.rows, self.is_fitted = marks_of(X, y, labels_of(self.wrapped)), True
         return self
 
     def get_metadata_routing(self) -> Any:
@@ -97,17 +96,3 @@ class KeepingScorer:
 
     def __repr__(self) -> str:
         return f"KeepingScorer({self.scoring!r})"
-
-
-def marks_of(X: Any, y: Any, fitted: Any) -> np.ndarray | None:
-    """Return marks of rows as members have them; None where they have no targets, or inputs that are no numbers."""
-    if X is None or y is None:
-        return None
-    classes = labels_of(fitted)
-    try:
-        if classes is not None:  # rows that are held out may have a class that the others lack
-            labels = np.union1d(classes, np.asarray(y).reshape(-1))
-            classes = labels if len(labels) > len(classes) else np.asarray(classes)
-        return rows_of(X, y, classes)
-    except (TypeError, ValueError):
-        return None

@@ -10,9 +10,12 @@ import warnings
 import joblib
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import FitFailedWarning
@@ -28,7 +31,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
@@ -221,6 +224,31 @@ def test_several_labels_a_row():
     assert len(pool) == 2
     assert pool.classes is None
     assert len(pool.unseen(X, both)) == 30
+
+
+def test_rows_of_a_table_with_text_are_known_by_their_values():
+    rng = np.random.RandomState(0)
+    table = pd.DataFrame({"number": rng.randn(90), "kind": rng.choice([*"xyz"], 90)})
+    y = np.where((table["number"] + (table["kind"] == "x") > 0), "good", "bad")
+    columns = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
+    model = make_pipeline(columns, LogisticRegression())
+    search = grid(model, {"logisticregression__C": [0.1, 1.0]}, cv=KFold(3))
+    search = KeepTrials(MemoryStore()).wrap(search).fit(table, y)
+    assert len(ModelPool.from_search(search)) == 6
+    for fold, (_, test) in enumerate(KFold(3).split(table)):
+        pool = ModelPool.from_search(search, fold=fold)
+        assert pool.unseen(table, y).tolist() == test.tolist()
+        assert pool[0].estimator.score(table.iloc[test], y[test]) == pool[0].score
+
+
+def test_folds_of_sparse_rows_are_told_apart():
+    search = grid(LogisticRegression(), {"C": [0.1, 1.0]}, cv=3)
+    search = KeepTrials(MemoryStore()).wrap(search).fit(csr_array(X.astype(float)), Y)
+    pool = ModelPool.from_search(search)
+    assert len(pool) == 6
+    assert len({m.meta["judged_on"]["digest"] for m in pool}) == 3
+    with pytest.raises(ValueError, match="do not know which rows they were trained on"):
+        pool.unseen(X, Y)
 
 
 def test_a_regression(tmp_path):

@@ -7,7 +7,7 @@ fits were kept while they ran (`_kept`, `_member_of`). They return the parts of 
 nor Optuna. A new origin is a file here and a class method in `_sources`.
 """
 
-from skfusion.pool._member import rows_of
+from skfusion.pool._marks import marks_of
 from skfusion.pool.importers._from_checkpoints import from_checkpoints
 from skfusion.pool.importers._from_estimators import from_estimators
 from skfusion.pool.importers._from_files import from_files
