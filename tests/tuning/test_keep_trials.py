@@ -336,10 +336,11 @@ def test_copies_of_training_rows_are_not_new(tmp_path):
 def test_random_labels_come_out_at_chance(n_folds):
     rng = np.random.RandomState(0)
     scores, ensembles, learned = [], [], []
-    for seed in range(4):
+    for seed in range(3):
         rows, labels = rng.randn(240, 5).astype(np.float32), rng.randint(2, size=240)
         cv = ShuffleSplit(n_folds, test_size=1 / 3, random_state=seed) if n_folds == 1 else KFold(n_folds)
-        search = grid(net(module(32), batch_size=20, max_epochs=12), {"lr": [0.3, 0.5, 0.7]}, cv=cv)
+        quick = net(module(32), batch_size=20, max_epochs=30, optimizer=torch.optim.Adam)
+        search = grid(quick, {"lr": [0.02, 0.05]}, cv=cv)
         search = KeepTrials(MemoryStore()).wrap(search).fit(rows, labels)
         pool = ModelPool.from_search(search, fold=0)
         scores += [m.score for m in ModelPool.from_search(search)]
@@ -352,9 +353,9 @@ def test_random_labels_come_out_at_chance(n_folds):
             ensembles.append(fusion.fit(rows[new], labels[new]).score(other, truth))
         trained = np.setdiff1d(np.arange(240), new)
         learned.append(accuracy_score(labels[trained], search.best_estimator_.predict(rows[trained])))
-    assert np.mean(learned) > 0.55  # what there is of the labels to learn by heart
-    assert abs(np.mean(scores) - 0.5) < 0.06
-    assert abs(np.mean(ensembles) - 0.5) < 0.04
+    assert np.mean(learned) > 0.7  # by heart
+    assert abs(np.mean(scores) - 0.5) < 0.1
+    assert abs(np.mean(ensembles) - 0.5) < 0.05
 
 
 # ---------------------------------------------------------------------------------------------------------- Optuna
@@ -421,6 +422,33 @@ def test_a_loss_is_turned_round_and_several_values_are_no_score():
     (member,) = ModelPool.from_study(both, keep)
     assert np.isnan(member.score)
     assert member.meta["values"] == [1.0, 2.0]
+
+
+def test_networks_with_their_labels_in_another_order_are_left_out_by_name():
+    keep = KeepTrials(MemoryStore())
+    study = optuna.create_study(study_name="orders")
+    for order in ([0, 1], [1, 0], [0, 1]):
+        trial = study.ask()
+        keep.member(trial, net(classes=order).fit(X, Y))
+        keep(study, study.tell(trial, 1.0))
+    with pytest.warns(UserWarning, match=r"trial-1: its classes are \[1, 0\], and those of the others \[0, 1\]"):
+        pool = ModelPool.from_study(study, keep)
+    assert pool.names == ["trial-0", "trial-2"]
+    assert pool.classes.tolist() == [0, 1]
+
+
+def test_other_estimators_may_know_some_of_the_labels():
+    keep = KeepTrials(MemoryStore())
+    study = optuna.create_study(study_name="labels")
+    labels = np.array(["a", "b", "c"])[np.arange(90) % 3]
+    for known in ("ab", "bc"):
+        rows = np.isin(labels, [*known])
+        trial = study.ask()
+        keep.member(trial, LogisticRegression().fit(X[rows], labels[rows]))
+        keep(study, study.tell(trial, 1.0))
+    pool = ModelPool.from_study(study, keep)
+    assert pool.classes.tolist() == ["a", "b", "c"]
+    assert [m.meta["classes"] for m in pool] == [["a", "b"], ["b", "c"]]
 
 
 def test_trials_that_hand_nothing_over_are_named():
