@@ -224,12 +224,12 @@ def summary(found, best, costs):
     return out
 
 
-def run(path):
+def run(path, tables):
     """Measure what is not in the file yet."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     known = json.loads(path.read_text()) if path.exists() else {}
-    for table in TABLES:
+    for table in tables:
         for kind in SEARCHES:
             if f"{table} | {kind}" not in known:
                 known[f"{table} | {kind}"] = measured(table, kind)
@@ -333,7 +333,10 @@ READING = ""
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "write"])
-    if parser.parse_args().what == "run":
-        run(OUT / "trials.json")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=[*TABLES])
+    parser.add_argument("--kept", type=Path, default=OUT / "trials.json", help="the numbers")
+    args = parser.parse_args()
+    if args.what == "run":
+        run(args.kept, args.tables)
     else:
-        (OUT / "trials.md").write_text(page(json.loads((OUT / "trials.json").read_text())), encoding="utf-8")
+        (OUT / "trials.md").write_text(page(json.loads(args.kept.read_text())), encoding="utf-8")

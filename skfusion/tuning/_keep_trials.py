@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import secrets
 from collections.abc import Mapping
@@ -165,7 +166,10 @@ class KeepTrials(KeepsRuns):
         study = trial.study.study_name
         meta = {"params": plain(trial.params), "start": known, "judged_on": part_of(judged)}
         meta |= {"source": f"study {study!r}", "trial": trial.number}
-        self._pending[study, trial.number] = member_of(fitted, f"trial-{trial.number}", meta=meta, rows=seen)
+        member = member_of(fitted, f"trial-{trial.number}", meta=meta, rows=seen)
+        if not member.is_network:  # which the next trial may fit again
+            member = member.replace(estimator=copy.deepcopy(member.estimator))
+        self._pending[study, trial.number] = member
 
     def __call__(self, study: Any, trial: Any) -> None:
         """Keep the member of a complete trial, as a callback of Optuna.

@@ -451,6 +451,21 @@ def test_other_estimators_may_know_some_of_the_labels():
     assert [m.meta["classes"] for m in pool] == [["a", "b"], ["b", "c"]]
 
 
+@pytest.mark.parametrize("model", [LogisticRegression(), net()], ids=["estimator", "net"])
+def test_a_model_that_is_fitted_again_stays_as_it_was_handed_over(model):
+    keep = KeepTrials(MemoryStore())
+    study, expected = optuna.create_study(), []
+    for rows in (slice(0, 40), slice(30, 90)):
+        trial = study.ask()
+        keep.member(trial, model.fit(X[rows], Y[rows]))
+        expected.append(model.predict(X).tolist())
+        keep(study, study.tell(trial, 1.0))
+    pool = ModelPool.from_study(study, keep)
+    found = [predictions(m, X) if m.is_network else m.estimator.predict(X) for m in pool]
+    assert [p.tolist() for p in found] == expected
+    assert expected[0] != expected[1]
+
+
 def test_trials_that_hand_nothing_over_are_named():
     keep = KeepTrials(MemoryStore())
     with pytest.warns(UserWarning, match="has handed over no network, so none is kept"):
